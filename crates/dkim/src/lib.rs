@@ -1,0 +1,1 @@
+//! The DKIM signer: keys, which key signs what, the signature itself.

@@ -1,0 +1,277 @@
+//! Mailboxes and domains (RFC 5321 §4.1.2 and §4.5.3.1), refused at the door when they are not.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest local part, in bytes (RFC 5321 §4.5.3.1.1).
+const LOCAL_MAX: usize = 64;
+/// The longest domain, in bytes (RFC 1035 §3.1 as text; RFC 5321 §4.5.3.1.2 says 255).
+const DOMAIN_MAX: usize = 253;
+/// The longest path without its angle brackets, in bytes (RFC 5321 §4.5.3.1.3: 256 with them).
+const PATH_MAX: usize = 254;
+
+/// Why a text is no address or domain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// No '@', or nothing before or after it.
+    #[error("an address is local-part@domain")]
+    Shape,
+    /// A part is longer than RFC 5321 §4.5.3.1 allows.
+    #[error("too long: a local part has at most {LOCAL_MAX} bytes, a domain {DOMAIN_MAX}, an address {PATH_MAX}")]
+    TooLong,
+    /// The local part is neither a dot-string nor a quoted string.
+    #[error("the local part holds a character that is not allowed there")]
+    Local,
+    /// The domain is neither dot-separated letter-digit-hyphen labels nor an address literal.
+    #[error("the domain is not a host name or an address literal such as [192.0.2.1]")]
+    Domain,
+    /// Outside ASCII (RFC 6531 addresses are not taken here).
+    #[error("only ASCII addresses are taken")]
+    NotAscii,
+}
+
+/// A domain as DNS takes it (lower case, labels of letters, digits, hyphens and underscores), or an address literal in brackets.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Domain(Box<str>);
+
+impl Domain {
+    /// Checks and lower-cases; one trailing dot is dropped.
+    pub fn new(text: &str) -> Result<Self, AddressError> {
+        check_domain(text).map(|d| Self(d.into()))
+    }
+
+    /// The domain without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address inside `[192.0.2.1]` or `[IPv6:2001:db8::1]`; None for a name.
+    pub fn literal(&self) -> Option<std::net::IpAddr> {
+        literal(&self.0)
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Domain {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A mailbox, `local-part@domain`: fit to be written between `<` and `>`. The domain is in lower case, the local part as it came.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Address {
+    text: Box<str>,
+    at: u16,
+}
+
+impl Address {
+    /// Checks `local-part@domain`, without angle brackets (RFC 5321 §4.1.2 Mailbox).
+    pub fn new(text: &str) -> Result<Self, AddressError> {
+        if !text.is_ascii() {
+            return Err(AddressError::NotAscii);
+        }
+        let at = text.rfind('@').ok_or(AddressError::Shape)?;
+        let (local, domain) = (&text[..at], &text[at + 1..]);
+        if local.is_empty() || domain.is_empty() {
+            return Err(AddressError::Shape);
+        }
+        if local.len() > LOCAL_MAX {
+            return Err(AddressError::TooLong);
+        }
+        if !is_dot_string(local) && !is_quoted_string(local) {
+            return Err(AddressError::Local);
+        }
+        let domain = check_domain(domain)?;
+        if local.len() + 1 + domain.len() > PATH_MAX {
+            return Err(AddressError::TooLong);
+        }
+        Ok(Self { text: format!("{local}@{domain}").into(), at: local.len() as u16 })
+    }
+
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the '@', quotes included.
+    pub fn local(&self) -> &str {
+        &self.text[..usize::from(self.at)]
+    }
+
+    /// What stands behind the '@', in lower case.
+    pub fn domain(&self) -> &str {
+        &self.text[usize::from(self.at) + 1..]
+    }
+
+    /// The domain as a value of its own.
+    pub fn to_domain(&self) -> Domain {
+        Domain(self.domain().into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.text)
+    }
+}
+
+macro_rules! text_conversions {
+    ($name:ident, $into:expr) => {
+        impl FromStr for $name {
+            type Err = AddressError;
+            fn from_str(text: &str) -> Result<Self, AddressError> {
+                Self::new(text)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = AddressError;
+            fn try_from(text: String) -> Result<Self, AddressError> {
+                Self::new(&text)
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                let into: fn($name) -> Box<str> = $into;
+                into(value).into_string()
+            }
+        }
+    };
+}
+text_conversions!(Domain, |d| d.0);
+text_conversions!(Address, |a| a.text);
+
+fn check_domain(text: &str) -> Result<String, AddressError> {
+    if !text.is_ascii() {
+        return Err(AddressError::NotAscii);
+    }
+    if text.starts_with('[') {
+        return literal(text).map(|_| text.to_ascii_lowercase().replace("[ipv6:", "[IPv6:")).ok_or(AddressError::Domain);
+    }
+    let text = text.strip_suffix('.').unwrap_or(text);
+    if text.len() > DOMAIN_MAX {
+        return Err(AddressError::TooLong);
+    }
+    if !text.split('.').all(is_label) {
+        return Err(AddressError::Domain);
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+fn literal(text: &str) -> Option<std::net::IpAddr> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inner[5..].parse::<std::net::Ipv6Addr>().ok().map(Into::into),
+        _ => inner.parse::<std::net::Ipv4Addr>().ok().map(Into::into),
+    }
+}
+
+/// RFC 5321 §4.1.2: Dot-string = Atom *("." Atom)
+fn is_dot_string(local: &str) -> bool {
+    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+    local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+}
+
+/// RFC 5321 §4.1.2: Quoted-string, without control characters, so that no CR or LF ever reaches the wire.
+fn is_quoted_string(local: &str) -> bool {
+    let Some(inner) = local.strip_prefix('"').and_then(|l| l.strip_suffix('"')) else { return false };
+    if local.len() < 2 {
+        return false;
+    }
+    let mut bytes = inner.bytes();
+    while let Some(b) = bytes.next() {
+        let fits = match b {
+            b'\\' => matches!(bytes.next(), Some(32..=126)),
+            b'"' => false,
+            b => (32..=126).contains(&b),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_local_part_and_lowers_its_domain() {
+        let a = Address::new("Max.M+tag@Example.ORG").unwrap();
+        assert_eq!((a.local(), a.domain(), a.as_str()), ("Max.M+tag", "example.org", "Max.M+tag@example.org"));
+    }
+
+    #[test]
+    fn quoted_local_parts_and_literals_are_addresses() {
+        assert_eq!(Address::new("\"a@b c\"@x.org").unwrap().local(), "\"a@b c\"");
+        assert_eq!(Address::new("a@[192.0.2.1]").unwrap().to_domain().literal(), Some("192.0.2.1".parse().unwrap()));
+        assert!(Address::new("a@[IPv6:2001:db8::1]").unwrap().to_domain().literal().unwrap().is_ipv6());
+    }
+
+    #[test]
+    fn what_could_smuggle_a_command_or_a_parameter_is_no_address() {
+        for bad in [
+            "a",
+            "@x.org",
+            "a@",
+            "a@x.org\r\nRCPT TO:<b@y.org>",
+            "a b@x.org",
+            "a@x.org> NOTIFY=NEVER",
+            "\"a\r\n\"@x.org",
+            "\"a\"b\"@x.org",
+            "\"@x.org",
+            ".a@x.org",
+            "a..b@x.org",
+            "a@x..org",
+            "a@-x.org",
+            "a@x.org-",
+            "a@[300.1.1.1]",
+            "a@x org",
+            "ä@x.org",
+            "a@ä.org",
+            "a\0@x.org",
+            "<a@x.org>",
+        ] {
+            assert!(Address::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Address::new(&format!("{}@x.org", "a".repeat(65))), Err(AddressError::TooLong));
+        assert_eq!(Domain::new(&"a.".repeat(127)).map(|d| d.as_str().len()), Ok(253));
+        assert!(Domain::new(&format!("{}a.b", "a.".repeat(126))).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_taken_address_is_printable_and_reads_back_the_same(text in "[ -~\r\n\t]{0,12}@[ -~]{0,12}") {
+            if let Ok(a) = Address::new(&text) {
+                proptest::prop_assert!(a.as_str().bytes().all(|b| (32..=126).contains(&b)));
+                proptest::prop_assert_eq!(Address::new(a.as_str()).unwrap(), a);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The envelope: who is told of failures, and who is to get the message (RFC 5321 §2.3.1).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Address;
+
+/// Where failure notices go: an address, or nowhere (`<>`, RFC 5321 §4.5.5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum ReversePath {
+    /// `MAIL FROM:<>`: a notice must never be answered with a notice.
+    Null,
+    /// A mailbox.
+    Mailbox(Address),
+}
+
+impl ReversePath {
+    /// The address, or the empty text for the null reverse-path.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Null => "",
+            Self::Mailbox(a) => a.as_str(),
+        }
+    }
+
+    /// True for `<>`.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+}
+
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<ReversePath> for String {
+    fn from(path: ReversePath) -> Self {
+        path.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for ReversePath {
+    type Error = crate::AddressError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Ok(Self::Null) } else { Address::new(&text).map(Self::Mailbox) }
+    }
+}
+
+/// What the client said of the body's bytes (RFC 6152).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyKind {
+    /// `BODY=7BIT`, or nothing said.
+    #[default]
+    SevenBit,
+    /// `BODY=8BITMIME`.
+    EightBitMime,
+}
+
+/// One message's envelope. `recipients` is never empty, and a recipient is known by its place in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Who is told of failures.
+    pub reverse_path: ReversePath,
+    /// Who is to get it, in the order of the RCPT commands, each address once.
+    pub recipients: Vec<Address>,
+    /// What the client declared of the body.
+    #[serde(default)]
+    pub body: BodyKind,
+}

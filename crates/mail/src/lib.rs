@@ -1,0 +1,19 @@
+//! The nouns of mail: addresses, envelopes, replies, ids, events. No I/O, no clock.
+//!
+//! Every value here was checked when it was made: whoever holds an [`Address`] may put it on the wire.
+
+mod address;
+mod class;
+mod envelope;
+mod event;
+mod id;
+mod name;
+mod reply;
+
+pub use address::{Address, AddressError, Domain};
+pub use class::{Action, Class, Scope};
+pub use envelope::{BodyKind, Envelope, ReversePath};
+pub use event::{Attempt, Event, MessageFacts, RecipientFacts, SCHEMA_VERSION, TlsFacts, What, rfc3339_millis};
+pub use id::{EventId, IdError, MessageId};
+pub use name::{Name, NameError};
+pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};

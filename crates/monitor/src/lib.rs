@@ -1,0 +1,1 @@
+//! Events in; delivery log, traces, audits out.

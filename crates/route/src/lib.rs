@@ -1,0 +1,1 @@
+//! From a recipient's domain to provider, hosts and TLS demand.

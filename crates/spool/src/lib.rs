@@ -1,0 +1,1 @@
+//! The crash-safe store: one log, sled as its index.
