@@ -1,0 +1,113 @@
+//! What we sign, three others verify: mail-auth's own verifier, dkimpy and OpenDKIM. None of them asks DNS.
+
+mod messages;
+mod verifiers;
+
+use std::time::Duration;
+
+use messages::{Case, cases};
+use posthaste_dkim::{Key, Signer, SignerOptions};
+use verifiers::{Record, Sample, dkimpy, mail_auth, opendkim};
+
+const NOW: u64 = 1_790_000_000;
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86400);
+
+fn signers() -> [Signer; 3] {
+    let rsa = || Key::from_pem(include_str!("keys/rsa-pkcs1.pem")).unwrap();
+    let ed25519 = Key::from_pem(include_str!("keys/ed25519.pem")).unwrap();
+    let expiring = SignerOptions { expire: Some(CENTURY), ..SignerOptions::default() };
+    [
+        Signer::new("example.com", "rsa", rsa(), &SignerOptions::default()).unwrap(),
+        Signer::new("example.com", "ed", ed25519, &SignerOptions::default()).unwrap(),
+        Signer::new("example.com", "year", rsa(), &expiring).unwrap(),
+    ]
+}
+
+fn records() -> Vec<Record> {
+    let name = |s: &Signer| format!("{}._domainkey.{}", s.selector(), s.domain());
+    signers().iter().map(|s| Record { name: name(s), text: s.key().public_record() }).collect()
+}
+
+/// Every message, signed by one of the signers.
+fn signed(signer: &Signer) -> Vec<Sample> {
+    let sign = |case: &Case| Sample {
+        what: format!("{} ({})", case.what, signer.selector()),
+        message: [signer.sign(&case.parts(), NOW).unwrap().into_bytes(), case.whole()].concat(),
+        valid: true,
+        misjudged_by: case.misjudged_by,
+    };
+    cases().iter().map(sign).collect()
+}
+
+/// Messages changed after signing, in ways that a reader would see.
+fn forged() -> Vec<Sample> {
+    let [signer, ..] = signers();
+    let original = b"From: <a@example.com>\r\nSubject: Pay 100\r\n\r\nHello  world\r\n \r\nend\r\n";
+    let signature = signer.sign(&[original], NOW).unwrap();
+    let text = String::from_utf8(original.to_vec()).unwrap();
+    let forge = |what: &str, changed: String| Sample {
+        what: what.into(),
+        message: (signature.clone() + &changed).into_bytes(),
+        valid: false,
+        misjudged_by: &[],
+    };
+    vec![
+        forge("a word of the body", text.replace("world", "wold")),
+        forge("a line added at the end", text.clone() + "more\r\n"),
+        forge("the empty line in the middle", text.replace(" \r\n", "")),
+        forge("a word of the subject", text.replace("100", "900")),
+        forge("a second subject on top", format!("Subject: Pay 900\r\n{text}")),
+        forge("a second From on top", format!("From: <b@example.com>\r\n{text}")),
+        forge("a Reply-To that was not there", format!("Reply-To: <b@example.com>\r\n{text}")),
+    ]
+}
+
+fn samples_for(verifier: &str) -> Vec<Sample> {
+    signers().iter().flat_map(signed).chain(forged()).filter(|sample| !sample.misjudged_by.contains(&verifier)).collect()
+}
+
+fn assert_judged_right(verifier: &str, samples: &[Sample], verdicts: &[bool]) {
+    assert_eq!(samples.len(), verdicts.len());
+    let wrong: Vec<&str> = samples.iter().zip(verdicts).filter(|(s, v)| s.valid != **v).map(|(s, _)| s.what.as_str()).collect();
+    assert!(wrong.is_empty(), "{verifier} disagrees about: {wrong:#?}");
+}
+
+#[test]
+fn mail_auth_verifies_what_we_sign_and_nothing_else() {
+    let samples = samples_for("mail-auth");
+    assert_judged_right("mail-auth", &samples, &mail_auth::verify(&samples, &records()));
+}
+
+#[test]
+fn dkimpy_verifies_what_we_sign_and_nothing_else() {
+    let samples = samples_for("dkimpy");
+    if let Some(verdicts) = dkimpy::verify(&samples, &records()) {
+        assert_judged_right("dkimpy", &samples, &verdicts);
+    }
+}
+
+#[test]
+fn opendkim_verifies_what_we_sign_and_nothing_else() {
+    // OpenDKIM 2.11 as Debian builds it checks no Ed25519.
+    let samples: Vec<Sample> = samples_for("OpenDKIM").into_iter().filter(|sample| !sample.what.ends_with("(ed)")).collect();
+    if let Some(verdicts) = opendkim::verify(&samples, &records()) {
+        assert_judged_right("OpenDKIM", &samples, &verdicts);
+    }
+}
+
+#[test]
+fn two_signatures_of_one_message_both_verify() {
+    let [rsa, ed25519, _] = signers();
+    let sample = |case: &Case, first: &Signer, second: &Signer| {
+        let field = |signer: &Signer| signer.sign(&case.parts(), NOW).unwrap().into_bytes();
+        Sample {
+            what: case.what.into(),
+            message: [field(first), field(second), case.whole()].concat(),
+            valid: true,
+            misjudged_by: case.misjudged_by,
+        }
+    };
+    let fit: Vec<Case> = cases().into_iter().filter(|case| !case.misjudged_by.contains(&"mail-auth")).collect();
+    let samples: Vec<Sample> = fit.iter().flat_map(|case| [sample(case, &rsa, &ed25519), sample(case, &ed25519, &rsa)]).collect();
+    assert_judged_right("mail-auth", &samples, &mail_auth::verify(&samples, &records()));
+}
