@@ -1,0 +1,213 @@
+//! The body as it goes over the wire (RFC 5321 §4.5.2): leading dots doubled, ended by a line that is one dot. No I/O.
+
+use bytes::Bytes;
+use memchr::{memchr_iter, memmem};
+
+/// A body that was looked through: every line of it ends in CRLF, except perhaps the last.
+pub(crate) struct Body<'a> {
+    parts: &'a [Bytes],
+    /// Lines that begin with a dot.
+    dots: u64,
+    /// Whether it ends in CRLF (or is empty), so that the dot's line can follow at once.
+    ends_a_line: bool,
+}
+
+/// The body holds a CR or LF that stands alone, after so many bytes.
+///
+/// Such a body could mean two things to two receivers (RFC 5321 §2.3.8, §4.1.1.4; "SMTP smuggling"), so it is never sent.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body has a bare CR or LF at byte {0}")]
+pub(crate) struct BareLineEnd(pub(crate) usize);
+
+impl<'a> Body<'a> {
+    /// Looks through a body that lies in one or more parts.
+    pub(crate) fn new(parts: &'a [Bytes]) -> Result<Self, BareLineEnd> {
+        let mut body = Self { parts, dots: 0, ends_a_line: true };
+        let mut last = b'\n';
+        let mut at = 0;
+        for part in parts.iter().filter(|p| !p.is_empty()) {
+            if last == b'\r' && part[0] != b'\n' {
+                return Err(BareLineEnd(at - 1));
+            }
+            body.dots += survey(part, last).map_err(|within| BareLineEnd(at + within))?;
+            at += part.len();
+            last = part[part.len() - 1];
+            body.ends_a_line = last == b'\n';
+        }
+        if last == b'\r' { Err(BareLineEnd(at - 1)) } else { Ok(body) }
+    }
+
+    /// What to write, piece by piece, the final dot's line included. Long pieces lie where they lay.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let end: &'static [u8] = if self.ends_a_line { b".\r\n" } else { b"\r\n.\r\n" };
+        let (parts, plain) = (self.parts, self.dots == 0);
+        Stuffed { parts: parts.iter(), rest: &[], plain, line_start: true, tail: [b'\r', b'\n'] }.chain(std::iter::once(end))
+    }
+}
+
+/// Counts the leading dots of a part that follows the byte `last`; Err is the place of a bare CR or LF.
+fn survey(part: &[u8], last: u8) -> Result<u64, usize> {
+    let before = |at: usize| if at == 0 { last } else { part[at - 1] };
+    let mut dots = u64::from(last == b'\n' && part[0] == b'.');
+    let mut line_feeds = 0;
+    for at in memchr_iter(b'\n', part) {
+        // `last` is a line feed at the very start of the body too, where no line feed may stand.
+        if before(at) != b'\r' {
+            return Err(at);
+        }
+        line_feeds += usize::from(at > 0);
+        dots += u64::from(part.get(at + 1) == Some(&b'.'));
+    }
+    let returns = memchr_iter(b'\r', &part[..part.len() - 1]).count();
+    if returns == line_feeds {
+        return Ok(dots);
+    }
+    let bare = memchr_iter(b'\r', &part[..part.len() - 1]).find(|at| part[at + 1] != b'\n');
+    Err(bare.unwrap_or(part.len()))
+}
+
+/// Cuts before each leading dot, and puts another one there.
+struct Stuffed<'a> {
+    parts: std::slice::Iter<'a, Bytes>,
+    rest: &'a [u8],
+    plain: bool,
+    line_start: bool,
+    /// The last two bytes that were given out.
+    tail: [u8; 2],
+}
+
+impl<'a> Iterator for Stuffed<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while self.rest.is_empty() {
+            self.rest = self.parts.next()?;
+        }
+        if self.plain {
+            return Some(std::mem::take(&mut self.rest));
+        }
+        if self.line_start && self.rest[0] == b'.' {
+            self.line_start = false;
+            return Some(b".");
+        }
+        self.line_start = false;
+        let cut = self.next_cut();
+        let (piece, rest) = self.rest.split_at(cut);
+        self.rest = rest;
+        self.tail = match piece {
+            [.., a, b] => [*a, *b],
+            [b] => [self.tail[1], *b],
+            [] => self.tail,
+        };
+        self.line_start = self.tail == *b"\r\n";
+        Some(piece)
+    }
+}
+
+impl Stuffed<'_> {
+    /// How much of `rest` comes before the next leading dot in it, or all of it.
+    fn next_cut(&self) -> usize {
+        // A line end across two parts: `tail` holds its CR.
+        if self.tail[1] == b'\r' && self.rest.starts_with(b"\n.") {
+            return 1;
+        }
+        memmem::find(self.rest, b"\r\n.").map_or(self.rest.len(), |at| at + 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wire(parts: &[Bytes]) -> Result<Vec<u8>, BareLineEnd> {
+        Ok(Body::new(parts)?.pieces().flatten().copied().collect())
+    }
+
+    fn one(body: &'static [u8]) -> Result<Vec<u8>, BareLineEnd> {
+        wire(&[Bytes::from_static(body)])
+    }
+
+    /// RFC 5321 §4.5.2, from the receiver's side: lines up to the lone dot, one leading dot taken away.
+    fn read_back(wire: &[u8]) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        let mut rest = wire;
+        loop {
+            let end = rest.windows(2).position(|w| w == b"\r\n")? + 2;
+            let (line, after) = rest.split_at(end);
+            match line {
+                b".\r\n" => return after.is_empty().then_some(body),
+                [b'.', line @ ..] => body.extend_from_slice(line),
+                line => body.extend_from_slice(line),
+            }
+            rest = after;
+        }
+    }
+
+    #[test]
+    fn leading_dots_are_doubled_at_the_very_start_too() {
+        assert_eq!(one(b".\r\nMAIL FROM:<x@y.z>\r\n").unwrap(), b"..\r\nMAIL FROM:<x@y.z>\r\n.\r\n");
+        assert_eq!(one(b"a.\r\n..b\r\n.\r\n").unwrap(), b"a.\r\n...b\r\n..\r\n.\r\n");
+        assert_eq!(one(b".").unwrap(), b"..\r\n.\r\n");
+        assert_eq!(one(b"").unwrap(), b".\r\n");
+        assert_eq!(one(b"\r\n").unwrap(), b"\r\n.\r\n");
+    }
+
+    #[test]
+    fn a_missing_last_line_end_is_added() {
+        assert_eq!(one(b"a").unwrap(), b"a\r\n.\r\n");
+        assert_eq!(one(b"a\r\n").unwrap(), b"a\r\n.\r\n");
+    }
+
+    #[test]
+    fn a_bare_line_end_is_found_where_it_is() {
+        for (bad, at) in [
+            (&b"\n"[..], 0),
+            (b"a\n.\r\n", 1),
+            (b"a\r.\r\n", 1),
+            (b"a\r\r\n", 1),
+            (b"a\r\n\n", 3),
+            (b"a\r", 1),
+            (b"\r", 0),
+            (b"\ra\r\n", 0),
+            (b"a\r\nb\rc\r\n", 4),
+        ] {
+            let whole = [Bytes::copy_from_slice(bad)];
+            assert_eq!(wire(&whole), Err(BareLineEnd(at)), "{bad:?}");
+            let bytes: Vec<_> = bad.iter().map(|b| Bytes::copy_from_slice(&[*b])).collect();
+            assert_eq!(wire(&bytes), Err(BareLineEnd(at)), "{bad:?}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn a_body_without_leading_dots_is_not_cut() {
+        let parts = [Bytes::from_static(b"a: b\r\n"), Bytes::from_static(b"\r\nc.d\r\n")];
+        assert_eq!(Body::new(&parts).unwrap().pieces().count(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn a_receiver_reads_back_what_was_given(
+            body in "([.ab]{0,3}\r\n){0,6}[.ab]{0,2}",
+            cuts in prop::collection::vec(0_usize..6, 0..12),
+        ) {
+            let mut rest = Bytes::from(body.clone());
+            let mut parts: Vec<_> = cuts.iter().map(|cut| { let n = rest.len().min(*cut); rest.split_to(n) }).collect();
+            parts.push(rest);
+            let mut expected = body.into_bytes();
+            if !expected.is_empty() && !expected.ends_with(b"\r\n") {
+                expected.extend_from_slice(b"\r\n");
+            }
+            prop_assert_eq!(read_back(&wire(&parts).unwrap()), Some(expected));
+        }
+
+        #[test]
+        fn bare_line_ends_are_refused_and_nothing_else(body in "[.a\r\n]{0,14}", cut in 0_usize..14) {
+            let stripped = body.replace("\r\n", "");
+            let mut rest = Bytes::from(body);
+            let first = rest.split_to(rest.len().min(cut));
+            prop_assert_eq!(wire(&[first, rest]).is_err(), stripped.contains(['\r', '\n']));
+        }
+    }
+}

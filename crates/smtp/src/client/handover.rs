@@ -1,0 +1,83 @@
+//! The body's way to the receiver, and what its dot is answered.
+
+use std::time::Duration;
+
+use posthaste_mail::{Failure, Stage};
+
+use super::{
+    Connection, RecipientResult,
+    body::Body,
+    channel::{Channel, Wrote},
+    report::Slots,
+    transaction::{Answer, judge},
+};
+
+impl Connection {
+    /// The body, and the answer to its dot.
+    pub(super) async fn hand_over(&mut self, body: &Body<'_>, slots: &mut Slots) {
+        let result = match self.send_body(body).await {
+            Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| judge(Stage::Dot, reply)) {
+                Ok(Answer::Yes(reply)) => RecipientResult::Delivered(reply),
+                Ok(Answer::No(failure)) => RecipientResult::Failed(failure),
+                Ok(Answer::Nonsense(failure)) | Err(failure) => {
+                    self.channel.close();
+                    RecipientResult::Unknown(failure)
+                }
+            },
+            Err(Cut { failure: failure @ Failure::Refused { .. }, .. } | Cut { failure, dot_sent: false }) => {
+                RecipientResult::Failed(failure)
+            }
+            Err(Cut { failure, dot_sent: true }) => RecipientResult::Unknown(failure),
+        };
+        slots.end_accepted(&result);
+    }
+
+    /// Small pieces are gathered into blocks, the final dot with them; long ones go out from where they lie.
+    async fn send_body(&mut self, body: &Body<'_>) -> Result<(), Cut> {
+        let limit = self.timeouts.block;
+        let out = &mut self.out;
+        out.clear();
+        for piece in body.pieces() {
+            if piece.len() < LONG && out.len() + piece.len() <= BLOCK {
+                out.extend_from_slice(piece);
+                continue;
+            }
+            send_block(&mut self.channel, out, limit, false).await?;
+            out.clear();
+            if piece.len() < LONG {
+                out.extend_from_slice(piece);
+                continue;
+            }
+            for block in piece.chunks(BLOCK) {
+                send_block(&mut self.channel, block, limit, false).await?;
+            }
+        }
+        send_block(&mut self.channel, out, limit, true).await
+    }
+}
+
+/// The body was cut short.
+struct Cut {
+    failure: Failure,
+    /// Whether the final dot may have reached the receiver.
+    dot_sent: bool,
+}
+
+async fn send_block(channel: &mut Channel, bytes: &[u8], limit: Duration, last: bool) -> Result<(), Cut> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let trouble = match channel.block(bytes, limit).await {
+        Ok(Wrote::All) => return Ok(()),
+        Ok(Wrote::Interrupted) => None,
+        Err(trouble) => Some(trouble),
+    };
+    // In plain text a broken write left out at least the last byte, the dot's line end. What TLS had already sealed may be out.
+    let dot_sent = last && channel.stream.is_tls();
+    Err(Cut { failure: channel.explain(trouble, Stage::Dot).await, dot_sent })
+}
+
+/// A piece this long is not copied.
+const LONG: usize = 32 * 1024;
+/// Written at a time, each block with its own time limit.
+const BLOCK: usize = 128 * 1024;

@@ -1,0 +1,195 @@
+//! The session's start: 220, EHLO, STARTTLS by policy, EHLO again, AUTH.
+
+use std::{sync::Arc, time::Instant};
+
+use mail_send::{Credentials as Sasl, SmtpClient};
+use posthaste_mail::{Failure, LocalCause, Reply, Stage, TlsFacts};
+use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Connection, Credentials, Extensions, Hello, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream};
+
+/// Why no session came to be.
+#[derive(Debug)]
+pub struct OpenFailure {
+    /// What went wrong, and when.
+    pub failure: Failure,
+    /// Set when only TLS failed and the policy allows plain text: connect again with this in [`Hello::tls_fallback`].
+    pub tls: Option<Arc<str>>,
+}
+
+impl From<Failure> for OpenFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, tls: None }
+    }
+}
+
+/// Opens a session over a connected socket.
+pub async fn open(stream: TcpStream, hello: &Hello) -> Result<Connection, OpenFailure> {
+    // Every write here is a whole group of commands or a block: waiting for more would only add delay. A socket that refuses still works.
+    let _ = stream.set_nodelay(true);
+    let mut channel = Channel::new(Stream::Plain(stream));
+    let mut timings = Timings::default();
+    let began = (hello.clock)();
+    let greeting = channel.reply(Stage::Banner, hello.timeouts.banner).await?;
+    positive(greeting, Stage::Banner)?;
+    timings.banner_ms = millis(began, (hello.clock)());
+
+    let mut extensions = say_hello(&mut channel, hello, &mut timings).await?;
+    let mut tls = TlsFacts { tls_policy: Some(hello.tls.as_str()), ..TlsFacts::default() };
+    match wants_tls(hello, &extensions)? {
+        Start::Plain => tls.tls_fallback.clone_from(&hello.tls_fallback),
+        Start::Tls => {
+            let began = (hello.clock)();
+            match start_tls(channel, hello).await? {
+                Upgrade::Done(secured, facts) => {
+                    (channel, tls) = (*secured, facts);
+                    timings.tls_ms = Some(millis(began, (hello.clock)()));
+                    // RFC 3207 §4.2: what was said before means nothing now.
+                    extensions = say_hello(&mut channel, hello, &mut timings).await?;
+                }
+                Upgrade::Declined(plain, why) => {
+                    channel = *plain;
+                    tls.tls_fallback = Some(why);
+                }
+            }
+        }
+    }
+    if let Some(credentials) = &hello.auth {
+        log_in(&mut channel, hello, &extensions, credentials).await?;
+    }
+    Ok(Connection::new(channel, hello, extensions, tls, timings))
+}
+
+async fn say_hello(channel: &mut Channel, hello: &Hello, timings: &mut Timings) -> Result<Extensions, Failure> {
+    let began: Instant = (hello.clock)();
+    let limit = hello.timeouts.ehlo;
+    let answer = channel.ask(format!("EHLO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
+    let extensions = if answer.is_permanent() && channel.is_open() {
+        // RFC 5321 §3.2: an old server may know HELO only. If it refuses that too, its last word counts.
+        let answer = channel.ask(format!("HELO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
+        positive(answer, Stage::Ehlo)?;
+        Extensions::default()
+    } else {
+        Extensions::read(&positive(answer, Stage::Ehlo)?).await
+    };
+    timings.ehlo_ms += millis(began, (hello.clock)());
+    Ok(extensions)
+}
+
+enum Start {
+    Plain,
+    Tls,
+}
+
+fn wants_tls(hello: &Hello, extensions: &Extensions) -> Result<Start, Failure> {
+    match hello.tls {
+        TlsPolicy::None => Ok(Start::Plain),
+        TlsPolicy::Opportunistic if hello.tls_fallback.is_some() || !extensions.starttls => Ok(Start::Plain),
+        TlsPolicy::Require | TlsPolicy::Verify if !extensions.starttls => {
+            Err(local(Stage::Starttls, LocalCause::TlsRequired, "the receiver does not offer STARTTLS"))
+        }
+        _ => Ok(Start::Tls),
+    }
+}
+
+enum Upgrade {
+    Done(Box<Channel>, TlsFacts),
+    /// STARTTLS was refused where it need not be had; the session goes on.
+    Declined(Box<Channel>, Arc<str>),
+}
+
+async fn start_tls(mut channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailure> {
+    let limit = hello.timeouts.starttls;
+    let answer = channel.ask(b"STARTTLS\r\n", Stage::Starttls, limit).await?;
+    if answer.code == 421 {
+        return Err(Failure::Refused { stage: Stage::Starttls, reply: answer }.into());
+    }
+    if !answer.is_positive() {
+        let why = format!("STARTTLS was answered {answer}");
+        return if hello.tls.demands_tls() {
+            Err(local(Stage::Starttls, LocalCause::TlsRequired, why).into())
+        } else {
+            Ok(Upgrade::Declined(Box::new(channel), why.into()))
+        };
+    }
+    if channel.has_leftovers() {
+        // Bytes behind the 220 came in plain text and would be taken for the secured session's (CVE-2011-0411). No fall back: someone
+        // on the way would have what he wants.
+        return Err(local(Stage::Starttls, LocalCause::TlsFailed, "plain text followed the answer to STARTTLS").into());
+    }
+    handshake(channel, hello).await
+}
+
+async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailure> {
+    let Stream::Plain(stream) = channel.stream else { unreachable!("STARTTLS is said once a session") };
+    let config = if hello.tls == TlsPolicy::Verify { &hello.tls_config.strict } else { &hello.tls_config.lax };
+    let host = tls_name(&hello.mx_host);
+    let client = SmtpClient { stream, timeout: hello.timeouts.starttls };
+    match client.into_tls(&TlsConnector::from(Arc::clone(config)), host).await {
+        Ok(client) => {
+            let facts = hello.tls_config.facts(hello.tls, host, client.tls_connection());
+            Ok(Upgrade::Done(Box::new(Channel::new(Stream::Tls(Box::new(client.stream)))), facts))
+        }
+        Err(e) => {
+            let why = format!("the TLS handshake failed: {}", explain(&e));
+            let tls = (!hello.tls.demands_tls()).then(|| Arc::from(why.as_str()));
+            Err(OpenFailure { failure: local(Stage::Starttls, LocalCause::TlsFailed, why), tls })
+        }
+    }
+}
+
+fn explain(error: &mail_send::Error) -> String {
+    match error {
+        mail_send::Error::Tls(e) => e.to_string(),
+        mail_send::Error::Io(e) => e.to_string(),
+        mail_send::Error::Timeout => "no answer in time".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A host's name as certificates have it: no trailing dot, no brackets of an address literal.
+fn tls_name(host: &str) -> &str {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    inner.strip_prefix("IPv6:").unwrap_or(inner)
+}
+
+/// RFC 4954, with PLAIN (RFC 4616) or LOGIN.
+async fn log_in(channel: &mut Channel, hello: &Hello, extensions: &Extensions, credentials: &Credentials) -> Result<(), Failure> {
+    if !channel.stream.is_tls() && hello.tls != TlsPolicy::None {
+        return Err(local(Stage::Auth, LocalCause::TlsRequired, "a password is not sent in plain text unless the TLS policy is none"));
+    }
+    let sasl = Sasl::new(credentials.user.as_str(), credentials.password.as_str());
+    let encode = |mechanism, challenge: &str| {
+        sasl.encode(mechanism, challenge).map_err(|e| local(Stage::Auth, LocalCause::NotSmtp, format!("the login cannot go on: {e}")))
+    };
+    let limit = hello.timeouts.ehlo;
+    let mut answer = if extensions.auth & AUTH_PLAIN != 0 {
+        channel.ask(format!("AUTH PLAIN {}\r\n", encode(AUTH_PLAIN, "")?).as_bytes(), Stage::Auth, limit).await?
+    } else if extensions.auth & AUTH_LOGIN != 0 {
+        channel.ask(b"AUTH LOGIN\r\n", Stage::Auth, limit).await?
+    } else {
+        return Err(local(Stage::Auth, LocalCause::LocalError, "the smart host offers neither AUTH PLAIN nor AUTH LOGIN"));
+    };
+    // LOGIN asks for the user, then for the password.
+    for _ in 0..2 {
+        if answer.code == 334 && extensions.auth & AUTH_PLAIN == 0 {
+            answer = channel.ask(format!("{}\r\n", encode(AUTH_LOGIN, &answer.text)?).as_bytes(), Stage::Auth, limit).await?;
+        }
+    }
+    positive(answer, Stage::Auth).map(drop)
+}
+
+fn positive(reply: Reply, stage: Stage) -> Result<Reply, Failure> {
+    match reply.code {
+        200..300 => Ok(reply),
+        400.. => Err(Failure::Refused { stage, reply }),
+        _ => Err(local(stage, LocalCause::NotSmtp, format!("an answer out of place: {reply}"))),
+    }
+}
+
+fn local(stage: Stage, cause: LocalCause, detail: impl Into<String>) -> Failure {
+    Failure::Local { stage, cause, detail: detail.into() }
+}

@@ -1,0 +1,215 @@
+//! Replies out of bytes (RFC 5321 §4.2): strict about codes, tolerant about line ends, bounded in everything. No I/O.
+
+use std::collections::VecDeque;
+
+use memchr::memchr;
+use posthaste_mail::Reply;
+
+/// Kept of one line; the rest of it is dropped. RFC 5321 §4.5.3.1.5 asks for 512.
+const LINE_KEPT: usize = 4096;
+/// The most lines of one reply.
+const LINES_MAX: usize = 100;
+/// The most bytes of one reply, dropped ones included.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Takes bytes as they come and gives replies whole. What stands behind a reply is kept for the next.
+#[derive(Default)]
+pub(crate) struct Replies {
+    ready: VecDeque<Reply>,
+    /// The line that has not ended yet.
+    line: Vec<u8>,
+    /// The reply that has not ended yet.
+    code: u16,
+    text: String,
+    lines: usize,
+    bytes: usize,
+    garbage: Option<String>,
+}
+
+impl Replies {
+    /// Takes bytes from the receiver.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        while self.garbage.is_none() && !bytes.is_empty() {
+            let end = memchr(b'\n', bytes);
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            bytes = end.map_or(&[], |at| &bytes[at + 1..]);
+            self.bytes += part.len() + 1;
+            if self.bytes > REPLY_BYTES_MAX {
+                self.garbage = Some(format!("a reply of more than {REPLY_BYTES_MAX} bytes"));
+                return;
+            }
+            let room = LINE_KEPT - self.line.len();
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if end.is_some() {
+                self.end_line();
+            } else if self.line.len() >= 4 && split(&self.line).is_none() {
+                // Whoever speaks another protocol may never end its line: no need to wait for it.
+                self.garbage = Some(not_a_reply(&self.line));
+            }
+        }
+    }
+
+    /// The next whole reply; None while there is none; Err once what came was no reply, in words.
+    pub(crate) fn next(&mut self) -> Result<Option<Reply>, String> {
+        match (self.ready.pop_front(), &self.garbage) {
+            (Some(reply), _) => Ok(Some(reply)),
+            (None, Some(why)) => Err(why.clone()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// True when something is there that nobody has taken: a reply, half of one, or garbage.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.has_next() || self.is_midway()
+    }
+
+    /// True when [`Self::next`] has something to say.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.ready.is_empty() || self.garbage.is_some()
+    }
+
+    /// True in the middle of a reply.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.lines > 0 || !self.line.is_empty()
+    }
+
+    fn end_line(&mut self) {
+        if self.line.last() == Some(&b'\r') {
+            self.line.pop();
+        }
+        let Some((code, more, text)) = split(&self.line) else {
+            self.garbage = Some(not_a_reply(&self.line));
+            return;
+        };
+        if self.lines > 0 && code != self.code {
+            // RFC 5321 §4.2.1: the code on each line must be the same. Which one would be meant?
+            self.garbage = Some(format!("a reply with two codes, {} and {code}", self.code));
+            return;
+        }
+        if self.lines > 0 {
+            self.text.push('\n');
+        }
+        self.text.push_str(&String::from_utf8_lossy(text));
+        self.code = code;
+        self.lines += 1;
+        self.line.clear();
+        if !more {
+            self.ready.push_back(Reply::new(code, std::mem::take(&mut self.text)));
+            (self.lines, self.bytes) = (0, 0);
+        } else if self.lines == LINES_MAX {
+            self.garbage = Some(format!("a reply of more than {LINES_MAX} lines"));
+        }
+    }
+}
+
+/// Code, whether more lines follow, text. None when it is no reply line (RFC 5321 §4.2: `Reply-line`; without a text, without a blank too).
+fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
+    let digits = line.get(..3)?;
+    if !matches!(digits[0], b'2'..=b'5') || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let code = digits.iter().fold(0, |n, d| n * 10 + u16::from(d - b'0'));
+    match &line[3..] {
+        [] => Some((code, false, &[])),
+        [b' ', text @ ..] => Some((code, false, text)),
+        [b'-', text @ ..] => Some((code, true, text)),
+        // A lone CR before the line's end has come.
+        [b'\r'] => Some((code, false, &[])),
+        _ => None,
+    }
+}
+
+fn not_a_reply(line: &[u8]) -> String {
+    format!("not an SMTP reply: {:?}", String::from_utf8_lossy(&line[..line.len().min(80)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(bytes: &[u8]) -> (Vec<Reply>, Option<String>) {
+        let mut replies = Replies::default();
+        replies.feed(bytes);
+        let mut got = Vec::new();
+        loop {
+            match replies.next() {
+                Ok(Some(reply)) => got.push(reply),
+                Ok(None) => return (got, None),
+                Err(why) => return (got, Some(why)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_is_kept_whole_and_what_follows_is_kept_too() {
+        let (got, end) = all(b"550-5.7.511 Access\r\n550-denied, see\n550 here\r\n421 closing\r\n250\r\n");
+        assert_eq!(got, [Reply::new(550, "5.7.511 Access\ndenied, see\nhere"), Reply::new(421, "closing"), Reply::new(250, "")]);
+        assert_eq!(end, None);
+        assert_eq!(got[0].enhanced, "5.7.511".parse().ok());
+    }
+
+    #[test]
+    fn what_is_no_reply_is_told_with_the_replies_before_it_intact() {
+        for bad in [
+            "hello\r\n",
+            "25\r\n",
+            "150 x\r\n",
+            "650 x\r\n",
+            "2x0 x\r\n",
+            "250_x\r\n",
+            "\r\n",
+            "250-a\r\n251 b\r\n",
+            "SSH-2.0-",
+            "\x16\x03\x01\x02",
+        ] {
+            let (got, end) = all(format!("220 hi\r\n{bad}").as_bytes());
+            assert_eq!(got, [Reply::new(220, "hi")], "{bad:?}");
+            assert!(end.is_some(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_replaced() {
+        assert_eq!(all(b"550 caf\xe9 \0\r\n").0, [Reply::new(550, "caf\u{fffd} \0")]);
+    }
+
+    #[test]
+    fn everything_has_an_end() {
+        let long = format!("250 {}\r\n250 next\r\n", "x".repeat(10_000));
+        let (got, end) = all(long.as_bytes());
+        assert_eq!((got.len(), got[0].text.len(), got[1].text.as_str(), end), (2, LINE_KEPT - 4, "next", None));
+        assert!(all("250-x\r\n".repeat(LINES_MAX + 1).as_bytes()).1.unwrap().contains("lines"));
+        assert!(all(&[b"250 ".as_slice(), &vec![b'x'; REPLY_BYTES_MAX]].concat()).1.unwrap().contains("bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_between_reads_change_nothing(
+            lines in prop::collection::vec(("[2-5][0-5][0-9]", "[ -~]{0,30}"), 1..8),
+            cuts in prop::collection::vec(1_usize..9, 1..100),
+        ) {
+            let wire: String = lines.iter().map(|(code, text)| format!("{code}-{text}\r\n{code} {text}\r\n")).collect();
+            let mut replies = Replies::default();
+            let mut rest = wire.as_bytes();
+            for cut in cuts.iter().cycle() {
+                let (now, later) = rest.split_at(rest.len().min(*cut));
+                replies.feed(now);
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            for (code, text) in &lines {
+                prop_assert_eq!(replies.next(), Ok(Some(Reply::new(code.parse().unwrap(), format!("{text}\n{text}")))));
+            }
+            prop_assert!(!replies.has_leftovers());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            all(&bytes);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The relay's own replies, and how they are written (RFC 5321 §4.2, RFC 2034).
+
+use std::fmt::{Display, Write};
+
+use posthaste_mail::{EnhancedCode, Reply};
+
+/// The longest text of one reply line: with code, enhanced code and CRLF it stays under 512 bytes (RFC 5321 §4.5.3.1.5).
+const TEXT_MAX: usize = 480;
+
+/// What the relay says to a client: written as one line per line of `text`, each with both codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// 200 to 599. A 421 closes the connection, whatever it answers.
+    pub code: u16,
+    /// Its class is the code's first digit.
+    pub enhanced: EnhancedCode,
+    /// In words; what is not printable ASCII goes out as `?`, and no line is longer than 480 bytes.
+    pub text: String,
+}
+
+impl Answer {
+    /// An answer from its code, the subject and detail of its enhanced code (RFC 3463), and its words.
+    pub fn new(code: u16, subject: u16, detail: u16, text: impl Into<String>) -> Self {
+        Self { code, enhanced: EnhancedCode::new((code / 100) as u8, subject, detail), text: text.into() }
+    }
+
+    /// 250: the message is on disk, under this id.
+    pub fn queued(id: impl Display) -> Self {
+        Self::new(250, 0, 0, format!("Ok: queued as {id}"))
+    }
+
+    /// 554 5.7.1: this client, sender or recipient may not.
+    pub fn not_allowed(text: impl Into<String>) -> Self {
+        Self::new(554, 7, 1, text)
+    }
+
+    /// 451 4.3.0: the relay's own trouble, try again.
+    pub fn trouble(text: impl Into<String>) -> Self {
+        Self::new(451, 3, 0, text)
+    }
+
+    /// 452 4.3.1: no room on the disk, try again.
+    pub fn full(text: impl Into<String>) -> Self {
+        Self::new(452, 3, 1, text)
+    }
+
+    /// 2xx.
+    pub fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// The same as the noun that the delivery log writes.
+    pub fn to_reply(&self) -> Reply {
+        let lines: Vec<_> = lines(&self.text).map(|line| format!("{} {line}", self.enhanced)).collect();
+        Reply::new(self.code, lines.join("\n"))
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        write(out, self.code, Some(self.enhanced), &self.text);
+    }
+
+    /// For greetings and answers to EHLO and HELO, which carry no enhanced code (RFC 2034 §4).
+    pub(super) fn write_plain(&self, out: &mut Vec<u8>) {
+        write(out, self.code, None, &self.text);
+    }
+}
+
+/// Appends a whole reply, one line per line of `text`.
+pub(super) fn write(out: &mut Vec<u8>, code: u16, enhanced: Option<EnhancedCode>, text: &str) {
+    let mut rest = lines(text).peekable();
+    while let Some(line) = rest.next() {
+        let dash = if rest.peek().is_some() { '-' } else { ' ' };
+        let mut head = format!("{code}{dash}");
+        if let Some(enhanced) = enhanced {
+            write!(head, "{enhanced} ").expect("a String takes all");
+        }
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The lines of `text`, printable and short: nothing an address or a banner holds can begin a line of its own.
+fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split('\n').map(|line| printable(line.strip_suffix('\r').unwrap_or(line), TEXT_MAX))
+}
+
+/// At most `max` characters of `text`, with `?` for what is not printable ASCII.
+pub(super) fn printable(text: &str, max: usize) -> String {
+    text.chars().take(max).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(answer: &Answer) -> String {
+        let mut out = Vec::new();
+        answer.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_line_of_a_reply_carries_both_codes() {
+        let answer = Answer::new(550, 7, 1, "not you\nask the operator");
+        assert_eq!(written(&answer), "550-5.7.1 not you\r\n550 5.7.1 ask the operator\r\n");
+        assert_eq!(answer.to_reply().text, "5.7.1 not you\n5.7.1 ask the operator");
+        assert_eq!(answer.to_reply().enhanced, Some(EnhancedCode::new(5, 7, 1)));
+    }
+
+    #[test]
+    fn a_text_cannot_break_out_of_its_line() {
+        assert_eq!(written(&Answer::trouble("a\rb\0c\u{e9}")), "451 4.3.0 a?b?c?\r\n");
+        assert!(written(&Answer::trouble("x".repeat(9000))).len() <= 512);
+    }
+}

@@ -1,0 +1,270 @@
+//! The bytes after 354: copied once, dots undone, ended by CRLF.CRLF and by nothing else (RFC 5321 §4.1.1.4 and §4.5.2).
+
+use bytes::{Bytes, BytesMut};
+
+use super::Limits;
+
+/// No client gets more memory than this for a mere promise of size.
+const RESERVE_MAX: u64 = 1 << 20;
+/// Room for a message of undeclared size.
+const RESERVE_MIN: u64 = 8 << 10;
+/// Read beyond twice the size limit, so that doubled dots alone never cut a message that would have fitted.
+const DRAIN_EXTRA: u64 = 64 << 10;
+
+/// Why a message is refused. In order of importance: of several, the first is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    BareLf,
+    BareCr,
+    Nul,
+    TooLarge,
+    HeaderTooLarge,
+    LineTooLong,
+}
+
+const FLAWS: [Flaw; 6] = [Flaw::BareLf, Flaw::BareCr, Flaw::Nul, Flaw::TooLarge, Flaw::HeaderTooLarge, Flaw::LineTooLong];
+
+/// How far a chunk went.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it is body.
+    More,
+    /// The message ended; so many bytes of the chunk were its.
+    End(usize),
+    /// More than the limit allows to read away, and no end.
+    Endless,
+}
+
+/// The message's bytes and what was seen in them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) data: Bytes,
+    pub(super) has_8bit: bool,
+}
+
+/// Where in a line the next byte stands.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// Behind CRLF, or at the very start.
+    Start,
+    /// Behind a dot at a line's start.
+    Dot,
+    /// Behind a dot and a CR at a line's start: an LF ends the message.
+    DotCr,
+    /// Inside a line.
+    Mid,
+    /// Behind a CR inside a line.
+    Cr,
+}
+
+/// Takes a message in chunks of any size; what it finds does not depend on where they were cut.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    at: At,
+    data: BytesMut,
+    has_8bit: bool,
+    /// Bit per flaw.
+    flaws: u8,
+    /// Bytes of the message so far, dots undone, stored or not.
+    length: u64,
+    /// Bytes of this line so far.
+    line: usize,
+    in_header: bool,
+    /// Bytes that may still be read before the end has to come.
+    budget: u64,
+    message_max: u64,
+    header_max: u64,
+    line_max: usize,
+}
+
+impl Receiver {
+    pub(super) fn new(limits: &Limits, declared: Option<u64>) -> Self {
+        let unlimited = |limit| if limit == 0 { u64::MAX } else { limit };
+        let room = declared.unwrap_or(0).clamp(RESERVE_MIN, RESERVE_MAX);
+        Self {
+            at: At::Start,
+            data: BytesMut::with_capacity(room as usize),
+            has_8bit: false,
+            flaws: 0,
+            length: 0,
+            line: 0,
+            in_header: true,
+            budget: limits.message_size.saturating_mul(2).saturating_add(DRAIN_EXTRA),
+            message_max: limits.message_size,
+            header_max: unlimited(limits.header_size),
+            line_max: if limits.text_line == 0 { usize::MAX } else { limits.text_line },
+        }
+    }
+
+    /// Reads on. After `End` or `Endless` comes [`Self::finish`].
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Progress {
+        let view = &chunk[..chunk.len().min(usize::try_from(self.budget).unwrap_or(usize::MAX))];
+        // view[kept..pos] is part of the message and not stored yet.
+        let (mut pos, mut kept) = (0, 0);
+        while pos < view.len() {
+            match (self.at, view[pos]) {
+                (At::Start, b'.') => {
+                    self.store(&view[kept..pos]);
+                    pos += 1;
+                    kept = pos;
+                    self.at = At::Dot;
+                }
+                (At::Dot, b'\r') => {
+                    pos += 1;
+                    kept = pos;
+                    self.at = At::DotCr;
+                }
+                (At::DotCr, b'\n') => return Progress::End(pos + 1),
+                (At::Cr, b'\n') => {
+                    pos += 1;
+                    self.end_line(self.length + (pos - kept) as u64);
+                }
+                (At::Cr | At::DotCr, _) => {
+                    self.flaw(Flaw::BareCr);
+                    self.at = At::Mid;
+                }
+                (At::Start | At::Dot, _) => self.at = At::Mid,
+                (At::Mid, _) => pos += self.inside(&view[pos..]),
+            }
+        }
+        self.store(&view[kept..]);
+        self.budget -= view.len() as u64;
+        if self.budget == 0 { Progress::Endless } else { Progress::More }
+    }
+
+    /// The message, or the gravest of its flaws.
+    pub(super) fn finish(self) -> Result<Body, Flaw> {
+        match FLAWS.into_iter().find(|flaw| self.flaws & bit(*flaw) != 0) {
+            Some(flaw) => Err(flaw),
+            None => Ok(Body { data: self.data.freeze(), has_8bit: self.has_8bit }),
+        }
+    }
+
+    /// Consumes up to and with the next byte that matters.
+    fn inside(&mut self, rest: &[u8]) -> usize {
+        let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
+            self.line += rest.len();
+            return rest.len();
+        };
+        self.line += at;
+        match rest[at] {
+            b'\r' => self.at = At::Cr,
+            b'\n' => self.flaw(Flaw::BareLf),
+            _ => self.flaw(Flaw::Nul),
+        }
+        at + 1
+    }
+
+    /// `length`: of the message up to here.
+    fn end_line(&mut self, length: u64) {
+        if self.line > self.line_max {
+            self.flaw(Flaw::LineTooLong);
+        }
+        if self.in_header && length > self.header_max {
+            self.flaw(Flaw::HeaderTooLarge);
+        }
+        self.in_header &= self.line != 0;
+        self.line = 0;
+        self.at = At::Start;
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if self.length > self.message_max {
+            self.flaw(Flaw::TooLarge);
+        }
+        if self.flaws == 0 {
+            self.has_8bit |= !bytes.is_ascii();
+            self.data.extend_from_slice(bytes);
+        }
+    }
+
+    /// A flawed message is read to its end, and not kept.
+    fn flaw(&mut self, flaw: Flaw) {
+        self.flaws |= bit(flaw);
+        self.data = BytesMut::new();
+    }
+}
+
+fn bit(flaw: Flaw) -> u8 {
+    1 << flaw as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receive(limits: &Limits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
+        let mut receiver = Receiver::new(limits, None);
+        assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
+        receiver.finish().map(|body| body.data.to_vec())
+    }
+
+    #[test]
+    fn dots_at_line_starts_are_undone_the_first_line_included() {
+        let limits = Limits::default();
+        for (raw, data) in [
+            (&b".\r\n"[..], &b""[..]),
+            (b"a\r\n.\r\n", b"a\r\n"),
+            (b"..\r\n.\r\n", b".\r\n"),
+            (b"..a\r\n...b\r\nc.d\r\n.e\r\n.\r\n", b".a\r\n..b\r\nc.d\r\ne\r\n"),
+            (b"\r\n\r\n.\r\n", b"\r\n\r\n"),
+            (b"a.\r\n.\r\n", b"a.\r\n"),
+        ] {
+            assert_eq!(receive(&limits, raw).as_deref(), Ok(data), "{:?}", String::from_utf8_lossy(raw));
+        }
+    }
+
+    #[test]
+    fn a_flawed_message_is_read_to_its_real_end() {
+        let limits = Limits { text_line: 9, header_size: 20, message_size: 40, ..Limits::default() };
+        for (raw, flaw) in [
+            (&b"a\nb\r\n.\r\n"[..], Flaw::BareLf),
+            (b"a\n.\nb\r\n.\r\n", Flaw::BareLf),
+            (b"a\n.\r\nb\r\n.\r\n", Flaw::BareLf),
+            (b"a\r\n.\nb\r\n.\r\n", Flaw::BareLf),
+            (b"a\r.\rb\r\n.\r\n", Flaw::BareCr),
+            (b"a\r\n.\rb\r\n.\r\n", Flaw::BareCr),
+            (b".\r\r\n.\r\n", Flaw::BareCr),
+            (b"a\r\r\n.\r\n", Flaw::BareCr),
+            (b"a\0b\r\n.\r\n", Flaw::Nul),
+            (b"0123456789\r\n.\r\n", Flaw::LineTooLong),
+            (b"A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n.\r\n", Flaw::HeaderTooLarge),
+            (b"A: 1\r\n\r\n12345678\r\n12345678\r\n12345678\r\n12345678\r\n.\r\n", Flaw::TooLarge),
+        ] {
+            assert_eq!(receive(&limits, raw), Err(flaw), "{:?}", String::from_utf8_lossy(raw));
+        }
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let limits = Limits { text_line: 9, header_size: 15, message_size: 20, ..Limits::default() };
+        assert!(receive(&limits, b"A: 456789\r\n\r\n..2345\r\n.\r\n").is_ok(), "20 bytes");
+        assert_eq!(receive(&limits, b"A: 456789\r\n\r\n..23456\r\n.\r\n"), Err(Flaw::TooLarge), "21 bytes");
+        assert!(receive(&limits, b"A: 456789\r\nB:\r\n.\r\n").is_ok(), "15 bytes of header");
+        assert_eq!(receive(&limits, b"A: 456789\r\nBB:\r\n.\r\n"), Err(Flaw::HeaderTooLarge), "16 bytes of header");
+    }
+
+    #[test]
+    fn a_message_without_end_is_given_up_and_was_not_kept() {
+        let limits = Limits { message_size: 1000, ..Limits::default() };
+        let mut receiver = Receiver::new(&limits, Some(u64::MAX));
+        let mut read = 0;
+        loop {
+            read += 100;
+            match receiver.push(&[b'x'; 100]) {
+                Progress::More => assert!(receiver.data.len() <= 1000),
+                end => break assert_eq!(end, Progress::Endless),
+            }
+        }
+        assert!((2000 + DRAIN_EXTRA..2200 + DRAIN_EXTRA).contains(&read), "{read}");
+        assert_eq!(receiver.finish(), Err(Flaw::TooLarge));
+    }
+
+    #[test]
+    fn bytes_above_127_are_noticed() {
+        let mut receiver = Receiver::new(&Limits::default(), None);
+        receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
+        assert!(receiver.finish().unwrap().has_8bit);
+    }
+}

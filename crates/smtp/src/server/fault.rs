@@ -1,0 +1,60 @@
+//! A refusal in the making: reply, reason, and what it costs the client.
+
+use super::{Answer, answer::printable};
+
+/// How much of an address that is none gets into the log.
+const GIVEN_MAX: usize = 320;
+
+/// What a refusal counts towards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// The client does not speak our SMTP: `Limits::bad_commands`.
+    Junk,
+    /// Well said, and refused: `Limits::refusals`.
+    Refusal,
+    /// What follows on this connection cannot be trusted to be commands: reply and close.
+    Fatal,
+}
+
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) command: &'static str,
+    pub(super) answer: Answer,
+    pub(super) reason: &'static str,
+    pub(super) weight: Weight,
+    /// The path as the client gave it, printable.
+    pub(super) given: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn junk(command: &'static str, reason: &'static str, answer: Answer) -> Self {
+        Self { command, answer, reason, weight: Weight::Junk, given: None }
+    }
+
+    pub(super) fn refusal(command: &'static str, reason: &'static str, answer: Answer) -> Self {
+        Self { command, answer, reason, weight: Weight::Refusal, given: None }
+    }
+
+    pub(super) fn fatal(command: &'static str, reason: &'static str, answer: Answer) -> Self {
+        Self { command, answer, reason, weight: Weight::Fatal, given: None }
+    }
+
+    /// The same, about this path: its text with or without angle brackets.
+    pub(super) fn about(mut self, given: &str) -> Self {
+        let bare = given.strip_prefix('<').map_or(given, |rest| rest.strip_suffix('>').unwrap_or(rest));
+        self.given = Some(printable(bare, GIVEN_MAX));
+        self
+    }
+
+    pub(super) fn unknown() -> Self {
+        Self::junk("command", "unknown_command", Answer::new(500, 5, 1, "no such command here"))
+    }
+
+    pub(super) fn sequence(command: &'static str, text: &str) -> Self {
+        Self::junk(command, "bad_sequence", Answer::new(503, 5, 1, text))
+    }
+
+    pub(super) fn arguments(command: &'static str, text: &str) -> Self {
+        Self::junk(command, "syntax", Answer::new(501, 5, 4, text))
+    }
+}

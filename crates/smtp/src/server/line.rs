@@ -1,0 +1,106 @@
+//! Where a command line ends: at CRLF, and nowhere else (RFC 5321 §2.3.8).
+
+use bytes::{Buf, BytesMut};
+
+/// How much of an endless line is read away before the connection is closed.
+const DISCARD_MAX: usize = 64 << 10;
+
+/// What stands at the start of the input. Depends on the bytes alone, not on how they arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Its end is not here yet.
+    Partial,
+    /// A line of this many bytes, CRLF behind it.
+    Whole(usize),
+    /// More bytes than the limit, and no end yet.
+    TooLong,
+    /// An LF without a CR before it.
+    BareLf,
+    /// A CR without an LF behind it.
+    BareCr,
+}
+
+/// Looks for the first line; `limit` counts its CRLF.
+pub(super) fn look(input: &[u8], limit: usize) -> Line {
+    let room = limit.saturating_sub(2);
+    let window = &input[..input.len().min(room + 1)];
+    match memchr::memchr2(b'\r', b'\n', window) {
+        None if input.len() > room => Line::TooLong,
+        None => Line::Partial,
+        Some(at) => end_at(input, at),
+    }
+}
+
+/// A line that is too long, on its way to its end.
+#[derive(Debug, Default)]
+pub(super) struct Discard {
+    dropped: usize,
+}
+
+impl Discard {
+    /// Drops what it can. `Whole` once the line's end is dropped too, `TooLong` when there is no end in sight.
+    pub(super) fn drop_from(&mut self, input: &mut BytesMut) -> Line {
+        let found = memchr::memchr2(b'\r', b'\n', input);
+        let content = found.unwrap_or(input.len());
+        if self.dropped + content > DISCARD_MAX {
+            return Line::TooLong;
+        }
+        let line = found.map_or(Line::Partial, |at| end_at(input, at));
+        self.dropped += content;
+        input.advance(content);
+        if let Line::Whole(_) = line {
+            input.advance(2);
+        }
+        line
+    }
+}
+
+/// What the CR or LF at `at` means; no other stands before it.
+fn end_at(input: &[u8], at: usize) -> Line {
+    match (input[at], input.get(at + 1)) {
+        (b'\n', _) => Line::BareLf,
+        (_, None) => Line::Partial,
+        (_, Some(b'\n')) => Line::Whole(at),
+        (_, Some(_)) => Line::BareCr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        for (input, line) in [
+            (&b"NOOP"[..], Line::Partial),
+            (b"NOOP\r", Line::Partial),
+            (b"NOOP\r\nQUIT\r\n", Line::Whole(4)),
+            (b"\r\n", Line::Whole(0)),
+            (b"NOOP\n", Line::BareLf),
+            (b"NOOP\rX\r\n", Line::BareCr),
+            (b"NOOP\r\r\n", Line::BareCr),
+            (b"", Line::Partial),
+        ] {
+            assert_eq!(look(input, 64), line, "{:?}", String::from_utf8_lossy(input));
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_the_crlf() {
+        assert_eq!(look(b"12345678\r\n", 10), Line::Whole(8));
+        assert_eq!(look(b"123456789\r\n", 10), Line::TooLong);
+        assert_eq!(look(b"12345678", 10), Line::Partial);
+        assert_eq!(look(b"123456789", 10), Line::TooLong);
+    }
+
+    #[test]
+    fn a_long_line_is_dropped_to_its_end_and_an_endless_one_is_given_up() {
+        let mut input = BytesMut::from(&b"xxxx\r\nNOOP\r\n"[..]);
+        assert_eq!(Discard::default().drop_from(&mut input), Line::Whole(4));
+        assert_eq!(&input[..], b"NOOP\r\n");
+
+        let mut discard = Discard::default();
+        let drops = (0..100).take_while(|_| discard.drop_from(&mut BytesMut::from(&[b'x'; 1024][..])) == Line::Partial).count();
+        assert_eq!(drops, 64);
+    }
+}

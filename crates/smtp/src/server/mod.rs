@@ -1,0 +1,41 @@
+//! The server's half: an ESMTP session (RFC 5321) that knows neither sockets nor time.
+//!
+//! Whoever holds the connection reads bytes into one buffer, calls [`Session::feed`], and does what the [`Step`] says:
+//!
+//! ```text
+//! session.greet(&mut out);
+//! loop {
+//!     match session.feed(&mut input, &mut out) {
+//!         Step::More => { write out; read into input }
+//!         Step::Flush => { write out }
+//!         Step::Mail(..) | Step::Rcpt(..) => session.answer(policy, &mut out),
+//!         Step::Message(m) => session.answer_message(stored(m), &mut out),
+//!         Step::Refused(r) => log(r),
+//!         Step::Close => { write out; close; break }
+//!     }
+//! }
+//! ```
+//!
+//! Strict where leniency is a hole: a line ends at CRLF, a message at CRLF.CRLF, and nothing else does; the bytes of a path
+//! are read once, by one parser; every buffer has a bound.
+
+mod answer;
+mod body;
+mod command;
+mod fault;
+mod limits;
+mod line;
+mod obey;
+mod path;
+mod refuse;
+mod session;
+mod step;
+mod transaction;
+
+#[cfg(test)]
+mod props;
+
+pub use answer::Answer;
+pub use limits::{Limits, Settings};
+pub use session::{Hello, Session};
+pub use step::{MailRequest, Refusal, Step, Submission};

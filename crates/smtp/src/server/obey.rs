@@ -1,0 +1,111 @@
+//! What each command does (RFC 5321 §4.1.1), and in which order they come (§4.1.4).
+
+use posthaste_mail::Address;
+
+use super::{
+    Answer, MailRequest, Session, Step, answer,
+    body::Receiver,
+    command::Command,
+    fault::Fault,
+    session::{Hello, Phase, Question},
+};
+
+impl Session {
+    /// Carries a command out; the step is what the connection's holder has to do about it.
+    pub(super) fn obey(&mut self, command: Command, out: &mut Vec<u8>) -> Option<Step> {
+        match command {
+            Command::Hello { name, extended } => self.be_greeted(Hello { name, esmtp: extended }, out),
+            Command::Mail(request) => return Some(self.mail(request, out)),
+            Command::Rcpt(recipient) => return self.rcpt(recipient, out),
+            Command::Data => return self.data(out),
+            Command::Rset => {
+                self.transaction = None;
+                Answer::new(250, 0, 0, "Ok").write(out);
+            }
+            Command::Noop => Answer::new(250, 0, 0, "Ok").write(out),
+            // RFC 5321 §7.3: neither yes nor no.
+            Command::Vrfy => Answer::new(252, 5, 0, "not looked up; send the message and see").write(out),
+            Command::Help => Answer::new(214, 0, 0, "EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP").write(out),
+            Command::Quit => {
+                Answer::new(221, 0, 0, format!("{} goodbye", self.settings.hostname)).write(out);
+                self.close();
+            }
+        }
+        None
+    }
+
+    /// RFC 5321 §4.1.4: EHLO also does what RSET does.
+    fn be_greeted(&mut self, hello: Hello, out: &mut Vec<u8>) {
+        self.transaction = None;
+        let hostname = &self.settings.hostname;
+        if hello.esmtp {
+            let size = self.settings.limits.message_size;
+            let text = format!("{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES");
+            answer::write(out, 250, None, &text);
+        } else {
+            answer::write(out, 250, None, hostname);
+        }
+        self.hello = Some(hello);
+    }
+
+    fn mail(&mut self, request: MailRequest, out: &mut Vec<u8>) -> Step {
+        let limits = &self.settings.limits;
+        let fault = if self.hello.is_none() {
+            Fault::sequence("mail", "say EHLO first")
+        } else if self.transaction.is_some() {
+            Fault::sequence("mail", "a message is under way: DATA or RSET first")
+        } else if limits.messages > 0 && self.messages >= limits.messages {
+            Fault::refusal("mail", "too_many_messages", Answer::new(421, 7, 0, "enough for one connection: connect again"))
+        } else if request.size.is_some_and(|size| size > limits.message_size) {
+            // RFC 1870 §6.1
+            Fault::refusal("mail", "too_large", self.too_large())
+        } else {
+            self.phase = Phase::Asked(Question::Mail(request.clone()));
+            return Step::Mail(request);
+        };
+        // A reverse-path that is refused is the one to log, not that of the message under way.
+        self.fault(fault.about(request.reverse_path.as_str()), out)
+    }
+
+    fn rcpt(&mut self, recipient: Address, out: &mut Vec<u8>) -> Option<Step> {
+        let limit = self.settings.limits.recipients;
+        let fault = match &self.transaction {
+            None => out_of_order("rcpt", "say MAIL first"),
+            Some(transaction) if transaction.has(&recipient) => {
+                Answer::new(250, 1, 5, "recipient ok").write(out);
+                return None;
+            }
+            // RFC 5321 §4.5.3.1.10: 452, so that the client sends to the rest in a second message.
+            Some(transaction) if transaction.len() >= limit => {
+                let answer = Answer::new(452, 5, 3, format!("a message has at most {limit} recipients here"));
+                Fault::refusal("rcpt", "too_many_recipients", answer)
+            }
+            Some(_) => {
+                self.phase = Phase::Asked(Question::Rcpt(recipient.clone()));
+                return Some(Step::Rcpt(recipient));
+            }
+        };
+        Some(self.fault(fault.about(recipient.as_str()), out))
+    }
+
+    fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let fault = match &self.transaction {
+            None => out_of_order("data", "say MAIL first"),
+            Some(transaction) if transaction.len() > 0 => {
+                let receiver = Receiver::new(&self.settings.limits, transaction.mail.size);
+                self.phase = Phase::Body(Box::new(receiver));
+                answer::write(out, 354, None, "go on; end with a line that is a dot");
+                return None;
+            }
+            Some(transaction) if transaction.refused == 0 => out_of_order("data", "say RCPT first"),
+            // RFC 2920 §3.1: a client that pipelines says DATA before it knows.
+            Some(_) => Fault::refusal("data", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")),
+        };
+        Some(self.fault(fault, out))
+    }
+}
+
+/// Out of order, but what a pipelining client says behind a MAIL that was refused: not held against it as junk.
+fn out_of_order(command: &'static str, text: &str) -> Fault {
+    Fault::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
+}

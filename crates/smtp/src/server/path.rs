@@ -1,0 +1,154 @@
+//! `<path>` and the parameters behind it (RFC 5321 §4.1.2), read by hand: a quoted local part may hold `>`, blanks and `@`.
+
+use posthaste_mail::{Address, AddressError, Domain, ReversePath};
+
+/// Why what stands there is no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PathError {
+    #[error("an address stands between < and >")]
+    Brackets,
+    #[error("a parameter is keyword or keyword=value, after a blank")]
+    Parameters,
+    #[error("a recipient has a domain")]
+    Postmaster,
+    #[error("a source route is @domain,@domain:address")]
+    Route,
+    #[error("{0}")]
+    Address(#[from] AddressError),
+}
+
+/// A path in its brackets, and what follows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bracketed<'a> {
+    /// Between the brackets, a source route included.
+    pub(super) inner: &'a str,
+    /// The parameters, blanks included.
+    pub(super) rest: &'a str,
+}
+
+/// Splits at the first `>` outside quotes. Blanks before `<` are forgiven: many clients write `FROM: <a@b>`.
+pub(super) fn bracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
+    let text = text.trim_start_matches(' ').strip_prefix('<').ok_or(PathError::Brackets)?;
+    let mut quoted = false;
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if quoted => drop(bytes.next()),
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Ok(Bracketed { inner: &text[..at], rest: &text[at + 1..] }),
+            _ => {}
+        }
+    }
+    Err(PathError::Brackets)
+}
+
+/// What MAIL FROM takes: an address or nothing.
+pub(super) fn reverse(inner: &str) -> Result<ReversePath, PathError> {
+    if inner.is_empty() {
+        return Ok(ReversePath::Null);
+    }
+    mailbox(inner).map(ReversePath::Mailbox)
+}
+
+/// What RCPT TO takes: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 means a local mailbox; a relay has none.
+pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
+    if inner.eq_ignore_ascii_case("postmaster") {
+        return Err(PathError::Postmaster);
+    }
+    mailbox(inner)
+}
+
+/// RFC 5321 §4.1.1.3 and appendix F.2: a source route is read and forgotten.
+fn mailbox(inner: &str) -> Result<Address, PathError> {
+    let text = if inner.starts_with('@') { after_route(inner)? } else { inner };
+    Ok(Address::new(text)?)
+}
+
+fn after_route(mut text: &str) -> Result<&str, PathError> {
+    loop {
+        text = text.strip_prefix('@').ok_or(PathError::Route)?;
+        // An address literal holds colons of its own.
+        let skip = if text.starts_with('[') { text.find(']').ok_or(PathError::Route)? } else { 0 };
+        let end = skip + text[skip..].find([',', ':']).ok_or(PathError::Route)?;
+        Domain::new(&text[..end]).map_err(|_| PathError::Route)?;
+        let last = text.as_bytes()[end] == b':';
+        text = &text[end + 1..];
+        if last {
+            return Ok(text);
+        }
+    }
+}
+
+/// `keyword` or `keyword=value`, split at blanks.
+pub(super) fn parameters(rest: &str) -> Result<Vec<(&str, Option<&str>)>, PathError> {
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return Err(PathError::Parameters);
+    }
+    rest.split(' ').filter(|p| !p.is_empty()).map(parameter).collect()
+}
+
+fn parameter(text: &str) -> Result<(&str, Option<&str>), PathError> {
+    let (keyword, value) = text.split_once('=').map_or((text, None), |(k, v)| (k, Some(v)));
+    let keyword_fits =
+        keyword.starts_with(|c: char| c.is_ascii_alphanumeric()) && keyword.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let value_fits = value.is_none_or(|v| !v.is_empty() && v.bytes().all(|b| matches!(b, 33..=126) && b != b'='));
+    if keyword_fits && value_fits { Ok((keyword, value)) } else { Err(PathError::Parameters) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward_text(text: &str) -> Result<(String, String), PathError> {
+        let path = bracketed(text)?;
+        Ok((forward(path.inner)?.as_str().to_owned(), path.rest.to_owned()))
+    }
+
+    #[test]
+    fn a_quoted_local_part_keeps_what_looks_like_syntax() {
+        for (text, address, rest) in [
+            ("<a@b.c>", "a@b.c", ""),
+            (" <a@b.c> SIZE=1", "a@b.c", " SIZE=1"),
+            (r#"<"x> NOTIFY=NEVER"@c.d> SIZE=2"#, r#""x> NOTIFY=NEVER"@c.d"#, " SIZE=2"),
+            (r#"<"a@b"@c.d>"#, r#""a@b"@c.d"#, ""),
+            (r#"<"a\">b"@c.d>x"#, r#""a\">b"@c.d"#, "x"),
+            (r#"<"a\\"@c.d>"#, r#""a\\"@c.d"#, ""),
+        ] {
+            assert_eq!(forward_text(text), Ok((address.to_owned(), rest.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for text in
+            ["a@b.c", "<a@b.c", "", "<>", "<a>", r#"<"a@b.c>"#, r#"<"a"b@c.d>"#, "<<a@b.c>>", "<a@b.c\"> \">", "<a b@c.d>", "< a@b.c>"]
+        {
+            assert!(forward_text(text).is_err(), "{text}");
+        }
+        assert_eq!(forward("Postmaster"), Err(PathError::Postmaster));
+        assert_eq!(reverse(""), Ok(ReversePath::Null));
+    }
+
+    #[test]
+    fn a_source_route_is_read_and_forgotten() {
+        for (inner, address) in
+            [("@x.org:a@b.c", "a@b.c"), ("@x.org,@y.org:a@b.c", "a@b.c"), ("@[IPv6:::1],@y.org:\"a:b\"@b.c", "\"a:b\"@b.c")]
+        {
+            assert_eq!(forward(inner).unwrap().as_str(), address);
+        }
+        for inner in
+            ["@x.org", "@x.org,a@b.c", "@x.org,@y.org", "@x..org:a@b.c", "@:a@b.c", "@[::1:a@b.c", "@x.org:", "@x.org:@y.org:a@b.c"]
+        {
+            assert!(forward(inner).is_err(), "{inner}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_keywords_with_or_without_values() {
+        assert_eq!(parameters(" SIZE=10  BODY=8BITMIME X"), Ok(vec![("SIZE", Some("10")), ("BODY", Some("8BITMIME")), ("X", None)]));
+        assert_eq!(parameters("  "), Ok(vec![]));
+        for rest in ["SIZE=1", " =1", " SIZE=", " SIZE=1=2", " -A", " A_B", ">"] {
+            assert_eq!(parameters(rest), Err(PathError::Parameters), "{rest:?}");
+        }
+    }
+}

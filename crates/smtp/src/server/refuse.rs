@@ -1,0 +1,101 @@
+//! How the session says no: the reply, what it costs the client, and the step that has it logged.
+
+use posthaste_mail::EnhancedCode;
+
+use super::{
+    Answer, Refusal, Session, Step, answer,
+    body::Flaw,
+    fault::{Fault, Weight},
+};
+
+impl Session {
+    /// A message that ended, and is not taken.
+    pub(super) fn flawed(&mut self, flaw: Flaw, out: &mut Vec<u8>) -> Step {
+        let limits = &self.settings.limits;
+        let fault = match flaw {
+            Flaw::BareLf => bare("dot", "bare_lf"),
+            Flaw::BareCr => bare("dot", "bare_cr"),
+            Flaw::Nul => Fault::refusal("dot", "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
+            Flaw::LineTooLong => {
+                let text = format!("the message holds a line longer than {} bytes", limits.text_line);
+                Fault::refusal("dot", "text_line_too_long", Answer::new(550, 6, 0, text))
+            }
+            Flaw::HeaderTooLarge => {
+                let text = format!("the header is larger than {} bytes", limits.header_size);
+                Fault::refusal("dot", "header_too_large", Answer::new(552, 3, 4, text))
+            }
+            Flaw::TooLarge => Fault::refusal("dot", "too_large", self.too_large()),
+        };
+        self.messages = self.messages.saturating_add(1);
+        self.end_transaction(fault, out)
+    }
+
+    /// A permanent code, though the connection closes: a 421 would make the client send all of it again.
+    pub(super) fn endless(&mut self, out: &mut Vec<u8>) -> Step {
+        let fault = Fault::fatal("dot", "too_large", self.too_large());
+        self.end_transaction(fault, out)
+    }
+
+    fn end_transaction(&mut self, fault: Fault, out: &mut Vec<u8>) -> Step {
+        let step = self.fault(fault, out);
+        self.transaction = None;
+        step
+    }
+
+    pub(super) fn too_large(&self) -> Answer {
+        Answer::new(552, 3, 4, format!("a message has at most {} bytes here", self.settings.limits.message_size))
+    }
+
+    /// Refuses: reply, count, and the step that has it logged.
+    pub(super) fn fault(&mut self, fault: Fault, out: &mut Vec<u8>) -> Step {
+        let Fault { command, answer, reason, weight, given } = fault;
+        if command == "ehlo" {
+            answer.write_plain(out)
+        } else {
+            answer.write(out)
+        }
+        self.weigh(weight, answer.code, out);
+        let known = self.transaction.as_mut().map(|transaction| {
+            transaction.refused += u32::from(command == "rcpt");
+            transaction.mail.reverse_path.as_str().to_owned()
+        });
+        let (from, rcpt) = match command {
+            "mail" => (given.or(known), None),
+            _ => (known, given),
+        };
+        Step::Refused(Refusal { command, from, rcpt, answer, reason })
+    }
+
+    /// Counts a refusal, and closes where it was one too many, or leaves nothing to trust.
+    pub(super) fn weigh(&mut self, weight: Weight, code: u16, out: &mut Vec<u8>) {
+        let limits = &self.settings.limits;
+        let (count, limit) = match weight {
+            Weight::Junk => (&mut self.junk, limits.bad_commands),
+            Weight::Refusal => (&mut self.refusals, limits.refusals),
+            Weight::Fatal => return self.goodbye((5, 0), "closing", out),
+        };
+        *count += 1;
+        if code == 421 {
+            self.close();
+        } else if *count >= limit {
+            self.goodbye((7, 0), "too many errors, closing", out);
+        }
+    }
+
+    pub(super) fn goodbye(&mut self, (subject, detail): (u16, u16), text: &str, out: &mut Vec<u8>) {
+        if !self.is_closed() {
+            let text = format!("{} {text}", self.settings.hostname);
+            answer::write(out, 421, Some(EnhancedCode::new(4, subject, detail)), &text);
+            self.close();
+        }
+    }
+}
+
+/// Where a line ends is the one thing both sides must agree on: who breaks it is heard no further, so that nothing
+/// smuggled behind it is taken for a command.
+pub(super) fn bare(command: &'static str, reason: &'static str) -> Fault {
+    let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
+    let text = format!("{what} without {other} it: lines end in CRLF");
+    let answer = if command == "dot" { Answer::new(550, 6, 0, text) } else { Answer::new(500, 5, 2, text) };
+    Fault::fatal(command, reason, answer)
+}

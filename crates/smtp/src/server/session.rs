@@ -1,0 +1,353 @@
+//! The session: bytes in, replies and questions out.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use posthaste_mail::Address;
+
+use super::{
+    Answer, MailRequest, Settings, Step, Submission, answer,
+    body::{Progress, Receiver},
+    command,
+    fault::{Fault, Weight},
+    line::{self, Discard, Line},
+    refuse::bare,
+    transaction::Transaction,
+};
+
+/// Replies are handed over for writing before more than this piles up (plus one reply).
+const OUT_MAX: usize = 16 << 10;
+/// The first byte of a TLS handshake record (RFC 8446 §5.1): no SMTP command begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What the client called itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// A domain or an address literal in form; not checked against anything.
+    pub name: Arc<str>,
+    /// True after EHLO, false after HELO.
+    pub esmtp: bool,
+}
+
+/// One client's session, from greeting to close.
+///
+/// Replies are appended to the `out` that is handed in, in the order of the commands (RFC 2920). What the session keeps
+/// is bounded by [`Limits`](super::Limits): one message, its recipients, and nothing else.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) settings: Arc<Settings>,
+    pub(super) phase: Phase,
+    pub(super) hello: Option<Hello>,
+    pub(super) transaction: Option<Transaction>,
+    /// Messages that ended in a dot.
+    pub(super) messages: u32,
+    /// Counted towards `Limits::bad_commands`.
+    pub(super) junk: u32,
+    /// Counted towards `Limits::refusals`.
+    pub(super) refusals: u32,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Commands.
+    Command,
+    /// The rest of a line that is too long.
+    Discard(Discard),
+    /// A message.
+    Body(Box<Receiver>),
+    /// Not looked at until the question is answered.
+    Asked(Question),
+    /// Nothing to us.
+    Closed,
+}
+
+/// What the session waits to be told.
+#[derive(Debug)]
+pub(super) enum Question {
+    Mail(MailRequest),
+    Rcpt(Address),
+    Message,
+}
+
+impl Session {
+    /// A session before its greeting.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, phase: Phase::Command, hello: None, transaction: None, messages: 0, junk: 0, refusals: 0 }
+    }
+
+    /// The 220.
+    pub fn greet(&mut self, out: &mut Vec<u8>) {
+        answer::write(out, 220, None, &format!("{} {}", self.settings.hostname, self.settings.banner));
+    }
+
+    /// Says this instead of a greeting: a 554 or 421 (RFC 5321 §3.1). The session is over.
+    pub fn refuse(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        answer.write(out);
+        self.close();
+    }
+
+    /// Reads on: consumes what it can of `input`, appends replies to `out`.
+    ///
+    /// After [`Step::More`], `input` holds less than one command line.
+    ///
+    /// # Panics
+    /// When the question of the step before was not answered.
+    pub fn feed(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Step {
+        loop {
+            let step = match &mut self.phase {
+                Phase::Closed => {
+                    input.clear();
+                    return Step::Close;
+                }
+                Phase::Asked(question) => panic!("an answer is owed before the session goes on: {question:?}"),
+                _ if input.is_empty() => return Step::More,
+                Phase::Body(_) => self.receive(input, out),
+                _ if out.len() >= OUT_MAX => return Step::Flush,
+                Phase::Command => match self.command(input, out) {
+                    Taken::Partial => return Step::More,
+                    Taken::Done(step) => step,
+                },
+                Phase::Discard(_) => match self.discard(input, out) {
+                    Taken::Partial => return Step::More,
+                    Taken::Done(step) => step,
+                },
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// Answers [`Step::Mail`] or [`Step::Rcpt`]. A 421 ends the session; one that is over already hears nothing more.
+    ///
+    /// # Panics
+    /// When neither was asked.
+    pub fn answer(&mut self, verdict: Result<(), Answer>, out: &mut Vec<u8>) {
+        if self.is_closed() {
+            return;
+        }
+        let Phase::Asked(question) = std::mem::replace(&mut self.phase, Phase::Command) else {
+            panic!("no question was asked");
+        };
+        match (question, verdict) {
+            (Question::Message, _) => panic!("a message is answered by answer_message()"),
+            (Question::Mail(mail), Ok(())) => {
+                self.transaction = Some(Transaction::new(mail));
+                Answer::new(250, 1, 0, "sender ok").write(out);
+            }
+            (Question::Rcpt(recipient), Ok(())) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.add(recipient);
+                }
+                Answer::new(250, 1, 5, "recipient ok").write(out);
+            }
+            (question, Err(answer)) => {
+                if let (Question::Rcpt(_), Some(transaction)) = (question, &mut self.transaction) {
+                    transaction.refused += 1;
+                }
+                answer.write(out);
+                self.weigh(Weight::Refusal, answer.code, out);
+            }
+        }
+    }
+
+    /// Answers [`Step::Message`]: 250 once it is safe, or why not. A 421 ends the session; one that is over already hears
+    /// nothing more.
+    ///
+    /// # Panics
+    /// When no message was handed out.
+    pub fn answer_message(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        if self.is_closed() {
+            return;
+        }
+        assert!(matches!(self.phase, Phase::Asked(Question::Message)), "no message was handed out");
+        self.phase = Phase::Command;
+        answer.write(out);
+        if answer.is_positive() {
+            (self.junk, self.refusals) = (0, 0);
+        } else {
+            self.weigh(Weight::Refusal, answer.code, out);
+        }
+    }
+
+    /// The client was silent for too long: 421 4.4.2 (RFC 5321 §4.5.3.2). The session is over.
+    pub fn timeout(&mut self, out: &mut Vec<u8>) {
+        self.goodbye((4, 2), "silent for too long, closing", out);
+    }
+
+    /// The relay stops: 421 4.3.2 (RFC 5321 §3.8). The session is over.
+    pub fn shutting_down(&mut self, out: &mut Vec<u8>) {
+        self.goodbye((3, 2), "shutting down", out);
+    }
+
+    /// What the client called itself, once it has.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// True while the bytes that come are a message's: other time-outs hold then (RFC 5321 §4.5.3.2).
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::Body(_))
+    }
+
+    /// True where nothing is under way: a relay that stops may close without costing the client a message.
+    pub fn is_between_messages(&self) -> bool {
+        self.transaction.is_none() && matches!(self.phase, Phase::Command | Phase::Closed)
+    }
+
+    /// True once the session is over.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn command(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Taken {
+        if input[0] == TLS_HANDSHAKE {
+            let answer = Answer::new(500, 5, 1, "this port speaks SMTP, not TLS from the start");
+            return self.fault(Fault::fatal("command", "tls_unexpected", answer), out).into();
+        }
+        match line::look(input, self.settings.limits.line) {
+            Line::Partial => Taken::Partial,
+            Line::Whole(length) => {
+                let parsed = command::parse(&input[..length]);
+                input.advance(length + 2);
+                let step = match parsed {
+                    Ok(command) => self.obey(command, out),
+                    Err(fault) => Some(self.fault(fault, out)),
+                };
+                Taken::Done(step)
+            }
+            Line::TooLong => {
+                self.phase = Phase::Discard(Discard::default());
+                Taken::Done(None)
+            }
+            Line::BareLf => self.fault(bare("command", "bare_lf"), out).into(),
+            Line::BareCr => self.fault(bare("command", "bare_cr"), out).into(),
+        }
+    }
+
+    fn discard(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Taken {
+        let Phase::Discard(discard) = &mut self.phase else { return Taken::Done(None) };
+        let answer = Answer::new(500, 5, 2, "line too long");
+        let fault = match discard.drop_from(input) {
+            Line::Partial => return Taken::Partial,
+            Line::Whole(_) => Fault::junk("command", "line_too_long", answer),
+            Line::TooLong => Fault::fatal("command", "line_too_long", answer),
+            Line::BareLf => bare("command", "bare_lf"),
+            Line::BareCr => bare("command", "bare_cr"),
+        };
+        self.phase = Phase::Command;
+        self.fault(fault, out).into()
+    }
+
+    fn receive(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Option<Step> {
+        let Phase::Body(receiver) = &mut self.phase else { return None };
+        let progress = receiver.push(input);
+        match progress {
+            Progress::More => {
+                input.clear();
+                return None;
+            }
+            Progress::End(length) => input.advance(length),
+            Progress::Endless => input.clear(),
+        }
+        let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Command) else { return None };
+        let body = match (receiver.finish(), progress) {
+            (Ok(body), Progress::End(_)) => body,
+            (body, Progress::End(_)) => return Some(self.flawed(body.err()?, out)),
+            (_, _) => return Some(self.endless(out)),
+        };
+        self.messages = self.messages.saturating_add(1);
+        let envelope = self.transaction.take().expect("DATA needs a transaction").into_envelope();
+        let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");
+        self.phase = Phase::Asked(Question::Message);
+        Some(Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, has_8bit: body.has_8bit }))
+    }
+
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Closed;
+    }
+}
+
+/// What became of the bytes at hand.
+enum Taken {
+    /// They are the beginning of something.
+    Partial,
+    /// Something was dealt with.
+    Done(Option<Step>),
+}
+
+impl From<Step> for Taken {
+    fn from(step: Step) -> Self {
+        Self::Done(Some(step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Limits;
+
+    fn session() -> Session {
+        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: Limits::default() };
+        Session::new(Arc::new(settings))
+    }
+
+    fn feed(session: &mut Session, text: &str) -> (Step, String) {
+        let mut out = Vec::new();
+        let step = session.feed(&mut BytesMut::from(text), &mut out);
+        (step, String::from_utf8(out).unwrap())
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_refused_client_is_told_so_in_place_of_the_greeting() {
+        let mut session = session();
+        let refusal = Answer::not_allowed("not from there");
+        assert_eq!(written(|out| session.refuse(&refusal, out)), "554 5.7.1 not from there\r\n");
+        assert_eq!(feed(&mut session, "EHLO c.test\r\n"), (Step::Close, String::new()));
+    }
+
+    #[test]
+    fn silence_and_shutdown_end_the_session_with_421_once() {
+        let (mut silent, mut stopped) = (session(), session());
+        assert_eq!(written(|out| silent.timeout(out)), "421 4.4.2 mx.test silent for too long, closing\r\n");
+        assert_eq!(written(|out| stopped.shutting_down(out)), "421 4.3.2 mx.test shutting down\r\n");
+        assert_eq!(written(|out| stopped.timeout(out)), "");
+        assert!(silent.is_closed() && stopped.is_closed());
+        assert_eq!(feed(&mut silent, "NOOP\r\n"), (Step::Close, String::new()));
+    }
+
+    #[test]
+    fn a_session_knows_whether_a_message_is_under_way() {
+        let mut session = session();
+        assert!(session.is_between_messages() && session.hello().is_none());
+        assert!(matches!(feed(&mut session, "EHLO c.test\r\nMAIL FROM:<>\r\n").0, Step::Mail(_)));
+        assert!(!session.is_between_messages(), "a question is open");
+        session.answer(Ok(()), &mut Vec::new());
+        assert!(matches!(feed(&mut session, "RCPT TO:<b@y.test>\r\n").0, Step::Rcpt(_)));
+        session.answer(Ok(()), &mut Vec::new());
+        assert!(!session.is_between_messages() && !session.is_receiving());
+        assert_eq!(feed(&mut session, "DATA\r\n").0, Step::More);
+        assert!(session.is_receiving());
+        assert!(matches!(feed(&mut session, ".\r\n").0, Step::Message(_)));
+        assert!(!session.is_receiving() && !session.is_between_messages());
+        session.answer_message(&Answer::queued("1"), &mut Vec::new());
+        assert!(session.is_between_messages());
+        assert_eq!(session.hello().map(|hello| &*hello.name), Some("c.test"));
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_not_written() {
+        let mut session = session();
+        assert!(matches!(feed(&mut session, "EHLO c.test\r\nMAIL FROM:<>\r\n").0, Step::Mail(_)));
+        session.shutting_down(&mut Vec::new());
+        assert_eq!(written(|out| session.answer(Ok(()), out)), "");
+        assert_eq!(feed(&mut session, "").0, Step::Close);
+    }
+}
