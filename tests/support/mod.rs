@@ -1,1 +1,19 @@
 //! What the tests share.
+
+pub mod certs;
+pub mod client;
+pub mod dns;
+pub mod gate;
+pub mod log;
+pub mod mx;
+pub mod relay;
+pub mod tools;
+pub mod wait;
+pub mod world;
+
+pub use client::{Answer, Client, Mail};
+pub use gate::Gate;
+pub use log::DeliveryLog;
+pub use mx::{Act, FakeMx, Step, Tls, Transaction};
+pub use relay::Relay;
+pub use world::World;

@@ -1,0 +1,218 @@
+//! The questions that routing asks of DNS, each answer told apart: records, none of that type, no such name, no answer.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    proto::{
+        op::ResponseCode,
+        rr::{Name, RData, RecordType},
+    },
+    system_conf::parse_resolv_conf,
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{Options, order::Mx, resolver::ResolverError};
+
+/// What DNS said to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer<T> {
+    /// At least one record.
+    Found { records: Vec<T>, ttl: Duration },
+    /// The name exists without a record of this type.
+    NoData { ttl: Duration },
+    /// NXDOMAIN.
+    NoSuchName { ttl: Duration },
+    /// No answer, or none that says anything about the name: SERVFAIL, refused, out of time, garbled.
+    Unavailable { why: String },
+}
+
+/// The resolver behind all questions; it remembers answers, and joins questions that are being asked already.
+#[derive(Clone)]
+pub(crate) struct Dns {
+    resolver: TokioResolver,
+    patience: Duration,
+    turns: Arc<Semaphore>,
+    options: Arc<Options>,
+}
+
+/// Where the system names its servers.
+pub(crate) const SYSTEM: &str = "/etc/resolv.conf";
+/// Questions on the wire at once: each has a UDP socket of its own.
+const QUESTIONS_MAX: usize = 512;
+
+impl Dns {
+    pub(crate) fn new(options: Arc<Options>) -> Result<Self, ResolverError> {
+        let servers = match &*options.nameservers {
+            [] => system_servers()?,
+            servers => servers.iter().map(|server| at(server.ip(), server.port())).collect(),
+        };
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = hickory_options(&options);
+        let resolver = builder.build().map_err(|error| ResolverError::Build(error.to_string()))?;
+        // Each try may also turn to TCP, when what came over UDP was cut off.
+        let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
+        Ok(Self { resolver, patience, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)), options })
+    }
+
+    /// The MX records of a domain, its CNAMEs followed (RFC 5321 §5.1).
+    pub(crate) async fn mx(&self, domain: &str) -> Answer<Mx> {
+        let read = |data: &RData| match data {
+            RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text(&mx.exchange) }),
+            _ => None,
+        };
+        self.ask(domain, RecordType::MX, read).await
+    }
+
+    /// The addresses of a host, IPv4 first, its CNAMEs followed: RFC 5321 §5.1 forbids an MX to lead to a CNAME, and
+    /// many do.
+    pub(crate) async fn addresses(&self, host: &str) -> Answer<IpAddr> {
+        let v4 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv4);
+        let v6 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv6);
+        match (self.options.ipv4, self.options.ipv6) {
+            (true, false) => self.ask(host, RecordType::A, v4).await,
+            (false, true) => self.ask(host, RecordType::AAAA, v6).await,
+            (true, true) => {
+                let (a, aaaa) = tokio::join!(self.ask(host, RecordType::A, v4), self.ask(host, RecordType::AAAA, v6));
+                self.both(a, aaaa)
+            }
+            (false, false) => Answer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
+        }
+    }
+
+    /// Two families' answers as one: an address is an address, and without one a failure leaves the matter open.
+    fn both(&self, a: Answer<IpAddr>, aaaa: Answer<IpAddr>) -> Answer<IpAddr> {
+        use Answer::{Found, NoData, NoSuchName, Unavailable};
+        match (a, aaaa) {
+            (Found { mut records, ttl }, Found { records: more, ttl: other }) => {
+                records.extend(more);
+                Found { records, ttl: ttl.min(other) }
+            }
+            (Found { records, ttl }, Unavailable { .. }) | (Unavailable { .. }, Found { records, ttl }) => {
+                Found { records, ttl: ttl.min(self.options.unavailable_ttl) }
+            }
+            (Found { records, ttl }, NoData { ttl: other } | NoSuchName { ttl: other })
+            | (NoData { ttl: other } | NoSuchName { ttl: other }, Found { records, ttl }) => Found { records, ttl: ttl.min(other) },
+            (Unavailable { why }, _) | (_, Unavailable { why }) => Unavailable { why },
+            (NoSuchName { ttl }, NoSuchName { ttl: other }) => NoSuchName { ttl: ttl.min(other) },
+            (NoData { ttl } | NoSuchName { ttl }, NoData { ttl: other } | NoSuchName { ttl: other }) => NoData { ttl: ttl.min(other) },
+        }
+    }
+
+    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<T> {
+        // A name that DNS cannot carry cannot exist.
+        let Ok(mut name) = Name::from_ascii(name) else { return Answer::NoSuchName { ttl: self.options.max_negative_ttl } };
+        name.set_fqdn(true);
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let answered = match timeout(self.patience, self.resolver.lookup(name, kind)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(NetError::Timeout),
+        };
+        let lookup = match answered {
+            Ok(lookup) => lookup,
+            Err(error) => return self.without_records(error),
+        };
+        // The least TTL of the whole chain of CNAMEs counts.
+        let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
+        let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
+        match lookup.message().metadata.response_code {
+            _ if !records.is_empty() => Answer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
+            ResponseCode::NoError => Answer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
+            code => unavailable(code),
+        }
+    }
+
+    fn without_records<T>(&self, error: NetError) -> Answer<T> {
+        match error {
+            NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, negative_ttl, soa, ns, .. })) => {
+                let ttl = self.kept(negative_ttl.unwrap_or_default(), self.options.max_negative_ttl);
+                match response_code {
+                    ResponseCode::NXDomain => Answer::NoSuchName { ttl },
+                    // Name servers but no SOA: a referral (RFC 2308 §2.2), so the one that was asked does not know.
+                    ResponseCode::NoError if soa.is_some() || ns.is_none() => Answer::NoData { ttl },
+                    ResponseCode::NoError => Answer::Unavailable { why: "the name server refers to others".to_owned() },
+                    code => unavailable(code),
+                }
+            }
+            NetError::Dns(DnsError::ResponseCode(code)) => unavailable(code),
+            NetError::Timeout => Answer::Unavailable { why: "no name server answered in time".to_owned() },
+            error => Answer::Unavailable { why: error.to_string() },
+        }
+    }
+
+    fn kept(&self, seconds: u32, most: Duration) -> Duration {
+        Duration::from_secs(seconds.into()).min(most).max(self.options.min_ttl)
+    }
+}
+
+fn unavailable<T>(code: ResponseCode) -> Answer<T> {
+    Answer::Unavailable { why: format!("the name server answered {code}") }
+}
+
+fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {
+    let text = std::fs::read(SYSTEM).map_err(|error| ResolverError::System(error.to_string()))?;
+    servers_in(&text)
+}
+
+/// Only the servers: search lists are no business of mail's, and how long to wait is ours to say.
+fn servers_in(text: &[u8]) -> Result<Vec<NameServerConfig>, ResolverError> {
+    let (config, _) = parse_resolv_conf(text).map_err(|error| ResolverError::System(error.to_string()))?;
+    Ok(config.into_parts().2)
+}
+
+fn at(ip: IpAddr, port: u16) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(ip);
+    for connection in &mut server.connections {
+        connection.port = port;
+    }
+    server
+}
+
+fn hickory_options(options: &Options) -> ResolverOpts {
+    let mut to = ResolverOpts::default();
+    to.timeout = options.timeout;
+    to.attempts = attempts(options) - 1; // It counts the tries after the first.
+    to.cache_size = options.cache_size as u64;
+    // Mail is routed by DNS alone: an entry in /etc/hosts is about something else.
+    to.use_hosts_file = ResolveHosts::Never;
+    to.positive_min_ttl = Some(options.min_ttl);
+    to.positive_max_ttl = Some(options.max_ttl.max(options.min_ttl));
+    to.negative_min_ttl = Some(options.min_ttl);
+    to.negative_max_ttl = Some(options.max_negative_ttl.max(options.min_ttl));
+    to.max_active_requests = QUESTIONS_MAX;
+    to
+}
+
+fn attempts(options: &Options) -> usize {
+    options.attempts.clamp(1, 10)
+}
+
+/// A name as text in lower case, without the final dot; the root is "".
+fn text(name: &Name) -> String {
+    let mut text = name.to_ascii().to_ascii_lowercase();
+    if text.ends_with('.') {
+        text.pop();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_name_servers_are_those_of_its_nameserver_lines() {
+        let servers = servers_in(b"search example.com\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions timeout:1\n").unwrap();
+        assert_eq!(servers.iter().map(|server| server.ip.to_string()).collect::<Vec<_>>(), ["192.0.2.53", "2001:db8::53"]);
+    }
+
+    #[test]
+    fn a_system_without_name_servers_is_refused_and_the_error_says_where_it_looked() {
+        let error = servers_in(b"search example.com\n").map(|servers| servers.len()).unwrap_err();
+        assert!(matches!(error, ResolverError::System(_)));
+        assert!(error.to_string().contains(SYSTEM), "{error}");
+    }
+}

@@ -1,0 +1,283 @@
+//! The way from a domain to its route: what is static, what is literal, what DNS says.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use posthaste_mail::{Domain, LocalCause};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::task::JoinSet;
+
+use crate::{
+    Host, Options, Route, RouteFailure, StaticRoutes,
+    address::{is_private, is_reachable},
+    dns::{Answer, Dns, SYSTEM},
+    order::{Exchanges, Mx, exchanges},
+    provider_of,
+    route::key_of,
+    statics::{Target, TargetHost},
+};
+
+/// Finds routes. Clones share the memory of answers.
+#[derive(Clone)]
+pub struct Resolver {
+    dns: Dns,
+    options: Arc<Options>,
+    routes: Arc<StaticRoutes>,
+    random: Arc<Mutex<StdRng>>,
+}
+
+/// Why there can be no resolver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolverError {
+    /// None were given, and the system has none to offer.
+    #[error("no name servers: none are configured, and {SYSTEM} gives none ({0})")]
+    System(String),
+    /// The DNS library refused its options.
+    #[error("cannot set up DNS: {0}")]
+    Build(String),
+}
+
+/// A host to look up: what is known of it before DNS speaks.
+struct Candidate {
+    name: Arc<str>,
+    address: Option<IpAddr>,
+    port: u16,
+    preference: u16,
+    /// The operator named it, so it may be at home.
+    own: bool,
+}
+
+/// What became of a list of candidates.
+#[derive(Default)]
+struct Found {
+    hosts: Vec<Host>,
+    ttl: Option<Duration>,
+    /// What is wrong with the rest: "host: why".
+    troubles: Vec<String>,
+    /// Some of the rest may come back.
+    open: bool,
+}
+
+impl Resolver {
+    /// Sets up DNS; asks nothing yet. `options.nameservers` empty and no usable /etc/resolv.conf is an error.
+    pub fn new(options: Options, routes: StaticRoutes) -> Result<Self, ResolverError> {
+        let random = options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        let options = Arc::new(options);
+        let dns = Dns::new(Arc::clone(&options))?;
+        Ok(Self { dns, options, routes: Arc::new(routes), random: Arc::new(Mutex::new(random)) })
+    }
+
+    /// The route of a domain's mail. At most two rounds of questions (MX, then A and AAAA of all hosts at once), each over
+    /// after twice `timeout` × `attempts`; with very many on the wire they take turns.
+    pub async fn route(&self, domain: &Domain) -> Result<Route, RouteFailure> {
+        if let Some(targets) = self.routes.find(domain) {
+            return self.to_targets(targets).await;
+        }
+        match domain.literal() {
+            Some(ip) => self.to_literal(ip),
+            None => self.by_mx(domain).await,
+        }
+    }
+
+    /// The same resolver, and the same memory, with other static routes.
+    pub fn with_routes(&self, routes: StaticRoutes) -> Self {
+        Self { routes: Arc::new(routes), ..self.clone() }
+    }
+
+    async fn by_mx(&self, domain: &Domain) -> Result<Route, RouteFailure> {
+        let (records, ttl) = match self.dns.mx(domain.as_str()).await {
+            Answer::Found { records, ttl } => (records, ttl),
+            Answer::NoData { ttl } => return self.by_address(domain, ttl).await,
+            Answer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
+            Answer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
+        };
+        let drawn = exchanges(&records, &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner));
+        let hosts = match drawn {
+            Exchanges::Null => {
+                let detail = format!("{domain} takes no mail (null MX)");
+                return Err(RouteFailure::new(LocalCause::NullMx, detail, ttl));
+            }
+            Exchanges::Hosts(hosts) => hosts,
+        };
+        if hosts.is_empty() {
+            let detail = format!("no MX record of {domain} names a possible host");
+            return Err(RouteFailure::new(LocalCause::NoHosts, detail, ttl));
+        }
+        let key = key_of(hosts.iter().map(|mx| key_part(&mx.exchange, self.options.port)).collect());
+        let most = self.options.max_hosts.max(1);
+        let candidates = hosts.iter().take(most).map(|mx| self.candidate(mx)).collect();
+        let none = match hosts.len() > most {
+            true => format!("none of the best {most} hosts of {domain} has a usable address"),
+            false => format!("no host of {domain} has a usable address"),
+        };
+        self.to_candidates(candidates, key, ttl, hosts.len() <= most, none).await
+    }
+
+    /// RFC 5321 §5.1: without any MX record the domain itself is its host, with preference 0.
+    async fn by_address(&self, domain: &Domain, ttl: Duration) -> Result<Route, RouteFailure> {
+        let itself = Mx { preference: 0, exchange: domain.as_str().to_owned() };
+        let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
+        let none = format!("{domain} has neither MX nor a usable address");
+        self.to_candidates(vec![self.candidate(&itself)], key, ttl, true, none).await
+    }
+
+    /// RFC 5321 §5.1 leaves open what it means when no host has an address. Hosts that are all gone for good gain nothing
+    /// by waiting; one that could not be asked for may come back, and of those beyond `max_hosts` nobody knows.
+    async fn to_candidates(
+        &self,
+        candidates: Vec<Candidate>,
+        key: Arc<str>,
+        ttl: Duration,
+        all: bool,
+        none: String,
+    ) -> Result<Route, RouteFailure> {
+        let found = self.look_up(candidates).await;
+        if !found.hosts.is_empty() {
+            return Ok(self.route_to(found, key, false, ttl));
+        }
+        let detail = format!("{none} ({})", found.troubles.join("; "));
+        Err(match all && !found.open {
+            true => RouteFailure::new(LocalCause::NoHosts, detail, found.ttl.map_or(ttl, |own| own.min(ttl))),
+            false => self.unavailable(detail),
+        })
+    }
+
+    /// The operator's hosts. Whatever is wrong with them is the operator's to mend, so no failure here is final.
+    async fn to_targets(&self, targets: &[Target]) -> Result<Route, RouteFailure> {
+        let port = |target: &Target| target.port.unwrap_or(self.options.port);
+        let key = key_of(targets.iter().map(|target| key_part(&target.name(), port(target))).collect());
+        let candidates = targets.iter().zip(0..).map(|(target, place)| Candidate {
+            name: target.name(),
+            address: match target.host {
+                TargetHost::Address(ip) => Some(ip),
+                TargetHost::Named(_) => None,
+            },
+            port: port(target),
+            preference: place,
+            own: true,
+        });
+        let found = self.look_up(candidates.collect()).await;
+        if found.hosts.is_empty() {
+            return Err(self.unavailable(format!("no host of the static route is usable ({})", found.troubles.join("; "))));
+        }
+        Ok(self.route_to(found, key, true, self.options.max_ttl))
+    }
+
+    /// RFC 5321 §4.1.3: mail for an address literal goes to that address.
+    fn to_literal(&self, ip: IpAddr) -> Result<Route, RouteFailure> {
+        if !self.is_usable(ip) {
+            let detail = format!("mail cannot be sent to the address {ip}");
+            return Err(RouteFailure::new(LocalCause::NoHosts, detail, self.options.max_ttl));
+        }
+        let address = SocketAddr::new(ip, self.options.port);
+        let host = Host { name: ip.to_string().into(), preference: 0, addresses: vec![address] };
+        let found = Found { hosts: vec![host], ..Found::default() };
+        Ok(self.route_to(found, key_of(vec![address.to_string()]), false, self.options.max_ttl))
+    }
+
+    fn route_to(&self, found: Found, key: Arc<str>, static_route: bool, ttl: Duration) -> Route {
+        let mut ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
+        if found.open {
+            ttl = ttl.min(self.options.unavailable_ttl);
+        }
+        let provider = provider_of(&found.hosts).expect("there is at least one host");
+        Route { provider, hosts: found.hosts, static_route, ttl, key }
+    }
+
+    /// An MX that holds an address where a name should be (against RFC 1035 §3.3.9) says plainly where it wants its mail.
+    fn candidate(&self, mx: &Mx) -> Candidate {
+        let address = mx.exchange.parse::<IpAddr>().ok();
+        Candidate { name: mx.exchange.as_str().into(), address, port: self.options.port, preference: mx.preference, own: false }
+    }
+
+    /// The addresses of all candidates, asked for at once; the order stays.
+    async fn look_up(&self, candidates: Vec<Candidate>) -> Found {
+        let mut asked = JoinSet::new();
+        let mut answers: Vec<Option<Answer<IpAddr>>> = Vec::new();
+        for (place, candidate) in candidates.iter().enumerate() {
+            answers.push(candidate.address.map(|ip| Answer::Found { records: vec![ip], ttl: self.options.max_ttl }));
+            if candidate.address.is_none() {
+                let (dns, name) = (self.dns.clone(), Arc::clone(&candidate.name));
+                asked.spawn(async move { (place, dns.addresses(&name).await) });
+            }
+        }
+        while let Some(joined) = asked.join_next().await {
+            if let Ok((place, answer)) = joined {
+                answers[place] = Some(answer);
+            }
+        }
+        let mut found = Found::default();
+        for (candidate, answer) in candidates.into_iter().zip(answers) {
+            let answer = answer.unwrap_or_else(|| Answer::Unavailable { why: "the look-up was broken off".to_owned() });
+            self.sort_in(&mut found, candidate, answer);
+        }
+        found
+    }
+
+    fn sort_in(&self, found: &mut Found, candidate: Candidate, answer: Answer<IpAddr>) {
+        let trouble = match answer {
+            Answer::Found { records, ttl } => {
+                found.note(ttl);
+                let usable = records.iter().copied().filter(|ip| if candidate.own { is_reachable(*ip) } else { self.is_usable(*ip) });
+                let port = candidate.port;
+                let addresses: Vec<_> = usable.map(|ip| SocketAddr::new(ip, port)).take(self.options.max_addresses.max(1)).collect();
+                if !addresses.is_empty() {
+                    found.hosts.push(Host { name: candidate.name, preference: candidate.preference, addresses });
+                    return;
+                }
+                let listed: Vec<String> = records.iter().map(IpAddr::to_string).collect();
+                format!("not to be reached at {}", listed.join(", "))
+            }
+            Answer::NoData { ttl } => {
+                found.note(ttl);
+                self.no_address().to_owned()
+            }
+            Answer::NoSuchName { ttl } => {
+                found.note(ttl);
+                "no such name".to_owned()
+            }
+            Answer::Unavailable { why } => {
+                found.open = true;
+                why
+            }
+        };
+        tracing::debug!(host = %candidate.name, %trouble, "a host is left out");
+        found.troubles.push(format!("{}: {trouble}", candidate.name));
+    }
+
+    fn is_usable(&self, ip: IpAddr) -> bool {
+        let family = if ip.is_ipv4() { self.options.ipv4 } else { self.options.ipv6 };
+        family && is_reachable(ip) && (self.options.private_addresses || !is_private(ip))
+    }
+
+    fn no_address(&self) -> &'static str {
+        match (self.options.ipv4, self.options.ipv6) {
+            (true, false) => "no IPv4 address, and IPv6 is off",
+            (false, true) => "no IPv6 address, and IPv4 is off",
+            _ => "no address",
+        }
+    }
+
+    fn unavailable(&self, detail: String) -> RouteFailure {
+        RouteFailure::new(LocalCause::DnsUnavailable, detail, self.options.unavailable_ttl)
+    }
+}
+
+/// An address in brackets where it has colons of its own.
+fn key_part(host: &str, port: u16) -> String {
+    host.parse::<IpAddr>().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string())
+}
+
+impl Found {
+    /// The shortest-lived answer decides how long the whole may be kept.
+    fn note(&mut self, ttl: Duration) {
+        self.ttl = Some(self.ttl.map_or(ttl, |own| own.min(ttl)));
+    }
+}
+
+fn no_such(domain: &Domain, ttl: Duration) -> RouteFailure {
+    RouteFailure::new(LocalCause::NoSuchDomain, format!("{domain} does not exist"), ttl)
+}

@@ -1,0 +1,459 @@
+//! Routes, found in a real DNS server: each rule of RFC 5321 §5.1 and each way in which DNS fails.
+
+use std::{net::SocketAddr, time::Duration};
+
+use hickory_proto::rr::{Name, RData, RecordType, rdata::MX};
+use posthaste_mail::{Domain, Failure, LocalCause, Stage};
+use posthaste_route::{Options, Resolver, Route, RouteFailure, StaticRoutes};
+use support::dns::{DnsServer, Fault};
+
+fn options(dns: &DnsServer) -> Options {
+    Options { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), ..Options::default() }
+}
+
+/// For those who wait in vain.
+const SHORT: Duration = Duration::from_millis(500);
+
+fn resolver(dns: &DnsServer) -> Resolver {
+    Resolver::new(options(dns), StaticRoutes::new()).unwrap()
+}
+
+async fn ask(resolver: &Resolver, domain: &str) -> Result<Route, RouteFailure> {
+    resolver.route(&Domain::new(domain).unwrap()).await
+}
+
+async fn route(resolver: &Resolver, domain: &str) -> Route {
+    ask(resolver, domain).await.unwrap_or_else(|failure| panic!("{domain}: {failure}"))
+}
+
+/// The cause, and whether it is final.
+async fn failure(resolver: &Resolver, domain: &str) -> (LocalCause, bool) {
+    let failure = ask(resolver, domain).await.expect_err("there should be no route");
+    match failure.failure {
+        Failure::Local { stage: Stage::Dns, cause, .. } => (cause, failure.permanent),
+        other => panic!("{domain}: {other:?}"),
+    }
+}
+
+async fn detail(resolver: &Resolver, domain: &str) -> String {
+    ask(resolver, domain).await.expect_err("there should be no route").failure.to_string()
+}
+
+fn names(route: &Route) -> Vec<&str> {
+    route.hosts.iter().map(|host| &*host.name).collect()
+}
+
+fn addresses(route: &Route) -> Vec<String> {
+    route.hosts.iter().flat_map(|host| &host.addresses).map(SocketAddr::to_string).collect()
+}
+
+const NO_SUCH_DOMAIN: (LocalCause, bool) = (LocalCause::NoSuchDomain, true);
+const NULL_MX: (LocalCause, bool) = (LocalCause::NullMx, true);
+const NO_HOSTS: (LocalCause, bool) = (LocalCause::NoHosts, true);
+const UNAVAILABLE: (LocalCause, bool) = (LocalCause::DnsUnavailable, false);
+
+#[tokio::test]
+async fn hosts_come_by_preference_with_their_addresses_and_ports() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 20, "mx2.example.test").mx("example.test", 10, "MX1.Example.test").mx("example.test", 300, "mx3.other.test");
+    dns.a("mx1.example.test", "192.0.2.1").a("mx2.example.test", "192.0.2.2").a("mx3.other.test", "192.0.2.3");
+    let route = route(&resolver(&dns), "example.test").await;
+    assert_eq!(names(&route), ["mx1.example.test", "mx2.example.test", "mx3.other.test"]);
+    assert_eq!(addresses(&route), ["192.0.2.1:25", "192.0.2.2:25", "192.0.2.3:25"]);
+    assert_eq!(route.hosts.iter().map(|host| host.preference).collect::<Vec<_>>(), [10, 20, 300]);
+    assert_eq!((route.provider.as_str(), route.static_route), ("example.test", false));
+}
+
+#[tokio::test]
+async fn equal_preferences_are_shuffled_and_can_be_shuffled_again() {
+    let dns = DnsServer::start();
+    for host in ["a", "b", "c"] {
+        dns.mx("example.test", 10, &format!("{host}.test")).a(&format!("{host}.test"), "192.0.2.1");
+    }
+    dns.mx("example.test", 5, "best.test").a("best.test", "192.0.2.9");
+    let mut seconds = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let resolver = Resolver::new(Options { seed: Some(seed), ..options(&dns) }, StaticRoutes::new()).unwrap();
+        let mut route = route(&resolver, "example.test").await;
+        assert_eq!(names(&route)[0], "best.test");
+        seconds.insert(route.hosts[1].name.to_string());
+        let (before, key) = (route.clone(), route.key.clone());
+        let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+        let changed = (0..50).any(|_| {
+            route.reshuffle(&mut random);
+            assert_eq!((names(&route)[0], &route.key), ("best.test", &key));
+            route.hosts != before.hosts
+        });
+        assert!(changed);
+    }
+    assert_eq!(seconds.into_iter().collect::<Vec<_>>(), ["a.test", "b.test", "c.test"]);
+}
+
+#[tokio::test]
+async fn a_domain_without_mx_is_its_own_host() {
+    let dns = DnsServer::start();
+    dns.aaaa("example.test", "2001:db8::1").a("example.test", "192.0.2.1");
+    let route = route(&resolver(&dns), "example.test").await;
+    assert_eq!(names(&route), ["example.test"]);
+    assert_eq!(addresses(&route), ["192.0.2.1:25", "[2001:db8::1]:25"]);
+    assert_eq!((route.hosts[0].preference, &*route.key), (0, "example.test:25"));
+}
+
+#[tokio::test]
+async fn a_domain_with_mx_is_not_its_own_host() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "gone.example.test").a("example.test", "192.0.2.1");
+    assert_eq!(failure(&resolver(&dns), "example.test").await, NO_HOSTS);
+    assert_eq!(dns.questions_of("example.test", RecordType::A), 0);
+}
+
+#[tokio::test]
+async fn a_null_mx_is_final_but_not_among_others() {
+    let dns = DnsServer::start();
+    dns.null_mx("never.test").a("never.test", "192.0.2.1");
+    dns.null_mx("odd.test").mx("odd.test", 10, "mx.odd.test").a("mx.odd.test", "192.0.2.1");
+    let resolver = resolver(&dns);
+    assert_eq!(failure(&resolver, "never.test").await, NULL_MX);
+    assert_eq!(names(&route(&resolver, "odd.test").await), ["mx.odd.test"]);
+}
+
+#[tokio::test]
+async fn a_cname_of_the_domain_is_followed() {
+    let dns = DnsServer::start();
+    dns.cname("alias.test", "alias2.test").cname("alias2.test", "real.test");
+    dns.mx("real.test", 10, "mx.real.test").a("mx.real.test", "192.0.2.1");
+    dns.cname("plain.test", "host.test").a("host.test", "192.0.2.2");
+    dns.cname("nowhere.test", "gone.test");
+    let resolver = resolver(&dns);
+    assert_eq!(names(&route(&resolver, "alias.test").await), ["mx.real.test"]);
+    assert_eq!(addresses(&route(&resolver, "plain.test").await), ["192.0.2.2:25"]);
+    assert_eq!(failure(&resolver, "nowhere.test").await, NO_SUCH_DOMAIN);
+}
+
+#[tokio::test]
+async fn a_cname_that_leads_to_itself_ends() {
+    let dns = DnsServer::start();
+    dns.cname("a.test", "b.test").cname("b.test", "a.test");
+    dns.mx("loop.test", 10, "a.test");
+    let resolver = resolver(&dns);
+    for domain in ["a.test", "loop.test"] {
+        assert!(ask(&resolver, domain).await.is_err(), "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn an_mx_that_is_a_cname_is_tolerated() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "mx.example.test").cname("mx.example.test", "real.test").a("real.test", "192.0.2.1");
+    let route = route(&resolver(&dns), "example.test").await;
+    assert_eq!((names(&route), addresses(&route)), (vec!["mx.example.test"], vec!["192.0.2.1:25".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_mx_that_is_an_address_is_that_address() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "192.0.2.77");
+    let route = route(&resolver(&dns), "example.test").await;
+    assert_eq!((names(&route), addresses(&route)), (vec!["192.0.2.77"], vec!["192.0.2.77:25".to_owned()]));
+    assert_eq!((route.provider.as_str(), dns.questions("192.0.2.77")), ("192.0.2.77", 0));
+}
+
+#[tokio::test]
+async fn an_address_literal_goes_straight_there() {
+    let dns = DnsServer::start();
+    let resolver = resolver(&dns);
+    let v4 = route(&resolver, "[192.0.2.1]").await;
+    assert_eq!((addresses(&v4), v4.provider.as_str(), &*v4.key), (vec!["192.0.2.1:25".to_owned()], "192.0.2.1", "192.0.2.1:25"));
+    assert_eq!(addresses(&route(&resolver, "[IPv6:2001:db8::1]").await), ["[2001:db8::1]:25"]);
+    assert_eq!(failure(&resolver, "[0.0.0.0]").await, NO_HOSTS);
+    assert_eq!(failure(&resolver, "[224.0.0.1]").await, NO_HOSTS);
+}
+
+#[tokio::test]
+async fn no_such_domain_is_final_and_remembered() {
+    let dns = DnsServer::start();
+    let resolver = resolver(&dns);
+    for _ in 0..3 {
+        assert_eq!(failure(&resolver, "gone.test").await, NO_SUCH_DOMAIN);
+    }
+    assert_eq!(dns.questions("gone.test"), 1);
+}
+
+#[tokio::test]
+async fn a_domain_with_neither_mx_nor_address_has_no_hosts() {
+    let dns = DnsServer::start();
+    dns.txt("example.test", "v=spf1 -all");
+    let resolver = resolver(&dns);
+    assert_eq!(failure(&resolver, "example.test").await, NO_HOSTS);
+    assert_eq!(
+        detail(&resolver, "example.test").await,
+        "no_hosts: example.test has neither MX nor a usable address (example.test: no address)"
+    );
+}
+
+#[tokio::test]
+async fn every_silence_and_every_refusal_is_for_now() {
+    let dns = DnsServer::start();
+    let resolver = Resolver::new(Options { timeout: SHORT, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    for (domain, fault) in [("a.test", Fault::ServFail), ("b.test", Fault::Refused), ("c.test", Fault::Silent)] {
+        dns.mx(domain, 10, "mx.test").a("mx.test", "192.0.2.1").fault(domain, fault);
+        assert_eq!(failure(&resolver, domain).await, UNAVAILABLE, "{fault:?}");
+        dns.heal(domain);
+        assert_eq!(names(&route(&resolver, domain).await), ["mx.test"], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_tried_as_often_as_the_options_say() {
+    let dns = DnsServer::start();
+    for (domain, attempts) in [("a.test", 0), ("b.test", 1), ("c.test", 3)] {
+        dns.fault(domain, Fault::ServFail);
+        let resolver = Resolver::new(Options { attempts, ..options(&dns) }, StaticRoutes::new()).unwrap();
+        assert_eq!(failure(&resolver, domain).await, UNAVAILABLE);
+        assert_eq!(dns.questions(domain), attempts.max(1), "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_that_is_down_is_for_now() {
+    let gone = DnsServer::start().address();
+    let options = Options { nameservers: vec![gone], timeout: SHORT, attempts: 2, ..Options::default() };
+    let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
+    assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_second_name_server_helps_out() {
+    let (down, dns) = (DnsServer::start().address(), DnsServer::start());
+    dns.a("example.test", "192.0.2.1");
+    let options = Options { nameservers: vec![down, dns.address()], ..options(&dns) };
+    let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
+    assert_eq!(names(&route(&resolver, "example.test").await), ["example.test"]);
+}
+
+#[tokio::test]
+async fn an_address_look_up_that_fails_leaves_the_matter_open() {
+    let dns = DnsServer::start();
+    dns.txt("plain.test", "x").fault_of("plain.test", RecordType::A, Fault::ServFail);
+    dns.mx("example.test", 10, "mx.test").mx("example.test", 20, "gone.test").fault("mx.test", Fault::ServFail);
+    let resolver = resolver(&dns);
+    assert_eq!(failure(&resolver, "plain.test").await, UNAVAILABLE);
+    assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
+    let detail = detail(&resolver, "example.test").await;
+    assert!(detail.contains("mx.test: the name server answered Server Failure") && detail.contains("gone.test: no such name"), "{detail}");
+}
+
+#[tokio::test]
+async fn hosts_that_are_all_gone_are_final() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "gone1.test").mx("example.test", 20, "gone2.test").mx("example.test", 30, "text.test").txt("text.test", "x");
+    assert_eq!(failure(&resolver(&dns), "example.test").await, NO_HOSTS);
+}
+
+#[tokio::test]
+async fn one_hosts_failure_does_not_hide_the_others() {
+    let dns = DnsServer::start();
+    dns.ttl(1000).mx("example.test", 10, "broken.test").mx("example.test", 20, "gone.test").mx("example.test", 30, "mx.test");
+    dns.a("mx.test", "192.0.2.1").a("broken.test", "192.0.2.2").fault("broken.test", Fault::ServFail);
+    let resolver = resolver(&dns);
+    let without = route(&resolver, "example.test").await;
+    assert_eq!((names(&without), without.ttl), (vec!["mx.test"], Duration::from_secs(30)));
+    dns.heal("broken.test");
+    let with = route(&resolver, "example.test").await;
+    assert_eq!((names(&with), &with.key), (vec!["broken.test", "mx.test"], &without.key));
+}
+
+#[tokio::test]
+async fn one_family_is_enough() {
+    let dns = DnsServer::start();
+    dns.a("four.test", "192.0.2.1").fault_of("four.test", RecordType::AAAA, Fault::ServFail);
+    dns.aaaa("six.test", "2001:db8::1").fault_of("six.test", RecordType::A, Fault::Refused);
+    let resolver = resolver(&dns);
+    assert_eq!(addresses(&route(&resolver, "four.test").await), ["192.0.2.1:25"]);
+    assert_eq!(addresses(&route(&resolver, "six.test").await), ["[2001:db8::1]:25"]);
+}
+
+#[tokio::test]
+async fn a_family_that_is_off_is_not_asked_for() {
+    let dns = DnsServer::start();
+    dns.a("both.test", "192.0.2.1").aaaa("both.test", "2001:db8::1").aaaa("six.test", "2001:db8::2");
+    let four = Resolver::new(Options { ipv6: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    assert_eq!(addresses(&route(&four, "both.test").await), ["192.0.2.1:25"]);
+    assert_eq!(dns.questions_of("both.test", RecordType::AAAA), 0);
+    assert_eq!(failure(&four, "[IPv6:2001:db8::1]").await, NO_HOSTS);
+    assert!(detail(&four, "six.test").await.contains("no IPv4 address, and IPv6 is off"));
+    let six = Resolver::new(Options { ipv4: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    assert_eq!(addresses(&route(&six, "both.test").await), ["[2001:db8::1]:25"]);
+}
+
+#[tokio::test]
+async fn only_the_best_hosts_and_so_many_addresses_are_taken() {
+    let dns = DnsServer::start();
+    for n in (1..=15).rev() {
+        let host = format!("mx{n}.test");
+        dns.mx("example.test", n, &host);
+        (1..=12).fold(&dns, |dns, k| dns.a(&host, &format!("192.0.2.{}", k * 15 + n)));
+    }
+    let options = Options { max_hosts: 3, max_addresses: 4, ..options(&dns) };
+    let route = route(&Resolver::new(options, StaticRoutes::new()).unwrap(), "example.test").await;
+    assert_eq!(names(&route), ["mx1.test", "mx2.test", "mx3.test"]);
+    assert!(route.hosts.iter().all(|host| host.addresses.len() == 4));
+    assert_eq!(dns.questions("mx4.test"), 0);
+}
+
+#[tokio::test]
+async fn hosts_that_nobody_asked_for_leave_the_matter_open() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "gone1.test").mx("example.test", 20, "gone2.test").mx("example.test", 30, "mx.test");
+    let resolver = Resolver::new(Options { max_hosts: 2, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn addresses_that_nobody_can_have_are_dropped() {
+    let dns = DnsServer::start();
+    for bad in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
+        dns.a("some.test", bad).a("none.test", bad);
+    }
+    dns.a("some.test", "192.0.2.1").aaaa("some.test", "::").a("home.test", "127.0.0.1").a("home.test", "10.0.0.1");
+    let open = resolver(&dns);
+    assert_eq!(addresses(&route(&open, "some.test").await), ["192.0.2.1:25"]);
+    assert_eq!(failure(&open, "none.test").await, NO_HOSTS);
+    assert_eq!(route(&open, "home.test").await.hosts[0].addresses.len(), 2);
+    let mut routes = StaticRoutes::new();
+    routes.add("inside.test", &["home.test:26"]).unwrap();
+    let strict = Resolver::new(Options { private_addresses: false, ..options(&dns) }, routes).unwrap();
+    assert_eq!(failure(&strict, "home.test").await, NO_HOSTS);
+    assert_eq!(failure(&strict, "[10.0.0.1]").await, NO_HOSTS);
+    assert_eq!(route(&strict, "inside.test").await.hosts[0].addresses.len(), 2);
+}
+
+#[tokio::test]
+async fn odd_records_are_passed_over() {
+    let dns = DnsServer::start();
+    let odd = Name::from_labels([&b"mail server"[..], b"\xff\0", b"test"]).unwrap();
+    dns.record("some.test", RData::MX(MX::new(1, odd.clone()))).mx("some.test", 2, "mx_1.test").a("mx_1.test", "192.0.2.1");
+    dns.record("none.test", RData::MX(MX::new(1, odd)));
+    let resolver = resolver(&dns);
+    assert_eq!(names(&route(&resolver, "some.test").await), ["mx_1.test"]);
+    assert_eq!(failure(&resolver, "none.test").await, NO_HOSTS);
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_udp_comes_by_tcp() {
+    let dns = DnsServer::start();
+    for n in 1..=150 {
+        dns.mx("example.test", n, &format!("a-rather-long-host-name-number-{n}.number-{n}.example{n}.test"));
+    }
+    dns.a("a-rather-long-host-name-number-1.number-1.example1.test", "192.0.2.1");
+    let route = route(&resolver(&dns), "example.test").await;
+    assert_eq!(route.provider.as_str(), "example1.test");
+    assert!(dns.questions_over_tcp() > 0);
+}
+
+#[tokio::test]
+async fn a_route_lives_as_long_as_its_shortest_record_within_bounds() {
+    let dns = DnsServer::start();
+    dns.ttl(500).mx("a.test", 1, "mx.a.test").ttl(200).a("mx.a.test", "192.0.2.1");
+    dns.ttl(0).mx("b.test", 1, "mx.b.test").a("mx.b.test", "192.0.2.1");
+    dns.ttl(80_000).mx("c.test", 1, "mx.c.test").a("mx.c.test", "192.0.2.1");
+    let options = Options { ipv6: false, ..options(&dns) };
+    let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
+    for (domain, ttl) in [("a.test", 200), ("b.test", 5), ("c.test", 3600)] {
+        assert_eq!(route(&resolver, domain).await.ttl, Duration::from_secs(ttl), "{domain}");
+    }
+    assert_eq!(ask(&resolver, "gone.test").await.unwrap_err().ttl, Duration::from_secs(60));
+    dns.fault("d.test", Fault::ServFail);
+    assert_eq!(ask(&resolver, "d.test").await.unwrap_err().ttl, Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_cost_one_question() {
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "mx.test").a("mx.test", "192.0.2.1");
+    let resolver = resolver(&dns);
+    let asked: Vec<_> = (0..50).map(|_| resolver.clone()).map(|r| tokio::spawn(async move { ask(&r, "example.test").await })).collect();
+    for one in asked {
+        assert_eq!(names(&one.await.unwrap().unwrap()), ["mx.test"]);
+    }
+    assert_eq!((dns.questions_of("example.test", RecordType::MX), dns.questions_of("mx.test", RecordType::A)), (1, 1));
+}
+
+#[tokio::test]
+async fn many_domains_at_once_are_all_found() {
+    let dns = DnsServer::start();
+    for n in 0..2000 {
+        dns.mx(&format!("d{n}.test"), 10, &format!("mx{}.test", n % 100)).a(&format!("mx{}.test", n % 100), "192.0.2.1");
+    }
+    let resolver = resolver(&dns);
+    let asked: Vec<_> =
+        (0..2000).map(|n| (n, resolver.clone())).map(|(n, r)| tokio::spawn(async move { ask(&r, &format!("d{n}.test")).await })).collect();
+    for one in asked {
+        assert!(one.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn domains_with_the_same_hosts_share_a_key() {
+    let dns = DnsServer::start();
+    dns.a("mx1.test", "192.0.2.1").a("mx2.test", "192.0.2.2");
+    dns.mx("a.test", 10, "mx1.test").mx("a.test", 20, "mx2.test");
+    dns.mx("b.test", 5, "mx2.test").mx("b.test", 5, "mx1.test");
+    dns.mx("c.test", 5, "mx1.test");
+    let resolver = resolver(&dns);
+    let (a, b, c) = (route(&resolver, "a.test").await, route(&resolver, "b.test").await, route(&resolver, "c.test").await);
+    assert_eq!((&*a.key, &a.key), ("mx1.test:25,mx2.test:25", &b.key));
+    assert_ne!(a.key, c.key);
+}
+
+#[tokio::test]
+async fn a_static_route_goes_before_dns() {
+    let dns = DnsServer::start();
+    dns.mx("a.test", 10, "mx.test").a("hub.example.test", "192.0.2.7").aaaa("hub.example.test", "2001:db8::7");
+    let mut routes = StaticRoutes::new();
+    routes.add("a.test", &["[192.0.2.9]:2526", "hub.example.test:2525"]).unwrap();
+    routes.add("*", &["hub.example.test"]).unwrap();
+    let resolver = Resolver::new(options(&dns), routes).unwrap();
+    let a = route(&resolver, "a.test").await;
+    assert_eq!(addresses(&a), ["192.0.2.9:2526", "192.0.2.7:2525", "[2001:db8::7]:2525"]);
+    assert_eq!((a.static_route, a.provider.as_str()), (true, "192.0.2.9"));
+    assert_eq!(&*a.key, "192.0.2.9:2526,hub.example.test:2525");
+    let rest = route(&resolver, "gone.test").await;
+    assert_eq!((addresses(&rest)[0].as_str(), rest.provider.as_str()), ("192.0.2.7:25", "example.test"));
+    assert_eq!((dns.questions("a.test"), dns.questions("gone.test")), (0, 0));
+    let without = resolver.with_routes(StaticRoutes::new());
+    assert_eq!(failure(&without, "gone.test").await, NO_SUCH_DOMAIN);
+}
+
+#[tokio::test]
+async fn a_static_route_that_cannot_be_found_is_never_final() {
+    let dns = DnsServer::start();
+    let mut routes = StaticRoutes::new();
+    routes.add("*", &["typo.test:25", "0.0.0.0:25"]).unwrap();
+    let resolver = Resolver::new(options(&dns), routes).unwrap();
+    assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
+    assert_eq!(
+        detail(&resolver, "example.test").await,
+        "dns_unavailable: no host of the static route is usable (typo.test: no such name; 0.0.0.0: not to be reached at 0.0.0.0)"
+    );
+}
+
+#[tokio::test]
+async fn another_port_is_another_route() {
+    let dns = DnsServer::start();
+    dns.a("example.test", "127.0.0.1");
+    let route = route(&Resolver::new(Options { port: 2525, ..options(&dns) }, StaticRoutes::new()).unwrap(), "example.test").await;
+    assert_eq!((addresses(&route), &*route.key), (vec!["127.0.0.1:2525".to_owned()], "example.test:2525"));
+}
+
+#[tokio::test]
+async fn a_question_that_got_lost_is_asked_again() {
+    let dns = DnsServer::start();
+    dns.a("example.test", "192.0.2.1").fault("example.test", Fault::Silent);
+    let resolver = resolver(&dns);
+    let asked = tokio::spawn(async move { ask(&resolver, "example.test").await });
+    let dns = tokio::task::spawn_blocking(move || dns.wait_for_questions("example.test", 1, Duration::from_secs(10)).then_some(dns));
+    let dns = dns.await.unwrap().expect("a question comes");
+    dns.heal("example.test");
+    assert_eq!(names(&asked.await.unwrap().unwrap()), ["example.test"]);
+}
