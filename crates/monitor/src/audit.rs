@@ -1,0 +1,313 @@
+//! The proof that nothing was lost or ended twice: accepted = ended + still queued, per recipient.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use memchr::memmem;
+use posthaste_mail::MessageId;
+
+use crate::{
+    Lines, LogError,
+    story::{Fact, is_ending, is_routine},
+};
+
+/// One recipient of one message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recipient {
+    /// The message.
+    pub message: MessageId,
+    /// The address.
+    pub rcpt: String,
+}
+
+/// What log and spool say together. Everything counts recipients, not messages.
+///
+/// The lists hold up to [`LISTED_MAX`] names each; the counts are whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Recipients with an `accepted` line.
+    pub accepted: u64,
+    /// Endings, by event.
+    pub ended: BTreeMap<String, u64>,
+    /// Recipients that the spool holds.
+    pub queued: u64,
+    /// Accepted, neither ended nor queued: lost.
+    pub missing: Finding,
+    /// Accepted more than once.
+    pub doubly_accepted: Finding,
+    /// Ended more than once.
+    pub doubly_ended: Finding,
+    /// Ended, and never accepted.
+    pub ended_without_accept: Finding,
+    /// Queued, and never accepted.
+    pub queued_without_accept: Finding,
+    /// Ended and queued: the spool is about to forget them, or will be told to on the next start. Nothing is wrong.
+    pub ended_and_queued: u64,
+    /// Accepted or stored after the spool was looked at: nothing can be said yet.
+    pub too_young: u64,
+    /// Ended or queued, and older than the oldest line that is kept.
+    pub before_the_log: u64,
+    /// Delivered after an attempt whose outcome stayed unknown: the receiver may have it twice.
+    pub possible_duplicates: u64,
+    /// Lines that could not be read.
+    pub damaged_lines: u64,
+    /// Lines read.
+    pub lines: u64,
+}
+
+/// Recipients for whom something is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// How many.
+    pub count: u64,
+    /// Who, in order of acceptance: the first [`LISTED_MAX`].
+    pub listed: Vec<Recipient>,
+}
+
+/// The most names in each list of an [`Audit`].
+pub const LISTED_MAX: usize = 1000;
+
+impl Audit {
+    /// accepted = ended + queued, for each recipient. Damaged lines do not count against it: what they said shows in the other figures.
+    pub fn balanced(&self) -> bool {
+        [&self.missing, &self.doubly_accepted, &self.doubly_ended, &self.ended_without_accept, &self.queued_without_accept]
+            .iter()
+            .all(|finding| finding.count == 0)
+    }
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended: u64 = self.ended.values().sum();
+        let kinds: Vec<_> = self.ended.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        writeln!(f, "accepted {:>12}", self.accepted)?;
+        writeln!(f, "ended    {ended:>12}  {}", kinds.join(", "))?;
+        writeln!(f, "queued   {:>12}", self.queued)?;
+        let notes = [
+            (self.ended_and_queued, "ended, and the spool has yet to forget them"),
+            (self.too_young, "newer than the look at the spool"),
+            (self.before_the_log, "older than the oldest line that is kept"),
+            (self.possible_duplicates, "delivered after an attempt with unknown outcome: possible duplicates"),
+            (self.damaged_lines, "damaged lines"),
+        ];
+        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "         {count:>12}  {what}")?;
+        }
+        for (finding, what) in [
+            (&self.missing, "MISSING: accepted, neither ended nor queued"),
+            (&self.doubly_accepted, "accepted more than once"),
+            (&self.doubly_ended, "ended more than once"),
+            (&self.ended_without_accept, "ended without having been accepted"),
+            (&self.queued_without_accept, "queued without an accepted line"),
+        ] {
+            finding.write(f, what)?;
+        }
+        f.write_str(if self.balanced() { "balanced: accepted = ended + queued" } else { "NOT BALANCED" })
+    }
+}
+
+impl Finding {
+    fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
+        if self.count == 0 {
+            return Ok(());
+        }
+        writeln!(f, "{} {what}", self.count)?;
+        for Recipient { message, rcpt } in &self.listed {
+            writeln!(f, "  {message} {}", crate::format::plain(rcpt))?;
+        }
+        match self.count - self.listed.len() as u64 {
+            0 => Ok(()),
+            more => writeln!(f, "  and {more} more"),
+        }
+    }
+}
+
+/// Folds the whole log against what the spool holds.
+///
+/// A running relay: take `horizon` = now, then the spool's recipients, then flush the log, then call this. Recipients accepted at or after the
+/// horizon are only counted when they fail to balance. Of a relay that is stopped, the horizon is None.
+pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, horizon: Option<Timestamp>) -> Result<Audit, LogError> {
+    let mut ledger = Ledger { horizon, ..Ledger::default() };
+    let mut lines = Lines::all(dir);
+    while let Some(line) = lines.next_line()? {
+        ledger.line(line.bytes);
+    }
+    for (message, rcpt) in queued {
+        ledger.queued(message, rcpt);
+    }
+    let faults = ledger.judge();
+    ledger.name(dir, faults)?;
+    Ok(ledger.audit)
+}
+
+/// A message and the sum of a recipient's address: a million of them fit into memory.
+type Key = (MessageId, u64);
+
+#[derive(Default)]
+struct Ledger {
+    audit: Audit,
+    horizon: Option<Timestamp>,
+    /// Keyed anew each time: nobody can choose addresses whose sums are equal.
+    hasher: RandomState,
+    entries: HashMap<Key, Entry>,
+    oldest: Option<Timestamp>,
+}
+
+/// What is known of one recipient.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    accepted: u8,
+    ended: u8,
+    queued: bool,
+    young: bool,
+    ambiguous: bool,
+    delivered: bool,
+}
+
+/// Which list of the audit a recipient belongs into, where its address has to be looked up again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Missing,
+    DoublyAccepted,
+    DoublyEnded,
+    EndedWithoutAccept,
+}
+
+impl Ledger {
+    fn line(&mut self, line: &[u8]) {
+        self.audit.lines += 1;
+        // The oldest line's time decides, so it is read whatever it says.
+        if self.oldest.is_some() && is_routine(line) && memmem::find(line, br#""ambiguous":true"#).is_none() {
+            return;
+        }
+        let Some((fact, time)) = Fact::parse(line).and_then(|fact| Some((fact.time.parse().ok()?, fact))).map(|(t, f)| (f, t)) else {
+            self.audit.damaged_lines += 1;
+            return;
+        };
+        self.oldest.get_or_insert(time);
+        let Some((message, rcpt)) = fact.about() else { return };
+        let accepted = &*fact.event == "accepted";
+        let ended = is_ending(&fact.event);
+        if !(accepted || ended || fact.ambiguous) {
+            return;
+        }
+        let entry = self.entries.entry((message, self.hasher.hash_one(rcpt))).or_default();
+        entry.ambiguous |= fact.ambiguous;
+        if accepted {
+            entry.accepted = entry.accepted.saturating_add(1);
+            entry.young = self.horizon.is_some_and(|horizon| time >= horizon);
+        }
+        if ended {
+            entry.ended = entry.ended.saturating_add(1);
+            entry.delivered |= &*fact.event == "delivered";
+            *self.audit.ended.entry(fact.event.to_string()).or_default() += 1;
+        }
+    }
+
+    fn queued(&mut self, message: MessageId, rcpt: String) {
+        self.audit.queued += 1;
+        let entry = self.entries.entry((message, self.hasher.hash_one(rcpt.as_str()))).or_default();
+        entry.queued = true;
+        if entry.accepted > 0 || entry.ended > 0 || self.is_before_the_log(message) {
+            return;
+        }
+        let entry = self.entries.entry((message, self.hasher.hash_one(rcpt.as_str()))).or_default();
+        if self.horizon.is_some_and(|horizon| message.time() >= horizon.saturating_sub(YOUNG).unwrap_or(horizon)) {
+            entry.young = true;
+            self.audit.too_young += 1;
+        } else {
+            self.audit.queued_without_accept.add(message, rcpt);
+        }
+    }
+
+    fn is_before_the_log(&self, message: MessageId) -> bool {
+        self.oldest.is_some_and(|oldest| message.time() < oldest.saturating_add(SLACK).unwrap_or(oldest))
+    }
+
+    /// Fills in the counts; who is at fault is looked up later.
+    fn judge(&mut self) -> HashMap<Key, Vec<Fault>> {
+        let mut faults: HashMap<Key, Vec<Fault>> = HashMap::new();
+        let entries = std::mem::take(&mut self.entries);
+        for (key, entry) in entries {
+            for fault in self.weigh(key.0, entry) {
+                faults.entry(key).or_default().push(fault);
+            }
+        }
+        faults
+    }
+
+    fn weigh(&mut self, message: MessageId, entry: Entry) -> Vec<Fault> {
+        let before = self.is_before_the_log(message);
+        let audit = &mut self.audit;
+        let mut faults = Vec::new();
+        audit.accepted += u64::from(entry.accepted > 0);
+        audit.ended_and_queued += u64::from(entry.ended > 0 && entry.queued);
+        audit.possible_duplicates += u64::from(entry.delivered && entry.ambiguous);
+        if entry.accepted > 1 {
+            faults.push(Fault::DoublyAccepted);
+        }
+        if entry.ended > 1 {
+            faults.push(Fault::DoublyEnded);
+        }
+        match (entry.accepted > 0, entry.ended > 0, entry.queued) {
+            (true, false, false) if entry.young => audit.too_young += 1,
+            (true, false, false) => faults.push(Fault::Missing),
+            (false, true, _) | (false, _, true) if before => audit.before_the_log += 1,
+            (false, true, _) => faults.push(Fault::EndedWithoutAccept),
+            _ => {}
+        }
+        for fault in &faults {
+            self.finding(*fault).count += 1;
+        }
+        faults
+    }
+
+    fn finding(&mut self, fault: Fault) -> &mut Finding {
+        match fault {
+            Fault::Missing => &mut self.audit.missing,
+            Fault::DoublyAccepted => &mut self.audit.doubly_accepted,
+            Fault::DoublyEnded => &mut self.audit.doubly_ended,
+            Fault::EndedWithoutAccept => &mut self.audit.ended_without_accept,
+        }
+    }
+
+    /// Reads the log again for the addresses of those at fault.
+    fn name(&mut self, dir: &Path, mut faults: HashMap<Key, Vec<Fault>>) -> Result<(), LogError> {
+        let mut lines = Lines::all(dir);
+        while !faults.is_empty()
+            && let Some(line) = lines.next_line()?
+        {
+            let fact = if is_routine(line.bytes) { None } else { Fact::parse(line.bytes) };
+            let Some((message, rcpt)) = fact.as_ref().and_then(Fact::about) else { continue };
+            for fault in faults.remove(&(message, self.hasher.hash_one(rcpt))).unwrap_or_default() {
+                self.finding(fault).list(message, rcpt);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Finding {
+    fn add(&mut self, message: MessageId, rcpt: String) {
+        self.count += 1;
+        self.list(message, rcpt);
+    }
+
+    fn list(&mut self, message: MessageId, rcpt: impl Into<String>) {
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push(Recipient { message, rcpt: rcpt.into() });
+        }
+    }
+}
+
+/// The lines of a log are not strictly in the order of their times: a message whose id is this close to the oldest line may have been
+/// accepted in a file that is gone.
+const SLACK: Duration = Duration::from_secs(2);
+/// And a message in the spool whose id is this close to the horizon may have its `accepted` line still to come.
+const YOUNG: Duration = Duration::from_secs(5);

@@ -1,0 +1,199 @@
+use std::{fs, path::Path};
+
+use posthaste_mail::{Event, EventId, MessageId, What};
+use proptest::prelude::*;
+
+use crate::{Audit, CURRENT, Checkpoint, FileId, Lines, Position, Watermark, audit, encode, samples::*, tail_since};
+
+/// Ids ten minutes into the log: far from its beginning.
+fn id(n: u128) -> MessageId {
+    MessageId::new(at(600), n)
+}
+
+fn rcpt(n: u8) -> String {
+    format!("r{n}@x.org")
+}
+
+fn write(dir: &Path, name: &str, whats: impl IntoIterator<Item = What>) {
+    let mut lines = Vec::new();
+    for (n, what) in whats.into_iter().enumerate() {
+        let event = Event { id: EventId::new(at(600), n as u128), ..event(600, what) };
+        encode(&event, &mut lines);
+    }
+    fs::write(dir.join(name), lines).unwrap();
+}
+
+/// A log that began long before the messages.
+fn log(dir: &Path, whats: impl IntoIterator<Item = What>) {
+    let mut first = Vec::new();
+    encode(&event(0, What::Relay { state: "started".into(), part: None, detail: String::new() }), &mut first);
+    fs::write(dir.join("delivery-20260824T100500Z-1.log"), first).unwrap();
+    write(dir, CURRENT, whats);
+}
+
+fn cancelled(message: MessageId, rcpt: &str) -> What {
+    What::Cancelled { about: about(message, rcpt, false), by: "uid 0".into(), reason: "test".into() }
+}
+
+fn names(listed: &[crate::Recipient]) -> Vec<(MessageId, &str)> {
+    listed.iter().map(|r| (r.message, r.rcpt.as_str())).collect()
+}
+
+fn run(dir: &Path, queued: &[(MessageId, &str)]) -> Audit {
+    audit(dir, queued.iter().map(|(m, r)| (*m, (*r).to_owned())), None).unwrap()
+}
+
+#[test]
+fn ended_and_queued_recipients_balance() {
+    let dir = tempfile::tempdir().unwrap();
+    log(
+        dir.path(),
+        [
+            accepted(id(1), "a@x.org", 1),
+            accepted(id(1), "b@x.org", 1),
+            accepted(id(2), "a@x.org", 2),
+            deferred(id(1), "a@x.org"),
+            delivered(id(1), "a@x.org"),
+            cancelled(id(2), "a@x.org"),
+        ],
+    );
+    let found = run(dir.path(), &[(id(1), "b@x.org"), (id(2), "a@x.org")]);
+    assert!(found.balanced(), "{found}");
+    assert_eq!((found.accepted, found.queued, found.ended_and_queued, found.lines), (3, 2, 1, 7));
+    assert_eq!(found.ended.iter().map(|(k, n)| (k.as_str(), *n)).collect::<Vec<_>>(), [("cancelled", 1), ("delivered", 1)]);
+    assert_eq!(found.possible_duplicates, 1, "the deferral was ambiguous");
+    assert!(found.to_string().ends_with("balanced: accepted = ended + queued"));
+}
+
+#[test]
+fn each_fault_is_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    log(
+        dir.path(),
+        [
+            accepted(id(1), "lost@x.org", 1),
+            accepted(id(2), "twice@x.org", 2),
+            delivered(id(2), "twice@x.org"),
+            cancelled(id(2), "twice@x.org"),
+            delivered(id(3), "never@x.org"),
+            accepted(id(4), "again@x.org", 4),
+            accepted(id(4), "again@x.org", 4),
+        ],
+    );
+    let found = run(dir.path(), &[(id(4), "again@x.org"), (id(5), "silent@x.org")]);
+    assert!(!found.balanced());
+    assert_eq!(names(&found.missing.listed), [(id(1), "lost@x.org")]);
+    assert_eq!(names(&found.doubly_ended.listed), [(id(2), "twice@x.org")]);
+    assert_eq!(names(&found.ended_without_accept.listed), [(id(3), "never@x.org")]);
+    assert_eq!(names(&found.doubly_accepted.listed), [(id(4), "again@x.org")]);
+    assert_eq!(names(&found.queued_without_accept.listed), [(id(5), "silent@x.org")]);
+    let text = found.to_string();
+    assert!(text.contains("lost@x.org") && text.ends_with("NOT BALANCED"), "{text}");
+}
+
+#[test]
+fn a_message_older_than_the_log_cannot_be_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), CURRENT, [delivered(message_id(1), "a@x.org"), accepted(id(2), "b@x.org", 2)]);
+    let found = run(dir.path(), &[(message_id(3), "c@x.org"), (id(2), "b@x.org")]);
+    assert!(found.balanced(), "{found}");
+    assert_eq!((found.before_the_log, found.accepted), (2, 1));
+}
+
+#[test]
+fn what_came_after_the_look_at_the_spool_is_too_young() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1)]);
+    let queued = || [(id(2), "b@x.org".to_owned())];
+    let found = audit(dir.path(), queued(), Some(at(600))).unwrap();
+    assert!(found.balanced() && found.too_young == 2, "{found}");
+    let found = audit(dir.path(), queued(), Some(at(700))).unwrap();
+    assert_eq!((found.missing.count, found.queued_without_accept.count, found.too_young), (1, 1, 0));
+}
+
+#[test]
+fn damaged_lines_are_counted_and_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);
+    let path = dir.path().join(CURRENT);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, [&b"\xff\xfe\n{\"event\":\"deferred\",\n"[..], &good, b"{}\n"].concat()).unwrap();
+    let found = run(dir.path(), &[]);
+    assert!(found.balanced());
+    assert_eq!((found.damaged_lines, found.accepted), (3, 1));
+    assert_eq!(tail_since(dir.path(), None).unwrap().damaged, 3);
+}
+
+#[test]
+fn the_tail_knows_what_a_crash_left_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);
+    let mut lines = Lines::all(dir.path());
+    while lines.next_line().unwrap().is_some() {}
+    let mut mark = Watermark::default();
+    mark.see(1);
+    mark.see(3);
+    let checkpoint = Checkpoint::new(lines.position(), &mark);
+    let kept = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
+    assert_eq!((&kept, kept.mark()), (&checkpoint, mark));
+    // Two of three recipients' lines were written before the crash, and one ending.
+    fs::rename(dir.path().join(CURRENT), dir.path().join("delivery-20260824T101112Z-2.log")).unwrap();
+    write(
+        dir.path(),
+        CURRENT,
+        [accepted(id(2), "a@x.org", 2), accepted(id(2), "b@x.org", 2), deferred(id(2), "a@x.org"), delivered(id(2), "b@x.org")],
+    );
+    let tail = tail_since(dir.path(), kept.position.as_ref()).unwrap();
+    assert!(tail.was_accepted(2, "a@x.org") && tail.was_accepted(2, "b@x.org") && !tail.was_accepted(2, "c@x.org"));
+    assert!(tail.has_ended(id(2), "b@x.org") && !tail.has_ended(id(2), "a@x.org") && !tail.has_ended(id(1), "a@x.org"));
+    assert_eq!((tail.lines, tail.ended_len(), tail.gone, tail.damaged), (4, 1, false, 0));
+    assert!(tail.seqs.contains(&2) && tail.end != kept.position);
+}
+
+#[test]
+fn a_tail_without_its_file_is_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);
+    let elsewhere = Position { file: FileId::of(b"other\n").unwrap(), offset: 6 };
+    let tail = tail_since(dir.path(), Some(&elsewhere)).unwrap();
+    assert!(tail.gone && tail.has_ended(id(1), "a@x.org"));
+    assert_eq!((tail.lines, tail.end.is_some()), (3, true));
+}
+
+/// How often a recipient was accepted, ended, and is queued.
+type Past = (u8, u8, bool);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn an_audit_finds_just_the_faults_that_a_history_has(
+        pasts in prop::collection::vec((0u8..3, 0u8..3, any::<bool>()), 1..30),
+        order in any::<prop::sample::Index>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut whats, mut queued) = (Vec::new(), Vec::new());
+        for (n, (accepts, ends, waits)) in (0u8..).zip(&pasts) {
+            // Three recipients a message, so that stories of one message differ.
+            let (message, to) = (id(u128::from(n / 3)), rcpt(n));
+            whats.extend((0..*accepts).map(|_| accepted(message, &to, n.into())));
+            whats.extend((0..*ends).map(|_| delivered(message, &to)));
+            queued.extend(waits.then_some((message, to)));
+        }
+        // Stories run into each other.
+        let turn = order.index(whats.len().max(1)).min(whats.len());
+        whats.rotate_left(turn);
+        log(dir.path(), whats);
+        let found = audit(dir.path(), queued, None).unwrap();
+        let count = |is: fn(&Past) -> bool| pasts.iter().filter(|p| is(p)).count() as u64;
+        prop_assert_eq!(found.accepted, count(|p| p.0 > 0));
+        prop_assert_eq!(found.missing.count, count(|p| p.0 > 0 && p.1 == 0 && !p.2));
+        prop_assert_eq!(found.doubly_accepted.count, count(|p| p.0 > 1));
+        prop_assert_eq!(found.doubly_ended.count, count(|p| p.1 > 1));
+        prop_assert_eq!(found.ended_without_accept.count, count(|p| p.0 == 0 && p.1 > 0));
+        prop_assert_eq!(found.queued_without_accept.count, count(|p| p.0 == 0 && p.1 == 0 && p.2));
+        prop_assert_eq!(found.ended_and_queued, count(|p| p.1 > 0 && p.2));
+        prop_assert_eq!(found.missing.listed.len() as u64, found.missing.count);
+        let sound = |p: &Past| p.0 == 1 && (p.1 == 1 || p.1 == 0 && p.2) || *p == (0, 0, false);
+        prop_assert_eq!(found.balanced(), pasts.iter().all(sound));
+    }
+}

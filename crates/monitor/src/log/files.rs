@@ -1,0 +1,200 @@
+//! Names, order and identity of the log's files.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use memchr::memchr;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::LogError;
+
+/// The file that is written.
+pub const CURRENT: &str = "delivery.log";
+
+/// One file of the log, known by its first line (which holds an id that no other line has), whatever the file is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId(u64);
+
+/// A place between two lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The file.
+    pub file: FileId,
+    /// Bytes from its start: behind a line's end.
+    pub offset: u64,
+}
+
+/// How much of the first line makes the identity. The line's own id stands in its first hundred bytes.
+const HEAD: usize = 512;
+
+impl FileId {
+    /// The identity of the file that begins with `head`; None before its first line is whole.
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
+        let line = match memchr(b'\n', &head[..head.len().min(HEAD)]) {
+            Some(end) => &head[..end],
+            None if head.len() >= HEAD => &head[..HEAD],
+            None => return None,
+        };
+        // FNV-1a: positions are kept on disk, so the sum has to be the same in every build.
+        let sum = line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        Some(Self(sum))
+    }
+
+    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
+        let (mut head, mut have) = ([0; HEAD], 0);
+        while have < HEAD {
+            match file.read_at(&mut head[have..], have as u64)? {
+                0 => break,
+                n => have += n,
+            }
+        }
+        Ok(Self::of(&head[..have]))
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for FileId {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+// As text: JSON's numbers are not good for 64 bits everywhere.
+impl Serialize for FileId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {} of file {}", self.offset, self.file)
+    }
+}
+
+/// One file as the folder shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogFile {
+    pub(crate) path: PathBuf,
+    /// Rising; the current file has the number that it will carry once rotated.
+    pub(crate) number: u64,
+    /// When it was rotated; None for the current one.
+    pub(crate) rotated: Option<Timestamp>,
+    pub(crate) inode: u64,
+}
+
+/// All files, oldest first. A rotation in the middle of the look would hide or double a file, so it looks until it has seen the same twice.
+pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
+    let mut seen = scan(dir).map_err(LogError::io("list", dir))?;
+    for _ in 0..LOOKS_MAX {
+        let again = scan(dir).map_err(LogError::io("list", dir))?;
+        if again == seen {
+            break;
+        }
+        seen = again;
+    }
+    Ok(seen)
+}
+
+/// Bounds the looks: nobody rotates that often.
+const LOOKS_MAX: usize = 100;
+
+fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some((number, rotated)) = entry.file_name().to_str().and_then(parse_name) else { continue };
+        match fs::metadata(entry.path()) {
+            Ok(meta) => files.push(LogFile { path: entry.path(), number, rotated, inode: meta.ino() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    files.sort_by_key(|f| f.number);
+    let next = next_number(&files);
+    if let Some(current) = files.last_mut().filter(|f| f.rotated.is_none()) {
+        current.number = next;
+    }
+    Ok(files)
+}
+
+/// One more than the newest rotated file has.
+pub(crate) fn next_number(files: &[LogFile]) -> u64 {
+    files.iter().filter(|f| f.rotated.is_some()).map(|f| f.number).max().unwrap_or(0) + 1
+}
+
+fn parse_name(name: &str) -> Option<(u64, Option<Timestamp>)> {
+    if name == CURRENT {
+        return Some((u64::MAX, None));
+    }
+    let (time, number) = name.strip_prefix("delivery-")?.strip_suffix(".log")?.split_once('-')?;
+    let time = TimeZone::UTC.to_timestamp(DateTime::strptime(NAME_TIME, time).ok()?).ok()?;
+    Some((number.parse().ok().filter(|n| *n < u64::MAX)?, Some(time)))
+}
+
+pub(crate) fn rotated_name(now: Timestamp, number: u64) -> String {
+    format!("delivery-{}-{number}.log", now.strftime(NAME_TIME))
+}
+
+const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// Makes renames, creations and deletions in a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(LogError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_strangers_are_left_alone() {
+        let time: Timestamp = "2026-08-24T10:11:12Z".parse().unwrap();
+        assert_eq!(rotated_name(time, 7), "delivery-20260824T101112Z-7.log");
+        assert_eq!(parse_name("delivery-20260824T101112Z-7.log"), Some((7, Some(time))));
+        assert_eq!(parse_name(CURRENT), Some((u64::MAX, None)));
+        for stranger in ["delivery.log.gz", "delivery-7.log", "delivery-20260824T101112Z-x.log", "other.log", "delivery-2026-7.log"] {
+            assert_eq!(parse_name(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn files_are_ordered_by_number_and_not_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["delivery-20260824T101112Z-10.log", "delivery-20260825T101112Z-9.log", CURRENT, "README"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let numbers: Vec<_> = list(dir.path()).unwrap().iter().map(|f| (f.number, f.rotated.is_none())).collect();
+        assert_eq!(numbers, [(9, false), (10, false), (11, true)]);
+    }
+
+    #[test]
+    fn a_file_has_no_identity_before_its_first_line_is_whole() {
+        assert_eq!(FileId::of(b""), None);
+        assert_eq!(FileId::of(b"{\"time\""), None);
+        assert_eq!(FileId::of(b"{}\nmore"), FileId::of(b"{}\n"));
+        assert_ne!(FileId::of(b"{}\n"), FileId::of(b"[]\n"));
+        let id = FileId::of(&[b'x'; HEAD]).unwrap();
+        assert_eq!(Some(id), FileId::of(&[b'x'; 2 * HEAD]));
+        assert_eq!(serde_json::from_str::<FileId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
+    }
+}

@@ -1,0 +1,195 @@
+//! The writer's thread.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::Ordering::SeqCst,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    LogError, LogOptions, Position,
+    appender::Appender,
+    writer::{Order, Shared},
+};
+use crate::encode;
+
+/// Takes orders, writes batches, syncs them, hands tickets back.
+pub(super) struct Worker<T, F> {
+    orders: Receiver<Order<T>>,
+    appender: Appender,
+    clock: fn() -> Timestamp,
+    shared: Arc<Shared>,
+    on_durable: F,
+    unsynced: Unsynced<T>,
+}
+
+/// What was taken since the last sync.
+struct Unsynced<T> {
+    entries: usize,
+    since: Timestamp,
+    tickets: Vec<T>,
+    /// Who waits for the next sync.
+    waiters: Vec<SyncSender<()>>,
+}
+
+/// What ends a batch.
+enum After<T> {
+    Nothing,
+    Order(Order<T>),
+    Close,
+}
+
+/// The disk refused until the log was closed.
+struct GaveUp;
+
+impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
+    pub(super) fn new(
+        orders: Receiver<Order<T>>,
+        appender: Appender,
+        clock: fn() -> Timestamp,
+        shared: Arc<Shared>,
+        on_durable: F,
+    ) -> Self {
+        let unsynced = Unsynced { entries: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
+        Self { orders, appender, clock, shared, on_durable, unsynced }
+    }
+
+    /// Runs until the log is closed, or the disk refuses and the log is being closed.
+    pub(super) fn run(mut self) {
+        while let Ok(true) = self.turn() {}
+    }
+
+    fn turn(&mut self) -> Result<bool, GaveUp> {
+        let first = match self.next() {
+            Ok(order) => order,
+            Err(RecvTimeoutError::Timeout) => return self.sync().map(|()| true),
+            Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
+        };
+        if matches!(first, Order::Append(..)) {
+            // A flush or a close unparks. Who appends in the meantime need not wake this thread, which would cost him more than the append.
+            thread::park_timeout(self.appender.options().gather);
+        }
+        if self.appender.rotation_is_due() {
+            self.rotate()?;
+        }
+        match self.batch(first) {
+            After::Nothing if self.sync_is_due() => self.sync()?,
+            After::Nothing => self.persist(Appender::write)?,
+            After::Order(order) => self.obey(order)?,
+            After::Close => return self.sync().map(|()| false),
+        }
+        Ok(true)
+    }
+
+    /// The next order; while something is written but not durable, waits no longer than until the sync is due.
+    fn next(&self) -> Result<Order<T>, RecvTimeoutError> {
+        if self.unsynced.entries == 0 {
+            return self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        let linger = self.appender.options().sync;
+        self.orders.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
+    }
+
+    fn lingered(&self) -> Duration {
+        Duration::try_from((self.clock)().duration_since(self.unsynced.since)).unwrap_or(Duration::ZERO)
+    }
+
+    fn sync_is_due(&self) -> bool {
+        let unsynced = &self.unsynced;
+        let waits = unsynced.entries > 0 && self.lingered() >= self.appender.options().sync;
+        waits || unsynced.entries >= LogOptions::SYNC_ENTRIES || !unsynced.waiters.is_empty()
+    }
+
+    /// Encodes what has come, until a batch is full or an order wants more than appending.
+    fn batch(&mut self, first: Order<T>) -> After<T> {
+        let (mut order, mut taken) = (first, 0);
+        loop {
+            match order {
+                Order::Append(event, ticket) => {
+                    if self.unsynced.entries == 0 {
+                        self.unsynced.since = (self.clock)();
+                    }
+                    encode(&event, self.appender.waiting());
+                    self.unsynced.entries += 1;
+                    self.unsynced.tickets.extend(ticket);
+                    self.shared.queued.fetch_sub(1, SeqCst);
+                    taken += 1;
+                }
+                Order::Flush(waiter) => self.unsynced.waiters.push(waiter),
+                Order::Close => return After::Close,
+                other => return After::Order(other),
+            }
+            if taken >= BATCH_ENTRIES || self.appender.waiting().len() >= BATCH_BYTES {
+                return After::Nothing;
+            }
+            match self.orders.try_recv() {
+                Ok(next) => order = next,
+                Err(_) => return After::Nothing,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order<T>) -> Result<(), GaveUp> {
+        self.sync()?;
+        // Whoever asked may have gone; the order is carried out all the same.
+        match order {
+            Order::Rotate(reply) => drop(reply.send(self.appender.rotate())),
+            Order::Reopen(reply) => drop(reply.send(self.appender.reopen())),
+            Order::Append(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), GaveUp> {
+        self.sync()?;
+        if let Err(error) = self.appender.rotate() {
+            report_rotation(&error);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), GaveUp> {
+        self.persist(Appender::sync)?;
+        let entries = std::mem::take(&mut self.unsynced.entries);
+        if let Some(end) = self.appender.end().filter(|_| entries > 0) {
+            (self.on_durable)(std::mem::take(&mut self.unsynced.tickets), &end);
+        }
+        for waiter in self.unsynced.waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+        Ok(())
+    }
+
+    /// Tries until the disk does it. Nothing is taken from the channel meanwhile: what comes waits there, in order.
+    fn persist(&mut self, step: fn(&mut Appender) -> io::Result<()>) -> Result<(), GaveUp> {
+        loop {
+            let closing = self.shared.closing.load(SeqCst);
+            match step(&mut self.appender) {
+                Ok(()) => {
+                    self.shared.set_trouble(None);
+                    return Ok(());
+                }
+                Err(error) => self.shared.set_trouble(Some(error.to_string())),
+            }
+            if closing {
+                return Err(GaveUp);
+            }
+            thread::park_timeout(self.appender.options().retry);
+        }
+    }
+}
+
+fn report_rotation(error: &LogError) {
+    tracing::error!("the delivery log was not rotated, and goes on: {error}");
+}
+
+/// A batch is written when it holds so many entries or bytes.
+const BATCH_ENTRIES: usize = 512;
+const BATCH_BYTES: usize = 1 << 20;

@@ -1,0 +1,249 @@
+//! The handle by which the relay writes.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        mpsc::{Sender, SyncSender, channel, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use posthaste_mail::Event;
+
+use super::{
+    LogError, Position,
+    appender::{Appender, Wrap},
+    worker::Worker,
+};
+
+/// Where the log lies and how it is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The folder; made if it is not there.
+    pub dir: PathBuf,
+    /// A file that has reached this many bytes is rotated.
+    pub rotate_size: u64,
+    /// A file whose first line is this old is rotated, on the next line.
+    pub rotate_age: Duration,
+    /// How many rotated files stay.
+    pub keep_files: usize,
+    /// Rotated files older than this go. None: only their number counts.
+    pub keep_age: Option<Duration>,
+    /// How long the first entry of a batch waits for company before it is written: saves a wake-up and a write per entry.
+    pub gather: Duration,
+    /// How long what is written waits before it is made durable. [`Self::SYNC_ENTRIES`] entries end the wait.
+    pub sync: Duration,
+    /// How long to wait before a disk that refused is tried again.
+    pub retry: Duration,
+    /// With more entries than this waiting, [`EventLog::trouble`] speaks up.
+    pub queue_max: usize,
+    /// The files' mode.
+    pub mode: u32,
+}
+
+impl LogOptions {
+    /// So many entries are made durable without further waiting.
+    pub const SYNC_ENTRIES: usize = 2048;
+
+    /// The defaults, for a folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            rotate_size: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+            keep_files: 30,
+            keep_age: None,
+            gather: Duration::from_millis(10),
+            sync: Duration::from_millis(100),
+            retry: Duration::from_secs(1),
+            queue_max: 100_000,
+            mode: 0o640,
+        }
+    }
+}
+
+/// What was found on opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The log's end; None for an empty log.
+    pub end: Option<Position>,
+    /// Bytes of a torn last line that were cut off.
+    pub cut: u64,
+}
+
+/// The delivery log's writer: a handle to its thread. `T` is a ticket that an entry may carry, handed back once the entry is durable.
+///
+/// The log is closed, with all that waits made durable, when the last handle goes.
+pub struct EventLog<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    orders: Sender<Order<T>>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: thread::Thread,
+}
+
+/// What the thread is told.
+pub(super) enum Order<T> {
+    // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
+    Append(Box<Event>, Option<T>),
+    Flush(SyncSender<()>),
+    Rotate(SyncSender<Result<(), LogError>>),
+    Reopen(SyncSender<Result<(), LogError>>),
+    Close,
+}
+
+/// What handle and thread both look at.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) queued: AtomicUsize,
+    queue_max: usize,
+    /// A disk that refuses is given one more try, and then up.
+    pub(super) closing: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn set_trouble(&self, text: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&text, trouble.is_some()) {
+            (Some(text), false) => tracing::error!("the delivery log cannot be written: {text}"),
+            (None, true) => tracing::info!("the delivery log is written again"),
+            _ => {}
+        }
+        *trouble = text;
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<T> Clone for EventLog<T> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<T: Send + 'static> EventLog<T> {
+    /// Opens the log for writing, cuts a torn last line, and starts the thread. Blocks on the disk.
+    ///
+    /// `on_durable` runs on that thread after each sync: the tickets in the order of their entries, and the place up to which the log is now
+    /// durable. It must not hold a handle of this log, or the log would never be closed by dropping.
+    pub fn open(
+        options: LogOptions,
+        clock: fn() -> Timestamp,
+        on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
+    ) -> Result<(Self, Opened), LogError> {
+        Self::open_on(options, clock, on_durable, Box::new(|file| Box::new(file)))
+    }
+
+    /// As [`Self::open`], on disks that a test may spoil.
+    pub(super) fn open_on(
+        options: LogOptions,
+        clock: fn() -> Timestamp,
+        on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
+        wrap: Wrap,
+    ) -> Result<(Self, Opened), LogError> {
+        let (dir, queue_max) = (options.dir.clone(), options.queue_max);
+        let (appender, opened) = Appender::open(options, clock, wrap)?;
+        let (orders, inbox) = channel();
+        let shared = Arc::new(Shared { queue_max, ..Shared::default() });
+        let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);
+        let thread = thread::Builder::new().name("delivery-log".into()).spawn(move || worker.run());
+        let thread = thread.map_err(LogError::io("start the writer of", dir))?;
+        let worker = thread.thread().clone();
+        Ok((Self { inner: Arc::new(Inner { orders, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
+    }
+}
+
+impl<T> EventLog<T> {
+    /// Hands an entry to the thread. Never blocks; entries keep their order. On a closed log the entry is only reported to diagnostics.
+    pub fn append(&self, event: Event, ticket: Option<T>) {
+        self.inner.shared.queued.fetch_add(1, SeqCst);
+        if let Err(unsent) = self.inner.orders.send(Order::Append(Box::new(event), ticket))
+            && let Order::Append(event, _) = unsent.0
+        {
+            tracing::error!(?event, "an event came after the delivery log was closed");
+        }
+    }
+
+    /// Some while the disk refuses, or more entries wait than should, or the writer is gone: the relay then takes no more mail.
+    pub fn trouble(&self) -> Option<String> {
+        let Inner { shared, .. } = &*self.inner;
+        if let Some(text) = shared.trouble() {
+            return Some(text);
+        }
+        if self.inner.has_ended() {
+            return Some("the writer of the delivery log has ended".into());
+        }
+        let queued = shared.queued.load(SeqCst);
+        (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
+    }
+
+    /// Entries that the thread has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.inner.shared.queued.load(SeqCst)
+    }
+
+    /// Blocks until all that was appended before is durable.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.inner.ask(Order::Flush)
+    }
+
+    /// Makes all durable, and begins a new file (unless the current one is empty).
+    pub fn rotate_now(&self) -> Result<(), LogError> {
+        self.inner.ask(Order::Rotate)?
+    }
+
+    /// Makes all durable, and opens `delivery.log` anew: for somebody else who renamed it.
+    pub fn reopen(&self) -> Result<(), LogError> {
+        self.inner.ask(Order::Reopen)?
+    }
+
+    /// Makes all durable and ends the thread. A disk that refuses gets one more try; then the error says what was lost.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.inner.close()
+    }
+}
+
+impl<T> Inner<T> {
+    fn ask<A>(&self, order: impl FnOnce(SyncSender<A>) -> Order<T>) -> Result<A, LogError> {
+        let (reply, answer) = sync_channel(1);
+        self.orders.send(order(reply)).map_err(|_| LogError::Closed)?;
+        self.worker.unpark();
+        answer.recv().map_err(|_| LogError::Closed)
+    }
+
+    /// Closed, or panicked.
+    fn has_ended(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        self.shared.closing.store(true, SeqCst);
+        // A thread that has ended already needs no order.
+        let _ = self.orders.send(Order::Close);
+        self.worker.unpark();
+        if self.worker.id() != thread::current().id() && thread.join().is_err() {
+            return Err(LogError::Unwritten("the writer's thread panicked".into()));
+        }
+        self.shared.trouble().map_or(Ok(()), |text| Err(LogError::Unwritten(text)))
+    }
+}
+
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!("{error}");
+        }
+    }
+}

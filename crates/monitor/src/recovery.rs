@@ -1,0 +1,136 @@
+//! What a restart has to know: which recipients' lines the log holds beyond the last checkpoint.
+//!
+//! The relay writes to the log before the spool forgets. After a crash the spool may hold recipients whose story has ended (to be forgotten
+//! now, without a second ending) and messages that no line speaks of (to be logged as accepted, with `recovered`). It asks the [`Tail`].
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+};
+
+use posthaste_mail::MessageId;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Lines, LogError, Position, Watermark,
+    story::{Fact, is_ending, is_routine},
+};
+
+/// Kept by the relay in its spool every now and then: at `position` in the log, just these messages had their `accepted` lines written, and
+/// the spool had forgotten every recipient whose story had ended before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// None while the log was empty.
+    pub position: Option<Position>,
+    /// Every spool number up to this has its lines.
+    pub accepted_through: u64,
+    /// And those in these ranges, first and last included.
+    pub accepted_beyond: Vec<(u64, u64)>,
+}
+
+impl Checkpoint {
+    /// The mark at a place in the log.
+    pub fn new(position: Option<Position>, mark: &Watermark) -> Self {
+        Self { position, accepted_through: mark.through(), accepted_beyond: mark.beyond() }
+    }
+
+    /// The mark to go on with.
+    pub fn mark(&self) -> Watermark {
+        Watermark::new(self.accepted_through, &self.accepted_beyond)
+    }
+
+    /// As JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a checkpoint is plain data")
+    }
+
+    /// The inverse; None where the bytes are none, and then everything that is kept has to be read.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// The log behind a checkpoint. Recipients are kept as sums: a tail may be millions of lines long.
+#[derive(Debug)]
+pub struct Tail {
+    accepted: HashSet<(u64, u64)>,
+    ended: HashSet<(MessageId, u64)>,
+    hasher: RandomState,
+    /// Every spool number that an `accepted` line names.
+    pub seqs: HashSet<u64>,
+    /// The log's end.
+    pub end: Option<Position>,
+    /// True where the checkpoint's file is gone and everything that is kept was read instead.
+    pub gone: bool,
+    /// Lines that could not be read.
+    pub damaged: u64,
+    /// Lines read.
+    pub lines: u64,
+}
+
+impl Tail {
+    /// Whether this recipient's `accepted` line is there. A crash may have cut between two recipients of one message.
+    pub fn was_accepted(&self, spool_seq: u64, rcpt: &str) -> bool {
+        self.accepted.contains(&(spool_seq, self.hasher.hash_one(rcpt)))
+    }
+
+    /// Whether this recipient's story has ended.
+    pub fn has_ended(&self, message: MessageId, rcpt: &str) -> bool {
+        self.ended.contains(&(message, self.hasher.hash_one(rcpt)))
+    }
+
+    /// How many recipients' endings it holds.
+    pub fn ended_len(&self) -> usize {
+        self.ended.len()
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        if is_routine(line) {
+            return;
+        }
+        let Some(fact) = Fact::parse(line) else {
+            self.damaged += 1;
+            return;
+        };
+        let Some((message, rcpt)) = fact.about() else { return };
+        let rcpt = self.hasher.hash_one(rcpt);
+        match (&*fact.event, fact.spool_seq) {
+            ("accepted", Some(seq)) => {
+                self.accepted.insert((seq, rcpt));
+                self.seqs.insert(seq);
+            }
+            (event, _) if is_ending(event) => {
+                self.ended.insert((message, rcpt));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads what follows the position (None: everything). Where its file is gone, everything that is kept, and says so.
+pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogError> {
+    let (mut lines, gone) = match position.map(|p| Lines::from(dir, *p)) {
+        Some(Ok(lines)) => (lines, false),
+        Some(Err(LogError::Gone(_))) => (Lines::all(dir), true),
+        Some(Err(error)) => return Err(error),
+        None => (Lines::all(dir), false),
+    };
+    let mut tail = Tail {
+        accepted: HashSet::new(),
+        ended: HashSet::new(),
+        // Keyed anew each time: nobody can choose addresses whose sums are equal.
+        hasher: RandomState::new(),
+        seqs: HashSet::new(),
+        end: position.copied().filter(|_| !gone),
+        gone,
+        damaged: 0,
+        lines: 0,
+    };
+    while let Some(line) = lines.next_line()? {
+        tail.end = Some(line.end);
+        tail.lines += 1;
+        tail.take(line.bytes);
+    }
+    Ok(tail)
+}

@@ -1,0 +1,131 @@
+//! Events for tests: one of each kind, with all fields and with as few as there can be.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use posthaste_mail::{
+    Action, Attempt, Class, Event, EventId, MessageFacts, MessageId, Name, RecipientFacts, Reply, SCHEMA_VERSION, Stage, TlsFacts, What,
+};
+
+/// 2026-08-24T10:00:00Z and so many seconds.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_787_565_600 + seconds).unwrap()
+}
+
+pub(crate) fn message_id(n: u128) -> MessageId {
+    MessageId::new(at(0), n)
+}
+
+pub(crate) fn event(seconds: i64, what: What) -> Event {
+    let id = EventId::new(at(seconds), u128::from(rand_like(seconds, what.name())));
+    Event { time: at(seconds), v: SCHEMA_VERSION, id, node: Name::new("mx1").unwrap(), what }
+}
+
+fn rand_like(seconds: i64, name: &str) -> u64 {
+    name.bytes().fold(seconds.unsigned_abs(), |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()))
+}
+
+/// Facts about a message that was accepted at [`at`]`(0)`.
+pub(crate) fn about(message: MessageId, rcpt: &str, full: bool) -> RecipientFacts {
+    let facts = MessageFacts {
+        message,
+        message_id: full.then(|| "<a@x.org>".into()),
+        stream: Name::new("receipts").unwrap(),
+        tags: if full { Arc::from([Arc::from("may"), Arc::from("press \"x\"")]) } else { Arc::from([]) },
+        from: if full { "bounce@x.org".into() } else { "".into() },
+        size: 10_240,
+    };
+    let domain = rcpt.rsplit('@').next().unwrap().into();
+    RecipientFacts { message: Arc::new(facts), rcpt: rcpt.into(), domain, age_ms: 81_233 }
+}
+
+pub(crate) fn accepted(message: MessageId, rcpt: &str, spool_seq: u64) -> What {
+    What::Accepted {
+        about: about(message, rcpt, true),
+        client_ip: Some("127.0.0.1".parse().unwrap()),
+        client_ehlo: Some("app.x.org".into()),
+        spool_seq,
+        notice_of: None,
+        recovered: false,
+    }
+}
+
+pub(crate) fn delivered(message: MessageId, rcpt: &str) -> What {
+    let reply = Some(Reply::new(250, "2.0.0 ok 1787565600 h9-20020a05 - gsmtp"));
+    What::Delivered { about: about(message, rcpt, true), attempt: Attempt { reply, class: None, action: None, cause: None, ..attempt(2) } }
+}
+
+pub(crate) fn deferred(message: MessageId, rcpt: &str) -> What {
+    What::Deferred { about: about(message, rcpt, true), attempt: attempt(1), retry_at: at(300) }
+}
+
+/// An attempt with every field.
+pub(crate) fn attempt(n: u32) -> Attempt {
+    Attempt {
+        provider: Name::new("google").ok(),
+        source: Name::new("ip1").ok(),
+        source_ip: "192.0.2.1".parse().ok(),
+        mx_host: Some("gmail-smtp-in.l.google.com".into()),
+        mx_ip: "2001:db8::1b".parse().ok(),
+        attempt: n,
+        reply: Some(Reply::new(
+            421,
+            "4.7.28 Our system has detected an unusual rate of\n4.7.28 unsolicited mail \"from\" your IP \u{1b}[31m",
+        )),
+        smtp_stage: Some(Stage::Dot),
+        cause: Some("connection_lost"),
+        detail: Some("closed by the other side".into()),
+        class: Some(Class::RateLimited),
+        action: Some(Action::SlowDown),
+        rule: Some("google-421-4.7.28".into()),
+        ambiguous: true,
+        tls: TlsFacts {
+            tls_version: Some("TLSv1.3"),
+            tls_cipher: Some("TLS13_AES_256_GCM_SHA384"),
+            tls_policy: Some("opportunistic"),
+            tls_verified: Some(true),
+            tls_fallback: Some("handshake failure".into()),
+        },
+        dns_ms: Some(3),
+        connect_ms: Some(21),
+        tls_ms: Some(30),
+        envelope_ms: Some(40),
+        body_ms: Some(95),
+        session: Some("01K3SESSION".into()),
+    }
+}
+
+/// One event of each kind.
+pub(crate) fn each(full: bool) -> Vec<Event> {
+    let about = || about(message_id(1), "b@gmail.com", full);
+    let attempt = || if full { attempt(2) } else { Attempt { attempt: 1, ..Attempt::default() } };
+    let text = |text: &str| full.then(|| text.to_owned());
+    let kinds = [
+        What::Accepted {
+            about: about(),
+            client_ip: full.then(|| "127.0.0.1".parse().unwrap()),
+            client_ehlo: full.then(|| "app.x.org".into()),
+            spool_seq: 17,
+            notice_of: full.then(|| message_id(2)),
+            recovered: full,
+        },
+        What::Rejected {
+            client_ip: "2001:db8::7".parse().unwrap(),
+            client_ehlo: text("app.x.org"),
+            command: "rcpt".into(),
+            from: text("bounce@x.org"),
+            rcpt: text("b@gmail.com"),
+            reply: Reply::new(550, if full { "5.7.1 not you\nnor anybody" } else { "not you" }),
+            reason: "not_allowed".into(),
+        },
+        What::Held { about: about(), reason: "operator".into(), until: full.then(|| at(600)) },
+        What::Released { about: about(), by: "uid 1000".into() },
+        What::Deferred { about: about(), attempt: attempt(), retry_at: at(300) },
+        What::Delivered { about: about(), attempt: attempt() },
+        What::Bounced { about: about(), attempt: attempt() },
+        What::Expired { about: about(), attempt: attempt() },
+        What::Cancelled { about: about(), by: "uid 1000".into(), reason: "sent by mistake".into() },
+        What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
+    ];
+    kinds.into_iter().map(|what| event(72, what)).collect()
+}

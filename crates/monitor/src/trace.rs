@@ -1,0 +1,260 @@
+//! The whole life of a message, or of everything that went to an address.
+
+use std::{fmt::Write, path::Path};
+
+use jiff::Timestamp;
+use memchr::memmem;
+use posthaste_mail::MessageId;
+
+use crate::{
+    Format, Lines, LogError, Story,
+    filter::Needle,
+    format::{clock_time, duration, plain, sender, text_of, timings},
+};
+
+/// What to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// A message, and the notices about it.
+    Message(MessageId),
+    /// All that was sent to an address, or refused to be. Upper and lower case are alike.
+    Address(String),
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// The messages, in order of their first line.
+    pub lives: Vec<Life>,
+    /// Lines that belong to no message: refusals at submission.
+    pub refusals: Vec<Vec<u8>>,
+    /// True where there was more than [`Trace::LINES_MAX`].
+    pub more: bool,
+    /// Lines with the right words that could not be read.
+    pub damaged: u64,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Its id.
+    pub message: MessageId,
+    /// Its recipients, in order of their first line.
+    pub recipients: Vec<RecipientLife>,
+}
+
+/// One recipient of one message.
+#[derive(Clone, Debug)]
+pub struct RecipientLife {
+    /// The address.
+    pub rcpt: String,
+    /// The lines as they stand in the log, in order.
+    pub lines: Vec<Vec<u8>>,
+}
+
+/// Looks through the whole log; a line is only parsed when it holds the id or the address.
+pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
+    let mut found = Trace::default();
+    match query {
+        Query::Message(id) => {
+            let text = id.to_string();
+            let finder = memmem::Finder::new(text.as_bytes());
+            let is_it = |story: &Story<'_>| [&story.message, &story.notice_of].into_iter().flatten().any(|m| **m == *text);
+            let since = id.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
+            found.collect(Lines::since(dir, since), |line| finder.find(line).is_some(), is_it)?;
+        }
+        Query::Address(address) => {
+            let needle = Needle::new(address);
+            let is_it = |story: &Story<'_>| story.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
+            found.collect(Lines::all(dir), |line| needle.is_in(line), is_it)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The system's clock may have been set back while the message was under way.
+const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+impl Trace {
+    /// The most lines that a trace holds.
+    pub const LINES_MAX: usize = 100_000;
+
+    fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&Story<'_>) -> bool) -> Result<(), LogError> {
+        let mut taken = 0;
+        while let Some(line) = lines.next_line()? {
+            if !may(line.bytes) {
+                continue;
+            }
+            match Story::parse(line.bytes) {
+                Some(story) if is_it(&story) => self.take(&story, line.bytes),
+                Some(_) => continue,
+                None => self.damaged += 1,
+            }
+            taken += 1;
+            if taken == Self::LINES_MAX {
+                self.more = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, story: &Story<'_>, line: &[u8]) {
+        let (Some(message), Some(rcpt)) = (story.message(), story.rcpt.as_deref()) else {
+            self.refusals.push(line.to_vec());
+            return;
+        };
+        // From the back: the lines of one message stand close together.
+        let life = match self.lives.iter().rposition(|life| life.message == message) {
+            Some(at) => &mut self.lives[at],
+            None => {
+                self.lives.push(Life { message, recipients: Vec::new() });
+                self.lives.last_mut().expect("just pushed")
+            }
+        };
+        match life.recipients.iter_mut().find(|r| r.rcpt == rcpt) {
+            Some(recipient) => recipient.lines.push(line.to_vec()),
+            None => life.recipients.push(RecipientLife { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
+        }
+    }
+
+    /// Every line as it stands in the log, by message and recipient.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let recipients = self.lives.iter().flat_map(|life| &life.recipients);
+        recipients.flat_map(|r| &r.lines).chain(&self.refusals).map(Vec::as_slice)
+    }
+
+    /// True where nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.lives.is_empty() && self.refusals.is_empty()
+    }
+
+    /// For people: each message, each recipient, each try with its reply.
+    pub fn render(&self, format: Format) -> String {
+        let mut out = String::new();
+        for life in &self.lives {
+            life.render(format, &mut out);
+        }
+        for story in self.refusals.iter().filter_map(|line| Story::parse(line)) {
+            let _ = writeln!(out, "{}", format.line(&story));
+        }
+        if self.more {
+            let _ = writeln!(out, "… and more: only the first {} lines are shown", Self::LINES_MAX);
+        }
+        out
+    }
+}
+
+impl Life {
+    fn render(&self, format: Format, out: &mut String) {
+        let first = self.recipients.first().and_then(|r| r.lines.first()).and_then(|line| Story::parse(line));
+        let _ = write!(out, "message {}", format.bold(&self.message.to_string()));
+        if let Some(story) = first {
+            let _ = write!(out, "{}", text_of(story.message_id.as_ref(), |id| format!("  {}", plain(id))));
+            let _ = write!(out, "\n  from {}", text_of(story.from.as_ref(), sender));
+            let _ = write!(out, "{}", text_of(story.stream.as_ref(), |stream| format!("  stream {}", plain(stream))));
+            let _ = write!(out, "{}", story.size.map(|size| format!("  {size} bytes")).unwrap_or_default());
+            let tags: Vec<_> = story.tags.iter().map(|tag| plain(tag)).collect();
+            let _ = write!(out, "{}", if tags.is_empty() { String::new() } else { format!("  tags {}", tags.join(", ")) });
+            let _ = write!(out, "{}", text_of(story.notice_of.as_ref(), |of| format!("  failure notice about {}", plain(of))));
+        }
+        out.push('\n');
+        for recipient in &self.recipients {
+            recipient.render(format, out);
+        }
+        out.push('\n');
+    }
+}
+
+impl RecipientLife {
+    fn render(&self, format: Format, out: &mut String) {
+        let stories: Vec<_> = self.lines.iter().filter_map(|line| Story::parse(line)).collect();
+        let _ = writeln!(out, "  to {}", format.bold(&plain(&self.rcpt)));
+        for story in &stories {
+            render_event(story, format, out);
+        }
+        let _ = writeln!(out, "    {}", ending(&stories));
+    }
+}
+
+fn ending(stories: &[Story<'_>]) -> String {
+    let Some(end) = stories.iter().rev().find(|story| story.is_ending()) else {
+        return match stories.iter().rev().find_map(|story| story.retry_at.as_ref()) {
+            Some(at) => format!("= not ended; next try at {}", clock_time(at)),
+            None => "= not ended".into(),
+        };
+    };
+    let after = end.age_ms.map(|ms| format!(" after {}", duration(ms))).unwrap_or_default();
+    let tries = match end.attempt {
+        Some(0) | None => String::new(),
+        Some(1) => ", 1 try".into(),
+        Some(n) => format!(", {n} tries"),
+    };
+    format!("= {}{after}{tries}", plain(&end.event))
+}
+
+/// An event's own line, and beneath it what was said, line by line.
+fn render_event(story: &Story<'_>, format: Format, out: &mut String) {
+    let time = clock_time(&story.time_text);
+    let _ = writeln!(out, "    {} {}  {}", format.dim(&time), format.event(&story.event, 9), headline(story));
+    let mut below = |text: &str| {
+        let _ = writeln!(out, "{:24}{text}", "");
+    };
+    if let (Some(code), Some(reply)) = (story.smtp_code, &story.smtp_text) {
+        let stage = text_of(story.smtp_stage.as_ref(), |stage| format!("{}: ", plain(stage)));
+        for (i, line) in reply.split('\n').enumerate() {
+            let lead = if i == 0 { format!("{stage}{code} ") } else { " ".repeat(stage.chars().count() + 4) };
+            below(&format!("{lead}{}", plain(line)));
+        }
+    }
+    if let Some(cause) = &story.cause {
+        let stage = text_of(story.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
+        let detail = text_of(story.detail.as_ref(), |detail| format!(": {}", plain(detail)));
+        below(&format!("{}{stage}{detail}", plain(cause)));
+    }
+    if story.ambiguous {
+        below(match &*story.event {
+            "delivered" => "an earlier try may have arrived as well",
+            _ => "the connection died behind the final dot: it may have arrived",
+        });
+    }
+    for line in [verdict(story), protection(story), timings(story)].iter().filter(|line| !line.is_empty()) {
+        below(line);
+    }
+}
+
+fn headline(story: &Story<'_>) -> String {
+    let mut parts = Vec::new();
+    parts.extend(story.attempt.filter(|n| *n > 0).map(|n| format!("try {n}")));
+    let ip = |ip: Option<&crate::Text<'_>>| text_of(ip, |ip| format!(" [{}]", plain(ip)));
+    let source_ip = ip(story.source_ip.as_ref());
+    parts.extend(story.source.as_ref().map(|source| format!("by {}{source_ip}", plain(source))));
+    let mx_ip = ip(story.mx_ip.as_ref());
+    parts.extend(story.mx_host.as_ref().map(|host| format!("to {}{mx_ip}", plain(host))));
+    parts.extend(story.provider.as_ref().map(|provider| format!("({})", plain(provider))));
+    let ehlo = text_of(story.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
+    parts.extend(story.client_ip.as_ref().map(|ip| format!("from client {}{ehlo}", plain(ip))));
+    parts.extend(story.recovered.then(|| "found in the spool after a crash".to_owned()));
+    parts.extend(story.by.as_ref().map(|by| format!("by {}", plain(by))));
+    parts.extend(story.reason.as_ref().map(|reason| plain(reason).into_owned()));
+    parts.extend(story.until.as_ref().map(|until| format!("until {}", clock_time(until))));
+    parts.join(" ")
+}
+
+fn verdict(story: &Story<'_>) -> String {
+    let class = text_of(story.class.as_ref(), |class| plain(class).into_owned());
+    let action = text_of(story.action.as_ref(), |action| format!(" → {}", plain(action)));
+    let rule = text_of(story.rule.as_ref(), |rule| format!(" (rule {})", plain(rule)));
+    let retry = text_of(story.retry_at.as_ref(), |at| format!("; next try at {}", clock_time(at)));
+    format!("{class}{action}{rule}{retry}").trim_start_matches([';', ' ']).to_owned()
+}
+
+fn protection(story: &Story<'_>) -> String {
+    let mut parts = Vec::new();
+    parts.extend(story.tls_version.as_ref().map(|version| plain(version).into_owned()));
+    parts.extend(story.tls_cipher.as_ref().map(|cipher| plain(cipher).into_owned()));
+    parts.extend(story.tls_verified.map(|verified| if verified { "verified".to_owned() } else { "not verified".to_owned() }));
+    parts.extend(story.tls_policy.as_ref().map(|policy| format!("policy {}", plain(policy))));
+    parts.extend(story.tls_fallback.as_ref().map(|why| format!("in plain text: {}", plain(why))));
+    parts.join(", ")
+}

@@ -1,0 +1,114 @@
+use std::{fs, path::Path};
+
+use posthaste_mail::{Event, MessageId, What};
+
+use crate::{CURRENT, Format, Query, Story, encode, samples, samples::*, trace};
+
+fn write(path: &Path, events: &[Event]) {
+    let mut lines = Vec::new();
+    for event in events {
+        encode(event, &mut lines);
+    }
+    fs::write(path, lines).unwrap();
+}
+
+fn life(message: MessageId, rcpt: &str) -> Vec<Event> {
+    vec![event(0, accepted(message, rcpt, 17)), event(5, deferred(message, rcpt)), event(81, delivered(message, rcpt))]
+}
+
+/// Two messages over two files, a refusal, and a damaged line.
+fn history(dir: &Path) {
+    let mut first = life(message_id(1), "b@gmail.com");
+    let last = first.pop().unwrap();
+    first.push(event(3, accepted(message_id(1), "C@x.org", 17)));
+    first.push(samples::each(true).remove(1));
+    write(&dir.join("delivery-20260824T100010Z-1.log"), &first);
+    let mut second = life(message_id(2), "c@X.org");
+    second.push(last);
+    write(&dir.join(CURRENT), &second);
+    let damaged = format!("{}{{\"message\":\"{}\n", fs::read_to_string(dir.join(CURRENT)).unwrap(), message_id(1));
+    fs::write(dir.join(CURRENT), damaged).unwrap();
+}
+
+#[test]
+fn a_messages_whole_life_is_found_over_all_files() {
+    let dir = tempfile::tempdir().unwrap();
+    history(dir.path());
+    let found = trace(dir.path(), &Query::Message(message_id(1))).unwrap();
+    assert_eq!((found.lives.len(), found.damaged, found.more), (1, 1, false));
+    let recipients: Vec<_> = found.lives[0].recipients.iter().map(|r| (r.rcpt.as_str(), r.lines.len())).collect();
+    assert_eq!(recipients, [("b@gmail.com", 3), ("C@x.org", 1)]);
+    assert_eq!(found.lines().count(), 4);
+}
+
+#[test]
+fn an_address_is_found_in_any_case_with_its_refusals() {
+    let dir = tempfile::tempdir().unwrap();
+    history(dir.path());
+    let found = trace(dir.path(), &Query::Address("c@x.ORG".into())).unwrap();
+    let lives: Vec<_> = found.lives.iter().map(|life| (life.message, life.recipients[0].lines.len())).collect();
+    assert_eq!(lives, [(message_id(1), 1), (message_id(2), 3)]);
+    let found = trace(dir.path(), &Query::Address("B@gmail.com".into())).unwrap();
+    assert_eq!((found.lives.len(), found.refusals.len()), (1, 1));
+    assert!(trace(dir.path(), &Query::Address("@gmail.com".into())).unwrap().is_empty());
+}
+
+#[test]
+fn a_notice_is_part_of_what_became_of_a_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let What::Accepted { about, client_ip, client_ehlo, .. } = accepted(message_id(9), "bounce@x.org", 18) else { unreachable!() };
+    let notice = What::Accepted { about, client_ip, client_ehlo, spool_seq: 18, notice_of: Some(message_id(1)), recovered: false };
+    write(&dir.path().join(CURRENT), &[event(0, accepted(message_id(1), "b@gmail.com", 17)), event(9, notice)]);
+    let found = trace(dir.path(), &Query::Message(message_id(1))).unwrap();
+    assert_eq!(found.lives.iter().map(|life| life.message).collect::<Vec<_>>(), [message_id(1), message_id(9)]);
+    assert!(found.render(Format::default()).contains(&format!("failure notice about {}", message_id(1))));
+}
+
+/// Compares with a file beside this one; `UPDATE_GOLDENS=1` writes it.
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/goldens").join(name);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(&path).unwrap(), "{name}");
+}
+
+#[test]
+fn a_trace_reads_like_its_golden() {
+    let dir = tempfile::tempdir().unwrap();
+    history(dir.path());
+    golden("trace.txt", &trace(dir.path(), &Query::Message(message_id(1))).unwrap().render(Format::default()));
+}
+
+#[test]
+fn every_event_is_one_readable_line() {
+    let mut text = String::new();
+    for event in samples::each(true).iter().chain(&samples::each(false)) {
+        let mut line = Vec::new();
+        encode(event, &mut line);
+        let story = Story::parse(&line).unwrap();
+        let shown = Format::default().line(&story);
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+        let coloured = Format { colour: true }.line(&story);
+        assert!(coloured.contains("\x1b[") && coloured.ends_with(|c: char| !c.is_whitespace()));
+        text += &shown;
+        text.push('\n');
+    }
+    golden("lines.txt", &text);
+}
+
+#[test]
+fn no_reply_can_command_the_terminal() {
+    let line = br#"{"time":"2026-08-24T10:11:12.345Z","event":"bounced","message":"\u001b[2J","rcpt":"a\u202eb@x","smtp_code":550,"smtp_text":"\u001b]0;x\u0007\u009b\r"}"#;
+    let story = Story::parse(line).unwrap();
+    let shown = Format::default().line(&story);
+    assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
+}
+
+#[test]
+fn events_and_fields_from_the_future_are_taken_as_they_are() {
+    let story = Story::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
+    assert_eq!(Format::default().line(&story), "2027-01-01 00:00:00.000 opened     x");
+    assert!(Story::parse(b"{\"event\":\"opened\"").is_none());
+}
