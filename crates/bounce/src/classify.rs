@@ -1,0 +1,263 @@
+//! The decision: every rule that fits, and the surest of them.
+
+use posthaste_mail::{Class, Failure};
+
+use crate::{
+    local,
+    quoted::Quoted,
+    rules::{Compiled, NOT, Rules, TEXT, Target},
+    text::normalise,
+    verdict::{Verdict, usual_action, usual_scope},
+};
+
+/// What is known beside the reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// The provider's name (`google`, or the registrable domain of the MX).
+    pub provider: Option<&'a str>,
+    /// The host that answered.
+    pub mx_host: Option<&'a str>,
+}
+
+impl Rules {
+    /// What a live failure means.
+    pub fn classify(&self, failure: &Failure, context: &Context<'_>) -> Verdict {
+        match failure {
+            Failure::Local { cause, .. } => local::judge(*cause),
+            Failure::Refused { .. } => self.classify_quoted(&Quoted::from(failure), context),
+        }
+    }
+
+    /// What a quoted reply means: `550 5.1.1 no`, `smtp; 550 …`, or a text without codes.
+    pub fn classify_text(&self, raw: &str, provider: Option<&str>) -> Verdict {
+        self.classify_quoted(&Quoted::read(raw), &Context { provider, mx_host: None })
+    }
+
+    /// What a reply means whose parts are known.
+    pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
+        let seen = self.scan(&normalise(&quoted.text));
+        let provider = self.provider(context, &seen);
+        let facts = Facts { code: effective_code(quoted), quoted, provider };
+        let coded = self.by_code.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
+        let texted = seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
+        match surer_of(texted, coded) {
+            Some(best) => verdict(best, coded, &facts),
+            None => unknown(facts.is_permanent()),
+        }
+    }
+
+    /// Runs the automaton once.
+    fn scan(&self, text: &str) -> Seen {
+        let mut seen = Seen { masks: vec![0; self.rules.len() + self.providers.len()], ..Seen::default() };
+        seen.lengths.resize(seen.masks.len(), 0);
+        let mut places: Vec<Place> = Vec::new();
+        for found in self.automaton.find_overlapping_iter(text) {
+            let literal = found.pattern().as_usize();
+            self.hits[literal].iter().for_each(|t| seen.hit(*t));
+            if self.in_gapped[literal] && places.len() < PLACES_MAX {
+                places.push(Place { literal: literal as u32, start: found.start() as u32, end: found.end() as u32 });
+            }
+        }
+        for last in &places {
+            for index in &self.closes[last.literal as usize] {
+                let gapped = &self.gapped[*index as usize];
+                if in_order(&gapped.literals, last, &places) {
+                    seen.hit(gapped.target);
+                }
+            }
+        }
+        seen.touched.retain(|i| (*i as usize) < self.rules.len());
+        seen
+    }
+
+    /// Whose reply this is: what the caller says, or what the text gives away.
+    fn provider(&self, context: &Context<'_>, seen: &Seen) -> Option<u16> {
+        let told = [context.provider, context.mx_host].into_iter().flatten().find_map(|name| {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let mut rest = name.as_str();
+            loop {
+                if let Some(index) = self.provider_names.get(rest) {
+                    return Some(*index);
+                }
+                rest = rest.split_once('.')?.1;
+            }
+        });
+        told.or_else(|| seen.masks[self.rules.len()..].iter().position(|m| *m != 0).map(|i| i as u16))
+    }
+
+    fn candidate<'r>(&'r self, index: u32, facts: &Facts<'_>, seen: &Seen) -> Option<Candidate<'r>> {
+        let compiled = &self.rules[index as usize];
+        let mask = seen.masks[index as usize];
+        if mask & compiled.needs != compiled.needs || mask & NOT != 0 || !facts.fit(compiled) {
+            return None;
+        }
+        let home = match facts.provider {
+            _ if compiled.providers.is_empty() => 0.0,
+            Some(_) => AT_HOME,
+            None => HOMELESS,
+        };
+        let rank = compiled.rule.confidence + home + if compiled.own { OWN_FIRST } else { 0.0 };
+        Some(Candidate { compiled, rank, length: seen.lengths[index as usize] })
+    }
+}
+
+/// More places than this are not looked at: a text made of nothing but patterns must not cost time.
+const PLACES_MAX: usize = 128;
+/// The widest gap that `*` stands for, in bytes.
+const GAP_MAX: u32 = 60;
+/// A rule about the very provider that answered goes before an equal one.
+const AT_HOME: f32 = 0.04;
+/// A rule about one provider stands back where nobody knows who answered.
+const HOMELESS: f32 = -0.1;
+/// The operator's rules go before all others.
+const OWN_FIRST: f32 = 10.0;
+
+/// What the automaton saw.
+#[derive(Default)]
+struct Seen {
+    /// Per rule, then per provider: the groups hit.
+    masks: Vec<u8>,
+    /// The longest pattern hit.
+    lengths: Vec<u16>,
+    touched: Vec<u32>,
+}
+
+impl Seen {
+    fn hit(&mut self, target: Target) {
+        let index = target.index as usize;
+        if target.group == TEXT && self.masks[index] & TEXT == 0 {
+            self.touched.push(target.index);
+        }
+        self.masks[index] |= target.group;
+        if target.group == TEXT {
+            self.lengths[index] = self.lengths[index].max(target.length);
+        }
+    }
+}
+
+struct Place {
+    literal: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Do the literals stand in this order before `last`, near each other? (Neighbours may share the blank between them.)
+fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
+    let Some((closing, before)) = literals.split_last() else { return true };
+    if *closing != last.literal {
+        return false;
+    }
+    let Some(previous) = before.last() else { return true };
+    places.iter().any(|p| {
+        p.literal == *previous && p.end <= last.start + 1 && last.start.saturating_sub(p.end) <= GAP_MAX && in_order(before, p, places)
+    })
+}
+
+/// What is known of the reply beside its words.
+struct Facts<'a> {
+    code: u16,
+    quoted: &'a Quoted,
+    provider: Option<u16>,
+}
+
+impl Facts<'_> {
+    fn fit(&self, compiled: &Compiled) -> bool {
+        let rule = &compiled.rule;
+        let any_or_none = |empty: bool, any: bool| empty || any;
+        any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
+            && any_or_none(rule.enhanced.is_empty(), self.quoted.enhanced.is_some_and(|e| rule.enhanced.iter().any(|p| p.fits(e))))
+            && any_or_none(rule.stage.is_empty(), self.quoted.stage.is_some_and(|s| rule.stage.contains(&s)))
+            && match self.provider {
+                Some(provider) => compiled.providers.is_empty() || compiled.providers.contains(&provider),
+                // Words that only one provider writes decide without its name; its use of a code does not.
+                None => compiled.providers.is_empty() || !rule.text.is_empty(),
+            }
+    }
+
+    /// 5xx; a text without any code is final when its meaning is.
+    fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+}
+
+/// The basic code, or what the enhanced one stands for.
+fn effective_code(quoted: &Quoted) -> u16 {
+    match (quoted.code, quoted.enhanced) {
+        (0, Some(enhanced)) => u16::from(enhanced.class) * 100,
+        (code, _) => code,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Candidate<'r> {
+    compiled: &'r Compiled,
+    rank: f32,
+    length: u16,
+}
+
+fn surer<'r>(best: Option<Candidate<'r>>, next: Candidate<'r>) -> Option<Candidate<'r>> {
+    match best {
+        Some(b) if (b.rank, b.length) >= (next.rank, next.length) => Some(b),
+        _ => Some(next),
+    }
+}
+
+/// Words before codes where both are equally sure.
+fn surer_of<'r>(texted: Option<Candidate<'r>>, coded: Option<Candidate<'r>>) -> Option<Candidate<'r>> {
+    match (texted, coded) {
+        (Some(t), Some(c)) => Some(if t.rank >= c.rank { t } else { c }),
+        (t, c) => t.or(c),
+    }
+}
+
+fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>) -> Verdict {
+    let rule = &best.compiled.rule;
+    let confidence = match coded {
+        // Two witnesses who agree: both must err for the verdict to be wrong.
+        Some(c) if c.compiled.id != best.compiled.id && c.compiled.rule.class == rule.class => {
+            1.0 - (1.0 - rule.confidence) * (1.0 - c.compiled.rule.confidence)
+        }
+        _ => rule.confidence,
+    };
+    let permanent = is_final(best.compiled, confidence, facts);
+    Verdict {
+        class: rule.class,
+        scope: rule.scope.unwrap_or_else(|| usual_scope(rule.class)),
+        action: rule.action.unwrap_or_else(|| usual_action(rule.class, permanent, confidence)),
+        permanent,
+        confidence,
+        rule: best.compiled.id.clone(),
+        why: best.compiled.why.clone(),
+        link: best.compiled.link.clone(),
+    }
+}
+
+/// A 4xx is never final. A 5xx is, unless the rule or sure words say that it passes.
+fn is_final(compiled: &Compiled, confidence: f32, facts: &Facts<'_>) -> bool {
+    let rule = &compiled.rule;
+    let passing = matches!(rule.class, Class::RateLimited | Class::Greylisting | Class::MailboxFull);
+    let lasting = !matches!(rule.class, Class::ConnectionFailure | Class::DnsFailure | Class::TransientOther | Class::AutoReply);
+    match facts.code / 100 {
+        5 => rule.permanent.unwrap_or(!(passing && !rule.text.is_empty() && confidence >= SURELY_PASSING)),
+        0 => rule.permanent.unwrap_or(lasting && !passing),
+        _ => false,
+    }
+}
+
+/// A 5xx is tried again only on words at least this sure.
+const SURELY_PASSING: f32 = 0.8;
+
+/// No rule fits: only the kind of code is known.
+fn unknown(permanent: bool) -> Verdict {
+    let class = if permanent { Class::PolicyAuth } else { Class::TransientOther };
+    Verdict {
+        class,
+        scope: usual_scope(class),
+        action: usual_action(class, permanent, 0.0),
+        permanent,
+        confidence: 0.0,
+        rule: "unknown".into(),
+        why: "no rule knows this reply".into(),
+        link: None,
+    }
+}

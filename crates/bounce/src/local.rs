@@ -1,0 +1,61 @@
+//! Troubles that no receiver put into words: DNS, connections, TLS.
+
+use std::sync::{Arc, OnceLock};
+
+use posthaste_mail::{Action, Class, LocalCause, Scope};
+
+use crate::verdict::{Verdict, usual_action, usual_scope};
+
+/// What a local cause means. Certain by nature: the relay saw it itself.
+pub(crate) fn judge(cause: LocalCause) -> Verdict {
+    let (class, permanent, why) = meaning(cause);
+    let (scope, action) = match cause {
+        LocalCause::SourceUnavailable | LocalCause::Loop => (Scope::Local, Action::FixConfiguration),
+        LocalCause::LocalError | LocalCause::Shutdown => (Scope::Local, Action::Retry),
+        _ => (usual_scope(class), usual_action(class, permanent, 1.0)),
+    };
+    Verdict { class, scope, action, permanent, confidence: 1.0, rule: rule_id(cause), why: why.into(), link: None }
+}
+
+fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
+    match cause {
+        LocalCause::NoSuchDomain => (Class::BadDomain, true, "the recipient's domain does not exist"),
+        LocalCause::NullMx => (Class::BadDomain, true, "the recipient's domain says that it takes no mail (RFC 7505)"),
+        LocalCause::NoHosts => (Class::BadDomain, true, "the recipient's domain has neither MX nor address"),
+        LocalCause::DnsUnavailable => (Class::DnsFailure, false, "DNS gave no usable answer"),
+        LocalCause::ConnectionRefused => (Class::ConnectionFailure, false, "nobody listens on the receiver's host"),
+        LocalCause::ConnectTimeout => (Class::ConnectionFailure, false, "the receiver's host did not answer in time"),
+        LocalCause::Unreachable => (Class::ConnectionFailure, false, "no route to the receiver's host"),
+        LocalCause::SourceUnavailable => (Class::ConnectionFailure, false, "the source address cannot be used on this host"),
+        LocalCause::ConnectionLost => (Class::ConnectionFailure, false, "the receiver closed the connection"),
+        LocalCause::Timeout => (Class::ConnectionFailure, false, "the receiver gave no reply in time"),
+        LocalCause::NotSmtp => (Class::ProtocolError, false, "what answered does not speak SMTP"),
+        LocalCause::TlsRequired => (Class::TlsFailure, false, "TLS was demanded and the receiver does not offer it"),
+        LocalCause::TlsFailed => (Class::TlsFailure, false, "the TLS handshake or the check of the certificate failed"),
+        LocalCause::Loop => (Class::DnsFailure, true, "the domain's hosts are this relay itself"),
+        LocalCause::LocalError => (Class::TransientOther, false, "this relay had a trouble of its own"),
+        LocalCause::Shutdown => (Class::TransientOther, false, "this relay was told to stop"),
+    }
+}
+
+fn rule_id(cause: LocalCause) -> Arc<str> {
+    static IDS: OnceLock<Vec<Arc<str>>> = OnceLock::new();
+    let ids = IDS.get_or_init(|| LocalCause::ALL.iter().map(|c| format!("local.{c}").into()).collect());
+    let at = LocalCause::ALL.iter().position(|c| *c == cause).unwrap_or(0);
+    Arc::clone(&ids[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_local_cause_names_itself_and_only_dns_facts_are_final() {
+        for cause in LocalCause::ALL {
+            let verdict = judge(*cause);
+            assert_eq!(&*verdict.rule, format!("local.{cause}"));
+            let about_dns = matches!(cause, LocalCause::NoSuchDomain | LocalCause::NullMx | LocalCause::NoHosts | LocalCause::Loop);
+            assert_eq!(verdict.permanent, about_dns, "{cause}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Delivery status notifications: RFC 3464, and the ways in which it is written wrongly.
+
+use posthaste_mail::EnhancedCode;
+
+use super::{
+    Kind, REPORTS_MAX, Report,
+    fields::{Fields, address, blocks},
+    free::{failed_addresses, judge},
+    notice,
+    opened::Opened,
+};
+use crate::{Quoted, Rules};
+
+/// Fields that begin the block of another recipient.
+const OPENERS: [&str; 3] = ["Final-Recipient", "Original-Recipient", "Action"];
+
+/// A report per recipient; empty where the mail holds no delivery status.
+pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+    let mut reports: Vec<Report> = Vec::new();
+    for status in &mail.statuses {
+        let mut message = Fields::default();
+        for block in blocks(status, &OPENERS) {
+            if message.is_empty() && block.get("reporting-mta").is_some() {
+                message = block.clone();
+            }
+            let about_recipient = ["final-recipient", "original-recipient", "action", "diagnostic-code"].iter().any(|n| block.get(n).is_some());
+            if about_recipient && reports.len() < REPORTS_MAX {
+                reports.extend(report(&message, &block, mail, rules));
+            }
+        }
+    }
+    reports
+}
+
+fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Option<Report> {
+    let status: Option<EnhancedCode> = block.get("status").and_then(status_in);
+    let kind = kind(block.get("action"), status)?;
+    let mut report = Report::new(kind);
+    let given = |name| block.get(name).and_then(address);
+    let (last, first, actual) = (given("final-recipient"), given("original-recipient"), given("x-actual-recipient"));
+    let named = [&last, &first, &actual].into_iter().flatten().find(|a| is_address(a)).cloned();
+    report.rcpt = named.or_else(|| failed_header(mail)).or_else(|| named_in_words(mail)).or_else(|| last.clone());
+    report.original_rcpt = first.or(actual).filter(|a| is_address(a) && Some(a) != report.rcpt.as_ref());
+    report.envid = message.get("original-envelope-id").map(str::to_owned);
+    report.reporting_mta = message.get("reporting-mta").map(untyped);
+    report.arrival = message.get("arrival-date").map(str::to_owned);
+    report.remote_mta = block.get("remote-mta").map(untyped);
+    if matches!(kind, Kind::Bounce | Kind::Delayed) {
+        let said = block.get("diagnostic-code").map(untyped);
+        let mut quoted = Quoted::read(said.as_deref().unwrap_or_default());
+        // The relay's own Status is the only code where the diagnostic has none; X.0.0 says nothing.
+        if quoted.enhanced.is_none() {
+            quoted.enhanced = status.filter(|s| (s.subject, s.detail) != (0, 0));
+        }
+        quoted.code = if quoted.code == 0 { status.map_or(0, |s| u16::from(s.class) * 100) } else { quoted.code };
+        report.smtp_enhanced = quoted.enhanced.or(status);
+        judge(&mut report, quoted, mail, rules);
+    }
+    Some(report)
+}
+
+/// RFC 3464 §2.3.3; a block without Action is judged by its Status.
+fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
+    let action = action.unwrap_or_default().trim().to_ascii_lowercase();
+    let word = action.split([' ', '(', ';', ',']).next().unwrap_or_default();
+    Some(match word {
+        "failed" | "failure" | "fail" | "permanent" | "undeliverable" => Kind::Bounce,
+        "delayed" | "delay" | "deferred" | "temporary" => Kind::Delayed,
+        "delivered" | "relayed" | "expanded" => Kind::Delivered,
+        _ => match status {
+            Some(s) if s.class == 2 => Kind::Delivered,
+            Some(s) if s.class == 4 && word.is_empty() => Kind::Bounce,
+            _ => Kind::Bounce,
+        },
+    })
+}
+
+fn is_address(text: &str) -> bool {
+    notice::addresses(text).first() == Some(&text)
+}
+
+/// The only address that the words name as failed.
+fn named_in_words(mail: &Opened) -> Option<String> {
+    let lines: Vec<&str> = mail.words.lines().collect();
+    match &failed_addresses(mail, &lines)[..] {
+        [only] => Some(only.address.clone()),
+        _ => None,
+    }
+}
+
+fn failed_header(mail: &Opened) -> Option<String> {
+    mail.headers.get("x-failed-recipients").and_then(address)
+}
+
+/// `5.1.1 (bad mailbox)`.
+fn status_in(text: &str) -> Option<EnhancedCode> {
+    let token = text.trim().split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
+    token.parse().ok()
+}
+
+/// Without `smtp;`, `dns;`, `x-unix;`.
+fn untyped(value: &str) -> String {
+    match value.split_once(';') {
+        Some((kind, rest)) if !kind.trim().contains(' ') && !rest.trim().is_empty() => rest.trim().to_owned(),
+        _ => value.trim().to_owned(),
+    }
+}

@@ -1,0 +1,80 @@
+//! Feedback reports: RFC 5965 (ARF), and what Microsoft, AOL and Yahoo send in its place or beside it.
+
+use super::{
+    Kind, REPORTS_MAX, Report,
+    fields::{Fields, blocks},
+    notice,
+    opened::Opened,
+};
+
+fn address(value: &str) -> Option<String> {
+    notice::addresses(value).first().map(|a| (*a).to_owned())
+}
+
+/// Reports of complaints; empty where the mail is none.
+pub(super) fn read(mail: &Opened) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for text in &mail.feedback {
+        let fields = merged(text);
+        reports.push(arf(&fields, mail));
+        for more in fields.all("original-rcpt-to").skip(1).take(REPORTS_MAX) {
+            let mut report = arf(&fields, mail);
+            report.rcpt = address(more);
+            reports.push(report);
+        }
+    }
+    if reports.is_empty() && is_opt_out(mail) {
+        let mut report = Report::new(Kind::Feedback);
+        report.rcpt = mail.from.clone();
+        report.feedback_type = Some("opt-out".to_owned());
+        reports.push(report);
+    }
+    if reports.is_empty() && is_plain_complaint(mail) {
+        let mut report = Report::new(Kind::Feedback);
+        report.rcpt = complainer(mail);
+        report.feedback_type = Some("abuse".to_owned());
+        reports.push(report);
+    }
+    reports
+}
+
+/// One block out of all: a report has one (RFC 5965 §3), but some send an empty line inside.
+fn merged(text: &str) -> Fields {
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    blocks(&lines.join("\n"), &[]).into_iter().next().unwrap_or_default()
+}
+
+fn arf(fields: &Fields, mail: &Opened) -> Report {
+    let mut report = Report::new(Kind::Feedback);
+    let told = ["original-rcpt-to", "removal-recipient", "original-recipient"].iter().find_map(|n| fields.get(n));
+    report.rcpt = told.and_then(address).or_else(|| complainer(mail));
+    report.feedback_type = fields.get("feedback-type").map(str::to_ascii_lowercase);
+    report.source_ip = fields.get("source-ip").map(|ip| ip.trim_matches(['[', ']', ' ']).to_owned());
+    report.envid = fields.get("original-envelope-id").map(str::to_owned);
+    report.reporting_mta = fields.get("reporting-mta").map(|m| m.rsplit(';').next().unwrap_or(m).trim().to_owned());
+    report.arrival = fields.get("arrival-date").or(fields.get("received-date")).map(str::to_owned);
+    report
+}
+
+/// Who complained, where the report leaves it out: the returned mail knows.
+fn complainer(mail: &Opened) -> Option<String> {
+    let names = ["x-hmxmroriginalrecipient", "x-original-to", "x-rcpt-to", "delivered-to", "to"];
+    names.iter().find_map(|n| mail.original.get(n).or(if *n == "to" { None } else { mail.headers.get(n).filter(|_| n.starts_with("x-hm")) })).and_then(address)
+}
+
+/// Mail programs ask to be left alone by a mail to the address in List-Unsubscribe (RFC 2369).
+fn is_opt_out(mail: &Opened) -> bool {
+    mail.subject.trim().eq_ignore_ascii_case("unsubscribe") && mail.words.contains("to unsubscribe from the message")
+}
+
+/// Microsoft's Junk Mail Reporting Program sends the mail itself, and says so in the subject.
+fn is_plain_complaint(mail: &Opened) -> bool {
+    let subject = mail.subject.to_ascii_lowercase();
+    let from = mail.from.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let microsoft = mail.headers.get("x-hmxmroriginalrecipient").is_some() || mail.original.get("x-hmxmroriginalrecipient").is_some();
+    let said = subject.starts_with("complaint about message from")
+        || subject.starts_with("email feedback report for")
+        || subject.contains("feedback report for ip");
+    let sender = ["staff@hotmail.com", "staff@outlook.com", "scomp@aol.net", "feedbackloop@", "fbl@", "feedback@arf."].iter().any(|s| from.starts_with(s));
+    microsoft || said || (sender && notice::is_report_type(mail, "feedback-report"))
+}

@@ -1,0 +1,83 @@
+//! Blocks of `Name: value` lines, as reports and headers have them (RFC 3464 §2.1, RFC 5322 §2.2), read leniently.
+
+/// One block: names in lower case, values unfolded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+/// More lines than this are not read.
+const LINES_MAX: usize = 4000;
+/// The longest value kept, in bytes.
+const VALUE_MAX: usize = 4096;
+
+impl Fields {
+    pub(super) fn push(&mut self, name: &str, value: &str) {
+        self.0.push((name.trim().to_ascii_lowercase(), crate::text::head(value.trim(), VALUE_MAX).to_owned()));
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| n == name)
+    }
+
+    fn unfold(&mut self, more: &str) {
+        if let Some((_, value)) = self.0.last_mut()
+            && value.len() < VALUE_MAX
+        {
+            value.push(' ');
+            value.push_str(crate::text::head(more.trim(), VALUE_MAX));
+        }
+    }
+}
+
+/// The blocks of a text; a block ends at an empty line, and where `opener` comes a second time (reports that lost their empty lines).
+pub(super) fn blocks(text: &str, openers: &[&str]) -> Vec<Fields> {
+    let mut blocks = Vec::new();
+    let mut block = Fields::default();
+    for line in text.lines().take(LINES_MAX) {
+        if line.trim().is_empty() {
+            blocks.push(std::mem::take(&mut block));
+        } else if line.starts_with([' ', '\t']) && !block.is_empty() {
+            block.unfold(line);
+        } else if let Some((name, value)) = line.split_once(':').filter(|(n, _)| is_name(n)) {
+            if openers.iter().any(|o| name.trim().eq_ignore_ascii_case(o)) && block.has(&name.trim().to_ascii_lowercase()) {
+                blocks.push(std::mem::take(&mut block));
+            }
+            block.push(name, value);
+        } else {
+            block.unfold(line);
+        }
+    }
+    blocks.push(block);
+    blocks.retain(|b| !b.is_empty());
+    blocks
+}
+
+fn is_name(name: &str) -> bool {
+    let name = name.trim();
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// An address from a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`, or what else stands there.
+pub(super) fn address(value: &str) -> Option<String> {
+    let value = match value.split_once(';') {
+        Some((kind, rest)) if !kind.contains('@') => rest,
+        _ => value,
+    };
+    let value = value.trim();
+    if let Some(found) = super::notice::addresses(value).into_iter().next() {
+        return Some(found.to_owned());
+    }
+    let bare = value.trim_matches(|c: char| matches!(c, '<' | '>' | '"' | '\'' | ' ')).split_whitespace().next()?;
+    (!bare.is_empty()).then(|| bare.to_owned())
+}

@@ -1,0 +1,193 @@
+//! Bounces in free text: which addresses failed, and why, in the words around them.
+
+use posthaste_mail::Action;
+
+use super::{Kind, REPORTS_MAX, Report, fields::address, notice, opened::Opened};
+use crate::{Quoted, Rules, text::head};
+
+/// Lines looked at.
+const LINES_MAX: usize = 400;
+/// Lines that belong to an address: its reason.
+const REASON_LINES: usize = 14;
+/// A verdict surer than this needs no second opinion.
+const SURE: f32 = 0.6;
+
+/// Reports of failed (or late) recipients; empty where the mail is no notice.
+pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+    if !is_notice(mail) {
+        return Vec::new();
+    }
+    let kind = if notice::tells_of_delay(mail) { Kind::Delayed } else { Kind::Bounce };
+    let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
+    let mut failed = failed_addresses(mail, &lines);
+    if failed.is_empty() {
+        failed = from_headers(mail);
+    }
+    let mut reports: Vec<Report> = failed.iter().take(REPORTS_MAX).map(|f| f.report(kind, &failed, &lines, mail, rules)).collect();
+    if reports.is_empty() {
+        let mut report = Report::new(kind);
+        judge(&mut report, Quoted::read(""), mail, rules);
+        reports.push(report);
+    }
+    reports
+}
+
+fn is_notice(mail: &Opened) -> bool {
+    let system = notice::is_from_a_mail_system(mail);
+    let subject = notice::subject_tells_of_failure(mail);
+    let words = notice::words_tell_of_failure(mail);
+    let marked = mail.headers.get("x-failed-recipients").is_some();
+    let bare_body = mail.headers.is_empty();
+    let returned = notice::has_empty_return_path(mail) || !mail.original.is_empty();
+    let daemon = notice::is_from_a_daemon(mail) && !mail.words.trim().is_empty();
+    marked || daemon || (system && (subject || words)) || (words && (subject || bare_body || returned))
+}
+
+/// Judges the reply that the report quotes; where that says little, what the notice says of this recipient, then all its words.
+pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &Rules) {
+    let context = crate::Context { provider: None, mx_host: report.remote_mta.as_deref() };
+    let mut verdict = rules.classify_quoted(&quoted, &context);
+    let mut said = quoted;
+    for (text, whole) in [(words_about(report.rcpt.as_deref(), mail), false), (mail.words.clone(), true)] {
+        if verdict.confidence >= SURE {
+            break;
+        }
+        let mut words = Quoted::read(head(&text, crate::text::TEXT_MAX));
+        words.code = if said.code % 100 == 0 && words.code != 0 { words.code } else { said.code };
+        words.enhanced = said.enhanced.or(words.enhanced);
+        let mut second = rules.classify_quoted(&words, &context);
+        if second.confidence > verdict.confidence {
+            if whole && second.action == Action::Suppress {
+                // Words that are about no one in particular condemn no one.
+                second.action = Action::None;
+            }
+            verdict = second;
+            said = if said.text.trim().is_empty() { words } else { said };
+        }
+    }
+    report.smtp_code = (said.code % 100 != 0).then_some(said.code).or(report.smtp_code);
+    report.smtp_enhanced = report.smtp_enhanced.or(said.enhanced);
+    report.diagnostic = Some(said.text.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|t| !t.is_empty());
+    report.verdict = Some(verdict);
+}
+
+/// The lines of the notice that are about this recipient.
+fn words_about(rcpt: Option<&str>, mail: &Opened) -> String {
+    let Some(rcpt) = rcpt else { return String::new() };
+    let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
+    let failed = failed_addresses(mail, &lines);
+    let line = failed.iter().find(|f| f.address.eq_ignore_ascii_case(rcpt)).and_then(|f| f.line);
+    line.map_or_else(String::new, |at| reason(at, &failed, &lines))
+}
+
+/// An address that failed, and the line it stands on.
+pub(super) struct Failed {
+    pub(super) address: String,
+    line: Option<usize>,
+    points: i32,
+}
+
+impl Failed {
+    fn report(&self, kind: Kind, all: &[Self], lines: &[&str], mail: &Opened, rules: &Rules) -> Report {
+        let mut report = Report::new(kind);
+        report.rcpt = Some(self.address.clone());
+        let reason = self.line.map_or_else(String::new, |at| reason(at, all, lines));
+        judge(&mut report, Quoted::read(&reason), mail, rules);
+        if kind == Kind::Delayed && report.smtp_code.is_some_and(|c| c / 100 == 5) {
+            // Some recipients are late, this one was refused.
+            report.kind = Kind::Bounce;
+        }
+        report
+    }
+}
+
+/// The lines from an address to the next one.
+fn reason(at: usize, all: &[Failed], lines: &[&str]) -> String {
+    let next = all.iter().filter_map(|f| f.line).filter(|l| *l > at).min().unwrap_or(lines.len());
+    let end = next.min(at + REASON_LINES).min(lines.len());
+    let own: Vec<&str> = lines[at..end].iter().map(|l| l.trim()).collect();
+    if is_transcript(own[0]) {
+        return own[0].to_owned();
+    }
+    // A paragraph behind the first empty line is about something else, if the first one says something.
+    let stop = own.iter().skip(1).position(|l| l.is_empty()).map_or(own.len(), |i| i + 1);
+    let first = own[..stop].join("\n");
+    let says = first.split_whitespace().filter(|w| !w.contains('@')).count() >= 2;
+    if says { first } else { own.join("\n") }
+}
+
+/// Addresses that stand where notices put the failed ones.
+pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
+    let mut found: Vec<Failed> = Vec::new();
+    let mut introduced_at = None;
+    for (at, line) in lines.iter().take(LINES_MAX).enumerate() {
+        let lower = line.to_lowercase();
+        if INTRODUCTIONS.iter().any(|i| lower.contains(i)) {
+            introduced_at = Some(at);
+        }
+        let near = introduced_at.is_some_and(|i: usize| at - i <= 6);
+        for address in notice::addresses(line) {
+            let points = points(address, line, &lower, near, mail);
+            match found.iter().position(|f| f.address.eq_ignore_ascii_case(address)) {
+                Some(known) if found[known].points >= points => {}
+                Some(known) => (found[known].points, found[known].line) = (points, Some(at)),
+                None if found.len() < REPORTS_MAX => found.push(Failed { address: address.to_owned(), line: Some(at), points }),
+                None => {}
+            }
+        }
+    }
+    let best = found.iter().map(|f| f.points).max().unwrap_or(0);
+    found.retain(|f| f.points >= 3.min(best) && f.points >= 1);
+    found
+}
+
+fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail: &Opened) -> i32 {
+    let trimmed = line.trim_start_matches([' ', '\t', '*', '-', '>', '<', '[', '"', '\'', '•']);
+    let lower_address = address.to_ascii_lowercase();
+    let local = lower_address.split('@').next().unwrap_or_default();
+    let lower = &lower.replace(&lower_address, "@");
+    let mut points = 0;
+    points += if trimmed.starts_with(address) { 3 } else { 0 };
+    points += if line.trim().trim_matches(['<', '>', ':', ',', '"']) == address { 1 } else { 0 };
+    points += if is_reply_about(trimmed, address) { 3 } else { 0 };
+    points += if near_introduction { 2 } else { 0 };
+    points += if INTRODUCTIONS.iter().any(|i| lower.contains(i)) { 1 } else { 0 };
+    points += if REASONS.iter().any(|r| lower.contains(r)) { 2 } else { 0 };
+    points += if ["recipient", "to:", "rcpt", "address", "user", "mailbox"].iter().any(|r| lower.contains(r)) { 1 } else { 0 };
+    points -= if ["from:", "sender", "reply-to", "mail from", "contact", "return-path", "assistance", "questions", "message-id", "http"].iter().any(|r| lower.contains(r)) { 4 } else { 0 };
+    points -= if mail.to.contains(&lower_address) || mail.from.as_ref().is_some_and(|f| f.eq_ignore_ascii_case(address)) { 6 } else { 0 };
+    points -= if ["postmaster", "mailer-daemon", "abuse", "helpdesk", "support", "webmaster"].contains(&local) { 3 } else { 0 };
+    points
+}
+
+/// `554 5.1.2 <a@b.org>... Host unknown`: Sendmail's transcript.
+fn is_transcript(line: &str) -> bool {
+    let (code, rest) = line.split_at(line.floor_char_boundary(3));
+    code.len() == 3 && code.starts_with(['4', '5']) && code.bytes().all(|b| b.is_ascii_digit()) && rest.contains("... ")
+}
+
+fn is_reply_about(line: &str, address: &str) -> bool {
+    let about = line.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' ' | '-' | '<'));
+    is_transcript(line) && about.starts_with(address)
+}
+
+const INTRODUCTIONS: [&str; 37] = [
+    "delivering your m", "error delivering", "intended recipient",
+    "following address", "following recipient", "following destination", "following person", "following user", "following e-mail", "following email", "could not be delivered to", "couldn't be delivered to", "cannot be delivered to", "can't be delivered", "not delivered to",
+    "unable to deliver", "delivery to the following", "failed addresses", "did not reach", "delivery failed to", "failed to deliver", "fatal errors", "delivery problems", "addresses failed", "address(es) failed", "recipients:", "recipient(s):", "permanent error", "undeliverable to", "folgende empf", "folgenden empf",
+    "destinataire", "destinatario", "empfänger", "failed recipient", "was not delivered", "failure reasons",
+];
+const REASONS: [&str; 30] = [
+    "unknown", "not found", "no such", "does not exist", "doesn't exist", "doesn't have", "invalid", "full", "quota", "disabled", "rejected", "refused", "denied", "unavailable", "not listed", "550", "551", "552", "553", "554", "5.1.1",
+    "cannot be delivered", "undeliverable", "not known", "not exist", "failed", "inactive", "error", "illegal", "not recognized",
+];
+
+/// Where the words name nobody: Exim's header, then whom the returned mail was for.
+fn from_headers(mail: &Opened) -> Vec<Failed> {
+    let named = |text: &str| notice::addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>();
+    if let Some(list) = mail.headers.get("x-failed-recipients") {
+        return named(list);
+    }
+    let original = ["x-original-to", "x-rcpt-to", "to"].iter().find_map(|n| mail.original.get(n));
+    original.and_then(address).map(|a| named(&a)).unwrap_or_default()
+}

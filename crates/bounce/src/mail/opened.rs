@@ -1,0 +1,149 @@
+//! A mail taken apart: headers, what its writer says, the machine-readable parts, and the mail that it returns.
+
+use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+
+use super::{
+    fields::{Fields, address, blocks},
+    notice,
+};
+use crate::text::head;
+
+/// What is read of the words in a mail, in bytes.
+const WORDS_MAX: usize = 64 << 10;
+/// How deep mails inside mails are opened.
+const DEPTH_MAX: usize = 4;
+
+/// A mail, opened.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// The headers of the mail itself.
+    pub(super) headers: Fields,
+    pub(super) subject: String,
+    /// The address in From.
+    pub(super) from: Option<String>,
+    /// The addresses it was sent to, in lower case: the original sender's, so never the failed recipient.
+    pub(super) to: Vec<String>,
+    /// The words of its writer, without the returned mail.
+    pub(super) words: String,
+    /// `message/delivery-status` parts, or what looks like one.
+    pub(super) statuses: Vec<String>,
+    /// `message/feedback-report` parts.
+    pub(super) feedback: Vec<String>,
+    /// Headers of the returned mail.
+    pub(super) original: Fields,
+}
+
+impl Opened {
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let mut opened = Self::default();
+        match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
+            Some(message) => opened.take_message(&message),
+            // Only the body was kept, as some mailboxes and logs do.
+            None => opened.words = String::from_utf8_lossy(bytes).into_owned(),
+        }
+        opened.words.truncate(opened.words.floor_char_boundary(WORDS_MAX));
+        opened.part_with_the_original();
+        opened
+    }
+
+    /// The Message-ID of the returned mail.
+    pub(super) fn original_message_id(&self) -> Option<String> {
+        let id = self.original.get("message-id")?.trim_matches(|c: char| c == '<' || c == '>' || c.is_whitespace());
+        (!id.is_empty()).then(|| id.to_owned())
+    }
+
+    fn take_message(&mut self, message: &Message<'_>) {
+        for (name, value) in message.headers_raw() {
+            self.headers.push(name, &value.replace(['\r', '\n'], ""));
+        }
+        self.subject = message.subject().or(self.headers.get("subject")).unwrap_or_default().to_owned();
+        self.from = self.headers.get("from").and_then(address);
+        for name in ["to", "delivered-to", "envelope-to"] {
+            for value in self.headers.all(name) {
+                self.to.extend(notice::addresses(value).into_iter().map(str::to_ascii_lowercase));
+            }
+        }
+        self.take_parts(message, 0);
+    }
+
+    fn take_parts(&mut self, message: &Message<'_>, depth: usize) {
+        let has_plain = message.parts.iter().any(|p| matches!(&p.body, PartType::Text(t) if !t.trim().is_empty()) && kind_of(p).is_empty());
+        for part in &message.parts {
+            match (kind_of(part).as_str(), &part.body) {
+                ("message/delivery-status" | "message/global-delivery-status", _) => self.statuses.push(lossy(part)),
+                ("message/feedback-report", _) => self.feedback.push(lossy(part)),
+                ("text/rfc822-headers" | "text/rfc822-header" | "message/rfc822-headers" | "text/rfc822" | "message/global-headers", _) => {
+                    self.take_original(&lossy(part))
+                }
+                (_, PartType::Message(inner)) => self.take_inner(inner, depth),
+                (_, PartType::Text(text)) => self.say(text),
+                (_, PartType::Html(html)) if !has_plain => self.say(&mail_parser::decoders::html::html_to_text(head(html, WORDS_MAX))),
+                _ => {}
+            }
+        }
+    }
+
+    /// A mail inside the mail: the returned one, or (forwarded by a person or a list) the report itself.
+    fn take_inner(&mut self, inner: &Message<'_>, depth: usize) {
+        let is_report = inner.parts.iter().any(|p| matches!(kind_of(p).as_str(), "message/delivery-status" | "message/feedback-report"));
+        if is_report && depth < DEPTH_MAX {
+            self.take_parts(inner, depth + 1);
+        } else if self.original.is_empty() {
+            for (name, value) in inner.headers_raw() {
+                self.original.push(name, &value.replace(['\r', '\n'], ""));
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        if self.words.len() < WORDS_MAX {
+            self.words.push_str(text);
+            self.words.push('\n');
+        }
+    }
+
+    fn take_original(&mut self, headers: &str) {
+        if self.original.is_empty() {
+            self.original = blocks(headers, &[]).into_iter().next().unwrap_or_default();
+        }
+    }
+
+    /// Cuts the returned mail off the words, and finds a delivery status that no MIME part holds.
+    fn part_with_the_original(&mut self) {
+        if self.statuses.is_empty()
+            && let Some(status) = notice::loose_status(&self.words)
+        {
+            self.statuses.push(status);
+        }
+        let at = notice::start_of_original(&self.words);
+        let original = self.words.split_off(at);
+        if self.original.is_empty() {
+            let headers = blocks(&original, &[]).into_iter().find(|b| b.get("message-id").or(b.get("subject")).or(b.get("to")).is_some());
+            self.original = headers.unwrap_or_default();
+        }
+    }
+}
+
+/// A text without a single header of a mail is a body.
+fn has_mail_headers(message: &Message<'_>) -> bool {
+    let known = ["from", "to", "subject", "date", "received", "message-id", "return-path", "content-type"];
+    message.headers_raw().filter(|(n, _)| known.iter().any(|k| n.eq_ignore_ascii_case(k))).count() >= 2
+}
+
+/// `type/subtype` in lower case; empty for plain text and where nothing is said.
+fn kind_of(part: &MessagePart<'_>) -> String {
+    match part.content_type() {
+        Some(kind) if !(kind.ctype().eq_ignore_ascii_case("text") && kind.subtype() == Some("plain")) => {
+            format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).to_ascii_lowercase()
+        }
+        _ => String::new(),
+    }
+}
+
+fn lossy(part: &MessagePart<'_>) -> String {
+    let contents = match &part.body {
+        PartType::Message(inner) => &inner.raw_message[..],
+        _ => part.contents(),
+    };
+    String::from_utf8_lossy(&contents[..contents.len().min(WORDS_MAX)]).into_owned()
+}

@@ -1,0 +1,192 @@
+//! A file of rules: what may stand in it, and errors that name the line.
+
+use std::ops::RangeInclusive;
+
+use posthaste_mail::{Action, Class, Scope, Stage};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use toml::Spanned;
+
+/// A rule file that cannot be used: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {}{message}", key.as_ref().map(|k| format!("{k}: ")).unwrap_or_default())]
+pub struct RuleError {
+    /// The file's name, as the caller gave it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The key that is wrong.
+    pub key: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// One file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RuleFile {
+    #[serde(default, rename = "provider")]
+    pub(crate) providers: Vec<Provider>,
+    #[serde(default, rename = "rule")]
+    pub(crate) rules: Vec<Spanned<Rule>>,
+}
+
+/// Whose hosts these are, and by which words their replies give them away.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Provider {
+    pub(crate) name: String,
+    /// Ends of MX host names.
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
+    /// Patterns in the text.
+    #[serde(default)]
+    pub(crate) signs: Vec<String>,
+}
+
+/// One rule. Conditions of different keys must all hold; of the values of one key, any.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    pub(crate) id: String,
+    /// Any of these patterns stands in the text.
+    #[serde(default)]
+    pub(crate) text: Vec<String>,
+    /// And any of these.
+    #[serde(default)]
+    pub(crate) and: Vec<String>,
+    /// But none of these.
+    #[serde(default)]
+    pub(crate) not: Vec<String>,
+    #[serde(default)]
+    pub(crate) code: Vec<CodePattern>,
+    #[serde(default)]
+    pub(crate) enhanced: Vec<EnhancedPattern>,
+    #[serde(default)]
+    pub(crate) stage: Vec<Stage>,
+    #[serde(default)]
+    pub(crate) provider: Vec<String>,
+    pub(crate) class: Class,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) action: Option<Action>,
+    pub(crate) permanent: Option<bool>,
+    #[serde(deserialize_with = "confidence")]
+    pub(crate) confidence: f32,
+    pub(crate) why: Option<String>,
+    pub(crate) link: Option<String>,
+    #[serde(deserialize_with = "filled_list")]
+    pub(crate) example: Vec<String>,
+    /// Shown to whoever reads the file; the program only insists that it is there.
+    #[serde(deserialize_with = "filled", rename = "source")]
+    _source: String,
+}
+
+impl RuleFile {
+    pub(crate) fn read(file: &str, text: &str) -> Result<Self, RuleError> {
+        let read: Self = toml::from_str(text).map_err(|e| error_at(file, text, e.span().map_or(0, |s| s.start), e.message()))?;
+        for rule in &read.rules {
+            let inner = rule.get_ref();
+            let complaint = if inner.id.trim().is_empty() {
+                "a rule needs an id"
+            } else if inner.text.is_empty() && inner.enhanced.is_empty() && inner.code.is_empty() {
+                "a rule needs a condition: text, enhanced or code"
+            } else {
+                continue;
+            };
+            return Err(error_at(file, text, rule.span().start, complaint));
+        }
+        Ok(read)
+    }
+}
+
+/// The error for the byte `at`; the key is read from its line.
+pub(crate) fn error_at(file: &str, text: &str, at: usize, message: &str) -> RuleError {
+    let before = text.get(..at).unwrap_or("");
+    let line = before.matches('\n').count() + 1;
+    let key = text.lines().nth(line - 1).and_then(|l| l.split_once('=')).map(|(k, _)| k.trim().to_owned());
+    RuleError { file: file.to_owned(), line, key, message: message.trim().to_owned() }
+}
+
+/// A basic code, `550`, or a whole kind, `"5xx"`.
+#[derive(Debug, Clone)]
+pub(crate) struct CodePattern(RangeInclusive<u16>);
+
+impl CodePattern {
+    pub(crate) fn fits(&self, code: u16) -> bool {
+        self.0.contains(&code)
+    }
+
+    /// A code that fits.
+    fn parse(text: &str) -> Result<Self, String> {
+        let said = || format!("{text:?} is no reply code: write 550, \"5xx\" or \"550-554\"");
+        if let Some(first) = text.strip_suffix("xx") {
+            let first: u16 = first.parse().map_err(|_| said())?;
+            return Ok(Self(first * 100..=first * 100 + 99));
+        }
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let (from, to) = (from.trim().parse().map_err(|_| said())?, to.trim().parse().map_err(|_| said())?);
+        if (200..600).contains(&from) && from <= to && to < 600 { Ok(Self(from..=to)) } else { Err(said()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for CodePattern {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u16),
+            Text(String),
+        }
+        let text = match Either::deserialize(d)? {
+            Either::Number(n) => n.to_string(),
+            Either::Text(t) => t,
+        };
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+/// An enhanced code with room: `5.1.1`, `*.1.1`, `5.7.*`, `5.7.500-699`.
+#[derive(Debug, Clone)]
+pub(crate) struct EnhancedPattern([RangeInclusive<u16>; 3]);
+
+impl EnhancedPattern {
+    pub(crate) fn fits(&self, code: posthaste_mail::EnhancedCode) -> bool {
+        let [class, subject, detail] = &self.0;
+        subject.contains(&code.subject) && detail.contains(&code.detail) && class.contains(&u16::from(code.class))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<_> = text.split('.').map(number_range).collect::<Option<_>>().unwrap_or_default();
+        let parts: [_; 3] =
+            parts.try_into().map_err(|_| format!("{text:?} is no enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
+        Ok(Self(parts))
+    }
+}
+
+fn number_range(part: &str) -> Option<RangeInclusive<u16>> {
+    if part == "*" {
+        return Some(0..=u16::MAX);
+    }
+    let (from, to) = part.split_once('-').unwrap_or((part, part));
+    Some(from.parse().ok()?..=to.parse().ok()?)
+}
+
+impl<'de> Deserialize<'de> for EnhancedPattern {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(d)?).map_err(D::Error::custom)
+    }
+}
+
+fn confidence<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
+    let value = f32::deserialize(d)?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(D::Error::custom("confidence lies between 0.0 and 1.0")) }
+}
+
+fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let value = String::deserialize(d)?;
+    if value.trim().is_empty() { Err(D::Error::custom("say where this comes from: an RFC, a page, a source file, a log line")) } else { Ok(value) }
+}
+
+fn filled_list<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    let value = Vec::<String>::deserialize(d)?;
+    if value.is_empty() { Err(D::Error::custom("a rule shows at least one reply that it decides")) } else { Ok(value) }
+}

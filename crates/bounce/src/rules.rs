@@ -1,0 +1,259 @@
+//! The rule set, compiled: every pattern of every rule in one automaton, run once over a text.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, OnceLock},
+};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use crate::{
+    classify::Context,
+    quoted::Quoted,
+    rule::{Provider, Rule, RuleError, RuleFile, error_at},
+    text::normalise_pattern,
+    verdict::usual_why,
+};
+
+/// A compiled rule set.
+#[derive(Debug)]
+pub struct Rules {
+    pub(crate) rules: Vec<Compiled>,
+    /// Rules without text, tried on every reply.
+    pub(crate) by_code: Vec<u32>,
+    pub(crate) providers: Vec<Provider>,
+    /// Names of providers and ends of their hosts' names.
+    pub(crate) provider_names: HashMap<String, u16>,
+    pub(crate) automaton: AhoCorasick,
+    /// Per literal of the automaton: the targets that it alone hits.
+    pub(crate) hits: Vec<Vec<Target>>,
+    /// Per literal: the patterns with gaps that end in it.
+    pub(crate) closes: Vec<Vec<u32>>,
+    /// Per literal: it stands in some pattern with gaps.
+    pub(crate) in_gapped: Vec<bool>,
+    pub(crate) gapped: Vec<Gapped>,
+}
+
+/// A rule, ready.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) rule: Rule,
+    pub(crate) id: Arc<str>,
+    pub(crate) why: Arc<str>,
+    pub(crate) link: Option<Arc<str>>,
+    pub(crate) providers: Vec<u16>,
+    /// Written by the operator: before all others.
+    pub(crate) own: bool,
+    /// Which groups of patterns must have been hit.
+    pub(crate) needs: u8,
+}
+
+/// What a pattern proves: a group of a rule, or a provider (behind all rules).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) index: u32,
+    pub(crate) group: u8,
+    pub(crate) length: u16,
+}
+
+/// `recipient * not found`: literals in this order, with little between them.
+#[derive(Debug)]
+pub(crate) struct Gapped {
+    pub(crate) literals: Vec<u32>,
+    pub(crate) target: Target,
+}
+
+/// Group of `text`.
+pub(crate) const TEXT: u8 = 1;
+/// Group of `and`.
+pub(crate) const AND: u8 = 2;
+/// Group of `not`.
+pub(crate) const NOT: u8 = 4;
+
+/// A rule whose own example it does not decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExampleFailure {
+    /// The rule.
+    pub rule: String,
+    /// Its example.
+    pub example: String,
+    /// The rule that decided instead.
+    pub decided_by: String,
+}
+
+impl Rules {
+    /// The rules that come with the program.
+    pub fn shipped() -> &'static Self {
+        static SHIPPED: OnceLock<Rules> = OnceLock::new();
+        SHIPPED.get_or_init(|| Self::with(&[]).expect("a test compiles the shipped rules"))
+    }
+
+    /// An operator's rule files (name, TOML), which come first, and the shipped ones; an own rule with a shipped one's id replaces it.
+    pub fn with(own: &[(&str, &str)]) -> Result<Self, RuleError> {
+        let mut seen = HashSet::new();
+        let mut build = Build::default();
+        for (name, text) in own {
+            build.read(name, text, true, &mut seen)?;
+        }
+        let replaced = seen.clone();
+        seen.clear();
+        for (name, text) in SHIPPED {
+            build.read(name, text, false, &mut seen)?;
+        }
+        build.rules.retain(|(rule, own)| *own || !replaced.contains(&rule.id));
+        Ok(build.compile())
+    }
+
+    /// Holds every rule against its own examples.
+    pub fn check_examples(&self) -> Vec<ExampleFailure> {
+        let mut failures = Vec::new();
+        for compiled in &self.rules {
+            let rule = &compiled.rule;
+            let context = Context { provider: rule.provider.first().map(String::as_str), mx_host: None };
+            for example in &rule.example {
+                let mut quoted = Quoted::read(example);
+                quoted.stage = rule.stage.first().copied().or(quoted.stage);
+                let verdict = self.classify_quoted(&quoted, &context);
+                if verdict.rule != compiled.id {
+                    let (rule, example) = (rule.id.clone(), example.clone());
+                    failures.push(ExampleFailure { rule, example, decided_by: verdict.rule.to_string() });
+                }
+            }
+        }
+        failures
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// No rule at all: never so with the shipped ones.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+#[derive(Default)]
+struct Build {
+    rules: Vec<(Rule, bool)>,
+    providers: Vec<Provider>,
+    literal_ids: HashMap<String, u32>,
+    literals: Vec<String>,
+    hits: Vec<Vec<Target>>,
+    closes: Vec<Vec<u32>>,
+    in_gapped: Vec<bool>,
+    gapped: Vec<Gapped>,
+}
+
+impl Build {
+    fn read(&mut self, file: &str, text: &str, own: bool, seen: &mut HashSet<String>) -> Result<(), RuleError> {
+        let read = RuleFile::read(file, text)?;
+        for rule in read.rules {
+            let at = rule.span().start;
+            let rule = rule.into_inner();
+            if !seen.insert(rule.id.clone()) {
+                return Err(error_at(file, text, at, &format!("there are two rules with the id {:?}", rule.id)));
+            }
+            if let Some(p) = [&rule.text, &rule.and, &rule.not].into_iter().flatten().find(|p| is_blank(p)) {
+                return Err(error_at(file, text, at, &format!("the pattern {p:?} of rule {:?} holds no letter or digit", rule.id)));
+            }
+            self.rules.push((rule, own));
+        }
+        self.providers.extend(read.providers);
+        Ok(())
+    }
+
+    fn compile(mut self) -> Rules {
+        let mut provider_names = HashMap::new();
+        for (index, provider) in (0u16..).zip(&self.providers) {
+            for name in provider.hosts.iter().chain([&provider.name]) {
+                provider_names.insert(name.to_ascii_lowercase(), index);
+            }
+        }
+        let rules: Vec<_> = std::mem::take(&mut self.rules).into_iter().map(|(r, own)| compile_rule(r, own, &provider_names)).collect();
+        for (index, compiled) in (0u32..).zip(&rules) {
+            let rule = &compiled.rule;
+            for (group, patterns) in [(TEXT, &rule.text), (AND, &rule.and), (NOT, &rule.not)] {
+                patterns.iter().for_each(|p| self.pattern(p, index, group));
+            }
+        }
+        let providers = std::mem::take(&mut self.providers);
+        for (index, provider) in (rules.len() as u32..).zip(&providers) {
+            provider.signs.iter().for_each(|p| self.pattern(p, index, TEXT));
+        }
+        let by_code = (0u32..).zip(&rules).filter(|(_, r)| r.rule.text.is_empty()).map(|(i, _)| i).collect();
+        let Self { literals, hits, closes, in_gapped, gapped, .. } = self;
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(&literals)
+            .expect("a few thousand short literals fit an automaton");
+        Rules { rules, by_code, providers, provider_names, automaton, hits, closes, in_gapped, gapped }
+    }
+
+    fn pattern(&mut self, pattern: &str, index: u32, group: u8) {
+        let pieces = pieces(pattern);
+        let length = pieces.iter().map(String::len).sum::<usize>().min(usize::from(u16::MAX)) as u16;
+        let target = Target { index, group, length };
+        let ids: Vec<u32> = pieces.into_iter().map(|p| self.literal(p)).collect();
+        match ids[..] {
+            [] => {}
+            [only] => self.hits[only as usize].push(target),
+            [.., last] => {
+                self.closes[last as usize].push(self.gapped.len() as u32);
+                ids.iter().for_each(|id| self.in_gapped[*id as usize] = true);
+                self.gapped.push(Gapped { literals: ids, target });
+            }
+        }
+    }
+
+    fn literal(&mut self, text: String) -> u32 {
+        if let Some(id) = self.literal_ids.get(&text) {
+            return *id;
+        }
+        let id = self.literals.len() as u32;
+        self.literals.push(text.clone());
+        self.literal_ids.insert(text, id);
+        self.hits.push(Vec::new());
+        self.closes.push(Vec::new());
+        self.in_gapped.push(false);
+        id
+    }
+}
+
+fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> Compiled {
+    let needs = if rule.text.is_empty() { 0 } else { TEXT } | if rule.and.is_empty() { 0 } else { AND };
+    Compiled {
+        id: rule.id.as_str().into(),
+        why: rule.why.as_deref().unwrap_or(usual_why(rule.class)).into(),
+        link: rule.link.as_deref().map(Into::into),
+        providers: rule.provider.iter().map(|p| names.get(&p.to_ascii_lowercase()).copied().unwrap_or(u16::MAX)).collect(),
+        own,
+        needs,
+        rule,
+    }
+}
+
+/// A pattern's literals in the text's form. It begins at a word's start unless it begins with `*` or in another alphabet.
+fn pieces(pattern: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = pattern.split('*').map(normalise_pattern).filter(|p| !p.trim().is_empty()).collect();
+    if let Some(first) = pieces.first_mut()
+        && pattern.starts_with(|c: char| c.is_ascii_alphanumeric())
+    {
+        first.insert(0, ' ');
+    }
+    pieces
+}
+
+fn is_blank(pattern: &str) -> bool {
+    normalise_pattern(pattern).trim().is_empty()
+}
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        /// The files of `config/bounce/`, embedded.
+        const SHIPPED: &[(&str, &str)] = &[$((concat!("config/bounce/", $name), include_str!(concat!("../../../config/bounce/", $name)))),*];
+    };
+}
+shipped!("codes.toml", "texts.toml", "lists.toml", "software.toml", "providers.toml", "languages.toml");

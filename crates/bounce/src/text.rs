@@ -1,0 +1,145 @@
+//! One form of a reply's text, in which patterns are sought.
+//!
+//! Lower case, accents folded, everything but letters and digits one blank, blanks at both ends: `User-Unknown` and `user unknown`
+//! are the same words, and a pattern that begins with a blank begins a word. E-mail addresses become `@`, so that
+//! `spam@example.org` is no talk of spam.
+
+/// What is read of a reply, in bytes: enough for the longest that receivers write, and a bound on the work.
+pub(crate) const TEXT_MAX: usize = 4096;
+
+/// The form in which patterns are sought; `text` beyond [`TEXT_MAX`] bytes is not looked at.
+pub(crate) fn normalise(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(TEXT_MAX) + 2);
+    out.push(' ');
+    for word in head(text, TEXT_MAX).split(is_gap) {
+        if word.contains('@') {
+            push_addressed(&mut out, word);
+        } else if !is_code(word) {
+            push_word(&mut out, word);
+        }
+        blank(&mut out);
+    }
+    out
+}
+
+/// The form of a pattern; `*` stays, for the caller to read.
+pub(crate) fn normalise_pattern(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_word(&mut out, text);
+    out
+}
+
+/// The first `max` bytes, cut at a character.
+pub(crate) fn head(text: &str, max: usize) -> &str {
+    if text.len() <= max { text } else { &text[..text.floor_char_boundary(max)] }
+}
+
+fn is_gap(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n' | '<' | '>' | '(' | ')' | '"' | ',' | ';' | '\'' | '[' | ']')
+}
+
+/// `550`, `5.7.1`, `550-5.7.1`: repeated on every line of a long reply, they would stand between its words.
+fn is_code(word: &str) -> bool {
+    let word = word.trim_matches(['#', ':', '.']);
+    if !word.starts_with(['2', '4', '5']) || word.len() > 15 || word.bytes().any(|b| !(b.is_ascii_digit() || matches!(b, b'.' | b'-'))) {
+        return false;
+    }
+    let (basic, enhanced) = word.split_once('-').unwrap_or(if word.contains('.') { ("", word) } else { (word, "") });
+    let fits = |code: &str| code.is_empty() || code.parse::<posthaste_mail::EnhancedCode>().is_ok();
+    (basic.is_empty() || basic.len() == 3) && fits(enhanced)
+}
+
+/// A word with an '@': an address, perhaps glued to other text by a colon (`found:a@b.org`).
+fn push_addressed(out: &mut String, word: &str) {
+    for part in word.split(':') {
+        if part.contains('@') {
+            blank(out);
+            out.push('@');
+        } else {
+            push_word(out, part);
+        }
+        blank(out);
+    }
+}
+
+fn blank(out: &mut String) {
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+}
+
+fn push_word(out: &mut String, word: &str) {
+    for c in word.chars() {
+        match c {
+            'a'..='z' | '0'..='9' => out.push(c),
+            'A'..='Z' => out.push(c.to_ascii_lowercase()),
+            '*' => {}
+            _ if c.is_ascii() => blank(out),
+            _ => push_foreign(out, c),
+        }
+    }
+}
+
+/// Letters of other alphabets stay, accents of the Latin one go, the rest is a blank.
+fn push_foreign(out: &mut String, c: char) {
+    if let Some(plain) = unaccented(c) {
+        out.push_str(plain);
+    } else if c.is_alphanumeric() {
+        out.extend(c.to_lowercase());
+    } else {
+        blank(out);
+    }
+}
+
+fn unaccented(c: char) -> Option<&'static str> {
+    Some(match c {
+        'à'..='å' | 'À'..='Å' | 'ā' | 'ă' | 'ą' | 'Ą' => "a",
+        'ç' | 'Ç' | 'ć' | 'č' | 'Ć' | 'Č' => "c",
+        'ď' | 'đ' | 'Ď' => "d",
+        'è'..='ë' | 'È'..='Ë' | 'ē' | 'ė' | 'ę' | 'ě' | 'Ę' | 'Ě' => "e",
+        'ğ' | 'Ğ' => "g",
+        'ì'..='ï' | 'Ì'..='Ï' | 'ī' | 'ı' | 'İ' => "i",
+        'ł' | 'Ł' => "l",
+        'ñ' | 'Ñ' | 'ń' | 'ň' | 'Ń' => "n",
+        'ò'..='ö' | 'ø' | 'Ò'..='Ö' | 'Ø' | 'ō' | 'ő' => "o",
+        'ř' | 'Ř' => "r",
+        'ś' | 'š' | 'ş' | 'Ś' | 'Š' | 'Ş' | 'ș' => "s",
+        'ß' => "ss",
+        'ť' | 'ţ' | 'ț' => "t",
+        'ù'..='ü' | 'Ù'..='Ü' | 'ū' | 'ů' | 'ű' => "u",
+        'ý' | 'ÿ' | 'Ý' => "y",
+        'ź' | 'ż' | 'ž' | 'Ź' | 'Ż' | 'Ž' => "z",
+        'æ' | 'Æ' => "ae",
+        'œ' | 'Œ' => "oe",
+        '’' | '‘' => " ",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_same_whatever_stands_between_them() {
+        assert_eq!(normalise("User-Unknown\n(UserUnknown)"), " user unknown userunknown ");
+        assert_eq!(normalise("Empfänger: Boîte pleine. Größe"), " empfanger boite pleine grosse ");
+        assert_eq!(normalise("пользователь НЕ найден"), " пользователь не найден ");
+    }
+
+    #[test]
+    fn codes_do_not_stand_between_words() {
+        assert_eq!(normalise("550-5.7.1 likely\n550 5.7.1 unsolicited mail (#5.7.1) 192.0.2.4"), " likely unsolicited mail 192 0 2 4 ");
+        assert_eq!(normalise("554 30 a OFR_506 [506]"), " 30 a ofr 506 ");
+    }
+
+    #[test]
+    fn addresses_are_not_words() {
+        assert_eq!(normalise("User not found:spam@example.org <blocked@x.org>..."), " user not found @ @ ");
+    }
+
+    #[test]
+    fn only_the_head_is_read() {
+        assert!(normalise(&"é".repeat(10_000)).len() <= TEXT_MAX + 2);
+    }
+}

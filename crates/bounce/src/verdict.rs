@@ -1,0 +1,88 @@
+//! The answer, and what follows from a class where a rule does not say otherwise.
+
+use std::sync::Arc;
+
+use posthaste_mail::{Action, Class, Scope};
+use serde::Serialize;
+
+/// What a refusal means and what to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// What it means.
+    pub class: Class,
+    /// Whose problem it is.
+    pub scope: Scope,
+    /// What to do about it.
+    pub action: Action,
+    /// The recipient's story ends here: no further try. Apart from the class: a 5xx that says "slow down" is tried again.
+    pub permanent: bool,
+    /// How sure the rule is, 0 to 1.
+    pub confidence: f32,
+    /// The id of the rule that decided.
+    pub rule: Arc<str>,
+    /// A sentence for people.
+    pub why: Arc<str>,
+    /// The receiver's own page about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Arc<str>>,
+}
+
+/// Below this nobody is suppressed: a guess must not delete a subscriber.
+const SURE_ENOUGH_TO_SUPPRESS: f32 = 0.8;
+
+/// Whose problem a class is, where the rule does not say.
+pub(crate) fn usual_scope(class: Class) -> Scope {
+    match class {
+        Class::InvalidRecipient | Class::InactiveMailbox | Class::MailboxFull | Class::AutoReply => Scope::Recipient,
+        Class::MessageTooLarge | Class::SpamContent => Scope::Message,
+        Class::PolicyAuth => Scope::SenderDomain,
+        Class::IpReputation => Scope::SourceIp,
+        Class::RateLimited | Class::Greylisting => Scope::Lane,
+        Class::ProtocolError => Scope::Local,
+        Class::BadDomain
+        | Class::RelayingDenied
+        | Class::DnsFailure
+        | Class::ConnectionFailure
+        | Class::TlsFailure
+        | Class::TransientOther => Scope::Provider,
+    }
+}
+
+/// What to do, where the rule does not say. Only what is about the recipient, final and sure leads to suppression.
+pub(crate) fn usual_action(class: Class, permanent: bool, confidence: f32) -> Action {
+    let sure = confidence >= SURE_ENOUGH_TO_SUPPRESS;
+    match class {
+        Class::AutoReply => Action::None,
+        Class::IpReputation if permanent => Action::PauseLane,
+        Class::IpReputation | Class::RateLimited => Action::SlowDown,
+        Class::PolicyAuth => Action::FixConfiguration,
+        Class::MessageTooLarge | Class::SpamContent => Action::FixMessage,
+        Class::InvalidRecipient | Class::InactiveMailbox if permanent && sure => Action::Suppress,
+        Class::ProtocolError | Class::TlsFailure if permanent => Action::FixConfiguration,
+        _ if permanent => Action::None,
+        _ => Action::Retry,
+    }
+}
+
+/// The sentence where a rule has none of its own.
+pub(crate) fn usual_why(class: Class) -> &'static str {
+    match class {
+        Class::InvalidRecipient => "the receiver says that there is no such mailbox",
+        Class::InactiveMailbox => "the mailbox exists but is disabled, suspended or expired",
+        Class::BadDomain => "the domain does not exist or takes no mail",
+        Class::MailboxFull => "the mailbox is over its quota",
+        Class::MessageTooLarge => "the message is larger than the receiver takes",
+        Class::SpamContent => "the receiver judged the content unwanted",
+        Class::IpReputation => "the receiver distrusts the sending address: a block list, its reputation or its reverse DNS",
+        Class::PolicyAuth => "the receiver's policy or the sender's authentication (SPF, DKIM, DMARC) stands against it",
+        Class::RateLimited => "too many messages, connections or recipients for the receiver just now",
+        Class::Greylisting => "the receiver asks every stranger to come back later",
+        Class::ProtocolError => "the receiver did not accept a command or the message's form",
+        Class::DnsFailure => "DNS gave no usable answer",
+        Class::ConnectionFailure => "no connection, or it broke",
+        Class::TlsFailure => "no TLS where it was demanded",
+        Class::RelayingDenied => "the server does not take mail for this domain, or not from here",
+        Class::AutoReply => "an automatic answer, not a bounce",
+        Class::TransientOther => "the receiver has a trouble of its own and said nothing more exact",
+    }
+}
