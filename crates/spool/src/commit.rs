@@ -1,0 +1,288 @@
+//! One batch: written together, made durable together, told together.
+//!
+//! Messages count (can be read, are told) only when they are durable. Small records count when they are written: their
+//! senders don't wait, and until they are durable the writer keeps them, so that it can write them again elsewhere.
+
+use std::{io, mem};
+
+use bytes::Bytes;
+use posthaste_mail::MessageId;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    StoreError,
+    fact::Fact,
+    ledger::TOMBSTONE,
+    locations::Entry,
+    queue::{Done, NewMessage, Op, Receipt, Small},
+    record::{HEADER, Header, ID, Kind, Loc},
+    writer::Writer,
+};
+
+#[derive(Default)]
+pub(crate) struct Batch {
+    stored: Vec<Stored>,
+    smalls: Vec<(Small, u64, Loc)>,
+    waiters: Vec<Done<()>>,
+    barriers: Vec<std::sync::mpsc::SyncSender<()>>,
+}
+
+struct Stored {
+    seq: u64,
+    id: MessageId,
+    meta: Bytes,
+    at: Loc,
+    done: Done<Receipt>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Batch {
+    fn must_sync(&self) -> bool {
+        !self.stored.is_empty() || !self.waiters.is_empty()
+    }
+}
+
+impl Writer {
+    /// Writes what could not be written before, or else the head of the backlog.
+    pub(crate) fn commit(&mut self) {
+        let mut batch = Batch::default();
+        let must_sync = !self.held.is_empty();
+        let written = self.make_room().and_then(|()| match must_sync {
+            true => self.write_held(&mut batch),
+            false => self.write_backlog(&mut batch),
+        });
+        let written = written.and_then(|()| self.log.flush());
+        let synced = must_sync || batch.must_sync();
+        match written.and_then(|()| if synced { self.log.sync() } else { Ok(()) }) {
+            Ok(()) => self.tell(batch, synced),
+            Err(error) => self.give_up(batch, error),
+        }
+    }
+
+    /// Rolls to a new segment when the active one is full or not to be trusted.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.log.is_spoilt() || self.log.len() >= self.segment_size {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.log.roll()?;
+        self.ledger.add(self.log.active(), self.log.len());
+        self.look_for_sparse = true;
+        Ok(())
+    }
+
+    fn write_held(&mut self, batch: &mut Batch) -> io::Result<()> {
+        while let Some(small) = self.held.pop_front() {
+            self.write_small(small, batch)?;
+        }
+        Ok(())
+    }
+
+    fn write_backlog(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let mut room = self.room();
+        let end = self.log.len() + BATCH_MAX.min(self.segment_size.saturating_sub(self.log.len()).max(1));
+        while self.log.len() < end {
+            match self.backlog.pop_front() {
+                Some(Op::Store(message)) => {
+                    let taken = room.take(size(&message));
+                    self.is_tight = taken.is_err();
+                    match taken {
+                        Err(error) => drop(message.done.send(Err(error))),
+                        Ok(()) => self.write_message(message, batch)?,
+                    }
+                }
+                Some(Op::Small(small, done)) => {
+                    batch.waiters.extend(done);
+                    self.write_small(small, batch)?;
+                }
+                Some(Op::Sync(done)) => batch.waiters.push(done),
+                Some(Op::Barrier(done)) => batch.barriers.push(done),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_message(&mut self, message: NewMessage, batch: &mut Batch) -> io::Result<()> {
+        let NewMessage { id, meta, body, body_len, body_crc, permit, done } = message;
+        if done.is_closed() {
+            return Ok(());
+        }
+        let seq = self.log.take_lsn();
+        let head_len = (ID + meta.len()) as u32;
+        let header = Header { kind: Kind::Message, lsn: seq, seq, head_len, tail_len: body_len, tail_crc: body_crc };
+        let appended = self.log.append(&header, &[&id.to_bytes(), &meta], &body);
+        let at = *appended.as_ref().unwrap_or(&Loc::default());
+        batch.stored.push(Stored { seq, id, meta, at, done, _permit: permit });
+        appended.map(|_| ())
+    }
+
+    /// The record is in the batch even when the disk failed: it must not get lost.
+    fn write_small(&mut self, mut small: Small, batch: &mut Batch) -> io::Result<()> {
+        let (lsn, appended) = match &mut small {
+            Small::Update { seq, state } => {
+                if self.shared.view().locations.get(*seq).is_none() {
+                    return Ok(());
+                }
+                self.append(Kind::Update, *seq, state, &[])
+            }
+            Small::Remove { seq, holder } => {
+                let found = || self.shared.view().locations.get(*seq).map(|entry| entry.at.segment);
+                *holder = holder.or_else(found);
+                let Some(holder) = *holder else {
+                    self.shared.queue.settle([&small].into_iter());
+                    return Ok(());
+                };
+                self.append(Kind::Remove, *seq, &holder.to_le_bytes(), &[])
+            }
+            Small::Put { key, value: Some(value), .. } => self.append(Kind::Put, 0, key, value),
+            Small::Put { key, value: None, .. } => self.append(Kind::Delete, 0, key, &[]),
+        };
+        let at = *appended.as_ref().unwrap_or(&Loc::default());
+        batch.smalls.push((small, lsn, at));
+        appended.map(|_| ())
+    }
+
+    fn append(&mut self, kind: Kind, seq: u64, head: &[u8], tail: &[u8]) -> (u64, io::Result<Loc>) {
+        let lsn = self.log.take_lsn();
+        let (head_len, tail_len) = (head.len() as u32, tail.len() as u32);
+        let header = Header { kind, lsn, seq, head_len, tail_len, tail_crc: crc32fast::hash(tail) };
+        (lsn, self.log.append(&header, &[head], &[tail]))
+    }
+
+    /// The batch is on disk: makes it count, and tells who waits.
+    fn tell(&mut self, batch: Batch, synced: bool) {
+        self.ledger.set_len(self.log.active().id, self.log.len());
+        self.apply(&batch);
+        if synced {
+            self.unsynced.clear();
+            self.durable();
+        } else if self.log.is_dirty() {
+            self.dirty_since.get_or_insert_with(self.clock);
+        }
+        self.shared.queue.settle(batch.smalls.iter().map(|(small, ..)| small));
+        if !synced {
+            self.unsynced.extend(batch.smalls.into_iter().map(|(small, ..)| small));
+        }
+        self.shared.index_has_work();
+        self.publish();
+        for stored in batch.stored {
+            drop(stored.done.send(Ok(Receipt::new(stored.seq, self.shared.queue.clone()))));
+        }
+        batch.waiters.into_iter().for_each(|done| drop(done.send(Ok(()))));
+        batch.barriers.into_iter().for_each(|done| done.send(()).unwrap_or_default());
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        let old: Vec<_> = batch.smalls.iter().map(|(small, ..)| self.older_fact(small)).collect();
+        let shared = self.shared.clone();
+        let mut view = shared.view();
+        for stored in &batch.stored {
+            view.locations.push(stored.seq, Entry { at: stored.at, update: Loc::default() });
+            view.overlay.store(stored.seq, stored.id, stored.meta.clone());
+            self.ledger.live(stored.at);
+        }
+        for ((small, lsn, at), old) in batch.smalls.iter().zip(old) {
+            match small {
+                Small::Update { seq, state } => {
+                    let Some(entry) = view.locations.get_mut(*seq) else { continue };
+                    self.ledger.dead(mem::replace(&mut entry.update, *at));
+                    self.ledger.live(*at);
+                    view.overlay.state(*seq, state.clone());
+                }
+                Small::Remove { seq, holder } => {
+                    self.ledger.tombstone(at.segment, holder.expect("a tombstone was written with its holder"));
+                    let Some(entry) = view.locations.remove(*seq) else { continue };
+                    self.ledger.dead(entry.at);
+                    self.ledger.dead(entry.update);
+                    view.overlay.remove(*seq, entry.update.is_some());
+                    self.look_for_sparse |= self.is_tight || entry.at.segment != at.segment;
+                }
+                Small::Put { key, value, .. } => {
+                    // An earlier record of this very batch is newer than what was looked up before.
+                    let old = view.overlay.facts.get(key).cloned().unwrap_or(old);
+                    if let Some(fact) = self.supersede(old, *lsn, *at, value.clone()) {
+                        view.overlay.fact(key.clone(), Some(fact));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The fact's version in the index, looked up before the view is locked.
+    fn older_fact(&self, small: &Small) -> Option<Fact> {
+        let Small::Put { key, .. } = small else { return None };
+        self.shared.indexed_fact(key)
+    }
+
+    fn supersede(&mut self, old: Option<Fact>, lsn: u64, at: Loc, value: Option<Vec<u8>>) -> Option<Fact> {
+        if old.is_none() && value.is_none() {
+            return None;
+        }
+        let mut fact = Fact { lsn, at, trail: Vec::new(), value };
+        if let Some(old) = old {
+            self.ledger.dead(old.at);
+            old.trail.iter().chain([&old.at.segment]).filter(|id| self.ledger.has(**id)).for_each(|id| fact.trails(*id));
+            self.look_for_sparse = true;
+        }
+        self.ledger.live(at);
+        Some(fact)
+    }
+
+    /// The batch is not on disk: its messages are refused, its small records kept for later.
+    fn give_up(&mut self, batch: Batch, error: io::Error) {
+        tracing::error!(%error, "the spool cannot write; new mail is refused until it can");
+        let error = StoreError::from_io(error);
+        self.abandon(batch.smalls.into_iter().map(|(small, ..)| small), error.clone());
+        for stored in batch.stored {
+            drop(stored.done.send(Err(error.clone())));
+        }
+        batch.waiters.into_iter().for_each(|done| drop(done.send(Err(error.clone()))));
+        batch.barriers.into_iter().for_each(|done| done.send(()).unwrap_or_default());
+    }
+
+    /// Cuts off what is not durable, and holds the small records in it to be written again.
+    pub(crate) fn abandon(&mut self, smalls: impl Iterator<Item = Small>, error: StoreError) {
+        let len = self.log.rewind();
+        self.ledger.set_len(self.log.active().id, len);
+        let later = mem::take(&mut self.held);
+        self.held.extend(self.unsynced.drain(..));
+        self.held.extend(smalls);
+        self.held.extend(later);
+        self.dirty_since = None;
+        self.compaction = None;
+        self.moves.clear();
+        self.look_for_sparse = true;
+        self.trouble = Some(error);
+        self.retry_at = Some((self.clock)() + RETRY);
+        self.publish();
+    }
+
+    /// Makes all that was written durable.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.log.sync()?;
+        self.unsynced.clear();
+        self.durable();
+        Ok(())
+    }
+
+    fn durable(&mut self) {
+        self.dirty_since = None;
+        self.trouble = None;
+        self.retry_at = None;
+        self.apply_moves();
+    }
+}
+
+/// What a message takes from the disk until it is gone: its record, and its tombstone.
+fn size(message: &NewMessage) -> u64 {
+    (HEADER + ID + message.meta.len()) as u64 + u64::from(message.body_len) + TOMBSTONE
+}
+
+/// A batch ends when it holds this much.
+const BATCH_MAX: u64 = 4 * 1024 * 1024;
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,258 @@
+//! Frees segments: whole when nothing in them is needed, by copying when little is.
+//!
+//! What must hold: a dead message's tombstone outlives every segment that holds a copy of the message. A tombstone
+//! names the segment; a message that dies between copy and move gets a second tombstone for the copy. While a segment
+//! is being emptied, only segments older than that work may be freed: a younger one may hold a moved copy's tombstone
+//! while the original is still on disk.
+
+use std::{fs, fs::File, io, mem};
+
+use crate::{
+    disk::sync_dir,
+    fact::Fact,
+    queue::Small,
+    record::{Header, Kind, Loc},
+    scan::{Found, Scanner},
+    segment::START,
+    writer::Writer,
+    StoreError,
+};
+
+pub(crate) struct Compaction {
+    source: u32,
+    /// The active segment when it began: copies lie here and later.
+    since: u32,
+    scanner: Scanner,
+}
+
+/// A live record that has been copied.
+pub(crate) enum Move {
+    Message { seq: u64, from: Loc, to: Loc },
+    Update { seq: u64, from: Loc, to: Loc },
+    Fact { key: Vec<u8>, from: Loc, to: Loc },
+}
+
+impl Writer {
+    /// Deletes the segments in which nothing is needed.
+    pub(crate) fn free_segments(&mut self) {
+        while self.look_for_sparse {
+            let before = self.compaction.as_ref().map_or(self.log.active().id, |compaction| compaction.since);
+            let spent = |segment: &&crate::ledger::Segment| segment.name.id < before && segment.needed() == 0;
+            let source = self.compaction.as_ref().map(|compaction| compaction.source);
+            let spent: Vec<u32> = self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
+            if spent.is_empty() {
+                return;
+            }
+            if let Err(error) = self.delete(&spent) {
+                self.abandon(std::iter::empty(), StoreError::from_io(error));
+                return;
+            }
+        }
+    }
+
+    /// What these segments held may have been overridden by records that are not durable yet: these first.
+    fn delete(&mut self, segments: &[u32]) -> io::Result<()> {
+        self.sync()?;
+        let dir = self.shared.dir.join("log");
+        for id in segments {
+            let Some(segment) = self.ledger.get(*id) else { continue };
+            match fs::remove_file(segment.name.path(&dir)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        sync_dir(&dir)?;
+        for id in segments {
+            self.ledger.forget(*id);
+            self.shared.files.forget(*id);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// One small step, so that messages never wait long for it.
+    pub(crate) fn compact(&mut self) {
+        if self.compaction.is_none() && !self.begin() {
+            return;
+        }
+        let stepped = self.step().and_then(|more| if more { Ok(()) } else { self.end() });
+        if let Err(error) = stepped {
+            tracing::error!(%error, "the spool cannot compact; it will try again");
+            self.abandon(std::iter::empty(), StoreError::from_io(error));
+        }
+    }
+
+    fn begin(&mut self) -> bool {
+        if !mem::take(&mut self.look_for_sparse) || !self.log.mend() {
+            return false;
+        }
+        let Some(id) = self.find_sparse() else { return false };
+        let Some(segment) = self.ledger.get(id) else { return false };
+        let (name, len) = (segment.name, segment.len);
+        match File::open(name.path(&self.shared.dir.join("log"))) {
+            Ok(file) => {
+                let scanner = Scanner::new(file, name.salt, START, len);
+                self.compaction = Some(Compaction { source: id, since: self.log.active().id, scanner });
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, segment = id, "a segment of the spool cannot be opened");
+                self.ledger.stick(id);
+                false
+            }
+        }
+    }
+
+    /// A segment worth copying: less than the wanted share of it is needed, or it is one of the short ones that
+    /// restarts leave. The active one only when the spool is full, after it was closed.
+    fn find_sparse(&mut self) -> Option<u32> {
+        let share = self.shared.limits.compact_below;
+        let active = self.log.active().id;
+        let short = self.segment_size / 8;
+        let sparse = |segment: &crate::ledger::Segment| (segment.needed() as f64) < share * segment.len as f64;
+        if self.is_tight && self.ledger.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
+            self.roll().ok()?;
+        }
+        let active = self.log.active().id;
+        let candidates = self.ledger.iter().filter(|segment| segment.name.id != active && !segment.stuck);
+        let wanted = candidates.filter(|segment| sparse(segment) || segment.len < short);
+        wanted.min_by_key(|segment| segment.needed()).map(|segment| segment.name.id)
+    }
+
+    /// Copies up to [`COPY`] bytes, reads up to [`READ`]. `Ok(false)`: the source has been read.
+    fn step(&mut self) -> io::Result<bool> {
+        if self.log.is_spoilt() || self.log.len() >= self.segment_size {
+            self.roll()?;
+        }
+        let Some(mut compaction) = self.compaction.take() else { return Ok(false) };
+        let (copy_end, read_end) = (self.log.len() + COPY, compaction.scanner.position() + READ);
+        let more = loop {
+            match compaction.scanner.next()? {
+                None => break false,
+                Some(Found::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
+                Some(Found::Damage { .. } | Found::Torn { .. }) => {}
+            }
+            if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {
+                break true;
+            }
+        };
+        self.compaction = Some(compaction);
+        self.log.flush()?;
+        self.ledger.set_len(self.log.active().id, self.log.len());
+        if self.log.is_dirty() {
+            self.dirty_since.get_or_insert_with(self.clock);
+        }
+        Ok(more)
+    }
+
+    fn copy_if_needed(&mut self, compaction: &Compaction, at: u64, header: &Header) -> io::Result<()> {
+        let from = Loc { segment: compaction.source, offset: at as u32, len: header.record_len() as u32 };
+        let (head, tail) = (compaction.scanner.head(), compaction.scanner.tail());
+        let seq = header.seq;
+        let entry = self.shared.view().locations.get(seq);
+        match header.kind {
+            Kind::Message if entry.is_some_and(|entry| entry.at == from) => {
+                let to = self.log.append(header, &[head], &[tail])?;
+                self.moves.push(Move::Message { seq, from, to });
+            }
+            Kind::Update if false && entry.is_some_and(|entry| entry.update == from) => {
+                let to = self.log.append(header, &[head], &[tail])?;
+                self.moves.push(Move::Update { seq, from, to });
+            }
+            Kind::Remove => {
+                let holder = head.try_into().map_or(0, u32::from_le_bytes);
+                if holder != compaction.source && self.ledger.has(holder) {
+                    let to = self.log.append(header, &[head], &[tail])?;
+                    self.ledger.tombstone(to.segment, holder);
+                }
+            }
+            Kind::Put | Kind::Delete => self.copy_fact(header, from, head, tail)?,
+            Kind::Message | Kind::Update | Kind::Void => {}
+        }
+        Ok(())
+    }
+
+    fn copy_fact(&mut self, header: &Header, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let Some(fact) = self.shared.indexed_fact(key).filter(|fact| fact.at == from) else { return Ok(()) };
+        if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.ledger.has(*id)) {
+            // A deletion with nothing left to delete goes with its segment.
+            self.ledger.dead(from);
+            self.shared.view().overlay.fact(key.to_vec(), None);
+            return Ok(());
+        }
+        let to = self.log.append(header, &[key], &[value])?;
+        self.moves.push(Move::Fact { key: key.to_vec(), from, to });
+        Ok(())
+    }
+
+    /// The copies are durable: locations move, each only when it is still what was copied.
+    pub(crate) fn apply_moves(&mut self) {
+        for step in mem::take(&mut self.moves) {
+            match step {
+                Move::Message { seq, from, to } => self.move_message(seq, from, to),
+                Move::Update { seq, from, to } => {
+                    let shared = self.shared.clone();
+                    let mut view = shared.view();
+                    if let Some(entry) = view.locations.get_mut(seq).filter(|entry| entry.update == from) {
+                        entry.update = to;
+                        self.ledger.dead(from);
+                        self.ledger.live(to);
+                    }
+                }
+                Move::Fact { key, from, to } => self.move_fact(key, from, to),
+            }
+        }
+    }
+
+    fn move_message(&mut self, seq: u64, from: Loc, to: Loc) {
+        let shared = self.shared.clone();
+        let mut view = shared.view();
+        match view.locations.get_mut(seq) {
+            Some(entry) => {
+                debug_assert_eq!(entry.at, from);
+                entry.at = to;
+                self.ledger.dead(from);
+                self.ledger.live(to);
+            }
+            None => self.held.push_back(Small::Remove { seq, holder: Some(to.segment) }),
+        }
+    }
+
+    fn move_fact(&mut self, key: Vec<u8>, from: Loc, to: Loc) {
+        let Some(fact) = self.shared.indexed_fact(&key) else { return };
+        let mut moved = Fact { at: fact.at, ..fact };
+        if moved.at == from {
+            moved.at = to;
+            moved.trail.retain(|id| *id != to.segment && self.ledger.has(*id));
+            moved.trails(from.segment);
+            self.ledger.dead(from);
+            self.ledger.live(to);
+        } else {
+            moved.trails(to.segment);
+        }
+        self.shared.view().overlay.fact(key, Some(moved));
+    }
+
+    /// The source holds nothing needed any more, once its copies and their tombstones are durable.
+    fn end(&mut self) -> io::Result<()> {
+        self.sync()?;
+        if !self.held.is_empty() {
+            // The next batch writes the tombstones; then this is called again.
+            return Ok(());
+        }
+        let Some(Compaction { source, .. }) = self.compaction.take() else { return Ok(()) };
+        self.look_for_sparse = true;
+        if self.ledger.get(source).is_some_and(|segment| segment.live > 0) {
+            tracing::error!(segment = source, "a segment of the spool is damaged and stays as it is");
+            self.ledger.stick(source);
+            return Ok(());
+        }
+        self.delete(&[source])?;
+        self.shared.index_has_work();
+        Ok(())
+    }
+}
+
+/// Bytes that one step copies, and reads. Tests take many steps, so that things happen in between.
+const COPY: u64 = if cfg!(test) { 300 } else { 256 * 1024 };
+const READ: u64 = if cfg!(test) { 1000 } else { 1024 * 1024 };

@@ -1,0 +1,37 @@
+//! The few calls that can fail for want of disk, behind a trait so that tests can let them.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+pub(crate) trait Disk: Send + Sync {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn sync(&self, file: &File) -> io::Result<()>;
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()>;
+    /// Free bytes of the file system, for an ordinary user.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
+}
+
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Makes creations and removals in a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,84 @@
+//! What can go wrong, as values.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+/// Why a message or fact is not durable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// No room: the spool's own limit, the floor of free disk, or the file system said so. Nothing was kept.
+    #[error("the spool is full: {reason}")]
+    Full {
+        /// Which limit, with its figures.
+        reason: String,
+    },
+    /// The disk failed. Nothing was kept.
+    #[error("the spool cannot write: {source}")]
+    Io {
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
+    /// [`Spool::close`](crate::Spool::close) was called.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { reason: error.to_string() }
+            }
+            _ => Self::Io { source: Arc::new(error) },
+        }
+    }
+}
+
+/// Why a spool does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file or folder of the spool cannot be made, read or written.
+    #[error("cannot open spool {path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("spool {path} is in use by another process")]
+    Locked {
+        /// The spool's folder.
+        path: PathBuf,
+    },
+    /// sled does not open its folder, not even a new one.
+    #[error("cannot open the spool's index {path}: {reason}")]
+    Index {
+        /// The index's folder.
+        path: PathBuf,
+        /// What sled said.
+        reason: String,
+    },
+}
+
+/// Why something stored cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("cannot read message {seq}: {source}")]
+    Io {
+        /// The message.
+        seq: u64,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The bytes on disk are not those that were stored.
+    #[error("message {seq} is damaged in segment {segment} at byte {offset}")]
+    Damaged {
+        /// The message.
+        seq: u64,
+        /// The segment's number.
+        segment: u32,
+        /// The record's first byte.
+        offset: u64,
+    },
+}

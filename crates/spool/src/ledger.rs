@@ -1,0 +1,143 @@
+//! What each segment still holds: the bytes that are live, and the tombstones that others' dead messages need.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    record::{HEADER, Loc},
+    segment::Name,
+};
+
+/// Bytes of a tombstone: a header and the number of the segment that holds the dead message.
+pub(crate) const TOMBSTONE: u64 = HEADER as u64 + 4;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) name: Name,
+    pub(crate) len: u64,
+    /// Bytes of live messages, newest updates and newest facts.
+    pub(crate) live: u64,
+    /// Tombstones in this segment, counted by the segment that holds the dead message. A tombstone may go only when
+    /// that segment has gone.
+    pub(crate) tombstones: BTreeMap<u32, u32>,
+    /// Compaction could not empty it (damage): it stays.
+    pub(crate) stuck: bool,
+}
+
+impl Segment {
+    pub(crate) fn needed(&self) -> u64 {
+        self.live + TOMBSTONE * self.tombstones.values().map(|count| u64::from(*count)).sum::<u64>()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    segments: BTreeMap<u32, Segment>,
+    total: u64,
+    live: u64,
+}
+
+impl Ledger {
+    pub(crate) fn add(&mut self, name: Name, len: u64) {
+        self.restore(Segment { name, len, live: 0, tombstones: BTreeMap::new(), stuck: false });
+    }
+
+    pub(crate) fn restore(&mut self, segment: Segment) {
+        self.total += segment.len;
+        self.live += segment.live;
+        self.segments.insert(segment.name.id, segment);
+    }
+
+    /// A segment's file is gone for good; the tombstones for its messages are no longer needed.
+    pub(crate) fn forget(&mut self, id: u32) {
+        if let Some(segment) = self.segments.remove(&id) {
+            self.total -= segment.len;
+            self.live -= segment.live;
+        }
+        for segment in self.segments.values_mut() {
+            segment.tombstones.remove(&id);
+        }
+    }
+
+    pub(crate) fn set_len(&mut self, id: u32, len: u64) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            self.total = self.total - segment.len + len;
+            segment.len = len;
+        }
+    }
+
+    pub(crate) fn live(&mut self, loc: Loc) {
+        if let Some(segment) = self.segments.get_mut(&loc.segment) {
+            segment.live += u64::from(loc.len);
+            self.live += u64::from(loc.len);
+        }
+    }
+
+    pub(crate) fn dead(&mut self, loc: Loc) {
+        if let Some(segment) = self.segments.get_mut(&loc.segment) {
+            segment.live -= u64::from(loc.len);
+            self.live -= u64::from(loc.len);
+        }
+    }
+
+    /// Notes a tombstone in `segment` for a message that lies in `holder`.
+    pub(crate) fn tombstone(&mut self, segment: u32, holder: u32) {
+        if segment == holder || !self.has(holder) {
+            return;
+        }
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            *segment.tombstones.entry(holder).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn stick(&mut self, id: u32) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.stuck = true;
+        }
+    }
+
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.segments.contains_key(&id)
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&Segment> {
+        self.segments.get(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.values()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes of live records.
+    pub(crate) fn total_live(&self) -> u64 {
+        self.live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_is_needed_until_its_holder_has_gone() {
+        let mut ledger = Ledger::default();
+        for id in 1..=2 {
+            ledger.add(Name { id, salt: 0 }, 100);
+        }
+        let at = Loc { segment: 1, offset: 64, len: 30 };
+        ledger.live(at);
+        ledger.dead(at);
+        ledger.tombstone(2, 1);
+        ledger.tombstone(2, 2);
+        ledger.tombstone(2, 7);
+        assert_eq!(ledger.get(1).unwrap().needed(), 0);
+        assert_eq!(ledger.get(2).unwrap().needed(), TOMBSTONE);
+        ledger.forget(1);
+        assert_eq!(ledger.get(2).unwrap().needed(), 0);
+        assert_eq!((ledger.total(), ledger.total_live()), (100, 0));
+    }
+}

@@ -1,0 +1,138 @@
+//! The log's end: the segment that is being written.
+
+use std::{fs::File, io, path::PathBuf, sync::Arc};
+
+use crate::{
+    disk::Disk,
+    record::{Header, Loc},
+    segment::{self, Name, START},
+};
+
+pub(crate) struct Log {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    active: Active,
+    buffer: Vec<u8>,
+    next_lsn: u64,
+    /// The active segment is not to be trusted any more.
+    spoilt: bool,
+    /// Segments with bytes that must not be there and that the disk would not cut off yet.
+    stumps: Vec<(File, u64)>,
+}
+
+struct Active {
+    name: Name,
+    file: File,
+    /// Bytes handed to the system.
+    len: u64,
+    /// Bytes known durable.
+    synced: u64,
+}
+
+impl Log {
+    pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
+        let name = Name::new(id);
+        let file = segment::create(&dir, name, next_lsn, &*disk)?;
+        Ok(Self { dir, disk, active: Active { name, file, len: START, synced: START }, buffer: Vec::new(), next_lsn, spoilt: false, stumps: Vec::new() })
+    }
+
+    pub(crate) fn active(&self) -> Name {
+        self.active.name
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.active.len + self.buffer.len() as u64
+    }
+
+    pub(crate) fn next_lsn(&self) -> u64 {
+        self.next_lsn
+    }
+
+    pub(crate) fn take_lsn(&mut self) -> u64 {
+        self.next_lsn += 1;
+        self.next_lsn - 1
+    }
+
+    /// Whether records have been appended since the last sync.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.len() > self.active.synced
+    }
+
+    /// Appends a record; large tails are written from where they are.
+    pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &Header, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
+        let offset = u32::try_from(self.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        header.encode(self.active.name.salt, head, &mut self.buffer);
+        for part in tail.iter().map(AsRef::as_ref) {
+            if part.len() > DIRECT {
+                self.flush()?;
+                self.disk.write_at(&self.active.file, part, self.active.len)?;
+                self.active.len += part.len() as u64;
+            } else {
+                self.buffer.extend_from_slice(part);
+            }
+        }
+        if self.buffer.len() > BUFFER {
+            self.flush()?;
+        }
+        Ok(Loc { segment: self.active.name.id, offset, len: header.record_len() as u32 })
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.disk.write_at(&self.active.file, &self.buffer, self.active.len)?;
+            self.active.len += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if self.active.len > self.active.synced {
+            // After a failed fdatasync the kernel may call the lost pages clean: what was written since the last one is
+            // not durable, and a second fdatasync would say it was.
+            self.disk.sync(&self.active.file).inspect_err(|_| self.spoilt = true)?;
+            self.active.synced = self.active.len;
+        }
+        Ok(())
+    }
+
+    /// Cuts off all that is not known durable, and answers the segment's length.
+    pub(crate) fn rewind(&mut self) -> u64 {
+        self.buffer = Vec::new();
+        self.active.len = self.active.synced;
+        if self.disk.truncate(&self.active.file, self.active.synced).is_err() {
+            self.spoilt = true;
+            if let Ok(file) = self.active.file.try_clone() {
+                self.stumps.push((file, self.active.synced));
+            }
+        }
+        self.active.synced
+    }
+
+    /// Begins a new segment; the old one is durable as far as it is used.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        debug_assert!(!self.is_dirty());
+        let name = Name::new(self.active.name.id + 1);
+        let file = segment::create(&self.dir, name, self.next_lsn, &*self.disk)?;
+        self.active = Active { name, file, len: START, synced: START };
+        self.spoilt = false;
+        Ok(())
+    }
+
+    /// Whether nothing more may be appended before [`Self::roll`].
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.spoilt
+    }
+
+    /// Whether every segment ends where it should; tries to cut those that do not.
+    pub(crate) fn mend(&mut self) -> bool {
+        self.stumps.retain(|(file, len)| self.disk.truncate(file, *len).is_err());
+        self.stumps.is_empty()
+    }
+}
+
+/// Bodies above this are not copied into the buffer.
+const DIRECT: usize = 128 * 1024;
+/// The buffer is written when it holds this much.
+const BUFFER: usize = 1024 * 1024;

@@ -1,0 +1,62 @@
+//! Index changes that wait in memory, so that a message stored and removed between two flushes never touches sled.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use posthaste_mail::MessageId;
+
+use crate::fact::Fact;
+
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    pub(crate) messages: BTreeMap<u64, (MessageId, Bytes)>,
+    pub(crate) states: HashMap<u64, Vec<u8>>,
+    /// Removed messages that the index may hold, and whether it may hold a state of theirs.
+    pub(crate) gone: BTreeMap<u64, bool>,
+    /// `None`: the index shall forget the key.
+    pub(crate) facts: BTreeMap<Vec<u8>, Option<Fact>>,
+    /// Roughly, the bytes held.
+    pub(crate) bytes: usize,
+}
+
+impl Overlay {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.states.is_empty() && self.gone.is_empty() && self.facts.is_empty()
+    }
+
+    pub(crate) fn store(&mut self, seq: u64, id: MessageId, meta: Bytes) {
+        self.bytes += PER_ITEM + meta.len();
+        self.messages.insert(seq, (id, meta));
+    }
+
+    pub(crate) fn state(&mut self, seq: u64, state: Vec<u8>) {
+        self.bytes += PER_ITEM + state.len();
+        if let Some(old) = self.states.insert(seq, state) {
+            self.bytes = self.bytes.saturating_sub(PER_ITEM + old.len());
+        }
+    }
+
+    pub(crate) fn remove(&mut self, seq: u64, has_state: bool) {
+        if let Some(state) = self.states.remove(&seq) {
+            self.bytes = self.bytes.saturating_sub(PER_ITEM + state.len());
+        }
+        match self.messages.remove(&seq) {
+            Some((_, meta)) => self.bytes = self.bytes.saturating_sub(PER_ITEM + meta.len()),
+            None => {
+                self.gone.insert(seq, has_state);
+                self.bytes += PER_ITEM;
+            }
+        }
+    }
+
+    pub(crate) fn fact(&mut self, key: Vec<u8>, fact: Option<Fact>) {
+        let len = |fact: &Option<Fact>| fact.as_ref().and_then(|fact| fact.value.as_ref()).map_or(0, Vec::len);
+        self.bytes += PER_ITEM + key.len() + len(&fact);
+        let key_len = key.len();
+        if let Some(old) = self.facts.insert(key, fact) {
+            self.bytes = self.bytes.saturating_sub(PER_ITEM + key_len + len(&old));
+        }
+    }
+}
+
+const PER_ITEM: usize = 100;

@@ -1,0 +1,225 @@
+//! What waits for the writer. Messages are bounded by bytes (their senders wait); small records are not bounded in
+//! number: their senders never wait, and each exists because of a message or a fact that was let in before.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use posthaste_mail::MessageId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::StoreError;
+
+pub(crate) type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(crate) struct NewMessage {
+    pub(crate) id: MessageId,
+    pub(crate) meta: Bytes,
+    pub(crate) body: Vec<Bytes>,
+    pub(crate) body_len: u32,
+    pub(crate) body_crc: u32,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) done: Done<Receipt>,
+}
+
+/// A record that no disk limit may hold back for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Small {
+    Update {
+        seq: u64,
+        state: Vec<u8>,
+    },
+    /// `holder`: the segment of the dead message, once known.
+    Remove {
+        seq: u64,
+        holder: Option<u32>,
+    },
+    /// `None` deletes.
+    Put {
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+        ticket: u64,
+    },
+}
+
+pub(crate) enum Op {
+    Store(NewMessage),
+    Small(Small, Option<Done<()>>),
+    Sync(Done<()>),
+    /// Answered when all before it can be read.
+    Barrier(std::sync::mpsc::SyncSender<()>),
+}
+
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+    budget: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Inner {
+    ops: VecDeque<Op>,
+    sleeping: bool,
+    stop: Option<Stop>,
+    facts: BTreeMap<Vec<u8>, Waiting>,
+    removed: HashSet<u64>,
+    tickets: u64,
+}
+
+struct Waiting {
+    ticket: u64,
+    value: Option<Vec<u8>>,
+}
+
+/// How the writer shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Durable, with a checkpoint: the next open is quick.
+    Clean,
+    /// Durable, no more.
+    Drop,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), wake: Condvar::new(), budget: Arc::new(Semaphore::new(BUDGET_KIB)) })
+    }
+
+    /// Waits until there is room for `bytes`.
+    pub(crate) async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let kib = (bytes / 1024 + 1).min(BUDGET_KIB) as u32;
+        Arc::clone(&self.budget).acquire_many_owned(kib).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// After the stop, the operation is dropped, and with it its waiter's sender.
+    pub(crate) fn push(&self, op: Op) {
+        let mut inner = self.lock();
+        if inner.stop.is_some() {
+            return;
+        }
+        if let Op::Small(Small::Remove { seq, .. }, _) = &op {
+            inner.removed.insert(*seq);
+        }
+        self.wake(inner, op);
+    }
+
+    pub(crate) fn put(&self, key: &[u8], value: Option<&[u8]>, done: Option<Done<()>>) {
+        let mut inner = self.lock();
+        if inner.stop.is_some() {
+            return;
+        }
+        inner.tickets += 1;
+        let ticket = inner.tickets;
+        let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
+        inner.facts.insert(key.clone(), Waiting { ticket, value: value.clone() });
+        self.wake(inner, Op::Small(Small::Put { key, value, ticket }, done));
+    }
+
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>, op: Op) {
+        inner.ops.push_back(op);
+        let sleeping = mem::take(&mut inner.sleeping);
+        drop(inner);
+        if sleeping {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.budget.close();
+        let mut inner = self.lock();
+        inner.stop.get_or_insert(stop);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Moves all that waits to `into`; when there is nothing, waits up to `patience` (for ever: `None`).
+    pub(crate) fn take(&self, into: &mut VecDeque<Op>, patience: Option<Duration>) -> Option<Stop> {
+        let mut inner = self.lock();
+        if inner.ops.is_empty() && inner.stop.is_none() && patience != Some(Duration::ZERO) {
+            inner.sleeping = true;
+            let idle = |inner: &mut Inner| inner.ops.is_empty() && inner.stop.is_none();
+            inner = match patience {
+                Some(patience) => self.wake.wait_timeout_while(inner, patience, idle).expect(POISON).0,
+                None => self.wake.wait_while(inner, idle).expect(POISON),
+            };
+            inner.sleeping = false;
+        }
+        match into.is_empty() {
+            true => mem::swap(into, &mut inner.ops),
+            false => into.append(&mut inner.ops),
+        }
+        inner.stop
+    }
+
+    /// A fact that waits to be written: `Some(None)` is a deletion.
+    pub(crate) fn waiting_fact(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.lock().facts.get(key).map(|waiting| waiting.value.clone())
+    }
+
+    pub(crate) fn waiting_facts(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let inner = self.lock();
+        let from = inner.facts.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        from.map(|(key, waiting)| (key.clone(), waiting.value.clone())).collect()
+    }
+
+    pub(crate) fn is_being_removed(&self, seq: u64) -> bool {
+        self.lock().removed.contains(&seq)
+    }
+
+    /// These can be read from the index from now on.
+    pub(crate) fn settle<'a>(&self, written: impl Iterator<Item = &'a Small>) {
+        let mut inner = self.lock();
+        for small in written {
+            match small {
+                Small::Update { .. } => {}
+                Small::Remove { seq, .. } => {
+                    inner.removed.remove(seq);
+                }
+                Small::Put { key, ticket, .. } => {
+                    if inner.facts.get(key).is_some_and(|waiting| waiting.ticket == *ticket) {
+                        inner.facts.remove(key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect(POISON)
+    }
+}
+
+/// A stored message on its way to the caller. Whoever stops waiting never learns the seq: then the message is
+/// forgotten again, for nobody was told that it is ours.
+pub(crate) struct Receipt {
+    seq: u64,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Receipt {
+    pub(crate) fn new(seq: u64, queue: Arc<Queue>) -> Self {
+        Self { seq, queue: Some(queue) }
+    }
+
+    pub(crate) fn accept(mut self) -> u64 {
+        self.queue = None;
+        self.seq
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.push(Op::Small(Small::Remove { seq: self.seq, holder: None }, None));
+        }
+    }
+}
+
+/// Bytes of messages that wait for the writer at most.
+const BUDGET_KIB: usize = 64 * 1024;
+
+pub(crate) const POISON: &str = "no thread of the spool panics while it holds a lock";

@@ -1,0 +1,257 @@
+//! Reading back: bodies and metas by seq, all live messages in order.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use posthaste_mail::MessageId;
+
+use crate::{
+    ReadError,
+    index::to_io,
+    locations::Entry,
+    queue::{Op, POISON},
+    record::{HEADER, Header, ID, Kind, Loc},
+    writer::Shared,
+};
+
+/// A live message, as [`Spool::for_each`](crate::Spool::for_each) shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Its number: rises with the order of acceptance.
+    pub seq: u64,
+    /// The id it was stored with.
+    pub id: MessageId,
+    /// The meta it was stored with.
+    pub meta: Bytes,
+    /// The newest state, if there was one.
+    pub state: Option<Vec<u8>>,
+    /// Bytes of the body.
+    pub body_len: u64,
+}
+
+/// Open segments, most recently used last, with their salts.
+pub(crate) struct Files {
+    dir: PathBuf,
+    open: Mutex<Vec<(u32, Arc<Segment>)>>,
+}
+
+struct Segment {
+    file: File,
+    salt: u32,
+}
+
+impl Files {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir, open: Mutex::default() }
+    }
+
+    /// The segment was deleted: its space is free only when nobody has it open.
+    pub(crate) fn forget(&self, id: u32) {
+        self.open.lock().expect(POISON).retain(|(open, _)| *open != id);
+    }
+
+    fn get(&self, id: u32) -> io::Result<Arc<Segment>> {
+        let mut open = self.open.lock().expect(POISON);
+        if let Some(at) = open.iter().position(|(open, _)| *open == id) {
+            let found = open.remove(at);
+            open.push(found);
+            return Ok(open[open.len() - 1].1.clone());
+        }
+        drop(open);
+        let segment = Arc::new(self.open(id)?);
+        let mut open = self.open.lock().expect(POISON);
+        open.push((id, segment.clone()));
+        if open.len() > OPEN_MAX {
+            open.remove(0);
+        }
+        Ok(segment)
+    }
+
+    fn open(&self, id: u32) -> io::Result<Segment> {
+        let prefix = format!("{id:08x}-");
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let salt = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".log"));
+            if let Some(salt) = salt.and_then(|salt| u32::from_str_radix(salt, 16).ok()) {
+                return Ok(Segment { file: File::open(entry.path())?, salt });
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A record read from the log.
+struct Record {
+    bytes: Bytes,
+    header: Header,
+}
+
+impl Shared {
+    pub(crate) fn body(&self, seq: u64) -> Result<Option<Bytes>, ReadError> {
+        let record = self.record(seq, |entry| entry.at, true)?;
+        Ok(record.map(|record| record.bytes.slice(HEADER + record.header.head_len as usize..)))
+    }
+
+    pub(crate) fn meta(&self, seq: u64) -> Result<Option<Bytes>, ReadError> {
+        if self.queue.is_being_removed(seq) {
+            return Ok(None);
+        }
+        let view = self.view();
+        if view.locations.get(seq).is_none() {
+            return Ok(None);
+        }
+        let fresh = view.overlay.messages.get(&seq).or_else(|| view.flushing.as_ref()?.messages.get(&seq)).cloned();
+        drop(view);
+        match fresh.or_else(|| self.index.message(seq).unwrap_or(None)) {
+            Some((_, meta)) => Ok(Some(meta)),
+            None => Ok(self.message_in_log(seq)?.map(|(_, meta)| meta)),
+        }
+    }
+
+    fn message_in_log(&self, seq: u64) -> Result<Option<(MessageId, Bytes)>, ReadError> {
+        let record = self.record(seq, |entry| entry.at, false)?;
+        Ok(record.map(|Record { bytes, header }| {
+            let id = bytes[HEADER..HEADER + ID].try_into().expect("a message's head begins with its id");
+            (MessageId::from_bytes(id), bytes.slice(HEADER + ID..HEADER + header.head_len as usize))
+        }))
+    }
+
+    /// Reads and checks a record of a message. Compaction may move it meanwhile: then the new place is tried.
+    fn record(&self, seq: u64, place: fn(Entry) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
+        if self.queue.is_being_removed(seq) {
+            return Ok(None);
+        }
+        let mut tried = None;
+        loop {
+            let Some(at) = self.view().locations.get(seq).map(place).filter(|at| at.is_some()) else { return Ok(None) };
+            match self.read(seq, at, whole) {
+                Err(error) if tried == Some(at) => return Err(error),
+                Err(_) => tried = Some(at),
+                Ok(record) => return Ok(Some(record)),
+            }
+        }
+    }
+
+    fn read(&self, seq: u64, at: Loc, whole: bool) -> Result<Record, ReadError> {
+        let (segment, offset) = (at.segment, u64::from(at.offset));
+        let damaged = || ReadError::Damaged { seq, segment, offset };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::UnexpectedEof => damaged(),
+            _ => ReadError::Io { seq, source },
+        };
+        let open = self.files.get(segment).map_err(failed)?;
+        let first = if whole { at.len as usize } else { FIRST_READ.min(at.len as usize) };
+        let mut bytes = vec![0; first];
+        open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+        let ours = |header: &Header| header.seq == seq && header.record_len() == u64::from(at.len) && header.kind == Kind::Message;
+        let header = Header::parse(&bytes).filter(ours).ok_or_else(damaged)?;
+        let head = HEADER + header.head_len as usize;
+        if bytes.len() < head {
+            bytes.resize(head, 0);
+            open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+        }
+        let good = header.head_is_whole(open.salt, &bytes) && (!whole || header.tail_is_whole(&bytes[head..]));
+        if good { Ok(Record { bytes: bytes.into(), header }) } else { Err(damaged()) }
+    }
+
+    pub(crate) fn for_each(&self, mut f: impl FnMut(Live)) -> Result<u64, ReadError> {
+        let (done, written) = std::sync::mpsc::sync_channel(1);
+        self.queue.push(Op::Barrier(done));
+        // After the stop nothing is written any more: an error means that there is nothing to wait for.
+        let _ = written.recv();
+        let (mut from, mut count) = (0, 0);
+        loop {
+            let page = self.page(from)?;
+            let Some(last) = page.last() else { return Ok(count) };
+            from = last.seq + 1;
+            count += page.len() as u64;
+            page.into_iter().for_each(&mut f);
+        }
+    }
+
+    fn page(&self, mut from: u64) -> Result<Vec<Live>, ReadError> {
+        loop {
+            let view = self.view();
+            let entries = view.locations.page(from, PAGE);
+            let overlays: Vec<_> = [Some(&view.overlay), view.flushing.as_deref()].into_iter().flatten().collect();
+            let fresh = |(seq, entry): &(u64, Entry)| {
+                let message = overlays.iter().find_map(|overlay| overlay.messages.get(seq).cloned());
+                let state = overlays.iter().find_map(|overlay| overlay.states.get(seq).cloned());
+                (*seq, *entry, message, state)
+            };
+            let found: Vec<_> = entries.iter().map(fresh).collect();
+            drop(view);
+            let Some((last, ..)) = found.last() else { return Ok(Vec::new()) };
+            let (first, last) = (found[0].0, *last);
+            let page = self.complete(found, first, last)?;
+            // A whole page may have been removed meanwhile.
+            if !page.is_empty() {
+                return Ok(page);
+            }
+            from = last + 1;
+        }
+    }
+
+    /// Adds what the memory did not know from the index, and what the index does not know from the log.
+    fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<Live>, ReadError> {
+        let failed = |seq: u64| move |error| ReadError::Io { seq, source: to_io(error) };
+        let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
+        let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
+        let mut page = Vec::with_capacity(found.len());
+        for (seq, entry, mut message, mut state) in found {
+            if let Some(indexed) = &mut indexed {
+                while let Some(Ok((other, ..))) = indexed.peek() && *other < seq {
+                    indexed.next();
+                }
+                if message.is_none() && let Some(Ok((_, id, meta))) = indexed.next_if(|item| matches!(item, Ok((other, ..)) if *other == seq)) {
+                    message = Some((id, meta));
+                }
+            }
+            if message.is_none() {
+                message = self.message_in_log(seq)?;
+            }
+            if state.is_none() && entry.update.is_some() {
+                state = self.index.state(seq).map_err(failed(seq))?;
+            }
+            let Some((id, meta)) = message else { continue };
+            let body_len = u64::from(entry.at.len) - (HEADER + ID + meta.len()) as u64;
+            page.push(Live { seq, id, meta, state, body_len });
+        }
+        Ok(page)
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        match self.queue.waiting_fact(key) {
+            Some(waiting) => waiting,
+            None => self.indexed_fact(key)?.value,
+        }
+    }
+
+    pub(crate) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        // What is newer is looked at first: between two looks, facts only move from memory to the index.
+        let waiting = self.queue.waiting_facts(prefix);
+        let view = self.view();
+        let overlays = [view.flushing.as_deref(), Some(&view.overlay)].into_iter().flatten();
+        let fresh: Vec<_> = overlays
+            .flat_map(|overlay| overlay.facts.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix)))
+            .map(|(key, fact)| (key.clone(), fact.as_ref().and_then(|fact| fact.value.clone())))
+            .collect();
+        drop(view);
+        let indexed = self.index.facts(prefix).filter_map(Result::ok).map(|(key, fact)| (key, fact.value));
+        let merged: std::collections::BTreeMap<_, _> = indexed.chain(fresh).chain(waiting).collect();
+        merged.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+type Incomplete = (u64, Entry, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
+
+const OPEN_MAX: usize = 16;
+const PAGE: usize = 1024;
+const FIRST_READ: usize = 4096;

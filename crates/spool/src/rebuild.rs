@@ -1,0 +1,278 @@
+//! Makes everything anew from the log: reads each segment once, front to back; the highest lsn wins.
+//!
+//! Afterwards the log is as the writer expects it: no damage that was not copied away and struck out, no second copy of
+//! a live message, no copy of a dead one without a tombstone of its own.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    mem,
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use bytes::Bytes;
+use posthaste_mail::MessageId;
+
+use crate::{
+    OpenError, Quarantined, Recovery,
+    checkpoint::Checkpoint,
+    disk::sync_dir,
+    fact::Fact,
+    index::{Index, to_io},
+    ledger::Ledger,
+    locations::{Entry, Locations},
+    overlay::Overlay,
+    record::{HEADER, Header, ID, Kind, Loc},
+    recover::Found,
+    scan::{self, Scanner},
+    segment::{self, Listing, Name, START},
+};
+
+pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Found, OpenError> {
+    let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
+    let log = dir.join("log");
+    let Listing { segments, strangers } = segment::list(&log).map_err(failed)?;
+    let mut rebuild = Rebuild::new(dir, index);
+    for path in strangers {
+        rebuild.set_aside(&path).map_err(failed)?;
+    }
+    let last = segments.last().map(|(name, _)| name.id);
+    for (name, len) in segments {
+        rebuild.read_segment(name, len, last == Some(name.id)).map_err(failed)?;
+    }
+    rebuild.finish().map_err(failed)
+}
+
+struct Rebuild<'a> {
+    dir: &'a Path,
+    index: Index,
+    overlay: Overlay,
+    ledger: Ledger,
+    recovery: Recovery,
+    next_lsn: u64,
+    /// Every copy of every message, dead ones too.
+    copies: Vec<(u64, Loc)>,
+    /// The newest update of each message.
+    updates: HashMap<u64, (u64, Loc)>,
+    /// Dead message, segment that holds it.
+    tombstones: BTreeSet<(u64, u32)>,
+    /// Segment of the tombstone, segment of the dead message, how many.
+    tombstone_counts: HashMap<(u32, u32), u32>,
+}
+
+impl<'a> Rebuild<'a> {
+    fn new(dir: &'a Path, index: Index) -> Self {
+        Self {
+            dir,
+            index,
+            overlay: Overlay::default(),
+            ledger: Ledger::default(),
+            recovery: Recovery::new(true),
+            next_lsn: 1,
+            copies: Vec::new(),
+            updates: HashMap::new(),
+            tombstones: BTreeSet::new(),
+            tombstone_counts: HashMap::new(),
+        }
+    }
+
+    /// A file that is no segment.
+    fn set_aside(&mut self, path: &Path) -> io::Result<()> {
+        let len = fs::symlink_metadata(path)?.len();
+        let name = path.file_name().unwrap_or_default();
+        let mut target = self.dir.join("quarantine").join(name);
+        for n in 1.. {
+            if !target.exists() {
+                break;
+            }
+            target.set_file_name(format!("{}.{n}", name.to_string_lossy()));
+        }
+        fs::rename(path, target)?;
+        sync_dir(&self.dir.join("log"))?;
+        self.report(0, 0, len, &format!("{} is no segment", name.to_string_lossy()));
+        Ok(())
+    }
+
+    fn report(&mut self, segment: u32, offset: u64, len: u64, reason: &str) {
+        tracing::error!(segment, offset, len, reason, "damage in the spool was put into quarantine");
+        self.recovery.quarantined.push(Quarantined { segment, offset, len, reason: reason.to_owned() });
+    }
+
+    fn read_segment(&mut self, name: Name, mut len: u64, is_last: bool) -> io::Result<()> {
+        let path = name.path(&self.dir.join("log"));
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut first = vec![0; START.min(len) as usize];
+        file.read_exact_at(&mut first, 0)?;
+        match segment::floor(name, &first) {
+            Some(floor) => self.next_lsn = self.next_lsn.max(floor),
+            // Cut while it was being made: nothing was ever in it.
+            None if len <= START => self.recovery.torn_bytes += len,
+            None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
+        }
+        self.ledger.add(name, len);
+        let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len);
+        while let Some(found) = scanner.next()? {
+            match found {
+                scan::Found::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
+                scan::Found::Torn { at, len: torn } if is_last => {
+                    file.set_len(at)?;
+                    file.sync_all()?;
+                    self.recovery.torn_bytes += torn;
+                    len = at;
+                }
+                scan::Found::Damage { at, len } | scan::Found::Torn { at, len } => {
+                    self.quarantine(&file, name, at, len, "no record has this checksum")?;
+                }
+            }
+        }
+        self.ledger.set_len(name.id, len);
+        Ok(())
+    }
+
+    /// Copies damage away, then strikes it out, so that it is reported once.
+    fn quarantine(&mut self, file: &File, name: Name, at: u64, len: u64, reason: &str) -> io::Result<()> {
+        let folder = self.dir.join("quarantine");
+        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
+        let mut bytes = vec![0; len.min(1 << 20) as usize];
+        for from in (0..len).step_by(1 << 20) {
+            let part = &mut bytes[..(len - from).min(1 << 20) as usize];
+            file.read_exact_at(part, at + from)?;
+            copy.write_all(part)?;
+        }
+        copy.sync_all()?;
+        sync_dir(&folder)?;
+        if at < START {
+            file.write_all_at(&segment::header(name, self.next_lsn), 0)?;
+            file.sync_data()?;
+        } else if len >= HEADER as u64 {
+            strike_out(file, name, at, len)?;
+            file.sync_data()?;
+        }
+        self.report(name.id, at, len, reason);
+        Ok(())
+    }
+
+    fn replay(&mut self, name: Name, at: u64, header: &Header, head: &[u8], tail: &[u8]) -> io::Result<()> {
+        let at = Loc { segment: name.id, offset: at as u32, len: header.record_len() as u32 };
+        let seq = header.seq;
+        self.next_lsn = self.next_lsn.max(header.lsn + 1);
+        match header.kind {
+            Kind::Void => {}
+            Kind::Message => {
+                self.copies.push((seq, at));
+                if let Some((id, meta)) = head.split_first_chunk::<ID>()
+                    && !self.is_dead(seq)
+                {
+                    self.overlay.store(seq, MessageId::from_bytes(*id), Bytes::copy_from_slice(meta));
+                }
+            }
+            Kind::Update => {
+                let newest = self.updates.get(&seq).is_none_or(|(lsn, _)| *lsn <= header.lsn);
+                if newest && !self.is_dead(seq) {
+                    self.updates.insert(seq, (header.lsn, at));
+                    self.overlay.state(seq, head.to_vec());
+                }
+            }
+            Kind::Remove => {
+                let holder = head.try_into().map_or(0, u32::from_le_bytes);
+                self.tombstones.insert((seq, holder));
+                *self.tombstone_counts.entry((name.id, holder)).or_default() += 1;
+                let had_state = self.updates.remove(&seq).is_some();
+                self.overlay.remove(seq, had_state);
+            }
+            Kind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()))?,
+            Kind::Delete => self.replay_fact(header.lsn, at, head, None)?,
+        }
+        if self.overlay.bytes > OVERLAY_MAX {
+            self.index.apply(&mem::take(&mut self.overlay)).map_err(to_io)?;
+        }
+        Ok(())
+    }
+
+    fn is_dead(&self, seq: u64) -> bool {
+        self.tombstones.range((seq, 0)..=(seq, u32::MAX)).next().is_some()
+    }
+
+    fn replay_fact(&mut self, lsn: u64, at: Loc, key: &[u8], value: Option<Vec<u8>>) -> io::Result<()> {
+        let known = match self.overlay.facts.get(key) {
+            Some(known) => known.clone(),
+            None => self.index.fact(key).map_err(to_io)?,
+        };
+        let fact = match known {
+            Some(mut newer) if newer.lsn > lsn => {
+                newer.trails(at.segment);
+                newer
+            }
+            older => {
+                self.ledger.live(at);
+                let mut fact = Fact { lsn, at, trail: Vec::new(), value };
+                if let Some(older) = older {
+                    self.ledger.dead(older.at);
+                    older.trail.iter().chain([&older.at.segment]).for_each(|id| fact.trails(*id));
+                }
+                fact
+            }
+        };
+        self.overlay.fact(key.to_vec(), Some(fact));
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Found> {
+        let mut surplus = Vec::new();
+        let locations = self.settle_messages(&mut surplus);
+        self.strike_out_all(&mut surplus)?;
+        for ((segment, holder), count) in mem::take(&mut self.tombstone_counts) {
+            (0..count).for_each(|_| self.ledger.tombstone(segment, holder));
+        }
+        self.index.apply(&self.overlay).and_then(|()| self.index.flush()).map_err(to_io)?;
+        let Self { index, ledger, recovery, next_lsn, .. } = self;
+        Ok(Found { index, checkpoint: Checkpoint { next_lsn, stamp: 0, ledger, locations }, recovery })
+    }
+
+    /// The place of each live message: its last copy. `surplus` gets the copies that nothing would bury.
+    fn settle_messages(&mut self, surplus: &mut Vec<(u64, Loc)>) -> Locations {
+        let mut locations = Locations::default();
+        let mut copies = mem::take(&mut self.copies);
+        copies.sort_unstable();
+        for same in copies.chunk_by(|one, other| one.0 == other.0) {
+            let (seq, at) = same[same.len() - 1];
+            if self.is_dead(seq) {
+                surplus.extend(same.iter().filter(|(seq, at)| !self.tombstones.contains(&(*seq, at.segment))));
+                continue;
+            }
+            surplus.extend(&same[..same.len() - 1]);
+            let update = self.updates.remove(&seq).map_or(Loc::default(), |(_, at)| at);
+            self.ledger.live(at);
+            self.ledger.live(update);
+            locations.push(seq, Entry { at, update });
+        }
+        // Updates whose message is damaged or gone: nobody will ask for them.
+        for seq in mem::take(&mut self.updates).into_keys() {
+            self.overlay.remove(seq, true);
+        }
+        locations
+    }
+
+    fn strike_out_all(&self, surplus: &mut [(u64, Loc)]) -> io::Result<()> {
+        surplus.sort_unstable_by_key(|(_, at)| *at);
+        for same in surplus.chunk_by(|one, other| one.1.segment == other.1.segment) {
+            let Some(segment) = self.ledger.get(same[0].1.segment) else { continue };
+            let file = OpenOptions::new().write(true).open(segment.name.path(&self.dir.join("log")))?;
+            for (_, at) in same {
+                strike_out(&file, segment.name, u64::from(at.offset), u64::from(at.len))?;
+            }
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+fn strike_out(file: &File, name: Name, at: u64, len: u64) -> io::Result<()> {
+    let mut header = Vec::with_capacity(HEADER);
+    Header::void(len).encode(name.salt, &[], &mut header);
+    file.write_all_at(&header, at)
+}
+
+const OVERLAY_MAX: usize = 16 * 1024 * 1024;

@@ -1,0 +1,138 @@
+//! One record of the log: a 40-byte header, a head (ids, meta, keys), a tail (bodies, values).
+//!
+//! Two checksums: the header's covers itself and the head and begins with the segment's salt, so that bytes inside a
+//! mail's body can never pass for a record; it holds the tail's, so that a meta can be read without its body.
+
+use crc32fast::Hasher;
+
+/// Bytes of a header.
+pub(crate) const HEADER: usize = 40;
+pub(crate) const MAGIC: [u8; 4] = *b"PhR1";
+
+/// Bytes of the message id that begins a message's head.
+pub(crate) const ID: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// head: id and meta; tail: body. The message's seq is the record's lsn.
+    Message = 1,
+    /// head: state.
+    Update = 2,
+    /// head: the segment that holds the dead message (u32).
+    Remove = 3,
+    /// head: key; tail: value.
+    Put = 4,
+    /// head: key.
+    Delete = 5,
+    /// A record that was struck out in place, or damage that was copied away; the tail is not checked.
+    Void = 6,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Message, Self::Update, Self::Remove, Self::Put, Self::Delete, Self::Void].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Where a record lies. Segment 0 means nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+pub(crate) struct Loc {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+impl Loc {
+    pub(crate) fn is_some(self) -> bool {
+        self.segment != 0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// Log sequence number: rises with every record written, kept when compaction copies it. The highest wins.
+    pub(crate) lsn: u64,
+    /// The message concerned; 0 for keyed facts.
+    pub(crate) seq: u64,
+    pub(crate) head_len: u32,
+    pub(crate) tail_len: u32,
+    pub(crate) tail_crc: u32,
+}
+
+impl Header {
+    pub(crate) fn record_len(&self) -> u64 {
+        HEADER as u64 + u64::from(self.head_len) + u64::from(self.tail_len)
+    }
+
+    /// Appends header and head; `head` in parts of `head_len` bytes together.
+    pub(crate) fn encode(&self, salt: u32, head: &[&[u8]], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        out.extend_from_slice(&self.lsn.to_le_bytes());
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        out.extend_from_slice(&self.head_len.to_le_bytes());
+        out.extend_from_slice(&self.tail_len.to_le_bytes());
+        out.extend_from_slice(&self.tail_crc.to_le_bytes());
+        let mut crc = Hasher::new_with_initial(salt);
+        crc.update(&out[start..]);
+        head.iter().for_each(|part| crc.update(part));
+        out.extend_from_slice(&crc.finalize().to_le_bytes());
+        head.iter().for_each(|part| out.extend_from_slice(part));
+    }
+
+    /// Reads a header; nothing is checked but magic and kind.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
+        if bytes[..4] != MAGIC {
+            return None;
+        }
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        let (lsn, seq, head_len, tail_len, tail_crc) = (long(8), long(16), word(24), word(28), word(32));
+        Some(Self { kind: Kind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
+    }
+
+    /// Whether header and head (the first bytes of `record`) are what was written.
+    pub(crate) fn head_is_whole(&self, salt: u32, record: &[u8]) -> bool {
+        let Some(head) = record.get(HEADER..HEADER + self.head_len as usize) else { return false };
+        let mut crc = Hasher::new_with_initial(salt);
+        crc.update(&record[..HEADER - 4]);
+        crc.update(head);
+        crc.finalize().to_le_bytes() == record[HEADER - 4..HEADER]
+    }
+
+    /// Whether the tail is what was written.
+    pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
+        self.kind == Kind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
+    }
+
+    /// The header that strikes out `len` bytes at once.
+    pub(crate) fn void(len: u64) -> Self {
+        let tail_len = u32::try_from(len - HEADER as u64).expect("a record is shorter than 4 GiB");
+        Self { kind: Kind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back_only_with_its_salt_and_bytes() {
+        let header = Header { kind: Kind::Put, lsn: 7, seq: 0, head_len: 5, tail_len: 3, tail_crc: crc32fast::hash(b"abc") };
+        let mut bytes = Vec::new();
+        header.encode(9, &[b"ke", b"y12"], &mut bytes);
+        assert_eq!(Header::parse(&bytes), Some(header));
+        assert!(header.head_is_whole(9, &bytes));
+        assert!(!header.head_is_whole(8, &bytes));
+        assert!(header.tail_is_whole(b"abc") && !header.tail_is_whole(b"abd"));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(!Header::parse(&damaged).is_some_and(|header| header.head_is_whole(9, &damaged)), "byte {at}");
+        }
+    }
+}

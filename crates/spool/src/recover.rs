@@ -1,0 +1,139 @@
+//! Opening: the quick way after an orderly stop, the sure way after anything else.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    OpenError, Options, StoreError,
+    checkpoint::Checkpoint,
+    disk::Disk,
+    index::Index,
+    log::Log,
+    rebuild, segment,
+    spool::Limits,
+    writer::{Shared, Writer},
+};
+
+/// What opening found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The last stop was an orderly one.
+    pub clean: bool,
+    /// The index was made anew from the log.
+    pub rebuilt: bool,
+    /// Live messages.
+    pub messages: u64,
+    /// Bytes cut off the log's end: records that were being written.
+    pub torn_bytes: u64,
+    /// Damage, copied to the folder `quarantine`.
+    pub quarantined: Vec<Quarantined>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Bytes of the log that are no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The segment's number; 0 for a file that is no segment.
+    pub segment: u32,
+    /// The first damaged byte.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+    /// What is wrong with them.
+    pub reason: String,
+}
+
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: JoinHandle<Result<(), StoreError>>,
+    pub(crate) lock: File,
+    pub(crate) recovery: Recovery,
+}
+
+pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<Opened, OpenError> {
+    let began = clock();
+    let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
+    for folder in ["log", "quarantine"] {
+        fs::create_dir_all(dir.join(folder)).map_err(failed)?;
+    }
+    let lock = lock(dir)?;
+    let checkpoint = Checkpoint::read(dir);
+    let clean = checkpoint.is_some();
+    let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint)) {
+        Some(found) => found,
+        None => {
+            Checkpoint::remove(dir).map_err(failed)?;
+            start_over(dir, options, clean)?
+        }
+    };
+    let Found { index, checkpoint, mut recovery } = found;
+    let Checkpoint { next_lsn, mut ledger, locations, .. } = checkpoint;
+    recovery.messages = locations.len() as u64;
+    recovery.clean = clean;
+    let id = ledger.iter().last().map_or(1, |segment| segment.name.id + 1);
+    // The new segment carries the floor of the numbers to come, before the checkpoint that holds it goes.
+    let log = Log::create(dir.join("log"), id, next_lsn, disk.clone()).map_err(failed)?;
+    Checkpoint::remove(dir).map_err(failed)?;
+    ledger.add(log.active(), log.len());
+    let shared = Shared::new(dir.to_owned(), Limits::new(options), disk, index, locations);
+    let indexer = shared.clone();
+    let index_thread = thread::Builder::new().name("spool-index".to_owned()).spawn(move || indexer.keep_index()).map_err(failed)?;
+    let writer = Writer::new(shared.clone(), clock, log, ledger, index_thread);
+    let writer = thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run()).map_err(failed)?;
+    recovery.took = clock().saturating_duration_since(began);
+    Ok(Opened { shared, writer, lock, recovery })
+}
+
+pub(crate) struct Found {
+    pub(crate) index: Index,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) recovery: Recovery,
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked { path: dir.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+/// The checkpoint and the index, when both are what the last stop left and the log is too.
+fn resume(dir: &Path, options: &Options, checkpoint: Checkpoint) -> Option<Found> {
+    let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
+    let expected = checkpoint.ledger.iter().map(|segment| (segment.name, segment.len));
+    if !strangers.is_empty() || !segments.into_iter().eq(expected) {
+        return None;
+    }
+    let index = Index::open(&dir.join("index"), options.index_cache).ok()?;
+    index.has_stamp(checkpoint.stamp).then(|| Found { index, checkpoint, recovery: Recovery::new(false) })
+}
+
+fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Found, OpenError> {
+    if clean {
+        tracing::error!("the spool's files are not those of its last orderly stop; its index is made anew from the log");
+    }
+    let path: PathBuf = dir.join("index");
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(OpenError::Io { path, source }),
+        _ => {}
+    }
+    let index = Index::open(&path, options.index_cache).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
+    rebuild::rebuild(dir, index)
+}
+
+impl Recovery {
+    pub(crate) fn new(rebuilt: bool) -> Self {
+        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), took: Duration::ZERO }
+    }
+}

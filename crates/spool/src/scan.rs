@@ -1,0 +1,196 @@
+//! Reads a segment from front to back in large runs, and finds its way again after damage.
+
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+use memchr::memmem;
+
+use crate::record::{HEADER, Header, MAGIC};
+
+/// One large read is an order of magnitude faster than a hop from header to header.
+const RUN: usize = 2 * 1024 * 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A whole record; [`Scanner::head`] and [`Scanner::tail`] show it until the next call.
+    Record { at: u64, header: Header },
+    /// Bytes that are no record, up to the next whole one.
+    Damage { at: u64, len: u64 },
+    /// No whole record from `at` to the end, although bytes are there.
+    Torn { at: u64, len: u64 },
+}
+
+pub(crate) struct Scanner {
+    file: File,
+    salt: u32,
+    len: u64,
+    position: u64,
+    /// The file's bytes from `base`.
+    buffer: Vec<u8>,
+    base: u64,
+    record: (usize, usize, usize),
+}
+
+impl Scanner {
+    pub(crate) fn new(file: File, salt: u32, from: u64, len: u64) -> Self {
+        Self { file, salt, len, position: from, buffer: Vec::new(), base: from, record: (0, 0, 0) }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.buffer[self.record.0..self.record.1]
+    }
+
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.buffer[self.record.1..self.record.2]
+    }
+
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+        if self.position >= self.len {
+            return Ok(None);
+        }
+        let at = self.position;
+        if let Some(header) = self.whole_record(at)? {
+            self.position = at + header.record_len();
+            let start = (at - self.base) as usize + HEADER;
+            let head = start + header.head_len as usize;
+            self.record = (start, head, head + header.tail_len as usize);
+            return Ok(Some(Found::Record { at, header }));
+        }
+        self.resynchronise(at).map(Some)
+    }
+
+    fn resynchronise(&mut self, at: u64) -> io::Result<Found> {
+        let finder = memmem::Finder::new(&MAGIC);
+        let mut from = at + 1;
+        loop {
+            self.fill(from, RUN)?;
+            let start = from.saturating_sub(self.base) as usize;
+            let Some(bytes) = self.buffer.get(start..).filter(|bytes| bytes.len() >= HEADER) else {
+                self.position = self.len;
+                return Ok(Found::Torn { at, len: self.len - at });
+            };
+            match finder.find(bytes) {
+                Some(hit) => {
+                    from += hit as u64;
+                    if self.whole_record(from)?.is_some() {
+                        self.position = from;
+                        return Ok(Found::Damage { at, len: from - at });
+                    }
+                    from += 1;
+                }
+                None => from += (bytes.len() - (MAGIC.len() - 1)) as u64,
+            }
+        }
+    }
+
+    fn whole_record(&mut self, at: u64) -> io::Result<Option<Header>> {
+        self.fill(at, HEADER)?;
+        let Some(header) = Header::parse(self.bytes(at, HEADER)) else { return Ok(None) };
+        if header.record_len() > self.len - at {
+            return Ok(None);
+        }
+        let head = HEADER + header.head_len as usize;
+        self.fill(at, head)?;
+        if !header.head_is_whole(self.salt, self.bytes(at, head)) {
+            return Ok(None);
+        }
+        let whole = header.record_len() as usize;
+        self.fill(at, whole)?;
+        Ok(Some(header).filter(|header| header.tail_is_whole(&self.bytes(at, whole)[head..])))
+    }
+
+    fn bytes(&self, at: u64, len: usize) -> &[u8] {
+        let start = (at - self.base) as usize;
+        &self.buffer[start.min(self.buffer.len())..(start + len).min(self.buffer.len())]
+    }
+
+    /// Has `len` bytes from `at` in the buffer, as far as the file goes.
+    fn fill(&mut self, at: u64, len: usize) -> io::Result<()> {
+        let end = (at + len as u64).min(self.len);
+        if at >= self.base && end <= self.base + self.buffer.len() as u64 {
+            return Ok(());
+        }
+        let kept = match at.checked_sub(self.base) {
+            Some(skip) if skip <= self.buffer.len() as u64 => {
+                self.buffer.drain(..skip as usize);
+                self.buffer.len()
+            }
+            _ => {
+                self.buffer.clear();
+                0
+            }
+        };
+        self.base = at;
+        let wanted = (self.len - at).min(len.max(RUN) as u64) as usize;
+        if self.buffer.capacity() > 4 * RUN && wanted <= RUN {
+            self.buffer.shrink_to(RUN);
+        }
+        self.buffer.resize(wanted.max(kept), 0);
+        self.file.read_exact_at(&mut self.buffer[kept..], at + kept as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::Kind;
+
+    fn record(lsn: u64, tail: &[u8], out: &mut Vec<u8>) {
+        let header =
+            Header { kind: Kind::Put, lsn, seq: 0, head_len: 1, tail_len: tail.len() as u32, tail_crc: crc32fast::hash(tail) };
+        header.encode(SALT, &[b"k"], out);
+        out.extend_from_slice(tail);
+    }
+
+    fn scan(bytes: &[u8]) -> Vec<Found> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        let mut scanner = Scanner::new(file, SALT, 0, bytes.len() as u64);
+        std::iter::from_fn(|| scanner.next().unwrap()).collect()
+    }
+
+    const SALT: u32 = 5;
+
+    #[test]
+    fn a_scan_finds_records_longer_than_a_run_and_their_bytes() {
+        let (mut bytes, long) = (Vec::new(), vec![7; 3 * RUN]);
+        record(1, b"one", &mut bytes);
+        record(2, &long, &mut bytes);
+        record(3, b"three", &mut bytes);
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let mut scanner = Scanner::new(file, SALT, 0, bytes.len() as u64);
+        for tail in [b"one".as_slice(), &long, b"three"] {
+            assert!(matches!(scanner.next().unwrap(), Some(Found::Record { .. })));
+            assert_eq!(scanner.head(), b"k");
+            assert_eq!(scanner.tail(), tail);
+        }
+        assert_eq!(scanner.next().unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn damage_costs_the_damaged_record_only(sizes in prop::collection::vec(0..300usize, 3..20), victim in any::<prop::sample::Index>(), at in any::<prop::sample::Index>()) {
+            let (mut bytes, mut starts) = (Vec::new(), Vec::new());
+            for (n, size) in sizes.iter().enumerate() {
+                starts.push(bytes.len());
+                record(n as u64, &vec![n as u8; *size], &mut bytes);
+            }
+            starts.push(bytes.len());
+            let victim = victim.index(sizes.len());
+            bytes[starts[victim]..starts[victim + 1]][at.index(starts[victim + 1] - starts[victim])] ^= 0x10;
+            let (damaged, len) = (starts[victim] as u64, (starts[victim + 1] - starts[victim]) as u64);
+            let found = scan(&bytes);
+            prop_assert_eq!(found.len(), sizes.len());
+            let expected = if victim + 1 == sizes.len() { Found::Torn { at: damaged, len } } else { Found::Damage { at: damaged, len } };
+            prop_assert_eq!(&found[victim], &expected);
+            let records = found.iter().filter(|found| matches!(found, Found::Record { .. })).count();
+            prop_assert_eq!(records, sizes.len() - 1);
+        }
+    }
+}

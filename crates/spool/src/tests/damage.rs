@@ -1,0 +1,148 @@
+use std::{fs, os::unix::fs::FileExt};
+
+use super::*;
+
+/// One message in each of three segments, left as by a crash.
+fn three(dir: &Path) -> Vec<u64> {
+    let (spool, _) = open(dir);
+    (0..3).map(|n| store(&spool, n, 5000)).collect()
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+}
+
+#[test]
+fn a_torn_tail_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let seqs: Vec<_> = (0..3).map(|n| store(&spool, n, 100)).collect();
+    drop(spool);
+    let last = segments(dir.path()).pop().unwrap();
+    let len = fs::metadata(&last).unwrap().len();
+    fs::File::options().write(true).open(&last).unwrap().set_len(len - 1).unwrap();
+    let (spool, recovery) = open(dir.path());
+    assert_eq!((recovery.messages, recovery.quarantined.len()), (2, 0));
+    assert_eq!(recovery.torn_bytes, 40 + 16 + "meta 2".len() as u64 + 100 - 1);
+    assert_eq!(self::seqs(&spool), seqs[..2]);
+    assert!(store(&spool, 9, 10) >= seqs[2]);
+}
+
+#[test]
+fn a_damaged_record_goes_to_quarantine_and_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    flip(&segments(dir.path())[1], 1000);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!(recovery.messages, 2);
+    let [damage] = &recovery.quarantined[..] else { panic!("{recovery:?}") };
+    assert_eq!((damage.segment, damage.offset, damage.len), (2, 64, 40 + 16 + 6 + 5000));
+    let copies: Vec<_> = fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(fs::metadata(&copies[0]).unwrap().len(), damage.len);
+    assert_eq!(self::seqs(&spool), [seqs[0], seqs[2]]);
+    drop(spool);
+    assert_eq!(open(dir.path()).1.quarantined, []);
+}
+
+#[test]
+fn updates_and_removals_of_a_damaged_message_do_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    let (spool, _) = open(dir.path());
+    spool.update(seqs[0], b"state".to_vec());
+    spool.update(seqs[1], b"state".to_vec());
+    drop(spool);
+    flip(&segments(dir.path())[0], 1000);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!((recovery.messages, recovery.quarantined.len()), (2, 1));
+    assert_eq!(self::seqs(&spool), seqs[1..]);
+    spool.remove(seqs[0]);
+    spool.update(seqs[0], b"later".to_vec());
+    spool.close().unwrap();
+    drop(spool);
+    let (spool, _) = open(dir.path());
+    assert_eq!(self::seqs(&spool), seqs[1..]);
+    assert_eq!(all(&spool)[0].state, Some(b"state".to_vec()));
+}
+
+#[test]
+fn a_body_changed_on_disk_is_not_handed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let seq = store(&spool, 1, 5000);
+    flip(&segments(dir.path())[0], 3000);
+    assert!(matches!(spool.body(seq), Err(crate::ReadError::Damaged { segment: 1, offset: 64, .. })));
+    assert_eq!(spool.meta(seq).unwrap().unwrap(), "meta 1");
+}
+
+#[test]
+fn garbage_in_the_log_folder_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    let log = dir.path().join("log");
+    fs::write(log.join("00000007-00000001.log"), vec![b'x'; 5000]).unwrap();
+    fs::write(log.join("00000008-00000001.log"), b"").unwrap();
+    fs::write(log.join("notes.txt"), b"hello").unwrap();
+    let (spool, recovery) = open(dir.path());
+    assert_eq!(self::seqs(&spool), seqs);
+    let found: Vec<_> = recovery.quarantined.iter().map(|damage| (damage.segment, damage.offset, damage.len)).collect();
+    assert_eq!(found, [(0, 0, 5), (7, 0, 64), (7, 64, 5000 - 64)]);
+    drop(spool);
+    assert_eq!(open(dir.path()).1.quarantined, []);
+}
+
+#[test]
+fn a_damaged_segment_header_costs_no_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    flip(&segments(dir.path())[1], 3);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!(recovery.quarantined.len(), 1);
+    assert_eq!(self::seqs(&spool), seqs);
+}
+
+#[test]
+fn a_log_changed_after_an_orderly_stop_is_read_again() {
+    for change in ["shorter", "missing", "index", "stranger", "checkpoint"] {
+        let dir = tempfile::tempdir().unwrap();
+        let seqs = three(dir.path());
+        let (spool, _) = open(dir.path());
+        spool.close().unwrap();
+        drop(spool);
+        let first = &segments(dir.path())[0];
+        match change {
+            "shorter" => fs::File::options().write(true).open(first).unwrap().set_len(3000).unwrap(),
+            "missing" => fs::remove_file(first).unwrap(),
+            "index" => fs::remove_dir_all(dir.path().join("index")).unwrap(),
+            "stranger" => fs::write(dir.path().join("log/x"), b"").unwrap(),
+            _ => flip(&dir.path().join("clean"), 50),
+        }
+        let (spool, recovery) = open(dir.path());
+        assert!(recovery.rebuilt, "{change}");
+        let lost = usize::from(["shorter", "missing"].contains(&change));
+        assert_eq!(self::seqs(&spool), seqs[lost..], "{change}");
+    }
+}
+
+#[test]
+fn a_record_inside_a_body_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let seq = store(&spool, 1, 100);
+    drop(spool);
+    // A mail that holds a copy of a record, as it would be in a segment of another salt.
+    let mut forged = Vec::new();
+    let header = crate::record::Header { kind: crate::record::Kind::Remove, lsn: 99, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
+    header.encode(12345, &[&1u32.to_le_bytes()], &mut forged);
+    let (spool, _) = open(dir.path());
+    block_on(spool.store(id(2), "".into(), vec![vec![0; 500].into(), forged.into(), vec![0; 500].into()])).unwrap();
+    let last = store(&spool, 3, 10);
+    drop(spool);
+    flip(segments(dir.path()).last().unwrap(), 200);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!(recovery.quarantined.len(), 1);
+    assert_eq!(self::seqs(&spool), [seq, last]);
+}

@@ -1,0 +1,146 @@
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use super::*;
+use crate::{
+    StoreError,
+    disk::{Disk, RealDisk},
+};
+
+/// A disk that fails when told.
+struct FlakyDisk {
+    room: AtomicU64,
+    free: AtomicU64,
+    sync_fails: AtomicBool,
+    truncate_fails: AtomicBool,
+}
+
+impl FlakyDisk {
+    fn new() -> Arc<Self> {
+        let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
+        Arc::new(Self { room, free, sync_fails: false.into(), truncate_fails: false.into() })
+    }
+}
+
+impl Disk for FlakyDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let room = self.room.load(SeqCst);
+        let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        RealDisk.write_at(file, &bytes[..fits], offset)?;
+        if room != u64::MAX {
+            self.room.store(room - fits as u64, SeqCst);
+        }
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.sync_fails.load(SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { RealDisk.sync(file) }
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        if self.truncate_fails.load(SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { RealDisk.truncate(file, len) }
+    }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.free.load(SeqCst))
+    }
+}
+
+fn flaky(dir: &Path) -> (Spool, Arc<FlakyDisk>) {
+    let disk = FlakyDisk::new();
+    let options = Options { min_free: 10_000, ..small_segments() };
+    (Spool::open_on(dir, &options, clock, disk.clone()).unwrap().0, disk)
+}
+
+fn try_store(spool: &Spool, n: u64, len: usize) -> Result<u64, StoreError> {
+    block_on(spool.store(id(n), "".into(), vec![body(n, len)]))
+}
+
+#[test]
+fn the_floor_of_free_disk_refuses_messages_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    let seq = try_store(&spool, 1, 10).unwrap();
+    disk.free.store(10_500, SeqCst);
+    assert!(spool.trouble().is_some());
+    assert!(matches!(try_store(&spool, 2, 1000), Err(StoreError::Full { .. })));
+    block_on(spool.put_durable(b"key", b"value")).unwrap();
+    spool.remove(seq);
+    block_on(spool.sync()).unwrap();
+    disk.free.store(1 << 30, SeqCst);
+    assert_eq!(spool.trouble(), None);
+    let seq = try_store(&spool, 3, 1000).unwrap();
+    assert_eq!(seqs(&spool), [seq]);
+}
+
+#[test]
+fn a_full_disk_fails_the_batch_keeps_small_records_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    let (kept, removed) = (try_store(&spool, 1, 100).unwrap(), try_store(&spool, 2, 100).unwrap());
+    disk.room.store(30, SeqCst);
+    let refused = try_store(&spool, 3, 100);
+    assert!(matches!(refused, Err(StoreError::Full { .. })), "{refused:?}");
+    assert!(spool.trouble().is_some());
+    assert!(matches!(try_store(&spool, 4, 100), Err(StoreError::Full { .. })));
+    spool.remove(removed);
+    spool.update(kept, b"state".to_vec());
+    spool.put(b"key", b"value");
+    assert!(matches!(block_on(spool.put_durable(b"other", b"value")), Err(StoreError::Full { .. })));
+    assert_eq!(spool.get(b"key"), Some(b"value".to_vec()));
+    disk.room.store(u64::MAX, SeqCst);
+    settle(&spool, || spool.trouble().is_none());
+    let later = try_store(&spool, 5, 100).unwrap();
+    let (before, facts) = (all(&spool), spool.scan(b""));
+    assert_eq!(before.iter().map(|live| live.seq).collect::<Vec<_>>(), [kept, later]);
+    assert_eq!((before[0].state.as_deref(), facts.len()), (Some(b"state".as_slice()), 2));
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!((recovery.torn_bytes, recovery.quarantined.len()), (0, 0));
+    assert_eq!((all(&spool), spool.scan(b"")), (before, facts));
+}
+
+#[test]
+fn a_failed_fdatasync_is_never_taken_for_a_good_one() {
+    for truncate_fails in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, disk) = flaky(dir.path());
+        let first = try_store(&spool, 1, 100).unwrap();
+        spool.update(first, b"before".to_vec());
+        let before = segments(dir.path()).pop();
+        disk.sync_fails.store(true, SeqCst);
+        disk.truncate_fails.store(truncate_fails, SeqCst);
+        let refused = try_store(&spool, 2, 100);
+        assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+        assert!(spool.trouble().is_some());
+        disk.sync_fails.store(false, SeqCst);
+        disk.truncate_fails.store(false, SeqCst);
+        settle(&spool, || spool.trouble().is_none());
+        assert!(segments(dir.path()).pop() > before, "the spoilt segment is not written to again");
+        let second = try_store(&spool, 3, 100).unwrap();
+        block_on(spool.sync()).unwrap();
+        drop(spool);
+        let (spool, _) = open(dir.path());
+        let stored = seqs(&spool);
+        assert!(stored.contains(&first) && stored.contains(&second), "{stored:?}");
+        assert_eq!(all(&spool)[0].state, Some(b"before".to_vec()));
+        assert_eq!(stored.len(), 2, "the refused message does not come back");
+    }
+}
+
+#[test]
+fn a_disk_that_stays_broken_is_told_at_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    try_store(&spool, 1, 100).unwrap();
+    disk.sync_fails.store(true, SeqCst);
+    spool.put(b"key", b"value");
+    assert!(spool.close().is_err());
+    assert!(!dir.path().join("clean").exists());
+}
