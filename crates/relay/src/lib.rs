@@ -1,1 +1,22 @@
-//! The relay.
+//! The relay: the one crate that knows all the others.
+//!
+//! A message comes in by [`listen`] and [`intake`], waits in [`dispatch`], leaves by [`attempt`], and is written down by [`scribe`].
+
+pub mod admin;
+pub mod attempt;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod dispatch;
+pub mod engine;
+pub mod intake;
+pub mod letter;
+pub mod listen;
+pub mod live;
+pub mod message;
+pub mod notice;
+pub mod recover;
+pub mod run;
+pub mod scribe;
+mod systemd;
+pub mod way;

@@ -1,2 +1,59 @@
-//! posthaste.
-fn main() {}
+//! `posthaste`: one program, one file a command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use posthaste_relay::commands::{audit, check, dkim, explain, log, queue, reload, run, trace};
+
+/// An outbound SMTP relay with delivery monitoring built in.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the relay in the foreground.
+    Run(run::Run),
+    /// Say whether a configuration is good; every error with its line.
+    Check(check::Check),
+    /// Let the running relay read its configuration again.
+    Reload(reload::Reload),
+    /// Show the delivery log.
+    Log(log::Log),
+    /// Show the whole life of a message, or of everything sent to an address.
+    Trace(trace::Trace),
+    /// Show and steer what is waiting.
+    Queue(queue::Queue),
+    /// Prove from log and spool that every accepted message was ended or is still waiting.
+    Audit(audit::Audit),
+    /// Make DKIM keys.
+    Dkim(dkim::Dkim),
+    /// Say what a receiver's reply means.
+    Explain(explain::Explain),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Reload(command) => command.run(),
+        Command::Log(command) => command.run(),
+        Command::Trace(command) => command.run(),
+        Command::Queue(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Dkim(command) => command.run(),
+        Command::Explain(command) => command.run(),
+    };
+    match done {
+        Ok(code) => code,
+        // `posthaste log | head` ends like any other program whose reader went away.
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("posthaste: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The admin socket: `posthaste queue`, `audit` and `reload` speak to the running relay over it. One line of JSON each way.
+
+use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use posthaste_mail::MessageId;
+use posthaste_monitor::audit;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::{
+    attempt::{Outbound, read_letter},
+    clock,
+    dispatch::{Action, Counts, Dispatcher, LaneRow, MessageRow, Selection},
+    engine::Command,
+    intake::Intake,
+    recover::spooled,
+};
+
+/// The longest request, in bytes.
+const REQUEST_MAX: u64 = 64 << 10;
+
+/// What can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// The queue's table.
+    Queue,
+    /// Messages of the queue.
+    List {
+        /// Which.
+        selection: Selection,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Make due now.
+    Retry {
+        /// Which.
+        selection: Selection,
+    },
+    /// Keep back.
+    Hold {
+        /// Which.
+        selection: Selection,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Let go.
+    Release {
+        /// Which.
+        selection: Selection,
+        /// Who.
+        by: String,
+    },
+    /// Remove.
+    Drop {
+        /// Which.
+        selection: Selection,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Prove that nothing is lost.
+    Audit,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// The answer to `Queue`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Queue {
+    /// The whole.
+    pub counts: Counts,
+    /// By provider.
+    pub lanes: Vec<LaneRow>,
+    /// Why no mail is taken at present.
+    pub closed: Option<String>,
+}
+
+/// The answer to `List`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct List {
+    /// How many fit in all.
+    pub total: usize,
+    /// The first of them.
+    pub messages: Vec<Listed>,
+}
+
+/// One message with its addresses.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// As the queue has it.
+    #[serde(flatten)]
+    pub row: MessageRow,
+    /// The reverse-path.
+    pub from: String,
+    /// The owed recipients' addresses, in the row's order.
+    pub addresses: Vec<String>,
+}
+
+/// The answer to a change.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Changed {
+    /// How many messages.
+    pub messages: usize,
+}
+
+/// The answer to `Audit`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Audited {
+    /// accepted = ended + queued.
+    pub balanced: bool,
+    /// The figures, for people.
+    pub text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Reply {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(default)]
+    answer: Value,
+}
+
+/// Somebody who wants a reload, and is told what came of it.
+pub type Reload = oneshot::Sender<Result<String, String>>;
+
+/// The socket's server.
+pub struct Admin {
+    /// The queue.
+    pub engine: mpsc::UnboundedSender<Command>,
+    /// For what stands in the spool and why no mail is taken.
+    pub intake: Arc<Intake>,
+    /// For what is thought of hosts.
+    pub outbound: Arc<Outbound>,
+    /// Where reloads are asked for.
+    pub reload: mpsc::Sender<Reload>,
+}
+
+/// Makes the socket, with its mode. A left-over socket that nobody answers at is replaced.
+pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay answers there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+impl Admin {
+    /// Answers until told to stop.
+    pub async fn serve(self: Arc<Self>, listener: UnixListener, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopping.wait_for(|s| *s) => return,
+            };
+            match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().answer(stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot accept");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(self: Arc<Self>, stream: UnixStream) {
+        let (read, mut write) = stream.into_split();
+        let mut line = String::new();
+        let read = BufReader::new(read.take(REQUEST_MAX)).read_line(&mut line).await;
+        let answer = match read.map_err(|e| e.to_string()).and_then(|_| serde_json::from_str(&line).map_err(|e| e.to_string())) {
+            Ok(request) => self.perform(request).await,
+            Err(error) => Err(format!("not a request: {error}")),
+        };
+        let reply = match answer {
+            Ok(answer) => Reply { error: None, answer },
+            Err(error) => Reply { error: Some(error), answer: Value::Null },
+        };
+        let text = serde_json::to_string(&reply).expect("a reply has nothing that JSON can't hold") + "\n";
+        drop(write.write_all(text.as_bytes()).await);
+    }
+
+    async fn perform(&self, request: Request) -> Result<Value, String> {
+        match request {
+            Request::Queue => {
+                let (counts, lanes) = self.ask(|d, now| ((d.counts(now), d.lane_rows(now)), Vec::new())).await?;
+                json(&Queue { counts, lanes, closed: self.intake.closed().map(|(answer, _)| answer.text) })
+            }
+            Request::List { selection, limit } => {
+                let (rows, total) = self.ask(move |d, _| (d.message_rows(&selection, limit), Vec::new())).await?;
+                let spool = self.intake.spool.clone();
+                let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
+                json(&List { total, messages: messages.await.map_err(|e| e.to_string())? })
+            }
+            Request::Retry { selection } => {
+                self.outbound.down.clear();
+                self.change(move |d, now| d.retry(&selection, now)).await
+            }
+            Request::Hold { selection, reason } => self.change(move |d, now| d.hold(&selection, &reason, now)).await,
+            Request::Release { selection, by } => self.change(move |d, now| d.release(&selection, &by, now)).await,
+            Request::Drop { selection, by, reason } => self.change(move |d, now| d.cancel(&selection, &by, &reason, now)).await,
+            Request::Audit => self.audit().await,
+            Request::Reload => {
+                let (told, result) = oneshot::channel();
+                self.reload.send(told).await.map_err(|_| STOPPING)?;
+                result.await.map_err(|_| STOPPING)?.map(Value::String)
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (usize, Vec<Action>) + Send + 'static,
+    ) -> Result<Value, String> {
+        let messages = self.ask(change).await?;
+        json(&Changed { messages })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (T, Vec<Action>) + Send + 'static,
+    ) -> Result<T, String> {
+        let (tell, told) = oneshot::channel();
+        let ask = move |d: &mut Dispatcher, now| {
+            let (answer, actions) = question(d, now);
+            drop(tell.send(answer));
+            actions
+        };
+        self.engine.send(Command::Ask(Box::new(ask))).map_err(|_| STOPPING)?;
+        told.await.map_err(|_| STOPPING.to_owned())
+    }
+
+    /// Horizon, spool, log: in this order, as `posthaste_monitor::audit` wants it.
+    async fn audit(&self) -> Result<Value, String> {
+        let horizon = clock::now();
+        let (spool, log) = (self.intake.spool.clone(), self.intake.log.clone());
+        let dir = self.intake.live.load().config.log.dir.clone();
+        let audited = tokio::task::spawn_blocking(move || {
+            let queued = spooled(&spool)?;
+            log.flush().map_err(|e| e.to_string())?;
+            let audit = audit(&dir, queued, Some(horizon)).map_err(|e| e.to_string())?;
+            json(&Audited { balanced: audit.balanced(), text: audit.to_string() })
+        });
+        audited.await.map_err(|e| e.to_string())?
+    }
+}
+
+const STOPPING: &str = "the relay is stopping";
+
+fn json<T: Serialize>(value: &T) -> Result<Value, String> {
+    serde_json::to_value(value).map_err(|e| e.to_string())
+}
+
+fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
+    match read_letter(spool, row.seq) {
+        Ok(meta) => {
+            let address = |rcpt: &u16| meta.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
+            let addresses = row.rcpts.iter().map(|(rcpt, ..)| address(rcpt)).collect();
+            Listed { from: meta.envelope.reverse_path.to_string(), addresses, row }
+        }
+        // It ended between the question and the look.
+        Err(_) => Listed { from: String::new(), addresses: Vec::new(), row },
+    }
+}
+
+/// Asks the relay behind `socket`. Blocks.
+pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, AskError> {
+    use std::io::{BufRead, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).map_err(AskError::NotRunning)?;
+    let broken = |e: io::Error| AskError::Failed(e.to_string());
+    let line = serde_json::to_string(request).expect("a request has nothing that JSON can't hold") + "\n";
+    stream.write_all(line.as_bytes()).map_err(broken)?;
+    let mut answer = String::new();
+    io::BufReader::new(stream).read_line(&mut answer).map_err(broken)?;
+    let reply: Reply = serde_json::from_str(&answer).map_err(|e| AskError::Failed(e.to_string()))?;
+    match reply.error {
+        Some(error) => Err(AskError::Failed(error)),
+        None => serde_json::from_value(reply.answer).map_err(|e| AskError::Failed(e.to_string())),
+    }
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens at the socket.
+    #[error("no relay answers: {0}")]
+    NotRunning(io::Error),
+    /// It could not be done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// For requests by id.
+pub fn one(id: MessageId) -> Selection {
+    Selection { id: Some(id), ..Selection::default() }
+}

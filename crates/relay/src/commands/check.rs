@@ -1,0 +1,35 @@
+//! `posthaste check`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::At;
+use crate::live::Live;
+
+/// Say whether a configuration is good.
+#[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    at: At,
+}
+
+impl Check {
+    /// Reads it and makes everything of it that does not need the network.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.at.load()?;
+        let what = format!("{} listeners, {} sources, {} streams", config.listeners.len(), config.sources.len(), config.streams.len());
+        let live = Live::new(config).map_err(anyhow::Error::msg)?;
+        live.resolver().map_err(anyhow::Error::msg)?;
+        let broken = live.rules.check_examples();
+        if let Some(first) = broken.first() {
+            let (n, rule, example, other) = (broken.len(), &first.rule, &first.example, &first.decided_by);
+            anyhow::bail!("{n} examples of bounce rules are decided by other rules; the first: {rule}'s example {example:?} by {other}");
+        }
+        writeln!(stdout(), "the configuration is good: {what}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,49 @@
+//! `posthaste trace`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+use posthaste_monitor::{Format, Query, trace};
+
+use super::{At, colour};
+
+/// Show the whole life of a message, or of everything sent to an address.
+#[derive(Args)]
+pub struct Trace {
+    #[command(flatten)]
+    at: At,
+    /// A message's id, as the client was told it, or a recipient's address.
+    what: String,
+    /// The lines as they stand in the log.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Trace {
+    /// Prints what was found; exit status 1 where nothing was.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let query = match self.what.parse() {
+            Ok(id) => Query::Message(id),
+            Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),
+            Err(error) => anyhow::bail!("{error}; or give an address"),
+        };
+        let found = trace(&self.at.load()?.log.dir, &query)?;
+        if found.is_empty() {
+            eprintln!("posthaste: the log says nothing of {}", self.what);
+            return Ok(ExitCode::FAILURE);
+        }
+        let mut out = stdout().lock();
+        if self.json {
+            for line in found.lines() {
+                out.write_all(line)?;
+                out.write_all(b"\n")?;
+            }
+        } else {
+            out.write_all(found.render(Format { colour: colour() }).as_bytes())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,95 @@
+//! A TOML text as a tree whose every value knows its place, and errors about places in it.
+
+use std::{ops::Range, sync::Arc};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::error::{ConfigError, ConfigErrors};
+
+/// A value with its place.
+pub(super) type Item<'r> = &'r Spanned<DeValue<'r>>;
+
+/// What is wrong with (a part of) a value.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) span: Range<usize>,
+    pub(super) message: String,
+}
+
+/// A value, or all that is wrong with it.
+pub(super) type Parsed<T> = Result<T, Vec<Fault>>;
+
+/// The one fault of an item.
+pub(super) fn fault<T>(item: Item<'_>, message: impl Into<String>) -> Parsed<T> {
+    Err(vec![Fault { span: item.span(), message: message.into() }])
+}
+
+/// A TOML text and its name.
+pub(super) struct Document<'r> {
+    pub(super) file: Arc<str>,
+    text: &'r str,
+    pub(super) tree: Spanned<DeTable<'r>>,
+}
+
+impl<'r> Document<'r> {
+    /// The tree of `text`, or its errors of syntax (all of them; the rest is not looked at, since the tree may be askew).
+    pub(super) fn new(file: &str, text: &'r str) -> Result<Self, ConfigErrors> {
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        let document = Self { file: file.into(), text, tree };
+        if errors.is_empty() {
+            return Ok(document);
+        }
+        let mut errors: Vec<_> = errors.iter().map(|e| document.syntax_error(e.message(), e.span().as_ref())).collect();
+        errors.sort();
+        errors.dedup_by_key(|e| e.line);
+        Err(ConfigErrors(errors))
+    }
+
+    /// The line of a byte, counted from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.before(at).matches('\n').count() + 1
+    }
+
+    /// The parser's word, and the line that it is about.
+    fn syntax_error(&self, message: &str, span: Option<&Range<usize>>) -> ConfigError {
+        let line =
+            span.and_then(|span| self.text.lines().nth(self.line(span.start) - 1)).map_or_else(String::new, |line| shown(line.trim()));
+        self.error(String::new(), span, None, format!("{}: {line}", message.replace('\n', "; ")))
+    }
+
+    fn column(&self, at: usize) -> usize {
+        self.before(at).rsplit('\n').next().unwrap_or_default().chars().count() + 1
+    }
+
+    fn before(&self, at: usize) -> &str {
+        self.text.get(..at).unwrap_or(self.text)
+    }
+
+    /// An error at `span`, about the value at `value`.
+    pub(super) fn error(&self, key: String, span: Option<&Range<usize>>, value: Option<&Range<usize>>, message: String) -> ConfigError {
+        // What begins a line with a bracket is a table's header: no value to show.
+        let is_header = |text: &str, at: usize| text.starts_with('[') && self.column(at) == 1;
+        let value = value.and_then(|span| self.text.get(span.clone()).filter(|text| !is_header(text, span.start))).map(shown);
+        let (line, column) = (span.map(|s| self.line(s.start)), span.map(|s| self.column(s.start)));
+        ConfigError { file: self.file.clone(), line, column, key, value, message }
+    }
+}
+
+/// A value's first line, shortened: enough to find it by.
+fn shown(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let mut short: String = first.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// A TOML type with its article.
+pub(super) fn a(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}

@@ -1,0 +1,52 @@
+//! What is wrong with a configuration, and where.
+
+use std::{fmt, sync::Arc};
+
+/// Everything that is wrong with a configuration, in the order of its lines.
+///
+/// Its text has one line for each error, in the shape that editors and compilers share: `posthaste.toml:41: source.ip2.ehlo = "": …`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigError {
+    /// The file as it was named to us.
+    pub file: Arc<str>,
+    /// The line, counted from 1; None when the file as a whole is meant.
+    pub line: Option<usize>,
+    /// The column in characters, counted from 1.
+    pub column: Option<usize>,
+    /// The key with its tables, `source.ip2.ehlo`; empty when no key is meant.
+    pub key: String,
+    /// The offending value as it stands in the file.
+    pub value: Option<String>,
+    /// What is wrong with it, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, " {}", self.key)?;
+            if let Some(value) = &self.value {
+                write!(f, " = {value}")?;
+            }
+            f.write_str(":")?;
+        }
+        write!(f, " {}", self.message)
+    }
+}

@@ -1,0 +1,74 @@
+//! `[limits]`: what a client may ask of this relay.
+
+use std::time::Duration;
+
+use super::{
+    reader::Table,
+    value::{GIB, KIB, MIB, duration, number, size, zero_is_none},
+};
+
+/// Limits of submission and of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest message, in bytes; announced by SIZE (RFC 1870).
+    pub message_size: u64,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// The longest command line, in bytes, its CRLF included.
+    pub command_line: usize,
+    /// The longest line of a message, in bytes without its CRLF; None: any length.
+    pub text_line: Option<usize>,
+    /// The longest header of a message, in bytes.
+    pub header_size: u64,
+    /// Received fields before a message is taken for a loop (RFC 5321 §6.3).
+    pub received_hops: usize,
+    /// Commands that are none before the client is cut off.
+    pub bad_commands: u32,
+    /// Refused senders, recipients and messages before the client is cut off.
+    pub refusals: u32,
+    /// Clients at once, all listeners together.
+    pub connections: usize,
+    /// How long to wait for a command.
+    pub command_timeout: Duration,
+    /// How long to wait for the next bytes of a message.
+    pub data_timeout: Duration,
+    /// Messages over one connection; None: no limit.
+    pub messages_per_connection: Option<u32>,
+    /// Messages waiting for delivery before new ones are put off; None: as many as the disk holds.
+    pub queue_messages: Option<u64>,
+    /// Memory for bodies between intake and delivery, in bytes.
+    pub body_cache: u64,
+}
+
+impl Limits {
+    pub(super) fn read(t: &Table<'_>) -> Self {
+        let wait = |key| t.get(key, duration(Duration::from_secs(1)..=Duration::from_hours(1)));
+        let limits = Self {
+            // RFC 5321 §4.5.3.1.7: a server must take 64 KiB.
+            message_size: t.get("message_size", size(64 * KIB..=2 * GIB)),
+            // RFC 5321 §4.5.3.1.8: a server must take 100.
+            recipients: t.get("recipients", number(100..=100_000)),
+            command_line: t.get("command_line", number(512..=65_536)),
+            // RFC 5321 §4.5.3.1.6: a server must take 998.
+            text_line: t.get("text_line", zero_is_none(number(998..=1_000_000_000))),
+            header_size: t.get("header_size", size(16 * KIB..=16 * MIB)),
+            // RFC 5321 §6.3 asks for at least 100; relays in a chain of our own need far fewer.
+            received_hops: t.get("received_hops", number(5..=1000)),
+            bad_commands: t.get("bad_commands", number(1..=100_000)),
+            refusals: t.get("refusals", number(1..=1_000_000)),
+            connections: t.get("connections", number(1..=100_000)),
+            command_timeout: wait("command_timeout"),
+            data_timeout: wait("data_timeout"),
+            messages_per_connection: t.get("messages_per_connection", zero_is_none(number(1..=10_000_000))),
+            queue_messages: t.get("queue_messages", zero_is_none(number(1..=1_000_000_000))),
+            body_cache: t.get("body_cache", size(0..=64 * GIB)),
+        };
+        if limits.header_size > limits.message_size {
+            t.object_to(
+                &["header_size", "message_size"],
+                "header_size must not be more than message_size: a header is a part of its message",
+            );
+        }
+        limits
+    }
+}

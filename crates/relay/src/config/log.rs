@@ -1,0 +1,45 @@
+//! `[log]`: the delivery log.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    reader::Table,
+    value::{KIB, TIB, duration, number, path, size, zero_is_none},
+};
+
+/// Where events are written and how long they are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The folder.
+    pub dir: PathBuf,
+    /// A new file once the current one has this many bytes.
+    pub rotate_size: u64,
+    /// A new file once the current one is this old.
+    pub rotate_age: Duration,
+    /// Files kept besides the current one; None: all.
+    pub keep_files: Option<usize>,
+    /// How long files are kept; None: for ever.
+    pub keep_age: Option<Duration>,
+    /// How long an event waits for company before it is written.
+    pub gather: Duration,
+    /// How long what is written waits before it is made durable.
+    pub sync: Duration,
+}
+
+impl Log {
+    pub(super) fn read(t: &Table<'_>, data_dir: &Path) -> Self {
+        let day = Duration::from_hours(24);
+        Self {
+            dir: data_dir.join(t.get("dir", path)),
+            rotate_size: t.get("rotate_size", size(64 * KIB..=TIB)),
+            rotate_age: t.get("rotate_age", duration(Duration::from_secs(60)..=366 * day)),
+            keep_files: t.get("keep_files", zero_is_none(number(1..=1_000_000))),
+            keep_age: t.get("keep_age", zero_is_none(duration(Duration::from_hours(1)..=3660 * day))),
+            gather: t.get("gather", duration(Duration::ZERO..=Duration::from_secs(1))),
+            sync: t.get("sync", duration(Duration::ZERO..=Duration::from_secs(10))),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The configuration: one TOML file over the defaults, which are themselves a file (`config/posthaste.toml`) and its documentation.
+//!
+//! One file here for each noun. [`Config::load`] reads everything before it judges: all errors come at once, each with file, line, key and remedy.
+
+mod admin;
+mod bounce;
+mod delivery;
+mod dkim;
+mod dns;
+mod document;
+mod domains;
+mod error;
+mod host;
+mod limits;
+mod lines;
+mod listen;
+mod log;
+mod notice;
+mod place;
+mod reader;
+mod reload;
+mod route;
+mod run;
+mod secret;
+mod source;
+mod spool;
+mod stream;
+mod suggest;
+mod tls;
+mod value;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use posthaste_mail::{Domain, Name};
+
+pub use self::{
+    admin::Admin,
+    bounce::BounceRules,
+    delivery::{Delivery, Timeouts},
+    dkim::{Dkim, DkimKey, Signing},
+    dns::Dns,
+    domains::{ByDomain, Pattern},
+    error::{ConfigError, ConfigErrors},
+    host::{Host, ThisHost},
+    limits::Limits,
+    lines::{Lines, Origin},
+    listen::Listener,
+    log::Log,
+    notice::Notice,
+    route::{Auth, NextHop, Route},
+    run::Run,
+    secret::Secret,
+    source::{Pool, Source},
+    spool::Spool,
+    stream::{Retry, Stream},
+    tls::{Roots, Tls, TlsPolicy, TlsRule},
+};
+use self::{
+    document::Document,
+    place::Place,
+    reader::{Findings, Reading, Table},
+    value::{from_text, number, path, zero_is_none},
+};
+
+/// The defaults, and the documentation of every key.
+pub const DEFAULTS: &str = include_str!("../../../../config/posthaste.toml");
+
+/// What the file is called in errors when there is none.
+const NO_FILE: &str = "(no configuration file)";
+
+/// A configuration that holds together: every name in it is defined, every value in range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// This relay's name in events.
+    pub node: Name,
+    /// This relay's name towards clients and receivers, in Received fields and notices.
+    pub hostname: Domain,
+    /// Where everything lives that must survive a restart.
+    pub data_dir: PathBuf,
+    /// Worker threads; None: one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// How the program starts, stops and talks about itself.
+    pub run: Run,
+    /// Where mail is taken in. At least one.
+    pub listeners: BTreeMap<Name, Listener>,
+    /// What a client may ask of this relay.
+    pub limits: Limits,
+    /// The store of what is still owed.
+    pub spool: Spool,
+    /// The delivery log.
+    pub log: Log,
+    /// The resolver.
+    pub dns: Dns,
+    /// Connections to receivers.
+    pub delivery: Delivery,
+    /// Encryption towards receivers.
+    pub tls: Tls,
+    /// When to try again, for streams that don't say.
+    pub retry: Retry,
+    /// Kinds of mail; `default` is always there.
+    pub streams: BTreeMap<Name, Stream>,
+    /// Addresses to send from. At least one.
+    pub sources: BTreeMap<Name, Source>,
+    /// Groups of sources. At least one.
+    pub pools: BTreeMap<Name, Pool>,
+    /// Hosts for domains, instead of what DNS says.
+    pub routes: ByDomain<Route>,
+    /// What is signed with which keys.
+    pub dkim: Dkim,
+    /// Failure notices to senders.
+    pub notice: Notice,
+    /// How replies are understood.
+    pub bounce: BounceRules,
+    /// The socket of `posthaste queue` and its like.
+    pub admin: Admin,
+    /// Where each value comes from.
+    pub lines: Lines,
+}
+
+impl Config {
+    /// Reads the file at `path` over the defaults; without a path, the defaults alone.
+    pub fn load(path: Option<&Path>, host: &dyn Host) -> Result<Self, ConfigErrors> {
+        let Some(path) = path else { return Self::parse("", NO_FILE, host) };
+        let file = path.display().to_string();
+        let trouble = |message: String| {
+            ConfigErrors(vec![ConfigError {
+                file: file.as_str().into(),
+                line: None,
+                column: None,
+                key: String::new(),
+                value: None,
+                message,
+            }])
+        };
+        let bytes = host.read(path).map_err(|error| trouble(format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| trouble("not UTF-8, as TOML must be".into()))?;
+        Self::parse(&text, &file, host)
+    }
+
+    /// Reads `text` over the defaults. `file` names it in errors, and files that it refers to are looked for in that file's folder.
+    pub fn parse(text: &str, file: &str, host: &dyn Host) -> Result<Self, ConfigErrors> {
+        Self::parse_noting_keys(text, file, host).map(|(config, _)| config)
+    }
+
+    /// Like [`Self::parse`], and also gives every key that the code asked for, `*` standing for names: what the documentation must cover.
+    pub fn parse_noting_keys(text: &str, file: &str, host: &dyn Host) -> Result<(Self, BTreeSet<String>), ConfigErrors> {
+        let base = Document::new("config/posthaste.toml", DEFAULTS).expect("the embedded defaults are TOML");
+        let user = Document::new(file, text)?;
+        let reading = Reading::new(&user, &base);
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        let config = reading.root(|t| Self::read(t, &Place { host, folder }));
+        let Findings { errors, lines, known } = reading.finish();
+        if errors.is_empty() { Ok((Self { lines, ..config }, known)) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Where the value of `key` (written as errors write it, `source.ip1.address`) comes from.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.lines.origin(key)
+    }
+
+    /// The stream of mail that names none: always defined.
+    pub fn default_stream(&self) -> &Stream {
+        self.streams.get("default").expect("the stream `default` is always there")
+    }
+
+    /// The sources that a stream's mail may leave from, with their shares. At least one.
+    pub fn sources_of(&self, stream: &Stream) -> &[(Name, u32)] {
+        &self.pools.get(&stream.pool).expect("a stream's pool is defined").sources
+    }
+
+    fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| place.hostname());
+        let node = t.given("node", from_text::<Name>).unwrap_or_else(|| place.node(&hostname));
+        let data_dir = t.get("data_dir", path);
+        let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
+        let delivery = t.table("delivery", Delivery::read);
+        let tls = t.table("tls", |t| Tls::read(t, place));
+        let retry = t.table("retry", Retry::read);
+        let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname));
+        let pools = t.named("pool", false, |t, _| Pool::read(t, &sources));
+        let streams = Stream::read_all(t, &retry, &pools);
+        let listeners = t.named("listen", false, |t, _| Listener::read(t, place, &streams));
+        Listener::refuse_twins(t, &listeners);
+        Self {
+            run: t.table("run", Run::read),
+            limits: t.table("limits", Limits::read),
+            spool: t.table("spool", |t| Spool::read(t, &data_dir)),
+            log: t.table("log", |t| Log::read(t, &data_dir)),
+            dns: t.table("dns", Dns::read),
+            routes: t.table("route", |t| Route::read_all(t, place, &delivery, &tls)),
+            dkim: t.table("dkim", |t| Dkim::read(t, place)),
+            notice: t.table("notice", |t| Notice::read(t, &hostname)),
+            bounce: t.table("bounce", |t| BounceRules::read(t, place)),
+            admin: t.table("admin", |t| Admin::read(t, &data_dir)),
+            lines: Lines::default(),
+            node,
+            hostname,
+            data_dir,
+            threads,
+            listeners,
+            delivery,
+            tls,
+            retry,
+            streams,
+            sources,
+            pools,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The place that a configuration is read at.
+
+use std::path::{Path, PathBuf};
+
+use posthaste_mail::{Domain, Name};
+
+use super::{
+    host::Host,
+    reader::{Item, Parsed, fault},
+    value::string,
+};
+
+/// Where a configuration is read: the machine, and the folder that its files lie in.
+pub(super) struct Place<'h> {
+    pub(super) host: &'h dyn Host,
+    pub(super) folder: &'h Path,
+}
+
+impl Place<'_> {
+    /// The path of a file that the configuration names.
+    pub(super) fn path(&self, named: &str) -> PathBuf {
+        self.folder.join(named)
+    }
+
+    /// What this machine calls itself, as far as mail can use it.
+    pub(super) fn hostname(&self) -> Domain {
+        Domain::new(&self.host.name()).or_else(|_| Domain::new("localhost")).expect("localhost is a domain")
+    }
+
+    /// A name for events.
+    pub(super) fn node(&self, hostname: &Domain) -> Name {
+        let name = self.host.name();
+        let usable = [name.as_str(), hostname.as_str()].into_iter().find_map(|n| Name::new(n).ok());
+        usable.or_else(|| Name::new("localhost").ok()).expect("localhost is a name")
+    }
+
+    /// A file that the configuration names, with its content.
+    pub(super) fn text_file(&self, item: Item<'_>) -> Parsed<(PathBuf, String)> {
+        let path = self.path(string(item)?);
+        match self.host.read(&path).map(String::from_utf8) {
+            Ok(Ok(content)) => Ok((path, content)),
+            Ok(Err(_)) => fault(item, format!("{} is not UTF-8", path.display())),
+            Err(error) => fault(item, format!("cannot read {}: {error}", path.display())),
+        }
+    }
+}

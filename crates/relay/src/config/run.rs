@@ -1,0 +1,33 @@
+//! `[run]`: how the program stops and talks about itself.
+
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    reader::Table,
+    value::{duration, one_of},
+};
+
+/// The program's own conduct.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// How long open connections have to end their business when the program is told to stop.
+    pub drain: Duration,
+    /// Which diagnostics are shown (the delivery log is another thing).
+    pub log_level: LevelFilter,
+}
+
+impl Run {
+    pub(super) fn read(t: &Table<'_>) -> Self {
+        let levels = [
+            ("off", LevelFilter::OFF),
+            ("error", LevelFilter::ERROR),
+            ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
+            ("debug", LevelFilter::DEBUG),
+            ("trace", LevelFilter::TRACE),
+        ];
+        Self { drain: t.get("drain", duration(Duration::ZERO..=Duration::from_hours(1))), log_level: t.get("log_level", one_of(&levels)) }
+    }
+}

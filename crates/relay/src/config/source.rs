@@ -1,0 +1,94 @@
+//! `[source.NAME]` and `[pool.NAME]`: the addresses that mail is sent from, and groups of them.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use posthaste_mail::{Domain, Name};
+
+use super::{
+    Place,
+    reader::{Item, Parsed, Table, fault},
+    value::{from_text, number, some, string, unicast},
+};
+
+/// An address to send from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What sockets are bound to; None: the kernel chooses.
+    pub address: Option<IpAddr>,
+    /// The name given in EHLO (RFC 5321 §4.1.1.1): it should resolve to the address.
+    pub ehlo: Domain,
+}
+
+/// A group of sources that share the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The sources, in the order in which they were named, each with its share of the work. At least one.
+    pub sources: Vec<(Name, u32)>,
+}
+
+impl Source {
+    pub(super) fn read(t: &Table<'_>, name: &Name, place: &Place<'_>, hostname: &Domain) -> Self {
+        let address = |item: Item<'_>| match string(item)? {
+            "any" => Ok(None),
+            _ => match unicast(item)? {
+                ip if ip.is_unspecified() => fault(item, "to let the kernel choose, write \"any\""),
+                ip if place.host.has(ip) => Ok(Some(ip)),
+                _ => fault(item, "this host has no such address; `ip address` lists those it has"),
+            },
+        };
+        let ehlo = t.given("ehlo", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
+        // Two sources without an address would be one: only the default may be silent about it.
+        let address = if name.as_str() == "default" { t.get("address", address) } else { t.need("address", address).flatten() };
+        Self { address, ehlo }
+    }
+}
+
+impl Pool {
+    pub(super) fn read(t: &Table<'_>, sources: &BTreeMap<Name, Source>) -> Self {
+        let member = |item: Item<'_>| -> Parsed<Vec<Name>> {
+            if string(item)? == "*" {
+                return Ok(sources.keys().cloned().collect());
+            }
+            match from_text::<Name>(item)? {
+                name if sources.contains_key(&name) => Ok(vec![name]),
+                _ => fault(item, no_such("source", sources.keys())),
+            }
+        };
+        let mut members: Vec<Name> = Vec::new();
+        for name in t.get("sources", some(&member)).into_iter().flatten() {
+            if !members.contains(&name) {
+                members.push(name);
+            }
+        }
+        let weights = Self::weights(t, &members);
+        let weighed = members.into_iter().map(|name| {
+            let weight = weights.get(&name).copied().unwrap_or(1);
+            (name, weight)
+        });
+        Self { sources: weighed.collect() }
+    }
+
+    fn weights(t: &Table<'_>, members: &[Name]) -> BTreeMap<Name, u32> {
+        let member = |word: &str| match Name::new(word) {
+            Ok(name) if members.contains(&name) => Ok(name),
+            _ => Err(format!("not in this pool; its sources are: {}", joined(members.iter()))),
+        };
+        t.table("weights", |t| t.entries(member, |t, word| t.given(word, number(1..=1000)))).into_iter().collect()
+    }
+}
+
+/// Checks that `name`, the value of `key`, is among those defined.
+pub(super) fn defined<T>(t: &Table<'_>, key: &str, name: &Name, among: &BTreeMap<Name, T>) {
+    if !among.contains_key(name) {
+        let default = if t.has(key) { String::new() } else { format!("not given, and its default is {:?}: ", name.as_str()) };
+        t.object(key, format!("{default}{}", no_such(key, among.keys())));
+    }
+}
+
+fn no_such<'n>(kind: &str, names: impl Iterator<Item = &'n Name>) -> String {
+    format!("no such {kind}; {kind}s are: {}", joined(names))
+}
+
+fn joined<'n>(names: impl Iterator<Item = &'n Name>) -> String {
+    names.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,88 @@
+//! `[retry]` and `[stream.NAME]`: when mail is tried again, and the kinds of mail that are kept apart.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use posthaste_mail::Name;
+
+use super::{
+    Pool,
+    reader::Table,
+    source::defined,
+    value::{duration, fraction, from_text, number, some},
+};
+
+/// When a deferred message is tried again, and when it is given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Waits after the first, second, third … attempt; the last repeats. At least one.
+    pub schedule: Vec<Duration>,
+    /// How much a wait is lengthened or shortened at random: 0.1 is a tenth of it either way.
+    pub jitter: f64,
+    /// Age at which a message is given up.
+    pub expire: Duration,
+}
+
+/// A kind of mail: receipts, newsletters, alarms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// Its retries.
+    pub retry: Retry,
+    /// Its share of a lane against other streams: one of 20 goes out twice as fast as one of 10.
+    pub priority: u32,
+    /// The sources it is sent from.
+    pub pool: Name,
+}
+
+impl Retry {
+    /// The wait after attempt `attempt`, counted from 1, before jitter.
+    pub fn wait(&self, attempt: u32) -> Duration {
+        let step = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.schedule.get(step).or(self.schedule.last()).copied().expect("a schedule is not empty")
+    }
+
+    pub(super) fn read(t: &Table<'_>) -> Self {
+        let retry = Self {
+            schedule: t.get("schedule", some(duration(STEP))),
+            jitter: t.get("jitter", fraction(JITTER)),
+            expire: t.get("expire", duration(EXPIRE)),
+        };
+        retry.hold_together(t);
+        retry
+    }
+
+    fn read_over(t: &Table<'_>, general: &Self) -> Self {
+        let retry = Self {
+            schedule: t.given("schedule", some(duration(STEP))).unwrap_or_else(|| general.schedule.clone()),
+            jitter: t.given("jitter", fraction(JITTER)).unwrap_or(general.jitter),
+            expire: t.given("expire", duration(EXPIRE)).unwrap_or(general.expire),
+        };
+        if retry != *general {
+            retry.hold_together(t);
+        }
+        retry
+    }
+
+    fn hold_together(&self, t: &Table<'_>) {
+        if self.schedule.first().is_some_and(|first| *first >= self.expire) {
+            t.object_to(&["expire", "schedule"], "expire must be longer than the schedule's first wait: nothing would be tried twice");
+        }
+    }
+}
+
+impl Stream {
+    /// All streams; `default` is among them even where the operator defines only others.
+    pub(super) fn read_all(root: &Table<'_>, retry: &Retry, pools: &BTreeMap<Name, Pool>) -> BTreeMap<Name, Self> {
+        root.named("stream", true, |t, _| Self::read(t, retry, pools))
+    }
+
+    fn read(t: &Table<'_>, retry: &Retry, pools: &BTreeMap<Name, Pool>) -> Self {
+        let retry = Retry::read_over(t, retry);
+        let stream = Self { retry, priority: t.get("priority", number(1..=1000)), pool: t.get("pool", from_text::<Name>) };
+        defined(t, "pool", &stream.pool, pools);
+        stream
+    }
+}
+
+const STEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(48);
+const JITTER: std::ops::RangeInclusive<f64> = 0.0..=0.5;
+const EXPIRE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);

@@ -1,0 +1,46 @@
+//! "did you mean": the nearest of a table's keys.
+
+use std::collections::BTreeSet;
+
+/// What to say about an unknown key of a table with the keys `known`.
+pub(super) fn suggest(word: &str, known: &BTreeSet<String>) -> String {
+    let nearest = known.iter().map(|k| (distance(word, k), k)).min();
+    match nearest {
+        Some((steps, key)) if steps <= 1 + key.len() / 4 => format!("no such key; did you mean {key}?"),
+        Some(_) => format!("no such key; keys here are: {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        None => "no such key; this table has none".into(),
+    }
+}
+
+/// How many letters to add, drop or change to get from one word to the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_letters() {
+        assert_eq!([distance("", "abc"), distance("kitten", "sitting"), distance("same", "same")], [3, 3, 0]);
+    }
+
+    #[test]
+    fn a_slip_gets_the_key_that_was_meant_and_a_stranger_the_list() {
+        let known: BTreeSet<String> = ["message_size", "recipients"].map(String::from).into();
+        assert_eq!(suggest("mesage_size", &known), "no such key; did you mean message_size?");
+        assert_eq!(suggest("colour", &known), "no such key; keys here are: message_size, recipients");
+    }
+}

@@ -1,0 +1,101 @@
+//! `[tls]`: encryption towards receivers.
+
+use std::path::PathBuf;
+
+use posthaste_mail::Domain;
+
+use super::{
+    Place,
+    domains::{ByDomain, Pattern},
+    reader::{Item, Parsed, Table, fault},
+    value::{boolean, one_of, string},
+};
+
+/// What encryption is asked of receivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// For domains without a rule of their own.
+    pub rule: TlsRule,
+    /// For the others.
+    pub domains: ByDomain<TlsRule>,
+    /// Whom certificates are checked against where a policy checks them.
+    pub roots: Roots,
+}
+
+/// What is asked of one receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsRule {
+    /// How much is asked.
+    pub policy: TlsPolicy,
+    /// Whether an opportunistic delivery goes on in plain text after a handshake that failed.
+    pub fallback: bool,
+}
+
+/// How much encryption is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// None: STARTTLS is not used.
+    None,
+    /// Where it is offered, any certificate (RFC 7435).
+    Opportunistic,
+    /// Always, any certificate.
+    Require,
+    /// Always, with a certificate that is valid for the host.
+    Verify,
+}
+
+/// Trust roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's.
+    System,
+    /// Those of a PEM file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its content.
+        pem: String,
+    },
+}
+
+impl Tls {
+    /// What is asked of the hosts of `domain`.
+    pub fn rule_for(&self, domain: &Domain) -> TlsRule {
+        self.domains.find(domain).copied().unwrap_or(self.rule)
+    }
+
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let rule = TlsRule { policy: t.get("policy", policy), fallback: t.get("fallback", boolean) };
+        let domains = t.table("domain", |t| t.entries(Pattern::new, |t, word| Some(t.entry(word, |t| TlsRule::read_over(t, rule)))));
+        Self { rule, domains: domains.into_iter().collect(), roots: t.get("roots", |item| roots(item, place)) }
+    }
+}
+
+impl TlsRule {
+    fn read_over(t: &Table<'_>, general: Self) -> Self {
+        Self {
+            policy: t.given("policy", policy).unwrap_or(general.policy),
+            fallback: t.given("fallback", boolean).unwrap_or(general.fallback),
+        }
+    }
+}
+
+pub(super) fn policy(item: Item<'_>) -> Parsed<TlsPolicy> {
+    let words = [
+        ("none", TlsPolicy::None),
+        ("opportunistic", TlsPolicy::Opportunistic),
+        ("require", TlsPolicy::Require),
+        ("verify", TlsPolicy::Verify),
+    ];
+    one_of(&words)(item)
+}
+
+fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
+    if string(item)? == "system" {
+        return Ok(Roots::System);
+    }
+    match place.text_file(item)? {
+        (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File { path, pem }),
+        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+    }
+}

@@ -1,0 +1,236 @@
+//! Ready mail: lanes (source × provider), inside them the host lists they lead to, inside those the streams.
+//!
+//! Fair at each step: lanes take turns for connections, host lists take turns inside a lane, streams take turns on a host list.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use posthaste_mail::Name;
+use crate::way::Way;
+
+use super::{
+    domains::Unroutable,
+    table::{Parcel, StreamIx},
+};
+
+/// A lane's number.
+pub(super) type LaneIx = u32;
+/// A host list's number.
+pub(super) type PathIx = u32;
+/// A session's number.
+pub type SessionId = u64;
+
+/// One source at one provider.
+pub(super) struct Lane {
+    /// Where it sends from.
+    pub(super) source: Name,
+    /// Who runs the mailboxes.
+    pub(super) provider: Name,
+    /// Its host lists that hold mail, in the order of their turns.
+    pub(super) turns: VecDeque<PathIx>,
+    /// Parcels ready in it.
+    pub(super) ready: usize,
+    /// Sessions opening or open.
+    pub(super) sessions: usize,
+    /// Fewer sessions than configured, because the receiver wanted no more: how many, and when one more is tried.
+    pub(super) squeezed: Option<(usize, i64)>,
+    /// Whether it waits in line for a connection.
+    pub(super) hungry: bool,
+    /// The last trouble, for the queue's table.
+    pub(super) last_error: Option<(Timestamp, Arc<str>)>,
+}
+
+/// One list of hosts that a lane leads to.
+pub(super) struct Path {
+    /// Whose it is.
+    pub(super) lane: LaneIx,
+    /// Which hosts.
+    pub(super) route: Arc<Way>,
+    /// Sessions that wait for mail, the warmest last.
+    pub(super) idle: Vec<SessionId>,
+    /// Sessions opening or open.
+    pub(super) sessions: usize,
+    /// Sessions that got as far as taking mail.
+    pub(super) established: usize,
+    /// Left alone until then, and why.
+    pub(super) down: Option<(i64, Arc<Unroutable>)>,
+    /// How many times in a row it could not be reached.
+    pub(super) failures: u32,
+    streams: Vec<StreamQueue>,
+    len: usize,
+}
+
+/// One stream's mail for one host list.
+struct StreamQueue {
+    stream: StreamIx,
+    share: u32,
+    turn: i64,
+    parcels: VecDeque<Parcel>,
+}
+
+impl Path {
+    /// A host list without mail.
+    pub(super) fn new(lane: LaneIx, route: Arc<Way>) -> Self {
+        Self { lane, route, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
+    }
+
+    /// Parcels that wait here.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Puts a parcel behind its stream's others (`stream`: which, and its share); joins it to the last one where that is the same message and room is left.
+    pub(super) fn push(&mut self, stream: (StreamIx, u32), parcel: Parcel, max_rcpts: usize) -> bool {
+        let queue = self.stream(stream.0, stream.1);
+        if let Some(last) = queue.back_mut().filter(|last| last.seq == parcel.seq && last.epoch == parcel.epoch)
+            && last.rcpts.as_slice().len() + parcel.rcpts.as_slice().len() <= max_rcpts
+        {
+            let joined = [last.rcpts.as_slice(), parcel.rcpts.as_slice()].concat();
+            last.rcpts = super::table::Rcpts::new(joined);
+            return false;
+        }
+        queue.push_back(parcel);
+        self.len += 1;
+        true
+    }
+
+    /// Puts a parcel before its stream's others: it was in hand already.
+    pub(super) fn push_front(&mut self, stream: (StreamIx, u32), parcel: Parcel) {
+        self.stream(stream.0, stream.1).push_front(parcel);
+        self.len += 1;
+    }
+
+    /// The next parcel. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
+    /// one, one of the other, and so on.
+    pub(super) fn pop(&mut self) -> Option<Parcel> {
+        let mut total = 0;
+        let mut best: Option<usize> = None;
+        for i in 0..self.streams.len() {
+            if self.streams[i].parcels.is_empty() {
+                continue;
+            }
+            let share = i64::from(self.streams[i].share.max(1));
+            self.streams[i].turn += share;
+            total += share;
+            if best.is_none_or(|b| self.streams[i].turn > self.streams[b].turn) {
+                best = Some(i);
+            }
+        }
+        let stream = &mut self.streams[best?];
+        stream.turn -= total;
+        self.len -= 1;
+        stream.parcels.pop_front()
+    }
+
+    fn stream(&mut self, stream: StreamIx, share: u32) -> &mut VecDeque<Parcel> {
+        let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
+            self.streams.push(StreamQueue { stream, share, turn: 0, parcels: VecDeque::new() });
+            self.streams.len() - 1
+        });
+        self.streams[at].share = share;
+        &mut self.streams[at].parcels
+    }
+}
+
+/// Every lane and host list that holds mail or sessions, or did so lately.
+#[derive(Default)]
+pub(super) struct Lanes {
+    /// By number.
+    pub(super) lanes: HashMap<LaneIx, Lane>,
+    /// By number.
+    pub(super) paths: HashMap<PathIx, Path>,
+    by_name: HashMap<(Name, Name), LaneIx>,
+    by_key: HashMap<(LaneIx, Arc<str>), PathIx>,
+    next: u32,
+}
+
+impl Lanes {
+    /// The host list of `route` for mail from `source`; made where it does not exist. A newer route replaces the older one's addresses.
+    pub(super) fn path(&mut self, source: &Name, route: &Arc<Way>) -> PathIx {
+        let name = (source.clone(), route.provider.clone());
+        let lane = *self.by_name.entry(name).or_insert_with(|| {
+            self.next += 1;
+            let lane = Lane {
+                source: source.clone(),
+                provider: route.provider.clone(),
+                turns: VecDeque::new(),
+                ready: 0,
+                sessions: 0,
+                squeezed: None,
+                hungry: false,
+                last_error: None,
+            };
+            self.lanes.insert(self.next, lane);
+            self.next
+        });
+        let path = *self.by_key.entry((lane, route.key.clone())).or_insert_with(|| {
+            self.next += 1;
+            self.paths.insert(self.next, Path::new(lane, route.clone()));
+            self.next
+        });
+        let existing = self.paths.get_mut(&path).expect("by_key leads to paths that exist");
+        if !Arc::ptr_eq(&existing.route, route) {
+            existing.route = route.clone();
+        }
+        path
+    }
+
+    /// The lane of a path that exists.
+    pub(super) fn lane_of(&mut self, path: PathIx) -> &mut Lane {
+        let lane = self.paths[&path].lane;
+        self.lanes.get_mut(&lane).expect("a path's lane outlives it")
+    }
+
+    /// Queues a parcel and gives its host list a turn.
+    pub(super) fn push(&mut self, path: PathIx, stream: (StreamIx, u32), parcel: Parcel, max_rcpts: usize) {
+        let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
+        let was_empty = queue.len() == 0;
+        if queue.push(stream, parcel, max_rcpts) {
+            let lane = self.lane_of(path);
+            lane.ready += 1;
+            if was_empty {
+                lane.turns.push_back(path);
+            }
+        }
+    }
+
+    /// Queues again, first in line, what a session gave back unsent.
+    pub(super) fn push_front(&mut self, path: PathIx, stream: (StreamIx, u32), parcel: Parcel) {
+        let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
+        let was_empty = queue.len() == 0;
+        queue.push_front(stream, parcel);
+        let lane = self.lane_of(path);
+        lane.ready += 1;
+        if was_empty {
+            lane.turns.push_back(path);
+        }
+    }
+
+    /// The next parcel of a host list.
+    pub(super) fn pop(&mut self, path: PathIx) -> Option<Parcel> {
+        let queue = self.paths.get_mut(&path)?;
+        let parcel = queue.pop();
+        let left = queue.len();
+        let lane = self.lane_of(path);
+        if parcel.is_some() {
+            lane.ready -= 1;
+        }
+        if left == 0 {
+            lane.turns.retain(|p| *p != path);
+        }
+        parcel
+    }
+
+    /// Forgets host lists and lanes that hold nothing and are not left alone.
+    pub(super) fn sweep(&mut self, now: i64) {
+        let idle = |p: &Path| p.len() == 0 && p.sessions == 0 && p.down.as_ref().is_none_or(|(until, _)| *until <= now);
+        self.by_key.retain(|_, path| !idle(&self.paths[path]));
+        self.paths.retain(|_, p| !idle(p));
+        let used: std::collections::HashSet<LaneIx> = self.paths.values().map(|p| p.lane).collect();
+        self.by_name.retain(|_, lane| used.contains(lane));
+        self.lanes.retain(|ix, _| used.contains(ix));
+    }
+}

@@ -1,0 +1,414 @@
+//! The dispatcher: who is tried when, over which connection. Pure: inputs and the time in, actions out.
+//!
+//! A recipient is always in exactly one place, which its `Standing::phase` and the queues tell:
+//!
+//! ```text
+//! accepted ─→ domain.waiting ─(route known)─→ path (ready) ─→ session (in flight) ─→ ended
+//!                  ▲                                               │
+//!                  └────────── schedule (due later) ◀──deferred────┘        held: in no queue until released
+//! ```
+//!
+//! Queues hold parcels; a parcel is void when its message is gone, its recipients moved on, or the message's epoch rose.
+//! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new parcels, and never searches a queue.
+
+mod domains;
+mod lanes;
+mod ops;
+mod policy;
+mod pump;
+mod schedule;
+mod settle;
+pub mod table;
+
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use posthaste_bounce::Verdict;
+use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply};
+use crate::way::Way;
+
+pub use domains::Unroutable;
+pub use lanes::SessionId;
+pub use ops::{Counts, LaneRow, MessageRow, Selection};
+pub use policy::{Policy, Retry, StreamPolicy};
+pub use table::{DomainIx, Rcpt, Seq};
+
+use crate::letter::{Letter, Progress};
+use domains::Domains;
+use lanes::{LaneIx, Lanes, PathIx};
+use schedule::Schedule;
+use table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table};
+
+/// Milliseconds between two cleanings of lists that nobody uses any more.
+const SWEEP_EVERY: i64 = 60_000;
+/// Milliseconds until a lane whose receiver wanted no more connections tries one more.
+const SQUEEZE: i64 = 60_000;
+/// How many times a message is given to another connection because the one it was on died before it was offered.
+const HAND_BACKS_MAX: u32 = 3;
+
+/// A message that the spool has: new, or found there at the start.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its number in the spool.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// When it was accepted.
+    pub arrived: Timestamp,
+    /// Its stream.
+    pub stream: Name,
+    /// Bytes as stored.
+    pub size: u64,
+    /// Every recipient's domain, in the envelope's order.
+    pub domains: Vec<Domain>,
+    /// Where they stand; None for a new message.
+    pub progress: Option<Progress>,
+    /// The message itself, if it is in memory.
+    pub warm: Option<Arc<Letter>>,
+}
+
+/// What a session is to send.
+#[derive(Debug)]
+pub struct Load {
+    /// The message.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// To whom of its recipients.
+    pub rcpts: Vec<Rcpt>,
+    /// Which attempt it is, 1 for the first; the largest where recipients differ.
+    pub attempt: u32,
+    /// How many connections died under it before it was offered.
+    pub hand_backs: u32,
+    /// The message, if it is in memory.
+    pub warm: Option<Arc<Letter>>,
+}
+
+/// What became of one recipient in one attempt.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// Taken.
+    Delivered(Reply),
+    /// Refused, or it could not be tried.
+    Failed(Failure, Verdict),
+    /// The connection died behind the final dot: taken or not, nobody knows.
+    Unknown(Failure, Verdict),
+}
+
+/// What a session says of a load.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every recipient has an answer.
+    Answered {
+        /// In the order of the load's recipients.
+        said: Vec<Said>,
+        /// What the events say of the attempt.
+        facts: Arc<Attempt>,
+    },
+    /// The connection, used before, died before the receiver was offered the message: it is as if it had never been tried.
+    NotOffered {
+        /// Why.
+        failure: Failure,
+        /// What that means, should it happen too often.
+        verdict: Verdict,
+        /// What the events say of the attempt.
+        facts: Arc<Attempt>,
+    },
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The spool has a message.
+    Arrived(Box<Arrival>),
+    /// DNS was asked.
+    Resolved(DomainIx, Result<Arc<Way>, Arc<Unroutable>>, std::time::Duration),
+    /// A session can take mail.
+    Opened(SessionId),
+    /// A session could not be opened; the load was not offered to anybody.
+    OpenFailed {
+        /// Which.
+        session: SessionId,
+        /// What it was to send.
+        load: Box<Load>,
+        /// Why.
+        failure: Failure,
+        /// What that means.
+        verdict: Verdict,
+        /// What the events say of the attempt.
+        facts: Arc<Attempt>,
+    },
+    /// A session is through with a load.
+    Finished {
+        /// Which.
+        session: SessionId,
+        /// What it was to send.
+        load: Box<Load>,
+        /// What became of it.
+        outcome: Outcome,
+        /// Whether the connection can carry more.
+        usable: bool,
+    },
+    /// An idle session's connection is gone.
+    Closed(SessionId),
+    /// Time passed.
+    Wake,
+    /// A new configuration is in force.
+    Policy(Box<Policy>),
+    /// Open nothing more, close what is idle: the relay stops.
+    Drain,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask DNS.
+    Resolve(DomainIx, Arc<Domain>),
+    /// Open a session and send the load over it.
+    Open {
+        /// Its number.
+        session: SessionId,
+        /// Where to.
+        route: Arc<Way>,
+        /// From where.
+        source: Name,
+        /// What.
+        load: Box<Load>,
+    },
+    /// Send a load over an open session.
+    Deliver(SessionId, Box<Load>),
+    /// Say QUIT.
+    Close(SessionId),
+    /// Write down what became of recipients, then let the spool know.
+    Record(Box<Record>),
+}
+
+/// What became of some recipients of one message, decided.
+#[derive(Debug)]
+pub struct Record {
+    /// The message's number.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// The message, if it is in memory.
+    pub warm: Option<Arc<Letter>>,
+    /// When it was decided.
+    pub now: Timestamp,
+    /// What the events say of the attempt.
+    pub facts: Arc<Attempt>,
+    /// Each recipient's fate.
+    pub fates: Vec<Fate>,
+    /// What the spool is to keep; None: forget the message.
+    pub after: Option<Progress>,
+}
+
+/// What becomes of one recipient.
+#[derive(Debug)]
+pub struct Fate {
+    /// Who.
+    pub rcpt: Rcpt,
+    /// Which attempt it was.
+    pub attempt: u32,
+    /// What was said, if anything was.
+    pub said: Option<Said>,
+    /// What becomes of it.
+    pub next: Next,
+}
+
+/// What becomes of a recipient.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// It has the message.
+    Delivered,
+    /// Tried again at that time.
+    Deferred(Timestamp),
+    /// Refused for good.
+    Bounced,
+    /// Given up for its age.
+    Expired,
+    /// Removed by an operator: who, why.
+    Cancelled(Arc<str>, Arc<str>),
+    /// Kept back by an operator: why.
+    Held(Arc<str>),
+    /// Let go by an operator: who.
+    Released(Arc<str>),
+}
+
+/// A connection in the hands of a task.
+struct Session {
+    path: PathIx,
+    established: bool,
+    idle_since: Option<i64>,
+    carried: u32,
+    has: Option<Seq>,
+}
+
+/// The queue and its rules. One task owns it.
+pub struct Dispatcher {
+    policy: Policy,
+    table: Table,
+    domains: Domains,
+    lanes: Lanes,
+    sessions: HashMap<SessionId, Session>,
+    schedule: Schedule<(DomainIx, Parcel)>,
+    /// Idle sessions in the order of their time.
+    idle: VecDeque<(i64, SessionId)>,
+    /// Lanes that wait for a connection because all are in use.
+    hungry: VecDeque<LaneIx>,
+    /// Lanes that hold fewer connections than configured, by the time when one more is tried.
+    squeezed: Schedule<LaneIx>,
+    streams: Vec<Name>,
+    sources_turn: HashMap<StreamIx, u64>,
+    next_session: SessionId,
+    next_sweep: i64,
+    draining: bool,
+    actions: Vec<Action>,
+}
+
+impl Dispatcher {
+    /// An empty queue.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            table: Table::default(),
+            domains: Domains::default(),
+            lanes: Lanes::default(),
+            sessions: HashMap::new(),
+            schedule: Schedule::default(),
+            idle: VecDeque::new(),
+            hungry: VecDeque::new(),
+            squeezed: Schedule::default(),
+            streams: Vec::new(),
+            sources_turn: HashMap::new(),
+            next_session: 0,
+            next_sweep: 0,
+            draining: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes one input at `now` and says what is to be done about it.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
+        match input {
+            Input::Arrived(arrival) => self.arrived(*arrival, now),
+            Input::Resolved(domain, answer, ttl) => self.resolved(domain, answer, ttl, now),
+            Input::Opened(session) => self.opened(session),
+            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, &facts, now),
+            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable, now),
+            Input::Closed(session) => self.session_gone(session, now),
+            Input::Wake => {}
+            Input::Policy(policy) => self.policy = *policy,
+            Input::Drain => self.drain(),
+        }
+        self.turn_the_wheel(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Input::Wake`] is wanted, at the latest.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let idle = self.idle.front().map(|(since, _)| since + millis(self.policy.idle));
+        let next = [self.schedule.next(), idle, self.squeezed.next()].into_iter().flatten().min()?;
+        Timestamp::from_millisecond(next).ok()
+    }
+
+    /// Messages and recipients owed.
+    pub fn owed(&self) -> (usize, usize) {
+        (self.table.messages(), self.table.recipients())
+    }
+
+    /// Sessions opening or open.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn arrived(&mut self, arrival: Arrival, now: Timestamp) {
+        let Arrival { seq, id, arrived, stream, size, domains, progress, warm } = arrival;
+        let stream = self.stream_ix(&stream);
+        let fresh = Standing { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
+        let mut standings = vec![fresh; domains.len()];
+        for saved in progress.iter().flat_map(|p| &p.owed) {
+            if let Some(s) = standings.get_mut(usize::from(saved.0)) {
+                *s = Standing { due: saved.2, domain: 0, attempts: saved.1, phase: if saved.3 { Phase::Held } else { Phase::Waiting } };
+            }
+        }
+        for (standing, domain) in standings.iter_mut().zip(&domains) {
+            if standing.phase != Phase::Ended {
+                standing.domain = self.domains.owe(domain);
+            }
+        }
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let mut owed = Owed::new(id, arrived.as_millisecond(), stream, size, standings);
+        owed.warm = warm;
+        if owed.owed() > 0 {
+            self.table.insert(seq, owed);
+            self.queue_all(seq, now);
+        }
+    }
+
+    /// Makes parcels of all recipients that wait, by domain and time.
+    fn queue_all(&mut self, seq: Seq, now: Timestamp) {
+        let Some(owed) = self.table.get(seq) else { return };
+        let epoch = owed.epoch;
+        let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
+        for (rcpt, s) in owed.standings().iter().enumerate().filter(|(_, s)| s.phase == Phase::Waiting) {
+            let rcpt = Rcpt::try_from(rcpt).expect("an envelope has at most 65,535 recipients");
+            // Linear look-back, but only over the last few groups: mailings come sorted by domain or one by one.
+            match groups.iter_mut().rev().take(32).find(|(key, _)| *key == (s.domain, s.due)) {
+                Some((_, rcpts)) => rcpts.push(rcpt),
+                None => groups.push(((s.domain, s.due), vec![rcpt])),
+            }
+        }
+        for ((domain, due), rcpts) in groups {
+            for chunk in rcpts.chunks(self.policy.recipients_per_transaction) {
+                let parcel = Parcel { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
+                if due > now.as_millisecond() {
+                    self.schedule.add(due, (domain, parcel));
+                } else {
+                    self.place(domain, parcel, now);
+                }
+            }
+        }
+    }
+
+    fn stream_ix(&mut self, name: &Name) -> StreamIx {
+        let at = self.streams.iter().position(|s| s == name).unwrap_or_else(|| {
+            self.streams.push(name.clone());
+            self.streams.len() - 1
+        });
+        // A stream's name is configured, or falls back to one that is: there are never many.
+        StreamIx::try_from(at).unwrap_or(0)
+    }
+
+    fn turn_the_wheel(&mut self, now: Timestamp) {
+        let ms = now.as_millisecond();
+        while let Some(due) = self.schedule.take_due(ms) {
+            for (domain, parcel) in due {
+                self.place(domain, parcel, now);
+            }
+        }
+        while let Some(lanes) = self.squeezed.take_due(ms) {
+            lanes.into_iter().for_each(|lane| self.unsqueeze(lane, now));
+        }
+        self.close_idle(ms);
+        if ms >= self.next_sweep {
+            self.next_sweep = ms + SWEEP_EVERY;
+            self.domains.sweep(ms);
+            self.lanes.sweep(ms);
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond().saturating_add(millis(wait))).unwrap_or(Timestamp::MAX)
+}

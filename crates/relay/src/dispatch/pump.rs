@@ -1,0 +1,340 @@
+//! From a domain's mail to a connection's: routes, lanes, turns, limits.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use posthaste_mail::{Attempt, Name};
+use crate::way::Way;
+
+use super::{
+    Action, Dispatcher, Load, Session, SessionId,
+    domains::{Known, Unroutable},
+    lanes::{LaneIx, PathIx},
+    millis,
+    table::{DomainIx, Parcel, Phase, Rcpt, Rcpts, StreamIx},
+};
+
+/// Loads that a connection carries before it gives way to another host list of its lane that has none.
+const GIVE_WAY_AFTER: u32 = 20;
+
+impl Dispatcher {
+    /// Brings a parcel whose time has come to its lane, asking DNS first where that is needed.
+    pub(super) fn place(&mut self, domain: DomainIx, parcel: Parcel, now: Timestamp) {
+        let Some(entry) = self.domains.get_mut(domain) else { return };
+        match &entry.known {
+            Known::Route(route, until) if *until > now.as_millisecond() => {
+                let route = route.clone();
+                self.enqueue(&route, parcel, now);
+            }
+            Known::Nowhere(why, until) if *until > now.as_millisecond() => {
+                let why = why.clone();
+                self.unroutable(&why, &parcel, now);
+            }
+            Known::Asking => entry.waiting.push(parcel),
+            _ => {
+                entry.known = Known::Asking;
+                entry.waiting.push(parcel);
+                self.actions.push(Action::Resolve(domain, entry.name.clone()));
+            }
+        }
+    }
+
+    pub(super) fn resolved(&mut self, domain: DomainIx, answer: Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
+        let Some(entry) = self.domains.get_mut(domain) else { return };
+        let until = now.as_millisecond().saturating_add(millis(ttl));
+        let waiting = std::mem::take(&mut entry.waiting);
+        entry.known = match &answer {
+            Ok(route) => Known::Route(route.clone(), until),
+            Err(why) => Known::Nowhere(why.clone(), until),
+        };
+        for parcel in waiting {
+            match &answer {
+                Ok(route) => self.enqueue(route, parcel, now),
+                Err(why) => self.unroutable(why, &parcel, now),
+            }
+        }
+    }
+
+    fn enqueue(&mut self, route: &Arc<Way>, parcel: Parcel, now: Timestamp) {
+        let Some((owed, _)) = self.table.open(&parcel) else { return };
+        let stream = owed.stream;
+        let source = self.next_source(stream);
+        let path = self.lanes.path(&source, route);
+        if let Some(why) = self.still_down(path, now) {
+            return self.not_tried(path, &parcel, &why, now);
+        }
+        let share = self.share(stream);
+        self.lanes.push(path, (stream, share), parcel, self.policy.recipients_per_transaction);
+        let lane = self.lanes.paths[&path].lane;
+        self.pump(lane);
+    }
+
+    /// A stream's sources take turns by their weights.
+    fn next_source(&mut self, stream: StreamIx) -> Name {
+        let policy = self.policy.stream(&self.streams[usize::from(stream)]);
+        let turn = self.sources_turn.entry(stream).or_default();
+        let total: u64 = policy.sources.iter().map(|(_, w)| u64::from(*w)).sum();
+        let mut at = *turn % total.max(1);
+        *turn = turn.wrapping_add(1);
+        for (name, weight) in &policy.sources {
+            if at < u64::from(*weight) {
+                return name.clone();
+            }
+            at -= u64::from(*weight);
+        }
+        policy.sources[0].0.clone()
+    }
+
+    fn share(&self, stream: StreamIx) -> u32 {
+        self.policy.stream(&self.streams[usize::from(stream)]).share
+    }
+
+    fn still_down(&self, path: PathIx, now: Timestamp) -> Option<Arc<Unroutable>> {
+        let (until, why) = self.lanes.paths[&path].down.as_ref()?;
+        (*until > now.as_millisecond()).then(|| why.clone())
+    }
+
+    /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
+    pub(super) fn pump(&mut self, lane_ix: LaneIx) {
+        if self.draining {
+            return;
+        }
+        loop {
+            let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
+            let Some(path) = lane.turns.front().copied() else { return };
+            let most = lane.squeezed.map_or(self.policy.connections_per_lane, |(most, _)| most.min(self.policy.connections_per_lane));
+            let has_idle = !self.lanes.paths[&path].idle.is_empty();
+            if !has_idle && lane.sessions >= most && !self.make_room_in_lane(lane_ix, path) {
+                return;
+            }
+            if !has_idle && self.sessions.len() >= self.policy.connections && !self.make_room() {
+                let lane = self.lanes.lanes.get_mut(&lane_ix).expect("looked up above");
+                if !std::mem::replace(&mut lane.hungry, true) {
+                    self.hungry.push_back(lane_ix);
+                }
+                return;
+            }
+            let lane = self.lanes.lanes.get_mut(&lane_ix).expect("looked up above");
+            lane.turns.rotate_left(1);
+            let Some(load) = self.next_load(path) else { continue };
+            self.send(path, load);
+        }
+    }
+
+    /// Closes an idle connection of the lane that leads elsewhere; false where there is none.
+    fn make_room_in_lane(&mut self, lane: LaneIx, wanted: PathIx) -> bool {
+        let idle = self.lanes.paths.iter().find(|(ix, p)| p.lane == lane && **ix != wanted && !p.idle.is_empty()).and_then(|(_, p)| p.idle.first());
+        let Some(session) = idle.copied() else { return false };
+        self.close(session);
+        true
+    }
+
+    /// Closes the connection that has been idle longest; false where all are at work.
+    fn make_room(&mut self) -> bool {
+        while let Some((since, session)) = self.idle.pop_front() {
+            if self.sessions.get(&session).is_some_and(|s| s.idle_since == Some(since)) {
+                self.close(session);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn send(&mut self, path: PathIx, load: Load) {
+        let queue = self.lanes.paths.get_mut(&path).expect("the path of a load exists");
+        if let Some(session) = queue.idle.pop() {
+            return self.hand_over(session, load);
+        }
+        self.next_session += 1;
+        let session = self.next_session;
+        queue.sessions += 1;
+        let route = queue.route.clone();
+        let lane = self.lanes.lane_of(path);
+        lane.sessions += 1;
+        let source = lane.source.clone();
+        self.sessions.insert(session, Session { path, established: false, idle_since: None, carried: 1, has: Some(load.seq) });
+        self.actions.push(Action::Open { session, route, source, load: Box::new(load) });
+    }
+
+    fn hand_over(&mut self, session: SessionId, load: Load) {
+        let s = self.sessions.get_mut(&session).expect("idle sessions exist");
+        s.idle_since = None;
+        s.carried += 1;
+        s.has = Some(load.seq);
+        self.actions.push(Action::Deliver(session, Box::new(load)));
+    }
+
+    /// Takes the next parcel that still holds something out of a host list, and marks its recipients as in flight.
+    fn next_load(&mut self, path: PathIx) -> Option<Load> {
+        while let Some(parcel) = self.lanes.pop(path) {
+            if let Some(load) = self.load(&parcel) {
+                return Some(load);
+            }
+        }
+        None
+    }
+
+    fn load(&mut self, parcel: &Parcel) -> Option<Load> {
+        let (owed, rcpts) = self.table.open(parcel)?;
+        let mut attempt = 1;
+        for rcpt in &rcpts {
+            let standing = owed.standing(*rcpt);
+            standing.phase = Phase::InFlight;
+            attempt = attempt.max(u32::from(standing.attempts) + 1);
+        }
+        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, hand_backs: 0, warm: owed.warm.clone() })
+    }
+
+    pub(super) fn opened(&mut self, session: SessionId) {
+        let Some(s) = self.sessions.get_mut(&session) else { return };
+        s.established = true;
+        let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
+        path.established += 1;
+        path.down = None;
+        path.failures = 0;
+    }
+
+    /// A session is free: more of the same, or idle, or away.
+    pub(super) fn session_free(&mut self, session: SessionId, usable: bool, now: Timestamp) {
+        let Some(s) = self.sessions.get_mut(&session) else { return };
+        s.has = None;
+        let (path, carried) = (s.path, s.carried);
+        if !usable || self.draining || carried >= self.policy.messages_per_connection || self.must_give_way(path, carried) {
+            self.close(session);
+            return self.after_close(path);
+        }
+        if let Some(load) = self.next_load(path) {
+            return self.hand_over(session, load);
+        }
+        let since = now.as_millisecond();
+        self.sessions.get_mut(&session).expect("looked up above").idle_since = Some(since);
+        self.lanes.paths.get_mut(&path).expect("a session's path exists").idle.push(session);
+        self.idle.push_back((since, session));
+        let lane = self.lanes.paths[&path].lane;
+        self.pump(lane);
+        self.feed_the_hungry();
+    }
+
+    /// Whether another host list of the lane has mail but no connection, and the lane may open no more.
+    fn must_give_way(&self, path: PathIx, carried: u32) -> bool {
+        let lane = &self.lanes.lanes[&self.lanes.paths[&path].lane];
+        let full = lane.sessions >= self.policy.connections_per_lane || lane.squeezed.is_some_and(|(most, _)| lane.sessions >= most);
+        carried.is_multiple_of(GIVE_WAY_AFTER) && full && lane.turns.iter().any(|p| self.lanes.paths[p].sessions == 0)
+            || carried.is_multiple_of(GIVE_WAY_AFTER) && !self.hungry.is_empty()
+    }
+
+    pub(super) fn session_gone(&mut self, session: SessionId, _now: Timestamp) {
+        if let Some(path) = self.forget(session) {
+            self.after_close(path);
+        }
+    }
+
+    fn close(&mut self, session: SessionId) {
+        if self.forget(session).is_some() {
+            self.actions.push(Action::Close(session));
+        }
+    }
+
+    /// Takes a session off all lists; its path, if it was there.
+    pub(super) fn forget(&mut self, session: SessionId) -> Option<PathIx> {
+        let s = self.sessions.remove(&session)?;
+        let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
+        path.sessions -= 1;
+        path.established -= usize::from(s.established);
+        path.idle.retain(|i| *i != session);
+        self.lanes.lane_of(s.path).sessions -= 1;
+        Some(s.path)
+    }
+
+    pub(super) fn after_close(&mut self, path: PathIx) {
+        let lane = self.lanes.paths[&path].lane;
+        self.feed_the_hungry();
+        self.pump(lane);
+    }
+
+    /// Lanes that waited for a connection take turns while there are any.
+    fn feed_the_hungry(&mut self) {
+        while self.sessions.len() < self.policy.connections {
+            let Some(lane) = self.hungry.pop_front() else { return };
+            if let Some(l) = self.lanes.lanes.get_mut(&lane) {
+                l.hungry = false;
+                self.pump(lane);
+            }
+        }
+    }
+
+    /// The receiver wants no more connections than there are: stay with them for a while.
+    pub(super) fn squeeze(&mut self, path: PathIx, established: usize, until: i64) {
+        let lane_ix = self.lanes.paths[&path].lane;
+        self.lanes.lane_of(path).squeezed = Some((established.max(1), until));
+        self.squeezed.add(until, lane_ix);
+    }
+
+    /// One more connection is tried.
+    pub(super) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
+        let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
+        let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now.as_millisecond()) else { return };
+        if most + 1 >= self.policy.connections_per_lane {
+            lane.squeezed = None;
+        } else {
+            let next = until.max(now.as_millisecond()) + super::SQUEEZE;
+            lane.squeezed = Some((most + 1, next));
+            self.squeezed.add(next, lane_ix);
+        }
+        self.pump(lane_ix);
+    }
+
+    pub(super) fn close_idle(&mut self, now: i64) {
+        let wait = millis(self.policy.idle);
+        while let Some((since, session)) = self.idle.front().copied() {
+            let current = self.sessions.get(&session).is_some_and(|s| s.idle_since == Some(since));
+            if current && since + wait > now {
+                return;
+            }
+            self.idle.pop_front();
+            if current {
+                self.close(session);
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        let idle: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| s.idle_since.is_some()).map(|(id, _)| *id).collect();
+        idle.into_iter().for_each(|session| self.close(session));
+    }
+
+    /// Recipients of a parcel that could not even be offered, marked as tried.
+    pub(super) fn take_for_failure(&mut self, parcel: &Parcel) -> Option<Load> {
+        self.load(parcel)
+    }
+
+    /// Everything that waits in a host list.
+    pub(super) fn empty(&mut self, path: PathIx) -> Vec<Parcel> {
+        std::iter::from_fn(|| self.lanes.pop(path)).collect()
+    }
+
+    /// Facts of an attempt that got as far as knowing its lane.
+    pub(super) fn lane_facts(&self, path: PathIx) -> Attempt {
+        let lane = &self.lanes.lanes[&self.lanes.paths[&path].lane];
+        Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
+    }
+
+    /// Puts what a session gave back first in line again.
+    pub(super) fn hand_back(&mut self, path: PathIx, load: &Load) {
+        let Some(owed) = self.table.get_mut(load.seq) else { return };
+        let mut waiting: Vec<Rcpt> = Vec::with_capacity(load.rcpts.len());
+        for rcpt in &load.rcpts {
+            let standing = owed.standing(*rcpt);
+            if standing.phase == Phase::InFlight {
+                standing.phase = Phase::Waiting;
+                waiting.push(*rcpt);
+            }
+        }
+        let (stream, epoch) = (owed.stream, owed.epoch);
+        if !waiting.is_empty() {
+            let share = self.share(stream);
+            self.lanes.push_front(path, (stream, share), Parcel { seq: load.seq, rcpts: Rcpts::new(waiting), epoch });
+        }
+    }
+}

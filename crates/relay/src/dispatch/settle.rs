@@ -1,0 +1,215 @@
+//! From what was said to what becomes of it: delivered, again later, given up.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use posthaste_bounce::Verdict;
+use posthaste_mail::{Attempt, Failure, LocalCause, MessageId};
+
+use super::{
+    Action, Dispatcher, Fate, HAND_BACKS_MAX, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
+    domains::Unroutable,
+    lanes::PathIx,
+    later, millis,
+    table::{Owed, Parcel, Phase, Rcpt, Seq},
+};
+use crate::letter::{Letter, Progress, SavedStanding};
+
+impl Dispatcher {
+    pub(super) fn finished(&mut self, session: SessionId, load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
+        match outcome {
+            Outcome::Answered { said, facts } => {
+                self.note_error(session, &said, now);
+                self.settle(&load, said, facts, now);
+            }
+            Outcome::NotOffered { failure, verdict, facts } => match self.sessions.get(&session).map(|s| s.path) {
+                Some(path) if load.hand_backs < HAND_BACKS_MAX => self.hand_back(path, &load),
+                _ => self.settle_same(&load, &failure, &verdict, facts, now),
+            },
+        }
+        self.session_free(session, usable, now);
+    }
+
+    /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone for a while.
+    pub(super) fn open_failed(&mut self, session: SessionId, load: Load, failure: Failure, verdict: Verdict, facts: &Arc<Attempt>, now: Timestamp) {
+        let Some(path) = self.forget(session) else {
+            return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
+        };
+        let established = self.lanes.paths[&path].established;
+        if established > 0 && !verdict.permanent {
+            self.squeeze(path, established, now.as_millisecond() + SQUEEZE);
+            self.hand_back(path, &load);
+            return self.after_close(path);
+        }
+        self.lanes.lane_of(path).last_error = Some((now, failure.to_string().into()));
+        self.settle_same(&load, &failure, &verdict, facts.clone(), now);
+        if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
+            self.leave_alone(path, failure, verdict, now);
+        }
+        self.after_close(path);
+    }
+
+    /// Hosts that could not be reached: what waits for them is tried later, without trying each message in vain.
+    fn leave_alone(&mut self, path: PathIx, failure: Failure, verdict: Verdict, now: Timestamp) {
+        let queue = self.lanes.paths.get_mut(&path).expect("a session's path exists");
+        // Doubles with each failure in a row, up to 32 times the configured time.
+        let wait = millis(self.policy.host_down) << queue.failures.min(5);
+        queue.failures += 1;
+        let why = Arc::new(Unroutable { failure, verdict });
+        queue.down = Some((now.as_millisecond() + wait, why.clone()));
+        for parcel in self.empty(path) {
+            self.not_tried(path, &parcel, &why, now);
+        }
+    }
+
+    /// Defers a parcel whose hosts are known to be out of reach.
+    pub(super) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable, now: Timestamp) {
+        let Some(load) = self.take_for_failure(parcel) else { return };
+        let facts = Arc::new(self.lane_facts(path));
+        let failure = match &why.failure {
+            Failure::Local { stage, cause, detail } => {
+                Failure::Local { stage: *stage, cause: *cause, detail: format!("not tried, the hosts were just out of reach: {detail}") }
+            }
+            Failure::Refused { stage, reply } => Failure::Local {
+                stage: *stage,
+                cause: LocalCause::ConnectionRefused,
+                detail: format!("not tried, the hosts just refused a connection: {reply}"),
+            },
+        };
+        self.settle_same(&load, &failure, &why.verdict, facts, now);
+    }
+
+    pub(super) fn unroutable(&mut self, why: &Unroutable, parcel: &Parcel, now: Timestamp) {
+        if let Some(load) = self.take_for_failure(parcel) {
+            self.settle_same(&load, &why.failure, &why.verdict, Arc::new(Attempt::default()), now);
+        }
+    }
+
+    fn settle_same(&mut self, load: &Load, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>, now: Timestamp) {
+        let said = load.rcpts.iter().map(|_| Said::Failed(failure.clone(), verdict.clone())).collect();
+        self.settle(load, said, facts, now);
+    }
+
+    fn note_error(&mut self, session: SessionId, said: &[Said], now: Timestamp) {
+        let trouble = said.iter().find_map(|s| match s {
+            Said::Failed(failure, _) | Said::Unknown(failure, _) => Some(failure),
+            Said::Delivered(_) => None,
+        });
+        if let (Some(failure), Some(s)) = (trouble, self.sessions.get(&session)) {
+            let path = s.path;
+            let text: String = failure.to_string().lines().next().unwrap_or("").chars().take(160).collect();
+            self.lanes.lane_of(path).last_error = Some((now, text.into()));
+        }
+    }
+
+    /// Decides each recipient's fate, puts back what is to be tried again, and has it all written down.
+    fn settle(&mut self, load: &Load, said: Vec<Said>, facts: Arc<Attempt>, now: Timestamp) {
+        let Some(owed) = self.table.get_mut(load.seq) else { return };
+        let retry = &self.policy.stream(&self.streams[usize::from(owed.stream)]).retry;
+        let warm = owed.warm.take().or_else(|| load.warm.clone());
+        let mut fates = Vec::with_capacity(said.len());
+        for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
+            let standing = owed.standing(rcpt);
+            let attempt = u32::from(standing.attempts) + 1;
+            standing.attempts = standing.attempts.saturating_add(1);
+            let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
+            let expires = owed.arrived.saturating_add(millis(retry.expire));
+            let next = match &said {
+                Said::Delivered(_) => Next::Delivered,
+                Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
+                _ if now.as_millisecond() >= expires => Next::Expired,
+                // The last attempt is made when the message expires, so that what ends it is fresh.
+                _ => Next::Deferred(later(now, retry.wait(attempt, salt)).min(Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX))),
+            };
+            fates.push(Fate { rcpt, attempt, said: Some(said), next });
+        }
+        if owed.cancelling {
+            let (by, reason): (Arc<str>, Arc<str>) = ("operator".into(), "dropped while in flight".into());
+            for fate in fates.iter_mut().filter(|f| matches!(f.next, Next::Deferred(_))) {
+                fate.next = Next::Cancelled(by.clone(), reason.clone());
+            }
+        }
+        // While others of the same message are in flight or queued the body is worth keeping.
+        if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
+            owed.warm.clone_from(&warm);
+        }
+        let deferred = self.apply(load.seq, &fates);
+        self.record(load.seq, load.id, warm, facts, fates, now);
+        for (due, rcpts) in deferred {
+            self.schedule_later(load.seq, due, rcpts);
+        }
+    }
+
+    /// Moves the standings to where the fates say; the deferred ones by their due times.
+    fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Vec<(i64, Vec<Rcpt>)> {
+        let mut deferred: Vec<(i64, Vec<Rcpt>)> = Vec::new();
+        for fate in fates {
+            match fate.next {
+                Next::Deferred(at) => {
+                    let Some(owed) = self.table.get_mut(seq) else { continue };
+                    let standing = owed.standing(fate.rcpt);
+                    standing.phase = Phase::Waiting;
+                    // One load's recipients stay together: they go by the first one's time.
+                    standing.due = deferred.first().map_or(at.as_millisecond(), |(due, _)| *due);
+                    match deferred.first_mut() {
+                        Some((_, rcpts)) => rcpts.push(fate.rcpt),
+                        None => deferred.push((at.as_millisecond(), vec![fate.rcpt])),
+                    }
+                }
+                Next::Delivered | Next::Bounced | Next::Expired | Next::Cancelled(..) => self.end(seq, fate.rcpt),
+                Next::Held(_) | Next::Released(_) => {}
+            }
+        }
+        deferred
+    }
+
+    /// One recipient's story is over.
+    pub(super) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
+        if let Some(owed) = self.table.get_mut(seq)
+            && owed.standing(rcpt).phase != Phase::Ended
+        {
+            let domain = owed.standing(rcpt).domain;
+            self.domains.settle(domain);
+            self.table.end(seq, rcpt);
+        }
+    }
+
+    fn schedule_later(&mut self, seq: Seq, due: i64, rcpts: Vec<Rcpt>) {
+        let Some(owed) = self.table.get_mut(seq) else { return };
+        let epoch = owed.epoch;
+        let mut by_domain: Vec<(u32, Vec<Rcpt>)> = Vec::new();
+        for rcpt in rcpts {
+            let domain = owed.standing(rcpt).domain;
+            match by_domain.iter_mut().find(|(d, _)| *d == domain) {
+                Some((_, list)) => list.push(rcpt),
+                None => by_domain.push((domain, vec![rcpt])),
+            }
+        }
+        for (domain, rcpts) in by_domain {
+            self.schedule.add(due, (domain, Parcel { seq, rcpts: super::Rcpts::new(rcpts), epoch }));
+        }
+    }
+
+    /// Has fates written down, with what the spool is to keep afterwards.
+    pub(super) fn record(
+        &mut self,
+        seq: Seq,
+        id: MessageId,
+        warm: Option<Arc<Letter>>,
+        facts: Arc<Attempt>,
+        fates: Vec<Fate>,
+        now: Timestamp,
+    ) {
+        let after = self.table.get(seq).map(progress);
+        self.actions.push(Action::Record(Box::new(Record { seq, id, warm, now, facts, fates, after })));
+    }
+}
+
+/// What the spool is to keep of a message's recipients.
+pub(super) fn progress(owed: &Owed) -> Progress {
+    let saved = owed.standings().iter().enumerate().filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
+        let rcpt = Rcpt::try_from(i).expect("an envelope has at most 65,535 recipients");
+        SavedStanding(rcpt, s.attempts, s.due, s.phase == Phase::Held)
+    });
+    Progress { owed: saved.collect() }
+}

@@ -1,0 +1,213 @@
+//! The messages that are owed: one small entry each, so that a million of them fit in memory.
+
+use std::{collections::HashMap, sync::Arc};
+
+use posthaste_mail::MessageId;
+
+use crate::letter::Letter;
+
+/// The spool's number of a message.
+pub type Seq = u64;
+/// A recipient's place in its message's envelope.
+pub type Rcpt = u16;
+/// A domain's place in the dispatcher's list of domains.
+pub type DomainIx = u32;
+/// A stream's place in the dispatcher's list of streams.
+pub type StreamIx = u16;
+
+/// Where one recipient of one message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Milliseconds since 1970: not tried before.
+    pub due: i64,
+    /// Its domain.
+    pub domain: DomainIx,
+    /// Attempts that ended.
+    pub attempts: u16,
+    /// What is the matter with it now.
+    pub phase: Phase,
+}
+
+/// What is the matter with a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In a queue: waiting for its time, its route, its turn.
+    Waiting,
+    /// A session has it in hand.
+    InFlight,
+    /// An operator holds it.
+    Held,
+    /// Its story is over.
+    Ended,
+}
+
+/// A message with at least one recipient whose story is not over.
+pub struct Owed {
+    /// The id the client was told.
+    pub id: MessageId,
+    /// When it was accepted, milliseconds since 1970.
+    pub arrived: i64,
+    /// Its stream.
+    pub stream: StreamIx,
+    /// Rises when its parcels are made anew: older parcels in any queue are then void.
+    pub epoch: u16,
+    /// Whether an operator's cancellation waits for a session to end.
+    pub cancelling: bool,
+    /// Bytes as stored.
+    pub size: u32,
+    /// The message itself, while it is fresh.
+    pub warm: Option<Arc<Letter>>,
+    standings: Standings,
+}
+
+/// Nearly all messages have one recipient: those need no allocation.
+enum Standings {
+    One([Standing; 1]),
+    Many(Box<[Standing]>),
+}
+
+impl Owed {
+    /// A message with its recipients' standings, in the envelope's order.
+    pub fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, standings: Vec<Standing>) -> Self {
+        let standings = match <[Standing; 1]>::try_from(standings) {
+            Ok(one) => Standings::One(one),
+            Err(many) => Standings::Many(many.into()),
+        };
+        Self { id, arrived, stream, epoch: 0, cancelling: false, size, warm: None, standings }
+    }
+
+    /// Every recipient's standing.
+    pub fn standings(&self) -> &[Standing] {
+        match &self.standings {
+            Standings::One(one) => one,
+            Standings::Many(many) => many,
+        }
+    }
+
+    /// Every recipient's standing, to change.
+    pub fn standings_mut(&mut self) -> &mut [Standing] {
+        match &mut self.standings {
+            Standings::One(one) => one,
+            Standings::Many(many) => many,
+        }
+    }
+
+    /// One recipient's standing.
+    pub fn standing(&mut self, rcpt: Rcpt) -> &mut Standing {
+        &mut self.standings_mut()[usize::from(rcpt)]
+    }
+
+    /// Recipients whose story is not over.
+    pub fn owed(&self) -> usize {
+        self.standings().iter().filter(|s| s.phase != Phase::Ended).count()
+    }
+}
+
+/// Some recipients of one message that go the same way at the same time.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The message.
+    pub seq: Seq,
+    /// Which of its recipients.
+    pub rcpts: Rcpts,
+    /// The message's epoch when the parcel was made.
+    pub epoch: u16,
+}
+
+/// One recipient without an allocation, or several.
+#[derive(Debug)]
+pub enum Rcpts {
+    /// One.
+    One([Rcpt; 1]),
+    /// Several.
+    Many(Box<[Rcpt]>),
+}
+
+impl Rcpts {
+    /// From a list that is not empty.
+    pub fn new(list: Vec<Rcpt>) -> Self {
+        match <[Rcpt; 1]>::try_from(list) {
+            Ok(one) => Self::One(one),
+            Err(many) => Self::Many(many.into()),
+        }
+    }
+
+    /// The recipients.
+    pub fn as_slice(&self) -> &[Rcpt] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// All messages that are owed, by their number in the spool.
+#[derive(Default)]
+pub struct Table {
+    messages: HashMap<Seq, Owed>,
+    recipients: usize,
+}
+
+impl Table {
+    /// Adds a message.
+    pub fn insert(&mut self, seq: Seq, owed: Owed) {
+        self.recipients += owed.owed();
+        self.messages.insert(seq, owed);
+    }
+
+    /// A message, while it is owed.
+    pub fn get(&self, seq: Seq) -> Option<&Owed> {
+        self.messages.get(&seq)
+    }
+
+    /// A message, to change.
+    pub fn get_mut(&mut self, seq: Seq) -> Option<&mut Owed> {
+        self.messages.get_mut(&seq)
+    }
+
+    /// Ends one recipient's story; true when it was the message's last. The message then is forgotten.
+    pub fn end(&mut self, seq: Seq, rcpt: Rcpt) -> bool {
+        let Some(owed) = self.messages.get_mut(&seq) else { return true };
+        let standing = owed.standing(rcpt);
+        if standing.phase != Phase::Ended {
+            standing.phase = Phase::Ended;
+            self.recipients -= 1;
+        }
+        let gone = owed.owed() == 0;
+        if gone {
+            self.messages.remove(&seq);
+        }
+        gone
+    }
+
+    /// Takes out of a parcel what is still to be sent; None where nothing is left of it.
+    pub fn open(&mut self, parcel: &Parcel) -> Option<(&mut Owed, Vec<Rcpt>)> {
+        let owed = self.messages.get_mut(&parcel.seq)?;
+        if owed.epoch != parcel.epoch {
+            return None;
+        }
+        let rcpts: Vec<Rcpt> =
+            parcel.rcpts.as_slice().iter().copied().filter(|r| owed.standings()[usize::from(*r)].phase == Phase::Waiting).collect();
+        if rcpts.is_empty() { None } else { Some((owed, rcpts)) }
+    }
+
+    /// Messages owed.
+    pub fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Recipients owed.
+    pub fn recipients(&self) -> usize {
+        self.recipients
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Seq, &Owed)> {
+        self.messages.iter().map(|(seq, owed)| (*seq, owed))
+    }
+
+    /// The number of the message with this id.
+    pub fn find(&self, id: MessageId) -> Option<Seq> {
+        self.iter().find(|(_, owed)| owed.id == id).map(|(seq, _)| seq)
+    }
+}

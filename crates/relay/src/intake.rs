@@ -1,0 +1,263 @@
+//! The way in: a submitted message gets its header lines and signatures, goes to disk, into the log, into the queue; then the client hears 250.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use posthaste_mail::{BodyKind, EnhancedCode, Envelope, MessageId, Name, ReversePath, What};
+use posthaste_smtp::server::{Answer, Submission};
+use posthaste_spool::{Spool, StoreError};
+use tokio::sync::{Semaphore, mpsc::UnboundedSender, watch};
+
+use crate::{
+    clock,
+    dispatch::{Arrival, Fate, Input, Next, Record, Said},
+    engine::{Command, Gauge},
+    letter::{Letter, Meta, WarmBudget},
+    live::Live,
+    message::{self, Prepared},
+    notice,
+    scribe::{DeliveryLog, Ticket, event},
+};
+
+/// How long a notice waits before the spool is asked again to take it.
+const NOTICE_RETRY: Duration = Duration::from_secs(2);
+
+/// The way in. Shared by all that take mail.
+pub struct Intake {
+    /// Where messages are kept.
+    pub spool: Spool,
+    /// Where lines go.
+    pub log: DeliveryLog,
+    /// The configuration in force.
+    pub live: Arc<ArcSwap<Live>>,
+    /// Where messages go when they are stored.
+    pub engine: UnboundedSender<Command>,
+    /// Memory for bodies that are sent at once.
+    pub warm: WarmBudget,
+    /// How full the queue is.
+    pub gauge: watch::Receiver<Gauge>,
+    /// Signatures under way at once: RSA must not take every core.
+    pub signing: Arc<Semaphore>,
+}
+
+/// Who hands a message in.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub ip: IpAddr,
+    /// The stream of mail that names none.
+    pub stream: Name,
+}
+
+/// A refusal: what the client is told, and the word for the log.
+pub type Refused = (Answer, &'static str);
+
+impl Intake {
+    /// Why no mail is taken at present; None while it is.
+    pub fn closed(&self) -> Option<Refused> {
+        let max = self.live.load().config.limits.queue_messages;
+        if max.is_some_and(|max| self.gauge.borrow().messages as u64 >= max) {
+            return Some((Answer::full("the queue is full, try again later"), "queue_full"));
+        }
+        if self.spool.trouble().is_some() {
+            return Some((Answer::full("no room on the relay's disk, try again later"), "spool_trouble"));
+        }
+        self.log.trouble().map(|_| (Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
+    }
+
+    /// Takes a submitted message: on disk and in the log when this returns its id.
+    pub async fn take(&self, submission: Submission, client: &Client) -> Result<MessageId, Refused> {
+        let live = self.live.load_full();
+        let now = clock::now();
+        let id = MessageId::new(now, rand::random());
+        let hostname = live.config.hostname.as_str();
+        let submitted =
+            message::Submission { client_ip: client.ip, helo: &submission.helo, esmtp: submission.esmtp, hostname, id, now };
+        let header = usize::try_from(live.config.limits.header_size).unwrap_or(usize::MAX);
+        let limits = message::Limits { header, hops: live.config.limits.received_hops };
+        let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
+        let stream = stream(&live, &prepared, client)?;
+        let parts = self.sign(&live, prepared.parts, prepared.from_domain.as_deref()).await?;
+        let meta = Meta {
+            id,
+            arrived: now,
+            stream,
+            tags: prepared.tags,
+            message_id: prepared.message_id,
+            envelope: submission.envelope,
+            size: total(&parts),
+            has_8bit: submission.has_8bit,
+            client_ip: Some(client.ip),
+            client_ehlo: Some(submission.helo),
+            notice_of: None,
+        };
+        self.store(meta, parts).await.map(|()| id)
+    }
+
+    /// Every signature that the author's domain has keys for, before the message.
+    async fn sign(&self, live: &Arc<Live>, mut parts: Vec<Bytes>, domain: Option<&str>) -> Result<Vec<Bytes>, Refused> {
+        let Some(domain) = domain.filter(|d| !live.keyring.signers_for(d).is_empty()) else { return Ok(parts) };
+        let _turn = self.signing.acquire().await.expect("the semaphore is never closed");
+        let (live, domain, message, now) = (live.clone(), domain.to_owned(), parts.clone(), clock::now().as_second());
+        let signing = tokio::task::spawn_blocking(move || {
+            let view: Vec<&[u8]> = message.iter().map(|p| &p[..]).collect();
+            let now = u64::try_from(now).unwrap_or(0);
+            live.keyring.signers_for(&domain).iter().map(|s| s.sign(&view, now)).collect::<Result<String, _>>()
+        });
+        let trouble = |why: String| {
+            tracing::error!(why, "cannot sign");
+            (Answer::trouble("the message could not be signed, try again later"), "signing_trouble")
+        };
+        let signatures = signing.await.map_err(|e| trouble(e.to_string()))?.map_err(|e| trouble(e.to_string()))?;
+        parts.insert(0, Bytes::from(signatures));
+        Ok(parts)
+    }
+
+    /// Spool, log, queue: in this order, so that no line speaks of what a crash could undo, and no attempt comes before its line.
+    async fn store(&self, meta: Meta, parts: Vec<Bytes>) -> Result<(), Refused> {
+        let stored = self.spool.store(meta.id, meta.encode(), parts.clone()).await;
+        let seq = stored.map_err(|e| {
+            tracing::warn!(error = %e, "the spool refused a message");
+            match e {
+                StoreError::Full { .. } => (Answer::full("no room on the relay's disk, try again later"), "spool_full"),
+                _ => (Answer::trouble("the relay could not store the message, try again later"), "spool_trouble"),
+            }
+        })?;
+        let share = self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX));
+        let parts = if share.is_some() { parts } else { Vec::new() };
+        let letter = Arc::new(Letter::new(meta, parts, share));
+        self.announce(&letter, seq, false);
+        let warm = (!letter.body.is_empty()).then(|| letter.clone());
+        let arrival = arrival(&letter.meta, seq, warm);
+        drop(self.engine.send(Command::Input(Input::Arrived(Box::new(arrival)))));
+        Ok(())
+    }
+
+    /// The `accepted` lines of a message.
+    pub fn announce(&self, letter: &Letter, seq: u64, recovered: bool) {
+        announce(&self.log, &self.live.load().config.node, letter, seq, recovered, |_| true);
+    }
+
+    /// Puts a failure notice for a record's fates into the spool; comes back only when it is there.
+    pub async fn notify(&self, record: &Record, letter: &Letter) {
+        loop {
+            let live = self.live.load_full();
+            let now = clock::now();
+            let id = MessageId::new(now, rand::random());
+            let header = self.header_of(record.seq, letter).await;
+            let failed: Vec<notice::Failed> = record.fates.iter().filter_map(|fate| failed(record, letter, fate)).collect();
+            let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
+            let original = notice::Original {
+                id: letter.meta.id,
+                reverse_path: to,
+                arrived: letter.meta.arrived,
+                message_id: letter.meta.message_id.as_deref(),
+                header: &header,
+            };
+            let hostname = live.config.hostname.as_str();
+            let from = &live.config.notice.from;
+            let text = notice::Notice { id, now, hostname, from, original, failed: &failed }.to_message();
+            let meta = Meta {
+                id,
+                arrived: now,
+                stream: letter.meta.stream.clone(),
+                tags: Vec::new(),
+                message_id: None,
+                envelope: Envelope { reverse_path: ReversePath::Null, recipients: vec![to.clone()], body: BodyKind::SevenBit },
+                size: 0,
+                has_8bit: false,
+                client_ip: None,
+                client_ehlo: None,
+                notice_of: Some(letter.meta.id),
+            };
+            let stored = match self.sign(&live, vec![text], Some(from.domain())).await {
+                Ok(parts) => self.store(Meta { size: total(&parts), ..meta }, parts).await,
+                Err(refused) => Err(refused),
+            };
+            match stored {
+                Ok(()) => return,
+                Err((answer, _)) => tracing::warn!(message = %letter.meta.id, why = answer.text, "a failure notice has to wait"),
+            }
+            tokio::time::sleep(NOTICE_RETRY).await;
+        }
+    }
+
+    async fn header_of(&self, seq: u64, letter: &Letter) -> Bytes {
+        let whole = if letter.body.is_empty() {
+            let spool = self.spool.clone();
+            let read = tokio::task::spawn_blocking(move || spool.body(seq)).await;
+            read.ok().and_then(Result::ok).flatten().unwrap_or_default()
+        } else {
+            letter.body.concat().into()
+        };
+        whole.slice_ref(message::header_block(&whole))
+    }
+}
+
+/// What the dispatcher is told of a message in the spool.
+pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
+    Arrival {
+        seq,
+        id: meta.id,
+        arrived: meta.arrived,
+        stream: meta.stream.clone(),
+        size: meta.size,
+        domains: meta.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
+        progress: None,
+        warm,
+    }
+}
+
+/// Appends the `accepted` lines of those recipients that `missing` says yes to; the last one carries the ticket.
+pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, recovered: bool, missing: impl Fn(&str) -> bool) {
+    let meta = &letter.meta;
+    let wanted: Vec<u16> = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str())).map(|(i, _)| i).collect();
+    for (i, rcpt) in wanted.iter().enumerate() {
+        let what = What::Accepted {
+            about: letter.about(*rcpt, meta.arrived),
+            client_ip: meta.client_ip,
+            client_ehlo: meta.client_ehlo.clone(),
+            spool_seq: seq,
+            notice_of: meta.notice_of,
+            recovered,
+        };
+        let now = if recovered { clock::now() } else { meta.arrived };
+        log.append(event(node, now, what), (i + 1 == wanted.len()).then_some(Ticket::Accepted(seq)));
+    }
+}
+
+fn failed(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Failed> {
+    let ending = match fate.next {
+        Next::Bounced => notice::Ending::Bounced,
+        Next::Expired => notice::Ending::Expired,
+        _ => return None,
+    };
+    let (Some(Said::Failed(failure, verdict)) | Some(Said::Unknown(failure, verdict))) = &fate.said else { return None };
+    Some(notice::Failed {
+        rcpt: letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
+        failure: Some(failure.clone()),
+        class: verdict.class,
+        mx_host: record.facts.mx_host.clone(),
+        last_attempt: Some(record.now),
+        ending,
+    })
+}
+
+fn total(parts: &[Bytes]) -> u64 {
+    parts.iter().map(|p| p.len() as u64).sum()
+}
+
+fn stream(live: &Live, prepared: &Prepared, client: &Client) -> Result<Name, Refused> {
+    let Some(asked) = &prepared.stream else { return Ok(client.stream.clone()) };
+    match Name::new(asked).ok().filter(|name| live.config.streams.contains_key(name)) {
+        Some(name) => Ok(name),
+        None => Err((Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream")),
+    }
+}
+
+fn refusal(unfit: &message::Unfit) -> Refused {
+    let reply = unfit.reply();
+    let code = reply.enhanced.unwrap_or(EnhancedCode::new(5, 6, 0));
+    (Answer { code: reply.code, enhanced: code, text: unfit.to_string() }, unfit.reason())
+}

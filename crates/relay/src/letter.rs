@@ -1,0 +1,161 @@
+//! A message as the relay carries it: what the spool keeps beside the body, and the body while it is fresh.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use posthaste_mail::{Envelope, MessageFacts, MessageId, Name, RecipientFacts, Reply};
+use serde::{Deserialize, Serialize};
+
+/// What the spool keeps of a message beside its body. Never changes after the message was stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    /// The id the client was told.
+    pub id: MessageId,
+    /// When it was accepted.
+    pub arrived: Timestamp,
+    /// Its stream.
+    pub stream: Name,
+    /// Tags for reports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Arc<str>>,
+    /// The Message-ID header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Arc<str>>,
+    /// From whom and to whom.
+    pub envelope: Envelope,
+    /// Bytes as stored.
+    pub size: u64,
+    /// Whether the body has bytes above 127.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_8bit: bool,
+    /// The client's address; none for notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// What the client called itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ehlo: Option<Arc<str>>,
+    /// For a failure notice: the message it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_of: Option<MessageId>,
+}
+
+impl Meta {
+    /// As stored.
+    pub fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("a meta has nothing that JSON can't hold").into()
+    }
+
+    /// From the spool.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// How one recipient stands, as the spool keeps it: place in the envelope, attempts, due (ms since 1970), held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedStanding(pub u16, pub u16, pub i64, pub bool);
+
+/// What changes of a message in the spool: the recipients still owed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Those still owed.
+    pub owed: Vec<SavedStanding>,
+}
+
+impl Progress {
+    /// As stored.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a progress has nothing that JSON can't hold")
+    }
+
+    /// From the spool.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// A message with what its events repeat, and its body where that is in memory.
+#[derive(Debug)]
+pub struct Letter {
+    /// What the spool keeps.
+    pub meta: Meta,
+    /// What every event of it repeats.
+    pub facts: Arc<MessageFacts>,
+    /// The message in parts: the relay's header lines, the rest. Empty where it has to be read back.
+    pub body: Vec<Bytes>,
+    _share: Option<WarmShare>,
+}
+
+impl Letter {
+    /// From its meta; `body` may be empty.
+    pub fn new(meta: Meta, body: Vec<Bytes>, share: Option<WarmShare>) -> Self {
+        let facts = MessageFacts {
+            message: meta.id,
+            message_id: meta.message_id.clone(),
+            stream: meta.stream.clone(),
+            tags: meta.tags.clone().into(),
+            from: meta.envelope.reverse_path.as_str().into(),
+            size: meta.size,
+        };
+        Self { meta, facts: Arc::new(facts), body, _share: share }
+    }
+
+    /// The facts of one recipient's event at `now`.
+    pub fn about(&self, rcpt: u16, now: Timestamp) -> RecipientFacts {
+        let address = &self.meta.envelope.recipients[usize::from(rcpt)];
+        let age = now.duration_since(self.meta.arrived).as_millis();
+        RecipientFacts {
+            message: self.facts.clone(),
+            rcpt: address.as_str().into(),
+            domain: address.domain().into(),
+            age_ms: u64::try_from(age).unwrap_or(0),
+        }
+    }
+}
+
+/// How much of the memory for fresh bodies is in use.
+#[derive(Clone, Debug)]
+pub struct WarmBudget {
+    used: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// One body's share of it, given back when dropped.
+#[derive(Debug)]
+pub struct WarmShare {
+    used: Arc<AtomicUsize>,
+    size: usize,
+}
+
+impl WarmBudget {
+    /// A budget of `max` bytes.
+    pub fn new(max: usize) -> Self {
+        Self { used: Arc::default(), max }
+    }
+
+    /// Takes `size` bytes of it; None where they are not left, and the body has to be read back from the spool.
+    pub fn take(&self, size: usize) -> Option<WarmShare> {
+        let before = self.used.fetch_add(size, Ordering::Relaxed);
+        let share = WarmShare { used: self.used.clone(), size };
+        (before + size <= self.max).then_some(share)
+    }
+}
+
+impl Drop for WarmShare {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+/// What a receiver said of a recipient, as the queue's table shows it: code and the text's first line.
+pub fn short(reply: &Reply) -> String {
+    let line = reply.text.lines().next().unwrap_or("");
+    format!("{} {}", reply.code, line.chars().take(160).collect::<String>())
+}

@@ -1,0 +1,198 @@
+//! The configuration in force, with what is made from it once: keys, TLS, rules. A reload swaps it whole.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use posthaste_bounce::Rules;
+use posthaste_dkim::{Keyring, Signer, SignerOptions};
+use posthaste_mail::{Domain, Name};
+use posthaste_route::{Resolver, StaticRoutes};
+use posthaste_smtp::{
+    client::{Credentials, Timeouts, TlsConfigs, TlsPolicy},
+    server,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use crate::{
+    config::{self, Config, Pattern, Roots},
+    dispatch::{Policy, Retry, StreamPolicy},
+};
+
+/// The configuration in force.
+pub struct Live {
+    /// As read.
+    pub config: Config,
+    /// What replies mean.
+    pub rules: Arc<Rules>,
+    /// Who signs for which domain.
+    pub keyring: Keyring,
+    /// TLS towards receivers.
+    pub tls: TlsConfigs,
+    /// Towards receivers.
+    pub timeouts: Timeouts,
+    /// What each listener's sessions follow.
+    pub sessions: HashMap<Name, Arc<server::Settings>>,
+}
+
+impl Live {
+    /// Makes what the configuration asks for; the error is one line for people.
+    pub fn new(config: Config) -> Result<Self, String> {
+        let rules = rules(&config)?;
+        let keyring = keyring(&config)?;
+        let tls = tls_configs(&config)?;
+        let timeouts = timeouts(&config.delivery.timeouts);
+        let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
+        Ok(Self { config, rules, keyring, tls, timeouts, sessions })
+    }
+
+    /// The address of a source; None where the kernel chooses.
+    pub fn source_address(&self, source: &Name) -> Option<IpAddr> {
+        self.config.sources.get(source).and_then(|s| s.address)
+    }
+
+    /// What a source calls itself.
+    pub fn ehlo(&self, source: &Name) -> String {
+        self.config.sources.get(source).map_or(&self.config.hostname, |s| &s.ehlo).to_string()
+    }
+
+    /// What TLS a domain's mail has, and whether plain text will do after a failed handshake.
+    pub fn tls_rule(&self, domain: &Domain) -> (TlsPolicy, bool) {
+        let rule = self.config.tls.rule_for(domain);
+        let policy = self.config.routes.find(domain).and_then(|r| r.tls).unwrap_or(rule.policy);
+        let policy = match policy {
+            config::TlsPolicy::None => TlsPolicy::None,
+            config::TlsPolicy::Opportunistic => TlsPolicy::Opportunistic,
+            config::TlsPolicy::Require => TlsPolicy::Require,
+            config::TlsPolicy::Verify => TlsPolicy::Verify,
+        };
+        (policy, rule.fallback)
+    }
+
+    /// Who we are to a domain's smart host.
+    pub fn auth(&self, domain: &Domain) -> Option<Credentials> {
+        let auth = self.config.routes.find(domain)?.auth.as_ref()?;
+        Some(Credentials { user: auth.user.clone(), password: auth.password.reveal().to_owned() })
+    }
+
+    /// What the dispatcher follows.
+    pub fn policy(&self) -> Policy {
+        let c = &self.config;
+        Policy {
+            streams: c.streams.iter().map(|(name, s)| (name.clone(), self.stream_policy(s))).collect(),
+            fallback: self.stream_policy(c.default_stream()),
+            connections: c.delivery.connections,
+            connections_per_lane: c.delivery.connections_per_lane,
+            messages_per_connection: u32::try_from(c.delivery.messages_per_connection).unwrap_or(u32::MAX),
+            recipients_per_transaction: c.delivery.recipients_per_transaction,
+            idle: c.delivery.idle,
+            host_down: c.delivery.host_down,
+        }
+    }
+
+    fn stream_policy(&self, stream: &config::Stream) -> StreamPolicy {
+        let retry = Retry { schedule: stream.retry.schedule.clone(), jitter: stream.retry.jitter, expire: stream.retry.expire };
+        let pool = self.config.pools.get(&stream.pool).expect("a configuration's streams name pools that are there");
+        StreamPolicy { retry, share: stream.priority, sources: pool.sources.clone() }
+    }
+
+    /// The resolver that the configuration asks for.
+    pub fn resolver(&self) -> Result<Resolver, String> {
+        let (d, c) = (&self.config.dns, &self.config);
+        let options = posthaste_route::Options {
+            nameservers: d.nameservers.clone(),
+            timeout: d.timeout,
+            attempts: d.attempts,
+            cache_size: d.cache_size,
+            ipv4: d.ipv4,
+            ipv6: d.ipv6,
+            port: c.delivery.port,
+            max_hosts: d.max_hosts,
+            max_addresses: d.max_addresses,
+            min_ttl: d.min_ttl,
+            max_ttl: d.max_ttl,
+            max_negative_ttl: d.max_negative_ttl,
+            unavailable_ttl: d.unavailable_ttl,
+            private_addresses: d.private_addresses,
+            seed: None,
+        };
+        let mut routes = StaticRoutes::default();
+        for (pattern, route) in c.routes.iter() {
+            let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
+            routes.add(&pattern.to_string(), &hosts).map_err(|e| e.to_string())?;
+        }
+        Resolver::new(options, routes).map_err(|e| e.to_string())
+    }
+}
+
+fn rules(config: &Config) -> Result<Arc<Rules>, String> {
+    let files: Vec<(String, &str)> = config.bounce.files.iter().map(|(path, text)| (path.display().to_string(), text.as_str())).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    Rules::with(&files).map(Arc::new).map_err(|e| e.to_string())
+}
+
+fn keyring(config: &Config) -> Result<Keyring, String> {
+    let mut keyring = Keyring::default();
+    let options = SignerOptions { expire: config.dkim.expire, ..SignerOptions::default() };
+    for (pattern, signing) in config.dkim.domains.iter() {
+        let Pattern::Exact(domain) = pattern else { continue };
+        for key in &signing.keys {
+            let told = |e: &dyn std::fmt::Display| format!("dkim.{domain:?}: {}: {e}", key.file.display());
+            let signer = Signer::new(domain.as_str(), key.selector.as_str(), key.key.clone(), &options).map_err(|e| told(&e))?;
+            keyring.add(domain.as_str(), signing.sign_subdomains, signer);
+        }
+    }
+    Ok(keyring)
+}
+
+fn tls_configs(config: &Config) -> Result<TlsConfigs, String> {
+    match &config.tls.roots {
+        Roots::System => {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            match rustls_platform_verifier::Verifier::new(provider) {
+                Ok(verifier) => TlsConfigs::with_verifier(Arc::new(verifier)).map_err(|e| e.to_string()),
+                Err(e) => Err(format!("the system's trust roots cannot be loaded: {e}; install ca-certificates or name a file in tls.roots")),
+            }
+        }
+        Roots::File { path, pem } => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let added = certificate.map_err(|e| e.to_string()).and_then(|c| roots.add(c).map_err(|e| e.to_string()));
+                added.map_err(|e| format!("{}: {e}", path.display()))?;
+            }
+            TlsConfigs::new(roots).map_err(|e| format!("{}: {e}", path.display()))
+        }
+    }
+}
+
+fn timeouts(t: &config::Timeouts) -> Timeouts {
+    Timeouts {
+        connect: t.connect,
+        banner: t.banner,
+        ehlo: t.ehlo,
+        starttls: t.starttls,
+        mail: t.mail,
+        rcpt: t.rcpt,
+        data: t.data,
+        block: t.block,
+        dot: t.dot,
+        rset: t.rset,
+        quit: t.quit,
+    }
+}
+
+fn session_settings(config: &Config, listener: &config::Listener) -> server::Settings {
+    let l = &config.limits;
+    server::Settings {
+        hostname: config.hostname.to_string(),
+        banner: listener.banner.clone(),
+        limits: server::Limits {
+            line: l.command_line,
+            recipients: l.recipients,
+            message_size: l.message_size,
+            text_line: l.text_line.unwrap_or(0),
+            header_size: l.header_size,
+            bad_commands: l.bad_commands,
+            refusals: l.refusals,
+            messages: l.messages_per_connection.unwrap_or(0),
+        },
+    }
+}

@@ -1,0 +1,298 @@
+//! What the relay does to a submitted message (RFC 6409 §8): adds what every message needs, takes out what must not be sent, and
+//! learns what signing, queue and log want to know. Every other byte stays as it came, and the body is not copied.
+
+mod header;
+mod sender;
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use header::{Field, Header};
+use jiff::{Timestamp, tz::TimeZone};
+use posthaste_mail::{MessageId, Reply};
+
+/// The longest Message-ID that the log takes: RFC 5322 §2.1.1 ends every line at 998.
+const MESSAGE_ID_MAX: usize = 998;
+/// The longest tag, in bytes.
+pub const TAG_MAX: usize = 128;
+/// Tags of one message.
+pub const TAGS_MAX: usize = 16;
+/// The longest name of a client that is put down, in bytes (RFC 1035 §3.1).
+const HELO_MAX: usize = 255;
+
+/// Names the stream of a message; taken out before it is sent.
+const STREAM_FIELD: &str = "X-Posthaste-Stream";
+/// Names a tag of a message; may stand several times; taken out before it is sent.
+const TAG_FIELD: &str = "X-Posthaste-Tag";
+
+/// How a message came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// Who handed it in.
+    pub client_ip: IpAddr,
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// True if it said EHLO, false for HELO.
+    pub esmtp: bool,
+    /// The relay's own name.
+    pub hostname: &'a str,
+    /// The id that the client will be told.
+    pub id: MessageId,
+    /// The time of acceptance.
+    pub now: Timestamp,
+}
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the header.
+    pub header: usize,
+    /// Received fields (RFC 5321 §6.3: no fewer than 100).
+    pub hops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { header: 256 * 1024, hops: 100 }
+    }
+}
+
+/// A message ready to be signed and stored.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Joined, they are the message, CRLF line ends throughout: our Received field; the original's header, in slices around what was
+    /// taken out; what was missing; the body behind an empty line.
+    pub parts: Vec<Bytes>,
+    /// The Message-ID, the client's or ours, with its angle brackets; None if the client's is too odd to be put down.
+    pub message_id: Option<Arc<str>>,
+    /// The domain of the first mailbox in From, in lower case; None if there is none that DNS could hold.
+    pub from_domain: Option<String>,
+    /// Bytes of all parts.
+    pub size: u64,
+    /// Received fields that it came with.
+    pub hops: usize,
+    /// True if there is a byte above 127.
+    pub has_8bit: bool,
+    /// What X-Posthaste-Stream said, unchecked.
+    pub stream: Option<String>,
+    /// What X-Posthaste-Tag said, in order, each at most [`TAG_MAX`] bytes of printable text.
+    pub tags: Vec<Arc<str>>,
+}
+
+impl Prepared {
+    /// The parts as slices, as the signer takes them.
+    pub fn slices(&self) -> Vec<&[u8]> {
+        self.parts.iter().map(|part| &part[..]).collect()
+    }
+}
+
+/// Why a message is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// More header than the limit.
+    #[error("the header is larger than {limit} bytes")]
+    HeaderTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It has gone round too often (RFC 5321 §6.3).
+    #[error("{hops} hops, more than {limit}: the message goes in circles")]
+    TooManyHops {
+        /// Received fields in it.
+        hops: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A tag that could not be counted.
+    #[error("a message has at most {TAGS_MAX} tags of at most {TAG_MAX} printable characters ({TAG_FIELD})")]
+    BadTag,
+}
+
+impl Unfit {
+    /// What the client is told.
+    pub fn reply(&self) -> Reply {
+        let (code, enhanced) = match self {
+            Self::HeaderTooLarge { .. } => (552, "5.3.4"),
+            Self::TooManyHops { .. } => (554, "5.4.6"),
+            Self::BadTag => (554, "5.6.0"),
+        };
+        Reply::new(code, format!("{enhanced} {self}"))
+    }
+
+    /// The reason as a word that can be counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::HeaderTooLarge { .. } => "header_too_large",
+            Self::TooManyHops { .. } => "too_many_hops",
+            Self::BadTag => "bad_tag",
+        }
+    }
+}
+
+/// Makes a message ready. `data` is what followed DATA, dots unstuffed, line ends CRLF.
+///
+/// The header ends at the empty line, or else before the first line that is no field; then an empty line is put in, as other
+/// mail systems do, so that all of them agree on what is header.
+pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Result<Prepared, Unfit> {
+    let header = Header::scan(data, limits.header).ok_or(Unfit::HeaderTooLarge { limit: limits.header })?;
+    let found = Found::read(data, &header)?;
+    if found.hops > limits.hops {
+        return Err(Unfit::TooManyHops { hops: found.hops, limit: limits.hops });
+    }
+    let mut parts = vec![Bytes::from(submission.received())];
+    parts.extend(kept(data, &header));
+    let (missing, message_id) = found.missing(submission);
+    // The message may break off inside its last field.
+    if parts.last().is_some_and(|last| !last.ends_with(b"\r\n")) {
+        parts.push(Bytes::from_static(b"\r\n"));
+    }
+    parts.extend((!missing.is_empty()).then(|| Bytes::from(missing)));
+    parts.extend((!header.has_empty_line).then(|| Bytes::from_static(b"\r\n")));
+    parts.extend((header.end < data.len()).then(|| data.slice(header.end..)));
+    Ok(Prepared {
+        size: parts.iter().map(|part| part.len() as u64).sum(),
+        parts,
+        message_id,
+        from_domain: found.from_domain,
+        hops: found.hops,
+        has_8bit: !data.is_ascii(),
+        stream: found.stream,
+        tags: found.tags,
+    })
+}
+
+/// The header of a stored message, without the empty line behind it.
+pub fn header_block(message: &[u8]) -> &[u8] {
+    if message.starts_with(b"\r\n") {
+        return b"";
+    }
+    memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |at| &message[..at + 2])
+}
+
+/// A moment as RFC 5322 §3.3 writes it, in UTC.
+pub fn rfc5322_date(at: Timestamp) -> String {
+    // The printer fails only for years before 0, where no clock of ours can be.
+    jiff::fmt::rfc2822::to_string(&at.to_zoned_datetime(TimeZone::UTC)).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".into())
+}
+
+/// What the header says.
+#[derive(Default)]
+struct Found {
+    hops: usize,
+    has_date: bool,
+    message_id: Option<String>,
+    from_domain: Option<String>,
+    stream: Option<String>,
+    tags: Vec<Arc<str>>,
+}
+
+impl Found {
+    fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
+        let mut found = Self::default();
+        let mut senders = 0;
+        for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
+            let is = |name: &str| field.is(data, name);
+            if is("Received") {
+                found.hops += 1;
+            } else if is("Date") {
+                found.has_date = true;
+            } else if is("Message-ID") {
+                found.message_id.get_or_insert(field.text(data));
+            } else if is("From") {
+                senders += 1;
+                found.from_domain = if senders == 1 { sender::first_domain(field.value(data)) } else { found.from_domain };
+            } else if is(STREAM_FIELD) {
+                found.stream.get_or_insert(field.text(data));
+            } else if is(TAG_FIELD) {
+                found.tags.push(tag(&field.text(data), found.tags.len())?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID.
+    fn missing(&self, submission: &Submission<'_>) -> (String, Option<Arc<str>>) {
+        let mut fields = String::new();
+        if !self.has_date {
+            fields += &format!("Date: {}\r\n", rfc5322_date(submission.now));
+        }
+        let id = match &self.message_id {
+            Some(text) => presentable_id(text),
+            None => {
+                let id = format!("<{}@{}>", submission.id, submission.hostname);
+                fields += &format!("Message-ID: {id}\r\n");
+                Some(id.into())
+            }
+        };
+        (fields, id)
+    }
+}
+
+impl Submission<'_> {
+    /// RFC 5321 §4.4.
+    fn received(&self) -> String {
+        let with = if self.esmtp { "ESMTP" } else { "SMTP" };
+        let (helo, ip) = (Helo(self.helo), Literal(self.client_ip));
+        format!("Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n", self.hostname, self.id, rfc5322_date(self.now))
+    }
+}
+
+/// What the client called itself, without what could end the field or be taken for another part of it.
+struct Helo<'a>(&'a str);
+
+impl fmt::Display for Helo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+        if self.0.is_empty() {
+            return f.write_str("unknown");
+        }
+        self.0.chars().take(HELO_MAX).try_for_each(|c| fmt::Write::write_char(f, if fits(c) { c } else { '?' }))
+    }
+}
+
+/// An address literal (RFC 5321 §4.1.3).
+struct Literal(IpAddr);
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.to_canonical() {
+            IpAddr::V4(ip) => write!(f, "[{ip}]"),
+            IpAddr::V6(ip) => write!(f, "[IPv6:{ip}]"),
+        }
+    }
+}
+
+/// The header without the fields that are taken out, as slices of the original.
+fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
+    let mut slices = Vec::new();
+    let mut start = 0;
+    for field in &header.fields {
+        if is_taken_out(field, data) {
+            slices.push(start..field.start);
+            start = field.end;
+        }
+    }
+    slices.push(start..header.fields_end());
+    slices.into_iter().filter(|range| !range.is_empty()).map(|range| data.slice(range)).collect()
+}
+
+fn is_taken_out(field: &Field, data: &[u8]) -> bool {
+    let is = |name: &str| field.is(data, name);
+    // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date or Message-ID counts as missing and makes room for ours.
+    is("Bcc") || is("Resent-Bcc") || is(STREAM_FIELD) || is(TAG_FIELD) || (field.is_blank(data) && (is("Date") || is("Message-ID")))
+}
+
+fn tag(text: &str, before: usize) -> Result<Arc<str>, Unfit> {
+    let fits = before < TAGS_MAX && text.len() <= TAG_MAX && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(Unfit::BadTag) }
+}
+
+/// The client's Message-ID as the log takes it: from '<' to '>' where there are such, printable throughout.
+fn presentable_id(text: &str) -> Option<Arc<str>> {
+    let inner = text.find('<').and_then(|start| text[start..].find('>').map(|len| &text[start..=start + len]));
+    let id = inner.unwrap_or(text);
+    (id.len() <= MESSAGE_ID_MAX && !id.chars().any(char::is_control)).then(|| id.into())
+}
+
+#[cfg(test)]
+mod tests;

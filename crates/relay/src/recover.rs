@@ -1,0 +1,171 @@
+//! The start: what the spool holds goes back into the queue, and what a crash cut off between spool and log is made whole.
+//!
+//! The log is the truth about the past, the spool about what is still owed. So a recipient that the log says has ended is taken out of the
+//! spool, and a message that no `accepted` line speaks of gets its line now.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use posthaste_monitor::{Checkpoint, LogOptions, Tail, Watermark, tail_since};
+use posthaste_spool::{Live as Stored, Spool};
+
+use crate::{
+    clock,
+    config::Config,
+    dispatch::{Action, Dispatcher, Input},
+    intake::{announce, arrival},
+    letter::{Letter, Meta, Progress, SavedStanding},
+    scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
+};
+
+/// What was found and done at the start.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Messages that are owed.
+    pub messages: u64,
+    /// Recipients whose story had ended, though the spool did not know yet.
+    pub ended: u64,
+    /// Messages whose `accepted` lines were missing.
+    pub announced: u64,
+    /// Messages whose envelope could not be read: they stay in the spool, and are told.
+    pub unreadable: Vec<String>,
+}
+
+/// The log opened, the queue filled; the actions are what the dispatcher wants done at once.
+pub struct Recovered {
+    /// The delivery log.
+    pub log: DeliveryLog,
+    /// What the dispatcher wants done.
+    pub actions: Vec<Action>,
+    /// For the log and for people.
+    pub found: Found,
+}
+
+/// Brings log and spool into agreement and fills the queue. Blocks on the disk.
+pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now: Timestamp) -> Result<Recovered, String> {
+    std::fs::create_dir_all(&config.log.dir).map_err(|e| format!("{}: {e}", config.log.dir.display()))?;
+    let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
+    let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
+    let mut work = Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
+    let mut unannounced = Vec::new();
+    let read = spool.for_each(|stored| {
+        if let Some(meta) = work.restore(&stored, dispatcher, now) {
+            unannounced.push((stored.seq, meta));
+        }
+    });
+    read.map_err(|e| format!("the spool cannot be read: {e}"))?;
+    let Work { tail, mut mark, live, mut found, actions, changes } = work;
+    tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
+    let log = open_log(config, spool, mark)?;
+    found.announced = unannounced.len() as u64;
+    for (seq, meta) in unannounced {
+        let letter = Letter::new(meta, Vec::new(), None);
+        announce(&log, &config.node, &letter, seq, true, |rcpt| !tail.was_accepted(seq, rcpt));
+    }
+    log.flush().map_err(|e| e.to_string())?;
+    for (seq, progress) in changes {
+        match progress {
+            Some(progress) => spool.update(seq, progress.encode()),
+            None => spool.remove(seq),
+        }
+    }
+    Ok(Recovered { log, actions, found })
+}
+
+struct Work {
+    tail: Tail,
+    mark: Watermark,
+    /// Messages of the spool that the mark does not cover.
+    live: HashSet<u64>,
+    found: Found,
+    actions: Vec<Action>,
+    changes: Vec<(u64, Option<Progress>)>,
+}
+
+impl Work {
+    /// Queues one message again. Gives its meta back where some of its `accepted` lines are missing.
+    fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<Meta> {
+        let meta = match Meta::decode(&stored.meta) {
+            Ok(meta) => meta,
+            Err(error) => {
+                self.found.unreadable.push(format!("{}: {error}", stored.id));
+                return None;
+            }
+        };
+        let before = self.progress(stored, &meta);
+        let rcpt = |s: &SavedStanding| meta.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
+        let owed: Vec<SavedStanding> =
+            before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(meta.id, r))).collect();
+        let ended = before.owed.len() - owed.len();
+        self.found.ended += ended as u64;
+        let progress = Progress { owed };
+        if ended > 0 {
+            self.changes.push((stored.seq, (!progress.owed.is_empty()).then(|| progress.clone())));
+        }
+        if !progress.owed.is_empty() {
+            self.found.messages += 1;
+            let mut arrival = arrival(&meta, stored.seq, None);
+            arrival.progress = Some(progress);
+            self.actions.append(&mut dispatcher.handle(Input::Arrived(Box::new(arrival)), now));
+        }
+        if self.mark.has(stored.seq) {
+            return None;
+        }
+        self.live.insert(stored.seq);
+        if meta.envelope.recipients.iter().all(|r| self.tail.was_accepted(stored.seq, r.as_str())) {
+            self.mark.see(stored.seq);
+            return None;
+        }
+        Some(meta)
+    }
+
+    /// Where the recipients stand: as last saved, else all as new.
+    fn progress(&mut self, stored: &Stored, meta: &Meta) -> Progress {
+        let saved = stored.state.as_deref().map(Progress::decode);
+        if let Some(Err(error)) = &saved {
+            self.found.unreadable.push(format!("{}: {error}; every recipient is tried again", stored.id));
+        }
+        saved.and_then(Result::ok).unwrap_or_else(|| Progress {
+            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedStanding(i, 0, meta.arrived.as_millisecond(), false)).collect(),
+        })
+    }
+}
+
+fn open_log(config: &Config, spool: &Spool, mark: Watermark) -> Result<DeliveryLog, String> {
+    let options = log_options(config);
+    let (log, opened) =
+        DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark)).map_err(|e| format!("delivery log: {e}"))?;
+    if opened.cut > 0 {
+        tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
+    }
+    Ok(log)
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    let log = &config.log;
+    LogOptions {
+        rotate_size: log.rotate_size,
+        rotate_age: log.rotate_age,
+        keep_files: log.keep_files.unwrap_or(usize::MAX),
+        keep_age: log.keep_age,
+        gather: log.gather,
+        sync: log.sync,
+        ..LogOptions::new(&log.dir)
+    }
+}
+
+/// Every recipient that the spool holds, for the audit. Blocks on the disk.
+pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, String> {
+    let mut all = Vec::new();
+    let read = spool.for_each(|stored| {
+        let Ok(meta) = Meta::decode(&stored.meta) else { return };
+        let saved = stored.state.as_deref().and_then(|s| Progress::decode(s).ok());
+        let recipients = &meta.envelope.recipients;
+        let owed: Vec<usize> = match saved {
+            Some(progress) => progress.owed.iter().map(|s| usize::from(s.0)).collect(),
+            None => (0..recipients.len()).collect(),
+        };
+        all.extend(owed.into_iter().filter_map(|i| recipients.get(i)).map(|r| (meta.id, r.to_string())));
+    });
+    read.map(|_| all).map_err(|e| e.to_string())
+}

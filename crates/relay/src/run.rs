@@ -1,0 +1,270 @@
+//! `posthaste run`: opens everything in the order in which it can fail, runs until told to stop, stops without losing anything.
+
+use std::{
+    fs::File,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc as threads},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use posthaste_mail::{Name, What};
+use posthaste_spool::Spool;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{SignalKind, signal},
+    sync::{Semaphore, mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    admin::{self, Admin, Reload},
+    attempt::Outbound,
+    clock,
+    config::{Config, ThisHost},
+    dispatch::{Dispatcher, Input},
+    engine::{Command, Engine, Gauge},
+    intake::Intake,
+    letter::WarmBudget,
+    listen::Submissions,
+    live::Live,
+    recover::recover,
+    scribe::{DeliveryLog, Note, Scribe, event},
+    systemd,
+};
+
+/// Connections that the kernel keeps while a listener is busy.
+const BACKLOG: u32 = 1024;
+/// How often the disk and the log are looked at for trouble.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Reloads waiting their turn.
+const RELOADS_MAX: usize = 16;
+
+/// Holds the data folder for one relay at a time.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
+
+/// Makes the data folder and takes it; an error where another relay has it.
+pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+    let path = data_dir.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another posthaste is running on {}", data_dir.display()))?;
+    Ok(Lock(file))
+}
+
+/// Runs the relay that `config` describes. `path` is where a reload reads it again.
+pub async fn run(config: Config, path: Option<PathBuf>) -> anyhow::Result<()> {
+    let _lock = lock(&config.data_dir)?;
+    let live = Live::new(config).map_err(anyhow::Error::msg)?;
+    let resolver = live.resolver().map_err(anyhow::Error::msg)?;
+    let listeners = bind(&live.config)?;
+    let admin_socket = admin::bind(&live.config.admin.socket, live.config.admin.mode)
+        .with_context(|| format!("cannot listen on the admin socket {}", live.config.admin.socket.display()))?;
+
+    let mut dispatcher = Dispatcher::new(live.policy());
+    let spool = open_spool(&live.config)?;
+    let recovered = recover(&spool, &live.config, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
+    let log = recovered.log;
+    let found = recovered.found;
+    tracing::info!(messages = found.messages, ended = found.ended, announced = found.announced, "the spool is open");
+    found.unreadable.iter().for_each(|what| tracing::error!(what, "a message of the spool cannot be read; it stays there"));
+
+    let live = Arc::new(ArcSwap::from_pointee(live));
+    let (engine_tx, commands) = mpsc::unbounded_channel();
+    let outbound = Arc::new(Outbound { spool: spool.clone(), live: live.clone(), engine: engine_tx.clone(), down: Default::default() });
+    let (scribe_tx, notes) = threads::channel();
+    let (engine, gauge) = Engine::new(dispatcher, outbound.clone(), resolver, scribe_tx.clone());
+    let config = live.load().config.clone();
+    let intake = Arc::new(Intake {
+        spool: spool.clone(),
+        log: log.clone(),
+        live: live.clone(),
+        engine: engine_tx.clone(),
+        warm: WarmBudget::new(usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)),
+        gauge: gauge.clone(),
+        signing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+    });
+    let scribe = Scribe {
+        log: log.clone(),
+        spool: spool.clone(),
+        intake: intake.clone(),
+        live: live.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        door: scribe_tx.clone(),
+        waiting: Default::default(),
+    };
+    let (scribe_done, scribe_ended) = threads::channel();
+    std::thread::Builder::new().name("scribe".into()).spawn(move || {
+        scribe.run(&notes);
+        let _ = scribe_done.send(());
+    })?;
+    tokio::spawn(engine.run(commands, recovered.actions));
+
+    let (stop, stopping) = watch::channel(false);
+    let submissions = Submissions::new(intake.clone(), stopping.clone());
+    let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
+    let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
+    let admin = Arc::new(Admin { engine: engine_tx.clone(), intake: intake.clone(), outbound, reload: reload_tx });
+    tokio::spawn(admin.serve(admin_socket, stopping));
+    tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
+
+    say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
+    systemd::ready();
+    let relay = Relay { live, log, spool, engine: engine_tx, path };
+    relay.until_stopped(reloads).await?;
+
+    systemd::stopping();
+    say(&relay.log, &config.node, "stopping", format!("up to {:?} for what is under way", config.run.drain));
+    stop.send_replace(true);
+    relay.drain(serving, gauge, config.run.drain).await;
+    drop(scribe_tx.send(Note::Stop));
+    tokio::task::spawn_blocking(move || relay.close(&config, &scribe_ended)).await?
+}
+
+/// What signals act on.
+struct Relay {
+    live: Arc<ArcSwap<Live>>,
+    log: DeliveryLog,
+    spool: Spool,
+    engine: mpsc::UnboundedSender<Command>,
+    path: Option<PathBuf>,
+}
+
+impl Relay {
+    /// SIGHUP and the admin socket reload; SIGTERM and SIGINT end this.
+    async fn until_stopped(&self, mut reloads: mpsc::Receiver<Reload>) -> anyhow::Result<()> {
+        let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = hup.recv() => drop(self.reload().await),
+                Some(told) = reloads.recv() => drop(told.send(self.reload().await)),
+            }
+        }
+    }
+
+    /// Reads the configuration again. A bad one changes nothing, and that is said.
+    async fn reload(&self) -> Result<String, String> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost).map_err(|e| e.to_string()));
+        let read = read.await.map_err(|e| e.to_string()).and_then(|r| r);
+        let old = self.live.load_full();
+        let made = read.and_then(|config| {
+            let restart = old.config.diff_restart_needed(&config);
+            let live = Live::new(config)?;
+            let resolver = live.resolver()?;
+            Ok((live, resolver, restart))
+        });
+        match made {
+            Ok((live, resolver, restart)) => {
+                let policy = Box::new(live.policy());
+                let node = live.config.node.clone();
+                self.live.store(Arc::new(live));
+                drop(self.engine.send(Command::Resolver(resolver)));
+                drop(self.engine.send(Command::Input(Input::Policy(policy))));
+                let detail = match restart.is_empty() {
+                    true => "the new configuration is in force".to_owned(),
+                    false => format!("the new configuration is in force, except for what needs a restart: {}", restart.join(", ")),
+                };
+                say(&self.log, &node, "reloaded", detail.clone());
+                Ok(detail)
+            }
+            Err(error) => {
+                tracing::error!("the new configuration is not in force:\n{error}");
+                say(&self.log, &old.config.node, "reload_failed", format!("the old configuration stays in force: {error}"));
+                Err(format!("the old configuration stays in force:\n{error}"))
+            }
+        }
+    }
+
+    /// Lets sessions end, those of clients first; what is not through in time stays in the spool.
+    async fn drain(&self, serving: Vec<tokio::task::JoinHandle<()>>, mut gauge: watch::Receiver<Gauge>, within: Duration) {
+        let quiet = async {
+            for listener in serving {
+                drop(listener.await);
+            }
+            drop(self.engine.send(Command::Input(Input::Drain)));
+            drop(gauge.wait_for(|g| g.sessions == 0).await);
+        };
+        if timeout(within, quiet).await.is_err() {
+            tracing::warn!("some connections were still at work and are cut; their mail stays in the spool");
+        }
+    }
+
+    /// Writes the last lines and closes log and spool. Blocks.
+    fn close(&self, config: &Config, scribe_ended: &threads::Receiver<()>) -> anyhow::Result<()> {
+        if scribe_ended.recv_timeout(config.run.drain).is_err() {
+            tracing::warn!("some lines could not be written in time; they are made up for at the next start");
+        }
+        say(&self.log, &config.node, "stopped", String::from("everything is on disk"));
+        self.log.close().context("closing the delivery log")?;
+        self.spool.close().context("closing the spool")
+    }
+}
+
+/// A line about the relay itself.
+fn say(log: &DeliveryLog, node: &Name, state: &str, detail: String) {
+    tracing::info!(detail, "{state}");
+    log.append(event(node, clock::now(), What::Relay { state: state.into(), part: None, detail }), None);
+}
+
+/// Opens the spool and says what had to be mended.
+pub fn open_spool(config: &Config) -> anyhow::Result<Spool> {
+    let c = &config.spool;
+    let options = posthaste_spool::Options {
+        segment_size: c.segment_size,
+        max_disk: c.max_disk.unwrap_or(0),
+        min_free: c.min_free,
+        index_cache: c.index_cache,
+        compact_below: c.compact_below,
+    };
+    let (spool, recovery) = Spool::open(&config.spool.dir, options, clock::instant)
+        .with_context(|| format!("cannot open the spool {}", config.spool.dir.display()))?;
+    if !recovery.clean {
+        tracing::info!(messages = recovery.messages, torn_bytes = recovery.torn_bytes, took = ?recovery.took, "the spool was not closed cleanly and has been read anew");
+    }
+    for q in &recovery.quarantined {
+        tracing::error!(segment = q.segment, offset = q.offset, len = q.len, reason = %q.reason, "a damaged record of the spool is in quarantine");
+    }
+    Ok(spool)
+}
+
+fn bind(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
+    let mut bound = Vec::new();
+    for (name, listener) in &config.listeners {
+        for address in &listener.addresses {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            if address.is_ipv6() {
+                socket2::SockRef::from(&socket).set_only_v6(true)?;
+            }
+            let listener = socket.bind(*address).and_then(|()| socket.listen(BACKLOG));
+            bound.push((name.clone(), listener.with_context(|| format!("listen.{name}: cannot listen on {address}"))?));
+        }
+    }
+    Ok(bound)
+}
+
+/// Says once when the spool or the log is in trouble, and once when it is over.
+async fn watch_trouble(spool: Spool, log: DeliveryLog, node: Name) {
+    let (mut spool_trouble, mut log_trouble) = (None, None);
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        for (part, known, now) in [("spool", &mut spool_trouble, spool.trouble()), ("log", &mut log_trouble, log.trouble())] {
+            let (state, detail) = match (&*known, &now) {
+                (None, Some(why)) => ("alarm", format!("no mail is taken: {why}")),
+                (Some(_), None) => ("alarm_over", "mail is taken again".to_owned()),
+                _ => continue,
+            };
+            *known = now;
+            tracing::warn!(part, detail, "{state}");
+            log.append(event(&node, clock::now(), What::Relay { state: state.into(), part: Some(part.into()), detail }), None);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The scribe: one thread that turns decided fates into lines of the delivery log, in order, and lets the spool forget only behind them.
+//!
+//! Log before forget: the change to the spool rides on the log's line as a ticket, and is made when the line is durable. A bounce's notice
+//! comes before both: it is in the spool before the line says "bounced", and meanwhile later fates of the same message wait.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender},
+    },
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use posthaste_bounce::Verdict;
+use posthaste_mail::{Attempt, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
+use posthaste_monitor::{Checkpoint, EventLog, Position, Watermark};
+use posthaste_spool::Spool;
+
+use crate::{
+    attempt::read_letter,
+    dispatch::{Fate, Next, Record, Said, Seq},
+    intake::Intake,
+    letter::Letter,
+    live::Live,
+};
+
+/// The spool's key of the log's checkpoint.
+pub const CHECKPOINT: &[u8] = b"log/checkpoint";
+/// Log bytes between two checkpoints: what a recovery reads at most, give or take a batch.
+const CHECKPOINT_EVERY: u64 = 8 << 20;
+
+/// What the spool is told once a line is durable.
+#[derive(Debug)]
+pub enum Ticket {
+    /// A message's `accepted` lines are all there.
+    Accepted(Seq),
+    /// What the spool is to keep of a message now.
+    Keep(Seq, Vec<u8>),
+    /// The message's story is over.
+    Forget(Seq),
+}
+
+/// The delivery log as the relay uses it.
+pub type DeliveryLog = EventLog<Ticket>;
+
+/// What the scribe is told.
+#[derive(Debug)]
+pub enum Note {
+    /// Fates to write down.
+    Record(Box<Record>),
+    /// The notice that a record waited for is in the spool.
+    Noticed(Box<Record>, Arc<Letter>),
+    /// The relay stops: no more notes come.
+    Stop,
+}
+
+/// What the scribe works with.
+pub struct Scribe {
+    /// Where lines go.
+    pub log: DeliveryLog,
+    /// Where messages are looked up that are not in memory.
+    pub spool: Spool,
+    /// Where notices go in.
+    pub intake: Arc<Intake>,
+    /// The configuration in force.
+    pub live: Arc<ArcSwap<Live>>,
+    /// Notices are made on the runtime.
+    pub runtime: tokio::runtime::Handle,
+    /// Its own front door, for notices that are done.
+    pub door: Sender<Note>,
+    /// Records of messages whose notice is under way, in their order.
+    pub waiting: HashMap<Seq, VecDeque<Box<Record>>>,
+}
+
+impl Scribe {
+    /// Works until told to stop; blocks.
+    pub fn run(mut self, notes: &Receiver<Note>) {
+        let mut stopping = false;
+        while let Ok(note) = notes.recv() {
+            match note {
+                Note::Record(record) => self.take(record),
+                Note::Noticed(record, letter) => self.noticed(record, &letter),
+                Note::Stop => stopping = true,
+            }
+            if stopping && self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, record: Box<Record>) {
+        if let Some(queue) = self.waiting.get_mut(&record.seq) {
+            return queue.push_back(record);
+        }
+        let letter = match record.warm.clone() {
+            Some(letter) => letter,
+            None => match read_letter(&self.spool, record.seq) {
+                Ok(meta) => Arc::new(Letter::new(meta, Vec::new(), None)),
+                Err(why) => return self.lost_letter(&record, &why),
+            },
+        };
+        let failed = record.fates.iter().any(|f| matches!(f.next, Next::Bounced | Next::Expired));
+        if failed && !letter.meta.envelope.reverse_path.is_null() && self.live.load().config.notice.send {
+            return self.notice(record, letter);
+        }
+        self.write(&record, &letter);
+    }
+
+    /// Puts a failure notice into the spool, then comes back with the record.
+    fn notice(&mut self, record: Box<Record>, letter: Arc<Letter>) {
+        self.waiting.insert(record.seq, VecDeque::new());
+        let (intake, door) = (self.intake.clone(), self.door.clone());
+        self.runtime.spawn(async move {
+            intake.notify(&record, &letter).await;
+            drop(door.send(Note::Noticed(record, letter)));
+        });
+    }
+
+    fn noticed(&mut self, record: Box<Record>, letter: &Letter) {
+        self.write(&record, letter);
+        for waiting in self.waiting.remove(&record.seq).unwrap_or_default() {
+            self.take(waiting);
+        }
+    }
+
+    fn write(&self, record: &Record, letter: &Letter) {
+        let node = self.live.load().config.node.clone();
+        let ticket = match &record.after {
+            Some(progress) => Ticket::Keep(record.seq, progress.encode()),
+            None => Ticket::Forget(record.seq),
+        };
+        let mut ticket = Some(ticket);
+        for (i, fate) in record.fates.iter().enumerate() {
+            let event = event(&node, record.now, what(record, letter, fate));
+            let last = i + 1 == record.fates.len();
+            self.log.append(event, if last { ticket.take() } else { None });
+        }
+    }
+
+    /// The spool has lost what its events would say: say that, and keep the message where it is.
+    fn lost_letter(&self, record: &Record, why: &str) {
+        tracing::error!(message = %record.id, why, "cannot write down what became of a message");
+        let node = self.live.load().config.node.clone();
+        let detail = format!("{}: {why}", record.id);
+        self.log.append(event(&node, record.now, What::Relay { state: "alarm".into(), part: Some("spool".into()), detail }), None);
+    }
+}
+
+/// A line with a new id.
+pub fn event(node: &Name, now: Timestamp, what: What) -> Event {
+    Event { time: now, v: SCHEMA_VERSION, id: EventId::new(now, rand::random()), node: node.clone(), what }
+}
+
+fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
+    let about = letter.about(fate.rcpt, record.now);
+    let attempt = || attempt(&record.facts, fate);
+    match &fate.next {
+        Next::Delivered => What::Delivered { about, attempt: attempt() },
+        Next::Deferred(at) => What::Deferred { about, attempt: attempt(), retry_at: *at },
+        Next::Bounced => What::Bounced { about, attempt: attempt() },
+        Next::Expired => What::Expired { about, attempt: attempt() },
+        Next::Cancelled(by, reason) => What::Cancelled { about, by: by.clone(), reason: reason.clone() },
+        Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None },
+        Next::Released(by) => What::Released { about, by: by.clone() },
+    }
+}
+
+fn attempt(facts: &Attempt, fate: &Fate) -> Attempt {
+    let mut attempt = Attempt { attempt: fate.attempt, ..facts.clone() };
+    match &fate.said {
+        Some(Said::Delivered(reply)) => {
+            attempt.smtp_stage = Some(Stage::Dot);
+            attempt.reply = Some(reply.clone());
+        }
+        Some(Said::Failed(failure, verdict)) => failed(&mut attempt, failure, verdict),
+        Some(Said::Unknown(failure, verdict)) => {
+            failed(&mut attempt, failure, verdict);
+            attempt.ambiguous = true;
+        }
+        None => {}
+    }
+    attempt
+}
+
+fn failed(attempt: &mut Attempt, failure: &Failure, verdict: &Verdict) {
+    attempt.smtp_stage = Some(failure.stage());
+    match failure {
+        Failure::Refused { reply, .. } => attempt.reply = Some(reply.clone()),
+        Failure::Local { cause, detail, .. } => {
+            attempt.cause = Some(cause.as_str());
+            attempt.detail = Some(detail.as_str().into());
+        }
+    }
+    attempt.class = Some(verdict.class);
+    attempt.action = Some(verdict.action);
+    attempt.rule = Some(verdict.rule.clone());
+}
+
+/// What the log's thread does once lines are durable: tells the spool, and now and then how far the log had come.
+pub fn settle_on_durable(spool: Spool, mut mark: Watermark) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
+    let mut last: Option<Position> = None;
+    move |tickets, position| {
+        for ticket in tickets {
+            match ticket {
+                Ticket::Accepted(seq) => mark.see(seq),
+                Ticket::Keep(seq, progress) => spool.update(seq, progress),
+                Ticket::Forget(seq) => spool.remove(seq),
+            }
+        }
+        let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);
+        if due {
+            // Behind the changes above in the spool's order: whoever finds this record finds them too.
+            spool.put(CHECKPOINT, &Checkpoint::new(Some(position.clone()), &mark).to_bytes());
+            last = Some(position.clone());
+        }
+    }
+}
