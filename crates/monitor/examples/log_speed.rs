@@ -1,6 +1,6 @@
 //! What an event costs the relay: `cargo run --release -p posthaste-monitor --example log_speed [FOLDER]`.
 //!
-//! Prints nanoseconds per event for encoding alone (by the derived serializer, and by ours), for appending as the dispatcher sees it, and for the whole way to the disk; then the
+//! Prints nanoseconds per event for encoding alone, for appending as the dispatcher sees it, and for the whole way to the disk; then the
 //! folds' speed over what was written.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "measures the clock, for a reader")]
 
@@ -21,12 +21,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let events = [accepted(now, 7), delivered(now, 7)];
 
     let (mut line, begun) = (Vec::new(), start());
-    for i in 0..EVENTS {
-        line.clear();
-        serde_json::to_writer(&mut line, &events[i as usize % 2])?;
-    }
-    report("derived serializer", &begun, EVENTS.into());
-    let begun = start();
     for i in 0..EVENTS {
         line.clear();
         encode(&events[i as usize % 2], &mut line);

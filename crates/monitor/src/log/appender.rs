@@ -94,6 +94,12 @@ impl Appender {
         &self.options
     }
 
+    /// Follows these from now on; folder, mode and `queue_max` stay.
+    pub(super) fn keep(&mut self, options: LogOptions) {
+        let LogOptions { dir, mode, queue_max, .. } = &self.options;
+        self.options = LogOptions { dir: dir.clone(), mode: *mode, queue_max: *queue_max, ..options };
+    }
+
     /// Where to put whole lines; [`Self::write`] takes them from there.
     pub(super) fn waiting(&mut self) -> &mut Vec<u8> {
         &mut self.waiting

@@ -142,6 +142,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         match order {
             Order::Rotate(reply) => drop(reply.send(self.appender.rotate())),
             Order::Reopen(reply) => drop(reply.send(self.appender.reopen())),
+            Order::Keep(options) => self.appender.keep(*options),
             Order::Append(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
         }
         Ok(())

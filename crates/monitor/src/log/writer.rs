@@ -96,6 +96,7 @@ pub(super) enum Order<T> {
     Flush(SyncSender<()>),
     Rotate(SyncSender<Result<(), LogError>>),
     Reopen(SyncSender<Result<(), LogError>>),
+    Keep(Box<LogOptions>),
     Close,
 }
 
@@ -205,6 +206,11 @@ impl<T> EventLog<T> {
     /// Makes all durable, and opens `delivery.log` anew: for somebody else who renamed it.
     pub fn reopen(&self) -> Result<(), LogError> {
         self.inner.ask(Order::Reopen)?
+    }
+
+    /// Rotates, keeps and syncs by these from now on; the folder, the mode and `queue_max` stay as opened.
+    pub fn keep(&self, options: LogOptions) {
+        let _ = self.inner.orders.send(Order::Keep(Box::new(options)));
     }
 
     /// Makes all durable and ends the thread. A disk that refuses gets one more try; then the error says what was lost.

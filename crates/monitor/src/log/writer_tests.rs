@@ -114,15 +114,15 @@ fn after_a_failed_sync_everything_is_written_again() {
     let log = open_spoiled(options(dir.path()), &faults, on_durable).unwrap();
     append(&log, 0..3);
     faults.sync_fails.store(true, SeqCst);
-    for n in 3..600 {
+    for n in 3..3000 {
         log.append(numbered(n), Some(n));
     }
     until_trouble(&log, &failures);
     assert_eq!(durable.tickets(), [0, 1, 2], "no ticket without a sync");
     faults.sync_fails.store(false, SeqCst);
     log.flush().unwrap();
-    assert_eq!((log.trouble(), durable.tickets()), (None, (3..600).collect()));
-    assert_eq!(current(dir.path()), (0..600).collect::<Vec<_>>());
+    assert_eq!((log.trouble(), durable.tickets()), (None, (3..3000).collect()));
+    assert_eq!(current(dir.path()), (0..3000).collect::<Vec<_>>());
 }
 
 #[test]
@@ -231,6 +231,16 @@ fn files_rotate_by_age_and_the_old_ones_go() {
     append(&log, [3]);
     let left: Vec<_> = files::list(dir.path()).unwrap().iter().map(|f| f.rotated).collect();
     assert_eq!((left, current(dir.path())), (vec![Some(samples::at(3600 * 3)), None], vec![3]));
+}
+
+#[test]
+fn new_limits_hold_from_the_next_line_on_and_the_folder_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    append(&log, 0..3);
+    log.keep(LogOptions { rotate_size: 1, ..options(std::path::Path::new("/nowhere")) });
+    append(&log, [3]);
+    assert_eq!((file_count(dir.path()), current(dir.path())), (2, vec![3]));
 }
 
 #[test]
