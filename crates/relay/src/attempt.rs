@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use posthaste_bounce::{Context, Verdict};
 use posthaste_mail::{Address, Attempt, EventId, Failure, LocalCause, Name, Stage};
+use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, OpenFailure, RecipientResult, Transaction};
 use posthaste_spool::Spool;
 use tokio::{
@@ -53,6 +54,7 @@ struct Open {
     connection: Connection,
     facts: Attempt,
     /// Only the first load's events tell what the connection cost.
+    dns_ms: Option<u32>,
     connect_ms: Option<u32>,
     tls_ms: Option<u32>,
 }
@@ -114,7 +116,7 @@ impl Outbound {
             .await;
         let mut facts = open.facts.clone();
         (facts.envelope_ms, facts.body_ms) = (Some(report.envelope_ms), report.body_ms);
-        (facts.connect_ms, facts.tls_ms) = (open.connect_ms.take(), open.tls_ms.take());
+        (facts.dns_ms, facts.connect_ms, facts.tls_ms) = (open.dns_ms.take(), open.connect_ms.take(), open.tls_ms.take());
         let facts = Arc::new(facts);
         if used && let [RecipientResult::NotOffered(failure), ..] = &report.recipients[..] {
             let all = report.recipients.iter().all(|r| matches!(r, RecipientResult::NotOffered(_)));
@@ -161,7 +163,8 @@ impl Outbound {
     async fn open(&self, way: &Way, source: &Name) -> Result<Open, (Failure, Attempt)> {
         let live = self.live.load_full();
         let bind = live.source_address(source);
-        let mut facts = Attempt { provider: Some(way.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
+        let mut facts =
+            Attempt { provider: Some(way.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
         facts.tls.tls_policy = Some(way.tls.as_str());
         let mut failure = Failure::Local {
             stage: Stage::Connect,
@@ -186,7 +189,11 @@ impl Outbound {
 
     fn candidates(&self, way: &Way, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
         let fits = |a: &SocketAddr| bind.is_none_or(|b| b.is_ipv4() == a.is_ipv4());
-        let all = way.hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a));
+        let mut hosts: Vec<&Host> = way.hosts.iter().collect();
+        if !way.fixed {
+            shuffle_equals(&mut hosts, |h| h.preference, &mut rand::rng());
+        }
+        let all = hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a));
         let now = clock::instant();
         let (mut up, mut down): (Vec<_>, Vec<_>) = all.partition(|(_, a)| !self.down.is_down(a, now));
         up.append(&mut down);
@@ -225,7 +232,8 @@ impl Outbound {
                     facts.tls = connection.tls().clone();
                     facts.session = Some(EventId::new(clock::now(), rand::random()).to_string().into());
                     let tls_ms = connection.timings().tls_ms;
-                    return Ok(Open { connection, facts: facts.clone(), connect_ms: Some(connect_ms), tls_ms });
+                    let dns_ms = way.dns.take();
+                    return Ok(Open { connection, facts: facts.clone(), dns_ms, connect_ms: Some(connect_ms), tls_ms });
                 }
                 Err(OpenFailure { tls: Some(why), .. }) if way.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
                 Err(OpenFailure { failure, .. }) => return Err(failure),

@@ -18,7 +18,7 @@ use crate::{
     dispatch::{Action, Dispatcher, DomainIx, Input, Load, SessionId, Unroutable},
     live::Live,
     scribe::Note,
-    way::Way,
+    way::{DnsTime, Way},
 };
 
 /// Inputs taken before the clock is asked again.
@@ -60,7 +60,12 @@ pub struct Engine {
 
 impl Engine {
     /// A shell around `dispatcher`.
-    pub fn new(dispatcher: Dispatcher, outbound: Arc<Outbound>, resolver: Resolver, scribe: Sender<Note>) -> (Self, watch::Receiver<Gauge>) {
+    pub fn new(
+        dispatcher: Dispatcher,
+        outbound: Arc<Outbound>,
+        resolver: Resolver,
+        scribe: Sender<Note>,
+    ) -> (Self, watch::Receiver<Gauge>) {
         let (gauge, seen) = watch::channel(Gauge::default());
         let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
         (Self { dispatcher, outbound, resolver, lookups, scribe, sessions: HashMap::new(), gauge }, seen)
@@ -115,12 +120,14 @@ impl Engine {
         let (resolver, outbound, lookups) = (self.resolver.clone(), self.outbound.clone(), self.lookups.clone());
         tokio::spawn(async move {
             let _turn = lookups.acquire_owned().await.expect("the semaphore is never closed");
+            let asked = clock::instant();
             let answer = resolver.route(&domain).await;
+            let ms = u32::try_from((clock::instant() - asked).as_millis()).unwrap_or(u32::MAX);
             let live = outbound.live.load();
             let (answer, ttl) = match answer {
                 Ok(route) => {
                     let ttl = route.ttl;
-                    (Ok(Arc::new(way(&live, &domain, route))), ttl)
+                    (Ok(Arc::new(way(&live, &domain, route, ms))), ttl)
                 }
                 Err(why) => {
                     let verdict = live.rules.classify(&why.failure, &Context::default());
@@ -133,12 +140,13 @@ impl Engine {
 }
 
 /// A route with what the configuration says of TLS and AUTH on it.
-fn way(live: &Live, domain: &Domain, route: posthaste_route::Route) -> Way {
+fn way(live: &Live, domain: &Domain, route: posthaste_route::Route, dns_ms: u32) -> Way {
     let (tls, fallback) = live.tls_rule(domain);
     let auth = live.auth(domain).filter(|_| route.static_route);
     let user = auth.as_ref().map_or("", |a| a.user.as_str());
     let key = format!("{}|{}|{fallback}|{user}", route.key, tls.as_str()).into();
-    Way { provider: route.provider, hosts: route.hosts, tls, fallback, auth, key }
+    let dns = DnsTime::new(dns_ms);
+    Way { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
 }
 
 async fn until(wake: Option<Timestamp>) {

@@ -72,8 +72,7 @@ impl Intake {
         let now = clock::now();
         let id = MessageId::new(now, rand::random());
         let hostname = live.config.hostname.as_str();
-        let submitted =
-            message::Submission { client_ip: client.ip, helo: &submission.helo, esmtp: submission.esmtp, hostname, id, now };
+        let submitted = message::Submission { client_ip: client.ip, helo: &submission.helo, esmtp: submission.esmtp, hostname, id, now };
         let header = usize::try_from(live.config.limits.header_size).unwrap_or(usize::MAX);
         let limits = message::Limits { header, hops: live.config.limits.received_hops };
         let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;

@@ -153,7 +153,11 @@ impl Submissions {
                     match self.intake.take(submission, client).await {
                         Ok(id) => session.answer_message(&Answer::queued(id), out),
                         Err((answer, reason)) => {
-                            self.rejected(client.ip, session, &Refusal { command: "dot", from: Some(from), rcpt: None, answer: answer.clone(), reason });
+                            self.rejected(
+                                client.ip,
+                                session,
+                                &Refusal { command: "dot", from: Some(from), rcpt: None, answer: answer.clone(), reason },
+                            );
                             session.answer_message(&answer, out);
                         }
                     }

@@ -149,7 +149,9 @@ fn tls_configs(config: &Config) -> Result<TlsConfigs, String> {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             match rustls_platform_verifier::Verifier::new(provider) {
                 Ok(verifier) => TlsConfigs::with_verifier(Arc::new(verifier)).map_err(|e| e.to_string()),
-                Err(e) => Err(format!("the system's trust roots cannot be loaded: {e}; install ca-certificates or name a file in tls.roots")),
+                Err(e) => {
+                    Err(format!("the system's trust roots cannot be loaded: {e}; install ca-certificates or name a file in tls.roots"))
+                }
             }
         }
         Roots::File { path, pem } => {

@@ -50,7 +50,9 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         // `posthaste log | head` ends like any other program whose reader went away.
-        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("posthaste: {error:#}");
             ExitCode::FAILURE

@@ -46,7 +46,8 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
     std::fs::create_dir_all(&config.log.dir).map_err(|e| format!("{}: {e}", config.log.dir.display()))?;
     let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
     let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
-    let mut work = Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
+    let mut work =
+        Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
     let mut unannounced = Vec::new();
     let read = spool.for_each(|stored| {
         if let Some(meta) = work.restore(&stored, dispatcher, now) {
@@ -141,7 +142,8 @@ fn open_log(config: &Config, spool: &Spool, mark: Watermark) -> Result<DeliveryL
     Ok(log)
 }
 
-fn log_options(config: &Config) -> LogOptions {
+/// How the configuration wants the delivery log kept.
+pub fn log_options(config: &Config) -> LogOptions {
     let log = &config.log;
     LogOptions {
         rotate_size: log.rotate_size,

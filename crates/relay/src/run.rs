@@ -19,6 +19,8 @@ use tokio::{
     time::timeout,
 };
 
+use tracing::level_filters::LevelFilter;
+
 use crate::{
     admin::{self, Admin, Reload},
     attempt::Outbound,
@@ -30,7 +32,7 @@ use crate::{
     letter::WarmBudget,
     listen::Submissions,
     live::Live,
-    recover::recover,
+    recover::{log_options, recover},
     scribe::{DeliveryLog, Note, Scribe, event},
     systemd,
 };
@@ -57,8 +59,11 @@ pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
     Ok(Lock(file))
 }
 
+/// Sets how much the diagnostics say.
+pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
 /// Runs the relay that `config` describes. `path` is where a reload reads it again.
-pub async fn run(config: Config, path: Option<PathBuf>) -> anyhow::Result<()> {
+pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> anyhow::Result<()> {
     let _lock = lock(&config.data_dir)?;
     let live = Live::new(config).map_err(anyhow::Error::msg)?;
     let resolver = live.resolver().map_err(anyhow::Error::msg)?;
@@ -67,12 +72,18 @@ pub async fn run(config: Config, path: Option<PathBuf>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on the admin socket {}", live.config.admin.socket.display()))?;
 
     let mut dispatcher = Dispatcher::new(live.policy());
-    let spool = open_spool(&live.config)?;
+    let (spool, mended) = open_spool(&live.config)?;
     let recovered = recover(&spool, &live.config, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
     let log = recovered.log;
     let found = recovered.found;
-    tracing::info!(messages = found.messages, ended = found.ended, announced = found.announced, "the spool is open");
-    found.unreadable.iter().for_each(|what| tracing::error!(what, "a message of the spool cannot be read; it stays there"));
+    let node = live.config.node.clone();
+    mended.iter().for_each(|(state, detail)| say_of(&log, &node, state, Some("spool"), detail.clone()));
+    let unreadable = |what: &String| format!("a message of the spool cannot be read; it stays there: {what}");
+    found.unreadable.iter().for_each(|what| say_of(&log, &node, "alarm", Some("spool"), unreadable(what)));
+    if found.ended + found.announced > 0 {
+        let detail = format!("{} recipients had ended unnoticed, {} messages were not announced", found.ended, found.announced);
+        say_of(&log, &node, "recovered", Some("log"), detail);
+    }
 
     let live = Arc::new(ArcSwap::from_pointee(live));
     let (engine_tx, commands) = mpsc::unbounded_channel();
@@ -80,12 +91,13 @@ pub async fn run(config: Config, path: Option<PathBuf>) -> anyhow::Result<()> {
     let (scribe_tx, notes) = threads::channel();
     let (engine, gauge) = Engine::new(dispatcher, outbound.clone(), resolver, scribe_tx.clone());
     let config = live.load().config.clone();
+    let warm = WarmBudget::new(body_cache(&config));
     let intake = Arc::new(Intake {
         spool: spool.clone(),
         log: log.clone(),
         live: live.clone(),
         engine: engine_tx.clone(),
-        warm: WarmBudget::new(usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)),
+        warm: warm.clone(),
         gauge: gauge.clone(),
         signing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
     });
@@ -115,7 +127,7 @@ pub async fn run(config: Config, path: Option<PathBuf>) -> anyhow::Result<()> {
 
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
     systemd::ready();
-    let relay = Relay { live, log, spool, engine: engine_tx, path };
+    let relay = Relay { live, log, spool, engine: engine_tx, warm, verbosity, path };
     relay.until_stopped(reloads).await?;
 
     systemd::stopping();
@@ -132,13 +144,16 @@ struct Relay {
     log: DeliveryLog,
     spool: Spool,
     engine: mpsc::UnboundedSender<Command>,
+    warm: WarmBudget,
+    verbosity: Verbosity,
     path: Option<PathBuf>,
 }
 
 impl Relay {
     /// SIGHUP and the admin socket reload; SIGTERM and SIGINT end this.
     async fn until_stopped(&self, mut reloads: mpsc::Receiver<Reload>) -> anyhow::Result<()> {
-        let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        let (mut term, mut int, mut hup) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
@@ -165,6 +180,9 @@ impl Relay {
             Ok((live, resolver, restart)) => {
                 let policy = Box::new(live.policy());
                 let node = live.config.node.clone();
+                self.log.keep(log_options(&live.config));
+                self.warm.set_max(body_cache(&live.config));
+                (self.verbosity)(live.config.run.log_level);
                 self.live.store(Arc::new(live));
                 drop(self.engine.send(Command::Resolver(resolver)));
                 drop(self.engine.send(Command::Input(Input::Policy(policy))));
@@ -210,29 +228,47 @@ impl Relay {
 
 /// A line about the relay itself.
 fn say(log: &DeliveryLog, node: &Name, state: &str, detail: String) {
-    tracing::info!(detail, "{state}");
-    log.append(event(node, clock::now(), What::Relay { state: state.into(), part: None, detail }), None);
+    say_of(log, node, state, None, detail);
 }
 
-/// Opens the spool and says what had to be mended.
-pub fn open_spool(config: &Config) -> anyhow::Result<Spool> {
+/// A line about a part of the relay.
+fn say_of(log: &DeliveryLog, node: &Name, state: &str, part: Option<&str>, detail: String) {
+    match state {
+        "alarm" | "quarantined" => tracing::error!(part, detail, "{state}"),
+        _ => tracing::info!(part, detail, "{state}"),
+    }
+    log.append(event(node, clock::now(), What::Relay { state: state.into(), part: part.map(Into::into), detail }), None);
+}
+
+/// Opens the spool; also what had to be mended, as states and details for the log.
+pub fn open_spool(config: &Config) -> anyhow::Result<(Spool, Vec<(&'static str, String)>)> {
+    let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
+        .with_context(|| format!("cannot open the spool {}", config.spool.dir.display()))?;
+    let mut mended = Vec::new();
+    if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
+        let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
+        mended.push(("recovered", format!("not closed cleanly: read anew in {took:?}, {n} messages, {torn} torn bytes cut")));
+    }
+    for q in &recovery.quarantined {
+        let detail = format!("a damaged record (segment {}, {} bytes at {}) is kept apart: {}", q.segment, q.len, q.offset, q.reason);
+        mended.push(("quarantined", detail));
+    }
+    Ok((spool, mended))
+}
+
+fn spool_options(config: &Config) -> posthaste_spool::Options {
     let c = &config.spool;
-    let options = posthaste_spool::Options {
+    posthaste_spool::Options {
         segment_size: c.segment_size,
         max_disk: c.max_disk.unwrap_or(0),
         min_free: c.min_free,
         index_cache: c.index_cache,
         compact_below: c.compact_below,
-    };
-    let (spool, recovery) = Spool::open(&config.spool.dir, options, clock::instant)
-        .with_context(|| format!("cannot open the spool {}", config.spool.dir.display()))?;
-    if !recovery.clean {
-        tracing::info!(messages = recovery.messages, torn_bytes = recovery.torn_bytes, took = ?recovery.took, "the spool was not closed cleanly and has been read anew");
     }
-    for q in &recovery.quarantined {
-        tracing::error!(segment = q.segment, offset = q.offset, len = q.len, reason = %q.reason, "a damaged record of the spool is in quarantine");
-    }
-    Ok(spool)
+}
+
+fn body_cache(config: &Config) -> usize {
+    usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)
 }
 
 fn bind(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
@@ -263,8 +299,7 @@ async fn watch_trouble(spool: Spool, log: DeliveryLog, node: Name) {
                 _ => continue,
             };
             *known = now;
-            tracing::warn!(part, detail, "{state}");
-            log.append(event(&node, clock::now(), What::Relay { state: state.into(), part: Some(part.into()), detail }), None);
+            say_of(&log, &node, state, Some(part), detail);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Audit {
 fn stopped(config: Config) -> anyhow::Result<Audited> {
     let _lock = lock(&config.data_dir)?;
     let live = Live::new(config).map_err(anyhow::Error::msg)?;
-    let spool = open_spool(&live.config)?;
+    let (spool, _) = open_spool(&live.config)?;
     let mut queue = Dispatcher::new(live.policy());
     let recovered = recover(&spool, &live.config, &mut queue, clock::now()).map_err(anyhow::Error::msg)?;
     recovered.log.close()?;

@@ -24,7 +24,7 @@ pub mod trace;
 #[derive(Args, Clone, Debug)]
 pub struct At {
     /// The configuration file; without one the defaults hold.
-    #[arg(long, short, env = "POSTHASTE_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "POSTHASTE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -48,5 +48,8 @@ fn colour() -> bool {
 
 /// Who works at this terminal, for the log.
 fn operator() -> String {
-    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok().filter(|u| !u.is_empty())).unwrap_or_else(|| "operator".into())
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|v| std::env::var(v).ok().filter(|u| !u.is_empty()))
+        .unwrap_or_else(|| "operator".into())
 }

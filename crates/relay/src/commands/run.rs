@@ -3,7 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use super::At;
 
@@ -21,15 +22,23 @@ impl Run {
     /// Runs until told to stop.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
-        let filter = EnvFilter::builder().with_default_directive(config.run.log_level.into()).from_env_lossy();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+        let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
+        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        tracing_subscriber::registry().with(filter).with(text).init();
+        // Fails only once the subscriber is gone, at the program's end.
+        let set = move |level| drop(handle.reload(verbosity(level)));
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = config.threads {
             runtime.worker_threads(threads.get());
         }
         let runtime = runtime.enable_all().thread_name("relay").build()?;
-        let done = runtime.block_on(crate::run::run(config, self.at.config));
+        let done = runtime.block_on(crate::run::run(config, self.at.config, Box::new(set)));
         runtime.shutdown_timeout(LAST_MOMENT);
         done.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// RUST_LOG goes before the configuration.
+fn verbosity(level: LevelFilter) -> EnvFilter {
+    EnvFilter::builder().with_default_directive(level.into()).from_env_lossy()
 }

@@ -18,10 +18,7 @@ pub struct Notice {
 
 impl Notice {
     pub(super) fn read(t: &Table<'_>, hostname: &Domain) -> Self {
-        Self {
-            send: t.get("send", boolean),
-            from: t.given("from", from_text::<Address>).unwrap_or_else(|| mailer_daemon(hostname)),
-        }
+        Self { send: t.get("send", boolean), from: t.given("from", from_text::<Address>).unwrap_or_else(|| mailer_daemon(hostname)) }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use crate::way::Way;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Domain, Failure};
-use crate::way::Way;
 
 use super::table::{DomainIx, Parcel};
 

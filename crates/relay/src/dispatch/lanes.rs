@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
+use crate::way::Way;
 use jiff::Timestamp;
 use posthaste_mail::Name;
-use crate::way::Way;
 
 use super::{
     domains::Unroutable,

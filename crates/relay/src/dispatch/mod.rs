@@ -20,7 +20,6 @@ mod schedule;
 mod settle;
 pub mod table;
 
-
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +28,10 @@ use std::{
     sync::Arc,
 };
 
+use crate::way::Way;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply};
-use crate::way::Way;
 
 pub use domains::Unroutable;
 pub use lanes::SessionId;

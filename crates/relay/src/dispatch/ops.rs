@@ -96,8 +96,12 @@ pub struct MessageRow {
 impl Dispatcher {
     /// How many recipients are where.
     pub fn counts(&self, now: Timestamp) -> Counts {
-        let mut counts =
-            Counts { messages: self.table.messages(), recipients: self.table.recipients(), connections: self.sessions.len(), ..Counts::default() };
+        let mut counts = Counts {
+            messages: self.table.messages(),
+            recipients: self.table.recipients(),
+            connections: self.sessions.len(),
+            ..Counts::default()
+        };
         for (_, owed) in self.table.iter() {
             for s in owed.standings() {
                 match s.phase {
@@ -256,7 +260,8 @@ impl Dispatcher {
         }
         let fits = self.fitting_domains(selection);
         let stream = |owed: &Owed| selection.stream.as_ref().is_none_or(|s| self.streams[usize::from(owed.stream)].as_str() == s);
-        let domain = |owed: &Owed| fits.as_ref().is_none_or(|f| owed.standings().iter().any(|s| s.phase != Phase::Ended && f.contains(&s.domain)));
+        let domain =
+            |owed: &Owed| fits.as_ref().is_none_or(|f| owed.standings().iter().any(|s| s.phase != Phase::Ended && f.contains(&s.domain)));
         let mut seqs: Vec<Seq> = self.table.iter().filter(|(_, owed)| stream(owed) && domain(owed)).map(|(seq, _)| seq).collect();
         seqs.sort_unstable();
         seqs

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::way::Way;
 use jiff::Timestamp;
 use posthaste_mail::{Attempt, Name};
-use crate::way::Way;
 
 use super::{
     Action, Dispatcher, Load, Session, SessionId,
@@ -123,7 +123,12 @@ impl Dispatcher {
 
     /// Closes an idle connection of the lane that leads elsewhere; false where there is none.
     fn make_room_in_lane(&mut self, lane: LaneIx, wanted: PathIx) -> bool {
-        let idle = self.lanes.paths.iter().find(|(ix, p)| p.lane == lane && **ix != wanted && !p.idle.is_empty()).and_then(|(_, p)| p.idle.first());
+        let idle = self
+            .lanes
+            .paths
+            .iter()
+            .find(|(ix, p)| p.lane == lane && **ix != wanted && !p.idle.is_empty())
+            .and_then(|(_, p)| p.idle.first());
         let Some(session) = idle.copied() else { return false };
         self.close(session);
         true

@@ -37,7 +37,6 @@ impl<T> Schedule<T> {
     pub(super) fn next(&self) -> Option<i64> {
         self.slots.first_key_value().map(|(slot, _)| slot * SLOT)
     }
-
 }
 
 #[cfg(test)]

@@ -31,7 +31,15 @@ impl Dispatcher {
     }
 
     /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone for a while.
-    pub(super) fn open_failed(&mut self, session: SessionId, load: Load, failure: Failure, verdict: Verdict, facts: &Arc<Attempt>, now: Timestamp) {
+    pub(super) fn open_failed(
+        &mut self,
+        session: SessionId,
+        load: Load,
+        failure: Failure,
+        verdict: Verdict,
+        facts: &Arc<Attempt>,
+        now: Timestamp,
+    ) {
         let Some(path) = self.forget(session) else {
             return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
         };
@@ -119,7 +127,9 @@ impl Dispatcher {
                 Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 // The last attempt is made when the message expires, so that what ends it is fresh.
-                _ => Next::Deferred(later(now, retry.wait(attempt, salt)).min(Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX))),
+                _ => Next::Deferred(
+                    later(now, retry.wait(attempt, salt)).min(Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX)),
+                ),
             };
             fates.push(Fate { rcpt, attempt, said: Some(said), next });
         }

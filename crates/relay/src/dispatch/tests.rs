@@ -12,7 +12,10 @@ use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
 
 use super::*;
-use crate::{letter::SavedStanding, way::Way};
+use crate::{
+    letter::SavedStanding,
+    way::{DnsTime, Way},
+};
 
 type Answer = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
 
@@ -167,7 +170,9 @@ impl World {
             tls: TlsPolicy::Opportunistic,
             fallback: true,
             auth: None,
+            fixed: false,
             key: domain.into(),
+            dns: DnsTime::new(1),
         };
         self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(way)), Duration::from_secs(300)));
     }
@@ -307,7 +312,9 @@ fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
     policy.streams.insert(Name::new("double").unwrap(), StreamPolicy { share: 20, ..policy.fallback.clone() });
     let mut world = World::new(policy, |_, _| ok());
     let double: HashSet<Seq> = (0..600).map(|_| world.arrive("double", &["a.example"])).collect();
-    (0..600).for_each(|_| drop(world.arrive("single", &["a.example"])));
+    for _ in 0..600 {
+        world.arrive("single", &["a.example"]);
+    }
     world.run_for(Duration::from_secs(600));
     let early = world.order[..300].iter().filter(|s| double.contains(s)).count();
     assert!((199..=201).contains(&early), "{early} of the first 300");
@@ -365,7 +372,8 @@ fn held_mail_waits_for_its_release_and_a_drop_ends_its_story() {
     assert_eq!(world.spool[&kept].as_ref().unwrap().owed[0].3, true, "the spool knows that it is held");
     world.run_for(Duration::from_secs(86_400));
     assert_eq!(world.dispatcher.owed().0, 2);
-    let (n, actions) = world.dispatcher.cancel(&Selection { domain: Some("b.example".into()), ..Selection::default() }, "me", "spam", world.now);
+    let (n, actions) =
+        world.dispatcher.cancel(&Selection { domain: Some("b.example".into()), ..Selection::default() }, "me", "spam", world.now);
     world.perform(actions);
     assert_eq!(n, 1);
     assert!(matches!(world.fates(dropped)[..], [Next::Deferred(_), Next::Held(_), Next::Cancelled(..)]));
