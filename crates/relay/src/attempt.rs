@@ -89,8 +89,7 @@ impl Outbound {
     async fn deliver(&self, open: &mut Open, way: &Way, load: &Load, used: bool) -> Outcome {
         let host = open.facts.mx_host.clone();
         if used && let Some(failure) = open.connection.gone() {
-            let verdict = self.judge(&failure, way, host.as_deref());
-            return Outcome::NotOffered { failure, verdict, facts: Arc::new(open.facts.clone()) };
+            return Outcome::NotOffered { failure };
         }
         let letter = match self.letter(load).await {
             Ok(letter) => letter,
@@ -121,8 +120,7 @@ impl Outbound {
         if used && let [RecipientResult::NotOffered(failure), ..] = &report.recipients[..] {
             let all = report.recipients.iter().all(|r| matches!(r, RecipientResult::NotOffered(_)));
             if all {
-                let verdict = self.judge(failure, way, host.as_deref());
-                return Outcome::NotOffered { failure: failure.clone(), verdict, facts };
+                return Outcome::NotOffered { failure: failure.clone() };
             }
         }
         let said = report.recipients.into_iter().map(|result| match result {
@@ -230,6 +228,10 @@ impl Outbound {
             match client::open(stream, &hello).await {
                 Ok(connection) => {
                     facts.tls = connection.tls().clone();
+                    if let Some(why) = facts.tls.tls_fallback.take_if(|_| !way.fallback) {
+                        connection.quit().await;
+                        return Err(Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsRequired, detail: why.to_string() });
+                    }
                     facts.session = Some(EventId::new(clock::now(), rand::random()).to_string().into());
                     let tls_ms = connection.timings().tls_ms;
                     let dns_ms = way.dns.take();

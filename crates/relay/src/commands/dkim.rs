@@ -71,7 +71,7 @@ impl New {
         let mut out = stdout().lock();
         writeln!(out, "; the DNS record, to publish before the key is used:")?;
         writeln!(out, "{}", zone_lines(self.selector.as_str(), self.domain.as_str(), &key.public_record()).trim_end())?;
-        writeln!(out, "\n# for the configuration:\n[dkim.{:?}]", self.domain.as_str())?;
+        writeln!(out, "\n# for the configuration:\n[dkim.domain.{:?}]", self.domain.as_str())?;
         writeln!(out, "keys = [{{ selector = {:?}, file = {:?} }}]", self.selector.as_str(), file.display().to_string())?;
         Ok(ExitCode::SUCCESS)
     }

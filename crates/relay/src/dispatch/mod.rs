@@ -49,8 +49,6 @@ use table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table};
 const SWEEP_EVERY: i64 = 60_000;
 /// Milliseconds until a lane whose receiver wanted no more connections tries one more.
 const SQUEEZE: i64 = 60_000;
-/// How many times a message is given to another connection because the one it was on died before it was offered.
-const HAND_BACKS_MAX: u32 = 3;
 
 /// A message that the spool has: new, or found there at the start.
 #[derive(Debug)]
@@ -84,8 +82,6 @@ pub struct Load {
     pub rcpts: Vec<Rcpt>,
     /// Which attempt it is, 1 for the first; the largest where recipients differ.
     pub attempt: u32,
-    /// How many connections died under it before it was offered.
-    pub hand_backs: u32,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Letter>>,
 }
@@ -113,12 +109,8 @@ pub enum Outcome {
     },
     /// The connection, used before, died before the receiver was offered the message: it is as if it had never been tried.
     NotOffered {
-        /// Why.
+        /// Why, for diagnostics.
         failure: Failure,
-        /// What that means, should it happen too often.
-        verdict: Verdict,
-        /// What the events say of the attempt.
-        facts: Arc<Attempt>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What operators ask of the queue, and what they do to it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Action, Dispatcher, Fate, Next,
     domains::Known,
-    table::{Owed, Phase, Rcpt, Seq},
+    table::{DomainIx, Owed, Phase, Rcpt, Seq, Standing},
 };
 
 /// Which messages an operator means: those that fit every part that is given.
@@ -107,7 +107,7 @@ impl Dispatcher {
                 match s.phase {
                     Phase::Waiting if s.due > now.as_millisecond() => counts.later += 1,
                     Phase::Waiting => counts.due += 1,
-                    Phase::InFlight => counts.in_flight += 1,
+                    Phase::InFlight | Phase::Cancelling => counts.in_flight += 1,
                     Phase::Held => counts.held += 1,
                     Phase::Ended => {}
                 }
@@ -118,12 +118,18 @@ impl Dispatcher {
 
     /// The queue's table, the fullest first.
     pub fn lane_rows(&self, now: Timestamp) -> Vec<LaneRow> {
-        let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
+        let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
         for (_, owed) in self.table.iter() {
             for s in owed.standings().iter().filter(|s| s.phase != Phase::Ended) {
-                let name = self.provider_of(s.domain);
-                let row = rows.entry(name.clone()).or_insert_with(|| LaneRow::new(name));
+                let row = by_domain.entry(s.domain).or_insert_with(|| LaneRow::new(self.provider_of(s.domain)));
                 row.count(s.phase, s.due, owed.arrived, now.as_millisecond());
+            }
+        }
+        let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
+        for row in by_domain.into_values() {
+            match rows.get_mut(&row.provider) {
+                Some(known) => known.add(&row),
+                None => drop(rows.insert(row.provider.clone(), row)),
             }
         }
         for lane in self.lanes.lanes.values() {
@@ -209,10 +215,11 @@ impl Dispatcher {
     /// Removes what fits. What a connection has in hand is removed when that attempt fails. How many messages.
     pub fn cancel(&mut self, selection: &Selection, by: &str, reason: &str, now: Timestamp) -> (usize, Vec<Action>) {
         let (by, reason): (Arc<str>, Arc<str>) = (by.into(), reason.into());
+        let fits = self.fitting_domains(selection);
         for seq in self.select(selection) {
-            if let Some(owed) = self.table.get_mut(seq) {
-                owed.cancelling = owed.standings().iter().any(|s| s.phase == Phase::InFlight);
-            }
+            let Some(owed) = self.table.get_mut(seq) else { continue };
+            let in_flight = |s: &&mut Standing| s.phase == Phase::InFlight && fits.as_ref().is_none_or(|f| f.contains(&s.domain));
+            owed.standings_mut().iter_mut().filter(in_flight).for_each(|s| s.phase = Phase::Cancelling);
         }
         self.change(selection, now, |s| {
             matches!(s.phase, Phase::Waiting | Phase::Held).then(|| (Phase::Ended, Next::Cancelled(by.clone(), reason.clone())))
@@ -223,11 +230,11 @@ impl Dispatcher {
         &mut self,
         selection: &Selection,
         now: Timestamp,
-        to: impl Fn(&super::table::Standing) -> Option<(Phase, Next)>,
+        to: impl Fn(&Standing) -> Option<(Phase, Next)>,
     ) -> (usize, Vec<Action>) {
         let mut changed = 0;
+        let fits = self.fitting_domains(selection);
         for seq in self.select(selection) {
-            let fits = self.fitting_domains(selection);
             let Some(owed) = self.table.get_mut(seq) else { continue };
             let (id, warm) = (owed.id, owed.warm.clone());
             let mut fates = Vec::new();
@@ -296,6 +303,7 @@ impl Dispatcher {
             let phase = match s.phase {
                 Phase::Waiting => "waiting",
                 Phase::InFlight => "in flight",
+                Phase::Cancelling => "in flight, then dropped",
                 Phase::Held => "held",
                 Phase::Ended => "ended",
             };
@@ -331,19 +339,29 @@ impl LaneRow {
         }
     }
 
+    fn add(&mut self, other: &Self) {
+        self.queued += other.queued;
+        self.due += other.due;
+        self.held += other.held;
+        self.in_flight += other.in_flight;
+        self.oldest = earlier(self.oldest, other.oldest);
+        self.next = earlier(self.next, other.next);
+    }
+
     fn count(&mut self, phase: Phase, due: i64, arrived: i64, now: i64) {
         self.queued += 1;
-        let arrived = Timestamp::from_millisecond(arrived).ok();
-        self.oldest = if self.oldest.is_none() { arrived } else { self.oldest.min(arrived) };
+        self.oldest = earlier(self.oldest, Timestamp::from_millisecond(arrived).ok());
         match phase {
             Phase::Waiting if due <= now => self.due += 1,
-            Phase::Waiting => {
-                let due = Timestamp::from_millisecond(due).ok();
-                self.next = if self.next.is_none() { due } else { self.next.min(due) };
-            }
+            Phase::Waiting => self.next = earlier(self.next, Timestamp::from_millisecond(due).ok()),
             Phase::Held => self.held += 1,
-            Phase::InFlight => self.in_flight += 1,
+            Phase::InFlight | Phase::Cancelling => self.in_flight += 1,
             Phase::Ended => {}
         }
     }
+}
+
+/// The earlier of two times, where there are two.
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    [a, b].into_iter().flatten().min()
 }

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use posthaste_mail::{Attempt, Name};
 
 use super::{
-    Action, Dispatcher, Load, Session, SessionId,
+    Action, Dispatcher, Fate, Load, Session, SessionId,
     domains::{Known, Unroutable},
     lanes::{LaneIx, PathIx},
     millis,
-    table::{DomainIx, Parcel, Phase, Rcpt, Rcpts, StreamIx},
+    settle::cancelled_in_flight,
+    table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
 };
 
 /// Loads that a connection carries before it gives way to another host list of its lane that has none.
@@ -187,7 +188,7 @@ impl Dispatcher {
             standing.phase = Phase::InFlight;
             attempt = attempt.max(u32::from(standing.attempts) + 1);
         }
-        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, hand_backs: 0, warm: owed.warm.clone() })
+        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone() })
     }
 
     pub(super) fn opened(&mut self, session: SessionId) {
@@ -257,10 +258,10 @@ impl Dispatcher {
         self.pump(lane);
     }
 
-    /// Lanes that waited for a connection take turns while there are any.
+    /// Lanes that waited for a connection take turns, while there are any or somebody else's is idle.
     fn feed_the_hungry(&mut self) {
-        while self.sessions.len() < self.policy.connections {
-            let Some(lane) = self.hungry.pop_front() else { return };
+        while !self.hungry.is_empty() && (self.sessions.len() < self.policy.connections || self.make_room()) {
+            let lane = self.hungry.pop_front().expect("not empty");
             if let Some(l) = self.lanes.lanes.get_mut(&lane) {
                 l.hungry = false;
                 self.pump(lane);
@@ -299,6 +300,7 @@ impl Dispatcher {
             self.idle.pop_front();
             if current {
                 self.close(session);
+                self.feed_the_hungry();
             }
         }
     }
@@ -325,21 +327,28 @@ impl Dispatcher {
         Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
     }
 
-    /// Puts what a session gave back first in line again.
-    pub(super) fn hand_back(&mut self, path: PathIx, load: &Load) {
+    /// Puts what a session gave back first in line again. A fresh connection always answers for its first load, so this ends.
+    pub(super) fn hand_back(&mut self, path: PathIx, load: &Load, now: Timestamp) {
         let Some(owed) = self.table.get_mut(load.seq) else { return };
-        let mut waiting: Vec<Rcpt> = Vec::with_capacity(load.rcpts.len());
+        let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
         for rcpt in &load.rcpts {
             let standing = owed.standing(*rcpt);
-            if standing.phase == Phase::InFlight {
-                standing.phase = Phase::Waiting;
-                waiting.push(*rcpt);
+            match standing.phase {
+                Phase::Cancelling => cancelled.push(Fate { rcpt: *rcpt, attempt: u32::from(standing.attempts), said: None, next: cancelled_in_flight() }),
+                _ => {
+                    standing.phase = Phase::Waiting;
+                    waiting.push(*rcpt);
+                }
             }
         }
         let (stream, epoch) = (owed.stream, owed.epoch);
         if !waiting.is_empty() {
             let share = self.share(stream);
             self.lanes.push_front(path, (stream, share), Parcel { seq: load.seq, rcpts: Rcpts::new(waiting), epoch });
+        }
+        if !cancelled.is_empty() {
+            cancelled.iter().for_each(|fate| self.end(load.seq, fate.rcpt));
+            self.record(load.seq, load.id, load.warm.clone(), Arc::new(Attempt::default()), cancelled, now);
         }
     }
 }

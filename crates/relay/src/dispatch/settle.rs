@@ -7,7 +7,7 @@ use posthaste_bounce::Verdict;
 use posthaste_mail::{Attempt, Failure, LocalCause, MessageId};
 
 use super::{
-    Action, Dispatcher, Fate, HAND_BACKS_MAX, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
+    Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
     domains::Unroutable,
     lanes::PathIx,
     later, millis,
@@ -22,10 +22,11 @@ impl Dispatcher {
                 self.note_error(session, &said, now);
                 self.settle(&load, said, facts, now);
             }
-            Outcome::NotOffered { failure, verdict, facts } => match self.sessions.get(&session).map(|s| s.path) {
-                Some(path) if load.hand_backs < HAND_BACKS_MAX => self.hand_back(path, &load),
-                _ => self.settle_same(&load, &failure, &verdict, facts, now),
-            },
+            Outcome::NotOffered { failure } => {
+                tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
+                let path = self.sessions.get(&session).expect("a session that reports exists until it is closed").path;
+                self.hand_back(path, &load, now);
+            }
         }
         self.session_free(session, usable, now);
     }
@@ -46,7 +47,7 @@ impl Dispatcher {
         let established = self.lanes.paths[&path].established;
         if established > 0 && !verdict.permanent {
             self.squeeze(path, established, now.as_millisecond() + SQUEEZE);
-            self.hand_back(path, &load);
+            self.hand_back(path, &load, now);
             return self.after_close(path);
         }
         self.lanes.lane_of(path).last_error = Some((now, failure.to_string().into()));
@@ -118,6 +119,7 @@ impl Dispatcher {
         let mut fates = Vec::with_capacity(said.len());
         for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
             let standing = owed.standing(rcpt);
+            let cancelling = standing.phase == Phase::Cancelling;
             let attempt = u32::from(standing.attempts) + 1;
             standing.attempts = standing.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
@@ -125,6 +127,7 @@ impl Dispatcher {
             let next = match &said {
                 Said::Delivered(_) => Next::Delivered,
                 Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
+                _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 // The last attempt is made when the message expires, so that what ends it is fresh.
                 _ => Next::Deferred(
@@ -132,12 +135,6 @@ impl Dispatcher {
                 ),
             };
             fates.push(Fate { rcpt, attempt, said: Some(said), next });
-        }
-        if owed.cancelling {
-            let (by, reason): (Arc<str>, Arc<str>) = ("operator".into(), "dropped while in flight".into());
-            for fate in fates.iter_mut().filter(|f| matches!(f.next, Next::Deferred(_))) {
-                fate.next = Next::Cancelled(by.clone(), reason.clone());
-            }
         }
         // While others of the same message are in flight or queued the body is worth keeping.
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
@@ -213,6 +210,11 @@ impl Dispatcher {
         let after = self.table.get(seq).map(progress);
         self.actions.push(Action::Record(Box::new(Record { seq, id, warm, now, facts, fates, after })));
     }
+}
+
+/// The end of a recipient whose removal waited for an attempt.
+pub(super) fn cancelled_in_flight() -> Next {
+    Next::Cancelled("operator".into(), "dropped while an attempt was under way".into())
 }
 
 /// What the spool is to keep of a message's recipients.

@@ -35,6 +35,8 @@ pub enum Phase {
     Waiting,
     /// A session has it in hand.
     InFlight,
+    /// The same, and an operator wants it gone: it goes unless that attempt delivers it.
+    Cancelling,
     /// An operator holds it.
     Held,
     /// Its story is over.
@@ -51,8 +53,6 @@ pub struct Owed {
     pub stream: StreamIx,
     /// Rises when its parcels are made anew: older parcels in any queue are then void.
     pub epoch: u16,
-    /// Whether an operator's cancellation waits for a session to end.
-    pub cancelling: bool,
     /// Bytes as stored.
     pub size: u32,
     /// The message itself, while it is fresh.
@@ -73,7 +73,7 @@ impl Owed {
             Ok(one) => Standings::One(one),
             Err(many) => Standings::Many(many.into()),
         };
-        Self { id, arrived, stream, epoch: 0, cancelling: false, size, warm: None, standings }
+        Self { id, arrived, stream, epoch: 0, size, warm: None, standings }
     }
 
     /// Every recipient's standing.

@@ -386,6 +386,20 @@ fn held_mail_waits_for_its_release_and_a_drop_ends_its_story() {
 }
 
 #[test]
+fn a_drop_in_mid_flight_ends_the_story_with_that_attempt_and_only_for_whom_it_was_meant() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    world.takes.insert("a.example".into(), Duration::from_secs(10));
+    world.takes.insert("b.example".into(), Duration::from_secs(10));
+    let seq = world.arrive("default", &["a.example", "b.example"]);
+    world.run_for(Duration::from_secs(1));
+    let (_, actions) = world.dispatcher.cancel(&Selection { domain: Some("a.example".into()), ..Selection::default() }, "me", "no", world.now);
+    world.perform(actions);
+    world.run_for(Duration::from_secs(20));
+    assert!(matches!(world.fates(seq)[..], [Next::Cancelled(..), Next::Deferred(_)] | [Next::Deferred(_), Next::Cancelled(..)]));
+    assert_eq!(world.dispatcher.owed(), (1, 1));
+}
+
+#[test]
 fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
     let mut world = World::new(policy(), |load, _| if load.attempt == 1 { refused(451, "4.3.0 later") } else { ok() });
     for _ in 0..100 {

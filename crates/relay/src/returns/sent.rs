@@ -1,0 +1,148 @@
+//! What was sent, for those who ask after the message has left the spool: the delivery log knows.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use memchr::memmem;
+use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
+use posthaste_monitor::{LogError, Lines, Story};
+
+use crate::suppression::folded;
+
+/// One recipient of a message that was accepted.
+#[derive(Clone, Debug)]
+pub struct SentTo {
+    /// What every event of the message repeats.
+    pub facts: Arc<MessageFacts>,
+    /// The recipient.
+    pub address: Address,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+}
+
+impl PartialEq for SentTo {
+    fn eq(&self, other: &Self) -> bool {
+        self.facts.message == other.facts.message && self.address == other.address
+    }
+}
+
+impl SentTo {
+    /// For an event at `now`.
+    pub fn about(&self, now: Timestamp) -> RecipientFacts {
+        RecipientFacts {
+            message: self.facts.clone(),
+            rcpt: self.address.as_str().into(),
+            domain: self.address.domain().into(),
+            age_ms: u64::try_from(now.duration_since(self.accepted).as_millis()).unwrap_or(0),
+        }
+    }
+}
+
+/// Who knows what was sent.
+pub trait Sent {
+    /// The recipients of a message.
+    fn recipients(&self, message: MessageId) -> Vec<SentTo>;
+    /// The one of these recipients that a message with this Message-ID (without angle brackets) went to.
+    fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo>;
+}
+
+/// The delivery log. Its disk is read: not for a thread that others wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSent<'a> {
+    /// Where the log is.
+    pub dir: &'a Path,
+    /// How far back a Message-ID that is not the relay's own is sought, which reads all of that. Zero: not at all.
+    pub look_back: Duration,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// The system's clock may have been set back while the message was under way.
+const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// An acceptance is written at once; after a crash, at the next start.
+const ACCEPTED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+/// More recipients than any message has.
+const RECIPIENTS_MAX: usize = 100_000;
+
+impl Sent for LogSent<'_> {
+    fn recipients(&self, message: MessageId) -> Vec<SentTo> {
+        let text = message.to_string();
+        // An id from the future is nobody's: it must not make us read everything.
+        if message.time() > self.now.saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX) {
+            return Vec::new();
+        }
+        let since = message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
+        let until = message.time().saturating_add(ACCEPTED_WITHIN).unwrap_or(Timestamp::MAX);
+        let is_it = |story: &Story<'_>| story.message.as_deref() == Some(&text);
+        self.seek(since, until, text.as_bytes(), RECIPIENTS_MAX, is_it)
+    }
+
+    fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo> {
+        if self.look_back.is_zero() || message_id.is_empty() {
+            return None;
+        }
+        let since = self.now.saturating_sub(jiff::SignedDuration::try_from(self.look_back).ok()?).ok()?;
+        let wanted: Vec<String> = named.iter().map(folded).collect();
+        let is_it = |story: &Story<'_>| {
+            let id = story.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
+            let rcpt = story.rcpt.as_deref().and_then(|r| Address::new(r).ok());
+            id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&folded(&r)))
+        };
+        self.seek(since, Timestamp::MAX, message_id.as_bytes(), 1, is_it).pop()
+    }
+}
+
+impl LogSent<'_> {
+    fn seek(&self, since: Timestamp, until: Timestamp, needle: &[u8], most: usize, is_it: impl Fn(&Story<'_>) -> bool) -> Vec<SentTo> {
+        self.try_seek(since, until, needle, most, is_it).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look into the log for what was sent");
+            Vec::new()
+        })
+    }
+
+    fn try_seek(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        needle: &[u8],
+        most: usize,
+        is_it: impl Fn(&Story<'_>) -> bool,
+    ) -> Result<Vec<SentTo>, LogError> {
+        let (finder, accepted) = (memmem::Finder::new(needle), memmem::Finder::new(b"\"event\":\"accepted\""));
+        let mut found = Vec::new();
+        let mut lines = Lines::since(self.dir, since);
+        let mut looked = 0u32;
+        while let Some(line) = lines.next_line()? {
+            looked += 1;
+            // Lines stand in the order of time, so that now and then one tells whether to go on.
+            if looked.is_multiple_of(TIME_EVERY) && Story::parse(line.bytes).and_then(|s| s.time()).is_some_and(|t| t > until) {
+                break;
+            }
+            if finder.find(line.bytes).is_none() || accepted.find(line.bytes).is_none() {
+                continue;
+            }
+            if let Some(story) = Story::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
+                found.extend(read(&story));
+            }
+            if found.len() >= most {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+const TIME_EVERY: u32 = 4096;
+
+fn read(story: &Story<'_>) -> Option<SentTo> {
+    let facts = MessageFacts {
+        message: story.message()?,
+        message_id: story.message_id.as_deref().map(Arc::from),
+        stream: Name::new(story.stream.as_deref()?).ok()?,
+        tags: story.tags.iter().map(|t| Arc::from(&**t)).collect(),
+        from: story.from.as_deref().unwrap_or_default().into(),
+        size: story.size.unwrap_or(0),
+    };
+    let time = story.time()?;
+    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address: Address::new(story.rcpt.as_deref()?).ok()? })
+}

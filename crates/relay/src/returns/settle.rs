@@ -1,0 +1,106 @@
+//! From a return to the suppression list, each report once.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use posthaste_mail::{Action, Class};
+
+use super::{Match, Return, Trust};
+use crate::suppression::{self, Facts, List, Noted, Said, Source, Sureness, folded};
+
+/// How far returning mail is believed (`trust` in the configuration).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Believe {
+    /// Only keyed reverse-paths count.
+    #[default]
+    Verp,
+    /// So do envelope ids and Message-IDs. Whoever has seen a message can then have its recipient suppressed.
+    Hints,
+}
+
+/// How long a report is remembered; twice is then once. Mail systems give up after days, and some people complain after weeks.
+pub const REMEMBERED: Duration = Duration::from_secs(60 * 86_400);
+
+/// Kind, trust, message, recipient: what makes two reports the same. A mail system that reports twice, or by two mails, says one thing.
+pub(super) type Identity = (u8, Trust, posthaste_mail::MessageId, String);
+
+pub(super) fn identity(found: &Return) -> Option<Identity> {
+    let (kind, about) = match found {
+        Return::LateBounce(about) => (b'b', about),
+        Return::Delayed(about) => (b'd', about),
+        Return::Complaint(about) => (b'c', about),
+        Return::Unsubscribe(about) => (b'u', about),
+        Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => return None,
+    };
+    Some((kind, about.trust, about.sent.facts.message, folded(&about.sent.address)))
+}
+
+/// Is this the first time? Remembers it. What is about no message is never remembered, and always new.
+pub fn first_time<F: Facts>(facts: &F, found: &Return, now: Timestamp) -> bool {
+    let Some(identity) = identity(found) else { return true };
+    let key = key(&identity);
+    let until = |value: &[u8]| value.try_into().map(i64::from_be_bytes).unwrap_or(i64::MIN);
+    if facts.get(&key).is_some_and(|value| until(&value) > now.as_millisecond()) {
+        return false;
+    }
+    let until = now.as_millisecond().saturating_add(i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX));
+    facts.put(&key, &until.to_be_bytes());
+    true
+}
+
+/// Forgets old reports. How many went.
+pub fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
+    suppression::delete_where(facts, KEYS, |value| value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond()))
+}
+
+/// Puts onto the list whom a return puts there. Call it for what came for the [`first_time`].
+pub fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
+    let Some((_, trust, ..)) = identity(found) else { return Noted::Nothing };
+    if trust != Trust::Verp && believe == Believe::Verp {
+        return Noted::Nothing;
+    }
+    match found {
+        Return::LateBounce(about) => bounce(list, about, now),
+        Return::Complaint(about) => list.note_complaint(&about.sent.address, &about.sent.facts.stream, source(about), now),
+        Return::Unsubscribe(about) => list.note_unsubscribe(&about.sent.address, &about.sent.facts.stream, source(about), now),
+        _ => Noted::Nothing,
+    }
+}
+
+fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted {
+    let Some(verdict) = &about.report.verdict else { return Noted::Nothing };
+    let mut said = Said::new(verdict, Some(about.sent.facts.message), about.report.diagnostic.as_deref().unwrap_or_default());
+    said.source.by = about.report.reporting_mta.clone();
+    // One dead member of a list, or the far end of a forwarding, does not make the address dead that we write to.
+    if !about.names_recipient {
+        said.sureness = said.sureness.min(Sureness::Likely);
+    }
+    list.note_bounce(&about.sent.address, &said, now)
+}
+
+fn source(about: &Match) -> Source {
+    let text = about.report.feedback_type.as_ref().map(|kind| format!("feedback: {kind}"));
+    Source { message: Some(about.sent.facts.message), text, by: about.report.reporting_mta.clone(), ..Source::default() }
+}
+
+const KEYS: &[u8] = b"returned/";
+
+/// Short, and by its first byte evenly spread.
+fn key((kind, trust, message, rcpt): &Identity) -> Vec<u8> {
+    let text = format!("{kind} {trust:?} {message} {rcpt}");
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    [KEYS, &digest.as_ref()[..16]].concat()
+}
+
+impl Match {
+    /// What the report means; None for complaints.
+    pub fn class(&self) -> Option<Class> {
+        self.report.verdict.as_ref().map(|v| v.class)
+    }
+
+    /// What to do about it; None for complaints.
+    pub fn action(&self) -> Option<Action> {
+        self.report.verdict.as_ref().map(|v| v.action)
+    }
+}

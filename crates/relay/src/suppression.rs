@@ -1,0 +1,201 @@
+//! The suppression list: addresses that are not written to, by everybody, by a stream or by a user.
+//!
+//! It consists of keyed facts of the spool. A look-up is three gets; what is told of bounces, complaints and deliveries goes through
+//! [`List`], which decides who gets onto it. Decisions take the time as an argument and touch nothing but the facts.
+
+mod ask;
+mod bounces;
+mod entry;
+mod rules;
+mod sweep;
+pub mod transfer;
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use posthaste_mail::{Address, Name};
+
+pub use ask::{Answer, Ask, Filter};
+pub use bounces::{Noted, Said, Sureness};
+pub use entry::{Breadth, Entry, Reason, Source, User, WordError};
+pub use rules::SuppressionRules;
+pub use sweep::sweep;
+pub(crate) use sweep::delete_where;
+
+/// Keyed facts: the spool, or a map in tests.
+pub trait Facts {
+    /// A fact.
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
+    /// Sets a fact; [`Self::get`] sees it at once.
+    fn put(&self, key: &[u8], value: &[u8]);
+    /// Forgets a fact.
+    fn delete(&self, key: &[u8]);
+    /// Those whose keys begin with `prefix`, by key.
+    fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)>;
+}
+
+impl Facts for posthaste_spool::Spool {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) {
+        self.put(key, value);
+    }
+    fn delete(&self, key: &[u8]) {
+        self.delete(key);
+    }
+    fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.scan(prefix)
+    }
+}
+
+/// The list over some facts, with the rules in force.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a, F> {
+    facts: &'a F,
+    rules: &'a SuppressionRules,
+}
+
+/// What becomes of an entry where there is one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The one that holds longer stays; of equals, the older.
+    Stronger,
+    /// The new one stays.
+    Any,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Added {
+    /// It is on the list.
+    New,
+    /// This one was there, and stays.
+    Kept(Entry),
+}
+
+impl<'a, F: Facts> List<'a, F> {
+    /// A view of the list.
+    pub fn new(facts: &'a F, rules: &'a SuppressionRules) -> Self {
+        Self { facts, rules }
+    }
+
+    /// Why nothing is sent to `address`, if so: for everybody, for this stream, or for this user.
+    pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&User>, now: Timestamp) -> Option<Entry> {
+        let mut key = prefix_of(address);
+        let bare = key.len();
+        let everybody = self.at(Breadth::Global.write(&mut key), now);
+        everybody
+            .or_else(|| {
+                key.truncate(bare);
+                self.at(Breadth::write_stream(stream, &mut key), now)
+            })
+            .or_else(|| {
+                key.truncate(bare);
+                self.at(Breadth::write_user(user?, &mut key), now)
+            })
+    }
+
+    /// The entry of exactly this breadth.
+    pub fn get(&self, address: &Address, scope: &Breadth, now: Timestamp) -> Option<Entry> {
+        self.at(&key_of(address, scope), now)
+    }
+
+    /// Every entry of an address.
+    pub fn find(&self, address: &Address, now: Timestamp) -> Vec<Entry> {
+        let found = self.facts.scan(&prefix_of(address));
+        found.iter().filter_map(|(_, value)| Entry::decode(value)).filter(|e| e.holds(now)).collect()
+    }
+
+    /// Puts an entry onto the list.
+    pub fn add(&self, entry: &Entry, over: Over, now: Timestamp) -> Added {
+        let key = key_of(&entry.address, &entry.scope);
+        if over == Over::Stronger
+            && let Some(there) = self.at(&key, now)
+            && there.outlasts(entry)
+        {
+            return Added::Kept(there);
+        }
+        self.facts.put(&key, &entry.encode());
+        Added::New
+    }
+
+    /// Takes an address off the list, everywhere or in one scope, and forgets what was counted against it. How many entries went.
+    pub fn remove(&self, address: &Address, scope: Option<&Breadth>) -> usize {
+        let keys: Vec<_> = match scope {
+            Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.facts.get(key).is_some()).collect(),
+            None => self.facts.scan(&prefix_of(address)).into_iter().map(|(key, _)| key).collect(),
+        };
+        keys.iter().for_each(|key| self.facts.delete(key));
+        if scope.is_none_or(|s| *s == Breadth::Global) {
+            self.forget_bounces(address);
+        }
+        keys.len()
+    }
+
+    /// A recipient complained of mail of this stream.
+    pub fn note_complaint(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+        let scope = if self.rules.complaints_are_global { Breadth::Global } else { Breadth::Stream(stream.clone()) };
+        self.note(Entry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
+    }
+
+    /// A recipient wants no more mail of this stream.
+    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+        let scope = Breadth::Stream(stream.clone());
+        self.note(Entry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
+    }
+
+    /// Shows the entries in the order of their addresses, those that have expired too, from behind the key `after`.
+    pub fn each(&self, after: Option<&str>, mut show: impl FnMut(&str, Entry) -> ControlFlow<()>) {
+        let after = after.unwrap_or_default();
+        let _ = sweep::in_parts(self.facts, ENTRIES, after.as_bytes(), |key, value| {
+            let Ok(key) = std::str::from_utf8(key) else { return ControlFlow::Continue(()) };
+            match Entry::decode(value) {
+                Some(entry) if key > after => show(key, entry),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+    }
+
+    fn note(&self, entry: Entry, now: Timestamp) -> Noted {
+        match self.add(&entry, Over::Stronger, now) {
+            Added::New => Noted::Suppressed(entry),
+            Added::Kept(there) => Noted::Already(there),
+        }
+    }
+
+    fn at(&self, key: &[u8], now: Timestamp) -> Option<Entry> {
+        Entry::decode(&self.facts.get(key)?).filter(|e| e.holds(now))
+    }
+}
+
+/// One form for all spellings of an address. RFC 5321 §2.4 leaves the meaning of the local part's case to the receiver, but none that
+/// matters tells `Max` from `max`: taking them for two would write again to somebody who complained, taking them for one costs nothing.
+/// For the same reason needless quotes go: `"max"@x` is `max@x` (RFC 5321 §4.1.2).
+pub fn folded(address: &Address) -> String {
+    let local = address.local();
+    let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+    let local = bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Address::new(&format!("{l}@{}", address.domain())).is_ok()).unwrap_or(local);
+    format!("{}@{}", local.to_ascii_lowercase(), address.domain())
+}
+
+/// Entries: `suppressed/ADDRESS\0SCOPE`. The address first, so that all of its entries stand together and the whole list can be walked in
+/// parts by first letters.
+const ENTRIES: &[u8] = b"suppressed/";
+
+fn prefix_of(address: &Address) -> Vec<u8> {
+    let mut key = ENTRIES.to_vec();
+    key.extend_from_slice(folded(address).as_bytes());
+    key.push(0);
+    key
+}
+
+fn key_of(address: &Address, scope: &Breadth) -> Vec<u8> {
+    let mut key = prefix_of(address);
+    scope.write(&mut key);
+    key
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,143 @@
+//! The secrets that reverse-paths are signed with, in a file of their own: one a line, 64 hexadecimal digits, the newest first.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// 32 random bytes; debug output hides them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// From its bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes themselves.
+    pub fn reveal(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let digits = line.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 64 || !line.is_ascii() {
+            return None;
+        }
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let digit = |at: usize| char::from(digits[at]).to_digit(16);
+            *byte = u8::try_from(digit(2 * i)? << 4 | digit(2 * i + 1)?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why there are no secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The disk.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// `read` or `make`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line that is none.
+    #[error("{path}:{line}: not 64 hexadecimal digits")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// An empty file must not mean a new secret: what is under way would be believed no more.
+    #[error("{0} holds no secret; delete it to have a new one made")]
+    Empty(PathBuf),
+}
+
+/// The secrets in `path`, the one that signs first. A file that is not there is made, mode 0600, with a new secret.
+pub fn load_or_create(path: &Path) -> Result<Vec<Secret>, SecretError> {
+    let failed = |what| move |source| SecretError::Io { what, path: path.to_owned(), source };
+    match fs::read_to_string(path) {
+        Ok(text) => read(path, &text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            create(path).map_err(failed("make"))?;
+            read(path, &fs::read_to_string(path).map_err(failed("read"))?)
+        }
+        Err(e) => Err(failed("read")(e)),
+    }
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<Secret>, SecretError> {
+    let mut secrets = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            secrets.push(Secret::read(line).ok_or_else(|| SecretError::Line { path: path.to_owned(), line: i + 1 })?);
+        }
+    }
+    if secrets.is_empty() { Err(SecretError::Empty(path.to_owned())) } else { Ok(secrets) }
+}
+
+/// Written aside, made durable, then linked: a crash leaves no half secret, and a file that came meanwhile is not overwritten.
+fn create(path: &Path) -> io::Result<()> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
+    let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let aside = path.with_added_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let written = writeln!(file, "# Signs the reverse-paths of mail under way. A new secret goes above the old ones.\n{digits}");
+    let linked = written.and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&aside, path));
+    fs::remove_file(&aside)?;
+    match linked {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => File::open(folder)?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_for_nobody_elses_eyes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new").join("secret");
+        let made = load_or_create(&path).unwrap();
+        assert_eq!(load_or_create(&path).unwrap(), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_ne!(load_or_create(&dir.path().join("other")).unwrap(), made);
+        assert_eq!(format!("{made:?}"), "[Secret(…)]");
+    }
+
+    #[test]
+    fn the_first_line_signs_and_a_damaged_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, format!("# two\n{}\n\n{}\n", "0A".repeat(32), "ff".repeat(32))).unwrap();
+        assert_eq!(load_or_create(&path).unwrap(), [Secret::new([10; 32]), Secret::new([255; 32])]);
+        fs::write(&path, "# one\nabc\n").unwrap();
+        assert!(matches!(load_or_create(&path), Err(SecretError::Line { line: 2, .. })));
+        fs::write(&path, "\n").unwrap();
+        assert!(matches!(load_or_create(&path), Err(SecretError::Empty(_))));
+    }
+}
