@@ -2,8 +2,9 @@
 //!
 //! `load DIR [seconds=10] [writers=64] [size=10240]`: each writer stores a message, waits until it is durable, and removes it.
 //! With a fifth argument N every Nth message stays until 20 of the writer's later ones have stayed too.
-//! `load DIR open`: opens, walks through all, closes.
-//! `load DIR fill COUNT SIZE META`: stores COUNT messages, closes, opens again both ways, removes all.
+//! `load DIR fill COUNT SIZE META`: stores COUNT messages, walks through them, closes.
+//! `load DIR open`: opens, walks through all, closes. `load DIR spoil`: the same, but leaves it as a crash would.
+//! `load DIR drain`: opens, reads and removes all, closes.
 
 use std::{
     env, fs,
@@ -26,15 +27,16 @@ fn main() {
     let number = |at: usize, default: usize| arguments.get(at).map_or(default, |text| text.parse().expect("a number"));
     let dir = arguments.first().expect("the spool's folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
-    if arguments.get(1).is_some_and(|word| word == "open") {
-        let spool = open(Path::new(dir));
-        walk(&spool);
-        spool.close().expect("an orderly stop");
-    } else if arguments.get(1).is_some_and(|word| word == "fill") {
-        fill(Path::new(dir), &runtime, number(2, 50_000), number(3, 2048), number(4, 200));
-    } else {
-        let seconds = Duration::from_secs(number(1, 10) as u64);
-        runtime.block_on(store_and_remove(Path::new(dir), seconds, number(2, 64), number(3, 10_240), number(4, 0)));
+    let dir = Path::new(dir);
+    match arguments.get(1).map(String::as_str) {
+        Some("fill") => fill(dir, &runtime, number(2, 50_000), number(3, 2048), number(4, 200)),
+        Some("open") => close(&open_and_walk(dir), dir),
+        Some("spoil") => drop(open_and_walk(dir)),
+        Some("drain") => drain(dir, &runtime),
+        _ => {
+            let seconds = Duration::from_secs(number(1, 10) as u64);
+            runtime.block_on(store_and_remove(dir, seconds, number(2, 64), number(3, 10_240), number(4, 0)));
+        }
     }
 }
 
@@ -92,29 +94,39 @@ async fn writer_task(spool: Spool, writer: usize, body: Bytes, keep: u128, stop:
 
 fn fill(dir: &Path, runtime: &tokio::runtime::Runtime, count: usize, size: usize, meta: usize) {
     let spool = open(dir);
-    let began = now();
-    runtime.block_on(fill_with(&spool, count, size, meta));
-    say(&format!("stored {count} in {:?}, RSS {} MiB, {:?}", began.elapsed(), rss_mib(), spool.usage()));
-    walk(&spool);
-    let began = now();
-    spool.close().expect("an orderly stop");
-    drop(spool);
-    say(&format!("close {:?}, index {} MiB", began.elapsed(), du_mib(&dir.join("index"))));
-    let spool = open(dir);
-    walk(&spool);
-    drop(spool);
-    let spool = open(dir);
-    walk(&spool);
     let (began, cpu) = (now(), cpu_micros());
-    let mut seqs = Vec::with_capacity(count);
+    runtime.block_on(fill_with(&spool, count, size, meta));
+    let cpu = (cpu_micros() - cpu) / count as f64;
+    say(&format!("stored {count} in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, {:?}", began.elapsed(), rss_mib(), spool.usage()));
+    walk(&spool);
+    close(&spool, dir);
+}
+
+fn drain(dir: &Path, runtime: &tokio::runtime::Runtime) {
+    let spool = open(dir);
+    let (began, cpu) = (now(), cpu_micros());
+    let mut seqs = Vec::new();
     spool.for_each(|live| seqs.push(live.seq)).expect("a readable index");
-    for seq in seqs {
-        drop(spool.body(seq).expect("a readable body"));
-        spool.remove(seq);
+    for seq in &seqs {
+        drop(spool.body(*seq).expect("a readable body"));
+        spool.remove(*seq);
     }
     runtime.block_on(spool.sync()).expect("a durable end");
-    say(&format!("read and removed all in {:?}, {:.1} µs CPU each, {:?}", began.elapsed(), (cpu_micros() - cpu) / count as f64, spool.usage()));
+    let cpu = (cpu_micros() - cpu) / seqs.len() as f64;
+    say(&format!("read and removed all in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, {:?}", began.elapsed(), rss_mib(), spool.usage()));
+    close(&spool, dir);
+}
+
+fn close(spool: &Spool, dir: &Path) {
+    let began = now();
     spool.close().expect("an orderly stop");
+    say(&format!("close {:?}, index {} MiB, RSS {} MiB", began.elapsed(), du_mib(&dir.join("index")), rss_mib()));
+}
+
+fn open_and_walk(dir: &Path) -> Spool {
+    let spool = open(dir);
+    walk(&spool);
+    spool
 }
 
 fn open(dir: &Path) -> Spool {
@@ -176,5 +188,6 @@ fn rss_mib() -> u64 {
 }
 
 fn du_mib(dir: &Path) -> u64 {
-    fs::read_dir(dir).map_or(0, |entries| entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum::<u64>() >> 20)
+    fs::read_dir(dir)
+        .map_or(0, |entries| entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum::<u64>() >> 20)
 }

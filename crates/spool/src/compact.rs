@@ -8,6 +8,7 @@
 use std::{fs, fs::File, io, mem};
 
 use crate::{
+    StoreError,
     disk::sync_dir,
     fact::Fact,
     queue::Small,
@@ -15,7 +16,6 @@ use crate::{
     scan::{Found, Scanner},
     segment::START,
     writer::Writer,
-    StoreError,
 };
 
 pub(crate) struct Compaction {
@@ -39,7 +39,8 @@ impl Writer {
             let before = self.compaction.as_ref().map_or(self.log.active().id, |compaction| compaction.since);
             let spent = |segment: &&crate::ledger::Segment| segment.name.id < before && segment.needed() == 0;
             let source = self.compaction.as_ref().map(|compaction| compaction.source);
-            let spent: Vec<u32> = self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
+            let spent: Vec<u32> =
+                self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
             if spent.is_empty() {
                 return;
             }
@@ -155,7 +156,7 @@ impl Writer {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Message { seq, from, to });
             }
-            Kind::Update if false && entry.is_some_and(|entry| entry.update == from) => {
+            Kind::Update if entry.is_some_and(|entry| entry.update == from) => {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Update { seq, from, to });
             }

@@ -2,12 +2,12 @@
 //!
 //! Why nothing here is trusted after a crash: sled 0.34.7's flush is no fsync, and its recovery may drop data and say Ok.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, mem, ops::RangeInclusive, path::Path};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{fact::Fact, overlay::Overlay, record::ID};
+use crate::{fact::Fact, overlay::Overlay};
 
 pub(crate) struct Index {
     db: sled::Db,
@@ -24,22 +24,15 @@ impl Index {
     }
 
     pub(crate) fn apply(&self, overlay: &Overlay) -> sled::Result<()> {
-        for (seq, has_state) in &overlay.gone {
-            self.messages.remove(seq.to_be_bytes())?;
-            if *has_state {
-                self.states.remove(seq.to_be_bytes())?;
+        for (seq, _) in overlay.gone.iter().filter(|(_, has_state)| **has_state) {
+            self.states.remove(seq.to_be_bytes())?;
+        }
+        for bucket in &overlay.spent {
+            for key in self.messages.range(bucket.to_be_bytes()..(bucket + BUCKET).to_be_bytes()).keys() {
+                self.messages.remove(key?)?;
             }
         }
-        let mut value = Vec::new();
-        for (seq, (id, meta)) in &overlay.messages {
-            value.clear();
-            value.extend_from_slice(&id.to_bytes());
-            // A large meta is read from the log.
-            if meta.len() <= META_MAX {
-                value.extend_from_slice(meta);
-                self.messages.insert(seq.to_be_bytes(), value.as_slice())?;
-            }
-        }
+        self.insert_messages(&overlay.messages)?;
         for (seq, state) in &overlay.states {
             self.states.insert(seq.to_be_bytes(), state.as_slice())?;
         }
@@ -52,15 +45,51 @@ impl Index {
         Ok(())
     }
 
-    /// The id and meta of each message in the range that the index holds, by rising seq.
+    /// Messages of one bucket go into one value, under the first one's seq: sled works by the insertion, not the byte.
+    fn insert_messages(&self, messages: &BTreeMap<u64, (MessageId, Bytes)>) -> sled::Result<()> {
+        let (mut pack, mut first) = (Vec::new(), None);
+        // A large meta is read from the log.
+        for (seq, (id, meta)) in messages.iter().filter(|(_, (_, meta))| meta.len() <= META_MAX) {
+            if let Some(key) = first.filter(|first| first / BUCKET != seq / BUCKET || pack.len() + meta.len() > PACK_MAX) {
+                self.insert_pack(key, mem::take(&mut pack))?;
+                first = None;
+            }
+            first.get_or_insert(*seq);
+            pack.extend_from_slice(&seq.to_le_bytes());
+            pack.extend_from_slice(&(meta.len() as u32).to_le_bytes());
+            pack.extend_from_slice(&id.to_bytes());
+            pack.extend_from_slice(meta);
+        }
+        if let Some(key) = first {
+            self.insert_pack(key, pack)?;
+        }
+        Ok(())
+    }
+
+    fn insert_pack(&self, first: u64, pack: Vec<u8>) -> sled::Result<()> {
+        self.messages.insert(first.to_be_bytes(), pack)?;
+        self.touch(&first.to_be_bytes());
+        Ok(())
+    }
+
+    /// sled counts accesses to its cache in 256 queues and evicts only when one holds 64: up to 16,384 pages of ours,
+    /// far above the cache's size. Repeated accesses fill the queues sooner.
+    fn touch(&self, key: &[u8]) {
+        for _ in 0..TOUCHES {
+            // Only the access matters; an error will come back where something is wanted.
+            let _ = self.messages.contains_key(key);
+        }
+    }
+
+    /// The id and meta of each message in the range that the index holds, by rising seq; dead ones among them.
     pub(crate) fn messages(&self, first: u64, last: u64) -> impl Iterator<Item = sled::Result<(u64, MessageId, Bytes)>> {
-        self.messages.range(first.to_be_bytes()..=last.to_be_bytes()).filter_map(|item| {
-            item.map(|(key, value)| {
-                let (id, meta) = value.split_at_checked(ID)?;
-                let seq = u64::from_be_bytes(key.as_ref().try_into().ok()?);
-                Some((seq, MessageId::from_bytes(id.try_into().ok()?), Bytes::copy_from_slice(meta)))
-            })
-            .transpose()
+        let start = first & !(BUCKET - 1);
+        self.messages.range(start.to_be_bytes()..=last.to_be_bytes()).flat_map(move |pack| match pack {
+            Ok((key, pack)) => {
+                self.touch(&key);
+                unpack(&pack, first..=last).into_iter().map(Ok).collect::<Vec<_>>()
+            }
+            Err(error) => vec![Err(error)],
         })
     }
 
@@ -86,17 +115,48 @@ impl Index {
         self.db.flush().map(|_| ())
     }
 
-    /// Leaves `stamp` in the index and makes its files durable, which its own flush does not.
+    /// Leaves `stamp` in the index, with a checksum of the facts (what else it holds is checked against the log or read
+    /// from there), and makes its files durable, which its own flush does not.
     pub(crate) fn seal(&self, stamp: u64, dir: &Path) -> io::Result<()> {
-        self.db.insert(STAMP, &stamp.to_le_bytes()).map_err(to_io)?;
+        let seal = self.seal_for(stamp).map_err(to_io)?;
+        self.db.insert(SEAL, &seal).map_err(to_io)?;
         self.flush().map_err(to_io)?;
         sync_tree(dir)
     }
 
     /// Whether it is the index that [`Self::seal`] left.
-    pub(crate) fn has_stamp(&self, stamp: u64) -> bool {
-        matches!(self.db.get(STAMP), Ok(Some(found)) if *found == stamp.to_le_bytes())
+    pub(crate) fn is_sealed(&self, stamp: u64) -> bool {
+        self.seal_for(stamp).is_ok_and(|seal| matches!(self.db.get(SEAL), Ok(Some(found)) if *found == seal))
     }
+
+    fn seal_for(&self, stamp: u64) -> sled::Result<[u8; 12]> {
+        let mut crc = crc32fast::Hasher::new();
+        for item in &self.facts {
+            let (key, value) = item?;
+            crc.update(&key);
+            crc.update(&value);
+        }
+        let mut seal = [0; 12];
+        seal[..8].copy_from_slice(&stamp.to_le_bytes());
+        seal[8..].copy_from_slice(&crc.finalize().to_le_bytes());
+        Ok(seal)
+    }
+}
+
+fn unpack(mut pack: &[u8], wanted: RangeInclusive<u64>) -> Vec<(u64, MessageId, Bytes)> {
+    let mut found = Vec::new();
+    while let Some((seq, rest)) = pack.split_first_chunk()
+        && let Some((len, rest)) = rest.split_first_chunk()
+        && let Some((id, rest)) = rest.split_first_chunk()
+        && let Some((meta, rest)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+    {
+        let seq = u64::from_le_bytes(*seq);
+        if wanted.contains(&seq) {
+            found.push((seq, MessageId::from_bytes(*id), Bytes::copy_from_slice(meta)));
+        }
+        pack = rest;
+    }
+    found
 }
 
 fn sync_tree(dir: &Path) -> io::Result<()> {
@@ -104,7 +164,12 @@ fn sync_tree(dir: &Path) -> io::Result<()> {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
             true => sync_tree(&entry.path())?,
-            false => fs::File::open(entry.path())?.sync_all()?,
+            false => match fs::File::open(entry.path()) {
+                Ok(file) => file.sync_all()?,
+                // sled's own threads delete files that are no longer needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            },
         }
     }
     crate::disk::sync_dir(dir)
@@ -117,5 +182,43 @@ pub(crate) fn to_io(error: sled::Error) -> io::Error {
     }
 }
 
-const STAMP: &[u8] = b"stamp";
+/// A key of sled's own default tree.
+const SEAL: &[u8] = b"seal";
+const TOUCHES: usize = 12;
 const META_MAX: usize = 8 * 1024;
+const PACK_MAX: usize = 16 * 1024;
+/// Neighbours by seq that share a value; the value goes when none of them is live.
+pub(crate) const BUCKET: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{locations::Locations, record::Loc};
+
+    #[test]
+    fn a_bucket_goes_when_its_last_message_is_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        let mut locations = Locations::default();
+        let mut overlay = Overlay::default();
+        for seq in 1..=200 {
+            let at = Loc { segment: 1, offset: 64, len: 50 };
+            locations.push(seq, crate::locations::Entry { at, update: Loc::default() });
+            overlay.store(seq, MessageId::from_bytes([seq as u8; 16]), vec![seq as u8; 600].into());
+        }
+        index.apply(&overlay).unwrap();
+        let found = |first, last| index.messages(first, last).map(|item| item.unwrap().0).collect::<Vec<_>>();
+        assert_eq!(found(0, 999), (1..=200).collect::<Vec<_>>());
+        assert_eq!(found(60, 70), (60..=70).collect::<Vec<_>>());
+        assert_eq!(index.message(129).unwrap(), Some((MessageId::from_bytes([129; 16]), vec![129; 600].into())));
+        let mut overlay = Overlay::default();
+        for seq in (64..128).chain(150..=200) {
+            locations.remove(seq);
+            overlay.remove(seq, false);
+        }
+        overlay.find_spent((64..128).chain(150..=200), &locations);
+        index.apply(&overlay).unwrap();
+        assert_eq!(index.message(100).unwrap(), None);
+        assert_eq!(found(0, 149), (1..64).chain(128..150).collect::<Vec<_>>());
+    }
+}

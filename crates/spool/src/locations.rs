@@ -2,7 +2,7 @@
 //!
 //! Seqs only rise, so a message is always added at the end; it sits in a run of up to [`RUN`] neighbours.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use crate::record::Loc;
 
@@ -61,6 +61,12 @@ impl Locations {
         self.runs.range(first..).flatten().skip_while(|(seq, _)| *seq < from).take(limit).copied().collect()
     }
 
+    /// Whether a live message has a seq in the range.
+    pub(crate) fn has_any(&self, range: Range<u64>) -> bool {
+        let first = self.runs.partition_point(|run| run[run.len() - 1].0 < range.start);
+        self.runs.get(first).is_some_and(|run| run[run.partition_point(|(seq, _)| *seq < range.start)].0 < range.end)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(u64, Entry)> {
         self.runs.iter().flatten()
     }
@@ -104,6 +110,9 @@ mod tests {
             let from = seq / 2;
             let page: Vec<_> = model.range(from..).take(10).map(|(seq, entry)| (*seq, *entry)).collect();
             prop_assert_eq!(locations.page(from, 10), page);
+            for start in 0..=seq + 1 {
+                prop_assert_eq!(locations.has_any(start..start + 4), model.range(start..start + 4).next().is_some());
+            }
             for seq in 0..=seq {
                 prop_assert_eq!(locations.get(seq), model.get(&seq).copied());
             }

@@ -33,7 +33,15 @@ impl Log {
     pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
         let name = Name::new(id);
         let file = segment::create(&dir, name, next_lsn, &*disk)?;
-        Ok(Self { dir, disk, active: Active { name, file, len: START, synced: START }, buffer: Vec::new(), next_lsn, spoilt: false, stumps: Vec::new() })
+        Ok(Self {
+            dir,
+            disk,
+            active: Active { name, file, len: START, synced: START },
+            buffer: Vec::new(),
+            next_lsn,
+            spoilt: false,
+            stumps: Vec::new(),
+        })
     }
 
     pub(crate) fn active(&self) -> Name {

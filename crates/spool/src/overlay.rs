@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::fact::Fact;
+use crate::{fact::Fact, index::BUCKET, locations::Locations};
 
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
@@ -13,6 +13,8 @@ pub(crate) struct Overlay {
     pub(crate) states: HashMap<u64, Vec<u8>>,
     /// Removed messages that the index may hold, and whether it may hold a state of theirs.
     pub(crate) gone: BTreeMap<u64, bool>,
+    /// Buckets in which no message is live any more.
+    pub(crate) spent: Vec<u64>,
     /// `None`: the index shall forget the key.
     pub(crate) facts: BTreeMap<Vec<u8>, Option<Fact>>,
     /// Roughly, the bytes held.
@@ -47,6 +49,15 @@ impl Overlay {
                 self.bytes += PER_ITEM;
             }
         }
+    }
+
+    /// Notes the buckets of these dead messages in which nothing is live. A bucket with a live message is looked at
+    /// again when that one dies: it is in the index by then, or goes there with this overlay.
+    pub(crate) fn find_spent(&mut self, dead: impl Iterator<Item = u64>, locations: &Locations) {
+        let mut buckets: Vec<u64> = dead.map(|seq| seq & !(BUCKET - 1)).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        self.spent.extend(buckets.into_iter().filter(|bucket| !locations.has_any(*bucket..*bucket + BUCKET)));
     }
 
     pub(crate) fn fact(&mut self, key: Vec<u8>, fact: Option<Fact>) {

@@ -13,7 +13,6 @@ use posthaste_mail::MessageId;
 
 use crate::{
     ReadError,
-    index::to_io,
     locations::Entry,
     queue::{Op, POISON},
     record::{HEADER, Header, ID, Kind, Loc},
@@ -139,6 +138,11 @@ impl Shared {
         }
     }
 
+    fn state_in_log(&self, seq: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let record = self.record(seq, |entry| entry.update, true)?;
+        Ok(record.map(|Record { bytes, .. }| bytes[HEADER..].to_vec()))
+    }
+
     fn read(&self, seq: u64, at: Loc, whole: bool) -> Result<Record, ReadError> {
         let (segment, offset) = (at.segment, u64::from(at.offset));
         let damaged = || ReadError::Damaged { seq, segment, offset };
@@ -150,7 +154,9 @@ impl Shared {
         let first = if whole { at.len as usize } else { FIRST_READ.min(at.len as usize) };
         let mut bytes = vec![0; first];
         open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
-        let ours = |header: &Header| header.seq == seq && header.record_len() == u64::from(at.len) && header.kind == Kind::Message;
+        let ours = |header: &Header| {
+            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, Kind::Message | Kind::Update)
+        };
         let header = Header::parse(&bytes).filter(ours).ok_or_else(damaged)?;
         let head = HEADER + header.head_len as usize;
         if bytes.len() < head {
@@ -201,16 +207,19 @@ impl Shared {
 
     /// Adds what the memory did not know from the index, and what the index does not know from the log.
     fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<Live>, ReadError> {
-        let failed = |seq: u64| move |error| ReadError::Io { seq, source: to_io(error) };
         let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
         let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
         let mut page = Vec::with_capacity(found.len());
         for (seq, entry, mut message, mut state) in found {
             if let Some(indexed) = &mut indexed {
-                while let Some(Ok((other, ..))) = indexed.peek() && *other < seq {
+                while let Some(Ok((other, ..))) = indexed.peek()
+                    && *other < seq
+                {
                     indexed.next();
                 }
-                if message.is_none() && let Some(Ok((_, id, meta))) = indexed.next_if(|item| matches!(item, Ok((other, ..)) if *other == seq)) {
+                if message.is_none()
+                    && let Some(Ok((_, id, meta))) = indexed.next_if(|item| matches!(item, Ok((other, ..)) if *other == seq))
+                {
                     message = Some((id, meta));
                 }
             }
@@ -218,7 +227,10 @@ impl Shared {
                 message = self.message_in_log(seq)?;
             }
             if state.is_none() && entry.update.is_some() {
-                state = self.index.state(seq).map_err(failed(seq))?;
+                state = self.index.state(seq).unwrap_or(None);
+                if state.is_none() {
+                    state = self.state_in_log(seq)?;
+                }
             }
             let Some((id, meta)) = message else { continue };
             let body_len = u64::from(entry.at.len) - (HEADER + ID + meta.len()) as u64;

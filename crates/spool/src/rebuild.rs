@@ -49,6 +49,8 @@ struct Rebuild<'a> {
     dir: &'a Path,
     index: Index,
     overlay: Overlay,
+    /// Messages that died after the index was given them.
+    buried: Vec<u64>,
     ledger: Ledger,
     recovery: Recovery,
     next_lsn: u64,
@@ -68,6 +70,7 @@ impl<'a> Rebuild<'a> {
             dir,
             index,
             overlay: Overlay::default(),
+            buried: Vec::new(),
             ledger: Ledger::default(),
             recovery: Recovery::new(true),
             next_lsn: 1,
@@ -116,15 +119,16 @@ impl<'a> Rebuild<'a> {
         while let Some(found) = scanner.next()? {
             match found {
                 scan::Found::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
-                scan::Found::Torn { at, len: torn } if is_last => {
+                scan::Found::Torn { at, len: torn } => {
+                    match is_last {
+                        true => self.recovery.torn_bytes += torn,
+                        false => self.quarantine(&file, name, at, torn, "the segment's end is no record")?,
+                    }
                     file.set_len(at)?;
                     file.sync_all()?;
-                    self.recovery.torn_bytes += torn;
                     len = at;
                 }
-                scan::Found::Damage { at, len } | scan::Found::Torn { at, len } => {
-                    self.quarantine(&file, name, at, len, "no record has this checksum")?;
-                }
+                scan::Found::Damage { at, len } => self.quarantine(&file, name, at, len, "no record has this checksum")?,
             }
         }
         self.ledger.set_len(name.id, len);
@@ -186,7 +190,9 @@ impl<'a> Rebuild<'a> {
             Kind::Delete => self.replay_fact(header.lsn, at, head, None)?,
         }
         if self.overlay.bytes > OVERLAY_MAX {
-            self.index.apply(&mem::take(&mut self.overlay)).map_err(to_io)?;
+            let overlay = mem::take(&mut self.overlay);
+            self.buried.extend(overlay.gone.keys());
+            self.index.apply(&overlay).map_err(to_io)?;
         }
         Ok(())
     }
@@ -226,6 +232,8 @@ impl<'a> Rebuild<'a> {
         for ((segment, holder), count) in mem::take(&mut self.tombstone_counts) {
             (0..count).for_each(|_| self.ledger.tombstone(segment, holder));
         }
+        self.buried.extend(self.overlay.gone.keys());
+        self.overlay.find_spent(self.buried.drain(..), &locations);
         self.index.apply(&self.overlay).and_then(|()| self.index.flush()).map_err(to_io)?;
         let Self { index, ledger, recovery, next_lsn, .. } = self;
         Ok(Found { index, checkpoint: Checkpoint { next_lsn, stamp: 0, ledger, locations }, recovery })

@@ -116,7 +116,7 @@ fn resume(dir: &Path, options: &Options, checkpoint: Checkpoint) -> Option<Found
         return None;
     }
     let index = Index::open(&dir.join("index"), options.index_cache).ok()?;
-    index.has_stamp(checkpoint.stamp).then(|| Found { index, checkpoint, recovery: Recovery::new(false) })
+    index.is_sealed(checkpoint.stamp).then(|| Found { index, checkpoint, recovery: Recovery::new(false) })
 }
 
 fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Found, OpenError> {

@@ -141,8 +141,7 @@ mod tests {
     use crate::record::Kind;
 
     fn record(lsn: u64, tail: &[u8], out: &mut Vec<u8>) {
-        let header =
-            Header { kind: Kind::Put, lsn, seq: 0, head_len: 1, tail_len: tail.len() as u32, tail_crc: crc32fast::hash(tail) };
+        let header = Header { kind: Kind::Put, lsn, seq: 0, head_len: 1, tail_len: tail.len() as u32, tail_crc: crc32fast::hash(tail) };
         header.encode(SALT, &[b"k"], out);
         out.extend_from_slice(tail);
     }

@@ -138,7 +138,10 @@ impl Shared {
         if view.overlay.is_empty() && view.index_stops {
             return None;
         }
-        let overlay = Arc::new(std::mem::take(&mut view.overlay));
+        let mut overlay = std::mem::take(&mut view.overlay);
+        let dead: Vec<u64> = overlay.gone.keys().copied().collect();
+        overlay.find_spent(dead.into_iter(), &view.locations);
+        let overlay = Arc::new(overlay);
         view.flushing = Some(overlay.clone());
         Some(overlay)
     }
@@ -174,13 +177,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        clock: fn() -> Instant,
-        log: Log,
-        ledger: Ledger,
-        index_thread: JoinHandle<()>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, clock: fn() -> Instant, log: Log, ledger: Ledger, index_thread: JoinHandle<()>) -> Self {
         Self {
             segment_size: shared.limits.segment_size,
             shared,

@@ -90,7 +90,7 @@ impl Told {
                     self.acknowledged += 1;
                     assert!(self.stored.insert(number(1), number(2)).is_none() && !self.removed.contains(&number(1)), "a seq came twice");
                 }
-                "leaving" => drop(self.leaving.extend(self.stored.remove(&number(1)).map(|n| (number(1), n)))),
+                "leaving" => self.leaving.extend(self.stored.remove(&number(1)).map(|n| (number(1), n))),
                 "removed" => {
                     self.leaving.remove(&number(1));
                     self.removed.insert(number(1));
@@ -153,15 +153,15 @@ async fn work(spool: Spool, round: u64, task: u64, next: &AtomicU64) {
         let seq = spool.store(id(n), n.to_string().into(), vec![body(n)]).await.unwrap();
         tell(&format!("stored {seq} {n}"));
         spool.update(seq, seq.to_be_bytes().to_vec());
-        if n % 5 != 0 {
+        if !n.is_multiple_of(5) {
             tell(&format!("leaving {seq}"));
             spool.remove(seq);
         }
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             let (key, value) = (format!("key/{round}/{task}/{n}"), n.to_string());
             spool.put_durable(key.as_bytes(), value.as_bytes()).await.unwrap();
             tell(&format!("fact {key} {value}"));
-            if n % 5 != 0 {
+            if !n.is_multiple_of(5) {
                 tell(&format!("removed {seq}"));
             }
         }

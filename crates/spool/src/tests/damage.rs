@@ -95,6 +95,19 @@ fn garbage_in_the_log_folder_is_set_aside() {
 }
 
 #[test]
+fn a_closed_segment_that_lost_its_end_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    fs::File::options().write(true).open(&segments(dir.path())[0]).unwrap().set_len(64 + 20).unwrap();
+    let (spool, recovery) = open(dir.path());
+    let [damage] = &recovery.quarantined[..] else { panic!("{recovery:?}") };
+    assert_eq!((damage.segment, damage.offset, damage.len, recovery.torn_bytes), (1, 64, 20, 0));
+    assert_eq!(self::seqs(&spool), seqs[1..]);
+    drop(spool);
+    assert_eq!(open(dir.path()).1.quarantined, []);
+}
+
+#[test]
 fn a_damaged_segment_header_costs_no_message() {
     let dir = tempfile::tempdir().unwrap();
     let seqs = three(dir.path());
@@ -138,10 +151,12 @@ fn a_record_inside_a_body_is_not_believed() {
     let header = crate::record::Header { kind: crate::record::Kind::Remove, lsn: 99, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
     header.encode(12345, &[&1u32.to_le_bytes()], &mut forged);
     let (spool, _) = open(dir.path());
-    block_on(spool.store(id(2), "".into(), vec![vec![0; 500].into(), forged.into(), vec![0; 500].into()])).unwrap();
+    block_on(spool.store(id(2), "".into(), vec![vec![0; 500].into(), forged.clone().into(), vec![0; 500].into()])).unwrap();
     let last = store(&spool, 3, 10);
     drop(spool);
-    flip(segments(dir.path()).last().unwrap(), 200);
+    let segment = segments(dir.path()).pop().unwrap();
+    let at = memchr::memmem::find(&fs::read(&segment).unwrap(), &forged).unwrap() as u64;
+    flip(&segment, at - 100);
     let (spool, recovery) = open(dir.path());
     assert_eq!(recovery.quarantined.len(), 1);
     assert_eq!(self::seqs(&spool), [seq, last]);

@@ -1,5 +1,6 @@
 //! Tests of the whole store: against a model, against damage, against disks that refuse.
 
+mod compaction;
 mod damage;
 mod faults;
 mod model;

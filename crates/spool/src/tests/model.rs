@@ -1,8 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::FileExt,
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::FileExt};
 
 use proptest::prelude::*;
 
