@@ -27,6 +27,11 @@ impl Watermark {
         self.insert(number, number);
     }
 
+    /// Every number up to this one is seen, or never will be.
+    pub fn see_all(&mut self, through: u64) {
+        self.insert(self.through.saturating_add(1), through);
+    }
+
     /// Whether the number was seen.
     pub fn has(&self, number: u64) -> bool {
         number <= self.through || self.beyond.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
@@ -82,6 +87,17 @@ mod tests {
         assert_eq!((mark.through(), mark.beyond()), (5, vec![(7, 7)]));
         mark.see(6);
         assert_eq!((mark.through(), mark.beyond()), (7, vec![]));
+    }
+
+    #[test]
+    fn a_mark_is_raised_over_gaps_and_never_lowered() {
+        let mut mark = Watermark::new(2, &[(4, 5), (9, 9)]);
+        mark.see_all(6);
+        assert_eq!((mark.through(), mark.beyond()), (6, vec![(9, 9)]));
+        mark.see_all(3);
+        assert_eq!((mark.through(), mark.beyond()), (6, vec![(9, 9)]));
+        mark.see_all(8);
+        assert_eq!((mark.through(), mark.beyond()), (9, vec![]));
     }
 
     proptest! {

@@ -17,6 +17,7 @@ use crate::{
     live::Live,
     message::{self, Prepared},
     notice,
+    pending::{Pending, Token},
     scribe::{DeliveryLog, Ticket, event},
 };
 
@@ -35,6 +36,8 @@ pub struct Intake {
     pub engine: UnboundedSender<Command>,
     /// Memory for bodies that are sent at once.
     pub warm: WarmBudget,
+    /// Messages between the spool and their durable lines.
+    pub pending: Pending,
     /// How full the queue is.
     pub gauge: watch::Receiver<Gauge>,
     /// Signatures under way at once: RSA must not take every core.
@@ -115,6 +118,7 @@ impl Intake {
 
     /// Spool, log, queue: in this order, so that no line speaks of what a crash could undo, and no attempt comes before its line.
     async fn store(&self, meta: Meta, parts: Vec<Bytes>) -> Result<(), Refused> {
+        let token = self.pending.begin();
         let stored = self.spool.store(meta.id, meta.encode(), parts.clone()).await;
         let seq = stored.map_err(|e| {
             tracing::warn!(error = %e, "the spool refused a message");
@@ -123,19 +127,16 @@ impl Intake {
                 _ => (Answer::trouble("the relay could not store the message, try again later"), "spool_trouble"),
             }
         })?;
+        self.pending.stored(seq);
         let share = self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX));
         let parts = if share.is_some() { parts } else { Vec::new() };
         let letter = Arc::new(Letter::new(meta, parts, share));
-        self.announce(&letter, seq, false);
+        let node = self.live.load().config.node.clone();
+        announce(&self.log, &node, &letter, seq, token, false, |_| true);
         let warm = (!letter.body.is_empty()).then(|| letter.clone());
         let arrival = arrival(&letter.meta, seq, warm);
         drop(self.engine.send(Command::Input(Input::Arrived(Box::new(arrival)))));
         Ok(())
-    }
-
-    /// The `accepted` lines of a message.
-    pub fn announce(&self, letter: &Letter, seq: u64, recovered: bool) {
-        announce(&self.log, &self.live.load().config.node, letter, seq, recovered, |_| true);
     }
 
     /// Puts a failure notice for a record's fates into the spool; comes back only when it is there.
@@ -209,7 +210,8 @@ pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
 }
 
 /// Appends the `accepted` lines of those recipients that `missing` says yes to; the last one carries the ticket.
-pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, recovered: bool, missing: impl Fn(&str) -> bool) {
+pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token: Token, recovered: bool, missing: impl Fn(&str) -> bool) {
+    let mut token = Some(token);
     let meta = &letter.meta;
     let wanted: Vec<u16> = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str())).map(|(i, _)| i).collect();
     for (i, rcpt) in wanted.iter().enumerate() {
@@ -222,7 +224,8 @@ pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, recov
             recovered,
         };
         let now = if recovered { clock::now() } else { meta.arrived };
-        log.append(event(node, now, what), (i + 1 == wanted.len()).then_some(Ticket::Accepted(seq)));
+        let last = if i + 1 == wanted.len() { token.take() } else { None };
+        log.append(event(node, now, what), last.map(|token| Ticket::Accepted(seq, token)));
     }
 }
 

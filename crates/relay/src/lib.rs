@@ -15,6 +15,7 @@ pub mod listen;
 pub mod live;
 pub mod message;
 pub mod notice;
+pub mod pending;
 pub mod recover;
 pub mod run;
 pub mod scribe;

@@ -15,6 +15,7 @@ use crate::{
     dispatch::{Action, Dispatcher, Input},
     intake::{announce, arrival},
     letter::{Letter, Meta, Progress, SavedStanding},
+    pending::Pending,
     scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
 };
 
@@ -37,6 +38,8 @@ pub struct Recovered {
     pub log: DeliveryLog,
     /// What the dispatcher wants done.
     pub actions: Vec<Action>,
+    /// Messages between the spool and their durable lines.
+    pub pending: Pending,
     /// For the log and for people.
     pub found: Found,
 }
@@ -48,8 +51,9 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
     let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
     let mut work =
         Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
-    let mut unannounced = Vec::new();
+    let (mut unannounced, mut highest) = (Vec::new(), 0);
     let read = spool.for_each(|stored| {
+        highest = highest.max(stored.seq);
         if let Some(meta) = work.restore(&stored, dispatcher, now) {
             unannounced.push((stored.seq, meta));
         }
@@ -57,12 +61,15 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
     read.map_err(|e| format!("the spool cannot be read: {e}"))?;
     let Work { tail, mut mark, live, mut found, actions, changes } = work;
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
-    let log = open_log(config, spool, mark)?;
+    let pending = Pending::default();
+    pending.stored(mark.through());
+    let log = open_log(config, spool, mark, pending.clone())?;
     found.announced = unannounced.len() as u64;
     for (seq, meta) in unannounced {
         let letter = Letter::new(meta, Vec::new(), None);
-        announce(&log, &config.node, &letter, seq, true, |rcpt| !tail.was_accepted(seq, rcpt));
+        announce(&log, &config.node, &letter, seq, pending.begin(), true, |rcpt| !tail.was_accepted(seq, rcpt));
     }
+    pending.stored(highest);
     log.flush().map_err(|e| e.to_string())?;
     for (seq, progress) in changes {
         match progress {
@@ -70,7 +77,7 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
             None => spool.remove(seq),
         }
     }
-    Ok(Recovered { log, actions, found })
+    Ok(Recovered { log, actions, pending, found })
 }
 
 struct Work {
@@ -132,10 +139,10 @@ impl Work {
     }
 }
 
-fn open_log(config: &Config, spool: &Spool, mark: Watermark) -> Result<DeliveryLog, String> {
+fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<DeliveryLog, String> {
     let options = log_options(config);
     let (log, opened) =
-        DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark)).map_err(|e| format!("delivery log: {e}"))?;
+        DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(|e| format!("delivery log: {e}"))?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
     }

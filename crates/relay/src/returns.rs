@@ -53,10 +53,34 @@ pub struct Match {
     pub sent: SentTo,
     /// How it was matched.
     pub trust: Trust,
-    /// The report names this recipient, or nobody. Otherwise it is about somebody behind the address, a forwarding's target or a list's member.
-    pub names_recipient: bool,
+    /// Whom it names.
+    pub names: Names,
     /// What it said.
     pub report: Box<Report>,
+}
+
+/// Whom a report names beside the recipient that it was matched to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// That one, or nobody.
+    Recipient,
+    /// The same mailbox name at another domain, as hosts with names of their own inside report it.
+    Alike,
+    /// Somebody behind the address: a forwarding's target, a list's member.
+    Another,
+}
+
+impl Names {
+    fn new(named: &[Address], recipient: &Address) -> Self {
+        let local = |a: &Address| folded(a).split('@').next().map(str::to_owned);
+        if named.is_empty() || named.iter().any(|a| folded(a) == folded(recipient)) {
+            Self::Recipient
+        } else if named.iter().any(|a| local(a) == local(recipient)) {
+            Self::Alike
+        } else {
+            Self::Another
+        }
+    }
 }
 
 /// How a report was matched, the best first.
@@ -152,8 +176,8 @@ impl Case<'_> {
         let named = [&report.rcpt, &report.original_rcpt].into_iter().flatten().filter_map(|a| Address::new(a).ok()).collect::<Vec<_>>();
         match self.recipient(&report, &named) {
             Ok((sent, trust)) => {
-                let names_recipient = named.is_empty() || named.iter().any(|a| folded(a) == folded(&sent.address));
-                about(Match { sent, trust, names_recipient, report: Box::new(report) })
+                let names = Names::new(&named, &sent.address);
+                about(Match { sent, trust, names, report: Box::new(report) })
             }
             Err(why) => Return::Unmatched { kind: report.kind, why },
         }

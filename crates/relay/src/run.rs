@@ -98,6 +98,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         live: live.clone(),
         engine: engine_tx.clone(),
         warm: warm.clone(),
+        pending: recovered.pending,
         gauge: gauge.clone(),
         signing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
     });
@@ -181,6 +182,7 @@ impl Relay {
                 let policy = Box::new(live.policy());
                 let node = live.config.node.clone();
                 self.log.keep(log_options(&live.config));
+                self.spool.set_limits(&spool_options(&live.config));
                 self.warm.set_max(body_cache(&live.config));
                 (self.verbosity)(live.config.run.log_level);
                 self.live.store(Arc::new(live));

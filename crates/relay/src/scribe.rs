@@ -24,6 +24,7 @@ use crate::{
     intake::Intake,
     letter::Letter,
     live::Live,
+    pending::{Pending, Token},
 };
 
 /// The spool's key of the log's checkpoint.
@@ -35,7 +36,7 @@ const CHECKPOINT_EVERY: u64 = 8 << 20;
 #[derive(Debug)]
 pub enum Ticket {
     /// A message's `accepted` lines are all there.
-    Accepted(Seq),
+    Accepted(Seq, Token),
     /// What the spool is to keep of a message now.
     Keep(Seq, Vec<u8>),
     /// The message's story is over.
@@ -199,18 +200,22 @@ fn failed(attempt: &mut Attempt, failure: &Failure, verdict: &Verdict) {
 }
 
 /// What the log's thread does once lines are durable: tells the spool, and now and then how far the log had come.
-pub fn settle_on_durable(spool: Spool, mut mark: Watermark) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
+pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
     let mut last: Option<Position> = None;
     move |tickets, position| {
         for ticket in tickets {
             match ticket {
-                Ticket::Accepted(seq) => mark.see(seq),
+                Ticket::Accepted(seq, token) => {
+                    mark.see(seq);
+                    drop(token);
+                }
                 Ticket::Keep(seq, progress) => spool.update(seq, progress),
                 Ticket::Forget(seq) => spool.remove(seq),
             }
         }
         let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);
         if due {
+            mark.see_all(pending.announced_through());
             // Behind the changes above in the spool's order: whoever finds this record finds them too.
             spool.put(CHECKPOINT, &Checkpoint::new(Some(position.clone()), &mark).to_bytes());
             last = Some(position.clone());

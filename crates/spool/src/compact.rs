@@ -107,7 +107,7 @@ impl Writer {
     /// A segment worth copying: less than the wanted share of it is needed, or it is one of the short ones that
     /// restarts leave. The active one only when the spool is full, after it was closed.
     fn find_sparse(&mut self) -> Option<u32> {
-        let share = self.shared.limits.compact_below;
+        let share = self.shared.limits().compact_below;
         let active = self.log.active().id;
         let short = self.segment_size / 8;
         let sparse = |segment: &crate::ledger::Segment| (segment.needed() as f64) < share * segment.len as f64;

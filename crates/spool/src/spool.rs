@@ -119,6 +119,13 @@ impl Spool {
         Ok((Self { inner: Arc::new(inner) }, opened.recovery))
     }
 
+    /// Other limits from now on: `max_disk`, `min_free`, `compact_below`. The rest is as opened.
+    pub fn set_limits(&self, options: &Options) {
+        let shared = &self.inner.shared;
+        let opened = shared.limits();
+        shared.set_limits(Limits { segment_size: opened.segment_size, ..Limits::new(options) });
+    }
+
     /// Stores a message; when this resolves it is durable, and the answer is its seq: a number that rises from message
     /// to message, is never used again and stays. Whoever drops the future first has not stored anything.
     /// Waits while 64 MiB of messages wait.
@@ -211,7 +218,7 @@ impl Spool {
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;
         let status = shared.status().clone();
-        let room = || Some(shared.limits.room(shared, status.disk)).filter(|room| room.bytes < ROOM_MIN);
+        let room = || Some(shared.limits().room(shared, status.disk)).filter(|room| room.bytes < ROOM_MIN);
         status.log_trouble.or(status.index_trouble).or_else(|| room().map(|room| format!("the spool is full: {}", room.reason)))
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ use crate::{
 /// What the handle, the writer and the index thread share.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
-    pub(crate) limits: Limits,
+    limits: RwLock<Limits>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) index: Index,
@@ -65,7 +65,16 @@ impl Shared {
         let view = View { locations, ..View::default() };
         let files = Files::new(dir.join("log"));
         let (queue, status, view) = (Queue::new(), Mutex::default(), Mutex::new(view));
+        let limits = RwLock::new(limits);
         Arc::new(Self { dir, limits, disk, queue, index, files, status, view, index_wake: Condvar::new(), index_done: Condvar::new() })
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.read().expect(POISON).clone()
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        *self.limits.write().expect(POISON) = limits;
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
@@ -179,7 +188,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, clock: fn() -> Instant, log: Log, ledger: Ledger, index_thread: JoinHandle<()>) -> Self {
         Self {
-            segment_size: shared.limits.segment_size,
+            segment_size: shared.limits().segment_size,
             shared,
             clock,
             log,
@@ -276,7 +285,7 @@ impl Writer {
     /// What messages may take from the disk now.
     pub(crate) fn room(&self) -> Room {
         let index_trouble = self.shared.status().index_trouble.clone();
-        index_trouble.map_or_else(|| self.shared.limits.room(&self.shared, self.ledger.total()), |reason| Room { bytes: 0, reason })
+        index_trouble.map_or_else(|| self.shared.limits().room(&self.shared, self.ledger.total()), |reason| Room { bytes: 0, reason })
     }
 
     pub(crate) fn publish(&self) {

@@ -146,3 +146,54 @@ fn read(story: &Story<'_>) -> Option<SentTo> {
     let time = story.time()?;
     Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address: Address::new(story.rcpt.as_deref()?).ok()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use posthaste_mail::{Event, EventId, SCHEMA_VERSION, What};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn sent(n: u128, rcpt: &str) -> SentTo {
+        let facts = MessageFacts {
+            message: MessageId::new(at(0), n),
+            message_id: Some("<offer-1@shop.example>".into()),
+            stream: Name::new("news").unwrap(),
+            tags: ["may".into()].into(),
+            from: "shop@shop.example".into(),
+            size: 1000,
+        };
+        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0) }
+    }
+
+    fn line(n: u128, what: What) -> String {
+        let event = Event { time: at(0), v: SCHEMA_VERSION, id: EventId::new(at(0), n), node: Name::new("mx1").unwrap(), what };
+        serde_json::to_string(&event).unwrap() + "\n"
+    }
+
+    fn accepted(n: u128, rcpt: &str) -> String {
+        let about = sent(n, rcpt).about(at(0));
+        line(n, What::Accepted { about, client_ip: None, client_ehlo: None, spool_seq: 1, notice_of: None, recovered: false })
+    }
+
+    #[test]
+    fn the_log_knows_who_was_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let cancelled = line(1, What::Cancelled { about: sent(1, "c@x.org").about(at(1)), by: "ann".into(), reason: "\"event\":\"accepted\"".into() });
+        let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org");
+        std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
+        let log = LogSent { dir: dir.path(), look_back: Duration::from_secs(86_400), now: at(60) };
+        let found = log.recipients(MessageId::new(at(0), 1));
+        assert_eq!(found, [sent(1, "a@x.org"), sent(1, "B@x.org")]);
+        let about = found[0].about(at(5));
+        assert_eq!((about.age_ms, about.message.stream.as_str(), &*about.message.tags), (5000, "news", &["may".into()][..]));
+        assert_eq!(log.recipients(MessageId::new(at(0), 3)), []);
+        let b = [Address::new("b@X.org").unwrap()];
+        assert_eq!(log.by_message_id("offer-1@shop.example", &b), Some(sent(2, "b@x.org")));
+        assert_eq!(log.by_message_id("offer-2@shop.example", &b), None);
+        assert_eq!(LogSent { look_back: Duration::ZERO, ..log }.by_message_id("offer-1@shop.example", &b), None);
+    }
+}

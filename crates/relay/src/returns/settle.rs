@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use posthaste_mail::{Action, Class};
 
-use super::{Match, Return, Trust};
+use super::{Match, Names, Return, Trust};
 use crate::suppression::{self, Facts, List, Noted, Said, Source, Sureness, folded};
 
 /// How far returning mail is believed (`trust` in the configuration).
@@ -72,10 +72,13 @@ fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted 
     let Some(verdict) = &about.report.verdict else { return Noted::Nothing };
     let mut said = Said::new(verdict, Some(about.sent.facts.message), about.report.diagnostic.as_deref().unwrap_or_default());
     said.source.by = about.report.reporting_mta.clone();
+    said.late = true;
     // One dead member of a list, or the far end of a forwarding, does not make the address dead that we write to.
-    if !about.names_recipient {
-        said.sureness = said.sureness.min(Sureness::Likely);
-    }
+    said.sureness = match about.names {
+        Names::Recipient => said.sureness,
+        Names::Alike => said.sureness.min(Sureness::Likely),
+        Names::Another => Sureness::Guess,
+    };
     list.note_bounce(&about.sent.address, &said, now)
 }
 

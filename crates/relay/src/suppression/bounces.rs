@@ -15,6 +15,8 @@ pub struct Said {
     pub scope: Scope,
     /// How much it is worth.
     pub sureness: Sureness,
+    /// It came after the message had been taken, so that a later message's being taken says nothing against it.
+    pub late: bool,
     /// The reply and where it came from; `class` there is set from above.
     pub source: Source,
 }
@@ -36,7 +38,7 @@ impl Sureness {
 }
 
 impl Said {
-    /// What a verdict says. Certain is what the classifier itself would suppress for.
+    /// What a verdict on a live reply says. Certain is what the classifier itself would suppress for.
     pub fn new(verdict: &Verdict, message: Option<MessageId>, text: &str) -> Self {
         let sureness = match verdict.action {
             Action::Suppress => Sureness::Certain,
@@ -44,7 +46,7 @@ impl Said {
             _ => Sureness::Guess,
         };
         let source = Source { message, rule: Some(verdict.rule.clone()), text: Some(text.to_owned()), ..Source::default() };
-        Self { class: verdict.class, scope: verdict.scope, sureness, source }
+        Self { class: verdict.class, scope: verdict.scope, sureness, late: false, source }
     }
 }
 
@@ -66,8 +68,8 @@ pub enum Noted {
     Already(Entry),
 }
 
-/// A bounce that counts: when (ms since 1970), and of which message.
-type Strike = (i64, Option<MessageId>);
+/// A bounce that counts: when (ms since 1970), of which message, whether late.
+type Strike = (i64, Option<MessageId>, bool);
 
 /// More are not needed to decide.
 const STRIKES_MAX: u32 = 100;
@@ -90,39 +92,49 @@ impl<F: Facts> List<'_, F> {
         if let Some(there) = self.get(address, &Breadth::Global, now) {
             return Noted::Already(there);
         }
-        let strikes = self.strike(address, said.source.message, now);
+        let strikes = self.strike(address, said, now);
         let (times, of) = (strikes.len() as u32, self.rules.bounces.clamp(1, STRIKES_MAX));
         if times >= of {
             self.forget_bounces(address);
             return self.note(entry, now);
         }
-        self.facts.put(&strikes_key(address), &serde_json::to_vec(&strikes).expect("numbers and ids are JSON"));
+        self.facts.put(&strikes_key(address), &encode(&strikes));
         Noted::Counted { times, of }
     }
 
-    /// A delivery: whatever bounced before, the mailbox is alive.
+    /// A delivery: the mailbox is alive, whatever was refused before.
     pub fn note_delivered(&self, address: &Address) {
-        self.forget_bounces(address);
+        let key = strikes_key(address);
+        // Nearly every delivery finds nothing: a look is cheap, a change is a record in the log.
+        let Some(value) = self.facts.get(&key) else { return };
+        let mut strikes = decode(&value);
+        let before = strikes.len();
+        strikes.retain(|(.., late)| *late);
+        match strikes.len() {
+            0 => self.facts.delete(&key),
+            left if left < before => self.facts.put(&key, &encode(&strikes)),
+            _ => {}
+        }
     }
 
     pub(super) fn forget_bounces(&self, address: &Address) {
         let key = strikes_key(address);
-        // Nearly every delivery finds nothing: a look is cheap, a deletion is a record in the log.
         if self.facts.get(&key).is_some() {
             self.facts.delete(&key);
         }
     }
 
     /// The bounces that still count, this one among them unless it is too near the last or of the same message.
-    fn strike(&self, address: &Address, message: Option<MessageId>, now: Timestamp) -> Vec<Strike> {
+    fn strike(&self, address: &Address, said: &Said, now: Timestamp) -> Vec<Strike> {
+        let message = said.source.message;
         let mut strikes = decode(&self.facts.get(&strikes_key(address)).unwrap_or_default());
         let signed = |d| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
         let oldest = now.saturating_sub(signed(self.rules.within)).unwrap_or(Timestamp::MIN).as_millisecond();
         let nearest = now.saturating_sub(signed(self.rules.apart)).unwrap_or(Timestamp::MIN).as_millisecond();
-        strikes.retain(|(at, _)| *at > oldest);
-        let same = strikes.iter().any(|(at, of)| *at > nearest || (message.is_some() && *of == message));
+        strikes.retain(|(at, ..)| *at > oldest);
+        let same = strikes.iter().any(|(at, of, _)| *at > nearest || (message.is_some() && *of == message));
         if !same {
-            strikes.push((now.as_millisecond(), message));
+            strikes.push((now.as_millisecond(), message, said.late));
         }
         strikes
     }
@@ -130,7 +142,11 @@ impl<F: Facts> List<'_, F> {
 
 /// When the last bounce was, for the sweep.
 pub(super) fn last_strike(value: &[u8]) -> Option<i64> {
-    decode(value).iter().map(|(at, _)| *at).max()
+    decode(value).iter().map(|(at, ..)| *at).max()
+}
+
+fn encode(strikes: &[Strike]) -> Vec<u8> {
+    serde_json::to_vec(strikes).expect("numbers and ids are JSON")
 }
 
 fn decode(value: &[u8]) -> Vec<Strike> {

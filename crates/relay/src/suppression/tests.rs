@@ -59,7 +59,7 @@ fn id(n: u128) -> MessageId {
 
 fn said(class: Class, sureness: Sureness, message: u128) -> Said {
     let source = Source { message: Some(id(message)), ..Source::default() };
-    Said { class, scope: Scope::Recipient, sureness, source }
+    Said { class, scope: Scope::Recipient, sureness, late: false, source }
 }
 
 fn is_on<F: Facts>(list: &List<'_, F>, now: Timestamp) -> bool {
@@ -107,6 +107,19 @@ fn a_delivery_between_bounces_begins_anew() {
     }
     list.note_delivered(&a());
     assert_eq!(list.note_bounce(&a(), &said(Class::MailboxFull, Sureness::Likely, 9), day(5)), Noted::Counted { times: 1, of: 3 });
+}
+
+#[test]
+fn a_delivery_does_not_disprove_what_bounced_after_one() {
+    let facts = Memory::default();
+    let list = List::new(&facts, &RULES);
+    let late = |message| Said { late: true, ..said(Class::MailboxFull, Sureness::Likely, message) };
+    list.note_bounce(&a(), &late(1), day(0));
+    list.note_bounce(&a(), &said(Class::MailboxFull, Sureness::Likely, 2), day(2));
+    list.note_delivered(&a());
+    assert_eq!(list.note_bounce(&a(), &late(3), day(4)), Noted::Counted { times: 2, of: 3 });
+    list.note_delivered(&a());
+    assert!(matches!(list.note_bounce(&a(), &late(4), day(6)), Noted::Suppressed(_)));
 }
 
 #[test]

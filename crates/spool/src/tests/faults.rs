@@ -80,6 +80,18 @@ fn the_floor_of_free_disk_refuses_messages_only() {
 }
 
 #[test]
+fn new_limits_hold_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    disk.free.store(20_000, SeqCst);
+    try_store(&spool, 1, 1000).unwrap();
+    spool.set_limits(&Options { min_free: 50_000, ..small_segments() });
+    assert!(matches!(try_store(&spool, 2, 1000), Err(StoreError::Full { .. })));
+    spool.set_limits(&Options { min_free: 1000, ..small_segments() });
+    try_store(&spool, 3, 1000).unwrap();
+}
+
+#[test]
 fn a_full_disk_fails_the_batch_keeps_small_records_and_heals() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, disk) = flaky(dir.path());
