@@ -36,9 +36,13 @@ impl Rules {
     /// What a reply means whose parts are known.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
         let seen = self.scan(&normalise(&quoted.text));
-        let provider = self.provider(context, &seen);
-        let facts = Facts { code: effective_code(quoted), quoted, provider };
-        let coded = self.by_code.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
+        let facts = Facts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
+        let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
+        let coded = of_subject
+            .chain(&self.by_code)
+            .filter(|c| c.codes.contains(&facts.code))
+            .filter_map(|c| self.candidate(c.index, &facts, &seen))
+            .fold(None, surer);
         let texted = seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
         match surer_of(texted, coded) {
             Some(best) => verdict(best, coded, &facts),
@@ -48,8 +52,7 @@ impl Rules {
 
     /// Runs the automaton once.
     fn scan(&self, text: &str) -> Seen {
-        let mut seen = Seen { masks: vec![0; self.rules.len() + self.providers.len()], ..Seen::default() };
-        seen.lengths.resize(seen.masks.len(), 0);
+        let mut seen = Seen { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
         let mut places: Vec<Place> = Vec::new();
         for found in self.automaton.find_overlapping_iter(text) {
             let literal = found.pattern().as_usize();
@@ -70,34 +73,39 @@ impl Rules {
         seen
     }
 
-    /// Whose reply this is: what the caller says, or what the text gives away.
-    fn provider(&self, context: &Context<'_>, seen: &Seen) -> Option<u16> {
-        let told = [context.provider, context.mx_host].into_iter().flatten().find_map(|name| {
+    /// Whose reply this is, by what the caller knows.
+    fn told(&self, context: &Context<'_>) -> Option<u16> {
+        [context.provider, context.mx_host].into_iter().flatten().find_map(|name| {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
             let mut rest = name.as_str();
             loop {
-                if let Some(index) = self.provider_names.get(rest) {
+                // A name stands alone; only the end of a host's name may be what follows a dot.
+                if let Some(index) = self.provider_names.get(rest).filter(|_| rest.contains('.') || rest == name) {
                     return Some(*index);
                 }
                 rest = rest.split_once('.')?.1;
             }
-        });
-        told.or_else(|| seen.masks[self.rules.len()..].iter().position(|m| *m != 0).map(|i| i as u16))
+        })
+    }
+
+    /// Whose words these are: a gateway may pass on what the receiver behind it said.
+    fn signed(&self, seen: &Seen) -> Option<u16> {
+        seen.hits[self.rules.len()..].iter().position(|(mask, _)| *mask != 0).map(|i| i as u16)
     }
 
     fn candidate<'r>(&'r self, index: u32, facts: &Facts<'_>, seen: &Seen) -> Option<Candidate<'r>> {
         let compiled = &self.rules[index as usize];
-        let mask = seen.masks[index as usize];
+        let (mask, length) = seen.hits[index as usize];
         if mask & compiled.needs != compiled.needs || mask & NOT != 0 || !facts.fit(compiled) {
             return None;
         }
-        let home = match facts.provider {
-            _ if compiled.providers.is_empty() => 0.0,
-            Some(_) => AT_HOME,
-            None => HOMELESS,
+        let home = match compiled.providers[..] {
+            [] => 0.0,
+            _ if facts.is_nobody_known() => HOMELESS,
+            _ => AT_HOME,
         };
         let rank = compiled.rule.confidence + home + if compiled.own { OWN_FIRST } else { 0.0 };
-        Some(Candidate { compiled, rank, length: seen.lengths[index as usize] })
+        Some(Candidate { compiled, rank, length })
     }
 }
 
@@ -113,25 +121,22 @@ const HOMELESS: f32 = -0.1;
 const OWN_FIRST: f32 = 10.0;
 
 /// What the automaton saw.
-#[derive(Default)]
 struct Seen {
-    /// Per rule, then per provider: the groups hit.
-    masks: Vec<u8>,
-    /// The longest pattern hit.
-    lengths: Vec<u16>,
+    /// Per rule, then per provider: the groups hit, and the longest pattern of the text.
+    hits: Vec<(u8, u16)>,
     touched: Vec<u32>,
 }
 
 impl Seen {
     fn hit(&mut self, target: Target) {
-        let index = target.index as usize;
-        if target.group == TEXT && self.masks[index] & TEXT == 0 {
-            self.touched.push(target.index);
-        }
-        self.masks[index] |= target.group;
+        let (mask, length) = &mut self.hits[target.index as usize];
         if target.group == TEXT {
-            self.lengths[index] = self.lengths[index].max(target.length);
+            if *mask & TEXT == 0 {
+                self.touched.push(target.index);
+            }
+            *length = target.length.max(*length);
         }
+        *mask |= target.group;
     }
 }
 
@@ -157,7 +162,10 @@ fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
 struct Facts<'a> {
     code: u16,
     quoted: &'a Quoted,
-    provider: Option<u16>,
+    /// The provider by what the caller said.
+    told: Option<u16>,
+    /// The provider whose words these are.
+    signed: Option<u16>,
 }
 
 impl Facts<'_> {
@@ -167,11 +175,16 @@ impl Facts<'_> {
         any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
             && any_or_none(rule.enhanced.is_empty(), self.quoted.enhanced.is_some_and(|e| rule.enhanced.iter().any(|p| p.fits(e))))
             && any_or_none(rule.stage.is_empty(), self.quoted.stage.is_some_and(|s| rule.stage.contains(&s)))
-            && match self.provider {
-                Some(provider) => compiled.providers.is_empty() || compiled.providers.contains(&provider),
+            && match compiled.providers[..] {
+                [] => true,
                 // Words that only one provider writes decide without its name; its use of a code does not.
-                None => compiled.providers.is_empty() || !rule.text.is_empty(),
+                _ if self.is_nobody_known() => !rule.text.is_empty(),
+                _ => [self.told, self.signed].into_iter().flatten().any(|p| compiled.providers.contains(&p)),
             }
+    }
+
+    fn is_nobody_known(&self) -> bool {
+        self.told.is_none() && self.signed.is_none()
     }
 
     /// 5xx; a text without any code is final when its meaning is.

@@ -35,9 +35,12 @@ pub fn codes_in(text: &str) -> (u16, Option<EnhancedCode>) {
 /// Where the first number 4xx or 5xx stands that is followed as a reply code is: by a blank, a hyphen or the end.
 pub(crate) fn basic_at(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let opens = |i: usize| i == 0 || matches!(bytes[i - 1], b' ' | b'\n' | b'\t' | b':' | b'(' | b'[' | b'"' | b'\'' | b'<' | b';' | b'#' | b'=');
-    let closes = |i: usize| matches!(bytes.get(i), None | Some(b' ' | b'\n' | b'\r' | b'-' | b':' | b',' | b')' | b']' | b'\'' | b'"' | b';'));
-    (0..bytes.len().saturating_sub(2)).find(|&i| matches!(bytes[i], b'4' | b'5') && opens(i) && closes(i + 3) && is_reply_code(&bytes[i..i + 3]))
+    let opens =
+        |i: usize| i == 0 || matches!(bytes[i - 1], b' ' | b'\n' | b'\t' | b':' | b'(' | b'[' | b'"' | b'\'' | b'<' | b';' | b'#' | b'=');
+    let closes =
+        |i: usize| matches!(bytes.get(i), None | Some(b' ' | b'\n' | b'\r' | b'-' | b':' | b',' | b')' | b']' | b'\'' | b'"' | b';'));
+    (0..bytes.len().saturating_sub(2))
+        .find(|&i| matches!(bytes[i], b'4' | b'5') && opens(i) && closes(i + 3) && is_reply_code(&bytes[i..i + 3]))
 }
 
 /// RFC 5321 §4.2: the second digit is 0 to 5 (7 is seen: 571 of Exchange and Cisco).

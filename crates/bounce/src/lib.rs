@@ -10,6 +10,7 @@ mod mail;
 mod quoted;
 mod rule;
 mod rules;
+mod shape;
 mod text;
 mod verdict;
 
@@ -19,4 +20,5 @@ pub use mail::{Kind, Report, read_mail};
 pub use quoted::Quoted;
 pub use rule::RuleError;
 pub use rules::{ExampleFailure, Rules};
+pub use shape::{rule_skeleton, shape};
 pub use verdict::Verdict;

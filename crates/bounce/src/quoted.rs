@@ -52,7 +52,8 @@ fn said(raw: &str) -> &str {
 
 /// The command that a quoting host says it was answered at (Postfix, Exim, Sendmail, Exchange, DragonFly).
 fn stage_in(text: &str) -> Option<Stage> {
-    const SIGNS: [(&str, Stage); 18] = [
+    const SIGNS: [(&str, Stage); 19] = [
+        ("refused to talk to me", Stage::Banner),
         ("in reply to RCPT TO", Stage::Rcpt),
         ("in reply to MAIL FROM", Stage::Mail),
         ("in reply to end of DATA", Stage::Dot),

@@ -115,7 +115,12 @@ impl CodePattern {
         self.0.contains(&code)
     }
 
-    /// A code that fits.
+    /// From the least to the greatest code that any of these takes; every code where there are none.
+    pub(crate) fn span(patterns: &[Self]) -> RangeInclusive<u16> {
+        let least = patterns.iter().map(|p| *p.0.start()).min().unwrap_or(0);
+        least..=patterns.iter().map(|p| *p.0.end()).max().unwrap_or(u16::MAX)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let said = || format!("{text:?} is no reply code: write 550, \"5xx\" or \"550-554\"");
         if let Some(first) = text.strip_suffix("xx") {
@@ -154,10 +159,15 @@ impl EnhancedPattern {
         subject.contains(&code.subject) && detail.contains(&code.detail) && class.contains(&u16::from(code.class))
     }
 
+    pub(crate) fn may_fit_subject(&self, subject: u16) -> bool {
+        self.0[1].contains(&subject)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = text.split('.').map(number_range).collect::<Option<_>>().unwrap_or_default();
-        let parts: [_; 3] =
-            parts.try_into().map_err(|_| format!("{text:?} is no enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
+        let parts: [_; 3] = parts
+            .try_into()
+            .map_err(|_| format!("{text:?} is no enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
         Ok(Self(parts))
     }
 }
@@ -183,7 +193,11 @@ fn confidence<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
 
 fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let value = String::deserialize(d)?;
-    if value.trim().is_empty() { Err(D::Error::custom("say where this comes from: an RFC, a page, a source file, a log line")) } else { Ok(value) }
+    if value.trim().is_empty() {
+        Err(D::Error::custom("say where this comes from: an RFC, a page, a source file, a log line"))
+    } else {
+        Ok(value)
+    }
 }
 
 fn filled_list<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {

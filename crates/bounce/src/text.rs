@@ -9,17 +9,68 @@ pub(crate) const TEXT_MAX: usize = 4096;
 
 /// The form in which patterns are sought; `text` beyond [`TEXT_MAX`] bytes is not looked at.
 pub(crate) fn normalise(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(TEXT_MAX) + 2);
+    let text = head(text, TEXT_MAX);
+    let mut out = String::with_capacity(text.len() + text.len() / 8 + 2);
     out.push(' ');
-    for word in head(text, TEXT_MAX).split(is_gap) {
-        if word.contains('@') {
-            push_addressed(&mut out, word);
-        } else if !is_code(word) {
-            push_word(&mut out, word);
+    // Every byte between words is ASCII, so words begin and end at characters.
+    let mut start = 0;
+    let (mut at, mut dots) = (false, false);
+    for (i, b) in text.bytes().chain([b' ']).enumerate() {
+        match KIND[usize::from(b)] {
+            GAP => {
+                if start < i {
+                    push(&mut out, &text[start..i], at, dots);
+                }
+                (start, at, dots) = (i + 1, false, false);
+            }
+            AT => at = true,
+            DOT => dots = true,
+            _ => {}
         }
-        blank(&mut out);
     }
     out
+}
+
+/// One word of a reply.
+fn push(out: &mut String, word: &str, has_at: bool, has_dots: bool) {
+    if has_at {
+        push_addressed(out, word);
+    } else if !is_code(word) {
+        push_word(out, word);
+        if has_dots && is_domain(word) {
+            blank(out);
+            out.push(DOMAIN);
+        }
+    }
+    blank(out);
+}
+
+const GAP: u8 = 1;
+const AT: u8 = 2;
+const DOT: u8 = 3;
+
+/// What a byte is between words and in them.
+const KIND: [u8; 256] = {
+    let mut kind = [0; 256];
+    let gaps = b" \t\r\n<>()\",;'[]";
+    let mut i = 0;
+    while i < gaps.len() {
+        kind[gaps[i] as usize] = GAP;
+        i += 1;
+    }
+    kind[b'@' as usize] = AT;
+    kind[b'.' as usize] = DOT;
+    kind
+};
+
+/// Stands behind every word that is a domain: `example.org does not exist` is about a domain, `He does not exist` about a person.
+const DOMAIN: char = '°';
+
+fn is_domain(word: &str) -> bool {
+    let word = word.trim_end_matches(['.', ':', '!', '?']);
+    let Some((rest, last)) = word.rsplit_once('.') else { return false };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    last.len() >= 2 && last.bytes().all(|b| b.is_ascii_alphabetic()) && !rest.is_empty() && rest.bytes().all(fits)
 }
 
 /// The form of a pattern; `*` stays, for the caller to read.
@@ -32,10 +83,6 @@ pub(crate) fn normalise_pattern(text: &str) -> String {
 /// The first `max` bytes, cut at a character.
 pub(crate) fn head(text: &str, max: usize) -> &str {
     if text.len() <= max { text } else { &text[..text.floor_char_boundary(max)] }
-}
-
-fn is_gap(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n' | '<' | '>' | '(' | ')' | '"' | ',' | ';' | '\'' | '[' | ']')
 }
 
 /// `550`, `5.7.1`, `550-5.7.1`: repeated on every line of a long reply, they would stand between its words.
@@ -63,17 +110,24 @@ fn push_addressed(out: &mut String, word: &str) {
 }
 
 fn blank(out: &mut String) {
-    if !out.ends_with(' ') {
+    if out.as_bytes().last() != Some(&b' ') {
         out.push(' ');
     }
 }
 
 fn push_word(out: &mut String, word: &str) {
+    if word.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        let at = out.len();
+        out.push_str(word);
+        out[at..].make_ascii_lowercase();
+        return;
+    }
     for c in word.chars() {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
             'A'..='Z' => out.push(c.to_ascii_lowercase()),
             '*' => {}
+            DOMAIN => out.push(DOMAIN),
             _ if c.is_ascii() => blank(out),
             _ => push_foreign(out, c),
         }
@@ -125,6 +179,14 @@ mod tests {
         assert_eq!(normalise("User-Unknown\n(UserUnknown)"), " user unknown userunknown ");
         assert_eq!(normalise("Empfänger: Boîte pleine. Größe"), " empfanger boite pleine grosse ");
         assert_eq!(normalise("пользователь НЕ найден"), " пользователь не найден ");
+    }
+
+    #[test]
+    fn a_domain_is_marked() {
+        assert_eq!(
+            normalise("mx.example.org: not found; see http://x.org/ or v1.2"),
+            " mx example org ° not found see http x org or v1 2 "
+        );
     }
 
     #[test]

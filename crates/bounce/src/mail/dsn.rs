@@ -23,7 +23,8 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
             if message.is_empty() && block.get("reporting-mta").is_some() {
                 message = block.clone();
             }
-            let about_recipient = ["final-recipient", "original-recipient", "action", "diagnostic-code"].iter().any(|n| block.get(n).is_some());
+            let about_recipient =
+                ["final-recipient", "original-recipient", "action", "diagnostic-code"].iter().any(|n| block.get(n).is_some());
             if about_recipient && reports.len() < REPORTS_MAX {
                 reports.extend(report(&message, &block, mail, rules));
             }
@@ -39,7 +40,12 @@ fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Opt
     let given = |name| block.get(name).and_then(address);
     let (last, first, actual) = (given("final-recipient"), given("original-recipient"), given("x-actual-recipient"));
     let named = [&last, &first, &actual].into_iter().flatten().find(|a| is_address(a)).cloned();
-    report.rcpt = named.or_else(|| failed_header(mail)).or_else(|| named_in_words(mail)).or_else(|| last.clone());
+    let written = if first.is_none() {
+        named_in_words(mail).filter(|w| named.as_ref().is_some_and(|n| !mail.words.contains(n.as_str()) && is_kin(n, w)))
+    } else {
+        None
+    };
+    report.rcpt = written.or(named).or_else(|| failed_header(mail)).or_else(|| named_in_words(mail)).or_else(|| last.clone());
     report.original_rcpt = first.or(actual).filter(|a| is_address(a) && Some(a) != report.rcpt.as_ref());
     report.envid = message.get("original-envelope-id").map(str::to_owned);
     report.reporting_mta = message.get("reporting-mta").map(untyped);
@@ -77,6 +83,12 @@ fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
 
 fn is_address(text: &str) -> bool {
     notice::addresses(text).first() == Some(&text)
+}
+
+/// Two addresses of one mailbox, as far as one can see: the same local part.
+fn is_kin(one: &str, other: &str) -> bool {
+    let local = |a: &str| a.split('@').next().unwrap_or_default().to_ascii_lowercase();
+    local(one) == local(other)
 }
 
 /// The only address that the words name as failed.

@@ -58,8 +58,12 @@ fn arf(fields: &Fields, mail: &Opened) -> Report {
 
 /// Who complained, where the report leaves it out: the returned mail knows.
 fn complainer(mail: &Opened) -> Option<String> {
-    let names = ["x-hmxmroriginalrecipient", "x-original-to", "x-rcpt-to", "delivered-to", "to"];
-    names.iter().find_map(|n| mail.original.get(n).or(if *n == "to" { None } else { mail.headers.get(n).filter(|_| n.starts_with("x-hm")) })).and_then(address)
+    let told = mail.headers.get("x-hmxmroriginalrecipient").and_then(address);
+    told.or_else(|| {
+        ["x-hmxmroriginalrecipient", "to", "x-original-to", "x-rcpt-to", "delivered-to"]
+            .iter()
+            .find_map(|n| mail.original.get(n).and_then(address))
+    })
 }
 
 /// Mail programs ask to be left alone by a mail to the address in List-Unsubscribe (RFC 2369).
@@ -75,6 +79,8 @@ fn is_plain_complaint(mail: &Opened) -> bool {
     let said = subject.starts_with("complaint about message from")
         || subject.starts_with("email feedback report for")
         || subject.contains("feedback report for ip");
-    let sender = ["staff@hotmail.com", "staff@outlook.com", "scomp@aol.net", "feedbackloop@", "fbl@", "feedback@arf."].iter().any(|s| from.starts_with(s));
+    let sender = ["staff@hotmail.com", "staff@outlook.com", "scomp@aol.net", "feedbackloop@", "fbl@", "feedback@arf."]
+        .iter()
+        .any(|s| from.starts_with(s));
     microsoft || said || (sender && notice::is_report_type(mail, "feedback-report"))
 }

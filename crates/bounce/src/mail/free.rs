@@ -46,14 +46,18 @@ fn is_notice(mail: &Opened) -> bool {
 /// Judges the reply that the report quotes; where that says little, what the notice says of this recipient, then all its words.
 pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &Rules) {
     let context = crate::Context { provider: None, mx_host: report.remote_mta.as_deref() };
-    let mut verdict = rules.classify_quoted(&quoted, &context);
     let mut said = quoted;
-    for (text, whole) in [(words_about(report.rcpt.as_deref(), mail), false), (mail.words.clone(), true)] {
-        if verdict.confidence >= SURE {
+    let about = words_about(report.rcpt.as_deref(), mail);
+    // A delivery status does not say which command was refused; the words beside it often do.
+    said.stage = said.stage.or_else(|| Quoted::read(&about).stage);
+    let mut verdict = rules.classify_quoted(&said, &context);
+    for (text, whole) in [(&about, false), (&mail.words, true)] {
+        let silent = said.text.split_whitespace().filter(|w| w.chars().all(char::is_alphabetic)).count() < 3;
+        if verdict.confidence >= SURE || (whole && !silent && verdict.confidence >= 0.45) {
             break;
         }
-        let mut words = Quoted::read(head(&text, crate::text::TEXT_MAX));
-        words.code = if said.code % 100 == 0 && words.code != 0 { words.code } else { said.code };
+        let mut words = Quoted::read(head(text, crate::text::TEXT_MAX));
+        words.code = if said.code.is_multiple_of(100) && words.code != 0 { words.code } else { said.code };
         words.enhanced = said.enhanced.or(words.enhanced);
         let mut second = rules.classify_quoted(&words, &context);
         if second.confidence > verdict.confidence {
@@ -65,7 +69,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &
             said = if said.text.trim().is_empty() { words } else { said };
         }
     }
-    report.smtp_code = (said.code % 100 != 0).then_some(said.code).or(report.smtp_code);
+    report.smtp_code = (!said.code.is_multiple_of(100)).then_some(said.code).or(report.smtp_code);
     report.smtp_enhanced = report.smtp_enhanced.or(said.enhanced);
     report.diagnostic = Some(said.text.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|t| !t.is_empty());
     report.verdict = Some(verdict);
@@ -107,7 +111,7 @@ fn reason(at: usize, all: &[Failed], lines: &[&str]) -> String {
     let end = next.min(at + REASON_LINES).min(lines.len());
     let own: Vec<&str> = lines[at..end].iter().map(|l| l.trim()).collect();
     if is_transcript(own[0]) {
-        return own[0].to_owned();
+        return format!("{}\n{}", own[0], reply_before(&lines[..at]).unwrap_or_default());
     }
     // A paragraph behind the first empty line is about something else, if the first one says something.
     let stop = own.iter().skip(1).position(|l| l.is_empty()).map_or(own.len(), |i| i + 1);
@@ -116,14 +120,26 @@ fn reason(at: usize, all: &[Failed], lines: &[&str]) -> String {
     if says { first } else { own.join("\n") }
 }
 
+/// Sendmail quotes the receiver (`<<< 550 …`) above the line that names the address.
+fn reply_before<'l>(lines: &[&'l str]) -> Option<&'l str> {
+    let of_another = |l: &str| l.starts_with("While talking") || (is_transcript(l) && l.contains('@'));
+    lines.iter().rev().take(6).take_while(|l| !of_another(l)).find_map(|l| l.trim().strip_prefix("<<<"))
+}
+
 /// Addresses that stand where notices put the failed ones.
 pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
     let mut found: Vec<Failed> = Vec::new();
-    let mut introduced_at = None;
+    let (mut introduced_at, mut in_reason) = (None, false);
     for (at, line) in lines.iter().take(LINES_MAX).enumerate() {
         let lower = line.to_lowercase();
         if INTRODUCTIONS.iter().any(|i| lower.contains(i)) {
             introduced_at = Some(at);
+        }
+        // Postfix and qmail: `<a@b.org>: reason`, continued on indented lines; an address in there is no other recipient.
+        let continued = in_reason && line.starts_with([' ', '\t']);
+        in_reason = continued || (line.starts_with('<') && line.contains(">:"));
+        if continued {
+            continue;
         }
         let near = introduced_at.is_some_and(|i: usize| at - i <= 6);
         for address in notice::addresses(line) {
@@ -147,14 +163,24 @@ fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail:
     let local = lower_address.split('@').next().unwrap_or_default();
     let lower = &lower.replace(&lower_address, "@");
     let mut points = 0;
-    points += if trimmed.starts_with(address) { 3 } else { 0 };
+    // `a@b.org <c@d.org>: malformed`: the first is a name, the one in brackets the address (RFC 5322 §3.4).
+    let is_name = trimmed.strip_prefix(address).is_some_and(|rest| rest.starts_with(" <"));
+    points += if trimmed.starts_with(address) && !is_name { 3 } else { 0 };
+    points += if !trimmed.starts_with(address) && line.contains(&format!("<{address}>:")) { 3 } else { 0 };
     points += if line.trim().trim_matches(['<', '>', ':', ',', '"']) == address { 1 } else { 0 };
     points += if is_reply_about(trimmed, address) { 3 } else { 0 };
     points += if near_introduction { 2 } else { 0 };
     points += if INTRODUCTIONS.iter().any(|i| lower.contains(i)) { 1 } else { 0 };
     points += if REASONS.iter().any(|r| lower.contains(r)) { 2 } else { 0 };
     points += if ["recipient", "to:", "rcpt", "address", "user", "mailbox"].iter().any(|r| lower.contains(r)) { 1 } else { 0 };
-    points -= if ["from:", "sender", "reply-to", "mail from", "contact", "return-path", "assistance", "questions", "message-id", "http"].iter().any(|r| lower.contains(r)) { 4 } else { 0 };
+    points -= if ["from:", "sender", "reply-to", "mail from", "contact", "return-path", "assistance", "questions", "message-id", "http"]
+        .iter()
+        .any(|r| lower.contains(r))
+    {
+        4
+    } else {
+        0
+    };
     points -= if mail.to.contains(&lower_address) || mail.from.as_ref().is_some_and(|f| f.eq_ignore_ascii_case(address)) { 6 } else { 0 };
     points -= if ["postmaster", "mailer-daemon", "abuse", "helpdesk", "support", "webmaster"].contains(&local) { 3 } else { 0 };
     points
@@ -172,19 +198,82 @@ fn is_reply_about(line: &str, address: &str) -> bool {
 }
 
 const INTRODUCTIONS: [&str; 37] = [
-    "delivering your m", "error delivering", "intended recipient",
-    "following address", "following recipient", "following destination", "following person", "following user", "following e-mail", "following email", "could not be delivered to", "couldn't be delivered to", "cannot be delivered to", "can't be delivered", "not delivered to",
-    "unable to deliver", "delivery to the following", "failed addresses", "did not reach", "delivery failed to", "failed to deliver", "fatal errors", "delivery problems", "addresses failed", "address(es) failed", "recipients:", "recipient(s):", "permanent error", "undeliverable to", "folgende empf", "folgenden empf",
-    "destinataire", "destinatario", "empfänger", "failed recipient", "was not delivered", "failure reasons",
+    "delivering your m",
+    "error delivering",
+    "intended recipient",
+    "following address",
+    "following recipient",
+    "following destination",
+    "following person",
+    "following user",
+    "following e-mail",
+    "following email",
+    "could not be delivered to",
+    "couldn't be delivered to",
+    "cannot be delivered to",
+    "can't be delivered",
+    "not delivered to",
+    "unable to deliver",
+    "delivery to the following",
+    "failed addresses",
+    "did not reach",
+    "delivery failed to",
+    "failed to deliver",
+    "fatal errors",
+    "delivery problems",
+    "addresses failed",
+    "address(es) failed",
+    "recipients:",
+    "recipient(s):",
+    "permanent error",
+    "undeliverable to",
+    "folgende empf",
+    "folgenden empf",
+    "destinataire",
+    "destinatario",
+    "empfänger",
+    "failed recipient",
+    "was not delivered",
+    "failure reasons",
 ];
 const REASONS: [&str; 30] = [
-    "unknown", "not found", "no such", "does not exist", "doesn't exist", "doesn't have", "invalid", "full", "quota", "disabled", "rejected", "refused", "denied", "unavailable", "not listed", "550", "551", "552", "553", "554", "5.1.1",
-    "cannot be delivered", "undeliverable", "not known", "not exist", "failed", "inactive", "error", "illegal", "not recognized",
+    "unknown",
+    "not found",
+    "no such",
+    "does not exist",
+    "doesn't exist",
+    "doesn't have",
+    "invalid",
+    "full",
+    "quota",
+    "disabled",
+    "rejected",
+    "refused",
+    "denied",
+    "unavailable",
+    "not listed",
+    "550",
+    "551",
+    "552",
+    "553",
+    "554",
+    "5.1.1",
+    "cannot be delivered",
+    "undeliverable",
+    "not known",
+    "not exist",
+    "failed",
+    "inactive",
+    "error",
+    "illegal",
+    "not recognized",
 ];
 
 /// Where the words name nobody: Exim's header, then whom the returned mail was for.
 fn from_headers(mail: &Opened) -> Vec<Failed> {
-    let named = |text: &str| notice::addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>();
+    let named = |text: &str| {
+        notice::addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>()
+    };
     if let Some(list) = mail.headers.get("x-failed-recipients") {
         return named(list);
     }

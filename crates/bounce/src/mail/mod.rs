@@ -10,6 +10,7 @@ mod fields;
 mod free;
 mod notice;
 mod opened;
+mod original;
 mod sns;
 
 use posthaste_mail::EnhancedCode;

@@ -1,4 +1,4 @@
-//! By what one knows a notice of a mail system: who writes, what the subject says, where the returned mail begins, which addresses stand there.
+//! By what one knows a notice of a mail system: who writes, what the subject and the words say, which addresses stand there.
 
 use super::opened::Opened;
 use crate::text::{head, normalise};
@@ -13,7 +13,9 @@ pub(super) fn addresses(text: &str) -> Vec<&str> {
             None => text[..at].rfind(|c| !inner(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8)),
         };
         let rest = &text[at + 1..];
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii() && c.is_alphanumeric())).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii() && c.is_alphanumeric()))
+            .unwrap_or(rest.len());
         let domain = rest[..end].trim_end_matches(['.', '-']);
         let local = text[start..at].trim_start_matches(['\'', '.', '/', '*', '-']);
         if !local.is_empty() && local.len() <= 128 && domain.len() >= 3 && domain.contains('.') {
@@ -36,8 +38,20 @@ fn is_person(from: &str) -> bool {
 }
 
 const SYSTEMS: [&str; 14] = [
-    "mailer-daemon", "post_master", "mail system", "mailer_daemon", "mailerdaemon", "postmaster", "mail delivery", "mail-daemon", "maildaemon", "mail administrator", "maildelivery", "daemon@",
-    "microsoftexchange", "mdaemon@",
+    "mailer-daemon",
+    "post_master",
+    "mail system",
+    "mailer_daemon",
+    "mailerdaemon",
+    "postmaster",
+    "mail delivery",
+    "mail-daemon",
+    "maildaemon",
+    "mail administrator",
+    "maildelivery",
+    "daemon@",
+    "microsoftexchange",
+    "mdaemon@",
 ];
 
 /// The writer's name leaves no doubt.
@@ -58,15 +72,72 @@ pub(super) fn subject_tells_of_failure(mail: &Opened) -> bool {
 }
 
 const SUBJECTS: [&str; 66] = [
-    " processing error", " delivery warning", " mail delivery", "失败",
-    " undeliver", " non remis", " delivery failure", " delivery failed", " delivery status", " delivery notification", " delivery error", " delivery problem",
-    " delivery has failed", " delivery report", " returned mail", " return to sender", " returned to sender", " returning to sender", " returning message to sender",
-    " returned message", " failure notice", " failed mail", " mail failed", " mail failure", " mail error", " message not delivered", " mail system error",
-    " could not send", " could not be delivered", " couldn t be delivered", " cannot be delivered", " not delivered", " nondeliverable", " non delivery", " nondelivery",
-    " bounce", " rejected mail", " message rejected", " mail rejected", " error sending", " problem delivering", " unable to deliver", " unzustellbar", " nicht zugestellt",
-    " zustellung", " nicht zustellbar", " fehler beim", " echec", " non distribu", " remise", " no se puede entregar", " no entregado", " devuelto", " devolvido",
-    " nao entregue", " falha na entrega", " mancata consegna", " mancato recapito", " impossibile recapitare", " niet bezorgd", " onbestelbaar", " niedostarcz", "недоставлен",
-    "не доставлен", "配信", "退信",
+    " processing error",
+    " delivery warning",
+    " mail delivery",
+    "失败",
+    " undeliver",
+    " non remis",
+    " delivery failure",
+    " delivery failed",
+    " delivery status",
+    " delivery notification",
+    " delivery error",
+    " delivery problem",
+    " delivery has failed",
+    " delivery report",
+    " returned mail",
+    " return to sender",
+    " returned to sender",
+    " returning to sender",
+    " returning message to sender",
+    " returned message",
+    " failure notice",
+    " failed mail",
+    " mail failed",
+    " mail failure",
+    " mail error",
+    " message not delivered",
+    " mail system error",
+    " could not send",
+    " could not be delivered",
+    " couldn t be delivered",
+    " cannot be delivered",
+    " not delivered",
+    " nondeliverable",
+    " non delivery",
+    " nondelivery",
+    " bounce",
+    " rejected mail",
+    " message rejected",
+    " mail rejected",
+    " error sending",
+    " problem delivering",
+    " unable to deliver",
+    " unzustellbar",
+    " nicht zugestellt",
+    " zustellung",
+    " nicht zustellbar",
+    " fehler beim",
+    " echec",
+    " non distribu",
+    " remise",
+    " no se puede entregar",
+    " no entregado",
+    " devuelto",
+    " devolvido",
+    " nao entregue",
+    " falha na entrega",
+    " mancata consegna",
+    " mancato recapito",
+    " impossibile recapitare",
+    " niet bezorgd",
+    " onbestelbaar",
+    " niedostarcz",
+    "недоставлен",
+    "не доставлен",
+    "配信",
+    "退信",
 ];
 
 /// The words speak of a failure, as notices do.
@@ -76,15 +147,82 @@ pub(super) fn words_tell_of_failure(mail: &Opened) -> bool {
 }
 
 const FAILURES: [&str; 76] = [
-    " failed recipient", " encountered an error", " error during delivery", " smtp error", " mailbox is full", " requested action not taken", " has been postponed", " invalid user", "无法投递", "无法送达", "投递失败", "退信", "배달", "配信",
-    " could not be delivered", " couldn t be delivered", " cannot be delivered", " can t be delivered", " not be delivered", " was not delivered", " unable to deliver",
-    " undeliverable", " could not deliver", " couldn t deliver", " can t deliver", " cannot deliver", " failed to deliver", " delivery failed", " delivery failure",
-    " delivery has failed", " failed permanently", " permanent error", " permanent failure", " fatal error", " did not reach", " wasn t delivered", " has not been delivered",
-    " transcript of session", " delivery to the following", " returned to sender", " was rejected", " message was not", " returned mail", " delivery error", " has been rejected",
-    " failure reasons", " failed addresses", " following address", " following recipient", " delivery problems", " user unknown", " mailbox full", " no such user", " over quota",
-    " delivery status notification", " quota violation", " returned unopened", " undelivered", " konnte nicht zugestellt", " nicht zugestellt", " nicht ubermittelt", " n a pas pu etre",
-    " n a pu etre", " non remis", " no pudo ser entregado", " no se pudo entregar", " no se ha podido", " nao pode ser entregue", " nao foi possivel entregar", " impossibile",
-    " non e stato possibile", " kon niet worden", " nie mogla", "не было доставлено", "не может быть доставлено", "送信できません",
+    " failed recipient",
+    " encountered an error",
+    " error during delivery",
+    " smtp error",
+    " mailbox is full",
+    " requested action not taken",
+    " has been postponed",
+    " invalid user",
+    "无法投递",
+    "无法送达",
+    "投递失败",
+    "退信",
+    "배달",
+    "配信",
+    " could not be delivered",
+    " couldn t be delivered",
+    " cannot be delivered",
+    " can t be delivered",
+    " not be delivered",
+    " was not delivered",
+    " unable to deliver",
+    " undeliverable",
+    " could not deliver",
+    " couldn t deliver",
+    " can t deliver",
+    " cannot deliver",
+    " failed to deliver",
+    " delivery failed",
+    " delivery failure",
+    " delivery has failed",
+    " failed permanently",
+    " permanent error",
+    " permanent failure",
+    " fatal error",
+    " did not reach",
+    " wasn t delivered",
+    " has not been delivered",
+    " transcript of session",
+    " delivery to the following",
+    " returned to sender",
+    " was rejected",
+    " message was not",
+    " returned mail",
+    " delivery error",
+    " has been rejected",
+    " failure reasons",
+    " failed addresses",
+    " following address",
+    " following recipient",
+    " delivery problems",
+    " user unknown",
+    " mailbox full",
+    " no such user",
+    " over quota",
+    " delivery status notification",
+    " quota violation",
+    " returned unopened",
+    " undelivered",
+    " konnte nicht zugestellt",
+    " nicht zugestellt",
+    " nicht ubermittelt",
+    " n a pas pu etre",
+    " n a pu etre",
+    " non remis",
+    " no pudo ser entregado",
+    " no se pudo entregar",
+    " no se ha podido",
+    " nao pode ser entregue",
+    " nao foi possivel entregar",
+    " impossibile",
+    " non e stato possibile",
+    " kon niet worden",
+    " nie mogla",
+    "не было доставлено",
+    "не может быть доставлено",
+    "送信できません",
 ];
 
 /// Late, and still being tried.
@@ -92,68 +230,57 @@ pub(super) fn tells_of_delay(mail: &Opened) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     let subject = normalise(&mail.subject);
     let says = |list: &[&str]| list.iter().any(|s| words.contains(s));
-    let in_subject = [" delay", " still being retried", " not yet delivered", " verzoger", " retarde", " deferred"].iter().any(|s| subject.contains(s));
+    let in_subject =
+        [" delay", " still being retried", " not yet delivered", " verzoger", " retarde", " deferred"].iter().any(|s| subject.contains(s));
     (in_subject && !says(&GIVEN_UP)) || (says(&RETRIED) && !says(&GIVEN_UP))
 }
 
 const RETRIED: [&str; 28] = [
-    " is delayed for", " only a temporary failure", " kept in the queue",
-    " postponed", " continue to try", " attempts will continue",
-    " has been delayed", " will be retried", " will continue to be", " will continue trying", " will keep trying", " warning message only", " do not need to resend",
-    " is still being", " still trying", " will try again", " not yet been delivered", " delivery attempts will continue", " attempts to deliver the message will continue", " keep trying until",
-    " will be attempted again", " temporarily deferred and will", " delivery will be", " no action is required", " still being retried", " we will continue", " has not yet been", " wird weiter versucht",
+    " is delayed for",
+    " only a temporary failure",
+    " kept in the queue",
+    " postponed",
+    " continue to try",
+    " attempts will continue",
+    " has been delayed",
+    " will be retried",
+    " will continue to be",
+    " will continue trying",
+    " will keep trying",
+    " warning message only",
+    " do not need to resend",
+    " is still being",
+    " still trying",
+    " will try again",
+    " not yet been delivered",
+    " delivery attempts will continue",
+    " attempts to deliver the message will continue",
+    " keep trying until",
+    " will be attempted again",
+    " temporarily deferred and will",
+    " delivery will be",
+    " no action is required",
+    " still being retried",
+    " we will continue",
+    " has not yet been",
+    " wird weiter versucht",
 ];
 const GIVEN_UP: [&str; 14] = [
-    " failed permanently", " permanent error", " permanent fatal error", " giving up", " given up", " will not be retried", " no further", " has been returned", " permanent failure",
-    " not going to try again", " could not be delivered for the last", " message expired", " retry timeout exceeded", " unable to deliver your message",
+    " failed permanently",
+    " permanent error",
+    " permanent fatal error",
+    " giving up",
+    " given up",
+    " will not be retried",
+    " no further",
+    " has been returned",
+    " permanent failure",
+    " not going to try again",
+    " could not be delivered for the last",
+    " message expired",
+    " retry timeout exceeded",
+    " unable to deliver your message",
 ];
-
-/// Where the returned mail begins in the words, in bytes; their length where it does not.
-pub(super) fn start_of_original(words: &str) -> usize {
-    let mut at = 0;
-    let mut before = String::new();
-    for line in words.split_inclusive('\n') {
-        let plain = line.trim().trim_start_matches('>').trim();
-        if at > 0 && (is_marker(plain) || is_header_block(plain, &before)) {
-            return at;
-        }
-        if !plain.is_empty() || before.is_empty() {
-            before = plain.to_owned();
-        } else {
-            before.clear();
-        }
-        at += line.len();
-    }
-    words.len()
-}
-
-fn is_marker(line: &str) -> bool {
-    let ruled = line.starts_with(['-', '=', '*', '_', '#']) || line.ends_with(['-', ':', '=']);
-    let line = line.to_ascii_lowercase();
-    ruled && MARKERS.iter().any(|m| line.contains(m))
-}
-
-const MARKERS: [&str; 21] = [
-    "original message", "below this line is a copy", "this is a copy of", "copy of your message", "copy of the message", "copy of the original", "unsent message", "returned message", "message header",
-    "message follows", "message headers", "returned mail", "your message follows", "undelivered message", "message text follows", "headers follow", "header follows", "rejected message",
-    "returned content", "text of your message", "start of the message",
-];
-
-/// `Return-Path:` and `Received:` begin a mail wherever they stand; other headers do after an empty line.
-fn is_header_block(line: &str, before: &str) -> bool {
-    let starts = |name: &str| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name));
-    starts("return-path:") || (starts("received:") && (line.contains(" by ") || line.contains("from"))) || (before.is_empty() && (starts("message-id:") || starts("mime-version:")))
-}
-
-/// A delivery status that stands in the words: its part's type was lost on the way.
-pub(super) fn loose_status(words: &str) -> Option<String> {
-    let lower = words.to_ascii_lowercase();
-    let at = ["reporting-mta:", "final-recipient:", "original-recipient:"].iter().filter_map(|s| lower.find(s)).min()?;
-    let rest = &lower[at..];
-    let whole = rest.contains("final-recipient:") && (rest.contains("action:") || rest.contains("status:"));
-    // Somebody may have forwarded it as a quotation.
-    whole.then(|| words[at..].lines().map(|l| l.trim_start_matches(['>', ' '])).collect::<Vec<_>>().join("\n"))
-}
 
 /// `Content-Type: multipart/report; report-type=…`.
 pub(super) fn is_report_type(mail: &Opened, kind: &str) -> bool {

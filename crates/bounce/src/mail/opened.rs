@@ -4,7 +4,7 @@ use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::{
     fields::{Fields, address, blocks},
-    notice,
+    notice, original,
 };
 use crate::text::head;
 
@@ -37,7 +37,15 @@ impl Opened {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut opened = Self::default();
         match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
-            Some(message) => opened.take_message(&message),
+            Some(message) => {
+                opened.take_message(&message);
+                if opened.words.trim().is_empty() && opened.statuses.is_empty() && opened.feedback.is_empty() {
+                    // A boundary was lost on the way: the words are there, in the raw body.
+                    let raw = String::from_utf8_lossy(bytes);
+                    opened.words =
+                        raw.split_once("\n\n").or(raw.split_once("\r\n\r\n")).map_or_else(String::new, |(_, body)| body.to_owned());
+                }
+            }
             // Only the body was kept, as some mailboxes and logs do.
             None => opened.words = String::from_utf8_lossy(bytes).into_owned(),
         }
@@ -111,11 +119,11 @@ impl Opened {
     /// Cuts the returned mail off the words, and finds a delivery status that no MIME part holds.
     fn part_with_the_original(&mut self) {
         if self.statuses.is_empty()
-            && let Some(status) = notice::loose_status(&self.words)
+            && let Some(status) = original::loose_status(&self.words)
         {
             self.statuses.push(status);
         }
-        let at = notice::start_of_original(&self.words);
+        let at = original::start_of_original(&self.words);
         let original = self.words.split_off(at);
         if self.original.is_empty() {
             let headers = blocks(&original, &[]).into_iter().find(|b| b.get("message-id").or(b.get("subject")).or(b.get("to")).is_some());

@@ -23,7 +23,8 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
     let report = |recipient: &Value| {
         let mut report = Report::new(kind);
         report.rcpt = text(recipient, "emailAddress").or_else(|| recipient.as_str().map(str::to_owned));
-        report.message_id = value.pointer("/mail/commonHeaders/messageId").and_then(Value::as_str).map(|m| m.trim_matches(['<', '>']).to_owned());
+        report.message_id =
+            value.pointer("/mail/commonHeaders/messageId").and_then(Value::as_str).map(|m| m.trim_matches(['<', '>']).to_owned());
         report.feedback_type = text(part, "complaintFeedbackType");
         report.reporting_mta = text(part, "reportingMTA");
         if matches!(kind, Kind::Bounce | Kind::Delayed) {

@@ -1,0 +1,146 @@
+//! What the rule set promises: every rule decides its own examples, operators come first, errors name the line.
+
+use posthaste_bounce::{Context, Rules};
+use posthaste_mail::{Action, Class, Failure, LocalCause, Reply, Scope, Stage};
+
+fn refused(stage: Stage, code: u16, text: &str) -> Failure {
+    Failure::Refused { stage, reply: Reply::new(code, text) }
+}
+
+#[test]
+fn every_rule_decides_its_own_examples() {
+    let failures = Rules::shipped().check_examples();
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert!(Rules::shipped().len() > 300, "{}", Rules::shipped().len());
+}
+
+#[test]
+fn enhanced_codes_keep_their_whole_numbers() {
+    let judge = |text| Rules::shipped().classify(&refused(Stage::Mail, 550, text), &Context { provider: Some("microsoft"), mx_host: None });
+    assert_eq!(judge("5.7.511 no").class, Class::IpReputation);
+    assert_ne!(judge("5.7.255 no").rule, judge("5.7.511 no").rule);
+}
+
+#[test]
+fn a_5xx_that_asks_to_slow_down_is_tried_again() {
+    let verdict =
+        Rules::shipped().classify(&refused(Stage::Rcpt, 550, "5.7.1 Too many messages from your host, slow down"), &Context::default());
+    assert_eq!(
+        (verdict.class, verdict.permanent, verdict.action, verdict.scope),
+        (Class::RateLimited, false, Action::SlowDown, Scope::Lane)
+    );
+}
+
+#[test]
+fn a_4xx_is_never_final_whatever_it_says() {
+    let verdict = Rules::shipped().classify(&refused(Stage::Rcpt, 450, "4.1.1 <a@example.org>: User unknown"), &Context::default());
+    assert_eq!((verdict.class, verdict.permanent, verdict.action), (Class::InvalidRecipient, false, Action::Retry));
+}
+
+#[test]
+fn only_the_sure_and_final_suppress() {
+    let judge = |code, text| Rules::shipped().classify(&refused(Stage::Rcpt, code, text), &Context::default());
+    assert_eq!(judge(550, "5.1.1 User unknown").action, Action::Suppress);
+    assert_eq!(judge(550, "no").action, Action::None);
+    assert_eq!(judge(554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org").action, Action::PauseLane);
+    assert_eq!(judge(552, "5.2.2 Mailbox full").action, Action::Retry);
+}
+
+#[test]
+fn a_reputation_block_under_a_code_for_dead_addresses_is_no_dead_address() {
+    let text = "5.1.1 Your message was rejected because your IP is listed on our blacklist";
+    let verdict = Rules::shipped().classify(&refused(Stage::Rcpt, 550, text), &Context::default());
+    assert_eq!(verdict.class, Class::IpReputation);
+}
+
+#[test]
+fn an_unknown_reply_is_decided_from_code_and_stage_with_low_confidence() {
+    let at = |stage| Rules::shipped().classify(&refused(stage, 550, "computer says no"), &Context::default());
+    assert_eq!(at(Stage::Rcpt).class, Class::InvalidRecipient);
+    assert_eq!(at(Stage::Banner).class, Class::IpReputation);
+    assert_eq!(at(Stage::Mail).class, Class::PolicyAuth);
+    assert_eq!(at(Stage::Dot).class, Class::SpamContent);
+    assert!([Stage::Rcpt, Stage::Banner, Stage::Mail, Stage::Dot].into_iter().all(|s| at(s).confidence < 0.6));
+}
+
+#[test]
+fn local_causes_are_classified_too() {
+    let local = |cause| Failure::Local { stage: Stage::Connect, cause, detail: String::new() };
+    let judge = |cause| Rules::shipped().classify(&local(cause), &Context::default());
+    assert_eq!(judge(LocalCause::NullMx).class, Class::BadDomain);
+    assert_eq!(judge(LocalCause::TlsFailed).class, Class::TlsFailure);
+    assert_eq!(judge(LocalCause::DnsUnavailable).class, Class::DnsFailure);
+    assert_eq!(judge(LocalCause::ConnectTimeout).class, Class::ConnectionFailure);
+}
+
+#[test]
+fn the_host_that_answered_tells_the_provider() {
+    let judge = |mx_host| {
+        Rules::shipped().classify(&refused(Stage::Rcpt, 550, "5.4.1 refused"), &Context { provider: None, mx_host: Some(mx_host) })
+    };
+    assert_eq!(&*judge("example-org.mail.protection.outlook.com.").rule, "microsoft.recipient-codes");
+    assert_ne!(&*judge("mx.example.org").rule, "microsoft.recipient-codes");
+}
+
+const OWN: &str = r#"
+[[rule]]
+id = "own.partner"
+text = ["recipient * moon"]
+class = "greylisting"
+confidence = 0.3
+why = "the partner's moon phase"
+example = ["550 5.1.1 user unknown: recipient is on the moon"]
+source = "a call with the partner"
+"#;
+
+#[test]
+fn an_operators_rule_goes_before_all_others() {
+    let rules = Rules::with(&[("own.toml", OWN)]).unwrap();
+    assert!(rules.check_examples().is_empty());
+    let verdict = rules.classify_text("550 5.1.1 User unknown, recipient lives on the moon", None);
+    assert_eq!((&*verdict.rule, verdict.class), ("own.partner", Class::Greylisting));
+    assert_eq!(&*rules.classify_text("550 5.1.1 User unknown", None).rule, "text.user-unknown");
+}
+
+#[test]
+fn an_operators_rule_replaces_the_shipped_one_of_its_name() {
+    let own = OWN.replace("own.partner", "text.user-unknown");
+    let rules = Rules::with(&[("own.toml", &own)]).unwrap();
+    assert_eq!(rules.len(), Rules::shipped().len());
+    assert_ne!(&*rules.classify_text("550 5.1.1 User unknown", None).rule, "text.user-unknown");
+}
+
+#[test]
+fn a_bad_rule_file_is_refused_by_file_line_and_key() {
+    let refused = |from: &str, to: &str| Rules::with(&[("own.toml", &OWN.replace(from, to))]).unwrap_err().to_string();
+    let cases = [
+        (refused("greylisting", "graylisting"), "own.toml:5: class: "),
+        (refused("0.3", "30"), "own.toml:6: confidence: confidence lies between"),
+        (refused("text = [\"recipient * moon\"]", "enhanced = [\"5.1\"]"), "own.toml:4: enhanced: \"5.1\" is no enhanced code"),
+        (refused("text = [\"recipient * moon\"]", "code = [700]"), "own.toml:4: code: \"700\" is no reply code"),
+        (refused("text = [\"recipient * moon\"]", "text = [\" . \"]"), "own.toml:2: the pattern \" . \""),
+        (refused("text = [\"recipient * moon\"]", ""), "own.toml:2: a rule needs a condition"),
+        (refused("why =", "because ="), "own.toml:7: because: unknown field"),
+        (refused("example = [\"550 5.1.1 user unknown: recipient is on the moon\"]", "example = []"), "own.toml:8: example: a rule shows"),
+        (refused("a call with the partner", ""), "own.toml:9: source: say where"),
+        (refused("source = \"a call with the partner\"", ""), "own.toml:2: missing field `source`"),
+        (refused("class = \"greylisting\"", "class = "), "own.toml:5: class: "),
+        (Rules::with(&[("own.toml", &OWN.repeat(2))]).unwrap_err().to_string(), "own.toml:11: there are two rules with the id"),
+    ];
+    for (said, wanted) in cases {
+        assert!(said.starts_with(wanted), "{said:?} does not begin with {wanted:?}");
+    }
+}
+
+#[test]
+fn quoted_replies_are_read_whatever_stands_before_them() {
+    let class = |raw| Rules::shipped().classify_text(raw, None).class;
+    assert_eq!(class("550-5.7.1 [192.0.2.1] this message is likely\n550 5.7.1 unsolicited mail"), Class::SpamContent);
+    assert_eq!(class("smtp; 452 4.2.2 Over quota"), Class::MailboxFull);
+    assert_eq!(
+        class("host mx.spam.example[192.0.2.9] said: 550 5.1.1 <a@b.example>: user unknown (in reply to RCPT TO command)"),
+        Class::InvalidRecipient
+    );
+    assert_eq!(class("Postfach des Empfängers ist voll"), Class::MailboxFull);
+    assert_eq!(class("yfiordvnkl"), Class::TransientOther);
+}
