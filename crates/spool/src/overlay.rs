@@ -1,6 +1,6 @@
 //! Index changes that wait in memory, so that a message stored and removed between two flushes never touches sled.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
@@ -10,7 +10,8 @@ use crate::{fact::Fact, index::BUCKET, locations::Locations};
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     pub(crate) messages: BTreeMap<u64, (MessageId, Bytes)>,
-    pub(crate) states: HashMap<u64, Vec<u8>>,
+    /// In order: sled is many times faster so.
+    pub(crate) states: BTreeMap<u64, Vec<u8>>,
     /// Removed messages that the index may hold, and whether it may hold a state of theirs.
     pub(crate) gone: BTreeMap<u64, bool>,
     /// Buckets in which no message is live any more.

@@ -175,16 +175,16 @@ impl<'a> Rebuild<'a> {
             Kind::Update => {
                 let newest = self.updates.get(&seq).is_none_or(|(lsn, _)| *lsn <= header.lsn);
                 if newest && !self.is_dead(seq) {
+                    // What it says stays in the log, where readers find it: sled would take a minute for a million of them.
                     self.updates.insert(seq, (header.lsn, at));
-                    self.overlay.state(seq, head.to_vec());
                 }
             }
             Kind::Remove => {
                 let holder = head.try_into().map_or(0, u32::from_le_bytes);
                 self.tombstones.insert((seq, holder));
                 *self.tombstone_counts.entry((name.id, holder)).or_default() += 1;
-                let had_state = self.updates.remove(&seq).is_some();
-                self.overlay.remove(seq, had_state);
+                self.updates.remove(&seq);
+                self.overlay.remove(seq, false);
             }
             Kind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()))?,
             Kind::Delete => self.replay_fact(header.lsn, at, head, None)?,
@@ -257,9 +257,7 @@ impl<'a> Rebuild<'a> {
             locations.push(seq, Entry { at, update });
         }
         // Updates whose message is damaged or gone: nobody will ask for them.
-        for seq in mem::take(&mut self.updates).into_keys() {
-            self.overlay.remove(seq, true);
-        }
+        self.updates.clear();
         locations
     }
 
