@@ -1,0 +1,139 @@
+//! Failure notices: whom they reach, what they say, and when there is none.
+
+use mail_parser::{MessageParser, MimeHeaders};
+use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, world::relay};
+
+const FROM: &str = "writer@sender.test";
+const GONE: &str = "gone@example.test";
+
+/// mx1.example.test refuses everybody; sender.test's host takes notices.
+struct Post {
+    relay: Relay,
+    receiver: FakeMx,
+    sender: FakeMx,
+    _dns: DnsServer,
+}
+
+fn post(extra: &str) -> Post {
+    let [receiver, sender] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
+    receiver.script(|_, step| match step {
+        Step::Rcpt(rcpt) if rcpt.starts_with("gone") => Act::Say(format!("550-5.1.1 <{rcpt}>: no such user\r\n550 5.1.1 go away")),
+        _ => Act::Usual,
+    });
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
+    dns.mx("sender.test", 10, "mx.sender.test").a("mx.sender.test", "127.0.0.2");
+    Post { relay: relay(&dns, receiver.port(), extra), receiver, sender, _dns: dns }
+}
+
+const TEXT: &[u8] = b"Message-ID: <one@sender.test>\r\nFrom: <writer@sender.test>\r\nSubject: the original\r\nX-Odd: =?utf-8?q?=C3=A9?=\r\n\r\nsecret body\r\n";
+
+#[test]
+fn a_refused_message_comes_back_as_an_rfc_3464_notice() {
+    let post = post("");
+    let id = post.relay.send(&Mail::raw(FROM, &[GONE, "fine@example.test"], TEXT));
+    let log = post.relay.log();
+    let bounced = log.wait_for("bounced", GONE);
+    assert_eq!((&bounced["class"], &bounced["action"]), (&"invalid_recipient".into(), &"suppress".into()));
+    assert_eq!(bounced["smtp_text"], format!("5.1.1 <{GONE}>: no such user\n5.1.1 go away"));
+    let notice = post.sender.wait_for(1).remove(0);
+    assert_eq!((notice.from.as_str(), notice.rcpts.as_slice()), ("", &[FROM.to_owned()][..]));
+
+    let parsed = MessageParser::default().parse(&notice.data).unwrap();
+    let kind = parsed.content_type().unwrap();
+    assert_eq!((kind.c_type.as_ref(), kind.c_subtype.as_deref()), ("multipart", Some("report")));
+    assert_eq!(kind.attribute("report-type"), Some("delivery-status"));
+    assert_eq!(parsed.to().unwrap().first().unwrap().address(), Some(FROM));
+    assert_eq!(parsed.in_reply_to().as_text(), Some("one@sender.test"));
+    let text = String::from_utf8(notice.data.clone()).unwrap();
+    let status = part(&text, "message/delivery-status");
+    for line in [
+        "Reporting-MTA: dns; relay.test",
+        &format!("X-Posthaste-Id: {id}"),
+        &format!("Final-Recipient: rfc822; {GONE}"),
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx1.example.test",
+        &format!("Diagnostic-Code: smtp; 550 5.1.1 <{GONE}>: no such user"),
+    ] {
+        assert!(status.contains(&format!("{line}\r\n")), "{line:?} is not in\n{status}");
+    }
+    assert!(!status.contains("fine@example.test"));
+    let header = part(&text, "text/rfc822-headers");
+    assert!(
+        header.contains("Subject: the original\r\nX-Odd: =?utf-8?q?=C3=A9?=\r\n") && header.contains("Received: from client.test"),
+        "{header}"
+    );
+    assert!(!text.contains("secret body"));
+    assert!(text.contains("\r\nAuto-Submitted: auto-replied\r\n"));
+
+    let accepted = log.wait_for("accepted", FROM);
+    assert_eq!((&accepted["notice_of"], &accepted["from"]), (&id.as_str().into(), &"".into()));
+    assert_eq!(log.wait_for("delivered", FROM)["message"], accepted["message"]);
+}
+
+/// The part of that type, its header included.
+fn part<'a>(text: &'a str, kind: &str) -> &'a str {
+    let from = text.find(&format!("Content-Type: {kind}")).unwrap_or_else(|| panic!("no {kind} in\n{text}"));
+    &text[from..][..text[from..].find("\r\n--").expect("a part ends with a boundary")]
+}
+
+#[test]
+fn recipients_that_fail_together_share_a_notice() {
+    let post = post("");
+    post.relay.send(&Mail::raw(FROM, &[GONE, "gone2@example.test"], TEXT));
+    let text = String::from_utf8(post.sender.wait_for(1).remove(0).data).unwrap();
+    assert_eq!(text.matches("Final-Recipient: ").count(), 2, "{text}");
+    post.relay.log().wait_for("bounced", "gone2@example.test");
+}
+
+#[test]
+fn the_null_sender_gets_no_notice() {
+    let post = post("");
+    post.relay.send(&Mail::raw("", &[GONE], TEXT));
+    post.relay.log().wait_for("bounced", GONE);
+    // What comes behind it shows that there is nothing in between.
+    post.relay.send(&Mail::raw("", &["last@example.test"], TEXT));
+    post.relay.log().wait_for("delivered", "last@example.test");
+    assert_eq!(post.relay.log().of("accepted", "").len(), 2);
+    assert_eq!(post.sender.sessions(), 0);
+}
+
+#[test]
+fn a_notice_that_bounces_makes_no_notice() {
+    let post = post("");
+    post.sender.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("550 5.1.1 nobody".into()) } else { Act::Usual });
+    post.relay.send(&Mail::raw(FROM, &[GONE], TEXT));
+    let log = post.relay.log();
+    assert_eq!(log.wait_for("bounced", FROM)["from"], "");
+    post.relay.assert_balanced();
+    assert_eq!(log.of("accepted", "").len(), 2);
+}
+
+#[test]
+fn notices_can_be_switched_off() {
+    let post = post("notice.send = false");
+    post.relay.send(&Mail::raw(FROM, &[GONE], TEXT));
+    post.relay.log().wait_for("bounced", GONE);
+    assert_eq!(post.relay.log().of("accepted", "").len(), 1);
+}
+
+#[test]
+fn a_notice_says_who_it_is_from() {
+    let post = post("notice.from = \"postmaster@sender.test\"");
+    post.relay.send(&Mail::raw(FROM, &[GONE], TEXT));
+    let notice = post.sender.wait_for(1).remove(0).data;
+    let parsed = MessageParser::default().parse(&notice).unwrap();
+    assert_eq!(parsed.from().unwrap().first().unwrap().address(), Some("postmaster@sender.test"));
+}
+
+#[test]
+fn a_refusal_of_the_whole_message_is_every_recipients() {
+    let post = post("");
+    post.receiver.script(|_, step| if let Step::Dot(_) = step { Act::Say("554 5.7.1 spam message rejected".into()) } else { Act::Usual });
+    post.relay.send(&Mail::raw(FROM, &["a@example.test", "b@example.test"], TEXT));
+    for rcpt in ["a@example.test", "b@example.test"] {
+        let event = post.relay.log().wait_for("bounced", rcpt);
+        assert_eq!((&event["smtp_stage"], &event["class"]), (&"dot".into(), &"spam_content".into()));
+    }
+}

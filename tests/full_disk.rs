@@ -1,0 +1,66 @@
+//! A spool that is full refuses for now, loses nothing, and takes mail again by itself.
+
+use support::{Act, Client, Mail, Step, World, wait};
+
+const FROM: &str = "writer@sender.test";
+
+fn large(rcpt: &str) -> Mail {
+    Mail::raw(FROM, &[rcpt], &[&b"Subject: large\r\n\r\n"[..], &b"0123456789012345678901234567890123456789\r\n".repeat(5000)].concat())
+}
+
+#[test]
+fn a_full_spool_says_452_and_takes_mail_again_once_there_is_room() {
+    let world = World::start("spool.segment_size = \"1 MiB\"\nspool.max_disk = \"8 MiB\"\nretry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    let mut taken = Vec::new();
+    let refused = loop {
+        let rcpt = format!("r{}@example.test", taken.len());
+        let answer = client.submit(&large(&rcpt)).unwrap();
+        if answer.code != 250 {
+            break answer;
+        }
+        taken.push(rcpt);
+        assert!(taken.len() < 100, "20 MB are more than 8 MiB");
+    };
+    assert_eq!(refused.code, 452);
+    assert!(refused.text().starts_with("4.3.1 "), "{refused:?}");
+    assert!(taken.len() > 5, "{} messages of 200 KB", taken.len());
+    let event = world.relay.log().wait_for("rejected", "");
+    assert_eq!(event["smtp_code"], 452);
+    assert!(["spool_full", "spool_trouble"].contains(&event["reason"].as_str().unwrap()), "{event}");
+    world.relay.assert_balanced();
+
+    world.mx.behave();
+    world.relay.ok(["queue", "retry", "--all"]);
+    for rcpt in &taken {
+        world.relay.log().wait_for("delivered", rcpt);
+    }
+    let answer = wait::until("room in the spool", || {
+        let answer = Client::hello(world.relay.port()).ok()?.submit(&large("last@example.test")).ok()?;
+        (answer.code == 250).then_some(answer)
+    });
+    assert!(answer.id().is_some());
+    world.relay.log().wait_for("delivered", "last@example.test");
+}
+
+#[test]
+fn a_full_queue_says_452_and_takes_mail_again_once_it_is_shorter() {
+    let world = World::start("limits.queue_messages = 3\nretry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    for i in 0..3 {
+        world.relay.send(&Mail::new(FROM, &[&format!("r{i}@example.test")], "one"));
+        world.relay.log().wait_for("deferred", &format!("r{i}@example.test"));
+    }
+    let refused = world.relay.submit(&Mail::new(FROM, &["r3@example.test"], "one"));
+    assert_eq!(refused.code, 452);
+    assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "queue_full");
+    assert!(world.relay.ok(["queue"]).contains("no mail is taken"));
+    world.mx.behave();
+    world.relay.ok(["queue", "retry", "--all"]);
+    for i in 0..3 {
+        world.relay.log().wait_for("delivered", &format!("r{i}@example.test"));
+    }
+    wait::until("a shorter queue", || world.relay.submit(&Mail::new(FROM, &["r4@example.test"], "one")).id().map(drop));
+    world.relay.log().wait_for("delivered", "r4@example.test");
+}

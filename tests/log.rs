@@ -1,0 +1,140 @@
+//! `posthaste log`: filters, formats, following.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+};
+
+use serde_json::Value;
+use support::{Act, Mail, Relay, Step, World, relay::text, wait::PATIENCE};
+
+const FROM: &str = "writer@sender.test";
+const TO: &str = "reader@example.test";
+
+/// One delivered, one bounced, one deferred.
+fn world() -> World {
+    let world = World::start("retry.schedule = [\"1h\"]\nstream.letters = {}");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt("gone@example.test") => Act::Say("550 5.1.1 no such user".into()),
+        Step::Rcpt("late@cousin.test") => Act::Say("451 4.3.2 later".into()),
+        _ => Act::Usual,
+    });
+    world.dns.mx("cousin.test", 10, "mx.cousin.test").a("mx.cousin.test", "127.0.0.1");
+    let letter = format!("X-Posthaste-Stream: letters\r\nFrom: <{FROM}>\r\nSubject: x\r\n\r\nHello.\r\n");
+    world.relay.send(&Mail::raw("", &[TO], letter.as_bytes()));
+    world.relay.send(&Mail::new("", &["gone@example.test"], "two"));
+    world.relay.send(&Mail::new("", &["late@cousin.test"], "three"));
+    let log = world.relay.log();
+    log.wait_for("delivered", TO);
+    log.wait_for("bounced", "gone@example.test");
+    log.wait_for("deferred", "late@cousin.test");
+    world
+}
+
+fn lines(relay: &Relay, arguments: &[&str]) -> Vec<(String, String)> {
+    let out = relay.ok([&["log", "--json", "--all"], arguments].concat());
+    let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
+    let events = out.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    events.map(|e| (word(&e, "event"), word(&e, "rcpt"))).collect()
+}
+
+#[test]
+fn filters_leave_what_fits_all_of_them() {
+    let world = world();
+    let relay = &world.relay;
+    let event = |event: &str, rcpt: &str| (event.to_owned(), rcpt.to_owned());
+    assert_eq!(lines(relay, &["--event", "bounced"]), [event("bounced", "gone@example.test")]);
+    assert_eq!(lines(relay, &["--rcpt", TO]), [event("accepted", TO), event("delivered", TO)]);
+    assert_eq!(lines(relay, &["--stream", "letters"]), [event("accepted", TO), event("delivered", TO)]);
+    assert_eq!(lines(relay, &["--class", "invalid_recipient"]), [event("bounced", "gone@example.test")]);
+    assert_eq!(lines(relay, &["--provider", "cousin.test"]), [event("deferred", "late@cousin.test")]);
+    assert_eq!(lines(relay, &["--domain", "COUSIN.test", "--event", "accepted"]), [event("accepted", "late@cousin.test")]);
+    assert_eq!(lines(relay, &["--event", "delivered", "--rcpt", "gone@example.test"]), []);
+    assert_eq!(lines(relay, &["--since", "1h", "--event", "deferred"]).len(), 1);
+    assert_eq!(lines(relay, &["--until", "1h"]), []);
+}
+
+#[test]
+fn lines_for_people_say_who_and_what() {
+    let world = world();
+    let told = world.relay.ok(["log", "--all", "--event", "bounced"]);
+    for part in ["bounced", "gone@example.test", "550 5.1.1 no such user", "invalid_recipient", "mx1.example.test"] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    assert!(!told.contains('\u{1b}'));
+    assert_eq!(world.relay.ok(["log", "-n", "2"]).lines().count(), 2);
+}
+
+#[test]
+fn the_printed_schema_is_the_published_one() {
+    let relay = Relay::prepare("");
+    assert_eq!(relay.ok(["log", "--schema"]), posthaste_monitor::SCHEMA);
+}
+
+/// `posthaste log -f`, line by line, until dropped.
+struct Follower {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Follower {
+    fn start(relay: &Relay, arguments: &[&str]) -> Self {
+        let mut command = relay.command([&["log", "-f", "--json"], arguments].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Self { child, lines }
+    }
+
+    fn next(&self) -> Value {
+        serde_json::from_str(&self.lines.recv_timeout(PATIENCE).expect("a line in time")).unwrap()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_follower_sees_what_comes_over_rotations_and_restarts() {
+    let mut world = World::start("log.rotate_size = \"64 KiB\"");
+    world.relay.send(&Mail::new(FROM, &["r0@example.test"], "one"));
+    world.relay.log().wait_for("delivered", "r0@example.test");
+    let follower = Follower::start(&world.relay, &["--event", "delivered"]);
+    assert_eq!(follower.next()["rcpt"], "r0@example.test");
+    let pad = "x".repeat(900);
+    for i in 1..=80 {
+        let text = format!("Message-ID: <{pad}.{i}@sender.test>\r\nFrom: <{FROM}>\r\n\r\nHello.\r\n");
+        world.relay.send(&Mail::raw(FROM, &[&format!("r{i}@example.test")], text.as_bytes()));
+        if i == 40 {
+            assert!(world.relay.stop().success());
+            world.relay.run();
+        }
+    }
+    let mut seen: Vec<String> = (0..80).map(|_| follower.next()["rcpt"].as_str().unwrap().to_owned()).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 80);
+    let files = std::fs::read_dir(world.relay.dir().join("data/log")).unwrap().count();
+    assert!(files > 2, "{files} files: the log was rotated");
+}
+
+#[test]
+fn log_ends_when_its_reader_goes_away() {
+    let world = world();
+    let mut child = world.relay.command(["log", "-f", "--all"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(!first.is_empty());
+    // The pipe is closed; the next line has nowhere to go.
+    world.relay.send(&Mail::new("", &[TO], "four"));
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+}

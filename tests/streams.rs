@@ -1,0 +1,77 @@
+//! Streams: who is in which, and what differs between them.
+
+use support::{Act, Client, Mail, Relay, Step, World, relay::free_port};
+
+const FROM: &str = "writer@sender.test";
+const TO: &str = "reader@example.test";
+
+fn with_header(header: &str, rcpt: &str) -> Mail {
+    Mail::raw(FROM, &[rcpt], format!("{header}From: <{FROM}>\r\nSubject: x\r\n\r\nHello.\r\n").as_bytes())
+}
+
+#[test]
+fn a_header_field_names_stream_and_tags_and_does_not_leave_the_house() {
+    let world = World::start("stream.letters = {}");
+    world.relay.send(&with_header("X-Posthaste-Stream: letters\r\nX-Posthaste-Tag: may\r\nX-Posthaste-Tag: shop 7\r\n", TO));
+    let event = world.relay.log().wait_for("delivered", TO);
+    assert_eq!((&event["stream"], &event["tags"]), (&"letters".into(), &serde_json::json!(["may", "shop 7"])));
+    let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
+    assert!(!got.to_ascii_lowercase().contains("x-posthaste"), "{got}");
+}
+
+#[test]
+fn a_stream_that_nobody_knows_is_refused() {
+    let relay = Relay::start("");
+    let answer = relay.submit(&with_header("X-Posthaste-Stream: leters\r\n", TO));
+    assert_eq!(answer.code, 550);
+    assert!(answer.text().contains("leters"), "{answer:?}");
+    assert_eq!(relay.log().wait_for("rejected", "")["reason"], "no_such_stream");
+}
+
+#[test]
+fn a_listener_has_its_stream_and_its_clients() {
+    let port = free_port();
+    let world = World::start(&format!(
+        r#"
+        stream.receipts = {{}}
+        listen.second = {{ address = "127.0.0.1:{port}", stream = "receipts", banner = "ESMTP second" }}
+        "#
+    ));
+    let (mut client, greeting) = Client::connect(port).unwrap();
+    assert!(greeting.text().ends_with("ESMTP second"), "{greeting:?}");
+    client.say("EHLO client.test").unwrap();
+    assert_eq!(client.submit(&Mail::new(FROM, &[TO], "one")).unwrap().code, 250);
+    assert_eq!(world.relay.log().wait_for("delivered", TO)["stream"], "receipts");
+    world.relay.send(&Mail::new(FROM, &["second@example.test"], "two"));
+    assert_eq!(world.relay.log().wait_for("delivered", "second@example.test")["stream"], "default");
+}
+
+#[test]
+fn streams_have_schedules_and_ages_of_their_own() {
+    let world = World::start("retry.schedule = [\"1h\"]\nstream.codes = { schedule = [\"1s\"], expire = \"2s\" }");
+    world.mx.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    world.relay.send(&Mail::new("", &["slow@example.test"], "one"));
+    let mut code = with_header("X-Posthaste-Stream: codes\r\n", TO);
+    code.from = String::new();
+    world.relay.send(&code);
+    world.relay.log().wait_for("expired", TO);
+    assert_eq!(world.relay.log().story("slow@example.test"), ["accepted", "deferred"]);
+}
+
+#[test]
+fn a_streams_mail_leaves_from_its_pool() {
+    let world = World::start(
+        r#"
+        source.one = { address = "127.0.0.1" }
+        source.two = { address = "127.0.0.2" }
+        pool.default.sources = ["one"]
+        pool.apart.sources = ["two"]
+        stream.letters.pool = "apart"
+        "#,
+    );
+    world.relay.send(&with_header("X-Posthaste-Stream: letters\r\n", TO));
+    world.relay.send(&Mail::new(FROM, &["second@example.test"], "two"));
+    let log = world.relay.log();
+    assert_eq!(log.wait_for("delivered", TO)["source_ip"], "127.0.0.2");
+    assert_eq!(log.wait_for("delivered", "second@example.test")["source_ip"], "127.0.0.1");
+}

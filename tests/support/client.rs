@@ -1,0 +1,143 @@
+//! A submission client that says exactly what it is told, byte for byte.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+};
+
+use crate::wait::PATIENCE;
+
+/// A connection to a listener.
+pub struct Client(BufReader<TcpStream>);
+
+/// What the relay says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The three digits.
+    pub code: u16,
+    /// The text of every line.
+    pub lines: Vec<String>,
+}
+
+/// A message with its envelope.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The reverse-path without brackets; empty for the null one.
+    pub from: String,
+    /// The recipients.
+    pub to: Vec<String>,
+    /// The bytes as they are to arrive, dots not stuffed, ended by CRLF unless empty.
+    pub data: Vec<u8>,
+}
+
+impl Mail {
+    /// A small message with a subject.
+    pub fn new(from: &str, to: &[&str], subject: &str) -> Self {
+        let text = format!("From: <writer@sender.test>\r\nTo: <reader@example.test>\r\nSubject: {subject}\r\n\r\nHello.\r\n");
+        Self::raw(from, to, text.as_bytes())
+    }
+
+    /// Any bytes.
+    pub fn raw(from: &str, to: &[&str], data: &[u8]) -> Self {
+        Self { from: from.to_owned(), to: to.iter().map(|&t| t.to_owned()).collect(), data: data.to_owned() }
+    }
+}
+
+impl Answer {
+    /// The lines, one under the other.
+    pub fn text(&self) -> String {
+        self.lines.join("\n")
+    }
+
+    /// The message's id in a 250 to the final dot.
+    pub fn id(&self) -> Option<&str> {
+        self.lines.last().filter(|_| self.code == 250)?.split_once("queued as ").map(|(_, id)| id)
+    }
+}
+
+impl Client {
+    /// Connects to this port of 127.0.0.1 and takes the greeting, which may be a refusal.
+    pub fn connect(port: u16) -> io::Result<(Self, Answer)> {
+        let stream = TcpStream::connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut client = Self(BufReader::new(stream));
+        let greeting = client.answer()?;
+        Ok((client, greeting))
+    }
+
+    /// Connects and says EHLO.
+    pub fn hello(port: u16) -> io::Result<Self> {
+        let (mut client, greeting) = Self::connect(port)?;
+        if greeting.code != 220 {
+            return Err(io::Error::other(greeting.text()));
+        }
+        client.say("EHLO client.test")?;
+        Ok(client)
+    }
+
+    /// Sends these bytes and nothing else.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// Says one line and hears the answer.
+    pub fn say(&mut self, line: &str) -> io::Result<Answer> {
+        self.send(format!("{line}\r\n").as_bytes())?;
+        self.answer()
+    }
+
+    /// Hears one answer.
+    pub fn answer(&mut self) -> io::Result<Answer> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end_matches(['\r', '\n']);
+            let code = line.get(..3).and_then(|code| code.parse().ok());
+            let code = code.ok_or_else(|| io::Error::other(format!("not an answer: {line:?}")))?;
+            lines.push(line.get(4..).unwrap_or_default().to_owned());
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(Answer { code, lines });
+            }
+        }
+    }
+
+    /// Hands a message in: the answer to its final dot, or the first refusal before.
+    pub fn submit(&mut self, mail: &Mail) -> io::Result<Answer> {
+        let mut answer = self.say(&format!("MAIL FROM:<{}>", mail.from))?;
+        for rcpt in &mail.to {
+            if answer.code != 250 {
+                return Ok(answer);
+            }
+            answer = self.say(&format!("RCPT TO:<{rcpt}>"))?;
+        }
+        if answer.code != 250 {
+            return Ok(answer);
+        }
+        match self.say("DATA")? {
+            go if go.code == 354 => {
+                self.send(&stuffed(&mail.data))?;
+                self.answer()
+            }
+            refused => Ok(refused),
+        }
+    }
+}
+
+/// RFC 5321 §4.5.2, with the final dot.
+pub fn stuffed(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + data.len() / 32 + 3);
+    let mut at_start = true;
+    for line in data.split_inclusive(|b| *b == b'\n') {
+        if at_start && line.starts_with(b".") {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+        at_start = line.ends_with(b"\r\n");
+    }
+    out.extend_from_slice(b".\r\n");
+    out
+}

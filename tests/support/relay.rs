@@ -1,0 +1,263 @@
+//! The built program, started in a folder of its own, as an operator would.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+};
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::{
+    client::{Answer, Client, Mail},
+    log::DeliveryLog,
+    wait,
+};
+
+/// A relay that may be killed and started again; what is left of it is ended, looked at and tidied away when it is dropped.
+pub struct Relay {
+    dir: TempDir,
+    port: u16,
+    /// As it was at the start: what a later, bad one does not change.
+    good: Table,
+    child: Option<Child>,
+    /// Whether the whole log must be in order at the end.
+    looked_at: bool,
+}
+
+impl Relay {
+    /// Starts one with this TOML on top of [`defaults`]; it listens when this returns.
+    pub fn start(extra: &str) -> Self {
+        let mut relay = Self::prepare(extra);
+        relay.run();
+        relay
+    }
+
+    /// Makes its folder and configuration, and starts nothing.
+    pub fn prepare(extra: &str) -> Self {
+        let dir = TempDir::with_prefix("posthaste-").expect("a folder for the relay");
+        let port = free_port();
+        let mut good = defaults(dir.path(), port);
+        merge(&mut good, extra.parse().expect("the test's configuration is TOML"));
+        let relay = Self { dir, port, good, child: None, looked_at: true };
+        relay.write_config(&relay.good.to_string());
+        relay
+    }
+
+    /// Starts it and does not wait for anything.
+    pub fn spawn(&mut self) {
+        let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_path()).expect("a file for what the relay says");
+        let mut command = self.command(["run"]);
+        command.stdout(Stdio::null()).stderr(stderr);
+        self.child = Some(command.spawn().expect("the relay starts"));
+    }
+
+    /// Starts it (again) and waits until it listens.
+    pub fn run(&mut self) {
+        self.spawn();
+        wait::until("the relay to listen", || {
+            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().expect("the relay can be asked")) {
+                panic!("the relay ended with {status}:\n{}", self.stderr());
+            }
+            Client::connect(self.port).ok()
+        });
+    }
+
+    /// `posthaste` with these arguments and this relay's configuration, not started yet.
+    pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.dir.path()).env("POSTHASTE_CONFIG", self.config_path());
+        command.env_remove("RUST_LOG").env("NO_COLOR", "1").env("USER", "tester").env_remove("SUDO_USER").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `posthaste` with these arguments to its end.
+    pub fn cli<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Output {
+        self.command(arguments).output().expect("posthaste runs")
+    }
+
+    /// The same, and it must succeed; what it printed.
+    #[track_caller]
+    pub fn ok<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
+        let out = self.cli(arguments);
+        assert!(out.status.success(), "{}: {}{}", out.status, text(&out.stdout), text(&out.stderr));
+        text(&out.stdout)
+    }
+
+    /// Hands one message in over a connection of its own.
+    pub fn submit(&self, mail: &Mail) -> Answer {
+        Client::hello(self.port).and_then(|mut client| client.submit(mail)).expect("the relay answers")
+    }
+
+    /// Hands one message in; its id.
+    #[track_caller]
+    pub fn send(&self, mail: &Mail) -> String {
+        let answer = self.submit(mail);
+        answer.id().unwrap_or_else(|| panic!("not taken: {answer:?}")).to_owned()
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its configuration.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("posthaste.toml")
+    }
+
+    /// Replaces its configuration's text; the relay has not heard of it yet.
+    pub fn write_config(&self, toml: &str) {
+        fs::write(self.config_path(), toml).expect("the configuration can be written");
+    }
+
+    /// The configuration with this on top, written; the relay has not heard of it yet.
+    pub fn change_config(&self, extra: &str) {
+        let mut changed = self.good.clone();
+        merge(&mut changed, extra.parse().expect("the test's configuration is TOML"));
+        self.write_config(&changed.to_string());
+    }
+
+    /// Its delivery log.
+    pub fn log(&self) -> DeliveryLog {
+        DeliveryLog::new(&self.dir.path().join("data/log"))
+    }
+
+    /// All that it said on standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.stderr_path()).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the relay runs").id()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the relay can be killed");
+            child.wait().expect("the relay can be waited for");
+        }
+    }
+
+    /// Sends a signal and does not wait.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("the relay runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).expect("the relay can be signalled");
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the relay runs");
+        let status = wait::within(wait::PATIENCE, || child.try_wait().expect("the relay can be waited for"));
+        status.unwrap_or_else(|| {
+            self.child = Some(child);
+            panic!("the relay did not end")
+        })
+    }
+
+    /// `posthaste audit` must succeed and say so.
+    #[track_caller]
+    pub fn assert_balanced(&self) -> String {
+        let out = self.cli(["audit"]);
+        let said = text(&out.stdout);
+        assert!(out.status.success() && said.contains("balanced: accepted = ended + queued"), "audit:\n{said}{}", text(&out.stderr));
+        said
+    }
+
+    /// The test has spoilt the log or the spool on purpose: they are not looked at in the end.
+    pub fn spoilt(&mut self) {
+        self.looked_at = false;
+    }
+
+    fn stderr_path(&self) -> PathBuf {
+        self.dir.path().join("stderr")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- the relay's standard error\n{}\n--- its log's last lines\n{}---", self.stderr(), self.log().tail());
+            return;
+        }
+        if !self.looked_at {
+            return;
+        }
+        let violations = self.log().violations();
+        assert!(violations.is_empty(), "events that the schema does not allow:\n{violations}");
+        if self.dir.path().join("data/spool").exists() {
+            self.write_config(&self.good.to_string());
+            self.assert_balanced();
+        }
+    }
+}
+
+/// What every relay of the tests has, unless the test says otherwise: quick retries, nothing from the machine it runs on.
+fn defaults(dir: &Path, port: u16) -> Table {
+    let text = format!(
+        r#"
+        node = "test"
+        hostname = "relay.test"
+        data_dir = {data:?}
+        listen.default.address = "127.0.0.1:{port}"
+        spool.min_free = "1 MiB"
+        retry.schedule = ["1s"]
+        retry.jitter = 0
+        dns.timeout = "1s"
+        dns.attempts = 1
+        dns.min_ttl = "0s"
+        delivery.host_down = "0s"
+        "#,
+        data = dir.join("data"),
+    );
+    text.parse().expect("the tests' configuration is TOML")
+}
+
+/// Puts `more` into `table`, tables into tables.
+fn merge(table: &mut Table, more: Table) {
+    for (key, value) in more {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => drop(table.insert(key, value)),
+        }
+    }
+}
+
+/// A port outside the range from which the system takes those of connections, so that nobody takes it while a relay is down.
+pub fn free_port() -> u16 {
+    const RANGE: std::ops::Range<u16> = 12_000..32_000;
+    let free = |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
+    std::iter::repeat_with(|| rand::random_range(RANGE)).take(1000).find(free).expect("a free port")
+}
+
+/// The program, built by the same profile as the test.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its file");
+    // target/PROFILE/deps/TEST
+    let binary = test.ancestors().nth(2).expect("tests are built into target").join("posthaste");
+    assert!(binary.is_file(), "{} is not there: run `cargo build -p posthaste` first", binary.display());
+    binary
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

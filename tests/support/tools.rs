@@ -1,0 +1,76 @@
+//! Other people's programs, as second opinions.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::{
+    relay::{free_port, text},
+    wait,
+};
+
+/// Whether a tool is there. Without it a test has nothing to say: it may end, unless `tests/run` has seen to it that all tools are there.
+pub fn have(path: &str) -> bool {
+    let there = Path::new(path).exists();
+    assert!(there || std::env::var_os("POSTHASTE_TESTS_STRICT").is_none(), "{path} is missing: tests/run installs it");
+    if !there {
+        eprintln!("SKIPPED: {path} is missing; tests/run installs it");
+    }
+    there
+}
+
+/// How the sink's file begins.
+const PREFIX: &str = "dump";
+
+/// Postfix's sink; it ends when dropped.
+pub struct Sink {
+    child: Child,
+    port: u16,
+    dir: PathBuf,
+}
+
+impl Sink {
+    /// The program.
+    pub const PROGRAM: &str = "/usr/sbin/smtp-sink";
+
+    /// Starts it on a free port; what it gets goes into a file in `dir`.
+    pub fn start(dir: &Path) -> Self {
+        let port = free_port();
+        let mut command = Command::new(Self::PROGRAM);
+        if rustix::process::geteuid().is_root() {
+            // It refuses to work as root, and makes its file as the other one.
+            command.args(["-u", "nobody"]);
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
+        }
+        command.arg("-D").arg(dir.join(PREFIX)).arg(format!("127.0.0.1:{port}")).arg("256").stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("smtp-sink starts");
+        let sink = Self { child, port, dir: dir.to_owned() };
+        wait::until("smtp-sink to listen", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+        sink
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it got so far: messages with their envelopes in X-Rcpt-Args and the like.
+    pub fn dump(&self) -> String {
+        let files = fs::read_dir(&self.dir).expect("the folder is there").map(|file| file.expect("the folder can be read").path());
+        // It adds a number of its own to the name.
+        let dumps = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)));
+        dumps.map(|path| text(&fs::read(path).expect("the dump can be read"))).collect()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

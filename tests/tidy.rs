@@ -1,0 +1,120 @@
+//! House rules that a compiler does not know.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::Table;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn manifest(path: &Path) -> Table {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).parse().unwrap()
+}
+
+/// Our own crates on which this one depends, tests left out.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let manifest = manifest(&root().join("crates").join(name).join("Cargo.toml"));
+    let ours = |table: &Table| table.keys().filter_map(|k| k.strip_prefix("posthaste-").map(str::to_owned)).collect();
+    manifest.get("dependencies").and_then(toml::Value::as_table).map(ours).unwrap_or_default()
+}
+
+#[test]
+fn crates_depend_downwards_only() {
+    let allowed = |name: &str| match name {
+        "mail" | "dkim" | "governor" => Some(&[][..]),
+        "spool" | "smtp" | "route" | "monitor" | "bounce" => Some(&["mail"][..]),
+        "doctor" => Some(&["mail", "dkim", "route"][..]),
+        "relay" => None,
+        new => panic!("crates/{new} is new: say here on what it may depend"),
+    };
+    for name in names(&root().join("crates")) {
+        let Some(allowed) = allowed(&name) else { continue };
+        let wrong: Vec<_> = dependencies(&name).into_iter().filter(|d| !allowed.contains(&d.as_str())).collect();
+        assert!(wrong.is_empty(), "crates/{name} depends on {wrong:?}; it may depend on {allowed:?}");
+    }
+}
+
+#[test]
+fn the_root_holds_only_what_belongs_there() {
+    const BELONGS: [&str; 12] = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "crates",
+        "config",
+        "tests",
+        "deploy",
+        "README.md",
+        "ARCHITECTURE.md",
+        "clippy.toml",
+        "rustfmt.toml",
+        // Made by building and running.
+        "target",
+        "posthaste-data",
+    ];
+    let strangers: Vec<_> = names(&root()).into_iter().filter(|n| !n.starts_with('.') && !BELONGS.contains(&n.as_str())).collect();
+    assert!(strangers.is_empty(), "{strangers:?} do not belong into the root of the repository");
+}
+
+#[test]
+fn every_dependency_says_why_it_is_here() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, section) = text.split_once("\n[workspace.dependencies]\n").expect("the workspace has dependencies");
+    let section = section.split("\n[").next().expect("split gives something");
+    let mut explained = false;
+    for line in section.lines() {
+        match line.trim() {
+            "" => explained = false,
+            // "# --- mail" is a heading, and says why only of our own crates.
+            comment if comment.starts_with('#') => explained = !comment.starts_with("# ---") || comment == "# --- our own",
+            line => assert!(explained, "Cargo.toml: no comment says why: {line}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_undone_in_the_sources() {
+    // Put together here so that this file does not find itself.
+    let words = [["to", "do!("], ["unimpl", "emented!("], ["#[ig", "nore"], ["TO", "DO:"], ["FIX", "ME"]].map(|parts| parts.concat());
+    let mut sources = Vec::new();
+    for dir in ["crates", "tests"] {
+        rust_files(&root().join(dir), &mut sources);
+    }
+    assert!(sources.len() > 100, "{} sources: not all were found", sources.len());
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let found = words.iter().find(|word| line.contains(word.as_str()));
+            assert!(found.is_none(), "{}:{}: {}", path.display(), number + 1, line.trim());
+        }
+    }
+}
+
+fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
+    for name in names(dir) {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if name.ends_with(".rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_test_file_is_run() {
+    let manifest = manifest(&root().join("tests/Cargo.toml"));
+    let paths = manifest["test"].as_array().expect("tests are named").iter().map(|t| t["path"].as_str().unwrap().to_owned());
+    let named: BTreeSet<String> = paths.collect();
+    let there: BTreeSet<String> = names(&root().join("tests")).into_iter().filter(|n| n.ends_with(".rs")).collect();
+    assert_eq!(named, there);
+}

@@ -1,0 +1,79 @@
+//! From where and to where: sources, smart hosts, static routes, IPv6.
+
+use support::{Client, FakeMx, Mail, World, dns::DnsServer, world::relay};
+
+const FROM: &str = "writer@sender.test";
+const TO: &str = "reader@example.test";
+
+#[test]
+fn mail_leaves_from_the_configured_address_under_its_name() {
+    let world = World::start("source.ip2 = { address = \"127.0.0.2\", ehlo = \"out2.relay.test\" }\npool.default.sources = [\"ip2\"]");
+    world.relay.send(&Mail::new(FROM, &[TO], "one"));
+    let got = world.mx.wait_for(1).remove(0);
+    assert_eq!(got.peer.unwrap().ip().to_string(), "127.0.0.2");
+    assert_eq!(got.ehlo, "out2.relay.test");
+    let event = world.relay.log().wait_for("delivered", TO);
+    assert_eq!((&event["source"], &event["source_ip"]), (&"ip2".into(), &"127.0.0.2".into()));
+}
+
+#[test]
+fn two_sources_share_the_work_by_their_weights() {
+    let world = World::start(
+        r#"
+        source.ip2 = { address = "127.0.0.2" }
+        source.ip3 = { address = "127.0.0.3" }
+        pool.default = { sources = ["ip2", "ip3"], weights = { ip2 = 3 } }
+        "#,
+    );
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    for i in 0..16 {
+        client.submit(&Mail::new(FROM, &[&format!("r{i}@example.test")], "one")).unwrap();
+    }
+    let got = world.mx.wait_for(16);
+    let from = |ip: &str| got.iter().filter(|t| t.peer.unwrap().ip().to_string() == ip).count();
+    assert_eq!((from("127.0.0.2"), from("127.0.0.3")), (12, 4));
+}
+
+#[test]
+fn everything_goes_to_a_smart_host_and_its_domain_need_not_exist() {
+    let mx = FakeMx::start();
+    let dns = DnsServer::start();
+    let relay = relay(&dns, 1, &format!("route.\"*\" = \"{}\"", mx.address()));
+    relay.send(&Mail::new(FROM, &["reader@nowhere.test"], "one"));
+    mx.wait_for(1);
+    relay.log().wait_for("delivered", "reader@nowhere.test");
+    assert_eq!(dns.questions("nowhere.test"), 0);
+}
+
+#[test]
+fn a_static_route_goes_before_dns_for_its_domain_alone() {
+    let world = World::start("");
+    let other = FakeMx::start();
+    let world_route = format!("route.\"inside.test\" = \"{}\"\nroute.\".inside.test\" = \"{}\"", other.address(), other.address());
+    let relay = relay(&world.dns, world.mx.port(), &world_route);
+    world.dns.mx("inside.test", 10, "mx1.example.test");
+    relay.send(&Mail::new(FROM, &["reader@inside.test", "reader@deep.inside.test", TO], "one"));
+    let got = other.wait_for(1);
+    let mut rcpts: Vec<_> = got.iter().flat_map(|t| t.rcpts.clone()).collect();
+    if rcpts.len() == 1 {
+        rcpts = other.wait_for(2).into_iter().flat_map(|t| t.rcpts).collect();
+    }
+    rcpts.sort();
+    assert_eq!(rcpts, ["reader@deep.inside.test", "reader@inside.test"]);
+    assert_eq!(world.mx.wait_for(1)[0].rcpts, [TO]);
+}
+
+#[test]
+fn a_receiver_with_an_ipv6_address_is_reached_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: this machine has no IPv6");
+        return;
+    }
+    let [mx] = FakeMx::group(["::1"]);
+    let dns = DnsServer::start();
+    dns.mx("example.test", 10, "mx1.example.test").aaaa("mx1.example.test", "::1");
+    let relay = relay(&dns, mx.port(), "");
+    relay.send(&Mail::new(FROM, &[TO], "one"));
+    let event = relay.log().wait_for("delivered", TO);
+    assert_eq!((&event["mx_ip"], &event["source_ip"]), (&"::1".into(), &"::1".into()));
+}
