@@ -14,7 +14,7 @@ use posthaste_mail::{Name, What};
 use posthaste_spool::Spool;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
@@ -64,6 +64,8 @@ pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
 /// Runs the relay that `config` describes. `path` is where a reload reads it again.
 pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> anyhow::Result<()> {
+    // Before anything else: a signal that nobody listens for ends the process on the spot.
+    let signals = Signals::listen()?;
     let _lock = lock(&config.data_dir)?;
     let live = Live::new(config).map_err(anyhow::Error::msg)?;
     let resolver = live.resolver().map_err(anyhow::Error::msg)?;
@@ -129,7 +131,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
     systemd::ready();
     let relay = Relay { live, log, spool, engine: engine_tx, warm, verbosity, path };
-    relay.until_stopped(reloads).await?;
+    relay.until_stopped(signals, reloads).await;
 
     systemd::stopping();
     say(&relay.log, &config.node, "stopping", format!("up to {:?} for what is under way", config.run.drain));
@@ -137,6 +139,20 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     relay.drain(serving, gauge, config.run.drain).await;
     drop(scribe_tx.send(Note::Stop));
     tokio::task::spawn_blocking(move || relay.close(&config, &scribe_ended)).await?
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    /// From here on they wait until somebody asks.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
+    }
 }
 
 /// What signals act on.
@@ -152,14 +168,12 @@ struct Relay {
 
 impl Relay {
     /// SIGHUP and the admin socket reload; SIGTERM and SIGINT end this.
-    async fn until_stopped(&self, mut reloads: mpsc::Receiver<Reload>) -> anyhow::Result<()> {
-        let (mut term, mut int, mut hup) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    async fn until_stopped(&self, mut signals: Signals, mut reloads: mpsc::Receiver<Reload>) {
         loop {
             tokio::select! {
-                _ = term.recv() => return Ok(()),
-                _ = int.recv() => return Ok(()),
-                _ = hup.recv() => drop(self.reload().await),
+                _ = signals.term.recv() => return,
+                _ = signals.int.recv() => return,
+                _ = signals.hup.recv() => drop(self.reload().await),
                 Some(told) = reloads.recv() => drop(told.send(self.reload().await)),
             }
         }
