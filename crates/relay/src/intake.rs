@@ -209,24 +209,23 @@ pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
     }
 }
 
-/// Appends the `accepted` lines of those recipients that `missing` says yes to; the last one carries the ticket.
+/// Appends the `accepted` lines of those recipients that `missing` says yes to, as one: no checkpoint falls between them.
 pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token: Token, recovered: bool, missing: impl Fn(&str) -> bool) {
-    let mut token = Some(token);
     let meta = &letter.meta;
-    let wanted: Vec<u16> = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str())).map(|(i, _)| i).collect();
-    for (i, rcpt) in wanted.iter().enumerate() {
+    let wanted = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
+    let now = if recovered { clock::now() } else { meta.arrived };
+    let lines = wanted.map(|(rcpt, _)| {
         let what = What::Accepted {
-            about: letter.about(*rcpt, meta.arrived),
+            about: letter.about(rcpt, meta.arrived),
             client_ip: meta.client_ip,
             client_ehlo: meta.client_ehlo.clone(),
             spool_seq: seq,
             notice_of: meta.notice_of,
             recovered,
         };
-        let now = if recovered { clock::now() } else { meta.arrived };
-        let last = if i + 1 == wanted.len() { token.take() } else { None };
-        log.append(event(node, now, what), last.map(|token| Ticket::Accepted(seq, token)));
-    }
+        event(node, now, what)
+    });
+    log.append_all(lines.collect(), Some(Ticket::Accepted(seq, token)));
 }
 
 fn failed(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Failed> {

@@ -141,8 +141,8 @@ impl Work {
 
 fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<DeliveryLog, String> {
     let options = log_options(config);
-    let (log, opened) =
-        DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(|e| format!("delivery log: {e}"))?;
+    let (log, opened) = DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending))
+        .map_err(|e| format!("delivery log: {e}"))?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
     }

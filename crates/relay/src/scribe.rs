@@ -132,12 +132,8 @@ impl Scribe {
             Some(progress) => Ticket::Keep(record.seq, progress.encode()),
             None => Ticket::Forget(record.seq),
         };
-        let mut ticket = Some(ticket);
-        for (i, fate) in record.fates.iter().enumerate() {
-            let event = event(&node, record.now, what(record, letter, fate));
-            let last = i + 1 == record.fates.len();
-            self.log.append(event, if last { ticket.take() } else { None });
-        }
+        let lines = record.fates.iter().map(|fate| event(&node, record.now, what(record, letter, fate)));
+        self.log.append_all(lines.collect(), Some(ticket));
     }
 
     /// The spool has lost what its events would say: say that, and keep the message where it is.

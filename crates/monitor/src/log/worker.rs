@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use posthaste_mail::Event;
 
 use super::{
     LogError, LogOptions, Position,
@@ -72,7 +73,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             Err(RecvTimeoutError::Timeout) => return self.sync().map(|()| true),
             Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
         };
-        if matches!(first, Order::Append(..)) {
+        if matches!(first, Order::Append(..) | Order::AppendAll(..)) {
             // A flush or a close unparks. Who appends in the meantime need not wake this thread, which would cost him more than the append.
             thread::park_timeout(self.appender.options().gather);
         }
@@ -112,16 +113,8 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         let (mut order, mut taken) = (first, 0);
         loop {
             match order {
-                Order::Append(event, ticket) => {
-                    if self.unsynced.entries == 0 {
-                        self.unsynced.since = (self.clock)();
-                    }
-                    encode(&event, self.appender.waiting());
-                    self.unsynced.entries += 1;
-                    self.unsynced.tickets.extend(ticket);
-                    self.shared.queued.fetch_sub(1, SeqCst);
-                    taken += 1;
-                }
+                Order::Append(event, ticket) => taken += self.encode(std::slice::from_ref(&*event), ticket),
+                Order::AppendAll(events, ticket) => taken += self.encode(&events, ticket),
                 Order::Flush(waiter) => self.unsynced.waiters.push(waiter),
                 Order::Close => return After::Close,
                 other => return After::Order(other),
@@ -136,6 +129,18 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         }
     }
 
+    /// Puts events that belong together behind those that wait; how many.
+    fn encode(&mut self, events: &[Event], ticket: Option<T>) -> usize {
+        if self.unsynced.entries == 0 {
+            self.unsynced.since = (self.clock)();
+        }
+        events.iter().for_each(|event| encode(event, self.appender.waiting()));
+        self.unsynced.entries += events.len();
+        self.unsynced.tickets.extend(ticket);
+        self.shared.queued.fetch_sub(events.len(), SeqCst);
+        events.len()
+    }
+
     fn obey(&mut self, order: Order<T>) -> Result<(), GaveUp> {
         self.sync()?;
         // Whoever asked may have gone; the order is carried out all the same.
@@ -143,7 +148,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             Order::Rotate(reply) => drop(reply.send(self.appender.rotate())),
             Order::Reopen(reply) => drop(reply.send(self.appender.reopen())),
             Order::Keep(options) => self.appender.keep(*options),
-            Order::Append(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
+            Order::Append(..) | Order::AppendAll(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
         }
         Ok(())
     }

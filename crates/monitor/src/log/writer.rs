@@ -93,6 +93,7 @@ struct Inner<T> {
 pub(super) enum Order<T> {
     // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
     Append(Box<Event>, Option<T>),
+    AppendAll(Vec<Event>, Option<T>),
     Flush(SyncSender<()>),
     Rotate(SyncSender<Result<(), LogError>>),
     Reopen(SyncSender<Result<(), LogError>>),
@@ -172,6 +173,17 @@ impl<T> EventLog<T> {
             && let Order::Append(event, _) = unsent.0
         {
             tracing::error!(?event, "an event came after the delivery log was closed");
+        }
+    }
+
+    /// As [`Self::append`], for events that belong together: no sync, and so no position that `on_durable` is told, falls between them. The
+    /// ticket comes back once all of them are durable.
+    pub fn append_all(&self, events: Vec<Event>, ticket: Option<T>) {
+        self.inner.shared.queued.fetch_add(events.len(), SeqCst);
+        if let Err(unsent) = self.inner.orders.send(Order::AppendAll(events, ticket))
+            && let Order::AppendAll(events, _) = unsent.0
+        {
+            tracing::error!(?events, "events came after the delivery log was closed");
         }
     }
 

@@ -234,6 +234,25 @@ fn files_rotate_by_age_and_the_old_ones_go() {
 }
 
 #[test]
+fn no_position_falls_between_events_that_belong_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, on_durable) = Durable::new();
+    let eager = LogOptions { sync: Duration::ZERO, ..options(dir.path()) };
+    let (log, _) = EventLog::open(eager, still, on_durable).unwrap();
+    for group in 0..5 {
+        log.append_all((0..700).map(numbered).collect(), Some(group));
+    }
+    log.close().unwrap();
+    let text = fs::read(dir.path().join(CURRENT)).unwrap();
+    let batches = durable.batches();
+    for (_, position) in &batches {
+        let lines = text[..position.offset as usize].iter().filter(|b| **b == b'\n').count();
+        assert_eq!(lines % 700, 0, "a position behind {lines} lines");
+    }
+    assert_eq!(batches.into_iter().flat_map(|(tickets, _)| tickets).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn new_limits_hold_from_the_next_line_on_and_the_folder_stays() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());

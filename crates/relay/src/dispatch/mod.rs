@@ -347,14 +347,17 @@ impl Dispatcher {
     fn queue_all(&mut self, seq: Seq, now: Timestamp) {
         let Some(owed) = self.table.get(seq) else { return };
         let epoch = owed.epoch;
+        // In the order of their first recipient, so that a simulation repeats.
         let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
+        let mut places: HashMap<(DomainIx, i64), usize> = HashMap::new();
         for (rcpt, s) in owed.standings().iter().enumerate().filter(|(_, s)| s.phase == Phase::Waiting) {
             let rcpt = Rcpt::try_from(rcpt).expect("an envelope has at most 65,535 recipients");
-            // Linear look-back, but only over the last few groups: mailings come sorted by domain or one by one.
-            match groups.iter_mut().rev().take(32).find(|(key, _)| *key == (s.domain, s.due)) {
-                Some((_, rcpts)) => rcpts.push(rcpt),
-                None => groups.push(((s.domain, s.due), vec![rcpt])),
-            }
+            let key = (s.domain, s.due);
+            let place = *places.entry(key).or_insert_with(|| {
+                groups.push((key, Vec::new()));
+                groups.len() - 1
+            });
+            groups[place].1.push(rcpt);
         }
         for ((domain, due), rcpts) in groups {
             for chunk in rcpts.chunks(self.policy.recipients_per_transaction) {

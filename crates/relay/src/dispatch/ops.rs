@@ -226,12 +226,7 @@ impl Dispatcher {
         })
     }
 
-    fn change(
-        &mut self,
-        selection: &Selection,
-        now: Timestamp,
-        to: impl Fn(&Standing) -> Option<(Phase, Next)>,
-    ) -> (usize, Vec<Action>) {
+    fn change(&mut self, selection: &Selection, now: Timestamp, to: impl Fn(&Standing) -> Option<(Phase, Next)>) -> (usize, Vec<Action>) {
         let mut changed = 0;
         let fits = self.fitting_domains(selection);
         for seq in self.select(selection) {

@@ -334,7 +334,9 @@ impl Dispatcher {
         for rcpt in &load.rcpts {
             let standing = owed.standing(*rcpt);
             match standing.phase {
-                Phase::Cancelling => cancelled.push(Fate { rcpt: *rcpt, attempt: u32::from(standing.attempts), said: None, next: cancelled_in_flight() }),
+                Phase::Cancelling => {
+                    cancelled.push(Fate { rcpt: *rcpt, attempt: u32::from(standing.attempts), said: None, next: cancelled_in_flight() })
+                }
                 _ => {
                     standing.phase = Phase::Waiting;
                     waiting.push(*rcpt);

@@ -117,6 +117,8 @@ impl Dispatcher {
         let retry = &self.policy.stream(&self.streams[usize::from(owed.stream)]).retry;
         let warm = owed.warm.take().or_else(|| load.warm.clone());
         let mut fates = Vec::with_capacity(said.len());
+        // What is deferred together goes together again, by the first one's draw.
+        let mut together: Option<Timestamp> = None;
         for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
             let standing = owed.standing(rcpt);
             let cancelling = standing.phase == Phase::Cancelling;
@@ -130,9 +132,10 @@ impl Dispatcher {
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 // The last attempt is made when the message expires, so that what ends it is fresh.
-                _ => Next::Deferred(
-                    later(now, retry.wait(attempt, salt)).min(Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX)),
-                ),
+                _ => {
+                    let last = Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX);
+                    Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
+                }
             };
             fates.push(Fate { rcpt, attempt, said: Some(said), next });
         }
@@ -142,26 +145,22 @@ impl Dispatcher {
         }
         let deferred = self.apply(load.seq, &fates);
         self.record(load.seq, load.id, warm, facts, fates, now);
-        for (due, rcpts) in deferred {
+        if let Some((due, rcpts)) = deferred {
             self.schedule_later(load.seq, due, rcpts);
         }
     }
 
-    /// Moves the standings to where the fates say; the deferred ones by their due times.
-    fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Vec<(i64, Vec<Rcpt>)> {
-        let mut deferred: Vec<(i64, Vec<Rcpt>)> = Vec::new();
+    /// Moves the standings to where the fates say. Those deferred, with their common time.
+    fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
+        let mut deferred: Option<(i64, Vec<Rcpt>)> = None;
         for fate in fates {
             match fate.next {
                 Next::Deferred(at) => {
                     let Some(owed) = self.table.get_mut(seq) else { continue };
                     let standing = owed.standing(fate.rcpt);
                     standing.phase = Phase::Waiting;
-                    // One load's recipients stay together: they go by the first one's time.
-                    standing.due = deferred.first().map_or(at.as_millisecond(), |(due, _)| *due);
-                    match deferred.first_mut() {
-                        Some((_, rcpts)) => rcpts.push(fate.rcpt),
-                        None => deferred.push((at.as_millisecond(), vec![fate.rcpt])),
-                    }
+                    standing.due = at.as_millisecond();
+                    deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
                 }
                 Next::Delivered | Next::Bounced | Next::Expired | Next::Cancelled(..) => self.end(seq, fate.rcpt),
                 Next::Held(_) | Next::Released(_) => {}

@@ -392,7 +392,8 @@ fn a_drop_in_mid_flight_ends_the_story_with_that_attempt_and_only_for_whom_it_wa
     world.takes.insert("b.example".into(), Duration::from_secs(10));
     let seq = world.arrive("default", &["a.example", "b.example"]);
     world.run_for(Duration::from_secs(1));
-    let (_, actions) = world.dispatcher.cancel(&Selection { domain: Some("a.example".into()), ..Selection::default() }, "me", "no", world.now);
+    let (_, actions) =
+        world.dispatcher.cancel(&Selection { domain: Some("a.example".into()), ..Selection::default() }, "me", "no", world.now);
     world.perform(actions);
     world.run_for(Duration::from_secs(20));
     assert!(matches!(world.fates(seq)[..], [Next::Cancelled(..), Next::Deferred(_)] | [Next::Deferred(_), Next::Cancelled(..)]));
