@@ -153,7 +153,7 @@ impl Outbound {
     }
 
     fn judge(&self, failure: &Failure, way: &Way, mx_host: Option<&str>) -> Verdict {
-        let context = Context { provider: Some(way.provider.as_str()), mx_host, ..Context::default() };
+        let context = Context { provider: Some(way.provider.as_str()), mx_host };
         self.live.load().rules.classify(failure, &context)
     }
 

@@ -33,10 +33,13 @@ pub enum Command {
     /// Something happened.
     Input(Input),
     /// Somebody wants to look at the queue or change it.
-    Ask(Box<dyn FnOnce(&mut Dispatcher, Timestamp) -> Vec<Action> + Send>),
+    Ask(Question),
     /// Another configuration's resolver is in force.
-    Resolver(Resolver),
+    Resolver(Box<Resolver>),
 }
+
+/// A look at the queue at a time, and what it wants done.
+pub type Question = Box<dyn FnOnce(&mut Dispatcher, Timestamp) -> Vec<Action> + Send>;
 
 /// What others may see of the queue without asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Engine {
                     Command::Input(input) => self.dispatcher.handle(input, now),
                     Command::Ask(ask) => ask(&mut self.dispatcher, now),
                     Command::Resolver(resolver) => {
-                        self.resolver = resolver;
+                        self.resolver = *resolver;
                         Vec::new()
                     }
                 };

@@ -81,7 +81,7 @@ impl Live {
             fallback: self.stream_policy(c.default_stream()),
             connections: c.delivery.connections,
             connections_per_lane: c.delivery.connections_per_lane,
-            messages_per_connection: u32::try_from(c.delivery.messages_per_connection).unwrap_or(u32::MAX),
+            messages_per_connection: c.delivery.messages_per_connection,
             recipients_per_transaction: c.delivery.recipients_per_transaction,
             idle: c.delivery.idle,
             host_down: c.delivery.host_down,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, check, dkim, explain, log, queue, reload, run, trace};
+use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, trace};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Dkim(dkim::Dkim),
     /// Say what a receiver's reply means.
     Explain(explain::Explain),
+    /// Read mails that came back, and learn from replies that no rule knows.
+    Bounce(bounce::Bounce),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Audit(command) => command.run(),
         Command::Dkim(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Bounce(command) => command.run(),
     };
     match done {
         Ok(code) => code,

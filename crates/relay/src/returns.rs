@@ -4,8 +4,8 @@
 //! that it was sent to, or inside of the mail that it returns. An envelope id or a Message-ID can be guessed or read by anybody, so a match
 //! by them is a hint: it is counted, and suppresses nobody unless the operator says so. What matches nothing changes nothing but a counter.
 
-mod settle;
 mod sent;
+mod settle;
 mod tokens;
 
 use std::collections::HashSet;

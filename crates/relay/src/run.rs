@@ -200,7 +200,7 @@ impl Relay {
                 self.warm.set_max(body_cache(&live.config));
                 (self.verbosity)(live.config.run.log_level);
                 self.live.store(Arc::new(live));
-                drop(self.engine.send(Command::Resolver(resolver)));
+                drop(self.engine.send(Command::Resolver(Box::new(resolver))));
                 drop(self.engine.send(Command::Input(Input::Policy(policy))));
                 let detail = match restart.is_empty() {
                     true => "the new configuration is in force".to_owned(),

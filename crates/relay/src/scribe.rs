@@ -82,7 +82,7 @@ impl Scribe {
         while let Ok(note) = notes.recv() {
             match note {
                 Note::Record(record) => self.take(record),
-                Note::Noticed(record, letter) => self.noticed(record, &letter),
+                Note::Noticed(record, letter) => self.noticed(&record, &letter),
                 Note::Stop => stopping = true,
             }
             if stopping && self.waiting.is_empty() {
@@ -119,8 +119,8 @@ impl Scribe {
         });
     }
 
-    fn noticed(&mut self, record: Box<Record>, letter: &Letter) {
-        self.write(&record, letter);
+    fn noticed(&mut self, record: &Record, letter: &Letter) {
+        self.write(record, letter);
         for waiting in self.waiting.remove(&record.seq).unwrap_or_default() {
             self.take(waiting);
         }
@@ -213,8 +213,8 @@ pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) ->
         if due {
             mark.see_all(pending.announced_through());
             // Behind the changes above in the spool's order: whoever finds this record finds them too.
-            spool.put(CHECKPOINT, &Checkpoint::new(Some(position.clone()), &mark).to_bytes());
-            last = Some(position.clone());
+            spool.put(CHECKPOINT, &Checkpoint::new(Some(*position), &mark).to_bytes());
+            last = Some(*position);
         }
     }
 }

@@ -1,16 +1,15 @@
 //! The suppression list: addresses that are not written to, by everybody, by a stream or by a user.
 //!
-//! It consists of keyed facts of the spool. A look-up is three gets; what is told of bounces, complaints and deliveries goes through
-//! [`List`], which decides who gets onto it. Decisions take the time as an argument and touch nothing but the facts.
+//! It consists of keyed facts of the spool. What is told of bounces, complaints and deliveries goes through [`List`], which decides who gets
+//! onto it. Decisions take the time as an argument and touch nothing but the [`Register`].
 
 mod ask;
 mod bounces;
 mod entry;
+mod register;
 mod rules;
 mod sweep;
 pub mod transfer;
-
-use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use posthaste_mail::{Address, Name};
@@ -18,41 +17,15 @@ use posthaste_mail::{Address, Name};
 pub use ask::{Answer, Ask, Filter};
 pub use bounces::{Noted, Said, Sureness};
 pub use entry::{Breadth, Entry, Reason, Source, User, WordError};
+pub use register::{Facts, Register};
 pub use rules::SuppressionRules;
 pub use sweep::sweep;
-pub(crate) use sweep::delete_where;
+pub(crate) use sweep::{delete_where, sharded};
 
-/// Keyed facts: the spool, or a map in tests.
-pub trait Facts {
-    /// A fact.
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
-    /// Sets a fact; [`Self::get`] sees it at once.
-    fn put(&self, key: &[u8], value: &[u8]);
-    /// Forgets a fact.
-    fn delete(&self, key: &[u8]);
-    /// Those whose keys begin with `prefix`, by key.
-    fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)>;
-}
-
-impl Facts for posthaste_spool::Spool {
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.get(key)
-    }
-    fn put(&self, key: &[u8], value: &[u8]) {
-        self.put(key, value);
-    }
-    fn delete(&self, key: &[u8]) {
-        self.delete(key);
-    }
-    fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.scan(prefix)
-    }
-}
-
-/// The list over some facts, with the rules in force.
-#[derive(Clone, Copy, Debug)]
+/// The list, with the rules in force.
+#[derive(Debug)]
 pub struct List<'a, F> {
-    facts: &'a F,
+    register: &'a Register<F>,
     rules: &'a SuppressionRules,
 }
 
@@ -72,18 +45,23 @@ pub enum Added {
     /// It is on the list.
     New,
     /// This one was there, and stays.
-    Kept(Entry),
+    Kept(Box<Entry>),
 }
 
 impl<'a, F: Facts> List<'a, F> {
     /// A view of the list.
-    pub fn new(facts: &'a F, rules: &'a SuppressionRules) -> Self {
-        Self { facts, rules }
+    pub fn new(register: &'a Register<F>, rules: &'a SuppressionRules) -> Self {
+        Self { register, rules }
     }
 
     /// Why nothing is sent to `address`, if so: for everybody, for this stream, or for this user.
     pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&User>, now: Timestamp) -> Option<Entry> {
-        let mut key = prefix_of(address);
+        let folded = folded(address);
+        if !self.register.may_hold(&folded) {
+            return None;
+        }
+        let mut key = sharded(ENTRIES, &folded);
+        key.push(0);
         let bare = key.len();
         let everybody = self.at(Breadth::Global.write(&mut key), now);
         everybody
@@ -104,7 +82,7 @@ impl<'a, F: Facts> List<'a, F> {
 
     /// Every entry of an address.
     pub fn find(&self, address: &Address, now: Timestamp) -> Vec<Entry> {
-        let found = self.facts.scan(&prefix_of(address));
+        let found = self.register.facts().scan(&prefix_of(address));
         found.iter().filter_map(|(_, value)| Entry::decode(value)).filter(|e| e.holds(now)).collect()
     }
 
@@ -115,19 +93,19 @@ impl<'a, F: Facts> List<'a, F> {
             && let Some(there) = self.at(&key, now)
             && there.outlasts(entry)
         {
-            return Added::Kept(there);
+            return Added::Kept(Box::new(there));
         }
-        self.facts.put(&key, &entry.encode());
+        self.register.list(&entry.address, &key, &entry.encode());
         Added::New
     }
 
     /// Takes an address off the list, everywhere or in one scope, and forgets what was counted against it. How many entries went.
     pub fn remove(&self, address: &Address, scope: Option<&Breadth>) -> usize {
         let keys: Vec<_> = match scope {
-            Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.facts.get(key).is_some()).collect(),
-            None => self.facts.scan(&prefix_of(address)).into_iter().map(|(key, _)| key).collect(),
+            Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.register.facts().get(key).is_some()).collect(),
+            None => self.register.facts().scan(&prefix_of(address)).into_iter().map(|(key, _)| key).collect(),
         };
-        keys.iter().for_each(|key| self.facts.delete(key));
+        keys.iter().for_each(|key| self.register.facts().delete(key));
         if scope.is_none_or(|s| *s == Breadth::Global) {
             self.forget_bounces(address);
         }
@@ -146,27 +124,15 @@ impl<'a, F: Facts> List<'a, F> {
         self.note(Entry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
     }
 
-    /// Shows the entries in the order of their addresses, those that have expired too, from behind the key `after`.
-    pub fn each(&self, after: Option<&str>, mut show: impl FnMut(&str, Entry) -> ControlFlow<()>) {
-        let after = after.unwrap_or_default();
-        let _ = sweep::in_parts(self.facts, ENTRIES, after.as_bytes(), |key, value| {
-            let Ok(key) = std::str::from_utf8(key) else { return ControlFlow::Continue(()) };
-            match Entry::decode(value) {
-                Some(entry) if key > after => show(key, entry),
-                _ => ControlFlow::Continue(()),
-            }
-        });
-    }
-
     fn note(&self, entry: Entry, now: Timestamp) -> Noted {
         match self.add(&entry, Over::Stronger, now) {
             Added::New => Noted::Suppressed(entry),
-            Added::Kept(there) => Noted::Already(there),
+            Added::Kept(there) => Noted::Already(*there),
         }
     }
 
     fn at(&self, key: &[u8], now: Timestamp) -> Option<Entry> {
-        Entry::decode(&self.facts.get(key)?).filter(|e| e.holds(now))
+        Entry::decode(&self.register.facts().get(key)?).filter(|e| e.holds(now))
     }
 }
 
@@ -176,17 +142,16 @@ impl<'a, F: Facts> List<'a, F> {
 pub fn folded(address: &Address) -> String {
     let local = address.local();
     let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
-    let local = bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Address::new(&format!("{l}@{}", address.domain())).is_ok()).unwrap_or(local);
+    let local =
+        bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Address::new(&format!("{l}@{}", address.domain())).is_ok()).unwrap_or(local);
     format!("{}@{}", local.to_ascii_lowercase(), address.domain())
 }
 
-/// Entries: `suppressed/ADDRESS\0SCOPE`. The address first, so that all of its entries stand together and the whole list can be walked in
-/// parts by first letters.
+/// Entries: `suppressed/SHARD/ADDRESS\0SCOPE`. The address before the scope, so that all of its entries stand together.
 const ENTRIES: &[u8] = b"suppressed/";
 
 fn prefix_of(address: &Address) -> Vec<u8> {
-    let mut key = ENTRIES.to_vec();
-    key.extend_from_slice(folded(address).as_bytes());
+    let mut key = sharded(ENTRIES, &folded(address));
     key.push(0);
     key
 }

@@ -95,9 +95,10 @@ impl Appender {
     }
 
     /// Follows these from now on; folder, mode and `queue_max` stay.
-    pub(super) fn keep(&mut self, options: LogOptions) {
-        let LogOptions { dir, mode, queue_max, .. } = &self.options;
-        self.options = LogOptions { dir: dir.clone(), mode: *mode, queue_max: *queue_max, ..options };
+    pub(super) fn keep(&mut self, mut options: LogOptions) {
+        std::mem::swap(&mut options.dir, &mut self.options.dir);
+        (options.mode, options.queue_max) = (self.options.mode, self.options.queue_max);
+        self.options = options;
     }
 
     /// Where to put whole lines; [`Self::write`] takes them from there.

@@ -11,6 +11,7 @@ use clap::Args;
 use crate::config::{Config, ThisHost};
 
 pub mod audit;
+pub mod bounce;
 pub mod check;
 pub mod dkim;
 pub mod explain;

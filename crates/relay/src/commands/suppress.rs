@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     run::{lock, open_spool},
     suppression::{
-        Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Source, SuppressionRules,
+        Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Register, Source, SuppressionRules,
         transfer::{self, Defaults, Format},
     },
 };
@@ -144,7 +144,7 @@ const BAD_SHOWN: usize = 20;
 impl Suppress {
     /// Does what was asked; exit status 1 where nothing fits, or where lines of an import were bad.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(self.at.load()?)?;
+        let door = Door::open(&self.at.load()?)?;
         let done = match self.command {
             What::Add(add) => add.run(&door),
             What::Remove { addresses, scope } => remove(&door, addresses, scope),
@@ -269,22 +269,22 @@ impl Import {
 /// The running relay, or the spool itself where none runs.
 enum Door {
     Relay(PathBuf),
-    Spool { spool: posthaste_spool::Spool, rules: SuppressionRules, _lock: crate::run::Lock },
+    Spool { register: Register<posthaste_spool::Spool>, rules: SuppressionRules, _lock: crate::run::Lock },
 }
 
 const ODD: &str = "the relay answered something else";
 
 impl Door {
-    fn open(config: Config) -> anyhow::Result<Self> {
+    fn open(config: &Config) -> anyhow::Result<Self> {
         let socket = &config.admin.socket;
         let empty = Ask::Remove { addresses: Vec::new(), scope: None };
         match admin::ask::<Answer>(socket, &Request::Suppression(empty)) {
             Ok(_) => Ok(Self::Relay(socket.clone())),
             Err(AskError::NotRunning(_)) => {
                 let lock = lock(&config.data_dir)?;
-                let (spool, mended) = open_spool(&config)?;
+                let (spool, mended) = open_spool(config)?;
                 mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
-                Ok(Self::Spool { spool, rules: config.suppression, _lock: lock })
+                Ok(Self::Spool { register: Register::new(spool), rules: config.suppression.clone(), _lock: lock })
             }
             Err(error) => Err(error).with_context(|| format!("asking the relay at {}", socket.display())),
         }
@@ -295,7 +295,7 @@ impl Door {
             Self::Relay(socket) => {
                 admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("asking the relay at {}", socket.display()))
             }
-            Self::Spool { spool, rules, .. } => Ok(List::new(spool, rules).perform(&ask, clock::now())),
+            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&ask, clock::now())),
         }
     }
 
@@ -331,8 +331,8 @@ impl Door {
     }
 
     fn close(self) -> anyhow::Result<()> {
-        if let Self::Spool { spool, .. } = &self {
-            spool.close()?;
+        if let Self::Spool { register, .. } = &self {
+            register.facts().close()?;
         }
         Ok(())
     }
@@ -368,7 +368,16 @@ mod tests {
     #[test]
     fn batches_are_small_and_leave_nobody_out() {
         let source = Source { text: Some("é".repeat(Source::TEXT_MAX)), ..Source::default() };
-        let entry = |n| Entry::new(Address::new(&format!("a{n}@x.org")).unwrap(), Breadth::Global, Reason::Manual, Timestamp::UNIX_EPOCH, None, source.clone());
+        let entry = |n| {
+            Entry::new(
+                Address::new(&format!("a{n}@x.org")).unwrap(),
+                Breadth::Global,
+                Reason::Manual,
+                Timestamp::UNIX_EPOCH,
+                None,
+                source.clone(),
+            )
+        };
         let entries: Vec<_> = (0..500).map(entry).collect();
         assert_eq!(batches(&entries).flatten().cloned().collect::<Vec<_>>(), entries);
         for batch in batches(&entries) {

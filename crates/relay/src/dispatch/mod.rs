@@ -289,10 +289,10 @@ impl Dispatcher {
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival, now),
-            Input::Resolved(domain, answer, ttl) => self.resolved(domain, answer, ttl, now),
+            Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl, now),
             Input::Opened(session) => self.opened(session),
-            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, &facts, now),
-            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable, now),
+            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, &load, failure, verdict, &facts, now),
+            Input::Finished { session, load, outcome, usable } => self.finished(session, &load, outcome, usable, now),
             Input::Closed(session) => self.session_gone(session, now),
             Input::Wake => {}
             Input::Policy(policy) => self.policy = *policy,

@@ -40,16 +40,16 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn resolved(&mut self, domain: DomainIx, answer: Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
+    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
         let Some(entry) = self.domains.get_mut(domain) else { return };
         let until = now.as_millisecond().saturating_add(millis(ttl));
         let waiting = std::mem::take(&mut entry.waiting);
-        entry.known = match &answer {
+        entry.known = match answer {
             Ok(route) => Known::Route(route.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), until),
         };
         for parcel in waiting {
-            match &answer {
+            match answer {
                 Ok(route) => self.enqueue(route, parcel, now),
                 Err(why) => self.unroutable(why, &parcel, now),
             }

@@ -16,16 +16,16 @@ use super::{
 use crate::letter::{Letter, Progress, SavedStanding};
 
 impl Dispatcher {
-    pub(super) fn finished(&mut self, session: SessionId, load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
+    pub(super) fn finished(&mut self, session: SessionId, load: &Load, outcome: Outcome, usable: bool, now: Timestamp) {
         match outcome {
             Outcome::Answered { said, facts } => {
                 self.note_error(session, &said, now);
-                self.settle(&load, said, facts, now);
+                self.settle(load, said, facts, now);
             }
             Outcome::NotOffered { failure } => {
                 tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
                 let path = self.sessions.get(&session).expect("a session that reports exists until it is closed").path;
-                self.hand_back(path, &load, now);
+                self.hand_back(path, load, now);
             }
         }
         self.session_free(session, usable, now);
@@ -35,23 +35,23 @@ impl Dispatcher {
     pub(super) fn open_failed(
         &mut self,
         session: SessionId,
-        load: Load,
+        load: &Load,
         failure: Failure,
         verdict: Verdict,
         facts: &Arc<Attempt>,
         now: Timestamp,
     ) {
         let Some(path) = self.forget(session) else {
-            return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
+            return self.settle_same(load, &failure, &verdict, facts.clone(), now);
         };
         let established = self.lanes.paths[&path].established;
         if established > 0 && !verdict.permanent {
             self.squeeze(path, established, now.as_millisecond() + SQUEEZE);
-            self.hand_back(path, &load, now);
+            self.hand_back(path, load, now);
             return self.after_close(path);
         }
         self.lanes.lane_of(path).last_error = Some((now, failure.to_string().into()));
-        self.settle_same(&load, &failure, &verdict, facts.clone(), now);
+        self.settle_same(load, &failure, &verdict, facts.clone(), now);
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(path, failure, verdict, now);
         }

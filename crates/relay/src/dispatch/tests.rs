@@ -369,7 +369,7 @@ fn held_mail_waits_for_its_release_and_a_drop_ends_its_story() {
     let (n, actions) = world.dispatcher.hold(&Selection::default(), "looks odd", world.now);
     world.perform(actions);
     assert_eq!(n, 2);
-    assert_eq!(world.spool[&kept].as_ref().unwrap().owed[0].3, true, "the spool knows that it is held");
+    assert!(world.spool[&kept].as_ref().unwrap().owed[0].3, "the spool knows that it is held");
     world.run_for(Duration::from_secs(86_400));
     assert_eq!(world.dispatcher.owed().0, 2);
     let (n, actions) =
@@ -464,7 +464,7 @@ proptest::proptest! {
         ops in proptest::collection::vec((0u8..4, 1u64..50_000), 0..8),
         dead in 0usize..5,
     ) {
-        let table = answers.clone();
+        let table = answers;
         let mut world = World::new(Policy { connections: 3, connections_per_lane: 2, messages_per_connection: 4, ..policy() }, move |load, _| {
             match table[(load.seq as usize * 7 + load.attempt as usize) % table.len()] {
                 0 | 1 => ok(),

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
-use posthaste_monitor::{LogError, Lines, Story};
+use posthaste_monitor::{Lines, LogError, Story};
 
 use crate::suppression::folded;
 
@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn the_log_knows_who_was_written_to() {
         let dir = tempfile::tempdir().unwrap();
-        let cancelled = line(1, What::Cancelled { about: sent(1, "c@x.org").about(at(1)), by: "ann".into(), reason: "\"event\":\"accepted\"".into() });
+        let cancelled =
+            line(1, What::Cancelled { about: sent(1, "c@x.org").about(at(1)), by: "ann".into(), reason: "\"event\":\"accepted\"".into() });
         let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org");
         std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
         let log = LogSent { dir: dir.path(), look_back: Duration::from_secs(86_400), now: at(60) };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use posthaste_mail::{Action, Class};
 
@@ -51,7 +50,9 @@ pub fn first_time<F: Facts>(facts: &F, found: &Return, now: Timestamp) -> bool {
 
 /// Forgets old reports. How many went.
 pub fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
-    suppression::delete_where(facts, KEYS, |value| value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond()))
+    suppression::delete_where(facts, KEYS, |value| {
+        value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond())
+    })
 }
 
 /// Puts onto the list whom a return puts there. Call it for what came for the [`first_time`].
@@ -89,11 +90,8 @@ fn source(about: &Match) -> Source {
 
 const KEYS: &[u8] = b"returned/";
 
-/// Short, and by its first byte evenly spread.
 fn key((kind, trust, message, rcpt): &Identity) -> Vec<u8> {
-    let text = format!("{kind} {trust:?} {message} {rcpt}");
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    [KEYS, &digest.as_ref()[..16]].concat()
+    suppression::sharded(KEYS, &format!("{} {trust:?} {message} {rcpt}", char::from(*kind)))
 }
 
 impl Match {

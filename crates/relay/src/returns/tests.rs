@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    suppression::{List, Noted, Reason, SuppressionRules, tests::Memory},
+    suppression::{
+        List, Noted, Reason, SuppressionRules,
+        tests::{Memory, filled},
+    },
     verp::Secret,
 };
 
@@ -109,7 +112,7 @@ fn a_report_to_a_keyed_path_is_believed() {
 #[test]
 fn a_path_says_who_it_was_whomever_the_report_names() {
     // Whoever got the message could name somebody else to have him suppressed.
-    let facts = Memory::default();
+    let facts = filled(Memory::default());
     let rules = SuppressionRules::default();
     let returns = judged(&path(), &report("alive@example.net", "failed", "", ""), day(3));
     let found = the_match(&returns);
@@ -122,7 +125,7 @@ fn a_path_says_who_it_was_whomever_the_report_names() {
 
 #[test]
 fn a_delay_is_no_failure() {
-    let facts = Memory::default();
+    let facts = filled(Memory::default());
     let rules = SuppressionRules::default();
     let returns = judged(&path(), &report("dead@example.net", "delayed", "", ""), day(3));
     assert!(matches!(&returns[..], [Return::Delayed(_)]), "{returns:?}");
@@ -131,7 +134,8 @@ fn a_delay_is_no_failure() {
 
 #[test]
 fn forged_expired_and_forgotten_paths_change_nothing() {
-    let mail = report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "Message-ID: <offer-1@shop.example>\r\n");
+    let mail =
+        report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "Message-ID: <offer-1@shop.example>\r\n");
     let forged = path().as_str().replacen(|c: char| c.is_ascii_digit(), "z", 1);
     assert_ne!(forged, path().as_str());
     let unmatched = |rcpt: &Address, now| match &judged(rcpt, &mail, now)[..] {
@@ -148,7 +152,7 @@ fn forged_expired_and_forgotten_paths_change_nothing() {
 
 #[test]
 fn a_match_by_guessable_ids_is_a_hint_and_suppresses_nobody() {
-    let facts = Memory::default();
+    let facts = filled(Memory::default());
     let rules = SuppressionRules::default();
     let list = List::new(&facts, &rules);
     let postmaster = address("postmaster@bounce.example.org");
@@ -160,7 +164,7 @@ fn a_match_by_guessable_ids_is_a_hint_and_suppresses_nobody() {
     for returns in [&by_envid, &by_own_id] {
         assert_eq!(settle(&list, &returns[0], Believe::Verp, day(3)), Noted::Nothing);
     }
-    assert!(facts.0.borrow().is_empty());
+    assert!(facts.facts().0.borrow().is_empty());
     assert!(matches!(settle(&list, &by_envid[0], Believe::Hints, day(3)), Noted::Suppressed(_)));
 }
 
@@ -170,7 +174,8 @@ fn a_stranger_reads_no_more_of_the_log_than_allowed() {
     let mut mail = report("a@x.org", "failed", "", "Message-ID: <unknown@shop.example>\r\n");
     let block = "\r\nFinal-Recipient: rfc822; NAME@x.org\r\nAction: failed\r\nStatus: 5.1.1\r\n";
     let blocks: String = (0..50).map(|n| block.replace("NAME", &format!("u{n}"))).collect();
-    mail = mail.replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{blocks}\r\n--b\r\nContent-Type: text/rfc822-headers"));
+    mail = mail
+        .replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{blocks}\r\n--b\r\nContent-Type: text/rfc822-headers"));
     let returns = judged_with(&sent, &address("fbl@bounce.example.org"), mail.as_bytes(), day(3));
     assert!(returns.len() > HINTS_MAX && returns.iter().all(|r| matches!(r, Return::Unmatched { .. })));
     assert_eq!(sent.0.get(), HINTS_MAX);
@@ -178,7 +183,9 @@ fn a_stranger_reads_no_more_of_the_log_than_allowed() {
 
 #[test]
 fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
-    for returned in [format!("Return-Path: <{}>\r\n", path()), format!("Received: from a by b (envelope-from {})\r\n", path().as_str().to_uppercase())] {
+    for returned in
+        [format!("Return-Path: <{}>\r\n", path()), format!("Received: from a by b (envelope-from {})\r\n", path().as_str().to_uppercase())]
+    {
         let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &returned), day(3));
         let Return::Complaint(found) = &returns[0] else { panic!("{returns:?}") };
         assert_eq!((found.sent.address.as_str(), found.trust), ("dead@example.net", Trust::Verp));
@@ -211,7 +218,8 @@ fn of_several_paths_none_is_meant() {
 fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
     let returned = format!("Return-Path: <{}>\r\n", path());
     assert_eq!(judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)), [Return::Nothing]);
-    let vacation = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
+    let vacation =
+        "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
     assert_eq!(judged(&path(), vacation, day(3)), [Return::AutoReply]);
     let letter = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
     assert_eq!(judged(&path(), letter, day(3)), [Return::Nothing]);
@@ -219,24 +227,25 @@ fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
 
 #[test]
 fn the_same_report_counts_once_and_a_complaint_beside_a_bounce() {
-    let facts = Memory::default();
+    let facts = filled(Memory::default());
     let rules = SuppressionRules::default();
     let list = List::new(&facts, &rules);
     let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3));
     let complaint = judged(&path(), &complaint("abuse", ""), day(3));
-    assert_eq!([&bounce, &bounce, &complaint, &complaint].map(|r| first_time(&facts, &r[0], day(3))), [true, false, true, false]);
+    assert_eq!([&bounce, &bounce, &complaint, &complaint].map(|r| first_time(facts.facts(), &r[0], day(3))), [true, false, true, false]);
     assert!(matches!(settle(&list, &bounce[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::HardBounce));
     assert!(matches!(settle(&list, &complaint[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::Complaint));
-    assert_eq!(sweep(&facts, day(62)), 0);
-    assert_eq!(sweep(&facts, day(63)), 2);
-    assert!(first_time(&facts, &bounce[0], day(64)));
+    assert_eq!(sweep(facts.facts(), day(62)), 0);
+    assert_eq!(sweep(facts.facts(), day(63)), 2);
+    assert!(first_time(facts.facts(), &bounce[0], day(64)));
 }
 
 #[test]
 fn one_mail_that_says_it_twice_says_it_once() {
     let once = report("dead@example.net", "failed", "", "");
     let block = "\r\nFinal-Recipient: rfc822; dead@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n";
-    let twice = once.replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{block}\r\n--b\r\nContent-Type: text/rfc822-headers"));
+    let twice = once
+        .replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{block}\r\n--b\r\nContent-Type: text/rfc822-headers"));
     assert_eq!(judged(&path(), &twice, day(3)).len(), 1);
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_mail::Address;
 use serde::{Deserialize, Serialize};
 
-use super::{Added, Breadth, Entry, Facts, List, Over, Reason};
+use super::{Added, Breadth, ENTRIES, Entry, Facts, List, Over, Reason, sweep::in_shards};
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub enum Ask {
         /// Only in this scope.
         scope: Option<Breadth>,
     },
-    /// Show entries, in the order of their addresses.
+    /// Show entries, in an order that stays the same.
     List {
         /// Which.
         filter: Filter,
@@ -106,14 +106,12 @@ impl<F: Facts> List<'_, F> {
             return Answer::Entries { entries, next: None };
         }
         let (mut entries, mut next) = (Vec::new(), None);
-        self.each(after, |key, entry| {
-            if entry.holds(now) && filter.fits(&entry) {
-                entries.push(entry);
-            }
+        let _ = in_shards(self.register.facts(), ENTRIES, after, |key, value| {
+            entries.extend(Entry::decode(value).filter(|e| e.holds(now) && filter.fits(e)));
             if entries.len() < limit {
                 return ControlFlow::Continue(());
             }
-            next = Some(key.to_owned());
+            next = Some(String::from_utf8_lossy(key).into_owned());
             ControlFlow::Break(())
         });
         Answer::Entries { entries, next }

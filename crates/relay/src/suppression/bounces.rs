@@ -98,7 +98,7 @@ impl<F: Facts> List<'_, F> {
             self.forget_bounces(address);
             return self.note(entry, now);
         }
-        self.facts.put(&strikes_key(address), &encode(&strikes));
+        self.register.facts().put(&strikes_key(address), &encode(&strikes));
         Noted::Counted { times, of }
     }
 
@@ -106,28 +106,28 @@ impl<F: Facts> List<'_, F> {
     pub fn note_delivered(&self, address: &Address) {
         let key = strikes_key(address);
         // Nearly every delivery finds nothing: a look is cheap, a change is a record in the log.
-        let Some(value) = self.facts.get(&key) else { return };
+        let Some(value) = self.register.facts().get(&key) else { return };
         let mut strikes = decode(&value);
         let before = strikes.len();
         strikes.retain(|(.., late)| *late);
         match strikes.len() {
-            0 => self.facts.delete(&key),
-            left if left < before => self.facts.put(&key, &encode(&strikes)),
+            0 => self.register.facts().delete(&key),
+            left if left < before => self.register.facts().put(&key, &encode(&strikes)),
             _ => {}
         }
     }
 
     pub(super) fn forget_bounces(&self, address: &Address) {
         let key = strikes_key(address);
-        if self.facts.get(&key).is_some() {
-            self.facts.delete(&key);
+        if self.register.facts().get(&key).is_some() {
+            self.register.facts().delete(&key);
         }
     }
 
     /// The bounces that still count, this one among them unless it is too near the last or of the same message.
     fn strike(&self, address: &Address, said: &Said, now: Timestamp) -> Vec<Strike> {
         let message = said.source.message;
-        let mut strikes = decode(&self.facts.get(&strikes_key(address)).unwrap_or_default());
+        let mut strikes = decode(&self.register.facts().get(&strikes_key(address)).unwrap_or_default());
         let signed = |d| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
         let oldest = now.saturating_sub(signed(self.rules.within)).unwrap_or(Timestamp::MIN).as_millisecond();
         let nearest = now.saturating_sub(signed(self.rules.apart)).unwrap_or(Timestamp::MIN).as_millisecond();
@@ -154,5 +154,5 @@ fn decode(value: &[u8]) -> Vec<Strike> {
 }
 
 fn strikes_key(address: &Address) -> Vec<u8> {
-    [STRIKES, super::folded(address).as_bytes()].concat()
+    super::sharded(STRIKES, &super::folded(address))
 }

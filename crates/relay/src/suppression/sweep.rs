@@ -1,4 +1,4 @@
-//! What has expired goes, now and then; nothing relies on it.
+//! What has expired goes, now and then; nothing relies on it. And the order of keys that lets a walk go in small steps.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +16,7 @@ pub fn sweep<F: Facts>(facts: &F, rules: &SuppressionRules, now: Timestamp) -> u
 /// Deletes the facts under a prefix whose values are stale.
 pub(crate) fn delete_where<F: Facts>(facts: &F, prefix: &[u8], stale: impl Fn(&[u8]) -> bool) -> usize {
     let mut gone = 0;
-    let _ = in_parts(facts, prefix, b"", |key, value| {
+    let _ = in_shards(facts, prefix, None, |key, value| {
         if stale(value) {
             facts.delete(key);
             gone += 1;
@@ -26,18 +26,33 @@ pub(crate) fn delete_where<F: Facts>(facts: &F, prefix: &[u8], stale: impl Fn(&[
     gone
 }
 
-/// Walks the facts under a prefix by key, one first letter behind it after the other, so that millions are never in memory at once. Begins
-/// with the letter of the key `from`.
-pub(crate) fn in_parts<F: Facts>(
+/// A key `PREFIX SHARD/NAME`. The shard is two hexadecimal digits of a hash: whatever the names are like, each of the 256 has its share, so
+/// that a walk over millions never holds many in memory.
+pub(crate) fn sharded(prefix: &[u8], name: &str) -> Vec<u8> {
+    // FNV-1a: short, and never to change, because keys are on disks.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut key = Vec::with_capacity(prefix.len() + name.len() + 32);
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(format!("{:02x}/", hash >> 24 ^ hash & 0xff).as_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// Walks the facts under a prefix by key, from behind the key `after`.
+pub(crate) fn in_shards<F: Facts>(
     facts: &F,
     prefix: &[u8],
-    from: &[u8],
+    after: Option<&str>,
     mut show: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let first = from.get(prefix.len()).copied().unwrap_or(0);
-    for letter in first..=u8::MAX {
-        let part = [prefix, &[letter]].concat();
-        facts.scan(&part).iter().try_for_each(|(key, value)| show(key, value))?;
+    let after = after.unwrap_or_default().as_bytes();
+    for shard in 0..=u8::MAX {
+        let part = [prefix, format!("{shard:02x}/").as_bytes()].concat();
+        if part.as_slice() < after && !after.starts_with(&part) {
+            continue;
+        }
+        let facts = facts.scan(&part);
+        facts.iter().filter(|(key, _)| key.as_slice() > after).try_for_each(|(key, value)| show(key, value))?;
     }
     ControlFlow::Continue(())
 }

@@ -117,7 +117,8 @@ struct Row {
 
 impl Row {
     fn entry(self, defaults: &Defaults) -> Result<Entry, String> {
-        let address = Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
+        let address =
+            Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
@@ -195,7 +196,8 @@ fn read_csv(text: &str, defaults: &Defaults) -> Import {
 fn row(cells: Vec<String>, names: Option<&[String]>) -> Result<Row, String> {
     let mut row = Row::default();
     let Some(names) = names else {
-        let [address] = <[String; 1]>::try_from(cells).map_err(|c| format!("{} cells, and no line of names says what they are", c.len()))?;
+        let [address] =
+            <[String; 1]>::try_from(cells).map_err(|c| format!("{} cells, and no line of names says what they are", c.len()))?;
         return Ok(Row { address, ..row });
     };
     if cells.len() != names.len() {

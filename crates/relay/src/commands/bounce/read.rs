@@ -87,10 +87,14 @@ mod tests {
 
     #[test]
     fn a_line_holds_what_the_score_asks_for() {
-        let mail = b"From: MAILER-DAEMON@x.org\r\nSubject: failure\r\nX-Failed-Recipients: a@y.org\r\n\r\na@y.org\r\n  550 5.1.1 user unknown\r\n";
+        let mail =
+            b"From: MAILER-DAEMON@x.org\r\nSubject: failure\r\nX-Failed-Recipients: a@y.org\r\n\r\na@y.org\r\n  550 5.1.1 user unknown\r\n";
         let reports = read_mail(mail, Rules::shipped());
         let line: serde_json::Value = serde_json::from_str(&json("m.eml", &reports[0]).unwrap()).unwrap();
-        assert_eq!((&line["file"], &line["kind"], &line["rcpt"], &line["class"]), (&"m.eml".into(), &"bounce".into(), &"a@y.org".into(), &"invalid_recipient".into()));
+        assert_eq!(
+            (&line["file"], &line["kind"], &line["rcpt"], &line["class"]),
+            (&"m.eml".into(), &"bounce".into(), &"a@y.org".into(), &"invalid_recipient".into())
+        );
         assert!(line.get("smtp_enhanced").is_some());
         assert!(shown("m.eml", &reports[0]).contains("\n  class       invalid_recipient"));
         let nothing = json("n.eml", &read_mail(b"From: a@x.org\r\nSubject: hi\r\n\r\nhi\r\n", Rules::shipped())[0]).unwrap();

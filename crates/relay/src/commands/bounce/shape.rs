@@ -46,7 +46,8 @@ pub(super) fn pattern(shape: &str) -> Option<String> {
         }
     }
     best.truncate(WORDS_MAX);
-    let plain = |w: &&str| w.chars().map(|c| if c.is_alphanumeric() { c.to_lowercase().to_string() } else { " ".into() }).collect::<String>();
+    let plain =
+        |w: &&str| w.chars().map(|c| if c.is_alphanumeric() { c.to_lowercase().to_string() } else { " ".into() }).collect::<String>();
     let text = best.iter().map(plain).collect::<Vec<_>>().join(" ");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then_some(text)
@@ -110,7 +111,8 @@ fn replaced(bare: &str) -> Option<&'static str> {
 /// `550`, `5.7.1`, `550-5.7.1`: they decide, so they stay.
 fn is_code(word: &str) -> bool {
     let (basic, enhanced) = word.split_once('-').unwrap_or(if word.contains('.') { ("", word) } else { (word, "") });
-    let is_basic = basic.is_empty() || (basic.len() == 3 && basic.starts_with(['2', '4', '5']) && basic.bytes().all(|b| b.is_ascii_digit()));
+    let is_basic =
+        basic.is_empty() || (basic.len() == 3 && basic.starts_with(['2', '4', '5']) && basic.bytes().all(|b| b.is_ascii_digit()));
     is_basic && (enhanced.is_empty() || enhanced.parse::<posthaste_mail::EnhancedCode>().is_ok())
 }
 
@@ -119,7 +121,7 @@ fn is_host(word: &str) -> bool {
     let labels: Vec<&str> = word.split('.').collect();
     let is_label = |l: &&str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     labels.len() >= 2
-        && labels.iter().all(|l| is_label(l))
+        && labels.iter().all(is_label)
         && labels.last().is_some_and(|top| top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()))
 }
 
@@ -148,7 +150,10 @@ mod tests {
 
     #[test]
     fn the_pattern_is_the_longest_run_of_fixed_words() {
-        assert_eq!(pattern("550 5.7.1 <someone@example.org>: no, mail from 192.0.2.1 isn't wanted around here"), Some("isn t wanted around here".into()));
+        assert_eq!(
+            pattern("550 5.7.1 <someone@example.org>: no, mail from 192.0.2.1 isn't wanted around here"),
+            Some("isn t wanted around here".into())
+        );
         assert_eq!(pattern("550 5.7.1 192.0.2.1"), None);
     }
 }

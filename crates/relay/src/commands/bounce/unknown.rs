@@ -114,7 +114,9 @@ impl Shapes {
         });
         shape.replies += 1;
         shape.last = shape.last.max(time);
-        if let Some(provider) = story.provider.as_deref().filter(|p| shape.providers.len() < PROVIDERS_MAX && !shape.providers.iter().any(|q| q == p)) {
+        if let Some(provider) =
+            story.provider.as_deref().filter(|p| shape.providers.len() < PROVIDERS_MAX && !shape.providers.iter().any(|q| q == p))
+        {
             shape.providers.push(provider.to_owned());
         }
     }
@@ -145,7 +147,10 @@ fn skeleton(shape: &Shape, n: usize) -> String {
     let day = |t: Option<Timestamp>| t.map_or_else(|| "?".to_owned(), |t| t.to_string().chars().take(10).collect());
     let (first, last) = (day(shape.first), day(shape.last));
     let from = if shape.providers.is_empty() { String::new() } else { format!(" from {}", shape.providers.join(", ")) };
-    let mut rule = format!("# {} replies{from}, {first} to {last}; now {} by {} ({:.2})\n[[rule]]\n", shape.replies, shape.class, shape.rule, shape.confidence);
+    let mut rule = format!(
+        "# {} replies{from}, {first} to {last}; now {} by {} ({:.2})\n[[rule]]\n",
+        shape.replies, shape.class, shape.rule, shape.confidence
+    );
     let pattern = pattern(&shape.shape);
     let words: Vec<_> = pattern.iter().flat_map(|p| p.split(' ')).take(4).collect();
     rule += &format!("id = {}\n", quote(&format!("own.{}-{n}", words.join("-"))));
@@ -188,16 +193,20 @@ mod tests {
             line("bounced", 550, "5.1.1 user unknown"),
         ];
         let (found, left) = shapes(&lines, 0.5);
-        assert_eq!(found.iter().map(|s| (s.replies, s.shape.as_str())).collect::<Vec<_>>(), [
-            (2, "The wombat declines ticket 0 of someone@example.org today"),
-            (1, "Zyxwv plugh for <someone@example.org>"),
-        ]);
+        assert_eq!(
+            found.iter().map(|s| (s.replies, s.shape.as_str())).collect::<Vec<_>>(),
+            [(2, "The wombat declines ticket 0 of someone@example.org today"), (1, "Zyxwv plugh for <someone@example.org>"),]
+        );
         assert_eq!(left, 0);
     }
 
     #[test]
     fn a_skeleton_is_a_rule_that_decides_its_own_example() {
-        let texts = ["The wombat declines ticket 17 of a@x.org today", "\"Quoted\" \\ words: isn't it odd? (4.5)", "5.7.999 абонент временно недоступен зюзя"];
+        let texts = [
+            "The wombat declines ticket 17 of a@x.org today",
+            "\"Quoted\" \\ words: isn't it odd? (4.5)",
+            "5.7.999 абонент временно недоступен зюзя",
+        ];
         for text in texts {
             let (found, _) = shapes(&[line("bounced", 559, text)], 1.1);
             let rule = skeleton(&found[0], 1);

@@ -125,7 +125,10 @@ mod tests {
     #[test]
     fn a_stray_quote_costs_its_line_only() {
         let found = read("a\n\"b\nc\n\"d\"e\nf");
-        assert_eq!(found.iter().map(|(line, c)| (*line, c.is_ok())).collect::<Vec<_>>(), [(1, true), (2, false), (3, true), (4, false), (5, true)]);
+        assert_eq!(
+            found.iter().map(|(line, c)| (*line, c.is_ok())).collect::<Vec<_>>(),
+            [(1, true), (2, false), (3, true), (4, false), (5, true)]
+        );
     }
 
     proptest! {

@@ -19,7 +19,14 @@ fn entry() -> Entry {
 
 #[test]
 fn both_forms_read_back_what_they_write() {
-    let plain = Entry::new(Address::new("c@x.org").unwrap(), Breadth::Global, Reason::Complaint, defaults().now, None, Source { by: Some("ann".into()), ..Source::default() });
+    let plain = Entry::new(
+        Address::new("c@x.org").unwrap(),
+        Breadth::Global,
+        Reason::Complaint,
+        defaults().now,
+        None,
+        Source { by: Some("ann".into()), ..Source::default() },
+    );
     for format in [Format::Csv, Format::Jsonl] {
         let text = head(format) + &line(&entry(), format) + &line(&plain, format);
         assert_eq!(read(&text, format, &defaults()), Import { entries: vec![entry(), plain.clone()], ..Import::default() });

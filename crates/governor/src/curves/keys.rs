@@ -1,0 +1,215 @@
+//! A curve's keys, and the plan that they make.
+
+use std::{fmt::Display, num::NonZeroU32, ops::Range};
+
+use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
+use toml::de::DeValue;
+
+use super::{
+    place::{Item, Place},
+    value::{self, Parsed, Value},
+};
+use crate::{
+    curve::{After, Curve, CurveError},
+    health::{Share, Threshold},
+    pace::Pace,
+    plan::{Overflow, Plan},
+    window::Window,
+};
+
+/// What a curve can say, besides its variants.
+const KEYS: [&str; 20] = [
+    "caps",
+    "hourly",
+    "start",
+    "factor",
+    "until",
+    "hourly_share",
+    "after",
+    "window",
+    "days_off",
+    "timezone",
+    "burst",
+    "catch_up",
+    "reserve",
+    "overflow",
+    "advance_at",
+    "min_sample",
+    "idle_reset",
+    "block_pause",
+    "hold",
+    "step_back",
+];
+
+pub(super) fn is_key(name: &str) -> bool {
+    KEYS.contains(&name)
+}
+
+/// What was read of a curve, before it is known to fit together.
+#[derive(Clone, Default)]
+pub(super) struct Draft {
+    steps: Steps,
+    hourly_share: Option<f64>,
+    after: Option<After>,
+    window: Option<Window>,
+    days_off: Vec<Weekday>,
+    zone: Option<TimeZone>,
+    burst: Option<NonZeroU32>,
+    catch_up: Option<f64>,
+    reserve: Option<Share>,
+    overflow: Option<Overflow>,
+    advance_at: Option<Share>,
+    min_sample: Option<u32>,
+    idle_reset: Option<NonZeroU32>,
+    block_pause: Option<SignedDuration>,
+    hold: Signs,
+    step_back: Signs,
+    /// Something in it was wrong and is told already.
+    spoiled: bool,
+}
+
+/// The three ways to give caps.
+#[derive(Clone, Default)]
+struct Steps {
+    caps: Option<Vec<u32>>,
+    hourly: Option<Vec<u32>>,
+    start: Option<u32>,
+    factor: Option<f64>,
+    until: Option<u32>,
+}
+
+#[derive(Clone, Default)]
+struct Signs {
+    hard_bounces: Option<Share>,
+    deferrals: Option<Share>,
+    complaints: Option<Share>,
+}
+
+impl Draft {
+    pub(super) fn read(&mut self, items: &[(&str, Item<'_, '_>)], path: &str, place: &mut Place<'_>) {
+        if items.iter().any(|(key, _)| KEYS[..5].contains(key)) {
+            // A variant that gives caps in one way forgets the other ways of the curve that it varies.
+            self.steps = Steps::default();
+        }
+        for (key, item) in items {
+            let path = format!("{path}.{key}");
+            let read = match item.value.get_ref() {
+                DeValue::Table(table) if matches!(*key, "hold" | "step_back") => {
+                    let signs = if *key == "hold" { &mut self.hold } else { &mut self.step_back };
+                    for (sign, value) in table {
+                        if let Err(message) = signs.set(sign.get_ref(), value) {
+                            place.complain(&format!("{path}.{}", sign.get_ref()), sign.span(), message);
+                            self.spoiled = true;
+                        }
+                    }
+                    Ok(())
+                }
+                _ => self.set(key, item.value),
+            };
+            if let Err(message) = read {
+                place.complain(&path, item.key.clone(), message);
+                self.spoiled = true;
+            }
+        }
+    }
+
+    fn set(&mut self, key: &str, value: Value<'_, '_>) -> Parsed<()> {
+        match key {
+            "caps" => self.steps.caps = Some(value::caps(value)?),
+            "hourly" => self.steps.hourly = Some(value::caps(value)?),
+            "start" => self.steps.start = Some(value::count(value)?),
+            "factor" => self.steps.factor = Some(value::number(value)?),
+            "until" => self.steps.until = Some(value::count(value)?),
+            "hourly_share" => self.hourly_share = Some(value::share(value)?.as_f64()),
+            "after" => self.after = Some(value::after(value)?),
+            "window" => self.window = Some(value::window(value)?),
+            "days_off" => self.days_off = value::days_off(value)?,
+            "timezone" => self.zone = Some(value::zone(value)?),
+            "burst" => self.burst = Some(value::positive(value)?),
+            "catch_up" => self.catch_up = Some(value::number(value)?),
+            "reserve" => self.reserve = Some(value::share(value)?),
+            "overflow" => self.overflow = Some(value::overflow(value)?),
+            "advance_at" => self.advance_at = Some(value::share(value)?),
+            "min_sample" => self.min_sample = Some(value::count(value)?),
+            "idle_reset" => self.idle_reset = Some(value::days(value)?),
+            "block_pause" => self.block_pause = Some(value::duration(value)?),
+            "hold" | "step_back" => return Err("expected a table: { hard_bounces = …, deferrals = …, complaints = … }".into()),
+            _ => return Err(format!("unknown; keys are: {}", KEYS.join(", "))),
+        }
+        Ok(())
+    }
+
+    /// The plan, if all of it fits together.
+    pub(super) fn plan(&self, name: &str, path: &str, at: Range<usize>, place: &mut Place<'_>) -> Option<Plan> {
+        if self.spoiled {
+            return None;
+        }
+        self.fitted(name).map_err(|message| place.complain(path, at, message)).ok()
+    }
+
+    fn fitted(&self, name: &str) -> Parsed<Plan> {
+        let window = said(self.window.unwrap_or(Window::ALWAYS).without(self.days_off.iter().copied()))?;
+        let mut curve = said(self.curve(window)?)?.with_after(self.after.unwrap_or_default());
+        if let Some(share) = self.hourly_share {
+            if self.steps.hourly.is_some() {
+                return Err("hourly and hourly_share both cap the hour; give one".into());
+            }
+            curve = said(curve.with_hourly_share(share))?;
+        }
+        let mut plan = Plan::new(name, curve);
+        plan.pace = self.pace(window)?;
+        let (hold, back, usual) = (&self.hold, &self.step_back, plan.thresholds);
+        plan.thresholds.hard_bounces = threshold(hold.hard_bounces, back.hard_bounces, usual.hard_bounces, "hard_bounces")?;
+        plan.thresholds.deferrals = threshold(hold.deferrals, back.deferrals, usual.deferrals, "deferrals")?;
+        plan.thresholds.complaints = threshold(hold.complaints, back.complaints, usual.complaints, "complaints")?;
+        plan.overflow = self.overflow.clone().unwrap_or_default();
+        plan.advance_at = self.advance_at.unwrap_or(plan.advance_at);
+        plan.min_sample = self.min_sample.unwrap_or(plan.min_sample);
+        plan.idle_reset = self.idle_reset.unwrap_or(plan.idle_reset);
+        plan.block_pause = self.block_pause.unwrap_or(plan.block_pause);
+        Ok(plan)
+    }
+
+    fn curve(&self, window: Window) -> Parsed<Result<Curve, CurveError>> {
+        let steps = &self.steps;
+        match (&steps.caps, &steps.hourly, steps.start, steps.factor, steps.until) {
+            (Some(caps), None, None, None, None) => Ok(Curve::new(caps.clone())),
+            (None, Some(hourly), None, None, None) => Ok(Curve::hourly(hourly.clone(), window.hours())),
+            (None, None, Some(start), Some(factor), Some(until)) => Ok(Curve::growing(start, factor, until)),
+            _ => Err("give its caps in one way: caps = […], or hourly = […], or start, factor and until".into()),
+        }
+    }
+
+    fn pace(&self, window: Window) -> Parsed<Pace> {
+        let mut pace = Pace::new().with_window(window);
+        pace = pace.with_zone(self.zone.clone().unwrap_or(TimeZone::UTC));
+        pace = match self.burst {
+            Some(burst) => pace.with_burst(burst),
+            None => pace,
+        };
+        if let Some(times) = self.catch_up {
+            pace = said(pace.with_catch_up(times))?;
+        }
+        said(pace.with_reserve(self.reserve.unwrap_or_default()))
+    }
+}
+
+impl Signs {
+    fn set(&mut self, sign: &str, value: Value<'_, '_>) -> Parsed<()> {
+        match sign {
+            "hard_bounces" => self.hard_bounces = Some(value::share(value)?),
+            "deferrals" => self.deferrals = Some(value::share(value)?),
+            "complaints" => self.complaints = Some(value::share(value)?),
+            _ => return Err("unknown; signs are: hard_bounces, deferrals, complaints".into()),
+        }
+        Ok(())
+    }
+}
+
+fn threshold(hold: Option<Share>, back: Option<Share>, usual: Threshold, sign: &str) -> Parsed<Threshold> {
+    Threshold::new(hold.unwrap_or(usual.hold()), back.unwrap_or(usual.step_back())).map_err(|error| format!("{sign}: {error}"))
+}
+
+fn said<T, E: Display>(result: Result<T, E>) -> Parsed<T> {
+    result.map_err(|error| error.to_string())
+}

@@ -1,0 +1,177 @@
+//! The file of curves: named plans, each with variants for single providers.
+//!
+//! ```toml
+//! [curve.gentle]
+//! caps = [50, 100, 200]             # or: start = 50, factor = 1.4, until = 100000
+//! window = "08:00-20:00"
+//! timezone = "Europe/Berlin"
+//!
+//! [curve.gentle.microsoft]          # what differs there
+//! caps = [20, 40, 80]
+//! ```
+//!
+//! `config/curves.toml` is embedded, and says what each key means.
+
+mod keys;
+mod place;
+mod value;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use toml::de::{DeTable, DeValue};
+
+use self::{
+    keys::{Draft, is_key},
+    place::{Item, Place},
+};
+use crate::plan::Plan;
+
+/// The curves that ship.
+pub const SHIPPED: &str = include_str!("../../../../config/curves.toml");
+
+/// What the embedded file is called in errors and in `why`.
+pub const SHIPPED_NAME: &str = "config/curves.toml";
+
+/// Plans by name and provider.
+#[derive(Clone, Debug, Default)]
+pub struct Curves {
+    named: BTreeMap<Arc<str>, Named>,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    usual: Arc<Plan>,
+    providers: BTreeMap<Arc<str>, Arc<Plan>>,
+    file: Arc<str>,
+    line: usize,
+    /// The lines of its keys: `caps`, `microsoft.caps`.
+    lines: BTreeMap<String, usize>,
+}
+
+/// Something wrong in a file of curves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub struct CurveFileError {
+    /// The file, by the name that it was given.
+    pub file: Arc<str>,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The key, dotted: `curve.gentle.caps`.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for CurveFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, key, message } = self;
+        if key.is_empty() { write!(f, "{file}:{line}: {message}") } else { write!(f, "{file}:{line}: {key}: {message}") }
+    }
+}
+
+impl Curves {
+    /// The curves of a text, or all that is wrong with it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Vec<CurveFileError>> {
+        let mut place = Place::new(text, file);
+        let mut curves = Self::default();
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            place.complain("", error.span().unwrap_or(0..0), error.message().replace('\n', "; "));
+        }
+        if errors.is_empty() {
+            for (key, item) in tree.get_ref() {
+                match item.get_ref() {
+                    DeValue::Table(table) if key.get_ref() == "curve" => curves.read(table, &mut place),
+                    _ => place.complain(key.get_ref(), key.span(), "unknown; curves are tables: [curve.NAME]".into()),
+                }
+            }
+        }
+        place.finish(curves)
+    }
+
+    /// The curves that ship with the program.
+    pub fn shipped() -> Self {
+        Self::parse(SHIPPED, SHIPPED_NAME).expect("the embedded curves are right")
+    }
+
+    /// These curves over those: a curve of the same name replaces the whole other one.
+    pub fn or(mut self, those: Self) -> Self {
+        for (name, named) in those.named {
+            self.named.entry(name).or_insert(named);
+        }
+        self
+    }
+
+    /// The plan of this name for this provider.
+    pub fn plan(&self, name: &str, provider: &str) -> Option<&Arc<Plan>> {
+        let named = self.named.get(name)?;
+        Some(named.providers.get(provider).unwrap_or(&named.usual))
+    }
+
+    /// The names that there are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(|name| &**name)
+    }
+
+    /// The providers for which a curve has a variant.
+    pub fn providers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.named.get(name).into_iter().flat_map(|named| named.providers.keys()).map(|provider| &**provider)
+    }
+
+    /// The file and the line that decide what a key is for a provider: the variant's, else the curve's own, else the line on
+    /// which the curve begins, since then the default holds.
+    pub fn origin(&self, name: &str, provider: &str, key: &str) -> Option<(&str, usize)> {
+        let named = self.named.get(name)?;
+        let line = named.lines.get(&format!("{provider}.{key}")).or_else(|| named.lines.get(key));
+        Some((&named.file, line.copied().unwrap_or(named.line)))
+    }
+
+    fn read(&mut self, table: &DeTable<'_>, place: &mut Place<'_>) {
+        for (key, item) in table {
+            let (name, line) = (key.get_ref().as_ref(), place.line(key.span().start));
+            let path = format!("curve.{name}");
+            let DeValue::Table(table) = item.get_ref() else {
+                place.complain(&path, key.span(), format!("a curve is a table: [{path}]"));
+                continue;
+            };
+            let (own, variants) = parted(table);
+            let mut lines: BTreeMap<_, _> = own.iter().map(|(key, item)| ((*key).to_owned(), place.line(item.key.start))).collect();
+            let mut draft = Draft::default();
+            draft.read(&own, &path, place);
+            let mut providers = BTreeMap::new();
+            for (provider, table) in variants {
+                let path = format!("{path}.{provider}");
+                let (differing, nested) = parted(table);
+                lines.extend(differing.iter().map(|(key, item)| (format!("{provider}.{key}"), place.line(item.key.start))));
+                let mut variant = draft.clone();
+                variant.read(&differing, &path, place);
+                for (nested, _) in nested {
+                    place.complain(&format!("{path}.{nested}"), item.span(), "a variant has no variants".into());
+                }
+                let plan_name = format!("{name}.{provider}");
+                providers.extend(variant.plan(&plan_name, &path, item.span(), place).map(|plan| (provider.into(), Arc::new(plan))));
+            }
+            if let Some(usual) = draft.plan(name, &path, item.span(), place) {
+                let file = place.file();
+                self.named.insert(name.into(), Named { usual: Arc::new(usual), providers, file, line, lines });
+            }
+        }
+    }
+}
+
+/// Keys of a curve, and variants of it: tables whose name is no key.
+type Parted<'t, 'i> = (Vec<(&'t str, Item<'t, 'i>)>, Vec<(&'t str, &'t DeTable<'i>)>);
+
+fn parted<'t, 'i>(table: &'t DeTable<'i>) -> Parted<'t, 'i> {
+    let (mut own, mut variants) = (Vec::new(), Vec::new());
+    for (key, item) in table {
+        let name = key.get_ref().as_ref();
+        match item.get_ref() {
+            DeValue::Table(table) if !is_key(name) => variants.push((name, table)),
+            _ => own.push((name, Item { key: key.span(), value: item })),
+        }
+    }
+    (own, variants)
+}
+
+#[cfg(test)]
+mod tests;

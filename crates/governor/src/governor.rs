@@ -1,0 +1,280 @@
+//! All lanes together, and their ledger's way to the disk and back.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    admission::{Admission, Outcome, Permit},
+    backoff::{Cut, Standing, Usual},
+    change::{LaneChange, Steer},
+    curve::Stage,
+    day::Day,
+    health::Counts,
+    lane::Lane,
+    ledger::Ledger,
+    pace::Priority,
+    plan::Plan,
+    shape::Shape,
+};
+
+/// A lane's name: a source and a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LaneKey {
+    /// The sending address's name in the configuration.
+    pub source: Arc<str>,
+    /// Who runs the mailboxes.
+    pub provider: Arc<str>,
+}
+
+/// A lane of one governor: cheap to hold and to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub(crate) u32);
+
+/// One durable fact about a lane. A later one with the same [`storage_key`](Entry::storage_key) replaces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which lane.
+    pub lane: LaneKey,
+    /// What about it.
+    pub part: Part,
+}
+
+/// What is kept of a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// One of its days.
+    Day(Day),
+    /// Its pauses and climbs.
+    Standing(Standing),
+    /// This day is too old to keep: delete it.
+    Forgotten(Date),
+}
+
+/// Facts that have to be written together, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// What [`Permit::durable`] refers to. Batches become durable in the order of their numbers.
+    pub number: u64,
+    /// The facts.
+    pub entries: Vec<Entry>,
+}
+
+/// All lanes. One task owns it; every method takes the time.
+#[derive(Debug, Default)]
+pub struct Governor {
+    lanes: Vec<Lane>,
+    ids: HashMap<LaneKey, LaneId>,
+    /// Lanes on record that are not open.
+    shelf: HashMap<LaneKey, (Ledger, Standing)>,
+    /// Batches taken so far.
+    taken: u64,
+    touched: Vec<LaneId>,
+    changes: Vec<LaneChange>,
+}
+
+/// Something that became known of mail sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// A recipient called it spam.
+    Complaint,
+    /// A bounce came back after the mail was taken, and says that the address is no good.
+    LateBounce,
+}
+
+impl LaneKey {
+    /// A source at a provider.
+    pub fn new(source: &str, provider: &str) -> Self {
+        Self { source: source.into(), provider: provider.into() }
+    }
+}
+
+impl Entry {
+    /// The key under which it is kept. The two names are apart by a NUL, which stands in neither.
+    pub fn storage_key(&self) -> String {
+        let LaneKey { source, provider } = &self.lane;
+        match &self.part {
+            Part::Day(day) => format!("{source}\0{provider}\0{}", day.date),
+            Part::Forgotten(date) => format!("{source}\0{provider}\0{date}"),
+            Part::Standing(_) => format!("{source}\0{provider}\0standing"),
+        }
+    }
+
+    /// True when what is kept under the key is to be deleted.
+    pub fn is_deletion(&self) -> bool {
+        matches!(self.part, Part::Forgotten(_))
+    }
+}
+
+impl Governor {
+    /// No lanes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a fact back from the disk: all of them, in any order, before the lanes are opened.
+    pub fn apply_entry(&mut self, entry: Entry) {
+        let (ledger, standing) = match self.ids.get(&entry.lane) {
+            Some(id) => {
+                let lane = &mut self.lanes[id.0 as usize];
+                lane.restored();
+                (&mut lane.ledger, &mut lane.standing)
+            }
+            None => {
+                let (ledger, standing) = self.shelf.entry(entry.lane).or_default();
+                (ledger, standing)
+            }
+        };
+        match entry.part {
+            Part::Day(day) => ledger.restore(day),
+            Part::Standing(kept) => *standing = kept,
+            Part::Forgotten(_) => {}
+        }
+    }
+
+    /// The lane of this name, with this plan and shape. A lane without a past starts on `first`.
+    pub fn open(&mut self, key: &LaneKey, plan: &Arc<Plan>, first: Stage, shape: Shape, now: Timestamp) -> LaneId {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        let id = LaneId(self.lanes.len() as u32);
+        let mut lane = Lane::new(id, key.clone(), plan.clone(), first, shape, now);
+        if let Some((ledger, standing)) = self.shelf.remove(key) {
+            (lane.ledger, lane.standing) = (ledger, standing);
+        }
+        self.ids.insert(key.clone(), id);
+        self.lanes.push(lane);
+        id
+    }
+
+    /// The lane of this name, if it is open.
+    pub fn find(&self, key: &LaneKey) -> Option<LaneId> {
+        self.ids.get(key).copied()
+    }
+
+    /// A lane. Panics when the id is another governor's.
+    pub fn lane(&self, id: LaneId) -> &Lane {
+        &self.lanes[id.0 as usize]
+    }
+
+    /// All lanes, in the order in which they were opened.
+    pub fn lanes(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.lanes.iter().map(|lane| (lane.id, lane))
+    }
+
+    /// May `n` recipients go (0 is taken for 1)? The permit may be for fewer: ask again for the rest.
+    pub fn admit(&mut self, lane: LaneId, n: u32, now: Timestamp) -> Admission {
+        self.admit_as(lane, n, Priority::Usual, now)
+    }
+
+    /// The same, for mail of this priority.
+    pub fn admit_as(&mut self, lane: LaneId, n: u32, priority: Priority, now: Timestamp) -> Admission {
+        let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        self.with(lane, |lane, batch| lane.admit(n, priority, now, batch))
+    }
+
+    /// Settles a permit: the budget is spent, or comes back, and the lane's health knows the outcome.
+    #[allow(clippy::needless_pass_by_value, reason = "a permit is settled once")]
+    pub fn settle(&mut self, permit: Permit, outcome: Outcome, now: Timestamp) {
+        self.with(permit.lane, |lane, batch| lane.settle(&permit, outcome, now, batch));
+    }
+
+    /// Counts what became known of mail sent before into the day on which it became known.
+    pub fn note(&mut self, lane: LaneId, note: Note, n: u32, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.note(note, n, now, batch));
+    }
+
+    /// A provider pushed back: slower, or not at all, and then up again. `usual` is where the climb ends; the plan knows the
+    /// usual rate where there is a cap.
+    pub fn cut(&mut self, lane: LaneId, cut: &Cut, usual: Usual, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.cut(cut, usual, now, batch));
+    }
+
+    /// The sending address is found to be blocked at this provider, by other means than an answer to a permit.
+    pub fn block(&mut self, lane: LaneId, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.block(now, batch));
+    }
+
+    /// Nothing goes for so long.
+    pub fn pause(&mut self, lane: LaneId, length: SignedDuration, why: &Arc<str>, now: Timestamp) {
+        let climb = crate::backoff::Climb { every: length, rate: NonZeroU32::MIN, connections: NonZeroU32::MIN };
+        let cut = Cut { rate: None, connections: None, pause: Some(length), climb, why: why.clone() };
+        self.cut(lane, &cut, Usual::default(), now);
+    }
+
+    /// An operator's hand on a lane.
+    pub fn steer(&mut self, lane: LaneId, steer: Steer, why: &Arc<str>, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.steer(steer, why, now, batch));
+    }
+
+    /// A new plan, in the middle of the way: the stage stays, and the day's cap is the new plan's for it.
+    pub fn set_plan(&mut self, lane: LaneId, plan: Arc<Plan>, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.set_plan(plan, now, batch));
+    }
+
+    /// New short windows. An unchanged shape goes on where it is.
+    pub fn set_shape(&mut self, lane: LaneId, shape: Shape, now: Timestamp) {
+        self.with(lane, |lane, _| lane.set_shape(shape, now));
+    }
+
+    /// Closes every lane's day that is over. Days close by themselves when mail asks; this is for lanes that nobody asks.
+    pub fn close_day(&mut self, now: Timestamp) {
+        for index in 0..self.lanes.len() {
+            self.with(LaneId(index as u32), |lane, _| lane.close_day(now));
+        }
+    }
+
+    /// Takes what another count of a lane's day knows, for instance the event log's after a crash. It never refills a day.
+    pub fn recount(&mut self, lane: LaneId, date: Date, counts: Counts) {
+        self.with(lane, |lane, _| {
+            lane.ledger.recount(date, counts);
+            lane.forget_refusals();
+        });
+    }
+
+    /// What has to be written. Nothing when nothing changed.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        let mut entries = Vec::new();
+        for id in std::mem::take(&mut self.touched) {
+            self.lanes[id.0 as usize].take_entries(&mut entries);
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        self.taken += 1;
+        Some(Batch { number: self.taken, entries })
+    }
+
+    /// For a stop in good order, when no permit is out: the next batch says what was really used, and nothing is lost.
+    pub fn return_leases(&mut self) {
+        for index in 0..self.lanes.len() {
+            self.with(LaneId(index as u32), Lane::return_lease);
+        }
+    }
+
+    /// Every durable fact as it is now: what the disk holds when every batch was written.
+    pub fn to_entries(&self) -> Vec<Entry> {
+        self.lanes.iter().flat_map(Lane::to_entries).collect()
+    }
+
+    /// What happened to lanes since the last call.
+    pub fn take_changes(&mut self) -> Vec<LaneChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Does something to a lane, and notes what has to be written and told.
+    fn with<T>(&mut self, id: LaneId, act: impl FnOnce(&mut Lane, u64) -> T) -> T {
+        let lane = &mut self.lanes[id.0 as usize];
+        let before = lane.is_touched();
+        let answer = act(lane, self.taken + 1);
+        if !before && lane.is_touched() {
+            self.touched.push(id);
+        }
+        if !lane.changes.is_empty() {
+            self.changes.extend(lane.changes.drain(..).map(|(at, change)| LaneChange { lane: id, at, change }));
+        }
+        answer
+    }
+}

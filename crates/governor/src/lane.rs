@@ -1,0 +1,384 @@
+//! One source at one provider.
+
+mod steer;
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use jiff::{Timestamp, civil::Date};
+
+use crate::{
+    admission::{Admission, Hold, Outcome, Permit},
+    backoff::Standing,
+    change::Change,
+    curve::Stage,
+    day::Day,
+    governor::{LaneId, LaneKey},
+    ledger::{At, DAYS_MAX, Ledger},
+    pace::Priority,
+    plan::Plan,
+    shape::{Shape, Shaper},
+    view::{Live, View},
+};
+
+/// A source at a provider, with its plan, its days and its standing.
+#[derive(Debug)]
+pub struct Lane {
+    pub(crate) id: LaneId,
+    pub(crate) key: LaneKey,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) first: Stage,
+    pub(crate) ledger: Ledger,
+    pub(crate) standing: Standing,
+    pub(crate) standing_touched: bool,
+    pub(crate) shaper: Shaper,
+    /// The open day's hours and release line; `None`: to be made.
+    pub(crate) live: Option<Live>,
+    lease: Lease,
+    /// Settled since the day's record was last written.
+    unsaved: u32,
+    /// Refusals that still hold, one for each priority.
+    refused: [Option<Refusal>; 2],
+    seen: Option<Timestamp>,
+    pub(crate) changes: Vec<(Timestamp, Change)>,
+}
+
+/// How much of the day's cap which batch of the ledger lets go.
+#[derive(Debug, Default)]
+struct Lease {
+    before: (u32, u64),
+    newest: (u32, u64),
+}
+
+#[derive(Debug)]
+struct Refusal {
+    asked: Timestamp,
+    until: Timestamp,
+    hold: Hold,
+}
+
+/// What a crash may cost of a day's cap: a sixty-fourth, at most [`LEASE_MAX`].
+const LEASE_PART: u32 = 64;
+const LEASE_MAX: u32 = 1024;
+/// Settlements after which the record of a day is written even if nothing was leased.
+const UNSAVED_MAX: u32 = 256;
+
+impl Lane {
+    pub(crate) fn new(id: LaneId, key: LaneKey, plan: Arc<Plan>, first: Stage, shape: Shape, now: Timestamp) -> Self {
+        let shaper = Shaper::new(shape, now);
+        Self {
+            id,
+            key,
+            plan,
+            first,
+            ledger: Ledger::default(),
+            standing: Standing::default(),
+            standing_touched: false,
+            shaper,
+            live: None,
+            lease: Lease::default(),
+            unsaved: 0,
+            refused: [None, None],
+            seen: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Source and provider.
+    pub fn key(&self) -> &LaneKey {
+        &self.key
+    }
+
+    /// What it goes by.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Its days.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Its pauses and climbs.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// How many connections may be open at once, where a provider's push-back limits them.
+    pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
+        self.standing.slow.as_ref()?.connections(now)
+    }
+
+    /// The stage it is on, or would start on now.
+    pub fn stage(&self) -> Stage {
+        self.ledger.days().last().map_or(self.first, |last| {
+            let day = self.ledger.current().filter(|day| day.closed.is_none()).unwrap_or(last);
+            day.closed.map_or(day.stage, |closing| closing.next)
+        })
+    }
+
+    pub(crate) fn admit(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Admission {
+        if let Some(refusal) = &self.refused[priority as usize]
+            && refusal.asked <= now
+            && now < refusal.until
+        {
+            return Admission::NotBefore(refusal.until, refusal.hold.clone());
+        }
+        self.turn_to(now, batch);
+        match self.blocked(now, priority) {
+            None => Admission::Go(self.grant(n, priority, now, batch)),
+            Some((first, hold)) => {
+                let until = self.first_open(first, priority);
+                self.refused[priority as usize] = Some(Refusal { asked: now, until, hold: hold.clone() });
+                Admission::NotBefore(until, hold)
+            }
+        }
+    }
+
+    /// What stands in the way at this time, and the first time at which that does not.
+    pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
+        if let Some(held) = self.standing.hold(time) {
+            return Some(held);
+        }
+        let held = match self.view(time) {
+            Err(until) => Some((until, Hold::DayOver)),
+            Ok(view) => view.blocked(time, priority),
+        };
+        held.or_else(|| {
+            let next = self.shaper.next(time);
+            (next > time).then(|| (next, Hold::Shaped(self.shaper.shape())))
+        })
+    }
+
+    /// The first time from `time` on at which nothing stands in the way, if nothing happens before.
+    pub(crate) fn first_open(&self, mut time: Timestamp, priority: Priority) -> Timestamp {
+        // Each look goes to another hour, day or pause; a lane that is open at some time is found long before this many.
+        for _ in 0..4 * DAYS_MAX {
+            match self.blocked(time, priority) {
+                Some((next, _)) if time < Timestamp::MAX => time = next,
+                _ => break,
+            }
+        }
+        time
+    }
+
+    /// Whatever day it is by this clock, that day is open behind this, unless it is over.
+    pub(crate) fn turn_to(&mut self, now: Timestamp, batch: u64) {
+        if self.seen.is_none() {
+            self.ledger.woke(now);
+        }
+        if self.seen.is_none_or(|seen| now < seen) {
+            self.standing.clock_went_back(now);
+            self.shaper.clock_went_back(now);
+            self.redraw(now);
+            self.forget_refusals();
+        }
+        self.seen = Some(now);
+        if (self.standing.pause.is_some() || self.standing.slow.is_some()) && self.standing.tidy(now) {
+            self.standing_touched = true;
+            self.changes.push((now, Change::Resumed));
+        }
+        match self.ledger.locate(now, &self.plan.pace) {
+            At::Here | At::Closed(_) => {}
+            At::Longer(span) => {
+                let day = self.ledger.current_mut().expect("a day that goes on is open");
+                *day = day.clone().longer(&span);
+                let date = day.date;
+                self.ledger.touch(date);
+            }
+            at @ (At::Again(..) | At::Fresh(_)) => self.open(&at, now, batch),
+        }
+        if self.live.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
+            self.live = self.ledger.current().map(|day| Live::resumed(day, &self.plan));
+        }
+    }
+
+    /// The clock went back within the day: a line drawn by the clock that was ahead would make the lane wait for it.
+    fn redraw(&mut self, now: Timestamp) {
+        let burst = self.plan.pace.burst.get();
+        if let (Some(live), Some(day)) = (&mut self.live, self.ledger.current())
+            && let Some(release) = &live.release
+        {
+            let ready = release.until(now, Priority::Urgent).saturating_sub(day.charge()).min(burst);
+            live.release = Some(live.line(&self.plan.pace, now, day, ready));
+        }
+    }
+
+    /// Closes what lies before and opens the day.
+    fn open(&mut self, at: &At, now: Timestamp, batch: u64) {
+        let (At::Again(_, span) | At::Fresh(span)) = at else { unreachable!("only these open") };
+        let closed = self.close_before(span.date, now);
+        let footing = self.ledger.footing(span.date, &self.plan, self.standing.held.is_some(), self.first);
+        let fresh = !matches!(at, At::Again(..));
+        if let (Some(idle_days), true) = (footing.idle, fresh) {
+            self.changes.push((now, Change::Restarted { idle_days, to: footing.stage }));
+        }
+        let mut day = match at {
+            At::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
+            _ => Day::fresh(span, &footing, &self.plan, self.ledger.current()),
+        };
+        if !fresh && closed && !day.stepped_back {
+            // It was opened by a clock that was ahead, and what lies before it has only ended now.
+            (day.stage, day.cap) = (footing.stage, self.plan.curve.cap(footing.stage));
+        }
+        self.lease = Lease { before: (day.leased, batch), newest: (day.leased, batch) };
+        self.unsaved = 0;
+        self.live = Some(if fresh { Live::fresh(&day, span, &self.plan) } else { Live::resumed(&day, &self.plan) });
+        self.ledger.open(day);
+    }
+
+    /// Closes the days before this date; true when there were some.
+    fn close_before(&mut self, date: Date, now: Timestamp) -> bool {
+        let closed = self.ledger.close_before(date, &self.plan, self.standing.held.is_some());
+        for date in &closed {
+            let Some(day) = self.ledger.day(*date) else { continue };
+            let Some(closing) = day.closed else { continue };
+            let health = self.plan.thresholds.read(&day.counts);
+            let (from, to, verdict) = (day.stage, closing.next, closing.verdict);
+            let change = Change::DayClosed { date: *date, verdict, from, to, cap: day.cap, counts: day.counts, health };
+            self.changes.push((now, change));
+        }
+        !closed.is_empty()
+    }
+
+    /// Closes the day that is over by now, if one is.
+    pub(crate) fn close_day(&mut self, now: Timestamp) {
+        if let At::Again(_, span) | At::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
+            && self.close_before(span.date, now)
+        {
+            self.live = None;
+            self.forget_refusals();
+        }
+    }
+
+    fn grant(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Permit {
+        let pace = &self.plan.pace;
+        let mut room = n.min(pace.burst);
+        let live = self.live.as_mut().expect("an open day is live");
+        let day = self.ledger.current_mut().expect("an open day is in the ledger");
+        if let Some(mut release) = live.release {
+            if release.until(now, Priority::Urgent) - day.charge() > pace.burst.get() {
+                release = live.line(pace, now, day, pace.burst.get());
+                live.release = Some(release);
+            }
+            room = limit(room, release.until(now, priority) - day.charge());
+        }
+        let hour = day.hour_at(now);
+        if let Some(cap) = live.hour_cap {
+            room = limit(room, cap - hour.1);
+        }
+        room = self.standing.at_once(now).map_or(room, |one| room.min(one));
+        let count = self.shaper.take(room, now).expect("there is room").get();
+        self.standing.went(now);
+
+        day.hour = (hour.0, hour.1.saturating_add(count));
+        day.reserved += count;
+        day.as_of = day.as_of.max(now);
+        let (date, charge, cap) = (day.date, day.charge(), day.cap);
+        let durable = self.cover(date, charge, cap, batch);
+        self.forget_refusals();
+        Permit { lane: self.id, date, hour: hour.0, count, durable }
+    }
+
+    /// Leases enough for `need`, and some more ahead of need; tells the batch that makes it durable.
+    ///
+    /// Days without a cap lease as well: it may be that the day gets one, and then what a crash forgot must not be free.
+    fn cover(&mut self, date: Date, need: u32, cap: Option<u32>, batch: u64) -> u64 {
+        let ahead = cap.map_or(LEASE_MAX, |cap| (cap / LEASE_PART).clamp(1, LEASE_MAX));
+        let cap = cap.unwrap_or(u32::MAX);
+        let leased = self.lease.newest.0;
+        if leased < cap && need.saturating_add(ahead / 2) > leased {
+            if self.lease.newest.1 != batch {
+                self.lease.before = self.lease.newest;
+            }
+            self.lease.newest = (need.saturating_add(ahead).min(cap), batch);
+            if let Some(day) = self.ledger.current_mut() {
+                day.leased = self.lease.newest.0;
+            }
+            self.ledger.touch(date);
+            self.unsaved = 0;
+        }
+        if need <= self.lease.before.0 { self.lease.before.1 } else { self.lease.newest.1 }
+    }
+
+    pub(crate) fn settle(&mut self, permit: &Permit, outcome: Outcome, now: Timestamp, batch: u64) {
+        let count = permit.count;
+        let Some(day) = self.ledger.day_mut(permit.date) else { return };
+        day.reserved = day.reserved.saturating_sub(count);
+        day.as_of = day.as_of.max(now.min(day.ends));
+        day.answer(outcome, count);
+        if outcome == Outcome::GivenBack {
+            if day.hour.0 == permit.hour {
+                day.hour.1 = day.hour.1.saturating_sub(count);
+            }
+            self.refused = [None, None];
+        }
+        self.unsaved = self.unsaved.saturating_add(count);
+        if day.closed.is_some() || self.unsaved >= UNSAVED_MAX {
+            self.unsaved = 0;
+            self.ledger.touch(permit.date);
+        }
+        if outcome == Outcome::Blocked {
+            self.block(now, batch);
+        }
+    }
+
+    /// The durable record is brought to what was really used: for a stop in good order.
+    pub(crate) fn return_lease(&mut self, batch: u64) {
+        let Some(day) = self.ledger.current_mut() else { return };
+        if day.closed.is_none() {
+            day.leased = day.charge();
+            self.lease = Lease { before: (day.leased, batch), newest: (day.leased, batch) };
+        }
+        let date = day.date;
+        self.unsaved = 0;
+        self.ledger.touch(date);
+    }
+
+    /// The day that this time belongs to, as it is or as it would be opened; `Err`: it is over, and the next comes then.
+    pub(crate) fn view(&self, time: Timestamp) -> Result<View, Timestamp> {
+        let held = self.standing.held.is_some();
+        match self.ledger.locate(time, &self.plan.pace) {
+            At::Closed(until) => Err(until),
+            At::Here | At::Longer(_) => {
+                let day = self.ledger.current().expect("the day is open");
+                let live = self.live.unwrap_or_else(|| Live::resumed(day, &self.plan));
+                let ends = if day.is_open_at(time) { day.ends } else { self.plan.pace.span_at(time).ends };
+                Ok(View::of(day, live, ends, time))
+            }
+            At::Again(index, span) => {
+                let mut day = self.ledger.at_index(index).clone();
+                let settled = index.checked_sub(1).is_none_or(|before| self.ledger.at_index(before).closed.is_some());
+                if !settled && !day.stepped_back {
+                    day.stage = self.ledger.footing(span.date, &self.plan, held, self.first).stage;
+                    day.cap = self.plan.curve.cap(day.stage);
+                }
+                let live = Live::resumed(&day, &self.plan);
+                Ok(View::of(&day, live, day.ends.max(span.ends), time))
+            }
+            At::Fresh(span) => {
+                let footing = self.ledger.footing(span.date, &self.plan, held, self.first);
+                let day = Day::fresh(&span, &footing, &self.plan, self.ledger.current());
+                let live = Live::fresh(&day, &span, &self.plan);
+                Ok(View::of(&day, live, span.ends, time))
+            }
+        }
+    }
+
+    /// Something was taken back from the disk.
+    pub(crate) fn restored(&mut self) {
+        (self.seen, self.live) = (None, None);
+        self.forget_refusals();
+    }
+
+    pub(crate) fn forget_refusals(&mut self) {
+        self.refused = [None, None];
+    }
+
+    pub(crate) fn is_touched(&self) -> bool {
+        self.standing_touched || self.ledger.is_touched()
+    }
+}
+
+fn limit(room: NonZeroU32, to: u32) -> NonZeroU32 {
+    room.min(NonZeroU32::new(to).expect("there is room"))
+}

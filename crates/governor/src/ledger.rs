@@ -1,0 +1,219 @@
+//! A lane's days. Each civil day has at most one budget, ever: that is what restarts, clock steps and new time zones cannot change.
+
+use jiff::{Timestamp, civil::Date};
+
+use crate::{
+    curve::Stage,
+    day::Day,
+    health::Counts,
+    pace::Pace,
+    plan::Plan,
+    time::{DAY, after, between},
+    window::Span,
+};
+
+/// The most days that are kept of a lane: counted, not measured, so that a clock that jumps ahead forgets nothing.
+pub const DAYS_MAX: usize = 400;
+
+/// The clock may be found behind a day's beginning by this much and be believed: the lane then waits for that day. Further
+/// behind, the clock was wrong when it opened that day, and days of their own open until it really comes.
+const STEP_BELIEVED: i128 = 2 * DAY;
+
+/// The days of one lane, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    days: Vec<Day>,
+    current: Option<usize>,
+    touched: Vec<Date>,
+    forgotten: Vec<Date>,
+}
+
+/// Which day a time belongs to.
+pub(crate) enum At {
+    /// The one that is open.
+    Here,
+    /// The open one, by the zone's clocks, although it was to end before.
+    Longer(Span),
+    /// One that was opened before and is not over.
+    Again(usize, Span),
+    /// One that is not in the ledger.
+    Fresh(Span),
+    /// One that is over. The next may open at this time.
+    Closed(Timestamp),
+}
+
+/// Where a new day starts.
+pub(crate) struct Footing {
+    pub(crate) stage: Stage,
+    /// The lane starts again after so many idle days.
+    pub(crate) idle: Option<u32>,
+    pub(crate) last_sent: Option<Date>,
+}
+
+impl Ledger {
+    /// The days on record, oldest first.
+    pub fn days(&self) -> &[Day] {
+        &self.days
+    }
+
+    /// The day of this date, if something is on record.
+    pub fn day(&self, date: Date) -> Option<&Day> {
+        self.find(date).ok().map(|index| &self.days[index])
+    }
+
+    /// The day that is open or was last.
+    pub fn current(&self) -> Option<&Day> {
+        self.current.map(|index| &self.days[index])
+    }
+
+    /// Takes a day back from the durable record. What it leased and did not account for counts as sent.
+    pub(crate) fn restore(&mut self, mut day: Day) {
+        let unaccounted = day.leased.saturating_sub(day.charge());
+        day.lost = day.lost.saturating_add(unaccounted);
+        day.hour_debt = if day.closed.is_none() { unaccounted } else { 0 };
+        match self.find(day.date) {
+            Ok(index) => self.days[index] = day,
+            Err(index) => {
+                if self.current.is_some_and(|current| index <= current) {
+                    self.current = self.current.map(|current| current + 1);
+                }
+                self.days.insert(index, day);
+            }
+        }
+    }
+
+    /// The first look after a restart: what a crash lost may have been sent in this hour.
+    pub(crate) fn woke(&mut self, now: Timestamp) {
+        for day in self.days.iter_mut().filter(|day| day.hour_debt > 0) {
+            (day.hour, day.hour_debt) = (day.hour_at(now), 0);
+        }
+    }
+
+    /// Takes what another count of the same day knows, the event log's, say. A day is never refilled by it: what the log knows
+    /// to be sent was lost before, or is added.
+    pub(crate) fn recount(&mut self, date: Date, counts: Counts) {
+        if let Ok(index) = self.find(date) {
+            let day = &mut self.days[index];
+            let found = day.counts.at_least(counts);
+            day.lost = day.lost.saturating_sub(found.spent - day.counts.spent);
+            day.counts = found;
+            self.touch(date);
+        }
+    }
+
+    pub(crate) fn current_mut(&mut self) -> Option<&mut Day> {
+        self.current.map(|index| &mut self.days[index])
+    }
+
+    pub(crate) fn at_index(&self, index: usize) -> &Day {
+        &self.days[index]
+    }
+
+    pub(crate) fn day_mut(&mut self, date: Date) -> Option<&mut Day> {
+        self.find(date).ok().map(|index| &mut self.days[index])
+    }
+
+    /// The last day, which decides where the next one starts.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Day> {
+        self.days.last_mut()
+    }
+
+    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> At {
+        if self.current().is_some_and(|day| day.is_open_at(now)) {
+            return At::Here;
+        }
+        // After a restart no day is current, and the zone may be another one: a day that has not ended by its record goes on.
+        let running = self.days.partition_point(|day| day.starts <= now).checked_sub(1);
+        if let Some(index) = running.filter(|index| self.days[*index].is_open_at(now)) {
+            return At::Again(index, pace.window.span(self.days[index].date, &pace.zone));
+        }
+        let span = pace.span_at(now);
+        match self.find(span.date) {
+            Ok(index) if self.days[index].closed.is_some() => At::Closed(self.reopens(index + 1, &span, now)),
+            Ok(index) if Some(index) == self.current => At::Longer(span),
+            Ok(index) => At::Again(index, span),
+            Err(index) => match self.days.get(index) {
+                Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED => {
+                    At::Closed(self.reopens(index, &span, now))
+                }
+                _ => At::Fresh(span),
+            },
+        }
+    }
+
+    /// When the next day may open: by its record, or by the zone that is in force now.
+    fn reopens(&self, next: usize, span: &Span, now: Timestamp) -> Timestamp {
+        let ends = span.ends.max(after(now, 1));
+        self.days.get(next).map(|later| later.starts).filter(|starts| *starts > now).map_or(ends, |starts| starts.min(ends))
+    }
+
+    /// Where a day of this date starts: from what the last day before it decided, or would decide if it were over.
+    pub(crate) fn footing(&self, date: Date, plan: &Plan, held: bool, first: Stage) -> Footing {
+        let before = self.find(date).unwrap_or_else(|index| index);
+        let Some(day) = before.checked_sub(1).map(|index| &self.days[index]) else {
+            return Footing { stage: first, idle: None, last_sent: None };
+        };
+        let last_sent = day.sent_last();
+        let idle = last_sent.map_or(0, |last| (date.duration_since(last).as_hours() / 24 - 1).clamp(0, i64::from(u32::MAX)) as u32);
+        if idle >= plan.idle_reset.get() {
+            return Footing { stage: Stage::FIRST, idle: Some(idle), last_sent };
+        }
+        let closing = day.closed.unwrap_or_else(|| day.closing(plan, held));
+        Footing { stage: closing.next, idle: None, last_sent }
+    }
+
+    /// Closes every day before `date` that is not closed; tells which.
+    pub(crate) fn close_before(&mut self, date: Date, plan: &Plan, held: bool) -> Vec<Date> {
+        let mut closed = Vec::new();
+        for day in self.days.iter_mut().rev().skip_while(|day| day.date >= date) {
+            if day.closed.is_some() {
+                // Days close in order: all before this one are closed.
+                break;
+            }
+            day.closed = Some(day.closing(plan, held));
+            closed.push(day.date);
+        }
+        closed.reverse();
+        self.touched.extend(&closed);
+        closed
+    }
+
+    /// Makes this the open day.
+    pub(crate) fn open(&mut self, day: Day) {
+        let date = day.date;
+        match self.find(date) {
+            Ok(index) => {
+                self.days[index] = day;
+                self.current = Some(index);
+            }
+            Err(index) => {
+                self.days.insert(index, day);
+                self.current = Some(index);
+            }
+        }
+        self.touch(date);
+        while self.days.len() > DAYS_MAX && self.current != Some(0) {
+            self.forgotten.push(self.days.remove(0).date);
+            self.current = self.current.map(|current| current - 1);
+        }
+    }
+
+    /// The day's record has to be written.
+    pub(crate) fn touch(&mut self, date: Date) {
+        if !self.touched.contains(&date) {
+            self.touched.push(date);
+        }
+    }
+
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    pub(crate) fn take_touched(&mut self) -> (Vec<Date>, Vec<Date>) {
+        (std::mem::take(&mut self.touched), std::mem::take(&mut self.forgotten))
+    }
+
+    fn find(&self, date: Date) -> Result<usize, usize> {
+        self.days.binary_search_by_key(&date, |day| day.date)
+    }
+}

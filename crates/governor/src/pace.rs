@@ -1,0 +1,227 @@
+//! How a day's cap is spread over the day.
+
+use std::num::NonZeroU32;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    health::Share,
+    time::{after, between, div_up},
+    window::{Span, Window},
+};
+
+/// When a lane sends, and how evenly.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    pub(crate) window: Window,
+    pub(crate) zone: TimeZone,
+    pub(crate) burst: NonZeroU32,
+    /// Thousandths.
+    catch_up: u32,
+    pub(crate) reserve: Share,
+}
+
+/// A pace that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PaceError {
+    /// At 1 what was not sent in time is lost; above 24 there is no spreading left.
+    #[error("catch_up = {0}: it must be between 1 and 24")]
+    CatchUp(String),
+    /// Priority must not become exclusion.
+    #[error("reserve = {0}: at most 50 %")]
+    Reserve(Share),
+}
+
+/// How much of a thing may go how urgently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Takes what the plan's reserve leaves.
+    #[default]
+    Usual,
+    /// Someone waits for it: may use the reserve as well.
+    Urgent,
+}
+
+impl Pace {
+    /// All day in UTC, 20 at once, catching up at four times the even rate, nothing reserved.
+    pub fn new() -> Self {
+        let burst = NonZeroU32::new(20).expect("20 is not 0");
+        Self { window: Window::ALWAYS, zone: TimeZone::UTC, burst, catch_up: 4000, reserve: Share::NONE }
+    }
+
+    /// The hours at which mail goes out.
+    pub fn with_window(self, window: Window) -> Self {
+        Self { window, ..self }
+    }
+
+    /// The zone in which days begin and end.
+    pub fn with_zone(self, zone: TimeZone) -> Self {
+        Self { zone, ..self }
+    }
+
+    /// The most recipients at one moment.
+    pub fn with_burst(self, burst: NonZeroU32) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// How many times the even rate a lane may reach to make up for mail that came late in the day.
+    pub fn with_catch_up(self, times: f64) -> Result<Self, PaceError> {
+        if !(1.0..=24.0).contains(&times) {
+            return Err(PaceError::CatchUp(times.to_string()));
+        }
+        Ok(Self { catch_up: (times * 1000.0).round() as u32, ..self })
+    }
+
+    /// The share of day and burst that is kept for urgent mail. What of it is left is released to all as the day goes by.
+    pub fn with_reserve(self, reserve: Share) -> Result<Self, PaceError> {
+        if reserve > Share::percent(50) { Err(PaceError::Reserve(reserve)) } else { Ok(Self { reserve, ..self }) }
+    }
+
+    /// The hours at which mail goes out.
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The zone in which days begin and end.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// The most recipients at one moment.
+    pub fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    pub(crate) fn span_at(&self, now: Timestamp) -> Span {
+        self.window.span(self.zone.to_datetime(now).date(), &self.zone)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The line along which what is left of a day's cap is released: `base` at once, then one every `num / den` nanoseconds.
+///
+/// It is drawn again when it runs ahead of the mail by more than the burst: what is left is then spread over what is left of
+/// the window, but no steeper than `catch_up` allows; what does not fit is not sent that day. As all is in whole numbers, the
+/// time of each release is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Release {
+    since: Timestamp,
+    opens: Timestamp,
+    closes: Timestamp,
+    cap: u32,
+    base: u32,
+    num: i128,
+    den: i128,
+    /// Kept of the cap, and of the burst, for urgent mail at the window's beginning.
+    kept: (u32, u32),
+}
+
+impl Release {
+    /// From `since` on (moved into the window), when `used` are gone and `ready` more may go at once.
+    pub(crate) fn new(pace: &Pace, (opens, closes): (Timestamp, Timestamp), since: Timestamp, cap: u32, used: u32, ready: u32) -> Self {
+        let since = since.clamp(opens, closes);
+        let base = used.saturating_add(ready).min(cap);
+        let (whole, left) = (between(opens, closes), between(since, closes));
+        // One more part than there are recipients: the last goes before the window closes, not when.
+        let even = (left, i128::from(cap - base) + 1);
+        let steepest = (whole * 1000, i128::from(pace.catch_up) * i128::from(cap));
+        let (num, den) = if even.0 * steepest.1 > steepest.0 * even.1 { even } else { steepest };
+        let at_once = cap.min(pace.burst.get());
+        let kept = (pace.reserve.down(cap), pace.reserve.up(at_once).min(at_once - 1));
+        Self { since, opens, closes, cap, base, num, den, kept }
+    }
+
+    /// How many of the day's cap may be gone by now.
+    pub(crate) fn until(&self, now: Timestamp, priority: Priority) -> u32 {
+        let gone = between(self.since, now).max(0) * self.den / self.num;
+        let released = i128::from(self.base).saturating_add(gone).min(i128::from(self.cap)) as u32;
+        match priority {
+            Priority::Urgent => released,
+            Priority::Usual => {
+                let (of_cap, of_burst) = self.kept_at(now);
+                released.saturating_sub(of_burst).min(self.cap - of_cap)
+            }
+        }
+    }
+
+    /// The first time, not before `now`, at which `target` of the cap may be gone. It can lie behind the window's end.
+    pub(crate) fn time_of(&self, target: u32, priority: Priority, now: Timestamp) -> Timestamp {
+        let more = i128::from(target.saturating_sub(self.base));
+        let line = if more == 0 { now } else { after(self.since, div_up(more * self.num, self.den)).max(now) };
+        if priority == Priority::Urgent || self.kept == (0, 0) {
+            return line;
+        }
+        // Two lines of steps together have no inverse that could be written down; they rise, so halving finds the first place.
+        let (mut low, mut high) = (line, self.closes.max(line));
+        while between(low, high) > 0 {
+            let middle = after(low, between(low, high) / 2);
+            if self.until(middle, priority) >= target {
+                high = middle;
+            } else {
+                low = after(middle, 1);
+            }
+        }
+        high
+    }
+
+    fn kept_at(&self, now: Timestamp) -> (u32, u32) {
+        let (whole, left) = (between(self.opens, self.closes), between(now, self.closes));
+        let part = |kept: u32| (i128::from(kept) * left.clamp(0, whole) / whole) as u32;
+        (part(self.kept.0), part(self.kept.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{DAY, at};
+
+    fn release(burst: u32, catch_up: f64, since: i128, cap: u32, used: u32, ready: u32) -> Release {
+        let pace = Pace::new().with_burst(NonZeroU32::new(burst).unwrap()).with_catch_up(catch_up).unwrap();
+        Release::new(&pace, (at(0), at(DAY)), at(since), cap, used, ready)
+    }
+
+    #[test]
+    fn a_full_day_is_released_evenly_and_whole_before_the_window_closes() {
+        let day = release(1, 1.0, 0, 100, 0, 1);
+        assert_eq!(day.until(at(0), Priority::Usual), 1);
+        assert_eq!(day.until(at(DAY / 2), Priority::Usual), 51);
+        assert_eq!(day.until(at(DAY - 1), Priority::Usual), 100);
+        assert!(day.time_of(100, Priority::Usual, at(0)) < at(DAY));
+    }
+
+    #[test]
+    fn a_late_start_catches_up_no_faster_than_allowed() {
+        // Half the day is gone: twice the rate is enough.
+        assert_eq!(release(10, 4.0, DAY / 2, 100, 0, 10).until(at(DAY - 1), Priority::Usual), 100);
+        // The last hour: at four times the even rate that is 16 or 17 more.
+        assert_eq!(release(10, 4.0, DAY / 24 * 23, 100, 0, 10).until(at(DAY - 1), Priority::Usual), 26);
+        assert_eq!(release(10, 1.0, DAY / 2, 100, 0, 10).until(at(DAY - 1), Priority::Usual), 59);
+    }
+
+    #[test]
+    fn the_reserve_is_urgent_mails_first_and_everyones_at_the_end() {
+        let pace = Pace::new().with_reserve(Share::percent(20)).unwrap();
+        let day = Release::new(&pace, (at(0), at(DAY)), at(0), 100, 0, 20);
+        assert_eq!((day.until(at(0), Priority::Usual), day.until(at(0), Priority::Urgent)), (16, 20));
+        assert_eq!((day.until(at(DAY - 1), Priority::Usual), day.until(at(DAY - 1), Priority::Urgent)), (100, 100));
+        for target in 1..=100 {
+            let when = day.time_of(target, Priority::Usual, at(0));
+            assert!(day.until(when, Priority::Usual) >= target && when < at(DAY), "{target}");
+            assert!(when == at(0) || day.until(after(when, -1), Priority::Usual) < target, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_pace_out_of_bounds_cannot_be_built() {
+        for bad in [0.9, 24.1, f64::NAN] {
+            assert!(Pace::new().with_catch_up(bad).is_err());
+        }
+        assert!(Pace::new().with_reserve(Share::percent(51)).is_err());
+    }
+}

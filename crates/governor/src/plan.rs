@@ -1,0 +1,75 @@
+//! What a lane goes by: its curve, its pace, and when it advances, holds, steps back or starts again.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use jiff::SignedDuration;
+
+use crate::{
+    curve::{Curve, Stage},
+    health::{Share, Thresholds},
+    pace::Pace,
+    time::{HOUR, div_up},
+};
+
+/// Everything that decides how a lane warms up. Many lanes share one.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the configuration calls it.
+    pub name: Arc<str>,
+    /// How much a day.
+    pub curve: Curve,
+    /// When of the day.
+    pub pace: Pace,
+    /// What signs mean.
+    pub thresholds: Thresholds,
+    /// A lane advances when it used at least this share of its cap in accepted recipients.
+    pub advance_at: Share,
+    /// A day with fewer recipients answered than this says too little to step back on, or to advance on when more were allowed.
+    pub min_sample: u32,
+    /// After this many idle days a lane starts again.
+    pub idle_reset: NonZeroU32,
+    /// How long a lane pauses when its address is blocked.
+    pub block_pause: SignedDuration,
+    /// What happens to mail that finds no budget.
+    pub overflow: Overflow,
+}
+
+/// What happens to mail that finds its lane without budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It waits for the lane's next release.
+    #[default]
+    Defer,
+    /// The pool's other lanes take it, the warmest first.
+    Spill,
+    /// The lanes of the pool of this name take it.
+    Pool(Arc<str>),
+}
+
+impl Plan {
+    /// This curve, and for all else the defaults of the rules.
+    pub fn new(name: &str, curve: Curve) -> Self {
+        Self {
+            name: name.into(),
+            curve,
+            pace: Pace::new(),
+            thresholds: Thresholds::default(),
+            advance_at: Share::percent(90),
+            min_sample: 100,
+            idle_reset: NonZeroU32::new(30).expect("30 is not 0"),
+            block_pause: SignedDuration::from_hours(4),
+            overflow: Overflow::default(),
+        }
+    }
+
+    /// The recipients an hour at which a lane of this stage sends when nothing slows it; `None` without a cap.
+    pub fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
+        let even = div_up(i128::from(self.curve.cap(stage)?), i128::from(self.pace.window.hours()));
+        NonZeroU32::new(even.clamp(1, i128::from(u32::MAX)) as u32)
+    }
+}
+
+/// The time between two at this many an hour.
+pub(crate) fn gap(per_hour: NonZeroU32) -> i128 {
+    div_up(HOUR, i128::from(per_hour.get()))
+}

@@ -1,0 +1,253 @@
+//! Short windows: so many a second, a minute, an hour. The arithmetic is the `governor` crate's; what it lacks is added by
+//! keeping its one number where we can see it: looking without taking, all of several windows or none, and a start that is not
+//! a full burst.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, Reference},
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{NotKeyed, StateStore},
+};
+use jiff::Timestamp;
+
+use crate::time::{at, ns};
+
+/// The most in any second, minute, hour. None of the three: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// In any second.
+    pub second: Option<NonZeroU32>,
+    /// In any 60 seconds.
+    pub minute: Option<NonZeroU32>,
+    /// In any 60 minutes.
+    pub hour: Option<NonZeroU32>,
+}
+
+/// A shape in force, for a lane or a tenant.
+pub struct Shaper {
+    shape: Shape,
+    windows: Vec<Limiter>,
+}
+
+/// One window: the limiter, and the clock and state that it shares with us.
+struct Limiter {
+    rate: RateLimiter<NotKeyed, Arrival, Given, NoOpMiddleware<Nanos>>,
+    arrival: Arrival,
+    burst: NonZeroU32,
+    /// Nanoseconds that a full burst takes to come back: no state lies further ahead.
+    reach: u64,
+}
+
+/// The theoretical arrival time of the next cell, in nanoseconds since 1970; 0 for never yet.
+#[derive(Clone, Default)]
+struct Arrival(Arc<AtomicU64>);
+
+/// A clock that shows the time it was given.
+#[derive(Clone, Default)]
+struct Given(Arc<AtomicU64>);
+
+impl StateStore for Arrival {
+    type Key = NotKeyed;
+
+    // One owner, so there is nobody to race with.
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let before = self.0.load(Relaxed);
+        let (answer, next) = decide((before != 0).then(|| Nanos::new(before)))?;
+        self.0.store(next.as_u64(), Relaxed);
+        Ok(answer)
+    }
+}
+
+impl Clock for Given {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.0.load(Relaxed))
+    }
+}
+
+impl Limiter {
+    /// At most `most` in any `window`: a tenth of it at once, the rest evenly behind.
+    fn new(most: NonZeroU32, window: Duration) -> Self {
+        let burst = NonZeroU32::new(most.get() / 10).unwrap_or(NonZeroU32::MIN);
+        // A burst and what comes back within the window are together what the window may hold.
+        let parts = u128::from(most.get() - burst.get() + 1);
+        let period = window.as_nanos().div_ceil(parts) as u64;
+        let quota = Quota::with_period(Duration::from_nanos(period)).expect("a window is longer than 0").allow_burst(burst);
+        let arrival = Arrival::default();
+        let rate = RateLimiter::new(quota, arrival.clone(), Given::default());
+        Self { rate, arrival, burst, reach: period * u64::from(burst.get()) }
+    }
+
+    /// Takes `n` or tells when `n` can be had.
+    fn take(&self, n: NonZeroU32, now: Timestamp) -> Result<(), Timestamp> {
+        self.rate.clock().0.store(clock_ns(now), Relaxed);
+        match self.rate.check_n(n.min(self.burst)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(later)) => Err(at(i128::from(later.earliest_possible().as_u64()))),
+            Err(_) => unreachable!("never more than the burst is asked for"),
+        }
+    }
+
+    fn peek(&self, n: NonZeroU32, now: Timestamp) -> Result<(), Timestamp> {
+        let before = self.arrival.0.load(Relaxed);
+        let answer = self.take(n, now);
+        self.arrival.0.store(before, Relaxed);
+        answer
+    }
+}
+
+impl Shaper {
+    /// Starts with one recipient and not with a burst, as what went out before is not known.
+    pub fn new(shape: Shape, now: Timestamp) -> Self {
+        let windows = [(shape.hour, 3600), (shape.minute, 60), (shape.second, 1)];
+        let windows: Vec<_> =
+            windows.into_iter().filter_map(|(most, seconds)| Some(Limiter::new(most?, Duration::from_secs(seconds)))).collect();
+        for limiter in &windows {
+            limiter.arrival.0.store(clock_ns(now) + limiter.reach - limiter.reach / u64::from(limiter.burst.get()), Relaxed);
+        }
+        Self { shape, windows }
+    }
+
+    /// The limits in force.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The first time from `now` on at which one may go.
+    pub fn next(&self, now: Timestamp) -> Timestamp {
+        self.windows.iter().filter_map(|window| window.peek(NonZeroU32::MIN, now).err()).max().map_or(now, |later| later.max(now))
+    }
+
+    /// Takes as many of `n` as may go now, from every window alike; `Err` tells when one may.
+    pub fn take(&mut self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
+        let granted = self.room(n, now)?;
+        for window in &self.windows {
+            window.take(granted, now).expect("there is room in every window");
+        }
+        Ok(granted)
+    }
+
+    /// How many of `n` may go now.
+    pub fn room(&self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
+        let next = self.next(now);
+        if next > now {
+            return Err(next);
+        }
+        Ok(self.windows.iter().fold(n, |n, window| most(window, n, now)))
+    }
+
+    /// The clock went back: no window waits longer than it takes to fill.
+    pub(crate) fn clock_went_back(&self, now: Timestamp) {
+        for window in &self.windows {
+            window.arrival.0.fetch_min(clock_ns(now) + window.reach, Relaxed);
+        }
+    }
+}
+
+/// The most of `n` that the window lets go, where one may.
+fn most(window: &Limiter, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
+    let n = n.min(window.burst);
+    if window.peek(n, now).is_ok() {
+        return n;
+    }
+    let (mut fits, mut not) = (1, n.get());
+    while not - fits > 1 {
+        let middle = fits + (not - fits) / 2;
+        let asked = NonZeroU32::new(middle).expect("above 1");
+        if window.peek(asked, now).is_ok() { fits = middle } else { not = middle }
+    }
+    NonZeroU32::new(fits).expect("at least 1")
+}
+
+/// Nanoseconds since 1970, without the times before it.
+fn clock_ns(now: Timestamp) -> u64 {
+    ns(now).clamp(1, i128::from(u64::MAX / 2)) as u64
+}
+
+impl fmt::Debug for Shaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ahead: Vec<_> = self.windows.iter().map(|window| window.rate.clock().now().duration_since(Nanos::new(0))).collect();
+        f.debug_struct("Shaper").field("shape", &self.shape).field("looked", &ahead).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{SECOND, after};
+
+    fn shape(second: u32, minute: u32) -> Shape {
+        Shape { second: NonZeroU32::new(second), minute: NonZeroU32::new(minute), hour: None }
+    }
+
+    fn many(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    #[test]
+    fn no_window_ever_holds_more_than_it_may() {
+        for (limits, seconds, most) in [(shape(7, 0), 1, 7), (shape(0, 100), 60, 100), (shape(30, 200), 60, 200), (shape(1, 0), 1, 1)] {
+            let mut shaper = Shaper::new(limits, at(0));
+            let (mut now, mut sent) = (at(0), Vec::new());
+            while now < at(300 * SECOND) {
+                match shaper.take(many(5), now) {
+                    Ok(granted) => sent.extend(std::iter::repeat_n(now, granted.get() as usize)),
+                    Err(later) => {
+                        assert_eq!(shaper.take(many(1), after(later, -1)), Err(later), "not before is exact");
+                        now = later;
+                    }
+                }
+            }
+            for (index, first) in sent.iter().enumerate() {
+                let within = sent[index..].iter().take_while(|t| **t < after(*first, seconds * SECOND)).count();
+                assert!(within <= most, "{within} in {seconds} s");
+            }
+            assert!(sent.len() as i128 * seconds >= 200 * most as i128, "and it is used: {}", sent.len());
+        }
+    }
+
+    #[test]
+    fn a_new_shaper_starts_with_one() {
+        let mut shaper = Shaper::new(shape(0, 600), at(0));
+        assert_eq!(shaper.take(many(50), at(0)), Ok(many(1)));
+        assert!(shaper.take(many(1), at(0)).is_err());
+    }
+
+    #[test]
+    fn what_one_window_refuses_costs_the_others_nothing() {
+        let mut shaper = Shaper::new(shape(1, 600), at(SECOND));
+        assert_eq!(shaper.take(many(1), at(SECOND)), Ok(many(1)));
+        for _ in 0..1000 {
+            assert_eq!(shaper.take(many(1), at(SECOND)), Err(at(2 * SECOND)));
+        }
+        assert_eq!(shaper.take(many(1), at(2 * SECOND)), Ok(many(1)));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_does_not_stop_it() {
+        let mut shaper = Shaper::new(shape(1, 0), at(1000 * SECOND));
+        assert!(shaper.take(many(1), at(1000 * SECOND)).is_ok());
+        shaper.clock_went_back(at(10 * SECOND));
+        assert_eq!(shaper.next(at(10 * SECOND)), at(11 * SECOND));
+    }
+
+    #[test]
+    fn no_shape_is_no_limit() {
+        assert_eq!(Shaper::new(Shape::default(), at(0)).take(many(1000), at(0)), Ok(many(1000)));
+    }
+}

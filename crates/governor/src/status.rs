@@ -1,0 +1,105 @@
+//! Everything about a lane that an operator wants to see.
+
+use jiff::{Timestamp, civil::Date};
+
+use crate::{
+    admission::Hold,
+    curve::Stage,
+    day::{Closing, Verdict},
+    governor::{Governor, LaneId},
+    health::{Counts, Health},
+    lane::Lane,
+    pace::Priority,
+};
+
+/// A lane at some time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The stage of this day.
+    pub stage: Stage,
+    /// How many stages the curve has.
+    pub stages: u32,
+    /// The civil day in the plan's zone; `None` when the clock is behind a day that is over.
+    pub date: Option<Date>,
+    /// What the day allows; `None`: any number.
+    pub cap: Option<u32>,
+    /// What of it is gone: spent, reserved, or lost by a crash.
+    pub used: u32,
+    /// Reserved by permits that are out.
+    pub reserved: u32,
+    /// Leased before a crash and never accounted for.
+    pub lost: u32,
+    /// What is left of the cap.
+    pub remaining: Option<u32>,
+    /// The day's numbers; accepted and spent among them.
+    pub counts: Counts,
+    /// The day's rates.
+    pub health: Health,
+    /// When the next recipient may go: now, if nothing stands in the way.
+    pub next_release: Timestamp,
+    /// What stands in the way.
+    pub hold: Option<Hold>,
+    /// Recipients an hour while a provider's push-back is climbed out of.
+    pub rate: Option<u32>,
+    /// Connections at once, likewise.
+    pub connections: Option<u32>,
+    /// How the last day that is over ended: why the stage is what it is.
+    pub last: Option<(Date, Closing)>,
+    /// What this day's numbers mean if nothing more happens on it.
+    pub verdict: Verdict,
+    /// The stage of the next day, if nothing more happens on this one.
+    pub next_stage: Stage,
+    /// The cap of the next day, likewise.
+    pub next_cap: Option<u32>,
+}
+
+impl Governor {
+    /// A lane as it is now. Nothing changes by asking.
+    pub fn status(&self, lane: LaneId, now: Timestamp) -> Status {
+        self.lane(lane).status(now)
+    }
+}
+
+impl Lane {
+    pub(crate) fn status(&self, now: Timestamp) -> Status {
+        let hold = self.blocked(now, Priority::Usual);
+        let next_release = hold.as_ref().map_or(now, |(first, _)| self.first_open(*first, Priority::Usual));
+        let view = self.view(now).ok();
+        let date = view
+            .as_ref()
+            .map(|_| self.ledger.current().filter(|day| day.is_open_at(now)))
+            .map(|open| open.map_or_else(|| self.plan.pace.span_at(now).date, |day| day.date));
+        let day = date.and_then(|date| self.ledger.day(date));
+        let counts = day.map(|day| day.counts).unwrap_or_default();
+        let (stage, cap, used) =
+            view.map_or((self.stage(), self.plan.curve.cap(self.stage()), 0), |view| (view.day.stage, view.day.cap, view.day.charge));
+        let closing =
+            day.map_or(Closing { verdict: Verdict::Idle, next: stage }, |day| day.closing(&self.plan, self.standing.held.is_some()));
+        let slow = self.standing.slow.as_ref();
+        Status {
+            stage,
+            stages: self.plan.curve.stages(),
+            date,
+            cap,
+            used,
+            reserved: day.map_or(0, |day| day.reserved()),
+            lost: day.map_or(0, |day| day.lost),
+            remaining: cap.map(|cap| cap.saturating_sub(used)),
+            counts,
+            health: self.plan.thresholds.read(&counts),
+            next_release,
+            hold: hold.map(|(_, hold)| hold),
+            rate: slow.and_then(|slow| slow.rate(now)).map(Into::into),
+            connections: slow.and_then(|slow| slow.connections(now)).map(Into::into),
+            last: self.last_closed(date),
+            verdict: closing.verdict,
+            next_stage: closing.next,
+            next_cap: self.plan.curve.cap(closing.next),
+        }
+    }
+
+    fn last_closed(&self, before: Option<Date>) -> Option<(Date, Closing)> {
+        let mut days = self.ledger.days().iter().rev().filter(|day| before.is_none_or(|date| day.date < date));
+        days.find_map(|day| Some((day.date, day.closed?)))
+    }
+}

@@ -1,0 +1,35 @@
+//! Nanoseconds for arithmetic, and back.
+
+use jiff::Timestamp;
+
+/// One second.
+pub(crate) const SECOND: i128 = 1_000_000_000;
+/// One hour.
+pub(crate) const HOUR: i128 = 3_600 * SECOND;
+/// One day of 24 hours.
+pub(crate) const DAY: i128 = 24 * HOUR;
+
+/// Nanoseconds since 1970.
+pub(crate) fn ns(at: Timestamp) -> i128 {
+    at.as_nanosecond()
+}
+
+/// The time that many nanoseconds since 1970; the first or last that there is when none is.
+pub(crate) fn at(ns: i128) -> Timestamp {
+    Timestamp::from_nanosecond(ns).unwrap_or(if ns < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// `time` moved by `by` nanoseconds.
+pub(crate) fn after(time: Timestamp, by: i128) -> Timestamp {
+    at(ns(time).saturating_add(by))
+}
+
+/// Nanoseconds from `from` to `to`, negative when that is backwards.
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> i128 {
+    ns(to) - ns(from)
+}
+
+/// `a / b` rounded up, for `b > 0`.
+pub(crate) fn div_up(a: i128, b: i128) -> i128 {
+    -(-a).div_euclid(b)
+}

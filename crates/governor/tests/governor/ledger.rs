@@ -1,0 +1,194 @@
+//! Rule 7: nothing refills a day.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, tz::TimeZone};
+use posthaste_governor::{Admission, Counts, DAYS_MAX, Hold, Outcome, Pace, Part, Stage};
+
+use crate::support::{World, plan, time};
+
+const MORNING: &str = "2026-11-23T00:00:00Z";
+
+#[test]
+fn a_restart_in_good_order_loses_nothing() {
+    let mut world = World::new(plan(&[100, 200]), MORNING);
+    assert_eq!(world.send(60, Outcome::Accepted), 60);
+    world.restart();
+    let status = world.status();
+    assert_eq!((status.used, status.lost, status.counts.accepted), (60, 0, 60));
+    assert_eq!(world.send(1000, Outcome::Accepted), 40);
+    world.restart();
+    assert_eq!(world.refusal(1), (time("2026-11-24T00:00:00Z"), Hold::DayCap { cap: 100, used: 100 }));
+    world.go_to("2026-11-24T00:00:00Z");
+    assert_eq!(world.permit(1).count(), 1);
+    assert_eq!(world.status().stage, Stage::On(2));
+}
+
+#[test]
+fn a_crash_costs_no_more_than_a_lease() {
+    let mut world = World::new(plan(&[6400]), MORNING);
+    for _ in 0..50 {
+        let permit = world.permit(20);
+        world.sync();
+        assert!(permit.durable() <= world.durable);
+        world.settle(permit, Outcome::Accepted);
+        world.now = match world.admit(1) {
+            Admission::Go(permit) => {
+                world.settle(permit, Outcome::GivenBack);
+                world.now
+            }
+            Admission::NotBefore(at, _) => at,
+        };
+    }
+    let used = world.status().used;
+    world.crash();
+    let status = world.status();
+    assert!((used..=used + 150).contains(&status.used), "{used} {status:?}");
+}
+
+#[test]
+fn a_permit_waits_for_the_disk_only_at_the_end_of_a_lease() {
+    let mut world = World::new(plan(&[6400]), MORNING);
+    let (mut waits, mut sent) = (0, 0);
+    while sent < 1000 {
+        match world.admit(1) {
+            Admission::Go(permit) => {
+                waits += u32::from(permit.durable() > world.durable);
+                world.sync();
+                world.settle(permit, Outcome::Accepted);
+                sent += 1;
+            }
+            Admission::NotBefore(at, _) => world.now = at,
+        }
+    }
+    assert_eq!(waits, 1, "only the first: later leases are taken ahead");
+}
+
+#[test]
+fn permits_that_never_became_durable_cost_nothing() {
+    let mut world = World::new(plan(&[100]), MORNING);
+    let permit = world.permit(10);
+    assert!(permit.durable() > world.durable);
+    world.write();
+    world.crash();
+    assert_eq!(world.status().used, 0);
+}
+
+#[test]
+fn the_event_logs_count_gives_a_crash_its_numbers_back_but_no_budget() {
+    let mut world = World::new(plan(&[640]), MORNING);
+    let permit = world.permit(5);
+    world.sync();
+    world.settle(permit, Outcome::Accepted);
+    world.crash();
+    let before = world.status();
+    assert_eq!((before.counts.spent, before.used), (0, 15));
+    assert_eq!(world.send(3, Outcome::Accepted), 3);
+    let date = world.status().date.unwrap();
+    world.governor.recount(world.lane, date, Counts { spent: 8, accepted: 8, ..Counts::default() });
+    let status = world.status();
+    assert_eq!((status.counts.accepted, status.used, status.lost), (8, 18, 10));
+}
+
+#[test]
+fn a_crash_does_not_make_a_new_burst_ready() {
+    let mut world = World::new(plan(&[2400]), MORNING);
+    let permit = world.permit(20);
+    world.sync();
+    drop(permit);
+    for _ in 0..5 {
+        world.crash();
+        let (at, hold) = world.refusal(1);
+        assert!(at > world.now && matches!(hold, Hold::Spread { .. }), "{hold:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_does_not_reopen_a_day() {
+    let mut world = World::new(plan(&[50, 100]), MORNING);
+    world.send(45, Outcome::Accepted);
+    world.go_to("2026-11-24T00:00:05Z");
+    let permit = world.permit(1);
+    world.settle(permit, Outcome::Accepted);
+    world.go_to("2026-11-23T23:59:00Z");
+    assert_eq!(world.refusal(1), (time("2026-11-24T00:00:00Z"), Hold::DayOver));
+    world.go_to("2026-11-20T12:00:00Z");
+    assert!(matches!(world.admit(1), Admission::Go(_)), "that far behind, the clock was wrong before: a day of its own");
+    world.go_to("2026-11-24T00:00:05Z");
+    assert_eq!((world.status().stage, world.status().used), (Stage::On(2), 1), "and the day is where it was");
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_costs_at_most_a_day_and_no_stage() {
+    let mut world = World::new(plan(&[50, 100, 200]), MORNING);
+    world.send(50, Outcome::Accepted);
+    world.go_to("2026-11-24T10:00:00Z");
+    let permit = world.permit(1);
+    world.settle(permit, Outcome::Accepted);
+    world.go_to("2027-11-24T10:00:00Z");
+    let permit = world.permit(5);
+    world.settle(permit, Outcome::Accepted);
+    assert_eq!(world.status().stage, Stage::FIRST, "as far as anyone can tell it was idle for a year");
+    world.go_to("2026-11-24T11:00:00Z");
+    assert_eq!(world.refusal(1), (time("2026-11-25T00:00:00Z"), Hold::DayOver));
+    world.restart();
+    world.go_to("2026-11-25T00:00:00Z");
+    assert_eq!((world.status().stage, world.permit(1).count()), (Stage::On(2), 1));
+    world.go_to("2027-11-24T12:00:00Z");
+    assert_eq!(world.send(1000, Outcome::Accepted), 45, "that day's budget is not refilled");
+}
+
+#[test]
+fn a_changed_time_zone_does_not_refill() {
+    for (zone, opens) in [("Pacific/Auckland", "2026-11-24T00:00:00Z"), ("America/Los_Angeles", "2026-11-24T08:00:00Z")] {
+        let mut world = World::new(plan(&[50, 100]), MORNING);
+        world.send(50, Outcome::Accepted);
+        world.go_to("2026-11-23T23:30:00Z");
+        let mut changed = plan(&[50, 100]);
+        changed.pace = Pace::new().with_zone(TimeZone::get(zone).unwrap());
+        for restarted in [false, true] {
+            if restarted {
+                world.plan = Arc::new(changed.clone());
+                world.restart();
+            } else {
+                world.governor.set_plan(world.lane, Arc::new(changed.clone()), world.now);
+            }
+            assert_eq!(world.refusal(1).0, time(opens), "{zone}");
+        }
+        world.go_to(opens);
+        assert_eq!(world.permit(1).count(), 1);
+    }
+}
+
+#[test]
+fn only_so_many_days_are_kept() {
+    let mut world = World::new(plan(&[50]), MORNING);
+    for _ in 0..DAYS_MAX + 10 {
+        let permit = world.permit(1);
+        world.settle(permit, Outcome::Accepted);
+        world.sync();
+        world.pass(SignedDuration::from_hours(24));
+    }
+    assert_eq!(world.governor.lane(world.lane).ledger().days().len(), DAYS_MAX);
+    world.crash();
+    assert_eq!(world.governor.lane(world.lane).ledger().days().len(), DAYS_MAX, "and forgotten on disk");
+}
+
+#[test]
+fn every_fact_is_in_the_entries() {
+    let mut world = World::new(plan(&[50, 100]), MORNING);
+    world.send(50, Outcome::Accepted);
+    world.go_to("2026-11-24T00:00:00Z");
+    let permit = world.permit(1);
+    world.settle(permit, Outcome::Blocked);
+    let entries = world.governor.to_entries();
+    let keys: Vec<_> = entries.iter().map(|e| e.storage_key().replace('\0', "/")).collect();
+    assert_eq!(keys, ["ip1/google/2026-11-23", "ip1/google/2026-11-24", "ip1/google/standing"]);
+    world.sync();
+    assert!(matches!(&entries[0].part, Part::Day(day) if day.closed.is_some() && day.counts.accepted == 50));
+    let size = serde_json::to_string(&entries[0]).unwrap().len();
+    assert!(size < 700, "{size} bytes");
+    world.crash();
+    assert_eq!(world.refusal(1).0, time("2026-11-24T04:00:00Z"), "a pause outlives a crash");
+    assert_eq!(world.status().stage, Stage::On(1));
+}
