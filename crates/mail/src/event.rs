@@ -140,6 +140,19 @@ pub enum What {
         /// Why, in the operator's words.
         reason: Arc<str>,
     },
+    /// The address is on the suppression list: nothing was sent. Ends the story.
+    Suppressed {
+        #[allow(missing_docs)]
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// Why it is on the list: `hard_bounce`, `complaint`, `unsubscribe`, `manual`.
+        reason: Arc<str>,
+        /// For whom: `global`, or a stream or a user.
+        scope: Arc<str>,
+        /// Since when.
+        #[serde(serialize_with = "millis")]
+        since: Timestamp,
+    },
     /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
     Relay {
         /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`.
@@ -285,13 +298,17 @@ impl What {
             Self::Bounced { .. } => "bounced",
             Self::Expired { .. } => "expired",
             Self::Cancelled { .. } => "cancelled",
+            Self::Suppressed { .. } => "suppressed",
             Self::Relay { .. } => "relay",
         }
     }
 
     /// True where it ends a recipient's story.
     pub fn is_ending(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::Bounced { .. } | Self::Expired { .. } | Self::Cancelled { .. })
+        matches!(
+            self,
+            Self::Delivered { .. } | Self::Bounced { .. } | Self::Expired { .. } | Self::Suppressed { .. } | Self::Cancelled { .. }
+        )
     }
 
     /// Whose story it belongs to; None for events that are not about a queued message.
@@ -304,6 +321,7 @@ impl What {
             | Self::Delivered { about, .. }
             | Self::Bounced { about, .. }
             | Self::Expired { about, .. }
+            | Self::Suppressed { about, .. }
             | Self::Cancelled { about, .. } => Some(about),
             Self::Rejected { .. } | Self::Relay { .. } => None,
         }

@@ -19,7 +19,7 @@ impl Format {
         let mut out = String::with_capacity(256);
         let time = story.time_text.strip_suffix('Z').unwrap_or(&story.time_text).replacen('T', " ", 1);
         let _ = write!(out, "{} ", self.dim(&plain(&time)));
-        let _ = write!(out, "{}", self.event(&story.event, 9));
+        let _ = write!(out, "{}", self.event(&story.event, 10));
         let parts = match &*story.event {
             "rejected" => rejected(story),
             "relay" => relay(story),

@@ -124,6 +124,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Delivered { about: about(), attempt: attempt() },
         What::Bounced { about: about(), attempt: attempt() },
         What::Expired { about: about(), attempt: attempt() },
+        What::Suppressed { about: about(), reason: "hard_bounce".into(), scope: "global".into(), since: at(-3600) },
         What::Cancelled { about: about(), by: "uid 1000".into(), reason: "sent by mistake".into() },
         What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
     ];

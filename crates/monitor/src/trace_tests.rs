@@ -109,6 +109,6 @@ fn no_reply_can_command_the_terminal() {
 #[test]
 fn events_and_fields_from_the_future_are_taken_as_they_are() {
     let story = Story::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
-    assert_eq!(Format::default().line(&story), "2027-01-01 00:00:00.000 opened     x");
+    assert_eq!(Format::default().line(&story), "2027-01-01 00:00:00.000 opened      x");
     assert!(Story::parse(b"{\"event\":\"opened\"").is_none());
 }

@@ -4,6 +4,7 @@ use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use posthaste_mail::MessageId;
 use posthaste_monitor::audit;
+use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
@@ -19,6 +20,7 @@ use crate::{
     engine::Command,
     intake::Intake,
     recover::spooled,
+    suppression::{self, Ask, List as SuppressionList, Register},
 };
 
 /// The longest request, in bytes.
@@ -67,6 +69,8 @@ pub enum Request {
     },
     /// Prove that nothing is lost.
     Audit,
+    /// Look at the suppression list, or change it.
+    Suppression(Ask),
     /// Read the configuration again.
     Reload,
 }
@@ -138,6 +142,8 @@ pub struct Admin {
     pub intake: Arc<Intake>,
     /// For what is thought of hosts.
     pub outbound: Arc<Outbound>,
+    /// The suppression list.
+    pub register: Arc<Register<Spool>>,
     /// Where reloads are asked for.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -213,12 +219,24 @@ impl Admin {
             Request::Release { selection, by } => self.change(move |d, now| d.release(&selection, &by, now)).await,
             Request::Drop { selection, by, reason } => self.change(move |d, now| d.cancel(&selection, &by, &reason, now)).await,
             Request::Audit => self.audit().await,
+            Request::Suppression(ask) => self.suppression(ask).await,
             Request::Reload => {
                 let (told, result) = oneshot::channel();
                 self.reload.send(told).await.map_err(|_| STOPPING)?;
                 result.await.map_err(|_| STOPPING)?.map(Value::String)
             }
         }
+    }
+
+    /// A change is answered when it is durable.
+    async fn suppression(&self, ask: Ask) -> Result<Value, String> {
+        let (register, live) = (self.register.clone(), self.intake.live.load_full());
+        let performed = move || SuppressionList::new(&register, &live.config.suppression).perform(&ask, clock::now());
+        let answer = tokio::task::spawn_blocking(performed).await.map_err(|e| e.to_string())?;
+        if let suppression::Answer::Changed { .. } = answer {
+            self.intake.spool.sync().await.map_err(|e| e.to_string())?;
+        }
+        json(&answer)
     }
 
     async fn change(

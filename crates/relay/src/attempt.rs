@@ -25,6 +25,7 @@ use crate::{
     engine::Command,
     letter::{Letter, Meta},
     live::Live,
+    suppression::{Entry, List, Register},
     way::Way,
 };
 
@@ -43,6 +44,8 @@ pub struct Outbound {
     pub engine: UnboundedSender<Command>,
     /// Addresses that could not be reached lately.
     pub down: Down,
+    /// Who is not written to.
+    pub register: Arc<Register<Spool>>,
 }
 
 /// Addresses that could not be reached lately: passed over while there are others.
@@ -101,7 +104,13 @@ impl Outbound {
             }
         };
         let envelope = &letter.meta.envelope;
-        let recipients: Vec<&Address> = load.rcpts.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
+        let suppressed = self.suppressed(&letter, &load.rcpts);
+        let wanted = load.rcpts.iter().zip(&suppressed).filter(|(_, entry)| entry.is_none());
+        let recipients: Vec<&Address> = wanted.map(|(r, _)| &envelope.recipients[usize::from(*r)]).collect();
+        if recipients.is_empty() {
+            let said = suppressed.into_iter().flatten().map(Said::Suppressed).collect();
+            return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
+        }
         let report = open
             .connection
             .transact(Transaction {
@@ -123,7 +132,7 @@ impl Outbound {
                 return Outcome::NotOffered { failure: failure.clone() };
             }
         }
-        let said = report.recipients.into_iter().map(|result| match result {
+        let mut answers = report.recipients.into_iter().map(|result| match result {
             RecipientResult::Delivered(reply) => Said::Delivered(reply),
             RecipientResult::Failed(failure) | RecipientResult::NotOffered(failure) => {
                 let verdict = self.judge(&failure, way, host.as_deref());
@@ -134,7 +143,18 @@ impl Outbound {
                 Said::Unknown(failure, verdict)
             }
         });
-        Outcome::Answered { said: said.collect(), facts }
+        let answer = |entry: Option<_>| entry.map(Said::Suppressed).or_else(|| answers.next());
+        Outcome::Answered { said: suppressed.into_iter().filter_map(answer).collect(), facts }
+    }
+
+    /// For each of these recipients, the entry of the suppression list that forbids it. Looked up at the last moment: what came onto the list
+    /// while the message waited counts too.
+    fn suppressed(&self, letter: &Letter, rcpts: &[u16]) -> Vec<Option<Arc<Entry>>> {
+        let live = self.live.load();
+        let list = List::new(&self.register, &live.config.suppression);
+        let now = clock::now();
+        let entry = |rcpt: &u16| list.look_up(&letter.meta.envelope.recipients[usize::from(*rcpt)], &letter.meta.stream, None, now);
+        rcpts.iter().map(|rcpt| entry(rcpt).map(Arc::new)).collect()
     }
 
     /// The load's message with its body: from memory, else from the spool.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, trace};
+use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Explain(explain::Explain),
     /// Read mails that came back, and learn from replies that no rule knows.
     Bounce(bounce::Bounce),
+    /// Show and change the list of addresses that are not written to.
+    Suppress(suppress::Suppress),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Dkim(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Bounce(command) => command.run(),
+        Command::Suppress(command) => command.run(),
     };
     match done {
         Ok(code) => code,

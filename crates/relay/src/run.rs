@@ -34,6 +34,7 @@ use crate::{
     live::Live,
     recover::{log_options, recover},
     scribe::{DeliveryLog, Note, Scribe, event},
+    suppression::Register,
     systemd,
 };
 
@@ -89,7 +90,16 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
 
     let live = Arc::new(ArcSwap::from_pointee(live));
     let (engine_tx, commands) = mpsc::unbounded_channel();
-    let outbound = Arc::new(Outbound { spool: spool.clone(), live: live.clone(), engine: engine_tx.clone(), down: Default::default() });
+    let register = Arc::new(Register::new(spool.clone()));
+    let filling = register.clone();
+    tokio::task::spawn_blocking(move || filling.fill());
+    let outbound = Arc::new(Outbound {
+        spool: spool.clone(),
+        live: live.clone(),
+        engine: engine_tx.clone(),
+        down: Default::default(),
+        register: register.clone(),
+    });
     let (scribe_tx, notes) = threads::channel();
     let (engine, gauge) = Engine::new(dispatcher, outbound.clone(), resolver, scribe_tx.clone());
     let config = live.load().config.clone();
@@ -109,6 +119,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         spool: spool.clone(),
         intake: intake.clone(),
         live: live.clone(),
+        register: register.clone(),
         runtime: tokio::runtime::Handle::current(),
         door: scribe_tx.clone(),
         waiting: Default::default(),
@@ -124,7 +135,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let submissions = Submissions::new(intake.clone(), stopping.clone());
     let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
-    let admin = Arc::new(Admin { engine: engine_tx.clone(), intake: intake.clone(), outbound, reload: reload_tx });
+    let admin = Arc::new(Admin { engine: engine_tx.clone(), intake: intake.clone(), outbound, register, reload: reload_tx });
     tokio::spawn(admin.serve(admin_socket, stopping));
     tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
 

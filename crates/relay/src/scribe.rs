@@ -25,6 +25,7 @@ use crate::{
     letter::Letter,
     live::Live,
     pending::{Pending, Token},
+    suppression::{self, List, Register},
 };
 
 /// The spool's key of the log's checkpoint.
@@ -67,6 +68,8 @@ pub struct Scribe {
     pub intake: Arc<Intake>,
     /// The configuration in force.
     pub live: Arc<ArcSwap<Live>>,
+    /// Who is not written to.
+    pub register: Arc<Register<Spool>>,
     /// Notices are made on the runtime.
     pub runtime: tokio::runtime::Handle,
     /// Its own front door, for notices that are done.
@@ -134,6 +137,22 @@ impl Scribe {
         };
         let lines = record.fates.iter().map(|fate| event(&node, record.now, what(record, letter, fate)));
         self.log.append_all(lines.collect(), Some(ticket));
+        record.fates.iter().for_each(|fate| self.learn(record, letter, fate));
+    }
+
+    /// Lets the suppression list know how a recipient's story ended.
+    fn learn(&self, record: &Record, letter: &Letter, fate: &Fate) {
+        let live = self.live.load();
+        let list = List::new(&self.register, &live.config.suppression);
+        let rcpt = &letter.meta.envelope.recipients[usize::from(fate.rcpt)];
+        match (&fate.next, &fate.said) {
+            (Next::Delivered, _) => list.note_delivered(rcpt),
+            (Next::Bounced | Next::Expired, Some(Said::Failed(failure, verdict))) => {
+                let said = suppression::Said::new(verdict, Some(record.id), &failure.to_string());
+                list.note_bounce(rcpt, &said, record.now);
+            }
+            _ => {}
+        }
     }
 
     /// The spool has lost what its events would say: say that, and keep the message where it is.
@@ -158,6 +177,11 @@ fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
         Next::Deferred(at) => What::Deferred { about, attempt: attempt(), retry_at: *at },
         Next::Bounced => What::Bounced { about, attempt: attempt() },
         Next::Expired => What::Expired { about, attempt: attempt() },
+        Next::Suppressed => {
+            let Some(Said::Suppressed(entry)) = &fate.said else { unreachable!("only the list suppresses") };
+            let scope = entry.scope.to_string().into();
+            What::Suppressed { about, reason: entry.reason.as_str().into(), scope, since: entry.since }
+        }
         Next::Cancelled(by, reason) => What::Cancelled { about, by: by.clone(), reason: reason.clone() },
         Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None },
         Next::Released(by) => What::Released { about, by: by.clone() },
@@ -176,7 +200,7 @@ fn attempt(facts: &Attempt, fate: &Fate) -> Attempt {
             failed(&mut attempt, failure, verdict);
             attempt.ambiguous = true;
         }
-        None => {}
+        Some(Said::Suppressed(_)) | None => {}
     }
     attempt
 }

@@ -19,6 +19,7 @@ pub mod log;
 pub mod queue;
 pub mod reload;
 pub mod run;
+pub mod suppress;
 pub mod trace;
 
 /// Which configuration; shared by all commands that need one.

@@ -26,6 +26,7 @@ mod source;
 mod spool;
 mod stream;
 mod suggest;
+mod suppression;
 mod tls;
 mod value;
 
@@ -65,6 +66,7 @@ use self::{
     reader::{Findings, Reading, Table},
     value::{from_text, number, path, zero_is_none},
 };
+use crate::suppression::SuppressionRules;
 
 /// The defaults, and the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../../../config/posthaste.toml");
@@ -115,6 +117,8 @@ pub struct Config {
     pub notice: Notice,
     /// How replies are understood.
     pub bounce: BounceRules,
+    /// Who is not written to any more.
+    pub suppression: SuppressionRules,
     /// The socket of `posthaste queue` and its like.
     pub admin: Admin,
     /// Where each value comes from.
@@ -195,6 +199,7 @@ impl Config {
             dkim: t.table("dkim", |t| Dkim::read(t, place)),
             notice: t.table("notice", |t| Notice::read(t, &hostname)),
             bounce: t.table("bounce", |t| BounceRules::read(t, place)),
+            suppression: t.table("suppression", SuppressionRules::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
             node,

@@ -39,7 +39,10 @@ pub use ops::{Counts, LaneRow, MessageRow, Selection};
 pub use policy::{Policy, Retry, StreamPolicy};
 pub use table::{DomainIx, Rcpt, Seq};
 
-use crate::letter::{Letter, Progress};
+use crate::{
+    letter::{Letter, Progress},
+    suppression::Entry,
+};
 use domains::Domains;
 use lanes::{LaneIx, Lanes, PathIx};
 use schedule::Schedule;
@@ -93,6 +96,8 @@ pub enum Said {
     Delivered(Reply),
     /// Refused, or it could not be tried.
     Failed(Failure, Verdict),
+    /// The address is on the suppression list: it was not offered.
+    Suppressed(Arc<Entry>),
     /// The connection died behind the final dot: taken or not, nobody knows.
     Unknown(Failure, Verdict),
 }
@@ -224,6 +229,8 @@ pub enum Next {
     Bounced,
     /// Given up for its age.
     Expired,
+    /// Not to be written to.
+    Suppressed,
     /// Removed by an operator: who, why.
     Cancelled(Arc<str>, Arc<str>),
     /// Kept back by an operator: why.

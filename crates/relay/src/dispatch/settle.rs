@@ -102,7 +102,7 @@ impl Dispatcher {
     fn note_error(&mut self, session: SessionId, said: &[Said], now: Timestamp) {
         let trouble = said.iter().find_map(|s| match s {
             Said::Failed(failure, _) | Said::Unknown(failure, _) => Some(failure),
-            Said::Delivered(_) => None,
+            Said::Delivered(_) | Said::Suppressed(_) => None,
         });
         if let (Some(failure), Some(s)) = (trouble, self.sessions.get(&session)) {
             let path = s.path;
@@ -128,6 +128,7 @@ impl Dispatcher {
             let expires = owed.arrived.saturating_add(millis(retry.expire));
             let next = match &said {
                 Said::Delivered(_) => Next::Delivered,
+                Said::Suppressed(_) => Next::Suppressed,
                 Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
@@ -162,7 +163,7 @@ impl Dispatcher {
                     standing.due = at.as_millisecond();
                     deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
                 }
-                Next::Delivered | Next::Bounced | Next::Expired | Next::Cancelled(..) => self.end(seq, fate.rcpt),
+                Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => self.end(seq, fate.rcpt),
                 Next::Held(_) | Next::Released(_) => {}
             }
         }

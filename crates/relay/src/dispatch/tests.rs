@@ -206,7 +206,7 @@ impl World {
 }
 
 fn is_ending(next: &Next) -> bool {
-    matches!(next, Next::Delivered | Next::Bounced | Next::Expired | Next::Cancelled(..))
+    matches!(next, Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..))
 }
 
 #[test]
