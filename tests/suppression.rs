@@ -53,6 +53,16 @@ fn a_block_of_the_sender_suppresses_nobody() {
 }
 
 #[test]
+fn a_suppressed_recipient_of_a_dead_host_ends_at_once() {
+    let world = World::start("");
+    world.dns.mx("dead.test", 10, "mx.dead.test").a("mx.dead.test", "127.0.0.77");
+    world.relay.ok(["suppress", "add", "gone@dead.test"]);
+    world.relay.send(&Mail::new(FROM, &["gone@dead.test"], "one"));
+    world.relay.log().wait_for("suppressed", "gone@dead.test");
+    assert_eq!(world.relay.log().story("gone@dead.test"), ["accepted", "suppressed"]);
+}
+
+#[test]
 fn the_list_survives_a_kill() {
     let mut world = World::start("");
     world.relay.ok(["suppress", "add", TO]);

@@ -65,6 +65,10 @@ struct Open {
 /// Opens a session and sends the first load; then what comes, until told to close.
 pub async fn run(out: Arc<Outbound>, id: SessionId, way: Arc<Way>, source: Name, first: Box<Load>, mut next: UnboundedReceiver<Box<Load>>) {
     let tell = |input: Input| drop(out.engine.send(Command::Input(input)));
+    if let Some(said) = out.forbidden(&first).await {
+        let facts = Arc::new(Attempt { provider: Some(way.provider.clone()), source: Some(source), ..Attempt::default() });
+        return tell(Input::Finished { session: id, load: first, outcome: Outcome::Answered { said, facts }, usable: false });
+    }
     let mut open = match out.open(&way, &source).await {
         Ok(open) => open,
         Err((failure, facts)) => {
@@ -145,6 +149,19 @@ impl Outbound {
         });
         let answer = |entry: Option<_>| entry.map(Said::Suppressed).or_else(|| answers.next());
         Outcome::Answered { said: suppressed.into_iter().filter_map(answer).collect(), facts }
+    }
+
+    /// What becomes of a load whose every recipient is on the suppression list: nobody need be connected to.
+    async fn forbidden(&self, load: &Load) -> Option<Vec<Said>> {
+        let letter = match &load.warm {
+            Some(letter) => letter.clone(),
+            None => {
+                let (spool, seq) = (self.spool.clone(), load.seq);
+                let meta = tokio::task::spawn_blocking(move || read_letter(&spool, seq)).await.ok()?.ok()?;
+                Arc::new(Letter::new(meta, Vec::new(), None))
+            }
+        };
+        self.suppressed(&letter, &load.rcpts).into_iter().map(|entry| entry.map(Said::Suppressed)).collect()
     }
 
     /// For each of these recipients, the entry of the suppression list that forbids it. Looked up at the last moment: what came onto the list

@@ -15,7 +15,7 @@ use posthaste_spool::Spool;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -124,12 +124,12 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         door: scribe_tx.clone(),
         waiting: Default::default(),
     };
-    let (scribe_done, scribe_ended) = threads::channel();
+    let (scribe_done, mut scribe_ended) = oneshot::channel();
     std::thread::Builder::new().name("scribe".into()).spawn(move || {
         scribe.run(&notes);
         let _ = scribe_done.send(());
     })?;
-    tokio::spawn(engine.run(commands, recovered.actions));
+    let mut engine = tokio::spawn(engine.run(commands, recovered.actions));
 
     let (stop, stopping) = watch::channel(false);
     let submissions = Submissions::new(intake.clone(), stopping.clone());
@@ -142,14 +142,22 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
     systemd::ready();
     let relay = Relay { live, log, spool, engine: engine_tx, warm, verbosity, path };
-    relay.until_stopped(signals, reloads).await;
+    // Mail must not be taken by a relay that can neither send nor write down: whoever started it shall start it anew.
+    tokio::select! {
+        () = relay.until_stopped(signals, reloads) => {}
+        ended = &mut engine => anyhow::bail!("the dispatcher has ended: {ended:?}"),
+        _ = &mut scribe_ended => anyhow::bail!("the scribe has ended"),
+    }
 
     systemd::stopping();
     say(&relay.log, &config.node, "stopping", format!("up to {:?} for what is under way", config.run.drain));
     stop.send_replace(true);
     relay.drain(serving, gauge, config.run.drain).await;
     drop(scribe_tx.send(Note::Stop));
-    tokio::task::spawn_blocking(move || relay.close(&config, &scribe_ended)).await?
+    if timeout(config.run.drain, scribe_ended).await.is_err() {
+        tracing::warn!("some lines could not be written in time; they are made up for at the next start");
+    }
+    tokio::task::spawn_blocking(move || relay.close(&config)).await?
 }
 
 /// SIGTERM, SIGINT and SIGHUP.
@@ -243,10 +251,7 @@ impl Relay {
     }
 
     /// Writes the last lines and closes log and spool. Blocks.
-    fn close(&self, config: &Config, scribe_ended: &threads::Receiver<()>) -> anyhow::Result<()> {
-        if scribe_ended.recv_timeout(config.run.drain).is_err() {
-            tracing::warn!("some lines could not be written in time; they are made up for at the next start");
-        }
+    fn close(&self, config: &Config) -> anyhow::Result<()> {
         say(&self.log, &config.node, "stopped", String::from("everything is on disk"));
         self.log.close().context("closing the delivery log")?;
         self.spool.close().context("closing the spool")
