@@ -1,6 +1,6 @@
 //! The suppression list in force: who is on it is not written to, and who bounces for good comes onto it.
 
-use support::{Act, Mail, Step, World};
+use support::{Act, Mail, Step, World, wait};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -36,6 +36,8 @@ fn a_mailbox_that_certainly_does_not_exist_is_written_to_once() {
     let world = refusing("550 5.1.1 <reader@example.test>: Recipient address rejected: User unknown in virtual mailbox table");
     world.relay.send(&Mail::new(FROM, &[TO], "one"));
     world.relay.log().wait_for("bounced", TO);
+    // The list is told once the line is durable.
+    wait::until("the address to be listed", || world.relay.cli(["suppress", "list", TO]).status.success().then_some(()));
     world.relay.send(&Mail::new(FROM, &[TO], "two"));
     let event = world.relay.log().wait_for("suppressed", TO);
     assert_eq!(event["reason"], "hard_bounce");

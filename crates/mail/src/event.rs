@@ -33,7 +33,7 @@ pub struct Event {
 pub enum What {
     /// The spool has it on disk, and the client is told 250.
     Accepted {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The client's address; None for notices that the relay wrote itself.
@@ -74,7 +74,7 @@ pub enum What {
     },
     /// It has to wait for something other than a retry: logged once per change.
     Held {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// `operator`, `lane_suspended`, ...
@@ -85,7 +85,7 @@ pub enum What {
     },
     /// An operator let go what was held.
     Released {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// Who or what.
@@ -93,7 +93,7 @@ pub enum What {
     },
     /// An attempt failed for now.
     Deferred {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
@@ -105,7 +105,7 @@ pub enum What {
     },
     /// The receiver took responsibility. Ends the story.
     Delivered {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
@@ -114,7 +114,7 @@ pub enum What {
     },
     /// Refused for good. Ends the story.
     Bounced {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
@@ -123,7 +123,7 @@ pub enum What {
     },
     /// Too old. Carries the last attempt, if there was one. Ends the story.
     Expired {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The last attempt.
@@ -132,7 +132,7 @@ pub enum What {
     },
     /// An operator removed it. Ends the story.
     Cancelled {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// Who.
@@ -142,7 +142,7 @@ pub enum What {
     },
     /// The address is on the suppression list: nothing was sent. Ends the story.
     Suppressed {
-        #[allow(missing_docs)]
+        /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
         /// Why it is on the list: `hard_bounce`, `complaint`, `unsubscribe`, `manual`.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Envelope, MessageFacts, MessageId, Name, RecipientFacts, Reply};
+use posthaste_mail::{Envelope, MessageFacts, MessageId, Name, RecipientFacts};
 use serde::{Deserialize, Serialize};
 
 /// What the spool keeps of a message beside its body. Never changes after the message was stored.
@@ -157,10 +157,4 @@ impl Drop for WarmShare {
     fn drop(&mut self) {
         self.used.fetch_sub(self.size, Ordering::Relaxed);
     }
-}
-
-/// What a receiver said of a recipient, as the queue's table shows it: code and the text's first line.
-pub fn short(reply: &Reply) -> String {
-    let line = reply.text.lines().next().unwrap_or("");
-    format!("{} {}", reply.code, line.chars().take(160).collect::<String>())
 }

@@ -3,7 +3,7 @@
 //! The log is the truth about the past, the spool about what is still owed. So a recipient that the log says has ended is taken out of the
 //! spool, and a message that no `accepted` line speaks of gets its line now.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_monitor::{Checkpoint, LogOptions, Tail, Watermark, tail_since};
@@ -17,6 +17,7 @@ use crate::{
     letter::{Letter, Meta, Progress, SavedStanding},
     pending::Pending,
     scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
+    suppression::Register,
 };
 
 /// What was found and done at the start.
@@ -40,6 +41,8 @@ pub struct Recovered {
     pub actions: Vec<Action>,
     /// Messages between the spool and their durable lines.
     pub pending: Pending,
+    /// The suppression list; to be filled.
+    pub register: Arc<Register<Spool>>,
     /// For the log and for people.
     pub found: Found,
 }
@@ -63,7 +66,8 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
     let pending = Pending::default();
     pending.stored(mark.through());
-    let log = open_log(config, spool, mark, pending.clone())?;
+    let register = Arc::new(Register::new(spool.clone()));
+    let log = open_log(config, spool, register.clone(), mark, pending.clone())?;
     found.announced = unannounced.len() as u64;
     for (seq, meta) in unannounced {
         let letter = Letter::new(meta, Vec::new(), None);
@@ -77,7 +81,7 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
             None => spool.remove(seq),
         }
     }
-    Ok(Recovered { log, actions, pending, found })
+    Ok(Recovered { log, actions, pending, register, found })
 }
 
 struct Work {
@@ -139,9 +143,15 @@ impl Work {
     }
 }
 
-fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<DeliveryLog, String> {
+fn open_log(
+    config: &Config,
+    spool: &Spool,
+    register: Arc<Register<Spool>>,
+    mark: Watermark,
+    pending: Pending,
+) -> Result<DeliveryLog, String> {
     let options = log_options(config);
-    let (log, opened) = DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending))
+    let (log, opened) = DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), register, mark, pending))
         .map_err(|e| format!("delivery log: {e}"))?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");

@@ -34,7 +34,6 @@ use crate::{
     live::Live,
     recover::{log_options, recover},
     scribe::{DeliveryLog, Note, Scribe, event},
-    suppression::Register,
     systemd,
 };
 
@@ -90,7 +89,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
 
     let live = Arc::new(ArcSwap::from_pointee(live));
     let (engine_tx, commands) = mpsc::unbounded_channel();
-    let register = Arc::new(Register::new(spool.clone()));
+    let register = recovered.register;
     let filling = register.clone();
     tokio::task::spawn_blocking(move || filling.fill());
     let outbound = Arc::new(Outbound {
@@ -119,7 +118,6 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         spool: spool.clone(),
         intake: intake.clone(),
         live: live.clone(),
-        register: register.clone(),
         runtime: tokio::runtime::Handle::current(),
         door: scribe_tx.clone(),
         waiting: Default::default(),

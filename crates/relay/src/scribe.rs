@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Attempt, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
+use posthaste_mail::{Address, Attempt, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
 use posthaste_monitor::{Checkpoint, EventLog, Position, Watermark};
 use posthaste_spool::Spool;
 
@@ -22,7 +22,7 @@ use crate::{
     attempt::read_letter,
     dispatch::{Fate, Next, Record, Said, Seq},
     intake::Intake,
-    letter::Letter,
+    letter::{Letter, Progress},
     live::Live,
     pending::{Pending, Token},
     suppression::{self, List, Register},
@@ -33,15 +33,30 @@ pub const CHECKPOINT: &[u8] = b"log/checkpoint";
 /// Log bytes between two checkpoints: what a recovery reads at most, give or take a batch.
 const CHECKPOINT_EVERY: u64 = 8 << 20;
 
-/// What the spool is told once a line is durable.
-#[derive(Debug)]
+/// What the spool and the suppression list are told once a line is durable.
 pub enum Ticket {
     /// A message's `accepted` lines are all there.
     Accepted(Seq, Token),
-    /// What the spool is to keep of a message now.
-    Keep(Seq, Vec<u8>),
-    /// The message's story is over.
-    Forget(Seq),
+    /// What became of some recipients.
+    Settled {
+        /// The message.
+        seq: Seq,
+        /// What the spool is to keep of it now; None: its story is over.
+        keep: Option<Vec<u8>>,
+        /// What the suppression list is told. Not before the line: a bounce that a crash cut off must not keep its own message back.
+        told: Vec<Told>,
+        /// Whose rules the list follows.
+        live: Arc<Live>,
+    },
+}
+
+/// What the suppression list is told of an ending.
+#[derive(Debug)]
+pub enum Told {
+    /// The mailbox is alive.
+    Delivered(Address),
+    /// It is not, or seems so.
+    Bounced(Address, suppression::Said, Timestamp),
 }
 
 /// The delivery log as the relay uses it.
@@ -68,8 +83,6 @@ pub struct Scribe {
     pub intake: Arc<Intake>,
     /// The configuration in force.
     pub live: Arc<ArcSwap<Live>>,
-    /// Who is not written to.
-    pub register: Arc<Register<Spool>>,
     /// Notices are made on the runtime.
     pub runtime: tokio::runtime::Handle,
     /// Its own front door, for notices that are done.
@@ -131,28 +144,11 @@ impl Scribe {
 
     fn write(&self, record: &Record, letter: &Letter) {
         let node = self.live.load().config.node.clone();
-        let ticket = match &record.after {
-            Some(progress) => Ticket::Keep(record.seq, progress.encode()),
-            None => Ticket::Forget(record.seq),
-        };
+        let told = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
+        let keep = record.after.as_ref().map(Progress::encode);
+        let ticket = Ticket::Settled { seq: record.seq, keep, told, live: self.live.load_full() };
         let lines = record.fates.iter().map(|fate| event(&node, record.now, what(record, letter, fate)));
         self.log.append_all(lines.collect(), Some(ticket));
-        record.fates.iter().for_each(|fate| self.learn(record, letter, fate));
-    }
-
-    /// Lets the suppression list know how a recipient's story ended.
-    fn learn(&self, record: &Record, letter: &Letter, fate: &Fate) {
-        let live = self.live.load();
-        let list = List::new(&self.register, &live.config.suppression);
-        let rcpt = &letter.meta.envelope.recipients[usize::from(fate.rcpt)];
-        match (&fate.next, &fate.said) {
-            (Next::Delivered, _) => list.note_delivered(rcpt),
-            (Next::Bounced | Next::Expired, Some(Said::Failed(failure, verdict))) => {
-                let said = suppression::Said::new(verdict, Some(record.id), &failure.to_string());
-                list.note_bounce(rcpt, &said, record.now);
-            }
-            _ => {}
-        }
     }
 
     /// The spool has lost what its events would say: say that, and keep the message where it is.
@@ -219,8 +215,36 @@ fn failed(attempt: &mut Attempt, failure: &Failure, verdict: &Verdict) {
     attempt.rule = Some(verdict.rule.clone());
 }
 
+/// What the suppression list is told of a fate.
+fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<Told> {
+    let rcpt = || letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone();
+    match (&fate.next, &fate.said) {
+        (Next::Delivered, _) => Some(Told::Delivered(rcpt())),
+        (Next::Bounced | Next::Expired, Some(Said::Failed(failure, verdict))) => {
+            let said = suppression::Said::new(verdict, Some(record.id), &failure.to_string());
+            Some(Told::Bounced(rcpt(), said, record.now))
+        }
+        _ => None,
+    }
+}
+
+fn tell(register: &Register<Spool>, live: &Live, told: Vec<Told>) {
+    let list = List::new(register, &live.config.suppression);
+    for told in told {
+        match told {
+            Told::Delivered(rcpt) => list.note_delivered(&rcpt),
+            Told::Bounced(rcpt, said, at) => drop(list.note_bounce(&rcpt, &said, at)),
+        }
+    }
+}
+
 /// What the log's thread does once lines are durable: tells the spool, and now and then how far the log had come.
-pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
+pub fn settle_on_durable(
+    spool: Spool,
+    register: Arc<Register<Spool>>,
+    mut mark: Watermark,
+    pending: Pending,
+) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
     let mut last: Option<Position> = None;
     move |tickets, position| {
         for ticket in tickets {
@@ -229,8 +253,13 @@ pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) ->
                     mark.see(seq);
                     drop(token);
                 }
-                Ticket::Keep(seq, progress) => spool.update(seq, progress),
-                Ticket::Forget(seq) => spool.remove(seq),
+                Ticket::Settled { seq, keep, told, live } => {
+                    match keep {
+                        Some(progress) => spool.update(seq, progress),
+                        None => spool.remove(seq),
+                    }
+                    tell(&register, &live, told);
+                }
             }
         }
         let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);

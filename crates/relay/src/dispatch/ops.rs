@@ -164,12 +164,6 @@ impl Dispatcher {
         (seqs.into_iter().filter_map(|seq| self.table.get(seq).map(|owed| self.row(seq, owed))).collect(), total)
     }
 
-    /// Every message owed with the places of its owed recipients, for the audit.
-    pub fn owed_recipients(&self) -> Vec<(Seq, MessageId, Vec<Rcpt>)> {
-        let places = |owed: &Owed| (0..).zip(owed.standings()).filter(|(_, s)| s.phase != Phase::Ended).map(|(i, _)| i).collect();
-        self.table.iter().map(|(seq, owed)| (seq, owed.id, places(owed))).collect()
-    }
-
     /// Makes what fits due now, and forgets what was thought of its hosts; how many messages.
     pub fn retry(&mut self, selection: &Selection, now: Timestamp) -> (usize, Vec<Action>) {
         let seqs = self.select(selection);
