@@ -30,7 +30,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts one with this TOML on top of [`defaults`]; it listens when this returns.
+    /// Starts one with this TOML on top of the defaults below; it listens when this returns.
     pub fn start(extra: &str) -> Self {
         let mut relay = Self::prepare(extra);
         relay.run();
