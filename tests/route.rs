@@ -1,10 +1,10 @@
 //! Routes, found in a real DNS server: each rule of RFC 5321 §5.1 and each way in which DNS fails.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::rr::{Name, RData, RecordType, rdata::MX};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
-use posthaste_route::{Options, Resolver, Route, RouteFailure, StaticRoutes};
+use posthaste_route::{By, Options, Providers, Resolver, Route, RouteFailure, StaticRoutes};
 use support::dns::{DnsServer, Fault};
 
 fn options(dns: &DnsServer) -> Options {
@@ -423,6 +423,29 @@ async fn a_static_route_goes_before_dns() {
     assert_eq!((dns.questions("a.test"), dns.questions("gone.test")), (0, 0));
     let without = resolver.with_routes(StaticRoutes::new());
     assert_eq!(failure(&without, "gone.test").await, NO_SUCH_DOMAIN);
+}
+
+#[tokio::test]
+async fn a_provider_is_known_by_its_hosts_their_addresses_or_the_operators_word() {
+    let dns = DnsServer::start();
+    dns.mx("firm.test", 10, "firm-test.mail.protection.outlook.com").a("firm-test.mail.protection.outlook.com", "192.0.2.1");
+    dns.mx("own.test", 10, "mx.own.test").a("mx.own.test", "104.47.0.1");
+    dns.mx("ours.test", 10, "aspmx.l.google.com").a("aspmx.l.google.com", "192.0.2.2");
+    let mut routes = StaticRoutes::new();
+    routes.add("routed.test", &["firm-test.mail.protection.outlook.com"]).unwrap();
+    let mine = Providers::with(&[("mine.toml", "[provider.ours]\ndomains = [\"ours.test\", \"routed.test\"]")]).unwrap();
+    let resolver = Resolver::new(options(&dns), routes).unwrap().with_providers(Arc::new(mine));
+    let by_mx = By::Mx("mail.protection.outlook.com".into());
+    for (domain, provider, by) in [
+        ("firm.test", "microsoft365", by_mx.clone()),
+        ("own.test", "microsoft365", By::Address("104.47.0.0/17".parse().unwrap())),
+        ("ours.test", "ours", By::Domain("ours.test".into())),
+        // Where the operator leads a domain's mail past its own hosts, whoever runs those counts.
+        ("routed.test", "microsoft365", by_mx),
+    ] {
+        let route = route(&resolver, domain).await;
+        assert_eq!((route.provider.as_str(), &route.by), (provider, &by), "{domain}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! The configuration in force, with what is made from it once: keys, TLS, rules. A reload swaps it whole.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use posthaste_bounce::Rules;
 use posthaste_dkim::{Keyring, Signer, SignerOptions};
 use posthaste_mail::{Domain, Name};
-use posthaste_route::{Resolver, StaticRoutes};
+use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_smtp::{
     client::{Credentials, Timeouts, TlsConfigs, TlsPolicy},
     server,
@@ -23,6 +23,8 @@ pub struct Live {
     pub config: Config,
     /// What replies mean.
     pub rules: Arc<Rules>,
+    /// Who runs which mailboxes.
+    pub providers: Arc<Providers>,
     /// Who signs for which domain.
     pub keyring: Keyring,
     /// TLS towards receivers.
@@ -37,11 +39,12 @@ impl Live {
     /// Makes what the configuration asks for; the error is one line for people.
     pub fn new(config: Config) -> Result<Self, String> {
         let rules = rules(&config)?;
+        let providers = providers(&config)?;
         let keyring = keyring(&config)?;
         let tls = tls_configs(&config)?;
         let timeouts = timeouts(&config.delivery.timeouts);
         let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
-        Ok(Self { config, rules, keyring, tls, timeouts, sessions })
+        Ok(Self { config, rules, providers, keyring, tls, timeouts, sessions })
     }
 
     /// The address of a source; None where the kernel chooses.
@@ -119,14 +122,26 @@ impl Live {
             let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
             routes.add(&pattern.to_string(), &hosts).map_err(|e| e.to_string())?;
         }
-        Resolver::new(options, routes).map_err(|e| e.to_string())
+        let resolver = Resolver::new(options, routes).map_err(|e| e.to_string())?;
+        Ok(resolver.with_providers(self.providers.clone()))
     }
 }
 
 fn rules(config: &Config) -> Result<Arc<Rules>, String> {
-    let files: Vec<(String, &str)> = config.bounce.files.iter().map(|(path, text)| (path.display().to_string(), text.as_str())).collect();
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-    Rules::with(&files).map(Arc::new).map_err(|e| e.to_string())
+    Rules::with(&named(&config.bounce.files)).map(Arc::new).map_err(|e| e.to_string())
+}
+
+fn providers(config: &Config) -> Result<Arc<Providers>, String> {
+    let lines = |errors: Vec<ProviderFileError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    match &*config.delivery.providers {
+        [] => Ok(Providers::shipped()),
+        files => Providers::with(&named(files)).map(Arc::new).map_err(lines),
+    }
+}
+
+/// Files by the names that errors give them.
+fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
+    files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
 }
 
 fn keyring(config: &Config) -> Result<Keyring, String> {

@@ -7,14 +7,14 @@ mod address;
 mod dns;
 mod options;
 mod order;
-mod provider;
+mod providers;
 mod resolver;
 mod route;
 mod statics;
 
 pub use options::Options;
 pub use order::shuffle_equals;
-pub use provider::provider_of;
+pub use providers::{By, Limits, Origin, Provider, ProviderFileError, Providers};
 pub use resolver::{Resolver, ResolverError};
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};

@@ -11,11 +11,10 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    Host, Options, Route, RouteFailure, StaticRoutes,
+    Host, Options, Providers, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
     dns::{Answer, Dns, SYSTEM},
     order::{Exchanges, Mx, exchanges},
-    provider_of,
     route::key_of,
     statics::{Target, TargetHost},
 };
@@ -26,6 +25,7 @@ pub struct Resolver {
     dns: Dns,
     options: Arc<Options>,
     routes: Arc<StaticRoutes>,
+    providers: Arc<Providers>,
     random: Arc<Mutex<StdRng>>,
 }
 
@@ -67,7 +67,13 @@ impl Resolver {
         let random = options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let options = Arc::new(options);
         let dns = Dns::new(Arc::clone(&options))?;
-        Ok(Self { dns, options, routes: Arc::new(routes), random: Arc::new(Mutex::new(random)) })
+        let providers = Providers::shipped();
+        Ok(Self { dns, options, routes: Arc::new(routes), providers, random: Arc::new(Mutex::new(random)) })
+    }
+
+    /// The same resolver with another table of providers than the shipped one.
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers, ..self }
     }
 
     /// The route of a domain's mail. At most two rounds of questions (MX, then A and AAAA of all hosts at once), each over
@@ -77,7 +83,7 @@ impl Resolver {
             return self.to_targets(targets).await;
         }
         match domain.literal() {
-            Some(ip) => self.to_literal(ip),
+            Some(ip) => self.to_literal(domain, ip),
             None => self.by_mx(domain).await,
         }
     }
@@ -113,7 +119,7 @@ impl Resolver {
             true => format!("none of the best {most} hosts of {domain} has a usable address"),
             false => format!("no host of {domain} has a usable address"),
         };
-        self.to_candidates(candidates, key, ttl, hosts.len() <= most, none).await
+        self.to_candidates(domain, candidates, key, ttl, hosts.len() <= most, none).await
     }
 
     /// RFC 5321 §5.1: without any MX record the domain itself is its host, with preference 0.
@@ -121,13 +127,14 @@ impl Resolver {
         let itself = Mx { preference: 0, exchange: domain.as_str().to_owned() };
         let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
         let none = format!("{domain} has neither MX nor a usable address");
-        self.to_candidates(vec![self.candidate(&itself)], key, ttl, true, none).await
+        self.to_candidates(domain, vec![self.candidate(&itself)], key, ttl, true, none).await
     }
 
     /// RFC 5321 §5.1 leaves open what it means when no host has an address. Hosts that are all gone for good gain nothing
     /// by waiting; one that could not be asked for may come back, and of those beyond `max_hosts` nobody knows.
     async fn to_candidates(
         &self,
+        domain: &Domain,
         candidates: Vec<Candidate>,
         key: Arc<str>,
         ttl: Duration,
@@ -136,7 +143,7 @@ impl Resolver {
     ) -> Result<Route, RouteFailure> {
         let found = self.look_up(candidates).await;
         if !found.hosts.is_empty() {
-            return Ok(self.route_to(found, key, false, ttl));
+            return Ok(self.route_to(found, key, Some(domain), ttl));
         }
         let detail = format!("{none} ({})", found.troubles.join("; "));
         Err(match all && !found.open {
@@ -163,11 +170,11 @@ impl Resolver {
         if found.hosts.is_empty() {
             return Err(self.unavailable(format!("no host of the static route is usable ({})", found.troubles.join("; "))));
         }
-        Ok(self.route_to(found, key, true, self.options.max_ttl))
+        Ok(self.route_to(found, key, None, self.options.max_ttl))
     }
 
     /// RFC 5321 §4.1.3: mail for an address literal goes to that address.
-    fn to_literal(&self, ip: IpAddr) -> Result<Route, RouteFailure> {
+    fn to_literal(&self, domain: &Domain, ip: IpAddr) -> Result<Route, RouteFailure> {
         if !self.is_usable(ip) {
             let detail = format!("mail cannot be sent to the address {ip}");
             return Err(RouteFailure::new(LocalCause::NoHosts, detail, self.options.max_ttl));
@@ -175,16 +182,17 @@ impl Resolver {
         let address = SocketAddr::new(ip, self.options.port);
         let host = Host { name: ip.to_string().into(), preference: 0, addresses: vec![address] };
         let found = Found { hosts: vec![host], ..Found::default() };
-        Ok(self.route_to(found, key_of(vec![address.to_string()]), false, self.options.max_ttl))
+        Ok(self.route_to(found, key_of(vec![address.to_string()]), Some(domain), self.options.max_ttl))
     }
 
-    fn route_to(&self, found: Found, key: Arc<str>, static_route: bool, ttl: Duration) -> Route {
+    /// `domain` is the one asked for, None where the operator's word leads past it.
+    fn route_to(&self, found: Found, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
         let mut ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
         if found.open {
             ttl = ttl.min(self.options.unavailable_ttl);
         }
-        let provider = provider_of(&found.hosts).expect("there is at least one host");
-        Route { provider, hosts: found.hosts, static_route, ttl, key }
+        let (provider, by) = self.providers.find(domain, &found.hosts);
+        Route { provider, by, hosts: found.hosts, static_route: domain.is_none(), ttl, key }
     }
 
     /// An MX that holds an address where a name should be (against RFC 1035 §3.3.9) says plainly where it wants its mail.

@@ -5,13 +5,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use posthaste_mail::{Failure, LocalCause, Name, Stage};
 use rand::Rng;
 
-use crate::order::shuffle_equals;
+use crate::{By, order::shuffle_equals};
 
 /// Where a domain's mail goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Whose mailboxes these are: see [`provider_of`](crate::provider_of).
+    /// Whose mailboxes these are: see [`Providers`](crate::Providers).
     pub provider: Name,
+    /// By what the provider is known.
+    pub by: By,
     /// The hosts in the order to try; at least one, each with at least one address.
     pub hosts: Vec<Host>,
     /// The operator's word, not DNS's.

@@ -1,10 +1,11 @@
 //! `[delivery]`: connections to receivers.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
+    Place,
     reader::Table,
-    value::{duration, number},
+    value::{duration, list, number},
 };
 
 /// How many connections are opened to receivers, how long they live and how long each step may take.
@@ -24,6 +25,8 @@ pub struct Delivery {
     pub idle: Duration,
     /// How long a host that refused or swallowed a connection is passed over.
     pub host_down: Duration,
+    /// Files that say who runs which mailboxes, with their contents, the first with the highest rank.
+    pub providers: Vec<(PathBuf, String)>,
     /// How long to wait at each step.
     pub timeouts: Timeouts,
 }
@@ -56,7 +59,7 @@ pub struct Timeouts {
 }
 
 impl Delivery {
-    pub(super) fn read(t: &Table<'_>) -> Self {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
         let delivery = Self {
             port: t.get("port", number(1..=u16::MAX)),
             connections: t.get("connections", number(1..=100_000)),
@@ -65,6 +68,7 @@ impl Delivery {
             recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
             idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
             host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),
+            providers: t.get("providers", list(|item| place.text_file(item))),
             timeouts: t.table("timeouts", Timeouts::read),
         };
         if delivery.connections_per_lane > delivery.connections {

@@ -181,7 +181,7 @@ impl Config {
         let node = t.given("node", from_text::<Name>).unwrap_or_else(|| place.node(&hostname));
         let data_dir = t.get("data_dir", path);
         let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
-        let delivery = t.table("delivery", Delivery::read);
+        let delivery = t.table("delivery", |t| Delivery::read(t, place));
         let tls = t.table("tls", |t| Tls::read(t, place));
         let retry = t.table("retry", Retry::read);
         let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname));
