@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The most stages that a curve may have: more than a year of sending days is a mistake.
 pub const STAGES_MAX: usize = 400;
 
-/// Daily caps, stage by stage: at least one, each above zero, none below the one before it.
+/// Daily caps, stage by stage: at least one, each above zero, none below the one before it. Or, for what is warm, none at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Curve {
     caps: Box<[u32]>,
@@ -122,6 +122,16 @@ impl Curve {
         Ok(Self { caps, hourly: Hourly::Caps(hourly), after: After::default() })
     }
 
+    /// No cap at any stage: for a source that does not warm up.
+    pub fn uncapped() -> Self {
+        Self { caps: Box::new([]), hourly: Hourly::Free, after: After::NoCap }
+    }
+
+    /// True where no stage has a cap.
+    pub fn is_uncapped(&self) -> bool {
+        self.caps.is_empty()
+    }
+
     /// The same curve, with at most `share` (above 0, at most 1) of a day's cap in one hour.
     pub fn with_hourly_share(mut self, share: f64) -> Result<Self, CurveError> {
         if !(share > 0.0 && share <= 1.0) {
@@ -174,6 +184,9 @@ impl Curve {
 
     /// The stage before this one; the first has none but itself.
     pub fn back(&self, stage: Stage) -> Stage {
+        if self.is_uncapped() {
+            return Stage::Past;
+        }
         match stage {
             Stage::On(number) => Stage::On(number.min(self.stages()).saturating_sub(1).max(1)),
             // Past the end under a cap that stays, the last stage is where the lane already is.
@@ -183,7 +196,7 @@ impl Curve {
     }
 
     fn index(&self, stage: Stage) -> Option<usize> {
-        let last = self.caps.len() - 1;
+        let last = self.caps.len().checked_sub(1)?;
         match (stage, self.after) {
             (Stage::On(number), _) => Some((number.max(1) as usize - 1).min(last)),
             (Stage::Past, After::LastCap) => Some(last),
@@ -282,6 +295,16 @@ mod tests {
         let curve = Curve::new([5, 9]).unwrap();
         assert_eq!(curve.cap(Stage::On(7)), Some(9));
         assert_eq!(curve.back(Stage::On(7)), Stage::On(1));
+    }
+
+    #[test]
+    fn what_does_not_warm_up_has_no_cap_and_no_stages() {
+        let free = Curve::uncapped();
+        for stage in [Stage::FIRST, Stage::On(9), Stage::Past] {
+            assert_eq!((free.cap(stage), free.hour_cap(stage)), (None, None));
+            assert_eq!((free.next(stage), free.back(stage)), (Stage::Past, Stage::Past));
+        }
+        assert_eq!(free.stages(), 0);
     }
 
     #[test]

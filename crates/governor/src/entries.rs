@@ -14,6 +14,10 @@ impl Lane {
         days.sort_unstable();
         days.dedup();
         let lane = &self.key;
+        if self.plan.curve.is_uncapped() {
+            // Nothing hangs on these: what has no cap cannot be refilled. A provider's pause is kept all the same.
+            days.clear();
+        }
         let written = days.iter().filter_map(|date| self.ledger.day(*date)).cloned().map(Part::Day);
         into.extend(forgotten.into_iter().map(Part::Forgotten).chain(written).map(|part| Entry { lane: lane.clone(), part }));
         if std::mem::take(&mut self.standing_touched) {

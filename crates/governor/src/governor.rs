@@ -65,14 +65,16 @@ pub struct Batch {
 /// All lanes. One task owns it; every method takes the time.
 #[derive(Debug, Default)]
 pub struct Governor {
-    lanes: Vec<Lane>,
-    ids: HashMap<LaneKey, LaneId>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) ids: HashMap<LaneKey, LaneId>,
+    /// Places of lanes that were forgotten.
+    free: Vec<LaneId>,
     /// Lanes on record that are not open.
     shelf: HashMap<LaneKey, (Ledger, Standing)>,
     /// Batches taken so far.
     taken: u64,
     touched: Vec<LaneId>,
-    changes: Vec<LaneChange>,
+    pub(crate) changes: Vec<LaneChange>,
 }
 
 /// Something that became known of mail sent before.
@@ -139,13 +141,16 @@ impl Governor {
         if let Some(id) = self.ids.get(key) {
             return *id;
         }
-        let id = LaneId(self.lanes.len() as u32);
+        let id = self.free.pop().unwrap_or(LaneId(self.lanes.len() as u32));
         let mut lane = Lane::new(id, key.clone(), plan.clone(), first, shape, now);
         if let Some((ledger, standing)) = self.shelf.remove(key) {
             (lane.ledger, lane.standing) = (ledger, standing);
         }
         self.ids.insert(key.clone(), id);
-        self.lanes.push(lane);
+        match self.lanes.get_mut(id.0 as usize) {
+            Some(place) => *place = lane,
+            None => self.lanes.push(lane),
+        }
         id
     }
 
@@ -161,7 +166,7 @@ impl Governor {
 
     /// All lanes, in the order in which they were opened.
     pub fn lanes(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
-        self.lanes.iter().map(|lane| (lane.id, lane))
+        self.lanes.iter().filter(|lane| self.ids.get(&lane.key) == Some(&lane.id)).map(|lane| (lane.id, lane))
     }
 
     /// May `n` recipients go (0 is taken for 1)? The permit may be for fewer: ask again for the rest.
@@ -209,9 +214,25 @@ impl Governor {
         self.with(lane, |lane, batch| lane.steer(steer, why, now, batch));
     }
 
-    /// A new plan, in the middle of the way: the stage stays, and the day's cap is the new plan's for it.
-    pub fn set_plan(&mut self, lane: LaneId, plan: Arc<Plan>, now: Timestamp) {
-        self.with(lane, |lane, batch| lane.set_plan(plan, now, batch));
+    /// A new plan, in the middle of the way: the stage stays, and the day's cap is the new plan's for it. A lane that had no curve before
+    /// starts on `first`.
+    pub fn set_plan(&mut self, lane: LaneId, plan: Arc<Plan>, first: Stage, now: Timestamp) {
+        self.with(lane, |lane, batch| lane.set_plan(plan, first, now, batch));
+    }
+
+    /// Forgets a lane of which nothing has to be remembered: it has no curve, no pause and no permit out. True when it did; its id is then
+    /// some other lane's one day.
+    pub fn forget(&mut self, id: LaneId) -> bool {
+        let lane = &self.lanes[id.0 as usize];
+        let idle = lane.ledger.days().iter().all(|day| day.reserved() == 0);
+        let plain = lane.plan.curve.is_uncapped() && lane.standing == Standing::default() && !lane.standing_touched;
+        if !plain || !idle || self.ids.get(&lane.key) != Some(&id) {
+            return false;
+        }
+        self.ids.remove(&lane.key);
+        self.touched.retain(|touched| *touched != id);
+        self.free.push(id);
+        true
     }
 
     /// New short windows. An unchanged shape goes on where it is.
@@ -256,7 +277,7 @@ impl Governor {
 
     /// Every durable fact as it is now: what the disk holds when every batch was written.
     pub fn to_entries(&self) -> Vec<Entry> {
-        self.lanes.iter().flat_map(Lane::to_entries).collect()
+        self.lanes().flat_map(|(_, lane)| lane.to_entries()).collect()
     }
 
     /// What happened to lanes since the last call.

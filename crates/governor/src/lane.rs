@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A source at a provider, with its plan, its days and its standing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
     pub(crate) id: LaneId,
     pub(crate) key: LaneKey,
@@ -43,13 +43,13 @@ pub struct Lane {
 }
 
 /// How much of the day's cap which batch of the ledger lets go.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lease {
     before: (u32, u64),
     newest: (u32, u64),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Refusal {
     asked: Timestamp,
     until: Timestamp,
@@ -59,6 +59,8 @@ struct Refusal {
 /// What a crash may cost of a day's cap: a sixty-fourth, at most [`LEASE_MAX`].
 const LEASE_PART: u32 = 64;
 const LEASE_MAX: u32 = 1024;
+/// Days that are remembered of a lane without a curve, in memory alone.
+const UNCAPPED_DAYS: usize = 8;
 /// Settlements after which the record of a day is written even if nothing was leased.
 const UNSAVED_MAX: u32 = 256;
 
@@ -224,6 +226,9 @@ impl Lane {
         self.unsaved = 0;
         self.live = Some(if fresh { Live::fresh(&day, span, &self.plan) } else { Live::resumed(&day, &self.plan) });
         self.ledger.open(day);
+        if self.plan.curve.is_uncapped() {
+            self.ledger.keep_last(UNCAPPED_DAYS);
+        }
     }
 
     /// Closes the days before this date; true when there were some.
@@ -281,8 +286,12 @@ impl Lane {
 
     /// Leases enough for `need`, and some more ahead of need; tells the batch that makes it durable.
     ///
-    /// Days without a cap lease as well: it may be that the day gets one, and then what a crash forgot must not be free.
+    /// Days without a cap lease as well, as long as there is a curve: it may be that the day gets one, and then what a crash forgot must not
+    /// be free.
     fn cover(&mut self, date: Date, need: u32, cap: Option<u32>, batch: u64) -> u64 {
+        if self.plan.curve.is_uncapped() {
+            return 0;
+        }
         let ahead = cap.map_or(LEASE_MAX, |cap| (cap / LEASE_PART).clamp(1, LEASE_MAX));
         let cap = cap.unwrap_or(u32::MAX);
         let leased = self.lease.newest.0;

@@ -198,6 +198,13 @@ impl Ledger {
         }
     }
 
+    /// Lets go of all but the last so many days, which stay on record if they are there.
+    pub(crate) fn keep_last(&mut self, days: usize) {
+        let gone = self.days.len().saturating_sub(days).min(self.current.unwrap_or(0));
+        self.days.drain(..gone);
+        self.current = self.current.map(|current| current - gone);
+    }
+
     /// The day's record has to be written.
     pub(crate) fn touch(&mut self, date: Date) {
         if !self.touched.contains(&date) {

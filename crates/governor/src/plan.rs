@@ -62,6 +62,11 @@ impl Plan {
         }
     }
 
+    /// What does not warm up: no cap, and for health the defaults of the rules.
+    pub fn warm() -> Self {
+        Self::new("none", Curve::uncapped())
+    }
+
     /// The recipients an hour at which a lane of this stage sends when nothing slows it; `None` without a cap.
     pub fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
         let even = div_up(i128::from(self.curve.cap(stage)?), i128::from(self.pace.window.hours()));

@@ -179,6 +179,17 @@ fn clock_ns(now: Timestamp) -> u64 {
     ns(now).clamp(1, i128::from(u64::MAX / 2)) as u64
 }
 
+/// A copy goes its own way from here.
+impl Clone for Shaper {
+    fn clone(&self) -> Self {
+        let copy = Self::new(self.shape, at(1));
+        for (new, old) in copy.windows.iter().zip(&self.windows) {
+            new.arrival.0.store(old.arrival.0.load(Relaxed), Relaxed);
+        }
+        copy
+    }
+}
+
 impl fmt::Debug for Shaper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ahead: Vec<_> = self.windows.iter().map(|window| window.rate.clock().now().duration_since(Nanos::new(0))).collect();

@@ -67,11 +67,13 @@ impl Lane {
         self.changes.push((now, Change::Steered { steer, from, to: self.stage(), why: why.clone() }));
     }
 
-    pub(crate) fn set_plan(&mut self, plan: Arc<Plan>, now: Timestamp, batch: u64) {
+    pub(crate) fn set_plan(&mut self, plan: Arc<Plan>, first: Stage, now: Timestamp, batch: u64) {
         self.turn_to(now, batch);
         let before = self.ledger.current().map(|day| (day.cap, day.stepped_back));
+        let begins = self.plan.curve.is_uncapped() && !plan.curve.is_uncapped();
         self.plan = plan;
-        let stage = self.stage();
+        self.first = first;
+        let stage = if begins { first } else { self.stage() };
         if let Some((from, false)) = before {
             self.move_to(stage, now);
             let to = self.ledger.current().and_then(|day| day.cap);

@@ -151,7 +151,7 @@ fn a_changed_time_zone_does_not_refill() {
                 world.plan = Arc::new(changed.clone());
                 world.restart();
             } else {
-                world.governor.set_plan(world.lane, Arc::new(changed.clone()), world.now);
+                world.governor.set_plan(world.lane, Arc::new(changed.clone()), Stage::FIRST, world.now);
             }
             assert_eq!(world.refusal(1).0, time(opens), "{zone}");
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use posthaste_governor::{Admission, Climb, Counts, Curve, Cut, Outcome, Pace, Permit, Plan, Priority, Shape, Share, Steer, Usual, Window};
+use posthaste_governor::{
+    Admission, Climb, Counts, Curve, Cut, Outcome, Pace, Permit, Plan, Priority, Shape, Share, Stage, Steer, Usual, Window,
+};
 use proptest::prelude::*;
 
 use crate::support::{NANOSECOND, World, many, time};
@@ -205,7 +207,7 @@ fn perform(world: &mut World, truth: &mut Truth, step: &Step) -> Result<(), Test
             let mut plan = (*world.plan).clone();
             plan.pace = plan.pace.with_zone(TimeZone::get(ZONES[zone]).unwrap());
             world.plan = plan.into();
-            world.governor.set_plan(world.lane, world.plan.clone(), world.now);
+            world.governor.set_plan(world.lane, world.plan.clone(), Stage::FIRST, world.now);
         }
         Step::Recount => {
             if let Some(date) = world.status().date {

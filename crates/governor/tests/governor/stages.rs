@@ -196,11 +196,11 @@ fn an_edited_curve_keeps_the_stage_and_says_what_changed() {
     let mut world = World::new(plan(&[50, 100]), MORNING);
     world.send(30, Outcome::Accepted);
     world.governor.take_changes();
-    world.governor.set_plan(world.lane, plan(&[40, 80, 160]).into(), world.now);
+    world.governor.set_plan(world.lane, plan(&[40, 80, 160]).into(), Stage::FIRST, world.now);
     let change = world.governor.take_changes().pop().unwrap().change;
     assert_eq!(change, Change::PlanChanged { stage: Stage::On(1), from: Some(50), to: Some(40) });
     assert_eq!(world.send(100, Outcome::Accepted), 10);
-    world.governor.set_plan(world.lane, plan(&[20]).into(), world.now);
+    world.governor.set_plan(world.lane, plan(&[20]).into(), Stage::FIRST, world.now);
     assert_eq!((world.status().used, world.status().remaining), (40, Some(0)));
 }
 
