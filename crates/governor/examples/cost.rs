@@ -13,7 +13,7 @@ fn main() {
     let rate = std::num::NonZeroU32::new(1_000_000);
     for (what, cap, shape) in [
         ("capped", 2_000_000, Shape::default()),
-        ("capped and shaped", 2_000_000, Shape { second: rate, minute: rate, hour: rate }),
+        ("capped and shaped", 2_000_000, Shape { second: rate, minute: rate, hour: rate, day: rate }),
         ("refused", 1, Shape::default()),
     ] {
         let plan = Arc::new(Plan::new("cost", Curve::new([cap]).expect("a cap above 0")));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Everything that decides how a lane warms up. Many lanes share one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What the configuration calls it.
     pub name: Arc<str>,

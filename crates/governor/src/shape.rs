@@ -1,4 +1,4 @@
-//! Short windows: so many a second, a minute, an hour. The arithmetic is the `governor` crate's; what it lacks is added by
+//! Short windows: so many a second, a minute, an hour, a day. The arithmetic is the `governor` crate's; what it lacks is added by
 //! keeping its one number where we can see it: looking without taking, all of several windows or none, and a start that is not
 //! a full burst.
 
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::time::{at, ns};
 
-/// The most in any second, minute, hour. None of the three: no limit.
+/// The most in any second, minute, hour, day. None of the four: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// In any second.
@@ -32,6 +32,8 @@ pub struct Shape {
     pub minute: Option<NonZeroU32>,
     /// In any 60 minutes.
     pub hour: Option<NonZeroU32>,
+    /// In any 24 hours, restarts included, as what is kept starts empty and fills evenly. It knows no midnight; a day's budget does.
+    pub day: Option<NonZeroU32>,
 }
 
 /// A shape in force, for a lane or a tenant.
@@ -114,7 +116,7 @@ impl Limiter {
 impl Shaper {
     /// Starts with one recipient and not with a burst, as what went out before is not known.
     pub fn new(shape: Shape, now: Timestamp) -> Self {
-        let windows = [(shape.hour, 3600), (shape.minute, 60), (shape.second, 1)];
+        let windows = [(shape.day, 86_400), (shape.hour, 3600), (shape.minute, 60), (shape.second, 1)];
         let windows: Vec<_> =
             windows.into_iter().filter_map(|(most, seconds)| Some(Limiter::new(most?, Duration::from_secs(seconds)))).collect();
         for limiter in &windows {
@@ -200,10 +202,10 @@ impl fmt::Debug for Shaper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{SECOND, after};
+    use crate::time::{DAY, SECOND, after};
 
     fn shape(second: u32, minute: u32) -> Shape {
-        Shape { second: NonZeroU32::new(second), minute: NonZeroU32::new(minute), hour: None }
+        Shape { second: NonZeroU32::new(second), minute: NonZeroU32::new(minute), ..Shape::default() }
     }
 
     fn many(n: u32) -> NonZeroU32 {
@@ -255,6 +257,21 @@ mod tests {
         assert!(shaper.take(many(1), at(1000 * SECOND)).is_ok());
         shaper.clock_went_back(at(10 * SECOND));
         assert_eq!(shaper.next(at(10 * SECOND)), at(11 * SECOND));
+    }
+
+    #[test]
+    fn a_day_is_a_window_like_the_others() {
+        let mut shaper = Shaper::new(Shape { day: NonZeroU32::new(48), ..Shape::default() }, at(0));
+        let mut sent = Vec::new();
+        let mut now = at(0);
+        while now < at(3 * DAY) {
+            match shaper.take(many(1), now) {
+                Ok(_) => sent.push(now),
+                Err(later) => now = later,
+            }
+        }
+        assert!(sent.iter().all(|first| sent.iter().filter(|t| *first <= **t && **t < after(*first, DAY)).count() <= 48));
+        assert!(sent.len() > 3 * 40, "{}", sent.len());
     }
 
     #[test]

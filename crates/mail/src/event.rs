@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, Serializer};
 
 use crate::{Action, Class, EventId, MessageId, Name, Reply, Stage};
@@ -207,6 +207,9 @@ pub struct Attempt {
     /// The sending source's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Name>,
+    /// The day of the source's warm-up at this provider from whose budget the attempt was made; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_day: Option<Date>,
     /// The local address of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<IpAddr>,

@@ -64,6 +64,7 @@ pub(crate) fn attempt(n: u32) -> Attempt {
     Attempt {
         provider: Name::new("google").ok(),
         source: Name::new("ip1").ok(),
+        lane_day: "2026-08-24".parse().ok(),
         source_ip: "192.0.2.1".parse().ok(),
         mx_host: Some("gmail-smtp-in.l.google.com".into()),
         mx_ip: "2001:db8::1b".parse().ok(),

@@ -86,6 +86,7 @@ pub struct Story<'a> {
     pub provider: Option<Text<'a>>,
     pub source: Option<Text<'a>>,
     pub source_ip: Option<Text<'a>>,
+    pub lane_day: Option<Text<'a>>,
     pub mx_host: Option<Text<'a>>,
     pub mx_ip: Option<Text<'a>>,
     pub attempt: Option<u32>,

@@ -23,4 +23,5 @@ pub mod scribe;
 pub mod suppression;
 mod systemd;
 pub mod verp;
+pub mod warmup;
 pub mod way;

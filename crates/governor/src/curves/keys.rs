@@ -1,6 +1,6 @@
 //! A curve's keys, and the plan that they make.
 
-use std::{fmt::Display, num::NonZeroU32, ops::Range};
+use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, ops::Range};
 
 use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
 use toml::de::DeValue;
@@ -64,6 +64,8 @@ pub(super) struct Draft {
     block_pause: Option<SignedDuration>,
     hold: Signs,
     step_back: Signs,
+    /// Where the keys stand.
+    places: BTreeMap<String, Range<usize>>,
     /// Something in it was wrong and is told already.
     spoiled: bool,
 }
@@ -90,8 +92,10 @@ impl Draft {
         if items.iter().any(|(key, _)| KEYS[..5].contains(key)) {
             // A variant that gives caps in one way forgets the other ways of the curve that it varies.
             self.steps = Steps::default();
+            self.places.retain(|key, _| !KEYS[..5].contains(&key.as_str()));
         }
         for (key, item) in items {
+            self.places.insert((*key).to_owned(), item.key.clone());
             let path = format!("{path}.{key}");
             let read = match item.value.get_ref() {
                 DeValue::Table(table) if matches!(*key, "hold" | "step_back") => {
@@ -139,22 +143,31 @@ impl Draft {
         Ok(())
     }
 
-    /// The plan, if all of it fits together.
+    /// The plan, if all of it fits together. What does not is told where the first of the keys stands that do not go together.
     pub(super) fn plan(&self, name: &str, path: &str, at: Range<usize>, place: &mut Place<'_>) -> Option<Plan> {
         if self.spoiled {
             return None;
         }
-        self.fitted(name).map_err(|message| place.complain(path, at, message)).ok()
+        let misfit = match self.fitted(name) {
+            Ok(plan) => return Some(plan),
+            Err(misfit) => misfit,
+        };
+        match misfit.keys.iter().find_map(|key| Some((key, self.places.get(*key)?))) {
+            Some((key, at)) => place.complain(&format!("{path}.{key}"), at.clone(), misfit.message),
+            None => place.complain(path, at, misfit.message),
+        }
+        None
     }
 
-    fn fitted(&self, name: &str) -> Parsed<Plan> {
-        let window = said(self.window.unwrap_or(Window::ALWAYS).without(self.days_off.iter().copied()))?;
-        let mut curve = said(self.curve(window)?)?.with_after(self.after.unwrap_or_default());
+    fn fitted(&self, name: &str) -> Result<Plan, Misfit> {
+        let days_off = self.days_off.iter().copied();
+        let window = said(&["days_off"], self.window.unwrap_or(Window::ALWAYS).without(days_off))?;
+        let mut curve = self.curve(window)?.with_after(self.after.unwrap_or_default());
         if let Some(share) = self.hourly_share {
             if self.steps.hourly.is_some() {
-                return Err("hourly and hourly_share both cap the hour; give one".into());
+                return misfit(&["hourly_share", "hourly"], "hourly and hourly_share both cap the hour; give one");
             }
-            curve = said(curve.with_hourly_share(share))?;
+            curve = said(&["hourly_share"], curve.with_hourly_share(share))?;
         }
         let mut plan = Plan::new(name, curve);
         plan.pace = self.pace(window)?;
@@ -170,17 +183,24 @@ impl Draft {
         Ok(plan)
     }
 
-    fn curve(&self, window: Window) -> Parsed<Result<Curve, CurveError>> {
+    fn curve(&self, window: Window) -> Result<Curve, Misfit> {
         let steps = &self.steps;
         match (&steps.caps, &steps.hourly, steps.start, steps.factor, steps.until) {
-            (Some(caps), None, None, None, None) => Ok(Curve::new(caps.clone())),
-            (None, Some(hourly), None, None, None) => Ok(Curve::hourly(hourly.clone(), window.hours())),
-            (None, None, Some(start), Some(factor), Some(until)) => Ok(Curve::growing(start, factor, until)),
-            _ => Err("give its caps in one way: caps = […], or hourly = […], or start, factor and until".into()),
+            (Some(caps), None, None, None, None) => said(&["caps"], Curve::new(caps.clone())),
+            (None, Some(hourly), None, None, None) => said(&["hourly"], Curve::hourly(hourly.clone(), window.hours())),
+            (None, None, Some(start), Some(factor), Some(until)) => {
+                let curve = Curve::growing(start, factor, until);
+                match curve {
+                    Err(CurveError::Zero { .. }) => said(&["start"], curve),
+                    Err(CurveError::Ends { .. }) => said(&["until"], curve),
+                    _ => said(&["factor"], curve),
+                }
+            }
+            _ => misfit(&KEYS[..5], "give its caps in one way: caps = […], or hourly = […], or start, factor and until"),
         }
     }
 
-    fn pace(&self, window: Window) -> Parsed<Pace> {
+    fn pace(&self, window: Window) -> Result<Pace, Misfit> {
         let mut pace = Pace::new().with_window(window);
         pace = pace.with_zone(self.zone.clone().unwrap_or(TimeZone::UTC));
         pace = match self.burst {
@@ -188,10 +208,16 @@ impl Draft {
             None => pace,
         };
         if let Some(times) = self.catch_up {
-            pace = said(pace.with_catch_up(times))?;
+            pace = said(&["catch_up"], pace.with_catch_up(times))?;
         }
-        said(pace.with_reserve(self.reserve.unwrap_or_default()))
+        said(&["reserve"], pace.with_reserve(self.reserve.unwrap_or_default()))
     }
+}
+
+/// Keys that are right each for itself, and do not go together.
+struct Misfit {
+    keys: &'static [&'static str],
+    message: String,
 }
 
 impl Signs {
@@ -206,10 +232,16 @@ impl Signs {
     }
 }
 
-fn threshold(hold: Option<Share>, back: Option<Share>, usual: Threshold, sign: &str) -> Parsed<Threshold> {
-    Threshold::new(hold.unwrap_or(usual.hold()), back.unwrap_or(usual.step_back())).map_err(|error| format!("{sign}: {error}"))
+fn threshold(hold: Option<Share>, back: Option<Share>, usual: Threshold, sign: &str) -> Result<Threshold, Misfit> {
+    let threshold = Threshold::new(hold.unwrap_or(usual.hold()), back.unwrap_or(usual.step_back()));
+    let keys: &[_] = if hold.is_some() { &["hold", "step_back"] } else { &["step_back", "hold"] };
+    threshold.map_err(|error| Misfit { keys, message: format!("{sign}: {error}") })
 }
 
-fn said<T, E: Display>(result: Result<T, E>) -> Parsed<T> {
-    result.map_err(|error| error.to_string())
+fn said<T, E: Display>(keys: &'static [&'static str], result: Result<T, E>) -> Result<T, Misfit> {
+    result.map_err(|error| Misfit { keys, message: error.to_string() })
+}
+
+fn misfit<T>(keys: &'static [&'static str], message: &str) -> Result<T, Misfit> {
+    Err(Misfit { keys, message: message.into() })
 }

@@ -33,12 +33,12 @@ pub const SHIPPED: &str = include_str!("../../../../config/curves.toml");
 pub const SHIPPED_NAME: &str = "config/curves.toml";
 
 /// Plans by name and provider.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
     named: BTreeMap<Arc<str>, Named>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Named {
     usual: Arc<Plan>,
     providers: BTreeMap<Arc<str>, Arc<Plan>>,
@@ -71,6 +71,15 @@ impl fmt::Display for CurveFileError {
 impl Curves {
     /// The curves of a text, or all that is wrong with it.
     pub fn parse(text: &str, file: &str) -> Result<Self, Vec<CurveFileError>> {
+        Self::parse_some(text, file, true)
+    }
+
+    /// The curves of a text that holds other tables too, which are not looked at: `[curve.NAME]` amid a configuration.
+    pub fn parse_among_others(text: &str, file: &str) -> Result<Self, Vec<CurveFileError>> {
+        Self::parse_some(text, file, false)
+    }
+
+    fn parse_some(text: &str, file: &str, only_curves: bool) -> Result<Self, Vec<CurveFileError>> {
         let mut place = Place::new(text, file);
         let mut curves = Self::default();
         let (tree, errors) = DeTable::parse_recoverable(text);
@@ -81,7 +90,10 @@ impl Curves {
             for (key, item) in tree.get_ref() {
                 match item.get_ref() {
                     DeValue::Table(table) if key.get_ref() == "curve" => curves.read(table, &mut place),
-                    _ => place.complain(key.get_ref(), key.span(), "unknown; curves are tables: [curve.NAME]".into()),
+                    _ if only_curves || key.get_ref() == "curve" => {
+                        place.complain(key.get_ref(), key.span(), "unknown; curves are tables: [curve.NAME]".into());
+                    }
+                    _ => {}
                 }
             }
         }

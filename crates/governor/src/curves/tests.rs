@@ -82,9 +82,9 @@ fn an_operators_curve_replaces_the_shipped_one_of_its_name() {
 #[test]
 fn each_error_names_its_line_key_and_remedy() {
     for (text, expected) in [
-        ("[curve.a]\ncaps = []", "curves.toml:1: curve.a: a curve has at least one cap"),
-        ("[curve.a]\ncaps = [5, 0]", "curves.toml:1: curve.a: the cap of stage 2 is 0; a cap is at least 1"),
-        ("[curve.a]\ncaps = [5, 4]", "curves.toml:1: curve.a: stage 2 falls from 5 to 4; a curve never falls"),
+        ("[curve.a]\ncaps = []", "curves.toml:2: curve.a.caps: a curve has at least one cap"),
+        ("[curve.a]\ncaps = [5, 0]", "curves.toml:2: curve.a.caps: the cap of stage 2 is 0; a cap is at least 1"),
+        ("[curve.a]\ncaps = [5, 4]", "curves.toml:2: curve.a.caps: stage 2 falls from 5 to 4; a curve never falls"),
         ("[curve.a]\n\ncaps = [5, -4]", "curves.toml:3: curve.a.caps: expected a whole number from 0 to 4294967295"),
         ("[curve.a]\ncaps = [5]\nburst = 0", "curves.toml:3: curve.a.burst: expected at least 1"),
         (
@@ -93,7 +93,7 @@ fn each_error_names_its_line_key_and_remedy() {
         ),
         (
             "[curve.a]\ncaps = [5]\nhold = { complaints = 0.5 }",
-            "curves.toml:1: curve.a: complaints: hold = 50 % is above step_back = 0.3 %, or one of them is 0 %",
+            "curves.toml:3: curve.a.hold: complaints: hold = 50 % is above step_back = 0.3 %, or one of them is 0 %",
         ),
         (
             "[curve.a]\ncaps = [5]\nhold = { spam = 0.5 }",
@@ -106,11 +106,16 @@ fn each_error_names_its_line_key_and_remedy() {
         ),
         (
             "[curve.a]\nstart = 5",
-            "curves.toml:1: curve.a: give its caps in one way: caps = […], or hourly = […], or start, factor and until",
+            "curves.toml:2: curve.a.start: give its caps in one way: caps = […], or hourly = […], or start, factor and until",
         ),
         (
             "[curve.a]\ncaps = [5]\n[curve.a.microsoft]\nburst = \"x\"",
             "curves.toml:4: curve.a.microsoft.burst: expected a whole number from 0 to 4294967295",
+        ),
+        ("[curve.a]\nstart = 9\nfactor = 2\nuntil = 5", "curves.toml:4: curve.a.until: until = 5 is below start = 9"),
+        (
+            "[curve.a]\nburst = 3",
+            "curves.toml:1: curve.a: give its caps in one way: caps = […], or hourly = […], or start, factor and until",
         ),
         ("[curve]\na = 5", "curves.toml:2: curve.a: a curve is a table: [curve.a]"),
         ("[curves.a]\ncaps = [5]", "curves.toml:1: curves: unknown; curves are tables: [curve.NAME]"),
@@ -128,3 +133,12 @@ fn all_errors_are_told_at_once() {
 }
 
 use crate::Curve;
+
+#[test]
+fn curves_amid_a_configuration_are_read_and_the_rest_is_left_alone() {
+    let text = "data_dir = \"/d\"\n[curve.mine]\ncaps = [7]\n[source.ip1]\naddress = \"any\"\n";
+    let curves = Curves::parse_among_others(text, "x").unwrap();
+    assert_eq!(curves.names().collect::<Vec<_>>(), ["mine"]);
+    let wrong = Curves::parse_among_others("a = 1\ncurve = 5\n", "x").unwrap_err();
+    assert_eq!(wrong[0].to_string(), "x:2: curve: unknown; curves are tables: [curve.NAME]");
+}

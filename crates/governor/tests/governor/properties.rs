@@ -90,7 +90,7 @@ fn some_plan() -> impl Strategy<Value = Plan> {
 
 fn some_shape() -> impl Strategy<Value = Shape> {
     let rate = || prop::option::weighted(0.2, 1u32..50).prop_map(|n| n.map(many));
-    (rate(), rate(), rate()).prop_map(|(second, minute, hour)| Shape { second, minute, hour })
+    (rate(), rate(), rate(), rate()).prop_map(|(second, minute, hour, day)| Shape { second, minute, hour, day })
 }
 
 /// What really went out, by the day whose budget it was: known to no crash.

@@ -30,7 +30,7 @@ pub(super) fn fault<T>(item: Item<'_>, message: impl Into<String>) -> Parsed<T> 
 /// A TOML text and its name.
 pub(super) struct Document<'r> {
     pub(super) file: Arc<str>,
-    text: &'r str,
+    pub(super) text: &'r str,
     pub(super) tree: Spanned<DeTable<'r>>,
 }
 

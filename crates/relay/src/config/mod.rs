@@ -29,6 +29,7 @@ mod suggest;
 mod suppression;
 mod tls;
 mod value;
+mod warmup;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use posthaste_governor::Curves;
 use posthaste_mail::{Domain, Name};
 
 pub use self::{
@@ -59,6 +61,7 @@ pub use self::{
     spool::Spool,
     stream::{Retry, Stream},
     tls::{Roots, Tls, TlsPolicy, TlsRule},
+    warmup::{Start, Warmup},
 };
 use self::{
     document::Document,
@@ -109,6 +112,8 @@ pub struct Config {
     pub sources: BTreeMap<Name, Source>,
     /// Groups of sources. At least one.
     pub pools: BTreeMap<Name, Pool>,
+    /// How sources warm up: the operator's curves over those that ship.
+    pub curves: Curves,
     /// Hosts for domains, instead of what DNS says.
     pub routes: ByDomain<Route>,
     /// What is signed with which keys.
@@ -184,8 +189,10 @@ impl Config {
         let delivery = t.table("delivery", |t| Delivery::read(t, place));
         let tls = t.table("tls", |t| Tls::read(t, place));
         let retry = t.table("retry", Retry::read);
-        let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname));
+        let curves = warmup::read_curves(t, place);
+        let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname, &curves));
         let pools = t.named("pool", false, |t, _| Pool::read(t, &sources));
+        warmup::refuse_strange_pools(t, &curves.curves, &sources, &pools);
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| Listener::read(t, place, &streams));
         Listener::refuse_twins(t, &listeners);
@@ -213,6 +220,7 @@ impl Config {
             streams,
             sources,
             pools,
+            curves: curves.curves,
         }
     }
 }

@@ -120,6 +120,17 @@ impl<'r> Table<'r> {
         value
     }
 
+    /// The operator's whole file and its name, where it has `key`: for a table that a library reads by itself.
+    pub(super) fn leave(&self, key: &str) -> Option<(&'r str, &'r str)> {
+        self.take(key);
+        self.has(key).then_some((self.reading.user.text, &*self.reading.user.file))
+    }
+
+    /// Puts an error among the others that is known with its place, which may be in another file.
+    pub(super) fn report(&self, error: ConfigError) {
+        self.reading.errors.borrow_mut().push(error);
+    }
+
     /// Whether the operator's file gives `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.user.is_some_and(|t| t.contains_key(key))

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    Place,
+    Place, Warmup,
     reader::{Item, Parsed, Table, fault},
     value::{from_text, number, some, string, unicast},
+    warmup::ReadCurves,
 };
 
 /// An address to send from.
@@ -17,6 +18,8 @@ pub struct Source {
     pub address: Option<IpAddr>,
     /// The name given in EHLO (RFC 5321 §4.1.1.1): it should resolve to the address.
     pub ehlo: Domain,
+    /// How it warms up; None: it is warm.
+    pub warmup: Option<Warmup>,
 }
 
 /// A group of sources that share the work.
@@ -27,7 +30,7 @@ pub struct Pool {
 }
 
 impl Source {
-    pub(super) fn read(t: &Table<'_>, name: &Name, place: &Place<'_>, hostname: &Domain) -> Self {
+    pub(super) fn read(t: &Table<'_>, name: &Name, place: &Place<'_>, hostname: &Domain, curves: &ReadCurves) -> Self {
         let address = |item: Item<'_>| match string(item)? {
             "any" => Ok(None),
             _ => match unicast(item)? {
@@ -39,7 +42,7 @@ impl Source {
         let ehlo = t.given("ehlo", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
         // Two sources without an address would be one: only the default may be silent about it.
         let address = if name.as_str() == "default" { t.get("address", address) } else { t.need("address", address).flatten() };
-        Self { address, ehlo }
+        Self { address, ehlo, warmup: Warmup::read(t, curves) }
     }
 }
 
@@ -51,7 +54,7 @@ impl Pool {
             }
             match from_text::<Name>(item)? {
                 name if sources.contains_key(&name) => Ok(vec![name]),
-                _ => fault(item, no_such("source", sources.keys())),
+                _ => fault(item, no_such("source", sources.keys().map(Name::as_str))),
             }
         };
         let mut members: Vec<Name> = Vec::new();
@@ -71,7 +74,7 @@ impl Pool {
     fn weights(t: &Table<'_>, members: &[Name]) -> BTreeMap<Name, u32> {
         let member = |word: &str| match Name::new(word) {
             Ok(name) if members.contains(&name) => Ok(name),
-            _ => Err(format!("not in this pool; its sources are: {}", joined(members.iter()))),
+            _ => Err(format!("not in this pool; its sources are: {}", joined(members.iter().map(Name::as_str)))),
         };
         t.table("weights", |t| t.entries(member, |t, word| t.given(word, number(1..=1000)))).into_iter().collect()
     }
@@ -81,14 +84,14 @@ impl Pool {
 pub(super) fn defined<T>(t: &Table<'_>, key: &str, name: &Name, among: &BTreeMap<Name, T>) {
     if !among.contains_key(name) {
         let default = if t.has(key) { String::new() } else { format!("not given, and its default is {:?}: ", name.as_str()) };
-        t.object(key, format!("{default}{}", no_such(key, among.keys())));
+        t.object(key, format!("{default}{}", no_such(key, among.keys().map(Name::as_str))));
     }
 }
 
-fn no_such<'n>(kind: &str, names: impl Iterator<Item = &'n Name>) -> String {
+pub(super) fn no_such<'n>(kind: &str, names: impl Iterator<Item = &'n str>) -> String {
     format!("no such {kind}; {kind}s are: {}", joined(names))
 }
 
-fn joined<'n>(names: impl Iterator<Item = &'n Name>) -> String {
-    names.map(Name::as_str).collect::<Vec<_>>().join(", ")
+fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }

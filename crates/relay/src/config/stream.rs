@@ -1,14 +1,15 @@
 //! `[retry]` and `[stream.NAME]`: when mail is tried again, and the kinds of mail that are kept apart.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
+use posthaste_governor::{Order, Priority, Shape};
 use posthaste_mail::Name;
 
 use super::{
     Pool,
     reader::Table,
     source::defined,
-    value::{duration, fraction, from_text, number, some},
+    value::{duration, fraction, from_text, number, one_of, some, zero_is_none},
 };
 
 /// When a deferred message is tried again, and when it is given up.
@@ -31,6 +32,12 @@ pub struct Stream {
     pub priority: u32,
     /// The sources it is sent from.
     pub pool: Name,
+    /// Whether it may use the budget that curves keep for urgent mail.
+    pub urgency: Priority,
+    /// Which of the pool's sources comes first: the coldest, the warmest, or the one furthest behind its weight.
+    pub order: Order,
+    /// How much of it goes out at most, over all its sources and to all receivers.
+    pub shape: Shape,
 }
 
 impl Retry {
@@ -77,12 +84,23 @@ impl Stream {
 
     fn read(t: &Table<'_>, retry: &Retry, pools: &BTreeMap<Name, Pool>) -> Self {
         let retry = Retry::read_over(t, retry);
-        let stream = Self { retry, priority: t.get("priority", number(1..=1000)), pool: t.get("pool", from_text::<Name>) };
+        let orders = [("even", Order::Weight), ("first", Order::ColdFirst), ("last", Order::WarmFirst)];
+        let most = |key| t.get(key, zero_is_none(number(1..=MOST))).and_then(NonZeroU32::new);
+        let stream = Self {
+            retry,
+            priority: t.get("priority", number(1..=1000)),
+            pool: t.get("pool", from_text::<Name>),
+            urgency: t.get("urgency", one_of(&[("usual", Priority::Usual), ("urgent", Priority::Urgent)])),
+            order: t.get("cold", one_of(&orders)),
+            shape: Shape { second: most("per_second"), minute: most("per_minute"), hour: most("per_hour"), day: most("per_day") },
+        };
         defined(t, "pool", &stream.pool, pools);
         stream
     }
 }
 
 const STEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(48);
+/// Recipients in one of the windows of [`Shape`].
+const MOST: u32 = 1_000_000_000;
 const JITTER: std::ops::RangeInclusive<f64> = 0.0..=0.5;
 const EXPIRE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
