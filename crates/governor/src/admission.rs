@@ -114,6 +114,16 @@ impl Permit {
         self.durable
     }
 
+    /// Takes in another permit of the same lane, day and hour; gives it back where it is not.
+    pub fn join(&mut self, other: Self) -> Result<(), Self> {
+        if (other.lane, other.date, other.hour) != (self.lane, self.date, self.hour) {
+            return Err(other);
+        }
+        self.count += other.count;
+        self.durable = self.durable.max(other.durable);
+        Ok(())
+    }
+
     /// Takes `count` recipients out of this permit into one of their own; `None` when that many are not in it, or none were asked for.
     pub fn split(&mut self, count: u32) -> Option<Self> {
         if count == 0 || count > self.count {

@@ -85,6 +85,12 @@ impl Governor {
         ranked(&choices.iter().map(candidate).collect::<Vec<_>>(), order)
     }
 
+    /// What is left of a lane's cap today; `None` without a cap.
+    pub fn cap_left(&self, lane: LaneId, now: Timestamp) -> Option<u32> {
+        let (cap, used) = self.lane(lane).today(now);
+        Some(cap?.saturating_sub(used))
+    }
+
     /// Asks the lanes in order and takes the first that may send.
     pub fn admit_any(&mut self, choices: &[Choice], order: Order, n: u32, priority: Priority, now: Timestamp) -> Selection {
         let mut soonest: Option<(Timestamp, LaneId, Hold)> = None;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    admission::{Admission, Outcome, Permit},
+    admission::{Admission, Hold, Outcome, Permit},
     backoff::{Cut, Standing, Usual},
     change::{LaneChange, Steer},
     curve::Stage,
@@ -178,6 +178,24 @@ impl Governor {
     pub fn admit_as(&mut self, lane: LaneId, n: u32, priority: Priority, now: Timestamp) -> Admission {
         let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         self.with(lane, |lane, batch| lane.admit(n, priority, now, batch))
+    }
+
+    /// What would stand in the way of one recipient now, and the first time at which it does not. Nothing changes by asking.
+    pub fn blocked(&self, lane: LaneId, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
+        let lane = self.lane(lane);
+        if lane.is_free() {
+            return None;
+        }
+        if let Some(known) = lane.refused(priority, now) {
+            return Some(known);
+        }
+        let (first, hold) = lane.blocked(now, priority)?;
+        Some((lane.first_open(first, priority), hold))
+    }
+
+    /// Whether a permit's day is still open: on the next one its recipients would count twice for the provider.
+    pub fn holds(&self, permit: &Permit, now: Timestamp) -> bool {
+        self.lane(permit.lane).ledger.day(permit.date).is_some_and(|day| day.is_open_at(now))
     }
 
     /// Settles a permit: the budget is spent, or comes back, and the lane's health knows the outcome.

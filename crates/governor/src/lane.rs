@@ -105,6 +105,11 @@ impl Lane {
         &self.standing
     }
 
+    /// True where nothing can stand in the way: no curve, no rate, no provider that pushed back.
+    pub fn is_free(&self) -> bool {
+        self.plan.curve.is_uncapped() && self.standing.pause.is_none() && self.standing.slow.is_none() && self.shaper.shape().is_none()
+    }
+
     /// How many connections may be open at once, where a provider's push-back limits them.
     pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
         self.standing.slow.as_ref()?.connections(now)
@@ -119,11 +124,8 @@ impl Lane {
     }
 
     pub(crate) fn admit(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Admission {
-        if let Some(refusal) = &self.refused[priority as usize]
-            && refusal.asked <= now
-            && now < refusal.until
-        {
-            return Admission::NotBefore(refusal.until, refusal.hold.clone());
+        if let Some((until, hold)) = self.refused(priority, now) {
+            return Admission::NotBefore(until, hold);
         }
         self.turn_to(now, batch);
         match self.blocked(now, priority) {
@@ -134,6 +136,12 @@ impl Lane {
                 Admission::NotBefore(until, hold)
             }
         }
+    }
+
+    /// The last refusal, while it holds.
+    pub(crate) fn refused(&self, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
+        let refusal = self.refused[priority as usize].as_ref().filter(|refusal| refusal.asked <= now && now < refusal.until)?;
+        Some((refusal.until, refusal.hold.clone()))
     }
 
     /// What stands in the way at this time, and the first time at which that does not.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// When a lane sends, and how evenly.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
     pub(crate) window: Window,
     pub(crate) zone: TimeZone,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Everything that decides how a lane warms up. Many lanes share one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What the configuration calls it.
     pub name: Arc<str>,

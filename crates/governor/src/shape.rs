@@ -36,6 +36,13 @@ pub struct Shape {
     pub day: Option<NonZeroU32>,
 }
 
+impl Shape {
+    /// True where nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A shape in force, for a lane or a tenant.
 pub struct Shaper {
     shape: Shape,

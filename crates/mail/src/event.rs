@@ -77,11 +77,15 @@ pub enum What {
         /// Whose story it belongs to.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// `operator`, `lane_suspended`, ...
+        /// `operator`, or why no lane may send it yet: `day_cap`, `spread`, `hour_cap`, `window`, `day_over`, `paused`, `stopped`, `slowed`,
+        /// `rate`, `no_source`.
         reason: Arc<str>,
         /// Until when, where that is known.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
         until: Option<Timestamp>,
+        /// Whose budget it waits for.
+        #[serde(flatten)]
+        budget: Option<BudgetFacts>,
     },
     /// An operator let go what was held.
     Released {
@@ -153,6 +157,8 @@ pub enum What {
         #[serde(serialize_with = "millis")]
         since: Timestamp,
     },
+    /// A lane (a source at a provider) advanced, held, stepped back, slowed, paused, resumed. Not about a message.
+    Lane(Box<LaneFacts>),
     /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
     Relay {
         /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`.
@@ -196,6 +202,82 @@ pub struct RecipientFacts {
     pub domain: Arc<str>,
     /// Milliseconds since the message was accepted.
     pub age_ms: u64,
+}
+
+/// Whose budget a recipient waits for.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetFacts {
+    /// The source whose turn it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Name>,
+    /// Who runs the recipient's mailboxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// The lane's cap: of the day or the hour, as the reason says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap: Option<u32>,
+    /// What of it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u32>,
+    /// When the lane may send its next recipient.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
+    pub next_release: Option<Timestamp>,
+    /// The same in words.
+    pub detail: Arc<str>,
+}
+
+/// What happened to a lane, with the numbers that decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneFacts {
+    /// The source.
+    pub source: Name,
+    /// The provider.
+    pub provider: Name,
+    /// The curve that it goes by, with the provider where that has a variant.
+    pub curve: Arc<str>,
+    /// `advanced`, `held`, `stepped_back`, `finished`, `blocked`, `restarted`, `slowed`, `paused`, `resumed`, `steered`, `plan_changed`.
+    pub change: &'static str,
+    /// The day that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<Arc<str>>,
+    /// The stage before; `warm` behind the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_from: Option<Arc<str>>,
+    /// The stage from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_to: Option<Arc<str>>,
+    /// The cap before: of the day that is over, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap: Option<u32>,
+    /// The cap from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cap: Option<u32>,
+    /// The day's recipients: answered by the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<u32>,
+    /// Of these, taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u32>,
+    /// Of these, refused for good because the address is no good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_bounces: Option<u32>,
+    /// Of these, put off because of rate or reputation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<u32>,
+    /// Feedback reports that came in on the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complaints: Option<u32>,
+    /// Recipients an hour from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u32>,
+    /// Connections from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// Until when the lane pauses.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
+    pub until: Option<Timestamp>,
+    /// What decided, in words.
+    pub detail: Arc<str>,
 }
 
 /// One try at handing a message over.
@@ -302,6 +384,7 @@ impl What {
             Self::Expired { .. } => "expired",
             Self::Cancelled { .. } => "cancelled",
             Self::Suppressed { .. } => "suppressed",
+            Self::Lane(_) => "lane",
             Self::Relay { .. } => "relay",
         }
     }
@@ -326,7 +409,7 @@ impl What {
             | Self::Expired { about, .. }
             | Self::Suppressed { about, .. }
             | Self::Cancelled { about, .. } => Some(about),
-            Self::Rejected { .. } | Self::Relay { .. } => None,
+            Self::Rejected { .. } | Self::Lane(_) | Self::Relay { .. } => None,
         }
     }
 }

@@ -164,6 +164,8 @@ words! {
         TlsFailed = "tls_failed",
         /// The receiver's hosts are this relay itself.
         Loop = "loop",
+        /// No source that may send it had budget left for its provider.
+        NoBudget = "no_budget",
         /// The relay's own trouble: the spool could not give the body, a limit was hit.
         LocalError = "local_error",
         /// The relay was told to stop.

@@ -22,6 +22,7 @@ impl Format {
         let _ = write!(out, "{}", self.event(&story.event, 10));
         let parts = match &*story.event {
             "rejected" => rejected(story),
+            "lane" => lane(story),
             "relay" => relay(story),
             _ => message(story),
         };
@@ -77,6 +78,7 @@ fn message(story: &Story<'_>) -> Vec<String> {
         text_of(story.retry_at.as_ref(), |at| format!("retry {}", clock_time(at))),
         text_of(story.reason.as_ref(), |reason| plain(reason).into_owned()),
         text_of(story.until.as_ref(), |until| format!("until {}", clock_time(until))),
+        text(&story.detail.clone().filter(|_| *story.event == *"held")),
         text_of(story.by.as_ref(), |by| format!("by {}", plain(by))),
         accepted_from(story),
         flags(story),
@@ -88,6 +90,25 @@ fn rejected(story: &Story<'_>) -> Vec<String> {
     let rcpt = text_of(story.rcpt.as_ref(), |rcpt| format!("→ {}", plain(rcpt)));
     let command = text_of(story.command.as_ref(), |command| format!("at {}", plain(command)));
     vec![accepted_from(story), from, rcpt, command, said(story), text(&story.reason)]
+}
+
+fn lane(story: &Story<'_>) -> Vec<String> {
+    let name = match (&story.source, &story.provider) {
+        (Some(source), Some(provider)) => format!("{} → {}", plain(source), plain(provider)),
+        _ => String::new(),
+    };
+    let stages = match (&story.stage_from, &story.stage_to) {
+        (Some(from), Some(to)) if **from != **to => format!("stage {} → {}", plain(from), plain(to)),
+        (_, Some(to)) => format!("stage {}", plain(to)),
+        _ => String::new(),
+    };
+    let caps = match (story.cap, story.next_cap) {
+        (Some(cap), Some(next)) if cap != next => format!("cap {cap} → {next}"),
+        (_, Some(next)) => format!("cap {next}"),
+        _ => String::new(),
+    };
+    let until = text_of(story.until.as_ref(), |until| format!("until {}", clock_time(until)));
+    vec![name, text(&story.change), text(&story.day), stages, caps, until, text(&story.detail)]
 }
 
 fn relay(story: &Story<'_>) -> Vec<String> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{
-    Action, Attempt, Class, Event, EventId, MessageFacts, MessageId, Name, RecipientFacts, Reply, SCHEMA_VERSION, Stage, TlsFacts, What,
+    Action, Attempt, BudgetFacts, Class, Event, EventId, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts, Reply, SCHEMA_VERSION,
+    Stage, TlsFacts, What,
 };
 
 /// 2026-08-24T10:00:00Z and so many seconds.
@@ -96,6 +97,31 @@ pub(crate) fn attempt(n: u32) -> Attempt {
     }
 }
 
+/// A lane that advanced; with every field, whatever makes sense together.
+fn lane(full: bool) -> LaneFacts {
+    let number = |n: u32| full.then_some(n);
+    LaneFacts {
+        source: Name::new("ip1").unwrap(),
+        provider: Name::new("google").unwrap(),
+        curve: "standard".into(),
+        change: "advanced",
+        day: full.then(|| "2026-08-23".into()),
+        stage_from: full.then(|| "3".into()),
+        stage_to: full.then(|| "4".into()),
+        cap: number(150),
+        next_cap: number(225),
+        spent: number(150),
+        taken: number(147),
+        hard_bounces: number(2),
+        throttled: number(1),
+        complaints: number(0),
+        per_hour: number(20),
+        connections: number(2),
+        until: full.then(|| at(900)),
+        detail: "it used its cap in good health".into(),
+    }
+}
+
 /// One event of each kind.
 pub(crate) fn each(full: bool) -> Vec<Event> {
     let about = || about(message_id(1), "b@gmail.com", full);
@@ -119,7 +145,19 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
             reply: Reply::new(550, if full { "5.7.1 not you\nnor anybody" } else { "not you" }),
             reason: "not_allowed".into(),
         },
-        What::Held { about: about(), reason: "operator".into(), until: full.then(|| at(600)) },
+        What::Held {
+            about: about(),
+            reason: if full { "day_cap".into() } else { "operator".into() },
+            until: full.then(|| at(600)),
+            budget: full.then(|| BudgetFacts {
+                source: Name::new("ip1").ok(),
+                provider: Name::new("google").ok(),
+                cap: Some(500),
+                used: Some(500),
+                next_release: Some(at(540)),
+                detail: "ip1 at google: the day's 500 are used".into(),
+            }),
+        },
         What::Released { about: about(), by: "uid 1000".into() },
         What::Deferred { about: about(), attempt: attempt(), retry_at: at(300) },
         What::Delivered { about: about(), attempt: attempt() },
@@ -127,6 +165,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Expired { about: about(), attempt: attempt() },
         What::Suppressed { about: about(), reason: "hard_bounce".into(), scope: "global".into(), since: at(-3600) },
         What::Cancelled { about: about(), by: "uid 1000".into(), reason: "sent by mistake".into() },
+        What::Lane(Box::new(lane(full))),
         What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
     ];
     kinds.into_iter().map(|what| event(72, what)).collect()

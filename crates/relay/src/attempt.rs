@@ -23,6 +23,7 @@ use crate::{
     clock,
     dispatch::{Input, Load, Outcome, Said, Seq, SessionId},
     engine::Command,
+    ledger::LedgerReader,
     letter::{Letter, Meta},
     live::Live,
     suppression::{Entry, List, Register},
@@ -44,6 +45,8 @@ pub struct Outbound {
     pub engine: UnboundedSender<Command>,
     /// Addresses that could not be reached lately.
     pub down: Down,
+    /// What of the warm-up ledger is on disk.
+    pub ledger: LedgerReader,
     /// Who is not written to.
     pub register: Arc<Register<Spool>>,
 }
@@ -98,6 +101,12 @@ impl Outbound {
         if used && let Some(failure) = open.connection.gone() {
             return Outcome::NotOffered { failure };
         }
+        if !self.ledger.clone().durable(load.durable).await {
+            let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::Shutdown, detail: "the relay stops".into() };
+            let verdict = self.judge(&failure, way, host.as_deref());
+            let said = vec![Said::Failed(failure, verdict); load.rcpts.len()];
+            return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
+        }
         let letter = match self.letter(load).await {
             Ok(letter) => letter,
             Err(detail) => {
@@ -127,6 +136,7 @@ impl Outbound {
             })
             .await;
         let mut facts = open.facts.clone();
+        facts.lane_day = load.lane_day;
         (facts.envelope_ms, facts.body_ms) = (Some(report.envelope_ms), report.body_ms);
         (facts.dns_ms, facts.connect_ms, facts.tls_ms) = (open.dns_ms.take(), open.connect_ms.take(), open.tls_ms.take());
         let facts = Arc::new(facts);

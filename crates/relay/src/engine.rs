@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::pending, sync::Arc, sync::mpsc::Sender, 
 
 use jiff::Timestamp;
 use posthaste_bounce::Context;
-use posthaste_mail::Domain;
+use posthaste_mail::{Domain, What};
 use posthaste_route::Resolver;
 use tokio::sync::{
     Semaphore,
@@ -16,8 +16,10 @@ use crate::{
     attempt::{self, Outbound},
     clock,
     dispatch::{Action, Dispatcher, DomainIx, Input, Load, SessionId, Unroutable},
+    lane_event::lane_facts,
+    ledger::LedgerWriter,
     live::Live,
-    scribe::Note,
+    scribe::{Note, event},
     way::{DnsTime, Way},
 };
 
@@ -57,6 +59,7 @@ pub struct Engine {
     resolver: Resolver,
     lookups: Arc<Semaphore>,
     scribe: Sender<Note>,
+    ledger: LedgerWriter,
     sessions: HashMap<SessionId, UnboundedSender<Box<Load>>>,
     gauge: watch::Sender<Gauge>,
 }
@@ -68,10 +71,11 @@ impl Engine {
         outbound: Arc<Outbound>,
         resolver: Resolver,
         scribe: Sender<Note>,
+        ledger: LedgerWriter,
     ) -> (Self, watch::Receiver<Gauge>) {
         let (gauge, seen) = watch::channel(Gauge::default());
         let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
-        (Self { dispatcher, outbound, resolver, lookups, scribe, sessions: HashMap::new(), gauge }, seen)
+        (Self { dispatcher, outbound, resolver, lookups, scribe, ledger, sessions: HashMap::new(), gauge }, seen)
     }
 
     /// Does what the recovered queue wants, then runs until everyone who could send a command is gone.
@@ -116,6 +120,14 @@ impl Engine {
             }
             Action::Close(session) => drop(self.sessions.remove(&session)),
             Action::Record(record) => drop(self.scribe.send(Note::Record(record))),
+            Action::Ledger(batch) => self.ledger.write(batch),
+            Action::Lane { key, plan, change } => {
+                let node = self.outbound.live.load().config.node.clone();
+                if let Some(facts) = lane_facts(&key, &plan, &change) {
+                    let event = event(&node, change.at, What::Lane(Box::new(facts)));
+                    drop(self.scribe.send(Note::Lane(Box::new(event))));
+                }
+            }
         }
     }
 

@@ -10,6 +10,8 @@ pub mod config;
 pub mod dispatch;
 pub mod engine;
 pub mod intake;
+pub mod lane_event;
+pub mod ledger;
 pub mod letter;
 pub mod listen;
 pub mod live;

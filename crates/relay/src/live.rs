@@ -1,5 +1,9 @@
 //! The configuration in force, with what is made from it once: keys, TLS, rules. A reload swaps it whole.
 
+mod policy;
+
+pub use policy::FirstSeen;
+
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use posthaste_bounce::Rules;
@@ -12,10 +16,7 @@ use posthaste_smtp::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::{
-    config::{self, Config, Pattern, Roots},
-    dispatch::{Policy, Retry, StreamPolicy},
-};
+use crate::config::{self, Config, Pattern, Roots};
 
 /// The configuration in force.
 pub struct Live {
@@ -74,27 +75,6 @@ impl Live {
     pub fn auth(&self, domain: &Domain) -> Option<Credentials> {
         let auth = self.config.routes.find(domain)?.auth.as_ref()?;
         Some(Credentials { user: auth.user.clone(), password: auth.password.reveal().to_owned() })
-    }
-
-    /// What the dispatcher follows.
-    pub fn policy(&self) -> Policy {
-        let c = &self.config;
-        Policy {
-            streams: c.streams.iter().map(|(name, s)| (name.clone(), self.stream_policy(s))).collect(),
-            fallback: self.stream_policy(c.default_stream()),
-            connections: c.delivery.connections,
-            connections_per_lane: c.delivery.connections_per_lane,
-            messages_per_connection: c.delivery.messages_per_connection,
-            recipients_per_transaction: c.delivery.recipients_per_transaction,
-            idle: c.delivery.idle,
-            host_down: c.delivery.host_down,
-        }
-    }
-
-    fn stream_policy(&self, stream: &config::Stream) -> StreamPolicy {
-        let retry = Retry { schedule: stream.retry.schedule.clone(), jitter: stream.retry.jitter, expire: stream.retry.expire };
-        let pool = self.config.pools.get(&stream.pool).expect("a configuration's streams name pools that are there");
-        StreamPolicy { retry, share: stream.priority, sources: pool.sources.clone() }
     }
 
     /// The resolver that the configuration asks for.

@@ -1,6 +1,7 @@
 //! `posthaste run`: opens everything in the order in which it can fail, runs until told to stop, stops without losing anything.
 
 use std::{
+    collections::HashSet,
     fs::File,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use posthaste_governor::LaneKey;
 use posthaste_mail::{Name, What};
 use posthaste_spool::Spool;
 use tokio::{
@@ -29,18 +31,21 @@ use crate::{
     dispatch::{Dispatcher, Input},
     engine::{Command, Engine, Gauge},
     intake::Intake,
+    ledger::{self, LedgerWriter},
     letter::WarmBudget,
     listen::Submissions,
     live::Live,
     recover::{log_options, recover},
     scribe::{DeliveryLog, Note, Scribe, event},
-    systemd,
+    systemd, warmup,
 };
 
 /// Connections that the kernel keeps while a listener is busy.
 const BACKLOG: u32 = 1024;
 /// How often the disk and the log are looked at for trouble.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// How far back the log is counted again after a crash: the day before may still be open in some zone.
+const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
 /// Reloads waiting their turn.
 const RELOADS_MAX: usize = 16;
 
@@ -73,8 +78,13 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let admin_socket = admin::bind(&live.config.admin.socket, live.config.admin.mode)
         .with_context(|| format!("cannot listen on the admin socket {}", live.config.admin.socket.display()))?;
 
-    let mut dispatcher = Dispatcher::new(live.policy());
     let (spool, mended) = open_spool(&live.config)?;
+    let mut dispatcher = Dispatcher::new(live.policy(&ledger::first_seen(&spool, &live.config, today())));
+    let (facts, illegible) = ledger::read(&spool);
+    let lanes = ledger::lanes(&facts);
+    dispatcher.restore_ledger(facts);
+    dispatcher.open_lanes(&lanes, clock::now());
+    let crashed = !mended.is_empty();
     let recovered = recover(&spool, &live.config, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
     let log = recovered.log;
     let found = recovered.found;
@@ -82,6 +92,11 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     mended.iter().for_each(|(state, detail)| say_of(&log, &node, state, Some("spool"), detail.clone()));
     let unreadable = |what: &String| format!("a message of the spool cannot be read; it stays there: {what}");
     found.unreadable.iter().for_each(|what| say_of(&log, &node, "alarm", Some("spool"), unreadable(what)));
+    let unread = |what: &String| format!("a record of the warm-up ledger cannot be read; it stays there: {what}");
+    illegible.iter().for_each(|what| say_of(&log, &node, "alarm", Some("warmup"), unread(what)));
+    if crashed {
+        recount(&mut dispatcher, &live.config, &lanes);
+    }
     if found.ended + found.announced > 0 {
         let detail = format!("{} recipients had ended unnoticed, {} messages were not announced", found.ended, found.announced);
         say_of(&log, &node, "recovered", Some("log"), detail);
@@ -92,15 +107,17 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let register = recovered.register;
     let filling = register.clone();
     tokio::task::spawn_blocking(move || filling.fill());
+    let (ledger_tx, ledger_rx) = LedgerWriter::new(spool.clone());
     let outbound = Arc::new(Outbound {
         spool: spool.clone(),
         live: live.clone(),
         engine: engine_tx.clone(),
         down: Default::default(),
+        ledger: ledger_rx,
         register: register.clone(),
     });
     let (scribe_tx, notes) = threads::channel();
-    let (engine, gauge) = Engine::new(dispatcher, outbound.clone(), resolver, scribe_tx.clone());
+    let (engine, gauge) = Engine::new(dispatcher, outbound.clone(), resolver, scribe_tx.clone(), ledger_tx);
     let config = live.load().config.clone();
     let warm = WarmBudget::new(body_cache(&config));
     let intake = Arc::new(Intake {
@@ -210,7 +227,7 @@ impl Relay {
         });
         match made {
             Ok((live, resolver, restart)) => {
-                let policy = Box::new(live.policy());
+                let policy = Box::new(live.policy(&ledger::first_seen(&self.spool, &live.config, today())));
                 let node = live.config.node.clone();
                 self.log.keep(log_options(&live.config));
                 self.spool.set_limits(&spool_options(&live.config));
@@ -244,8 +261,18 @@ impl Relay {
             drop(gauge.wait_for(|g| g.sessions == 0).await);
         };
         if timeout(within, quiet).await.is_err() {
-            tracing::warn!("some connections were still at work and are cut; their mail stays in the spool");
+            return tracing::warn!("some connections were still at work and are cut; their mail stays in the spool");
         }
+        // No permit is out: the ledger may say what was really used.
+        let (done, returned) = oneshot::channel();
+        drop(self.engine.send(Command::Ask(Box::new(|dispatcher, now| dispatcher.return_leases(now)))));
+        // Behind what the one before it wanted done.
+        let answer = move |_: &mut Dispatcher, _| {
+            let _ = done.send(());
+            Vec::new()
+        };
+        drop(self.engine.send(Command::Ask(Box::new(answer))));
+        drop(timeout(within, returned).await);
     }
 
     /// Writes the last lines and closes log and spool. Blocks.
@@ -253,6 +280,26 @@ impl Relay {
         say(&self.log, &config.node, "stopped", String::from("everything is on disk"));
         self.log.close().context("closing the delivery log")?;
         self.spool.close().context("closing the spool")
+    }
+}
+
+/// Days are the curves' own, but since when a source warms up is counted in UTC.
+fn today() -> jiff::civil::Date {
+    jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
+}
+
+/// After a crash the log says what of the leased budget was sent, and how it was received.
+fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &HashSet<LaneKey>) {
+    let since = clock::now().checked_sub(RECOUNTED).unwrap_or(jiff::Timestamp::MIN);
+    let counted = match warmup::recount(&config.log.dir, Some(since)) {
+        Ok(counted) => counted,
+        Err(error) => return tracing::warn!(%error, "the log cannot be counted again; what was leased for warm-up counts as sent"),
+    };
+    let governor = dispatcher.governor_mut();
+    for (lane, date, counts) in counted.days().filter(|(lane, ..)| lanes.contains(lane)) {
+        if let Some(id) = governor.find(lane) {
+            governor.recount(id, date, counts);
+        }
     }
 }
 

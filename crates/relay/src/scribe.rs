@@ -14,13 +14,13 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Address, Attempt, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
+use posthaste_mail::{Address, Attempt, BudgetFacts, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
 use posthaste_monitor::{Checkpoint, EventLog, Position, Watermark};
 use posthaste_spool::Spool;
 
 use crate::{
     attempt::read_letter,
-    dispatch::{Fate, Next, Record, Said, Seq},
+    dispatch::{Fate, Next, Record, Said, Seq, Wait},
     intake::Intake,
     letter::{Letter, Progress},
     live::Live,
@@ -69,6 +69,8 @@ pub enum Note {
     Record(Box<Record>),
     /// The notice that a record waited for is in the spool.
     Noticed(Box<Record>, Arc<Letter>),
+    /// What happened to a lane.
+    Lane(Box<Event>),
     /// The relay stops: no more notes come.
     Stop,
 }
@@ -99,6 +101,7 @@ impl Scribe {
             match note {
                 Note::Record(record) => self.take(record),
                 Note::Noticed(record, letter) => self.noticed(&record, &letter),
+                Note::Lane(event) => self.log.append(*event, None),
                 Note::Stop => stopping = true,
             }
             if stopping && self.waiting.is_empty() {
@@ -144,6 +147,11 @@ impl Scribe {
 
     fn write(&self, record: &Record, letter: &Letter) {
         let node = self.live.load().config.node.clone();
+        if record.fates.iter().all(|fate| matches!(fate.next, Next::Waits(_))) {
+            // The spool has nothing to learn: what waits stands as it stood.
+            let lines = record.fates.iter().map(|fate| event(&node, record.now, what(record, letter, fate)));
+            return self.log.append_all(lines.collect(), None);
+        }
         let told = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
         let keep = record.after.as_ref().map(Progress::encode);
         let ticket = Ticket::Settled { seq: record.seq, keep, told, live: self.live.load_full() };
@@ -179,8 +187,20 @@ fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
             What::Suppressed { about, reason: entry.reason.as_str().into(), scope, since: entry.since }
         }
         Next::Cancelled(by, reason) => What::Cancelled { about, by: by.clone(), reason: reason.clone() },
-        Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None },
+        Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None, budget: None },
+        Next::Waits(wait) => What::Held { about, reason: wait.reason.into(), until: wait.until, budget: Some(budget(wait)) },
         Next::Released(by) => What::Released { about, by: by.clone() },
+    }
+}
+
+fn budget(wait: &Wait) -> BudgetFacts {
+    BudgetFacts {
+        source: wait.source.clone(),
+        provider: wait.provider.clone(),
+        cap: wait.cap,
+        used: wait.used,
+        next_release: wait.next_release,
+        detail: wait.detail.as_str().into(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::Config,
     dispatch::Dispatcher,
-    live::Live,
+    live::{self, Live},
     recover::{recover, spooled},
     run::{lock, open_spool},
 };
@@ -44,7 +44,7 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let _lock = lock(&config.data_dir)?;
     let live = Live::new(config).map_err(anyhow::Error::msg)?;
     let (spool, _) = open_spool(&live.config)?;
-    let mut queue = Dispatcher::new(live.policy());
+    let mut queue = Dispatcher::new(live.policy(&live::FirstSeen::new()));
     let recovered = recover(&spool, &live.config, &mut queue, clock::now()).map_err(anyhow::Error::msg)?;
     recovered.log.close()?;
     let queued = spooled(&spool).map_err(anyhow::Error::msg)?;

@@ -138,7 +138,7 @@ impl Queue {
         }
         let now = clock::now();
         if !queue.lanes.is_empty() {
-            let head = ["provider", "sources", "queued", "due", "held", "sending", "conns", "oldest", "next", "last error"];
+            let head = ["provider", "sources", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next", "last error"];
             let mut rows = vec![head.map(str::to_owned)];
             for lane in &queue.lanes {
                 let down = lane.down_until.map(|t| format!(" (hosts left alone for {})", span(now, t)));
@@ -148,6 +148,7 @@ impl Queue {
                     lane.queued.to_string(),
                     lane.due.to_string(),
                     lane.held.to_string(),
+                    lane.budget.to_string(),
                     lane.in_flight.to_string(),
                     lane.connections.to_string(),
                     lane.oldest.map_or_else(String::new, |t| span(t, now)),

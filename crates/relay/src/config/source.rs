@@ -7,7 +7,7 @@ use posthaste_mail::{Domain, Name};
 use super::{
     Place, Warmup,
     reader::{Item, Parsed, Table, fault},
-    value::{from_text, number, some, string, unicast},
+    value::{boolean, from_text, number, some, string, unicast},
     warmup::ReadCurves,
 };
 
@@ -27,6 +27,8 @@ pub struct Source {
 pub struct Pool {
     /// The sources, in the order in which they were named, each with its share of the work. At least one.
     pub sources: Vec<(Name, u32)>,
+    /// Whether the others take the mail of a source that a provider has slowed or stopped.
+    pub relieve: bool,
 }
 
 impl Source {
@@ -68,7 +70,7 @@ impl Pool {
             let weight = weights.get(&name).copied().unwrap_or(1);
             (name, weight)
         });
-        Self { sources: weighed.collect() }
+        Self { sources: weighed.collect(), relieve: t.get("relieve", boolean) }
     }
 
     fn weights(t: &Table<'_>, members: &[Name]) -> BTreeMap<Name, u32> {

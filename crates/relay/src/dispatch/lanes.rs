@@ -9,6 +9,7 @@ use std::{
 
 use crate::way::Way;
 use jiff::Timestamp;
+use posthaste_governor::{LaneId, Permit};
 use posthaste_mail::Name;
 
 use super::{
@@ -29,6 +30,10 @@ pub(super) struct Lane {
     pub(super) source: Name,
     /// Who runs the mailboxes.
     pub(super) provider: Name,
+    /// Its budget.
+    pub(super) governed: LaneId,
+    /// Parcels ready in it that have a permit.
+    pub(super) granted: usize,
     /// Its host lists that hold mail, in the order of their turns.
     pub(super) turns: VecDeque<PathIx>,
     /// Parcels ready in it.
@@ -63,12 +68,53 @@ pub(super) struct Path {
     len: usize,
 }
 
+/// A parcel whose turn for a connection comes.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// Which.
+    pub(super) parcel: Parcel,
+    /// Its part of the lane's budget, where it had to wait for that; the others ask when they have a connection.
+    pub(super) permit: Option<Box<Permit>>,
+}
+
+impl From<Parcel> for Ready {
+    fn from(parcel: Parcel) -> Self {
+        Self { parcel, permit: None }
+    }
+}
+
 /// One stream's mail for one host list.
 struct StreamQueue {
     stream: StreamIx,
     share: u32,
     turn: i64,
-    parcels: VecDeque<Parcel>,
+    parcels: VecDeque<Ready>,
+}
+
+impl Ready {
+    /// Takes in more recipients of the same message, where they fit into one transaction and one permit.
+    fn join(&mut self, mut more: Self, max_rcpts: usize) -> Result<(), Self> {
+        let (here, there) = (self.parcel.rcpts.as_slice(), more.parcel.rcpts.as_slice());
+        let same = self.parcel.seq == more.parcel.seq && self.parcel.epoch == more.parcel.epoch;
+        if !same || here.len() + there.len() > max_rcpts {
+            return Err(more);
+        }
+        match (&mut self.permit, more.permit.take()) {
+            (None, None) => {}
+            (Some(mine), Some(other)) => {
+                if let Err(other) = mine.join(*other) {
+                    more.permit = Some(Box::new(other));
+                    return Err(more);
+                }
+            }
+            (_, other) => {
+                more.permit = other;
+                return Err(more);
+            }
+        }
+        self.parcel.rcpts = super::table::Rcpts::new([self.parcel.rcpts.as_slice(), more.parcel.rcpts.as_slice()].concat());
+        Ok(())
+    }
 }
 
 impl Path {
@@ -83,29 +129,29 @@ impl Path {
     }
 
     /// Puts a parcel behind its stream's others (`stream`: which, and its share); joins it to the last one where that is the same message and room is left.
-    pub(super) fn push(&mut self, stream: (StreamIx, u32), parcel: Parcel, max_rcpts: usize) -> bool {
+    pub(super) fn push(&mut self, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) -> bool {
         let queue = self.stream(stream.0, stream.1);
-        if let Some(last) = queue.back_mut().filter(|last| last.seq == parcel.seq && last.epoch == parcel.epoch)
-            && last.rcpts.as_slice().len() + parcel.rcpts.as_slice().len() <= max_rcpts
-        {
-            let joined = [last.rcpts.as_slice(), parcel.rcpts.as_slice()].concat();
-            last.rcpts = super::table::Rcpts::new(joined);
-            return false;
-        }
-        queue.push_back(parcel);
+        let ready = match queue.back_mut() {
+            Some(last) => match last.join(ready, max_rcpts) {
+                Ok(()) => return false,
+                Err(ready) => ready,
+            },
+            None => ready,
+        };
+        queue.push_back(ready);
         self.len += 1;
         true
     }
 
     /// Puts a parcel before its stream's others: it was in hand already.
-    pub(super) fn push_front(&mut self, stream: (StreamIx, u32), parcel: Parcel) {
-        self.stream(stream.0, stream.1).push_front(parcel);
+    pub(super) fn push_front(&mut self, stream: (StreamIx, u32), ready: Ready) {
+        self.stream(stream.0, stream.1).push_front(ready);
         self.len += 1;
     }
 
     /// The next parcel. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
     /// one, one of the other, and so on.
-    pub(super) fn pop(&mut self) -> Option<Parcel> {
+    pub(super) fn pop(&mut self) -> Option<Ready> {
         let mut total = 0;
         let mut best: Option<usize> = None;
         for i in 0..self.streams.len() {
@@ -125,7 +171,7 @@ impl Path {
         stream.parcels.pop_front()
     }
 
-    fn stream(&mut self, stream: StreamIx, share: u32) -> &mut VecDeque<Parcel> {
+    fn stream(&mut self, stream: StreamIx, share: u32) -> &mut VecDeque<Ready> {
         let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
             self.streams.push(StreamQueue { stream, share, turn: 0, parcels: VecDeque::new() });
             self.streams.len() - 1
@@ -143,29 +189,14 @@ pub(super) struct Lanes {
     /// By number.
     pub(super) paths: HashMap<PathIx, Path>,
     by_name: HashMap<(Name, Name), LaneIx>,
+    by_budget: HashMap<LaneId, LaneIx>,
     by_key: HashMap<(LaneIx, Arc<str>), PathIx>,
     next: u32,
 }
 
 impl Lanes {
     /// The host list of `route` for mail from `source`; made where it does not exist. A newer route replaces the older one's addresses.
-    pub(super) fn path(&mut self, source: &Name, route: &Arc<Way>) -> PathIx {
-        let name = (source.clone(), route.provider.clone());
-        let lane = *self.by_name.entry(name).or_insert_with(|| {
-            self.next += 1;
-            let lane = Lane {
-                source: source.clone(),
-                provider: route.provider.clone(),
-                turns: VecDeque::new(),
-                ready: 0,
-                sessions: 0,
-                squeezed: None,
-                hungry: false,
-                last_error: None,
-            };
-            self.lanes.insert(self.next, lane);
-            self.next
-        });
+    pub(super) fn path(&mut self, lane: LaneIx, route: &Arc<Way>) -> PathIx {
         let path = *self.by_key.entry((lane, route.key.clone())).or_insert_with(|| {
             self.next += 1;
             self.paths.insert(self.next, Path::new(lane, route.clone()));
@@ -178,6 +209,34 @@ impl Lanes {
         path
     }
 
+    /// The lane of this source at this provider; made where it does not exist, with the budget that `open` gives.
+    pub(super) fn lane(&mut self, source: &Name, provider: &Name, open: impl FnOnce() -> LaneId) -> LaneIx {
+        *self.by_name.entry((source.clone(), provider.clone())).or_insert_with(|| {
+            self.next += 1;
+            let governed = open();
+            self.by_budget.insert(governed, self.next);
+            let lane = Lane {
+                source: source.clone(),
+                provider: provider.clone(),
+                governed,
+                granted: 0,
+                turns: VecDeque::new(),
+                ready: 0,
+                sessions: 0,
+                squeezed: None,
+                hungry: false,
+                last_error: None,
+            };
+            self.lanes.insert(self.next, lane);
+            self.next
+        })
+    }
+
+    /// The lane with this budget, if it holds anything.
+    pub(super) fn of_budget(&self, governed: LaneId) -> Option<&Lane> {
+        self.lanes.get(self.by_budget.get(&governed)?)
+    }
+
     /// The lane of a path that exists.
     pub(super) fn lane_of(&mut self, path: PathIx) -> &mut Lane {
         let lane = self.paths[&path].lane;
@@ -185,12 +244,14 @@ impl Lanes {
     }
 
     /// Queues a parcel and gives its host list a turn.
-    pub(super) fn push(&mut self, path: PathIx, stream: (StreamIx, u32), parcel: Parcel, max_rcpts: usize) {
+    pub(super) fn push(&mut self, path: PathIx, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) {
         let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
         let was_empty = queue.len() == 0;
-        if queue.push(stream, parcel, max_rcpts) {
+        let granted = ready.permit.is_some();
+        if queue.push(stream, ready, max_rcpts) {
             let lane = self.lane_of(path);
             lane.ready += 1;
+            lane.granted += usize::from(granted);
             if was_empty {
                 lane.turns.push_back(path);
             }
@@ -198,39 +259,44 @@ impl Lanes {
     }
 
     /// Queues again, first in line, what a session gave back unsent.
-    pub(super) fn push_front(&mut self, path: PathIx, stream: (StreamIx, u32), parcel: Parcel) {
+    pub(super) fn push_front(&mut self, path: PathIx, stream: (StreamIx, u32), ready: Ready) {
         let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
         let was_empty = queue.len() == 0;
-        queue.push_front(stream, parcel);
+        let granted = ready.permit.is_some();
+        queue.push_front(stream, ready);
         let lane = self.lane_of(path);
         lane.ready += 1;
+        lane.granted += usize::from(granted);
         if was_empty {
             lane.turns.push_back(path);
         }
     }
 
     /// The next parcel of a host list.
-    pub(super) fn pop(&mut self, path: PathIx) -> Option<Parcel> {
+    pub(super) fn pop(&mut self, path: PathIx) -> Option<Ready> {
         let queue = self.paths.get_mut(&path)?;
-        let parcel = queue.pop();
+        let ready = queue.pop();
         let left = queue.len();
         let lane = self.lane_of(path);
-        if parcel.is_some() {
+        if let Some(ready) = &ready {
             lane.ready -= 1;
+            lane.granted -= usize::from(ready.permit.is_some());
         }
         if left == 0 {
             lane.turns.retain(|p| *p != path);
         }
-        parcel
+        ready
     }
 
-    /// Forgets host lists and lanes that hold nothing and are not left alone.
-    pub(super) fn sweep(&mut self, now: i64) {
+    /// Forgets host lists and lanes that hold nothing and are not left alone; the budgets of these lanes.
+    pub(super) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
         let idle = |p: &Path| p.len() == 0 && p.sessions == 0 && p.down.as_ref().is_none_or(|(until, _)| *until <= now);
         self.by_key.retain(|_, path| !idle(&self.paths[path]));
         self.paths.retain(|_, p| !idle(p));
         let used: std::collections::HashSet<LaneIx> = self.paths.values().map(|p| p.lane).collect();
         self.by_name.retain(|_, lane| used.contains(lane));
-        self.lanes.retain(|ix, _| used.contains(ix));
+        let gone: Vec<LaneId> = self.lanes.extract_if(|ix, _| !used.contains(ix)).map(|(_, lane)| lane.governed).collect();
+        self.by_budget.retain(|governed, _| !gone.contains(governed));
+        gone
     }
 }

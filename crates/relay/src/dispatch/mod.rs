@@ -11,7 +11,10 @@
 //! Queues hold parcels; a parcel is void when its message is gone, its recipients moved on, or the message's epoch rose.
 //! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new parcels, and never searches a queue.
 
+mod budget;
+mod choose;
 mod domains;
+mod gate;
 mod lanes;
 mod ops;
 mod policy;
@@ -24,26 +27,30 @@ pub mod table;
 mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use crate::way::Way;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
+use posthaste_governor::{Batch, Governor, LaneChange, LaneKey, Permit, Plan, Shaper};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply};
 
 pub use domains::Unroutable;
+pub use gate::Wait;
 pub use lanes::SessionId;
 pub use ops::{Counts, LaneRow, MessageRow, Selection};
-pub use policy::{Policy, Retry, StreamPolicy};
+pub use policy::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup};
 pub use table::{DomainIx, Rcpt, Seq};
 
 use crate::{
     letter::{Letter, Progress},
     suppression::Entry,
 };
+use budget::Writing;
 use domains::Domains;
+use gate::Gates;
 use lanes::{LaneIx, Lanes, PathIx};
 use schedule::Schedule;
 use table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table};
@@ -87,6 +94,12 @@ pub struct Load {
     pub attempt: u32,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Letter>>,
+    /// Its part of the lane's budget. A load without one has nothing to offer.
+    pub permit: Option<Box<Permit>>,
+    /// The day from whose budget that is, where the source warms up.
+    pub lane_day: Option<Date>,
+    /// The batch of the ledger that has to be on disk before anything is offered.
+    pub durable: u64,
 }
 
 /// What became of one recipient in one attempt.
@@ -154,6 +167,17 @@ pub enum Input {
     },
     /// An idle session's connection is gone.
     Closed(SessionId),
+    /// These sources are not on this host at present; all others are.
+    Sources(HashSet<Name>),
+    /// Something became known of mail that was sent before, from this source to this provider.
+    Known {
+        /// The source.
+        source: Name,
+        /// The provider.
+        provider: Name,
+        /// What.
+        note: posthaste_governor::Note,
+    },
     /// Time passed.
     Wake,
     /// A new configuration is in force.
@@ -184,6 +208,17 @@ pub enum Action {
     Close(SessionId),
     /// Write down what became of recipients, then let the spool know.
     Record(Box<Record>),
+    /// Put this into the ledger on the disk.
+    Ledger(Batch),
+    /// Write down what happened to a lane.
+    Lane {
+        /// Which.
+        key: LaneKey,
+        /// What it goes by.
+        plan: Arc<Plan>,
+        /// What happened.
+        change: LaneChange,
+    },
 }
 
 /// What became of some recipients of one message, decided.
@@ -237,6 +272,8 @@ pub enum Next {
     Held(Arc<str>),
     /// Let go by an operator: who.
     Released(Arc<str>),
+    /// No lane may send it yet: why, until when.
+    Waits(Arc<Wait>),
 }
 
 /// A connection in the hands of a task.
@@ -264,6 +301,16 @@ pub struct Dispatcher {
     squeezed: Schedule<LaneIx>,
     streams: Vec<Name>,
     sources_turn: HashMap<StreamIx, u64>,
+    governor: Governor,
+    gates: Gates,
+    /// Streams with a rate of their own.
+    tenants: HashMap<StreamIx, Shaper>,
+    /// Sources that are not on this host.
+    gone: HashSet<Name>,
+    writing: Writing,
+    /// Lanes that got mail while this input was handled.
+    to_pump: Vec<LaneIx>,
+    now: Timestamp,
     next_session: SessionId,
     next_sweep: i64,
     draining: bool,
@@ -285,6 +332,13 @@ impl Dispatcher {
             squeezed: Schedule::default(),
             streams: Vec::new(),
             sources_turn: HashMap::new(),
+            governor: Governor::new(),
+            gates: Gates::default(),
+            tenants: HashMap::new(),
+            gone: HashSet::new(),
+            writing: Writing::default(),
+            to_pump: Vec::new(),
+            now: Timestamp::UNIX_EPOCH,
             next_session: 0,
             next_sweep: 0,
             draining: false,
@@ -294,26 +348,62 @@ impl Dispatcher {
 
     /// Takes one input at `now` and says what is to be done about it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
+        self.now = now;
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival, now),
             Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl, now),
             Input::Opened(session) => self.opened(session),
-            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, &load, failure, verdict, &facts, now),
-            Input::Finished { session, load, outcome, usable } => self.finished(session, &load, outcome, usable, now),
+            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, &facts, now),
+            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable, now),
             Input::Closed(session) => self.session_gone(session, now),
             Input::Wake => {}
-            Input::Policy(policy) => self.policy = *policy,
+            Input::Policy(policy) => self.follow(*policy),
+            Input::Sources(gone) => self.sources_gone(gone),
+            Input::Known { source, provider, note } => self.became_known(&source, &provider, note),
             Input::Drain => self.drain(),
         }
         self.turn_the_wheel(now);
+        self.finish()
+    }
+
+    /// Gives what got mail its connections, keeps the ledger, and says what is to be done.
+    fn finish(&mut self) -> Vec<Action> {
+        if !self.draining {
+            self.open_gates();
+        }
+        while let Some(lane) = self.to_pump.pop() {
+            self.pump(lane);
+        }
+        self.keep_ledger();
         std::mem::take(&mut self.actions)
+    }
+
+    fn follow(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.follow_policy();
+        for stream in 0..self.streams.len() {
+            self.set_tenant(StreamIx::try_from(stream).unwrap_or(0));
+        }
+        self.gates.look_again_everywhere();
+        self.leave_sources();
+    }
+
+    /// A stream's own rate, if it has one.
+    fn set_tenant(&mut self, stream: StreamIx) {
+        let shape = self.stream_policy(stream).shape;
+        if shape.is_none() {
+            self.tenants.remove(&stream);
+        } else if self.tenants.get(&stream).is_none_or(|shaper| shaper.shape() != shape) {
+            self.tenants.insert(stream, Shaper::new(shape, self.now));
+        }
     }
 
     /// When [`Input::Wake`] is wanted, at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let idle = self.idle.front().map(|(since, _)| since + millis(self.policy.idle));
-        let next = [self.schedule.next(), idle, self.squeezed.next()].into_iter().flatten().min()?;
-        Timestamp::from_millisecond(next).ok()
+        let next = [self.schedule.next(), idle, self.squeezed.next(), self.ledger_wake()].into_iter().flatten().min();
+        let next = next.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        [next, self.gates.next().filter(|_| !self.draining)].into_iter().flatten().min()
     }
 
     /// Messages and recipients owed.
@@ -367,7 +457,7 @@ impl Dispatcher {
             groups[place].1.push(rcpt);
         }
         for ((domain, due), rcpts) in groups {
-            for chunk in rcpts.chunks(self.policy.recipients_per_transaction) {
+            for chunk in rcpts.chunks(self.policy.limits.recipients_per_transaction) {
                 let parcel = Parcel { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
                 if due > now.as_millisecond() {
                     self.schedule.add(due, (domain, parcel));
@@ -381,7 +471,9 @@ impl Dispatcher {
     fn stream_ix(&mut self, name: &Name) -> StreamIx {
         let at = self.streams.iter().position(|s| s == name).unwrap_or_else(|| {
             self.streams.push(name.clone());
-            self.streams.len() - 1
+            let at = self.streams.len() - 1;
+            self.set_tenant(StreamIx::try_from(at).unwrap_or(0));
+            at
         });
         // A stream's name is configured, or falls back to one that is: there are never many.
         StreamIx::try_from(at).unwrap_or(0)
@@ -401,7 +493,9 @@ impl Dispatcher {
         if ms >= self.next_sweep {
             self.next_sweep = ms + SWEEP_EVERY;
             self.domains.sweep(ms);
-            self.lanes.sweep(ms);
+            for governed in self.lanes.sweep(ms) {
+                self.governor.forget(governed);
+            }
         }
     }
 }

@@ -60,6 +60,10 @@ pub struct LaneRow {
     pub due: usize,
     /// Of these, held.
     pub held: usize,
+    /// Of these, waiting for budget.
+    pub budget: usize,
+    /// When the last of those will go, as far as that is to be foreseen.
+    pub budget_until: Option<Timestamp>,
     /// Of these, in the hands of a connection.
     pub in_flight: usize,
     /// Connections opening or open.
@@ -150,6 +154,13 @@ impl Dispatcher {
                 row.down_until = row.down_until.max(Timestamp::from_millisecond(*until).ok());
             }
         }
+        for (seq, rcpt, told) in self.waiting_for_budget() {
+            let domain = self.table.get(seq).map(|owed| owed.standings()[usize::from(rcpt)].domain);
+            if let Some(row) = domain.and_then(|domain| rows.get_mut(&self.provider_of(domain))) {
+                row.budget += 1;
+                row.budget_until = row.budget_until.max(told.filter(|told| *told < Timestamp::MAX));
+            }
+        }
         let mut rows: Vec<LaneRow> = rows.into_values().collect();
         rows.iter_mut().for_each(|r| r.sources.sort());
         rows.sort_by(|a, b| b.queued.cmp(&a.queued).then_with(|| a.provider.cmp(&b.provider)));
@@ -161,7 +172,10 @@ impl Dispatcher {
         let mut seqs = self.select(selection);
         let total = seqs.len();
         seqs.truncate(limit);
-        (seqs.into_iter().filter_map(|seq| self.table.get(seq).map(|owed| self.row(seq, owed))).collect(), total)
+        let shown: HashSet<Seq> = seqs.iter().copied().collect();
+        let waits = self.waiting_for_budget().filter(|(seq, ..)| shown.contains(seq));
+        let waits: HashMap<(Seq, Rcpt), Option<Timestamp>> = waits.map(|(seq, rcpt, told)| ((seq, rcpt), told)).collect();
+        (seqs.into_iter().filter_map(|seq| self.table.get(seq).map(|owed| self.row(seq, owed, &waits))).collect(), total)
     }
 
     /// Makes what fits due now, and forgets what was thought of its hosts; how many messages.
@@ -182,7 +196,7 @@ impl Dispatcher {
                 self.queue_all(seq, now);
             }
         }
-        (moved, std::mem::take(&mut self.actions))
+        (moved, self.finish())
     }
 
     /// Keeps back what fits; what a connection has in hand goes on. How many messages.
@@ -202,7 +216,7 @@ impl Dispatcher {
                 self.queue_all(seq, now);
             }
         }
-        actions.append(&mut self.actions);
+        actions.append(&mut self.finish());
         (count, actions)
     }
 
@@ -246,7 +260,7 @@ impl Dispatcher {
             }
             self.record(seq, id, warm, Arc::new(Attempt::default()), fates, now);
         }
-        (changed, std::mem::take(&mut self.actions))
+        (changed, self.finish())
     }
 
     /// The numbers of the messages that fit, the oldest first.
@@ -286,7 +300,18 @@ impl Dispatcher {
         }
     }
 
-    fn row(&self, seq: Seq, owed: &Owed) -> MessageRow {
+    /// Recipients that wait at a gate, and until when.
+    fn waiting_for_budget(&self) -> impl Iterator<Item = (Seq, Rcpt, Option<Timestamp>)> {
+        let is_waiting = |seq: Seq, epoch: u16, rcpt: Rcpt| {
+            self.table.get(seq).is_some_and(|owed| owed.epoch == epoch && owed.standings()[usize::from(rcpt)].phase == Phase::Waiting)
+        };
+        self.gates.all().flat_map(move |(parcel, told)| {
+            let rcpts = parcel.rcpts.as_slice().iter().copied();
+            rcpts.filter(move |rcpt| is_waiting(parcel.seq, parcel.epoch, *rcpt)).map(move |rcpt| (parcel.seq, rcpt, told))
+        })
+    }
+
+    fn row(&self, seq: Seq, owed: &Owed, waits: &HashMap<(Seq, Rcpt), Option<Timestamp>>) -> MessageRow {
         let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
         let rcpts = (0..).zip(owed.standings()).filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
             let phase = match s.phase {
@@ -297,6 +322,11 @@ impl Dispatcher {
                 Phase::Ended => "ended",
             };
             let domain = self.domains.get(s.domain).map_or_else(String::new, |d| d.name.to_string());
+            let phase = match waits.get(&(seq, i)) {
+                Some(Some(until)) if *until < Timestamp::MAX => return (i, domain, s.attempts, *until, "waiting for budget".to_owned()),
+                Some(_) => "waiting for budget",
+                None => phase,
+            };
             (i, domain, s.attempts, time(s.due.max(owed.arrived)), phase.to_owned())
         });
         MessageRow {
@@ -318,6 +348,8 @@ impl LaneRow {
             queued: 0,
             due: 0,
             held: 0,
+            budget: 0,
+            budget_until: None,
             in_flight: 0,
             connections: 0,
             oldest: None,

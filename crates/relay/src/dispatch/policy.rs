@@ -1,7 +1,8 @@
 //! What the configuration says to the dispatcher: how often to try, how long, over what, how many at once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use posthaste_governor::{Order, Plan, Priority, Shape, Stage};
 use posthaste_mail::Name;
 
 /// When a stream's mail is tried again, and when it is given up.
@@ -22,8 +23,47 @@ pub struct StreamPolicy {
     pub retry: Retry,
     /// Its share of a connection against other streams that wait for it.
     pub share: u32,
-    /// The sources its mail may leave from, with their weights. Not empty.
+    /// The pool it is sent from.
+    pub pool: Name,
+    /// Which of the pool's sources comes first.
+    pub order: Order,
+    /// Whether it may use what the curves reserve for mail that somebody waits for.
+    pub priority: Priority,
+    /// What it may send in all.
+    pub shape: Shape,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolPolicy {
+    /// Its sources, with their weights. Not empty.
     pub sources: Vec<(Name, u32)>,
+    /// Whether the others take the mail of a source that a provider has slowed or stopped.
+    pub relieve: bool,
+}
+
+/// How a source warms up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warmup {
+    /// At providers that are not named.
+    pub usual: Arc<Plan>,
+    /// At these.
+    pub providers: HashMap<Box<str>, Arc<Plan>>,
+    /// Where lanes without a past begin.
+    pub first: Stage,
+}
+
+/// What a lane may do beside its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once.
+    pub connections: usize,
+    /// Messages over one connection before it is closed.
+    pub messages_per_connection: u32,
+    /// Recipients in one transaction.
+    pub recipients_per_transaction: usize,
+    /// Recipients in time.
+    pub shape: Shape,
 }
 
 /// Everything the dispatcher takes from the configuration.
@@ -33,14 +73,18 @@ pub struct Policy {
     pub streams: HashMap<Name, StreamPolicy>,
     /// Rules of the default stream.
     pub fallback: StreamPolicy,
+    /// Pools by name. Every stream's is there.
+    pub pools: HashMap<Name, PoolPolicy>,
+    /// The sources that warm up.
+    pub warmups: HashMap<Name, Warmup>,
+    /// What a source without a curve goes by.
+    pub warm: Arc<Plan>,
+    /// Limits by provider; one that is not there has `limits`.
+    pub providers: HashMap<Box<str>, Limits>,
+    /// Limits of all other lanes.
+    pub limits: Limits,
     /// Open connections in all.
     pub connections: usize,
-    /// Open connections of one lane.
-    pub connections_per_lane: usize,
-    /// Messages over one connection before it is closed.
-    pub messages_per_connection: u32,
-    /// Recipients in one transaction.
-    pub recipients_per_transaction: usize,
     /// How long a connection waits for more mail.
     pub idle: Duration,
     /// How long hosts that could not be reached are left alone.
@@ -51,6 +95,19 @@ impl Policy {
     /// The rules of a stream.
     pub fn stream(&self, name: &Name) -> &StreamPolicy {
         self.streams.get(name).unwrap_or(&self.fallback)
+    }
+
+    /// The limits of a provider's lanes.
+    pub fn limits(&self, provider: &str) -> &Limits {
+        self.providers.get(provider).unwrap_or(&self.limits)
+    }
+
+    /// What a lane goes by, and where it begins without a past.
+    pub fn plan(&self, source: &Name, provider: &str) -> (&Arc<Plan>, Stage) {
+        let Some(warmup) = self.warmups.get(source) else { return (&self.warm, Stage::Past) };
+        let plan = warmup.providers.get(provider).unwrap_or(&warmup.usual);
+        let ended = matches!(warmup.first, Stage::On(number) if number > plan.curve.stages());
+        (plan, if ended { Stage::Past } else { warmup.first })
     }
 }
 

@@ -1,15 +1,16 @@
 //! From a domain's mail to a connection's: routes, lanes, turns, limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::way::Way;
 use jiff::Timestamp;
+use posthaste_governor::{Admission, Permit};
 use posthaste_mail::{Attempt, Name};
 
 use super::{
     Action, Dispatcher, Fate, Load, Session, SessionId,
     domains::{Known, Unroutable},
-    lanes::{LaneIx, PathIx},
+    lanes::{LaneIx, PathIx, Ready},
     millis,
     settle::cancelled_in_flight,
     table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
@@ -25,7 +26,7 @@ impl Dispatcher {
         match &entry.known {
             Known::Route(route, until) if *until > now.as_millisecond() => {
                 let route = route.clone();
-                self.enqueue(&route, parcel, now);
+                self.enqueue(&route, parcel);
             }
             Known::Nowhere(why, until) if *until > now.as_millisecond() => {
                 let why = why.clone();
@@ -50,49 +51,20 @@ impl Dispatcher {
         };
         for parcel in waiting {
             match answer {
-                Ok(route) => self.enqueue(route, parcel, now),
+                Ok(route) => self.enqueue(route, parcel),
                 Err(why) => self.unroutable(why, &parcel, now),
             }
         }
-    }
-
-    fn enqueue(&mut self, route: &Arc<Way>, parcel: Parcel, now: Timestamp) {
-        let Some((owed, _)) = self.table.open(&parcel) else { return };
-        let stream = owed.stream;
-        let source = self.next_source(stream);
-        let path = self.lanes.path(&source, route);
-        if let Some(why) = self.still_down(path, now) {
-            return self.not_tried(path, &parcel, &why, now);
-        }
-        let share = self.share(stream);
-        self.lanes.push(path, (stream, share), parcel, self.policy.recipients_per_transaction);
-        let lane = self.lanes.paths[&path].lane;
-        self.pump(lane);
-    }
-
-    /// A stream's sources take turns by their weights.
-    fn next_source(&mut self, stream: StreamIx) -> Name {
-        let policy = self.policy.stream(&self.streams[usize::from(stream)]);
-        let turn = self.sources_turn.entry(stream).or_default();
-        let total: u64 = policy.sources.iter().map(|(_, w)| u64::from(*w)).sum();
-        let mut at = *turn % total.max(1);
-        *turn = turn.wrapping_add(1);
-        for (name, weight) in &policy.sources {
-            if at < u64::from(*weight) {
-                return name.clone();
-            }
-            at -= u64::from(*weight);
-        }
-        policy.sources[0].0.clone()
+        self.gates.way_known(domain);
     }
 
     fn share(&self, stream: StreamIx) -> u32 {
         self.policy.stream(&self.streams[usize::from(stream)]).share
     }
 
-    fn still_down(&self, path: PathIx, now: Timestamp) -> Option<Arc<Unroutable>> {
+    pub(super) fn still_down(&self, path: PathIx) -> Option<Arc<Unroutable>> {
         let (until, why) = self.lanes.paths[&path].down.as_ref()?;
-        (*until > now.as_millisecond()).then(|| why.clone())
+        (*until > self.now.as_millisecond()).then(|| why.clone())
     }
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
@@ -103,9 +75,9 @@ impl Dispatcher {
         loop {
             let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
             let Some(path) = lane.turns.front().copied() else { return };
-            let most = lane.squeezed.map_or(self.policy.connections_per_lane, |(most, _)| most.min(self.policy.connections_per_lane));
+            let sessions = lane.sessions;
             let has_idle = !self.lanes.paths[&path].idle.is_empty();
-            if !has_idle && lane.sessions >= most && !self.make_room_in_lane(lane_ix, path) {
+            if !has_idle && sessions >= self.most_connections(lane_ix) && !self.make_room_in_lane(lane_ix, path) {
                 return;
             }
             if !has_idle && self.sessions.len() >= self.policy.connections && !self.make_room() {
@@ -172,12 +144,47 @@ impl Dispatcher {
 
     /// Takes the next parcel that still holds something out of a host list, and marks its recipients as in flight.
     fn next_load(&mut self, path: PathIx) -> Option<Load> {
-        while let Some(parcel) = self.lanes.pop(path) {
-            if let Some(load) = self.load(&parcel) {
+        while let Some(ready) = self.lanes.pop(path) {
+            if let Some((parcel, permit)) = self.permitted(path, ready)
+                && let Some(mut load) = self.load(&parcel)
+            {
+                self.permit(&mut load, permit);
                 return Some(load);
             }
         }
         None
+    }
+
+    /// What of a parcel the lane may send now, with its permit. The rest stays first in line, or goes elsewhere.
+    fn permitted(&mut self, path: PathIx, ready: Ready) -> Option<(Parcel, Box<Permit>)> {
+        let Ready { mut parcel, mut permit } = ready;
+        let Some((owed, rcpts)) = self.table.open(&parcel) else {
+            self.give_back(permit);
+            return None;
+        };
+        let (n, stream) = (rcpts.len(), owed.stream);
+        if let Some(old) = permit.take_if(|permit| permit.count() as usize != n || !self.governor.holds(permit, self.now)) {
+            self.give_back(Some(old));
+        }
+        if let Some(permit) = permit {
+            return Some((parcel, permit));
+        }
+        let lane = self.lanes.paths[&path].lane;
+        match self.admit(lane, n, self.stream_policy(stream).priority) {
+            Admission::Go(permit) => {
+                if let Some((first, rest)) = self.table.split(&parcel, permit.count() as usize) {
+                    let share = self.share(stream);
+                    self.lanes.push_front(path, (stream, share), rest.into());
+                    parcel = first;
+                }
+                Some((parcel, Box::new(permit)))
+            }
+            Admission::NotBefore(at, hold) => {
+                let way = self.lanes.paths[&path].route.clone();
+                self.overflow(lane, &way, parcel, at, hold);
+                None
+            }
+        }
     }
 
     fn load(&mut self, parcel: &Parcel) -> Option<Load> {
@@ -188,7 +195,7 @@ impl Dispatcher {
             standing.phase = Phase::InFlight;
             attempt = attempt.max(u32::from(standing.attempts) + 1);
         }
-        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone() })
+        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone(), permit: None, lane_day: None, durable: 0 })
     }
 
     pub(super) fn opened(&mut self, session: SessionId) {
@@ -205,7 +212,7 @@ impl Dispatcher {
         let Some(s) = self.sessions.get_mut(&session) else { return };
         s.has = None;
         let (path, carried) = (s.path, s.carried);
-        if !usable || self.draining || carried >= self.policy.messages_per_connection || self.must_give_way(path, carried) {
+        if !usable || self.draining || carried >= self.messages_per_connection(path) || self.must_give_way(path, carried) {
             self.close(session);
             return self.after_close(path);
         }
@@ -221,10 +228,15 @@ impl Dispatcher {
         self.feed_the_hungry();
     }
 
+    fn messages_per_connection(&self, path: PathIx) -> u32 {
+        self.policy.limits(self.lanes.paths[&path].route.provider.as_str()).messages_per_connection
+    }
+
     /// Whether another host list of the lane has mail but no connection, and the lane may open no more.
     fn must_give_way(&self, path: PathIx, carried: u32) -> bool {
-        let lane = &self.lanes.lanes[&self.lanes.paths[&path].lane];
-        let full = lane.sessions >= self.policy.connections_per_lane || lane.squeezed.is_some_and(|(most, _)| lane.sessions >= most);
+        let ix = self.lanes.paths[&path].lane;
+        let lane = &self.lanes.lanes[&ix];
+        let full = lane.sessions >= self.most_connections(ix);
         carried.is_multiple_of(GIVE_WAY_AFTER) && full && lane.turns.iter().any(|p| self.lanes.paths[p].sessions == 0)
             || carried.is_multiple_of(GIVE_WAY_AFTER) && !self.hungry.is_empty()
     }
@@ -280,7 +292,7 @@ impl Dispatcher {
     pub(super) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
         let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
         let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now.as_millisecond()) else { return };
-        if most + 1 >= self.policy.connections_per_lane {
+        if most + 1 >= self.policy.limits(lane.provider.as_str()).connections {
             lane.squeezed = None;
         } else {
             let next = until.max(now.as_millisecond()) + super::SQUEEZE;
@@ -311,13 +323,38 @@ impl Dispatcher {
         idle.into_iter().for_each(|session| self.close(session));
     }
 
+    /// Moves the mail of sources that are gone, or are no longer configured, to others.
+    pub(super) fn leave_sources(&mut self) {
+        let known: HashSet<Name> = self.policy.pools.values().flat_map(|pool| pool.sources.iter().map(|(name, _)| name.clone())).collect();
+        let left = |source: &Name| self.gone.contains(source) || !known.contains(source);
+        let paths: Vec<PathIx> =
+            self.lanes.paths.iter().filter(|(_, p)| left(&self.lanes.lanes[&p.lane].source)).map(|(ix, _)| *ix).collect();
+        for path in paths {
+            let idle = std::mem::take(&mut self.lanes.paths.get_mut(&path).expect("listed above").idle);
+            idle.into_iter().for_each(|session| self.close(session));
+            let way = self.lanes.paths[&path].route.clone();
+            for ready in self.empty(path) {
+                self.give_back(ready.permit);
+                if let Some(stream) = self.table.open(&ready.parcel).map(|(owed, _)| owed.stream) {
+                    self.choose(&way, stream, ready.parcel);
+                }
+            }
+        }
+    }
+
+    pub(super) fn sources_gone(&mut self, gone: HashSet<Name>) {
+        self.gone = gone;
+        self.gates.look_again_everywhere();
+        self.leave_sources();
+    }
+
     /// Recipients of a parcel that could not even be offered, marked as tried.
     pub(super) fn take_for_failure(&mut self, parcel: &Parcel) -> Option<Load> {
         self.load(parcel)
     }
 
     /// Everything that waits in a host list.
-    pub(super) fn empty(&mut self, path: PathIx) -> Vec<Parcel> {
+    pub(super) fn empty(&mut self, path: PathIx) -> Vec<Ready> {
         std::iter::from_fn(|| self.lanes.pop(path)).collect()
     }
 
@@ -328,8 +365,9 @@ impl Dispatcher {
     }
 
     /// Puts what a session gave back first in line again. A fresh connection always answers for its first load, so this ends.
-    pub(super) fn hand_back(&mut self, path: PathIx, load: &Load, now: Timestamp) {
-        let Some(owed) = self.table.get_mut(load.seq) else { return };
+    pub(super) fn hand_back(&mut self, path: PathIx, mut load: Load, now: Timestamp) {
+        let permit = load.permit.take();
+        let Some(owed) = self.table.get_mut(load.seq) else { return self.give_back(permit) };
         let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
         for rcpt in &load.rcpts {
             let standing = owed.standing(*rcpt);
@@ -346,7 +384,10 @@ impl Dispatcher {
         let (stream, epoch) = (owed.stream, owed.epoch);
         if !waiting.is_empty() {
             let share = self.share(stream);
-            self.lanes.push_front(path, (stream, share), Parcel { seq: load.seq, rcpts: Rcpts::new(waiting), epoch });
+            let parcel = Parcel { seq: load.seq, rcpts: Rcpts::new(waiting), epoch };
+            self.lanes.push_front(path, (stream, share), Ready { parcel, permit });
+        } else {
+            self.give_back(permit);
         }
         if !cancelled.is_empty() {
             cancelled.iter().for_each(|fate| self.end(load.seq, fate.rcpt));

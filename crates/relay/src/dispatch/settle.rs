@@ -16,11 +16,12 @@ use super::{
 use crate::letter::{Letter, Progress, SavedStanding};
 
 impl Dispatcher {
-    pub(super) fn finished(&mut self, session: SessionId, load: &Load, outcome: Outcome, usable: bool, now: Timestamp) {
+    pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
         match outcome {
             Outcome::Answered { said, facts } => {
                 self.note_error(session, &said, now);
-                self.settle(load, said, facts, now);
+                self.spend(load.permit.take(), &said);
+                self.settle(&load, said, facts, now);
             }
             Outcome::NotOffered { failure } => {
                 tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
@@ -35,14 +36,15 @@ impl Dispatcher {
     pub(super) fn open_failed(
         &mut self,
         session: SessionId,
-        load: &Load,
+        mut load: Load,
         failure: Failure,
         verdict: Verdict,
         facts: &Arc<Attempt>,
         now: Timestamp,
     ) {
         let Some(path) = self.forget(session) else {
-            return self.settle_same(load, &failure, &verdict, facts.clone(), now);
+            self.give_back(load.permit.take());
+            return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
         };
         let established = self.lanes.paths[&path].established;
         if established > 0 && !verdict.permanent {
@@ -51,7 +53,9 @@ impl Dispatcher {
             return self.after_close(path);
         }
         self.lanes.lane_of(path).last_error = Some((now, failure.to_string().into()));
-        self.settle_same(load, &failure, &verdict, facts.clone(), now);
+        let said = vec![Said::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
+        self.spend(load.permit.take(), &said);
+        self.settle_same(&load, &failure, &verdict, facts.clone(), now);
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(path, failure, verdict, now);
         }
@@ -66,13 +70,14 @@ impl Dispatcher {
         queue.failures += 1;
         let why = Arc::new(Unroutable { failure, verdict });
         queue.down = Some((now.as_millisecond() + wait, why.clone()));
-        for parcel in self.empty(path) {
-            self.not_tried(path, &parcel, &why, now);
+        for ready in self.empty(path) {
+            self.give_back(ready.permit);
+            self.not_tried(path, &ready.parcel, &why);
         }
     }
 
     /// Defers a parcel whose hosts are known to be out of reach.
-    pub(super) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable, now: Timestamp) {
+    pub(super) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable) {
         let Some(load) = self.take_for_failure(parcel) else { return };
         let facts = Arc::new(self.lane_facts(path));
         let failure = match &why.failure {
@@ -85,7 +90,7 @@ impl Dispatcher {
                 detail: format!("not tried, the hosts just refused a connection: {reply}"),
             },
         };
-        self.settle_same(&load, &failure, &why.verdict, facts, now);
+        self.settle_same(&load, &failure, &why.verdict, facts, self.now);
     }
 
     pub(super) fn unroutable(&mut self, why: &Unroutable, parcel: &Parcel, now: Timestamp) {
@@ -164,7 +169,7 @@ impl Dispatcher {
                     deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
                 }
                 Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => self.end(seq, fate.rcpt),
-                Next::Held(_) | Next::Released(_) => {}
+                Next::Held(_) | Next::Released(_) | Next::Waits(_) => {}
             }
         }
         deferred

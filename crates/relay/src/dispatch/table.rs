@@ -191,6 +191,15 @@ impl Table {
         if rcpts.is_empty() { None } else { Some((owed, rcpts)) }
     }
 
+    /// A parcel's first `n` recipients that are still to be sent, and the rest, if there is one.
+    pub fn split(&mut self, parcel: &Parcel, n: usize) -> Option<(Parcel, Parcel)> {
+        let (seq, epoch) = (parcel.seq, parcel.epoch);
+        let (_, mut first) = self.open(parcel)?;
+        let rest = first.split_off(n.min(first.len()));
+        let part = |rcpts: Vec<Rcpt>| Parcel { seq, rcpts: Rcpts::new(rcpts), epoch };
+        (!rest.is_empty()).then(|| (part(first), part(rest)))
+    }
+
     /// Messages owed.
     pub fn messages(&self) -> usize {
         self.messages.len()

@@ -63,6 +63,8 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
         LocalCause::Loop => (4, 6),
         LocalCause::SourceUnavailable | LocalCause::LocalError => (3, 0),
         LocalCause::Shutdown => (3, 2),
+        // RFC 3463 §3.5: delivery time expired.
+        LocalCause::NoBudget => (4, 7),
     };
     EnhancedCode::new(5, subject, detail)
 }

@@ -147,6 +147,10 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
         LocalCause::SourceUnavailable | LocalCause::LocalError | LocalCause::Shutdown => {
             ("This mail system itself had a fault.", "Ask the operator of this mail system; the message itself may be sent again.")
         }
+        LocalCause::NoBudget => (
+            "This mail system sends only so much mail a day to this receiver, and the message became too old while it waited its turn.",
+            "Ask the operator of this mail system; the message itself may be sent again.",
+        ),
         LocalCause::ConnectionRefused
         | LocalCause::ConnectTimeout
         | LocalCause::Unreachable

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::{Context, Rules};
+use posthaste_governor::{Order, Priority, Shape};
 use posthaste_mail::{LocalCause, Reply, Stage};
 use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
@@ -36,7 +37,15 @@ struct World {
     most_sessions: usize,
     most_by_lane: HashMap<String, usize>,
     order: Vec<Seq>,
+    /// Deliveries: when, from where.
+    sent_by: Vec<(Timestamp, String)>,
+    sources: HashMap<SessionId, String>,
+    disk: HashMap<String, posthaste_governor::Entry>,
+    changes: Vec<(LaneKey, LaneChange)>,
+    arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
 }
+
+mod budget;
 
 fn policy() -> Policy {
     let retry = Retry {
@@ -46,11 +55,23 @@ fn policy() -> Policy {
     };
     Policy {
         streams: HashMap::new(),
-        fallback: StreamPolicy { retry, share: 10, sources: vec![(Name::new("ip1").unwrap(), 1)] },
+        fallback: StreamPolicy {
+            retry,
+            share: 10,
+            pool: Name::new("default").unwrap(),
+            order: Order::Weight,
+            priority: Priority::Usual,
+            shape: Shape::default(),
+        },
+        pools: HashMap::from([(
+            Name::new("default").unwrap(),
+            PoolPolicy { sources: vec![(Name::new("ip1").unwrap(), 1)], relieve: true },
+        )]),
+        warmups: HashMap::new(),
+        warm: Arc::new(Plan::warm()),
+        providers: HashMap::new(),
+        limits: Limits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
         connections: 50,
-        connections_per_lane: 20,
-        messages_per_connection: 100,
-        recipients_per_transaction: 100,
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),
     }
@@ -85,12 +106,18 @@ impl World {
             most_sessions: 0,
             most_by_lane: HashMap::new(),
             order: Vec::new(),
+            sent_by: Vec::new(),
+            sources: HashMap::new(),
+            disk: HashMap::new(),
+            changes: Vec::new(),
+            arrivals: HashMap::new(),
         }
     }
 
     fn arrive(&mut self, stream: &str, domains: &[&str]) -> Seq {
         self.next_seq += 1;
         let seq = self.next_seq;
+        self.arrivals.insert(seq, (stream.to_owned(), domains.iter().map(|d| (*d).to_owned()).collect(), self.now));
         let arrival = Arrival {
             seq,
             id: MessageId::new(self.now, u128::from(seq)),
@@ -103,6 +130,29 @@ impl World {
         };
         self.feed(Input::Arrived(Box::new(arrival)));
         seq
+    }
+
+    /// Killed, and started again with what was on disk.
+    fn restarted(mut self, policy: Policy) -> Self {
+        self.dispatcher = Dispatcher::new(policy);
+        self.dispatcher.restore_ledger(self.disk.values().cloned());
+        let lanes = self.disk.values().map(|entry| entry.lane.clone()).collect();
+        self.dispatcher.open_lanes(&lanes, self.now);
+        (self.open, self.pending) = (HashMap::new(), BTreeMap::new());
+        let mut owed: Vec<_> = self.arrivals.iter().map(|(seq, known)| (*seq, known.clone())).collect();
+        owed.sort();
+        for (seq, (stream, domains, arrived)) in owed {
+            let progress = match self.spool.get(&seq) {
+                Some(None) => continue,
+                Some(Some(progress)) => Some(progress.clone()),
+                None => None,
+            };
+            let domains = domains.iter().map(|d| Domain::new(d).unwrap()).collect();
+            let (id, stream) = (MessageId::new(arrived, u128::from(seq)), Name::new(&stream).unwrap());
+            let arrival = Arrival { seq, id, arrived, stream, size: 1000, domains, progress, warm: None };
+            self.feed(Input::Arrived(Box::new(arrival)));
+        }
+        self
     }
 
     fn feed(&mut self, input: Input) {
@@ -119,7 +169,8 @@ impl World {
         for action in actions {
             match action {
                 Action::Resolve(ix, domain) => self.resolve(ix, domain.as_str()),
-                Action::Open { session, route, load, .. } => {
+                Action::Open { session, route, load, source } => {
+                    self.sources.insert(session, source.to_string());
                     let host = route.provider.to_string();
                     let lane = self.open.values().filter(|h| **h == host).count() + 1;
                     let most = self.most_by_lane.entry(host.clone()).or_default();
@@ -146,6 +197,16 @@ impl World {
                     }
                     self.spool.insert(record.seq, record.after);
                 }
+                Action::Ledger(batch) => {
+                    for entry in batch.entries {
+                        if entry.is_deletion() {
+                            self.disk.remove(&entry.storage_key());
+                        } else {
+                            self.disk.insert(entry.storage_key(), entry);
+                        }
+                    }
+                }
+                Action::Lane { key, change, .. } => self.changes.push((key, change)),
             }
         }
     }
@@ -154,7 +215,10 @@ impl World {
         self.order.push(load.seq);
         let answer = (self.answer)(&load, self.now);
         let said = match answer {
-            Ok(reply) => Said::Delivered(reply),
+            Ok(reply) => {
+                self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, self.sources[&session].clone())));
+                Said::Delivered(reply)
+            }
             Err(failure) => Said::Failed(failure.clone(), verdict(&failure)),
         };
         let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(Attempt::default()) };
@@ -259,7 +323,7 @@ fn a_week_of_retries_for_ten_thousand_messages_ends_each_story_once_and_on_sched
 
 #[test]
 fn no_lane_and_no_relay_ever_has_more_connections_than_allowed() {
-    let policy = Policy { connections: 12, connections_per_lane: 5, ..policy() };
+    let policy = Policy { connections: 12, limits: Limits { connections: 5, ..policy().limits }, ..policy() };
     let mut world = World::new(policy, |_, _| ok());
     for i in 0..2000 {
         let domain = format!("d{}.example", i % 7);
@@ -296,7 +360,7 @@ fn time_for_fast(slow: bool) -> SignedDuration {
 
 #[test]
 fn streams_take_turns_in_a_lane() {
-    let policy = Policy { connections_per_lane: 1, messages_per_connection: 10_000, ..policy() };
+    let policy = Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
     let mut world = World::new(policy, |_, _| ok());
     let bulk: HashSet<Seq> = (0..1000).map(|_| world.arrive("bulk", &["a.example"])).collect();
     let urgent: Vec<Seq> = (0..10).map(|_| world.arrive("urgent", &["a.example"])).collect();
@@ -308,7 +372,7 @@ fn streams_take_turns_in_a_lane() {
 
 #[test]
 fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
-    let mut policy = Policy { connections_per_lane: 1, messages_per_connection: 10_000, ..policy() };
+    let mut policy = Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
     policy.streams.insert(Name::new("double").unwrap(), StreamPolicy { share: 20, ..policy.fallback.clone() });
     let mut world = World::new(policy, |_, _| ok());
     let double: HashSet<Seq> = (0..600).map(|_| world.arrive("double", &["a.example"])).collect();
@@ -322,7 +386,7 @@ fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
 
 #[test]
 fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit() {
-    let mut world = World::new(Policy { recipients_per_transaction: 3, ..policy() }, |_, _| ok());
+    let mut world = World::new(Policy { limits: Limits { recipients_per_transaction: 3, ..policy().limits }, ..policy() }, |_, _| ok());
     world.arrive("default", &["a.example"; 7]);
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.order.len(), 3);
@@ -465,7 +529,7 @@ proptest::proptest! {
         dead in 0usize..5,
     ) {
         let table = answers;
-        let mut world = World::new(Policy { connections: 3, connections_per_lane: 2, messages_per_connection: 4, ..policy() }, move |load, _| {
+        let mut world = World::new(Policy { connections: 3, limits: Limits { connections: 2, messages_per_connection: 4, ..policy().limits }, ..policy() }, move |load, _| {
             match table[(load.seq as usize * 7 + load.attempt as usize) % table.len()] {
                 0 | 1 => ok(),
                 2 => refused(451, "4.3.0 later"),

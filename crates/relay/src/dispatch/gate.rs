@@ -1,0 +1,581 @@
+//! Gates: where mail waits that no lane may send yet, and when it will go.
+//!
+//! What waits at a gate goes strictly by urgency, then by the streams' priorities, then in the order in which it was accepted. Each is told once when it
+//! will go, by running its lanes ahead of time on copies; and again when that has become wrong by more than a burst's time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use posthaste_governor::{Forecast, Hold, Order, Priority, Selection, Shape, Shaper};
+use posthaste_mail::Name;
+
+use super::{
+    Action, Dispatcher, Fate, Next, Rcpt, Seq, Unroutable,
+    budget::{expires, out_of_budget},
+    domains::Known,
+    lanes::Ready,
+    schedule::Schedule,
+    table::{DomainIx, Parcel, Rcpts, StreamIx},
+};
+use crate::way::Way;
+
+/// Waits shorter than this are not worth a line.
+const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
+/// How far a forecast looks.
+const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 60);
+/// Between two forecasts for all that waits at a gate.
+const FORESEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// What waits further behind than this is told anew only when it comes closer.
+const FORESEEN_MAX: usize = 50_000;
+/// Parcels with a permit that may wait for a connection in one lane: more would take budget out of sight.
+const GRANTED_MAX: usize = 200;
+/// How many may be passed over because their ways are being looked up.
+const PASSED_MAX: usize = 16;
+/// How soon a gate looks again whose lanes have all they can carry, or whose sources are gone.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// Which gate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum GateKey {
+    /// Only this source will do, at this provider.
+    Lane(Name, Name),
+    /// Any source of this pool.
+    Pool(Name, Name),
+    /// This source, or any of that pool.
+    Either(Name, Name, Name),
+    /// The stream itself sends as much as it may.
+    Stream(StreamIx),
+}
+
+/// A gate's number.
+type GateIx = u32;
+
+/// Where something stands at a gate: the smallest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    class: u64,
+    seq: Seq,
+    n: u32,
+}
+
+struct Waiting {
+    domain: DomainIx,
+    parcel: Parcel,
+    /// What was said of it: nothing yet, or until when it waits (`Timestamp::MAX` where that is not to be foreseen).
+    told: Option<Timestamp>,
+}
+
+struct Gate {
+    key: GateKey,
+    queue: BTreeMap<Place, Waiting>,
+    wake: Timestamp,
+    block: Block,
+    forecast: Option<Ahead>,
+    /// Something happened that no forecast knew.
+    stale: bool,
+    foreseen: Timestamp,
+}
+
+enum Ahead {
+    Lanes(Box<Forecast>),
+    Stream(Box<Shaper>, Timestamp),
+}
+
+/// What goes first.
+struct Head {
+    place: Place,
+    n: u32,
+    stream: StreamIx,
+    way: Arc<Way>,
+}
+
+/// Why something may not go.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) source: Option<Name>,
+    pub(super) provider: Name,
+    /// When the first may go.
+    pub(super) at: Timestamp,
+    /// `None`: the sources are gone.
+    pub(super) hold: Option<Hold>,
+}
+
+/// What an event says of mail that waits for budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wait {
+    /// In a word: `day_cap`, `spread`, `paused`, ...
+    pub reason: &'static str,
+    /// When it will go, if nothing else happens; None where that is not to be foreseen.
+    pub until: Option<Timestamp>,
+    /// The source whose turn it was.
+    pub source: Option<Name>,
+    /// Who runs the mailboxes.
+    pub provider: Option<Name>,
+    /// The lane's cap.
+    pub cap: Option<u32>,
+    /// What of it is gone.
+    pub used: Option<u32>,
+    /// When the lane may send again.
+    pub next_release: Option<Timestamp>,
+    /// For people.
+    pub detail: String,
+}
+
+/// All gates at which something waits.
+#[derive(Default)]
+pub(super) struct Gates {
+    by_key: HashMap<GateKey, GateIx>,
+    gates: HashMap<GateIx, Gate>,
+    wakes: BTreeSet<(Timestamp, GateIx)>,
+    expiries: Schedule<(GateIx, Place)>,
+    next: u32,
+}
+
+impl Block {
+    pub(super) fn no_source(provider: Name, now: Timestamp) -> Self {
+        Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
+    }
+
+    /// A stream that has sent what it may for now.
+    pub(super) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
+        Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
+    }
+
+    /// The reason in a word, the cap and what of it is gone, and a sentence.
+    pub(super) fn told(&self) -> Wait {
+        let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
+        let lane = format!("{source} at {}", self.provider);
+        let (reason, cap, used, detail) = match &self.hold {
+            None => ("no_source", None, None, format!("no source of the pool is on this host: {}", self.provider)),
+            Some(Hold::DayCap { cap, used }) => ("day_cap", Some(*cap), Some(*used), format!("{lane}: the day's {cap} are used")),
+            Some(Hold::Spread { cap, used }) => (
+                "spread",
+                Some(*cap),
+                Some(*used),
+                format!("{lane}: {used} of the day's {cap} are used, the rest comes as the day goes by"),
+            ),
+            Some(Hold::HourCap { cap }) => ("hour_cap", Some(*cap), None, format!("{lane}: the hour's {cap} are used")),
+            Some(Hold::Window) => ("window", None, None, format!("{lane}: outside of its sending hours")),
+            Some(Hold::DayOver) => ("day_over", None, None, format!("{lane}: the clock went back into a day that is over")),
+            Some(Hold::Paused { why }) => ("paused", None, None, format!("{lane} pauses: {why}")),
+            Some(Hold::Stopped { why }) => ("stopped", None, None, format!("{lane} is stopped: {why}")),
+            Some(Hold::Slowed { per_hour, why }) => ("slowed", Some(*per_hour), None, format!("{lane}: {per_hour} an hour: {why}")),
+            Some(Hold::Shaped(_)) => ("rate", None, None, format!("{lane}: as many as its rate allows")),
+        };
+        let next_release = (self.at < Timestamp::MAX).then_some(self.at);
+        let (source, provider) = (self.source.clone(), Some(self.provider.clone()));
+        Wait { reason, until: None, source, provider, cap, used, next_release, detail }
+    }
+}
+
+impl Gates {
+    pub(super) fn is_waited_at(&self, key: &GateKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// When the first gate opens, or something at one expires; milliseconds.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let expiry = self.expiries.next().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        [self.wakes.first().map(|(at, _)| *at), expiry].into_iter().flatten().min()
+    }
+
+    /// What was foreseen for gates of this provider may be wrong, and they may open earlier.
+    pub(super) fn look_again(&mut self, provider: &str) {
+        self.gates.values_mut().filter(|gate| gate.block.provider.as_str() == provider).for_each(|gate| gate.stale = true);
+        self.open_soon(provider);
+    }
+
+    /// The same for all gates.
+    pub(super) fn look_again_everywhere(&mut self) {
+        let providers: BTreeSet<Name> = self.gates.values().map(|gate| gate.block.provider.clone()).collect();
+        providers.iter().for_each(|provider| self.look_again(provider.as_str()));
+    }
+
+    /// The gates of this provider may open earlier: budget came back.
+    pub(super) fn open_soon(&mut self, provider: &str) {
+        for (ix, gate) in &mut self.gates {
+            if gate.block.provider.as_str() == provider {
+                self.wakes.remove(&(gate.wake, *ix));
+                gate.wake = Timestamp::MIN;
+                self.wakes.insert((gate.wake, *ix));
+            }
+        }
+    }
+
+    /// A way was found, or is known not to exist: gates whose foremost wait for it look again.
+    pub(super) fn way_known(&mut self, domain: DomainIx) {
+        let waits = |gate: &Gate| gate.queue.values().take(PASSED_MAX).any(|waiting| waiting.domain == domain);
+        let found: Vec<GateIx> = self.gates.iter().filter(|(_, gate)| waits(gate)).map(|(ix, _)| *ix).collect();
+        found.into_iter().for_each(|ix| self.wake_at(ix, Timestamp::MIN));
+    }
+
+    /// All that waits, and until when, as far as that was said.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>)> {
+        self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.parcel, waiting.told)))
+    }
+
+    fn gate(&mut self, key: &GateKey, block: &Block) -> GateIx {
+        if let Some(ix) = self.by_key.get(key) {
+            return *ix;
+        }
+        self.next += 1;
+        let (queue, forecast) = (BTreeMap::new(), None);
+        let gate = Gate { key: key.clone(), queue, wake: block.at, block: block.clone(), forecast, stale: false, foreseen: Timestamp::MIN };
+        self.by_key.insert(key.clone(), self.next);
+        self.wakes.insert((gate.wake, self.next));
+        self.gates.insert(self.next, gate);
+        self.next
+    }
+
+    fn wake_at(&mut self, ix: GateIx, at: Timestamp) {
+        let Some(gate) = self.gates.get_mut(&ix) else { return };
+        self.wakes.remove(&(gate.wake, ix));
+        gate.wake = at;
+        self.wakes.insert((at, ix));
+    }
+
+    fn close(&mut self, ix: GateIx) {
+        if let Some(gate) = self.gates.remove(&ix) {
+            self.by_key.remove(&gate.key);
+            self.wakes.remove(&(gate.wake, ix));
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Lets a parcel wait behind those that wait already.
+    pub(super) fn join_gate(&mut self, key: &GateKey, parcel: &Parcel) {
+        let Some(block) = self.gates.by_key.get(key).and_then(|ix| self.gates.gates.get(ix)).map(|gate| gate.block.clone()) else { return };
+        self.wait(key, parcel, &block);
+    }
+
+    /// Lets a parcel wait, and says so. Recipients at different domains wait apart: their ways may part.
+    pub(super) fn wait(&mut self, key: &GateKey, parcel: &Parcel, block: &Block) {
+        let Some((owed, rcpts)) = self.table.open(parcel) else { return };
+        let stream = owed.stream;
+        let mut by_domain: Vec<(DomainIx, Vec<Rcpt>)> = Vec::new();
+        for rcpt in rcpts {
+            let domain = owed.standing(rcpt).domain;
+            match by_domain.iter_mut().find(|(known, _)| *known == domain) {
+                Some((_, rcpts)) => rcpts.push(rcpt),
+                None => by_domain.push((domain, vec![rcpt])),
+            }
+        }
+        let policy = self.policy.stream(&self.streams[usize::from(stream)]);
+        let class = (u64::from(policy.priority != Priority::Urgent) << 32) | u64::from(u32::MAX - policy.share);
+        let expires = expires(owed.arrived, policy.retry.expire);
+        let ix = self.gates.gate(key, block);
+        for (domain, rcpts) in by_domain {
+            self.gates.next += 1;
+            let place = Place { class, seq: parcel.seq, n: self.gates.next };
+            let waiting = Waiting { domain, parcel: Parcel { seq: parcel.seq, rcpts: Rcpts::new(rcpts), epoch: parcel.epoch }, told: None };
+            let gate = self.gates.gates.get_mut(&ix).expect("made above");
+            let last = gate.queue.last_key_value().is_none_or(|(last, _)| *last < place);
+            let first = gate.queue.first_key_value().is_some_and(|(first, _)| place < *first);
+            gate.queue.insert(place, waiting);
+            self.gates.expiries.add(expires, (ix, place));
+            if !last {
+                gate.stale = true;
+            }
+            if first {
+                // What is more urgent may be let through where the others are not.
+                self.gates.wake_at(ix, Timestamp::MIN);
+            }
+            self.foresee(ix, place, last);
+        }
+    }
+
+    /// Opens the gates whose time has come, and ends what is too old.
+    pub(super) fn open_gates(&mut self) {
+        while let Some((at, ix)) = self.gates.wakes.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.gates.wakes.remove(&(at, ix));
+            self.open_gate(ix);
+        }
+        while let Some(due) = self.gates.expiries.take_due(self.now.as_millisecond()) {
+            due.into_iter().for_each(|(ix, place)| self.expire(ix, place));
+        }
+    }
+
+    fn open_gate(&mut self, ix: GateIx) {
+        let Some(gate) = self.gates.gates.get(&ix) else { return };
+        let key = gate.key.clone();
+        let next = match &key {
+            GateKey::Stream(stream) => self.let_through_stream(ix, *stream),
+            _ => self.let_through_lanes(ix, &key),
+        };
+        match next {
+            None => self.gates.close(ix),
+            Some(at) => {
+                let soonest = after(self.now, SignedDuration::from_nanos(1));
+                self.gates.wake_at(ix, at.max(soonest));
+                self.foresee_all(ix);
+            }
+        }
+    }
+
+    /// Lets through what lanes may send; when the next may go, `None` when nothing is left.
+    fn let_through_lanes(&mut self, ix: GateIx, key: &GateKey) -> Option<Timestamp> {
+        let all = self.choices(key);
+        loop {
+            let Head { place, n, stream, way } = match self.head(ix)? {
+                Ok(head) => head,
+                Err(again) => return Some(again),
+            };
+            if way.provider != self.gates.gates.get(&ix)?.block.provider {
+                let parcel = self.take_out(ix, place, usize::MAX)?;
+                self.choose(&way, stream, parcel);
+                continue;
+            }
+            let choices: Vec<_> = all.iter().copied().filter(|choice| self.carries_more(choice.lane)).collect();
+            let priority = self.stream_policy(stream).priority;
+            match self.governor.admit_any(&choices, Order::WarmFirst, n, priority, self.now) {
+                Selection::Go(permit) => {
+                    let lane = self.governor.lane(permit.lane()).key().clone();
+                    let source = Name::new(&lane.source).expect("lanes are opened for sources");
+                    let lane = self.lane(&source, &way.provider);
+                    let parcel = self.take_out(ix, place, permit.count() as usize)?;
+                    self.send_by(lane, &way, Ready { parcel, permit: Some(Box::new(permit)) });
+                }
+                Selection::NotBefore { at, lane, hold } => {
+                    let source = Name::new(&self.governor.lane(lane).key().source).ok();
+                    let gate = self.gates.gates.get_mut(&ix)?;
+                    gate.block = Block { source, provider: gate.block.provider.clone(), at, hold: Some(hold) };
+                    return Some(at);
+                }
+                Selection::NoLane => return Some(after(self.now, LOOK_AGAIN)),
+            }
+        }
+    }
+
+    /// Lets through what the stream may send.
+    fn let_through_stream(&mut self, ix: GateIx, stream: StreamIx) -> Option<Timestamp> {
+        loop {
+            let Head { place, n, way, .. } = match self.head(ix)? {
+                Ok(head) => head,
+                Err(again) => return Some(again),
+            };
+            let n = NonZeroU32::new(n)?;
+            let granted = self.tenants.get_mut(&stream).map_or(Ok(n), |shaper| shaper.take(n, self.now));
+            match granted {
+                Ok(granted) => {
+                    let parcel = self.take_out(ix, place, granted.get() as usize)?;
+                    self.choose(&way, stream, parcel);
+                }
+                Err(at) => return Some(at),
+            }
+        }
+    }
+
+    /// The first that still waits and whose way is known; `Err`: none of the foremost has one yet, look again then; `None`: nothing is left.
+    fn head(&mut self, ix: GateIx) -> Option<Result<Head, Timestamp>> {
+        let mut passed = Place { class: 0, seq: 0, n: 0 };
+        for _ in 0..PASSED_MAX {
+            let gate = self.gates.gates.get_mut(&ix)?;
+            let Some((place, waiting)) = gate.queue.range(passed..).next() else { break };
+            let (place, domain) = (*place, waiting.domain);
+            let Some((owed, rcpts)) = self.table.open(&waiting.parcel) else {
+                gate.queue.remove(&place);
+                continue;
+            };
+            let (n, stream) = (u32::try_from(rcpts.len()).unwrap_or(u32::MAX), owed.stream);
+            match self.known_way(domain) {
+                Some(Ok(way)) => return Some(Ok(Head { place, n, stream, way })),
+                Some(Err(why)) => {
+                    let waiting = self.gates.gates.get_mut(&ix)?.queue.remove(&place)?;
+                    self.unroutable(&why, &waiting.parcel, self.now);
+                }
+                None => passed = Place { n: place.n + 1, ..place },
+            }
+        }
+        let left = !self.gates.gates.get(&ix)?.queue.is_empty();
+        left.then(|| Err(after(self.now, LOOK_AGAIN)))
+    }
+
+    /// A domain's way, or why there is none; asked for where nobody knows.
+    fn known_way(&mut self, domain: DomainIx) -> Option<Result<Arc<Way>, Arc<Unroutable>>> {
+        let entry = self.domains.get_mut(domain)?;
+        let now = self.now.as_millisecond();
+        match &entry.known {
+            Known::Route(way, until) if *until > now => Some(Ok(way.clone())),
+            Known::Nowhere(why, until) if *until > now => Some(Err(why.clone())),
+            Known::Asking => None,
+            _ => {
+                entry.known = Known::Asking;
+                self.actions.push(Action::Resolve(domain, entry.name.clone()));
+                None
+            }
+        }
+    }
+
+    /// Takes up to `n` recipients of a parcel out of the gate.
+    fn take_out(&mut self, ix: GateIx, place: Place, n: usize) -> Option<Parcel> {
+        let gate = self.gates.gates.get_mut(&ix)?;
+        let waiting = gate.queue.get_mut(&place)?;
+        let (seq, epoch) = (waiting.parcel.seq, waiting.parcel.epoch);
+        let (_, mut rcpts) = self.table.open(&waiting.parcel)?;
+        let rest = rcpts.split_off(n.min(rcpts.len()));
+        if rest.is_empty() {
+            gate.queue.remove(&place);
+        } else {
+            waiting.parcel.rcpts = Rcpts::new(rest);
+        }
+        Some(Parcel { seq, rcpts: Rcpts::new(rcpts), epoch })
+    }
+
+    /// Whether a lane has less in hand than it may keep waiting for connections.
+    fn carries_more(&self, lane: posthaste_governor::LaneId) -> bool {
+        self.lanes.of_budget(lane).is_none_or(|lane| lane.granted < GRANTED_MAX)
+    }
+
+    /// Too old: its story ends here.
+    fn expire(&mut self, ix: GateIx, place: Place) {
+        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
+        let Some(waiting) = gate.queue.remove(&place) else { return };
+        let detail = format!("expired while it waited: {}", gate.block.told().detail);
+        if gate.queue.is_empty() {
+            self.gates.close(ix);
+        }
+        let Some((owed, rcpts)) = self.table.open(&waiting.parcel) else { return };
+        let (id, warm, seq) = (owed.id, owed.warm.clone(), waiting.parcel.seq);
+        let (failure, verdict) = out_of_budget(detail);
+        let fate = |rcpt: Rcpt, attempt: u16| Fate {
+            rcpt,
+            attempt: u32::from(attempt),
+            said: Some(super::Said::Failed(failure.clone(), verdict.clone())),
+            next: Next::Expired,
+        };
+        let fates: Vec<Fate> = rcpts.iter().map(|rcpt| fate(*rcpt, owed.standing(*rcpt).attempts)).collect();
+        rcpts.iter().for_each(|rcpt| self.end(seq, *rcpt));
+        self.record(seq, id, warm, Arc::default(), fates, self.now);
+    }
+
+    /// Says when this one will go. `last`: it stands behind all others.
+    fn foresee(&mut self, ix: GateIx, place: Place, last: bool) {
+        let kept = self.gates.gates.get_mut(&ix).and_then(|gate| gate.forecast.take_if(|_| last));
+        let Some(mut ahead) = kept.or_else(|| self.look_ahead_behind(ix, place)) else { return };
+        let Some((n, stream)) = self.count_at(ix, place) else { return };
+        let until = self.step(&mut ahead, n, stream);
+        if last && let Some(gate) = self.gates.gates.get_mut(&ix) {
+            gate.forecast = Some(ahead);
+        }
+        self.tell(ix, place, until);
+    }
+
+    /// A look ahead to when everything before this place is gone.
+    fn look_ahead_behind(&mut self, ix: GateIx, place: Place) -> Option<Ahead> {
+        let mut ahead = self.look_ahead(ix)?;
+        let before: Vec<Place> = self.gates.gates.get(&ix)?.queue.range(..place).map(|(place, _)| *place).take(FORESEEN_MAX).collect();
+        for place in before {
+            if let Some((n, stream)) = self.count_at(ix, place) {
+                self.step(&mut ahead, n, stream);
+            }
+        }
+        Some(ahead)
+    }
+
+    /// Looks at all that waits again, if what was said of it may have become wrong.
+    fn foresee_all(&mut self, ix: GateIx) {
+        let now = self.now;
+        let tolerance = self.tolerance(ix);
+        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
+        let overdue = gate.queue.values().next().is_some_and(|first| match first.told {
+            Some(told) => after(told, tolerance) < now,
+            None => after(now, TOLD_FROM) < gate.wake,
+        });
+        if !(gate.stale || overdue) || now < gate.foreseen {
+            return;
+        }
+        (gate.stale, gate.foreseen, gate.forecast) = (false, after(now, FORESEE_EVERY), None);
+        let Some(mut ahead) = self.look_ahead(ix) else { return };
+        let places: Vec<Place> = self.gates.gates[&ix].queue.keys().copied().take(FORESEEN_MAX).collect();
+        let all = places.len() == self.gates.gates[&ix].queue.len();
+        for place in places {
+            let Some((n, stream)) = self.count_at(ix, place) else { continue };
+            let until = self.step(&mut ahead, n, stream);
+            let told = self.gates.gates[&ix].queue.get(&place).and_then(|waiting| waiting.told);
+            let wrong = told.is_none_or(|told| {
+                let until = until.unwrap_or(Timestamp::MAX);
+                told.duration_since(until).abs() > tolerance
+            });
+            if wrong {
+                self.tell(ix, place, until);
+            }
+        }
+        if all && let Some(gate) = self.gates.gates.get_mut(&ix) {
+            gate.forecast = Some(ahead);
+        }
+    }
+
+    fn look_ahead(&mut self, ix: GateIx) -> Option<Ahead> {
+        let key = self.gates.gates.get(&ix)?.key.clone();
+        if let GateKey::Stream(stream) = key {
+            return Some(Ahead::Stream(Box::new(self.tenants.get(&stream)?.clone()), self.now));
+        }
+        let choices = self.choices(&key);
+        let horizon = after(self.now, HORIZON);
+        Some(Ahead::Lanes(Box::new(self.governor.forecast(&choices, Order::WarmFirst, self.now, horizon))))
+    }
+
+    fn step(&self, ahead: &mut Ahead, n: u32, stream: StreamIx) -> Option<Timestamp> {
+        match ahead {
+            Ahead::Lanes(forecast) => forecast.take(n, self.stream_policy(stream).priority),
+            Ahead::Stream(shaper, now) => {
+                let mut left = NonZeroU32::new(n);
+                while let Some(n) = left {
+                    match shaper.take(n, *now) {
+                        Ok(taken) => left = NonZeroU32::new(n.get() - taken.get()),
+                        Err(at) => *now = at,
+                    }
+                }
+                Some(*now)
+            }
+        }
+    }
+
+    /// How many recipients wait at this place, and their stream.
+    fn count_at(&self, ix: GateIx, place: Place) -> Option<(u32, StreamIx)> {
+        let waiting = self.gates.gates.get(&ix)?.queue.get(&place)?;
+        let stream = self.table.get(waiting.parcel.seq)?.stream;
+        Some((u32::try_from(waiting.parcel.rcpts.as_slice().len()).unwrap_or(u32::MAX), stream))
+    }
+
+    /// Writes down until when something waits.
+    fn tell(&mut self, ix: GateIx, place: Place, until: Option<Timestamp>) {
+        let now = self.now;
+        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
+        let wait = Wait { until, ..gate.block.told() };
+        let Some(waiting) = gate.queue.get_mut(&place) else { return };
+        if waiting.told.is_none() && until.is_some_and(|until| until < after(now, TOLD_FROM)) {
+            return;
+        }
+        waiting.told = Some(until.unwrap_or(Timestamp::MAX));
+        let Some((owed, rcpts)) = self.table.open(&waiting.parcel) else { return };
+        let (id, warm, seq) = (owed.id, owed.warm.clone(), waiting.parcel.seq);
+        let wait = Arc::new(wait);
+        let fate = |rcpt: Rcpt, attempt: u16| Fate { rcpt, attempt: u32::from(attempt), said: None, next: Next::Waits(wait.clone()) };
+        let fates = rcpts.iter().map(|rcpt| fate(*rcpt, owed.standing(*rcpt).attempts)).collect();
+        self.record(seq, id, warm, Arc::default(), fates, now);
+    }
+
+    /// How wrong a time may be: half of what a burst takes.
+    fn tolerance(&mut self, ix: GateIx) -> SignedDuration {
+        let Some(gate) = self.gates.gates.get(&ix) else { return TOLD_FROM };
+        let key = gate.key.clone();
+        let bursts = self.choices(&key).into_iter().filter_map(|choice| {
+            let lane = self.governor.lane(choice.lane);
+            let plan = lane.plan();
+            let cap = plan.curve.cap(lane.stage())?;
+            Some(i64::from(plan.pace.window().hours()) * 3600 * i64::from(plan.pace.burst().get()) / i64::from(cap.max(1)))
+        });
+        let least = bursts.min().unwrap_or(60);
+        SignedDuration::from_secs((least / 2).max(1))
+    }
+}
+
+fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
+    time.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,75 @@
+//! What the configuration says to the dispatcher.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+
+use jiff::civil::Date;
+use posthaste_governor::{Plan, Shape};
+use posthaste_mail::Name;
+
+use super::Live;
+use crate::{
+    config,
+    dispatch::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup},
+};
+
+/// When each source that warms up was first seen with a curve.
+pub type FirstSeen = HashMap<Name, Date>;
+
+impl Live {
+    /// What the dispatcher follows.
+    pub fn policy(&self, seen: &FirstSeen) -> Policy {
+        let c = &self.config;
+        let limits = Limits {
+            connections: c.delivery.connections_per_lane,
+            messages_per_connection: c.delivery.messages_per_connection,
+            recipients_per_transaction: c.delivery.recipients_per_transaction,
+            shape: Shape::default(),
+        };
+        let pool = |pool: &config::Pool| PoolPolicy { sources: pool.sources.clone(), relieve: pool.relieve };
+        Policy {
+            streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(s))).collect(),
+            fallback: stream(c.default_stream()),
+            pools: c.pools.iter().map(|(name, p)| (name.clone(), pool(p))).collect(),
+            warmups: c.sources.keys().filter_map(|name| Some((name.clone(), self.warmup(name, *seen.get(name)?)?))).collect(),
+            warm: Arc::new(Plan::warm()),
+            providers: self.providers.iter().map(|p| (p.name.as_str().into(), over(&limits, &p.limits))).collect(),
+            limits,
+            connections: c.delivery.connections,
+            idle: c.delivery.idle,
+            host_down: c.delivery.host_down,
+        }
+    }
+
+    /// How a source warms up that was first seen on this day.
+    fn warmup(&self, source: &Name, seen: Date) -> Option<Warmup> {
+        let warmup = self.config.sources.get(source)?.warmup.as_ref()?;
+        let curves = &self.config.curves;
+        // No provider has an empty name: that asks for the curve itself.
+        let usual = curves.plan(&warmup.curve, "")?.clone();
+        let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
+        let first = warmup.start.first_stage(&usual, seen);
+        Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
+    }
+}
+
+fn stream(stream: &config::Stream) -> StreamPolicy {
+    StreamPolicy {
+        retry: Retry { schedule: stream.retry.schedule.clone(), jitter: stream.retry.jitter, expire: stream.retry.expire },
+        share: stream.priority,
+        pool: stream.pool.clone(),
+        order: stream.order,
+        priority: stream.urgency,
+        shape: stream.shape,
+    }
+}
+
+/// A provider's limits, the general ones where it has none.
+fn over(general: &Limits, own: &posthaste_route::Limits) -> Limits {
+    let many = |n: Option<u32>| n.and_then(NonZeroU32::new);
+    Limits {
+        connections: own.connections.map_or(general.connections, |n| n as usize),
+        messages_per_connection: own.messages_per_connection.unwrap_or(general.messages_per_connection),
+        recipients_per_transaction: own.recipients_per_transaction.map_or(general.recipients_per_transaction, |n| n as usize),
+        shape: Shape { second: many(own.per_second), minute: many(own.per_minute), hour: many(own.per_hour), day: many(own.per_day) },
+    }
+}
