@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
+pub mod feedback;
 pub mod intake;
 pub mod lane_event;
 pub mod ledger;

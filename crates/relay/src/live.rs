@@ -16,7 +16,10 @@ use posthaste_smtp::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::config::{self, Config, Pattern, Roots};
+use crate::{
+    config::{self, Config, Pattern, Roots},
+    feedback::Feedback,
+};
 
 /// The configuration in force.
 pub struct Live {
@@ -26,6 +29,8 @@ pub struct Live {
     pub rules: Arc<Rules>,
     /// Who runs which mailboxes.
     pub providers: Arc<Providers>,
+    /// What lanes do when providers push back.
+    pub feedback: Arc<Feedback>,
     /// Who signs for which domain.
     pub keyring: Keyring,
     /// TLS towards receivers.
@@ -41,11 +46,12 @@ impl Live {
     pub fn new(config: Config) -> Result<Self, String> {
         let rules = rules(&config)?;
         let providers = providers(&config)?;
+        let feedback = feedback(&config, providers.clone())?;
         let keyring = keyring(&config)?;
         let tls = tls_configs(&config)?;
         let timeouts = timeouts(&config.delivery.timeouts);
         let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
-        Ok(Self { config, rules, providers, keyring, tls, timeouts, sessions })
+        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, sessions })
     }
 
     /// The address of a source; None where the kernel chooses.
@@ -117,6 +123,10 @@ fn providers(config: &Config) -> Result<Arc<Providers>, String> {
         [] => Ok(Providers::shipped()),
         files => Providers::with(&named(files)).map(Arc::new).map_err(lines),
     }
+}
+
+fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>, String> {
+    Feedback::with(&named(&config.delivery.feedback), providers).map(Arc::new).map_err(|e| e.to_string())
 }
 
 /// Files by the names that errors give them.

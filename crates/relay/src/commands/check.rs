@@ -29,6 +29,14 @@ impl Check {
             let (n, rule, example, other) = (broken.len(), &first.rule, &first.example, &first.decided_by);
             anyhow::bail!("{n} examples of bounce rules are decided by other rules; the first: {rule}'s example {example:?} by {other}");
         }
+        let broken = live.feedback.check_examples(&live.rules);
+        if let Some(first) = broken.first() {
+            let (n, rule, example, origin) = (broken.len(), &first.rule, &first.example, &first.origin);
+            let other = first.decided_by.as_ref().map_or("no rule".to_owned(), |other| format!("{other:?}"));
+            anyhow::bail!(
+                "{n} examples of feedback rules are decided by others; the first, {origin}: {rule}'s example {example:?} by {other}"
+            );
+        }
         writeln!(stdout(), "the configuration is good: {what}")?;
         Ok(ExitCode::SUCCESS)
     }

@@ -27,6 +27,8 @@ pub struct Delivery {
     pub host_down: Duration,
     /// Files that say who runs which mailboxes, with their contents, the first with the highest rank.
     pub providers: Vec<(PathBuf, String)>,
+    /// Rules for when receivers push back, as files with their contents, the first with the highest rank.
+    pub feedback: Vec<(PathBuf, String)>,
     /// How long to wait at each step.
     pub timeouts: Timeouts,
 }
@@ -69,6 +71,7 @@ impl Delivery {
             idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
             host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),
             providers: t.get("providers", list(|item| place.text_file(item))),
+            feedback: t.get("feedback", list(|item| place.text_file(item))),
             timeouts: t.table("timeouts", Timeouts::read),
         };
         if delivery.connections_per_lane > delivery.connections {
