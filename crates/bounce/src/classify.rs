@@ -1,5 +1,7 @@
 //! The decision: every rule that fits, and the surest of them.
 
+use std::sync::Arc;
+
 use posthaste_mail::{Class, Failure};
 
 use crate::{
@@ -37,28 +39,29 @@ impl Rules {
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
         let seen = self.scan(&normalise(&quoted.text));
         let facts = Facts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
+        let (detail, known) = (quoted.enhanced.map_or(0, |e| e.detail), !facts.is_nobody_known());
         let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
         let coded = of_subject
             .chain(&self.by_code)
-            .filter(|c| c.codes.contains(&facts.code))
+            .filter(|c| c.may_fit(facts.code, detail, known))
             .filter_map(|c| self.candidate(c.index, &facts, &seen))
             .fold(None, surer);
         let texted = seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
         match surer_of(texted, coded) {
-            Some(best) => verdict(best, coded, &facts),
+            Some(best) => verdict(best, coded, &facts, self.page(best.compiled, &facts)),
             None => unknown(facts.is_permanent()),
         }
     }
 
-    /// Runs the automaton once.
+    /// Runs the automata once.
     fn scan(&self, text: &str) -> Seen {
         let mut seen = Seen { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
         let mut places: Vec<Place> = Vec::new();
-        for found in self.automaton.find_overlapping_iter(text) {
-            let literal = found.pattern().as_usize();
-            self.hits[literal].iter().for_each(|t| seen.hit(*t));
+        let needed = if text.is_ascii() { &self.automata[..1] } else { &self.automata[..] };
+        for (literal, start, end) in needed.iter().flat_map(|a| a.places(text)) {
+            self.hits.of(literal).iter().for_each(|t| seen.hit(*t));
             if self.in_gapped[literal] && places.len() < PLACES_MAX {
-                places.push(Place { literal: literal as u32, start: found.start() as u32, end: found.end() as u32 });
+                places.push(Place { literal: literal as u32, start: start as u32, end: end as u32 });
             }
         }
         for last in &places {
@@ -91,6 +94,12 @@ impl Rules {
     /// Whose words these are: a gateway may pass on what the receiver behind it said.
     fn signed(&self, seen: &Seen) -> Option<u16> {
         seen.hits[self.rules.len()..].iter().position(|(mask, _)| *mask != 0).map(|i| i as u16)
+    }
+
+    /// The page that the rule names, else that of the receiver whose words these are, or of whom they came from.
+    fn page(&self, compiled: &Compiled, facts: &Facts<'_>) -> Option<Arc<str>> {
+        let of_provider = || [facts.signed, facts.told].into_iter().flatten().find_map(|p| self.providers[usize::from(p)].page.clone());
+        compiled.link.clone().or_else(of_provider)
     }
 
     fn candidate<'r>(&'r self, index: u32, facts: &Facts<'_>, seen: &Seen) -> Option<Candidate<'r>> {
@@ -223,7 +232,7 @@ fn surer_of<'r>(texted: Option<Candidate<'r>>, coded: Option<Candidate<'r>>) -> 
     }
 }
 
-fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>) -> Verdict {
+fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>, link: Option<Arc<str>>) -> Verdict {
     let rule = &best.compiled.rule;
     let confidence = match coded {
         // Two witnesses who agree: both must err for the verdict to be wrong.
@@ -241,7 +250,7 @@ fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>)
         confidence,
         rule: best.compiled.id.clone(),
         why: best.compiled.why.clone(),
-        link: best.compiled.link.clone(),
+        link,
     }
 }
 

@@ -7,6 +7,7 @@ mod classify;
 mod codes;
 mod local;
 mod mail;
+mod mojibake;
 mod quoted;
 mod rule;
 mod rules;

@@ -1,5 +1,8 @@
 //! Replies that somebody quoted: on a command line, in a log, in a bounce mail, with or without codes.
 
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
 use posthaste_mail::{EnhancedCode, Failure, Reply, Stage};
 
 use crate::codes::{basic_at, codes_in};
@@ -52,26 +55,31 @@ fn said(raw: &str) -> &str {
 
 /// The command that a quoting host says it was answered at (Postfix, Exim, Sendmail, Exchange, DragonFly).
 fn stage_in(text: &str) -> Option<Stage> {
-    const SIGNS: [(&str, Stage); 19] = [
-        ("refused to talk to me", Stage::Banner),
-        ("in reply to RCPT TO", Stage::Rcpt),
-        ("in reply to MAIL FROM", Stage::Mail),
-        ("in reply to end of DATA", Stage::Dot),
-        ("in reply to DATA", Stage::Data),
-        ("in reply to EHLO", Stage::Ehlo),
-        ("in reply to HELO", Stage::Ehlo),
-        ("after RCPT TO", Stage::Rcpt),
-        ("after MAIL FROM", Stage::Mail),
-        ("after end of data", Stage::Dot),
-        ("after DATA", Stage::Data),
-        ("after initial connection", Stage::Banner),
-        ("after HELO", Stage::Ehlo),
-        ("after EHLO", Stage::Ehlo),
-        ("our RCPT TO", Stage::Rcpt),
-        ("our MAIL FROM", Stage::Mail),
-        ("RCPT TO command", Stage::Rcpt),
-        ("following RCPT command", Stage::Rcpt),
-        ("MAIL FROM command", Stage::Mail),
-    ];
-    SIGNS.iter().find(|(sign, _)| text.contains(sign)).map(|(_, stage)| *stage)
+    static AUTOMATON: OnceLock<AhoCorasick> = OnceLock::new();
+    let automaton = AUTOMATON.get_or_init(|| AhoCorasick::new(SIGNS.map(|(sign, _)| sign)).expect("a few short signs fit an automaton"));
+    let first = automaton.find_overlapping_iter(text).map(|found| found.pattern().as_usize()).min()?;
+    Some(SIGNS[first].1)
 }
+
+/// What tells the stage; of several, the first of this list.
+const SIGNS: [(&str, Stage); 19] = [
+    ("refused to talk to me", Stage::Banner),
+    ("in reply to RCPT TO", Stage::Rcpt),
+    ("in reply to MAIL FROM", Stage::Mail),
+    ("in reply to end of DATA", Stage::Dot),
+    ("in reply to DATA", Stage::Data),
+    ("in reply to EHLO", Stage::Ehlo),
+    ("in reply to HELO", Stage::Ehlo),
+    ("after RCPT TO", Stage::Rcpt),
+    ("after MAIL FROM", Stage::Mail),
+    ("after end of data", Stage::Dot),
+    ("after DATA", Stage::Data),
+    ("after initial connection", Stage::Banner),
+    ("after HELO", Stage::Ehlo),
+    ("after EHLO", Stage::Ehlo),
+    ("our RCPT TO", Stage::Rcpt),
+    ("our MAIL FROM", Stage::Mail),
+    ("RCPT TO command", Stage::Rcpt),
+    ("following RCPT command", Stage::Rcpt),
+    ("MAIL FROM command", Stage::Mail),
+];

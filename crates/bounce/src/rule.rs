@@ -41,6 +41,8 @@ pub(crate) struct Provider {
     /// Patterns in the text.
     #[serde(default)]
     pub(crate) signs: Vec<String>,
+    /// Its own page about refusals, for rules that name none.
+    pub(crate) page: Option<std::sync::Arc<str>>,
 }
 
 /// One rule. Conditions of different keys must all hold; of the values of one key, any.
@@ -157,6 +159,12 @@ impl EnhancedPattern {
     pub(crate) fn fits(&self, code: posthaste_mail::EnhancedCode) -> bool {
         let [class, subject, detail] = &self.0;
         subject.contains(&code.subject) && detail.contains(&code.detail) && class.contains(&u16::from(code.class))
+    }
+
+    /// From the least to the greatest last number that any of these takes; every one where there are none.
+    pub(crate) fn details(patterns: &[Self]) -> RangeInclusive<u16> {
+        let least = patterns.iter().map(|p| *p.0[2].start()).min().unwrap_or(0);
+        least..=patterns.iter().map(|p| *p.0[2].end()).max().unwrap_or(u16::MAX)
     }
 
     pub(crate) fn may_fit_subject(&self, subject: u16) -> bool {

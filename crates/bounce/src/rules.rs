@@ -11,7 +11,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use crate::{
     classify::Context,
     quoted::Quoted,
-    rule::{CodePattern, Provider, Rule, RuleError, RuleFile, error_at},
+    rule::{CodePattern, EnhancedPattern, Provider, Rule, RuleError, RuleFile, error_at},
     text::normalise_pattern,
     verdict::usual_why,
 };
@@ -26,9 +26,10 @@ pub struct Rules {
     pub(crate) providers: Vec<Provider>,
     /// Names of providers and ends of their hosts' names.
     pub(crate) provider_names: HashMap<String, u16>,
-    pub(crate) automaton: AhoCorasick,
-    /// Per literal of the automaton: the targets that it alone hits.
-    pub(crate) hits: Vec<Vec<Target>>,
+    /// For the literals in ASCII, and for the others, which most replies need not be held against.
+    pub(crate) automata: [Automaton; 2],
+    /// What the literals of the automaton alone prove.
+    pub(crate) hits: Hits,
     /// Per literal: the patterns with gaps that end in it.
     pub(crate) closes: Vec<Vec<u32>>,
     /// Per literal: it stands in some pattern with gaps.
@@ -65,11 +66,51 @@ pub(crate) struct Gapped {
     pub(crate) target: Target,
 }
 
-/// A rule without text, and which basic codes it may take: most are passed over without a look at the rule itself.
+/// The targets of each literal, one list behind the other: a look-up touches one place of memory.
+#[derive(Debug)]
+pub(crate) struct Hits {
+    /// Where the targets of a literal begin; one more than there are literals.
+    starts: Vec<u32>,
+    targets: Vec<Target>,
+}
+
+impl Hits {
+    fn new(lists: &[Vec<Target>]) -> Self {
+        let mut starts = vec![0];
+        let targets = lists.concat();
+        starts.extend(lists.iter().scan(0, |end, list| {
+            *end += list.len() as u32;
+            Some(*end)
+        }));
+        Self { starts, targets }
+    }
+
+    pub(crate) fn of(&self, literal: usize) -> &[Target] {
+        &self.targets[self.starts[literal] as usize..self.starts[literal + 1] as usize]
+    }
+}
+
+/// A rule without text, and which codes it may take: most are passed over without a look at the rule itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Coded {
-    pub(crate) codes: RangeInclusive<u16>,
+    codes: RangeInclusive<u16>,
+    details: RangeInclusive<u16>,
+    /// Holds whoever answered.
+    general: bool,
     pub(crate) index: u32,
+}
+
+impl Coded {
+    fn new(index: u32, compiled: &Compiled) -> Self {
+        let rule = &compiled.rule;
+        let details = EnhancedPattern::details(&rule.enhanced);
+        Self { codes: CodePattern::span(&rule.code), details, general: compiled.providers.is_empty(), index }
+    }
+
+    /// False where the rule surely does not hold. `detail` is the enhanced code's last number, `known` that it is known who answered.
+    pub(crate) fn may_fit(&self, code: u16, detail: u16, known: bool) -> bool {
+        (known || self.general) && self.details.contains(&detail) && self.codes.contains(&code)
+    }
 }
 
 /// Subjects 0 to 7 of enhanced codes.
@@ -147,6 +188,34 @@ impl Rules {
     }
 }
 
+/// Finds some of the literals in a text.
+#[derive(Debug)]
+pub(crate) struct Automaton {
+    automaton: AhoCorasick,
+    /// Which literal a pattern of the automaton is.
+    literals: Vec<u32>,
+}
+
+impl Automaton {
+    fn new(literals: &[String], which: impl Fn(&str) -> bool) -> Self {
+        let chosen = (0u32..).zip(literals).filter(|(_, l)| which(l));
+        let (ids, texts): (Vec<u32>, Vec<&String>) = chosen.unzip();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            // A fifteenth of a DFA's memory: it stays in the cache, which is what counts here.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .dense_depth(3)
+            .build(texts)
+            .expect("a few thousand short literals fit an automaton");
+        Self { automaton, literals: ids }
+    }
+
+    /// Each place where a literal stands: which, from where, to where.
+    pub(crate) fn places<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
+        self.automaton.find_overlapping_iter(text).map(|m| (self.literals[m.pattern().as_usize()] as usize, m.start(), m.end()))
+    }
+}
+
 #[derive(Default)]
 struct Build {
     rules: Vec<(Rule, bool)>,
@@ -196,20 +265,15 @@ impl Build {
             provider.signs.iter().for_each(|p| self.pattern(p, index, TEXT));
         }
         let without_text = (0u32..).zip(&rules).filter(|(_, r)| r.rule.text.is_empty());
-        let coded: Vec<Coded> = without_text.map(|(index, r)| Coded { codes: CodePattern::span(&r.rule.code), index }).collect();
+        let coded: Vec<Coded> = without_text.map(|(index, r)| Coded::new(index, r)).collect();
         let enhanced = |c: &Coded| &rules[c.index as usize].rule.enhanced;
         let by_code = coded.iter().filter(|c| enhanced(c).is_empty()).cloned().collect();
         let by_subject =
             std::array::from_fn(|s| coded.iter().filter(|c| enhanced(c).iter().any(|e| e.may_fit_subject(s as u16))).cloned().collect());
         let Self { literals, hits, closes, in_gapped, gapped, .. } = self;
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            // A tenth of a DFA's memory: it stays in the cache, which is what counts here.
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .dense_depth(4)
-            .build(&literals)
-            .expect("a few thousand short literals fit an automaton");
-        Rules { rules, by_code, by_subject, providers, provider_names, automaton, hits, closes, in_gapped, gapped }
+        let hits = Hits::new(&hits);
+        let automata = [Automaton::new(&literals, str::is_ascii), Automaton::new(&literals, |l| !l.is_ascii())];
+        Rules { rules, by_code, by_subject, providers, provider_names, automata, hits, closes, in_gapped, gapped }
     }
 
     fn pattern(&mut self, pattern: &str, index: u32, group: u8) {

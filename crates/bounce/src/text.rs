@@ -4,12 +4,14 @@
 //! are the same words, and a pattern that begins with a blank begins a word. E-mail addresses become `@`, so that
 //! `spam@example.org` is no talk of spam.
 
+use crate::mojibake::repaired;
+
 /// What is read of a reply, in bytes: enough for the longest that receivers write, and a bound on the work.
 pub(crate) const TEXT_MAX: usize = 4096;
 
 /// The form in which patterns are sought; `text` beyond [`TEXT_MAX`] bytes is not looked at.
 pub(crate) fn normalise(text: &str) -> String {
-    let text = head(text, TEXT_MAX);
+    let text = &*repaired(head(text, TEXT_MAX));
     let mut out = String::with_capacity(text.len() + text.len() / 8 + 2);
     out.push(' ');
     // Every byte between words is ASCII, so words begin and end at characters.
@@ -64,7 +66,7 @@ const KIND: [u8; 256] = {
 };
 
 /// Stands behind every word that is a domain: `example.org does not exist` is about a domain, `He does not exist` about a person.
-const DOMAIN: char = '°';
+const DOMAIN: char = '\u{1}';
 
 fn is_domain(word: &str) -> bool {
     let word = word.trim_end_matches(['.', ':', '!', '?']);
@@ -126,8 +128,9 @@ fn push_word(out: &mut String, word: &str) {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
             'A'..='Z' => out.push(c.to_ascii_lowercase()),
+            // So a pattern writes it.
+            '°' => out.push(DOMAIN),
             '*' => {}
-            DOMAIN => out.push(DOMAIN),
             _ if c.is_ascii() => blank(out),
             _ => push_foreign(out, c),
         }
@@ -185,7 +188,7 @@ mod tests {
     fn a_domain_is_marked() {
         assert_eq!(
             normalise("mx.example.org: not found; see http://x.org/ or v1.2"),
-            " mx example org ° not found see http x org or v1 2 "
+            " mx example org \u{1} not found see http x org or v1 2 "
         );
     }
 

@@ -55,24 +55,30 @@ impl<'a, F: Facts> List<'a, F> {
     }
 
     /// Why nothing is sent to `address`, if so: for everybody, for this stream, or for this user.
+    ///
+    /// Answered from memory once the register is filled: then the entry has no source, `since` is to the second and `until` to the minute.
+    /// [`List::find`] tells all.
     pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&User>, now: Timestamp) -> Option<Entry> {
-        let folded = folded(address);
-        if !self.register.may_hold(&folded) {
-            return None;
-        }
-        let mut key = sharded(ENTRIES, &folded);
-        key.push(0);
+        let mut key = prefix_of(address);
         let bare = key.len();
-        let everybody = self.at(Breadth::Global.write(&mut key), now);
+        let everybody = self.noted(Breadth::Global.write(&mut key), address, || Breadth::Global, now);
         everybody
             .or_else(|| {
                 key.truncate(bare);
-                self.at(Breadth::write_stream(stream, &mut key), now)
+                self.noted(Breadth::write_stream(stream, &mut key), address, || Breadth::Stream(stream.clone()), now)
             })
             .or_else(|| {
                 key.truncate(bare);
-                self.at(Breadth::write_user(user?, &mut key), now)
+                let user = user?;
+                self.noted(Breadth::write_user(user, &mut key), address, || Breadth::User(user.clone()), now)
             })
+    }
+
+    fn noted(&self, key: &[u8], address: &Address, scope: impl FnOnce() -> Breadth, now: Timestamp) -> Option<Entry> {
+        match self.register.note(key) {
+            Ok(note) => note?.entry(address, scope(), now),
+            Err(_) => self.at(key, now),
+        }
     }
 
     /// The entry of exactly this breadth.
@@ -95,7 +101,7 @@ impl<'a, F: Facts> List<'a, F> {
         {
             return Added::Kept(Box::new(there));
         }
-        self.register.list(&entry.address, &key, &entry.encode());
+        self.register.list(&key, entry);
         Added::New
     }
 
@@ -105,7 +111,7 @@ impl<'a, F: Facts> List<'a, F> {
             Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.register.facts().get(key).is_some()).collect(),
             None => self.register.facts().scan(&prefix_of(address)).into_iter().map(|(key, _)| key).collect(),
         };
-        keys.iter().for_each(|key| self.register.facts().delete(key));
+        keys.iter().for_each(|key| self.register.unlist(key));
         if scope.is_none_or(|s| *s == Breadth::Global) {
             self.forget_bounces(address);
         }

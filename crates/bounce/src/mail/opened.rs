@@ -6,7 +6,7 @@ use super::{
     fields::{Fields, address, blocks},
     notice, original,
 };
-use crate::text::head;
+use crate::{mojibake::text_of, text::head};
 
 /// What is read of the words in a mail, in bytes.
 const WORDS_MAX: usize = 64 << 10;
@@ -41,13 +41,13 @@ impl Opened {
                 opened.take_message(&message);
                 if opened.words.trim().is_empty() && opened.statuses.is_empty() && opened.feedback.is_empty() {
                     // A boundary was lost on the way: the words are there, in the raw body.
-                    let raw = String::from_utf8_lossy(bytes);
+                    let raw = text_of(bytes);
                     opened.words =
                         raw.split_once("\n\n").or(raw.split_once("\r\n\r\n")).map_or_else(String::new, |(_, body)| body.to_owned());
                 }
             }
             // Only the body was kept, as some mailboxes and logs do.
-            None => opened.words = String::from_utf8_lossy(bytes).into_owned(),
+            None => opened.words = text_of(bytes).into_owned(),
         }
         opened.words.truncate(opened.words.floor_char_boundary(WORDS_MAX));
         opened.part_with_the_original();
@@ -153,5 +153,5 @@ fn lossy(part: &MessagePart<'_>) -> String {
         PartType::Message(inner) => &inner.raw_message[..],
         _ => part.contents(),
     };
-    String::from_utf8_lossy(&contents[..contents.len().min(WORDS_MAX)]).into_owned()
+    text_of(&contents[..contents.len().min(WORDS_MAX)]).into_owned()
 }

@@ -89,7 +89,9 @@ fn one_certain_bounce_suppresses_for_everybody() {
         (entry.reason, entry.scope.clone(), entry.until, entry.source.class),
         (Reason::HardBounce, Breadth::Global, None, Some(Class::InvalidRecipient))
     );
-    assert_eq!(list.look_up(&Address::new("A@X.org").unwrap(), &name("news"), None, day(9000)), Some(entry.clone()));
+    let other_spelling = Address::new("A@X.org").unwrap();
+    assert_eq!(list.look_up(&other_spelling, &name("news"), None, day(9000)).map(|e| e.reason), Some(Reason::HardBounce));
+    assert_eq!(list.find(&other_spelling, day(9000)), [entry.clone()]);
     assert_eq!(list.note_bounce(&a(), &said(Class::InvalidRecipient, Sureness::Certain, 2), day(1)), Noted::Already(entry));
 }
 
@@ -307,10 +309,59 @@ fn the_sweep_takes_what_has_expired_and_nothing_else() {
     list.note_bounce(&Address::new("b@x.org").unwrap(), &said(Class::MailboxFull, Sureness::Likely, 0), day(0));
     list.note_bounce(&Address::new("c@x.org").unwrap(), &said(Class::MailboxFull, Sureness::Likely, 0), day(20));
     facts.facts().put(b"other", b"fact");
-    assert_eq!(sweep(facts.facts(), &RULES, day(29)), 0);
-    assert_eq!(sweep(facts.facts(), &RULES, day(31)), 1);
-    assert_eq!(sweep(facts.facts(), &RULES, day(200)), 2);
+    assert_eq!(sweep(&facts, &RULES, day(29)), 0);
+    assert_eq!(sweep(&facts, &RULES, day(31)), 1);
+    assert_eq!(sweep(&facts, &RULES, day(200)), 2);
     assert_eq!(facts.facts().0.borrow().len(), 2);
+    assert!(is_on(&list, day(200)), "the complaint holds for ever");
+}
+
+#[test]
+fn what_is_kept_in_memory_tells_what_the_facts_tell() {
+    for (reason, lasts) in Reason::ALL.into_iter().zip([None, Some(days(1)), Some(days(40_000)), Some(days(3_000_000))]) {
+        let (noted, facts) = (filled(Memory::default()), Register::new(Memory::default()));
+        let entry = Entry::new(a(), Breadth::Stream(name("news")), reason, day(0), lasts, Source::default());
+        for register in [&noted, &facts] {
+            List::new(register, &RULES).add(&entry, Over::Any, day(0));
+        }
+        for now in [day(0), day(2), day(4), day(30_000), day(50_000)] {
+            let [here, there] = [&noted, &facts].map(|r| List::new(r, &RULES).look_up(&a(), &name("news"), None, now));
+            let facts = |e: &Entry| (e.address.clone(), e.scope.clone(), e.reason, e.since, e.until.is_some_and(|u| u < day(100_000)));
+            assert_eq!(here.as_ref().map(facts), there.as_ref().map(facts), "{reason} {now}");
+        }
+        assert!(List::new(&noted, &RULES).look_up(&a(), &name("other"), None, day(0)).is_none());
+    }
+}
+
+#[test]
+fn what_changes_while_the_register_is_filled_is_not_undone() {
+    struct Slow(Memory);
+    let memory = Memory::default();
+    let entry = |text: &str| Entry::new(Address::new(text).unwrap(), Breadth::Global, Reason::Manual, day(0), None, Source::default());
+    let before = Register::new(memory);
+    for text in ["stays@x.org", "goes@x.org", "returns@x.org"] {
+        List::new(&before, &RULES).add(&entry(text), Over::Any, day(0));
+    }
+    // What the filling reads is as old as can be: from before the changes.
+    impl Facts for Slow {
+        fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+            self.0.get(key)
+        }
+        fn put(&self, _: &[u8], _: &[u8]) {}
+        fn delete(&self, _: &[u8]) {}
+        fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+            self.0.scan(prefix)
+        }
+    }
+    let register = Register::new(Slow(Memory(before.facts().0.clone())));
+    let list = List::new(&register, &RULES);
+    list.remove(&entry("goes@x.org").address, None);
+    list.remove(&entry("returns@x.org").address, None);
+    list.add(&entry("returns@x.org"), Over::Any, day(0));
+    list.add(&entry("new@x.org"), Over::Any, day(0));
+    register.fill();
+    let found = |text: &str| list.look_up(&entry(text).address, &name("news"), None, day(1)).is_some();
+    assert_eq!(["stays@x.org", "goes@x.org", "returns@x.org", "new@x.org"].map(found), [true, false, true, true]);
 }
 
 #[test]
