@@ -95,7 +95,7 @@ impl Submissions {
             Ok(place) => place,
             Err((answer, reason)) => {
                 session.refuse(&answer, &mut out);
-                self.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, answer, reason });
+                self.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
                 return stream.write_all(&out).await;
             }
         };
@@ -143,11 +143,16 @@ impl Submissions {
                     None => session.answer(Ok(()), out),
                     Some((answer, reason)) => {
                         let from = Some(request.reverse_path.to_string());
-                        self.rejected(client.ip, session, &Refusal { command: "mail", from, rcpt: None, answer: answer.clone(), reason });
+                        self.rejected(
+                            client.ip,
+                            session,
+                            &Refusal { command: "mail", from, rcpt: None, user: None, answer: answer.clone(), reason },
+                        );
                         session.answer(Err(answer), out);
                     }
                 },
                 Step::Rcpt(_) => session.answer(Ok(()), out),
+                Step::StartTls | Step::Authenticate(_) => unreachable!("no listener offers TLS or AUTH"),
                 Step::Message(submission) => {
                     let from = submission.envelope.reverse_path.to_string();
                     match self.intake.take(submission, client).await {
@@ -156,7 +161,7 @@ impl Submissions {
                             self.rejected(
                                 client.ip,
                                 session,
-                                &Refusal { command: "dot", from: Some(from), rcpt: None, answer: answer.clone(), reason },
+                                &Refusal { command: "dot", from: Some(from), rcpt: None, user: None, answer: answer.clone(), reason },
                             );
                             session.answer_message(&answer, out);
                         }

@@ -199,7 +199,9 @@ fn session_settings(config: &Config, listener: &config::Listener) -> server::Set
             header_size: l.header_size,
             bad_commands: l.bad_commands,
             refusals: l.refusals,
+            logins: server::Limits::default().logins,
             messages: l.messages_per_connection.unwrap_or(0),
         },
+        offers: server::Offers::default(),
     }
 }

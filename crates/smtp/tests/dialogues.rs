@@ -5,17 +5,23 @@ use std::{fmt::Write, fs, path::Path, sync::Arc};
 
 use bytes::BytesMut;
 use posthaste_mail::BodyKind;
-use posthaste_smtp::server::{Answer, Limits, Session, Settings, Step};
+use posthaste_smtp::server::{
+    Answer, Bindings, Credentials, Limits, Offers, Session, Settings, Step,
+    sasl::{Mechanism, ScramKeys},
+};
 
 /// A file, read: what is sent, and what is said and asked behind it.
 struct Dialogue {
     limits: Limits,
+    offers: Offers,
     turns: Vec<Turn>,
 }
 
 #[derive(Default)]
 struct Turn {
     sent: Vec<u8>,
+    /// TLS begins before it: the client has waited, whatever it pipelines otherwise.
+    tls: bool,
     expected: Vec<String>,
 }
 
@@ -39,8 +45,9 @@ fn every_dialogue_goes_as_it_is_written() {
 
 /// The client waits for every reply, and its bytes come one by one.
 fn by_the_byte(dialogue: &Dialogue) -> Result<(), String> {
-    let mut replay = Replay::new(&dialogue.limits);
+    let mut replay = Replay::new(dialogue);
     for (number, turn) in dialogue.turns.iter().enumerate() {
+        replay.handshake(turn.tls);
         for byte in &turn.sent {
             replay.send(std::slice::from_ref(byte));
         }
@@ -51,13 +58,17 @@ fn by_the_byte(dialogue: &Dialogue) -> Result<(), String> {
 
 /// The client waits for nothing.
 fn at_once(dialogue: &Dialogue) -> Result<(), String> {
-    let mut replay = Replay::new(&dialogue.limits);
-    let sent: Vec<u8> = dialogue.turns.iter().flat_map(|turn| turn.sent.iter().copied()).collect();
-    if !sent.is_empty() {
-        replay.send(&sent);
+    let mut replay = Replay::new(dialogue);
+    for turns in dialogue.turns.chunk_by(|_, next| !next.tls) {
+        replay.handshake(turns[0].tls);
+        let sent: Vec<u8> = turns.iter().flat_map(|turn| turn.sent.iter().copied()).collect();
+        if !sent.is_empty() {
+            replay.send(&sent);
+        }
+        let expected: Vec<_> = turns.iter().flat_map(|turn| turn.expected.iter().cloned()).collect();
+        replay.compare("all at once", &expected)?;
     }
-    let expected: Vec<_> = dialogue.turns.iter().flat_map(|turn| turn.expected.iter().cloned()).collect();
-    replay.compare("all at once", &expected)
+    Ok(())
 }
 
 /// A session, and what it has said and asked since the last look.
@@ -70,13 +81,21 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(limits: &Limits) -> Self {
-        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: limits.clone() };
+    fn new(dialogue: &Dialogue) -> Self {
+        let (limits, offers) = (dialogue.limits.clone(), dialogue.offers.clone());
+        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits, offers };
         let session = Session::new(Arc::new(settings));
         let mut replay = Self { session, input: BytesMut::new(), out: Vec::new(), told: Vec::new(), messages: 0 };
         replay.session.greet(&mut replay.out);
         replay.hear();
         replay
+    }
+
+    /// What the client does after 220, if it does.
+    fn handshake(&mut self, tls: bool) {
+        if tls {
+            self.session.secured(Bindings { exporter: Some([1; 32]), server_end_point: None });
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -89,12 +108,15 @@ impl Replay {
             self.hear();
             match step {
                 Step::More => return,
+                Step::StartTls => return self.told.push("= tls".into()),
+                Step::Authenticate(credentials) => self.check(&credentials),
                 Step::Close => return self.told.push("= close".into()),
                 Step::Flush => {}
                 Step::Refused(refusal) => {
                     let mut line = format!("= refused {} {}", refusal.command, refusal.reason);
                     refusal.from.iter().for_each(|from| write!(line, " from=<{from}>").unwrap());
                     refusal.rcpt.iter().for_each(|rcpt| write!(line, " rcpt=<{rcpt}>").unwrap());
+                    refusal.user.iter().for_each(|user| write!(line, " user={user}").unwrap());
                     self.told.push(line);
                 }
                 Step::Mail(mail) => {
@@ -111,13 +133,37 @@ impl Replay {
                     let to: Vec<_> = message.envelope.recipients.iter().map(|to| format!("<{to}>")).collect();
                     let (esmtp, bits) = (if message.esmtp { "" } else { " helo" }, if message.has_8bit { " 8bit" } else { "" });
                     let from = &message.envelope.reverse_path;
-                    self.told.push(format!("= message <{from}> to {} by {}{esmtp}{bits}", to.join(" "), message.helo));
+                    let tls = if message.tls { " tls" } else { "" };
+                    let user = message.user.as_ref().map_or(String::new(), |user| format!(" user={user}"));
+                    self.told.push(format!("= message <{from}> to {} by {}{esmtp}{bits}{tls}{user}", to.join(" "), message.helo));
                     self.told.push(format!("= data \"{}\"", message.data.escape_ascii()));
                     let answer = self.storage(&message.data);
                     self.session.answer_message(&answer, &mut self.out);
                 }
             }
         }
+    }
+
+    /// The one user is `tim`, the password `tanstaaf`, the token `token`; `trouble` is a user of whom nothing can be said.
+    fn check(&mut self, credentials: &Credentials) {
+        let user = credentials.user();
+        let good = match credentials {
+            Credentials::Password { password, .. } => user == "tim" && password.reveal() == "tanstaaf",
+            Credentials::Bearer { token, .. } => token.reveal() == "token",
+            Credentials::Keys { .. } => {
+                self.told.push(format!("= keys of {user}"));
+                let keys = ScramKeys::derive("pencil", b"0123456789abcdef", 4096);
+                return self.session.scram_keys(&keys, &[0; 18], &mut self.out);
+            }
+            Credentials::Proven { .. } => true,
+        };
+        self.told.push(format!("= auth {user}"));
+        let verdict = match (good, user) {
+            (_, "trouble") => Err(Answer::auth_trouble()),
+            (true, _) => Ok("tim".into()),
+            (false, _) => Err(Answer::auth_failed()),
+        };
+        self.session.authenticated(verdict, &mut self.out);
     }
 
     /// What the relay would say of the message itself.
@@ -159,7 +205,7 @@ fn read(text: &str) -> Result<Dialogue, String> {
     if !text.starts_with("# ") {
         return Err("the first line states the fact: # ...".into());
     }
-    let mut dialogue = Dialogue { limits: Limits::default(), turns: vec![Turn::default()] };
+    let mut dialogue = Dialogue { limits: Limits::default(), offers: Offers::default(), turns: vec![Turn::default()] };
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let line = &repeated(line)?;
         let sent = match line.split_at_checked(2) {
@@ -173,7 +219,15 @@ fn read(text: &str) -> Result<Dialogue, String> {
                 rest.split_whitespace().try_for_each(|word| limit(&mut dialogue.limits, word))?;
                 continue;
             }
-            _ => return Err(format!("a line begins with C:, C~, S:, =, L: or #, not {line:?}")),
+            Some(("O:", rest)) => {
+                rest.split_whitespace().try_for_each(|word| offer(&mut dialogue.offers, word))?;
+                continue;
+            }
+            Some(("T:", _)) => {
+                dialogue.turns.push(Turn { tls: true, ..Turn::default() });
+                continue;
+            }
+            _ => return Err(format!("a line begins with C:, C~, S:, =, L:, O:, T: or #, not {line:?}")),
         };
         let last = dialogue.turns.last().expect("there is a first turn");
         if !last.expected.is_empty() {
@@ -196,7 +250,18 @@ fn limit(limits: &mut Limits, word: &str) -> Result<(), String> {
         "bad_commands" => limits.bad_commands = value,
         "refusals" => limits.refusals = value,
         "messages" => limits.messages = value,
+        "logins" => limits.logins = value,
         _ => return Err(format!("{name}: no such limit")),
+    }
+    Ok(())
+}
+
+fn offer(offers: &mut Offers, word: &str) -> Result<(), String> {
+    match word {
+        "starttls" => offers.starttls = true,
+        "tls_required" => offers.tls_required = true,
+        "auth_in_clear" => offers.auth_in_clear = true,
+        name => offers.auth.push(Mechanism::named(name).ok_or(format!("{name}: no such offer or mechanism"))?),
     }
     Ok(())
 }

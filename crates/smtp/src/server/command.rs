@@ -5,7 +5,7 @@ use std::sync::Arc;
 use posthaste_mail::{Address, BodyKind};
 
 use super::{
-    Answer, MailRequest,
+    Answer, MailRequest, auth,
     fault::Fault,
     path::{self, Bracketed, PathError},
 };
@@ -22,6 +22,8 @@ pub(super) enum Command {
     Mail(MailRequest),
     Rcpt(Address),
     Data,
+    StartTls,
+    Auth { mechanism: String, initial: Option<Vec<u8>> },
     Rset,
     Noop,
     Quit,
@@ -43,13 +45,15 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, Fault> {
         b"MAIL" => mail(rest),
         b"RCPT" => rcpt(rest),
         b"DATA" => alone(rest, "data", Command::Data),
+        b"STARTTLS" => alone(rest, "starttls", Command::StartTls),
+        b"AUTH" => auth(rest),
         b"RSET" => alone(rest, "command", Command::Rset),
         b"QUIT" => alone(rest, "command", Command::Quit),
         b"NOOP" => Ok(Command::Noop),
         b"HELP" => Ok(Command::Help),
         b"VRFY" if rest.is_empty() => Err(Fault::arguments("command", "VRFY takes a name")),
         b"VRFY" => Ok(Command::Vrfy),
-        b"EXPN" | b"STARTTLS" | b"AUTH" | b"ETRN" | b"TURN" | b"SEND" | b"SOML" | b"SAML" => {
+        b"EXPN" | b"ETRN" | b"TURN" | b"SEND" | b"SOML" | b"SAML" => {
             Err(Fault::junk("command", "not_offered", Answer::new(502, 5, 1, "not offered here")))
         }
         // Its bytes are on their way already, and are no commands.
@@ -115,6 +119,16 @@ fn hello(rest: &str, extended: bool) -> Result<Command, Fault> {
 
 fn bad_hello() -> Fault {
     Fault::junk("ehlo", "bad_hello", Answer::new(501, 5, 4, "say EHLO and your host name, or your address in brackets"))
+}
+
+/// RFC 4954 §4.
+fn auth(rest: &str) -> Result<Command, Fault> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let (Some(mechanism), initial, None) = (words.next(), words.next(), words.next()) else {
+        return Err(Fault::arguments("auth", "say AUTH and a mechanism"));
+    };
+    let initial = initial.map(auth::initial_response).transpose()?;
+    Ok(Command::Auth { mechanism: mechanism.to_owned(), initial })
 }
 
 fn mail(rest: &str) -> Result<Command, Fault> {

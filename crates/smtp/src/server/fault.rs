@@ -12,6 +12,8 @@ pub(super) enum Weight {
     Junk,
     /// Well said, and refused: `Limits::refusals`.
     Refusal,
+    /// A wrong password: `Limits::logins`.
+    Login,
     /// What follows on this connection cannot be trusted to be commands: reply and close.
     Fatal,
 }
@@ -22,7 +24,7 @@ pub(super) struct Fault {
     pub(super) answer: Answer,
     pub(super) reason: &'static str,
     pub(super) weight: Weight,
-    /// The path as the client gave it, printable.
+    /// The path or the user's name as the client gave it, printable.
     pub(super) given: Option<String>,
 }
 
@@ -37,6 +39,12 @@ impl Fault {
 
     pub(super) fn fatal(command: &'static str, reason: &'static str, answer: Answer) -> Self {
         Self { command, answer, reason, weight: Weight::Fatal, given: None }
+    }
+
+    /// RFC 4954 §6: one reply for an unknown user and a wrong password.
+    pub(super) fn login(user: &str) -> Self {
+        let given = Some(printable(user, GIVEN_MAX));
+        Self { command: "auth", answer: Answer::auth_failed(), reason: "auth_failed", weight: Weight::Login, given }
     }
 
     /// The same, about this path: its text with or without angle brackets.

@@ -1,5 +1,7 @@
 //! What a session is told: its name and its limits.
 
+use super::Offers;
+
 /// What every session of one listener shares.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -9,6 +11,8 @@ pub struct Settings {
     pub banner: String,
     /// How much a client may.
     pub limits: Limits,
+    /// What is offered beyond the plain protocol.
+    pub offers: Offers,
 }
 
 /// How much a client may ask for. Where a field says so, 0 means no limit.
@@ -30,6 +34,8 @@ pub struct Limits {
     pub bad_commands: u32,
     /// Refused senders, recipients and messages before the session is closed with 421. An accepted message clears the count.
     pub refusals: u32,
+    /// Wrong passwords before the session is closed with 421.
+    pub logins: u32,
     /// Messages in one session; 0: no limit. The next MAIL is told 421.
     pub messages: u32,
 }
@@ -44,6 +50,7 @@ impl Default for Limits {
             header_size: 256 << 10,
             bad_commands: 10,
             refusals: 10_000,
+            logins: 3,
             messages: 0,
         }
     }

@@ -9,6 +9,8 @@
 //!         Step::More => { write out; read into input }
 //!         Step::Flush => { write out }
 //!         Step::Mail(..) | Step::Rcpt(..) => session.answer(policy, &mut out),
+//!         Step::StartTls => { write out; TLS handshake; session.secured(bindings) }
+//!         Step::Authenticate(c) => session.authenticated(check(c), &mut out),
 //!         Step::Message(m) => session.answer_message(stored(m), &mut out),
 //!         Step::Refused(r) => log(r),
 //!         Step::Close => { write out; close; break }
@@ -20,14 +22,17 @@
 //! are read once, by one parser; every buffer has a bound.
 
 mod answer;
+mod auth;
 mod body;
 mod command;
 mod fault;
 mod limits;
 mod line;
 mod obey;
+mod offers;
 mod path;
 mod refuse;
+pub mod sasl;
 mod session;
 mod step;
 mod transaction;
@@ -37,5 +42,7 @@ mod props;
 
 pub use answer::Answer;
 pub use limits::{Limits, Settings};
+pub use offers::{Bindings, Offers};
+pub use sasl::Credentials;
 pub use session::{Hello, Session};
 pub use step::{MailRequest, Refusal, Step, Submission};

@@ -3,21 +3,24 @@
 use posthaste_mail::Address;
 
 use super::{
-    Answer, MailRequest, Session, Step, answer,
+    Answer, MailRequest, Session, Settings, Step, answer,
     body::Receiver,
     command::Command,
     fault::Fault,
+    sasl::Mechanism,
     session::{Hello, Phase, Question},
 };
 
 impl Session {
-    /// Carries a command out; the step is what the connection's holder has to do about it.
-    pub(super) fn obey(&mut self, command: Command, out: &mut Vec<u8>) -> Option<Step> {
+    /// Carries a command out; the step is what the connection's holder has to do about it. `behind`: there is more input already.
+    pub(super) fn obey(&mut self, command: Command, behind: bool, out: &mut Vec<u8>) -> Option<Step> {
         match command {
             Command::Hello { name, extended } => self.be_greeted(Hello { name, esmtp: extended }, out),
             Command::Mail(request) => return Some(self.mail(request, out)),
             Command::Rcpt(recipient) => return self.rcpt(recipient, out),
             Command::Data => return self.data(out),
+            Command::StartTls => return Some(self.start_tls(behind, out)),
+            Command::Auth { mechanism, initial } => return self.auth(&mechanism, initial.as_deref(), out),
             Command::Rset => {
                 self.transaction = None;
                 Answer::new(250, 0, 0, "Ok").write(out);
@@ -25,7 +28,7 @@ impl Session {
             Command::Noop => Answer::new(250, 0, 0, "Ok").write(out),
             // RFC 5321 §7.3: neither yes nor no.
             Command::Vrfy => Answer::new(252, 5, 0, "not looked up; send the message and see").write(out),
-            Command::Help => Answer::new(214, 0, 0, "EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP").write(out),
+            Command::Help => Answer::new(214, 0, 0, "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT VRFY HELP").write(out),
             Command::Quit => {
                 Answer::new(221, 0, 0, format!("{} goodbye", self.settings.hostname)).write(out);
                 self.close();
@@ -39,19 +42,35 @@ impl Session {
         self.transaction = None;
         let hostname = &self.settings.hostname;
         if hello.esmtp {
-            let size = self.settings.limits.message_size;
-            let text = format!("{hostname}\nPIPELINING\nSIZE {size}\n8BITMIME\nENHANCEDSTATUSCODES");
-            answer::write(out, 250, None, &text);
+            answer::write(out, 250, None, &self.announcement());
         } else {
             answer::write(out, 250, None, hostname);
         }
         self.hello = Some(hello);
     }
 
+    /// The lines of the answer to EHLO: what holds at this moment.
+    fn announcement(&self) -> String {
+        let Settings { hostname, limits, offers, .. } = &*self.settings;
+        let mut text = format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nENHANCEDSTATUSCODES", limits.message_size);
+        if offers.starttls && self.tls.is_none() {
+            text += "\nSTARTTLS";
+        }
+        let mechanisms: Vec<_> = offers.mechanisms(self.tls.as_ref()).map(Mechanism::name).collect();
+        if !mechanisms.is_empty() {
+            text += "\nAUTH ";
+            text += &mechanisms.join(" ");
+        }
+        text
+    }
+
     fn mail(&mut self, request: MailRequest, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = if self.hello.is_none() {
             Fault::sequence("mail", "say EHLO first")
+        } else if self.settings.offers.tls_required && self.tls.is_none() {
+            // RFC 3207 §4
+            Fault::refusal("mail", "tls_required", Answer::new(530, 7, 0, "say STARTTLS first"))
         } else if self.transaction.is_some() {
             Fault::sequence("mail", "a message is under way: DATA or RSET first")
         } else if limits.messages > 0 && self.messages >= limits.messages {

@@ -5,10 +5,19 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::{Answer, Limits, Session, Settings, Step};
+use super::{Answer, Limits, Offers, Session, Settings, Step};
 
-const LIMITS: Limits =
-    Limits { line: 80, text_line: 0, recipients: 3, message_size: 400, header_size: 200, bad_commands: 4, refusals: 6, messages: 5 };
+const LIMITS: Limits = Limits {
+    line: 80,
+    text_line: 0,
+    recipients: 3,
+    message_size: 400,
+    header_size: 200,
+    bad_commands: 4,
+    refusals: 6,
+    logins: 3,
+    messages: 5,
+};
 
 /// What a session said and asked, in order; and the most it let pile up.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,7 +37,7 @@ impl Told {
 }
 
 fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Told {
-    let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone() };
+    let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone(), offers: Offers::default() };
     let mut session = Session::new(Arc::new(settings));
     let mut told = Told { open: true, ..Told::default() };
     let mut input = BytesMut::new();
@@ -51,6 +60,7 @@ fn drain(session: &mut Session, input: &mut BytesMut, told: &mut Told) -> bool {
             Step::Rcpt(to) if to.domain() == "refuse.test" => session.answer(Err(Answer::new(550, 7, 1, "not there")), &mut out),
             Step::Rcpt(_) => session.answer(Ok(()), &mut out),
             Step::Message(_) => session.answer_message(&Answer::queued("1"), &mut out),
+            Step::StartTls | Step::Authenticate(_) => unreachable!("neither is offered"),
             Step::More | Step::Flush | Step::Close => {}
             Step::Refused(refusal) => assert!(refusal.answer.code >= 400),
         }

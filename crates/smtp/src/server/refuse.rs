@@ -59,11 +59,12 @@ impl Session {
             transaction.refused += u32::from(command == "rcpt");
             transaction.mail.reverse_path.as_str().to_owned()
         });
-        let (from, rcpt) = match command {
-            "mail" => (given.or(known), None),
-            _ => (known, given),
+        let (from, rcpt, user) = match command {
+            "mail" => (given.or(known), None, None),
+            "auth" => (known, None, given),
+            _ => (known, given, None),
         };
-        Step::Refused(Refusal { command, from, rcpt, answer, reason })
+        Step::Refused(Refusal { command, from, rcpt, user, answer, reason })
     }
 
     /// Counts a refusal, and closes where it was one too many, or leaves nothing to trust.
@@ -72,6 +73,7 @@ impl Session {
         let (count, limit) = match weight {
             Weight::Junk => (&mut self.junk, limits.bad_commands),
             Weight::Refusal => (&mut self.refusals, limits.refusals),
+            Weight::Login => (&mut self.logins, limits.logins),
             Weight::Fatal => return self.goodbye((5, 0), "closing", out),
         };
         *count += 1;

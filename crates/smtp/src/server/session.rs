@@ -6,12 +6,14 @@ use bytes::{Buf, BytesMut};
 use posthaste_mail::Address;
 
 use super::{
-    Answer, MailRequest, Settings, Step, Submission, answer,
+    Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
+    auth::AUTH_LINE_MAX,
     body::{Progress, Receiver},
     command,
     fault::{Fault, Weight},
     line::{self, Discard, Line},
     refuse::bare,
+    sasl::Exchange,
     transaction::Transaction,
 };
 
@@ -45,6 +47,12 @@ pub struct Session {
     pub(super) junk: u32,
     /// Counted towards `Limits::refusals`.
     pub(super) refusals: u32,
+    /// Counted towards `Limits::logins`.
+    pub(super) logins: u32,
+    /// What TLS gives; None while it is off.
+    pub(super) tls: Option<Bindings>,
+    /// Who is logged in.
+    pub(super) user: Option<Arc<str>>,
 }
 
 /// What the next bytes are.
@@ -54,6 +62,8 @@ pub(super) enum Phase {
     Command,
     /// The rest of a line that is too long.
     Discard(Discard),
+    /// The next message of an exchange.
+    Auth(Box<Exchange>),
     /// A message.
     Body(Box<Receiver>),
     /// Not looked at until the question is answered.
@@ -68,12 +78,25 @@ pub(super) enum Question {
     Mail(MailRequest),
     Rcpt(Address),
     Message,
+    Tls,
+    Auth(Box<Exchange>),
 }
 
 impl Session {
     /// A session before its greeting.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, phase: Phase::Command, hello: None, transaction: None, messages: 0, junk: 0, refusals: 0 }
+        Self {
+            settings,
+            phase: Phase::Command,
+            hello: None,
+            transaction: None,
+            messages: 0,
+            junk: 0,
+            refusals: 0,
+            logins: 0,
+            tls: None,
+            user: None,
+        }
     }
 
     /// The 220.
@@ -89,7 +112,7 @@ impl Session {
 
     /// Reads on: consumes what it can of `input`, appends replies to `out`.
     ///
-    /// After [`Step::More`], `input` holds less than one command line.
+    /// After [`Step::More`], `input` holds less than one command line (12,288 bytes where that is one of AUTH).
     ///
     /// # Panics
     /// When the question of the step before was not answered.
@@ -104,7 +127,7 @@ impl Session {
                 _ if input.is_empty() => return Step::More,
                 Phase::Body(_) => self.receive(input, out),
                 _ if out.len() >= OUT_MAX => return Step::Flush,
-                Phase::Command => match self.command(input, out) {
+                Phase::Command | Phase::Auth(_) => match self.command(input, out) {
                     Taken::Partial => return Step::More,
                     Taken::Done(step) => step,
                 },
@@ -131,7 +154,7 @@ impl Session {
             panic!("no question was asked");
         };
         match (question, verdict) {
-            (Question::Message, _) => panic!("a message is answered by answer_message()"),
+            (question @ (Question::Message | Question::Tls | Question::Auth(_)), _) => panic!("{question:?} has an answer of its own"),
             (Question::Mail(mail), Ok(())) => {
                 self.transaction = Some(Transaction::new(mail));
                 Answer::new(250, 1, 0, "sender ok").write(out);
@@ -193,7 +216,7 @@ impl Session {
 
     /// True where nothing is under way: a relay that stops may close without costing the client a message.
     pub fn is_between_messages(&self) -> bool {
-        self.transaction.is_none() && matches!(self.phase, Phase::Command | Phase::Closed)
+        self.transaction.is_none() && matches!(self.phase, Phase::Command | Phase::Auth(_) | Phase::Closed)
     }
 
     /// True once the session is over.
@@ -206,13 +229,18 @@ impl Session {
             let answer = Answer::new(500, 5, 1, "this port speaks SMTP, not TLS from the start");
             return self.fault(Fault::fatal("command", "tls_unexpected", answer), out).into();
         }
-        match line::look(input, self.settings.limits.line) {
+        match line::look(input, self.line_max(input)) {
             Line::Partial => Taken::Partial,
+            Line::Whole(length) if self.is_in_auth() => {
+                let line = input.split_to(length);
+                input.advance(2);
+                Taken::Done(self.auth_line(&line, out))
+            }
             Line::Whole(length) => {
                 let parsed = command::parse(&input[..length]);
                 input.advance(length + 2);
                 let step = match parsed {
-                    Ok(command) => self.obey(command, out),
+                    Ok(command) => self.obey(command, !input.is_empty(), out),
                     Err(fault) => Some(self.fault(fault, out)),
                 };
                 Taken::Done(step)
@@ -224,6 +252,18 @@ impl Session {
             Line::BareLf => self.fault(bare("command", "bare_lf"), out).into(),
             Line::BareCr => self.fault(bare("command", "bare_cr"), out).into(),
         }
+    }
+
+    fn is_in_auth(&self) -> bool {
+        matches!(self.phase, Phase::Auth(_))
+    }
+
+    /// An exchange needs more room than a command.
+    fn line_max(&self, input: &[u8]) -> usize {
+        let begins = input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        let auth = self.is_in_auth() || (begins && !self.settings.offers.auth.is_empty());
+        let max = self.settings.limits.line;
+        if auth { max.max(AUTH_LINE_MAX) } else { max }
     }
 
     fn discard(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Taken {
@@ -261,7 +301,8 @@ impl Session {
         let envelope = self.transaction.take().expect("DATA needs a transaction").into_envelope();
         let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");
         self.phase = Phase::Asked(Question::Message);
-        Some(Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, has_8bit: body.has_8bit }))
+        let (user, tls) = (self.user.clone(), self.tls.is_some());
+        Some(Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, user, tls, has_8bit: body.has_8bit }))
     }
 
     pub(super) fn close(&mut self) {
@@ -286,10 +327,11 @@ impl From<Step> for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Limits;
+    use crate::server::{Limits, Offers};
 
     fn session() -> Session {
-        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: Limits::default() };
+        let settings =
+            Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: Limits::default(), offers: Offers::default() };
         Session::new(Arc::new(settings))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthaste_mail::{Address, BodyKind, Envelope, ReversePath};
 
-use super::Answer;
+use super::{Answer, Credentials};
 
 /// What to do before [`Session::feed`](super::Session::feed) is called again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub enum Step {
     More,
     /// Write what stands in `out` and call again without reading: the client pipelines faster than replies should pile up.
     Flush,
+    /// Write what stands in `out`, do the TLS handshake on the connection as the server, then call
+    /// [`Session::secured`](super::Session::secured). Where it fails, close.
+    StartTls,
+    /// Is it who it says? Call [`Session::authenticated`](super::Session::authenticated), or
+    /// [`Session::scram_keys`](super::Session::scram_keys) where keys are wanted.
+    Authenticate(Credentials),
     /// May this sender? Call [`Session::answer`](super::Session::answer).
     Mail(MailRequest),
     /// May this recipient? Call [`Session::answer`](super::Session::answer).
@@ -48,6 +54,10 @@ pub struct Submission {
     pub helo: Arc<str>,
     /// True after EHLO, false after HELO.
     pub esmtp: bool,
+    /// Who is logged in.
+    pub user: Option<Arc<str>>,
+    /// True where it came under TLS.
+    pub tls: bool,
     /// True where a byte above 127 is in the data, whatever was declared.
     pub has_8bit: bool,
 }
@@ -55,12 +65,14 @@ pub struct Submission {
 /// Something that the session refused by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `ehlo`, `mail`, `rcpt`, `data`, `dot` or `command`.
+    /// `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot` or `command`.
     pub command: &'static str,
     /// The reverse-path, printable, if one was given; empty for `<>`.
     pub from: Option<String>,
     /// The recipient, printable, where the refusal was about one.
     pub rcpt: Option<String>,
+    /// The user's name as the client gave it, where the refusal was about a login.
+    pub user: Option<String>,
     /// The reply that the client gets.
     pub answer: Answer,
     /// Why, in a word that can be counted: `bare_lf`, `bad_address`, `too_large`, ...
