@@ -25,6 +25,7 @@ pub mod run;
 pub mod scribe;
 pub mod suppression;
 mod systemd;
+pub mod users;
 pub mod verp;
 pub mod warmup;
 pub mod way;

@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use crate::{
     config::{self, Config, Pattern, Roots},
     feedback::Feedback,
+    users::Users,
 };
 
 /// The configuration in force.
@@ -37,6 +38,8 @@ pub struct Live {
     pub tls: TlsConfigs,
     /// Towards receivers.
     pub timeouts: Timeouts,
+    /// Who may send.
+    pub users: Arc<Users>,
     /// What each listener's sessions follow.
     pub sessions: HashMap<Name, Arc<server::Settings>>,
 }
@@ -51,7 +54,8 @@ impl Live {
         let tls = tls_configs(&config)?;
         let timeouts = timeouts(&config.delivery.timeouts);
         let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
-        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, sessions })
+        let users = Arc::new(Users::new(&config.users));
+        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, users, sessions })
     }
 
     /// The address of a source; None where the kernel chooses.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace};
+use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Bounce(bounce::Bounce),
     /// Show and change the list of addresses that are not written to.
     Suppress(suppress::Suppress),
+    /// Say who may send: users, their passwords and tokens.
+    User(user::User),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Bounce(command) => command.run(),
         Command::Suppress(command) => command.run(),
+        Command::User(command) => command.run(),
     };
     match done {
         Ok(code) => code,

@@ -387,3 +387,27 @@ fn a_reload_cannot_move_listeners_or_folders_and_says_so() {
     let keys = ["listen.default.address", "listen.lan.address", "data_dir", "spool.dir", "log.dir", "admin.socket", "admin.mode"];
     assert_eq!(old.diff_restart_needed(&new), keys);
 }
+
+#[test]
+fn users_stand_in_the_configuration_or_in_a_file_of_their_own() {
+    let filed = "[user.web]\nsenders = [\"example.org\"]\nrate = \"10/m\"\n";
+    let host = FakeHost::new().with("posthaste-data/users.toml", filed);
+    let config = Config::parse("[user.app]\nstream = \"news\"\n[stream.news]\n", "posthaste.toml", &host).unwrap();
+    assert_eq!(config.users.keys().map(|name| &**name).collect::<Vec<_>>(), ["app", "web"]);
+    assert!(config.users["app"].may_send_as("anybody@example.com") && !config.users["web"].may_send_as("anybody@example.com"));
+    assert_eq!(config.origin("user.web.rate").map(ToString::to_string).as_deref(), Some("posthaste-data/users.toml:3"));
+}
+
+#[test]
+fn what_is_wrong_in_the_file_of_users_is_told_with_its_line() {
+    let host = FakeHost::new().with("/d/users.toml", "[user.app]\n[user.web]\nstream = \"news\"\n[users.x]\n");
+    let errors = Config::parse("data_dir = \"/d\"\n[user.app]\n", "posthaste.toml", &host).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        concat!(
+            "/d/users.toml:1: user.app: the configuration itself has a user of this name\n",
+            "/d/users.toml:3: user.web.stream = \"news\": no such stream; streams are: default\n",
+            "/d/users.toml:4: users: no such key; did you mean user?"
+        )
+    );
+}

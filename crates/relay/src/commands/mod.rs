@@ -21,6 +21,7 @@ pub mod reload;
 pub mod run;
 pub mod suppress;
 pub mod trace;
+pub mod user;
 
 /// Which configuration; shared by all commands that need one.
 #[derive(Args, Clone, Debug)]

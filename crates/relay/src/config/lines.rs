@@ -43,6 +43,10 @@ impl Lines {
         self.0.iter().map(|(key, origin)| (key.as_str(), origin))
     }
 
+    pub(super) fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     pub(super) fn record(&mut self, key: String, origin: Origin) {
         self.0.insert(key, origin);
     }

@@ -28,6 +28,7 @@ mod stream;
 mod suggest;
 mod suppression;
 mod tls;
+mod user;
 mod value;
 mod warmup;
 
@@ -62,6 +63,7 @@ pub use self::{
     stream::{Retry, Stream},
     tls::{Roots, Tls, TlsPolicy, TlsRule},
     warmup::{Start, Warmup},
+    user::UsersByName,
 };
 use self::{
     document::Document,
@@ -126,6 +128,10 @@ pub struct Config {
     pub suppression: SuppressionRules,
     /// The socket of `posthaste queue` and its like.
     pub admin: Admin,
+    /// Who may send, by name: those of this file and those of `users_file`.
+    pub users: UsersByName,
+    /// Where `posthaste user` keeps users.
+    pub users_file: PathBuf,
     /// Where each value comes from.
     pub lines: Lines,
 }
@@ -162,7 +168,16 @@ impl Config {
         let reading = Reading::new(&user, &base);
         let folder = Path::new(file).parent().unwrap_or(Path::new(""));
         let config = reading.root(|t| Self::read(t, &Place { host, folder }));
-        let Findings { errors, lines, known } = reading.finish();
+        let Findings { mut errors, mut lines, mut known } = reading.finish();
+        let above = user::Above { streams: &config.streams, users: &config.users };
+        let (filed, found) = user::read_file(&config.users_file, host, &base, &above);
+        if let Some(more) = found {
+            errors.extend(more.errors);
+            lines.extend(more.lines);
+            known.extend(more.known);
+        }
+        let mut config = config;
+        config.users.extend(filed);
         if errors.is_empty() { Ok((Self { lines, ..config }, known)) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -196,6 +211,8 @@ impl Config {
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| Listener::read(t, place, &streams));
         Listener::refuse_twins(t, &listeners);
+        let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
+        let users_file = user::file(t, &data_dir);
         Self {
             run: t.table("run", Run::read),
             limits: t.table("limits", Limits::read),
@@ -209,6 +226,8 @@ impl Config {
             suppression: t.table("suppression", SuppressionRules::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
+            users,
+            users_file,
             node,
             hostname,
             data_dir,

@@ -1,0 +1,217 @@
+//! Holds a password against its user: on threads that may block, so many at once, and never telling whether there is such a user.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::hmac;
+use tokio::sync::Semaphore;
+
+use super::{User, Users, password::PASSWORD_MAX, password::PasswordHash, scram::ScramKeys};
+
+/// How long a password that was right is remembered: an application that connects for each message pays for one hash in this time.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Right passwords remembered at once.
+const REMEMBERED_MAX: usize = 4096;
+/// Checks that may wait for a turn, for each that has one; past that a client is told to come again.
+const WAITING_PER_TURN: usize = 64;
+/// Checks at once at most: each takes 19 MiB while it lasts.
+const TURNS_MAX: usize = 8;
+
+/// What a password turned out to be.
+#[derive(Debug, Clone)]
+pub enum Check {
+    /// This user's.
+    Right(Arc<User>),
+    /// Nobody's of that name; or nobody has that name.
+    Wrong,
+    /// Too many checks wait already: not looked at.
+    Busy,
+}
+
+/// Checks passwords.
+#[derive(Debug)]
+pub struct Passwords {
+    turns: Semaphore,
+    waiting: Semaphore,
+    secret: [u8; 32],
+    /// What was right, under a key that never leaves this process, and until when that counts.
+    remembered: Mutex<HashMap<[u8; 32], Instant>>,
+    /// For users who are not there, where nobody has a password to take the cost from.
+    nobody: PasswordHash,
+}
+
+impl Passwords {
+    /// As many checks at once as there are cores, and no more than eight.
+    pub fn new() -> Self {
+        let turns = std::thread::available_parallelism().map_or(2, usize::from).min(TURNS_MAX);
+        Self {
+            turns: Semaphore::new(turns),
+            waiting: Semaphore::new(turns * WAITING_PER_TURN),
+            secret: rand::random(),
+            remembered: Mutex::default(),
+            nobody: PasswordHash::of("nobody's"),
+        }
+    }
+
+    /// Whether `password` is that of the user called `name`. A name that nobody has takes as long as one that somebody has.
+    pub async fn check(&self, users: &Users, name: &str, password: &str, now: Instant) -> Check {
+        if password.len() > PASSWORD_MAX {
+            return Check::Wrong;
+        }
+        let user = users.get(name).filter(|user| user.password.is_some());
+        let hash = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.decoy(users, name));
+        let key = self.key(name, &hash, password);
+        if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
+            return Check::Right(user.clone());
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return Check::Busy };
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let password = password.to_owned();
+        let fits = tokio::task::spawn_blocking(move || hash.fits(&password)).await.unwrap_or(false);
+        match user.filter(|_| fits) {
+            Some(user) => {
+                self.remember(key, now);
+                Check::Right(user.clone())
+            }
+            None => Check::Wrong,
+        }
+    }
+
+    /// The SCRAM keys to begin an exchange with: those of the user, or some that no proof fits.
+    pub fn scram(&self, users: &Users, name: &str) -> (ScramKeys, Option<Arc<User>>) {
+        match users.get(name).and_then(|user| user.scram.clone().map(|keys| (keys, user.clone()))) {
+            Some((keys, user)) => (keys, Some(user)),
+            None => (ScramKeys::decoy(&self.secret, name), None),
+        }
+    }
+
+    /// A hash that costs what somebody's costs: always the same one for a name, as a real user's would be.
+    fn decoy(&self, users: &Users, name: &str) -> PasswordHash {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), name.as_bytes());
+        let pick = tag.as_ref().iter().take(7).fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let hashes: Vec<&PasswordHash> = users.iter().filter_map(|user| user.password.as_ref()).collect();
+        hashes.get(pick % hashes.len().max(1)).copied().unwrap_or(&self.nobody).clone()
+    }
+
+    /// The hash is part of it: with a new password the old one is forgotten at once.
+    fn key(&self, name: &str, hash: &PasswordHash, password: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
+        for part in [name, hash.as_str(), password] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.sign().as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
+    }
+
+    fn remembers(&self, key: &[u8; 32], now: Instant) -> bool {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(key).is_some_and(|until| *until > now)
+    }
+
+    fn remember(&self, key: [u8; 32], now: Instant) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.retain(|_, until| *until > now);
+        }
+        if remembered.len() < REMEMBERED_MAX {
+            remembered.insert(key, now + REMEMBERED);
+        }
+    }
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{user, users},
+        *,
+    };
+    use crate::clock;
+
+    fn with_password(name: &str, password: &str) -> User {
+        User { password: Some(PasswordHash::cheap(password)), ..user(name) }
+    }
+
+    fn right(check: &Check) -> Option<&str> {
+        if let Check::Right(user) = check { Some(&user.name) } else { None }
+    }
+
+    #[tokio::test]
+    async fn only_name_and_password_together_are_right() {
+        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil"), with_password("web", "pen"), user("bare")]));
+        let now = clock::instant();
+        for (name, password, found) in [
+            ("app", "pencil", Some("app")),
+            ("web", "pen", Some("web")),
+            ("app", "pen", None),
+            ("nobody", "pencil", None),
+            ("bare", "", None),
+            ("", "", None),
+        ] {
+            assert_eq!(right(&passwords.check(&all, name, password, now).await), found, "{name} {password}");
+        }
+        assert_eq!(right(&passwords.check(&all, "app", &"x".repeat(PASSWORD_MAX + 1), now).await), None);
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_remembered_for_a_while_and_a_wrong_one_never() {
+        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let now = clock::instant();
+        assert!(right(&passwords.check(&all, "app", "wrong", now).await).is_none());
+        assert!(passwords.remembered.lock().unwrap().is_empty());
+        assert!(right(&passwords.check(&all, "app", "pencil", now).await).is_some());
+        let hash = all.get("app").unwrap().password.clone().unwrap();
+        let key = passwords.key("app", &hash, "pencil");
+        assert!(passwords.remembers(&key, now + REMEMBERED - Duration::from_secs(1)));
+        assert!(!passwords.remembers(&key, now + REMEMBERED));
+        // No turn is to be had, and the remembered one needs none.
+        let _turns = passwords.turns.acquire_many(u32::try_from(passwords.turns.available_permits()).unwrap()).await.unwrap();
+        assert!(right(&passwords.check(&all, "app", "pencil", now).await).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_new_password_makes_the_old_one_wrong_at_once() {
+        let passwords = Passwords::new();
+        let now = clock::instant();
+        let before = users([with_password("app", "old")]);
+        assert!(right(&passwords.check(&before, "app", "old", now).await).is_some());
+        let after = users([with_password("app", "new")]);
+        assert!(right(&passwords.check(&after, "app", "old", now).await).is_none());
+    }
+
+    #[tokio::test]
+    async fn past_so_many_that_wait_clients_are_told_to_come_again() {
+        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let places = u32::try_from(passwords.waiting.available_permits()).unwrap();
+        let _full = passwords.waiting.acquire_many(places).await.unwrap();
+        assert!(matches!(passwords.check(&all, "app", "pencil", clock::instant()).await, Check::Busy));
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_costs_what_somebodys_costs() {
+        let passwords = Passwords::new();
+        let all = users([with_password("app", "pencil")]);
+        assert_eq!(Some(passwords.decoy(&all, "nobody")), all.get("app").unwrap().password);
+        assert_eq!(passwords.decoy(&users([]), "nobody"), passwords.nobody);
+    }
+
+    #[test]
+    fn scram_begins_for_everybody() {
+        let passwords = Passwords::new();
+        let keys = ScramKeys::of_password("pencil");
+        let all = users([User { scram: keys.clone(), ..user("app") }, user("bare")]);
+        assert_eq!(passwords.scram(&all, "app").0, keys.unwrap());
+        for name in ["bare", "nobody"] {
+            let (decoy, user) = passwords.scram(&all, name);
+            assert!(user.is_none() && decoy == passwords.scram(&all, name).0);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Passwords as argon2id hashes (RFC 9106), in the PHC string format that other programs write too.
+
+use std::{fmt, sync::Arc};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc},
+};
+
+/// The longest password that is looked at, in bytes: more is nobody's password, and hashing it is work.
+pub const PASSWORD_MAX: usize = 1024;
+/// Memory that a hash may ask for, in KiB: several are checked at once.
+const MEMORY_MAX: u32 = 256 << 10;
+/// Passes over it that a hash may ask for.
+const PASSES_MAX: u32 = 16;
+
+/// A password's hash with its salt and its cost. Debug output hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(Arc<str>);
+
+/// Why a text is no hash that we take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// Something else: a password in the clear, another scheme.
+    #[error("not an argon2id hash ($argon2id$v=19$m=…,t=…,p=…$SALT$HASH); `posthaste user passwd NAME` makes one")]
+    Shape,
+    /// Checking it would take the relay too much.
+    #[error("too costly to check: at most m={MEMORY_MAX} (KiB) and t={PASSES_MAX}")]
+    Cost,
+}
+
+impl PasswordHash {
+    /// A new hash with a fresh salt, at the cost that OWASP's and the crate's authors recommend (19 MiB, two passes). Takes some 20 ms.
+    pub fn of(password: &str) -> Self {
+        Self::with(password, Params::default())
+    }
+
+    fn with(password: &str, params: Params) -> Self {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash: phc::PasswordHash =
+            argon2.hash_password_with_salt(password.as_bytes(), &rand::random::<[u8; 16]>()).expect("a salt of 16 bytes is a good one");
+        Self(hash.to_string().into())
+    }
+
+    /// As it stands in a file.
+    pub fn parse(text: &str) -> Result<Self, HashError> {
+        let hash = phc::PasswordHash::new(text).map_err(|_| HashError::Shape)?;
+        let whole = hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some();
+        let params = Params::try_from(&hash).ok().filter(|_| whole).ok_or(HashError::Shape)?;
+        if params.m_cost() > MEMORY_MAX || params.t_cost() > PASSES_MAX {
+            return Err(HashError::Cost);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether this is the password. Blocks for as long as its cost says.
+    pub fn fits(&self, password: &str) -> bool {
+        let hash = phc::PasswordHash::new(&self.0).expect("checked when it was read");
+        Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
+    }
+
+    /// As it stands in a file.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A cheap one, for tests of what is around it.
+    #[cfg(test)]
+    pub(crate) fn cheap(password: &str) -> Self {
+        Self::with(password, Params::new(Params::MIN_M_COST, 1, 1, None).unwrap())
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_password_fits_its_hash() {
+        let hash = PasswordHash::cheap("pencil");
+        assert!(hash.fits("pencil") && !hash.fits("Pencil") && !hash.fits("") && !hash.fits("pencil\0"));
+        assert_ne!(hash, PasswordHash::cheap("pencil"), "each has a salt of its own");
+        assert_eq!(PasswordHash::parse(hash.as_str()), Ok(hash));
+    }
+
+    #[test]
+    fn a_new_hash_costs_what_is_recommended() {
+        assert!(PasswordHash::of("pencil").as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    }
+
+    /// From the test vectors of the reference implementation (argon2id, version 0x13, two passes over 64 MiB).
+    #[test]
+    fn hashes_of_the_reference_implementation_are_understood() {
+        let hash = PasswordHash::parse("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc").unwrap();
+        assert!(hash.fits("password") && !hash.fits("passwort"));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let salt_only = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ";
+        for bad in
+            ["", "pencil", salt_only, "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA", "$2b$12$xyz"]
+        {
+            assert_eq!(PasswordHash::parse(bad), Err(HashError::Shape), "{bad:?}");
+        }
+        let costly = "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert_eq!(PasswordHash::parse(costly), Err(HashError::Cost));
+    }
+}

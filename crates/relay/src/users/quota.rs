@@ -1,0 +1,217 @@
+//! How much a user may send: so many recipients in a short time, so many in a day of UTC.
+//!
+//! The short rate is a bucket that leaks (the "virtual scheduling" form of ITU-T I.371, one timestamp a user): a burst of the whole count, then
+//! evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::User;
+
+/// So many recipients in such a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Recipients.
+    pub count: NonZeroU32,
+    /// A second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// As it stands in a file: `"100/h"`, `"10/m"`, `"2/s"`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+        Some(Self { count: count.trim().parse().ok()?, per: Duration::from_secs(*seconds) })
+    }
+}
+
+const UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.per.as_secs()).map_or("?", |(name, _)| name);
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// Why a user may not send more now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    /// Too many in short.
+    Rate(Rate),
+    /// The day's recipients are used up.
+    Day(u64),
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => write!(f, "more than {rate} recipients for this user, try again soon"),
+            Self::Day(quota) => write!(f, "more than {quota} recipients a day for this user, try again tomorrow (UTC)"),
+        }
+    }
+}
+
+impl Spent {
+    /// The reason as a word that can be counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Rate(_) => "user_rate",
+            Self::Day(_) => "user_quota",
+        }
+    }
+}
+
+/// What all users have used.
+#[derive(Debug, Default)]
+pub struct Quotas(Mutex<HashMap<Arc<str>, Account>>);
+
+/// What one user has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Account {
+    /// When the bucket will have run dry.
+    dry_at: Timestamp,
+    /// The day of `used`, counted from 1970.
+    day: i64,
+    used: u64,
+}
+
+impl Quotas {
+    /// As they were saved. Days that have passed are of no interest.
+    pub fn saved(facts: impl IntoIterator<Item = (Arc<str>, Vec<u8>)>, now: Timestamp) -> Self {
+        let read = facts.into_iter().filter_map(|(user, bytes)| {
+            let (day, used) = bytes.split_first_chunk::<8>()?;
+            let account = Account { day: i64::from_be_bytes(*day), used: u64::from_be_bytes(used.try_into().ok()?), ..Account::default() };
+            (account.day == day_of(now)).then_some((user, account))
+        });
+        Self(Mutex::new(read.collect()))
+    }
+
+    /// Whether `user` may write to `n` recipients more, without taking them.
+    pub fn check(&self, user: &User, n: u64, now: Timestamp) -> Result<(), Spent> {
+        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.get(&user.name).copied().unwrap_or_default().after(user, n, now).map(drop)
+    }
+
+    /// Takes `n` recipients for `user`: all or none. What is to be saved, where there is a day's quota.
+    pub fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<[u8; 16]>, Spent> {
+        if user.rate.is_none() && user.daily_quota.is_none() {
+            return Ok(None);
+        }
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry(user.name.clone()).or_default();
+        *account = account.after(user, n, now)?;
+        Ok(user.daily_quota.map(|_| account.to_bytes()))
+    }
+}
+
+impl Account {
+    fn after(self, user: &User, n: u64, now: Timestamp) -> Result<Self, Spent> {
+        let day = day_of(now);
+        let used = if self.day == day { self.used } else { 0 }.saturating_add(n);
+        if let Some(quota) = user.daily_quota.filter(|quota| used > *quota) {
+            return Err(Spent::Day(quota));
+        }
+        let Some(rate) = user.rate else { return Ok(Self { day, used, ..self }) };
+        let full = now.saturating_add(rate.per).expect("an hour fits");
+        // The bucket never holds more than it can: the clock was set back, and nobody must be locked out until it has caught up.
+        let dry_at = if self.dry_at > full { now } else { self.dry_at.max(now) };
+        let drips = u128::from(n) * rate.per.as_nanos() / u128::from(rate.count.get());
+        let drip = Duration::from_nanos(u64::try_from(drips).unwrap_or(u64::MAX));
+        let dry_at = dry_at.saturating_add(drip).expect("some hours fit");
+        if dry_at > full { Err(Spent::Rate(rate)) } else { Ok(Self { dry_at, day, used }) }
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.day.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.used.to_be_bytes());
+        bytes
+    }
+}
+
+fn day_of(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::user, *};
+
+    fn at(seconds: i64) -> Timestamp {
+        "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(seconds.unsigned_abs())
+    }
+
+    fn limited(rate: Option<&str>, daily_quota: Option<u64>) -> User {
+        User { rate: rate.map(|r| Rate::parse(r).unwrap()), daily_quota, ..user("app") }
+    }
+
+    #[test]
+    fn a_rate_allows_a_burst_and_then_goes_evenly() {
+        let (quotas, app) = (Quotas::default(), limited(Some("6/m"), None));
+        let spent = Err(Spent::Rate(app.rate.unwrap()));
+        assert_eq!(quotas.take(&app, 6, at(0)), Ok(None));
+        assert_eq!(quotas.take(&app, 1, at(9)), spent);
+        assert_eq!(quotas.check(&app, 1, at(10)), Ok(()));
+        assert_eq!(quotas.take(&app, 1, at(10)), Ok(None));
+        assert_eq!(quotas.take(&app, 1, at(11)), spent);
+        assert_eq!(quotas.take(&app, 7, at(1000)), spent, "more than the whole count never goes at once");
+        assert_eq!(quotas.take(&app, 6, at(1000)), Ok(None));
+    }
+
+    #[test]
+    fn in_a_long_time_no_more_goes_than_the_rate_and_one_burst() {
+        let (quotas, app) = (Quotas::default(), limited(Some("10/m"), None));
+        let taken = (0..3600).filter(|second| quotas.take(&app, 1, at(*second)).is_ok()).count();
+        assert!((600..=610).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_day_has_its_quota_and_the_next_one_another() {
+        let (quotas, app) = (Quotas::default(), limited(None, Some(10)));
+        assert!(quotas.take(&app, 8, at(0)).is_ok());
+        assert_eq!(quotas.take(&app, 3, at(1)), Err(Spent::Day(10)));
+        assert!(quotas.take(&app, 2, at(2)).is_ok());
+        assert_eq!(quotas.check(&app, 1, at(3)), Err(Spent::Day(10)));
+        // 14 hours later it is the 24th.
+        assert_eq!(quotas.check(&app, 10, at(14 * 3600)), Ok(()));
+        assert_eq!(quotas.check(&app, 1, at(14 * 3600 - 1)), Err(Spent::Day(10)));
+    }
+
+    #[test]
+    fn the_days_count_is_taken_up_again_after_a_restart_on_the_same_day() {
+        let (quotas, app) = (Quotas::default(), limited(Some("100/s"), Some(10)));
+        let bytes = quotas.take(&app, 9, at(0)).unwrap().unwrap();
+        let again = |now| Quotas::saved([("app".into(), bytes.to_vec()), ("odd".into(), vec![1])], now);
+        assert_eq!(again(at(60)).check(&app, 2, at(60)), Err(Spent::Day(10)));
+        assert_eq!(again(at(86_400)).check(&app, 2, at(86_400)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out() {
+        let (quotas, app) = (Quotas::default(), limited(Some("1/h"), None));
+        assert!(quotas.take(&app, 1, at(1_000_000)).is_ok());
+        assert!(quotas.take(&app, 1, at(0)).is_ok());
+        assert!(quotas.take(&app, 1, at(1)).is_err());
+        assert!(quotas.take(&app, 1, at(3600)).is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_a_count_and_a_unit() {
+        for (text, per) in [("2/s", 1), ("100/m", 60), ("5 / h", 3600)] {
+            assert_eq!(Rate::parse(text).unwrap().per.as_secs(), per);
+        }
+        for bad in ["", "5", "0/s", "-1/s", "5/d", "5/", "/s", "99999999999/s"] {
+            assert!(Rate::parse(bad).is_none(), "{bad:?}");
+        }
+        assert_eq!(Rate::parse("100/h").unwrap().to_string(), "100/h");
+    }
+}
