@@ -6,6 +6,7 @@ pub use policy::FirstSeen;
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
+use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::Rules;
 use posthaste_dkim::{Keyring, Signer, SignerOptions};
 use posthaste_mail::{Domain, Name};
@@ -17,10 +18,14 @@ use posthaste_smtp::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    config::{self, Config, Pattern, Roots},
+    certs::{self, Certificates, Pair},
+    config::{self, AuthWhere, Config, ListenTlsMode, Pattern, Roots},
     feedback::Feedback,
     users::Users,
 };
+
+/// How long before a certificate runs out that is said.
+const CERTIFICATE_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The configuration in force.
 pub struct Live {
@@ -38,6 +43,10 @@ pub struct Live {
     pub tls: TlsConfigs,
     /// Towards receivers.
     pub timeouts: Timeouts,
+    /// What each listener's handshakes go by, where it has TLS.
+    pub tls_servers: HashMap<Name, Arc<rustls::ServerConfig>>,
+    /// What they show.
+    pub certificates: HashMap<Name, Arc<Certificates>>,
     /// Who may send.
     pub users: Arc<Users>,
     /// What each listener's sessions follow.
@@ -55,7 +64,38 @@ impl Live {
         let timeouts = timeouts(&config.delivery.timeouts);
         let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
         let users = Arc::new(Users::new(&config.users));
-        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, users, sessions })
+        let certificates = certificates(&config)?;
+        let tls_servers = tls_servers(&config, &certificates)?;
+        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, tls_servers, certificates, users, sessions })
+    }
+
+    /// What is good enough to start with and should not stay so; for people, one line each.
+    pub fn cautions(&self, now: Timestamp) -> Vec<String> {
+        let soon = now.saturating_add(CERTIFICATE_AHEAD).expect("some weeks fit");
+        let mut cautions = Vec::new();
+        for (name, shown) in &self.certificates {
+            let made_up = self.config.listeners.get(name).is_some_and(|l| l.tls.certificates.is_empty());
+            if made_up {
+                cautions
+                    .push(format!("listen.{name} has no certificate and shows one that the relay made up: clients that check refuse it"));
+            } else if shown.not_after() < now {
+                cautions.push(format!("listen.{name}: a certificate ran out on {}: clients refuse it", shown.not_after()));
+            } else if shown.not_after() < soon {
+                cautions.push(format!("listen.{name}: a certificate runs out on {}", shown.not_after()));
+            }
+        }
+        for (name, listener) in &self.config.listeners {
+            if listener.tls.mode == ListenTlsMode::None && !(listener.tls.certificates.is_empty() && listener.tls.client_ca.is_none()) {
+                cautions.push(format!("listen.{name} has certificates and no TLS: give it tls = \"starttls\" or \"implicit\""));
+            }
+            if listener.auth == AuthWhere::Always && !listener.tls.required {
+                cautions.push(format!(
+                    "listen.{name} takes passwords in plain text (auth = \"always\"): whoever listens on the way learns them"
+                ));
+            }
+        }
+        cautions.sort();
+        cautions
     }
 
     /// The address of a source; None where the kernel chooses.
@@ -172,6 +212,28 @@ fn tls_configs(config: &Config) -> Result<TlsConfigs, String> {
             TlsConfigs::new(roots).map_err(|e| format!("{}: {e}", path.display()))
         }
     }
+}
+
+fn certificates(config: &Config) -> Result<HashMap<Name, Arc<Certificates>>, String> {
+    let mut all = HashMap::new();
+    for (name, listener) in config.listeners.iter().filter(|(_, l)| l.tls.mode != ListenTlsMode::None) {
+        let given: Vec<_> = listener.tls.certificates.iter().map(|c| (c.files.clone(), c.pair.clone())).collect();
+        let shown = match given.is_empty() {
+            true => Certificates::fixed(Pair::self_signed(config.hostname.as_str()).map_err(|e| e.to_string())?),
+            false => Certificates::new(given),
+        };
+        all.insert(name.clone(), Arc::new(shown));
+    }
+    Ok(all)
+}
+
+fn tls_servers(config: &Config, shown: &HashMap<Name, Arc<Certificates>>) -> Result<HashMap<Name, Arc<rustls::ServerConfig>>, String> {
+    let server = |(name, shown): (&Name, &Arc<Certificates>)| {
+        let client_ca = config.listeners.get(name).and_then(|l| l.tls.client_ca.as_ref());
+        let server = certs::server_config(shown.clone(), client_ca.map(|(_, pem)| pem.as_str()));
+        server.map(|server| (name.clone(), server)).map_err(|e| format!("listen.{name}: {e}"))
+    };
+    shown.iter().map(server).collect()
 }
 
 fn timeouts(t: &config::Timeouts) -> Timeouts {

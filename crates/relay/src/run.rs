@@ -26,6 +26,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     admin::{self, Admin, Reload},
     attempt::Outbound,
+    certs::Looked,
     clock,
     config::{Config, ThisHost},
     dispatch::{Dispatcher, Input},
@@ -102,6 +103,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         say_of(&log, &node, "recovered", Some("log"), detail);
     }
 
+    live.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
     let live = Arc::new(ArcSwap::from_pointee(live));
     let (engine_tx, commands) = mpsc::unbounded_channel();
     let register = recovered.register;
@@ -152,6 +154,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
     let admin = Arc::new(Admin { engine: engine_tx.clone(), intake: intake.clone(), outbound, register, reload: reload_tx });
     tokio::spawn(admin.serve(admin_socket, stopping));
+    tokio::spawn(watch_certificates(live.clone(), log.clone()));
     tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
 
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
@@ -233,6 +236,7 @@ impl Relay {
                 self.spool.set_limits(&spool_options(&live.config));
                 self.warm.set_max(body_cache(&live.config));
                 (self.verbosity)(live.config.run.log_level);
+                live.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
                 self.live.store(Arc::new(live));
                 drop(self.engine.send(Command::Resolver(Box::new(resolver))));
                 drop(self.engine.send(Command::Input(Input::Policy(policy))));
@@ -362,6 +366,23 @@ fn bind(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
         }
     }
     Ok(bound)
+}
+
+/// Looks for new certificates, and says what came of them.
+async fn watch_certificates(live: Arc<ArcSwap<Live>>, log: DeliveryLog) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let now = live.load_full();
+        let looked = now.clone();
+        let found = tokio::task::spawn_blocking(move || looked.certificates.values().flat_map(|shown| shown.look()).collect::<Vec<_>>());
+        for found in found.await.unwrap_or_default() {
+            let (state, detail) = match found {
+                Looked::Renewed(file, until) => ("renewed", format!("{} is shown from now on, until {until}", file.display())),
+                Looked::Kept(file, error) => ("alarm", format!("the old certificate stays: {}: {error}", file.display())),
+            };
+            say_of(&log, &now.config.node, state, Some("tls"), detail);
+        }
+    }
 }
 
 /// Says once when the spool or the log is in trouble, and once when it is over.

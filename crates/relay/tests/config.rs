@@ -20,7 +20,15 @@ struct FakeHost(BTreeMap<PathBuf, Vec<u8>>);
 impl FakeHost {
     fn new() -> Self {
         let (_, pem) = Key::generate(Algorithm::Ed25519Sha256).expect("a key can be made");
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["mx1.example.com".into()]).expect("a certificate");
+        let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
         let texts = [
+            ("mx1.example.com.pem", certificate.as_str()),
+            ("mx1.example.com.key", key.as_str()),
+            ("mail.example.org.pem", certificate.as_str()),
+            ("mail.example.org.key", key.as_str()),
+            ("clients-ca.pem", certificate.as_str()),
             ("s1.example.com.pem", pem.as_str()),
             ("ed1.example.com.pem", pem.as_str()),
             ("smart-host.password", "secret\n"),
@@ -410,4 +418,17 @@ fn what_is_wrong_in_the_file_of_users_is_told_with_its_line() {
             "/d/users.toml:4: users: no such key; did you mean user?"
         )
     );
+}
+
+#[test]
+fn a_listener_shows_the_certificates_that_it_is_given() {
+    let config = good(concat!(
+        "[listen.lan]\naddress = \"127.0.0.1:465\"\ntls = \"implicit\"\nrequire_tls = true\nrequire_auth = true\n",
+        "certificate = \"mx1.example.com.pem\"\nkey = \"mx1.example.com.key\"\n",
+        "certificates = [{ certificate = \"mail.example.org.pem\", key = \"mail.example.org.key\" }]\nproxy_from = [\"10.0.0.0/8\"]\n",
+    ));
+    let lan = &config.listeners["lan"];
+    let shown: Vec<_> = lan.tls.certificates.iter().map(|c| c.files.certificate.to_str().unwrap()).collect();
+    assert_eq!(shown, ["mx1.example.com.pem", "mail.example.org.pem"]);
+    assert!(lan.is_balancer([10, 1, 2, 3].into()) && !lan.is_balancer([127, 0, 0, 1].into()));
 }

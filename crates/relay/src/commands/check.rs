@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::At;
-use crate::live::Live;
+use crate::{clock, live::Live};
 
 /// Say whether a configuration is good.
 #[derive(Args)]
@@ -37,6 +37,8 @@ impl Check {
                 "{n} examples of feedback rules are decided by others; the first, {origin}: {rule}'s example {example:?} by {other}"
             );
         }
+        let cautions = live.cautions(clock::now());
+        cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
         writeln!(stdout(), "the configuration is good: {what}")?;
         Ok(ExitCode::SUCCESS)
     }

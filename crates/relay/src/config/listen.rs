@@ -10,9 +10,10 @@ use posthaste_mail::Name;
 
 use super::{
     Place, Stream,
+    listen_tls::{ListenTls, ListenTlsMode},
     reader::{Item, Parsed, Table, fault},
     source::defined,
-    value::{from_text, line, list, number, one_or_more, socket_address, string},
+    value::{boolean, from_text, line, list, number, one_of, one_or_more, socket_address, string},
 };
 
 /// A place where clients hand in mail by SMTP.
@@ -20,8 +21,16 @@ use super::{
 pub struct Listener {
     /// Addresses and ports.
     pub addresses: Vec<SocketAddr>,
-    /// Clients that may send.
+    /// Clients that may send without saying who they are.
     pub allow: Vec<IpNet>,
+    /// Balancers whose word about the client's address is taken (the PROXY protocol).
+    pub proxy_from: Vec<IpNet>,
+    /// TLS.
+    pub tls: ListenTls,
+    /// Where a client may say who it is.
+    pub auth: AuthWhere,
+    /// Whether those of `allow` must say it too.
+    pub require_auth: bool,
     /// The stream of mail that comes in here and names none.
     pub stream: Name,
     /// Clients at once.
@@ -32,7 +41,24 @@ pub struct Listener {
     pub banner: String,
 }
 
+/// Where AUTH is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthWhere {
+    /// Nowhere.
+    Off,
+    /// Under TLS.
+    Tls,
+    /// In plain text too.
+    Always,
+}
+
 impl Listener {
+    /// Whether connections from `ip` begin with the PROXY protocol.
+    pub fn is_balancer(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.proxy_from.iter().any(|net| net.contains(&ip))
+    }
+
     /// Whether a client at `ip` may send; an IPv4 address in IPv6 clothes (RFC 4291 §2.5.5.2) counts as what it is.
     pub fn allows(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -47,12 +73,20 @@ impl Listener {
         let listener = Self {
             addresses: t.get("address", one_or_more(&here)),
             allow: t.get("allow", list(network)),
+            proxy_from: t.get("proxy_from", list(network)),
+            tls: ListenTls::read(t, place),
+            auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
+            require_auth: t.get("require_auth", boolean),
             stream: t.get("stream", from_text::<Name>),
             max_connections: t.get("max_connections", number(1..=100_000)),
             max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
             banner: t.get("banner", line(400)),
         };
         defined(t, "stream", &listener.stream, streams);
+        let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);
+        if listener.require_auth && never {
+            t.object("require_auth", "no client could ever send here: AUTH is not offered (auth = \"tls\" offers it under TLS only)");
+        }
         listener
     }
 

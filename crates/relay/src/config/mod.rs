@@ -14,6 +14,7 @@ mod host;
 mod limits;
 mod lines;
 mod listen;
+mod listen_tls;
 mod log;
 mod notice;
 mod place;
@@ -52,7 +53,8 @@ pub use self::{
     host::{Host, ThisHost},
     limits::Limits,
     lines::{Lines, Origin},
-    listen::Listener,
+    listen::{AuthWhere, Listener},
+    listen_tls::{ListenCertificate, ListenTls, ListenTlsMode},
     log::Log,
     notice::Notice,
     route::{Auth, NextHop, Route},

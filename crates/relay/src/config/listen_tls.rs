@@ -1,0 +1,91 @@
+//! The keys of `[listen.NAME]` about TLS: whether, with which certificates, and whose certificates clients may show.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    Place,
+    reader::{Item, Parsed, Table, fault},
+    value::{boolean, items, one_of},
+};
+use crate::certs::{Files, Pair};
+
+/// TLS on a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenTls {
+    /// When it begins.
+    pub mode: ListenTlsMode,
+    /// Whether nothing is taken without it.
+    pub required: bool,
+    /// What is shown, by the name that the client asks for; the first to all others. Empty: one that the relay makes up.
+    pub certificates: Vec<ListenCertificate>,
+    /// The authorities, as PEM, that vouch for clients' certificates; None: clients are not asked for any.
+    pub client_ca: Option<(PathBuf, String)>,
+}
+
+/// When TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenTlsMode {
+    /// Never.
+    None,
+    /// When the client says STARTTLS (RFC 3207).
+    StartTls,
+    /// At once (RFC 8314 §3).
+    Implicit,
+}
+
+/// A certificate with its key, and where both lie.
+#[derive(Debug, Clone)]
+pub struct ListenCertificate {
+    /// Where.
+    pub files: Files,
+    /// As read.
+    pub pair: Arc<Pair>,
+}
+
+impl PartialEq for ListenCertificate {
+    /// Two pairs are the same when their certificates are.
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files && self.pair.key().cert == other.pair.key().cert
+    }
+}
+
+impl Eq for ListenCertificate {}
+
+impl ListenTls {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let modes = [("none", ListenTlsMode::None), ("starttls", ListenTlsMode::StartTls), ("implicit", ListenTlsMode::Implicit)];
+        let mode = t.get("tls", one_of(&modes));
+        let required = t.get("require_tls", boolean);
+        let mut certificates: Vec<_> = pair(t, place, false).into_iter().collect();
+        for item in t.given("certificates", items).into_iter().flatten() {
+            certificates.extend(t.inline("certificates", item, |t| pair(t, place, true)).flatten());
+        }
+        let client_ca = t.given("client_ca", |item| authorities(item, place));
+        if mode == ListenTlsMode::None && required {
+            t.object_to(&["require_tls", "tls"], "no client could ever send here: require_tls needs tls = \"starttls\" or \"implicit\"");
+        }
+        Self { mode, required, certificates, client_ca }
+    }
+}
+
+/// `certificate` and `key`; where they are not `needed`, both may be missing.
+fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertificate> {
+    let wanted = needed || t.has("certificate") || t.has("key");
+    let file = |key| if wanted { t.need(key, |item| place.text_file(item)) } else { t.given(key, |item| place.text_file(item)) };
+    let (certificate, key) = (file("certificate"), file("key"));
+    let ((certificate, chain), (key, key_pem)) = (certificate?, key?);
+    match Pair::from_pem(&chain, &key_pem) {
+        Ok(pair) => Some(ListenCertificate { files: Files { certificate, key }, pair: Arc::new(pair) }),
+        Err(error) => {
+            t.object("certificate", format!("{} with {}: {error}", certificate.display(), key.display()));
+            None
+        }
+    }
+}
+
+fn authorities(item: Item<'_>, place: &Place<'_>) -> Parsed<(PathBuf, String)> {
+    match place.text_file(item)? {
+        (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok((path, pem)),
+        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+    }
+}
