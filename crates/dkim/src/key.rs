@@ -10,6 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
 
 /// RFC 8301 §3.2: signers use at least 1024 bits and should use 2048; the crypto library takes no less than these.
 const RSA_BITS_MIN: usize = 2048;
@@ -17,11 +18,13 @@ const RSA_BITS_MIN: usize = 2048;
 const RSA_BITS_MAX: usize = 4096;
 
 /// How a key signs: the `a=` tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSA PKCS#1 v1.5 over SHA-256 (RFC 6376 §3.3.1). New keys have 2048 bits.
+    #[serde(rename = "rsa-sha256")]
     RsaSha256,
     /// Ed25519 over SHA-256 (RFC 8463). Not every receiver checks it: sign with an RSA key besides.
+    #[serde(rename = "ed25519-sha256")]
     Ed25519Sha256,
 }
 
@@ -87,12 +90,22 @@ impl Key {
         }
     }
 
-    /// Makes a key; also its PKCS#8 PEM, for a file that only the relay may read.
+    /// Makes a key (an RSA key of 2048 bits); also its PKCS#8 PEM, for a file that only the relay may read.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, String), KeyError> {
+        Self::generate_sized(algorithm, RSA_BITS_MIN)
+    }
+
+    /// The same; an RSA key has the next of 2048, 3072 and 4096 bits.
+    pub fn generate_sized(algorithm: Algorithm, bits: usize) -> Result<(Self, String), KeyError> {
         let generate = |_| KeyError::Generate;
         let der = match algorithm {
             Algorithm::RsaSha256 => {
-                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(generate)?;
+                let size = match bits {
+                    ..=RSA_BITS_MIN => rsa::KeySize::Rsa2048,
+                    ..=3072 => rsa::KeySize::Rsa3072,
+                    _ => rsa::KeySize::Rsa4096,
+                };
+                let pair = rsa::KeyPair::generate(size).map_err(generate)?;
                 AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(generate)?.as_ref().to_vec()
             }
             // Version 1 of PKCS#8: OpenSSL 3.0 reads no version 2.
@@ -119,6 +132,11 @@ impl Key {
             Algorithm::Ed25519Sha256 => "ed25519",
         };
         format!("v=DKIM1; k={kind}; p={}", BASE64_STANDARD.encode(&self.0.public))
+    }
+
+    /// The public half as DNS has it in `p=`.
+    pub(crate) fn public(&self) -> &[u8] {
+        &self.0.public
     }
 
     pub(crate) fn signing(&self) -> &DkimKey {
@@ -194,6 +212,12 @@ mod tests {
             assert_eq!(Key::from_pem(&pem).unwrap().public_record(), key.public_record());
             assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n") && pem.lines().all(|line| line.len() <= 64));
         }
+    }
+
+    #[test]
+    fn a_key_is_as_long_as_was_asked() {
+        assert_eq!(Key::generate_sized(Algorithm::RsaSha256, 3072).unwrap().0.bits(), 3072);
+        assert_eq!(Key::generate_sized(Algorithm::Ed25519Sha256, 3072).unwrap().0.bits(), 256);
     }
 
     #[test]

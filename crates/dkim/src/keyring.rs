@@ -1,4 +1,4 @@
-//! Which key signs what: by the domain of the From header, so that DMARC finds it aligned.
+//! Which key signs what: by the domain of the From header, so that DMARC finds it aligned; and by domains that sign besides.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -39,6 +39,30 @@ impl Keyring {
             rest = parent;
         }
         &[]
+    }
+
+    /// Who signs in the name of exactly this domain.
+    pub fn signers_of(&self, domain: &str) -> &[Signer] {
+        self.domains.get(&*lower(domain)).map_or(&[], |entry| &entry.signers)
+    }
+
+    /// Everybody who signs a message, each once: for the domains of its From field, then in the name of the domains `also`.
+    pub fn choose<'a>(&self, from: impl IntoIterator<Item = &'a str>, also: impl IntoIterator<Item = &'a str>) -> Vec<&Signer> {
+        let authors = from.into_iter().flat_map(|domain| self.signers_for(domain));
+        let all = authors.chain(also.into_iter().flat_map(|domain| self.signers_of(domain)));
+        let mut chosen: Vec<&Signer> = Vec::new();
+        for signer in all {
+            let twin = |other: &&Signer| (other.domain(), other.selector()) == (signer.domain(), signer.selector());
+            if !chosen.iter().any(twin) {
+                chosen.push(signer);
+            }
+        }
+        chosen
+    }
+
+    /// The domains that have signers, in no order.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.keys().map(String::as_str)
     }
 
     /// True if nothing is signed.
@@ -83,6 +107,20 @@ mod tests {
         assert!(selectors("badexample.com").is_empty());
         assert!(selectors("com").is_empty());
         assert!(selectors("").is_empty());
+    }
+
+    #[test]
+    fn authors_come_first_and_nobody_signs_twice() {
+        let ring = ring();
+        let chosen = |from: &[&str], also: &[&str]| {
+            let chosen = ring.choose(from.iter().copied(), also.iter().copied());
+            chosen.into_iter().map(Signer::selector).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&["shop.example.com"], &["other.org"]), ["c", "d"]);
+        assert_eq!(chosen(&["unknown.org"], &["other.org"]), ["d"]);
+        assert_eq!(chosen(&["other.org", "news.example.com"], &["other.org"]), ["d", "a", "b"]);
+        // A domain signs besides by its own name only.
+        assert!(chosen(&[], &["news.example.com"]).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The DKIM signer (RFC 6376, RFC 8463): keys, which key signs what, the signature itself.
+//! The DKIM signer (RFC 6376, RFC 8463): keys, which key signs what, the signature itself; how one key follows another.
 //!
 //! ```
 //! use posthaste_dkim::{Algorithm, Key, Keyring, Signer, SignerOptions};
@@ -18,11 +18,15 @@ mod key;
 mod keyring;
 mod message;
 mod options;
+mod published;
 mod record;
+mod rotation;
 mod signer;
 
 pub use key::{Algorithm, Key, KeyError};
 pub use keyring::Keyring;
-pub use options::{OVERSIGNED, SIGNED, SignerError, SignerOptions};
+pub use options::{Canonicalization, Form, OVERSIGNED, SIGNED, SignerError, SignerOptions, check_identity};
+pub use published::Published;
 pub use record::zone_lines;
-pub use signer::{SignError, Signer};
+pub use rotation::{Change, Due, Heir, Schedule, Stage, Succession};
+pub use signer::{SignError, Signer, sign_all};

@@ -1,18 +1,15 @@
-//! A message as the signer sees it: header fields, and the body without what relaxed canonicalization drops at its end.
+//! A message as the signer sees it: header fields, and the body, whole or without what relaxed canonicalization drops at its end.
 
 use memchr::memmem;
 
-/// A header field: its name without blanks, its value with folds and CRLF.
+/// A header field: its name as it stands before the colon, its value with folds and CRLF.
 pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// A message cut at the empty line that ends its header.
 pub(crate) struct Message<'a> {
     /// The header, each field with its CRLF, without the empty line.
     pub(crate) header: Vec<u8>,
-    /// The body, in pieces, up to its last byte that is neither blank nor line end. Empty if there is none.
-    ///
-    /// RFC 6376 §3.4.4 drops blanks at line ends and empty lines at the end; mail-auth 0.13 forgets that a line of only
-    /// blanks is an empty line. Cut here, the question does not arise, and nothing is copied.
+    /// The body, in pieces.
     pub(crate) body: Vec<&'a [u8]>,
 }
 
@@ -32,8 +29,17 @@ impl<'a> Message<'a> {
                 header.extend_from_slice(part);
             }
         }
-        trim_end(&mut body);
         Self { header, body }
+    }
+
+    /// The body up to its last byte that is neither blank nor line end. Empty if there is none.
+    ///
+    /// RFC 6376 §3.4.4 drops blanks at line ends and empty lines at the end; mail-auth 0.13 forgets that a line of only
+    /// blanks is an empty line. Cut here, the question does not arise, and nothing is copied.
+    pub(crate) fn relaxed_body(&self) -> Vec<&'a [u8]> {
+        let mut body = self.body.clone();
+        trim_end(&mut body);
+        body
     }
 
     /// The header's fields in order. Lines that are no field are left out.
@@ -43,7 +49,7 @@ impl<'a> Message<'a> {
         while !rest.is_empty() {
             let (field, after) = rest.split_at(field_end(rest));
             if let Some(colon) = memchr::memchr(b':', field) {
-                fields.push((field[..colon].trim_ascii(), &field[colon + 1..]));
+                fields.push((&field[..colon], &field[colon + 1..]));
             }
             rest = after;
         }
@@ -89,7 +95,8 @@ mod tests {
                 let parts = [&text[..first], &text[first..second], &text[second..]];
                 let message = Message::new(&parts);
                 assert_eq!(message.header, b"A: 1\r\nB: 2\r\n 3\r\n", "{first} {second}");
-                assert_eq!(message.body.concat(), b"body", "{first} {second}");
+                assert_eq!(message.body.concat(), b"body\r\n\r\n", "{first} {second}");
+                assert_eq!(message.relaxed_body().concat(), b"body", "{first} {second}");
             }
         }
     }
@@ -99,13 +106,13 @@ mod tests {
         assert_eq!(Message::new(&[b"\r\nbody"]).body.concat(), b"body");
         assert!(Message::new(&[b"\r\nbody"]).header.is_empty());
         assert_eq!(Message::new(&[b"A: 1\r\n"]).header, b"A: 1\r\n");
-        assert!(Message::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).body.is_empty());
+        assert!(Message::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).relaxed_body().is_empty());
     }
 
     #[test]
     fn a_field_keeps_its_folds() {
         let message = Message::new(&[b"A: 1\r\nB : 2\r\n\t3\r\nnonsense\r\nC:\r\n\r\n"]);
-        let fields: [(&[u8], &[u8]); 3] = [(b"A", b" 1\r\n"), (b"B", b" 2\r\n\t3\r\n"), (b"C", b"\r\n")];
+        let fields: [(&[u8], &[u8]); 3] = [(b"A", b" 1\r\n"), (b"B ", b" 2\r\n\t3\r\n"), (b"C", b"\r\n")];
         assert_eq!(message.fields(), fields);
     }
 }

@@ -1,6 +1,6 @@
-//! What a signature covers and how long it holds.
+//! What a signature covers, how it is written, and how long it holds.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
 /// What is signed where present: RFC 6376 §5.4.1, the MIME fields, RFC 8058 §4's List-Unsubscribe-Post, and Feedback-ID,
 /// which Gmail counts only where a signature covers it.
@@ -36,13 +36,81 @@ pub const SIGNED: &[&str] = &[
     "Auto-Submitted",
 ];
 
-/// What is signed once more than it is present (RFC 6376 §5.4.2), so that nobody adds a second one that people see instead.
-pub const OVERSIGNED: &[&str] = &["From", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID", "Content-Type"];
+/// What is signed once more than it is present (RFC 6376 §5.4.2), so that nobody adds a second one that people or programs heed instead:
+/// who writes to whom and when, how the body is to be read (a second Content-Type shows another body), and where a click unsubscribes.
+pub const OVERSIGNED: &[&str] = &[
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "List-Id",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "Feedback-ID",
+];
 
 /// Fields that every host on the way rewrites or adds: a signature over them breaks (RFC 6376 §5.4).
 const NEVER_SIGNED: &[&str] = &["Return-Path", "Received", "DKIM-Signature", "Authentication-Results"];
 
-/// What a signature covers and how long it holds.
+/// How much a signature forgives on the way (RFC 6376 §3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Blanks may change.
+    #[default]
+    Relaxed,
+    /// Nothing may.
+    Simple,
+}
+
+/// The form of the header and that of the body: the `c=` tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Canonicalization {
+    /// Of the signed fields.
+    pub header: Form,
+    /// Of the body.
+    pub body: Form,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Relaxed => "relaxed",
+            Self::Simple => "simple",
+        })
+    }
+}
+
+impl fmt::Display for Canonicalization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.header, self.body)
+    }
+}
+
+impl FromStr for Canonicalization {
+    type Err = SignerError;
+
+    /// Both parts, as `c=` has them.
+    fn from_str(text: &str) -> Result<Self, SignerError> {
+        let form = |word: &str| [Form::Relaxed, Form::Simple].into_iter().find(|form| form.to_string() == word);
+        let both = text.split_once('/').and_then(|(header, body)| Some(Self { header: form(header)?, body: form(body)? }));
+        both.ok_or_else(|| SignerError::Canonicalization(text.into()))
+    }
+}
+
+/// The longest `i=`: what a path can hold (RFC 5321 §4.5.3.1.3).
+const IDENTITY_MAX: usize = 254;
+
+/// What a signature covers, how it is written, and how long it holds.
 #[derive(Clone, Debug)]
 pub struct SignerOptions {
     /// Header fields that are signed, all of each name, where present.
@@ -51,12 +119,24 @@ pub struct SignerOptions {
     pub oversign: Vec<String>,
     /// How long the signature holds (`x=`); None for ever.
     pub expire: Option<Duration>,
+    /// What may change on the way (`c=`).
+    pub canonicalization: Canonicalization,
+    /// On whose behalf it is signed (`i=`): an address, or `@` and a domain, at or below the signing domain. None: it doesn't say.
+    pub identity: Option<String>,
+}
+
+impl SignerOptions {
+    /// Whether these fields can be signed.
+    pub fn check(&self) -> Result<(), SignerError> {
+        covered(self).map(drop)
+    }
 }
 
 impl Default for SignerOptions {
     fn default() -> Self {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        Self { headers: owned(SIGNED), oversign: owned(OVERSIGNED), expire: None }
+        let (headers, oversign) = (owned(SIGNED), owned(OVERSIGNED));
+        Self { headers, oversign, expire: None, canonicalization: Canonicalization::default(), identity: None }
     }
 }
 
@@ -78,6 +158,17 @@ pub enum SignerError {
     /// RFC 6376 §5.4: From is always signed.
     #[error("the signed headers must include From (RFC 6376 §5.4)")]
     FromNotSigned,
+    /// RFC 6376 §3.5: i= is the signing domain or below it.
+    #[error("{identity:?} is no identity of {domain}: write \"name@{domain}\", \"@{domain}\", or a domain below it behind the @")]
+    Identity {
+        /// What was asked for.
+        identity: String,
+        /// The signing domain.
+        domain: String,
+    },
+    /// Not two forms.
+    #[error("{0:?} is no canonicalization: relaxed/relaxed, relaxed/simple, simple/relaxed or simple/simple")]
+    Canonicalization(String),
     /// Nothing would verify.
     #[error("a signature must hold for at least a second")]
     ExpiresAtOnce,
@@ -107,6 +198,16 @@ pub(crate) fn covered(options: &SignerOptions) -> Result<Vec<Covered>, SignerErr
     Ok(all)
 }
 
+/// Whether `i=` can say this where `d=` says `domain` (in lower case). RFC 6376 §3.5: an optional local part, and the signing domain or one below it.
+pub fn check_identity(identity: &str, domain: &str) -> Result<(), SignerError> {
+    let below = |of: &str| of == domain || of.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
+    let fits = identity.bytes().all(|b| b.is_ascii_graphic()) && identity.len() <= IDENTITY_MAX;
+    match identity.rsplit_once('@') {
+        Some((_, of)) if fits && below(&of.to_ascii_lowercase()) => Ok(()),
+        _ => Err(SignerError::Identity { identity: identity.into(), domain: domain.into() }),
+    }
+}
+
 fn check_header_name(name: &str) -> Result<(), SignerError> {
     // RFC 5322 §3.6.8, without the ';' that would end the tag (RFC 6376 §2.10).
     let fits = |b: u8| b.is_ascii_graphic() && b != b':' && b != b';';
@@ -127,12 +228,30 @@ mod tests {
     fn what_would_break_a_signature_is_not_signed() {
         let headers = |names: &[&str]| {
             let names = names.iter().map(|&name| name.into()).collect();
-            covered(&SignerOptions { headers: names, oversign: vec![], expire: None }).map(|all| all.len())
+            covered(&SignerOptions { headers: names, oversign: vec![], ..SignerOptions::default() }).map(|all| all.len())
         };
         assert_eq!(headers(&["From", "from", "X-A"]), Ok(2));
         assert_eq!(headers(&["To"]), Err(SignerError::FromNotSigned));
         assert!(matches!(headers(&["From", "A;b"]), Err(SignerError::HeaderName(_))));
         assert!(matches!(headers(&["From", "received"]), Err(SignerError::Volatile(_))));
+    }
+
+    #[test]
+    fn an_identity_is_the_domain_or_below_it() {
+        for good in ["@example.com", "news@example.com", "news@eu.Example.com", "a@b@example.com"] {
+            assert_eq!(check_identity(good, "example.com"), Ok(()), "{good}");
+        }
+        for bad in ["", "example.com", "@example.org", "@badexample.com", "@.example.com", "a b@example.com", "a@example.com.evil.org"] {
+            assert!(matches!(check_identity(bad, "example.com"), Err(SignerError::Identity { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_canonicalization_reads_what_it_writes() {
+        for text in ["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"] {
+            assert_eq!(text.parse::<Canonicalization>().unwrap().to_string(), text);
+        }
+        assert!("relaxed".parse::<Canonicalization>().is_err() && "strict/simple".parse::<Canonicalization>().is_err());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case { misjudged_by: &["mail-auth"], ..body("lines of only blanks at the end", "Hello.\r\n \r\n\t\r\n  \r\n") },
         body("lines of only blanks in the middle", "Hello.\r\n \r\n\t \r\nthere\r\n"),
         body("empty lines at the start", "\r\n\r\nHello.\r\n"),
+        Case { misjudged_by: &["mail-auth"], ..body("only lines of blanks and empty ones", "\r\n \r\n\r\n\t\t\r\n") },
+        body("only empty lines", "\r\n\r\n\r\n"),
         body("no line end at the end", "Hello."),
         body("blanks and no line end at the end", "Hello. \t"),
         body("8-bit text", "Grüße aus Köln – 東京\r\n"),
@@ -48,6 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
         header("odd blanks and case in names", b"fROM:ann@example.com   \r\nSUBJECT:\t a  b \r\nto:\r\n\r\n"),
         // RFC 5322 §4.5 allowed it once, and RFC 6376 §3.4.2 still deletes it.
         Case { misjudged_by: &["mail-auth", "dkimpy"], ..header("a blank before the colon", b"From: ann@example.com\r\nSubject :a\r\n\r\n") },
+        header("no blank behind the colon", b"From:ann@example.com\r\nTo:bob@example.org\r\nSubject:a\r\nDate:Mon, 23 Nov 2026 10:11:12 +0000\r\n\r\n"),
         header("8-bit fields", "From: Jürgen <ann@example.com>\r\nSubject: Grüße\r\n\r\n".as_bytes()),
         header("Latin-1 in a field", b"From: J\xfcrgen <ann@example.com>\r\nSubject: Gr\xfc\xdfe\r\n\r\n"),
         header("repeated fields", b"From: ann@example.com\r\nTo: a@example.org\r\nSubject: 1\r\nTo: b@example.org\r\nTo: c@example.org\r\nSubject: 2\r\n\r\n"),
@@ -61,6 +64,18 @@ pub(crate) fn cases() -> Vec<Case> {
         misjudged_by: &[],
         header: HEADER.into(),
         body: line.repeat(1_000_000 / line.len()).into_bytes(),
+    });
+    cases.push(Case {
+        what: "a body of 10 MB",
+        misjudged_by: &[],
+        header: HEADER.into(),
+        body: line.repeat(10_000_000 / line.len()).into_bytes(),
+    });
+    cases.push(Case {
+        what: "very long lines",
+        misjudged_by: &[],
+        header: format!("From: ann@example.com\r\nSubject: {}\r\nX-Long: {}\r\n\r\n", "a b ".repeat(240), "x".repeat(60_000)).into_bytes(),
+        body: format!("{}\r\n{}\r\n", "word ".repeat(40_000), "y".repeat(100_000)).into_bytes(),
     });
     cases.push(Case { what: "a long recipient list", misjudged_by: &[], header: long_list(), body: b"x\r\n".to_vec() });
     cases
