@@ -1,16 +1,21 @@
 //! Everything about a lane that an operator wants to see.
 
+use std::num::NonZeroU32;
+
 use jiff::{Timestamp, civil::Date};
 
 use crate::{
     admission::Hold,
     curve::Stage,
-    day::{Closing, Verdict},
+    day::{Closing, Verdict, hour_start},
     governor::{Governor, LaneId},
     health::{Counts, Health},
     lane::Lane,
     pace::Priority,
 };
+
+/// Seconds of an hour before what it has seen says something of its rate.
+const LEAST_OF_HOUR: i64 = 600;
 
 /// A lane at some time.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +66,19 @@ impl Governor {
 }
 
 impl Lane {
+    /// About how many recipients an hour it sends now: what a provider's push-back leaves, else what its cap comes to, else what this hour
+    /// has seen so far.
+    pub fn hourly(&self, now: Timestamp) -> Option<NonZeroU32> {
+        if let Some(slowed) = self.standing.slow.as_ref().and_then(|slow| slow.rate(now)) {
+            return Some(slowed);
+        }
+        self.plan.usual_rate(self.stage()).or_else(|| {
+            let (hour, count) = self.ledger.current()?.hour_at(now);
+            let passed = now.duration_since(hour_start(hour)).as_secs().clamp(LEAST_OF_HOUR, 3600) as u64;
+            NonZeroU32::new(u32::try_from(u64::from(count) * 3600 / passed).unwrap_or(u32::MAX))
+        })
+    }
+
     pub(crate) fn status(&self, now: Timestamp) -> Status {
         let hold = self.blocked(now, Priority::Usual);
         let next_release = hold.as_ref().map_or(now, |(first, _)| self.first_open(*first, Priority::Usual));

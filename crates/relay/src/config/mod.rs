@@ -64,8 +64,8 @@ pub use self::{
     spool::Spool,
     stream::{Retry, Stream},
     tls::{Roots, Tls, TlsPolicy, TlsRule},
-    warmup::{Start, Warmup},
     user::UsersByName,
+    warmup::{Start, Warmup},
 };
 use self::{
     document::Document,

@@ -1,10 +1,10 @@
 //! The governor's part in the queue: lanes with their plans, permits for what goes out, what became of it, and what has to be on disk.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, num::NonZeroU32};
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_governor::{Admission, Entry, Governor, LaneId, LaneKey, Note, Outcome as Spent, Permit};
+use posthaste_governor::{Admission, Entry, Governor, LaneId, LaneKey, Note, Outcome as Spent, Permit, Usual};
 use posthaste_mail::{Failure, LocalCause, Name};
 
 use super::{Action, Dispatcher, Load, Said, lanes::LaneIx, millis};
@@ -94,6 +94,7 @@ impl Dispatcher {
         let Some(mut permit) = permit else { return };
         let lane = permit.lane();
         let (mut blocked, mut given_back) = (false, false);
+        self.react(lane, said);
         for said in said {
             let (outcome, block) = settled(said);
             // In the greeting, say: the permit is given back, and the block is one all the same.
@@ -111,6 +112,24 @@ impl Dispatcher {
         }
         if given_back {
             self.gates.open_soon(&self.governor.lane(lane).key().provider);
+        }
+    }
+
+    /// Cuts or stops a lane as the feedback rules say, once for what was said together.
+    fn react(&mut self, lane: LaneId, said: &[Said]) {
+        let provider = self.governor.lane(lane).key().provider.clone();
+        let reaction = said.iter().find_map(|said| match said {
+            Said::Failed(failure, verdict) | Said::Unknown(failure, verdict) => self.policy.feedback.reaction(&provider, failure, verdict),
+            Said::Delivered(_) | Said::Suppressed(_) => None,
+        });
+        let Some(reaction) = reaction else { return };
+        let limits = self.policy.limits(&provider);
+        let connections = u32::try_from(limits.connections).ok().and_then(NonZeroU32::new);
+        let usual = Usual { rate: limits.shape.hour, connections };
+        let cut = reaction.at(self.governor.lane(lane).hourly(self.now));
+        self.governor.cut(lane, &cut, usual, self.now);
+        if let Some(stop) = reaction.stop {
+            self.governor.pause(lane, stop, &reaction.reason, self.now);
         }
     }
 

@@ -5,6 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use posthaste_governor::{Order, Plan, Priority, Shape, Stage};
 use posthaste_mail::Name;
 
+use crate::feedback::Feedback;
+
 /// When a stream's mail is tried again, and when it is given up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
@@ -67,7 +69,7 @@ pub struct Limits {
 }
 
 /// Everything the dispatcher takes from the configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Rules by stream; a stream that is not there follows `fallback`.
     pub streams: HashMap<Name, StreamPolicy>,
@@ -83,6 +85,8 @@ pub struct Policy {
     pub providers: HashMap<Box<str>, Limits>,
     /// Limits of all other lanes.
     pub limits: Limits,
+    /// What a lane does when its provider pushes back.
+    pub feedback: Arc<Feedback>,
     /// Open connections in all.
     pub connections: usize,
     /// How long a connection waits for more mail.

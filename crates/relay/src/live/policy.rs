@@ -34,6 +34,7 @@ impl Live {
             warm: Arc::new(Plan::warm()),
             providers: self.providers.iter().map(|p| (p.name.as_str().into(), over(&limits, &p.limits))).collect(),
             limits,
+            feedback: self.feedback.clone(),
             connections: c.delivery.connections,
             idle: c.delivery.idle,
             host_down: c.delivery.host_down,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use posthaste_governor::{Curve, Overflow};
+use posthaste_governor::{Change, Curve, Overflow};
 
 use super::*;
 
@@ -186,4 +186,52 @@ fn a_restart_refills_no_day() {
     assert!(days[&("ip1".into(), 0)] <= 50, "{days:?}");
     assert!(days[&("ip1".into(), 0)] >= 45, "a crash costs little: {days:?}");
     assert_eq!(world.dispatcher.owed(), (0, 0));
+}
+
+#[test]
+fn a_provider_that_blocks_one_source_stops_that_lane_alone() {
+    let mut policy = policy();
+    policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: true });
+    let blocks = |load: &Load, _: Timestamp| match load.seq {
+        1 => refused(550, "5.7.1 Service unavailable, client host [192.0.2.1] blocked using Spamhaus"),
+        _ => ok(),
+    };
+    let mut world = World::new(policy, blocks);
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(1));
+    for _ in 0..20 {
+        world.arrive("default", &["a.example"]);
+        world.arrive("default", &["b.example"]);
+    }
+    world.run_for(Duration::from_secs(60));
+    let sent = |source: &str, provider: &str| {
+        world
+            .log
+            .iter()
+            .filter(|l| l.4 == Next::Delivered && l.1 > 1)
+            .filter(|l| world.went[&l.1] == (source.into(), provider.into()))
+            .count()
+    };
+    assert_eq!((sent("ip1", "a.example"), sent("ip2", "a.example")), (0, 20));
+    assert_eq!((sent("ip1", "b.example"), sent("ip2", "b.example")), (10, 10));
+    assert!(world.changes.iter().any(|(key, change)| &*key.source == "ip1" && matches!(change.change, Change::Blocked { .. })));
+}
+
+#[test]
+fn without_relief_the_mail_of_a_slowed_source_waits_and_says_until_when() {
+    let mut policy = policy();
+    policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: false });
+    let slows = |load: &Load, _: Timestamp| match load.seq {
+        1 => refused(421, "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume"),
+        _ => ok(),
+    };
+    let mut world = World::new(policy, slows);
+    world.arrive("default", &["yahoo.com"]);
+    world.run_for(Duration::from_secs(1));
+    let seqs: Vec<Seq> = (0..4).map(|_| world.arrive("default", &["yahoo.com"])).collect();
+    world.run_for(Duration::from_secs(60));
+    let waits = seqs.iter().filter(|seq| matches!(world.fates(**seq).last(), Some(Next::Waits(_)))).count();
+    assert_eq!(waits, 2, "every other one is the slowed source's: {:?}", world.log);
+    world.run_for(Duration::from_secs(86_400));
+    assert!(seqs.iter().all(|seq| world.fates(*seq).last() == Some(&&Next::Delivered)));
 }

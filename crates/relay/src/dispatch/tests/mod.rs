@@ -39,6 +39,8 @@ struct World {
     order: Vec<Seq>,
     /// Deliveries: when, from where.
     sent_by: Vec<(Timestamp, String)>,
+    /// The source and the provider of each message's last attempt.
+    went: HashMap<Seq, (String, String)>,
     sources: HashMap<SessionId, String>,
     disk: HashMap<String, posthaste_governor::Entry>,
     changes: Vec<(LaneKey, LaneChange)>,
@@ -71,6 +73,7 @@ fn policy() -> Policy {
         warm: Arc::new(Plan::warm()),
         providers: HashMap::new(),
         limits: Limits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
+        feedback: Arc::new(crate::feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
         connections: 50,
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),
@@ -107,6 +110,7 @@ impl World {
             most_by_lane: HashMap::new(),
             order: Vec::new(),
             sent_by: Vec::new(),
+            went: HashMap::new(),
             sources: HashMap::new(),
             disk: HashMap::new(),
             changes: Vec::new(),
@@ -213,6 +217,7 @@ impl World {
 
     fn deliver(&mut self, session: SessionId, load: Box<Load>) {
         self.order.push(load.seq);
+        self.went.insert(load.seq, (self.sources[&session].clone(), self.open[&session].clone()));
         let answer = (self.answer)(&load, self.now);
         let said = match answer {
             Ok(reply) => {
