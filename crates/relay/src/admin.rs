@@ -21,6 +21,7 @@ use crate::{
     intake::Intake,
     recover::spooled,
     suppression::{self, Ask, List as SuppressionList, Register},
+    warmup,
 };
 
 /// The longest request, in bytes.
@@ -71,6 +72,8 @@ pub enum Request {
     Audit,
     /// Look at the suppression list, or change it.
     Suppression(Ask),
+    /// Look at the warm-up, or steer it.
+    Warmup(warmup::Ask),
     /// Read the configuration again.
     Reload,
 }
@@ -219,6 +222,7 @@ impl Admin {
             Request::Release { selection, by } => self.change(move |d, now| d.release(&selection, &by, now)).await,
             Request::Drop { selection, by, reason } => self.change(move |d, now| d.cancel(&selection, &by, &reason, now)).await,
             Request::Audit => self.audit().await,
+            Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
             Request::Reload => {
                 let (told, result) = oneshot::channel();
@@ -234,6 +238,18 @@ impl Admin {
         let performed = move || SuppressionList::new(&register, &live.config.suppression).perform(&ask, clock::now());
         let answer = tokio::task::spawn_blocking(performed).await.map_err(|e| e.to_string())?;
         if let suppression::Answer::Changed { .. } = answer {
+            self.intake.spool.sync().await.map_err(|e| e.to_string())?;
+        }
+        json(&answer)
+    }
+
+    /// What was steered is answered when it is durable.
+    async fn warmup(&self, ask: warmup::Ask) -> Result<Value, String> {
+        let steers = matches!(ask, warmup::Ask::Steer { .. });
+        let answer = self.ask(move |d, now| d.warmup(&ask, now)).await?;
+        if steers {
+            // Once the dispatcher answers again, it has handed the spool what there is to be kept.
+            self.ask(|_, _| ((), Vec::new())).await?;
             self.intake.spool.sync().await.map_err(|e| e.to_string())?;
         }
         json(&answer)

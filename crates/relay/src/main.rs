@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user};
+use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user, warmup};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -39,6 +39,8 @@ enum Command {
     Suppress(suppress::Suppress),
     /// Say who may send: users, their passwords and tokens.
     User(user::User),
+    /// See, steer and foresee the warm-up of sending addresses.
+    Warmup(warmup::Warmup),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Bounce(command) => command.run(),
         Command::Suppress(command) => command.run(),
         Command::User(command) => command.run(),
+        Command::Warmup(command) => command.run(),
     };
     match done {
         Ok(code) => code,

@@ -22,6 +22,7 @@ pub mod run;
 pub mod suppress;
 pub mod trace;
 pub mod user;
+pub mod warmup;
 
 /// Which configuration; shared by all commands that need one.
 #[derive(Args, Clone, Debug)]

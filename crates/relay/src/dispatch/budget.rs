@@ -7,8 +7,8 @@ use posthaste_bounce::Verdict;
 use posthaste_governor::{Admission, Entry, Governor, LaneId, LaneKey, Note, Outcome as Spent, Permit, Usual};
 use posthaste_mail::{Failure, LocalCause, Name};
 
-use super::{Action, Dispatcher, Load, Said, lanes::LaneIx, millis};
-use crate::warmup::{Ending, outcome};
+use super::{Action, Dispatcher, Input, Load, Said, lanes::LaneIx, millis};
+use crate::warmup::{self, Ending, outcome};
 
 /// Milliseconds between two writings of what changed in the ledger, where no permit waits for it.
 const LEDGER_EVERY: i64 = 1_000;
@@ -39,6 +39,15 @@ impl Dispatcher {
     /// The same, to be steered; what follows from it is done with the next input.
     pub fn governor_mut(&mut self) -> &mut Governor {
         &mut self.governor
+    }
+
+    /// Answers a question about the warm-up. What it changed is told, acted on, and handed to the disk at once.
+    pub fn warmup(&mut self, ask: &warmup::Ask, now: Timestamp) -> (warmup::Answer, Vec<Action>) {
+        let answer = warmup::perform(&mut self.governor, ask, now);
+        let mut actions = self.handle(Input::Wake, now);
+        self.write_ledger();
+        actions.append(&mut self.actions);
+        (answer, actions)
     }
 
     /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.

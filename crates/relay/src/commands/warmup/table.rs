@@ -1,0 +1,61 @@
+//! Tables with a headline and notes under their rows.
+
+/// Rows of cells as wide as their column's widest, the first column flush left, the others right; the last one is not padded.
+pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> String {
+    let cells = |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
+    let widths: Vec<usize> = head
+        .iter()
+        .enumerate()
+        .map(|(column, title)| rows.iter().map(|(row, _)| cells(row, column)).max().unwrap_or(0).max(title.chars().count()))
+        .collect();
+    let line = |row: &[String]| {
+        let padded = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ if column + 1 == head.len() => cell.clone(),
+            _ => format!("{cell:>width$}"),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&head.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>());
+    for (row, notes) in rows {
+        out += &line(row);
+        notes.iter().for_each(|note| out += &format!("    {note}\n"));
+    }
+    out
+}
+
+/// Seconds in their two largest units.
+pub(super) fn span(seconds: i64) -> String {
+    let s = seconds.max(0);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// A share from 0 to 1, for people.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_flush_and_notes_stand_under_their_row() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let rows = [(row(&["ip1/google", "5", "ok"]), row(&["waits"])), (row(&["a", "1000", "held"]), vec![])];
+        assert_eq!(
+            table(&["lane", "cap", "health"], &rows),
+            "lane         cap  health\nip1/google     5  ok\n    waits\na           1000  held\n"
+        );
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        assert_eq!([5, 65, 3660, 90_000, -1].map(span), ["5s", "1m05s", "1h01m", "1d01h", "0s"]);
+    }
+}

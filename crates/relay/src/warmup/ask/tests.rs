@@ -1,0 +1,116 @@
+use posthaste_governor::{Admission, Curve, Grade, Outcome, Plan, Shape, Stage};
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A lane on its second day of 50, 100, 200, with 40 of its 100 accepted, 2 bounced and 1 under way; a warm one; one that was slowed.
+fn governor() -> Governor {
+    let mut governor = Governor::new();
+    let plan = Arc::new(Plan { min_sample: 10, ..Plan::new("mine", Curve::new([50, 100, 200]).unwrap()) });
+    let lane = governor.open(&LaneKey::new("ip1", "google"), &plan, Stage::FIRST, Shape::default(), at("2026-11-22T00:00:00Z"));
+    send(&mut governor, lane, 48, Outcome::Accepted, "2026-11-22T12:00:00Z");
+    send(&mut governor, lane, 40, Outcome::Accepted, "2026-11-23T00:00:00Z");
+    send(&mut governor, lane, 2, Outcome::HardBounce, "2026-11-23T11:00:00Z");
+    let Admission::Go(_) = governor.admit(lane, 1, at("2026-11-23T12:00:00Z")) else { panic!("there is budget at noon") };
+    let warm = Arc::new(Plan::warm());
+    governor.open(&LaneKey::new("ip2", "google"), &warm, Stage::Past, Shape::default(), at("2026-11-22T00:00:00Z"));
+    let slowed = governor.open(&LaneKey::new("ip2", "yahoo"), &warm, Stage::Past, Shape::default(), at("2026-11-22T00:00:00Z"));
+    governor.pause(slowed, jiff::SignedDuration::from_hours(2), &"TSS04".into(), at("2026-11-23T11:00:00Z"));
+    governor
+}
+
+fn send(governor: &mut Governor, lane: LaneId, n: u32, outcome: Outcome, from: &str) {
+    let (mut now, mut left) = (at(from), n);
+    while left > 0 {
+        match governor.admit(lane, left, now) {
+            Admission::Go(permit) => {
+                left -= permit.count();
+                governor.settle(permit, outcome, now);
+            }
+            Admission::NotBefore(at, _) => now = at,
+        }
+    }
+}
+
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+#[test]
+fn the_status_shows_lanes_that_warm_up_or_were_pushed_back() {
+    let mut governor = governor();
+    let Answer::Lanes { lanes } = perform(&mut governor, &Ask::Status, at(NOON)) else { panic!("lanes were asked for") };
+    let keys: Vec<_> = lanes.iter().map(|lane| format!("{}/{}", lane.source, lane.provider)).collect();
+    assert_eq!(keys, ["ip1/google", "ip2/yahoo"]);
+    let cold = &lanes[0];
+    assert_eq!((cold.curve.as_deref(), cold.stage, cold.stages, cold.cap), (Some("mine"), Some(2), 3, Some(100)));
+    assert_eq!((cold.used, cold.accepted, cold.reserved, cold.remaining), (43, 40, 1, Some(57)));
+    assert_eq!((cold.health.grade, cold.health.sample, cold.health.min_sample), (Grade::Fair, 42, 10));
+    assert!((cold.health.hard_bounces.now - 2.0 / 42.0).abs() < 1e-6, "{:?}", cold.health);
+    assert_eq!(cold.verdict, "hold: hard bounces reached its rate");
+    assert_eq!((cold.next_stage, cold.next_cap), (Some(2), Some(100)));
+    let last = cold.last.as_ref().unwrap();
+    assert_eq!((last.date.to_string().as_str(), last.cap, last.verdict.as_str()), ("2026-11-22", Some(50), "advance"));
+    let warm = &lanes[1];
+    assert_eq!((warm.curve.as_deref(), warm.stage, warm.cap), (None, None, None));
+    assert_eq!((warm.hold.as_deref(), warm.next_release), (Some("paused: TSS04"), Some(at("2026-11-23T13:00:00Z"))));
+}
+
+#[test]
+fn every_answer_passes_the_socket() {
+    let mut governor = governor();
+    let lane = LaneKey::new("ip1", "google");
+    for ask in [Ask::Status, Ask::Days { lane }, Ask::Ledger, Ask::Days { lane: LaneKey::new("ip9", "google") }] {
+        let ask: Ask = serde_json::from_str(&serde_json::to_string(&ask).unwrap()).unwrap();
+        let answer = perform(&mut governor, &ask, at(NOON));
+        let text = serde_json::to_string(&answer).unwrap();
+        let back: Answer = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    }
+}
+
+#[test]
+fn an_operator_steers_a_lane_and_sees_it() {
+    let mut governor = governor();
+    let lane = LaneKey::new("ip1", "google");
+    let mut steer = |steer| {
+        let ask = Ask::Steer { lane: lane.clone(), steer, reason: "a trial".into(), by: "ann".into() };
+        let Answer::Lanes { lanes } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
+        lanes[0].clone()
+    };
+    assert_eq!(steer(Steering::Advance).cap, Some(200));
+    assert_eq!(steer(Steering::Back).stage, Some(2));
+    assert_eq!(steer(Steering::Restart).cap, Some(50));
+    assert_eq!(steer(Steering::Hold).kept_by_operator.as_deref(), Some("ann: a trial"));
+    assert_eq!(steer(Steering::Release).kept_by_operator, None);
+    let stopped = steer(Steering::Stop);
+    assert_eq!((stopped.hold.as_deref(), stopped.next_release), (Some("stopped: ann: a trial"), None));
+    assert_ne!(steer(Steering::Resume).next_release, None);
+    assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, posthaste_governor::Change::Steered { .. })).count(), 7);
+}
+
+#[test]
+fn a_lanes_days_come_with_its_curve() {
+    let mut governor = governor();
+    let ask = Ask::Days { lane: LaneKey::new("ip1", "google") };
+    let Answer::Days { caps, days, .. } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
+    assert_eq!(caps, [50, 100, 200]);
+    let seen: Vec<_> = days.iter().map(|day| (day.stage, day.cap, day.counts.accepted, day.verdict.as_deref())).collect();
+    assert_eq!(seen, [(Some(1), Some(50), 48, Some("advance")), (Some(2), Some(100), 40, None)]);
+}
+
+#[test]
+fn the_ledger_leaves_out_what_has_no_budget() {
+    let mut governor = governor();
+    let Answer::Ledger { lanes } = perform(&mut governor, &Ask::Ledger, at(NOON)) else { panic!("the ledger was asked for") };
+    assert_eq!(lanes.len(), 1);
+    assert_eq!(lanes[0].days.iter().map(|day| (day.counts.spent, day.closed)).collect::<Vec<_>>(), [(48, true), (42, false)]);
+}
+
+#[test]
+fn a_lane_that_is_not_there_is_answered_with_those_that_are() {
+    let ask = Ask::Steer { lane: LaneKey::new("ip1", "gogle"), steer: Steering::Hold, reason: String::new(), by: String::new() };
+    let Answer::NoSuchLane { lanes } = perform(&mut governor(), &ask, at(NOON)) else { panic!("there is no such lane") };
+    assert_eq!(lanes, ["ip1/google", "ip2/google", "ip2/yahoo"]);
+}

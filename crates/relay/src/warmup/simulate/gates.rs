@@ -1,0 +1,99 @@
+//! Where mail waits that no lane may send yet.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Mail;
+
+/// Which gate: mail of one provider that waits for a lane of its own, for any of the pool's, or for its own or any of another pool's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GateKey {
+    source: Option<usize>,
+    pool: Option<usize>,
+    provider: usize,
+}
+
+/// The stream's own pool among [`super::pool::Lanes`].
+pub(super) const OWN_POOL: usize = 0;
+
+impl GateKey {
+    pub(super) fn lane(source: usize, provider: usize) -> Self {
+        Self { source: Some(source), pool: None, provider }
+    }
+
+    pub(super) fn pool(provider: usize) -> Self {
+        Self { source: None, pool: Some(OWN_POOL), provider }
+    }
+
+    pub(super) fn either(source: usize, pool: usize, provider: usize) -> Self {
+        Self { source: Some(source), pool: Some(pool), provider }
+    }
+
+    /// The source that mail at this gate was first meant for, where it is one.
+    pub(super) fn own(&self) -> Option<usize> {
+        self.source
+    }
+
+    pub(super) fn other_pool(&self) -> Option<usize> {
+        self.pool
+    }
+
+    pub(super) fn provider(&self) -> usize {
+        self.provider
+    }
+}
+
+/// All gates. One at which nothing waits is not there.
+#[derive(Default)]
+pub(super) struct Gates {
+    /// By order of acceptance.
+    waiting: HashMap<GateKey, BTreeMap<u64, Mail>>,
+}
+
+impl Gates {
+    pub(super) fn is_waited_at(&self, key: &GateKey) -> bool {
+        self.waiting.contains_key(key)
+    }
+
+    /// True for the first one.
+    pub(super) fn join(&mut self, key: GateKey, mail: Mail) -> bool {
+        let queue = self.waiting.entry(key).or_default();
+        queue.insert(mail.seq, mail);
+        queue.len() == 1
+    }
+
+    pub(super) fn first(&self, key: GateKey) -> Option<Mail> {
+        self.waiting.get(&key)?.first_key_value().map(|(_, mail)| *mail)
+    }
+
+    pub(super) fn take_first(&mut self, key: GateKey) {
+        if let Some(queue) = self.waiting.get_mut(&key) {
+            queue.pop_first();
+            if queue.is_empty() {
+                self.waiting.remove(&key);
+            }
+        }
+    }
+
+    /// Gives up what is too old at the head of a gate.
+    pub(super) fn expire_first(&mut self, key: GateKey, now: Timestamp, expire: SignedDuration) -> u64 {
+        let mut expired = 0;
+        while self.first(key).is_some_and(|mail| now.duration_since(mail.arrived) >= expire) {
+            self.take_first(key);
+            expired += 1;
+        }
+        expired
+    }
+
+    /// Gives up what is too old anywhere.
+    pub(super) fn expire(&mut self, now: Timestamp, expire: SignedDuration) -> u64 {
+        let keys: Vec<_> = self.waiting.keys().copied().collect();
+        keys.into_iter().map(|key| self.expire_first(key, now, expire)).sum()
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> u64 {
+        self.waiting.values().map(|queue| queue.len() as u64).sum()
+    }
+}

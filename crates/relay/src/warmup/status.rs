@@ -1,0 +1,199 @@
+//! What there is to see of a lane.
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, civil::Date};
+use posthaste_governor::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
+use serde::{Deserialize, Serialize};
+
+use super::words;
+
+/// A lane at some time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// The sending address's name.
+    pub source: Arc<str>,
+    /// Who runs the mailboxes.
+    pub provider: Arc<str>,
+    /// The curve, with the provider where that has a variant; None: it does not warm up.
+    pub curve: Option<Arc<str>>,
+    /// The stage, from 1; None: past the curve's end, or without a curve.
+    pub stage: Option<u32>,
+    /// How many stages the curve has.
+    pub stages: u32,
+    /// The day in the curve's zone; None: the clock went back into one that is over.
+    pub day: Option<Date>,
+    /// What the day allows; None: any number.
+    pub cap: Option<u32>,
+    /// What of it is gone: answered, reserved, or lost by a crash.
+    pub used: u32,
+    /// Taken by the provider.
+    pub accepted: u32,
+    /// Under way.
+    pub reserved: u32,
+    /// Leased before a crash and never accounted for.
+    pub lost: u32,
+    /// What is left of the cap.
+    pub remaining: Option<u32>,
+    /// When the next recipient may go; None: not before an operator says so.
+    pub next_release: Option<Timestamp>,
+    /// Why not now.
+    pub hold: Option<String>,
+    /// The day's numbers.
+    pub counts: Counts,
+    /// How it is received.
+    pub health: Health,
+    /// Recipients an hour while a provider's push-back is climbed out of.
+    pub slowed_to: Option<u32>,
+    /// Connections at once, likewise.
+    pub connections: Option<u32>,
+    /// The provider's reason for the push-back.
+    pub slowed_why: Option<Arc<str>>,
+    /// Why an operator keeps it on its stage.
+    pub kept_by_operator: Option<Arc<str>>,
+    /// The last day that is over.
+    pub last: Option<LastDay>,
+    /// What this day's numbers mean if nothing more happens on it.
+    pub verdict: String,
+    /// The next day's stage, likewise; None: past the curve's end.
+    pub next_stage: Option<u32>,
+    /// The next day's cap, likewise; None: any number.
+    pub next_cap: Option<u32>,
+}
+
+/// A day's rates and what they say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// What the rates say together, whether or not there are enough answers.
+    pub grade: Grade,
+    /// How many were answered.
+    pub sample: u32,
+    /// So many answers are needed to step back.
+    pub min_sample: u32,
+    /// Of the answered.
+    pub hard_bounces: Rate,
+    /// Put off because of rate or reputation, of the answered.
+    pub deferrals: Rate,
+    /// Of the accepted.
+    pub complaints: Rate,
+}
+
+/// A rate and its thresholds, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// As it is.
+    pub now: f64,
+    /// From here on the lane holds.
+    pub hold: f64,
+    /// From here on it steps back.
+    pub step_back: f64,
+}
+
+/// How a day ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastDay {
+    /// Which.
+    pub date: Date,
+    /// What it allowed.
+    pub cap: Option<u32>,
+    /// Its numbers.
+    pub counts: Counts,
+    /// What they meant.
+    pub verdict: String,
+}
+
+/// One of a lane's days, for looking back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DayStatus {
+    /// Which.
+    pub date: Date,
+    /// The stage; None: past the curve's end.
+    pub stage: Option<u32>,
+    /// What it allowed.
+    pub cap: Option<u32>,
+    /// Its numbers.
+    pub counts: Counts,
+    /// How it ended; None: it is not over.
+    pub verdict: Option<String>,
+}
+
+/// Every lane, by source and provider. Those that neither warm up nor were pushed back have nothing to show and are left out.
+pub fn rows(governor: &Governor, now: Timestamp) -> Vec<LaneStatus> {
+    let told = |lane: &Lane| !lane.plan().curve.is_uncapped() || *lane.standing() != Default::default();
+    let mut rows: Vec<_> = governor.lanes().filter(|(_, lane)| told(lane)).map(|(id, _)| LaneStatus::of(governor, id, now)).collect();
+    rows.sort_by(|a, b| (&a.source, &a.provider).cmp(&(&b.source, &b.provider)));
+    rows
+}
+
+impl LaneStatus {
+    /// One lane.
+    pub fn of(governor: &Governor, id: LaneId, now: Timestamp) -> Self {
+        let (lane, status) = (governor.lane(id), governor.status(id, now));
+        let plan = lane.plan();
+        let warms = !plan.curve.is_uncapped();
+        let stage = |stage: posthaste_governor::Stage| Some(u32::from(stage)).filter(|number| *number > 0 && warms);
+        let slow = lane.standing().slow.as_ref().filter(|_| status.rate.is_some() || status.connections.is_some());
+        Self {
+            source: lane.key().source.clone(),
+            provider: lane.key().provider.clone(),
+            curve: warms.then(|| plan.name.clone()),
+            stage: stage(status.stage),
+            stages: status.stages,
+            day: status.date,
+            cap: status.cap,
+            used: status.used,
+            accepted: status.counts.accepted,
+            reserved: status.reserved,
+            lost: status.lost,
+            remaining: status.remaining,
+            next_release: Some(status.next_release).filter(|at| *at < Timestamp::MAX),
+            hold: status.hold.as_ref().map(words::hold),
+            counts: status.counts,
+            health: Health::of(lane, &status),
+            slowed_to: status.rate,
+            connections: status.connections,
+            slowed_why: slow.map(|slow| slow.why.clone()),
+            kept_by_operator: lane.standing().held.clone(),
+            last: status.last.and_then(|(date, _)| lane.ledger().day(date)).and_then(LastDay::of),
+            verdict: words::verdict(&status.verdict),
+            next_stage: stage(status.next_stage),
+            next_cap: status.next_cap,
+        }
+    }
+}
+
+impl Health {
+    fn of(lane: &Lane, status: &Status) -> Self {
+        let (thresholds, health) = (&lane.plan().thresholds, &status.health);
+        Self {
+            grade: health.grade,
+            sample: health.sample,
+            min_sample: lane.plan().min_sample,
+            hard_bounces: Rate::of(health.hard_bounces, thresholds.hard_bounces),
+            deferrals: Rate::of(health.deferrals, thresholds.deferrals),
+            complaints: Rate::of(health.complaints, thresholds.complaints),
+        }
+    }
+}
+
+impl Rate {
+    fn of(now: Share, threshold: Threshold) -> Self {
+        Self { now: now.as_f64(), hold: threshold.hold().as_f64(), step_back: threshold.step_back().as_f64() }
+    }
+}
+
+impl LastDay {
+    fn of(day: &Day) -> Option<Self> {
+        let verdict = words::verdict(&day.closed?.verdict);
+        Some(Self { date: day.date, cap: day.cap, counts: day.counts, verdict })
+    }
+}
+
+impl DayStatus {
+    /// A day of the ledger.
+    pub fn of(day: &Day) -> Self {
+        let stage = Some(u32::from(day.stage)).filter(|number| *number > 0);
+        let verdict = day.closed.map(|closing| words::verdict(&closing.verdict));
+        Self { date: day.date, stage, cap: day.cap, counts: day.counts, verdict }
+    }
+}

@@ -1,0 +1,49 @@
+//! The governor's findings in words.
+
+use posthaste_governor::{Hold, Sign, Verdict, Why};
+
+/// What a day's verdict was, and why.
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Advance => "advance".into(),
+        Verdict::Finished => "finished: it is on its last stage".into(),
+        Verdict::Idle => "nothing was sent, and the day does not count".into(),
+        Verdict::StepBack(sign) => format!("step back: {} reached its rate", self::sign(*sign)),
+        Verdict::Hold(why) => format!("hold: {}", self::why(why)),
+    }
+}
+
+fn why(why: &Why) -> String {
+    match why {
+        Why::UsedLess { accepted, needed } => format!("{accepted} accepted, {needed} needed"),
+        Why::Health(sign) => format!("{} reached its rate", self::sign(*sign)),
+        Why::FewAnswers { answered, needed } => format!("{answered} answers, {needed} needed to judge by"),
+        Why::SteppedBack => "a block has cost it a stage already".into(),
+        Why::Operator => "an operator holds it".into(),
+    }
+}
+
+/// A sign's name.
+pub fn sign(sign: Sign) -> &'static str {
+    match sign {
+        Sign::HardBounces => "hard bounces",
+        Sign::Deferrals => "deferrals",
+        Sign::Complaints => "complaints",
+        Sign::Block => "a block",
+    }
+}
+
+/// What stands in a lane's way.
+pub fn hold(hold: &Hold) -> String {
+    match hold {
+        Hold::DayCap { cap, used } => format!("the day's budget is gone: {used} of {cap}"),
+        Hold::Spread { cap, used } => format!("the day's budget is spread over the day: {used} of {cap} are gone, the next is not due"),
+        Hold::HourCap { cap } => format!("the hour's {cap} are gone"),
+        Hold::Window => "outside of its sending hours".into(),
+        Hold::DayOver => "the clock went back into a day that is over".into(),
+        Hold::Paused { why } => format!("paused: {why}"),
+        Hold::Stopped { why } => format!("stopped: {why}"),
+        Hold::Slowed { per_hour, why } => format!("slowed to {per_hour} an hour: {why}"),
+        Hold::Shaped(_) => "its rate is used up for the moment".into(),
+    }
+}
