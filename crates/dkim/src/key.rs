@@ -101,8 +101,8 @@ impl Key {
         let der = match algorithm {
             Algorithm::RsaSha256 => {
                 let size = match bits {
-                    ..=RSA_BITS_MIN => rsa::KeySize::Rsa2048,
-                    ..=3072 => rsa::KeySize::Rsa3072,
+                    0..=2048 => rsa::KeySize::Rsa2048,
+                    2049..=3072 => rsa::KeySize::Rsa3072,
                     _ => rsa::KeySize::Rsa4096,
                 };
                 let pair = rsa::KeyPair::generate(size).map_err(generate)?;

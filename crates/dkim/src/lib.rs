@@ -1,4 +1,5 @@
-//! The DKIM signer (RFC 6376, RFC 8463): keys, which key signs what, the signature itself; how one key follows another.
+//! The DKIM signer (RFC 6376, RFC 8463): keys, which key signs what, the signature itself; how one key follows another;
+//! seals for forwarded mail.
 //!
 //! ```
 //! use posthaste_dkim::{Algorithm, Key, Keyring, Signer, SignerOptions};
@@ -14,6 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod arc;
 mod key;
 mod keyring;
 mod message;

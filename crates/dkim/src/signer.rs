@@ -85,6 +85,10 @@ impl Signer {
         sign_all([self], parts, now)
     }
 
+    pub(crate) fn covered(&self) -> &[Covered] {
+        &self.headers
+    }
+
     fn field(&self, fields: &[Field<'_>], body_hash: Vec<u8>, now: u64) -> Result<String, SignError> {
         let (names, covered) = self.select(fields);
         let mut signature = Signature {
