@@ -1,8 +1,13 @@
-//! Keys that `posthaste dkim new` makes sign mail that dkimpy verifies.
+//! Keys that `posthaste dkim new` makes sign mail that dkimpy and OpenDKIM verify; nothing of a domain with keys goes out without.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use support::{FakeMx, Mail, Relay, dns::DnsServer, relay::text, tools::have};
+use support::{
+    FakeMx, Mail, Relay,
+    dns::DnsServer,
+    relay::text,
+    tools::{have, opendkim_says},
+};
 
 const PYTHON: &str = "/usr/bin/python3";
 const DKIMPY: &str = "/usr/lib/python3/dist-packages/dkim/__init__.py";
@@ -18,7 +23,11 @@ print(*[message.verify(idx=i, dnsfunc=ask) for i in range(signatures)])
 
 /// A new key: its record's name and text, and the lines for the configuration.
 fn new_key(relay: &Relay, selector: &str, algorithm: &str) -> (String, String, String) {
-    let said = relay.ok(["dkim", "new", "sender.test", selector, "--algorithm", algorithm]);
+    new_key_of(relay, "sender.test", selector, algorithm)
+}
+
+fn new_key_of(relay: &Relay, domain: &str, selector: &str, algorithm: &str) -> (String, String, String) {
+    let said = relay.ok(["dkim", "new", domain, selector, "--algorithm", algorithm]);
     let (zone, config) = said.split_once("# for the configuration:").expect("both parts are there");
     let line = zone.lines().find(|line| !line.starts_with(';')).expect("a record");
     let (name, _) = line.split_once(". IN TXT").expect("a record has a name");
@@ -95,4 +104,212 @@ fn two_keys_make_two_signatures_and_other_domains_none() {
     let other = b"From: <writer@other.test>\r\nSubject: not ours\r\n\r\nHello.\r\n";
     relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], other));
     assert!(!text(&mx.wait_for(2).remove(1).data).contains("DKIM-Signature"));
+}
+
+#[test]
+fn the_streams_domain_and_the_relays_own_sign_besides_the_authors() {
+    if !have(DKIMPY) {
+        return;
+    }
+    let mx = FakeMx::start();
+    let (_dns, config) = post(&mx);
+    let mut relay = Relay::prepare(&config);
+    let keys = ["sender.test", "agency.test", "relay.test"].map(|domain| new_key_of(&relay, domain, "s1", "rsa"));
+    relay.change_config(
+        r#"
+        dkim.also_sign_as = "relay.test"
+        dkim.domain."sender.test" = { identity = "@news.sender.test", keys = [{ selector = "s1", file = "s1.sender.test.pem" }] }
+        dkim.domain."agency.test".keys = [{ selector = "s1", file = "s1.agency.test.pem" }]
+        dkim.domain."relay.test".keys = [{ selector = "s1", file = "s1.relay.test.pem" }]
+        stream.agency.dkim_domain = "agency.test"
+        "#,
+    );
+    relay.run();
+    let mail = |from: &str, stream: &str| {
+        let message = format!("From: <writer@{from}>\r\nX-Posthaste-Stream: {stream}\r\nSubject: x\r\n\r\nHello.\r\n");
+        Mail::raw("bounce@sender.test", &["reader@example.test"], message.as_bytes())
+    };
+    for (count, from, stream, domains) in [
+        (1, "sender.test", "agency", &["sender.test", "agency.test", "relay.test"][..]),
+        (2, "sender.test", "default", &["sender.test", "relay.test"]),
+        (3, "other.test", "agency", &["agency.test", "relay.test"]),
+        (4, "relay.test", "default", &["relay.test"]),
+    ] {
+        relay.send(&mail(from, stream));
+        let got = mx.wait_for(count).remove(count - 1).data;
+        assert_eq!(signers(&got), domains, "{from} {stream}");
+        let all = vec!["True"; domains.len()].join(" ");
+        assert_eq!(holds(&relay, &got, &keys), all, "{}", text(&got));
+        assert_eq!(text(&got).contains("i=@news.sender.test"), from == "sender.test");
+    }
+    // Nobody can sign a message without From, and unsigned it does not go out.
+    let answer = relay.submit(&Mail::raw("bounce@sender.test", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
+    assert_eq!(answer.code, 550, "{answer:?}");
+}
+
+/// The d= of all signatures, in their order.
+fn signers(message: &[u8]) -> Vec<String> {
+    let message = text(message);
+    let fields = message.split("DKIM-Signature: ").skip(1);
+    fields.map(|field| field.split("d=").nth(1).and_then(|rest| rest.split(';').next()).expect("a signature has d=").to_owned()).collect()
+}
+
+#[test]
+fn whoever_is_named_in_from_signs_in_whatever_form() {
+    let mx = FakeMx::start();
+    let (_dns, config) = post(&mx);
+    let mut relay = Relay::prepare(&config);
+    let domains = ["sender.test", "second.test", "xn--exmple-cua.test"];
+    for domain in domains {
+        new_key_of(&relay, domain, "s1", "ed25519");
+    }
+    let lines = domains.map(|d| format!("dkim.domain.\"{d}\".keys = [{{ selector = \"s1\", file = \"s1.{d}.pem\" }}]"));
+    relay.change_config(&lines.join("\n"));
+    relay.run();
+    for (count, from, signed_by) in [
+        (1, "a@SENDER.test, B <b@second.test>", &["sender.test", "second.test"][..]),
+        (2, "Ann <ann@sender.test", &["sender.test"]),
+        (3, "Ann <ann@ex\u{e4}mple.test>", &["xn--exmple-cua.test"]),
+        (4, "Ann <ann@deep.below.sender.test>", &["sender.test"]),
+        (5, "Team: \"x@other.test\" <a@second.test>;", &["second.test"]),
+    ] {
+        let message = format!("From: {from}\r\nSubject: x\r\n\r\nHello.\r\n");
+        relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], message.as_bytes()));
+        assert_eq!(signers(&mx.wait_for(count).remove(count - 1).data), signed_by, "{from}");
+    }
+}
+
+#[test]
+fn dkimpy_and_opendkim_verify_awkward_messages_that_went_through() {
+    if !have(DKIMPY) || !have("/usr/sbin/opendkim") {
+        return;
+    }
+    let mx = FakeMx::start();
+    let (_dns, config) = post(&mx);
+    let mut relay = Relay::prepare(&config);
+    let key = new_key(&relay, "s1", "rsa");
+    relay.change_config(&key.2);
+    relay.run();
+    let header = "From: <writer@sender.test>\r\nSubject: x\r\n";
+    let body = |body: &str| format!("{header}\r\n{body}");
+    let long = "The quick brown fox jumps over the lazy dog; 0123456789 \r\n";
+    let messages = [
+        body(""),
+        body("\r\n\r\n\r\n"),
+        body(" \r\n\t\r\n  \r\n"),
+        body("Hello. \t \r\n \r\n\t\r\n"),
+        body("no line end at the end"),
+        body(".\r\n..\r\n.hidden\r\n"),
+        body("Gr\u{fc}\u{df}e aus K\u{f6}ln \u{2013} \u{6771}\u{4eac}\r\n"),
+        body(&long.repeat(10_000_000 / long.len())),
+        body(&format!("{}\r\n{}\r\n", "word ".repeat(40_000), "y".repeat(100_000))),
+        header.to_owned(),
+        "From:<writer@sender.test>\r\nSubject:a  b\r\nTo:\r\n\r\nx\r\n".into(),
+        "From : <writer@sender.test>\r\nSubject \t: x\r\nX-A :\r\n\r\nx\r\n".into(),
+        "From: Writer\r\n <writer@sender.test>\r\nTo: a@example.test,\r\n\tb@example.test\r\nSubject:  a \r\n \t b\r\n\r\nx\r\n".into(),
+        "From: <writer@sender.test>\r\nSubject: 1\r\nTo: a@example.test\r\nSubject: 2\r\nTo: b@example.test\r\n\r\nx\r\n".into(),
+        "From: J\u{fc}rgen <writer@sender.test>\r\nSubject: Gr\u{fc}\u{df}e\r\n\r\nx\r\n".into(),
+    ];
+    for (number, message) in messages.iter().enumerate() {
+        let ended = if message.ends_with("\r\n") { message.clone() } else { format!("{message}\r\n") };
+        relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], ended.as_bytes()));
+        let got = mx.wait_for(number + 1).remove(number).data;
+        let start = text(&got[..got.len().min(2000)]);
+        assert_eq!(holds(&relay, &got, std::slice::from_ref(&key)), "True", "dkimpy on {number}: {start}");
+        assert!(opendkim_says(relay.dir(), &got, &[(&key.0, &key.1)]), "OpenDKIM on {number}: {start}");
+    }
+}
+
+#[test]
+fn a_reload_that_ends_a_domains_signatures_says_so_and_one_without_its_key_changes_nothing() {
+    let mx = FakeMx::start();
+    let (_dns, config) = post(&mx);
+    let mut relay = Relay::prepare(&config);
+    let key = new_key(&relay, "s1", "ed25519");
+    relay.change_config(&key.2);
+    relay.run();
+    let pem = relay.dir().join("s1.sender.test.pem");
+    fs::rename(&pem, relay.dir().join("away")).unwrap();
+    let out = relay.cli(["reload"]);
+    assert!(!out.status.success() && text(&out.stderr).contains("s1.sender.test.pem"), "{}", text(&out.stderr));
+    relay.send(&Mail::new("bounce@sender.test", &["reader@example.test"], "still signed"));
+    assert_eq!(signers(&mx.wait_for(1).remove(0).data), ["sender.test"]);
+    relay.change_config("");
+    let said = relay.ok(["reload"]);
+    assert!(said.contains("NOT SIGNED any more: sender.test"), "{said}");
+    assert!(relay.log().wait_for_relay("reloaded")["detail"].as_str().unwrap().contains("sender.test"));
+    // And a start without the key is no start.
+    relay.change_config(&key.2);
+    assert!(!relay.cli(["check"]).status.success());
+}
+
+/// Says what becomes of a message's ARC chain. Arguments as for VERIFY.
+const ARC_VERIFY: &str = "
+import dkim, sys
+records = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+ask = lambda name, timeout=5: records[(name.decode() if isinstance(name, bytes) else name).rstrip('.')].encode()
+state, _, reason = dkim.arc_verify(open(sys.argv[1], 'rb').read(), dnsfunc=ask)
+print(state.decode() if state else reason)
+";
+
+#[test]
+fn forwarded_mail_is_sealed_with_what_was_found_and_goes_on_whatever_that_is() {
+    if !have(DKIMPY) {
+        return;
+    }
+    let mx = FakeMx::start();
+    let (dns, config) = post(&mx);
+    let mut relay = Relay::prepare(&config);
+    let keys = ["sender.test", "relay.test"].map(|domain| new_key_of(&relay, domain, "s1", "rsa"));
+    keys.iter().for_each(|(name, record, _)| drop(dns.txt(name, record)));
+    // The relay is the author's relay at first, then a forwarder.
+    relay.change_config(&keys[0].2);
+    relay.run();
+    relay.send(&Mail::raw("a@sender.test", &["reader@example.test"], b"From: <a@sender.test>\r\nSubject: x\r\n\r\nHello.\r\n \r\n"));
+    let signed = text(&mx.wait_for(1).remove(0).data);
+    relay.change_config(
+        r#"
+        dkim.domain."relay.test".keys = [{ selector = "s1", file = "s1.relay.test.pem" }]
+        dkim.arc_domain = "relay.test"
+        stream.lists.arc = true
+        "#,
+    );
+    relay.ok(["reload"]);
+    let forward = |message: &str| {
+        Mail::raw("list@relay.test", &["reader@example.test"], format!("X-Posthaste-Stream: lists\r\n{message}").as_bytes())
+    };
+    let verdict = |message: &[u8]| {
+        let file = relay.dir().join("forwarded.eml");
+        fs::write(&file, message).unwrap();
+        let mut python = Command::new(PYTHON);
+        python.args(["-c", ARC_VERIFY]).arg(file).args(keys.iter().flat_map(|(name, record, _)| [name, record]));
+        let out = python.output().unwrap();
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stdout).trim().to_owned()
+    };
+    relay.send(&forward(&signed));
+    let once = mx.wait_for(2).remove(1).data;
+    assert!(text(&once).contains("dkim=pass") && text(&once).contains("cv=none"), "{}", text(&once));
+    assert_eq!(verdict(&once), "pass", "{}", text(&once));
+
+    relay.send(&forward(&text(&once)));
+    let twice = mx.wait_for(3).remove(2).data;
+    assert!(text(&twice).starts_with("ARC-Seal: i=2;") && text(&twice).contains("cv=pass"), "{}", text(&twice));
+    assert_eq!(verdict(&twice), "pass", "{}", text(&twice));
+
+    relay.send(&forward(&text(&twice).replace("Hello.", "Goodbye.")));
+    let broken = mx.wait_for(4).remove(3).data;
+    assert!(text(&broken).contains("ARC-Seal: i=3;") && text(&broken).contains("cv=fail"), "{}", text(&broken));
+    assert_eq!(verdict(&broken), "ARC-Seal[3] reported failure, the chain is terminated");
+
+    // DNS says nothing about the keys: the mail goes on, sealed as failed. (The relay remembers answers; a new configuration asks anew.)
+    dns.fault(&keys[0].0, support::dns::Fault::ServFail).fault(&keys[1].0, support::dns::Fault::ServFail);
+    relay.ok(["reload"]);
+    relay.send(&forward(&text(&once)));
+    let unknown = mx.wait_for(5).remove(4).data;
+    assert!(text(&unknown).contains("cv=fail") && text(&unknown).contains("dkim=temperror"), "{}", text(&unknown));
+
+    // Mail that brings nothing is nobody's forwarded mail.
+    relay.send(&forward("From: <b@other.test>\r\nSubject: x\r\n\r\nHello.\r\n"));
+    assert!(!text(&mx.wait_for(6).remove(5).data).contains("ARC-Seal"));
 }

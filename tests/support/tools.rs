@@ -23,6 +23,22 @@ pub fn have(path: &str) -> bool {
     there
 }
 
+/// Whether OpenDKIM finds that all signatures of a message hold; `records` are names and texts in DNS.
+pub fn opendkim_says(dir: &Path, message: &[u8], records: &[(&str, &str)]) -> bool {
+    let write = |name: &str, content: &[u8]| {
+        fs::write(dir.join(name), content).expect("the folder is ours");
+        dir.join(name)
+    };
+    let lines: String = records.iter().map(|(name, record)| format!("{name} {record}\n")).collect();
+    let keys = write("opendkim.keys", lines.as_bytes());
+    let config = write("opendkim.conf", format!("Mode v\nSyslog no\nTestPublicKeys {}\n", keys.display()).as_bytes());
+    let message = write("opendkim.eml", message);
+    let out = Command::new("/usr/sbin/opendkim").arg("-x").arg(config).arg("-v").arg("-t").arg(message).output().expect("opendkim runs");
+    let said = text(&out.stdout) + &text(&out.stderr);
+    assert!(said.contains(" succeeded\n") != said.contains(" failed: "), "opendkim said neither yes nor no: {said}");
+    said.contains(" succeeded\n")
+}
+
 /// How the sink's file begins.
 const PREFIX: &str = "dump";
 

@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use posthaste_mail::MessageId;
+use posthaste_mail::{Domain, MessageId};
 use posthaste_monitor::audit;
 use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,6 +17,7 @@ use crate::{
     attempt::{Outbound, read_letter},
     clock,
     dispatch::{Action, Counts, Dispatcher, LaneRow, MessageRow, Selection},
+    dkim::rotation::Rotation,
     engine::Command,
     intake::Intake,
     recover::spooled,
@@ -74,6 +75,11 @@ pub enum Request {
     Suppression(Ask),
     /// Look at the warm-up, or steer it.
     Warmup(warmup::Ask),
+    /// The next DKIM key of a domain.
+    RotateKeys {
+        /// Whose.
+        domain: Domain,
+    },
     /// Read the configuration again.
     Reload,
 }
@@ -147,6 +153,8 @@ pub struct Admin {
     pub outbound: Arc<Outbound>,
     /// The suppression list.
     pub register: Arc<Register<Spool>>,
+    /// The succession of DKIM keys.
+    pub rotation: Arc<Rotation>,
     /// Where reloads are asked for.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -224,6 +232,12 @@ impl Admin {
             Request::Audit => self.audit().await,
             Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
+            Request::RotateKeys { domain } => {
+                let (keys, told) = self.rotation.rotate(&domain, clock::now().as_second()).await?;
+                let node = self.intake.live.load().config.node.clone();
+                told.iter().for_each(|told| told.write(&self.intake.log, &node));
+                json(&keys)
+            }
             Request::Reload => {
                 let (told, result) = oneshot::channel();
                 self.reload.send(told).await.map_err(|_| STOPPING)?;

@@ -4,14 +4,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use posthaste_mail::{BodyKind, EnhancedCode, Envelope, MessageId, Name, ReversePath, What};
+use posthaste_dkim::{SignError, sign_all};
+use posthaste_mail::{BodyKind, Domain, EnhancedCode, Envelope, MessageId, Name, ReversePath, What};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
-use tokio::sync::{Semaphore, mpsc::UnboundedSender, watch};
+use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
     clock,
     dispatch::{Arrival, Fate, Input, Next, Record, Said},
+    dkim::{crew::Crew, forward},
     engine::{Command, Gauge},
     letter::{Letter, Meta, WarmBudget},
     live::Live,
@@ -40,8 +42,8 @@ pub struct Intake {
     pub pending: Pending,
     /// How full the queue is.
     pub gauge: watch::Receiver<Gauge>,
-    /// Signatures under way at once: RSA must not take every core.
-    pub signing: Arc<Semaphore>,
+    /// Who signs.
+    pub signing: Crew,
 }
 
 /// Who hands a message in.
@@ -51,6 +53,8 @@ pub struct Client {
     pub ip: IpAddr,
     /// The stream of mail that names none.
     pub stream: Name,
+    /// Whether it forwards others' mail, which is sealed.
+    pub arc: bool,
 }
 
 /// A refusal: what the client is told, and the word for the log.
@@ -80,7 +84,8 @@ impl Intake {
         let limits = message::Limits { header, hops: live.config.limits.received_hops };
         let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&live, &prepared, client)?;
-        let parts = self.sign(&live, prepared.parts, prepared.from_domain.as_deref()).await?;
+        let parts = self.sign(&live, prepared.parts, &prepared.from_domains, &stream).await?;
+        let parts = self.seal(&live, &submission.data, parts, &stream, client).await;
         let meta = Meta {
             id,
             arrived: now,
@@ -97,23 +102,40 @@ impl Intake {
         self.store(meta, parts).await.map(|()| id)
     }
 
-    /// Every signature that the author's domain has keys for, before the message.
-    async fn sign(&self, live: &Arc<Live>, mut parts: Vec<Bytes>, domain: Option<&str>) -> Result<Vec<Bytes>, Refused> {
-        let Some(domain) = domain.filter(|d| !live.keyring.signers_for(d).is_empty()) else { return Ok(parts) };
-        let _turn = self.signing.acquire().await.expect("the semaphore is never closed");
-        let (live, domain, message, now) = (live.clone(), domain.to_owned(), parts.clone(), clock::now().as_second());
-        let signing = tokio::task::spawn_blocking(move || {
+    /// Every signature that a message is to have, before the message: those of its authors' domains, its stream's, the relay's own.
+    /// Without all of them it is not taken.
+    async fn sign(&self, live: &Live, mut parts: Vec<Bytes>, authors: &[String], stream: &Name) -> Result<Vec<Bytes>, Refused> {
+        let ring = live.keyring.load_full();
+        let stream = live.config.streams.get(stream).and_then(|stream| stream.dkim_domain.as_ref());
+        let also: Vec<Domain> = stream.into_iter().chain(&live.config.dkim.also_sign_as).cloned().collect();
+        if ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str)).is_empty() {
+            return Ok(parts);
+        }
+        let (authors, message, now) = (authors.to_owned(), parts.clone(), clock::now().as_second());
+        let signing = move || {
             let view: Vec<&[u8]> = message.iter().map(|p| &p[..]).collect();
-            let now = u64::try_from(now).unwrap_or(0);
-            live.keyring.signers_for(&domain).iter().map(|s| s.sign(&view, now)).collect::<Result<String, _>>()
-        });
-        let trouble = |why: String| {
-            tracing::error!(why, "cannot sign");
+            let signers = ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str));
+            sign_all(signers, &view, u64::try_from(now).unwrap_or(0))
+        };
+        let trouble = |why: &dyn std::fmt::Display| {
+            tracing::error!(%why, "cannot sign");
             (Answer::trouble("the message could not be signed, try again later"), "signing_trouble")
         };
-        let signatures = signing.await.map_err(|e| trouble(e.to_string()))?.map_err(|e| trouble(e.to_string()))?;
+        let signatures = self.signing.run(signing).await.map_err(|e| trouble(&e))?.map_err(|e| match e {
+            SignError::NoFrom => (Answer::new(550, 6, 0, format!("{e}: it cannot be signed")), "no_from"),
+            SignError::Crypto(_) => trouble(&e),
+        })?;
         parts.insert(0, Bytes::from(signatures));
         Ok(parts)
+    }
+
+    /// The seal of forwarded mail, before the message; where there can be none, the message as it is.
+    async fn seal(&self, live: &Arc<Live>, came: &Bytes, mut parts: Vec<Bytes>, stream: &Name, client: &Client) -> Vec<Bytes> {
+        if forward::is_sealed(live, stream, client.arc) {
+            let set = forward::seal(live, &self.signing, came.clone(), parts.clone(), client.ip).await;
+            parts.splice(0..0, set.map(Bytes::from));
+        }
+        parts
     }
 
     /// Spool, log, queue: in this order, so that no line speaks of what a crash could undo, and no attempt comes before its line.
@@ -171,7 +193,7 @@ impl Intake {
                 client_ehlo: None,
                 notice_of: Some(letter.meta.id),
             };
-            let stored = match self.sign(&live, vec![text], Some(from.domain())).await {
+            let stored = match self.sign(&live, vec![text], &[from.domain().to_owned()], &letter.meta.stream).await {
                 Ok(parts) => self.store(Meta { size: total(&parts), ..meta }, parts).await,
                 Err(refused) => Err(refused),
             };

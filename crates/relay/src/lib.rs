@@ -9,6 +9,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod dispatch;
+pub mod dkim;
 pub mod engine;
 pub mod feedback;
 pub mod intake;

@@ -99,7 +99,7 @@ impl Submissions {
                 return stream.write_all(&out).await;
             }
         };
-        let client = Client { ip, stream: config.stream.clone() };
+        let client = Client { ip, stream: config.stream.clone(), arc: config.arc };
         let limits = (live.config.limits.command_timeout, live.config.limits.data_timeout);
         drop(live);
         session.greet(&mut out);

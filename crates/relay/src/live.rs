@@ -4,11 +4,17 @@ mod policy;
 
 pub use policy::FirstSeen;
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::Rules;
-use posthaste_dkim::{Keyring, Signer, SignerOptions};
+use posthaste_dkim::Keyring;
 use posthaste_mail::{Domain, Name};
 use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_smtp::{
@@ -19,7 +25,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     certs::{self, Certificates, Pair},
-    config::{self, AuthWhere, Config, ListenTlsMode, Pattern, Roots},
+    config::{self, AuthWhere, Config, ListenTlsMode, Roots},
+    dkim::{book::Book, ring::keyring},
     feedback::Feedback,
     users::Users,
 };
@@ -37,8 +44,8 @@ pub struct Live {
     pub providers: Arc<Providers>,
     /// What lanes do when providers push back.
     pub feedback: Arc<Feedback>,
-    /// Who signs for which domain.
-    pub keyring: Keyring,
+    /// Who signs for which domain. It changes by itself when one key follows another.
+    pub keyring: ArcSwap<Keyring>,
     /// TLS towards receivers.
     pub tls: TlsConfigs,
     /// Towards receivers.
@@ -51,6 +58,8 @@ pub struct Live {
     pub users: Arc<Users>,
     /// What each listener's sessions follow.
     pub sessions: HashMap<Name, Arc<server::Settings>>,
+    /// Asks for the keys of forwarded mail; made when there is some.
+    keys: OnceLock<Result<Resolver, String>>,
 }
 
 impl Live {
@@ -59,14 +68,28 @@ impl Live {
         let rules = rules(&config)?;
         let providers = providers(&config)?;
         let feedback = feedback(&config, providers.clone())?;
-        let keyring = keyring(&config)?;
+        let keys = Book::dir(&config.data_dir);
+        let keyring = ArcSwap::from_pointee(keyring(&config, &Book::read(&keys)?, &keys)?);
         let tls = tls_configs(&config)?;
         let timeouts = timeouts(&config.delivery.timeouts);
         let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
         let users = Arc::new(Users::new(&config.users));
         let certificates = certificates(&config)?;
         let tls_servers = tls_servers(&config, &certificates)?;
-        Ok(Self { config, rules, providers, feedback, keyring, tls, timeouts, tls_servers, certificates, users, sessions })
+        Ok(Self {
+            config,
+            rules,
+            providers,
+            feedback,
+            keyring,
+            tls,
+            timeouts,
+            tls_servers,
+            certificates,
+            users,
+            sessions,
+            keys: OnceLock::new(),
+        })
     }
 
     /// What is good enough to start with and should not stay so; for people, one line each.
@@ -96,6 +119,11 @@ impl Live {
         }
         cautions.sort();
         cautions
+    }
+
+    /// The resolver for the keys of forwarded mail, with one memory for all of it.
+    pub fn key_resolver(&self) -> Result<&Resolver, String> {
+        self.keys.get_or_init(|| self.resolver()).as_ref().map_err(Clone::clone)
     }
 
     /// The address of a source; None where the kernel chooses.
@@ -176,20 +204,6 @@ fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>,
 /// Files by the names that errors give them.
 fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
     files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
-}
-
-fn keyring(config: &Config) -> Result<Keyring, String> {
-    let mut keyring = Keyring::default();
-    let options = SignerOptions { expire: config.dkim.expire, ..SignerOptions::default() };
-    for (pattern, signing) in config.dkim.domains.iter() {
-        let Pattern::Exact(domain) = pattern else { continue };
-        for key in &signing.keys {
-            let told = |e: &dyn std::fmt::Display| format!("dkim.{domain:?}: {}: {e}", key.file.display());
-            let signer = Signer::new(domain.as_str(), key.selector.as_str(), key.key.clone(), &options).map_err(|e| told(&e))?;
-            keyring.add(domain.as_str(), signing.sign_subdomains, signer);
-        }
-    }
-    Ok(keyring)
 }
 
 fn tls_configs(config: &Config) -> Result<TlsConfigs, String> {

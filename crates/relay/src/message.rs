@@ -65,8 +65,8 @@ pub struct Prepared {
     pub parts: Vec<Bytes>,
     /// The Message-ID, the client's or ours, with its angle brackets; None if the client's is too odd to be put down.
     pub message_id: Option<Arc<str>>,
-    /// The domain of the first mailbox in From, in lower case; None if there is none that DNS could hold.
-    pub from_domain: Option<String>,
+    /// The domains of all mailboxes in From, each once, in lower case and in ASCII; without those that DNS could not hold.
+    pub from_domains: Vec<String>,
     /// Bytes of all parts.
     pub size: u64,
     /// Received fields that it came with.
@@ -153,7 +153,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Res
         size: parts.iter().map(|part| part.len() as u64).sum(),
         parts,
         message_id,
-        from_domain: found.from_domain,
+        from_domains: found.from_domains,
         hops: found.hops,
         has_8bit: !data.is_ascii(),
         stream: found.stream,
@@ -181,7 +181,7 @@ struct Found {
     hops: usize,
     has_date: bool,
     message_id: Option<String>,
-    from_domain: Option<String>,
+    from_domains: Vec<String>,
     stream: Option<String>,
     tags: Vec<Arc<str>>,
 }
@@ -189,7 +189,6 @@ struct Found {
 impl Found {
     fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
         let mut found = Self::default();
-        let mut senders = 0;
         for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
             let is = |name: &str| field.is(data, name);
             if is("Received") {
@@ -199,8 +198,10 @@ impl Found {
             } else if is("Message-ID") {
                 found.message_id.get_or_insert(field.text(data));
             } else if is("From") {
-                senders += 1;
-                found.from_domain = if senders == 1 { sender::first_domain(field.value(data)) } else { found.from_domain };
+                // A second From is one too many, and whoever is named in it is named.
+                let new = sender::domains(field.value(data)).into_iter().filter(|domain| !found.from_domains.contains(domain));
+                let new: Vec<String> = new.collect();
+                found.from_domains.extend(new);
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {
@@ -262,7 +263,7 @@ impl fmt::Display for Literal {
     }
 }
 
-/// The header without the fields that are taken out, as slices of the original.
+/// The header without what is taken out, as slices of the original.
 fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
     let mut slices = Vec::new();
     let mut start = 0;
@@ -270,6 +271,10 @@ fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
         if is_taken_out(field, data) {
             slices.push(start..field.start);
             start = field.end;
+        } else if let Some(blanks) = field.blanks_before_the_colon(data) {
+            // RFC 5322 §4.5 allowed them once. Verifiers disagree about what they mean, and so about every signature over the field.
+            slices.push(start..blanks.start);
+            start = blanks.end;
         }
     }
     slices.push(start..header.fields_end());

@@ -17,7 +17,7 @@ use posthaste_spool::Spool;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     clock,
     config::{Config, ThisHost},
     dispatch::{Dispatcher, Input},
+    dkim::{self, book::Book, crew::Crew, ring, rotation::Rotation},
     engine::{Command, Engine, Gauge},
     intake::Intake,
     ledger::{self, LedgerWriter},
@@ -130,7 +131,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         warm: warm.clone(),
         pending: recovered.pending,
         gauge: gauge.clone(),
-        signing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+        signing: Crew::start(signers(&config)).context("starting the threads that sign")?,
     });
     let scribe = Scribe {
         log: log.clone(),
@@ -152,14 +153,23 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let submissions = Submissions::new(intake.clone(), stopping.clone());
     let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
-    let admin = Arc::new(Admin { engine: engine_tx.clone(), intake: intake.clone(), outbound, register, reload: reload_tx });
+    let rotation = Arc::new(Rotation::new(Book::dir(&config.data_dir), live.clone()));
+    tokio::spawn(dkim::watch::turn_keys(rotation.clone(), engine_tx.clone(), log.clone()));
+    let admin = Arc::new(Admin {
+        engine: engine_tx.clone(),
+        intake: intake.clone(),
+        outbound,
+        register,
+        rotation: rotation.clone(),
+        reload: reload_tx,
+    });
     tokio::spawn(admin.serve(admin_socket, stopping));
     tokio::spawn(watch_certificates(live.clone(), log.clone()));
     tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
 
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));
     systemd::ready();
-    let relay = Relay { live, log, spool, engine: engine_tx, warm, verbosity, path };
+    let relay = Relay { live, log, spool, engine: engine_tx, warm, rotation, verbosity, path };
     // Mail must not be taken by a relay that can neither send nor write down: whoever started it shall start it anew.
     tokio::select! {
         () = relay.until_stopped(signals, reloads) => {}
@@ -199,6 +209,7 @@ struct Relay {
     spool: Spool,
     engine: mpsc::UnboundedSender<Command>,
     warm: WarmBudget,
+    rotation: Arc<Rotation>,
     verbosity: Verbosity,
     path: Option<PathBuf>,
 }
@@ -237,13 +248,19 @@ impl Relay {
                 self.warm.set_max(body_cache(&live.config));
                 (self.verbosity)(live.config.run.log_level);
                 live.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
+                let unsigned = ring::dropped(&old.keyring.load(), &live.keyring.load());
                 self.live.store(Arc::new(live));
+                self.rotation.refresh().await;
                 drop(self.engine.send(Command::Resolver(Box::new(resolver))));
                 drop(self.engine.send(Command::Input(Input::Policy(policy))));
-                let detail = match restart.is_empty() {
+                let mut detail = match restart.is_empty() {
                     true => "the new configuration is in force".to_owned(),
                     false => format!("the new configuration is in force, except for what needs a restart: {}", restart.join(", ")),
                 };
+                if !unsigned.is_empty() {
+                    detail += &format!("; mail of these domains is NOT SIGNED any more: {}", unsigned.join(", "));
+                    tracing::warn!("no longer signed: {}", unsigned.join(", "));
+                }
                 say(&self.log, &node, "reloaded", detail.clone());
                 Ok(detail)
             }
@@ -346,6 +363,10 @@ fn spool_options(config: &Config) -> posthaste_spool::Options {
         index_cache: c.index_cache,
         compact_below: c.compact_below,
     }
+}
+
+fn signers(config: &Config) -> usize {
+    config.dkim.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(2, usize::from)
 }
 
 fn body_cache(config: &Config) -> usize {

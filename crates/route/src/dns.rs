@@ -67,6 +67,15 @@ impl Dns {
         self.ask(domain, RecordType::MX, read).await
     }
 
+    /// The TXT records at a name, the strings of each joined; bytes that are not UTF-8 replaced.
+    pub(crate) async fn txt(&self, name: &str) -> Answer<String> {
+        let read = |data: &RData| match data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        self.ask(name, RecordType::TXT, read).await
+    }
+
     /// The addresses of a host, IPv4 first, its CNAMEs followed: RFC 5321 §5.1 forbids an MX to lead to a CNAME, and
     /// many do.
     pub(crate) async fn addresses(&self, host: &str) -> Answer<IpAddr> {

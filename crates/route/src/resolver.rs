@@ -88,6 +88,15 @@ impl Resolver {
         }
     }
 
+    /// The TXT records at a name, the strings of each joined: none where DNS says that there are none, an error (why) where it says nothing.
+    pub async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
+        match self.dns.txt(name).await {
+            Answer::Found { records, .. } => Ok(records),
+            Answer::NoData { .. } | Answer::NoSuchName { .. } => Ok(Vec::new()),
+            Answer::Unavailable { why } => Err(why),
+        }
+    }
+
     /// The same resolver, and the same memory, with other static routes.
     pub fn with_routes(&self, routes: StaticRoutes) -> Self {
         Self { routes: Arc::new(routes), ..self.clone() }

@@ -39,6 +39,8 @@ pub struct Listener {
     pub max_connections_per_ip: usize,
     /// What the greeting says behind the host name.
     pub banner: String,
+    /// Whether what comes in here is forwarded mail, which is sealed (RFC 8617).
+    pub arc: bool,
 }
 
 /// Where AUTH is offered.
@@ -81,6 +83,7 @@ impl Listener {
             max_connections: t.get("max_connections", number(1..=100_000)),
             max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
             banner: t.get("banner", line(400)),
+            arc: t.get("arc", boolean),
         };
         defined(t, "stream", &listener.stream, streams);
         let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);

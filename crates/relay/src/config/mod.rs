@@ -215,6 +215,8 @@ impl Config {
         Listener::refuse_twins(t, &listeners);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
         let users_file = user::file(t, &data_dir);
+        let dkim = t.table("dkim", |t| Dkim::read(t, place));
+        dkim.suits(t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
             limits: t.table("limits", Limits::read),
@@ -222,7 +224,7 @@ impl Config {
             log: t.table("log", |t| Log::read(t, &data_dir)),
             dns: t.table("dns", Dns::read),
             routes: t.table("route", |t| Route::read_all(t, place, &delivery, &tls)),
-            dkim: t.table("dkim", |t| Dkim::read(t, place)),
+            dkim,
             notice: t.table("notice", |t| Notice::read(t, &hostname)),
             bounce: t.table("bounce", |t| BounceRules::read(t, place)),
             suppression: t.table("suppression", SuppressionRules::read),

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use posthaste_governor::{Order, Priority, Shape};
-use posthaste_mail::Name;
+use posthaste_mail::{Domain, Name};
 
 use super::{
     Pool,
     reader::Table,
     source::defined,
-    value::{duration, fraction, from_text, number, one_of, some, zero_is_none},
+    value::{boolean, duration, fraction, from_text, number, one_of, some, zero_is_none},
 };
 
 /// When a deferred message is tried again, and when it is given up.
@@ -38,6 +38,10 @@ pub struct Stream {
     pub order: Order,
     /// How much of it goes out at most, over all its sources and to all receivers.
     pub shape: Shape,
+    /// The domain that signs it besides its author's.
+    pub dkim_domain: Option<Domain>,
+    /// Whether it is forwarded mail, which is sealed (RFC 8617).
+    pub arc: bool,
 }
 
 impl Retry {
@@ -93,6 +97,8 @@ impl Stream {
             urgency: t.get("urgency", one_of(&[("usual", Priority::Usual), ("urgent", Priority::Urgent)])),
             order: t.get("cold", one_of(&orders)),
             shape: Shape { second: most("per_second"), minute: most("per_minute"), hour: most("per_hour"), day: most("per_day") },
+            dkim_domain: t.given("dkim_domain", from_text::<Domain>),
+            arc: t.get("arc", boolean),
         };
         defined(t, "pool", &stream.pool, pools);
         stream

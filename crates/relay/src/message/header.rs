@@ -1,5 +1,7 @@
 //! Where the header's fields are (RFC 5322 §2.2), by their places in the message.
 
+use std::ops::Range;
+
 use memchr::{memchr, memmem};
 
 /// A header: its fields in order, and where it ends.
@@ -64,6 +66,12 @@ impl Field {
     /// True if the name is this one, whatever its case.
     pub(super) fn is(&self, data: &[u8], name: &str) -> bool {
         data[self.start..self.colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// Where blanks stand between the name and the colon, if some do.
+    pub(super) fn blanks_before_the_colon(&self, data: &[u8]) -> Option<Range<usize>> {
+        let end = self.start + data[self.start..self.colon].trim_ascii_end().len();
+        (end < self.colon).then_some(end..self.colon)
     }
 
     /// What stands behind the colon, folds and CRLF included.

@@ -1,29 +1,41 @@
-//! The domain of From, for the choice of the DKIM key (RFC 5322 §3.4 and §4.4).
+//! The domains of From, for the choice of the DKIM keys (RFC 5322 §3.4 and §4.4).
 
 use posthaste_mail::Domain;
 
-/// The domain of the first mailbox in a From field's value: inside a group too, past comments, display names and old routes.
-/// None if it is not a domain in ASCII.
-pub(super) fn first_domain(value: &[u8]) -> Option<String> {
+/// The domains of all mailboxes in a From field's value, each once, as DNS has them: inside groups too, past comments, display names and
+/// old routes. What is not a domain is left out.
+pub(super) fn domains(value: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Into::into);
-    let mailbox = first_mailbox(&text)?;
-    let (_, domain) = mailbox.rsplit_once('@')?;
-    Some(Domain::new(domain).ok()?.as_str().to_owned())
+    let mut rest = text.chars();
+    let mut domains = Vec::new();
+    while let Some(mailbox) = next_mailbox(&mut rest) {
+        let domain = mailbox.rsplit_once('@').and_then(|(_, domain)| in_ascii(domain));
+        domains.extend(domain.filter(|domain| !domains.contains(domain)));
+    }
+    domains
 }
 
-/// The first addr-spec, without comments, blanks and quoted strings: what is left is enough to find the last '@' of it.
-fn first_mailbox(text: &str) -> Option<String> {
-    let mut rest = text.chars();
+/// Keys are published under the ASCII form of a name (RFC 8616 §4).
+fn in_ascii(domain: &str) -> Option<String> {
+    let domain = match domain.is_ascii() {
+        true => domain.to_owned(),
+        false => idna::domain_to_ascii(domain).ok()?,
+    };
+    Some(Domain::new(&domain).ok()?.as_str().to_owned())
+}
+
+/// The next addr-spec, without comments, blanks and quoted strings: what is left is enough to find the last '@' of it.
+fn next_mailbox(rest: &mut std::str::Chars<'_>) -> Option<String> {
     let mut spec = String::new();
     let mut in_angle = false;
     while let Some(c) = rest.next() {
         match c {
             // What is quoted may hold an '@' or a '<' that means nothing.
             '"' => {
-                skip_quoted(&mut rest);
+                skip_quoted(rest);
                 spec.push('"');
             }
-            '(' => skip_comment(&mut rest),
+            '(' => skip_comment(rest),
             // All before it was a display name.
             '<' => {
                 in_angle = true;
@@ -44,8 +56,8 @@ fn first_mailbox(text: &str) -> Option<String> {
             c => spec.push(c),
         }
     }
-    // An angle that never closes is no address.
-    (!in_angle).then_some(spec)
+    // An angle that never closes is no address; but some reader will take it for one, so the key's owner had better sign.
+    (!spec.is_empty()).then_some(spec)
 }
 
 fn skip_quoted(rest: &mut std::str::Chars<'_>) {
@@ -79,34 +91,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_mailbox_is_found_behind_everything_that_may_stand_around_it() {
-        for (value, domain) in [
-            (" ann@example.com\r\n", Some("example.com")),
-            (" Ann <ann@Example.COM>\r\n", Some("example.com")),
-            (" \"Ann, a <b@evil.org>\" <ann@example.com>", Some("example.com")),
-            (" \"x@evil.org\" <ann@example.com>", Some("example.com")),
-            (" Ann (or b@evil.org (nested \\) )) <ann@example.com>", Some("example.com")),
-            (" ann@example.com (Ann <b@evil.org>)", Some("example.com")),
-            (" a@one.org, b@two.org", Some("one.org")),
-            (" Ann <a@one.org>, b@two.org", Some("one.org")),
-            (" Team: Ann <ann@example.com>, b@two.org;", Some("example.com")),
-            (" \"a@b\"@example.com", Some("example.com")),
-            (" <@relay.org,@two.org:ann@example.com>", Some("example.com")),
-            (" ann @ example . com", Some("example.com")),
-            (" Ann\r\n\t<ann@example.com>\r\n", Some("example.com")),
-            (" =?utf-8?q?J=C3=BCrgen=40evil.org?= <j@example.com>", Some("example.com")),
-            (" Jürgen <j@example.com>", Some("example.com")),
-            (" a@[192.0.2.1]", Some("[192.0.2.1]")),
-            (" a@[IPv6:2001:db8::1]", Some("[IPv6:2001:db8::1]")),
-            (" j@exämple.com", None),
-            (" undisclosed:;", None),
-            (" Ann <ann@example.com", None),
-            (" <>", None),
-            (" Ann", None),
-            (" \"never closed <a@example.com>", None),
-            ("", None),
+    fn a_mailbox_is_found_behind_everything_that_may_stand_around_it() {
+        for (value, found) in [
+            (" ann@example.com\r\n", &["example.com"][..]),
+            (" Ann <ann@Example.COM>\r\n", &["example.com"][..]),
+            (" \"Ann, a <b@evil.org>\" <ann@example.com>", &["example.com"][..]),
+            (" \"x@evil.org\" <ann@example.com>", &["example.com"][..]),
+            (" Ann (or b@evil.org (nested \\) )) <ann@example.com>", &["example.com"][..]),
+            (" ann@example.com (Ann <b@evil.org>)", &["example.com"][..]),
+            (" a@one.org, b@two.org, c@ONE.org", &["one.org", "two.org"]),
+            (" Ann <a@one.org>, b@two.org", &["one.org", "two.org"]),
+            (" Team: Ann <ann@example.com>, b@two.org;", &["example.com", "two.org"]),
+            (" \"a@b\"@example.com", &["example.com"][..]),
+            (" <@relay.org,@two.org:ann@example.com>", &["example.com"][..]),
+            (" ann @ example . com", &["example.com"][..]),
+            (" Ann\r\n\t<ann@example.com>\r\n", &["example.com"][..]),
+            (" =?utf-8?q?J=C3=BCrgen=40evil.org?= <j@example.com>", &["example.com"][..]),
+            (" Jürgen <j@example.com>", &["example.com"][..]),
+            (" a@[192.0.2.1]", &["[192.0.2.1]"][..]),
+            (" a@[IPv6:2001:db8::1]", &["[IPv6:2001:db8::1]"][..]),
+            (" j@exämple.com", &["xn--exmple-cua.com"]),
+            (" j@\u{2028}.com", &[]),
+            (" undisclosed:;", &[]),
+            (" Ann <ann@example.com", &["example.com"]),
+            (" <>", &[]),
+            (" Ann", &[]),
+            (" \"never closed <a@example.com>", &[]),
+            ("", &[]),
         ] {
-            assert_eq!(first_domain(value.as_bytes()).as_deref(), domain, "{value:?}");
+            assert_eq!(domains(value.as_bytes()), found, "{value:?}");
         }
     }
 }

@@ -33,7 +33,7 @@ fn a_complete_message_only_gains_a_received_field() {
     let message = prepared(data.as_bytes());
     assert_eq!(text(&message), format!("{RECEIVED}{data}"));
     assert_eq!(message.message_id.as_deref(), Some("<1@example.com>"));
-    assert_eq!(message.from_domain.as_deref(), Some("example.com"));
+    assert_eq!(message.from_domains, ["example.com"]);
     assert_eq!((message.size, message.hops, message.has_8bit), ((RECEIVED.len() + data.len()) as u64, 0, false));
 }
 

@@ -1,0 +1,114 @@
+//! What is known of the keys that follow one another: `data_dir/dkim/keys.json`, and beside it the keys that the relay made.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use posthaste_dkim::{Algorithm, Succession};
+use serde::{Deserialize, Serialize};
+
+/// All successions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// One for each domain and algorithm whose keys ever changed, or are to.
+    pub successions: Vec<Succession>,
+}
+
+impl Book {
+    /// The folder of a relay with this data folder.
+    pub fn dir(data_dir: &Path) -> PathBuf {
+        data_dir.join("dkim")
+    }
+
+    /// Reads it; a folder without one has an empty one.
+    pub fn read(dir: &Path) -> Result<Self, String> {
+        let path = dir.join(FILE);
+        let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| told(&e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(told(&e)),
+        }
+    }
+
+    /// Writes it; it is durable, whole or as it was before, when this returns.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        make_dir(dir)?;
+        let new = dir.join("keys.json.new");
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.sync_all()?;
+        fs::rename(&new, dir.join(FILE))?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// The succession of a domain's keys, empty if there is none yet.
+    pub fn succession(&mut self, domain: &str, algorithm: Algorithm) -> &mut Succession {
+        let at = self.successions.iter().position(|s| s.domain == domain && s.algorithm == algorithm).unwrap_or_else(|| {
+            self.successions.push(Succession::new(domain, algorithm));
+            self.successions.len() - 1
+        });
+        &mut self.successions[at]
+    }
+
+    /// The successions of a domain.
+    pub fn of<'a>(&'a self, domain: &'a str) -> impl Iterator<Item = &'a Succession> {
+        self.successions.iter().filter(move |s| s.domain == domain)
+    }
+
+    /// Whether this key signs; one that no succession knows does.
+    pub fn signs(&self, domain: &str, selector: &str) -> bool {
+        self.of(domain).all(|s| s.signs(selector))
+    }
+}
+
+/// Where the relay keeps a key that it made.
+pub fn key_file(dir: &Path, selector: &str, domain: &str) -> PathBuf {
+    dir.join(format!("{selector}.{domain}.pem"))
+}
+
+/// Keeps a new private key; it is durable, and nobody else can read it, when this returns. A file that is there is never overwritten.
+pub fn keep_key(path: &Path, pem: &str) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(dir)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(pem.as_bytes())?;
+    file.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+const FILE: &str = "keys.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("dkim");
+        assert_eq!(Book::read(&dir), Ok(Book::default()));
+        let mut book = Book::default();
+        book.succession("example.com", Algorithm::RsaSha256).adopt(&["s1"], 5);
+        book.write(&dir).unwrap();
+        assert_eq!(Book::read(&dir), Ok(book));
+        fs::write(dir.join(FILE), "{").unwrap();
+        assert!(Book::read(&dir).unwrap_err().contains("keys.json"));
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = key_file(dir.path(), "s1", "example.com");
+        keep_key(&path, "one").unwrap();
+        assert_eq!(keep_key(&path, "two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+    }
+}

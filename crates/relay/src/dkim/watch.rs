@@ -1,0 +1,71 @@
+//! The relay's own hand on its keys: looks every minute what is due.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::rotation::{Rotation, Told};
+use crate::{clock, engine::Command, scribe::DeliveryLog};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(60);
+/// How long the same alarm is not repeated, in seconds.
+const QUIET: i64 = 24 * 3600;
+
+/// Goes on until the relay ends.
+pub async fn turn_keys(rotation: Arc<Rotation>, engine: UnboundedSender<Command>, log: DeliveryLog) {
+    let mut alarms: HashMap<String, i64> = HashMap::new();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = clock::now().as_second();
+        match tick(&rotation, &engine, now).await {
+            Ok(told) => told.iter().filter(|told| is_news(&mut alarms, told, now)).for_each(|told| told.write(&log, &rotation.node())),
+            Err(error) => tracing::error!(error, "the DKIM keys stay as they are"),
+        }
+    }
+}
+
+async fn tick(rotation: &Rotation, engine: &UnboundedSender<Command>, now: i64) -> Result<Vec<Told>, String> {
+    // The queue may be long: it is looked through only where the answer matters.
+    let oldest = match rotation.may_retire(now).await? {
+        true => oldest(engine).await.ok_or("the relay is stopping")?,
+        false => Some(0),
+    };
+    let settled = |until: u64| oldest.is_none_or(|oldest| u64::try_from(oldest).is_ok_and(|oldest| oldest > until));
+    rotation.tick(now, settled).await
+}
+
+/// When the oldest message that still waits was accepted, in seconds; None if the relay has ended.
+async fn oldest(engine: &UnboundedSender<Command>) -> Option<Option<i64>> {
+    let (tell, told) = oneshot::channel();
+    let ask = move |dispatcher: &mut crate::dispatch::Dispatcher, now| {
+        let _ = tell.send(dispatcher.lane_rows(now).iter().filter_map(|row| row.oldest).min().map(|oldest| oldest.as_second()));
+        Vec::new()
+    };
+    engine.send(Command::Ask(Box::new(ask))).ok()?;
+    told.await.ok()
+}
+
+fn is_news(alarms: &mut HashMap<String, i64>, told: &Told, now: i64) -> bool {
+    alarms.retain(|_, at| now - *at < QUIET);
+    let again = told.state == "alarm" && alarms.contains_key(&told.detail);
+    if told.state == "alarm" && !again {
+        alarms.insert(told.detail.clone(), now);
+    }
+    !again
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_told_once_a_day_and_other_news_each_time() {
+        let mut alarms = HashMap::new();
+        let alarm = Told { state: "alarm", detail: "DNS does not have it".into() };
+        let heard: Vec<bool> = [0, 60, QUIET - 1, QUIET + 60].map(|now| is_news(&mut alarms, &alarm, now)).into();
+        assert_eq!(heard, [true, false, false, true]);
+        let made = Told { state: "dkim_key_made", detail: "x".into() };
+        assert!(is_news(&mut alarms, &made, 0) && is_news(&mut alarms, &made, 1));
+    }
+}
