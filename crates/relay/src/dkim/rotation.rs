@@ -93,7 +93,10 @@ impl Rotation {
         let mut open = Work::open(self, now)?;
         for (domain, schedule, algorithms) in open.rotating() {
             for algorithm in algorithms {
-                open.keep_up(&domain, algorithm, &schedule, &settled).await?;
+                // One domain's trouble is not to hold up the others.
+                if let Err(error) = open.keep_up(&domain, algorithm, &schedule, &settled).await {
+                    open.tell("alarm", format!("the keys of {domain} stay as they are: {error}"));
+                }
             }
         }
         Ok(open.told)
@@ -340,3 +343,6 @@ impl<'r> Work<'r> {
         self.told.push(Told { state, detail });
     }
 }
+
+#[cfg(test)]
+mod tests;
