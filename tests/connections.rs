@@ -146,7 +146,7 @@ fn a_421_in_the_middle_closes_the_connection_and_the_mail_goes_by_another() {
 fn a_421_at_the_greeting_defers() {
     let world = World::start("");
     world.mx.script(|session, step| match step {
-        Step::Connect if session == 1 => Act::SayAndClose("421 4.7.0 too many connections".into()),
+        Step::Connect if session == 1 => Act::SayAndClose("421 4.3.2 shutting down".into()),
         _ => Act::Usual,
     });
     world.relay.send(&Mail::new(FROM, &[TO], "one"));

@@ -2,7 +2,7 @@
 
 mod policy;
 
-pub use policy::FirstSeen;
+pub use policy::{FirstSeen, policy};
 
 use std::{
     collections::HashMap,

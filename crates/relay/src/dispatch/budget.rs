@@ -15,6 +15,9 @@ const LEDGER_EVERY: i64 = 1_000;
 /// Milliseconds between two looks for days that are over.
 const CLOSE_EVERY: i64 = 60_000;
 
+/// What a lane is taken to send an hour at least when a provider asks for a share of it.
+const LEAST_HOURLY: NonZeroU32 = NonZeroU32::new(120).expect("120 is not 0");
+
 /// How far the ledger was handed out to be written.
 #[derive(Default)]
 pub(super) struct Writing {
@@ -135,7 +138,9 @@ impl Dispatcher {
         let limits = self.policy.limits(&provider);
         let connections = u32::try_from(limits.connections).ok().and_then(NonZeroU32::new);
         let usual = Usual { rate: limits.shape.hour, connections };
-        let cut = reaction.at(self.governor.lane(lane).hourly(self.now));
+        // Of what is next to nothing a share would be a standstill.
+        let hourly = self.governor.lane(lane).hourly(self.now).map(|hourly| hourly.max(LEAST_HOURLY));
+        let cut = reaction.at(hourly);
         self.governor.cut(lane, &cut, usual, self.now);
         if let Some(stop) = reaction.stop {
             self.governor.pause(lane, stop, &reaction.reason, self.now);

@@ -88,7 +88,7 @@ mod tests {
                 tokio::spawn(async move {
                     let job = move || {
                         at_work.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        drop(began.send(()));
+                        let _ = began.send(());
                         drop(gate.lock());
                     };
                     crew.run(job).await

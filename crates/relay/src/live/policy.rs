@@ -5,11 +5,13 @@ use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 use jiff::civil::Date;
 use posthaste_governor::{Plan, Shape};
 use posthaste_mail::Name;
+use posthaste_route::Providers;
 
 use super::Live;
 use crate::{
-    config,
+    config::{self, Config},
     dispatch::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup},
+    feedback::Feedback,
 };
 
 /// When each source that warms up was first seen with a curve.
@@ -18,39 +20,43 @@ pub type FirstSeen = HashMap<Name, Date>;
 impl Live {
     /// What the dispatcher follows.
     pub fn policy(&self, seen: &FirstSeen) -> Policy {
-        let c = &self.config;
-        let limits = Limits {
-            connections: c.delivery.connections_per_lane,
-            messages_per_connection: c.delivery.messages_per_connection,
-            recipients_per_transaction: c.delivery.recipients_per_transaction,
-            shape: Shape::default(),
-        };
-        let pool = |pool: &config::Pool| PoolPolicy { sources: pool.sources.clone(), relieve: pool.relieve };
-        Policy {
-            streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(s))).collect(),
-            fallback: stream(c.default_stream()),
-            pools: c.pools.iter().map(|(name, p)| (name.clone(), pool(p))).collect(),
-            warmups: c.sources.keys().filter_map(|name| Some((name.clone(), self.warmup(name, *seen.get(name)?)?))).collect(),
-            warm: Arc::new(Plan::warm()),
-            providers: self.providers.iter().map(|p| (p.name.as_str().into(), over(&limits, &p.limits))).collect(),
-            limits,
-            feedback: self.feedback.clone(),
-            connections: c.delivery.connections,
-            idle: c.delivery.idle,
-            host_down: c.delivery.host_down,
-        }
+        policy(&self.config, &self.providers, self.feedback.clone(), seen)
     }
+}
 
-    /// How a source warms up that was first seen on this day.
-    fn warmup(&self, source: &Name, seen: Date) -> Option<Warmup> {
-        let warmup = self.config.sources.get(source)?.warmup.as_ref()?;
-        let curves = &self.config.curves;
-        // No provider has an empty name: that asks for the curve itself.
-        let usual = curves.plan(&warmup.curve, "")?.clone();
-        let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
-        let first = warmup.start.first_stage(&usual, seen);
-        Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
+/// The same from its parts.
+pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: &FirstSeen) -> Policy {
+    let limits = Limits {
+        connections: c.delivery.connections_per_lane,
+        messages_per_connection: c.delivery.messages_per_connection,
+        recipients_per_transaction: c.delivery.recipients_per_transaction,
+        shape: Shape::default(),
+    };
+    let pool = |pool: &config::Pool| PoolPolicy { sources: pool.sources.clone(), relieve: pool.relieve };
+    Policy {
+        streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(s))).collect(),
+        fallback: stream(c.default_stream()),
+        pools: c.pools.iter().map(|(name, p)| (name.clone(), pool(p))).collect(),
+        warmups: c.sources.keys().filter_map(|name| Some((name.clone(), warmup(c, name, *seen.get(name)?)?))).collect(),
+        warm: Arc::new(Plan::warm()),
+        providers: providers.iter().map(|p| (p.name.as_str().into(), over(&limits, &p.limits))).collect(),
+        limits,
+        feedback,
+        connections: c.delivery.connections,
+        idle: c.delivery.idle,
+        host_down: c.delivery.host_down,
     }
+}
+
+/// How a source warms up that was first seen on this day.
+fn warmup(c: &Config, source: &Name, seen: Date) -> Option<Warmup> {
+    let warmup = c.sources.get(source)?.warmup.as_ref()?;
+    let curves = &c.curves;
+    // No provider has an empty name: that asks for the curve itself.
+    let usual = curves.plan(&warmup.curve, "")?.clone();
+    let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
+    let first = warmup.start.first_stage(&usual, seen);
+    Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
 }
 
 fn stream(stream: &config::Stream) -> StreamPolicy {

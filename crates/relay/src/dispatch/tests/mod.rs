@@ -45,9 +45,15 @@ struct World {
     disk: HashMap<String, posthaste_governor::Entry>,
     changes: Vec<(LaneKey, LaneChange)>,
     arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
+    /// Answers by source and provider, in place of `answer`.
+    judge: Option<Judge>,
 }
 
+/// What is said to a source at a provider at a time.
+type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> Said>;
+
 mod budget;
+mod sixty_days;
 
 fn policy() -> Policy {
     let retry = Retry {
@@ -115,6 +121,7 @@ impl World {
             disk: HashMap::new(),
             changes: Vec::new(),
             arrivals: HashMap::new(),
+            judge: None,
         }
     }
 
@@ -134,6 +141,18 @@ impl World {
         };
         self.feed(Input::Arrived(Box::new(arrival)));
         seq
+    }
+
+    /// Stopped in good order, and started again.
+    fn stopped(mut self, policy: Policy) -> Self {
+        self.feed(Input::Drain);
+        while let Some(((at, _), input)) = self.pending.pop_first() {
+            self.now = self.now.max(at);
+            self.feed(input);
+        }
+        let actions = self.dispatcher.return_leases(self.now);
+        self.perform(actions);
+        self.restarted(policy)
     }
 
     /// Killed, and started again with what was on disk.
@@ -218,14 +237,17 @@ impl World {
     fn deliver(&mut self, session: SessionId, load: Box<Load>) {
         self.order.push(load.seq);
         self.went.insert(load.seq, (self.sources[&session].clone(), self.open[&session].clone()));
-        let answer = (self.answer)(&load, self.now);
-        let said = match answer {
-            Ok(reply) => {
-                self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, self.sources[&session].clone())));
-                Said::Delivered(reply)
-            }
-            Err(failure) => Said::Failed(failure.clone(), verdict(&failure)),
+        let (source, provider) = self.went[&load.seq].clone();
+        let said = match &mut self.judge {
+            Some(judge) => judge(&source, &provider, self.now),
+            None => match (self.answer)(&load, self.now) {
+                Ok(reply) => Said::Delivered(reply),
+                Err(failure) => Said::Failed(failure.clone(), verdict(&failure)),
+            },
         };
+        if matches!(said, Said::Delivered(_)) {
+            self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, source.clone())));
+        }
         let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(Attempt::default()) };
         let takes = self.takes.get(&self.open[&session]).copied().unwrap_or(Duration::from_millis(50));
         self.later(takes, Input::Finished { session, load, outcome, usable: true });

@@ -34,7 +34,7 @@ fn serve(zone: Zone) -> SocketAddr {
             let name = query.name().to_ascii().to_ascii_lowercase();
             match zone.lock().unwrap_or_else(PoisonError::into_inner).get(name.trim_end_matches('.')) {
                 Some(text) => {
-                    drop(answer.add_answer(Record::from_rdata(query.name().clone(), 1, RData::TXT(TXT::new(vec![text.clone()])))))
+                    answer.add_answer(Record::from_rdata(query.name().clone(), 1, RData::TXT(TXT::new(vec![text.clone()]))));
                 }
                 None => answer.metadata.response_code = ResponseCode::NXDomain,
             }
