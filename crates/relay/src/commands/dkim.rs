@@ -96,7 +96,7 @@ impl Dkim {
             What::New(new) => new.run(),
             What::Status { json } => look::status(&self.at, json),
             What::Dns { domain } => look::dns(&self.at, &domain),
-            What::Rotate { domain, json } => rotate::rotate(&self.at, domain, json),
+            What::Rotate { domain, json } => rotate::rotate(&self.at, &domain, json),
         }
     }
 }

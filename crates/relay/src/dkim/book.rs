@@ -73,14 +73,14 @@ pub fn key_file(dir: &Path, selector: &str, domain: &str) -> PathBuf {
 /// Keeps a new private key; it is durable, and nobody else can read it, when this returns. A file that is there is never overwritten.
 pub fn keep_key(path: &Path, pem: &str) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_dir(dir)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(pem.as_bytes())?;
     file.sync_all()?;
     File::open(dir)?.sync_all()
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+/// Makes the folder, for nobody else's eyes, if it is not there.
+pub fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 

@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// Makes the next keys, or puts them in force.
-pub(super) fn rotate(at: &At, domain: Domain, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
     let config = at.load()?;
     let keys: Vec<Next> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
         Ok(keys) => keys,
-        Err(AskError::NotRunning(_)) => alone(config, &domain)?,
+        Err(AskError::NotRunning(_)) => alone(config, domain)?,
         Err(error) => anyhow::bail!("{error}"),
     };
     let mut out = stdout().lock();

@@ -14,7 +14,10 @@ use hickory_proto::{
 use posthaste_dkim::Signer;
 
 use super::*;
-use crate::config::ThisHost;
+use crate::{
+    config::{Config, ThisHost},
+    dkim::book::keep_key,
+};
 
 const START: i64 = 1_790_000_000;
 const DAY: i64 = 24 * 3600;
@@ -33,9 +36,7 @@ fn serve(zone: Zone) -> SocketAddr {
             let mut answer = Message::response(question.metadata.id, OpCode::Query);
             let name = query.name().to_ascii().to_ascii_lowercase();
             match zone.lock().unwrap_or_else(PoisonError::into_inner).get(name.trim_end_matches('.')) {
-                Some(text) => {
-                    answer.add_answer(Record::from_rdata(query.name().clone(), 1, RData::TXT(TXT::new(vec![text.clone()]))));
-                }
+                Some(text) => answer.answers.push(Record::from_rdata(query.name().clone(), 1, RData::TXT(TXT::new(vec![text.clone()])))),
                 None => answer.metadata.response_code = ResponseCode::NXDomain,
             }
             answer.queries.push(query);
