@@ -110,7 +110,7 @@ fn the_mails_are_read_as_well_as_before_and_suppress_nobody_falsely() {
             assert!(reports.iter().all(|r| r.kind != Kind::Bounce), "{reports:#?} at {row}");
         }
     }
-    assert!(every.is_above(0.85, 0.91), "all rows: {every:?}");
+    assert!(every.is_above(0.85, 0.92), "all rows: {every:?}");
     assert!(sound.is_above(0.88, 0.95), "without the wrong labels: {sound:?}");
 }
 

@@ -7,6 +7,12 @@ fn read(mail: &str) -> Vec<Report> {
     read_mail(mail.as_bytes(), Rules::shipped())
 }
 
+fn one(mail: &str) -> Report {
+    let mut reports = read(mail);
+    assert_eq!(reports.len(), 1, "{reports:#?}");
+    reports.remove(0)
+}
+
 fn class(report: &Report) -> Option<Class> {
     report.verdict.as_ref().map(|v| v.class)
 }
@@ -191,4 +197,34 @@ fn json_reports_of_amazon_ses_are_read() {
     let report = &read(mail)[0];
     assert_eq!((report.kind, report.rcpt.as_deref(), class(report)), (Kind::Bounce, Some("a@example.org"), Some(Class::InvalidRecipient)));
     assert_eq!(report.message_id.as_deref(), Some("m6@example.com"));
+}
+
+#[test]
+fn a_gateway_that_returns_the_dialogue_with_the_mail_is_read() {
+    let mail = |rcpt: &str| {
+        format!(
+            "Return-Path: <postmaster@gate.example>\nFrom: postmaster@gate.example\nTo: writer@example.com\nSubject: Mail could not be delivered\n\
+             Content-Type: multipart/mixed; boundary=g\n\n--g\nContent-Type: text/plain\n\n***** Message from the gateway *****\n\n\
+             The following mail could not be delivered.\nReason: Unable to deliver message to <{rcpt}>.\n\n--g\n\
+             Content-Type: message/rfc822\n\nFrom: writer@example.com\nTo: {rcpt}\nSubject: news\n\n\
+             ... while talking to mx.example.org:\n>>> RCPT To:<ann@example.org>\n<<< 550 5.1.1 <ann@example.org>... User unknown\n\n--g--\n"
+        )
+    };
+    let report = one(&mail("ann@example.org"));
+    assert_eq!((report.kind, class(&report), report.smtp_code), (Kind::Bounce, Some(Class::InvalidRecipient), Some(550)));
+    // What was said of somebody else condemns nobody.
+    let report = one(&mail("bob@example.org"));
+    assert_ne!(class(&report), Some(Class::InvalidRecipient));
+}
+
+#[test]
+fn a_routed_recipient_is_named_as_the_report_names_it() {
+    let mail = "From: postmaster@example.org\nTo: writer@example.com\nSubject: Delivery Notification: Delivery has failed\n\
+        Content-Type: multipart/report; report-type=delivery-status; boundary=r\n\n--r\nContent-Type: message/delivery-status\n\n\
+        Reporting-MTA: dns; mta.example.org\n\nOriginal-Recipient: rfc822;ann@example.org\n\
+        Final-Recipient: rfc822;@store1.example.org:ann@ims_daemon\nAction: failed\nStatus: 5.2.2\n\n--r--\n";
+    let report = one(mail);
+    assert_eq!(report.rcpt.as_deref(), Some("@store1.example.org:ann@ims_daemon"));
+    assert_eq!(report.original_rcpt.as_deref(), Some("ann@example.org"));
+    assert_eq!(class(&report), Some(Class::MailboxFull));
 }

@@ -68,6 +68,14 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// `@relay.example:ann@store`: a route (RFC 5321 §4.1.2 `A-d-l`), which a system that hands mail on inside itself may still report.
+pub(super) fn is_routed(text: &str) -> bool {
+    let Some((route, mailbox)) = text.strip_prefix('@').and_then(|t| t.rsplit_once(':')) else { return false };
+    let is_host = |h: &str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    route.split(',').all(|hop| is_host(hop.trim_start_matches('@')))
+        && mailbox.split_once('@').is_some_and(|(l, d)| !l.is_empty() && !d.is_empty())
+}
+
 /// An address from a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`, or what else stands there.
 pub(super) fn address(value: &str) -> Option<String> {
     let value = match value.split_once(';') {

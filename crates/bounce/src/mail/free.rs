@@ -1,8 +1,8 @@
 //! Bounces in free text: which addresses failed, and why, in the words around them.
 
-use posthaste_mail::Action;
+use posthaste_mail::{Action, Stage};
 
-use super::{Kind, REPORTS_MAX, Report, fields::address, notice, opened::Opened};
+use super::{Kind, REPORTS_MAX, Report, fields::address, notice, opened::Opened, original};
 use crate::{Quoted, Rules, text::head};
 
 /// Lines looked at.
@@ -68,6 +68,12 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &
             verdict = second;
             said = if said.text.trim().is_empty() { words } else { said };
         }
+    }
+    if verdict.confidence < SURE
+        && let Some(answer) = mail.dialogue.as_deref().zip(report.rcpt.as_deref()).and_then(|(d, r)| original::answer_to_recipient(d, r))
+    {
+        said = Quoted { stage: Some(Stage::Rcpt), ..Quoted::read(answer) };
+        verdict = rules.classify_quoted(&said, &context);
     }
     report.smtp_code = (!said.code.is_multiple_of(100)).then_some(said.code).or(report.smtp_code);
     report.smtp_enhanced = report.smtp_enhanced.or(said.enhanced);

@@ -31,6 +31,8 @@ pub(super) struct Opened {
     pub(super) feedback: Vec<String>,
     /// Headers of the returned mail.
     pub(super) original: Fields,
+    /// The dialogue with the receiver, where a gateway put it into the mail that it returns.
+    pub(super) dialogue: Option<String>,
 }
 
 impl Opened {
@@ -100,6 +102,7 @@ impl Opened {
             for (name, value) in inner.headers_raw() {
                 self.original.push(name, &value.replace(['\r', '\n'], ""));
             }
+            self.dialogue = inner.body_text(0).and_then(|text| original::dialogue(head(&text, WORDS_MAX)));
         }
     }
 

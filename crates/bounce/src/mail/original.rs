@@ -57,6 +57,26 @@ fn is_header_block(line: &str, before: &str) -> bool {
         || (before.is_empty() && (starts("message-id:") || starts("mime-version:")))
 }
 
+/// The lines of an SMTP dialogue, `>>> RCPT To:<a@b.org>` and `<<< 550 …`, in a returned mail's text: gateways pass on so what the server
+/// behind them wrote. None unless both sides speak.
+pub(super) fn dialogue(text: &str) -> Option<String> {
+    let spoken = |line: &&str| line.starts_with(">>> ") || line.starts_with("<<< ");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(spoken).take(DIALOGUE_MAX).collect();
+    let both = [">>> ", "<<< "].iter().all(|side| lines.iter().any(|l| l.starts_with(side)));
+    both.then(|| lines.join("\n"))
+}
+
+/// Lines of a dialogue that are kept.
+const DIALOGUE_MAX: usize = 100;
+
+/// What was answered when this recipient was named.
+pub(super) fn answer_to_recipient<'d>(dialogue: &'d str, rcpt: &str) -> Option<&'d str> {
+    let mut lines = dialogue.lines();
+    let named = format!("<{}>", rcpt.to_ascii_lowercase());
+    lines.find(|l| l.to_ascii_lowercase().strip_prefix(">>> rcpt to:").is_some_and(|to| to.trim_start().starts_with(&named)))?;
+    lines.next()?.strip_prefix("<<< ")
+}
+
 /// A delivery status that stands in the words: its part's type was lost on the way.
 pub(super) fn loose_status(words: &str) -> Option<String> {
     let lower = words.to_ascii_lowercase();

@@ -23,6 +23,7 @@ pub use connection::{Connection, Timings};
 pub use extensions::Extensions;
 pub use hello::{Credentials, Hello, Timeouts, TlsPolicy};
 pub use open::{OpenFailure, open};
+pub use replies::replies_in;
 pub use report::{RecipientResult, Report};
 pub use tls::{TlsConfigError, TlsConfigs};
 pub use transaction::Transaction;

@@ -102,6 +102,14 @@ impl Replies {
     }
 }
 
+/// The replies that stand in bytes which came in these pieces, and what is wrong with the first thing that is none. Half a reply at the end
+/// counts for nothing.
+pub fn replies_in<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Reply>, Option<String>) {
+    let mut replies = Replies::default();
+    pieces.into_iter().for_each(|piece| replies.feed(piece));
+    (replies.ready.into(), replies.garbage)
+}
+
 /// Code, whether more lines follow, text. None when it is no reply line (RFC 5321 §4.2: `Reply-line`; without a text, without a blank too).
 fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let digits = line.get(..3)?;
