@@ -98,9 +98,14 @@ fn is_code(word: &str) -> bool {
     (basic.is_empty() || basic.len() == 3) && fits(enhanced)
 }
 
-/// A word with an '@': an address, perhaps glued to other text by a colon (`found:a@b.org`).
+/// A word with an '@': an address, perhaps glued to other text by a colon (`found:a@b.org`) or by signs of a script that writes no blanks
+/// (`收件人（a@b.org）不存在`).
 fn push_addressed(out: &mut String, word: &str) {
-    for part in word.split(':') {
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        let same = |c: char| c.is_ascii() == first.is_ascii() && c != ':';
+        let end = rest.find(|c| !same(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let (part, more) = rest.split_at(end);
         if part.contains('@') {
             blank(out);
             out.push('@');
@@ -108,6 +113,7 @@ fn push_addressed(out: &mut String, word: &str) {
             push_word(out, part);
         }
         blank(out);
+        rest = more;
     }
 }
 
@@ -201,6 +207,7 @@ mod tests {
     #[test]
     fn addresses_are_not_words() {
         assert_eq!(normalise("User not found:spam@example.org <blocked@x.org>..."), " user not found @ @ ");
+        assert_eq!(normalise("收件人（spam@example.org）不存在"), " 收件人 @ 不存在 ");
     }
 
     #[test]

@@ -159,6 +159,13 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
         }
     }
     let best = found.iter().map(|f| f.points).max().unwrap_or(0);
+    if let [only] = &mut found[..]
+        && only.points == 0
+    {
+        // The one address there, and nothing speaks against it: that no word known here stands beside it may be the language's doing.
+        only.points = 1;
+        return found;
+    }
     found.retain(|f| f.points >= 3.min(best) && f.points >= 1);
     found
 }
@@ -203,7 +210,7 @@ fn is_reply_about(line: &str, address: &str) -> bool {
     is_transcript(line) && about.starts_with(address)
 }
 
-const INTRODUCTIONS: [&str; 37] = [
+const INTRODUCTIONS: [&str; 65] = [
     "delivering your m",
     "error delivering",
     "intended recipient",
@@ -241,8 +248,36 @@ const INTRODUCTIONS: [&str; 37] = [
     "failed recipient",
     "was not delivered",
     "failure reasons",
+    "could not be reached",
+    "couldn't be delivered",
+    "wasn't delivered to",
+    "destinatári",
+    "destinatari",
+    "geadresseerde",
+    "ontvanger",
+    "adresat",
+    "odbiorc",
+    "mottagare",
+    "modtager",
+    "mottaker",
+    "vastaanottaj",
+    "příjemc",
+    "címzett",
+    "alıcı",
+    "получател",
+    "одержувач",
+    "παραλήπτ",
+    "адресат",
+    "受信者",
+    "あて先",
+    "宛先",
+    "收件人",
+    "받는 사람",
+    "수신자",
+    "folgenden adressen",
+    "zugestellt",
 ];
-const REASONS: [&str; 30] = [
+const REASONS: [&str; 45] = [
     "unknown",
     "not found",
     "no such",
@@ -273,6 +308,21 @@ const REASONS: [&str; 30] = [
     "error",
     "illegal",
     "not recognized",
+    "unbekannt",
+    "inconnu",
+    "desconocid",
+    "desconhecid",
+    "sconosciut",
+    "introuvable",
+    "gefunden",
+    "encontrad",
+    "trovat",
+    "gevonden",
+    "znale",
+    "не найден",
+    "不存在",
+    "見つかり",
+    "찾을 수 없",
 ];
 
 /// Where the words name nobody: Exim's header, then whom the returned mail was for.

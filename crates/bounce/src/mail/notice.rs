@@ -71,7 +71,7 @@ pub(super) fn subject_tells_of_failure(mail: &Opened) -> bool {
     SUBJECTS.iter().any(|s| subject.contains(s))
 }
 
-const SUBJECTS: [&str; 66] = [
+const SUBJECTS: [&str; 111] = [
     " processing error",
     " delivery warning",
     " mail delivery",
@@ -138,6 +138,51 @@ const SUBJECTS: [&str; 66] = [
     "не доставлен",
     "配信",
     "退信",
+    " delivery delay",
+    " delivery is delayed",
+    " message delayed",
+    " delivery incomplete",
+    " nao foi possivel entregar",
+    " no se pudo entregar",
+    " no se ha podido entregar",
+    " recapito non riuscito",
+    " consegna non riuscita",
+    " nie mozna dostarczyc",
+    " nie dostarczono",
+    " nie doreczono",
+    " kunde inte levereras",
+    " gick inte att leverera",
+    " olevererat",
+    " kunne ikke leveres",
+    " kan ikke leveres",
+    " ikke levert",
+    " ikke leveret",
+    " ei voitu toimittaa",
+    " toimittaminen epaonnistui",
+    " nedorucitelna",
+    " nedorucen",
+    " nelze dorucit",
+    " kezbesithetetlen",
+    " teslim edilemedi",
+    " iletilemedi",
+    " nu a putut fi livrat",
+    " nelivrat",
+    "δεν ήταν δυνατή η παράδοση",
+    "αδύνατη η παράδοση",
+    "не удалось доставить",
+    "не вдалося доставити",
+    "недоставлено",
+    "未送达",
+    "未送達",
+    "无法投递",
+    "無法傳遞",
+    "投递失败",
+    "배달되지",
+    "배달 실패",
+    "전송 실패",
+    "送信失敗",
+    "送信エラー",
+    "エラーのお知らせ",
 ];
 
 /// The words speak of a failure, as notices do.
@@ -146,7 +191,7 @@ pub(super) fn words_tell_of_failure(mail: &Opened) -> bool {
     FAILURES.iter().any(|s| words.contains(s))
 }
 
-const FAILURES: [&str; 76] = [
+const FAILURES: [&str; 115] = [
     " failed recipient",
     " encountered an error",
     " error during delivery",
@@ -223,6 +268,45 @@ const FAILURES: [&str; 76] = [
     "не было доставлено",
     "не может быть доставлено",
     "送信できません",
+    " couldn t be found",
+    " fehler bei der nachrichtenzustellung",
+    " fehlgeschlagen",
+    " echec de la remise",
+    " n a pas ete remis",
+    " no se pudo entregar",
+    " falha na entrega",
+    " nao pode ser entregue",
+    " nao foi entregue",
+    " recapitare",
+    " recapito",
+    " bezorgd bij",
+    " niet worden bezorgd",
+    " niet worden afgeleverd",
+    " nie powiodlo sie",
+    " nie moze zostac dostarczon",
+    " att leverera",
+    " kunne ikke leveres",
+    " ikke leveres",
+    " ei voitu toimittaa",
+    " nelze dorucit",
+    " se nepodarilo dorucit",
+    " nem sikerult kezbesiteni",
+    " teslim edilemedi",
+    " nu a putut fi livrat",
+    "не удалось доставить",
+    "не может быть отправлен",
+    "не може бути доставлен",
+    "не вдалося доставити",
+    "无法发送",
+    "无法送达",
+    "被退回",
+    "無法傳送",
+    "送信に失敗",
+    "配信に失敗",
+    "送信できません",
+    "お届けできません",
+    "배달하지 못",
+    "전달되지",
 ];
 
 /// Late, and still being tried.
@@ -230,12 +314,34 @@ pub(super) fn tells_of_delay(mail: &Opened) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     let subject = normalise(&mail.subject);
     let says = |list: &[&str]| list.iter().any(|s| words.contains(s));
-    let in_subject =
-        [" delay", " still being retried", " not yet delivered", " verzoger", " retarde", " deferred"].iter().any(|s| subject.contains(s));
+    let in_subject = [
+        " delay",
+        " still being retried",
+        " not yet delivered",
+        " verzoger",
+        " retarde",
+        " deferred",
+        " retrasad",
+        " atrasad",
+        " ritard",
+        " vertraagd",
+        " opoznion",
+        " forsenad",
+        " forsink",
+        " zpozden",
+        "задерж",
+        "затрим",
+        "遅延",
+        "延迟",
+        "延遲",
+        "지연",
+    ]
+    .iter()
+    .any(|s| subject.contains(s));
     (in_subject && !says(&GIVEN_UP)) || (says(&RETRIED) && !says(&GIVEN_UP))
 }
 
-const RETRIED: [&str; 28] = [
+const RETRIED: [&str; 40] = [
     " is delayed for",
     " only a temporary failure",
     " kept in the queue",
@@ -264,6 +370,18 @@ const RETRIED: [&str; 28] = [
     " we will continue",
     " has not yet been",
     " wird weiter versucht",
+    " hasn t been delivered yet",
+    " has not been delivered yet",
+    " n a pas encore ete remis",
+    " noch nicht zugestellt",
+    " todavia no se ha entregado",
+    " aun no se ha entregado",
+    " ainda nao foi entregue",
+    " non e ancora stat",
+    " nog niet bezorgd",
+    " jeszcze nie",
+    "ещё не доставлен",
+    "еще не доставлен",
 ];
 const GIVEN_UP: [&str; 14] = [
     " failed permanently",
