@@ -118,3 +118,14 @@ fn every_test_file_is_run() {
     let there: BTreeSet<String> = names(&root().join("tests")).into_iter().filter(|n| n.ends_with(".rs")).collect();
     assert_eq!(named, there);
 }
+
+#[test]
+fn every_fuzz_target_is_run() {
+    let fuzz = root().join("tests/fuzz");
+    let text = fs::read_to_string(fuzz.join("targets.rs")).unwrap();
+    let (_, table) = text.split_once("TARGETS: ").expect("a table of targets");
+    let table = table.split(';').nth(1).expect("it ends");
+    let named: BTreeSet<String> = table.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    // `run` goes by the folders.
+    assert_eq!(names(&fuzz.join("seeds")), named);
+}

@@ -144,3 +144,28 @@ fn quoted_replies_are_read_whatever_stands_before_them() {
     assert_eq!(class("Postfach des Empfängers ist voll"), Class::MailboxFull);
     assert_eq!(class("yfiordvnkl"), Class::TransientOther);
 }
+
+#[test]
+fn a_verdict_names_the_receivers_page() {
+    let page = |reply: &str, provider| Rules::shipped().classify_text(reply, provider).link.map(|l| l.to_string()).unwrap_or_default();
+    for (reply, provider, host) in [
+        ("421 4.7.28 Gmail has detected an unusual rate of mail originating from your DKIM domain", Some("google"), "support.google.com"),
+        ("550 5.7.511 Access denied, banned sender[192.0.2.1]", None, "sender.office.com"),
+        (
+            "550 5.7.515 Access denied, the sending domain does not meet the required authentication level",
+            Some("microsoft"),
+            "learn.microsoft.com",
+        ),
+        ("550 5.7.1 part of their network is on our block list (S3140)", None, "sendersupport.olc.protection.outlook.com"),
+        ("550 5.7.1 part of their network is on our block list (S3150)", None, "sendersupport.olc.protection.outlook.com"),
+        ("421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred", None, "senders.yahooinc.com"),
+        ("554 5.7.1 [HM08] Message rejected due to local policy", Some("apple"), "support.apple.com"),
+        ("421 Trop de connexions. Too many connections, slow down. OFR004_104 [104]", None, "postmaster.orange.fr"),
+        ("550 Requested action not taken: mailbox unavailable", Some("gmx"), "postmaster.gmx.net"),
+        ("421 Too many errors from your ip, please visit http://postmaster.free.fr/", None, "postmaster.free.fr"),
+        ("552 5.2.2 mailbox full", Some("mx.icloud.com"), "support.apple.com"),
+    ] {
+        assert!(page(reply, provider).contains(host), "{reply}: {:?}", page(reply, provider));
+    }
+    assert_eq!(page("550 5.1.1 user unknown", None), "");
+}

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use posthaste_mail::Action;
 
 use super::At;
 use crate::live::Live;
@@ -35,7 +36,7 @@ impl Explain {
             Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&live.rules.classify_text(reply, provider))?)?,
             Some(reply) => {
                 let v = live.rules.classify_text(reply, provider);
-                writeln!(out, "class       {}\nscope       {}\naction      {}", v.class, v.scope, v.action)?;
+                writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(v.action))?;
                 writeln!(out, "tried again {}", if v.permanent { "no" } else { "yes" })?;
                 writeln!(out, "why         {}\nrule        {} (confidence {:.2})", v.why, v.rule, v.confidence)?;
                 if let Some(link) = &v.link {
@@ -51,6 +52,19 @@ impl Explain {
             None => anyhow::bail!("give a reply, or --json and replies on standard input"),
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What an action asks of people.
+fn advice(action: Action) -> &'static str {
+    match action {
+        Action::Suppress => "write to this address no more",
+        Action::Retry => "try again later",
+        Action::SlowDown => "send less, over fewer connections",
+        Action::PauseLane => "stop sending to this receiver from here until the cause is found",
+        Action::FixConfiguration => "mend DNS, authentication or the relay's settings",
+        Action::FixMessage => "change the message",
+        Action::None => "nothing can be done from here",
     }
 }
 

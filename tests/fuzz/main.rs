@@ -1,0 +1,14 @@
+//! libFuzzer's entry: gives what it makes up to the target that `POSTHASTE_FUZZ` names. `tests/fuzz/run` builds and runs it.
+#![no_main]
+
+use std::sync::LazyLock;
+
+mod targets;
+
+static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
+    let name = std::env::var("POSTHASTE_FUZZ").unwrap_or_default();
+    let found = targets::TARGETS.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("POSTHASTE_FUZZ={name:?}: {:?}", targets::TARGETS.map(|(known, _)| known))).1
+});
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| TARGET(bytes));
