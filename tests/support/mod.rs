@@ -7,6 +7,7 @@ pub mod gate;
 pub mod load;
 pub mod log;
 pub mod mx;
+pub mod netns;
 pub mod relay;
 pub mod tools;
 pub mod wait;

@@ -26,6 +26,7 @@ use crate::{
     ledger::LedgerReader,
     letter::{Letter, Meta},
     live::Live,
+    sources,
     suppression::{Entry, List, Register},
     way::Way,
 };
@@ -47,6 +48,8 @@ pub struct Outbound {
     pub down: Down,
     /// What of the warm-up ledger is on disk.
     pub ledger: LedgerReader,
+    /// Which sources are on this host.
+    pub sources: Arc<sources::Watch>,
     /// Who is not written to.
     pub register: Arc<Register<Spool>>,
 }
@@ -76,6 +79,9 @@ pub async fn run(out: Arc<Outbound>, id: SessionId, way: Arc<Way>, source: Name,
         Ok(open) => open,
         Err((failure, facts)) => {
             let verdict = out.judge(&failure, &way, facts.mx_host.as_deref());
+            if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
+                out.sources.look_at(&source);
+            }
             return tell(Input::OpenFailed { session: id, load: first, failure, verdict, facts: Arc::new(facts) });
         }
     };
@@ -222,7 +228,8 @@ impl Outbound {
             match self.open_at(&live, way, source, bind, &host, address, &mut facts).await {
                 Ok(open) => return Ok(open),
                 Err(why) => {
-                    if matches!(why.stage(), Stage::Connect | Stage::Banner) {
+                    let ours = matches!(why, Failure::Local { cause: LocalCause::SourceUnavailable, .. });
+                    if matches!(why.stage(), Stage::Connect | Stage::Banner) && !ours {
                         self.down.note(address, clock::instant() + live.config.delivery.host_down);
                     }
                     failure = why;

@@ -25,6 +25,7 @@ pub mod recover;
 pub mod returns;
 pub mod run;
 pub mod scribe;
+pub mod sources;
 pub mod suppression;
 mod systemd;
 pub mod users;

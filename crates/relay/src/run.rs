@@ -39,7 +39,7 @@ use crate::{
     live::Live,
     recover::{log_options, recover},
     scribe::{DeliveryLog, Note, Scribe, event},
-    systemd, warmup,
+    sources, systemd, warmup,
 };
 
 /// Connections that the kernel keeps while a listener is busy.
@@ -111,11 +111,13 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let filling = register.clone();
     tokio::task::spawn_blocking(move || filling.fill());
     let (ledger_tx, ledger_rx) = LedgerWriter::new(spool.clone());
+    let source_watch = Arc::new(sources::Watch::new(live.clone(), log.clone(), engine_tx.clone()));
     let outbound = Arc::new(Outbound {
         spool: spool.clone(),
         live: live.clone(),
         engine: engine_tx.clone(),
         down: Default::default(),
+        sources: source_watch.clone(),
         ledger: ledger_rx,
         register: register.clone(),
     });
@@ -165,6 +167,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     });
     tokio::spawn(admin.serve(admin_socket, stopping));
     tokio::spawn(watch_certificates(live.clone(), log.clone()));
+    tokio::spawn(source_watch.run());
     tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
 
     say(&log, &config.node, "started", format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), found.messages));

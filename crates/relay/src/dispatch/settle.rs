@@ -46,6 +46,13 @@ impl Dispatcher {
             self.give_back(load.permit.take());
             return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
         };
+        // Others may send it: a bind that failed is no attempt.
+        let source = &self.lanes.lanes[&self.lanes.paths[&path].lane].source;
+        if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) && self.gone.contains(source) {
+            self.hand_back(path, load, now);
+            self.leave_sources();
+            return self.after_close(path);
+        }
         let established = self.lanes.paths[&path].established;
         if established > 0 && !verdict.permanent {
             self.squeeze(path, established, now.as_millisecond() + SQUEEZE);

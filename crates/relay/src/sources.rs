@@ -1,0 +1,186 @@
+//! Sources whose address is on this host and those whose is not: looked at every few seconds, and one at once when its bind fails.
+//!
+//! An address may leave a running host: a failover moves it, an interface goes down, a cloud takes it back. Mail is not tried from it in
+//! vain: the dispatcher leaves the source out, the pool's others go on, and it is in again as soon as the address is.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use posthaste_mail::{Name, What};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    clock,
+    config::{Host, Source, ThisHost},
+    dispatch::Input,
+    engine::Command,
+    live::Live,
+    scribe::{DeliveryLog, event},
+};
+
+/// How often every source is looked at: a bind to each, which costs microseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Which sources are not on this host.
+#[derive(Debug, Default)]
+pub struct Presence {
+    gone: HashSet<Name>,
+}
+
+/// A source's address went or came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The source.
+    pub source: Name,
+    /// Its address.
+    pub address: IpAddr,
+    /// It came back; false: it went.
+    pub back: bool,
+}
+
+impl Presence {
+    /// Holds these of the configured sources against the host; what changed. A source that is no longer configured, or lets the kernel
+    /// choose, is not gone.
+    pub fn look<'s>(
+        &mut self,
+        configured: &BTreeMap<Name, Source>,
+        which: impl IntoIterator<Item = &'s Name>,
+        has: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Change> {
+        let address = |name: &Name| configured.get(name).and_then(|source| source.address);
+        self.gone.retain(|name| address(name).is_some());
+        let mut changes = Vec::new();
+        for source in which {
+            let Some(ip) = address(source) else { continue };
+            let here = has(ip);
+            let changed = if here { self.gone.remove(source) } else { self.gone.insert(source.clone()) };
+            if changed {
+                changes.push(Change { source: source.clone(), address: ip, back: here });
+            }
+        }
+        changes
+    }
+
+    /// Those that are not here.
+    pub fn gone(&self) -> &HashSet<Name> {
+        &self.gone
+    }
+}
+
+/// Looks at the sources, and tells log and dispatcher.
+pub struct Watch {
+    /// What is known, and what the dispatcher was told last.
+    presence: Mutex<(Presence, HashSet<Name>)>,
+    live: Arc<ArcSwap<Live>>,
+    log: DeliveryLog,
+    engine: UnboundedSender<Command>,
+}
+
+impl Watch {
+    /// Knows of nobody gone: a configuration whose sources are not all here is refused.
+    pub fn new(live: Arc<ArcSwap<Live>>, log: DeliveryLog, engine: UnboundedSender<Command>) -> Self {
+        Self { presence: Mutex::default(), live, log, engine }
+    }
+
+    /// Looks at all of them, for as long as the relay runs.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let live = self.live.load_full();
+            self.look(&live, live.config.sources.keys());
+        }
+    }
+
+    /// Looks at one whose bind failed. When this returns, what the dispatcher is told next finds it left out, if it is gone indeed.
+    pub fn look_at(&self, source: &Name) {
+        let live = self.live.load_full();
+        self.look(&live, [source]);
+    }
+
+    fn look<'s>(&self, live: &Live, which: impl IntoIterator<Item = &'s Name>) {
+        let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        let (presence, told) = &mut *presence;
+        for change in presence.look(&live.config.sources, which, |ip| ThisHost.has(ip)) {
+            self.say(&live.config.node, &change);
+        }
+        if presence.gone != *told {
+            told.clone_from(&presence.gone);
+            drop(self.engine.send(Command::Input(Input::Sources(told.clone()))));
+        }
+    }
+
+    fn say(&self, node: &Name, change: &Change) {
+        let Change { source, address, back } = change;
+        let (state, detail) = match back {
+            true => ("source_back", format!("{source}: {address} is on this host again; mail leaves from it")),
+            false => ("source_gone", format!("{source}: {address} is no longer on this host; nothing leaves from it until it is")),
+        };
+        tracing::warn!(%source, %address, "{state}");
+        self.log.append(event(node, clock::now(), What::Relay { state: state.into(), part: Some("sources".into()), detail }), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn configured(sources: &[(&str, Option<&str>)]) -> BTreeMap<Name, Source> {
+        let text: String = sources.iter().map(|(name, ip)| format!("[source.{name}]\naddress = {:?}\n", ip.unwrap_or("any"))).collect();
+        struct Anywhere;
+        impl Host for Anywhere {
+            fn name(&self) -> String {
+                "mx.example.org".into()
+            }
+            fn has(&self, _: IpAddr) -> bool {
+                true
+            }
+            fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+                Err(std::io::Error::new(std::io::ErrorKind::NotFound, path.display().to_string()))
+            }
+        }
+        crate::config::Config::parse(&text, "test.toml", &Anywhere).unwrap_or_else(|errors| panic!("{errors}")).sources
+    }
+
+    #[test]
+    fn what_goes_and_comes_back_is_told_once_each() {
+        let sources = configured(&[("default", None), ("a", Some("192.0.2.1")), ("b", Some("192.0.2.2"))]);
+        let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut presence = Presence::default();
+        let change = |source: &str, address, back| Change { source: name(source), address, back };
+        assert_eq!(presence.look(&sources, sources.keys(), |_| true), []);
+        assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != a), [change("a", a, false)]);
+        assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != a), []);
+        assert_eq!(presence.gone(), &HashSet::from([name("a")]));
+        assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != b), [change("a", a, true), change("b", b, false)]);
+        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+    }
+
+    #[test]
+    fn one_alone_can_be_looked_at_and_the_others_stay_as_they_are() {
+        let sources = configured(&[("a", Some("192.0.2.1")), ("b", Some("192.0.2.2"))]);
+        let mut presence = Presence::default();
+        presence.look(&sources, sources.keys(), |_| false);
+        assert_eq!(presence.look(&sources, [&name("a")], |_| true).len(), 1);
+        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+        assert_eq!(presence.look(&sources, [&name("nobody")], |_| false), []);
+    }
+
+    #[test]
+    fn who_is_no_longer_configured_is_not_gone() {
+        let before = configured(&[("a", Some("192.0.2.1")), ("b", Some("192.0.2.2"))]);
+        let mut presence = Presence::default();
+        presence.look(&before, before.keys(), |_| false);
+        let after = configured(&[("default", None), ("b", Some("192.0.2.2"))]);
+        assert_eq!(presence.look(&after, after.keys(), |_| false), []);
+        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+    }
+}

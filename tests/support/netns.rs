@@ -1,0 +1,48 @@
+//! A network of a test's own, in which it may give and take addresses.
+
+use std::{
+    env,
+    process::{Command, Stdio},
+};
+
+/// Says to the inner run that it is the inner one.
+const INSIDE: &str = "POSTHASTE_TEST_NETWORK";
+
+/// Runs this very test once more in a network of its own and answers false; true in there. `name` is the test's, as `--exact` wants it.
+#[track_caller]
+pub fn inside(name: &str) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        ip(&["link", "set", "lo", "up"]);
+        return true;
+    }
+    let this = env::current_exe().expect("a test knows its own program");
+    let mut command = Command::new("unshare");
+    // Whoever is not root is it in there.
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.arg("--net").arg(this).args(["--exact", name, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
+    let out = command.output().expect("unshare, of util-linux, is there");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{}\n{said}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
+    assert!(said.contains("1 passed"), "no test is called {name}:\n{said}");
+    false
+}
+
+/// Gives this network's machine an address.
+#[track_caller]
+pub fn give(address: &str) {
+    ip(&["address", "add", &format!("{address}/32"), "dev", "lo"]);
+}
+
+/// Takes it away.
+#[track_caller]
+pub fn take(address: &str) {
+    ip(&["address", "del", &format!("{address}/32"), "dev", "lo"]);
+}
+
+#[track_caller]
+fn ip(arguments: &[&str]) {
+    let out = Command::new("ip").args(arguments).output().expect("ip, of iproute2, is there");
+    assert!(out.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
