@@ -36,6 +36,25 @@ fn a_bad_file_is_refused_with_file_and_line_and_all_errors_at_once() {
 }
 
 #[test]
+fn files_of_providers_and_feedback_are_checked_with_their_lines_and_examples() {
+    let relay = Relay::prepare("delivery.providers = [\"mine.toml\"]\ndelivery.feedback = [\"rules.toml\"]");
+    let write = |name: &str, toml: &str| std::fs::write(relay.dir().join(name), toml).unwrap();
+    let refused = |line: &str| {
+        let out = relay.cli(["check"]);
+        assert!(!out.status.success() && text(&out.stderr).contains(line), "{}", text(&out.stderr));
+    };
+    write("rules.toml", "");
+    write("mine.toml", "[provider.mine]\nmx = [\"mx.mine.test\"]\nconnections = 0\n");
+    refused("mine.toml:3: provider.mine.connections: expected a whole number from 1");
+    write("mine.toml", "[provider.mine]\nmx = [\"mx.mine.test\"]\n");
+    let rule = "[[rule]]\nid = \"mine\"\nprovider = [\"mine\"]\ncode = [421]\npause = \"5m\"\nreason = \"as it asks\"\n";
+    write("rules.toml", &format!("{rule}example = [\"450 slow down\"]\n"));
+    refused("rules.toml:1: mine's example \"450 slow down\"");
+    write("rules.toml", &format!("{rule}example = [\"421 slow down\"]\n"));
+    assert!(relay.ok(["check"]).contains("the configuration is good"));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_said_so() {
     let relay = Relay::prepare("");
     let out = relay.cli(["check", "--config", "nowhere.toml"]);

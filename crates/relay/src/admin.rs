@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use posthaste_mail::{Domain, MessageId};
+use posthaste_mail::{Domain, MessageId, Name};
 use posthaste_monitor::audit;
 use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +23,7 @@ use crate::{
     recover::spooled,
     suppression::{self, Ask, List as SuppressionList, Register},
     warmup,
+    why::{self, Subject, Waiting, Why},
 };
 
 /// The longest request, in bytes.
@@ -68,6 +69,11 @@ pub enum Request {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// Say where mail goes and what of it waits, and why.
+    Why {
+        /// What is asked about.
+        subject: Subject,
     },
     /// Prove that nothing is lost.
     Audit,
@@ -229,6 +235,7 @@ impl Admin {
             Request::Hold { selection, reason } => self.change(move |d, now| d.hold(&selection, &reason, now)).await,
             Request::Release { selection, by } => self.change(move |d, now| d.release(&selection, &by, now)).await,
             Request::Drop { selection, by, reason } => self.change(move |d, now| d.cancel(&selection, &by, &reason, now)).await,
+            Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
             Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
@@ -289,6 +296,47 @@ impl Admin {
         };
         self.engine.send(Command::Ask(Box::new(ask))).map_err(|_| STOPPING)?;
         told.await.map_err(|_| STOPPING.to_owned())
+    }
+
+    /// A page for each domain; none for a message that is not in the queue.
+    async fn why(&self, subject: Subject) -> Result<Value, String> {
+        let live = self.intake.live.load_full();
+        let resolver = live.resolver()?;
+        let mut pages = Vec::new();
+        for (domain, selection) in self.domains_of(&subject).await? {
+            let mut why = Why::of(&live, &domain, &resolver.route(&domain).await);
+            let provider = why.provider.as_ref().map(|known| known.name.clone());
+            let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
+            let asked = self.ask(move |d, now| {
+                let lanes = provider.map(|provider| d.lanes_now(&provider, &sources, now)).unwrap_or_default();
+                ((lanes, d.waits(&selection, why::READ_MAX, now)), Vec::new())
+            });
+            let (lanes, (waits, total)) = asked.await?;
+            for (source, now) in lanes {
+                why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
+            }
+            let (spool, subject) = (self.intake.spool.clone(), subject.clone());
+            let read = move || Waiting::read(&subject, waits, total, |seq| Some(read_letter(&spool, seq).ok()?.envelope.recipients));
+            why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?);
+            pages.push(why);
+        }
+        json(&pages)
+    }
+
+    /// The domains that are meant, each with what is to be looked at there.
+    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, String> {
+        let at = |domain: Domain, id| (domain.clone(), Selection { id, domain: Some(domain.to_string()), ..Selection::default() });
+        let id = match subject {
+            Subject::Domain(domain) => return Ok(vec![at(domain.clone(), None)]),
+            Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
+            Subject::Message(id) => *id,
+        };
+        let (waits, _) = self.ask(move |d, now| (d.waits(&one(id), why::READ_MAX, now), Vec::new())).await?;
+        let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
+        domains.sort();
+        domains.dedup();
+        domains.truncate(why::DOMAINS_MAX);
+        Ok(domains.into_iter().map(|domain| at(domain, Some(id))).collect())
     }
 
     /// Horizon, spool, log: in this order, as `posthaste_monitor::audit` wants it.

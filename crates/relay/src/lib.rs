@@ -32,3 +32,4 @@ pub mod users;
 pub mod verp;
 pub mod warmup;
 pub mod way;
+pub mod why;

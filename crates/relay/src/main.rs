@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user, warmup};
+use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user, warmup, why};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Log(log::Log),
     /// Show the whole life of a message, or of everything sent to an address.
     Trace(trace::Trace),
+    /// Say where mail goes, under which limits, what of it waits, why, and until when.
+    Why(why::Why),
     /// Show and steer what is waiting.
     Queue(queue::Queue),
     /// Prove from log and spool that every accepted message was ended or is still waiting.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Reload(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Trace(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Dkim(command) => command.run(),

@@ -23,6 +23,7 @@ pub mod suppress;
 pub mod trace;
 pub mod user;
 pub mod warmup;
+pub mod why;
 
 /// Which configuration; shared by all commands that need one.
 #[derive(Args, Clone, Debug)]

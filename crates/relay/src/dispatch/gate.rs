@@ -218,6 +218,11 @@ impl Gates {
         self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.parcel, waiting.told)))
     }
 
+    /// The same, with what stands in the way.
+    pub(super) fn all_blocked(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>, &Block)> {
+        self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.parcel, waiting.told, &gate.block)))
+    }
+
     fn gate(&mut self, key: &GateKey, block: &Block) -> GateIx {
         if let Some(ix) = self.by_key.get(key) {
             return *ix;

@@ -22,6 +22,7 @@ mod pump;
 mod schedule;
 mod settle;
 pub mod table;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use lanes::SessionId;
 pub use ops::{Counts, LaneRow, MessageRow, Selection};
 pub use policy::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup};
 pub use table::{DomainIx, Rcpt, Seq};
+pub use why::{Held, LaneNow, StageNow, Waits};
 
 use crate::{
     letter::{Letter, Progress},

@@ -264,7 +264,7 @@ impl Dispatcher {
     }
 
     /// The numbers of the messages that fit, the oldest first.
-    fn select(&self, selection: &Selection) -> Vec<Seq> {
+    pub(super) fn select(&self, selection: &Selection) -> Vec<Seq> {
         if let Some(id) = selection.id {
             return self.table.find(id).into_iter().collect();
         }
@@ -278,7 +278,7 @@ impl Dispatcher {
     }
 
     /// The domains that a selection names; None where it names none.
-    fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
+    pub(super) fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
         if selection.domain.is_none() && selection.provider.is_none() {
             return None;
         }

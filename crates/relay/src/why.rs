@@ -1,0 +1,201 @@
+//! `posthaste why`: where a domain's mail goes, under which limits and by which line of the configuration, what of it waits, why, and until
+//! when.
+//!
+//! What the configuration and DNS say is found out here, in the relay or, where none runs, by the command itself. What waits only a relay knows.
+
+mod limits;
+mod text;
+
+use std::{net::IpAddr, str::FromStr};
+
+use posthaste_mail::{Address, Domain, MessageId, Name};
+use posthaste_route::{Route, RouteFailure};
+use serde::{Deserialize, Serialize};
+
+use self::limits::{general, of_lane};
+pub use self::{limits::Limit, text::Page};
+use crate::{
+    config::{Host as _, ThisHost},
+    dispatch::{LaneNow, Seq, Waits},
+    live::Live,
+};
+
+/// Waiting recipients of a domain that are looked through for an address: more would make the spool read for seconds.
+pub const READ_MAX: usize = 2_000;
+/// Domains of one message that are told of.
+pub const DOMAINS_MAX: usize = 20;
+/// Waiting recipients that are told of.
+const SHOWN_MAX: usize = 20;
+
+/// What is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A message of the queue.
+    Message(MessageId),
+    /// A recipient's address.
+    Address(Address),
+    /// A recipients' domain.
+    Domain(Domain),
+}
+
+/// All about one domain's mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The domain.
+    pub domain: Domain,
+    /// Who runs its mailboxes; None: nobody was found.
+    pub provider: Option<Known>,
+    /// Its hosts in the order to try.
+    pub hosts: Vec<HostSeen>,
+    /// The line of the operator's route that leads there past DNS.
+    pub route: Option<String>,
+    /// Why there are no hosts.
+    pub trouble: Option<String>,
+    /// Limits that hold for all lanes and for streams.
+    pub general: Vec<Limit>,
+    /// The sources that may send there.
+    pub lanes: Vec<Lane>,
+    /// What waits, the oldest first; None: no relay was asked.
+    pub waiting: Option<Waiting>,
+}
+
+/// A provider, and how it was recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its name.
+    pub name: Name,
+    /// By what it is known.
+    pub by: String,
+    /// The line that says so; None: the table does not know it.
+    pub from: Option<String>,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSeen {
+    /// Its preference: less is better.
+    pub preference: u16,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A source and what it may do at the provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The source.
+    pub source: Name,
+    /// Its address; None: the kernel chooses.
+    pub address: Option<IpAddr>,
+    /// Whether that is on this host.
+    pub here: bool,
+    /// The line that says so.
+    pub from: String,
+    /// The limits in force.
+    pub limits: Vec<Limit>,
+    /// How it stands; None: it has not sent there, or no relay was asked.
+    pub now: Option<LaneNow>,
+}
+
+/// Recipients that wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How many.
+    pub total: usize,
+    /// The first of them with their addresses.
+    pub first: Vec<(String, Waits)>,
+}
+
+impl Why {
+    /// What configuration and DNS say.
+    pub fn of(live: &Live, domain: &Domain, route: &Result<Route, RouteFailure>) -> Self {
+        let config = &live.config;
+        let provider = route.as_ref().ok().map(|route| {
+            let entry = live.providers.get(route.provider.as_str());
+            let from = route.by.key().and_then(|key| entry?.origin_of(key)).map(ToString::to_string);
+            Known { name: route.provider.clone(), by: route.by.to_string(), from }
+        });
+        let seen = |host: &posthaste_route::Host| HostSeen {
+            preference: host.preference,
+            name: host.name.to_string(),
+            addresses: host.addresses.iter().map(std::net::SocketAddr::ip).collect(),
+        };
+        let fixed = route.as_ref().is_ok_and(|route| route.static_route);
+        let found = config.routes.find(domain).filter(|_| fixed);
+        let pattern = found.and_then(|found| config.routes.iter().find(|(_, route)| std::ptr::eq(*route, found)));
+        let line = |pattern: String| {
+            let key = format!("route.{pattern:?}");
+            let origin = config.origin(&key).or_else(|| config.origin(&format!("{key}.hosts")));
+            origin.map_or(key, ToString::to_string)
+        };
+        Self {
+            domain: domain.clone(),
+            hosts: route.as_ref().map(|route| route.hosts.iter().map(seen).collect()).unwrap_or_default(),
+            route: pattern.map(|(pattern, _)| line(pattern.to_string())),
+            trouble: route.as_ref().err().map(|failure| failure.failure.to_string()),
+            general: general(config),
+            lanes: provider.as_ref().map(|known| lanes(live, &known.name)).unwrap_or_default(),
+            provider,
+            waiting: None,
+        }
+    }
+}
+
+impl Waiting {
+    /// Of what waits (`total` in all), what the subject is about, with addresses from the envelopes.
+    pub fn read(subject: &Subject, waits: Vec<Waits>, total: usize, envelope: impl Fn(Seq) -> Option<Vec<Address>>) -> Self {
+        let read = |waits: Waits| {
+            // It may have ended between the question and the look.
+            let address = envelope(waits.seq)?.into_iter().nth(usize::from(waits.rcpt))?;
+            Some((address, waits))
+        };
+        let wanted = |(address, _): &(Address, Waits)| match subject {
+            Subject::Address(asked) => asked == address,
+            _ => true,
+        };
+        let read = waits.into_iter().filter_map(read).filter(wanted).map(|(address, waits)| (address.to_string(), waits));
+        match subject {
+            Subject::Address(_) => {
+                let mut first: Vec<_> = read.collect();
+                let total = first.len();
+                first.truncate(SHOWN_MAX);
+                Self { total, first }
+            }
+            _ => Self { total, first: read.take(SHOWN_MAX).collect() },
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Message(id));
+        }
+        if text.contains('@') {
+            return Address::new(text).map(Self::Address).map_err(|error| format!("{text:?} is no address: {error}"));
+        }
+        Domain::new(text).map(Self::Domain).map_err(|_| format!("{text:?} is no domain, no address and no message's id"))
+    }
+}
+
+/// Every source that some stream's pool has, at this provider.
+fn lanes(live: &Live, provider: &Name) -> Vec<Lane> {
+    let config = &live.config;
+    let used = |name: &Name| config.streams.values().any(|stream| config.sources_of(stream).iter().any(|(source, _)| source == name));
+    let lane = |(name, source): (&Name, &crate::config::Source)| Lane {
+        source: name.clone(),
+        address: source.address,
+        here: source.address.is_none_or(|ip| ThisHost.has(ip)),
+        from: config.origin(&format!("source.{name}.address")).map_or_else(String::new, ToString::to_string),
+        limits: of_lane(live, name, provider),
+        now: None,
+    };
+    config.sources.iter().filter(|(name, _)| used(name)).map(lane).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The same for people.
+
+use std::fmt::{self, Write as _};
+
+use jiff::Timestamp;
+
+use super::{Lane, Limit, Waiting, Why};
+use crate::dispatch::{Held, LaneNow, StageNow};
+
+/// All about a domain's mail, as of a time.
+pub struct Page<'w> {
+    why: &'w Why,
+    now: Timestamp,
+}
+
+impl Why {
+    /// For people, with times as seen from `now`.
+    pub fn page(&self, now: Timestamp) -> Page<'_> {
+        Page { why: self, now }
+    }
+}
+
+impl fmt::Display for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.why;
+        writeln!(f, "{}", why.domain)?;
+        if let Some(provider) = &why.provider {
+            let from = provider.from.as_ref().map(|from| format!(" ({from})")).unwrap_or_default();
+            writeln!(f, "  provider  {}, known by {}{from}", provider.name, provider.by)?;
+        }
+        if let Some(route) = &why.route {
+            writeln!(f, "  route     static: {route}")?;
+        }
+        if let Some(trouble) = &why.trouble {
+            writeln!(f, "  hosts     none: {trouble}")?;
+        }
+        for (number, host) in why.hosts.iter().enumerate() {
+            let label = if number == 0 { "hosts" } else { "" };
+            let addresses: Vec<String> = host.addresses.iter().map(ToString::to_string).collect();
+            writeln!(f, "  {label:<8}  {} {}  {}", host.preference, host.name, addresses.join(", "))?;
+        }
+        write!(f, "{}", table(&why.general, "  "))?;
+        why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
+        match &why.waiting {
+            None => writeln!(f, "\nno relay runs: what waits is not known"),
+            Some(waiting) => self.waiting(f, waiting),
+        }
+    }
+}
+
+impl Page<'_> {
+    fn lane(&self, f: &mut fmt::Formatter<'_>, lane: &Lane) -> fmt::Result {
+        let address = lane.address.map_or_else(|| "any address".to_owned(), |ip| ip.to_string());
+        let away = if lane.here { "" } else { "; it is not on this host now, so that nothing leaves from it" };
+        writeln!(f, "\nsource {}: {address} ({}){away}", lane.source, lane.from)?;
+        if let Some(now) = &lane.now {
+            self.lane_now(f, now)?;
+        }
+        write!(f, "{}", table(&lane.limits, "  "))
+    }
+
+    fn lane_now(&self, f: &mut fmt::Formatter<'_>, now: &LaneNow) -> fmt::Result {
+        match &now.hold {
+            Some(held) => writeln!(f, "  waits {}", self.held(held))?,
+            None => {
+                writeln!(f, "  may send: {} of {} connections, {} messages wait for one", now.connections, now.most_connections, now.ready)?
+            }
+        }
+        if let Some(StageNow { stage, stages, cap, used, accepted, next_cap }) = &now.stage {
+            let stage = stage.map_or_else(|| format!("past its {stages} stages"), |stage| format!("stage {stage} of {stages}"));
+            let many = |cap: &Option<u32>| cap.map_or_else(|| "any number".to_owned(), |cap| cap.to_string());
+            writeln!(f, "  {stage}: {used} of {} used today, {accepted} accepted; tomorrow {}", many(cap), many(next_cap))?;
+        }
+        if let Some((at, trouble)) = &now.last_error {
+            writeln!(f, "  last trouble, {} ago: {trouble}", span(*at, self.now))?;
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, f: &mut fmt::Formatter<'_>, waiting: &Waiting) -> fmt::Result {
+        if waiting.total == 0 {
+            return writeln!(f, "\nnothing waits");
+        }
+        writeln!(f, "\n{} {} waiting", waiting.total, if waiting.total == 1 { "recipient" } else { "recipients" })?;
+        for (address, waits) in &waiting.first {
+            let tried = match waits.attempts {
+                0 => "not tried yet".to_owned(),
+                1 => "tried once".to_owned(),
+                n => format!("tried {n} times"),
+            };
+            let given_up = span(self.now, waits.expires);
+            writeln!(f, "  {}  {address}", waits.id)?;
+            writeln!(f, "    {} old, stream {}, {tried}, given up in {given_up}", span(waits.arrived, self.now), waits.stream)?;
+            writeln!(f, "    waits {}", self.held(&waits.held))?;
+        }
+        let more = waiting.total - waiting.first.len().min(waiting.total);
+        if more > 0 {
+            writeln!(f, "  … and {more} more: posthaste queue list --domain {}", self.why.domain)?;
+        }
+        Ok(())
+    }
+
+    fn held(&self, held: &Held) -> String {
+        let until = held.until.map_or_else(String::new, |until| {
+            let clock = until.strftime("%F %T");
+            format!("until {clock} UTC (in {}): ", span(self.now, until))
+        });
+        let mut text = until;
+        if held.until.is_none() {
+            text.push_str("for what nobody can time: ");
+        }
+        text + &held.why
+    }
+}
+
+/// Limits in columns.
+fn table(limits: &[Limit], indent: &str) -> String {
+    let width = |of: fn(&Limit) -> &str| limits.iter().map(|limit| of(limit).chars().count()).max().unwrap_or(0);
+    let (name, value) = (width(|l| &l.name), width(|l| &l.value));
+    limits.iter().fold(String::new(), |mut out, limit| {
+        let _ = writeln!(out, "{indent}{:<name$}  {:<value$}  {}", limit.name, limit.value, limit.from);
+        out
+    })
+}
+
+/// The time between two moments in its two largest units.
+fn span(from: Timestamp, to: Timestamp) -> String {
+    let s = to.duration_since(from).as_secs().max(0);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}

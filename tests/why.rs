@@ -1,0 +1,78 @@
+//! `posthaste why`: with a relay and without one.
+
+use serde_json::Value;
+use support::{Mail, World};
+
+const FROM: &str = "writer@sender.test";
+const TO: &str = "reader@example.test";
+
+fn json(world: &World, subject: &str) -> Value {
+    serde_json::from_str(&world.relay.ok(["why", subject, "--json"])).expect("one object")
+}
+
+fn time(value: &Value) -> jiff::Timestamp {
+    value.as_str().expect("a time").parse().expect("RFC 3339")
+}
+
+const WARMING: &str = r#"
+source.ip2 = { address = "127.0.0.2", warmup = "tiny" }
+pool.default.sources = ["ip2"]
+curve.tiny = { caps = [1, 2], burst = 1 }
+"#;
+
+#[test]
+fn what_waits_for_budget_says_until_when_and_by_which_line() {
+    let world = World::start(WARMING);
+    // Under another name of Google's, so that the table knows it.
+    world.dns.mx("firm.test", 10, "aspmx.l.google.com").a("aspmx.l.google.com", "127.0.0.1");
+    world.relay.send(&Mail::new(FROM, &["one@firm.test"], "one"));
+    world.relay.log().wait_for("delivered", "one@firm.test");
+    let id = world.relay.send(&Mail::new(FROM, &["two@firm.test"], "two"));
+    let held = world.relay.log().wait_for("held", "two@firm.test");
+
+    let why = json(&world, "two@firm.test");
+    assert_eq!(why["provider"]["name"], "google");
+    assert!(why["provider"]["from"].as_str().unwrap().starts_with("config/providers.toml:"), "{why}");
+    assert_eq!((&why["hosts"][0]["name"], &why["hosts"][0]["addresses"][0]), (&"aspmx.l.google.com".into(), &"127.0.0.1".into()));
+    let lane = &why["lanes"][0];
+    assert_eq!((&lane["source"], &lane["here"], &lane["now"]["stage"]["cap"]), (&"ip2".into(), &true.into(), &1.into()));
+    let limit = |name: &str| lane["limits"].as_array().unwrap().iter().find(|limit| limit["name"] == name).unwrap().clone();
+    assert!(limit("connections")["from"].as_str().unwrap().starts_with("config/providers.toml:"), "{lane}");
+    assert!(limit("caps")["from"].as_str().unwrap().starts_with(world.relay.config_path().to_str().unwrap()), "{lane}");
+    let waits = &why["waiting"]["first"][0];
+    assert_eq!((&waits[0], &waits[1]["id"], &waits[1]["state"]), (&"two@firm.test".into(), &id.clone().into(), &"budget".into()));
+    assert_eq!(time(&waits[1]["until"]), time(&held["until"]), "{waits} {held}");
+
+    let text = world.relay.ok(["why", &id]);
+    assert!(text.contains("two@firm.test") && text.contains("the day's 1 are used"), "{text}");
+    assert!(world.relay.ok(["why", "example.test"]).contains("nothing waits"));
+}
+
+#[test]
+fn what_is_held_and_what_is_tried_later_says_so() {
+    let world = World::start("retry.schedule = [\"1h\"]");
+    world.dns.mx("down.test", 10, "mx.down.test").a("mx.down.test", "127.0.0.9");
+    world.relay.send(&Mail::new(FROM, &["reader@down.test"], "one"));
+    let deferred = world.relay.log().wait_for("deferred", "reader@down.test");
+    let why = json(&world, "down.test");
+    let waits = &why["waiting"]["first"][0][1];
+    assert_eq!((&waits["state"], &waits["attempts"]), (&"later".into(), &1.into()), "{why}");
+    assert_eq!(time(&waits["until"]), time(&deferred["retry_at"]), "{why}");
+    assert_eq!(why["provider"]["name"], "down.test");
+    world.relay.ok(["queue", "hold", "--all"]);
+    assert_eq!(json(&world, "down.test")["waiting"]["first"][0][1]["state"], "held");
+}
+
+#[test]
+fn without_a_relay_configuration_and_dns_are_told() {
+    let mut world = World::start(WARMING);
+    world.relay.stop();
+    let why = json(&world, TO);
+    assert_eq!((&why["hosts"][0]["name"], &why["waiting"]), (&"mx1.example.test".into(), &Value::Null));
+    assert_eq!(why["lanes"][0]["source"], "ip2");
+    assert!(world.relay.ok(["why", "example.test"]).contains("no relay runs"));
+    let nowhere = json(&world, "nowhere.test");
+    assert!(nowhere["trouble"].as_str().unwrap().contains("nowhere.test does not exist"), "{nowhere}");
+    let id = world.relay.cli(["why", "01KAQ2V3W4X5Y6Z7A8B9C0D1E2"]);
+    assert!(!id.status.success() && String::from_utf8_lossy(&id.stderr).contains("only a relay knows"), "{id:?}");
+}
