@@ -107,7 +107,8 @@ fn the_audit_counts_the_log_again_and_finds_a_line_that_is_missing() {
 fn a_simulation_needs_no_relay() {
     let world = World::start(COLD);
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/examples/two-ips.toml");
-    let options = ["warmup", "simulate", "--config", example, "--volume", "2000/day", "--mix", "google=3,microsoft=1", "--from", "2026-11-23"];
+    let options =
+        ["warmup", "simulate", "--config", example, "--volume", "2000/day", "--mix", "google=3,microsoft=1", "--from", "2026-11-23"];
     let days = world.relay.ok(options.into_iter().chain(["--days", "20", "--json"]));
     let days: Vec<Value> = days.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(days.len(), 20);

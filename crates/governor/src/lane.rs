@@ -265,7 +265,7 @@ impl Lane {
 
     fn grant(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Permit {
         let pace = &self.plan.pace;
-        let mut room = n.min(pace.burst);
+        let mut room = n;
         let live = self.live.as_mut().expect("an open day is live");
         let day = self.ledger.current_mut().expect("an open day is in the ledger");
         if let Some(mut release) = live.release {
@@ -273,7 +273,8 @@ impl Lane {
                 release = live.line(pace, now, day, pace.burst.get());
                 live.release = Some(release);
             }
-            room = limit(room, release.until(now, priority) - day.charge());
+            // Without a cap there is nothing to spread, and a burst is as large as the mail is.
+            room = limit(room.min(pace.burst), release.until(now, priority) - day.charge());
         }
         let hour = day.hour_at(now);
         if let Some(cap) = live.hour_cap {

@@ -269,7 +269,7 @@ impl Import {
 /// The running relay, or the spool itself where none runs.
 enum Door {
     Relay(PathBuf),
-    Spool { register: Register<posthaste_spool::Spool>, rules: SuppressionRules, _lock: crate::run::Lock },
+    Spool { register: Box<Register<posthaste_spool::Spool>>, rules: SuppressionRules, _lock: crate::run::Lock },
 }
 
 const ODD: &str = "the relay answered something else";
@@ -284,7 +284,7 @@ impl Door {
                 let lock = lock(&config.data_dir)?;
                 let (spool, mended) = open_spool(config)?;
                 mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
-                Ok(Self::Spool { register: Register::new(spool), rules: config.suppression.clone(), _lock: lock })
+                Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
             }
             Err(error) => Err(error).with_context(|| format!("asking the relay at {}", socket.display())),
         }

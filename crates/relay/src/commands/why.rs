@@ -33,7 +33,7 @@ impl Why {
         let config = self.at.load()?;
         let pages: Vec<why::Why> = match admin::ask(&config.admin.socket, &Request::Why { subject: self.subject.clone() }) {
             Ok(pages) => pages,
-            Err(AskError::NotRunning(_)) => vec![self.without_relay(Live::new(config).map_err(anyhow::Error::msg)?)?],
+            Err(AskError::NotRunning(_)) => vec![self.without_relay(&Live::new(config).map_err(anyhow::Error::msg)?)?],
             Err(error) => return Err(error.into()),
         };
         if pages.is_empty() {
@@ -50,7 +50,7 @@ impl Why {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn without_relay(&self, live: Live) -> anyhow::Result<why::Why> {
+    fn without_relay(&self, live: &Live) -> anyhow::Result<why::Why> {
         let domain = match &self.subject {
             Subject::Domain(domain) => domain.clone(),
             Subject::Address(address) => address.to_domain(),
@@ -61,6 +61,6 @@ impl Why {
         let resolver = live.resolver().map_err(anyhow::Error::msg)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let route = runtime.block_on(resolver.route(&domain));
-        Ok(why::Why::of(&live, &domain, &route))
+        Ok(why::Why::of(live, &domain, &route))
     }
 }

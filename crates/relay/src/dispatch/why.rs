@@ -133,7 +133,7 @@ impl Dispatcher {
         let until = Some(status.next_release).filter(|at| *at < Timestamp::MAX);
         let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).told().detail });
         let warming = !self.governor.lane(governed).plan().curve.is_uncapped();
-        let stage = warming.then(|| StageNow {
+        let stage = warming.then_some(StageNow {
             stage: match status.stage {
                 Stage::On(number) => Some(number),
                 _ => None,

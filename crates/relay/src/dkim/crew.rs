@@ -80,7 +80,18 @@ mod tests {
     async fn no_more_is_done_at_once_than_there_are_threads_and_the_runtime_goes_on() {
         let crew = Crew::start(2).unwrap();
         let (gate, at_work) = (Arc::new(Mutex::new(())), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
-        let closed = gate.lock().unwrap();
+        // Held by a thread of its own, until told to let go.
+        let (open, opened) = std_mpsc::channel::<()>();
+        let (shut, is_shut) = std_mpsc::channel();
+        let holder = {
+            let gate = gate.clone();
+            std::thread::spawn(move || {
+                let _closed = gate.lock().unwrap();
+                shut.send(()).unwrap();
+                let _ = opened.recv();
+            })
+        };
+        is_shut.recv().unwrap();
         let (began, begins) = std_mpsc::channel();
         let jobs: Vec<_> = (0..WAITING_MAX + 10)
             .map(|_| {
@@ -101,7 +112,8 @@ mod tests {
         }
         tokio::task::spawn_blocking(move || (begins.recv(), begins.recv())).await.unwrap().1.unwrap();
         assert_eq!(at_work.load(std::sync::atomic::Ordering::SeqCst), 2);
-        drop(closed);
+        drop(open);
+        holder.join().unwrap();
         for job in jobs {
             job.await.unwrap().unwrap();
         }

@@ -18,6 +18,7 @@ pub struct Limit {
 }
 
 impl Limit {
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand in what they have just made")]
     fn new(name: &str, value: impl ToString, from: impl ToString) -> Self {
         Self { name: name.into(), value: value.to_string(), from: from.to_string() }
     }
