@@ -25,6 +25,8 @@ pub struct Relay {
     /// As it was at the start: what a later, bad one does not change.
     good: Table,
     child: Option<Child>,
+    /// How many times as fast time passes for it.
+    rehearse: Option<u32>,
     /// Whether the whole log must be in order at the end.
     looked_at: bool,
 }
@@ -43,15 +45,23 @@ impl Relay {
         let port = free_port();
         let mut good = defaults(dir.path(), port);
         merge(&mut good, extra.parse().expect("the test's configuration is TOML"));
-        let relay = Self { dir, port, good, child: None, looked_at: true };
+        let relay = Self { dir, port, good, child: None, rehearse: None, looked_at: true };
         relay.write_config(&relay.good.to_string());
         relay
+    }
+
+    /// From its next start on time passes for it so many times as fast.
+    pub fn rehearse(&mut self, times: u32) {
+        self.rehearse = Some(times);
     }
 
     /// Starts it and does not wait for anything.
     pub fn spawn(&mut self) {
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_path()).expect("a file for what the relay says");
         let mut command = self.command(["run"]);
+        if let Some(times) = self.rehearse {
+            command.args(["--rehearse", &times.to_string()]);
+        }
         command.stdout(Stdio::null()).stderr(stderr);
         self.child = Some(command.spawn().expect("the relay starts"));
     }

@@ -168,8 +168,7 @@ async fn until(wake: Option<Timestamp>) {
     match wake {
         None => pending().await,
         Some(at) => {
-            let wait = at.duration_since(clock::now());
-            tokio::time::sleep(Duration::try_from(wait).unwrap_or(Duration::ZERO)).await;
+            tokio::time::sleep(clock::sleep_for(at.duration_since(clock::now()))).await;
         }
     }
 }

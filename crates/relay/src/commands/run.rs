@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
 use clap::Args;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
@@ -16,12 +17,20 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 pub struct Run {
     #[command(flatten)]
     at: At,
+    /// Let time pass so many times as fast, for a rehearsal against a sink: days, retries and warm-up, not sockets.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    rehearse: Option<u32>,
 }
 
 impl Run {
     /// Runs until told to stop.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
+        if let Some(times) = self.rehearse {
+            let cannot = || format!("cannot rehearse in {}", config.data_dir.display());
+            crate::clock::rehearse(times, &config.data_dir).with_context(cannot)?;
+            eprintln!("a rehearsal: time passes {times} times as fast. Not for mail that people wait for.");
+        }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
         let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
