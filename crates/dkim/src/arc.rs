@@ -79,14 +79,12 @@ impl Signer {
     /// before (RFC 8617 §5.1), is too long, or is no chain at all.
     pub fn seal(&self, passage: &Passage<'_>) -> Option<String> {
         let zone = Zone::of(passage.records);
-        let came = AuthenticatedMessage::parse(passage.came)?;
-        let seen = Seen::of(&came, &zone)?;
         // mail-auth 0.13 takes a line of only blanks at the end of a body for a line, and so finds good signatures bad; without those
-        // lines the same message is as whoever signed it (relaxed) meant it. The better of both is true.
+        // lines the message is as whoever signed it (relaxed) meant it. Who signed the body as "simple" meant it as it came.
         let tidy = tidied(&[passage.came]);
-        let tidy = AuthenticatedMessage::parse(&tidy)?;
-        let better = Seen::of(&tidy, &zone).filter(|other| other.passed() > seen.passed());
-        let seen = better.unwrap_or(seen);
+        let (tidy, came) = (AuthenticatedMessage::parse(&tidy)?, AuthenticatedMessage::parse(passage.came)?);
+        let seen = Seen::of(&tidy, &zone)?;
+        let seen = Seen::of(&came, &zone).filter(|other| other.passed() > seen.passed()).unwrap_or(seen);
         let sets = seen.arc.sets().len();
         if !seen.arc.can_be_sealed() || (seen.brings_seals && sets == 0) || sets >= SETS_MAX {
             return None;

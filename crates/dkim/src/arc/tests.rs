@@ -77,7 +77,13 @@ fn lines_of_blanks_at_the_end_break_neither_signature_nor_chain() {
         let first = pass_on(&one, &signed(&author, body), &dns).unwrap();
         assert!(first.contains("dkim=pass"), "{body:?}: {first}");
         assert!(pass_on(&two, &first, &dns).unwrap().contains("cv=pass"), "{body:?}");
+        // What is wrong with a signature is told as it is.
+        assert!(pass_on(&one, &signed(&author, body), &Records::new()).unwrap().contains("dkim=temperror"), "{body:?}");
     }
+    // Whoever signs the body as "simple" means every blank.
+    let strict = SignerOptions { canonicalization: "relaxed/simple".parse().unwrap(), ..SignerOptions::default() };
+    let strict = Signer::new("example.com", "rsa", author.key().clone(), &strict).unwrap();
+    assert!(pass_on(&one, &signed(&strict, "Hello.\r\n \r\n"), &dns).unwrap().contains("dkim=pass"));
 }
 
 #[test]
