@@ -76,7 +76,9 @@ fn time(event: &Value, key: &str) -> jiff::Timestamp {
 fn by_day(events: &[Value], domain: &str) -> BTreeMap<String, usize> {
     let mut days = BTreeMap::new();
     for event in events.iter().filter(|e| e["event"] == "delivered" && e["domain"] == domain && e["source"] == "cold") {
-        *days.entry(event["lane_day"].as_str().expect("what goes from the cold source is from some day's budget").to_owned()).or_default() += 1;
+        *days
+            .entry(event["lane_day"].as_str().expect("what goes from the cold source is from some day's budget").to_owned())
+            .or_default() += 1;
     }
     days
 }
@@ -140,8 +142,8 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
 
     // Caps: by the log, and by what the receiver saw.
     let (waiting, spilling) = (by_day(&events, "wait.test"), by_day(&events, "spill.test"));
+    assert!(waiting.len() >= 4 && !spilling.is_empty(), "{waiting:?} {spilling:?}");
     for days in [&waiting, &spilling] {
-        assert!(days.len() >= 2, "{days:?}");
         let mut stage = 0;
         for (day, count) in days {
             assert!(*count <= CAPS[stage.min(3)], "{day}: {count}, stage {stage}: {days:?}");
