@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, Serializer};
 
-use crate::{Action, Class, EventId, MessageId, Name, Reply, Stage};
+use crate::{Action, Class, EnhancedCode, EventId, MessageId, Name, Reply, Scope, Stage};
 
 /// The value of every line's `v`.
 pub const SCHEMA_VERSION: u8 = 1;
@@ -157,13 +157,46 @@ pub enum What {
         #[serde(serialize_with = "millis")]
         since: Timestamp,
     },
+    /// A bounce message came back after the receiver had taken the mail. The story had ended before.
+    LateBounced {
+        /// Whose story it belongs to.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How it came back.
+        #[serde(flatten)]
+        returned: Returned,
+        /// What it says.
+        #[serde(flatten)]
+        bounce: ReturnedBounce,
+    },
+    /// The recipient called it spam: a feedback report (RFC 5965) came back.
+    Complained {
+        /// Whose story it belongs to.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How it came back.
+        #[serde(flatten)]
+        returned: Returned,
+        /// The complaint's kind in the report's own word: `abuse`, `fraud`, ...
+        #[serde(skip_serializing_if = "Option::is_none")]
+        feedback_type: Option<Arc<str>>,
+    },
+    /// The recipient wants no more mail of this stream.
+    Unsubscribed {
+        /// Whose story it belongs to.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How it came back.
+        #[serde(flatten)]
+        returned: Returned,
+    },
     /// A lane (a source at a provider) advanced, held, stepped back, slowed, paused, resumed. Not about a message.
     Lane(Box<LaneFacts>),
     /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
     Relay {
-        /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`.
+        /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`.
         state: Arc<str>,
-        /// What is concerned: `spool`, `disk`, `dns`, `log`, ...
+        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<Arc<str>>,
         /// The particulars, for people.
@@ -350,6 +383,49 @@ pub struct Attempt {
     pub session: Option<Arc<str>>,
 }
 
+/// How mail about a message came back, and how far it is believed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Returned {
+    /// Who had taken the message, where the log still tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// The source that it had left from, where the log still tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Name>,
+    /// By what it was matched: `verp` (a keyed reverse-path), `envid` or `message_id`, which anybody may guess.
+    pub matched_by: &'static str,
+    /// Whom it names, where that is another address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Arc<str>>,
+    /// The host that reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reporting_mta: Option<Arc<str>>,
+}
+
+/// What a bounce message says.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReturnedBounce {
+    /// The enhanced code that it reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<EnhancedCode>,
+    /// The words that were judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Arc<str>>,
+    /// The host that had refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_mta: Option<Arc<str>>,
+    /// What it means.
+    pub class: Class,
+    /// Whose problem it is.
+    pub scope: Scope,
+    /// What to do about it.
+    pub action: Action,
+    /// Which rule of the classifier said so.
+    pub rule: Arc<str>,
+    /// How sure the rule is, 0 to 1.
+    pub confidence: f32,
+}
+
 /// What protected a connection.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TlsFacts {
@@ -384,6 +460,9 @@ impl What {
             Self::Expired { .. } => "expired",
             Self::Cancelled { .. } => "cancelled",
             Self::Suppressed { .. } => "suppressed",
+            Self::LateBounced { .. } => "late_bounced",
+            Self::Complained { .. } => "complained",
+            Self::Unsubscribed { .. } => "unsubscribed",
             Self::Lane(_) => "lane",
             Self::Relay { .. } => "relay",
         }
@@ -408,7 +487,10 @@ impl What {
             | Self::Bounced { about, .. }
             | Self::Expired { about, .. }
             | Self::Suppressed { about, .. }
-            | Self::Cancelled { about, .. } => Some(about),
+            | Self::Cancelled { about, .. }
+            | Self::LateBounced { about, .. }
+            | Self::Complained { about, .. }
+            | Self::Unsubscribed { about, .. } => Some(about),
             Self::Rejected { .. } | Self::Lane(_) | Self::Relay { .. } => None,
         }
     }

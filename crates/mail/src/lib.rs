@@ -13,7 +13,10 @@ mod reply;
 pub use address::{Address, AddressError, Domain};
 pub use class::{Action, Class, Scope};
 pub use envelope::{BodyKind, Envelope, ReversePath};
-pub use event::{Attempt, BudgetFacts, Event, LaneFacts, MessageFacts, RecipientFacts, SCHEMA_VERSION, TlsFacts, What, rfc3339_millis};
+pub use event::{
+    Attempt, BudgetFacts, Event, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, SCHEMA_VERSION, TlsFacts, What,
+    rfc3339_millis,
+};
 pub use id::{EventId, IdError, MessageId};
 pub use name::{Name, NameError};
 pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};

@@ -41,7 +41,7 @@ impl Format {
         let colour = match event {
             "delivered" => "32",
             "deferred" | "held" => "33",
-            "bounced" | "expired" | "rejected" | "suppressed" => "31",
+            "bounced" | "expired" | "rejected" | "suppressed" | "late_bounced" | "complained" => "31",
             "cancelled" | "released" => "35",
             "accepted" => "36",
             _ => "1",
@@ -81,6 +81,7 @@ fn message(story: &Story<'_>) -> Vec<String> {
         text(&story.detail.clone().filter(|_| *story.event == *"held")),
         text_of(story.by.as_ref(), |by| format!("by {}", plain(by))),
         accepted_from(story),
+        returned(story).join(", "),
         flags(story),
     ]
 }
@@ -138,6 +139,9 @@ fn said(story: &Story<'_>) -> String {
         let first: String = plain(first).chars().take(SAID_MAX).collect();
         return format!("{code} {first}{more}");
     }
+    if story.matched_by.is_some() {
+        return text_of(story.detail.as_ref(), |detail| plain(detail.lines().next().unwrap_or_default()).chars().take(SAID_MAX).collect());
+    }
     let stage = text_of(story.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
     match (&story.cause, &story.detail) {
         (Some(cause), Some(detail)) => format!("{}{stage}: {}", plain(cause), plain(detail)),
@@ -155,6 +159,18 @@ fn verdict(story: &Story<'_>) -> String {
         (Some(class), None) => format!("[{}]", plain(class)),
         _ => String::new(),
     }
+}
+
+/// How it came back, for what came back.
+pub(crate) fn returned(story: &Story<'_>) -> Vec<String> {
+    let Some(by) = &story.matched_by else { return Vec::new() };
+    let mut parts = Vec::new();
+    parts.extend(story.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
+    parts.extend(story.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
+    parts.extend(story.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));
+    parts.extend(story.names.as_ref().map(|name| format!("naming {}", plain(name))));
+    parts.push(format!("matched by {}", plain(by)));
+    parts
 }
 
 fn flags(story: &Story<'_>) -> String {

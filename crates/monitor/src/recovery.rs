@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    story::{Fact, is_ending, is_routine},
+    story::{Fact, is_ending, is_return, is_routine},
 };
 
 /// Kept by the relay in its spool every now and then: at `position` in the log, just these messages had their `accepted` lines written, and
@@ -59,6 +59,8 @@ pub struct Tail {
     hasher: RandomState,
     /// Every spool number that an `accepted` line names.
     pub seqs: HashSet<u64>,
+    /// What came back: whole lines, for whoever has to make up for what followed from them.
+    pub returns: Vec<Box<[u8]>>,
     /// The log's end.
     pub end: Option<Position>,
     /// True where the checkpoint's file is gone and everything that is kept was read instead.
@@ -100,6 +102,7 @@ impl Tail {
                 self.accepted.insert((seq, rcpt));
                 self.seqs.insert(seq);
             }
+            (event, _) if is_return(event) => self.returns.push(line.into()),
             (event, _) if is_ending(event) => {
                 self.ended.insert((message, rcpt));
             }
@@ -122,6 +125,7 @@ pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogEr
         // Keyed anew each time: nobody can choose addresses whose sums are equal.
         hasher: RandomState::new(),
         seqs: HashSet::new(),
+        returns: Vec::new(),
         end: position.copied().filter(|_| !gone),
         gone,
         damaged: 0,

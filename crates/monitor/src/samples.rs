@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{
-    Action, Attempt, BudgetFacts, Class, Event, EventId, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts, Reply, SCHEMA_VERSION,
-    Stage, TlsFacts, What,
+    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts, Reply,
+    Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, What,
 };
 
 /// 2026-08-24T10:00:00Z and so many seconds.
@@ -122,6 +122,29 @@ fn lane(full: bool) -> LaneFacts {
     }
 }
 
+fn returned(full: bool) -> Returned {
+    Returned {
+        provider: if full { Name::new("google").ok() } else { None },
+        source: if full { Name::new("ip1").ok() } else { None },
+        matched_by: "verp",
+        names: full.then(|| "b@inside.gmail.com".into()),
+        reporting_mta: full.then(|| "mx.google.com".into()),
+    }
+}
+
+fn bounce(full: bool) -> ReturnedBounce {
+    ReturnedBounce {
+        status: full.then(|| EnhancedCode::new(5, 1, 1)),
+        detail: full.then(|| "550 5.1.1 The account \"b\"\ndoes not exist \u{1b}[31m".into()),
+        remote_mta: full.then(|| "mx2.inside.gmail.com".into()),
+        class: Class::InvalidRecipient,
+        scope: Scope::Recipient,
+        action: Action::Suppress,
+        rule: "google-550-5.1.1".into(),
+        confidence: 0.9375,
+    }
+}
+
 /// One event of each kind.
 pub(crate) fn each(full: bool) -> Vec<Event> {
     let about = || about(message_id(1), "b@gmail.com", full);
@@ -165,6 +188,9 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Expired { about: about(), attempt: attempt() },
         What::Suppressed { about: about(), reason: "hard_bounce".into(), scope: "global".into(), since: at(-3600) },
         What::Cancelled { about: about(), by: "uid 1000".into(), reason: "sent by mistake".into() },
+        What::LateBounced { about: about(), returned: returned(full), bounce: bounce(full) },
+        What::Complained { about: about(), returned: returned(full), feedback_type: full.then(|| "abuse".into()) },
+        What::Unsubscribed { about: about(), returned: returned(full) },
         What::Lane(Box::new(lane(full))),
         What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
     ];

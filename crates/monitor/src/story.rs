@@ -121,6 +121,14 @@ pub struct Story<'a> {
     pub stage_from: Option<Text<'a>>,
     pub stage_to: Option<Text<'a>>,
     pub next_cap: Option<u64>,
+    pub matched_by: Option<Text<'a>>,
+    pub names: Option<Text<'a>>,
+    pub reporting_mta: Option<Text<'a>>,
+    pub remote_mta: Option<Text<'a>>,
+    pub status: Option<Text<'a>>,
+    pub scope: Option<Text<'a>>,
+    pub confidence: Option<f32>,
+    pub feedback_type: Option<Text<'a>>,
     pub state: Option<Text<'a>>,
     pub part: Option<Text<'a>>,
 }
@@ -145,6 +153,11 @@ impl<'a> Story<'a> {
     pub fn is_ending(&self) -> bool {
         is_ending(&self.event)
     }
+}
+
+/// The events that stand behind an ending: what came back.
+pub(crate) fn is_return(event: &str) -> bool {
+    matches!(event, "late_bounced" | "complained" | "unsubscribed")
 }
 
 /// The events that end a recipient's story. `suppressed` is said by later relays; a log is read by any version.

@@ -9,7 +9,7 @@ use posthaste_mail::MessageId;
 use crate::{
     Format, Lines, LogError, Story,
     filter::Needle,
-    format::{clock_time, duration, plain, sender, text_of, timings},
+    format::{clock_time, duration, plain, returned, sender, text_of, timings},
 };
 
 /// What to look for.
@@ -207,6 +207,9 @@ fn render_event(story: &Story<'_>, format: Format, out: &mut String) {
             below(&format!("{lead}{}", plain(line)));
         }
     }
+    if let (Some(_), Some(detail)) = (&story.matched_by, &story.detail) {
+        detail.split('\n').for_each(|line| below(&plain(line)));
+    }
     if let Some(cause) = &story.cause {
         let stage = text_of(story.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
         let detail = text_of(story.detail.as_ref(), |detail| format!(": {}", plain(detail)));
@@ -218,7 +221,7 @@ fn render_event(story: &Story<'_>, format: Format, out: &mut String) {
             _ => "the connection died behind the final dot: it may have arrived",
         });
     }
-    for line in [verdict(story), protection(story), timings(story)].iter().filter(|line| !line.is_empty()) {
+    for line in [verdict(story), returned(story).join(", "), protection(story), timings(story)].iter().filter(|line| !line.is_empty()) {
         below(line);
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     ledger::LedgerReader,
     letter::{Letter, Meta},
     live::Live,
+    returns::Stamped,
     sources,
     suppression::{Entry, List, Register},
     way::Way,
@@ -130,15 +131,17 @@ impl Outbound {
             let said = suppressed.into_iter().flatten().map(Said::Suppressed).collect();
             return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
+        let stamped = self.stamped(&letter, &load.rcpts);
         let report = open
             .connection
             .transact(Transaction {
-                reverse_path: &envelope.reverse_path,
+                reverse_path: stamped.as_ref().map_or(&envelope.reverse_path, |s| &s.reverse_path),
                 recipients: &recipients,
                 body_kind: envelope.body,
                 has_8bit: letter.meta.has_8bit,
-                size: letter.meta.size,
-                body: &letter.body,
+                size: stamped.as_ref().map_or(letter.meta.size, |s| s.size),
+                envid: stamped.as_ref().map(|s| s.envid.as_str()),
+                body: stamped.as_ref().map_or(&letter.body, |s| &s.body),
             })
             .await;
         let mut facts = open.facts.clone();
@@ -165,6 +168,14 @@ impl Outbound {
         });
         let answer = |entry: Option<_>| entry.map(Said::Suppressed).or_else(|| answers.next());
         Outcome::Answered { said: suppressed.into_iter().filter_map(answer).collect(), facts }
+    }
+
+    /// The letter as it goes out where its returns come to us. Recipients that were put together before a bounce domain came into force go
+    /// as they are.
+    fn stamped(&self, letter: &Letter, rcpts: &[u16]) -> Option<Stamped> {
+        let [rcpt] = rcpts else { return None };
+        let path = self.live.load().paths.towards(&letter.meta, *rcpt)?;
+        Some(Stamped::new(path, letter))
     }
 
     /// What becomes of a load whose every recipient is on the suppression list: nobody need be connected to.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use posthaste_dkim::{SignError, sign_all};
-use posthaste_mail::{BodyKind, Domain, EnhancedCode, Envelope, MessageId, Name, ReversePath, What};
+use posthaste_mail::{Address, BodyKind, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -180,29 +180,39 @@ impl Intake {
             let hostname = live.config.hostname.as_str();
             let from = &live.config.notice.from;
             let text = notice::Notice { id, now, hostname, from, original, failed: &failed }.to_message();
-            let meta = Meta {
-                id,
-                arrived: now,
-                stream: letter.meta.stream.clone(),
-                tags: Vec::new(),
-                message_id: None,
-                envelope: Envelope { reverse_path: ReversePath::Null, recipients: vec![to.clone()], body: BodyKind::SevenBit },
-                size: 0,
-                has_8bit: false,
-                client_ip: None,
-                client_ehlo: None,
-                notice_of: Some(letter.meta.id),
-            };
-            let stored = match self.sign(&live, vec![text], &[from.domain().to_owned()], &letter.meta.stream).await {
-                Ok(parts) => self.store(Meta { size: total(&parts), ..meta }, parts).await,
-                Err(refused) => Err(refused),
-            };
-            match stored {
+            match self.send_notice(&live, id, &letter.facts, text, to).await {
                 Ok(()) => return,
                 Err((answer, _)) => tracing::warn!(message = %letter.meta.id, why = answer.text, "a failure notice has to wait"),
             }
             tokio::time::sleep(NOTICE_RETRY).await;
         }
+    }
+
+    /// Stores a notice for `to` about the message `of`, as a message of its stream.
+    pub(crate) async fn send_notice(
+        &self,
+        live: &Arc<Live>,
+        id: MessageId,
+        of: &MessageFacts,
+        text: Bytes,
+        to: &Address,
+    ) -> Result<(), Refused> {
+        let from = live.config.notice.from.domain().to_owned();
+        let parts = self.sign(live, vec![text], &[from], &of.stream).await?;
+        let meta = Meta {
+            id,
+            arrived: id.time(),
+            stream: of.stream.clone(),
+            tags: Vec::new(),
+            message_id: None,
+            envelope: Envelope { reverse_path: ReversePath::Null, recipients: vec![to.clone()], body: BodyKind::SevenBit },
+            size: total(&parts),
+            has_8bit: false,
+            client_ip: None,
+            client_ehlo: None,
+            notice_of: Some(of.message),
+        };
+        self.store(meta, parts).await
     }
 
     async fn header_of(&self, seq: u64, letter: &Letter) -> Bytes {

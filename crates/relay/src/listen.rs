@@ -8,8 +8,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use posthaste_mail::{Name, What};
+use posthaste_mail::{Address, Name, What};
 use posthaste_smtp::server::{Answer, Refusal, Session, Step};
+use posthaste_spool::Spool;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -20,8 +21,11 @@ use tokio::{
 
 use crate::{
     clock,
-    intake::{Client, Intake},
+    config::Role,
+    intake::{Client, Intake, Refused},
+    returns::Desk,
     scribe::event,
+    suppression::{List, Reason, Register},
 };
 
 /// Bytes read at once.
@@ -34,9 +38,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// All submission sessions.
 pub struct Submissions {
     intake: Arc<Intake>,
+    /// Where returning mail goes.
+    desk: Arc<Desk>,
+    register: Arc<Register<Spool>>,
     open: AtomicUsize,
     per_listener: Mutex<HashMap<Name, HashMap<IpAddr, usize>>>,
     stopping: watch::Receiver<bool>,
+}
+
+/// What a listener takes.
+#[derive(Clone, Copy)]
+struct Door {
+    role: Role,
+    refuse_suppressed: bool,
 }
 
 /// One session's place in the counts, given back when dropped.
@@ -48,8 +62,8 @@ struct Place {
 
 impl Submissions {
     /// None yet.
-    pub fn new(intake: Arc<Intake>, stopping: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { intake, open: AtomicUsize::new(0), per_listener: Mutex::default(), stopping })
+    pub fn new(intake: Arc<Intake>, desk: Arc<Desk>, register: Arc<Register<Spool>>, stopping: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { intake, desk, register, open: AtomicUsize::new(0), per_listener: Mutex::default(), stopping })
     }
 
     /// Takes connections until told to stop, then waits for the sessions to end.
@@ -100,10 +114,11 @@ impl Submissions {
             }
         };
         let client = Client { ip, stream: config.stream.clone(), arc: config.arc };
+        let door = Door { role: config.role, refuse_suppressed: config.refuse_suppressed };
         let limits = (live.config.limits.command_timeout, live.config.limits.data_timeout);
         drop(live);
         session.greet(&mut out);
-        self.converse(&mut session, &mut stream, &mut out, &client, limits).await
+        self.converse(&mut session, &mut stream, &mut out, &client, door, limits).await
     }
 
     async fn converse(
@@ -112,10 +127,12 @@ impl Submissions {
         stream: &mut TcpStream,
         out: &mut Vec<u8>,
         client: &Client,
+        door: Door,
         (command, data): (Duration, Duration),
     ) -> std::io::Result<()> {
         let mut input = BytesMut::with_capacity(READ);
         let mut stopping = self.stopping.clone();
+        let mut sender = None;
         loop {
             if out.len() >= FLUSH_AT {
                 flush(stream, out, command).await?;
@@ -139,8 +156,11 @@ impl Submissions {
                     }
                 }
                 Step::Flush => flush(stream, out, command).await?,
-                Step::Mail(request) => match self.intake.closed() {
-                    None => session.answer(Ok(()), out),
+                Step::Mail(request) => match self.closed(door.role) {
+                    None => {
+                        sender = Some(request.reverse_path.to_string());
+                        session.answer(Ok(()), out);
+                    }
                     Some((answer, reason)) => {
                         let from = Some(request.reverse_path.to_string());
                         self.rejected(
@@ -151,12 +171,27 @@ impl Submissions {
                         session.answer(Err(answer), out);
                     }
                 },
-                Step::Rcpt(_) => session.answer(Ok(()), out),
+                Step::Rcpt(rcpt) => match self.unwanted(&rcpt, client, door) {
+                    None => session.answer(Ok(()), out),
+                    Some((answer, reason)) => {
+                        let (from, rcpt) = (sender.clone(), Some(rcpt.to_string()));
+                        let refusal = Refusal { command: "rcpt", from, rcpt, user: None, answer: answer.clone(), reason };
+                        self.rejected(client.ip, session, &refusal);
+                        session.answer(Err(answer), out);
+                    }
+                },
                 Step::StartTls | Step::Authenticate(_) => unreachable!("no listener offers TLS or AUTH"),
                 Step::Message(submission) => {
                     let from = submission.envelope.reverse_path.to_string();
-                    match self.intake.take(submission, client).await {
-                        Ok(id) => session.answer_message(&Answer::queued(id), out),
+                    let taken = match door.role {
+                        Role::Submission => self.intake.take(submission, client).await.map(Answer::queued),
+                        Role::Returns => {
+                            let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
+                            self.desk.take(submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read"))
+                        }
+                    };
+                    match taken {
+                        Ok(answer) => session.answer_message(&answer, out),
                         Err((answer, reason)) => {
                             self.rejected(
                                 client.ip,
@@ -174,6 +209,30 @@ impl Submissions {
                 }
             }
         }
+    }
+
+    fn closed(&self, role: Role) -> Option<Refused> {
+        match role {
+            Role::Submission => self.intake.closed(),
+            Role::Returns => self.desk.closed(),
+        }
+    }
+
+    /// Why this recipient is refused, if so.
+    fn unwanted(&self, rcpt: &Address, client: &Client, door: Door) -> Option<Refused> {
+        if door.role == Role::Returns {
+            return self.desk.want(rcpt).err();
+        }
+        let live = self.intake.live.load();
+        let list = List::new(&self.register, &live.config.suppression);
+        let listed = || list.look_up(rcpt, &client.stream, None, clock::now());
+        let entry = door.refuse_suppressed.then(listed).flatten()?;
+        let why = format!("nothing is sent to this address: {} since {:.0}", entry.reason, entry.since);
+        let answer = match entry.reason {
+            Reason::HardBounce => Answer::new(550, 1, 1, why),
+            Reason::Complaint | Reason::Unsubscribe | Reason::Manual => Answer::new(550, 7, 1, why),
+        };
+        Some((answer, "suppressed"))
     }
 
     fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &Refusal) {

@@ -28,7 +28,9 @@ use crate::{
     config::{self, AuthWhere, Config, ListenTlsMode, Roots},
     dkim::{book::Book, ring::keyring},
     feedback::Feedback,
+    returns::Paths,
     users::Users,
+    verp,
 };
 
 /// How long before a certificate runs out that is said.
@@ -56,6 +58,8 @@ pub struct Live {
     pub certificates: HashMap<Name, Arc<Certificates>>,
     /// Who may send.
     pub users: Arc<Users>,
+    /// Where mail comes back to.
+    pub paths: Paths,
     /// What each listener's sessions follow.
     pub sessions: HashMap<Name, Arc<server::Settings>>,
     /// Asks for the keys of forwarded mail; made when there is some.
@@ -87,9 +91,21 @@ impl Live {
             tls_servers,
             certificates,
             users,
+            paths: Paths::default(),
             sessions,
             keys: OnceLock::new(),
         })
+    }
+
+    /// The same for a relay that sends: with the reverse-paths of its bounce domains, and with their secret, which is made if there is none.
+    pub fn for_sending(config: Config) -> Result<Self, String> {
+        let live = Self::new(config)?;
+        let secrets = match live.config.bounce_domains()[..] {
+            [] => Vec::new(),
+            _ => verp::load_or_create(&live.config.data_dir.join("verp.secret")).map_err(|e| e.to_string())?,
+        };
+        let paths = Paths::new(&live.config, &secrets).map_err(|e| e.to_string())?;
+        Ok(Self { paths, ..live })
     }
 
     /// What is good enough to start with and should not stay so; for people, one line each.

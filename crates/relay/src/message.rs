@@ -25,6 +25,9 @@ const STREAM_FIELD: &str = "X-Posthaste-Stream";
 /// Names a tag of a message; may stand several times; taken out before it is sent.
 const TAG_FIELD: &str = "X-Posthaste-Tag";
 
+/// What the relay puts before a message whose returns come to it; one that a client sends back to us is an older message's, and taken out.
+pub const RETURN_FIELD: &str = "X-Posthaste-Return";
+
 /// How a message came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
@@ -284,7 +287,12 @@ fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
 fn is_taken_out(field: &Field, data: &[u8]) -> bool {
     let is = |name: &str| field.is(data, name);
     // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date or Message-ID counts as missing and makes room for ours.
-    is("Bcc") || is("Resent-Bcc") || is(STREAM_FIELD) || is(TAG_FIELD) || (field.is_blank(data) && (is("Date") || is("Message-ID")))
+    is("Bcc")
+        || is("Resent-Bcc")
+        || is(STREAM_FIELD)
+        || is(TAG_FIELD)
+        || is(RETURN_FIELD)
+        || (field.is_blank(data) && (is("Date") || is("Message-ID")))
 }
 
 fn tag(text: &str, before: usize) -> Result<Arc<str>, Unfit> {

@@ -15,7 +15,9 @@ use crate::{
     dispatch::{Action, Dispatcher, Input},
     intake::{announce, arrival},
     letter::{Letter, Meta, Progress, SavedStanding},
+    live::Live,
     pending::Pending,
+    returns::make_up_for,
     scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
     suppression::Register,
 };
@@ -48,7 +50,8 @@ pub struct Recovered {
 }
 
 /// Brings log and spool into agreement and fills the queue. Blocks on the disk.
-pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now: Timestamp) -> Result<Recovered, String> {
+pub fn recover(spool: &Spool, rules: &Live, dispatcher: &mut Dispatcher, now: Timestamp) -> Result<Recovered, String> {
+    let config = &rules.config;
     std::fs::create_dir_all(&config.log.dir).map_err(|e| format!("{}: {e}", config.log.dir.display()))?;
     let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
     let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
@@ -67,6 +70,7 @@ pub fn recover(spool: &Spool, config: &Config, dispatcher: &mut Dispatcher, now:
     let pending = Pending::default();
     pending.stored(mark.through());
     let register = Arc::new(Register::new(spool.clone()));
+    tail.returns.iter().for_each(|line| make_up_for(&register, rules, line, now));
     let log = open_log(config, spool, register.clone(), mark, pending.clone())?;
     found.announced = unannounced.len() as u64;
     for (seq, meta) in unannounced {

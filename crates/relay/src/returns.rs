@@ -4,8 +4,14 @@
 //! that it was sent to, or inside of the mail that it returns. An envelope id or a Message-ID can be guessed or read by anybody, so a match
 //! by them is a hint: it is counted, and suppresses nobody unless the operator says so. What matches nothing changes nothing but a counter.
 
+mod claims;
+mod desk;
+mod notice;
+mod paths;
+mod record;
 mod sent;
 mod settle;
+mod tally;
 mod tokens;
 
 use std::collections::HashSet;
@@ -18,8 +24,12 @@ use crate::{
     suppression::folded,
     verp::{Opened, Token, Verp},
 };
-pub use sent::{LogSent, Sent, SentTo};
-pub use settle::{Believe, REMEMBERED, first_time, settle, sweep};
+pub use claims::{Settling, make_up_for};
+pub use desk::Desk;
+pub use paths::{Paths, Stamped, Unwanted};
+pub use sent::{Lane, LogSent, Sent, SentTo};
+use settle::believed;
+pub use settle::{Believe, REMEMBERED, settle, sweep};
 use tokens::Found;
 
 /// What a report, or a part of one, comes to.
@@ -109,6 +119,17 @@ pub enum Why {
     NoHint,
 }
 
+impl Trust {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verp => "verp",
+            Self::Envid => "envid",
+            Self::MessageId => "message_id",
+        }
+    }
+}
+
 impl Why {
     /// The word for a counter.
     pub fn as_str(self) -> &'static str {
@@ -137,10 +158,11 @@ pub struct Judge<'a> {
 const HINTS_MAX: usize = 3;
 
 impl Judge<'_> {
-    /// What a mail to `rcpt` means: at least one answer, and one for each recipient of a message that it is about.
+    /// What a mail means that came to `rcpt` (None: only the mail itself knows): at least one answer, and one for each recipient of a
+    /// message that it is about.
     ///
     /// Never panics; reads the first MiB, and the log where it has a reason to.
-    pub fn judge(&self, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
+    pub fn judge(&self, rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Vec<Return> {
         let reports = read_mail(mail, self.rules);
         let mut case = Case { judge: self, found: tokens::find(self.verps, rcpt, mail, now), known: None, hints: HINTS_MAX };
         let mut seen = HashSet::new();
@@ -193,9 +215,9 @@ impl Case<'_> {
         }
     }
 
-    fn by_token(&mut self, verp: usize, token: &Token) -> Result<SentTo, Why> {
+    fn by_token(&self, verp: usize, token: &Token) -> Result<SentTo, Why> {
         let verp = &self.judge.verps[verp];
-        self.recipients(token.message).iter().find(|sent| verp.is_for(token, &sent.address)).cloned().ok_or(Why::NotInLog)
+        self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address)).ok_or(Why::NotInLog)
     }
 
     fn by_hint(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Why> {

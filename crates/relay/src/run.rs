@@ -38,6 +38,7 @@ use crate::{
     listen::Submissions,
     live::Live,
     recover::{log_options, recover},
+    returns::Desk,
     scribe::{DeliveryLog, Note, Scribe, event},
     sources, systemd, warmup,
 };
@@ -74,7 +75,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     // Before anything else: a signal that nobody listens for ends the process on the spot.
     let signals = Signals::listen()?;
     let _lock = lock(&config.data_dir)?;
-    let live = Live::new(config).map_err(anyhow::Error::msg)?;
+    let live = Live::for_sending(config).map_err(anyhow::Error::msg)?;
     let resolver = live.resolver().map_err(anyhow::Error::msg)?;
     let listeners = bind(&live.config)?;
     let admin_socket = admin::bind(&live.config.admin.socket, live.config.admin.mode)
@@ -87,7 +88,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     dispatcher.restore_ledger(facts);
     dispatcher.open_lanes(&lanes, clock::now());
     let crashed = !mended.is_empty();
-    let recovered = recover(&spool, &live.config, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
+    let recovered = recover(&spool, &live, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
     let log = recovered.log;
     let found = recovered.found;
     let node = live.config.node.clone();
@@ -152,7 +153,9 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let mut engine = tokio::spawn(engine.run(commands, recovered.actions));
 
     let (stop, stopping) = watch::channel(false);
-    let submissions = Submissions::new(intake.clone(), stopping.clone());
+    let desk = Desk::new(intake.clone(), register.clone());
+    tokio::spawn(desk.clone().chores());
+    let submissions = Submissions::new(intake.clone(), desk.clone(), register.clone(), stopping.clone());
     let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
     let rotation = Arc::new(Rotation::new(Book::dir(&config.data_dir), live.clone()));
@@ -184,6 +187,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     say(&relay.log, &config.node, "stopping", format!("up to {:?} for what is under way", config.run.drain));
     stop.send_replace(true);
     relay.drain(serving, gauge, config.run.drain).await;
+    desk.say_sums();
     drop(scribe_tx.send(Note::Stop));
     if timeout(config.run.drain, scribe_ended).await.is_err() {
         tracing::warn!("some lines could not be written in time; they are made up for at the next start");
@@ -238,7 +242,7 @@ impl Relay {
         let old = self.live.load_full();
         let made = read.and_then(|config| {
             let restart = old.config.diff_restart_needed(&config);
-            let live = Live::new(config)?;
+            let live = Live::for_sending(config)?;
             let resolver = live.resolver()?;
             Ok((live, resolver, restart))
         });

@@ -25,6 +25,7 @@ use crate::{
     letter::{Letter, Progress},
     live::Live,
     pending::{Pending, Token},
+    returns::Settling,
     suppression::{self, List, Register},
 };
 
@@ -37,6 +38,8 @@ const CHECKPOINT_EVERY: u64 = 8 << 20;
 pub enum Ticket {
     /// A message's `accepted` lines are all there.
     Accepted(Seq, Token),
+    /// What came back.
+    Returned(Box<Settling>),
     /// What became of some recipients.
     Settled {
         /// The message.
@@ -273,6 +276,7 @@ pub fn settle_on_durable(
                     mark.see(seq);
                     drop(token);
                 }
+                Ticket::Returned(settling) => settling.settle(&register),
                 Ticket::Settled { seq, keep, told, live } => {
                     match keep {
                         Some(progress) => spool.update(seq, progress),

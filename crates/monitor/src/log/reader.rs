@@ -14,6 +14,7 @@ use super::{
     LogError, Position,
     files::{self, FileId, LogFile},
 };
+use crate::Story;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,18 @@ impl Lines {
     /// As [`Self::all`] without the files that were rotated before `time`: earlier lines may come, later ones are all there.
     pub fn since(dir: &Path, time: Timestamp) -> Self {
         Self { since: Some(time), ..Self::all(dir) }
+    }
+
+    /// As [`Self::since`], and of the first file only about what was written from `time` on: lines stand in the order of their times, give or
+    /// take a batch, so that a place can be found by halving. Who cares about a minute subtracts one.
+    pub fn near(dir: &Path, time: Timestamp) -> Result<Self, LogError> {
+        let mut lines = Self::since(dir, time);
+        lines.open = lines.first()?;
+        if let Some(open) = &mut lines.open {
+            let start = open.start_near(time)?;
+            open.seek(start)?;
+        }
+        Ok(lines)
     }
 
     /// What follows a position. [`LogError::Gone`] when its file was deleted.
@@ -194,6 +207,26 @@ impl OpenFile {
             // Deleted since: go on with the oldest that came after it.
             None => files.into_iter().find(|f| f.number > self.number),
         })
+    }
+
+    /// The start of a line behind which all those from `time` on stand, and not many before.
+    fn start_near(&mut self, time: Timestamp) -> Result<u64, LogError> {
+        let (mut before, mut behind) = (0, self.length()?);
+        let mut line = Vec::new();
+        while behind - before > READ_AHEAD as u64 {
+            let middle = before + (behind - before) / 2;
+            self.seek(middle)?;
+            // The rest of a line, then a whole one. What cannot be read counts as late: then more is read than needed.
+            let start = self.read_line(&mut line, false)?.then_some(self.offset);
+            let early = start.is_some()
+                && self.read_line(&mut line, false)?
+                && Story::parse(&line).and_then(|s| s.time()).is_some_and(|t| t < time);
+            match start.filter(|_| early) {
+                Some(start) => before = start,
+                None => behind = middle,
+            }
+        }
+        Ok(before)
     }
 
     fn start_of_last(&self, lines: usize) -> Result<u64, LogError> {

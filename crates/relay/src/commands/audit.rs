@@ -45,7 +45,7 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let live = Live::new(config).map_err(anyhow::Error::msg)?;
     let (spool, _) = open_spool(&live.config)?;
     let mut queue = Dispatcher::new(live.policy(&live::FirstSeen::new()));
-    let recovered = recover(&spool, &live.config, &mut queue, clock::now()).map_err(anyhow::Error::msg)?;
+    let recovered = recover(&spool, &live, &mut queue, clock::now()).map_err(anyhow::Error::msg)?;
     recovered.log.close()?;
     let queued = spooled(&spool).map_err(anyhow::Error::msg)?;
     let audit = audit(&live.config.log.dir, queued, None)?;

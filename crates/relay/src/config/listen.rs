@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use posthaste_mail::Name;
 
 use super::{
@@ -19,6 +19,8 @@ use super::{
 /// A place where clients hand in mail by SMTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
+    /// What is taken here.
+    pub role: Role,
     /// Addresses and ports.
     pub addresses: Vec<SocketAddr>,
     /// Clients that may send without saying who they are.
@@ -37,6 +39,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// Clients at once from one address.
     pub max_connections_per_ip: usize,
+    /// Whether recipients on the suppression list are refused at RCPT.
+    pub refuse_suppressed: bool,
     /// What the greeting says behind the host name.
     pub banner: String,
     /// Whether what comes in here is forwarded mail, which is sealed (RFC 8617).
@@ -53,6 +57,17 @@ pub enum AuthWhere {
     /// In plain text too.
     Always,
 }
+
+/// What a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Mail to be sent.
+    Submission,
+    /// Mail that comes back.
+    Returns,
+}
+
+const ROLES: [(&str, Role); 2] = [("submission", Role::Submission), ("returns", Role::Returns)];
 
 impl Listener {
     /// Whether connections from `ip` begin with the PROXY protocol.
@@ -72,9 +87,15 @@ impl Listener {
             address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
             _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
         };
+        let role = t.get("role", one_of(&ROLES));
+        let allow = match role {
+            Role::Submission => t.get("allow", list(network)),
+            Role::Returns => t.given("allow", list(network)).unwrap_or_else(|| vec![Ipv4Net::default().into(), Ipv6Net::default().into()]),
+        };
         let listener = Self {
+            role,
             addresses: t.get("address", one_or_more(&here)),
-            allow: t.get("allow", list(network)),
+            allow,
             proxy_from: t.get("proxy_from", list(network)),
             tls: ListenTls::read(t, place),
             auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
@@ -82,6 +103,7 @@ impl Listener {
             stream: t.get("stream", from_text::<Name>),
             max_connections: t.get("max_connections", number(1..=100_000)),
             max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
+            refuse_suppressed: t.get("refuse_suppressed", boolean),
             banner: t.get("banner", line(400)),
             arc: t.get("arc", boolean),
         };

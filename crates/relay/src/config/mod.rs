@@ -20,6 +20,7 @@ mod notice;
 mod place;
 mod reader;
 mod reload;
+mod returns;
 mod route;
 mod run;
 mod secret;
@@ -53,10 +54,11 @@ pub use self::{
     host::{Host, ThisHost},
     limits::Limits,
     lines::{Lines, Origin},
-    listen::{AuthWhere, Listener},
+    listen::{AuthWhere, Listener, Role},
     listen_tls::{ListenCertificate, ListenTls, ListenTlsMode},
     log::Log,
     notice::Notice,
+    returns::Returns,
     route::{Auth, NextHop, Route},
     run::Run,
     secret::Secret,
@@ -126,6 +128,8 @@ pub struct Config {
     pub notice: Notice,
     /// How replies are understood.
     pub bounce: BounceRules,
+    /// What comes back.
+    pub returns: Returns,
     /// Who is not written to any more.
     pub suppression: SuppressionRules,
     /// The socket of `posthaste queue` and its like.
@@ -217,6 +221,8 @@ impl Config {
         let users_file = user::file(t, &data_dir);
         let dkim = t.table("dkim", |t| Dkim::read(t, place));
         dkim.suits(t, &streams, &listeners);
+        let returns = t.table("returns", Returns::read);
+        returns.hold_together(t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
             limits: t.table("limits", Limits::read),
@@ -232,6 +238,7 @@ impl Config {
             lines: Lines::default(),
             users,
             users_file,
+            returns,
             node,
             hostname,
             data_dir,

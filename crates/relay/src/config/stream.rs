@@ -8,8 +8,9 @@ use posthaste_mail::{Domain, Name};
 use super::{
     Pool,
     reader::Table,
+    returns::bounce_domain,
     source::defined,
-    value::{boolean, duration, fraction, from_text, number, one_of, some, zero_is_none},
+    value::{boolean, duration, fraction, from_text, number, one_of, some, string, zero_is_none},
 };
 
 /// When a deferred message is tried again, and when it is given up.
@@ -42,6 +43,8 @@ pub struct Stream {
     pub dkim_domain: Option<Domain>,
     /// Whether it is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
+    /// The domain of its reverse-paths; None: that of all, `Some(None)`: none.
+    pub bounce_domain: Option<Option<Domain>>,
 }
 
 impl Retry {
@@ -90,6 +93,10 @@ impl Stream {
         let retry = Retry::read_over(t, retry);
         let orders = [("even", Order::Weight), ("first", Order::ColdFirst), ("last", Order::WarmFirst)];
         let most = |key| t.get(key, zero_is_none(number(1..=MOST))).and_then(NonZeroU32::new);
+        let bounce_domain = t.given("bounce_domain", |item| match string(item)? {
+            "none" => Ok(None),
+            _ => bounce_domain(item).map(Some),
+        });
         let stream = Self {
             retry,
             priority: t.get("priority", number(1..=1000)),
@@ -99,6 +106,7 @@ impl Stream {
             shape: Shape { second: most("per_second"), minute: most("per_minute"), hour: most("per_hour"), day: most("per_day") },
             dkim_domain: t.given("dkim_domain", from_text::<Domain>),
             arc: t.get("arc", boolean),
+            bounce_domain,
         };
         defined(t, "pool", &stream.pool, pools);
         stream

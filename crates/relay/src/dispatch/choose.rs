@@ -98,8 +98,8 @@ impl Dispatcher {
             self.give_back(ready.permit);
             return self.not_tried(path, &ready.parcel, &why);
         }
-        let share = self.stream_policy(stream).share;
-        let most = self.policy.limits(way.provider.as_str()).recipients_per_transaction;
+        let policy = self.stream_policy(stream);
+        let (share, most) = (policy.share, policy.recipients_at_once(self.policy.limits(way.provider.as_str())));
         self.lanes.push(path, (stream, share), ready, most);
         self.to_pump.push(lane);
     }

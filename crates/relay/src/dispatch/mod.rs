@@ -446,6 +446,7 @@ impl Dispatcher {
     fn queue_all(&mut self, seq: Seq, now: Timestamp) {
         let Some(owed) = self.table.get(seq) else { return };
         let epoch = owed.epoch;
+        let at_once = self.policy.stream(&self.streams[usize::from(owed.stream)]).recipients_at_once(&self.policy.limits);
         // In the order of their first recipient, so that a simulation repeats.
         let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
         let mut places: HashMap<(DomainIx, i64), usize> = HashMap::new();
@@ -459,7 +460,7 @@ impl Dispatcher {
             groups[place].1.push(rcpt);
         }
         for ((domain, due), rcpts) in groups {
-            for chunk in rcpts.chunks(self.policy.limits.recipients_per_transaction) {
+            for chunk in rcpts.chunks(at_once) {
                 let parcel = Parcel { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
                 if due > now.as_millisecond() {
                     self.schedule.add(due, (domain, parcel));

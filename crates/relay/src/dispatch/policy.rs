@@ -33,6 +33,8 @@ pub struct StreamPolicy {
     pub priority: Priority,
     /// What it may send in all.
     pub shape: Shape,
+    /// Each recipient in a transaction of its own: it has its own reverse-path.
+    pub one_by_one: bool,
 }
 
 /// One pool.
@@ -93,6 +95,13 @@ pub struct Policy {
     pub idle: Duration,
     /// How long hosts that could not be reached are left alone.
     pub host_down: Duration,
+}
+
+impl StreamPolicy {
+    /// How many of its recipients go in one transaction of a lane with these limits.
+    pub fn recipients_at_once(&self, limits: &Limits) -> usize {
+        if self.one_by_one { 1 } else { limits.recipients_per_transaction }
+    }
 }
 
 impl Policy {

@@ -34,8 +34,8 @@ pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: 
     };
     let pool = |pool: &config::Pool| PoolPolicy { sources: pool.sources.clone(), relieve: pool.relieve };
     Policy {
-        streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(s))).collect(),
-        fallback: stream(c.default_stream()),
+        streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(c, s))).collect(),
+        fallback: stream(c, c.default_stream()),
         pools: c.pools.iter().map(|(name, p)| (name.clone(), pool(p))).collect(),
         warmups: c.sources.keys().filter_map(|name| Some((name.clone(), warmup(c, name, *seen.get(name)?)?))).collect(),
         warm: Arc::new(Plan::warm()),
@@ -59,7 +59,7 @@ fn warmup(c: &Config, source: &Name, seen: Date) -> Option<Warmup> {
     Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
 }
 
-fn stream(stream: &config::Stream) -> StreamPolicy {
+fn stream(config: &Config, stream: &config::Stream) -> StreamPolicy {
     StreamPolicy {
         retry: Retry { schedule: stream.retry.schedule.clone(), jitter: stream.retry.jitter, expire: stream.retry.expire },
         share: stream.priority,
@@ -67,6 +67,7 @@ fn stream(stream: &config::Stream) -> StreamPolicy {
         order: stream.order,
         priority: stream.urgency,
         shape: stream.shape,
+        one_by_one: config.returns.domain_of(stream).is_some(),
     }
 }
 

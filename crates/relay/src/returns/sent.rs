@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
-use posthaste_monitor::{Lines, LogError, Story};
+use posthaste_monitor::{Lines, LogError, Story, Text};
 
 use crate::suppression::folded;
 
@@ -18,6 +18,17 @@ pub struct SentTo {
     pub address: Address,
     /// When it was accepted.
     pub accepted: Timestamp,
+    /// Which way it went, where that is known.
+    pub lane: Lane,
+}
+
+/// The way that a message went: what its receiver's later words count for or against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// Who took it.
+    pub provider: Option<Name>,
+    /// The source that it left from.
+    pub source: Option<Name>,
 }
 
 impl PartialEq for SentTo {
@@ -40,6 +51,10 @@ impl SentTo {
 
 /// Who knows what was sent.
 pub trait Sent {
+    /// The recipient of a message that `is_it` says yes to.
+    fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
+        self.recipients(message).into_iter().find(|sent| is_it(&sent.address))
+    }
     /// The recipients of a message.
     fn recipients(&self, message: MessageId) -> Vec<SentTo>;
     /// The one of these recipients that a message with this Message-ID (without angle brackets) went to.
@@ -65,6 +80,14 @@ const ACCEPTED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(2
 const RECIPIENTS_MAX: usize = 100_000;
 
 impl Sent for LogSent<'_> {
+    /// Reads no further than the line that tells who took it.
+    fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
+        self.try_recipient(message, is_it).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look into the log for what was sent");
+            None
+        })
+    }
+
     fn recipients(&self, message: MessageId) -> Vec<SentTo> {
         let text = message.to_string();
         // An id from the future is nobody's: it must not make us read everything.
@@ -100,6 +123,26 @@ impl LogSent<'_> {
         })
     }
 
+    fn try_recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Result<Option<SentTo>, LogError> {
+        let text = message.to_string();
+        let finder = memmem::Finder::new(text.as_bytes());
+        let mut lines = Lines::near(self.dir, message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN))?;
+        let mut found: Option<SentTo> = None;
+        while let Some(line) = lines.next_line()? {
+            let story = finder.find(line.bytes).and_then(|_| Story::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
+            let Some(story) = story else { continue };
+            match (&*story.event, &mut found) {
+                ("accepted", None) => found = read(&story).filter(|sent| is_it(&sent.address)),
+                ("delivered", Some(sent)) if story.rcpt.as_deref() == Some(sent.address.as_str()) => {
+                    sent.lane = lane(&story);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
     fn try_seek(
         &self,
         since: Timestamp,
@@ -110,7 +153,7 @@ impl LogSent<'_> {
     ) -> Result<Vec<SentTo>, LogError> {
         let (finder, accepted) = (memmem::Finder::new(needle), memmem::Finder::new(b"\"event\":\"accepted\""));
         let mut found = Vec::new();
-        let mut lines = Lines::since(self.dir, since);
+        let mut lines = Lines::near(self.dir, since)?;
         let mut looked = 0u32;
         while let Some(line) = lines.next_line()? {
             looked += 1;
@@ -134,7 +177,8 @@ impl LogSent<'_> {
 
 const TIME_EVERY: u32 = 4096;
 
-fn read(story: &Story<'_>) -> Option<SentTo> {
+/// Whose story a line belongs to.
+pub(super) fn read(story: &Story<'_>) -> Option<SentTo> {
     let facts = MessageFacts {
         message: story.message()?,
         message_id: story.message_id.as_deref().map(Arc::from),
@@ -144,12 +188,18 @@ fn read(story: &Story<'_>) -> Option<SentTo> {
         size: story.size.unwrap_or(0),
     };
     let time = story.time()?;
-    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address: Address::new(story.rcpt.as_deref()?).ok()? })
+    let address = Address::new(story.rcpt.as_deref()?).ok()?;
+    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(story) })
+}
+
+fn lane(story: &Story<'_>) -> Lane {
+    let name = |field: &Option<Text<'_>>| field.as_deref().and_then(|n| Name::new(n).ok());
+    Lane { provider: name(&story.provider), source: name(&story.source) }
 }
 
 #[cfg(test)]
 mod tests {
-    use posthaste_mail::{Event, EventId, SCHEMA_VERSION, What};
+    use posthaste_mail::{Attempt, Event, EventId, SCHEMA_VERSION, What};
 
     use super::*;
 
@@ -166,7 +216,7 @@ mod tests {
             from: "shop@shop.example".into(),
             size: 1000,
         };
-        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0) }
+        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0), lane: Lane::default() }
     }
 
     fn line(n: u128, what: What) -> String {
@@ -184,13 +234,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cancelled =
             line(1, What::Cancelled { about: sent(1, "c@x.org").about(at(1)), by: "ann".into(), reason: "\"event\":\"accepted\"".into() });
-        let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org");
+        let attempt = Attempt { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok(), attempt: 1, ..Attempt::default() };
+        let delivered = line(1, What::Delivered { about: sent(1, "B@x.org").about(at(2)), attempt });
+        let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org") + &delivered;
         std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
         let log = LogSent { dir: dir.path(), look_back: Duration::from_secs(86_400), now: at(60) };
         let found = log.recipients(MessageId::new(at(0), 1));
         assert_eq!(found, [sent(1, "a@x.org"), sent(1, "B@x.org")]);
         let about = found[0].about(at(5));
         assert_eq!((about.age_ms, about.message.stream.as_str(), &*about.message.tags), (5000, "news", &["may".into()][..]));
+        let one = |n, rcpt: &str| log.recipient(MessageId::new(at(0), n), &|a| a.as_str() == rcpt);
+        assert_eq!(one(1, "B@x.org").map(|s| s.lane), Some(Lane { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok() }));
+        assert_eq!(one(1, "a@x.org").map(|s| s.lane), Some(Lane::default()));
+        assert_eq!((one(1, "b@x.org"), one(3, "a@x.org")), (None, None));
         assert_eq!(log.recipients(MessageId::new(at(0), 3)), []);
         let b = [Address::new("b@X.org").unwrap()];
         assert_eq!(log.by_message_id("offer-1@shop.example", &b), Some(sent(2, "b@x.org")));

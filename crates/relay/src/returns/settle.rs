@@ -35,17 +35,22 @@ pub(super) fn identity(found: &Return) -> Option<Identity> {
     Some((kind, about.trust, about.sent.facts.message, folded(&about.sent.address)))
 }
 
-/// Is this the first time? Remembers it. What is about no message is never remembered, and always new.
-pub fn first_time<F: Facts>(facts: &F, found: &Return, now: Timestamp) -> bool {
-    let Some(identity) = identity(found) else { return true };
-    let key = key(&identity);
+/// Was this said before?
+pub(super) fn is_known<F: Facts>(facts: &F, identity: &Identity, now: Timestamp) -> bool {
     let until = |value: &[u8]| value.try_into().map(i64::from_be_bytes).unwrap_or(i64::MIN);
-    if facts.get(&key).is_some_and(|value| until(&value) > now.as_millisecond()) {
-        return false;
-    }
+    facts.get(&key(identity)).is_some_and(|value| until(&value) > now.as_millisecond())
+}
+
+/// Remembers a report. What is about no message is never remembered.
+pub(super) fn remember<F: Facts>(facts: &F, found: &Return, now: Timestamp) {
+    let Some(identity) = identity(found) else { return };
     let until = now.as_millisecond().saturating_add(i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX));
-    facts.put(&key, &until.to_be_bytes());
-    true
+    facts.put(&key(&identity), &until.to_be_bytes());
+}
+
+/// Whether a match so trusted may put somebody onto the list.
+pub(super) fn believed(trust: Trust, believe: Believe) -> bool {
+    trust == Trust::Verp || believe == Believe::Hints
 }
 
 /// Forgets old reports. How many went.
@@ -55,10 +60,10 @@ pub fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
     })
 }
 
-/// Puts onto the list whom a return puts there. Call it for what came for the [`first_time`].
+/// Puts onto the list whom a return puts there. Call it once for each report.
 pub fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
     let Some((_, trust, ..)) = identity(found) else { return Noted::Nothing };
-    if trust != Trust::Verp && believe == Believe::Verp {
+    if !believed(trust, believe) {
         return Noted::Nothing;
     }
     match found {

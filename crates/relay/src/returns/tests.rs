@@ -3,7 +3,10 @@ use std::cell::Cell;
 use posthaste_mail::{Class, Domain, MessageFacts, Name};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    claims::{Claims, Turn},
+    *,
+};
 use crate::{
     suppression::{
         List, Noted, Reason, SuppressionRules,
@@ -49,7 +52,9 @@ impl Ledger {
             size: 1000,
         };
         let facts = std::sync::Arc::new(facts);
-        ["alive@example.net", "dead@example.net"].map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0) }).to_vec()
+        ["alive@example.net", "dead@example.net"]
+            .map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0), lane: Lane::default() })
+            .to_vec()
     }
 }
 
@@ -69,7 +74,7 @@ fn judged(rcpt: &Address, mail: &str, now: Timestamp) -> Vec<Return> {
 }
 
 fn judged_with(sent: &Ledger, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
-    Judge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(rcpt, mail, now)
+    Judge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(Some(rcpt), mail, now)
 }
 
 fn the_match(returns: &[Return]) -> &Match {
@@ -198,7 +203,7 @@ fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
 fn a_path_broken_by_quoted_printable_is_found() {
     let text = path().to_string();
     let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
-    assert_eq!(tokens::find(&[verp()], &address("fbl@bounce.example.org"), broken.as_bytes(), day(3)), {
+    assert_eq!(tokens::find(&[verp()], Some(&address("fbl@bounce.example.org")), broken.as_bytes(), day(3)), {
         let Opened::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
         Found::One(0, Opened::Valid(token))
     });
@@ -232,12 +237,17 @@ fn the_same_report_counts_once_and_a_complaint_beside_a_bounce() {
     let list = List::new(&facts, &rules);
     let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3));
     let complaint = judged(&path(), &complaint("abuse", ""), day(3));
-    assert_eq!([&bounce, &bounce, &complaint, &complaint].map(|r| first_time(facts.facts(), &r[0], day(3))), [true, false, true, false]);
+    let first_time = |r: &[Return], now| {
+        let new = !settle::is_known(facts.facts(), &settle::identity(&r[0]).unwrap(), now);
+        settle::remember(facts.facts(), &r[0], now);
+        new
+    };
+    assert_eq!([&bounce, &bounce, &complaint, &complaint].map(|r| first_time(r, day(3))), [true, false, true, false]);
     assert!(matches!(settle(&list, &bounce[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::HardBounce));
     assert!(matches!(settle(&list, &complaint[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::Complaint));
     assert_eq!(sweep(facts.facts(), day(62)), 0);
     assert_eq!(sweep(facts.facts(), day(63)), 2);
-    assert!(first_time(facts.facts(), &bounce[0], day(64)));
+    assert!(first_time(&bounce, day(64)));
 }
 
 #[test]
@@ -256,6 +266,42 @@ fn a_huge_mail_costs_no_more_than_its_first_part() {
     mail.extend(format!("Return-Path: <{}>\r\n", path()).bytes());
     let returns = judged_with(&Ledger::default(), &address("fbl@bounce.example.org"), &mail, day(3));
     assert!(matches!(returns[..], [Return::Unmatched { .. }]), "{returns:?}");
+}
+
+#[test]
+fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
+    let named = |rcpt: &str| judged(&path(), &report(rcpt, "failed", "", ""), day(3)).remove(0);
+    let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
+    let all = [named("dead@example.net"), named("alive@example.net"), named("dead@inside.example"), complaint];
+    for found in all {
+        let what = record::what(&found, day(3)).unwrap();
+        let id = posthaste_mail::EventId::new(day(3), 1);
+        let event = posthaste_mail::Event { time: day(3), v: 1, id, node: Name::new("mx1").unwrap(), what };
+        let (again, at) = record::read(serde_json::to_string(&event).unwrap().as_bytes()).unwrap();
+        assert_eq!((settle::identity(&again), at), (settle::identity(&found), day(3)));
+        let listed = |found: &Return| {
+            let (facts, rules) = (filled(Memory::default()), SuppressionRules::default());
+            let noted = settle(&List::new(&facts, &rules), found, Believe::Verp, day(3));
+            drop(facts);
+            noted
+        };
+        assert_eq!(listed(&again), listed(&found));
+    }
+}
+
+#[test]
+fn the_same_report_is_written_down_by_one_alone() {
+    let facts = Memory::default();
+    let found = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    let claims = Claims::default();
+    let turn = || claims.claim(&facts, &found, day(3)).unwrap();
+    let Turn::Mine(first) = turn() else { panic!("nobody had it before") };
+    assert!(matches!(turn(), Turn::UnderWay));
+    drop(first);
+    let Turn::Mine(second) = turn() else { panic!("the first gave up") };
+    settle::remember(&facts, &found, day(3));
+    drop(second);
+    assert!(matches!(turn(), Turn::Over));
 }
 
 proptest! {

@@ -25,11 +25,11 @@ const MAIL_MAX: usize = 1 << 20;
 const TRIED_MAX: usize = 200;
 
 /// The address that it was sent to decides; without one of ours there, what the mail holds does.
-pub(super) fn find(verps: &[Verp], rcpt: &Address, mail: &[u8], now: Timestamp) -> Found {
+pub(super) fn find(verps: &[Verp], rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Found {
     for (i, verp) in verps.iter().enumerate() {
-        match verp.open(rcpt, now) {
-            Opened::NotOurs => {}
-            opened => return Found::One(i, opened),
+        match rcpt.map(|rcpt| verp.open(rcpt, now)) {
+            Some(Opened::NotOurs) | None => {}
+            Some(opened) => return Found::One(i, opened),
         }
     }
     let mail = &mail[..mail.len().min(MAIL_MAX)];

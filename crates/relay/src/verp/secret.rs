@@ -14,7 +14,7 @@ pub struct Secret([u8; 32]);
 
 impl Secret {
     /// From its bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use mail_send::SmtpClient;
 use posthaste_mail::Reply;
 use smtp_proto::{
-    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
+    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
 };
 
 /// The extensions that the receiver announced.
@@ -23,6 +23,8 @@ pub struct Extensions {
     pub enhanced_status_codes: bool,
     /// RFC 6531.
     pub smtp_utf8: bool,
+    /// RFC 3461: `ENVID=` is understood.
+    pub dsn: bool,
     /// The SASL mechanisms that this client can use, as smtp-proto's bits.
     pub(crate) auth: u64,
 }
@@ -46,6 +48,7 @@ impl Extensions {
             size: has(EXT_SIZE).then_some(ehlo.size as u64),
             enhanced_status_codes: has(EXT_ENHANCED_STATUS_CODES),
             smtp_utf8: has(EXT_SMTP_UTF8),
+            dsn: has(EXT_DSN),
             auth: ehlo.auth_mechanisms & (AUTH_PLAIN | AUTH_LOGIN),
         }
     }

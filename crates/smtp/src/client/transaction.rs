@@ -25,6 +25,8 @@ pub struct Transaction<'a> {
     pub has_8bit: bool,
     /// The body's length in bytes, for SIZE (RFC 1870 §5: without stuffed dots).
     pub size: u64,
+    /// RFC 3461 §4.4: given back in reports about this message, by receivers that can; printable ASCII without '+' and '='.
+    pub envid: Option<&'a str>,
     /// The body in one or more parts, every line ended by CRLF; a missing last line end is added, a bare CR or LF makes the transaction fail.
     pub body: &'a [Bytes],
 }
@@ -246,6 +248,10 @@ fn mail_command(out: &mut Vec<u8>, message: &Transaction<'_>, can: &Extensions) 
     }
     if can.eight_bit_mime && (message.has_8bit || message.body_kind == BodyKind::EightBitMime) {
         out.extend_from_slice(b" BODY=8BITMIME");
+    }
+    if let Some(id) = message.envid.filter(|_| can.dsn) {
+        out.extend_from_slice(b" ENVID=");
+        out.extend_from_slice(id.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -289,10 +289,24 @@ async fn the_null_sender_and_eight_bits_are_declared() {
         body_kind: BodyKind::EightBitMime,
         has_8bit: true,
         size: 4,
+        envid: None,
         body: &parts,
     };
     assert_eq!(tell(&connection.transact(message).await), ["delivered 250 taken"]);
     assert_eq!(fake.await.unwrap(), "é\r\n".as_bytes());
+}
+
+#[tokio::test]
+async fn the_envelope_id_is_given_to_those_who_can_give_it_back() {
+    let (mut connection, fake) = session("DSN PIPELINING", |mut peer| async move {
+        peer.expect(&["MAIL FROM:<a@x.org> ENVID=01K3ENVELOPE", "RCPT TO:<b@y.org>", "DATA"]).await;
+        peer.say("250 ok\r\n250 ok\r\n354 go\r\n").await;
+        peer.message().await;
+        peer.say("250 taken\r\n").await;
+    })
+    .await;
+    assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["delivered 250 taken"]);
+    fake.await.unwrap();
 }
 
 #[tokio::test]

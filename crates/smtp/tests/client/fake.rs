@@ -179,6 +179,7 @@ pub(crate) async fn send(connection: &mut Connection, users: &[&str], body: &[u8
         body_kind: BodyKind::SevenBit,
         has_8bit: !body.is_ascii(),
         size: body.len() as u64,
+        envid: Some("01K3ENVELOPE"),
         body: &parts,
     };
     timeout(3 * PATIENCE, connection.transact(message)).await.expect("an end in time")

@@ -70,6 +70,7 @@ fn policy() -> Policy {
             order: Order::Weight,
             priority: Priority::Usual,
             shape: Shape::default(),
+            one_by_one: false,
         },
         pools: HashMap::from([(
             Name::new("default").unwrap(),
@@ -418,6 +419,17 @@ fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit()
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.order.len(), 3);
     assert_eq!(world.log.len(), 7);
+}
+
+#[test]
+fn recipients_with_reverse_paths_of_their_own_go_one_by_one() {
+    let mut policy = policy();
+    policy.streams.insert(Name::new("news").unwrap(), StreamPolicy { one_by_one: true, ..policy.fallback.clone() });
+    let answer = |load: &Load, _| if load.attempt > 1 { ok() } else { refused(451, "4.3.0 later") };
+    let mut world = World::new(policy, answer);
+    world.arrive("news", &["a.example"; 7]);
+    world.run_for(Duration::from_secs(3600));
+    assert_eq!(world.order.len(), 14, "also those that were deferred");
 }
 
 #[test]

@@ -1,0 +1,42 @@
+//! The application hears of a late bounce as of any other: by a notice to the reverse-path that it gave.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use posthaste_mail::{Address, Class, Failure, MessageId, Reply, Stage};
+
+use super::Match;
+use crate::{
+    intake::{Intake, Refused},
+    live::Live,
+    notice::{Ending, Failed, Notice, Original},
+};
+
+/// Puts the notice into the spool; comes back when it is there. Nothing where nobody wants it.
+pub(super) async fn tell_sender(intake: &Intake, live: &Arc<Live>, about: &Match, now: Timestamp) -> Result<(), Refused> {
+    let facts = &about.sent.facts;
+    let Some(to) = Address::new(&facts.from).ok().filter(|_| live.config.notice.send) else { return Ok(()) };
+    let failed = [Failed {
+        rcpt: about.sent.address.clone(),
+        failure: Some(failure(about)),
+        class: about.report.verdict.as_ref().map_or(Class::TransientOther, |v| v.class),
+        mx_host: about.report.reporting_mta.as_deref().map(Into::into),
+        last_attempt: None,
+        ending: Ending::Bounced,
+    }];
+    let id = MessageId::new(now, rand::random());
+    let (hostname, from) = (live.config.hostname.as_str(), &live.config.notice.from);
+    let message_id = facts.message_id.as_deref();
+    let original = Original { id: facts.message, reverse_path: &to, arrived: about.sent.accepted, message_id, header: b"" };
+    let text = Notice { id, now, hostname, from, original, failed: &failed }.to_message();
+    intake.send_notice(live, id, facts, text, &to).await
+}
+
+/// The report's words as the reply that they quote. Where they quote none, the class of the report is all that is known of it.
+fn failure(about: &Match) -> Failure {
+    let words = about.report.diagnostic.as_deref().unwrap_or("a bounce message came back, without a reason");
+    let code = about.report.smtp_code.filter(|code| (400..600).contains(code));
+    // The code may stand in the words already.
+    let text = code.and_then(|code| words.strip_prefix(&code.to_string())).map_or(words, str::trim_start);
+    Failure::Refused { stage: Stage::Dot, reply: Reply::new(code.unwrap_or(554), text) }
+}
