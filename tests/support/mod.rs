@@ -4,6 +4,7 @@ pub mod certs;
 pub mod client;
 pub mod dns;
 pub mod gate;
+pub mod imap;
 pub mod load;
 pub mod log;
 pub mod mx;

@@ -6,6 +6,7 @@
 
 mod claims;
 mod desk;
+mod mailbox;
 mod notice;
 mod paths;
 mod record;
@@ -26,6 +27,7 @@ use crate::{
 };
 pub use claims::{Settling, make_up_for};
 pub use desk::Desk;
+pub use mailbox::watch;
 pub use paths::{Paths, Stamped, Unwanted};
 pub use sent::{Lane, LogSent, Sent, SentTo};
 use settle::believed;

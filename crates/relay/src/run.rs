@@ -38,7 +38,7 @@ use crate::{
     listen::Submissions,
     live::Live,
     recover::{log_options, recover},
-    returns::Desk,
+    returns::{self, Desk},
     scribe::{DeliveryLog, Note, Scribe, event},
     sources, systemd, warmup,
 };
@@ -155,6 +155,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let (stop, stopping) = watch::channel(false);
     let desk = Desk::new(intake.clone(), register.clone());
     tokio::spawn(desk.clone().chores());
+    tokio::spawn(returns::watch(desk.clone()));
     let submissions = Submissions::new(intake.clone(), desk.clone(), register.clone(), stopping.clone());
     let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);

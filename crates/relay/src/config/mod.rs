@@ -58,7 +58,7 @@ pub use self::{
     listen_tls::{ListenCertificate, ListenTls, ListenTlsMode},
     log::Log,
     notice::Notice,
-    returns::Returns,
+    returns::{Imap, Mailbox, Returns},
     route::{Auth, NextHop, Route},
     run::Run,
     secret::Secret,
@@ -221,7 +221,7 @@ impl Config {
         let users_file = user::file(t, &data_dir);
         let dkim = t.table("dkim", |t| Dkim::read(t, place));
         dkim.suits(t, &streams, &listeners);
-        let returns = t.table("returns", Returns::read);
+        let returns = t.table("returns", |t| Returns::read(t, place));
         returns.hold_together(t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),

@@ -1,13 +1,14 @@
 //! `[returns]`: mail that comes back, where to, and how far it is believed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use posthaste_mail::{Address, Domain, Name};
 
 use super::{
-    Config, Listener, Role, Stream,
+    Auth, Config, Listener, NextHop, Place, Role, Stream,
     reader::{Item, Parsed, Table, fault},
-    value::{duration, from_text, list, one_of, string, zero_is_none},
+    route::next_hop,
+    value::{duration, from_text, line, list, one_of, path, string, zero_is_none},
 };
 use crate::{
     returns::{Believe, REMEMBERED},
@@ -29,10 +30,36 @@ pub struct Returns {
     pub trust: Believe,
     /// How far back a Message-ID is sought.
     pub look_back: Option<Duration>,
+    /// How often mailboxes are read.
+    pub read_every: Duration,
+    /// Mailboxes that are read.
+    pub mailboxes: Vec<(Name, Mailbox)>,
+}
+
+/// A mailbox that is read for what comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mailbox {
+    /// A Maildir.
+    Maildir(PathBuf),
+    /// A file in mbox form (RFC 4155).
+    Mbox(PathBuf),
+    /// IMAP over TLS (RFC 8314 §3.2).
+    Imap(Imap),
+}
+
+/// A folder at an IMAP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imap {
+    /// The server.
+    pub server: NextHop,
+    /// Who reads.
+    pub auth: Auth,
+    /// The folder.
+    pub folder: String,
 }
 
 impl Returns {
-    pub(super) fn read(t: &Table<'_>) -> Self {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
         let days = |n: u64| Duration::from_hours(24 * n);
         Self {
             domain: t.given("domain", bounce_domain),
@@ -42,6 +69,11 @@ impl Returns {
             addresses: t.get("addresses", list(from_text::<Address>)),
             trust: t.get("trust", one_of(&[("verp", Believe::Verp), ("hints", Believe::Hints)])),
             look_back: t.get("look_back", zero_is_none(duration(Duration::from_secs(60)..=days(60)))),
+            read_every: t.get("read_every", duration(Duration::from_secs(1)..=days(1))),
+            mailboxes: t.table("mailbox", |t| {
+                let name = |word: &str| Name::new(word).map_err(|e| e.to_string());
+                t.entries(name, |t, word| t.entry(word, |t| Mailbox::read(t, place)))
+            }),
         }
     }
 
@@ -64,6 +96,32 @@ impl Returns {
         stream.bounce_domain.as_ref().map_or(self.domain.as_ref(), Option::as_ref)
     }
 }
+
+impl Mailbox {
+    fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
+        let file = |item: Item<'_>| path(item).map(|p| place.path(&p.to_string_lossy()));
+        let (maildir, mbox) = (t.given("maildir", file), t.given("mbox", file));
+        let server = t.given("imap", |item| next_hop(item, IMAPS));
+        let (auth, folder) = (Auth::read(t, place), t.given("folder", line(255)).unwrap_or_else(|| "INBOX".into()));
+        let kinds = ["maildir", "mbox", "imap"];
+        if kinds.iter().filter(|kind| t.has(kind)).count() != 1 {
+            t.object_to(&kinds, "a mailbox is one of maildir, mbox and imap");
+            return None;
+        }
+        if t.has("imap") && !t.has("user") && !t.has("password_file") {
+            t.object("imap", "nobody may read there without a user and a password_file");
+        }
+        let only_imap = ["user", "password_file", "folder"].into_iter().find(|key| t.has(key) && !t.has("imap"));
+        if let Some(key) = only_imap {
+            t.object(key, "only imap has this");
+        }
+        let imap = || Some(Self::Imap(Imap { server: server?, auth: auth?, folder }));
+        maildir.map(Self::Maildir).or(mbox.map(Self::Mbox)).or_else(imap)
+    }
+}
+
+/// RFC 8314 §3.2.
+const IMAPS: u16 = 993;
 
 impl Config {
     /// The domains that mail comes back to, each once.

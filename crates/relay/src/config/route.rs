@@ -88,7 +88,7 @@ impl NextHop {
 }
 
 impl Auth {
-    fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
         let user = t.given("user", line(255));
         let password = t.given("password_file", |item| {
             let (path, content) = place.text_file(item)?;
@@ -106,7 +106,7 @@ impl Auth {
     }
 }
 
-fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
+pub(super) fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
     const WANTED: &str = r#"a host with or without a port, such as "mx.example.net:587", "192.0.2.1" or "[2001:db8::1]:25""#;
     let text = string(item)?;
     // A bare IPv6 address is full of colons: none of them begins a port.

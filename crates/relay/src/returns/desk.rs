@@ -139,12 +139,22 @@ impl Desk {
         Ok(Some(wait))
     }
 
+    /// The configuration in force.
+    pub(super) fn live(&self) -> Arc<Live> {
+        self.intake.live.load_full()
+    }
+
+    /// A line about the taking of returns.
+    pub(super) fn say(&self, state: &str, detail: String) {
+        let what = What::Relay { state: state.into(), part: Some("returns".into()), detail };
+        self.intake.log.append(event(&self.live().config.node, clock::now(), what), None);
+    }
+
     /// Writes down the sums since the last time, if anything came.
     pub fn say_sums(&self) {
-        let Some(sums) = self.tally.take() else { return };
-        let node = self.intake.live.load().config.node.clone();
-        let what = What::Relay { state: "returned".into(), part: Some("returns".into()), detail: sums.to_string() };
-        self.intake.log.append(event(&node, clock::now(), what), None);
+        if let Some(sums) = self.tally.take() {
+            self.say("returned", sums.to_string());
+        }
     }
 
     /// What is to be done now and then, for as long as the relay runs: the sums, and deleting what has expired.
