@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Address, What};
+use posthaste_governor::Note;
+use posthaste_mail::{Address, Class, What};
 use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Judge, LogSent, Return, believed,
+    Believe, Judge, LogSent, Return, believed,
     claims::{Claims, Settling, Turn},
     notice,
     paths::Unwanted,
@@ -22,6 +23,8 @@ use super::{
 };
 use crate::{
     clock,
+    dispatch::Input,
+    engine::Command,
     intake::{Intake, Refused},
     live::Live,
     scribe::{Ticket, event},
@@ -77,10 +80,11 @@ impl Desk {
         for found in returns {
             waiting.extend(self.note(&live, found, now).await?);
         }
-        for done in waiting {
+        for (done, known) in waiting {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
                 return Err((Answer::trouble("the report could not be written down, try again later"), "log_trouble"));
             }
+            known.into_iter().for_each(|known| drop(self.intake.engine.send(Command::Input(known))));
         }
         self.tally.mail();
         Ok(())
@@ -110,8 +114,8 @@ impl Desk {
         })
     }
 
-    /// Writes one return down, if it is new; what tells when its line is durable.
-    async fn note(&self, live: &Arc<Live>, found: Return, now: Timestamp) -> Result<Option<oneshot::Receiver<()>>, Refused> {
+    /// Writes one return down, if it is new; what tells when its line is durable, and what the lane is to know then.
+    async fn note(&self, live: &Arc<Live>, found: Return, now: Timestamp) -> Result<Option<Noted>, Refused> {
         let Some(what) = record::what(&found, now) else {
             self.tally.count(word(&found));
             return Ok(None);
@@ -133,10 +137,11 @@ impl Desk {
             notice::tell_sender(&self.intake, live, about, now).await?;
         }
         self.tally.count(word(&found));
+        let known = known(&found, live.config.returns.trust);
         let (done, wait) = oneshot::channel();
         let settling = Box::new(Settling { found, at: now, live: live.clone(), claim, done });
         self.intake.log.append(event(&live.config.node, now, what), Some(Ticket::Returned(settling)));
-        Ok(Some(wait))
+        Ok(Some((wait, known)))
     }
 
     /// The configuration in force.
@@ -178,4 +183,22 @@ impl Desk {
         let gone = suppression::sweep(facts, rules, now) + super::sweep(facts, now);
         tracing::debug!(gone, "swept what has expired from the suppression list and the memory of returns");
     }
+}
+
+/// A return that is being written down: what tells when it is, and what its lane is to know then.
+type Noted = (oneshot::Receiver<()>, Option<Input>);
+
+/// What a return says of the health of the lane that the message went by.
+pub(super) fn known(found: &Return, believe: Believe) -> Option<Input> {
+    let (about, note) = match found {
+        Return::Complaint(about) => (about, Note::Complaint),
+        // What else comes back late says nothing of the addresses that are written to.
+        Return::LateBounce(about) if matches!(about.class(), Some(Class::InvalidRecipient | Class::InactiveMailbox)) => {
+            (about, Note::LateBounce)
+        }
+        _ => return None,
+    };
+    let lane = &about.sent.lane;
+    let known = || Some(Input::Known { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
+    believed(about.trust, believe).then(known).flatten()
 }

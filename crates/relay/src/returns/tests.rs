@@ -290,6 +290,30 @@ fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
 }
 
 #[test]
+fn a_lane_hears_of_complaints_and_dead_addresses_that_are_believed() {
+    let lane = Lane { provider: Name::new("google").ok(), source: Name::new("ip1").ok() };
+    let heard = |mut found: Return, lane: &Lane, believe| {
+        if let Return::LateBounce(m) | Return::Complaint(m) | Return::Unsubscribe(m) = &mut found {
+            m.sent.lane = lane.clone();
+        }
+        desk::known(&found, believe).map(|input| match input {
+            crate::dispatch::Input::Known { source, provider, note } => (source.to_string(), provider.to_string(), note),
+            _ => panic!("another input"),
+        })
+    };
+    let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
+    let at = |note| Some(("ip1".to_owned(), "google".to_owned(), note));
+    assert_eq!(heard(complaint.clone(), &lane, Believe::Verp), at(posthaste_governor::Note::Complaint));
+    assert_eq!(heard(bounce, &lane, Believe::Verp), at(posthaste_governor::Note::LateBounce));
+    assert_eq!(heard(complaint, &Lane::default(), Believe::Verp), None, "the log no longer tells which it was");
+    let hint = report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "");
+    let hint = judged(&address("postmaster@bounce.example.org"), &hint, day(3)).remove(0);
+    assert_eq!(heard(hint.clone(), &lane, Believe::Verp), None);
+    assert!(heard(hint, &lane, Believe::Hints).is_some());
+}
+
+#[test]
 fn the_same_report_is_written_down_by_one_alone() {
     let facts = Memory::default();
     let found = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
