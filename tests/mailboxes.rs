@@ -68,7 +68,9 @@ fn a_maildir_is_read_and_its_mails_go_to_cur() {
     let alarm = world.relay.log().wait_for_relay("alarm");
     assert!(alarm["detail"].as_str().unwrap().starts_with("the mailbox local cannot be read: "), "{alarm}");
     let [gone, angry] = sent(&world);
-    ["new", "cur", "tmp"].map(|name| fs::create_dir(dir.path().join(name)).unwrap());
+    for name in ["new", "cur", "tmp"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
     for (name, mail) in [("1.a.host", bounce(&gone)), ("2.b.host", complaint(&angry)), ("3.c.host", bounce(&gone))] {
         fs::write(dir.path().join("tmp").join(name), mail).unwrap();
         fs::rename(dir.path().join("tmp").join(name), dir.path().join("new").join(name)).unwrap();

@@ -144,10 +144,8 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
     let (waiting, spilling) = (by_day(&events, "wait.test"), by_day(&events, "spill.test"));
     assert!(waiting.len() >= 4 && !spilling.is_empty(), "{waiting:?} {spilling:?}");
     for days in [&waiting, &spilling] {
-        let mut stage = 0;
-        for (day, count) in days {
+        for (stage, (day, count)) in days.iter().enumerate() {
             assert!(*count <= CAPS[stage.min(3)], "{day}: {count}, stage {stage}: {days:?}");
-            stage += 1;
         }
     }
     let from_cold = mx.messages().iter().filter(|t| t.peer.is_some_and(|p| p.ip().to_string() == "127.0.0.2")).count();

@@ -179,8 +179,7 @@ impl Desk {
 
     fn sweep(&self, now: Timestamp) {
         let rules = &self.intake.live.load().config.suppression;
-        let facts = self.register.facts();
-        let gone = suppression::sweep(facts, rules, now) + super::sweep(facts, now);
+        let gone = suppression::sweep(&self.register, rules, now) + super::sweep(self.register.facts(), now);
         tracing::debug!(gone, "swept what has expired from the suppression list and the memory of returns");
     }
 }

@@ -76,7 +76,7 @@ impl LockFile {
     fn make(of: &Path) -> Result<Self, Trouble> {
         let lock = beside(of, "lock");
         // Whoever made it may have been killed, as this relay may.
-        if fs::metadata(&lock).and_then(|m| m.modified()).is_ok_and(|made| is_stale(made)) {
+        if fs::metadata(&lock).and_then(|m| m.modified()).is_ok_and(is_stale) {
             tracing::warn!(lock = %lock.display(), "a mailbox's lock is so old that whoever made it must be gone");
             let _ = fs::remove_file(&lock);
         }
