@@ -204,7 +204,7 @@ impl<'s> World<'s> {
 
     fn first_source(&mut self, provider: usize) -> usize {
         if self.order == Order::Weight {
-            return self.lanes.next_by_weight();
+            return self.lanes.next_by_weight(provider);
         }
         let choices = self.choices(&GateKey::pool(provider));
         let ranked = self.governor.rank(&choices, self.order, self.now);

@@ -22,7 +22,8 @@ pub(super) struct Lanes<'c> {
     lanes: HashMap<(usize, usize), LaneId>,
     /// Whose lane it is.
     source_of: HashMap<LaneId, usize>,
-    turn: u64,
+    /// By provider, so that a mix that beats in time with the turns does not lead each provider to one source.
+    turns: HashMap<usize, u64>,
     warm: Arc<Plan>,
 }
 
@@ -38,7 +39,7 @@ impl<'c> Lanes<'c> {
         let own = pools.iter().position(|(name, _)| name == pool).expect("a stream's pool is there");
         pools.swap(OWN_POOL, own);
         let (lanes, source_of) = (HashMap::new(), HashMap::new());
-        Self { config, seen, sources, pools, lanes, source_of, turn: 0, warm: Arc::new(Plan::warm()) }
+        Self { config, seen, sources, pools, lanes, source_of, turns: HashMap::new(), warm: Arc::new(Plan::warm()) }
     }
 
     pub(super) fn pool(&self, name: &str) -> Option<usize> {
@@ -57,11 +58,12 @@ impl<'c> Lanes<'c> {
     }
 
     /// The pool's sources take turns by their weights.
-    pub(super) fn next_by_weight(&mut self) -> usize {
+    pub(super) fn next_by_weight(&mut self, provider: usize) -> usize {
         let members = &self.pools[OWN_POOL].1;
         let total: u64 = members.iter().map(|(_, weight)| u64::from(weight.get())).sum();
-        let mut at = self.turn % total;
-        self.turn += 1;
+        let turn = self.turns.entry(provider).or_default();
+        let mut at = *turn % total;
+        *turn += 1;
         for (source, weight) in members {
             let weight = u64::from(weight.get());
             if at < weight {
