@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, Host, ThisHost},
+    live::Live,
     warmup::{
         scenario::{Rates, Scenario, WHOLE},
         simulate::{DayRow, LaneDay, Simulation, simulate},
@@ -74,7 +75,9 @@ impl Simulate {
         anyhow::ensure!(config.streams.contains_key(&self.stream), "there is no stream {}; streams are: {}", self.stream, streams());
         let zone = zone(&config, &self.stream, &self.mix.0[0].0);
         let scenario = self.scenario(zone);
-        let simulation = simulate(&config, &self.stream, &scenario);
+        let seen = config.sources.keys().map(|source| (source.clone(), scenario.first)).collect();
+        let policy = Live::new(config).map_err(anyhow::Error::msg)?.policy(&seen);
+        let simulation = simulate(&policy, &self.stream, &scenario);
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
             simulation.days.iter().try_for_each(|day| json(day, &mut out))?;

@@ -116,12 +116,16 @@ struct Done {
     lanes: BTreeMap<(String, String), (u32, u32, Option<u32>)>,
 }
 
-fn play(config: &Config, scenario: &Scenario) -> (Vec<Done>, World) {
+fn policy(config: &Config, scenario: &Scenario) -> Policy {
     // Simulations know of no feedback rules: the first one here says that nothing is to be done.
     let nothing = "[[rule]]\nid = \"test.nothing\"\ncode = [\"4xx\", \"5xx\"]\nreason = \"the test looks at stages\"\nexample = [\"451 4.3.0 later\"]\n";
     let feedback = Arc::new(Feedback::with(&[("test.toml", nothing)], Providers::shipped()).unwrap());
     let seen: FirstSeen = config.sources.keys().map(|name| (name.clone(), scenario.first)).collect();
-    let policy = || live::policy(config, &Providers::shipped(), feedback.clone(), &seen);
+    live::policy(config, &Providers::shipped(), feedback, &seen)
+}
+
+fn play(config: &Config, scenario: &Scenario) -> (Vec<Done>, World) {
+    let policy = || policy(config, scenario);
     let mut world = World::new(policy(), |_, _| ok());
     world.now = scenario.starts(0);
     let day_now = Rc::new(RefCell::new(0));
@@ -184,7 +188,7 @@ fn sixty_days_go_by_the_curves_and_as_foreseen() {
         }
     }
 
-    let foreseen = simulate(&config, &Name::new("default").unwrap(), &scenario);
+    let foreseen = simulate(&policy(&config, &scenario), &Name::new("default").unwrap(), &scenario);
     for (done, row) in days.iter().zip(&foreseen.days) {
         let wrong = done.sent.abs_diff(row.sent) as f64;
         assert!(wrong <= (row.sent as f64 * 0.01).max(1.0), "day {}: {} were sent, {} foreseen", row.day, done.sent, row.sent);

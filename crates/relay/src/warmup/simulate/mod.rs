@@ -11,7 +11,7 @@ mod rows;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Admission, Governor, LaneId, Order, Outcome, Overflow, Permit, Priority, Selection, Shaper};
+use posthaste_governor::{Admission, Governor, Hold, LaneId, Order, Outcome, Overflow, Permit, Priority, Selection, Shaper};
 use posthaste_mail::Name;
 
 pub use self::rows::{DayRow, LaneDay, Simulation};
@@ -21,13 +21,13 @@ use self::{
     rows::Tally,
 };
 use super::scenario::{Incoming, Receivers, Scenario};
-use crate::{config::Config, dispatch::Retry};
+use crate::dispatch::{Policy, Retry};
 
-/// Plays a scenario with the sources, curves and retries of one of a configuration's streams.
+/// Plays a scenario with the sources, curves and retries of one of the streams.
 ///
-/// The relay is taken to be new: every lane begins where its source says.
-pub fn simulate(config: &Config, stream: &Name, scenario: &Scenario) -> Simulation {
-    let mut world = World::new(config, stream, scenario);
+/// The relay is taken to be new: every lane begins where the policy says that lanes without a past begin.
+pub fn simulate(policy: &Policy, stream: &Name, scenario: &Scenario) -> Simulation {
+    let mut world = World::new(policy, stream, scenario);
     for incoming in scenario.incoming() {
         world.run_to(incoming.at);
         world.arrives(&incoming);
@@ -85,20 +85,19 @@ struct World<'s> {
 }
 
 impl<'s> World<'s> {
-    fn new(config: &'s Config, stream: &Name, scenario: &'s Scenario) -> Self {
-        let stream = config.streams.get(stream).unwrap_or_else(|| config.default_stream());
-        let retry = Retry { schedule: stream.retry.schedule.clone(), jitter: stream.retry.jitter, expire: stream.retry.expire };
+    fn new(policy: &'s Policy, stream: &Name, scenario: &'s Scenario) -> Self {
+        let stream = policy.stream(stream);
         let start = scenario.starts(0);
         Self {
             scenario,
             governor: Governor::new(),
-            lanes: Lanes::new(config, &stream.pool, scenario.first),
+            lanes: Lanes::new(policy, &stream.pool),
             receivers: scenario.receivers(),
             providers: scenario.mix.iter().map(|(provider, _)| provider.clone()).collect(),
             order: stream.order,
-            priority: stream.urgency,
-            expire: signed(retry.expire),
-            retry,
+            priority: stream.priority,
+            expire: signed(stream.retry.expire),
+            retry: stream.retry.clone(),
             gates: Gates::default(),
             rate: Shaper::new(stream.shape, start),
             behind: Default::default(),
@@ -198,7 +197,7 @@ impl<'s> World<'s> {
         let lane = self.lane(source, mail.provider);
         match self.governor.admit_as(lane, 1, self.priority, self.now) {
             Admission::Go(permit) => self.attempt(mail, permit),
-            Admission::NotBefore(at, _) => self.overflow(mail, source, lane, at),
+            Admission::NotBefore(at, hold) => self.overflow(mail, source, lane, at, &hold),
         }
     }
 
@@ -208,13 +207,19 @@ impl<'s> World<'s> {
         }
         let choices = self.choices(&GateKey::pool(provider));
         let ranked = self.governor.rank(&choices, self.order, self.now);
-        let may = |lane: &&LaneId| self.governor.status(**lane, self.now).hold.is_none();
+        let may = |lane: &&LaneId| self.governor.blocked(**lane, self.priority, self.now).is_none();
         let lane = ranked.iter().find(may).or(ranked.first()).expect("a pool has sources");
         self.lanes.source_of(*lane)
     }
 
-    fn overflow(&mut self, mail: Mail, source: usize, lane: LaneId, at: Timestamp) {
-        let gate = match self.governor.lane(lane).plan().overflow.clone() {
+    fn overflow(&mut self, mail: Mail, source: usize, lane: LaneId, at: Timestamp, hold: &Hold) {
+        let overflow = match hold {
+            // What a provider does to a lane is its pool's matter, and no budget's.
+            Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) if self.lanes.relieves() => Overflow::Spill,
+            Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) => Overflow::Defer,
+            _ => self.governor.lane(lane).plan().overflow.clone(),
+        };
+        let gate = match overflow {
             Overflow::Defer => GateKey::lane(source, mail.provider),
             Overflow::Spill => GateKey::pool(mail.provider),
             Overflow::Pool(other) => match self.lanes.pool(&other) {

@@ -1,22 +1,24 @@
 //! The sources of a stream's pool and of the pools that its curves hand on to, and their lanes.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use jiff::{Timestamp, civil::Date};
-use posthaste_governor::{Governor, LaneId, LaneKey, Plan, Shape, Stage};
+use posthaste_governor::{Governor, LaneId, LaneKey};
 use posthaste_mail::Name;
 
 use super::{
     gates::{GateKey, OWN_POOL},
     rows::LaneDay,
 };
-use crate::config::Config;
+use crate::dispatch::Policy;
 
 /// Sources by number, pools of them, and lanes as they are opened.
-pub(super) struct Lanes<'c> {
-    config: &'c Config,
-    /// The day on which every source is new.
-    seen: Date,
+pub(super) struct Lanes<'p> {
+    policy: &'p Policy,
     sources: Vec<Name>,
     pools: Vec<(Name, Vec<(usize, NonZeroU32)>)>,
     lanes: HashMap<(usize, usize), LaneId>,
@@ -24,22 +26,27 @@ pub(super) struct Lanes<'c> {
     source_of: HashMap<LaneId, usize>,
     /// By provider, so that a mix that beats in time with the turns does not lead each provider to one source.
     turns: HashMap<usize, u64>,
-    warm: Arc<Plan>,
 }
 
-impl<'c> Lanes<'c> {
-    pub(super) fn new(config: &'c Config, pool: &Name, seen: Date) -> Self {
-        let sources: Vec<Name> = config.sources.keys().cloned().collect();
+impl<'p> Lanes<'p> {
+    pub(super) fn new(policy: &'p Policy, pool: &Name) -> Self {
+        let named: BTreeSet<&Name> = policy.pools.values().flat_map(|pool| &pool.sources).map(|(name, _)| name).collect();
+        let sources: Vec<Name> = named.into_iter().cloned().collect();
         let number = |name: &Name| sources.iter().position(|known| known == name).expect("a pool's sources are there");
         let members = |sources: &[(Name, u32)]| {
             let weighed = sources.iter().map(|(name, weight)| (number(name), NonZeroU32::new(*weight).unwrap_or(NonZeroU32::MIN)));
             weighed.collect::<Vec<_>>()
         };
-        let mut pools: Vec<_> = config.pools.iter().map(|(name, pool)| (name.clone(), members(&pool.sources))).collect();
+        let mut pools: Vec<_> = policy.pools.iter().map(|(name, pool)| (name.clone(), members(&pool.sources))).collect();
         let own = pools.iter().position(|(name, _)| name == pool).expect("a stream's pool is there");
         pools.swap(OWN_POOL, own);
         let (lanes, source_of) = (HashMap::new(), HashMap::new());
-        Self { config, seen, sources, pools, lanes, source_of, turns: HashMap::new(), warm: Arc::new(Plan::warm()) }
+        Self { policy, sources, pools, lanes, source_of, turns: HashMap::new() }
+    }
+
+    /// Whether the stream's pool takes the mail of a source that a provider has slowed or stopped.
+    pub(super) fn relieves(&self) -> bool {
+        self.policy.pools[&self.pools[OWN_POOL].0].relieve
     }
 
     pub(super) fn pool(&self, name: &str) -> Option<usize> {
@@ -80,12 +87,8 @@ impl<'c> Lanes<'c> {
         }
         let named = &self.sources[source];
         let key = LaneKey { source: named.as_str().into(), provider: name.clone() };
-        let start = self.config.sources[named].warmup.as_ref().map(|warmup| warmup.start);
-        let (plan, first) = match (self.config.plan(named, name), start) {
-            (Some(plan), Some(start)) => (plan, start.first_stage(plan, self.seen)),
-            _ => (&self.warm, Stage::Past),
-        };
-        let lane = governor.open(&key, plan, first, Shape::default(), now);
+        let (plan, first) = self.policy.plan(named, name);
+        let lane = governor.open(&key, plan, first, self.policy.limits(name).shape, now);
         self.lanes.insert((source, provider), lane);
         self.source_of.insert(lane, source);
         lane

@@ -1,10 +1,14 @@
 use std::{io, net::IpAddr, path::Path};
 
-use jiff::{civil::date, tz::TimeZone};
+use jiff::{
+    civil::{Date, date},
+    tz::TimeZone,
+};
 
 use super::*;
 use crate::{
-    config::Host,
+    config::{Config, Host},
+    live::Live,
     warmup::scenario::{Rates, Spell},
 };
 
@@ -24,17 +28,21 @@ impl Host for Machine {
     }
 }
 
-fn config(text: &str) -> Config {
-    Config::parse(text, "posthaste.toml", &Machine).unwrap_or_else(|errors| panic!("{errors}"))
+fn policy(text: &str) -> Policy {
+    let config = Config::parse(text, "posthaste.toml", &Machine).unwrap_or_else(|errors| panic!("{errors}"));
+    let seen = config.sources.keys().map(|name| (name.clone(), FIRST)).collect();
+    Live::new(config).unwrap().policy(&seen)
 }
+
+const FIRST: Date = date(2026, 11, 23);
 
 fn scenario(volume: Vec<u64>, mix: &[(&str, u32)]) -> Scenario {
     let mix = mix.iter().map(|(provider, share)| ((*provider).into(), *share)).collect();
-    Scenario { first: date(2026, 11, 23), zone: TimeZone::UTC, volume, mix, usual: Rates::default(), spells: Vec::new() }
+    Scenario { first: FIRST, zone: TimeZone::UTC, volume, mix, usual: Rates::default(), spells: Vec::new() }
 }
 
-fn run(config: &Config, scenario: &Scenario) -> Simulation {
-    simulate(config, &Name::new("default").unwrap(), scenario)
+fn run(policy: &Policy, scenario: &Scenario) -> Simulation {
+    simulate(policy, &Name::new("default").unwrap(), scenario)
 }
 
 fn sent(simulation: &Simulation) -> Vec<u64> {
@@ -46,7 +54,7 @@ const WARM: &str = "[source.warm]\naddress = \"192.0.2.2\"\n";
 
 #[test]
 fn one_address_sends_its_caps_until_it_is_warm_and_then_all_that_waited() {
-    let simulation = run(&config(COLD), &scenario(vec![300; 8], &[("google", 1)]));
+    let simulation = run(&policy(COLD), &scenario(vec![300; 8], &[("google", 1)]));
     // 2,400 come in; 750 go while there are caps, and on the first day without one all that waits.
     assert_eq!(sent(&simulation), [50, 100, 200, 400, 750, 300, 300, 300]);
     assert_eq!(simulation.days.iter().map(|day| day.held).collect::<Vec<_>>(), [250, 450, 550, 450, 0, 0, 0, 0]);
@@ -59,7 +67,7 @@ fn one_address_sends_its_caps_until_it_is_warm_and_then_all_that_waited() {
 #[test]
 fn what_a_cold_address_has_no_room_for_spills_to_the_warm_one() {
     let text = format!("{COLD}overflow = \"spill\"\n{WARM}");
-    let simulation = run(&config(&text), &scenario(vec![1000; 3], &[("google", 1)]));
+    let simulation = run(&policy(&text), &scenario(vec![1000; 3], &[("google", 1)]));
     assert_eq!(sent(&simulation), [1000; 3]);
     let cold: Vec<_> = simulation.days.iter().map(|day| day.lanes[0].accepted).collect();
     assert_eq!(cold, [50, 100, 200]);
@@ -69,7 +77,7 @@ fn what_a_cold_address_has_no_room_for_spills_to_the_warm_one() {
 
 #[test]
 fn without_overflow_the_cold_addresss_share_waits_for_it() {
-    let simulation = run(&config(&format!("{COLD}{WARM}")), &scenario(vec![1000; 2], &[("google", 1)]));
+    let simulation = run(&policy(&format!("{COLD}{WARM}")), &scenario(vec![1000; 2], &[("google", 1)]));
     assert_eq!(sent(&simulation), [550, 600]);
     assert_eq!(simulation.days[1].held, 850);
     assert_eq!(simulation.days[0].spilled, 0);
@@ -78,7 +86,7 @@ fn without_overflow_the_cold_addresss_share_waits_for_it() {
 #[test]
 fn overflow_to_another_pool_uses_that_one() {
     let text = format!("{COLD}overflow = \"pool:hot\"\n{WARM}[pool.default]\nsources = [\"cold\"]\n[pool.hot]\nsources = [\"warm\"]\n");
-    let simulation = run(&config(&text), &scenario(vec![500], &[("google", 1)]));
+    let simulation = run(&policy(&text), &scenario(vec![500], &[("google", 1)]));
     assert_eq!((simulation.days[0].sent, simulation.days[0].spilled, simulation.days[0].lanes[0].accepted), (500, 450, 50));
 }
 
@@ -87,7 +95,7 @@ fn a_bad_spell_steps_back_and_the_way_up_begins_again() {
     let mut scenario = scenario(vec![1000; 10], &[("google", 1)]);
     let bad = Rates { hard_bounces: 1500, ..Rates::default() };
     scenario.spells = vec![Spell { provider: Some("google".into()), days: 2..4, rates: bad }];
-    let simulation = run(&config(&format!("{COLD}overflow = \"spill\"\n{WARM}")), &scenario);
+    let simulation = run(&policy(&format!("{COLD}overflow = \"spill\"\n{WARM}")), &scenario);
     let stages: Vec<u32> = simulation.days.iter().map(|day| day.lanes[0].stage.into()).collect();
     assert_eq!(stages, [1, 2, 3, 2, 1, 2, 3, 4, 0, 0]);
     assert_eq!(simulation.days[2].bounced, 150);
@@ -99,7 +107,7 @@ fn what_receivers_put_off_comes_back_and_spends_again() {
     scenario.usual = Rates { deferred: 1000, ..Rates::default() };
     let text =
         format!("{}[retry]\nschedule = [\"5m\"]\njitter = 0\n", COLD.replace("50, 100", "500, 1000").replace("200, 400", "2000, 4000"));
-    let simulation = run(&config(&text), &scenario);
+    let simulation = run(&policy(&text), &scenario);
     assert_eq!((simulation.days[0].sent, simulation.days[0].put_off), (100, 11));
     assert_eq!(simulation.days[0].lanes[0].spent, 111);
 }
@@ -107,7 +115,7 @@ fn what_receivers_put_off_comes_back_and_spends_again() {
 #[test]
 fn what_waits_too_long_expires() {
     let text = format!("{COLD}[retry]\nexpire = \"1d\"\n").replace("100, 200, 400", "50, 50, 50");
-    let simulation = run(&config(&text), &scenario(vec![200, 0, 0], &[("google", 1)]));
+    let simulation = run(&policy(&text), &scenario(vec![200, 0, 0], &[("google", 1)]));
     let day = |index: usize| (simulation.days[index].sent, simulation.days[index].expired, simulation.days[index].held);
     assert_eq!(day(0), (50, 0, 150));
     assert_eq!(simulation.days.iter().map(|day| day.sent + day.expired).sum::<u64>(), 200);
@@ -117,7 +125,7 @@ fn what_waits_too_long_expires() {
 #[test]
 fn a_streams_own_limit_holds_for_all_its_sources() {
     let simulation =
-        run(&config(&format!("{WARM}[stream.default]\nper_day = 240\n")), &scenario(vec![1000, 0], &[("google", 1), ("yahoo", 1)]));
+        run(&policy(&format!("{WARM}[stream.default]\nper_day = 240\n")), &scenario(vec![1000, 0], &[("google", 1), ("yahoo", 1)]));
     assert!((200..=240).contains(&simulation.days[0].sent), "{}", simulation.days[0].sent);
     assert_eq!(simulation.days[0].sent + simulation.days[0].held, 1000);
 }
@@ -130,7 +138,7 @@ fn nothing_is_lost_or_made_in_a_long_run() {
     );
     scenario.usual = Rates { hard_bounces: 120, throttled: 150, deferred: 200, blocked: 0 };
     let text = format!("{COLD}overflow = \"spill\"\n[source.more]\naddress = \"192.0.2.3\"\nwarmup = \"standard\"\n");
-    let simulation = run(&config(&text), &scenario);
+    let simulation = run(&policy(&text), &scenario);
     let sum = |of: fn(&DayRow) -> u64| simulation.days.iter().map(of).sum::<u64>();
     let ended = sum(|day| day.sent) + sum(|day| day.bounced) + sum(|day| day.expired);
     let left = sum(|day| day.arrived) - ended;
