@@ -167,20 +167,7 @@ impl Day {
 
     /// Writes down what became of so many.
     pub(crate) fn answer(&mut self, outcome: Outcome, count: u32) {
-        let counts = &mut self.counts;
-        let counter = match outcome {
-            Outcome::Accepted => &mut counts.accepted,
-            Outcome::HardBounce => &mut counts.hard_bounces,
-            Outcome::Refused => &mut counts.refused,
-            Outcome::Throttled => &mut counts.throttled,
-            Outcome::Deferred => &mut counts.deferred,
-            Outcome::Blocked => &mut counts.blocked,
-            Outcome::GivenBack => &mut counts.given_back,
-        };
-        *counter = counter.saturating_add(count);
-        if outcome != Outcome::GivenBack {
-            counts.spent = counts.spent.saturating_add(count);
-        }
+        self.counts.answer(outcome, count);
     }
 
     pub(crate) fn closing(&self, plan: &Plan, held: bool) -> Closing {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::Outcome;
+
 /// A share of a whole, from 0 to 1, kept in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -216,6 +218,23 @@ impl Thresholds {
 }
 
 impl Counts {
+    /// Adds what became of so many recipients.
+    pub fn answer(&mut self, outcome: Outcome, count: u32) {
+        let counter = match outcome {
+            Outcome::Accepted => &mut self.accepted,
+            Outcome::HardBounce => &mut self.hard_bounces,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Throttled => &mut self.throttled,
+            Outcome::Deferred => &mut self.deferred,
+            Outcome::Blocked => &mut self.blocked,
+            Outcome::GivenBack => &mut self.given_back,
+        };
+        *counter = counter.saturating_add(count);
+        if outcome != Outcome::GivenBack {
+            self.spent = self.spent.saturating_add(count);
+        }
+    }
+
     /// The larger of each count: what two incomplete countings of the same day know together.
     pub fn at_least(self, other: Self) -> Self {
         Self {

@@ -108,7 +108,7 @@ impl Outbound {
         if used && let Some(failure) = open.connection.gone() {
             return Outcome::NotOffered { failure };
         }
-        if !self.ledger.clone().durable(load.durable).await {
+        if load.durable > 0 && !self.ledger.clone().durable(load.durable).await {
             let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::Shutdown, detail: "the relay stops".into() };
             let verdict = self.judge(&failure, way, host.as_deref());
             let said = vec![Said::Failed(failure, verdict); load.rcpts.len()];

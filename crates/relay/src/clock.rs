@@ -34,24 +34,60 @@ pub fn sleep_for(wait: SignedDuration) -> Duration {
 }
 
 /// From now on time passes `rate` times as fast, counted from the first rehearsal in this data folder, so that a restart does not turn it back.
-pub fn rehearse(rate: u32, data_dir: &Path) -> io::Result<()> {
+/// Without a rate it passes as it does. An error where the folder was used at another speed: its times lie ahead, or would jump.
+pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
     let file = data_dir.join("rehearsal");
-    let began = match fs::read_to_string(&file) {
-        Ok(text) => text.trim().parse().map_err(io::Error::other)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let known = match fs::read_to_string(&file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let known = known.map(|text| read_rehearsal(&text).ok_or_else(|| io::Error::other(format!("{} cannot be read", file.display()))));
+    let (began, rate) = match (known.transpose()?, rate) {
+        (None, None) => return Ok(()),
+        (Some((began, known)), Some(rate)) if known == rate => (began, rate),
+        (Some((_, known)), _) => {
+            let told = format!(
+                "a rehearsal at {known} times the speed was held in this folder; go on with --rehearse {known}, or take another data_dir"
+            );
+            return Err(io::Error::other(told));
+        }
+        (None, Some(rate)) => {
             let began = real();
             fs::create_dir_all(data_dir)?;
-            fs::write(&file, format!("{began}\n"))?;
-            began
+            fs::write(&file, format!("{began} {rate}\n"))?;
+            (began, rate)
         }
-        Err(error) => return Err(error),
     };
     // A second call in one process would change nothing; there is none.
     let _ = REHEARSAL.set((began, rate.max(1)));
     Ok(())
 }
 
+fn read_rehearsal(text: &str) -> Option<(Timestamp, u32)> {
+    let (began, rate) = text.trim().split_once(' ')?;
+    Some((began.parse().ok()?, rate.parse().ok()?))
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that asks")]
 fn real() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_the_speed_that_it_was_used_at() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("rehearsal"), "2026-11-23T00:00:00Z 1440\n").unwrap();
+        for other in [None, Some(720)] {
+            let error = set_speed(other, dir.path()).unwrap_err().to_string();
+            assert!(error.contains("--rehearse 1440"), "{error}");
+        }
+        fs::write(dir.path().join("rehearsal"), "2026-11-23T00:00:00Z\n").unwrap();
+        assert!(set_speed(Some(1440), dir.path()).is_err(), "what cannot be read is no start from scratch");
+        assert!(set_speed(None, tempfile::tempdir().unwrap().path()).is_ok());
+    }
 }

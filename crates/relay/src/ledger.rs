@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::civil::Date;
-use posthaste_governor::{Batch, Entry, LaneKey};
+use posthaste_governor::{Batch, Entry, LaneKey, Part};
 use posthaste_mail::Name;
 use posthaste_spool::Spool;
 use tokio::sync::watch;
@@ -84,6 +84,11 @@ pub fn read(spool: &Spool) -> (Vec<Entry>, Vec<String>) {
         }
     }
     (entries, bad)
+}
+
+/// Whether some day was leased more than it tells of: the last stop was none in good order, whoever opened the spool since.
+pub fn is_unaccounted(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.part, Part::Day(day) if day.closed.is_none() && day.leased > day.charge()))
 }
 
 /// The lanes that the facts are about.

@@ -31,7 +31,7 @@ enum Command {
     Queue(queue::Queue),
     /// Prove from log and spool that every accepted message was ended or is still waiting.
     Audit(audit::Audit),
-    /// Make DKIM keys.
+    /// Make DKIM keys, see where they stand, and change them.
     Dkim(dkim::Dkim),
     /// Say what a receiver's reply means.
     Explain(explain::Explain),

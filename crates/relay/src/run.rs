@@ -86,9 +86,9 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let mut dispatcher = Dispatcher::new(live.policy(&ledger::first_seen(&spool, &live.config, today())));
     let (facts, illegible) = ledger::read(&spool);
     let lanes = ledger::lanes(&facts);
+    let unaccounted = ledger::is_unaccounted(&facts);
     dispatcher.restore_ledger(facts);
     dispatcher.open_lanes(&lanes, clock::now());
-    let crashed = !mended.is_empty();
     let recovered = recover(&spool, &live, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
     let log = recovered.log;
     let found = recovered.found;
@@ -98,7 +98,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     found.unreadable.iter().for_each(|what| say_of(&log, &node, "alarm", Some("spool"), unreadable(what)));
     let unread = |what: &String| format!("a record of the warm-up ledger cannot be read; it stays there: {what}");
     illegible.iter().for_each(|what| say_of(&log, &node, "alarm", Some("warmup"), unread(what)));
-    if crashed {
+    if unaccounted {
         recount(&mut dispatcher, &live.config, &lanes);
     }
     if found.ended + found.announced > 0 {
@@ -318,7 +318,7 @@ fn today() -> jiff::civil::Date {
     jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
 }
 
-/// After a crash the log says what of the leased budget was sent, and how it was received.
+/// Where the last stop was none in good order the log says what of the leased budget was sent, and how it was received.
 fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &HashSet<LaneKey>) {
     let since = clock::now().checked_sub(RECOUNTED).unwrap_or(jiff::Timestamp::MIN);
     let counted = match warmup::recount(&config.log.dir, Some(since)) {

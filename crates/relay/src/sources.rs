@@ -135,19 +135,7 @@ mod tests {
 
     fn configured(sources: &[(&str, Option<&str>)]) -> BTreeMap<Name, Source> {
         let text: String = sources.iter().map(|(name, ip)| format!("[source.{name}]\naddress = {:?}\n", ip.unwrap_or("any"))).collect();
-        struct Anywhere;
-        impl Host for Anywhere {
-            fn name(&self) -> String {
-                "mx.example.org".into()
-            }
-            fn has(&self, _: IpAddr) -> bool {
-                true
-            }
-            fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-                Err(std::io::Error::new(std::io::ErrorKind::NotFound, path.display().to_string()))
-            }
-        }
-        crate::config::Config::parse(&text, "test.toml", &Anywhere).unwrap_or_else(|errors| panic!("{errors}")).sources
+        crate::config::Config::parse(&text, "test.toml", &crate::config::AnyAddress).unwrap_or_else(|errors| panic!("{errors}")).sources
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_mail::MessageId;
 
-use super::{At, operator};
+use super::{At, operator, span};
 use crate::{
     admin::{self, Changed, List, Listed, Request, one},
     clock,
@@ -205,17 +205,6 @@ fn message(m: &Listed, now: Timestamp) -> String {
         out += &format!("    {address}  {when}  attempts {attempts}\n");
     }
     out
-}
-
-/// The time between two moments in its two largest units.
-fn span(from: Timestamp, to: Timestamp) -> String {
-    let s = to.duration_since(from).as_secs().max(0);
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
-    }
 }
 
 /// Text in columns as wide as their widest cell; those in `right` end flush.

@@ -26,9 +26,8 @@ impl Run {
     /// Runs until told to stop.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
+        crate::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
-            let cannot = || format!("cannot rehearse in {}", config.data_dir.display());
-            crate::clock::rehearse(times, &config.data_dir).with_context(cannot)?;
             eprintln!("a rehearsal: time passes {times} times as fast. Not for mail that people wait for.");
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));

@@ -58,6 +58,25 @@ fn qualified(name: &str, hosts: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// A host for tests: it has every address and no file.
+#[cfg(test)]
+pub(crate) struct AnyAddress;
+
+#[cfg(test)]
+impl Host for AnyAddress {
+    fn name(&self) -> String {
+        "mx1.example.org".into()
+    }
+
+    fn has(&self, _: IpAddr) -> bool {
+        true
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,8 @@ use std::{
 use posthaste_governor::Curves;
 use posthaste_mail::{Domain, Name};
 
+#[cfg(test)]
+pub(crate) use self::host::AnyAddress;
 pub use self::{
     admin::Admin,
     bounce::BounceRules,

@@ -76,8 +76,13 @@ impl Dispatcher {
     }
 
     pub(super) fn lane(&mut self, source: &Name, provider: &Name) -> LaneIx {
-        let governed = self.governed(source, provider);
-        self.lanes.lane(source, provider, || governed)
+        match self.lanes.find(source, provider) {
+            Some(lane) => lane,
+            None => {
+                let governed = self.governed(source, provider);
+                self.lanes.add(source, provider, governed)
+            }
+        }
     }
 
     /// A permit for up to `n` recipients of a lane.
@@ -206,8 +211,7 @@ impl Dispatcher {
 
     /// When the ledger wants to be looked at, while there is a budget to keep.
     pub(super) fn ledger_wake(&self) -> Option<i64> {
-        let budgets = self.governor.lanes().any(|(_, lane)| !lane.plan().curve.is_uncapped());
-        budgets.then_some(self.writing.next_close)
+        (!self.policy.warmups.is_empty()).then_some(self.writing.next_close)
     }
 
     /// How many connections a lane may have now.

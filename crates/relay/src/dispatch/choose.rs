@@ -178,7 +178,7 @@ impl Dispatcher {
     /// The source whose turn it is; `None` when all are gone.
     fn first_source(&mut self, stream: StreamIx, pool: &Name, provider: &Name, order: Order, priority: Priority) -> Option<Name> {
         if order == Order::Weight {
-            return self.next_by_weight(stream, pool);
+            return self.next_by_weight(stream, pool, provider);
         }
         let choices = self.choices(&GateKey::Pool(pool.clone(), provider.clone()));
         let ranked = self.governor.rank(&choices, order, self.now);
@@ -187,12 +187,17 @@ impl Dispatcher {
         Some(self.source_of(*lane))
     }
 
-    /// A pool's sources take turns by their weights.
-    fn next_by_weight(&mut self, stream: StreamIx, pool: &Name) -> Option<Name> {
+    /// A pool's sources take turns by their weights, at each provider by itself: mail that alternates between two providers would else send
+    /// each one's by one source. Providers begin with different sources, so that those with one message each are shared out too.
+    fn next_by_weight(&mut self, stream: StreamIx, pool: &Name, provider: &Name) -> Option<Name> {
         let sources = &self.policy.pools.get(pool)?.sources;
         let there = || sources.iter().filter(|(name, _)| !self.gone.contains(name));
         let total: u64 = there().map(|(_, weight)| u64::from(*weight)).sum();
-        let turn = self.sources_turn.entry(stream).or_default();
+        let begun = &mut self.turns_begun;
+        let turn = self.sources_turn.entry((stream, provider.clone())).or_insert_with(|| {
+            *begun = begun.wrapping_add(1);
+            begun.wrapping_sub(1)
+        });
         let mut at = *turn % total.max(1);
         *turn = turn.wrapping_add(1);
         for (name, weight) in there() {

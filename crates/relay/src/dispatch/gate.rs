@@ -318,6 +318,11 @@ impl Dispatcher {
                 let soonest = after(self.now, SignedDuration::from_nanos(1));
                 self.gates.wake_at(ix, at.max(soonest));
                 self.foresee_all(ix);
+                if let Some(gate) = self.gates.gates.get(&ix).filter(|gate| gate.stale) {
+                    // Too soon to look at all of it again, and not to be forgotten until the gate opens.
+                    let again = gate.wake.min(gate.foreseen).max(soonest);
+                    self.gates.wake_at(ix, again);
+                }
             }
         }
     }

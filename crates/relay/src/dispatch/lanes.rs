@@ -209,27 +209,30 @@ impl Lanes {
         path
     }
 
-    /// The lane of this source at this provider; made where it does not exist, with the budget that `open` gives.
-    pub(super) fn lane(&mut self, source: &Name, provider: &Name, open: impl FnOnce() -> LaneId) -> LaneIx {
-        *self.by_name.entry((source.clone(), provider.clone())).or_insert_with(|| {
-            self.next += 1;
-            let governed = open();
-            self.by_budget.insert(governed, self.next);
-            let lane = Lane {
-                source: source.clone(),
-                provider: provider.clone(),
-                governed,
-                granted: 0,
-                turns: VecDeque::new(),
-                ready: 0,
-                sessions: 0,
-                squeezed: None,
-                hungry: false,
-                last_error: None,
-            };
-            self.lanes.insert(self.next, lane);
-            self.next
-        })
+    /// The lane of this source at this provider, if it holds anything.
+    pub(super) fn find(&self, source: &Name, provider: &Name) -> Option<LaneIx> {
+        self.by_name.get(&(source.clone(), provider.clone())).copied()
+    }
+
+    /// A lane that is not there yet, with its budget.
+    pub(super) fn add(&mut self, source: &Name, provider: &Name, governed: LaneId) -> LaneIx {
+        self.next += 1;
+        self.by_name.insert((source.clone(), provider.clone()), self.next);
+        self.by_budget.insert(governed, self.next);
+        let lane = Lane {
+            source: source.clone(),
+            provider: provider.clone(),
+            governed,
+            granted: 0,
+            turns: VecDeque::new(),
+            ready: 0,
+            sessions: 0,
+            squeezed: None,
+            hungry: false,
+            last_error: None,
+        };
+        self.lanes.insert(self.next, lane);
+        self.next
     }
 
     /// The lane with this budget, if it holds anything.

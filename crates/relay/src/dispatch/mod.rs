@@ -59,6 +59,8 @@ use table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table};
 
 /// Milliseconds between two cleanings of lists that nobody uses any more.
 const SWEEP_EVERY: i64 = 60_000;
+/// Turns of sources that are remembered: beyond, all begin anew, each somewhere else.
+const TURNS_MAX: usize = 100_000;
 /// Milliseconds until a lane whose receiver wanted no more connections tries one more.
 const SQUEEZE: i64 = 60_000;
 
@@ -302,7 +304,9 @@ pub struct Dispatcher {
     /// Lanes that hold fewer connections than configured, by the time when one more is tried.
     squeezed: Schedule<LaneIx>,
     streams: Vec<Name>,
-    sources_turn: HashMap<StreamIx, u64>,
+    /// Whose turn it is, by stream and provider.
+    sources_turn: HashMap<(StreamIx, Name), u64>,
+    turns_begun: u64,
     governor: Governor,
     gates: Gates,
     /// Streams with a rate of their own.
@@ -334,6 +338,7 @@ impl Dispatcher {
             squeezed: Schedule::default(),
             streams: Vec::new(),
             sources_turn: HashMap::new(),
+            turns_begun: 0,
             governor: Governor::new(),
             gates: Gates::default(),
             tenants: HashMap::new(),
@@ -498,6 +503,9 @@ impl Dispatcher {
             self.domains.sweep(ms);
             for governed in self.lanes.sweep(ms) {
                 self.governor.forget(governed);
+            }
+            if self.sources_turn.len() > TURNS_MAX {
+                self.sources_turn.clear();
             }
         }
     }

@@ -44,18 +44,9 @@ impl Recount {
             self.first = story.time();
         }
         let Some((lane, date, outcome)) = spent(story) else { return };
-        let counts = self.lanes.entry(lane).or_default().entry(date).or_default();
-        let counter = match outcome {
-            Outcome::Accepted => &mut counts.accepted,
-            Outcome::HardBounce => &mut counts.hard_bounces,
-            Outcome::Refused => &mut counts.refused,
-            Outcome::Throttled => &mut counts.throttled,
-            Outcome::Deferred => &mut counts.deferred,
-            Outcome::Blocked => &mut counts.blocked,
-            Outcome::GivenBack => return,
-        };
-        *counter += 1;
-        counts.spent += 1;
+        if outcome != Outcome::GivenBack {
+            self.lanes.entry(lane).or_default().entry(date).or_default().answer(outcome, 1);
+        }
     }
 
     /// Every lane's days, in order.

@@ -5,7 +5,10 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 
 use super::{Lane, Limit, Waiting, Why};
-use crate::dispatch::{Held, LaneNow, StageNow};
+use crate::{
+    commands::span,
+    dispatch::{Held, LaneNow, StageNow},
+};
 
 /// All about a domain's mail, as of a time.
 pub struct Page<'w> {
@@ -121,15 +124,4 @@ fn table(limits: &[Limit], indent: &str) -> String {
         let _ = writeln!(out, "{indent}{:<name$}  {:<value$}  {}", limit.name, limit.value, limit.from);
         out
     })
-}
-
-/// The time between two moments in its two largest units.
-fn span(from: Timestamp, to: Timestamp) -> String {
-    let s = to.duration_since(from).as_secs().max(0);
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
-    }
 }

@@ -235,3 +235,46 @@ fn without_relief_the_mail_of_a_slowed_source_waits_and_says_until_when() {
     world.run_for(Duration::from_secs(86_400));
     assert!(seqs.iter().all(|seq| world.fates(*seq).last() == Some(&&Next::Delivered)));
 }
+
+#[test]
+fn what_an_operator_changes_is_told_within_a_minute_though_nothing_may_go_for_longer() {
+    let mut world = World::new(warming(plan(&[24], Overflow::Defer), &[]), |_, _| ok());
+    for _ in 0..40 {
+        world.arrive("default", &["a.example"]);
+    }
+    world.run_for(Duration::from_secs(600));
+    let waiting = world.log.iter().filter(|l| matches!(l.4, Next::Waits(_))).last().unwrap().1;
+    let lane = world.dispatcher.governor().lanes().next().unwrap().0;
+    for steer in [posthaste_governor::Steer::Stop, posthaste_governor::Steer::Resume] {
+        let now = world.now;
+        world.dispatcher.governor_mut().steer(lane, steer, &"a trial".into(), now);
+        world.feed(Input::Wake);
+        world.run_for(Duration::from_secs(10));
+    }
+    let resumed = world.now;
+    world.run_for(Duration::from_secs(61));
+    let told: Vec<_> =
+        world.fates(waiting).into_iter().filter_map(|next| if let Next::Waits(wait) = next { Some(wait.until) } else { None }).collect();
+    assert!(matches!(told[..], [Some(_), None, Some(_)]), "{told:?}");
+    let next = world.dispatcher.governor().status(lane, world.now).next_release;
+    assert!(next > resumed + SignedDuration::from_mins(5), "the lane itself opens only at {next}");
+}
+
+#[test]
+fn weights_hold_at_each_provider_though_mail_alternates_between_them() {
+    let mut policy = policy();
+    policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: true });
+    let mut world = World::new(policy, |_, _| ok());
+    for _ in 0..20 {
+        world.arrive("default", &["a.example"]);
+        world.arrive("default", &["b.example"]);
+    }
+    for n in 0..40 {
+        world.arrive("default", &[&format!("once{n}.example")]);
+    }
+    world.run_for(Duration::from_secs(60));
+    let sent = |source: &str, at: &str| world.went.values().filter(|(from, to)| from == source && to.starts_with(at)).count();
+    assert_eq!((sent("ip1", "a."), sent("ip2", "a.")), (10, 10));
+    assert_eq!((sent("ip1", "b."), sent("ip2", "b.")), (10, 10));
+    assert_eq!((sent("ip1", "once"), sent("ip2", "once")), (20, 20), "one message each: by turns all the same");
+}
