@@ -12,7 +12,8 @@ use posthaste_mail::Name;
 
 use super::{
     Dispatcher, StreamPolicy,
-    gate::{Block, GateKey},
+    block::Block,
+    gate::GateKey,
     lanes::{LaneIx, Ready},
     table::{Parcel, StreamIx},
 };

@@ -1,7 +1,7 @@
 //! Gates: where mail waits that no lane may send yet, and when it will go.
 //!
 //! What waits at a gate goes strictly by urgency, then by the streams' priorities, then in the order in which it was accepted. Each is told once when it
-//! will go, by running its lanes ahead of time on copies; and again when that has become wrong by more than a burst's time.
+//! will go (see `foresee`), and again when that has become wrong by more than a burst's time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,13 +10,15 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Forecast, Hold, Order, Priority, Selection, Shape, Shaper};
+use posthaste_governor::{Order, Priority, Selection};
 use posthaste_mail::Name;
 
 use super::{
     Action, Dispatcher, Fate, Next, Rcpt, Seq, Unroutable,
+    block::{Block, Wait},
     budget::{expires, out_of_budget},
     domains::Known,
+    foresee::Ahead,
     lanes::Ready,
     schedule::Schedule,
     table::{DomainIx, Parcel, Rcpts, StreamIx},
@@ -24,19 +26,13 @@ use super::{
 use crate::way::Way;
 
 /// Waits shorter than this are not worth a line.
-const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
-/// How far a forecast looks.
-const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 60);
-/// Between two forecasts for all that waits at a gate.
-const FORESEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// What waits further behind than this is told anew only when it comes closer.
-const FORESEEN_MAX: usize = 50_000;
+pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
 /// Parcels with a permit that may wait for a connection in one lane: more would take budget out of sight.
 const GRANTED_MAX: usize = 200;
 /// How many may be passed over because their ways are being looked up.
 const PASSED_MAX: usize = 16;
 /// How soon a gate looks again whose lanes have all they can carry, or whose sources are gone.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Which gate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,37 +48,33 @@ pub(super) enum GateKey {
 }
 
 /// A gate's number.
-type GateIx = u32;
+pub(super) type GateIx = u32;
 
 /// Where something stands at a gate: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+pub(super) struct Place {
     class: u64,
     seq: Seq,
     n: u32,
 }
 
-struct Waiting {
+pub(super) struct Waiting {
     domain: DomainIx,
-    parcel: Parcel,
+    pub(super) parcel: Parcel,
     /// What was said of it: nothing yet, or until when it waits (`Timestamp::MAX` where that is not to be foreseen).
-    told: Option<Timestamp>,
+    pub(super) told: Option<Timestamp>,
 }
 
-struct Gate {
-    key: GateKey,
-    queue: BTreeMap<Place, Waiting>,
-    wake: Timestamp,
+pub(super) struct Gate {
+    pub(super) key: GateKey,
+    pub(super) queue: BTreeMap<Place, Waiting>,
+    pub(super) wake: Timestamp,
     block: Block,
-    forecast: Option<Ahead>,
+    pub(super) forecast: Option<Ahead>,
     /// Something happened that no forecast knew.
-    stale: bool,
-    foreseen: Timestamp,
-}
-
-enum Ahead {
-    Lanes(Box<Forecast>),
-    Stream(Box<Shaper>, Timestamp),
+    pub(super) stale: bool,
+    /// All of it may be looked at again from then on.
+    pub(super) foreseen: Timestamp,
 }
 
 /// What goes first.
@@ -93,83 +85,14 @@ struct Head {
     way: Arc<Way>,
 }
 
-/// Why something may not go.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) source: Option<Name>,
-    pub(super) provider: Name,
-    /// When the first may go.
-    pub(super) at: Timestamp,
-    /// `None`: the sources are gone.
-    pub(super) hold: Option<Hold>,
-}
-
-/// What an event says of mail that waits for budget.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wait {
-    /// In a word: `day_cap`, `spread`, `paused`, ...
-    pub reason: &'static str,
-    /// When it will go, if nothing else happens; None where that is not to be foreseen.
-    pub until: Option<Timestamp>,
-    /// The source whose turn it was.
-    pub source: Option<Name>,
-    /// Who runs the mailboxes.
-    pub provider: Option<Name>,
-    /// The lane's cap.
-    pub cap: Option<u32>,
-    /// What of it is gone.
-    pub used: Option<u32>,
-    /// When the lane may send again.
-    pub next_release: Option<Timestamp>,
-    /// For people.
-    pub detail: String,
-}
-
 /// All gates at which something waits.
 #[derive(Default)]
 pub(super) struct Gates {
     by_key: HashMap<GateKey, GateIx>,
-    gates: HashMap<GateIx, Gate>,
+    pub(super) gates: HashMap<GateIx, Gate>,
     wakes: BTreeSet<(Timestamp, GateIx)>,
     expiries: Schedule<(GateIx, Place)>,
     next: u32,
-}
-
-impl Block {
-    pub(super) fn no_source(provider: Name, now: Timestamp) -> Self {
-        Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
-    }
-
-    /// A stream that has sent what it may for now.
-    pub(super) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
-        Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
-    }
-
-    /// The reason in a word, the cap and what of it is gone, and a sentence.
-    pub(super) fn told(&self) -> Wait {
-        let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
-        let lane = format!("{source} at {}", self.provider);
-        let (reason, cap, used, detail) = match &self.hold {
-            None => ("no_source", None, None, format!("no source of the pool is on this host: {}", self.provider)),
-            Some(Hold::DayCap { cap, used }) => ("day_cap", Some(*cap), Some(*used), format!("{lane}: the day's {cap} are used")),
-            Some(Hold::Spread { cap, used }) => (
-                "spread",
-                Some(*cap),
-                Some(*used),
-                format!("{lane}: {used} of the day's {cap} are used, the rest comes as the day goes by"),
-            ),
-            Some(Hold::HourCap { cap }) => ("hour_cap", Some(*cap), None, format!("{lane}: the hour's {cap} are used")),
-            Some(Hold::Window) => ("window", None, None, format!("{lane}: outside of its sending hours")),
-            Some(Hold::DayOver) => ("day_over", None, None, format!("{lane}: the clock went back into a day that is over")),
-            Some(Hold::Paused { why }) => ("paused", None, None, format!("{lane} pauses: {why}")),
-            Some(Hold::Stopped { why }) => ("stopped", None, None, format!("{lane} is stopped: {why}")),
-            Some(Hold::Slowed { per_hour, why }) => ("slowed", Some(*per_hour), None, format!("{lane}: {per_hour} an hour: {why}")),
-            Some(Hold::Shaped(_)) => ("rate", None, None, format!("{lane}: as many as its rate allows")),
-        };
-        let next_release = (self.at < Timestamp::MAX).then_some(self.at);
-        let (source, provider) = (self.source.clone(), Some(self.provider.clone()));
-        Wait { reason, until: None, source, provider, cap, used, next_release, detail }
-    }
 }
 
 impl Gates {
@@ -463,98 +386,8 @@ impl Dispatcher {
         self.record(seq, id, warm, Arc::default(), fates, self.now);
     }
 
-    /// Says when this one will go. `last`: it stands behind all others.
-    fn foresee(&mut self, ix: GateIx, place: Place, last: bool) {
-        let kept = self.gates.gates.get_mut(&ix).and_then(|gate| gate.forecast.take_if(|_| last));
-        let Some(mut ahead) = kept.or_else(|| self.look_ahead_behind(ix, place)) else { return };
-        let Some((n, stream)) = self.count_at(ix, place) else { return };
-        let until = self.step(&mut ahead, n, stream);
-        if last && let Some(gate) = self.gates.gates.get_mut(&ix) {
-            gate.forecast = Some(ahead);
-        }
-        self.tell(ix, place, until);
-    }
-
-    /// A look ahead to when everything before this place is gone.
-    fn look_ahead_behind(&mut self, ix: GateIx, place: Place) -> Option<Ahead> {
-        let mut ahead = self.look_ahead(ix)?;
-        let before: Vec<Place> = self.gates.gates.get(&ix)?.queue.range(..place).map(|(place, _)| *place).take(FORESEEN_MAX).collect();
-        for place in before {
-            if let Some((n, stream)) = self.count_at(ix, place) {
-                self.step(&mut ahead, n, stream);
-            }
-        }
-        Some(ahead)
-    }
-
-    /// Looks at all that waits again, if what was said of it may have become wrong.
-    fn foresee_all(&mut self, ix: GateIx) {
-        let now = self.now;
-        let tolerance = self.tolerance(ix);
-        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
-        let overdue = gate.queue.values().next().is_some_and(|first| match first.told {
-            Some(told) => after(told, tolerance) < now,
-            None => after(now, TOLD_FROM) < gate.wake,
-        });
-        if !(gate.stale || overdue) || now < gate.foreseen {
-            return;
-        }
-        (gate.stale, gate.foreseen, gate.forecast) = (false, after(now, FORESEE_EVERY), None);
-        let Some(mut ahead) = self.look_ahead(ix) else { return };
-        let places: Vec<Place> = self.gates.gates[&ix].queue.keys().copied().take(FORESEEN_MAX).collect();
-        let all = places.len() == self.gates.gates[&ix].queue.len();
-        for place in places {
-            let Some((n, stream)) = self.count_at(ix, place) else { continue };
-            let until = self.step(&mut ahead, n, stream);
-            let told = self.gates.gates[&ix].queue.get(&place).and_then(|waiting| waiting.told);
-            let wrong = told.is_none_or(|told| {
-                let until = until.unwrap_or(Timestamp::MAX);
-                told.duration_since(until).abs() > tolerance
-            });
-            if wrong {
-                self.tell(ix, place, until);
-            }
-        }
-        if all && let Some(gate) = self.gates.gates.get_mut(&ix) {
-            gate.forecast = Some(ahead);
-        }
-    }
-
-    fn look_ahead(&mut self, ix: GateIx) -> Option<Ahead> {
-        let key = self.gates.gates.get(&ix)?.key.clone();
-        if let GateKey::Stream(stream) = key {
-            return Some(Ahead::Stream(Box::new(self.tenants.get(&stream)?.clone()), self.now));
-        }
-        let choices = self.choices(&key);
-        let horizon = after(self.now, HORIZON);
-        Some(Ahead::Lanes(Box::new(self.governor.forecast(&choices, Order::WarmFirst, self.now, horizon))))
-    }
-
-    fn step(&self, ahead: &mut Ahead, n: u32, stream: StreamIx) -> Option<Timestamp> {
-        match ahead {
-            Ahead::Lanes(forecast) => forecast.take(n, self.stream_policy(stream).priority),
-            Ahead::Stream(shaper, now) => {
-                let mut left = NonZeroU32::new(n);
-                while let Some(n) = left {
-                    match shaper.take(n, *now) {
-                        Ok(taken) => left = NonZeroU32::new(n.get() - taken.get()),
-                        Err(at) => *now = at,
-                    }
-                }
-                Some(*now)
-            }
-        }
-    }
-
-    /// How many recipients wait at this place, and their stream.
-    fn count_at(&self, ix: GateIx, place: Place) -> Option<(u32, StreamIx)> {
-        let waiting = self.gates.gates.get(&ix)?.queue.get(&place)?;
-        let stream = self.table.get(waiting.parcel.seq)?.stream;
-        Some((u32::try_from(waiting.parcel.rcpts.as_slice().len()).unwrap_or(u32::MAX), stream))
-    }
-
     /// Writes down until when something waits.
-    fn tell(&mut self, ix: GateIx, place: Place, until: Option<Timestamp>) {
+    pub(super) fn tell(&mut self, ix: GateIx, place: Place, until: Option<Timestamp>) {
         let now = self.now;
         let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
         let wait = Wait { until, ..gate.block.told() };
@@ -570,22 +403,8 @@ impl Dispatcher {
         let fates = rcpts.iter().map(|rcpt| fate(*rcpt, owed.standing(*rcpt).attempts)).collect();
         self.record(seq, id, warm, Arc::default(), fates, now);
     }
-
-    /// How wrong a time may be: half of what a burst takes.
-    fn tolerance(&mut self, ix: GateIx) -> SignedDuration {
-        let Some(gate) = self.gates.gates.get(&ix) else { return TOLD_FROM };
-        let key = gate.key.clone();
-        let bursts = self.choices(&key).into_iter().filter_map(|choice| {
-            let lane = self.governor.lane(choice.lane);
-            let plan = lane.plan();
-            let cap = plan.curve.cap(lane.stage())?;
-            Some(i64::from(plan.pace.window().hours()) * 3600 * i64::from(plan.pace.burst().get()) / i64::from(cap.max(1)))
-        });
-        let least = bursts.min().unwrap_or(60);
-        SignedDuration::from_secs((least / 2).max(1))
-    }
 }
 
-fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
+pub(super) fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
     time.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

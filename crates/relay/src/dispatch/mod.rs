@@ -11,9 +11,11 @@
 //! Queues hold parcels; a parcel is void when its message is gone, its recipients moved on, or the message's epoch rose.
 //! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new parcels, and never searches a queue.
 
+mod block;
 mod budget;
 mod choose;
 mod domains;
+mod foresee;
 mod gate;
 mod lanes;
 mod ops;
@@ -38,8 +40,8 @@ use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, Governor, LaneChange, LaneKey, Permit, Plan, Shaper};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply};
 
+pub use block::Wait;
 pub use domains::Unroutable;
-pub use gate::Wait;
 pub use lanes::SessionId;
 pub use ops::{Counts, LaneRow, MessageRow, Selection};
 pub use policy::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup};

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Dispatcher, Rcpt, Selection, Seq,
+    block::Block,
     budget::expires,
     domains::Known,
-    gate::Block,
     table::{DomainIx, Phase, Standing},
 };
 
