@@ -276,8 +276,12 @@ mod tests {
             size: 10_240,
         };
         let about = RecipientFacts { message: Arc::new(message), rcpt: "b@gmail.com".into(), domain: "gmail.com".into(), age_ms: 12 };
-        let attempt =
-            Attempt { attempt: 2, reply: Some(Reply::new(421, "4.7.28 slow\ndown")), smtp_stage: Some(crate::Stage::Dot), ..Attempt::default() };
+        let attempt = Attempt {
+            attempt: 2,
+            reply: Some(Reply::new(421, "4.7.28 slow\ndown")),
+            smtp_stage: Some(crate::Stage::Dot),
+            ..Attempt::default()
+        };
         let event = Event {
             time: "2026-08-24T10:11:12.3456Z".parse().unwrap(),
             v: SCHEMA_VERSION,

@@ -2,19 +2,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_bounce::{Context, Rules};
-use posthaste_governor::{Order, Priority, Shape};
-use posthaste_mail::{LocalCause, Reply, Stage};
+use posthaste_bounce::{Context, Rules, Verdict};
+use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Reply, Stage};
 use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
 
 use super::*;
 use crate::{
-    letter::SavedStanding,
+    letter::{Progress, SavedStanding},
     way::{DnsTime, Way},
 };
 
