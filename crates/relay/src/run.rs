@@ -28,7 +28,7 @@ use crate::{
     attempt::Outbound,
     certs::Looked,
     clock,
-    config::{Config, ListenTlsMode, ThisHost},
+    config::{Config, ThisHost},
     dispatch::{Dispatcher, Input},
     dkim::{self, book::Book, crew::Crew, ring, rotation::Rotation},
     engine::{Command, Engine, Gauge},
@@ -77,7 +77,6 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let _lock = lock(&config.data_dir)?;
     let live = Live::for_sending(config).map_err(anyhow::Error::msg)?;
     let resolver = live.resolver().map_err(anyhow::Error::msg)?;
-    refuse_what_is_not_offered(&live.config)?;
     let listeners = bind(&live.config)?;
     let admin_socket = admin::bind(&live.config.admin.socket, live.config.admin.mode)
         .with_context(|| format!("cannot listen on the admin socket {}", live.config.admin.socket.display()))?;
@@ -330,18 +329,6 @@ fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &HashSet<LaneKey
         if let Some(id) = governor.find(lane) {
             governor.recount(id, date, counts);
         }
-    }
-}
-
-/// A listener that was told to demand TLS or a login must not take mail without.
-fn refuse_what_is_not_offered(config: &Config) -> anyhow::Result<()> {
-    let asks =
-        |l: &crate::config::Listener| l.tls.mode != ListenTlsMode::None || l.tls.required || l.require_auth || !l.proxy_from.is_empty();
-    match config.listeners.iter().find(|(_, l)| asks(l)) {
-        Some((name, _)) => anyhow::bail!(
-            "listen.{name}: this version takes mail in plain text from the networks of `allow` alone; leave tls, require_tls, require_auth and proxy_from as they are"
-        ),
-        None => Ok(()),
     }
 }
 

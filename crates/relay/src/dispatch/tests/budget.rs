@@ -243,7 +243,7 @@ fn what_an_operator_changes_is_told_within_a_minute_though_nothing_may_go_for_lo
         world.arrive("default", &["a.example"]);
     }
     world.run_for(Duration::from_secs(600));
-    let waiting = world.log.iter().filter(|l| matches!(l.4, Next::Waits(_))).last().unwrap().1;
+    let waiting = world.log.iter().rfind(|l| matches!(l.4, Next::Waits(_))).unwrap().1;
     let lane = world.dispatcher.governor().lanes().next().unwrap().0;
     for steer in [posthaste_governor::Steer::Stop, posthaste_governor::Steer::Resume] {
         let now = world.now;
