@@ -33,7 +33,7 @@ impl Replies {
             let end = memchr(b'\n', bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
             bytes = end.map_or(&[], |at| &bytes[at + 1..]);
-            self.bytes += part.len() + 1;
+            self.bytes += part.len() + usize::from(end.is_some());
             if self.bytes > REPLY_BYTES_MAX {
                 self.garbage = Some(format!("a reply of more than {REPLY_BYTES_MAX} bytes"));
                 return;
@@ -121,8 +121,8 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
         [] => Some((code, false, &[])),
         [b' ', text @ ..] => Some((code, false, text)),
         [b'-', text @ ..] => Some((code, true, text)),
-        // A lone CR before the line's end has come.
-        [b'\r'] => Some((code, false, &[])),
+        // The line's end has come in part, or begins with more than one CR.
+        ends if ends.iter().all(|byte| *byte == b'\r') => Some((code, false, &[])),
         _ => None,
     }
 }
@@ -176,6 +176,20 @@ mod tests {
             assert_eq!(got, [Reply::new(220, "hi")], "{bad:?}");
             assert!(end.is_some(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_reply_that_comes_byte_by_byte_is_the_same_reply() {
+        for wire in ["421\r\r\n250 x\r\n", "250\n", "250-a\r\n250\r\n", "421\rx\r\n"] {
+            let mut piecemeal = Replies::default();
+            wire.as_bytes().chunks(1).for_each(|byte| piecemeal.feed(byte));
+            let (got, end) = all(wire.as_bytes());
+            assert_eq!((Vec::from(piecemeal.ready), piecemeal.garbage.is_some()), (got, end.is_some()), "{wire:?}");
+        }
+        assert_eq!(all(b"421\r\r\n").0, [Reply::new(421, "")]);
+        let long = [b"250 ".as_slice(), &vec![b'x'; REPLY_BYTES_MAX - 10], b"\r\n"].concat();
+        let (replies, end) = replies_in(long.chunks(1));
+        assert_eq!((replies.len(), end), (1, None), "a byte is counted once");
     }
 
     #[test]
