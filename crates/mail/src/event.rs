@@ -49,6 +49,9 @@ pub enum What {
         /// What the client called itself in EHLO.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ehlo: Option<Arc<str>>,
+        /// Who handed it in, where that was said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<Arc<str>>,
         /// The spool's number of the message, rising in the order of storing.
         spool_seq: u64,
         /// For a failure notice: the message it is about.
@@ -65,7 +68,10 @@ pub enum What {
         /// What the client called itself in EHLO.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ehlo: Option<String>,
-        /// The command that was refused: `connect`, `ehlo`, `mail`, `rcpt`, `data`, `dot`, `command`.
+        /// Who the client said it is: it need not be true where that is what was refused.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `command`.
         command: Arc<str>,
         /// The reverse-path, if it had been given.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,9 +207,10 @@ pub enum What {
     Lane(Box<LaneFacts>),
     /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
     Relay {
-        /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`.
+        /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`,
+        /// `renewed` (a certificate), `banned` (a client), `source_gone`, `source_back`.
         state: Arc<str>,
-        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, ...
+        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `auth`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<Arc<str>>,
         /// The particulars, for people.

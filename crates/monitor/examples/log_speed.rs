@@ -87,6 +87,7 @@ fn accepted(now: Timestamp, n: u32) -> Event {
         about: about(now, n),
         client_ip: Some([127, 0, 0, 1].into()),
         client_ehlo: Some("app.example.org".into()),
+        user: None,
         spool_seq: n.into(),
         notice_of: None,
         recovered: false,

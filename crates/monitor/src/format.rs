@@ -119,8 +119,9 @@ fn relay(story: &Story<'_>) -> Vec<String> {
 fn accepted_from(story: &Story<'_>) -> String {
     let ehlo = text_of(story.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
     let client = text_of(story.client_ip.as_ref(), |ip| format!("client {}{ehlo}", plain(ip)));
+    let user = text_of(story.user.as_ref(), |user| format!("user {}", plain(user)));
     let notice = text_of(story.notice_of.as_ref(), |of| format!("notice about {}", plain(of)));
-    [client, notice].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    [client, user, notice].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
 fn attempt(story: &Story<'_>) -> String {

@@ -45,6 +45,7 @@ pub(crate) fn accepted(message: MessageId, rcpt: &str, spool_seq: u64) -> What {
         about: about(message, rcpt, true),
         client_ip: Some("127.0.0.1".parse().unwrap()),
         client_ehlo: Some("app.x.org".into()),
+        user: None,
         spool_seq,
         notice_of: None,
         recovered: false,
@@ -155,6 +156,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
             about: about(),
             client_ip: full.then(|| "127.0.0.1".parse().unwrap()),
             client_ehlo: full.then(|| "app.x.org".into()),
+            user: full.then(|| "app".into()),
             spool_seq: 17,
             notice_of: full.then(|| message_id(2)),
             recovered: full,
@@ -162,6 +164,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Rejected {
             client_ip: "2001:db8::7".parse().unwrap(),
             client_ehlo: text("app.x.org"),
+            user: text("app"),
             command: "rcpt".into(),
             from: text("bounce@x.org"),
             rcpt: text("b@gmail.com"),

@@ -74,6 +74,9 @@ pub struct Story<'a> {
     pub age_ms: Option<u64>,
     pub client_ip: Option<Text<'a>>,
     pub client_ehlo: Option<Text<'a>>,
+    /// Who handed it in, or said it is that.
+    #[serde(borrow)]
+    pub user: Option<Text<'a>>,
     pub spool_seq: Option<u64>,
     pub notice_of: Option<Text<'a>>,
     #[serde(default)]

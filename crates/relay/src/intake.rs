@@ -21,7 +21,13 @@ use crate::{
     notice,
     pending::{Pending, Token},
     scribe::{DeliveryLog, Ticket, event},
+    users::{Quotas, User},
 };
+
+mod policy;
+
+pub use policy::QUOTA_KEY;
+use policy::may_hand_in;
 
 /// How long a notice waits before the spool is asked again to take it.
 const NOTICE_RETRY: Duration = Duration::from_secs(2);
@@ -42,6 +48,8 @@ pub struct Intake {
     pub pending: Pending,
     /// How full the queue is.
     pub gauge: watch::Receiver<Gauge>,
+    /// What users have sent of late.
+    pub quotas: Quotas,
     /// Who signs.
     pub signing: Crew,
 }
@@ -51,10 +59,12 @@ pub struct Intake {
 pub struct Client {
     /// Its address.
     pub ip: IpAddr,
-    /// The stream of mail that names none.
+    /// The stream of mail that names none, where its user has none either.
     pub stream: Name,
     /// Whether it forwards others' mail, which is sealed.
     pub arc: bool,
+    /// Who it is, where that was proved.
+    pub user: Option<Arc<User>>,
 }
 
 /// A refusal: what the client is told, and the word for the log.
@@ -79,11 +89,23 @@ impl Intake {
         let now = clock::now();
         let id = MessageId::new(now, rand::random());
         let hostname = live.config.hostname.as_str();
-        let submitted = message::Submission { client_ip: client.ip, helo: &submission.helo, esmtp: submission.esmtp, hostname, id, now };
+        let submitted = message::Submission {
+            client_ip: client.ip,
+            helo: &submission.helo,
+            esmtp: submission.esmtp,
+            tls: submission.tls,
+            authenticated: client.user.is_some(),
+            hostname,
+            id,
+            now,
+        };
         let header = usize::try_from(live.config.limits.header_size).unwrap_or(usize::MAX);
         let limits = message::Limits { header, hops: live.config.limits.received_hops };
         let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&live, &prepared, client)?;
+        if let Some(user) = &client.user {
+            may_hand_in(user, &prepared)?;
+        }
         let parts = self.sign(&live, prepared.parts, &prepared.from_domains, &stream).await?;
         let parts = self.seal(&live, &submission.data, parts, &stream, client).await;
         let meta = Meta {
@@ -97,8 +119,10 @@ impl Intake {
             has_8bit: submission.has_8bit,
             client_ip: Some(client.ip),
             client_ehlo: Some(submission.helo),
+            user: client.user.as_ref().map(|user| user.name.clone()),
             notice_of: None,
         };
+        self.charge(client.user.as_deref(), meta.envelope.recipients.len() as u64)?;
         self.store(meta, parts).await.map(|()| id)
     }
 
@@ -210,6 +234,7 @@ impl Intake {
             has_8bit: false,
             client_ip: None,
             client_ehlo: None,
+            user: None,
             notice_of: Some(of.message),
         };
         self.store(meta, parts).await
@@ -251,6 +276,7 @@ pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token
             about: letter.about(rcpt, meta.arrived),
             client_ip: meta.client_ip,
             client_ehlo: meta.client_ehlo.clone(),
+            user: meta.user.clone(),
             spool_seq: seq,
             notice_of: meta.notice_of,
             recovered,
@@ -282,7 +308,8 @@ fn total(parts: &[Bytes]) -> u64 {
 }
 
 fn stream(live: &Live, prepared: &Prepared, client: &Client) -> Result<Name, Refused> {
-    let Some(asked) = &prepared.stream else { return Ok(client.stream.clone()) };
+    let own = || client.user.as_ref().and_then(|user| user.stream.clone()).filter(|name| live.config.streams.contains_key(name));
+    let Some(asked) = &prepared.stream else { return Ok(own().unwrap_or_else(|| client.stream.clone())) };
     match Name::new(asked).ok().filter(|name| live.config.streams.contains_key(name)) {
         Some(name) => Ok(name),
         None => Err((Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream")),

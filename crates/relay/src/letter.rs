@@ -41,6 +41,9 @@ pub struct Meta {
     /// What the client called itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ehlo: Option<Arc<str>>,
+    /// Who handed it in, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
     /// For a failure notice: the message it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice_of: Option<MessageId>,

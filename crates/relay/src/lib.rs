@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod attempt;
+pub mod bans;
 pub mod certs;
 pub mod clock;
 pub mod commands;

@@ -19,7 +19,7 @@ use posthaste_mail::{Domain, Name};
 use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_smtp::{
     client::{Credentials, Timeouts, TlsConfigs, TlsPolicy},
-    server,
+    server::{self, sasl::Mechanism},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -77,9 +77,10 @@ impl Live {
         let keyring = ArcSwap::from_pointee(keyring(&config, &Book::read(&keys)?, &keys)?);
         let tls = tls_configs(&config)?;
         let timeouts = timeouts(&config.delivery.timeouts);
-        let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(session_settings(&config, l)))).collect();
         let users = Arc::new(Users::new(&config.users));
         let certificates = certificates(&config)?;
+        let settings = |(name, l): (&Name, &config::Listener)| (name.clone(), Arc::new(session_settings(&config, l, &users)));
+        let sessions = config.listeners.iter().map(settings).collect();
         let tls_servers = tls_servers(&config, &certificates)?;
         Ok(Self {
             config,
@@ -294,7 +295,7 @@ fn timeouts(t: &config::Timeouts) -> Timeouts {
     }
 }
 
-fn session_settings(config: &Config, listener: &config::Listener) -> server::Settings {
+fn session_settings(config: &Config, listener: &config::Listener, users: &Users) -> server::Settings {
     let l = &config.limits;
     server::Settings {
         hostname: config.hostname.to_string(),
@@ -310,6 +311,21 @@ fn session_settings(config: &Config, listener: &config::Listener) -> server::Set
             logins: server::Limits::default().logins,
             messages: l.messages_per_connection.unwrap_or(0),
         },
-        offers: server::Offers::default(),
+        offers: server::Offers {
+            starttls: listener.tls.mode == ListenTlsMode::StartTls,
+            tls_required: listener.tls.required,
+            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users) },
+            auth_in_clear: listener.auth == AuthWhere::Always,
+        },
     }
+}
+
+/// The ways to log in that some user can go; those that keep the password to themselves first.
+fn mechanisms(users: &Users) -> Vec<Mechanism> {
+    let usable = |mechanism: &Mechanism| match mechanism {
+        Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => users.have_scram(),
+        Mechanism::Plain | Mechanism::Login => users.have_passwords(),
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens(),
+    };
+    Mechanism::ALL.into_iter().filter(usable).collect()
 }

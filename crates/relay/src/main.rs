@@ -1,9 +1,11 @@
 //! `posthaste`: one program, one file a command.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use posthaste_relay::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, suppress, trace, user, warmup, why};
+use posthaste_relay::commands::{
+    audit, bounce, check, dkim, explain, log, queue, reload, run, sendmail, suppress, trace, user, warmup, why,
+};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -43,9 +45,15 @@ enum Command {
     User(user::User),
     /// See, steer and foresee the warm-up of sending addresses.
     Warmup(warmup::Warmup),
+    /// Hand in a message as sendmail does; a program called sendmail does nothing else.
+    Sendmail(sendmail::Sendmail),
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|program| Path::new(&program).file_name().is_some_and(|name| name == "sendmail")) {
+        return sendmail::run(words.collect());
+    }
     let done = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
@@ -61,6 +69,7 @@ fn main() -> ExitCode {
         Command::Suppress(command) => command.run(),
         Command::User(command) => command.run(),
         Command::Warmup(command) => command.run(),
+        Command::Sendmail(command) => Ok(command.run()),
     };
     match done {
         Ok(code) => code,

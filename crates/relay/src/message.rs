@@ -37,6 +37,10 @@ pub struct Submission<'a> {
     pub helo: &'a str,
     /// True if it said EHLO, false for HELO.
     pub esmtp: bool,
+    /// True if it came under TLS.
+    pub tls: bool,
+    /// True if the client proved who it is.
+    pub authenticated: bool,
     /// The relay's own name.
     pub hostname: &'a str,
     /// The id that the client will be told.
@@ -70,6 +74,8 @@ pub struct Prepared {
     pub message_id: Option<Arc<str>>,
     /// The domains of all mailboxes in From, each once, in lower case and in ASCII; without those that DNS could not hold.
     pub from_domains: Vec<String>,
+    /// Every address in every From field; None where there is none, or something that is no address.
+    pub authors: Option<Vec<String>>,
     /// Bytes of all parts.
     pub size: u64,
     /// Received fields that it came with.
@@ -157,6 +163,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Res
         parts,
         message_id,
         from_domains: found.from_domains,
+        authors: found.authors.filter(|authors| !authors.is_empty()),
         hops: found.hops,
         has_8bit: !data.is_ascii(),
         stream: found.stream,
@@ -185,13 +192,14 @@ struct Found {
     has_date: bool,
     message_id: Option<String>,
     from_domains: Vec<String>,
+    authors: Option<Vec<String>>,
     stream: Option<String>,
     tags: Vec<Arc<str>>,
 }
 
 impl Found {
     fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
-        let mut found = Self::default();
+        let mut found = Self { authors: Some(Vec::new()), ..Self::default() };
         for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
             let is = |name: &str| field.is(data, name);
             if is("Received") {
@@ -205,6 +213,7 @@ impl Found {
                 let new = sender::domains(field.value(data)).into_iter().filter(|domain| !found.from_domains.contains(domain));
                 let new: Vec<String> = new.collect();
                 found.from_domains.extend(new);
+                found.authors = found.authors.zip(sender::mailboxes(field.value(data))).map(|(all, more)| [all, more].concat());
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {
@@ -235,7 +244,14 @@ impl Found {
 impl Submission<'_> {
     /// RFC 5321 §4.4.
     fn received(&self) -> String {
-        let with = if self.esmtp { "ESMTP" } else { "SMTP" };
+        // RFC 3848.
+        let with = match (self.esmtp, self.tls, self.authenticated) {
+            (false, _, _) => "SMTP",
+            (true, false, false) => "ESMTP",
+            (true, true, false) => "ESMTPS",
+            (true, false, true) => "ESMTPA",
+            (true, true, true) => "ESMTPSA",
+        };
         let (helo, ip) = (Helo(self.helo), Literal(self.client_ip));
         format!("Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n", self.hostname, self.id, rfc5322_date(self.now))
     }

@@ -1,7 +1,7 @@
 //! `posthaste run`: opens everything in the order in which it can fail, runs until told to stop, stops without losing anything.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::File,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ use crate::{
     dispatch::{Dispatcher, Input},
     dkim::{self, book::Book, crew::Crew, ring, rotation::Rotation},
     engine::{Command, Engine, Gauge},
-    intake::Intake,
+    intake::{Intake, QUOTA_KEY},
     ledger::{self, LedgerWriter},
     letter::WarmBudget,
     listen::Submissions,
@@ -40,7 +40,9 @@ use crate::{
     recover::{log_options, recover},
     returns::{self, Desk},
     scribe::{DeliveryLog, Note, Scribe, event},
-    sources, systemd, warmup,
+    sources, systemd,
+    users::Quotas,
+    warmup,
 };
 
 /// Connections that the kernel keeps while a listener is busy.
@@ -134,6 +136,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         warm: warm.clone(),
         pending: recovered.pending,
         gauge: gauge.clone(),
+        quotas: quotas(&spool),
         signing: Crew::start(signers(&config)).context("starting the threads that sign")?,
     });
     let scribe = Scribe {
@@ -381,9 +384,30 @@ fn body_cache(config: &Config) -> usize {
     usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)
 }
 
+/// What users have sent today.
+fn quotas(spool: &Spool) -> Quotas {
+    let saved = spool.scan(QUOTA_KEY.as_bytes()).into_iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix(QUOTA_KEY.as_bytes()).and_then(|name| std::str::from_utf8(name).ok())?;
+        Some((name.into(), value))
+    });
+    Quotas::saved(saved, clock::now())
+}
+
+/// The listeners' sockets: those that systemd opened for a listener, by its name; else the listener's own addresses.
 fn bind(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
     let mut bound = Vec::new();
-    for (name, listener) in &config.listeners {
+    for (name, socket) in systemd::sockets().context("the sockets that systemd handed over")? {
+        match config.listeners.get_key_value(name.as_str()) {
+            Some((name, _)) => {
+                bound.push((name.clone(), TcpListener::from_std(socket).context("a socket of systemd's is no listening one")?))
+            }
+            None => {
+                anyhow::bail!("systemd handed over a socket called {name:?} (FileDescriptorName=), and there is no listener of that name")
+            }
+        }
+    }
+    let handed: BTreeSet<Name> = bound.iter().map(|(name, _)| name.clone()).collect();
+    for (name, listener) in config.listeners.iter().filter(|(name, _)| !handed.contains(*name)) {
         for address in &listener.addresses {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;

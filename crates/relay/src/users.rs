@@ -17,12 +17,12 @@ use std::{
 };
 
 use posthaste_mail::Name;
+use posthaste_smtp::server::sasl::ScramKeys;
 
 pub use self::{
     check::{Check, Passwords},
     password::PasswordHash,
     quota::{Quotas, Rate, Spent},
-    scram::ScramKeys,
     senders::SenderPattern,
     token::TokenHash,
 };
@@ -98,6 +98,11 @@ impl Users {
     /// Whether anybody can use SCRAM-SHA-256.
     pub fn have_scram(&self) -> bool {
         self.by_name.values().any(|user| user.scram.is_some())
+    }
+
+    /// Whether anybody has a bearer token.
+    pub fn have_tokens(&self) -> bool {
+        !self.by_token.is_empty()
     }
 
     /// The user of that name.

@@ -19,6 +19,7 @@ pub mod log;
 pub mod queue;
 pub mod reload;
 pub mod run;
+pub mod sendmail;
 pub mod suppress;
 pub mod trace;
 pub mod user;

@@ -12,7 +12,7 @@ use super::At;
 use crate::{
     admin::{self, AskError, Request},
     config::Config,
-    users::{self, PasswordHash, ScramKeys, check_name, file::UsersFile, password::PASSWORD_MAX, token},
+    users::{self, PasswordHash, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token},
 };
 
 /// Say who may send: users, their passwords and tokens.
@@ -138,12 +138,8 @@ fn ours(config: &Config, file: &UsersFile, name: &str) -> anyhow::Result<()> {
 
 fn set_password(file: &mut UsersFile, name: &str) -> anyhow::Result<()> {
     let password = ask_password(name)?;
-    let scram = ScramKeys::of_password(&password);
-    if scram.is_none() {
-        eprintln!("posthaste: clients differ in how they prepare a password that is not ASCII: this user gets no keys for SCRAM-SHA-256");
-    }
     file.set(name, "password", Some(PasswordHash::of(&password).as_str().into()))?;
-    Ok(file.set(name, "scram_sha256", scram.map(|keys| keys.to_string().into()))?)
+    Ok(file.set(name, "scram_sha256", Some(scram::format(&scram::of_password(&password)).into()))?)
 }
 
 /// From the terminal, twice and unseen; else the first line of standard input.

@@ -32,6 +32,14 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// How long to wait for the next bytes of a message.
     pub data_timeout: Duration,
+    /// Time for a TLS handshake and for a PROXY header.
+    pub handshake_timeout: Duration,
+    /// How long a connection may go without handing in a message.
+    pub session_idle: Duration,
+    /// Bytes a second that a message must come in with, once `data_timeout` has passed.
+    pub data_rate: u64,
+    /// Memory for messages that are still coming in, all sessions together.
+    pub receive_memory: u64,
     /// Messages over one connection; None: no limit.
     pub messages_per_connection: Option<u32>,
     /// Messages waiting for delivery before new ones are put off; None: as many as the disk holds.
@@ -59,6 +67,10 @@ impl Limits {
             connections: t.get("connections", number(1..=100_000)),
             command_timeout: wait("command_timeout"),
             data_timeout: wait("data_timeout"),
+            handshake_timeout: wait("handshake_timeout"),
+            session_idle: t.get("session_idle", duration(Duration::from_secs(1)..=Duration::from_hours(48))),
+            data_rate: t.get("data_rate", size(1..=GIB)),
+            receive_memory: t.get("receive_memory", size(MIB..=64 * GIB)),
             messages_per_connection: t.get("messages_per_connection", zero_is_none(number(1..=10_000_000))),
             queue_messages: t.get("queue_messages", zero_is_none(number(1..=1_000_000_000))),
             body_cache: t.get("body_cache", size(0..=64 * GIB)),
@@ -67,6 +79,12 @@ impl Limits {
             t.object_to(
                 &["header_size", "message_size"],
                 "header_size must not be more than message_size: a header is a part of its message",
+            );
+        }
+        if limits.receive_memory < limits.message_size {
+            t.object_to(
+                &["receive_memory", "message_size"],
+                "receive_memory must not be less than message_size: the longest message would never come in",
             );
         }
         limits

@@ -126,7 +126,7 @@ impl Listener {
     }
 }
 
-fn network(item: Item<'_>) -> Parsed<IpNet> {
+pub(super) fn network(item: Item<'_>) -> Parsed<IpNet> {
     let text = string(item)?;
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match net {

@@ -3,6 +3,7 @@
 //! One file here for each noun. [`Config::load`] reads everything before it judges: all errors come at once, each with file, line, key and remedy.
 
 mod admin;
+mod bans;
 mod bounce;
 mod delivery;
 mod dkim;
@@ -47,6 +48,7 @@ use posthaste_mail::{Domain, Name};
 pub(crate) use self::host::AnyAddress;
 pub use self::{
     admin::Admin,
+    bans::Bans,
     bounce::BounceRules,
     delivery::{Delivery, Timeouts},
     dkim::{Dkim, DkimKey, Signing},
@@ -136,6 +138,8 @@ pub struct Config {
     pub suppression: SuppressionRules,
     /// The socket of `posthaste queue` and its like.
     pub admin: Admin,
+    /// What guessing passwords costs.
+    pub bans: Bans,
     /// Who may send, by name: those of this file and those of `users_file`.
     pub users: UsersByName,
     /// Where `posthaste user` keeps users.
@@ -227,6 +231,7 @@ impl Config {
         returns.hold_together(t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
+            bans: t.table("bans", Bans::read),
             limits: t.table("limits", Limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),

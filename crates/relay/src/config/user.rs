@@ -7,6 +7,7 @@ use std::{
 };
 
 use posthaste_mail::Name;
+use posthaste_smtp::server::sasl::ScramKeys;
 
 use super::{
     Stream,
@@ -17,7 +18,7 @@ use super::{
     source::defined,
     value::{MIB, from_text, list, number, size, some, string, zero_is_none},
 };
-use crate::users::{PasswordHash, Rate, ScramKeys, SenderPattern, TokenHash, User, check_name};
+use crate::users::{PasswordHash, Rate, SenderPattern, TokenHash, User, check_name, scram};
 
 /// All users by name.
 pub type UsersByName = BTreeMap<Arc<str>, Arc<User>>;
@@ -80,7 +81,7 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
     User {
         name: name.into(),
         password: t.given("password", password),
-        scram: t.given("scram_sha256", scram),
+        scram: t.given("scram_sha256", scram_keys),
         certificates: t.given("certificates", some(certificate)).unwrap_or_default(),
         tokens: t.given("tokens", list(token)).unwrap_or_default(),
         senders: t.given("senders", some(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
@@ -101,8 +102,8 @@ fn password(item: Item<'_>) -> Parsed<PasswordHash> {
     PasswordHash::parse(string(item)?).or_else(|error| fault(item, error.to_string()))
 }
 
-fn scram(item: Item<'_>) -> Parsed<ScramKeys> {
-    let keys = ScramKeys::parse(string(item)?);
+fn scram_keys(item: Item<'_>) -> Parsed<ScramKeys> {
+    let keys = scram::parse(string(item)?);
     keys.map_or_else(|| fault(item, "not SCRAM-SHA-256$ROUNDS:SALT$STORED:SERVER; `posthaste user passwd NAME` makes it"), Ok)
 }
 

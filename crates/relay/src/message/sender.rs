@@ -1,6 +1,6 @@
 //! The domains of From, for the choice of the DKIM keys (RFC 5322 §3.4 and §4.4).
 
-use posthaste_mail::Domain;
+use posthaste_mail::{Address, Domain};
 
 /// The domains of all mailboxes in a From field's value, each once, as DNS has them: inside groups too, past comments, display names and
 /// old routes. What is not a domain is left out.
@@ -13,6 +13,44 @@ pub(super) fn domains(value: &[u8]) -> Vec<String> {
         domains.extend(domain.filter(|domain| !domains.contains(domain)));
     }
     domains
+}
+
+/// Every mailbox in a From field's value; None where something in it is no address, or what another reader may take for another one.
+pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
+    let text = String::from_utf8_lossy(value);
+    let mut rest = text.chars();
+    let (mut found, mut spec) = (Vec::new(), String::new());
+    let (mut in_angle, mut is_whole) = (false, false);
+    while let Some(c) = rest.next() {
+        match c {
+            '(' => skip_comment(&mut rest),
+            c if c.is_ascii_whitespace() => {}
+            ',' | ';' if !in_angle => {
+                found.extend((!spec.is_empty()).then(|| std::mem::take(&mut spec)));
+                is_whole = false;
+            }
+            // Behind an angle comes the next mailbox or nothing.
+            _ if is_whole => return None,
+            '"' => {
+                skip_quoted(&mut rest);
+                spec.push('"');
+            }
+            // Display names, and names of groups, hold an '@' only in quotes; old routes are nobody's any more.
+            '<' | ':' if in_angle || spec.contains('@') => return None,
+            '<' | ':' => {
+                in_angle = c == '<';
+                spec.clear();
+            }
+            '>' if !in_angle => return None,
+            '>' => {
+                found.push(std::mem::take(&mut spec));
+                (in_angle, is_whole) = (false, true);
+            }
+            c => spec.push(c),
+        }
+    }
+    found.extend((!spec.is_empty()).then_some(spec));
+    (!in_angle && found.iter().all(|spec| Address::new(spec).is_ok())).then_some(found)
 }
 
 /// Keys are published under the ASCII form of a name (RFC 8616 §4).
@@ -120,6 +158,31 @@ mod tests {
             ("", &[]),
         ] {
             assert_eq!(domains(value.as_bytes()), found, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn every_mailbox_is_found_or_none() {
+        for (value, found) in [
+            (" ann@example.com\r\n", Some(&["ann@example.com"][..])),
+            (" \"Ann, a <b@evil.org>\" <ann@example.com>", Some(&["ann@example.com"])),
+            (" a@one.org, Bob (b@evil.org) <b@two.org>,\r\n c@three.org", Some(&["a@one.org", "b@two.org", "c@three.org"])),
+            (" Team: Ann <ann@example.com>, b@two.org;", Some(&["ann@example.com", "b@two.org"])),
+            (" J\u{fc}rgen <j@example.com>", Some(&["j@example.com"])),
+            (" undisclosed:;", Some(&[])),
+            ("", Some(&[])),
+            (" a@one.org <b@two.org>", None),
+            (" <a@one.org> b@two.org", None),
+            (" <a@one.org><b@two.org>", None),
+            (" <@relay.org:ann@example.com>", None),
+            (" Ann <ann@example.com", None),
+            (" ann@example.com>", None),
+            (" \"a@b\"@example.com", None),
+            (" Ann", None),
+            (" \"never closed <a@example.com>", None),
+        ] {
+            let mailboxes = mailboxes(value.as_bytes());
+            assert_eq!(mailboxes.as_ref().map(|all| all.iter().map(String::as_str).collect::<Vec<_>>()).as_deref(), found, "{value:?}");
         }
     }
 }

@@ -11,6 +11,8 @@ fn submission() -> Submission<'static> {
         client_ip: "192.0.2.7".parse().unwrap(),
         helo: "client.example.com",
         esmtp: true,
+        tls: false,
+        authenticated: false,
         hostname: "mx.example.com",
         id: "01KAS24AVSK49P4R25FDFMPS6Z".parse().unwrap(),
         now: "2026-11-23T10:11:12.345Z".parse().unwrap(),
@@ -132,6 +134,24 @@ fn a_clients_name_cannot_forge_the_received_field() {
         "{received}"
     );
     assert!(Submission { helo: "", ..submission() }.received().starts_with("Received: from unknown ("));
+}
+
+#[test]
+fn the_received_field_says_by_what_protocol_it_came() {
+    for (tls, authenticated, with) in [(true, false, "ESMTPS"), (false, true, "ESMTPA"), (true, true, "ESMTPSA")] {
+        let received = Submission { tls, authenticated, ..submission() }.received();
+        assert!(received.contains(&format!(" with {with} id ")), "{received}");
+    }
+}
+
+#[test]
+fn all_authors_are_known_or_none() {
+    let authors = |header: &str| prepared(format!("{header}\r\nHello.\r\n").as_bytes()).authors;
+    assert_eq!(
+        authors("From: a@example.com\r\nFrom: B <b@example.org>\r\n").as_deref(),
+        Some(&["a@example.com".into(), "b@example.org".into()][..])
+    );
+    assert_eq!([authors("From: a@example.com\r\nFrom: nobody\r\n"), authors("Date: x\r\n"), authors("From: \r\n")], [None, None, None]);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::{
 };
 
 use aws_lc_rs::hmac;
+use posthaste_smtp::server::sasl::ScramKeys;
 use tokio::sync::Semaphore;
 
-use super::{User, Users, password::PASSWORD_MAX, password::PasswordHash, scram::ScramKeys};
+use super::{User, Users, password::PASSWORD_MAX, password::PasswordHash, scram};
 
 /// How long a password that was right is remembered: an application that connects for each message pays for one hash in this time.
 const REMEMBERED: Duration = Duration::from_secs(300);
@@ -84,7 +85,7 @@ impl Passwords {
     pub fn scram(&self, users: &Users, name: &str) -> (ScramKeys, Option<Arc<User>>) {
         match users.get(name).and_then(|user| user.scram.clone().map(|keys| (keys, user.clone()))) {
             Some((keys, user)) => (keys, Some(user)),
-            None => (ScramKeys::decoy(&self.secret, name), None),
+            None => (ScramKeys::decoy(&self.secret, name, scram::ROUNDS), None),
         }
     }
 
@@ -206,9 +207,9 @@ mod tests {
     #[test]
     fn scram_begins_for_everybody() {
         let passwords = Passwords::new();
-        let keys = ScramKeys::of_password("pencil");
-        let all = users([User { scram: keys.clone(), ..user("app") }, user("bare")]);
-        assert_eq!(passwords.scram(&all, "app").0, keys.unwrap());
+        let keys = scram::of_password("pencil");
+        let all = users([User { scram: Some(keys.clone()), ..user("app") }, user("bare")]);
+        assert_eq!(passwords.scram(&all, "app").0, keys);
         for name in ["bare", "nobody"] {
             let (decoy, user) = passwords.scram(&all, name);
             assert!(user.is_none() && decoy == passwords.scram(&all, name).0);

@@ -6,6 +6,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
+use posthaste_smtp::server::sasl::prepare;
 
 /// The longest password that is looked at, in bytes: more is nobody's password, and hashing it is work.
 pub const PASSWORD_MAX: usize = 1024;
@@ -32,7 +33,8 @@ pub enum HashError {
 impl PasswordHash {
     /// A new hash with a fresh salt, at the cost that OWASP's and the crate's authors recommend (19 MiB, two passes). Takes some 20 ms.
     pub fn of(password: &str) -> Self {
-        Self::with(password, Params::default())
+        // As sessions hand passwords over (RFC 4616 §2).
+        Self::with(&prepare(password), Params::default())
     }
 
     fn with(password: &str, params: Params) -> Self {

@@ -1,0 +1,100 @@
+//! The SMTP dialogue of one message, with the relay of this machine.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use super::message::{Message, hostname};
+
+/// The longest line of a reply that is looked at, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
+const REPLY_LINE_MAX: u64 = 4096;
+
+/// A session.
+pub(super) struct Dialogue(BufReader<TcpStream>);
+
+/// What the relay said no with, or what broke.
+pub(super) enum Refused {
+    /// 4xx, or no word at all.
+    Now(String),
+    /// 5xx.
+    Ever(String),
+}
+
+impl Dialogue {
+    /// `stream` has been greeted.
+    pub(super) fn begin(stream: TcpStream) -> Result<Self, Refused> {
+        let mut dialogue = Self(BufReader::new(stream));
+        dialogue.hear()?;
+        dialogue.say(&format!("EHLO {}", hostname()))?;
+        Ok(dialogue)
+    }
+
+    /// All recipients or none: a caller who hears of a failure sends it again.
+    pub(super) fn hand_in(&mut self, message: &Message) -> Result<(), Refused> {
+        let body = if message.data.is_ascii() { "" } else { " BODY=8BITMIME" };
+        self.say(&format!("MAIL FROM:<{}>{body}", message.sender))?;
+        for recipient in &message.recipients {
+            self.say(&format!("RCPT TO:<{recipient}>"))?;
+        }
+        self.say("DATA")?;
+        let sent = self.0.get_mut().write_all(&stuffed(&message.data));
+        sent.map_err(|error| Refused::Now(error.to_string()))?;
+        self.hear()?;
+        // It is the relay's now, whatever becomes of the rest.
+        let _ = self.say("QUIT");
+        Ok(())
+    }
+
+    fn say(&mut self, line: &str) -> Result<(), Refused> {
+        let said = self.0.get_mut().write_all(format!("{line}\r\n").as_bytes());
+        said.map_err(|error| Refused::Now(error.to_string()))?;
+        self.hear()
+    }
+
+    /// A reply to its last line.
+    fn hear(&mut self) -> Result<(), Refused> {
+        use std::io::Read;
+        loop {
+            let mut line = String::new();
+            let read = self.0.by_ref().take(REPLY_LINE_MAX).read_line(&mut line);
+            match read {
+                Ok(0) => return Err(Refused::Now("the relay closed the connection".into())),
+                Err(error) => return Err(Refused::Now(error.to_string())),
+                Ok(_) if line.as_bytes().get(3) == Some(&b'-') => {}
+                Ok(_) => {
+                    let line = line.trim_end().to_owned();
+                    return match line.as_bytes().first() {
+                        Some(b'2' | b'3') => Ok(()),
+                        Some(b'5') => Err(Refused::Ever(line)),
+                        _ => Err(Refused::Now(line)),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// RFC 5321 §4.5.2, with the final dot.
+fn stuffed(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + data.len() / 64 + 3);
+    for line in data.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b".") {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    out.extend_from_slice(b".\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dot_at_a_lines_beginning_is_doubled() {
+        assert_eq!(stuffed(b".\r\na.b\r\n..\r\n"), b"..\r\na.b\r\n...\r\n.\r\n");
+        assert_eq!(stuffed(b""), b".\r\n");
+    }
+}

@@ -1,0 +1,303 @@
+//! One client's session on its connection: bytes to the session, what the session asks to whoever knows, and an eye on the clock.
+
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use posthaste_mail::{Address, Name, ReversePath};
+use posthaste_smtp::server::{Answer, MailRequest, Refusal, Session, Step, Submission};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{Submissions, pressure::Held, told, wire::Wire};
+use crate::{
+    clock,
+    config::{Limits, ListenTlsMode, Role},
+    intake::{Client, Refused},
+    suppression::{List, Reason},
+};
+
+/// Bytes read at once of a message.
+const READ: usize = 64 << 10;
+/// Bytes read at once of commands: most sessions wait for one, and there may be thousands.
+const READ_COMMANDS: usize = 4 << 10;
+/// Reply bytes gathered before they are written, whatever the client pipelines.
+const FLUSH_AT: usize = 16 << 10;
+
+/// A session on its connection.
+pub(super) struct Conversation {
+    pub(super) of: Arc<Submissions>,
+    listener: Name,
+    pub(super) ip: IpAddr,
+    pub(super) session: Session,
+    /// None while a handshake has it.
+    wire: Option<Wire>,
+    pub(super) out: Vec<u8>,
+    input: BytesMut,
+    /// Whom the client's certificate shows it to be.
+    pub(super) certified: Option<Arc<str>>,
+    /// Nothing more is heard: what is in `out` is the last word.
+    pub(super) is_over: bool,
+    /// Recipients of the message under way.
+    recipients: u64,
+    /// The sender of the message under way.
+    sender: Option<String>,
+    /// When the command or message under way must be whole.
+    whole_by: Instant,
+    /// When the next message must have been taken.
+    message_by: Instant,
+    /// The message that is coming in.
+    held: Option<Held>,
+}
+
+impl Conversation {
+    pub(super) fn new(of: Arc<Submissions>, listener: Name, ip: IpAddr, session: Session, wire: Wire) -> Self {
+        let now = Instant::from_std(clock::instant());
+        Self {
+            of,
+            listener,
+            ip,
+            session,
+            wire: Some(wire),
+            out: Vec::with_capacity(512),
+            input: BytesMut::new(),
+            certified: None,
+            is_over: false,
+            recipients: 0,
+            sender: None,
+            whole_by: now,
+            message_by: now,
+            held: None,
+        }
+    }
+
+    /// From the greeting to the end.
+    pub(super) async fn hold(mut self) -> io::Result<()> {
+        let live = self.of.intake.live.load_full();
+        let limits = live.config.limits.clone();
+        let implicit = live.config.listeners.get(&self.listener).is_some_and(|l| l.tls.mode == ListenTlsMode::Implicit);
+        drop(live);
+        if implicit && !self.secure(&limits).await? {
+            return Ok(());
+        }
+        self.session.greet(&mut self.out);
+        self.renew(&limits);
+        self.message_by = self.whole_by.max(self.now() + limits.session_idle);
+        while !self.is_over {
+            if self.out.len() >= FLUSH_AT {
+                self.flush(&limits).await?;
+            }
+            let before = self.input.len();
+            let step = self.session.feed(&mut self.input, &mut self.out);
+            // Something was understood, or there is nothing to be understood yet: what comes next has its own time.
+            if self.held.is_none() && (self.input.len() < before || self.input.is_empty()) {
+                self.renew(&limits);
+            }
+            match step {
+                Step::More => self.read(&limits).await?,
+                Step::Flush => self.flush(&limits).await?,
+                Step::StartTls => {
+                    self.flush(&limits).await?;
+                    self.is_over = !self.secure(&limits).await?;
+                }
+                Step::Authenticate(credentials) => self.authenticate(credentials).await,
+                Step::Mail(request) => self.mail(&request),
+                Step::Rcpt(recipient) => self.rcpt(&recipient),
+                Step::Message(submission) => self.message(submission, &limits).await,
+                Step::Refused(refusal) => {
+                    self.of.rejected(self.ip, &self.session, &refusal);
+                    if refusal.reason == "auth_failed" {
+                        self.login_failed().await;
+                    }
+                }
+                Step::Close => self.is_over = true,
+            }
+            if !self.session.is_receiving() && self.held.take().is_some() {
+                self.renew(&limits);
+            }
+        }
+        self.flush(&limits).await?;
+        match &mut self.wire {
+            Some(wire) => wire.shutdown().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn read(&mut self, limits: &Limits) -> io::Result<()> {
+        self.flush(limits).await?;
+        if self.session.is_receiving() && self.held.is_none() {
+            self.held = Some(self.of.pressure.begin());
+            self.whole_by = self.now() + limits.data_timeout;
+        }
+        let now = self.now();
+        let (silence, deadline) = match &self.held {
+            // A slow line gets its time; a trickle does not hold a place for ever.
+            Some(held) => (limits.data_timeout, self.whole_by + Duration::from_secs(held.bytes() / limits.data_rate)),
+            None => (limits.command_timeout, self.whole_by.min(self.message_by)),
+        };
+        self.input.reserve(if self.held.is_some() { READ } else { READ_COMMANDS });
+        let mut stopping = self.of.stopping.clone();
+        let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
+        let read = tokio::select! {
+            read = timeout_at(deadline.min(now + silence), wire.read_buf(&mut self.input)) => read,
+            () = told(&mut stopping), if self.session.is_between_messages() => {
+                self.session.shutting_down(&mut self.out);
+                return Ok(());
+            }
+        };
+        match read {
+            Ok(Ok(0)) => self.is_over = true,
+            Ok(read) => {
+                let read = read? as u64;
+                if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
+                    let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
+                    self.refused("data", None, None, (answer.clone(), "receive_memory"));
+                    self.session.refuse(&answer, &mut self.out);
+                }
+            }
+            Err(_) => self.session.timeout(&mut self.out),
+        }
+        Ok(())
+    }
+
+    /// The handshake; false where it failed, and there is nobody left to speak to.
+    async fn secure(&mut self, limits: &Limits) -> io::Result<bool> {
+        let server = self.of.intake.live.load().tls_servers.get(&self.listener).cloned();
+        let (Some(server), Some(wire)) = (server, self.wire.take()) else { return Ok(false) };
+        match timeout(limits.handshake_timeout, wire.secured(server)).await.map_err(io::Error::from).flatten() {
+            Ok((wire, handshake)) => {
+                self.wire = Some(wire);
+                let live = self.of.intake.live.load();
+                self.certified = live.users.by_certificate(handshake.client_names.iter().map(String::as_str)).map(|user| user.name.clone());
+                self.session.secured(handshake.bindings);
+                Ok(true)
+            }
+            Err(error) => {
+                let answer = Answer::new(454, 7, 0, format!("the TLS handshake failed: {error}"));
+                self.refused("starttls", None, None, (answer, "tls_handshake"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn mail(&mut self, request: &MailRequest) {
+        self.recipients = 0;
+        let from = &request.reverse_path;
+        self.sender = Some(from.to_string());
+        match self.closed().map_or(Ok(()), Err).and_then(|()| self.may_send(from, request.size)) {
+            Ok(()) => self.session.answer(Ok(()), &mut self.out),
+            Err(refused) => {
+                self.refused("mail", Some(from.to_string()), None, refused.clone());
+                self.session.answer(Err(refused.0), &mut self.out);
+            }
+        }
+    }
+
+    /// What the listener is for. One that a reload took away takes nothing.
+    fn role(&self) -> Option<Role> {
+        self.of.intake.live.load().config.listeners.get(&self.listener).map(|l| l.role)
+    }
+
+    fn closed(&self) -> Option<Refused> {
+        match self.role() {
+            Some(Role::Returns) => self.of.desk.closed(),
+            _ => self.of.intake.closed(),
+        }
+    }
+
+    fn may_send(&self, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
+        let live = self.of.intake.live.load();
+        if self.role() == Some(Role::Returns) {
+            // Returns come from anywhere; whom they are for is what counts.
+            return Ok(());
+        }
+        match self.user() {
+            Some(user) => self.of.intake.may_begin(&user, from, size),
+            None if live.config.listeners.get(&self.listener).is_some_and(|l| l.allows(self.ip) && !l.require_auth) => Ok(()),
+            None => Err((Answer::auth_required(), "auth_required")),
+        }
+    }
+
+    fn rcpt(&mut self, recipient: &Address) {
+        let verdict = self.user().map_or(Ok(()), |user| self.of.intake.may_add(&user, self.recipients + 1));
+        match verdict.and_then(|()| self.wanted(recipient)) {
+            Ok(()) => {
+                self.recipients += 1;
+                self.session.answer(Ok(()), &mut self.out);
+            }
+            Err(refused) => {
+                self.refused("rcpt", self.sender.clone(), Some(recipient.to_string()), refused.clone());
+                self.session.answer(Err(refused.0), &mut self.out);
+            }
+        }
+    }
+
+    /// Whether mail to this recipient is taken here.
+    fn wanted(&self, rcpt: &Address) -> Result<(), Refused> {
+        if self.role() == Some(Role::Returns) {
+            return self.of.desk.want(rcpt);
+        }
+        let live = self.of.intake.live.load();
+        let Some(listener) = live.config.listeners.get(&self.listener).filter(|l| l.refuse_suppressed) else { return Ok(()) };
+        let list = List::new(&self.of.register, &live.config.suppression);
+        let Some(entry) = list.look_up(rcpt, &listener.stream, None, clock::now()) else { return Ok(()) };
+        let why = format!("nothing is sent to this address: {} since {:.0}", entry.reason, entry.since);
+        let answer = match entry.reason {
+            Reason::HardBounce => Answer::new(550, 1, 1, why),
+            Reason::Complaint | Reason::Unsubscribe | Reason::Manual => Answer::new(550, 7, 1, why),
+        };
+        Err((answer, "suppressed"))
+    }
+
+    async fn message(&mut self, submission: Submission, limits: &Limits) {
+        let from = submission.envelope.reverse_path.to_string();
+        let listener = self.of.intake.live.load().config.listeners.get(&self.listener).map(|l| (l.role, l.stream.clone(), l.arc));
+        let user = self.user();
+        let taken = match listener {
+            Some((Role::Submission, stream, arc)) => {
+                self.of.intake.take(submission, &Client { ip: self.ip, stream, arc, user }).await.map(Answer::queued)
+            }
+            Some((Role::Returns, ..)) => {
+                let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
+                self.of.desk.take(submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read"))
+            }
+            None => Err((Answer::trouble("this listener is gone, try again"), "listener_gone")),
+        };
+        match taken {
+            Ok(answer) => {
+                self.message_by = self.now() + limits.session_idle;
+                self.session.answer_message(&answer, &mut self.out);
+            }
+            Err(refused) => {
+                self.refused("dot", Some(from), None, refused.clone());
+                self.session.answer_message(&refused.0, &mut self.out);
+            }
+        }
+    }
+
+    fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, (answer, reason): Refused) {
+        let user = self.certified.as_ref().map(ToString::to_string);
+        self.of.rejected(self.ip, &self.session, &Refusal { command, from, rcpt, user, answer, reason });
+    }
+
+    /// A client that does not read its replies is no better than one that does not write.
+    async fn flush(&mut self, limits: &Limits) -> io::Result<()> {
+        let Some(wire) = self.wire.as_mut().filter(|_| !self.out.is_empty()) else { return Ok(()) };
+        let written = async {
+            wire.write_all(&self.out).await?;
+            wire.flush().await
+        };
+        timeout(limits.command_timeout, written).await.map_err(io::Error::from).flatten()?;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn renew(&mut self, limits: &Limits) {
+        self.whole_by = self.now() + limits.command_timeout;
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_std(clock::instant())
+    }
+}

@@ -1,0 +1,102 @@
+//! Who a client says it is, held against the users; and what a wrong answer costs it.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use posthaste_mail::What;
+use posthaste_smtp::server::{Answer, Credentials, Refusal};
+
+use super::Conversation;
+use crate::{
+    bans::{BanRules, Cost},
+    clock,
+    scribe::event,
+    users::{Check, User},
+};
+
+impl Conversation {
+    /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Comes back late after a wrong answer.
+    pub(super) async fn authenticate(&mut self, credentials: Credentials) {
+        let live = self.of.intake.live.load_full();
+        let name = credentials.user().to_owned();
+        let user = match credentials {
+            Credentials::Keys { user } => {
+                let (keys, _) = self.of.passwords.scram(&live.users, &user);
+                return self.session.scram_keys(&keys, &rand::random(), &mut self.out);
+            }
+            Credentials::Password { user, password } => {
+                match self.of.passwords.check(&live.users, &user, password.reveal(), clock::instant()).await {
+                    Check::Right(user) => Some(user),
+                    Check::Wrong => None,
+                    Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+                }
+            }
+            Credentials::Proven { user } => live.users.get(&user).filter(|user| user.scram.is_some()).cloned(),
+            // The tokens are those of the HTTP interface; a name given with one must be its owner's.
+            Credentials::Bearer { user, token } => {
+                let owner = live.users.by_token(token.reveal());
+                owner.filter(|owner| user.is_empty() || *owner.name == *user).cloned()
+            }
+        };
+        drop(live);
+        match user {
+            Some(user) => self.session.authenticated(Ok(user.name.clone()), &mut self.out),
+            None => {
+                let answer = Answer::auth_failed();
+                let refusal =
+                    Refusal { command: "auth", from: None, rcpt: None, user: Some(name), answer: answer.clone(), reason: "auth_failed" };
+                self.of.rejected(self.ip, &self.session, &refusal);
+                self.login_failed().await;
+                self.session.authenticated(Err(answer), &mut self.out);
+            }
+        }
+    }
+
+    /// Whoever it is for now: logged in, or known by its certificate. One who was taken away meanwhile is nobody.
+    pub(super) fn user(&self) -> Option<Arc<User>> {
+        let name = self.session.user().or(self.certified.as_ref())?;
+        self.of.intake.live.load().users.get(name).cloned()
+    }
+
+    /// Counts a wrong password, and waits before the client hears of it.
+    pub(super) async fn login_failed(&mut self) {
+        let live = self.of.intake.live.load_full();
+        let bans = &live.config.bans;
+        let spared = bans.exempts(self.ip);
+        let cost = {
+            let mut all = self.of.bans.lock().unwrap_or_else(PoisonError::into_inner);
+            all.failed(self.ip, spared, &bans.rules, clock::instant())
+        };
+        let wait = match cost {
+            Cost::Wait(wait) => wait,
+            Cost::Banned { first } => {
+                if first {
+                    self.tell_of_ban(&live.config.node, &bans.rules);
+                }
+                self.is_over = true;
+                bans.rules.delay
+            }
+        };
+        drop(live);
+        self.pause(wait).await;
+    }
+
+    fn tell_of_ban(&self, node: &posthaste_mail::Name, rules: &BanRules) {
+        let (ip, n, lasts) = (self.ip, rules.failures, rules.lasts);
+        let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords within {:?}", rules.within);
+        tracing::warn!(%ip, "{detail}");
+        let what = What::Relay { state: "banned".into(), part: Some("auth".into()), detail };
+        self.of.intake.log.append(event(node, clock::now(), what), None);
+    }
+
+    /// Waits, unless it is time to stop.
+    async fn pause(&mut self, wait: Duration) {
+        let mut stopping = self.of.stopping.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = super::told(&mut stopping) => {}
+        }
+    }
+}

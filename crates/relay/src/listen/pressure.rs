@@ -1,0 +1,82 @@
+//! Memory for messages that are still coming in: bounded over all sessions, and shared out so that the greedy go first.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// What all sessions hold.
+#[derive(Default)]
+pub(super) struct Pressure {
+    bytes: AtomicU64,
+    sessions: AtomicU64,
+}
+
+/// What one session holds of a message; given back when dropped.
+pub(super) struct Held {
+    of: Arc<Pressure>,
+    bytes: u64,
+}
+
+impl Pressure {
+    /// A session begins to receive.
+    pub(super) fn begin(self: &Arc<Self>) -> Held {
+        self.sessions.fetch_add(1, Relaxed);
+        Held { of: self.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    /// So many bytes more. False where that is too much: all together hold more than `max`, and this one more than its share of it. A message below
+    /// its share always comes through, whatever others do.
+    pub(super) fn add(&mut self, bytes: u64, max: u64) -> bool {
+        self.bytes += bytes;
+        let all = self.of.bytes.fetch_add(bytes, Relaxed) + bytes;
+        all <= max || self.bytes <= max / self.of.sessions.load(Relaxed).max(1)
+    }
+
+    /// How much it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.bytes.fetch_sub(self.bytes, Relaxed);
+        self.of.sessions.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_the_limit_one_may_hold_it_all_and_above_it_the_greedy_go() {
+        let pressure = Arc::new(Pressure::default());
+        let mut greedy = pressure.begin();
+        assert!(greedy.add(900, 1000));
+        let mut modest: Vec<Held> = (0..9).map(|_| pressure.begin()).collect();
+        assert!(modest.iter_mut().all(|held| held.add(100, 1000)), "each has its tenth, whoever else is too greedy");
+        assert!(!greedy.add(1, 1000));
+        drop(greedy);
+        assert!(modest[0].add(100, 1000), "there is room again");
+        drop(modest);
+        assert_eq!((pressure.bytes.load(Relaxed), pressure.sessions.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn all_together_never_hold_more_than_the_limit_and_one_read_each() {
+        let pressure = Arc::new(Pressure::default());
+        let mut sessions: Vec<Option<Held>> = (0..100).map(|_| Some(pressure.begin())).collect();
+        for _ in 0..1000 {
+            for held in &mut sessions {
+                if held.as_mut().is_some_and(|h| !h.add(10, 5000)) {
+                    *held = None;
+                }
+            }
+            assert!(pressure.bytes.load(Relaxed) <= 5000 + 100 * 10);
+        }
+    }
+}
