@@ -26,7 +26,7 @@ pub enum AddressError {
     /// The domain is neither dot-separated letter-digit-hyphen labels nor an address literal.
     #[error("the domain is not a host name or an address literal such as [192.0.2.1]")]
     Domain,
-    /// Outside ASCII (RFC 6531 addresses are not taken here).
+    /// Outside ASCII, where SMTPUTF8 (RFC 6531) was not asked for.
     #[error("only ASCII addresses are taken")]
     NotAscii,
 }
@@ -40,6 +40,11 @@ impl Domain {
     /// Checks and lower-cases; one trailing dot is dropped.
     pub fn new(text: &str) -> Result<Self, AddressError> {
         check_domain(text).map(|d| Self(d.into()))
+    }
+
+    /// Like [`Self::new`], and takes a domain in any alphabet: it becomes what DNS has for it (RFC 5890).
+    pub fn international(text: &str) -> Result<Self, AddressError> {
+        check_international_domain(text).map(|d| Self(d.into()))
     }
 
     /// The domain without a trailing dot.
@@ -85,6 +90,11 @@ impl Address {
         if !text.is_ascii() {
             return Err(AddressError::NotAscii);
         }
+        Self::international(text)
+    }
+
+    /// Like [`Self::new`], and takes UTF-8 (RFC 6531 §3.3). The domain becomes ASCII, so that only the local part may need SMTPUTF8.
+    pub fn international(text: &str) -> Result<Self, AddressError> {
         let at = text.rfind('@').ok_or(AddressError::Shape)?;
         let (local, domain) = (&text[..at], &text[at + 1..]);
         if local.is_empty() || domain.is_empty() {
@@ -96,11 +106,16 @@ impl Address {
         if !is_dot_string(local) && !is_quoted_string(local) {
             return Err(AddressError::Local);
         }
-        let domain = check_domain(domain)?;
+        let domain = check_international_domain(domain)?;
         if local.len() + 1 + domain.len() > PATH_MAX {
             return Err(AddressError::TooLong);
         }
         Ok(Self { text: format!("{local}@{domain}").into(), at: local.len() as u16 })
+    }
+
+    /// Whether it may be sent where SMTPUTF8 is not offered.
+    pub fn is_ascii(&self) -> bool {
+        self.text.is_ascii()
     }
 
     /// All of it.
@@ -137,7 +152,7 @@ impl fmt::Debug for Address {
 }
 
 macro_rules! text_conversions {
-    ($name:ident, $into:expr) => {
+    ($name:ident, $stored:path, $into:expr) => {
         impl FromStr for $name {
             type Err = AddressError;
             fn from_str(text: &str) -> Result<Self, AddressError> {
@@ -147,7 +162,7 @@ macro_rules! text_conversions {
         impl TryFrom<String> for $name {
             type Error = AddressError;
             fn try_from(text: String) -> Result<Self, AddressError> {
-                Self::new(&text)
+                $stored(&text)
             }
         }
         impl From<$name> for String {
@@ -158,8 +173,9 @@ macro_rules! text_conversions {
         }
     };
 }
-text_conversions!(Domain, |d| d.0);
-text_conversions!(Address, |a| a.text);
+text_conversions!(Domain, Domain::new, |d| d.0);
+// What was taken under SMTPUTF8 is read back from the spool.
+text_conversions!(Address, Address::international, |a| a.text);
 
 fn check_domain(text: &str) -> Result<String, AddressError> {
     if !text.is_ascii() {
@@ -178,6 +194,13 @@ fn check_domain(text: &str) -> Result<String, AddressError> {
     Ok(text.to_ascii_lowercase())
 }
 
+fn check_international_domain(text: &str) -> Result<String, AddressError> {
+    if text.is_ascii() {
+        return check_domain(text);
+    }
+    check_domain(&idna::domain_to_ascii(text).map_err(|_| AddressError::Domain)?)
+}
+
 fn is_label(label: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
@@ -193,8 +216,13 @@ fn literal(text: &str) -> Option<std::net::IpAddr> {
 
 /// RFC 5321 §4.1.2: Dot-string = Atom *("." Atom)
 fn is_dot_string(local: &str) -> bool {
-    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+    let atext = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_text(c);
+    local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
+}
+
+/// RFC 6531 §3.3: UTF8-non-ascii, without control characters and what no text holds.
+fn is_utf8_text(c: char) -> bool {
+    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffd}' | '\u{feff}')
 }
 
 /// RFC 5321 §4.1.2: Quoted-string, without control characters, so that no CR or LF ever reaches the wire.
@@ -203,12 +231,12 @@ fn is_quoted_string(local: &str) -> bool {
     if local.len() < 2 {
         return false;
     }
-    let mut bytes = inner.bytes();
-    while let Some(b) = bytes.next() {
-        let fits = match b {
-            b'\\' => matches!(bytes.next(), Some(32..=126)),
-            b'"' => false,
-            b => (32..=126).contains(&b),
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        let fits = match c {
+            '\\' => matches!(chars.next(), Some(' '..='~')),
+            '"' => false,
+            c => matches!(c, ' '..='~') || is_utf8_text(c),
         };
         if !fits {
             return false;
@@ -263,6 +291,19 @@ mod tests {
         assert_eq!(Address::new(&format!("{}@x.org", "a".repeat(65))), Err(AddressError::TooLong));
         assert_eq!(Domain::new(&"a.".repeat(127)).map(|d| d.as_str().len()), Ok(253));
         assert!(Domain::new(&format!("{}a.b", "a.".repeat(126))).is_err());
+    }
+
+    #[test]
+    fn an_international_address_keeps_its_local_part_and_gets_a_domain_of_ascii() {
+        let a = Address::international("jürgen@Exämple.org").unwrap();
+        assert_eq!((a.local(), a.domain(), a.is_ascii()), ("jürgen", "xn--exmple-cua.org", false));
+        assert!(Address::international("ann@exämple.org").unwrap().is_ascii(), "only the local part needs SMTPUTF8");
+        assert_eq!(Address::try_from(a.as_str().to_owned()), Ok(a));
+        assert_eq!(Address::international("\"ü x\"@x.org").unwrap().local(), "\"ü x\"");
+        for bad in ["ü\u{85}@x.org", "ü\r\n@x.org", "\"ü\"ü\"@x.org", "ü@\u{2028}.org", "\u{fffd}@x.org", "ü ü@x.org"] {
+            assert!(Address::international(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Address::international(&format!("{}@x.org", "ü".repeat(33))), Err(AddressError::TooLong));
     }
 
     proptest::proptest! {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Address;
+use crate::{Address, Asks};
 
 /// Where failure notices go: an address, or nowhere (`<>`, RFC 5321 §4.5.5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub enum BodyKind {
     SevenBit,
     /// `BODY=8BITMIME`.
     EightBitMime,
+    /// `BODY=BINARYMIME` (RFC 3030): any bytes, lines or not.
+    BinaryMime,
 }
 
 /// One message's envelope. `recipients` is never empty, and a recipient is known by its place in it.
@@ -71,4 +73,27 @@ pub struct Envelope {
     /// What the client declared of the body.
     #[serde(default)]
     pub body: BodyKind,
+    /// What else the client asked for.
+    #[serde(default, skip_serializing_if = "Asks::is_none")]
+    pub asks: Asks,
+}
+
+impl Envelope {
+    /// From whom and to whom, nothing else being asked.
+    pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
+        Self { reverse_path, recipients, body: BodyKind::default(), asks: Asks::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_that_was_stored_before_there_were_asks_is_read() {
+        let old = r#"{"reverse_path":"a@b.c","recipients":["d@e.f"],"body":"sevenbit"}"#;
+        let envelope: Envelope = serde_json::from_str(old).unwrap();
+        assert_eq!(envelope, Envelope::new("a@b.c".to_owned().try_into().unwrap(), vec!["d@e.f".parse().unwrap()]));
+        assert_eq!(serde_json::to_string(&envelope).unwrap(), old);
+    }
 }

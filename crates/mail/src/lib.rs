@@ -3,6 +3,7 @@
 //! Every value here was checked when it was made: whoever holds an [`Address`] may put it on the wire.
 
 mod address;
+mod asks;
 mod class;
 mod envelope;
 mod event;
@@ -11,6 +12,7 @@ mod name;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
+pub use asks::{Asks, Hold, Notify, RcptAsks, Ret};
 pub use class::{Action, Class, Scope};
 pub use envelope::{BodyKind, Envelope, ReversePath};
 pub use event::{

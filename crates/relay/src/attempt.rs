@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use posthaste_bounce::{Context, Verdict};
 use posthaste_mail::{Address, Attempt, EventId, Failure, LocalCause, Name, Stage};
 use posthaste_route::{Host, shuffle_equals};
-use posthaste_smtp::client::{self, Connection, Hello, OpenFailure, RecipientResult, Transaction};
+use posthaste_smtp::client::{self, Connection, Hello, Needs, OpenFailure, RecipientResult, Transaction};
 use posthaste_spool::Spool;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -124,14 +124,20 @@ impl Outbound {
             }
         };
         let envelope = &letter.meta.envelope;
-        let suppressed = self.suppressed(&letter, &load.rcpts);
-        let wanted = load.rcpts.iter().zip(&suppressed).filter(|(_, entry)| entry.is_none());
-        let recipients: Vec<&Address> = wanted.map(|(r, _)| &envelope.recipients[usize::from(*r)]).collect();
+        let needs = letter.meta.needs();
+        let beforehand = self.beforehand(open, way, &letter, &load.rcpts, needs);
+        let wanted: Vec<u16> = load.rcpts.iter().zip(&beforehand).filter(|(_, said)| said.is_none()).map(|(rcpt, _)| *rcpt).collect();
+        let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
         if recipients.is_empty() {
-            let said = suppressed.into_iter().flatten().map(Said::Suppressed).collect();
+            let said = beforehand.into_iter().flatten().collect();
             return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
         let stamped = self.stamped(&letter, &load.rcpts);
+        let mut asks = letter.meta.asks_for(&wanted);
+        if let Some(stamped) = &stamped {
+            // Our own, where the client gave none: reports that come back to us are matched by it.
+            asks.envid.get_or_insert_with(|| stamped.envid.as_str().into());
+        }
         let report = open
             .connection
             .transact(Transaction {
@@ -139,8 +145,9 @@ impl Outbound {
                 recipients: &recipients,
                 body_kind: envelope.body,
                 has_8bit: letter.meta.has_8bit,
+                needs,
+                asks: &asks,
                 size: stamped.as_ref().map_or(letter.meta.size, |s| s.size),
-                envid: stamped.as_ref().map(|s| s.envid.as_str()),
                 body: stamped.as_ref().map_or(&letter.body, |s| &s.body),
             })
             .await;
@@ -166,8 +173,22 @@ impl Outbound {
                 Said::Unknown(failure, verdict)
             }
         });
-        let answer = |entry: Option<_>| entry.map(Said::Suppressed).or_else(|| answers.next());
-        Outcome::Answered { said: suppressed.into_iter().filter_map(answer).collect(), facts }
+        let answer = |said: Option<Said>| said.or_else(|| answers.next());
+        Outcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
+    }
+
+    /// For each of these recipients, what is known before the receiver is asked: that it is not written to, or that this receiver lacks
+    /// what the message needs.
+    fn beforehand(&self, open: &Open, way: &Way, letter: &Letter, rcpts: &[u16], needs: Needs) -> Vec<Option<Said>> {
+        let host = open.facts.mx_host.as_deref();
+        let known = |(rcpt, entry): (&u16, Option<Arc<Entry>>)| {
+            entry.map(Said::Suppressed).or_else(|| {
+                let failure = open.connection.lacks(needs, &letter.meta.envelope.recipients[usize::from(*rcpt)])?;
+                let verdict = self.judge(&failure, way, host);
+                Some(Said::Failed(failure, verdict))
+            })
+        };
+        rcpts.iter().zip(self.suppressed(letter, rcpts)).map(known).collect()
     }
 
     /// The letter as it goes out where its returns come to us. Recipients that were put together before a bounce domain came into force go
@@ -293,6 +314,7 @@ impl Outbound {
             match client::open(stream, &hello).await {
                 Ok(connection) => {
                     facts.tls = connection.tls().clone();
+                    facts.dsn = connection.extensions().dsn;
                     if let Some(why) = facts.tls.tls_fallback.take_if(|_| !way.fallback) {
                         connection.quit().await;
                         return Err(Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsRequired, detail: why.to_string() });

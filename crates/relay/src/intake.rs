@@ -4,8 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
-use posthaste_mail::{Address, BodyKind, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
+use posthaste_mail::{Address, Class, BodyKind, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -15,7 +16,7 @@ use crate::{
     dispatch::{Arrival, Fate, Input, Next, Record, Said},
     dkim::{crew::Crew, forward},
     engine::{Command, Gauge},
-    letter::{Letter, Meta, WarmBudget},
+    letter::{Letter, Meta, Progress, SavedStanding, WarmBudget},
     live::Live,
     message::{self, Prepared},
     notice,
@@ -108,6 +109,7 @@ impl Intake {
         }
         let parts = self.sign(&live, prepared.parts, &prepared.from_domains, &stream).await?;
         let parts = self.seal(&live, &submission.data, parts, &stream, client).await;
+        let binary = submission.envelope.body == BodyKind::BinaryMime && !message::is_lines(&submission.data);
         let meta = Meta {
             id,
             arrived: now,
@@ -117,6 +119,8 @@ impl Intake {
             envelope: submission.envelope,
             size: total(&parts),
             has_8bit: submission.has_8bit,
+            utf8_header: prepared.header_8bit,
+            binary,
             client_ip: Some(client.ip),
             client_ehlo: Some(submission.helo),
             user: client.user.as_ref().map(|user| user.name.clone()),
@@ -174,11 +178,23 @@ impl Intake {
             }
         })?;
         self.pending.stored(seq);
-        let share = self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX));
+        // What waits for its time is read back from disk then.
+        let held = meta.held_until();
+        let share = if held.is_some() { None } else { self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX)) };
         let parts = if share.is_some() { parts } else { Vec::new() };
         let letter = Arc::new(Letter::new(meta, parts, share));
         let node = self.live.load().config.node.clone();
         announce(&self.log, &node, &letter, seq, token, false, |_| true);
+        if let Some(until) = held {
+            let all = 0..letter.meta.envelope.recipients.len() as u16;
+            let about = |rcpt| What::Held {
+                about: letter.about(rcpt, letter.meta.arrived),
+                reason: "scheduled".into(),
+                until: Some(until),
+                budget: None,
+            };
+            self.log.append_all(all.map(|rcpt| event(&node, letter.meta.arrived, about(rcpt))).collect(), None);
+        }
         let warm = (!letter.body.is_empty()).then(|| letter.clone());
         let arrival = arrival(&letter.meta, seq, warm);
         drop(self.engine.send(Command::Input(Input::Arrived(Box::new(arrival)))));
@@ -192,18 +208,19 @@ impl Intake {
             let now = clock::now();
             let id = MessageId::new(now, rand::random());
             let header = self.header_of(record.seq, letter).await;
-            let failed: Vec<notice::Failed> = record.fates.iter().filter_map(|fate| failed(record, letter, fate)).collect();
+            let told: Vec<notice::Told> = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
             let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
             let original = notice::Original {
                 id: letter.meta.id,
                 reverse_path: to,
                 arrived: letter.meta.arrived,
                 message_id: letter.meta.message_id.as_deref(),
+                envid: letter.meta.envelope.asks.envid.as_deref(),
                 header: &header,
             };
             let hostname = live.config.hostname.as_str();
             let from = &live.config.notice.from;
-            let text = notice::Notice { id, now, hostname, from, original, failed: &failed }.to_message();
+            let text = notice::Notice { id, now, hostname, from, original, told: &told }.to_message();
             match self.send_notice(&live, id, &letter.facts, text, to).await {
                 Ok(()) => return,
                 Err((answer, _)) => tracing::warn!(message = %letter.meta.id, why = answer.text, "a failure notice has to wait"),
@@ -229,9 +246,11 @@ impl Intake {
             stream: of.stream.clone(),
             tags: Vec::new(),
             message_id: None,
-            envelope: Envelope { reverse_path: ReversePath::Null, recipients: vec![to.clone()], body: BodyKind::SevenBit },
+            envelope: Envelope::new(ReversePath::Null, vec![to.clone()]),
             size: total(&parts),
             has_8bit: false,
+            utf8_header: false,
+            binary: false,
             client_ip: None,
             client_ehlo: None,
             user: None,
@@ -254,14 +273,18 @@ impl Intake {
 
 /// What the dispatcher is told of a message in the spool.
 pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
+    // A message that waits for its time counts its age from then, and is due then.
+    let held = meta.held_until();
+    let due = |rcpt, until: Timestamp| SavedStanding(rcpt, 0, until.as_millisecond(), false);
+    let all = || (0..).zip(&meta.envelope.recipients).map(|(rcpt, _)| rcpt);
     Arrival {
         seq,
         id: meta.id,
-        arrived: meta.arrived,
+        arrived: held.unwrap_or(meta.arrived),
         stream: meta.stream.clone(),
         size: meta.size,
         domains: meta.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
-        progress: None,
+        progress: held.map(|until| Progress { owed: all().map(|rcpt| due(rcpt, until)).collect() }),
         warm,
     }
 }
@@ -286,21 +309,33 @@ pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token
     log.append_all(lines.collect(), Some(Ticket::Accepted(seq, token)));
 }
 
-fn failed(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Failed> {
-    let ending = match fate.next {
-        Next::Bounced => notice::Ending::Bounced,
-        Next::Expired => notice::Ending::Expired,
+fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Told> {
+    let ending = ending(record, letter, fate)?;
+    let (failure, class) = match &fate.said {
+        Some(Said::Failed(failure, verdict) | Said::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
+        Some(Said::Delivered(_)) => (None, Class::TransientOther),
         _ => return None,
     };
-    let (Some(Said::Failed(failure, verdict)) | Some(Said::Unknown(failure, verdict))) = &fate.said else { return None };
-    Some(notice::Failed {
+    Some(notice::Told {
         rcpt: letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
-        failure: Some(failure.clone()),
-        class: verdict.class,
+        orcpt: letter.meta.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|asks| asks.orcpt.clone()),
+        failure,
+        class,
         mx_host: record.facts.mx_host.clone(),
         last_attempt: Some(record.now),
         ending,
     })
+}
+
+/// What the sender is told of a fate; None: nothing (RFC 3461 §5.2).
+pub fn ending(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Ending> {
+    match fate.next {
+        Next::Bounced if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Bounced),
+        Next::Expired if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Expired),
+        // §5.2.2: where the receiver understands DSN, it has been told to give notice.
+        Next::Delivered if letter.meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(notice::Ending::Relayed),
+        _ => None,
+    }
 }
 
 fn total(parts: &[Bytes]) -> u64 {

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Envelope, MessageFacts, MessageId, Name, RecipientFacts};
+use posthaste_mail::{Asks, Envelope, MessageFacts, MessageId, Name, RcptAsks, RecipientFacts};
+use posthaste_smtp::client::Needs;
 use serde::{Deserialize, Serialize};
 
 /// What the spool keeps of a message beside its body. Never changes after the message was stored.
@@ -35,6 +36,12 @@ pub struct Meta {
     /// Whether the body has bytes above 127.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_8bit: bool,
+    /// Whether its header holds UTF-8, as SMTPUTF8 allows (RFC 6531).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub utf8_header: bool,
+    /// Whether it holds bytes that are no lines, as BINARYMIME allows (RFC 3030).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub binary: bool,
     /// The client's address; none for notices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
@@ -58,6 +65,36 @@ impl Meta {
     /// From the spool.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// What a receiver must have to get it, whoever the recipient is. What was asked for and turned out not to be needed is not in it.
+    pub fn needs(&self) -> Needs {
+        let Envelope { reverse_path, asks, .. } = &self.envelope;
+        let utf8 = asks.smtputf8 && (self.utf8_header || !reverse_path.as_str().is_ascii());
+        Needs { utf8, binary: self.binary, require_tls: asks.require_tls }
+    }
+
+    /// The moment before which it is not sent, where that is not at once.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        self.envelope.asks.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
+    }
+
+    /// What was asked for it, as far as it concerns these recipients.
+    pub fn asks_for(&self, rcpts: &[u16]) -> Asks {
+        let all = &self.envelope.asks;
+        let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
+        let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
+        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), ..Asks::default() }
+    }
+
+    /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).
+    pub fn tells_failure(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_failure)
+    }
+
+    /// Whether the sender is told that it ended well, unless the receiver will tell.
+    pub fn tells_success(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_success)
     }
 }
 

@@ -115,7 +115,7 @@ impl Submissions {
                 }
             }
         }
-        let session = Session::new(settings.clone());
+        let session = Session::new(settings.clone(), clock::now());
         let place = match proxied.and_then(|()| self.admit(&live, &listener, config, ip)) {
             Ok(place) => place,
             Err((answer, reason)) => return self.turn_away(config, socket, ip, session, answer, reason).await,

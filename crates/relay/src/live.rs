@@ -316,6 +316,8 @@ fn session_settings(config: &Config, listener: &config::Listener, users: &Users)
             tls_required: listener.tls.required,
             auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users) },
             auth_in_clear: listener.auth == AuthWhere::Always,
+            hold: l.future_release,
+            bare_line_ends: listener.bare_line_ends,
         },
     }
 }

@@ -82,6 +82,8 @@ pub struct Prepared {
     pub hops: usize,
     /// True if there is a byte above 127.
     pub has_8bit: bool,
+    /// True if there is one in the header.
+    pub header_8bit: bool,
     /// What X-Posthaste-Stream said, unchecked.
     pub stream: Option<String>,
     /// What X-Posthaste-Tag said, in order, each at most [`TAG_MAX`] bytes of printable text.
@@ -166,9 +168,17 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Res
         authors: found.authors.filter(|authors| !authors.is_empty()),
         hops: found.hops,
         has_8bit: !data.is_ascii(),
+        header_8bit: !data[..header.end].is_ascii(),
         stream: found.stream,
         tags: found.tags,
     })
+}
+
+/// Whether it can be sent as lines: no NUL, and each CR and LF in its pair.
+pub fn is_lines(data: &[u8]) -> bool {
+    let pairs = memchr::memmem::find_iter(data, b"\r\n").count();
+    let count = |byte| memchr::memchr_iter(byte, data).count();
+    count(b'\r') == pairs && count(b'\n') == pairs && count(0) == 0
 }
 
 /// The header of a stored message, without the empty line behind it.

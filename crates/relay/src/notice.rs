@@ -29,6 +29,8 @@ pub struct Original<'a> {
     pub arrived: Timestamp,
     /// Its Message-ID, for the threads of mail programs.
     pub message_id: Option<&'a str>,
+    /// What the sender calls the envelope (ENVID).
+    pub envid: Option<&'a str>,
     /// Its header, as stored; of a longer one, the first [`HEADER_MAX`] bytes are sent back.
     pub header: &'a [u8],
 }
@@ -36,18 +38,22 @@ pub struct Original<'a> {
 /// How a recipient's story ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// Handed to a receiver that gives no notices of its own, where the sender asked for one (RFC 3461 §5.2.2).
+    Relayed,
     /// Refused for good.
     Bounced,
     /// Tried for as long as the retry schedule says.
     Expired,
 }
 
-/// One recipient that will not get the message.
+/// One recipient whose story ended.
 #[derive(Clone, Debug)]
-pub struct Failed {
+pub struct Told {
     /// The address.
     pub rcpt: Address,
-    /// What the last attempt met; None if it expired before there was one.
+    /// What it was before it came to us (ORCPT), `type;address`.
+    pub orcpt: Option<Arc<str>>,
+    /// What the last attempt met; None if it expired before there was one, or was delivered.
     pub failure: Option<Failure>,
     /// What that means.
     pub class: Class,
@@ -73,7 +79,7 @@ pub struct Notice<'a> {
     /// What it is about.
     pub original: Original<'a>,
     /// Whom it is about; not empty.
-    pub failed: &'a [Failed],
+    pub told: &'a [Told],
 }
 
 impl Notice<'_> {
@@ -96,9 +102,11 @@ impl Notice<'_> {
     fn header(&self, boundary: &str) -> String {
         let host = self.hostname;
         let mut out = format!("From: Mail Delivery System <{}>\r\nTo: <{}>\r\n", self.from, self.original.reverse_path);
-        out += &match self.failed {
-            [only] => format!("Subject: Not delivered to\r\n {}\r\n", only.rcpt),
-            all => format!("Subject: Not delivered to {} recipients\r\n", all.len()),
+        let what = if self.failed().next().is_some() { "Not delivered" } else { "Handed over" };
+        out += &match self.told {
+            [only] => format!("Subject: {what} to\r\n {}\r\n", text::ascii_line(only.rcpt.as_str())),
+            _ if self.failed().next().is_some() => format!("Subject: {what} to {} recipients\r\n", self.failed().count()),
+            all => format!("Subject: {what} to {} recipients\r\n", all.len()),
         };
         out += &format!("Date: {}\r\nMessage-ID: <{}@{host}>\r\n", rfc5322_date(self.now), self.id);
         // RFC 3834 §3.1.5 and §5.
@@ -109,19 +117,34 @@ impl Notice<'_> {
         out + &format!("Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\r\n")
     }
 
+    /// Those that will not get it.
+    fn failed(&self) -> impl Iterator<Item = &Told> {
+        self.told.iter().filter(|told| told.ending != Ending::Relayed)
+    }
+
     /// RFC 3464 §2.2 and §2.3: a block about the message, then one a recipient, with an empty line between.
     fn status_fields(&self) -> String {
-        let mut out = format!("Reporting-MTA: dns; {}\r\n", self.hostname);
+        let mut out = String::new();
+        if let Some(envid) = self.original.envid {
+            out += &format!("Original-Envelope-Id: {}\r\n", text::ascii_line(envid));
+        }
+        out += &format!("Reporting-MTA: dns; {}\r\n", self.hostname);
         out += &format!("X-Posthaste-Id: {}\r\nArrival-Date: {}\r\n", self.original.id, rfc5322_date(self.original.arrived));
-        for failed in self.failed {
-            out += &format!("\r\nFinal-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: {}\r\n", failed.rcpt, status::of(failed));
-            if let Some(host) = &failed.mx_host {
+        for told in self.told {
+            out += "\r\n";
+            if let Some((kind, address)) = told.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
+                out += &format!("Original-Recipient: {kind}; {}\r\n", text::ascii_line(address));
+            }
+            let action = if told.ending == Ending::Relayed { "relayed" } else { "failed" };
+            let rcpt = text::ascii_line(told.rcpt.as_str());
+            out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(told));
+            if let Some(host) = &told.mx_host {
                 out += &format!("Remote-MTA: dns; {}\r\n", text::ascii_line(host));
             }
-            if let Some(failure) = &failed.failure {
+            if let Some(failure) = &told.failure {
                 out += &format!("Diagnostic-Code: {}\r\n", status::diagnostic(failure));
             }
-            if let Some(at) = failed.last_attempt {
+            if let Some(at) = told.last_attempt {
                 out += &format!("Last-Attempt-Date: {}\r\n", rfc5322_date(at));
             }
         }

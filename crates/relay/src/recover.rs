@@ -141,8 +141,9 @@ impl Work {
         if let Some(Err(error)) = &saved {
             self.found.unreadable.push(format!("{}: {error}; every recipient is tried again", stored.id));
         }
+        let due = meta.held_until().unwrap_or(meta.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
-            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedStanding(i, 0, meta.arrived.as_millisecond(), false)).collect(),
+            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedStanding(i, 0, due.as_millisecond(), false)).collect(),
         })
     }
 }

@@ -21,7 +21,7 @@ use posthaste_spool::Spool;
 use crate::{
     attempt::read_letter,
     dispatch::{Fate, Next, Record, Said, Seq, Wait},
-    intake::Intake,
+    intake::{self, Intake},
     letter::{Letter, Progress},
     live::Live,
     pending::{Pending, Token},
@@ -124,8 +124,8 @@ impl Scribe {
                 Err(why) => return self.lost_letter(&record, &why),
             },
         };
-        let failed = record.fates.iter().any(|f| matches!(f.next, Next::Bounced | Next::Expired));
-        if failed && !letter.meta.envelope.reverse_path.is_null() && self.live.load().config.notice.send {
+        let tells = record.fates.iter().any(|fate| intake::ending(&record, &letter, fate).is_some());
+        if tells && !letter.meta.envelope.reverse_path.is_null() && self.live.load().config.notice.send {
             return self.notice(record, letter);
         }
         self.write(&record, &letter);

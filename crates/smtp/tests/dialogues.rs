@@ -1,12 +1,12 @@
 //! Replays every file of `tests/dialogues/` against a session (see the README there): turn by turn in single bytes, and
 //! all at once. Both have to give what the file says.
 
-use std::{fmt::Write, fs, path::Path, sync::Arc};
+use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use posthaste_mail::BodyKind;
 use posthaste_smtp::server::{
-    Answer, Bindings, Credentials, Limits, Offers, Session, Settings, Step,
+    Answer, BareLineEnds, Bindings, Credentials, Limits, Offers, Session, Settings, Step,
     sasl::{Mechanism, ScramKeys},
 };
 
@@ -84,7 +84,7 @@ impl Replay {
     fn new(dialogue: &Dialogue) -> Self {
         let (limits, offers) = (dialogue.limits.clone(), dialogue.offers.clone());
         let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits, offers };
-        let session = Session::new(Arc::new(settings));
+        let session = Session::new(Arc::new(settings), "2030-01-01T00:00:00Z".parse().unwrap());
         let mut replay = Self { session, input: BytesMut::new(), out: Vec::new(), told: Vec::new(), messages: 0 };
         replay.session.greet(&mut replay.out);
         replay.hear();
@@ -121,8 +121,13 @@ impl Replay {
                 }
                 Step::Mail(mail) => {
                     let size = mail.size.map_or(String::new(), |size| format!(" size={size}"));
-                    let body = if mail.body == BodyKind::EightBitMime { " 8bitmime" } else { "" };
-                    self.told.push(format!("= mail <{}>{size}{body}", mail.reverse_path));
+                    let body = match mail.body {
+                        BodyKind::SevenBit => "",
+                        BodyKind::EightBitMime => " 8bitmime",
+                        BodyKind::BinaryMime => " binarymime",
+                    };
+                    let asks = if mail.asks.is_none() { String::new() } else { format!(" {}", json(&mail.asks)) };
+                    self.told.push(format!("= mail <{}>{size}{body}{asks}", mail.reverse_path));
                     self.session.answer(policy(mail.reverse_path.as_str()), &mut self.out);
                 }
                 Step::Rcpt(to) => {
@@ -137,6 +142,9 @@ impl Replay {
                     let user = message.user.as_ref().map_or(String::new(), |user| format!(" user={user}"));
                     self.told.push(format!("= message <{from}> to {} by {}{esmtp}{bits}{tls}{user}", to.join(" "), message.helo));
                     self.told.push(format!("= data \"{}\"", message.data.escape_ascii()));
+                    if !message.envelope.asks.rcpts.is_empty() {
+                        self.told.push(format!("= asked {}", json(&message.envelope.asks.rcpts)));
+                    }
                     let answer = self.storage(&message.data);
                     self.session.answer_message(&answer, &mut self.out);
                 }
@@ -189,6 +197,10 @@ impl Replay {
         }
         Err(format!("{when}\nexpected:\n  {}\ncame:\n  {}", expected.join("\n  "), told.join("\n  ")))
     }
+}
+
+fn json(asks: &impl serde::Serialize) -> String {
+    serde_json::to_string(asks).unwrap()
 }
 
 /// Addresses at `refused.test` are refused, at `later.test` deferred, at `busy.test` told 421.
@@ -261,6 +273,8 @@ fn offer(offers: &mut Offers, word: &str) -> Result<(), String> {
         "starttls" => offers.starttls = true,
         "tls_required" => offers.tls_required = true,
         "auth_in_clear" => offers.auth_in_clear = true,
+        "fix" => offers.bare_line_ends = BareLineEnds::Fix,
+        "hold" => offers.hold = Some(Duration::from_secs(86_400)),
         name => offers.auth.push(Mechanism::named(name).ok_or(format!("{name}: no such offer or mechanism"))?),
     }
     Ok(())

@@ -120,6 +120,9 @@ pub struct LaneFacts {
 /// One try at handing a message over.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Attempt {
+    /// Whether the receiver understands DSN (RFC 3461) and gives notice itself where that was asked for. Not in the log.
+    #[serde(skip)]
+    pub dsn: bool,
     /// Who runs the recipient's mailboxes, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Name>,

@@ -44,6 +44,8 @@ pub struct Limits {
     pub messages_per_connection: Option<u32>,
     /// Messages waiting for delivery before new ones are put off; None: as many as the disk holds.
     pub queue_messages: Option<u64>,
+    /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
+    pub future_release: Option<Duration>,
     /// Memory for bodies between intake and delivery, in bytes.
     pub body_cache: u64,
 }
@@ -73,6 +75,7 @@ impl Limits {
             receive_memory: t.get("receive_memory", size(MIB..=64 * GIB)),
             messages_per_connection: t.get("messages_per_connection", zero_is_none(number(1..=10_000_000))),
             queue_messages: t.get("queue_messages", zero_is_none(number(1..=1_000_000_000))),
+            future_release: t.get("future_release", zero_is_none(duration(Duration::from_secs(60)..=Duration::from_hours(366 * 24)))),
             body_cache: t.get("body_cache", size(0..=64 * GIB)),
         };
         if limits.header_size > limits.message_size {

@@ -7,6 +7,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use posthaste_mail::Name;
+use posthaste_smtp::server::BareLineEnds;
 
 use super::{
     Place, Stream,
@@ -45,6 +46,8 @@ pub struct Listener {
     pub banner: String,
     /// Whether what comes in here is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
+    /// What is done about a CR or LF that stands alone in a message.
+    pub bare_line_ends: BareLineEnds,
 }
 
 /// Where AUTH is offered.
@@ -106,6 +109,7 @@ impl Listener {
             refuse_suppressed: t.get("refuse_suppressed", boolean),
             banner: t.get("banner", line(400)),
             arc: t.get("arc", boolean),
+            bare_line_ends: t.get("bare_line_ends", one_of(&[("refuse", BareLineEnds::Refuse), ("fix", BareLineEnds::Fix)])),
         };
         defined(t, "stream", &listener.stream, streams);
         let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);

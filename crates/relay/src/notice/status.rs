@@ -2,10 +2,14 @@
 
 use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
 
-use super::{Ending, Failed, text};
+use super::{Ending, Told, text};
 
-/// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4.
-pub(super) fn of(failed: &Failed) -> EnhancedCode {
+/// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
+/// gives no notices is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the message went beyond where notices come from).
+pub(super) fn of(failed: &Told) -> EnhancedCode {
+    if failed.ending == Ending::Relayed {
+        return EnhancedCode::new(2, 1, 9);
+    }
     let code = match &failed.failure {
         None => DELIVERY_TIME_EXPIRED,
         Some(Failure::Refused { reply, .. }) => {
@@ -16,6 +20,7 @@ pub(super) fn of(failed: &Failed) -> EnhancedCode {
     let class = match failed.ending {
         Ending::Bounced => 5,
         Ending::Expired => 4,
+        Ending::Relayed => 2,
     };
     EnhancedCode { class, ..code }
 }
@@ -85,7 +90,7 @@ mod tests {
 
     fn status(failure: Option<Failure>, class: Class, ending: Ending) -> String {
         let rcpt = "b@example.org".parse().unwrap();
-        of(&Failed { rcpt, failure, class, mx_host: None, last_attempt: None, ending }).to_string()
+        of(&Told { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, ending }).to_string()
     }
 
     fn refused(code: u16, text: &str) -> Option<Failure> {

@@ -11,8 +11,9 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn refused(rcpt: &str, code: u16, text: &str) -> Failed {
-    Failed {
+fn refused(rcpt: &str, code: u16, text: &str) -> Told {
+    Told {
+        orcpt: None,
         rcpt: rcpt.parse().unwrap(),
         failure: Some(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }),
         class: Class::InvalidRecipient,
@@ -22,24 +23,25 @@ fn refused(rcpt: &str, code: u16, text: &str) -> Failed {
     }
 }
 
-fn expired(rcpt: &str) -> Failed {
+fn expired(rcpt: &str) -> Told {
     let failure =
         Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "no answer from 192.0.2.25:25 in 30 s".into() };
-    Failed { failure: Some(failure), class: Class::ConnectionFailure, mx_host: None, ending: Ending::Expired, ..refused(rcpt, 0, "") }
+    Told { failure: Some(failure), class: Class::ConnectionFailure, mx_host: None, ending: Ending::Expired, ..refused(rcpt, 0, "") }
 }
 
-fn message(header: &[u8], failed: &[Failed]) -> Vec<u8> {
+fn message(header: &[u8], told: &[Told]) -> Vec<u8> {
     let reverse_path: Address = "ann@example.com".parse().unwrap();
     let from: Address = "MAILER-DAEMON@mx.example.com".parse().unwrap();
     let original = Original {
         id: "01KAS24AVSK49P4R25FDFMPS6Z".parse().unwrap(),
         reverse_path: &reverse_path,
         arrived: at("2026-11-18T10:11:12Z"),
+        envid: None,
         message_id: Some("<1@example.com>"),
         header,
     };
     let id = "01KAS24AVSK49P4R25FDFMPS70".parse().unwrap();
-    Notice { id, now: at("2026-11-23T10:11:13Z"), hostname: "mx.example.com", from: &from, original, failed }.to_message().to_vec()
+    Notice { id, now: at("2026-11-23T10:11:13Z"), hostname: "mx.example.com", from: &from, original, told }.to_message().to_vec()
 }
 
 /// What Python's email package reads in it: header fields, and for each part its type and its fields or text.
@@ -146,7 +148,7 @@ fn endless_replies_and_odd_headers_still_make_a_sound_message() {
 
 #[test]
 fn one_that_expired_without_an_attempt_says_so() {
-    let failed = Failed { failure: None, last_attempt: None, class: Class::TransientOther, ..expired("cid@example.net") };
+    let failed = Told { failure: None, last_attempt: None, class: Class::TransientOther, ..expired("cid@example.net") };
     let report = read_back(&message(HEADER, &[failed]));
     assert_eq!(field(&report, 1, "Status"), Some("4.4.7"));
     assert_eq!(field(&report, 1, "Diagnostic-Code"), None);

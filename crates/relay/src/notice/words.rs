@@ -2,18 +2,24 @@
 
 use posthaste_mail::{Class, Failure, LocalCause, Stage};
 
-use super::{Ending, Failed, Notice, text};
+use super::{Ending, Notice, Told, text};
 use crate::message::rfc5322_date;
 
 /// The first part, CRLF line ends, UTF-8.
 pub(super) fn for_people(notice: &Notice<'_>) -> String {
     let original = &notice.original;
-    let who = match notice.failed.len() {
+    let who = |count| match count {
         1 => "the recipient below".to_owned(),
         count => format!("the {count} recipients below"),
     };
+    let (all, failed) = (notice.told.len(), notice.failed().count());
+    let what = match failed {
+        0 => format!("was handed over for {}. Whether it is read is not told", who(all)),
+        _ if failed == all => format!("was not delivered to {}, and it will not be tried again", who(all)),
+        _ => format!("was not delivered to {failed} of the {all} recipients below, and will not be tried again for them"),
+    };
     let mut out = format!(
-        "This is the mail system at {}.\n\nYour message was not delivered to {who}, and it will not be tried again.\n\
+        "This is the mail system at {}.\n\nYour message {what}.\n\
          Recipients that are not named here are not concerned.\n\nAccepted:  {}\nQueue id:  {}\n",
         notice.hostname,
         rfc5322_date(original.arrived),
@@ -22,14 +28,18 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
     if let Some(id) = original.message_id.filter(|id| text::is_message_id(id)) {
         out += &format!("Message-ID: {id}\n");
     }
-    for failed in notice.failed {
-        out += &recipient(failed);
+    for told in notice.told {
+        out += &recipient(told);
     }
     out += "\nThe details for programs and the header of your message are attached.\n";
     out.replace('\n', "\r\n")
 }
 
-fn recipient(failed: &Failed) -> String {
+fn recipient(failed: &Told) -> String {
+    if failed.ending == Ending::Relayed {
+        let host = failed.mx_host.as_deref().map_or_else(|| "the receiving host".into(), text::ascii_line);
+        return format!("\n<{}>\n  It was handed over to {host}, which gives no notices of its own.\n", failed.rcpt);
+    }
     let (problem, advice) = meaning(failed);
     let mut out = format!("\n<{}>\n", failed.rcpt);
     if failed.ending == Ending::Expired {
@@ -70,7 +80,7 @@ fn asked(stage: Stage) -> &'static str {
 }
 
 /// The problem and the remedy, each a sentence.
-fn meaning(failed: &Failed) -> (&'static str, &'static str) {
+fn meaning(failed: &Told) -> (&'static str, &'static str) {
     match &failed.failure {
         None => (
             "There was no chance to hand it over in that time.",

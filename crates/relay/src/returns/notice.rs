@@ -9,15 +9,16 @@ use super::Match;
 use crate::{
     intake::{Intake, Refused},
     live::Live,
-    notice::{Ending, Failed, Notice, Original},
+    notice::{Ending, Notice, Original, Told},
 };
 
 /// Puts the notice into the spool; comes back when it is there. Nothing where nobody wants it.
 pub(super) async fn tell_sender(intake: &Intake, live: &Arc<Live>, about: &Match, now: Timestamp) -> Result<(), Refused> {
     let facts = &about.sent.facts;
     let Some(to) = Address::new(&facts.from).ok().filter(|_| live.config.notice.send) else { return Ok(()) };
-    let failed = [Failed {
+    let told = [Told {
         rcpt: about.sent.address.clone(),
+        orcpt: None,
         failure: Some(failure(about)),
         class: about.report.verdict.as_ref().map_or(Class::TransientOther, |v| v.class),
         mx_host: about.report.reporting_mta.as_deref().map(Into::into),
@@ -27,8 +28,8 @@ pub(super) async fn tell_sender(intake: &Intake, live: &Arc<Live>, about: &Match
     let id = MessageId::new(now, rand::random());
     let (hostname, from) = (live.config.hostname.as_str(), &live.config.notice.from);
     let message_id = facts.message_id.as_deref();
-    let original = Original { id: facts.message, reverse_path: &to, arrived: about.sent.accepted, message_id, header: b"" };
-    let text = Notice { id, now, hostname, from, original, failed: &failed }.to_message();
+    let original = Original { id: facts.message, reverse_path: &to, arrived: about.sent.accepted, message_id, envid: None, header: b"" };
+    let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
     intake.send_notice(live, id, facts, text, &to).await
 }
 

@@ -5,7 +5,8 @@ use std::{fmt::Write, time::Duration};
 use mail_send::SmtpClient;
 use posthaste_mail::Reply;
 use smtp_proto::{
-    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
+    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_BINARY_MIME, EXT_CHUNKING, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING,
+    EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
 };
 
 /// The extensions that the receiver announced.
@@ -23,8 +24,14 @@ pub struct Extensions {
     pub enhanced_status_codes: bool,
     /// RFC 6531.
     pub smtp_utf8: bool,
-    /// RFC 3461: `ENVID=` is understood.
+    /// RFC 3030 §2: BDAT is understood.
+    pub chunking: bool,
+    /// RFC 3030 §3: `BODY=BINARYMIME` is understood.
+    pub binary_mime: bool,
+    /// RFC 3461: RET, ENVID, NOTIFY and ORCPT are understood.
     pub dsn: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// The SASL mechanisms that this client can use, as smtp-proto's bits.
     pub(crate) auth: u64,
 }
@@ -48,7 +55,10 @@ impl Extensions {
             size: has(EXT_SIZE).then_some(ehlo.size as u64),
             enhanced_status_codes: has(EXT_ENHANCED_STATUS_CODES),
             smtp_utf8: has(EXT_SMTP_UTF8),
+            chunking: has(EXT_CHUNKING),
+            binary_mime: has(EXT_BINARY_MIME),
             dsn: has(EXT_DSN),
+            require_tls: has(EXT_REQUIRE_TLS),
             auth: ehlo.auth_mechanisms & (AUTH_PLAIN | AUTH_LOGIN),
         }
     }
@@ -81,6 +91,12 @@ mod tests {
         .await;
         assert!(got.pipelining && got.eight_bit_mime && got.starttls && got.enhanced_status_codes && !got.smtp_utf8);
         assert_eq!((got.size, got.auth), (Some(10_485_760), AUTH_LOGIN | AUTH_PLAIN));
+    }
+
+    #[tokio::test]
+    async fn what_a_message_can_ask_for_is_found_too() {
+        let got = read("mx\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nREQUIRETLS").await;
+        assert!(got.smtp_utf8 && got.chunking && got.binary_mime && got.dsn && got.require_tls);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use posthaste_mail::{Failure, Stage};
 
 use super::{
@@ -9,13 +10,17 @@ use super::{
     body::Body,
     channel::{Channel, Wrote},
     report::Slots,
-    transaction::{Answer, judge},
+    transaction::{Answer, Way, judge},
 };
 
 impl Connection {
     /// The body, and the answer to its dot.
-    pub(super) async fn hand_over(&mut self, body: &Body<'_>, slots: &mut Slots) {
-        let result = match self.send_body(body).await {
+    pub(super) async fn hand_over(&mut self, way: &Way<'_>, slots: &mut Slots) {
+        let sent = match way {
+            Way::Dotted(body) => self.send_body(body).await,
+            Way::Chunk(parts) => self.send_chunk(parts).await,
+        };
+        let result = match sent {
             Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| judge(Stage::Dot, reply)) {
                 Ok(Answer::Yes(reply)) => RecipientResult::Delivered(reply),
                 Ok(Answer::No(failure)) => RecipientResult::Failed(failure),
@@ -53,6 +58,20 @@ impl Connection {
             }
         }
         send_block(&mut self.channel, out, limit, true).await
+    }
+
+    /// RFC 3030 §2: the length, then the bytes as they are.
+    async fn send_chunk(&mut self, parts: &[Bytes]) -> Result<(), Cut> {
+        let limit = self.timeouts.block;
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let command = format!("BDAT {length} LAST\r\n");
+        send_block(&mut self.channel, command.as_bytes(), limit, length == 0).await?;
+        let mut left = length;
+        for block in parts.iter().flat_map(|part| part.chunks(BLOCK)) {
+            left -= block.len();
+            send_block(&mut self.channel, block, limit, left == 0).await?;
+        }
+        Ok(())
     }
 }
 

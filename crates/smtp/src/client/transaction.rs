@@ -3,12 +3,13 @@
 use std::{io::Write, ops::Range, time::Duration};
 
 use bytes::Bytes;
-use posthaste_mail::{Address, BodyKind, Failure, LocalCause, Reply, ReversePath, Stage};
+use posthaste_mail::{Address, Asks, BodyKind, Failure, LocalCause, Reply, ReversePath, Stage};
 
 use super::{
-    Connection, Extensions, RecipientResult, Report,
+    Connection, Extensions, Needs, RecipientResult, Report,
     body::{BareLineEnd, Body},
     connection::{State, millis},
+    parameters::{mail_parameters, rcpt_parameters},
     report::Slots,
 };
 
@@ -23,11 +24,14 @@ pub struct Transaction<'a> {
     pub body_kind: BodyKind,
     /// Whether the body has bytes above 127, declared or not.
     pub has_8bit: bool,
+    /// What the message cannot do without; the caller has seen that the receiver has it ([`Connection::lacks`]).
+    pub needs: Needs,
+    /// What was asked for it; `rcpts` in the order of `recipients`, or empty. Goes with it as far as the receiver understands it.
+    pub asks: &'a Asks,
     /// The body's length in bytes, for SIZE (RFC 1870 §5: without stuffed dots).
     pub size: u64,
-    /// RFC 3461 §4.4: given back in reports about this message, by receivers that can; printable ASCII without '+' and '='.
-    pub envid: Option<&'a str>,
-    /// The body in one or more parts, every line ended by CRLF; a missing last line end is added, a bare CR or LF makes the transaction fail.
+    /// The body in one or more parts, every line ended by CRLF; a missing last line end is added, a bare CR or LF makes the transaction fail,
+    /// except where the message needs BDAT: then it goes out as it is.
     pub body: &'a [Bytes],
 }
 
@@ -60,7 +64,8 @@ impl Connection {
         if go {
             self.state = State::Busy;
             self.hand_over(&body, &mut slots).await;
-            self.state = State::Clean;
+            // RFC 3030 §2: after BDAT failed, RSET is due.
+            self.state = if message.needs.binary { State::Dirty } else { State::Clean };
             body_ms = Some(millis(midway, (self.clock)()));
         }
         Report { recipients: slots.into_results(), envelope_ms: millis(began, midway), body_ms }
@@ -78,15 +83,18 @@ impl Connection {
     }
 
     /// What can be known before anything is said.
-    fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Body<'a>, Failure> {
+    fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Way<'a>, Failure> {
         if let Some(limit @ 1..) = self.extensions.size
             && message.size > limit
         {
             let text = format!("5.3.4 message size {} exceeds the receiver's limit of {limit} (announced in EHLO; not sent)", message.size);
             return Err(Failure::Refused { stage: Stage::Mail, reply: Reply::new(552, text) });
         }
+        if message.needs.binary {
+            return Ok(Way::Chunk(message.body));
+        }
         let local = |e: BareLineEnd| Failure::Local { stage: Stage::Data, cause: LocalCause::LocalError, detail: e.to_string() };
-        Body::new(message.body).map_err(local)
+        Body::new(message.body).map(Way::Dotted).map_err(local)
     }
 
     /// Up to the 354. True: the receiver waits for the body, and somebody was accepted. False: every recipient is settled.
@@ -123,7 +131,8 @@ impl Connection {
         if !pipelining && !slots.any_accepted() {
             return Ok(false);
         }
-        self.ask_data(slots).await
+        // RFC 3030 §2: BDAT asks for no leave.
+        if message.needs.binary { Ok(slots.any_accepted()) } else { self.ask_data(slots).await }
     }
 
     /// RFC 2920 §3.1: RSET, MAIL and RCPT anywhere in a group, DATA at its end.
@@ -134,8 +143,10 @@ impl Connection {
             out.extend_from_slice(RSET);
         }
         mail_command(out, message, &self.extensions);
-        message.recipients.iter().for_each(|recipient| rcpt_command(out, recipient));
-        out.extend_from_slice(DATA);
+        (0..message.recipients.len()).for_each(|place| rcpt_command(out, message, place, &self.extensions));
+        if !message.needs.binary {
+            out.extend_from_slice(DATA);
+        }
         let said = self.channel.say(out, Stage::Mail, self.timeouts.mail).await;
         said.map_err(|failure| Broken { about: 0..message.recipients.len(), failure })
     }
@@ -174,9 +185,10 @@ impl Connection {
     }
 
     async fn ask_recipients(&mut self, message: &Transaction<'_>, slots: &mut Slots) -> Result<(), Broken> {
-        for (place, recipient) in message.recipients.iter().enumerate() {
+        let can = self.extensions;
+        for place in 0..message.recipients.len() {
             let about = place..place + 1;
-            let reply = self.step(Stage::Rcpt, self.timeouts.rcpt, about.clone(), |out| rcpt_command(out, recipient)).await?;
+            let reply = self.step(Stage::Rcpt, self.timeouts.rcpt, about.clone(), |out| rcpt_command(out, message, place, &can)).await?;
             match judge(Stage::Rcpt, reply) {
                 Answer::Yes(_) => slots.accept(place),
                 Answer::No(failure) if self.channel.is_open() => slots.refuse(place, failure),
@@ -213,6 +225,14 @@ impl Connection {
     }
 }
 
+/// How the body goes over the wire.
+pub(super) enum Way<'a> {
+    /// By DATA.
+    Dotted(Body<'a>),
+    /// By BDAT, in one piece.
+    Chunk(&'a [Bytes]),
+}
+
 /// The dialogue ended before the body.
 struct Broken {
     /// Whom it was about.
@@ -246,18 +266,21 @@ fn mail_command(out: &mut Vec<u8>, message: &Transaction<'_>, can: &Extensions) 
         // Writing to a Vec cannot fail.
         let _ = write!(out, " SIZE={}", message.size);
     }
-    if can.eight_bit_mime && (message.has_8bit || message.body_kind == BodyKind::EightBitMime) {
+    if message.needs.binary {
+        out.extend_from_slice(b" BODY=BINARYMIME");
+    } else if can.eight_bit_mime && (message.has_8bit || message.body_kind != BodyKind::SevenBit) {
         out.extend_from_slice(b" BODY=8BITMIME");
     }
-    if let Some(id) = message.envid.filter(|_| can.dsn) {
-        out.extend_from_slice(b" ENVID=");
-        out.extend_from_slice(id.as_bytes());
-    }
+    mail_parameters(out, message, can);
     out.extend_from_slice(b"\r\n");
 }
 
-fn rcpt_command(out: &mut Vec<u8>, recipient: &Address) {
+fn rcpt_command(out: &mut Vec<u8>, message: &Transaction<'_>, place: usize, can: &Extensions) {
     out.extend_from_slice(b"RCPT TO:<");
-    out.extend_from_slice(recipient.as_str().as_bytes());
-    out.extend_from_slice(b">\r\n");
+    out.extend_from_slice(message.recipients[place].as_str().as_bytes());
+    out.push(b'>');
+    if let Some(asks) = message.asks.rcpt(place).filter(|_| can.dsn) {
+        rcpt_parameters(out, asks);
+    }
+    out.extend_from_slice(b"\r\n");
 }

@@ -225,7 +225,7 @@ mod tests {
 
     fn session(offers: Offers) -> Session {
         let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: Limits::default(), offers };
-        Session::new(Arc::new(settings))
+        Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH)
     }
 
     fn feed(session: &mut Session, text: &str) -> (Step, String) {

@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Limits;
+use posthaste_mail::BodyKind;
+
+use super::{BareLineEnds, Settings};
 
 /// No client gets more memory than this for a mere promise of size.
 const RESERVE_MAX: u64 = 1 << 20;
@@ -23,6 +25,24 @@ pub(super) enum Flaw {
 }
 
 const FLAWS: [Flaw; 6] = [Flaw::BareLf, Flaw::BareCr, Flaw::Nul, Flaw::TooLarge, Flaw::HeaderTooLarge, Flaw::LineTooLong];
+
+/// How the bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Up to a line that is a dot, leading dots doubled (DATA).
+    Dotted,
+    /// Lines, by BDAT.
+    Lines,
+    /// A header of lines, then anything (BINARYMIME, RFC 3030 §3).
+    Binary,
+}
+
+impl Kind {
+    /// What BDAT brings.
+    pub(super) fn of_chunks(body: BodyKind) -> Self {
+        if body == BodyKind::BinaryMime { Self::Binary } else { Self::Lines }
+    }
+}
 
 /// How far a chunk went.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +80,9 @@ enum At {
 /// Takes a message in chunks of any size; what it finds does not depend on where they were cut.
 #[derive(Debug)]
 pub(super) struct Receiver {
+    kind: Kind,
+    /// A CR or LF that stands alone becomes CRLF.
+    fixes: bool,
     at: At,
     data: BytesMut,
     has_8bit: bool,
@@ -78,10 +101,18 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(limits: &Limits, declared: Option<u64>) -> Self {
+    /// For DATA.
+    pub(super) fn new(settings: &Settings, declared: Option<u64>) -> Self {
+        Self::of_kind(settings, declared, Kind::Dotted)
+    }
+
+    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: Kind) -> Self {
+        let limits = &settings.limits;
         let unlimited = |limit| if limit == 0 { u64::MAX } else { limit };
         let room = declared.unwrap_or(0).clamp(RESERVE_MIN, RESERVE_MAX);
         Self {
+            kind,
+            fixes: settings.offers.bare_line_ends == BareLineEnds::Fix,
             at: At::Start,
             data: BytesMut::with_capacity(room as usize),
             has_8bit: false,
@@ -103,7 +134,7 @@ impl Receiver {
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
             match (self.at, view[pos]) {
-                (At::Start, b'.') => {
+                (At::Start, b'.') if self.kind == Kind::Dotted => {
                     self.store(&view[kept..pos]);
                     pos += 1;
                     kept = pos;
@@ -120,11 +151,26 @@ impl Receiver {
                     self.end_line(self.length + (pos - kept) as u64);
                 }
                 (At::Cr | At::DotCr, _) => {
-                    self.flaw(Flaw::BareCr);
+                    if self.fixes {
+                        // The CR is stored or about to be, but not behind a dot: that one waited to see whether it ends the message.
+                        let cr: &[u8] = if matches!(self.at, At::DotCr) { b"\r" } else { b"" };
+                        self.store(&view[kept..pos]);
+                        kept = pos;
+                        self.mend(cr);
+                    } else {
+                        self.bare(Flaw::BareCr);
+                    }
                     self.at = At::Mid;
                 }
                 (At::Start | At::Dot, _) => self.at = At::Mid,
-                (At::Mid, _) => pos += self.inside(&view[pos..]),
+                (At::Mid, _) => {
+                    pos += self.inside(&view[pos..]);
+                    if self.fixes && matches!(self.at, At::Mid) && view[pos - 1] == b'\n' {
+                        self.store(&view[kept..pos - 1]);
+                        kept = pos;
+                        self.mend(b"\r");
+                    }
+                }
             }
         }
         self.store(&view[kept..]);
@@ -132,8 +178,21 @@ impl Receiver {
         if self.budget == 0 { Progress::Endless } else { Progress::More }
     }
 
+    /// Whether so many bytes more are beyond what is even read away.
+    pub(super) fn is_too_long(&self, more: u64) -> bool {
+        more >= self.budget
+    }
+
+    /// Whether it is known already that it will not be taken.
+    pub(super) fn is_flawed(&self) -> bool {
+        self.flaws != 0
+    }
+
     /// The message, or the gravest of its flaws.
-    pub(super) fn finish(self) -> Result<Body, Flaw> {
+    pub(super) fn finish(mut self) -> Result<Body, Flaw> {
+        if self.kind != Kind::Dotted {
+            self.end_chunks();
+        }
         match FLAWS.into_iter().find(|flaw| self.flaws & bit(*flaw) != 0) {
             Some(flaw) => Err(flaw),
             None => Ok(Body { data: self.data.freeze(), has_8bit: self.has_8bit }),
@@ -149,8 +208,9 @@ impl Receiver {
         self.line += at;
         match rest[at] {
             b'\r' => self.at = At::Cr,
-            b'\n' => self.flaw(Flaw::BareLf),
-            _ => self.flaw(Flaw::Nul),
+            b'\n' if self.fixes => {}
+            b'\n' => self.bare(Flaw::BareLf),
+            _ => self.bare(Flaw::Nul),
         }
         at + 1
     }
@@ -166,6 +226,30 @@ impl Receiver {
         self.in_header &= self.line != 0;
         self.line = 0;
         self.at = At::Start;
+    }
+
+    /// What came by BDAT may break off anywhere; lines are made whole, as the dot would have done.
+    fn end_chunks(&mut self) {
+        if matches!(self.at, At::Cr) {
+            if self.fixes { self.mend(b"") } else { self.bare(Flaw::BareCr) }
+        } else if matches!(self.at, At::Mid) && self.line > 0 && self.kind == Kind::Lines {
+            self.store(b"\r\n");
+        }
+    }
+
+    /// Puts in what a line end lacks; the line ends behind it.
+    fn mend(&mut self, cr: &[u8]) {
+        self.store(cr);
+        self.store(b"\n");
+        self.end_line(self.length);
+        self.at = At::Mid;
+    }
+
+    /// What a binary body may hold, and nothing else.
+    fn bare(&mut self, flaw: Flaw) {
+        if self.kind != Kind::Binary || self.in_header {
+            self.flaw(flaw);
+        }
     }
 
     fn store(&mut self, bytes: &[u8]) {
@@ -194,8 +278,14 @@ fn bit(flaw: Flaw) -> u8 {
 mod tests {
     use super::*;
 
+    use crate::server::{Limits, Offers};
+
+    fn settings(limits: &Limits) -> Settings {
+        Settings { hostname: String::new(), banner: String::new(), limits: limits.clone(), offers: Offers::default() }
+    }
+
     fn receive(limits: &Limits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let mut receiver = Receiver::new(limits, None);
+        let mut receiver = Receiver::new(&settings(limits), None);
         assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
         receiver.finish().map(|body| body.data.to_vec())
     }
@@ -248,7 +338,7 @@ mod tests {
     #[test]
     fn a_message_without_end_is_given_up_and_was_not_kept() {
         let limits = Limits { message_size: 1000, ..Limits::default() };
-        let mut receiver = Receiver::new(&limits, Some(u64::MAX));
+        let mut receiver = Receiver::new(&settings(&limits), Some(u64::MAX));
         let mut read = 0;
         loop {
             read += 100;
@@ -263,7 +353,7 @@ mod tests {
 
     #[test]
     fn bytes_above_127_are_noticed() {
-        let mut receiver = Receiver::new(&Limits::default(), None);
+        let mut receiver = Receiver::new(&settings(&Limits::default()), None);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
     }

@@ -24,12 +24,15 @@
 mod answer;
 mod auth;
 mod body;
+mod chunk;
 mod command;
 mod fault;
+mod hello;
 mod limits;
 mod line;
 mod obey;
 mod offers;
+mod params;
 mod path;
 mod refuse;
 pub mod sasl;
@@ -42,7 +45,7 @@ mod props;
 
 pub use answer::Answer;
 pub use limits::{Limits, Settings};
-pub use offers::{Bindings, Offers};
+pub use offers::{BareLineEnds, Bindings, Offers};
 pub use sasl::Credentials;
 pub use session::{Hello, Session};
 pub use step::{MailRequest, Refusal, Step, Submission};

@@ -1,13 +1,12 @@
 //! What each command does (RFC 5321 §4.1.1), and in which order they come (§4.1.4).
 
-use posthaste_mail::Address;
+use posthaste_mail::{Address, BodyKind, RcptAsks};
 
 use super::{
-    Answer, MailRequest, Session, Settings, Step, answer,
+    Answer, MailRequest, Session, Step, answer,
     body::Receiver,
-    command::Command,
+    command::{Command, not_ascii},
     fault::Fault,
-    sasl::Mechanism,
     session::{Hello, Phase, Question},
 };
 
@@ -17,8 +16,9 @@ impl Session {
         match command {
             Command::Hello { name, extended } => self.be_greeted(Hello { name, esmtp: extended }, out),
             Command::Mail(request) => return Some(self.mail(request, out)),
-            Command::Rcpt(recipient) => return self.rcpt(recipient, out),
+            Command::Rcpt { recipient, asks, needs_utf8 } => return self.rcpt(recipient, asks, needs_utf8, out),
             Command::Data => return self.data(out),
+            Command::Bdat { size, last } => return self.bdat(size, last, out),
             Command::StartTls => return Some(self.start_tls(behind, out)),
             Command::Auth { mechanism, initial } => return self.auth(&mechanism, initial.as_deref(), out),
             Command::Rset => {
@@ -28,40 +28,13 @@ impl Session {
             Command::Noop => Answer::new(250, 0, 0, "Ok").write(out),
             // RFC 5321 §7.3: neither yes nor no.
             Command::Vrfy => Answer::new(252, 5, 0, "not looked up; send the message and see").write(out),
-            Command::Help => Answer::new(214, 0, 0, "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT VRFY HELP").write(out),
+            Command::Help => Answer::new(214, 0, 0, "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP").write(out),
             Command::Quit => {
                 Answer::new(221, 0, 0, format!("{} goodbye", self.settings.hostname)).write(out);
                 self.close();
             }
         }
         None
-    }
-
-    /// RFC 5321 §4.1.4: EHLO also does what RSET does.
-    fn be_greeted(&mut self, hello: Hello, out: &mut Vec<u8>) {
-        self.transaction = None;
-        let hostname = &self.settings.hostname;
-        if hello.esmtp {
-            answer::write(out, 250, None, &self.announcement());
-        } else {
-            answer::write(out, 250, None, hostname);
-        }
-        self.hello = Some(hello);
-    }
-
-    /// The lines of the answer to EHLO: what holds at this moment.
-    fn announcement(&self) -> String {
-        let Settings { hostname, limits, offers, .. } = &*self.settings;
-        let mut text = format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nENHANCEDSTATUSCODES", limits.message_size);
-        if offers.starttls && self.tls.is_none() {
-            text += "\nSTARTTLS";
-        }
-        let mechanisms: Vec<_> = offers.mechanisms(self.tls.as_ref()).map(Mechanism::name).collect();
-        if !mechanisms.is_empty() {
-            text += "\nAUTH ";
-            text += &mechanisms.join(" ");
-        }
-        text
     }
 
     fn mail(&mut self, request: MailRequest, out: &mut Vec<u8>) -> Step {
@@ -86,10 +59,12 @@ impl Session {
         self.fault(fault.about(request.reverse_path.as_str()), out)
     }
 
-    fn rcpt(&mut self, recipient: Address, out: &mut Vec<u8>) -> Option<Step> {
+    fn rcpt(&mut self, recipient: Address, asks: RcptAsks, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
         let limit = self.settings.limits.recipients;
         let fault = match &self.transaction {
             None => out_of_order("rcpt", "say MAIL first"),
+            Some(transaction) if transaction.chunks.is_some() => Fault::sequence("rcpt", "the message has begun"),
+            Some(transaction) if needs_utf8 && !transaction.mail.asks.smtputf8 => not_ascii("rcpt", recipient.as_str()),
             Some(transaction) if transaction.has(&recipient) => {
                 Answer::new(250, 1, 5, "recipient ok").write(out);
                 return None;
@@ -100,7 +75,7 @@ impl Session {
                 Fault::refusal("rcpt", "too_many_recipients", answer)
             }
             Some(_) => {
-                self.phase = Phase::Asked(Question::Rcpt(recipient.clone()));
+                self.phase = Phase::Asked(Question::Rcpt(recipient.clone(), asks));
                 return Some(Step::Rcpt(recipient));
             }
         };
@@ -110,8 +85,11 @@ impl Session {
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let fault = match &self.transaction {
             None => out_of_order("data", "say MAIL first"),
+            // RFC 3030 §2 and §3: once BDAT, always BDAT; and a dot could be anything in a binary message.
+            Some(transaction) if transaction.chunks.is_some() => Fault::sequence("data", "BDAT has begun the message"),
+            Some(transaction) if transaction.mail.body == BodyKind::BinaryMime => Fault::sequence("data", "BINARYMIME goes with BDAT"),
             Some(transaction) if transaction.len() > 0 => {
-                let receiver = Receiver::new(&self.settings.limits, transaction.mail.size);
+                let receiver = Receiver::new(&self.settings, transaction.mail.size);
                 self.phase = Phase::Body(Box::new(receiver));
                 answer::write(out, 354, None, "go on; end with a line that is a dot");
                 return None;
@@ -125,6 +103,6 @@ impl Session {
 }
 
 /// Out of order, but what a pipelining client says behind a MAIL that was refused: not held against it as junk.
-fn out_of_order(command: &'static str, text: &str) -> Fault {
+pub(super) fn out_of_order(command: &'static str, text: &str) -> Fault {
     Fault::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
 }

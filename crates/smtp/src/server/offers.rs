@@ -1,6 +1,13 @@
 //! What a listener offers beyond the plain protocol, and how its session is protected.
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::sasl::Mechanism;
+
+/// RFC 4865 §3: the interval has nine digits.
+const HOLD_MAX: u64 = 999_999_999;
 
 /// What the sessions of one listener offer.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +20,35 @@ pub struct Offers {
     pub auth: Vec<Mechanism>,
     /// Whether AUTH is offered without TLS too: passwords then go over the wire as they are.
     pub auth_in_clear: bool,
+    /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
+    pub hold: Option<Duration>,
+    /// What is done about a CR or LF that stands alone in a message.
+    pub bare_line_ends: BareLineEnds,
+}
+
+/// What is done about a CR or LF that stands alone in a message. Neither ever ends one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BareLineEnds {
+    /// The message is refused.
+    #[default]
+    Refuse,
+    /// It becomes CRLF: for applications that cannot be taught.
+    Fix,
+}
+
+/// What a client may ask for at this moment.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) auth: bool,
+    pub(super) require_tls: bool,
+    pub(super) hold: Option<Holding>,
+}
+
+/// The bounds of RFC 4865 §3.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    pub(super) seconds: u64,
+    pub(super) until: Timestamp,
 }
 
 /// What TLS gives to whoever binds to it.
@@ -33,6 +69,17 @@ impl Bindings {
 }
 
 impl Offers {
+    /// `began`: when the session did; by the time of the command the bounds may be a little narrower than they need be.
+    pub(super) fn at(&self, tls: Option<&Bindings>, began: Timestamp) -> Offered {
+        let hold = self.hold.map(|max| {
+            let seconds = max.as_secs().min(HOLD_MAX);
+            let until = began.checked_add(SignedDuration::from_secs(seconds.cast_signed())).unwrap_or(Timestamp::MAX);
+            Holding { seconds, until }
+        });
+        // RFC 8689 §2: REQUIRETLS is offered under TLS only.
+        Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold }
+    }
+
     /// The mechanisms to announce, `tls` being what the session has; empty where AUTH is not offered as things stand.
     pub(super) fn mechanisms(&self, tls: Option<&Bindings>) -> impl Iterator<Item = Mechanism> {
         let open = tls.is_some() || self.auth_in_clear;

@@ -61,7 +61,7 @@ pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
 /// RFC 5321 §4.1.1.3 and appendix F.2: a source route is read and forgotten.
 fn mailbox(inner: &str) -> Result<Address, PathError> {
     let text = if inner.starts_with('@') { after_route(inner)? } else { inner };
-    Ok(Address::new(text)?)
+    Ok(Address::international(text)?)
 }
 
 fn after_route(mut text: &str) -> Result<&str, PathError> {
@@ -91,7 +91,7 @@ fn parameter(text: &str) -> Result<(&str, Option<&str>), PathError> {
     let (keyword, value) = text.split_once('=').map_or((text, None), |(k, v)| (k, Some(v)));
     let keyword_fits =
         keyword.starts_with(|c: char| c.is_ascii_alphanumeric()) && keyword.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let value_fits = value.is_none_or(|v| !v.is_empty() && v.bytes().all(|b| matches!(b, 33..=126) && b != b'='));
+    let value_fits = value.is_none_or(|v| !v.is_empty() && v.bytes().all(|b| matches!(b, 33..=126 | 128..) && b != b'='));
     if keyword_fits && value_fits { Ok((keyword, value)) } else { Err(PathError::Parameters) }
 }
 

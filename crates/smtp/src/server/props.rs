@@ -38,7 +38,7 @@ impl Told {
 
 fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Told {
     let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone(), offers: Offers::default() };
-    let mut session = Session::new(Arc::new(settings));
+    let mut session = Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH);
     let mut told = Told { open: true, ..Told::default() };
     let mut input = BytesMut::new();
     for chunk in chunks {

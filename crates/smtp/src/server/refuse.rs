@@ -10,21 +10,22 @@ use super::{
 
 impl Session {
     /// A message that ended, and is not taken.
-    pub(super) fn flawed(&mut self, flaw: Flaw, out: &mut Vec<u8>) -> Step {
+    /// `command`: `dot` or `bdat`.
+    pub(super) fn flawed(&mut self, command: &'static str, flaw: Flaw, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = match flaw {
-            Flaw::BareLf => bare("dot", "bare_lf"),
-            Flaw::BareCr => bare("dot", "bare_cr"),
-            Flaw::Nul => Fault::refusal("dot", "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
+            Flaw::BareLf => bare(command, "bare_lf"),
+            Flaw::BareCr => bare(command, "bare_cr"),
+            Flaw::Nul => Fault::refusal(command, "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
             Flaw::LineTooLong => {
                 let text = format!("the message holds a line longer than {} bytes", limits.text_line);
-                Fault::refusal("dot", "text_line_too_long", Answer::new(550, 6, 0, text))
+                Fault::refusal(command, "text_line_too_long", Answer::new(550, 6, 0, text))
             }
             Flaw::HeaderTooLarge => {
                 let text = format!("the header is larger than {} bytes", limits.header_size);
-                Fault::refusal("dot", "header_too_large", Answer::new(552, 3, 4, text))
+                Fault::refusal(command, "header_too_large", Answer::new(552, 3, 4, text))
             }
-            Flaw::TooLarge => Fault::refusal("dot", "too_large", self.too_large()),
+            Flaw::TooLarge => Fault::refusal(command, "too_large", self.too_large()),
         };
         self.messages = self.messages.saturating_add(1);
         self.end_transaction(fault, out)
@@ -98,6 +99,10 @@ impl Session {
 pub(super) fn bare(command: &'static str, reason: &'static str) -> Fault {
     let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
     let text = format!("{what} without {other} it: lines end in CRLF");
-    let answer = if command == "dot" { Answer::new(550, 6, 0, text) } else { Answer::new(500, 5, 2, text) };
-    Fault::fatal(command, reason, answer)
+    match command {
+        "dot" => Fault::fatal(command, reason, Answer::new(550, 6, 0, text)),
+        // A piece of declared length leaves no doubt about where commands go on.
+        "bdat" => Fault::refusal(command, reason, Answer::new(550, 6, 0, text)),
+        _ => Fault::fatal(command, reason, Answer::new(500, 5, 2, text)),
+    }
 }

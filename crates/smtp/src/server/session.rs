@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use posthaste_mail::Address;
+use jiff::Timestamp;
+use posthaste_mail::{Address, RcptAsks};
 
 use super::{
     Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
     auth::AUTH_LINE_MAX,
-    body::{Progress, Receiver},
+    body::{Body, Progress, Receiver},
+    chunk::Chunk,
     command,
     fault::{Fault, Weight},
     line::{self, Discard, Line},
@@ -38,6 +40,8 @@ pub struct Hello {
 #[derive(Debug)]
 pub struct Session {
     pub(super) settings: Arc<Settings>,
+    /// When it began.
+    pub(super) began: Timestamp,
     pub(super) phase: Phase,
     pub(super) hello: Option<Hello>,
     pub(super) transaction: Option<Transaction>,
@@ -64,6 +68,8 @@ pub(super) enum Phase {
     Discard(Discard),
     /// The next message of an exchange.
     Auth(Box<Exchange>),
+    /// A piece of a message.
+    Chunk(Box<Chunk>),
     /// A message.
     Body(Box<Receiver>),
     /// Not looked at until the question is answered.
@@ -76,7 +82,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Question {
     Mail(MailRequest),
-    Rcpt(Address),
+    Rcpt(Address, RcptAsks),
     Message,
     Tls,
     Auth(Box<Exchange>),
@@ -84,9 +90,10 @@ pub(super) enum Question {
 
 impl Session {
     /// A session before its greeting.
-    pub fn new(settings: Arc<Settings>) -> Self {
+    pub fn new(settings: Arc<Settings>, now: Timestamp) -> Self {
         Self {
             settings,
+            began: now,
             phase: Phase::Command,
             hello: None,
             transaction: None,
@@ -126,6 +133,7 @@ impl Session {
                 Phase::Asked(question) => panic!("an answer is owed before the session goes on: {question:?}"),
                 _ if input.is_empty() => return Step::More,
                 Phase::Body(_) => self.receive(input, out),
+                Phase::Chunk(_) => self.receive_chunk(input, out),
                 _ if out.len() >= OUT_MAX => return Step::Flush,
                 Phase::Command | Phase::Auth(_) => match self.command(input, out) {
                     Taken::Partial => return Step::More,
@@ -159,14 +167,14 @@ impl Session {
                 self.transaction = Some(Transaction::new(mail));
                 Answer::new(250, 1, 0, "sender ok").write(out);
             }
-            (Question::Rcpt(recipient), Ok(())) => {
+            (Question::Rcpt(recipient, asks), Ok(())) => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.add(recipient);
+                    transaction.add(recipient, asks);
                 }
                 Answer::new(250, 1, 5, "recipient ok").write(out);
             }
             (question, Err(answer)) => {
-                if let (Question::Rcpt(_), Some(transaction)) = (question, &mut self.transaction) {
+                if let (Question::Rcpt(..), Some(transaction)) = (question, &mut self.transaction) {
                     transaction.refused += 1;
                 }
                 answer.write(out);
@@ -211,7 +219,7 @@ impl Session {
 
     /// True while the bytes that come are a message's: other time-outs hold then (RFC 5321 §4.5.3.2).
     pub fn is_receiving(&self) -> bool {
-        matches!(self.phase, Phase::Body(_))
+        matches!(self.phase, Phase::Body(_) | Phase::Chunk(_))
     }
 
     /// True where nothing is under way: a relay that stops may close without costing the client a message.
@@ -237,7 +245,8 @@ impl Session {
                 Taken::Done(self.auth_line(&line, out))
             }
             Line::Whole(length) => {
-                let parsed = command::parse(&input[..length]);
+                let offered = self.settings.offers.at(self.tls.as_ref(), self.began);
+                let parsed = command::parse(&input[..length], &offered);
                 input.advance(length + 2);
                 let step = match parsed {
                     Ok(command) => self.obey(command, !input.is_empty(), out),
@@ -294,15 +303,20 @@ impl Session {
         let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Command) else { return None };
         let body = match (receiver.finish(), progress) {
             (Ok(body), Progress::End(_)) => body,
-            (body, Progress::End(_)) => return Some(self.flawed(body.err()?, out)),
+            (body, Progress::End(_)) => return Some(self.flawed("dot", body.err()?, out)),
             (_, _) => return Some(self.endless(out)),
         };
+        Some(self.submit(body))
+    }
+
+    /// Hands out a message that is whole.
+    pub(super) fn submit(&mut self, body: Body) -> Step {
         self.messages = self.messages.saturating_add(1);
-        let envelope = self.transaction.take().expect("DATA needs a transaction").into_envelope();
+        let envelope = self.transaction.take().expect("DATA and BDAT need a transaction").into_envelope();
         let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");
         self.phase = Phase::Asked(Question::Message);
         let (user, tls) = (self.user.clone(), self.tls.is_some());
-        Some(Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, user, tls, has_8bit: body.has_8bit }))
+        Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, user, tls, has_8bit: body.has_8bit })
     }
 
     pub(super) fn close(&mut self) {
@@ -332,7 +346,7 @@ mod tests {
     fn session() -> Session {
         let settings =
             Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: Limits::default(), offers: Offers::default() };
-        Session::new(Arc::new(settings))
+        Session::new(Arc::new(settings), Timestamp::UNIX_EPOCH)
     }
 
     fn feed(session: &mut Session, text: &str) -> (Step, String) {

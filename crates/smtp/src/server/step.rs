@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste_mail::{Address, BodyKind, Envelope, ReversePath};
+use posthaste_mail::{Address, Asks, BodyKind, Envelope, ReversePath};
 
 use super::{Answer, Credentials};
 
@@ -41,6 +41,8 @@ pub struct MailRequest {
     pub size: Option<u64>,
     /// What the client declared of the body.
     pub body: BodyKind,
+    /// What else it asked for; what it asked for each recipient comes with those.
+    pub asks: Asks,
 }
 
 /// A message that arrived whole, and was well-formed.

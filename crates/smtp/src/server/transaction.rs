@@ -2,32 +2,36 @@
 
 use std::collections::HashSet;
 
-use posthaste_mail::{Address, Envelope};
+use posthaste_mail::{Address, Asks, Envelope, RcptAsks};
 
-use super::MailRequest;
+use super::{MailRequest, body::Receiver};
 
 /// From an accepted MAIL to the answer to its final dot, or RSET.
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) mail: MailRequest,
     recipients: Vec<Address>,
+    asks: Vec<RcptAsks>,
     known: HashSet<Address>,
+    /// What came by BDAT so far.
+    pub(super) chunks: Option<Box<Receiver>>,
     /// RCPT commands that were refused.
     pub(super) refused: u32,
 }
 
 impl Transaction {
     pub(super) fn new(mail: MailRequest) -> Self {
-        Self { mail, recipients: Vec::new(), known: HashSet::new(), refused: 0 }
+        Self { mail, recipients: Vec::new(), asks: Vec::new(), known: HashSet::new(), chunks: None, refused: 0 }
     }
 
     pub(super) fn has(&self, recipient: &Address) -> bool {
         self.known.contains(recipient)
     }
 
-    pub(super) fn add(&mut self, recipient: Address) {
+    pub(super) fn add(&mut self, recipient: Address, asks: RcptAsks) {
         if self.known.insert(recipient.clone()) {
             self.recipients.push(recipient);
+            self.asks.push(asks);
         }
     }
 
@@ -37,6 +41,9 @@ impl Transaction {
     }
 
     pub(super) fn into_envelope(self) -> Envelope {
-        Envelope { reverse_path: self.mail.reverse_path, recipients: self.recipients, body: self.mail.body }
+        let nothing = self.asks.iter().all(|asks| *asks == RcptAsks::default());
+        let rcpts = if nothing { Vec::new() } else { self.asks };
+        let MailRequest { reverse_path, body, asks, .. } = self.mail;
+        Envelope { reverse_path, recipients: self.recipients, body, asks: Asks { rcpts, ..asks } }
     }
 }

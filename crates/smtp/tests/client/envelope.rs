@@ -1,8 +1,8 @@
 //! MAIL, RCPT, DATA, with and without pipelining; what each recipient is told; what state the connection is left in.
 
 use bytes::Bytes;
-use posthaste_mail::{Address, BodyKind, Failure, LocalCause, ReversePath, Stage};
-use posthaste_smtp::client::{Transaction, open};
+use posthaste_mail::{Address, Asks, BodyKind, Failure, LocalCause, ReversePath, Stage};
+use posthaste_smtp::client::{Needs, Transaction, open};
 
 use crate::fake::{Peer, SOON, hello, receiver, send, session, session_with, tell};
 
@@ -288,6 +288,8 @@ async fn the_null_sender_and_eight_bits_are_declared() {
         recipients: &[&recipient],
         body_kind: BodyKind::EightBitMime,
         has_8bit: true,
+        needs: Needs::default(),
+        asks: &Asks::default(),
         size: 4,
         envid: None,
         body: &parts,

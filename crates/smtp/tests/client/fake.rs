@@ -3,8 +3,8 @@
 use std::{future::Future, net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
-use posthaste_mail::{Address, BodyKind, ReversePath};
-use posthaste_smtp::client::{Connection, Hello, RecipientResult, Report, Timeouts, TlsConfigs, TlsPolicy, Transaction, open};
+use posthaste_mail::{Address, Asks, BodyKind, ReversePath};
+use posthaste_smtp::client::{Connection, Hello, Needs, RecipientResult, Report, Timeouts, TlsConfigs, TlsPolicy, Transaction, open};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
@@ -178,6 +178,8 @@ pub(crate) async fn send(connection: &mut Connection, users: &[&str], body: &[u8
         recipients: &recipients,
         body_kind: BodyKind::SevenBit,
         has_8bit: !body.is_ascii(),
+        needs: Needs::default(),
+        asks: &Asks::default(),
         size: body.len() as u64,
         envid: Some("01K3ENVELOPE"),
         body: &parts,

@@ -1,5 +1,6 @@
 //! The client's dialogue against receivers that follow a script, over real sockets.
 
+mod asks;
 mod body;
 mod envelope;
 mod fake;

@@ -1,0 +1,44 @@
+//! What a message cannot do without, held against what a receiver has. What is missing is found before anything is said.
+
+use posthaste_mail::{Address, Failure, Reply, Stage};
+
+use super::Connection;
+
+/// What a message cannot do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// UTF-8 in its sender or its header (RFC 6531): SMTPUTF8, whoever the recipient is.
+    pub utf8: bool,
+    /// Bytes that are no lines (RFC 3030): BDAT and BINARYMIME.
+    pub binary: bool,
+    /// Verified TLS here and on every hop behind (RFC 8689).
+    pub require_tls: bool,
+}
+
+impl Connection {
+    /// Why this receiver cannot get such a message for this recipient; a refusal of our own at [`Stage::Mail`], which says so.
+    pub fn lacks(&self, needs: Needs, recipient: &Address) -> Option<Failure> {
+        let (can, tls) = (self.extensions(), self.tls());
+        let reply = if needs.require_tls && tls.tls_verified != Some(true) {
+            // RFC 8689 §4.2.1 and §8.
+            Reply::new(
+                550,
+                "5.7.10 the message requires TLS, and the receiver has no certificate that proves its name (REQUIRETLS; not sent)",
+            )
+        } else if needs.require_tls && !can.require_tls {
+            Reply::new(550, "5.7.30 the message requires TLS on its whole way, which the receiver does not promise (REQUIRETLS; not sent)")
+        } else if (needs.utf8 || !recipient.is_ascii()) && !can.smtp_utf8 {
+            // RFC 6531 §3.5.
+            Reply::new(
+                550,
+                "5.6.7 the message has addresses or header fields in UTF-8, which the receiver does not take (SMTPUTF8; not sent)",
+            )
+        } else if needs.binary && !(can.chunking && can.binary_mime) {
+            // RFC 3030 §3: a relay that cannot convert gives it back.
+            Reply::new(554, "5.6.1 the message holds bytes that are no lines, which the receiver does not take (BINARYMIME; not sent)")
+        } else {
+            return None;
+        };
+        Some(Failure::Refused { stage: Stage::Mail, reply })
+    }
+}

@@ -1,0 +1,41 @@
+//! The answer to EHLO and HELO: who we are, and what may be asked for.
+
+use super::{Session, Settings, answer, sasl::Mechanism, session::Hello};
+
+impl Session {
+    /// RFC 5321 §4.1.4: EHLO also does what RSET does.
+    pub(super) fn be_greeted(&mut self, hello: Hello, out: &mut Vec<u8>) {
+        self.transaction = None;
+        let text = if hello.esmtp { self.announcement() } else { self.settings.hostname.clone() };
+        answer::write(out, 250, None, &text);
+        self.hello = Some(hello);
+    }
+
+    /// The lines of the answer to EHLO: what holds at this moment.
+    fn announcement(&self) -> String {
+        let Settings { hostname, limits, offers, .. } = &*self.settings;
+        let mut text = format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN", limits.message_size);
+        // RFC 9422 §4: what we would say 452 or 421 to is said beforehand.
+        text += "\nLIMITS";
+        if limits.messages > 0 {
+            text += &format!(" MAILMAX={}", limits.messages);
+        }
+        text += &format!(" RCPTMAX={}\nENHANCEDSTATUSCODES", limits.recipients);
+        let offered = offers.at(self.tls.as_ref(), self.began);
+        if let Some(hold) = offered.hold {
+            text += &format!("\nFUTURERELEASE {} {:.0}", hold.seconds, hold.until);
+        }
+        if offered.require_tls {
+            text += "\nREQUIRETLS";
+        }
+        if offers.starttls && self.tls.is_none() {
+            text += "\nSTARTTLS";
+        }
+        if offered.auth {
+            let mechanisms: Vec<_> = offers.mechanisms(self.tls.as_ref()).map(Mechanism::name).collect();
+            text += "\nAUTH ";
+            text += &mechanisms.join(" ");
+        }
+        text
+    }
+}

@@ -1,0 +1,97 @@
+//! What a client asked of us goes on as far as the receiver understands it, and what a message cannot do without is found missing beforehand.
+
+use bytes::Bytes;
+use posthaste_mail::{Address, Asks, BodyKind, Failure, Notify, RcptAsks, Ret, ReversePath};
+use posthaste_smtp::client::{Needs, Transaction};
+
+use crate::fake::{session, tell};
+
+fn asks() -> Asks {
+    let success = Notify { success: true, failure: true, delay: false };
+    Asks {
+        ret: Some(Ret::Hdrs),
+        envid: Some("QQ+1".into()),
+        rcpts: vec![RcptAsks { notify: Some(success), orcpt: Some("rfc822;b+x@y.org".into()) }, RcptAsks::default()],
+        ..Asks::default()
+    }
+}
+
+fn transaction<'a>(from: &'a ReversePath, recipients: &'a [&'a Address], body: &'a [Bytes], asks: &'a Asks) -> Transaction<'a> {
+    let size = body.iter().map(|part| part.len() as u64).sum();
+    Transaction {
+        reverse_path: from,
+        recipients,
+        body_kind: BodyKind::SevenBit,
+        has_8bit: false,
+        needs: Needs::default(),
+        asks,
+        size,
+        body,
+    }
+}
+
+#[tokio::test]
+async fn dsn_goes_on_where_it_is_understood() {
+    for (extensions, mail, rcpt) in [
+        ("DSN", "MAIL FROM:<> RET=HDRS ENVID=QQ+2B1", "RCPT TO:<b@y.org> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2Bx@y.org"),
+        ("HELP", "MAIL FROM:<>", "RCPT TO:<b@y.org>"),
+    ] {
+        let (mut connection, fake) = session(extensions, move |mut peer| async move {
+            for (command, answer) in
+                [(mail, "250 ok\r\n"), (rcpt, "250 ok\r\n"), ("RCPT TO:<c@y.org>", "250 ok\r\n"), ("DATA", "354 go\r\n")]
+            {
+                peer.expect(&[command]).await;
+                peer.say(answer).await;
+            }
+            drop(peer.message().await);
+            peer.say("250 taken\r\n").await;
+        })
+        .await;
+        let (b, c) = (Address::new("b@y.org").unwrap(), Address::new("c@y.org").unwrap());
+        let report = connection.transact(transaction(&ReversePath::Null, &[&b, &c], &[Bytes::from_static(b"x\r\n")], &asks())).await;
+        assert_eq!(tell(&report), ["delivered 250 taken"; 2], "{extensions}");
+        fake.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_binary_message_goes_by_bdat_as_it_is() {
+    let (mut connection, fake) = session("PIPELINING CHUNKING BINARYMIME", |mut peer| async move {
+        peer.expect(&["MAIL FROM:<> BODY=BINARYMIME", "RCPT TO:<b@y.org>"]).await;
+        peer.say("250 ok\r\n250 ok\r\n").await;
+        peer.expect(&["BDAT 19 LAST", "Subject: x", "", "a\rb"]).await;
+        peer.say("250 taken\r\n").await;
+        peer.expect(&["RSET"]).await;
+    })
+    .await;
+    let b = Address::new("b@y.org").unwrap();
+    let body = [Bytes::from_static(b"Subject: x\r\n\r\n"), Bytes::from_static(b"a\rb\r\n")];
+    let asks = Asks::default();
+    let recipients = [&b];
+    let binary =
+        Transaction { needs: Needs { binary: true, ..Needs::default() }, ..transaction(&ReversePath::Null, &recipients, &body, &asks) };
+    assert_eq!(tell(&connection.transact(binary).await), ["delivered 250 taken"]);
+    assert!(connection.reset().await.is_err(), "the peer has read all of it, and leaves at RSET");
+    fake.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_receiver_lacks_is_known_before_anything_is_said() {
+    let (plain, utf8) = (Address::new("b@y.org").unwrap(), Address::international("\u{3b4}@y.org").unwrap());
+    let needs = |utf8, binary, require_tls| Needs { utf8, binary, require_tls };
+    let told = |failure: Option<Failure>| failure.map(|f| f.to_string()).unwrap_or_default();
+    let (connection, _) = session("PIPELINING", |peer| async move { peer }).await;
+    assert_eq!(told(connection.lacks(Needs::default(), &plain)), "");
+    for (needs, rcpt, code) in [
+        (Needs::default(), &utf8, "550 5.6.7"),
+        (needs(true, false, false), &plain, "550 5.6.7"),
+        (needs(false, true, false), &plain, "554 5.6.1"),
+        (needs(false, false, true), &plain, "550 5.7.10"),
+    ] {
+        let told = told(connection.lacks(needs, rcpt));
+        assert!(told.contains(code), "{needs:?} {rcpt}: {told}");
+    }
+    let (able, _) = session("SMTPUTF8 CHUNKING BINARYMIME REQUIRETLS", |peer| async move { peer }).await;
+    assert_eq!(told(able.lacks(needs(true, true, false), &utf8)), "");
+    assert!(told(able.lacks(needs(false, false, true), &plain)).contains("5.7.10"), "REQUIRETLS without TLS is worth nothing");
+}

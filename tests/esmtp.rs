@@ -1,0 +1,114 @@
+//! What a client asks for by ESMTP's extensions, and what becomes of it in the queue and at the receiver's.
+
+use support::{Client, World};
+
+const TO: &str = "reader@example.test";
+
+/// Hands in a small message with these parameters; every command is taken.
+fn submit(world: &World, mail: &str, rcpts: &[&str], data: &str) {
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    let mut say = |line: &str, code| {
+        let answer = client.say(line).unwrap();
+        assert_eq!(answer.code, code, "{line}: {answer:?}");
+    };
+    say(mail, 250);
+    rcpts.iter().for_each(|rcpt| say(rcpt, 250));
+    say("DATA", 354);
+    say(&format!("{data}\r\n."), 250);
+}
+
+/// The commands that the receiver heard which begin so.
+fn heard(world: &World, start: &str) -> Vec<String> {
+    world.mx.commands().into_iter().filter(|command| command.starts_with(start)).collect()
+}
+
+#[test]
+fn dsn_goes_on_where_it_is_understood_and_the_receiver_gives_the_notices() {
+    let world = World::start("");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.extensions(&["PIPELINING", "DSN"]);
+    let rcpt = format!("RCPT TO:<{TO}> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old+2Bx@example.test");
+    submit(&world, "MAIL FROM:<writer@sender.test> RET=HDRS ENVID=QQ+2B1", &[&rcpt], "Subject: one\r\n\r\nhi");
+    world.relay.log().wait_for("delivered", TO);
+    assert!(heard(&world, "MAIL")[0].contains(" RET=HDRS ENVID=QQ+2B1"), "{:?}", heard(&world, "MAIL"));
+    assert_eq!(heard(&world, "RCPT"), [rcpt]);
+}
+
+#[test]
+fn a_success_that_the_receiver_will_not_tell_is_told_as_relayed_and_never_is_never() {
+    let world = World::start("");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.script(|_, step| match step {
+        support::Step::Rcpt(rcpt) if rcpt.starts_with("gone") => support::Act::Say("550 5.1.1 no such user".into()),
+        _ => support::Act::Usual,
+    });
+    let good = format!("RCPT TO:<{TO}> NOTIFY=SUCCESS ORCPT=rfc822;old@example.test");
+    let rcpts = [&*good, "RCPT TO:<gone@example.test> NOTIFY=NEVER"];
+    submit(&world, "MAIL FROM:<writer@sender.test> ENVID=E1", &rcpts, "Subject: one\r\n\r\nhi");
+    world.relay.log().wait_for("bounced", "gone@example.test");
+    world.relay.log().wait_for("delivered", "writer@sender.test");
+    let notices: Vec<_> = world.mx.messages().into_iter().filter(|message| message.from.is_empty()).collect();
+    assert_eq!(notices.len(), 1);
+    let text = String::from_utf8(notices[0].data.clone()).unwrap();
+    assert!(text.contains("Original-Envelope-Id: E1\r\n"), "{text}");
+    let block =
+        format!("Original-Recipient: rfc822; old@example.test\r\nFinal-Recipient: rfc822; {TO}\r\nAction: relayed\r\nStatus: 2.1.9\r\n");
+    assert!(text.contains(&block) && !text.contains("gone@"), "{text}");
+}
+
+#[test]
+fn utf8_addresses_need_a_receiver_that_takes_them_and_ascii_ones_beside_them_do_not() {
+    let world = World::start("");
+    let (mail, utf8) = ("MAIL FROM:<> SMTPUTF8", "RCPT TO:<δοκιμή@example.test>");
+    submit(&world, mail, &[utf8, &format!("RCPT TO:<{TO}>")], "Subject: one\r\n\r\nhi");
+    let log = world.relay.log();
+    log.wait_for("delivered", TO);
+    let bounced = log.wait_for("bounced", "δοκιμή@example.test");
+    assert!(bounced["smtp_text"].as_str().unwrap().starts_with("5.6.7 "), "{bounced}");
+    assert!(!heard(&world, "MAIL").iter().any(|command| command.contains("SMTPUTF8")), "nothing in UTF-8 was left to send");
+
+    let able = World::start("");
+    able.mx.extensions(&["8BITMIME", "SMTPUTF8"]);
+    submit(&able, mail, &[utf8], "Subject: grüße\r\n\r\nhi");
+    able.relay.log().wait_for("delivered", "δοκιμή@example.test");
+    assert!(heard(&able, "MAIL")[0].contains(" SMTPUTF8"), "{:?}", heard(&able, "MAIL"));
+}
+
+#[test]
+fn a_binary_message_that_is_lines_after_all_goes_by_data_and_one_that_is_not_comes_back() {
+    let world = World::start("");
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    for (rcpt, body) in [("lines@example.test", "Subject: s\r\n\r\nhi\r\n"), ("bytes@example.test", "Subject: s\r\n\r\na\n\0b\r")] {
+        assert_eq!(client.say("MAIL FROM:<> BODY=BINARYMIME").unwrap().code, 250);
+        assert_eq!(client.say(&format!("RCPT TO:<{rcpt}>")).unwrap().code, 250);
+        client.send(format!("BDAT {} LAST\r\n{body}", body.len()).as_bytes()).unwrap();
+        assert_eq!(client.answer().unwrap().code, 250);
+    }
+    world.relay.log().wait_for("delivered", "lines@example.test");
+    let bounced = world.relay.log().wait_for("bounced", "bytes@example.test");
+    assert!(bounced["smtp_text"].as_str().unwrap().starts_with("5.6.1 "), "{bounced}");
+}
+
+#[test]
+fn mail_that_is_held_goes_out_at_its_time_and_not_before() {
+    let world = World::start("");
+    submit(&world, "MAIL FROM:<> HOLDFOR=2", &[&format!("RCPT TO:<{TO}>")], "Subject: later\r\n\r\nhi");
+    let log = world.relay.log();
+    let (held, delivered) = (log.wait_for("held", TO), log.wait_for("delivered", TO));
+    assert_eq!(held["reason"], "scheduled");
+    let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time(&delivered["time"]) >= time(&held["until"]), "{held} {delivered}");
+    assert_eq!(log.story(TO), ["accepted", "held", "delivered"]);
+}
+
+#[test]
+fn held_mail_is_still_held_after_a_crash() {
+    let mut world = World::start("");
+    submit(&world, "MAIL FROM:<> HOLDFOR=3600", &[&format!("RCPT TO:<{TO}>")], "Subject: later\r\n\r\nhi");
+    world.relay.log().wait_for("held", TO);
+    world.relay.kill();
+    world.relay.run();
+    submit(&world, "MAIL FROM:<>", &["RCPT TO:<now@example.test>"], "Subject: now\r\n\r\nhi");
+    world.relay.log().wait_for("delivered", "now@example.test");
+    assert_eq!(world.mx.messages().len(), 1, "the other one waits");
+}
