@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
 };
 
 use crate::mx::Tls;
@@ -24,7 +24,9 @@ pub fn authority_pem() -> &'static str {
 /// TLS with a certificate for `name` by that authority.
 pub fn certified(name: &str) -> Tls {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new([name.to_owned()]).expect("a host name");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
+    // Its subject must not be its issuer's: that would look self-signed.
+    params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
     Tls::Good(config(certificate.der().clone(), &key))
 }
@@ -35,6 +37,33 @@ pub fn self_signed(name: &str) -> Tls {
     let params = CertificateParams::new([name.to_owned()]).expect("a host name");
     let certificate = params.self_signed(&key).expect("a certificate");
     Tls::Good(config(certificate.der().clone(), &key))
+}
+
+/// A certificate for `name` by that authority, and its key, as PEM.
+pub fn certified_pem(name: &str) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
+    // Its subject must not be its issuer's: that would look self-signed.
+    params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// TLS towards a listener: its certificate must be by that authority; `own` is shown where the listener asks for one.
+pub fn trusting(own: Option<&(String, String)>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).expect("PEM")).expect("an authority");
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("the usual versions");
+    let builder = builder.with_root_certificates(roots);
+    Arc::new(match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM")];
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+            builder.with_client_auth_cert(chain, key).expect("the key fits")
+        }
+    })
 }
 
 fn authority() -> &'static Authority {

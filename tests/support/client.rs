@@ -1,14 +1,53 @@
 //! A submission client that says exactly what it is told, byte for byte.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
 };
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::wait::PATIENCE;
 
 /// A connection to a listener.
-pub struct Client(BufReader<TcpStream>);
+pub struct Client(BufReader<Channel>);
+
+/// What it goes over.
+enum Channel {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// Between the two, for no longer than a line of code.
+    Gone,
+}
+
+impl Read for Channel {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
 
 /// What the relay says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +97,56 @@ impl Answer {
 impl Client {
     /// Connects to this port of 127.0.0.1 and takes the greeting, which may be a refusal.
     pub fn connect(port: u16) -> io::Result<(Self, Answer)> {
+        let mut client = Self::raw(port)?;
+        let greeting = client.answer()?;
+        Ok((client, greeting))
+    }
+
+    /// Connects and hears nothing yet.
+    pub fn raw(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let mut client = Self(BufReader::new(stream));
-        let greeting = client.answer()?;
-        Ok((client, greeting))
+        Ok(Self(BufReader::new(Channel::Plain(stream))))
+    }
+
+    /// Does the TLS handshake with a server that must be called `name`; nothing may be left unread.
+    pub fn secure(&mut self, name: &str, config: &Arc<ClientConfig>) -> io::Result<()> {
+        let Channel::Plain(mut stream) = std::mem::replace(self.0.get_mut(), Channel::Gone) else {
+            return Err(io::Error::other("TLS is on already"));
+        };
+        let name = name.to_owned().try_into().map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        self.0 = BufReader::new(Channel::Tls(Box::new(StreamOwned::new(connection, stream))));
+        Ok(())
+    }
+
+    /// Connects, says STARTTLS, does the handshake and says EHLO again.
+    pub fn starttls(port: u16, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut client = Self::hello(port)?;
+        let answer = client.say("STARTTLS")?;
+        if answer.code != 220 {
+            return Err(io::Error::other(answer.text()));
+        }
+        client.secure(name, config)?;
+        client.say("EHLO client.test")?;
+        Ok(client)
+    }
+
+    /// Waits no longer than this for an answer.
+    pub fn patience(&mut self, most: std::time::Duration) {
+        if let Channel::Plain(stream) = self.0.get_ref() {
+            stream.set_read_timeout(Some(most)).expect("a time that is not zero");
+        }
+    }
+
+    /// The server's certificate, as it showed it.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        let Channel::Tls(stream) = self.0.get_ref() else { return None };
+        stream.conn.peer_certificates().and_then(<[_]>::first).map(|certificate| certificate.to_vec())
     }
 
     /// Connects and says EHLO.
@@ -78,7 +161,8 @@ impl Client {
 
     /// Sends these bytes and nothing else.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
+        self.0.get_mut().write_all(bytes)?;
+        self.0.get_mut().flush()
     }
 
     /// Says one line and hears the answer.

@@ -9,6 +9,7 @@ pub mod load;
 pub mod log;
 pub mod mx;
 pub mod netns;
+pub mod people;
 pub mod relay;
 pub mod tools;
 pub mod wait;

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, OpenOptions},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -55,6 +55,12 @@ impl Relay {
         self.rehearse = Some(times);
     }
 
+    /// Adds this TOML to its configuration before it starts.
+    pub fn configure(&mut self, extra: &str) {
+        merge(&mut self.good, extra.parse().expect("the test's configuration is TOML"));
+        self.write_config(&self.good.to_string());
+    }
+
     /// Starts it and does not wait for anything.
     pub fn spawn(&mut self) {
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_path()).expect("a file for what the relay says");
@@ -73,7 +79,7 @@ impl Relay {
             if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().expect("the relay can be asked")) {
                 panic!("the relay ended with {status}:\n{}", self.stderr());
             }
-            Client::connect(self.port).ok()
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
         });
     }
 

@@ -22,7 +22,22 @@ impl World {
     }
 }
 
+/// The same, for a relay that needs files in its folder or users before it starts: `prepare` makes them and says what is configured besides.
+pub fn listening(prepare: impl FnOnce(&Relay) -> String) -> World {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
+    let mut relay = Relay::prepare(&route(&dns, mx.port()));
+    let more = prepare(&relay);
+    relay.configure(&more);
+    relay.run();
+    World { relay, mx, dns }
+}
+
+fn route(dns: &DnsServer, port: u16) -> String {
+    format!("dns.nameservers = [\"{}\"]\ndelivery.port = {port}\n", dns.address())
+}
+
 /// A relay that asks this DNS and looks for receivers on this port.
 pub fn relay(dns: &DnsServer, port: u16, extra: &str) -> Relay {
-    Relay::start(&format!("dns.nameservers = [\"{}\"]\ndelivery.port = {port}\n{extra}", dns.address()))
+    Relay::start(&format!("{}{extra}", route(dns, port)))
 }

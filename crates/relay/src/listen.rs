@@ -110,6 +110,8 @@ impl Submissions {
             let header = timeout(live.config.limits.handshake_timeout, proxy::client(&mut socket, &mut read)).await;
             match header.map_err(io::Error::from).flatten() {
                 Ok(client) => ip = client.unwrap_or(peer),
+                // It connected and hung up: that is how balancers look whether anybody is there.
+                Err(_) if read.is_empty() => return Ok(()),
                 Err(_) => {
                     proxied = Err((Answer::new(421, 5, 0, "the balancer has to say who the client is (PROXY protocol)"), "no_proxy_header"))
                 }
