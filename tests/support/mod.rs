@@ -5,6 +5,7 @@ pub mod client;
 pub mod dns;
 pub mod gate;
 pub mod imap;
+pub mod http;
 pub mod load;
 pub mod log;
 pub mod mx;

@@ -71,7 +71,7 @@ pub enum What {
         /// Who the client said it is: it need not be true where that is what was refused.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
-        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `command`.
+        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `command`; `http`: a request.
         command: Arc<str>,
         /// The reverse-path, if it had been given.
         #[serde(skip_serializing_if = "Option::is_none")]

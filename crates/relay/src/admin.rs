@@ -21,7 +21,7 @@ use crate::{
     engine::Command,
     intake::Intake,
     recover::spooled,
-    suppression::{self, Ask, List as SuppressionList, Register},
+    suppression::{self, Ask, Register},
     warmup,
     why::{self, Subject, Waiting, Why},
 };
@@ -253,15 +253,9 @@ impl Admin {
         }
     }
 
-    /// A change is answered when it is durable.
     async fn suppression(&self, ask: Ask) -> Result<Value, String> {
-        let (register, live) = (self.register.clone(), self.intake.live.load_full());
-        let performed = move || SuppressionList::new(&register, &live.config.suppression).perform(&ask, clock::now());
-        let answer = tokio::task::spawn_blocking(performed).await.map_err(|e| e.to_string())?;
-        if let suppression::Answer::Changed { .. } = answer {
-            self.intake.spool.sync().await.map_err(|e| e.to_string())?;
-        }
-        json(&answer)
+        let rules = self.intake.live.load().config.suppression.clone();
+        json(&suppression::answer(&self.register, rules, ask, clock::now()).await?)
     }
 
     /// What was steered is answered when it is durable.

@@ -66,6 +66,8 @@ pub struct Client {
     pub arc: bool,
     /// Who it is, where that was proved.
     pub user: Option<Arc<User>>,
+    /// It came by HTTP, not by SMTP.
+    pub http: bool,
 }
 
 /// A refusal: what the client is told, and the word for the log.
@@ -86,9 +88,14 @@ impl Intake {
 
     /// Takes a submitted message: on disk and in the log when this returns its id.
     pub async fn take(&self, submission: Submission, client: &Client) -> Result<MessageId, Refused> {
+        let id = MessageId::new(clock::now(), rand::random());
+        self.take_as(id, submission, client).await.map(|()| id)
+    }
+
+    /// The same under an id that was chosen before, and is nobody else's.
+    pub async fn take_as(&self, id: MessageId, submission: Submission, client: &Client) -> Result<(), Refused> {
         let live = self.live.load_full();
         let now = clock::now();
-        let id = MessageId::new(now, rand::random());
         let hostname = live.config.hostname.as_str();
         let submitted = message::Submission {
             client_ip: client.ip,
@@ -96,6 +103,7 @@ impl Intake {
             esmtp: submission.esmtp,
             tls: submission.tls,
             authenticated: client.user.is_some(),
+            http: client.http,
             hostname,
             id,
             now,
@@ -122,12 +130,12 @@ impl Intake {
             utf8_header: prepared.header_8bit,
             binary,
             client_ip: Some(client.ip),
-            client_ehlo: Some(submission.helo),
+            client_ehlo: Some(submission.helo).filter(|_| !client.http),
             user: client.user.as_ref().map(|user| user.name.clone()),
             notice_of: None,
         };
         self.charge(client.user.as_deref(), meta.envelope.recipients.len() as u64)?;
-        self.store(meta, parts).await.map(|()| id)
+        self.store(meta, parts).await
     }
 
     /// Every signature that a message is to have, before the message: those of its authors' domains, its stream's, the relay's own.

@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod dkim;
 pub mod engine;
 pub mod feedback;
+pub mod http;
 pub mod intake;
 pub mod lane_event;
 pub mod ledger;

@@ -135,6 +135,9 @@ impl Live {
                 ));
             }
         }
+        if !self.config.http.addresses.is_empty() && self.users.iter().all(|user| user.tokens.is_empty()) {
+            cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
+        }
         cautions.sort();
         cautions
     }

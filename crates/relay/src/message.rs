@@ -41,6 +41,8 @@ pub struct Submission<'a> {
     pub tls: bool,
     /// True if the client proved who it is.
     pub authenticated: bool,
+    /// True if it said neither EHLO nor HELO and came by HTTP.
+    pub http: bool,
     /// The relay's own name.
     pub hostname: &'a str,
     /// The id that the client will be told.
@@ -256,6 +258,7 @@ impl Submission<'_> {
     fn received(&self) -> String {
         // RFC 3848.
         let with = match (self.esmtp, self.tls, self.authenticated) {
+            _ if self.http => "HTTP",
             (false, _, _) => "SMTP",
             (true, false, false) => "ESMTP",
             (true, true, false) => "ESMTPS",

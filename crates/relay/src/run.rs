@@ -32,6 +32,7 @@ use crate::{
     dispatch::{Dispatcher, Input},
     dkim::{self, book::Book, crew::Crew, ring, rotation::Rotation},
     engine::{Command, Engine, Gauge},
+    http::{self, Api},
     intake::{Intake, QUOTA_KEY},
     ledger::{self, LedgerWriter},
     letter::WarmBudget,
@@ -80,6 +81,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     let live = Live::for_sending(config).map_err(anyhow::Error::msg)?;
     let resolver = live.resolver().map_err(anyhow::Error::msg)?;
     let listeners = bind(&live.config)?;
+    let http_listeners = http::bind(&live.config)?;
     let admin_socket = admin::bind(&live.config.admin.socket, live.config.admin.mode)
         .with_context(|| format!("cannot listen on the admin socket {}", live.config.admin.socket.display()))?;
 
@@ -160,7 +162,12 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     tokio::spawn(desk.clone().chores());
     tokio::spawn(returns::watch(desk.clone()));
     let submissions = Submissions::new(intake.clone(), desk.clone(), register.clone(), stopping.clone());
-    let serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
+    let mut serving: Vec<_> = listeners.into_iter().map(|(name, l)| tokio::spawn(submissions.clone().serve(name, l))).collect();
+    if !http_listeners.is_empty() {
+        let server = http::Server::new(Api::new(intake.clone(), engine_tx.clone(), register.clone()), stopping.clone());
+        tokio::spawn(server.clone().tidy());
+        serving.extend(http_listeners.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
+    }
     let (reload_tx, reloads) = mpsc::channel(RELOADS_MAX);
     let rotation = Arc::new(Rotation::new(Book::dir(&config.data_dir), live.clone()));
     tokio::spawn(dkim::watch::turn_keys(rotation.clone(), engine_tx.clone(), log.clone()));

@@ -5,6 +5,7 @@
 
 mod ask;
 mod bounces;
+mod durable;
 mod entry;
 mod register;
 mod rules;
@@ -16,11 +17,12 @@ use posthaste_mail::{Address, Name};
 
 pub use ask::{Answer, Ask, Filter};
 pub use bounces::{Noted, Said, Sureness};
+pub(crate) use durable::answer;
 pub use entry::{Breadth, Entry, Reason, Source, User, WordError};
 pub use register::{Facts, Register};
 pub use rules::SuppressionRules;
 pub use sweep::sweep;
-pub(crate) use sweep::{delete_where, sharded};
+pub(crate) use sweep::{delete_where, in_shards, sharded};
 
 /// The list, with the rules in force.
 #[derive(Debug)]

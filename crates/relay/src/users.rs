@@ -40,6 +40,8 @@ pub struct User {
     pub certificates: Vec<String>,
     /// Bearer tokens of the HTTP interface.
     pub tokens: Vec<TokenHash>,
+    /// What may be done with them.
+    pub rights: Vec<Right>,
     /// In whose name it may write: by the envelope's sender and by From. Never empty.
     pub senders: Vec<SenderPattern>,
     /// The stream of its mail that names none; None: the listener's.
@@ -64,6 +66,22 @@ impl User {
     pub fn may_send_as_anybody(&self) -> bool {
         self.senders.contains(&SenderPattern::Anybody)
     }
+}
+
+/// What may be done with a user's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Hand in mail.
+    Send,
+    /// Look at messages and at the suppression list.
+    Read,
+    /// Change the suppression list.
+    Suppress,
+}
+
+impl Right {
+    /// Every one, with its word.
+    pub const ALL: [(&'static str, Self); 3] = [("send", Self::Send), ("read", Self::Read), ("suppress", Self::Suppress)];
 }
 
 /// All users, found by each of the ways in which they say who they are.
@@ -155,6 +173,7 @@ pub(crate) mod testing {
             scram: None,
             certificates: Vec::new(),
             tokens: Vec::new(),
+            rights: vec![Right::Send],
             senders: vec![SenderPattern::Anybody],
             stream: None,
             rate: None,

@@ -12,6 +12,7 @@ mod document;
 mod domains;
 mod error;
 mod host;
+mod http;
 mod limits;
 mod lines;
 mod listen;
@@ -56,6 +57,7 @@ pub use self::{
     domains::{ByDomain, Pattern},
     error::{ConfigError, ConfigErrors},
     host::{Host, ThisHost},
+    http::Http,
     limits::Limits,
     lines::{Lines, Origin},
     listen::{AuthWhere, Listener, Role},
@@ -102,6 +104,8 @@ pub struct Config {
     pub run: Run,
     /// Where mail is taken in. At least one.
     pub listeners: BTreeMap<Name, Listener>,
+    /// The API over HTTP.
+    pub http: Http,
     /// What a client may ask of this relay.
     pub limits: Limits,
     /// The store of what is still owed.
@@ -232,6 +236,7 @@ impl Config {
         Self {
             run: t.table("run", Run::read),
             bans: t.table("bans", Bans::read),
+            http: t.table("http", |t| Http::read(t, place, &listeners)),
             limits: t.table("limits", Limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),

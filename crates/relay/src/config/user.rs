@@ -16,9 +16,9 @@ use super::{
     host::Host,
     reader::{Findings, Item, Parsed, Reading, Table, fault},
     source::defined,
-    value::{MIB, from_text, list, number, size, some, string, zero_is_none},
+    value::{MIB, from_text, list, number, one_of, size, some, string, zero_is_none},
 };
-use crate::users::{PasswordHash, Rate, SenderPattern, TokenHash, User, check_name, scram};
+use crate::users::{PasswordHash, Rate, Right, SenderPattern, TokenHash, User, check_name, scram};
 
 /// All users by name.
 pub type UsersByName = BTreeMap<Arc<str>, Arc<User>>;
@@ -84,6 +84,7 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
         scram: t.given("scram_sha256", scram_keys),
         certificates: t.given("certificates", some(certificate)).unwrap_or_default(),
         tokens: t.given("tokens", list(token)).unwrap_or_default(),
+        rights: t.given("http", some(one_of(&Right::ALL))).unwrap_or_else(|| vec![Right::Send]),
         senders: t.given("senders", some(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
         stream,
         rate: t.given("rate", rate),

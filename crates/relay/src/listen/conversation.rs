@@ -256,7 +256,8 @@ impl Conversation {
         let user = self.user();
         let taken = match listener {
             Some((Role::Submission, stream, arc)) => {
-                self.of.intake.take(submission, &Client { ip: self.ip, stream, arc, user }).await.map(Answer::queued)
+                let client = Client { ip: self.ip, stream, arc, user, http: false };
+                self.of.intake.take(submission, &client).await.map(Answer::queued)
             }
             Some((Role::Returns, ..)) => {
                 let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();

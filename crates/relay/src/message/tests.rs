@@ -13,6 +13,7 @@ fn submission() -> Submission<'static> {
         esmtp: true,
         tls: false,
         authenticated: false,
+        http: false,
         hostname: "mx.example.com",
         id: "01KAS24AVSK49P4R25FDFMPS6Z".parse().unwrap(),
         now: "2026-11-23T10:11:12.345Z".parse().unwrap(),

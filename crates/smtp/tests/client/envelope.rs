@@ -291,7 +291,6 @@ async fn the_null_sender_and_eight_bits_are_declared() {
         needs: Needs::default(),
         asks: &Asks::default(),
         size: 4,
-        envid: None,
         body: &parts,
     };
     assert_eq!(tell(&connection.transact(message).await), ["delivered 250 taken"]);

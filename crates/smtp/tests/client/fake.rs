@@ -179,9 +179,8 @@ pub(crate) async fn send(connection: &mut Connection, users: &[&str], body: &[u8
         body_kind: BodyKind::SevenBit,
         has_8bit: !body.is_ascii(),
         needs: Needs::default(),
-        asks: &Asks::default(),
+        asks: &Asks { envid: Some("01K3ENVELOPE".into()), ..Asks::default() },
         size: body.len() as u64,
-        envid: Some("01K3ENVELOPE"),
         body: &parts,
     };
     timeout(3 * PATIENCE, connection.transact(message)).await.expect("an end in time")

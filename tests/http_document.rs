@@ -1,0 +1,177 @@
+//! The OpenAPI document and the server say the same: every documented answer can be had, and no answer is undocumented. (Each answer in all
+//! of the API's tests is held against the document by the client that asks.)
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use support::{
+    Act, Step, World,
+    http::{Api, Connection, config},
+    relay::free_port,
+    wait,
+};
+
+const FROM: &str = "shop@sender.test";
+const TO: &str = "reader@example.test";
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const CSV: (&str, &str) = ("Content-Type", "text/csv");
+
+/// Answers that only a spool which cannot write gives, after it took mail a moment before: nobody can ask for them.
+const NOT_TO_BE_HAD: [(&str, &str, u16); 3] =
+    [("put", "/v1/suppressions/{address}", 503), ("delete", "/v1/suppressions/{address}", 503), ("post", "/v1/suppressions/import", 503)];
+
+struct Ask<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
+
+#[track_caller]
+fn all(api: &Api, asks: &[Ask<'_>]) {
+    for Ask(method, path, headers, body, status) in asks {
+        let reply = api.call(method, path, headers, body);
+        assert_eq!(reply.status, *status, "{method} {path}: {}", reply.text());
+    }
+}
+
+/// Sends a head and waits until the relay wants the body; then another asks meanwhile, then the body comes, or does not.
+fn half_way(api: &Api, port: u16, path: &str, headers: &[(&str, &str)], length: usize) -> Connection {
+    let mut connection = Connection::open(port).unwrap();
+    let headers = [headers, &[("Expect", "100-continue")]].concat();
+    connection.send(api.head(if path.contains('@') { "PUT" } else { "POST" }, path, &headers, length).as_bytes()).unwrap();
+    assert_eq!(connection.hear().unwrap().status, 100);
+    connection
+}
+
+fn documented(document: &Value) -> BTreeSet<(String, String, u16)> {
+    let mut all = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            all.extend(statuses.map(|s| (method.clone(), path.clone(), s.parse().unwrap())));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_documented_answer_can_be_had_and_no_other() {
+    let port = free_port();
+    let tokens =
+        config(port, &[("all", "all", &["send", "read", "suppress"]), ("none", "none", &["send"]), ("reader", "reader", &["read"])]);
+    let extra =
+        format!("{tokens}\nuser.none.rate = \"1/h\"\nhttp.body_timeout = \"1s\"\nhttp.body_size = \"1 MiB\"\nretry.schedule = [\"1h\"]");
+    let world = World::start(&extra);
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let [api, nobody, sender, reader] = ["all", "", "none", "reader"].map(|token| Api::new(port, token));
+    let good = json!({"from": FROM, "to": TO, "text": "x"}).to_string();
+    let batch = json!({"messages": [{"from": FROM, "to": TO}]}).to_string();
+    let large = vec![b' '; (1 << 20) + 1];
+    let listed = "/v1/suppressions/a@x.test";
+
+    all(
+        &api,
+        &[
+            Ask("GET", "/healthz", &[], b"", 200),
+            Ask("GET", "/v1/openapi.json", &[], b"", 200),
+            Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202),
+            Ask("POST", "/v1/messages", &[JSON], b"{", 400),
+            Ask("POST", "/v1/messages", &[JSON], b"{\"to\": 7}", 422),
+            Ask("POST", "/v1/messages", &[JSON], &large, 413),
+            Ask("POST", "/v1/messages", &[CSV], b"a,b", 415),
+            Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 200),
+            Ask("POST", "/v1/messages/batch", &[JSON], b"{", 400),
+            Ask("POST", "/v1/messages/batch", &[JSON], b"[]", 422),
+            Ask("POST", "/v1/messages/batch", &[JSON], &large, 413),
+            Ask("POST", "/v1/messages/batch", &[CSV], b"a,b", 415),
+            Ask("GET", "/v1/messages/01K6Z5D0V4QK9M2T8YJ3N7RXCE", &[], b"", 404),
+            Ask("PUT", listed, &[], b"", 200),
+            Ask("PUT", listed, &[JSON], b"{", 400),
+            Ask("PUT", listed, &[JSON], b"{\"reason\": \"dislike\"}", 422),
+            Ask("PUT", listed, &[JSON], &large, 413),
+            Ask("GET", listed, &[], b"", 200),
+            Ask("GET", "/v1/suppressions/b@x.test", &[], b"", 404),
+            Ask("GET", "/v1/suppressions/b", &[], b"", 422),
+            Ask("GET", "/v1/suppressions", &[], b"", 200),
+            Ask("GET", "/v1/suppressions?limit=x", &[], b"", 400),
+            Ask("GET", "/v1/suppressions?cursor=%20", &[], b"", 400),
+            Ask("GET", "/v1/suppressions/export?format=jsonl", &[], b"", 200),
+            Ask("GET", "/v1/suppressions/export?format=xml", &[], b"", 400),
+            Ask("POST", "/v1/suppressions/import", &[CSV], b"c@x.test\n", 200),
+            Ask("POST", "/v1/suppressions/import?scope=x", &[CSV], b"", 400),
+            Ask("POST", "/v1/suppressions/import", &[CSV], &large, 413),
+            Ask("POST", "/v1/suppressions/import", &[JSON], b"", 415),
+            Ask("DELETE", listed, &[], b"", 204),
+            Ask("DELETE", listed, &[], b"", 404),
+            Ask("DELETE", "/v1/suppressions/b", &[], b"", 422),
+            Ask("DELETE", "/v1/suppressions/a@x.test?who=me", &[], b"", 400),
+            // What is nowhere documented.
+            Ask("GET", "/v1/nothing", &[], b"", 404),
+            Ask("PUT", "/v1/messages", &[], b"", 405),
+        ],
+    );
+    let sending = [("POST", "/v1/messages"), ("POST", "/v1/messages/batch")];
+    let reading = [("GET", "/v1/messages/x"), ("GET", "/v1/suppressions"), ("GET", listed), ("GET", "/v1/suppressions/export")];
+    let changing = [("PUT", listed), ("DELETE", listed), ("POST", "/v1/suppressions/import")];
+    for (method, path) in sending.iter().chain(&reading).chain(&changing) {
+        assert_eq!(nobody.call(method, path, &[], b"").status, 401, "{method} {path}");
+        let without_right = if sending.contains(&(method, path)) { &reader } else { &sender };
+        assert_eq!(without_right.call(method, path, &[], b"").status, 403, "{method} {path}");
+    }
+    let id = api.mail(&json!({"from": FROM, "to": TO}));
+    all(&api, &[Ask("GET", &format!("/v1/messages/{id}"), &[], b"", 200)]);
+
+    // One message an hour is what this user may send.
+    all(&sender, &[Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202), Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 429)]);
+
+    // Bodies that do not come; meanwhile, their keys are busy.
+    for path in ["/v1/messages", "/v1/messages/batch", "/v1/suppressions/import", listed] {
+        let headers = if path.ends_with("import") { [CSV, ("Idempotency-Key", path)] } else { [JSON, ("Idempotency-Key", path)] };
+        let mut waiting = half_way(&api, port, path, &headers, 10);
+        if path.starts_with("/v1/messages") {
+            all(&api, &[Ask("POST", path, &headers, b"{}", 409)]);
+        }
+        let late = waiting.hear().unwrap();
+        assert_eq!(late.status, 408, "{path}");
+        api.judge(if path == listed { "PUT" } else { "POST" }, path, &late);
+    }
+
+    // A log that cannot be read; a queue that is full.
+    let (log, away) = (world.relay.dir().join("data/log"), world.relay.dir().join("data/away"));
+    std::fs::rename(&log, &away).unwrap();
+    let unread = api.get(&format!("/v1/messages/{id}"));
+    std::fs::rename(&away, &log).unwrap();
+    assert_eq!(unread.status, 503, "{}", unread.text());
+    world.relay.change_config("limits.queue_messages = 1");
+    world.relay.ok(["reload"]);
+    let full = wait::until("a full queue", || Some(api.call("POST", "/v1/messages", &[JSON], good.as_bytes())).filter(|r| r.status == 503));
+    assert_eq!((full.header("retry-after"), full.json()["reason"].as_str()), ("30", Some("queue_full")));
+    all(&api, &[Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 503)]);
+
+    let mut seen = api.seen();
+    [&nobody, &sender, &reader].into_iter().for_each(|api| seen.extend(api.seen()));
+    let mut wanted = documented(api.document());
+    for (method, path, status) in NOT_TO_BE_HAD {
+        assert!(wanted.remove(&(method.to_owned(), path.to_owned(), status)), "{method} {path} {status} is not documented");
+    }
+    let missing: Vec<_> = wanted.difference(&seen).collect();
+    assert!(missing.is_empty(), "documented, and not seen: {missing:#?}");
+}
+
+#[test]
+fn the_document_is_whole() {
+    let port = free_port();
+    let _world = World::start(&config(port, &[("all", "all", &["send"])]));
+    let api = Api::new(port, "");
+    let document = api.document();
+    assert_eq!(document["openapi"], "3.1.0");
+    // Every reference leads somewhere.
+    let text = document.to_string();
+    for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+    }
+    // Everything that needs a token says so, and everything has words for people.
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let open = ["/healthz", "/v1/openapi.json"].contains(&path.as_str());
+            assert_eq!(operation.get("security").is_none(), open, "{method} {path}");
+            assert!(operation["summary"].is_string() && operation["operationId"].is_string(), "{method} {path}");
+        }
+    }
+}
