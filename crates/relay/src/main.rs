@@ -52,7 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     if words.next().is_some_and(|program| Path::new(&program).file_name().is_some_and(|name| name == "sendmail")) {
-        return sendmail::run(words.collect());
+        return sendmail::run(&words.collect::<Vec<_>>());
     }
     let done = match Cli::parse().command {
         Command::Run(command) => command.run(),

@@ -1,16 +1,12 @@
 //! Tells systemd how far we are (sd_notify(3)), and takes the sockets that it opened for us (sd_listen_fds(3)). Does nothing elsewhere.
 
-use std::{
-    io,
-    net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
-};
+use std::{io, net::TcpListener, os::unix::net::UnixDatagram};
 
 /// The listening sockets that systemd handed over, with their names (`FileDescriptorName=` of the socket unit).
 pub(crate) fn sockets() -> io::Result<Vec<(String, TcpListener)>> {
     let handed = sd_listen_fds::get().map_err(io::Error::other)?;
     let taken = handed.into_iter().map(|(name, socket)| {
-        let socket = TcpListener::from(OwnedFd::from(socket.into_std()));
+        let socket = TcpListener::from(socket.into_std());
         socket.set_nonblocking(true)?;
         Ok((name.unwrap_or_default(), socket))
     });

@@ -61,13 +61,13 @@ impl Failure {
 impl Sendmail {
     /// Hands it in; the exit status says what came of it, for programs that look at nothing else.
     pub fn run(self) -> ExitCode {
-        run(self.arguments)
+        run(&self.arguments)
     }
 }
 
 /// The same for a program that was called by the name of sendmail.
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    match send(&arguments) {
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    match send(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("sendmail: {failure}");
@@ -80,7 +80,7 @@ fn send(arguments: &[OsString]) -> Result<(), Failure> {
     let options = Options::read(arguments).map_err(Failure::Usage)?;
     let stream = |why| server::connect().map_err(|error| Failure::Later(format!("{why}: {error}")));
     if options.mode == Mode::Smtp {
-        return pass_through(stream("the relay cannot be reached")?).map_err(|error| Failure::Later(error.to_string()));
+        return pass_through(&stream("the relay cannot be reached")?).map_err(|error| Failure::Later(error.to_string()));
     }
     let mut input = Vec::new();
     stdin().lock().read_to_end(&mut input).map_err(Failure::Input)?;
@@ -97,7 +97,7 @@ fn send(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 /// `-bs`: the caller speaks SMTP with the relay.
-fn pass_through(stream: TcpStream) -> io::Result<()> {
+fn pass_through(stream: &TcpStream) -> io::Result<()> {
     let mut up = stream.try_clone()?;
     std::thread::spawn(move || {
         // What goes wrong here is seen on the way back: the relay closes.
@@ -105,6 +105,6 @@ fn pass_through(stream: TcpStream) -> io::Result<()> {
         let _ = up.shutdown(std::net::Shutdown::Write);
     });
     let mut out = io::stdout().lock();
-    io::copy(&mut &stream, &mut out)?;
+    io::copy(&mut &*stream, &mut out)?;
     out.flush()
 }
