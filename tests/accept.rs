@@ -246,17 +246,3 @@ fn swaks_hands_in_a_message_with_an_attachment() {
     let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
     assert!(got.contains("\r\nSubject: from swaks\r\n") && got.contains("multipart/mixed"), "{got}");
 }
-
-#[test]
-fn a_listener_that_demands_what_is_not_spoken_takes_nothing_without() {
-    let relay = Relay::prepare("[listen.default]\ntls = \"starttls\"\nrequire_tls = true\n");
-    for command in ["run", "check"] {
-        let out = relay.cli([command]);
-        let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(!out.status.success() && said.contains("listen.default: this version takes mail in plain text"), "{command}: {said}");
-    }
-    let relay = Relay::start("");
-    relay.change_config("[listen.default]\nrequire_auth = true\nauth = \"always\"\n");
-    let out = relay.cli(["reload"]);
-    assert!(!out.status.success(), "the old configuration stays in force: {}", String::from_utf8_lossy(&out.stderr));
-}

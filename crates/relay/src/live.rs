@@ -69,7 +69,6 @@ pub struct Live {
 impl Live {
     /// Makes what the configuration asks for; the error is one line for people.
     pub fn new(config: Config) -> Result<Self, String> {
-        refuse_what_is_not_offered(&config)?;
         let rules = rules(&config)?;
         let providers = providers(&config)?;
         let feedback = feedback(&config, providers.clone())?;
@@ -203,17 +202,6 @@ impl Live {
         }
         let resolver = Resolver::new(options, routes).map_err(|e| e.to_string())?;
         Ok(resolver.with_providers(self.providers.clone()))
-    }
-}
-
-/// A listener that was told to demand TLS or a login must not take mail without.
-fn refuse_what_is_not_offered(config: &Config) -> Result<(), String> {
-    let asks = |l: &config::Listener| l.tls.mode != ListenTlsMode::None || l.tls.required || l.require_auth || !l.proxy_from.is_empty();
-    match config.listeners.iter().find(|(_, l)| asks(l)) {
-        Some((name, _)) => Err(format!(
-            "listen.{name}: this version takes mail in plain text, from the networks of `allow` alone; leave tls, require_tls, require_auth and proxy_from as they are"
-        )),
-        None => Ok(()),
     }
 }
 
