@@ -10,9 +10,12 @@ use std::{
 use support::{
     World,
     certs::authority_pem,
+    client::{Client, Mail},
     people::{HOST, add_user, certificate},
+    postfix::Postfix,
     relay::{free_port, text},
-    tools::have,
+    tools::{have, have_root},
+    wait::until,
     world::listening,
 };
 
@@ -195,6 +198,36 @@ transport.sendMail(mail).then(() => transport.close(), (error) => { console.erro
         let mut node = Command::new(NODE);
         node.args(["-e", script, MODULE, &port.to_string(), &implicit.to_string(), FROM, TO, HOST]);
         door.delivers(&mut node, "", "nodemailer");
+    }
+}
+
+#[test]
+fn postfix_as_a_client_with_relayhost_and_sasl() {
+    if !have("/usr/sbin/postfix") || !have_root("Postfix starts as nobody else") {
+        return;
+    }
+    for (mechanism, implicit) in [("plain", false), ("scram-sha-256", false), ("login", true)] {
+        let door = Door::open();
+        let to = if implicit { door.smtps } else { door.port() };
+        let tls = if implicit { "smtp_tls_wrappermode = yes\n" } else { "" };
+        let postfix = Postfix::start(
+            &format!(
+                "relayhost = [127.0.0.1]:{to}\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = texthash:$dir/passwords\n\
+                 smtp_sasl_security_options = noanonymous\nsmtp_sasl_mechanism_filter = {mechanism}\n{tls}\
+                 smtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = {HOST}\nsmtp_tls_CAfile = $dir/ca.pem\n"
+            ),
+            &[("passwords", &format!("[127.0.0.1]:{to} app:pencil\n")), ("ca.pem", authority_pem())],
+        );
+        let mut mail = Mail::new(FROM, &[TO], "postfix");
+        mail.data.extend_from_slice(b"Gr\xc3\xbc\xc3\x9fe.\r\n.\r\n");
+        Client::hello(postfix.port()).unwrap().submit(&mail).unwrap();
+        let got = until("Postfix's mail", || door.world.mx.messages().pop());
+        let got = String::from_utf8(got.data).unwrap();
+        assert!(
+            got.contains("Subject: postfix\r\n") && got.contains(" with ESMTPSA id ") && got.ends_with("Gr\u{fc}\u{df}e.\r\n.\r\n"),
+            "{got}"
+        );
+        assert_eq!(door.world.relay.log().wait_for("accepted", TO)["user"], "app", "{}", postfix.log());
     }
 }
 

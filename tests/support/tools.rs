@@ -23,6 +23,15 @@ pub fn have(path: &str) -> bool {
     there
 }
 
+/// Whether this is root: as [`have`], for tests that need it.
+pub fn have_root(why: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: not root; {why}");
+    }
+    root
+}
+
 /// Whether OpenDKIM finds that all signatures of a message hold; `records` are names and texts in DNS.
 pub fn opendkim_says(dir: &Path, message: &[u8], records: &[(&str, &str)]) -> bool {
     let write = |name: &str, content: &[u8]| {
