@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
-use posthaste_mail::{Address, Class, BodyKind, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
+use posthaste_mail::{Address, BodyKind, Class, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
