@@ -1,5 +1,7 @@
 //! What is fuzzed. A new target is a function here, its place in [`TARGETS`], and `seeds/NAME/` with something to begin with, a file each.
 
+mod session;
+
 use posthaste_bounce::{Context, Kind, Quoted, Rules, Verdict, read_mail};
 use posthaste_smtp::client::replies_in;
 
@@ -7,7 +9,7 @@ use posthaste_smtp::client::replies_in;
 pub(crate) type Target = fn(&[u8]);
 
 /// By name.
-pub(crate) const TARGETS: [(&str, Target); 2] = [("reply", reply), ("mail", mail)];
+pub(crate) const TARGETS: [(&str, Target); 4] = [("reply", reply), ("mail", mail), ("session", session::commands), ("body", session::body)];
 
 /// What a receiver answers: read off the wire, then classified.
 fn reply(bytes: &[u8]) {
