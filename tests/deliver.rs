@@ -112,7 +112,7 @@ fn many_recipients_are_cut_into_transactions_of_a_hundred() {
 fn a_message_larger_than_the_receiver_takes_is_not_offered() {
     let world = World::start("");
     world.mx.extensions(&["PIPELINING", "SIZE 1000"]);
-    let text = [&b"Subject: x\r\n\r\n"[..], &b"0123456789\r\n".repeat(100)].concat();
+    let text = [&b"From: a@b.c\r\n\r\n"[..], &b"0123456789\r\n".repeat(100)].concat();
     world.relay.send(&Mail::raw("", &[TO], &text));
     let event = world.relay.log().wait_for("bounced", TO);
     assert_eq!((&event["class"], &event["smtp_code"]), (&"message_too_large".into(), &552.into()));

@@ -14,7 +14,7 @@ fn submit(world: &World, mail: &str, rcpts: &[&str], data: &str) {
     say(mail, 250);
     rcpts.iter().for_each(|rcpt| say(rcpt, 250));
     say("DATA", 354);
-    say(&format!("{data}\r\n."), 250);
+    say(&format!("From: <writer@sender.test>\r\n{data}\r\n."), 250);
 }
 
 /// The commands that the receiver heard which begin so.
@@ -78,7 +78,7 @@ fn utf8_addresses_need_a_receiver_that_takes_them_and_ascii_ones_beside_them_do_
 fn a_binary_message_that_is_lines_after_all_goes_by_data_and_one_that_is_not_comes_back() {
     let world = World::start("");
     let mut client = Client::hello(world.relay.port()).unwrap();
-    for (rcpt, body) in [("lines@example.test", "Subject: s\r\n\r\nhi\r\n"), ("bytes@example.test", "Subject: s\r\n\r\na\n\0b\r")] {
+    for (rcpt, body) in [("lines@example.test", "From: a@b.c\r\n\r\nhi\r\n"), ("bytes@example.test", "From: a@b.c\r\n\r\na\n\0b\r")] {
         assert_eq!(client.say("MAIL FROM:<> BODY=BINARYMIME").unwrap().code, 250);
         assert_eq!(client.say(&format!("RCPT TO:<{rcpt}>")).unwrap().code, 250);
         client.send(format!("BDAT {} LAST\r\n{body}", body.len()).as_bytes()).unwrap();

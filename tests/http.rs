@@ -67,7 +67,7 @@ fn mail_sent_as_json_arrives_as_mime() {
             {"filename": "Rechnung März.pdf", "content_type": "application/pdf", "content": "JVBERi0xLjcKAA=="},
             {"filename": "logo.png", "content_type": "image/png", "cid": "logo", "content": "iVBORw0KGgoAcGljdHVyZQ=="},
         ],
-        "headers": {"X-Order": "7"}, "tags": ["may", "orders"],
+        "headers": {"X-Order": "7"}, "tags": ["may", "orders"], "meta": {"Order": "4711"},
     }));
     let sent = world.mx.wait_for(1).swap_remove(0);
     assert_eq!((sent.from.as_str(), sent.rcpts.clone()), (FROM, vec![TO.to_owned(), "secret@example.test".to_owned()]));
@@ -90,6 +90,7 @@ fn mail_sent_as_json_arrives_as_mime() {
         assert_eq!(parts[3], ("application/pdf", json!("Rechnung März.pdf"), json!(hex(b"%PDF-1.7\n\0"))));
     }
     let event = world.relay.log().wait_for("accepted", TO);
+    assert_eq!(event["meta"], json!(["order=4711"]));
     assert_eq!((&event["message"], &event["tags"], event.get("client_ehlo")), (&json!(id), &json!(["may", "orders"]), None));
 }
 

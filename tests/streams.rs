@@ -20,6 +20,47 @@ fn a_header_field_names_stream_and_tags_and_does_not_leave_the_house() {
 }
 
 #[test]
+fn facts_of_the_application_stand_in_every_event_and_do_not_leave_the_house() {
+    let world = World::start("");
+    world.relay.send(&with_header("X-Posthaste-Meta-Order: 4711\r\nX-Posthaste-Meta-Shop: \u{fc}ber 7\r\n", TO));
+    for event in ["accepted", "delivered"] {
+        assert_eq!(world.relay.log().wait_for(event, TO)["meta"], serde_json::json!(["order=4711", "shop=\u{fc}ber 7"]));
+    }
+    assert!(world.relay.ok(["trace", TO]).contains("order=4711"));
+    let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
+    assert!(!got.to_ascii_lowercase().contains("x-posthaste"), "{got}");
+}
+
+#[test]
+fn a_header_field_says_when_it_is_to_be_sent() {
+    let world = World::start("limits.future_release = \"1h\"");
+    world.relay.send(&with_header("", "now@example.test"));
+    let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let now = time(&world.relay.log().wait_for("accepted", "now@example.test")["time"]);
+    let at = |seconds| now + jiff::SignedDuration::from_secs(seconds);
+    world.relay.send(&with_header(&format!("X-Posthaste-Send-At: {}\r\n", at(2)), TO));
+    let (held, delivered) = (world.relay.log().wait_for("held", TO), world.relay.log().wait_for("delivered", TO));
+    assert_eq!(held["reason"], "scheduled");
+    assert!(time(&delivered["time"]) >= at(2), "{held} {delivered}");
+    let answer = world.relay.submit(&with_header(&format!("X-Posthaste-Send-At: {}\r\n", at(4_000)), TO));
+    assert!(answer.code == 554 && answer.text().contains("until"), "{answer:?}");
+    assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "bad_send_at");
+}
+
+#[test]
+fn who_is_nobody_is_told_so() {
+    let world = World::start("");
+    for (header, why) in [("From: <>\r\n", "null_from"), ("From: <a@sender.test>\r\nFrom: <b@sender.test>\r\n", "many_froms")] {
+        let answer = world.relay.submit(&Mail::raw(FROM, &[TO], format!("{header}Subject: x\r\n\r\nHello.\r\n").as_bytes()));
+        assert!(answer.code == 554 && answer.text().contains("From field"), "{answer:?}");
+        assert!(world.relay.log().of("rejected", "").iter().any(|event| event["reason"] == why), "{why}");
+    }
+    world.relay.send(&Mail::raw(FROM, &[TO], b"Subject: x\r\n\r\nHello.\r\n"));
+    let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
+    assert!(got.contains(&format!("\r\nFrom: <{FROM}>\r\n")), "{got}");
+}
+
+#[test]
 fn a_stream_that_nobody_knows_is_refused() {
     let relay = Relay::start("");
     let answer = relay.submit(&with_header("X-Posthaste-Stream: leters\r\n", TO));

@@ -279,6 +279,7 @@ mod tests {
             message_id: Some("<a@x.org>".into()),
             stream: Name::new("receipts").unwrap(),
             tags: Arc::from([Arc::from("may")]),
+            meta: ["order=7".into()].into(),
             from: "bounce@x.org".into(),
             size: 10_240,
         };

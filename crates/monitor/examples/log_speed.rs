@@ -75,6 +75,7 @@ fn about(now: Timestamp, n: u32) -> RecipientFacts {
         message_id: Some("<20261123101112.4711.9@app.example.org>".into()),
         stream: name("receipts"),
         tags: Arc::from([Arc::from("november")]),
+        meta: [].into(),
         from: "bounce@example.org".into(),
         size: 10_480,
     };

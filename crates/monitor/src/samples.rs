@@ -33,6 +33,7 @@ pub(crate) fn about(message: MessageId, rcpt: &str, full: bool) -> RecipientFact
         message_id: full.then(|| "<a@x.org>".into()),
         stream: Name::new("receipts").unwrap(),
         tags: if full { Arc::from([Arc::from("may"), Arc::from("press \"x\"")]) } else { Arc::from([]) },
+        meta: if full { Arc::from([Arc::from("order=press \"x\"")]) } else { Arc::from([]) },
         from: if full { "bounce@x.org".into() } else { "".into() },
         size: 10_240,
     };

@@ -67,6 +67,8 @@ pub struct Story<'a> {
     pub stream: Option<Text<'a>>,
     #[serde(default)]
     pub tags: Vec<Text<'a>>,
+    #[serde(default)]
+    pub meta: Vec<Text<'a>>,
     pub from: Option<Text<'a>>,
     pub size: Option<u64>,
     pub rcpt: Option<Text<'a>>,

@@ -156,6 +156,8 @@ impl Life {
             let _ = write!(out, "{}", story.size.map(|size| format!("  {size} bytes")).unwrap_or_default());
             let tags: Vec<_> = story.tags.iter().map(|tag| plain(tag)).collect();
             let _ = write!(out, "{}", if tags.is_empty() { String::new() } else { format!("  tags {}", tags.join(", ")) });
+            let meta: Vec<_> = story.meta.iter().map(|fact| plain(fact)).collect();
+            let _ = write!(out, "{}", if meta.is_empty() { String::new() } else { format!("  {}", meta.join(" ")) });
             let _ = write!(out, "{}", text_of(story.notice_of.as_ref(), |of| format!("  failure notice about {}", plain(of))));
         }
         out.push('\n');

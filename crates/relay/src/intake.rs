@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
-use posthaste_mail::{Address, BodyKind, Class, Domain, EnhancedCode, Envelope, MessageFacts, MessageId, Name, ReversePath, What};
+use posthaste_mail::{Address, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, ReversePath, What};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -104,6 +104,7 @@ impl Intake {
             tls: submission.tls,
             authenticated: client.user.is_some(),
             http: client.http,
+            reverse_path: submission.envelope.reverse_path.as_str(),
             hostname,
             id,
             now,
@@ -112,19 +113,24 @@ impl Intake {
         let limits = message::Limits { header, hops: live.config.limits.received_hops };
         let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&live, &prepared, client)?;
+        let mut envelope = submission.envelope;
+        if let Some(at) = prepared.send_at {
+            hold(&mut envelope, at, now, live.config.limits.future_release)?;
+        }
         if let Some(user) = &client.user {
             may_hand_in(user, &prepared)?;
         }
         let parts = self.sign(&live, prepared.parts, &prepared.from_domains, &stream).await?;
         let parts = self.seal(&live, &submission.data, parts, &stream, client).await;
-        let binary = submission.envelope.body == BodyKind::BinaryMime && !message::is_lines(&submission.data);
+        let binary = envelope.body == BodyKind::BinaryMime && !message::is_lines(&submission.data);
         let meta = Meta {
             id,
             arrived: now,
             stream,
             tags: prepared.tags,
+            meta: prepared.meta,
             message_id: prepared.message_id,
-            envelope: submission.envelope,
+            envelope,
             size: total(&parts),
             has_8bit: submission.has_8bit,
             utf8_header: prepared.header_8bit,
@@ -253,6 +259,7 @@ impl Intake {
             arrived: id.time(),
             stream: of.stream.clone(),
             tags: Vec::new(),
+            meta: Vec::new(),
             message_id: None,
             envelope: Envelope::new(ReversePath::Null, vec![to.clone()]),
             size: total(&parts),
@@ -357,6 +364,21 @@ fn stream(live: &Live, prepared: &Prepared, client: &Client) -> Result<Name, Ref
         Some(name) => Ok(name),
         None => Err((Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream")),
     }
+}
+
+/// What the header says of the time is kept like FUTURERELEASE (RFC 4865) within the same limit; where both are said, the later one counts.
+fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Duration>) -> Result<(), Refused> {
+    let most = most.and_then(|most| now.checked_add(most).ok());
+    let refused = |text: &str| Err((Answer::new(554, 6, 0, format!("X-Posthaste-Send-At: {text}")), "bad_send_at"));
+    match most {
+        _ if at <= now => return Ok(()),
+        None => return refused("mail is not held back here"),
+        Some(most) if at > most => return refused(&format!("mail is held back here until {most} at most")),
+        Some(_) => {}
+    }
+    let until = envelope.asks.hold.map_or(at, |hold| hold.until(now).max(at));
+    envelope.asks.hold = Some(Hold::Until(until));
+    Ok(())
 }
 
 fn refusal(unfit: &message::Unfit) -> Refused {

@@ -26,6 +26,9 @@ pub struct Meta {
     /// Tags for reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Arc<str>>,
+    /// Facts of the application's own: `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<Arc<str>>,
     /// The Message-ID header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<Arc<str>>,
@@ -141,6 +144,7 @@ impl Letter {
             message_id: meta.message_id.clone(),
             stream: meta.stream.clone(),
             tags: meta.tags.clone().into(),
+            meta: meta.meta.clone().into(),
             from: meta.envelope.reverse_path.as_str().into(),
             size: meta.size,
         };

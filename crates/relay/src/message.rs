@@ -17,6 +17,12 @@ const MESSAGE_ID_MAX: usize = 998;
 pub const TAG_MAX: usize = 128;
 /// Tags of one message.
 pub const TAGS_MAX: usize = 16;
+/// Facts of the application's own about one message.
+pub const META_MAX: usize = 16;
+/// The longest name of such a fact, in bytes.
+pub const META_NAME_MAX: usize = 64;
+/// The longest value of one, in bytes.
+pub const META_VALUE_MAX: usize = 256;
 /// The longest name of a client that is put down, in bytes (RFC 1035 §3.1).
 const HELO_MAX: usize = 255;
 
@@ -24,6 +30,10 @@ const HELO_MAX: usize = 255;
 const STREAM_FIELD: &str = "X-Posthaste-Stream";
 /// Names a tag of a message; may stand several times; taken out before it is sent.
 const TAG_FIELD: &str = "X-Posthaste-Tag";
+/// Begins the name of a fact of the application's own, which stands in all events of the message; taken out before it is sent.
+const META_PREFIX: &str = "X-Posthaste-Meta-";
+/// Says before when a message is not to be sent; taken out before it is.
+const SEND_AT_FIELD: &str = "X-Posthaste-Send-At";
 
 /// What the relay puts before a message whose returns come to it; one that a client sends back to us is an older message's, and taken out.
 pub const RETURN_FIELD: &str = "X-Posthaste-Return";
@@ -43,6 +53,8 @@ pub struct Submission<'a> {
     pub authenticated: bool,
     /// True if it said neither EHLO nor HELO and came by HTTP.
     pub http: bool,
+    /// The reverse-path, empty for the null one.
+    pub reverse_path: &'a str,
     /// The relay's own name.
     pub hostname: &'a str,
     /// The id that the client will be told.
@@ -90,6 +102,10 @@ pub struct Prepared {
     pub stream: Option<String>,
     /// What X-Posthaste-Tag said, in order, each at most [`TAG_MAX`] bytes of printable text.
     pub tags: Vec<Arc<str>>,
+    /// What the X-Posthaste-Meta fields said, as `name=value`: names in lower case, in order, each once.
+    pub meta: Vec<Arc<str>>,
+    /// What X-Posthaste-Send-At said.
+    pub send_at: Option<Timestamp>,
 }
 
 impl Prepared {
@@ -119,6 +135,27 @@ pub enum Unfit {
     /// A tag that could not be counted.
     #[error("a message has at most {TAGS_MAX} tags of at most {TAG_MAX} printable characters ({TAG_FIELD})")]
     BadTag,
+    /// A fact that could not be logged.
+    #[error(
+        "a message has at most {META_MAX} fields {META_PREFIX}NAME, each name once: of at most {META_NAME_MAX} letters, digits, - and _, with at \
+         most {META_VALUE_MAX} printable characters"
+    )]
+    BadMeta,
+    /// No moment, or two.
+    #[error("{SEND_AT_FIELD} is one moment, such as 2030-01-31T08:00:00Z or Thu, 31 Jan 2030 08:00:00 +0000")]
+    BadSendAt,
+    /// RFC 5322 §3.6: there is one From. Receivers refuse others, and who signs one would not know which is read.
+    #[error("{count} From fields: receivers refuse a message that has not exactly one")]
+    ManyFroms {
+        /// How many.
+        count: usize,
+    },
+    /// A From field without a mailbox.
+    #[error("the From field names no mailbox: receivers refuse that")]
+    NullFrom,
+    /// None, and no reverse-path to make one of.
+    #[error("there is no From field: receivers refuse that")]
+    NoFrom,
 }
 
 impl Unfit {
@@ -127,7 +164,7 @@ impl Unfit {
         let (code, enhanced) = match self {
             Self::HeaderTooLarge { .. } => (552, "5.3.4"),
             Self::TooManyHops { .. } => (554, "5.4.6"),
-            Self::BadTag => (554, "5.6.0"),
+            Self::BadTag | Self::BadMeta | Self::BadSendAt | Self::ManyFroms { .. } | Self::NullFrom | Self::NoFrom => (554, "5.6.0"),
         };
         Reply::new(code, format!("{enhanced} {self}"))
     }
@@ -138,6 +175,11 @@ impl Unfit {
             Self::HeaderTooLarge { .. } => "header_too_large",
             Self::TooManyHops { .. } => "too_many_hops",
             Self::BadTag => "bad_tag",
+            Self::BadMeta => "bad_meta",
+            Self::BadSendAt => "bad_send_at",
+            Self::ManyFroms { .. } => "many_froms",
+            Self::NullFrom => "null_from",
+            Self::NoFrom => "no_from",
         }
     }
 }
@@ -148,13 +190,13 @@ impl Unfit {
 /// mail systems do, so that all of them agree on what is header.
 pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Result<Prepared, Unfit> {
     let header = Header::scan(data, limits.header).ok_or(Unfit::HeaderTooLarge { limit: limits.header })?;
-    let found = Found::read(data, &header)?;
+    let mut found = Found::read(data, &header)?;
     if found.hops > limits.hops {
         return Err(Unfit::TooManyHops { hops: found.hops, limit: limits.hops });
     }
+    let (missing, message_id) = found.missing(submission)?;
     let mut parts = vec![Bytes::from(submission.received())];
     parts.extend(kept(data, &header));
-    let (missing, message_id) = found.missing(submission);
     // The message may break off inside its last field.
     if parts.last().is_some_and(|last| !last.ends_with(b"\r\n")) {
         parts.push(Bytes::from_static(b"\r\n"));
@@ -173,6 +215,8 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Res
         header_8bit: !data[..header.end].is_ascii(),
         stream: found.stream,
         tags: found.tags,
+        meta: found.meta,
+        send_at: found.send_at,
     })
 }
 
@@ -205,8 +249,11 @@ struct Found {
     message_id: Option<String>,
     from_domains: Vec<String>,
     authors: Option<Vec<String>>,
+    froms: usize,
     stream: Option<String>,
     tags: Vec<Arc<str>>,
+    meta: Vec<Arc<str>>,
+    send_at: Option<Timestamp>,
 }
 
 impl Found {
@@ -221,23 +268,42 @@ impl Found {
             } else if is("Message-ID") {
                 found.message_id.get_or_insert(field.text(data));
             } else if is("From") {
-                // A second From is one too many, and whoever is named in it is named.
-                let new = sender::domains(field.value(data)).into_iter().filter(|domain| !found.from_domains.contains(domain));
-                let new: Vec<String> = new.collect();
-                found.from_domains.extend(new);
-                found.authors = found.authors.zip(sender::mailboxes(field.value(data))).map(|(all, more)| [all, more].concat());
+                found.froms += 1;
+                found.from_domains = sender::domains(field.value(data));
+                found.authors = sender::mailboxes(field.value(data));
+                if sender::is_null(field.value(data)) {
+                    return Err(Unfit::NullFrom);
+                }
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {
                 found.tags.push(tag(&field.text(data), found.tags.len())?);
+            } else if is(SEND_AT_FIELD) {
+                let moment = moment(&field.text(data)).filter(|_| found.send_at.is_none());
+                found.send_at = Some(moment.ok_or(Unfit::BadSendAt)?);
+            } else if let Some(name) = field.name_behind(data, META_PREFIX) {
+                let fact = fact(name, &field.text(data), &found.meta)?;
+                found.meta.push(fact);
             }
+        }
+        if found.froms > 1 {
+            return Err(Unfit::ManyFroms { count: found.froms });
         }
         Ok(found)
     }
 
-    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID.
-    fn missing(&self, submission: &Submission<'_>) -> (String, Option<Arc<str>>) {
+    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID. An author that is not named is who sends it.
+    fn missing(&mut self, submission: &Submission<'_>) -> Result<(String, Option<Arc<str>>), Unfit> {
         let mut fields = String::new();
+        if self.froms == 0 {
+            if submission.reverse_path.is_empty() {
+                return Err(Unfit::NoFrom);
+            }
+            let from = format!("<{}>", submission.reverse_path);
+            self.from_domains = sender::domains(from.as_bytes());
+            self.authors = sender::mailboxes(from.as_bytes());
+            fields += &format!("From: {from}\r\n");
+        }
         if !self.has_date {
             fields += &format!("Date: {}\r\n", rfc5322_date(submission.now));
         }
@@ -249,7 +315,7 @@ impl Found {
                 Some(id.into())
             }
         };
-        (fields, id)
+        Ok((fields, id))
     }
 }
 
@@ -315,18 +381,38 @@ fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
 
 fn is_taken_out(field: &Field, data: &[u8]) -> bool {
     let is = |name: &str| field.is(data, name);
-    // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date or Message-ID counts as missing and makes room for ours.
+    // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date, Message-ID or From counts as missing and makes room for ours.
     is("Bcc")
         || is("Resent-Bcc")
         || is(STREAM_FIELD)
         || is(TAG_FIELD)
         || is(RETURN_FIELD)
-        || (field.is_blank(data) && (is("Date") || is("Message-ID")))
+        || is(SEND_AT_FIELD)
+        || field.name_behind(data, META_PREFIX).is_some()
+        || (field.is_blank(data) && (is("Date") || is("Message-ID") || is("From")))
 }
 
 fn tag(text: &str, before: usize) -> Result<Arc<str>, Unfit> {
     let fits = before < TAGS_MAX && text.len() <= TAG_MAX && !text.chars().any(char::is_control);
     if fits { Ok(text.into()) } else { Err(Unfit::BadTag) }
+}
+
+/// As RFC 3339 writes it, or a Date field (RFC 5322 §3.3).
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp()))
+}
+
+/// A fact by its name, if it is one more that can be logged.
+fn fact(name: &[u8], value: &str, before: &[Arc<str>]) -> Result<Arc<str>, Unfit> {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let fits = before.len() < META_MAX
+        && (1..=META_NAME_MAX).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && before.iter().all(|other| other.split_once('=').is_none_or(|(other, _)| other != name))
+        && value.len() <= META_VALUE_MAX
+        && !value.chars().any(char::is_control);
+    if fits { Ok(format!("{name}={value}").into()) } else { Err(Unfit::BadMeta) }
 }
 
 /// The client's Message-ID as the log takes it: from '<' to '>' where there are such, printable throughout.

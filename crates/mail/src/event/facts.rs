@@ -21,6 +21,9 @@ pub struct MessageFacts {
     /// Tags, by which reports group.
     #[serde(skip_serializing_if = "no_tags")]
     pub tags: Arc<[Arc<str>]>,
+    /// Facts of the application's own: `name=value`.
+    #[serde(skip_serializing_if = "no_tags")]
+    pub meta: Arc<[Arc<str>]>,
     /// The reverse-path, empty for `<>`.
     pub from: Arc<str>,
     /// Bytes as stored, the relay's own header lines included.

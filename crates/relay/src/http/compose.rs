@@ -82,10 +82,11 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
             "to" => to.push(Mailbox::Text(value.clone())),
             "stream" => draft.stream = Some(value.clone()),
             "tag" => draft.tags.push(value.clone()),
+            "send_at" => draft.send_at = Some(value.clone()),
             _ => {
                 return Err(bad_field(vec![FieldError {
                     field: format!("/{name}"),
-                    detail: "the query has from, to, stream and tag".into(),
+                    detail: "the query has from, to, stream, tag and send_at".into(),
                 }]));
             }
         }

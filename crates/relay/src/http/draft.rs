@@ -45,6 +45,12 @@ pub(super) struct Draft<'a> {
     /// Words by which reports group.
     #[serde(default)]
     pub(super) tags: Vec<String>,
+    /// Facts of the application's own, by name: they stand in every event of the message, and nowhere else.
+    #[serde(default)]
+    pub(super) meta: BTreeMap<String, String>,
+    /// Before when it is not to be sent.
+    #[schema(format = DateTime, example = "2030-01-31T08:00:00Z")]
+    pub(super) send_at: Option<String>,
     /// The whole message as MIME, in base64, instead of `reply_to`, `subject`, `text`, `html`, `attachments` and `headers`. `from`, `to`, `cc`
     /// and `bcc` are the envelope alone.
     #[serde(borrow, default)]

@@ -58,6 +58,7 @@ pub(super) struct Taken {
         ("to" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a recipient; may stand several times."),
         ("stream" = Option<String>, Query, description = "For `message/rfc822`: the stream."),
         ("tag" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a tag; may stand several times."),
+        ("send_at" = Option<String>, Query, description = "For `message/rfc822`: before when it is not to be sent."),
     ),
     request_body(content((Draft<'static> = "application/json"), (String = "message/rfc822")), description = "The message."),
     responses(

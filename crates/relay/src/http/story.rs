@@ -1,6 +1,9 @@
 //! `GET /v1/messages/{id}`: what became of a message, from the log and the queue.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
@@ -36,6 +39,8 @@ pub(super) struct MessageStory {
     stream: String,
     /// Its tags.
     tags: Vec<String>,
+    /// Facts of the application's own.
+    meta: BTreeMap<String, String>,
     /// Bytes as stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
@@ -143,6 +148,12 @@ impl MessageStory {
             from: first.from.as_deref().unwrap_or_default().to_owned(),
             stream: first.stream.as_deref().unwrap_or_default().to_owned(),
             tags: first.tags.iter().map(|tag| (**tag).to_owned()).collect(),
+            meta: first
+                .meta
+                .iter()
+                .filter_map(|fact| fact.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             size: first.size,
             accepted: life.message.time(),
             ended: recipients.iter().all(|r| r.state.is_end()),

@@ -68,6 +68,13 @@ impl Field {
         data[self.start..self.colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
     }
 
+    /// What of the name follows `prefix`, where it begins so, in whatever case.
+    pub(super) fn name_behind<'a>(&self, data: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+        let name = data[self.start..self.colon].trim_ascii_end();
+        let (start, rest) = name.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+    }
+
     /// Where blanks stand between the name and the colon, if some do.
     pub(super) fn blanks_before_the_colon(&self, data: &[u8]) -> Option<Range<usize>> {
         let end = self.start + data[self.start..self.colon].trim_ascii_end().len();

@@ -53,6 +53,12 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
     (!in_angle && found.iter().all(|spec| Address::new(spec).is_ok())).then_some(found)
 }
 
+/// True for a From field whose one mailbox is `<>`: that stands for nobody, in an envelope.
+pub(super) fn is_null(value: &[u8]) -> bool {
+    next_mailbox(&mut String::from_utf8_lossy(value).chars()).is_some_and(|mailbox| mailbox.is_empty())
+        && String::from_utf8_lossy(value).trim_end().ends_with("<>")
+}
+
 /// Keys are published under the ASCII form of a name (RFC 8616 §4).
 fn in_ascii(domain: &str) -> Option<String> {
     let domain = match domain.is_ascii() {

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const RECEIVED: &str = "Received: from client.example.com ([192.0.2.7])\r\n\tby mx.example.com with ESMTP id 01KAS24AVSK49P4R25FDFMPS6Z;\r\n\tMon, 23 Nov 2026 10:11:12 +0000\r\n";
+const ADDED_FROM: &str = "From: <bounces@example.com>\r\n";
 const DATE: &str = "Date: Mon, 23 Nov 2026 10:11:12 +0000\r\n";
 const MESSAGE_ID: &str = "Message-ID: <01KAS24AVSK49P4R25FDFMPS6Z@mx.example.com>\r\n";
 
@@ -14,6 +15,7 @@ fn submission() -> Submission<'static> {
         tls: false,
         authenticated: false,
         http: false,
+        reverse_path: "bounces@example.com",
         hostname: "mx.example.com",
         id: "01KAS24AVSK49P4R25FDFMPS6Z".parse().unwrap(),
         now: "2026-11-23T10:11:12.345Z".parse().unwrap(),
@@ -83,7 +85,7 @@ fn tags_have_their_limits() {
 
 #[test]
 fn a_message_without_header_gets_one() {
-    let added = format!("{RECEIVED}{DATE}{MESSAGE_ID}\r\n");
+    let added = format!("{RECEIVED}{ADDED_FROM}{DATE}{MESSAGE_ID}\r\n");
     assert_eq!(text(&prepared(b"Hello.\r\nHow: are you?\r\n")), format!("{added}Hello.\r\nHow: are you?\r\n"));
     assert_eq!(text(&prepared(b"\r\nHello.\r\n")), format!("{added}Hello.\r\n"));
     assert_eq!(text(&prepared(b"")), added);
@@ -99,7 +101,7 @@ fn a_line_that_is_no_field_begins_the_body() {
 fn a_message_of_header_alone_is_closed() {
     assert_eq!(text(&prepared(WHOLE.as_bytes())), format!("{RECEIVED}{WHOLE}\r\n"));
     assert_eq!(text(&prepared(WHOLE.trim_end().as_bytes())), format!("{RECEIVED}{WHOLE}\r\n"));
-    assert_eq!(text(&prepared(b"Bcc: x@example.org")), format!("{RECEIVED}{DATE}{MESSAGE_ID}\r\n"));
+    assert_eq!(text(&prepared(b"Bcc: x@example.org")), format!("{RECEIVED}{ADDED_FROM}{DATE}{MESSAGE_ID}\r\n"));
 }
 
 #[test]
@@ -148,11 +150,63 @@ fn the_received_field_says_by_what_protocol_it_came() {
 #[test]
 fn all_authors_are_known_or_none() {
     let authors = |header: &str| prepared(format!("{header}\r\nHello.\r\n").as_bytes()).authors;
-    assert_eq!(
-        authors("From: a@example.com\r\nFrom: B <b@example.org>\r\n").as_deref(),
-        Some(&["a@example.com".into(), "b@example.org".into()][..])
-    );
-    assert_eq!([authors("From: a@example.com\r\nFrom: nobody\r\n"), authors("Date: x\r\n"), authors("From: \r\n")], [None, None, None]);
+    let both = ["a@example.com".to_owned(), "b@example.org".to_owned()];
+    assert_eq!(authors("From: a@example.com, B <b@example.org>\r\n").as_deref(), Some(&both[..]));
+    assert_eq!(authors("From: a@example.com, nobody\r\n"), None);
+    let sender = ["bounces@example.com".to_owned()];
+    assert_eq!(authors("Date: x\r\n").as_deref(), Some(&sender[..]), "who sends it is its author");
+    assert_eq!(authors("From: \r\n").as_deref(), Some(&sender[..]));
+}
+
+#[test]
+fn a_message_has_one_author_field_that_names_somebody() {
+    let by = |reverse_path, header: &str| {
+        let data = Bytes::from(format!("{header}\r\nHello.\r\n"));
+        prepare(&data, &Submission { reverse_path, ..submission() }, Limits::default())
+    };
+    let unfit = |header| by("bounces@example.com", header).unwrap_err();
+    assert_eq!(unfit("From: a@example.com\r\nX: y\r\nfrom: b@example.org\r\n"), Unfit::ManyFroms { count: 2 });
+    assert_eq!(unfit("From: <>\r\n"), Unfit::NullFrom);
+    assert_eq!(unfit("From: \"Shop\" <>\r\n"), Unfit::NullFrom);
+    assert_eq!(by("", "To: a@example.com\r\n").unwrap_err(), Unfit::NoFrom);
+    assert_eq!(Unfit::NoFrom.reply().to_string(), "554 5.6.0 there is no From field: receivers refuse that");
+    let added = by("bounces@example.com", "To: a@example.com\r\n").unwrap();
+    assert_eq!(added.from_domains, ["example.com"], "so that it is signed");
+    assert!(text(&added).contains(&format!("To: a@example.com\r\n{ADDED_FROM}")));
+    assert!(by("", WHOLE).is_ok() && by("x@y.z", "From: undisclosed:;\r\n").is_ok());
+}
+
+#[test]
+fn facts_of_the_application_are_read_and_taken_out() {
+    let message =
+        prepared(format!("X-Posthaste-Meta-Order: 4711\r\n{WHOLE}x-posthaste-meta-Shop_2:\r\n d\u{e9}j\u{e0} vu\r\n\r\n").as_bytes());
+    assert_eq!(text(&message), format!("{RECEIVED}{WHOLE}\r\n"));
+    let facts: Vec<_> = message.meta.iter().map(|fact| &**fact).collect();
+    assert_eq!(facts, ["order=4711", "shop_2=d\u{e9}j\u{e0} vu"]);
+    let refused = |data: String| prepare(&Bytes::from(data), &submission(), Limits::default()).unwrap_err();
+    let many: String = (0..=META_MAX).map(|n| format!("X-Posthaste-Meta-{n}: x\r\n")).collect();
+    let long = "a".repeat(META_VALUE_MAX + 1);
+    for bad in [
+        many,
+        format!("X-Posthaste-Meta-a: {long}\r\n"),
+        "X-Posthaste-Meta-a: 1\r\nX-Posthaste-Meta-A: 2\r\n".into(),
+        "X-Posthaste-Meta-: 1\r\n".into(),
+        "X-Posthaste-Meta-a.b: 1\r\n".into(),
+    ] {
+        assert_eq!(refused(bad), Unfit::BadMeta);
+    }
+}
+
+#[test]
+fn the_time_to_send_it_is_read_in_both_notations_and_taken_out() {
+    let moment = "2030-01-31T08:00:00Z".parse::<Timestamp>().unwrap();
+    for said in ["2030-01-31T08:00:00Z", "2030-01-31T09:00:00+01:00", "Thu, 31 Jan 2030 08:00:00 +0000"] {
+        let message = prepared(format!("X-Posthaste-Send-At: {said}\r\n{WHOLE}\r\n").as_bytes());
+        assert_eq!((message.send_at, text(&message)), (Some(moment), format!("{RECEIVED}{WHOLE}\r\n")));
+    }
+    let refused = |data: &str| prepare(&Bytes::copy_from_slice(data.as_bytes()), &submission(), Limits::default()).unwrap_err();
+    assert_eq!(refused("X-Posthaste-Send-At: tomorrow\r\n"), Unfit::BadSendAt);
+    assert_eq!(refused(&"X-Posthaste-Send-At: 2030-01-31T08:00:00Z\r\n".repeat(2)), Unfit::BadSendAt);
 }
 
 #[test]
@@ -175,13 +229,13 @@ fn the_header_of_a_stored_message_is_found_again() {
 proptest! {
     #[test]
     fn nothing_but_bcc_and_our_own_fields_is_ever_lost(lines in prop::collection::vec(prop::sample::select(vec![
-        "From: a@b.c", "Date: x", "Message-ID: <1@x>", "X: y", " folded", "\tfolded", "", " ", "body text", "a:b", "\u{e9}: x", ":", "Received: by x",
+        "X: a@b.c", "Date: x", "Message-ID: <1@x>", "X: y", " folded", "\tfolded", "", " ", "body text", "a:b", "\u{e9}: x", ":", "Received: by x",
     ]), 0..14), end in prop::sample::select(vec!["", "\r\n"])) {
         let data = lines.join("\r\n") + end;
         let message = prepared(data.as_bytes());
         let out = text(&message);
         prop_assert_eq!(message.size as usize, out.len());
-        let rest = out.strip_prefix(RECEIVED).unwrap().replacen(DATE, "", 1).replacen(MESSAGE_ID, "", 1);
+        let rest = out.strip_prefix(RECEIVED).unwrap().replacen(ADDED_FROM, "", 1).replacen(DATE, "", 1).replacen(MESSAGE_ID, "", 1);
         // What was there is still there, in order; only one line end may have been put in.
         let same = rest == data || (0..=data.len()).filter(|&at| data.is_char_boundary(at)).any(|at| {
             let joined = [&data[..at], "\r\n", &data[at..]].concat();

@@ -184,6 +184,7 @@ pub(super) fn read(story: &Story<'_>) -> Option<SentTo> {
         message_id: story.message_id.as_deref().map(Arc::from),
         stream: Name::new(story.stream.as_deref()?).ok()?,
         tags: story.tags.iter().map(|t| Arc::from(&**t)).collect(),
+        meta: story.meta.iter().map(|fact| Arc::from(&**fact)).collect(),
         from: story.from.as_deref().unwrap_or_default().into(),
         size: story.size.unwrap_or(0),
     };
@@ -213,6 +214,7 @@ mod tests {
             message_id: Some("<offer-1@shop.example>".into()),
             stream: Name::new("news").unwrap(),
             tags: ["may".into()].into(),
+            meta: ["order=7".into()].into(),
             from: "shop@shop.example".into(),
             size: 1000,
         };

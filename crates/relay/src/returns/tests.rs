@@ -48,6 +48,7 @@ impl Ledger {
             message_id: Some("<offer-1@shop.example>".into()),
             stream: Name::new("news").unwrap(),
             tags: [].into(),
+            meta: [].into(),
             from: "shop@shop.example".into(),
             size: 1000,
         };

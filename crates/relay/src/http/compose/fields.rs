@@ -1,11 +1,12 @@
 //! The header of a composed message.
 
+use jiff::Timestamp;
 use mail_builder::headers::{address::Address as Mailbox, raw::Raw, text::Text};
 
 use super::{Flaws, Named, write_field};
 use crate::{
     http::draft::Draft,
-    message::{TAG_MAX, TAGS_MAX},
+    message::{META_MAX, META_NAME_MAX, META_VALUE_MAX, TAG_MAX, TAGS_MAX},
 };
 
 /// Fields of one message that `headers` may give.
@@ -22,6 +23,26 @@ pub(super) fn control(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
         match is_plain(stream) {
             true => out.extend_from_slice(format!("X-Posthaste-Stream: {stream}\r\n").as_bytes()),
             false => flaws.field("/stream", "the name of a stream"),
+        }
+    }
+    if let Some(at) = &draft.send_at {
+        match at.parse::<Timestamp>() {
+            Ok(at) => out.extend_from_slice(format!("X-Posthaste-Send-At: {at}\r\n").as_bytes()),
+            Err(_) => flaws.field("/send_at", "a moment such as 2030-01-31T08:00:00Z"),
+        }
+    }
+    if draft.meta.len() > META_MAX {
+        flaws.field("/meta", format!("at most {META_MAX}"));
+    }
+    for (name, value) in &draft.meta {
+        let is_name =
+            (1..=META_NAME_MAX).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+        match is_name && value.len() <= META_VALUE_MAX && !value.chars().any(char::is_control) {
+            true => out.extend_from_slice(format!("X-Posthaste-Meta-{name}: {value}\r\n").as_bytes()),
+            false => flaws.field(
+                format!("/meta/{name}"),
+                format!("a name of at most {META_NAME_MAX} letters, digits, - and _, a value of at most {META_VALUE_MAX} bytes without control characters"),
+            ),
         }
     }
     if draft.tags.len() > TAGS_MAX {
