@@ -142,9 +142,14 @@ fn the_streams_domain_and_the_relays_own_sign_besides_the_authors() {
         assert_eq!(holds(&relay, &got, &keys), all, "{}", text(&got));
         assert_eq!(text(&got).contains("i=@news.sender.test"), from == "sender.test");
     }
-    // Nobody can sign a message without From, and unsigned it does not go out.
-    let answer = relay.submit(&Mail::raw("bounce@sender.test", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
-    assert_eq!(answer.code, 550, "{answer:?}");
+    // A message without From is its sender's.
+    relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
+    let got = mx.wait_for(5).remove(4).data;
+    assert_eq!(signers(&got), ["sender.test", "relay.test"]);
+    assert_eq!(holds(&relay, &got, &keys), "True True", "{}", text(&got));
+    // Nobody can sign a message without an author, and unsigned it does not go out.
+    let answer = relay.submit(&Mail::raw("", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
+    assert_eq!(answer.code, 554, "{answer:?}");
 }
 
 /// The d= of all signatures, in their order.

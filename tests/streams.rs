@@ -50,11 +50,12 @@ fn a_header_field_says_when_it_is_to_be_sent() {
 #[test]
 fn who_is_nobody_is_told_so() {
     let world = World::start("");
-    for (header, why) in [("From: <>\r\n", "null_from"), ("From: <a@sender.test>\r\nFrom: <b@sender.test>\r\n", "many_froms")] {
+    for header in ["From: <>\r\n", "From: <a@sender.test>\r\nFrom: <b@sender.test>\r\n"] {
         let answer = world.relay.submit(&Mail::raw(FROM, &[TO], format!("{header}Subject: x\r\n\r\nHello.\r\n").as_bytes()));
         assert!(answer.code == 554 && answer.text().contains("From field"), "{answer:?}");
-        assert!(world.relay.log().of("rejected", "").iter().any(|event| event["reason"] == why), "{why}");
     }
+    let rejected = world.relay.log().wait_for_many("rejected", "", 2);
+    assert_eq!([&rejected[0]["reason"], &rejected[1]["reason"]], ["null_from", "many_froms"]);
     world.relay.send(&Mail::raw(FROM, &[TO], b"Subject: x\r\n\r\nHello.\r\n"));
     let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
     assert!(got.contains(&format!("\r\nFrom: <{FROM}>\r\n")), "{got}");
