@@ -231,3 +231,26 @@ fn mail_that_comes_in_all_at_once_has_its_bound() {
     modest.send(b".\r\n").unwrap();
     assert_eq!(modest.answer().unwrap().code, 250);
 }
+
+#[test]
+fn what_is_suppressed_for_one_user_is_sent_by_others() {
+    let world = world("refuse_suppressed = false", "", &[]);
+    world.relay.ok(["suppress", "add", TO, "--scope", "user:app"]);
+    let mut client = secure(&world);
+    assert_eq!(client.say(&auth_plain("app", "pencil")).unwrap().code, 235);
+    assert_eq!(client.submit(&Mail::new(FROM, &[TO], "one")).unwrap().code, 250);
+    assert_eq!(world.relay.log().wait_for("suppressed", TO)["scope"], "user:app");
+    world.relay.send(&Mail::new(FROM, &[TO], "two"));
+    world.relay.log().wait_for("delivered", TO);
+    assert_eq!(world.mx.messages().len(), 1);
+
+    let written = std::fs::read_to_string(world.relay.config_path()).unwrap();
+    world.relay.write_config(&written.replace("refuse_suppressed = false", "refuse_suppressed = true"));
+    world.relay.ok(["reload"]);
+    let refused = |client: &mut Client| {
+        client.say(&format!("MAIL FROM:<{FROM}>")).unwrap();
+        client.say(&format!("RCPT TO:<{TO}>")).unwrap().code
+    };
+    assert_eq!(refused(&mut client), 550);
+    assert_eq!(refused(&mut Client::hello(world.relay.port()).unwrap()), 250);
+}

@@ -28,7 +28,7 @@ use crate::{
     live::Live,
     returns::Stamped,
     sources,
-    suppression::{Entry, List, Register},
+    suppression::{Entry, List, Register, User},
     way::Way,
 };
 
@@ -218,7 +218,9 @@ impl Outbound {
         let live = self.live.load();
         let list = List::new(&self.register, &live.config.suppression);
         let now = clock::now();
-        let entry = |rcpt: &u16| list.look_up(&letter.meta.envelope.recipients[usize::from(*rcpt)], &letter.meta.stream, None, now);
+        let meta = &letter.meta;
+        let user = meta.user.as_deref().and_then(User::new);
+        let entry = |rcpt: &u16| list.look_up(&meta.envelope.recipients[usize::from(*rcpt)], &meta.stream, user.as_ref(), now);
         rcpts.iter().map(|rcpt| entry(rcpt).map(Arc::new)).collect()
     }
 

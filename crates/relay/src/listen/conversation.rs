@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::{Limits, ListenTlsMode, Role},
     intake::{Client, Refused},
-    suppression::{List, Reason},
+    suppression::{List, Reason, User},
 };
 
 /// Bytes read at once of a message.
@@ -241,7 +241,10 @@ impl Conversation {
         let live = self.of.intake.live.load();
         let Some(listener) = live.config.listeners.get(&self.listener).filter(|l| l.refuse_suppressed) else { return Ok(()) };
         let list = List::new(&self.of.register, &live.config.suppression);
-        let Some(entry) = list.look_up(rcpt, &listener.stream, None, clock::now()) else { return Ok(()) };
+        let user = self.user();
+        let stream = user.as_ref().and_then(|user| user.stream.as_ref()).unwrap_or(&listener.stream);
+        let user = user.as_ref().and_then(|user| User::new(&user.name));
+        let Some(entry) = list.look_up(rcpt, stream, user.as_ref(), clock::now()) else { return Ok(()) };
         let why = format!("nothing is sent to this address: {} since {:.0}", entry.reason, entry.since);
         let answer = match entry.reason {
             Reason::HardBounce => Answer::new(550, 1, 1, why),
