@@ -25,6 +25,14 @@ const READ_COMMANDS: usize = 4 << 10;
 /// Reply bytes gathered before they are written, whatever the client pipelines.
 const FLUSH_AT: usize = 16 << 10;
 
+/// Lines that may wait for the disk before a client that is refused something waits with them. Each refusal is a line, and those of good mail
+/// stand behind it.
+const LINES_AHEAD: usize = 200;
+/// How often it is looked whether they are through.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The longest wait for one refusal: a disk that refuses is no reason to leave clients without an answer.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+
 /// A session on its connection.
 pub(super) struct Conversation {
     pub(super) of: Arc<Submissions>,
@@ -102,11 +110,20 @@ impl Conversation {
                     self.is_over = !self.secure(&limits).await?;
                 }
                 Step::Authenticate(credentials) => self.authenticate(credentials).await,
-                Step::Mail(request) => self.mail(&request),
-                Step::Rcpt(recipient) => self.rcpt(&recipient),
+                Step::Mail(request) => {
+                    if !self.mail(&request) {
+                        self.let_the_log_catch_up().await;
+                    }
+                }
+                Step::Rcpt(recipient) => {
+                    if !self.rcpt(&recipient) {
+                        self.let_the_log_catch_up().await;
+                    }
+                }
                 Step::Message(submission) => self.message(submission, &limits).await,
                 Step::Refused(refusal) => {
                     self.of.rejected(self.ip, &self.session, &refusal);
+                    self.let_the_log_catch_up().await;
                     if refusal.reason == "auth_failed" {
                         self.login_failed().await;
                     }
@@ -181,15 +198,20 @@ impl Conversation {
         }
     }
 
-    fn mail(&mut self, request: &MailRequest) {
+    /// False where it was refused.
+    fn mail(&mut self, request: &MailRequest) -> bool {
         self.recipients = 0;
         let from = &request.reverse_path;
         self.sender = Some(from.to_string());
         match self.closed().map_or(Ok(()), Err).and_then(|()| self.may_send(from, request.size)) {
-            Ok(()) => self.session.answer(Ok(()), &mut self.out),
+            Ok(()) => {
+                self.session.answer(Ok(()), &mut self.out);
+                true
+            }
             Err(refused) => {
                 self.refused("mail", Some(from.to_string()), None, refused.clone());
                 self.session.answer(Err(refused.0), &mut self.out);
+                false
             }
         }
     }
@@ -219,16 +241,19 @@ impl Conversation {
         }
     }
 
-    fn rcpt(&mut self, recipient: &Address) {
+    /// False where it was refused.
+    fn rcpt(&mut self, recipient: &Address) -> bool {
         let verdict = self.user().map_or(Ok(()), |user| self.of.intake.may_add(&user, self.recipients + 1));
         match verdict.and_then(|()| self.wanted(recipient)) {
             Ok(()) => {
                 self.recipients += 1;
                 self.session.answer(Ok(()), &mut self.out);
+                true
             }
             Err(refused) => {
                 self.refused("rcpt", self.sender.clone(), Some(recipient.to_string()), refused.clone());
                 self.session.answer(Err(refused.0), &mut self.out);
+                false
             }
         }
     }
@@ -283,6 +308,14 @@ impl Conversation {
     fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, (answer, reason): Refused) {
         let user = self.certified.as_ref().map(ToString::to_string);
         self.of.rejected(self.ip, &self.session, &Refusal { command, from, rcpt, user, answer, reason });
+    }
+
+    /// Whoever is refused much writes much into the log: it goes on when the disk has it, so that nobody's refusals keep out others' mail.
+    async fn let_the_log_catch_up(&self) {
+        let until = self.now() + CATCH_UP_MAX;
+        while self.of.intake.log.queued() > LINES_AHEAD && self.now() < until && !*self.of.stopping.borrow() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// A client that does not read its replies is no better than one that does not write.

@@ -1,0 +1,143 @@
+//! Clients that mean harm, many at once, for as long as a good client needs: it is served, and the relay's memory stays within its bound.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use support::{Client, Mail, World, wait};
+
+const FROM: &str = "writer@sender.test";
+/// Attackers of each kind.
+const EACH: usize = 5;
+/// Messages of the good client.
+const MAILS: usize = 20;
+/// What the relay may hold at most, in KiB: a quarter of this is what messages under way may take (`limits.receive_memory`), as much the cache of
+/// bodies (`limits.body_cache`), the rest the program and its sessions.
+const MEMORY_MAX: u64 = 256 << 10;
+
+/// One attack over one connection, until the relay ends it or the test does.
+type Attack = fn(&mut TcpStream, &AtomicBool) -> io::Result<()>;
+
+const ATTACKS: [(&str, Attack); 8] = [
+    ("says nothing", |stream, over| hear_until(stream, over)),
+    ("says a byte now and then", |stream, over| {
+        for byte in b"EHLO attacker.test".iter().cycle().take_while(|_| !over.load(Relaxed)) {
+            stream.write_all(&[*byte])?;
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }),
+    ("a line without an end", |stream, over| flood(stream, over, &[b'A'; 16 << 10])),
+    ("commands without waiting for an answer", |stream, over| flood(stream, over, &b"NOOP\r\nEHLO x\r\nRSET\r\nVRFY a\r\n".repeat(400))),
+    ("recipients without an end", |stream, over| {
+        stream.write_all(b"EHLO attacker.test\r\nMAIL FROM:<a@b.test>\r\n")?;
+        flood_numbered(stream, over, |n| format!("RCPT TO:<r{n}@example.test>\r\n"))
+    }),
+    ("a header without an end", |stream, over| {
+        stream.write_all(b"EHLO attacker.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")?;
+        flood_numbered(stream, over, |n| format!("X-Field-{n}: {}\r\n", "x".repeat(900)))
+    }),
+    ("a body without an end", |stream, over| {
+        stream.write_all(b"EHLO attacker.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nFrom: a@b.test\r\n\r\n")?;
+        flood(stream, over, &[[b'y'; 998].as_slice(), b"\r\n"].concat().repeat(16))
+    }),
+    ("chunks as large as can be said", |stream, over| {
+        stream.write_all(
+            b"EHLO attacker.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 99999999999999999999\r\nBDAT 50000000\r\n",
+        )?;
+        flood(stream, over, &[b'z'; 16 << 10])
+    }),
+];
+
+/// Reads what comes and says nothing.
+fn hear_until(stream: &mut TcpStream, over: &AtomicBool) -> io::Result<()> {
+    while !over.load(Relaxed) {
+        match stream.read(&mut [0; 512]) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The same bytes again and again, and no answer read.
+fn flood(stream: &mut TcpStream, over: &AtomicBool, bytes: &[u8]) -> io::Result<()> {
+    while !over.load(Relaxed) {
+        stream.write_all(bytes)?;
+    }
+    Ok(())
+}
+
+fn flood_numbered(stream: &mut TcpStream, over: &AtomicBool, line: impl Fn(usize) -> String) -> io::Result<()> {
+    for start in (0..).step_by(100).take_while(|_| !over.load(Relaxed)) {
+        stream.write_all((start..start + 100).map(&line).collect::<String>().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Peak resident memory, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the relay runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Hands in so many messages over one connection; how long that took.
+fn good_client(world: &World, name: &str) -> Duration {
+    let started = wait::instant();
+    let mut client = Client::hello(world.relay.port()).expect("a good client is served");
+    for n in 0..MAILS {
+        let answer = client.submit(&Mail::new(FROM, &[&format!("{name}{n}@example.test")], "good")).expect("a good client is served");
+        assert_eq!(answer.code, 250, "{answer:?}");
+    }
+    started.elapsed()
+}
+
+/// Tells the attackers that it is over.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn under_attack_memory_has_its_bound_and_good_mail_goes_through() {
+    let world = World::start("limits.receive_memory = \"64 MiB\"\nlimits.body_cache = \"64 MiB\"\nlimits.message_size = \"50 MiB\"");
+    let alone = good_client(&world, "alone");
+    let (over, tries) = (AtomicBool::new(false), ATTACKS.map(|_| AtomicUsize::new(0)));
+    let attacked = thread::scope(|scope| {
+        for ((_, attack), tries) in ATTACKS.iter().zip(&tries) {
+            for _ in 0..EACH {
+                scope.spawn(|| {
+                    while !over.load(Relaxed) {
+                        tries.fetch_add(1, Relaxed);
+                        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, world.relay.port())) else { continue };
+                        let patience = Some(Duration::from_millis(200));
+                        stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience)).expect("a socket");
+                        // It is cut off, or nobody reads what it says: both end this try.
+                        let _ = attack(&mut stream, &over);
+                    }
+                });
+            }
+        }
+        wait::until("every attack to have begun", || tries.iter().all(|t| t.load(Relaxed) >= EACH).then_some(()));
+        // Also where the good client is not served.
+        let _end = Ends(&over);
+        good_client(&world, "attacked")
+    });
+    world.relay.log().wait_for("delivered", &format!("attacked{}@example.test", MAILS - 1));
+    let peak = peak(world.relay.pid());
+    for ((name, _), tries) in ATTACKS.iter().zip(&tries) {
+        eprintln!("{name}: {} connections", tries.load(Relaxed));
+    }
+    eprintln!("{MAILS} messages: {alone:?} alone, {attacked:?} under attack; at most {} MiB", peak >> 10);
+    assert!(peak < MEMORY_MAX, "{} MiB", peak >> 10);
+}
