@@ -18,7 +18,7 @@ use crate::{
     clock,
     dispatch::{Action, Counts, Dispatcher, LaneRow, MessageRow, Selection},
     dkim::rotation::Rotation,
-    engine::Command,
+    engine::{self, Command, STOPPING},
     intake::Intake,
     recover::spooled,
     suppression::{self, Ask, Register},
@@ -281,15 +281,8 @@ impl Admin {
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (T, Vec<Action>) + Send + 'static,
-    ) -> Result<T, String> {
-        let (tell, told) = oneshot::channel();
-        let ask = move |d: &mut Dispatcher, now| {
-            let (answer, actions) = question(d, now);
-            drop(tell.send(answer));
-            actions
-        };
-        self.engine.send(Command::Ask(Box::new(ask))).map_err(|_| STOPPING)?;
-        told.await.map_err(|_| STOPPING.to_owned())
+    ) -> Result<T, &'static str> {
+        engine::ask(&self.engine, question).await
     }
 
     /// A page for each domain; none for a message that is not in the queue.
@@ -347,8 +340,6 @@ impl Admin {
         audited.await.map_err(|e| e.to_string())?
     }
 }
-
-const STOPPING: &str = "the relay is stopping";
 
 fn json<T: Serialize>(value: &T) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|e| e.to_string())

@@ -9,7 +9,7 @@ use posthaste_route::Resolver;
 use tokio::sync::{
     Semaphore,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    watch,
+    oneshot, watch,
 };
 
 use crate::{
@@ -42,6 +42,25 @@ pub enum Command {
 
 /// A look at the queue at a time, and what it wants done.
 pub type Question = Box<dyn FnOnce(&mut Dispatcher, Timestamp) -> Vec<Action> + Send>;
+
+/// What is said where nobody is left to answer.
+pub(crate) const STOPPING: &str = "the relay is stopping";
+
+/// Asks the engine about the queue; what its answer wants done is done. The error is for people: the relay stops.
+pub(crate) async fn ask<T: Send + 'static>(
+    engine: &UnboundedSender<Command>,
+    question: impl FnOnce(&mut Dispatcher, Timestamp) -> (T, Vec<Action>) + Send + 'static,
+) -> Result<T, &'static str> {
+    let (tell, told) = oneshot::channel();
+    let ask = move |d: &mut Dispatcher, now| {
+        let (answer, actions) = question(d, now);
+        // Whoever asked may be gone; what was to be done is done all the same.
+        drop(tell.send(answer));
+        actions
+    };
+    engine.send(Command::Ask(Box::new(ask))).map_err(|_| STOPPING)?;
+    told.await.map_err(|_| STOPPING)
+}
 
 /// What others may see of the queue without asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -27,19 +27,13 @@ use axum::{
 use bytes::Bytes;
 use posthaste_monitor::LogError;
 use posthaste_spool::Spool;
-use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
+use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use serve::{Server, bind};
 
 use self::{body::Bodies, idempotency::Keys, problem::Refusal};
-use crate::{
-    clock,
-    dispatch::{Action, Dispatcher},
-    engine::Command,
-    intake::Intake,
-    suppression::Register,
-};
+use crate::{clock, engine::Command, intake::Intake, suppression::Register};
 
 /// Those who read the log at once: it may be long, and mail comes first.
 const READERS: usize = 2;
@@ -125,21 +119,4 @@ impl Api {
         });
         reading.await.map_err(|e| e.to_string())?
     }
-
-    /// Asks the queue.
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (T, Vec<Action>) + Send + 'static,
-    ) -> Result<T, &'static str> {
-        let (tell, told) = oneshot::channel();
-        let ask = move |d: &mut Dispatcher, now| {
-            let (answer, actions) = question(d, now);
-            drop(tell.send(answer));
-            actions
-        };
-        self.engine.send(Command::Ask(Box::new(ask))).map_err(|_| STOPPING)?;
-        told.await.map_err(|_| STOPPING)
-    }
 }
-
-const STOPPING: &str = "the relay is stopping";

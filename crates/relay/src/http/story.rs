@@ -19,7 +19,7 @@ use super::{
     auth::Principal,
     problem::{Problem, Refusal, Refused},
 };
-use crate::{admin::one, attempt::read_letter, dispatch::MessageRow, users::Right};
+use crate::{admin::one, attempt::read_letter, dispatch::MessageRow, engine, users::Right};
 
 /// Events of one recipient that are shown: the latest.
 const EVENTS_MAX: usize = 20;
@@ -118,7 +118,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue before the log: what ends in between is told as ended.
-    let rows = api.ask(move |d, _| (d.message_rows(&one(id), 1).0, Vec::new())).await;
+    let rows = engine::ask(&api.engine, move |d, _| (d.message_rows(&one(id), 1).0, Vec::new())).await;
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why))?;
     let spool = api.intake.spool.clone();
     let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));
