@@ -225,7 +225,13 @@ fn mail_that_comes_in_all_at_once_has_its_bound() {
     }
     modest.send(piece.repeat(300).as_bytes()).unwrap();
     greedy.send(piece.repeat(900).as_bytes()).unwrap();
-    assert_eq!(greedy.answer().unwrap().code, 421);
+    // Both are read at once: it is told with the next bytes that come in behind the modest one's.
+    greedy.patience(std::time::Duration::from_millis(100));
+    let told = wait::until("the greedy one to be told", || {
+        let _ = greedy.send(piece.as_bytes());
+        greedy.answer().ok()
+    });
+    assert_eq!(told.code, 421);
     let event = relay.log().wait_for("rejected", "");
     assert_eq!((&event["command"], &event["reason"]), (&"data".into(), &"receive_memory".into()));
     modest.send(b".\r\n").unwrap();
