@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use posthaste_mail::{Address, Name, ReversePath};
 use posthaste_smtp::server::{Answer, MailRequest, Refusal, Session, Step, Submission};
 use tokio::{
@@ -20,10 +20,15 @@ use crate::{
 
 /// Bytes read at once of a message.
 const READ: usize = 64 << 10;
-/// Bytes read at once of commands: most sessions wait for one, and there may be thousands.
-const READ_COMMANDS: usize = 4 << 10;
+/// Bytes read at once of commands: most sessions wait for one, and there may be thousands. Room for those of several messages, pipelined.
+const READ_COMMANDS: usize = 1 << 10;
 /// Reply bytes gathered before they are written, whatever the client pipelines.
 const FLUSH_AT: usize = 16 << 10;
+/// Bytes of a message that are read before it is the other sessions' turn. Who sends without a pause would else hold a thread for megabytes, and
+/// everybody who waits for an answer with it.
+const TURN: usize = 64 << 10;
+/// A byte of commands is so much more work than one of a message.
+const COMMAND_WEIGHT: usize = 32;
 
 /// Lines that may wait for the disk before a client that is refused something waits with them. Each refusal is a line, and those of good mail
 /// stand behind it.
@@ -57,6 +62,8 @@ pub(super) struct Conversation {
     message_by: Instant,
     /// The message that is coming in.
     held: Option<Held>,
+    /// What is left of [`TURN`].
+    turn: usize,
 }
 
 impl Conversation {
@@ -77,6 +84,7 @@ impl Conversation {
             whole_by: now,
             message_by: now,
             held: None,
+            turn: TURN,
         }
     }
 
@@ -153,11 +161,13 @@ impl Conversation {
             Some(held) => (limits.data_timeout, self.whole_by + Duration::from_secs(held.bytes() / limits.data_rate)),
             None => (limits.command_timeout, self.whole_by.min(self.message_by)),
         };
-        self.input.reserve(if self.held.is_some() { READ } else { READ_COMMANDS });
+        let (room, weight) = if self.held.is_some() { (READ, 1) } else { (READ_COMMANDS, COMMAND_WEIGHT) };
+        self.input.reserve(room);
         let mut stopping = self.of.stopping.clone();
         let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut into = (&mut self.input).limit(room);
         let read = tokio::select! {
-            read = timeout_at(deadline.min(now + silence), wire.read_buf(&mut self.input)) => read,
+            read = timeout_at(deadline.min(now + silence), wire.read_buf(&mut into)) => read,
             () = told(&mut stopping), if self.session.is_between_messages() => {
                 self.session.shutting_down(&mut self.out);
                 return Ok(());
@@ -166,7 +176,13 @@ impl Conversation {
         match read {
             Ok(Ok(0)) => self.is_over = true,
             Ok(read) => {
-                let read = read? as u64;
+                let read = read?;
+                let left = self.turn.checked_sub(weight * read);
+                if left.is_none() {
+                    tokio::task::yield_now().await;
+                }
+                self.turn = left.unwrap_or(TURN);
+                let read = read as u64;
                 if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
                     let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
                     self.refused("data", None, None, (answer.clone(), "receive_memory"));
