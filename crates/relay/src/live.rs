@@ -298,6 +298,7 @@ fn session_settings(config: &Config, listener: &config::Listener, users: &Users)
             text_line: l.text_line.unwrap_or(0),
             header_size: l.header_size,
             bad_commands: l.bad_commands,
+            idle_commands: l.idle_commands,
             refusals: l.refusals,
             logins: server::Limits::default().logins,
             messages: l.messages_per_connection.unwrap_or(0),

@@ -260,6 +260,7 @@ fn limit(limits: &mut Limits, word: &str) -> Result<(), String> {
         "message_size" => limits.message_size = value.into(),
         "header_size" => limits.header_size = value.into(),
         "bad_commands" => limits.bad_commands = value,
+        "idle_commands" => limits.idle_commands = value,
         "refusals" => limits.refusals = value,
         "messages" => limits.messages = value,
         "logins" => limits.logins = value,

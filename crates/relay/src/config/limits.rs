@@ -24,6 +24,8 @@ pub struct Limits {
     pub received_hops: usize,
     /// Commands that are none before the client is cut off.
     pub bad_commands: u32,
+    /// Commands that hand in nothing before the client is cut off.
+    pub idle_commands: u32,
     /// Refused senders, recipients and messages before the client is cut off.
     pub refusals: u32,
     /// Clients at once, all listeners together.
@@ -65,6 +67,7 @@ impl Limits {
             // RFC 5321 §6.3 asks for at least 100; relays in a chain of our own need far fewer.
             received_hops: t.get("received_hops", number(5..=1000)),
             bad_commands: t.get("bad_commands", number(1..=100_000)),
+            idle_commands: t.get("idle_commands", number(10..=1_000_000)),
             refusals: t.get("refusals", number(1..=1_000_000)),
             connections: t.get("connections", number(1..=100_000)),
             command_timeout: wait("command_timeout"),

@@ -24,11 +24,25 @@ const READ: usize = 64 << 10;
 const READ_COMMANDS: usize = 1 << 10;
 /// Reply bytes gathered before they are written, whatever the client pipelines.
 const FLUSH_AT: usize = 16 << 10;
-/// Bytes of a message that are read before it is the other sessions' turn. Who sends without a pause would else hold a thread for megabytes, and
-/// everybody who waits for an answer with it.
+/// Bytes that are read before it is the other sessions' turn, where no message was taken among them. Who sends without a pause would else hold a
+/// thread for megabytes, and everybody who waits for an answer with it.
 const TURN: usize = 64 << 10;
 /// A byte of commands is so much more work than one of a message.
 const COMMAND_WEIGHT: usize = 32;
+/// A turn that comes back within this time had nobody before it, and the next is begun at once.
+const NOBODY_WAITS: Duration = Duration::from_micros(200);
+/// Who had to wait for its turn leaves it to the others for so many times that wait before the next: sessions without a pause are in the way of
+/// the rest no more than this part of the time.
+const STEP_BACK: u32 = 8;
+/// The longest step back.
+const STEP_BACK_MAX: Duration = Duration::from_millis(100);
+
+/// Refusals without an accepted message after which each one more makes the client wait.
+const REFUSALS_FREE: u32 = 1000;
+/// How long.
+const REFUSAL_WAIT: Duration = Duration::from_millis(100);
+/// How long a client that is closed for what it did waits to hear so: it would come back at once.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Lines that may wait for the disk before a client that is refused something waits with them. Each refusal is a line, and those of good mail
 /// stand behind it.
@@ -120,18 +134,18 @@ impl Conversation {
                 Step::Authenticate(credentials) => self.authenticate(credentials).await,
                 Step::Mail(request) => {
                     if !self.mail(&request) {
-                        self.let_the_log_catch_up().await;
+                        self.slow_down().await;
                     }
                 }
                 Step::Rcpt(recipient) => {
                     if !self.rcpt(&recipient) {
-                        self.let_the_log_catch_up().await;
+                        self.slow_down().await;
                     }
                 }
                 Step::Message(submission) => self.message(submission, &limits).await,
                 Step::Refused(refusal) => {
                     self.of.rejected(self.ip, &self.session, &refusal);
-                    self.let_the_log_catch_up().await;
+                    self.slow_down().await;
                     if refusal.reason == "auth_failed" {
                         self.login_failed().await;
                     }
@@ -179,7 +193,7 @@ impl Conversation {
                 let read = read?;
                 let left = self.turn.checked_sub(weight * read);
                 if left.is_none() {
-                    tokio::task::yield_now().await;
+                    self.leave_the_turn().await;
                 }
                 self.turn = left.unwrap_or(TURN);
                 let read = read as u64;
@@ -187,11 +201,23 @@ impl Conversation {
                     let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
                     self.refused("data", None, None, (answer.clone(), "receive_memory"));
                     self.session.refuse(&answer, &mut self.out);
+                    self.held = None;
+                    self.slow_down().await;
                 }
             }
             Err(_) => self.session.timeout(&mut self.out),
         }
         Ok(())
+    }
+
+    /// The other sessions first.
+    async fn leave_the_turn(&self) {
+        let asked = clock::instant();
+        tokio::task::yield_now().await;
+        let waited = clock::instant().duration_since(asked);
+        if waited > NOBODY_WAITS {
+            self.pause((waited * STEP_BACK).min(STEP_BACK_MAX)).await;
+        }
     }
 
     /// The handshake; false where it failed, and there is nobody left to speak to.
@@ -312,6 +338,7 @@ impl Conversation {
         match taken {
             Ok(answer) => {
                 self.message_by = self.now() + limits.session_idle;
+                self.turn = TURN;
                 self.session.answer_message(&answer, &mut self.out);
             }
             Err(refused) => {
@@ -324,6 +351,16 @@ impl Conversation {
     fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, (answer, reason): Refused) {
         let user = self.certified.as_ref().map(ToString::to_string);
         self.of.rejected(self.ip, &self.session, &Refusal { command, from, rcpt, user, answer, reason });
+    }
+
+    /// What a refusal costs its client in time.
+    async fn slow_down(&self) {
+        if self.session.is_closed() {
+            self.pause(CLOSE_WAIT).await;
+        } else if self.session.refusals() > REFUSALS_FREE {
+            self.pause(REFUSAL_WAIT).await;
+        }
+        self.let_the_log_catch_up().await;
     }
 
     /// Whoever is refused much writes much into the log: it goes on when the disk has it, so that nobody's refusals keep out others' mail.

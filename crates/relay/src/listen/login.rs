@@ -92,7 +92,7 @@ impl Conversation {
     }
 
     /// Waits, unless it is time to stop.
-    async fn pause(&mut self, wait: Duration) {
+    pub(super) async fn pause(&self, wait: Duration) {
         let mut stopping = self.of.stopping.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

@@ -32,6 +32,8 @@ pub struct Limits {
     /// Commands that are no commands here (unknown, misspelt, out of order) before the session is closed with 421.
     /// An accepted message clears the count.
     pub bad_commands: u32,
+    /// NOOP, RSET, VRFY, HELP and greetings before the session is closed with 421. An accepted message clears the count.
+    pub idle_commands: u32,
     /// Refused senders, recipients and messages before the session is closed with 421. An accepted message clears the count.
     pub refusals: u32,
     /// Wrong passwords before the session is closed with 421.
@@ -49,6 +51,7 @@ impl Default for Limits {
             message_size: 50 << 20,
             header_size: 256 << 10,
             bad_commands: 10,
+            idle_commands: 200,
             refusals: 10_000,
             logins: 3,
             messages: 0,

@@ -13,6 +13,13 @@ use super::{
 impl Session {
     /// Carries a command out; the step is what the connection's holder has to do about it. `behind`: there is more input already.
     pub(super) fn obey(&mut self, command: Command, behind: bool, out: &mut Vec<u8>) -> Option<Step> {
+        if let Some(name) = hands_in_nothing(&command) {
+            self.idle = self.idle.saturating_add(1);
+            if self.idle > self.settings.limits.idle_commands {
+                let answer = Answer::new(421, 7, 0, format!("{} too many commands without a message, closing", self.settings.hostname));
+                return Some(self.fault(Fault::junk(name, "idle_commands", answer), out));
+            }
+        }
         match command {
             Command::Hello { name, extended } => self.be_greeted(Hello { name, esmtp: extended }, out),
             Command::Mail(request) => return Some(self.mail(request, out)),
@@ -99,6 +106,18 @@ impl Session {
             Some(_) => Fault::refusal("data", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")),
         };
         Some(self.fault(fault, out))
+    }
+}
+
+/// The name of a command that may be given without end and brings no message nearer.
+fn hands_in_nothing(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Hello { .. } => Some("ehlo"),
+        Command::Rset => Some("rset"),
+        Command::Noop => Some("noop"),
+        Command::Vrfy => Some("vrfy"),
+        Command::Help => Some("help"),
+        _ => None,
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Session {
     pub(super) messages: u32,
     /// Counted towards `Limits::bad_commands`.
     pub(super) junk: u32,
+    /// Counted towards `Limits::idle_commands`.
+    pub(super) idle: u32,
     /// Counted towards `Limits::refusals`.
     pub(super) refusals: u32,
     /// Counted towards `Limits::logins`.
@@ -99,6 +101,7 @@ impl Session {
             transaction: None,
             messages: 0,
             junk: 0,
+            idle: 0,
             refusals: 0,
             logins: 0,
             tls: None,
@@ -196,7 +199,7 @@ impl Session {
         self.phase = Phase::Command;
         answer.write(out);
         if answer.is_positive() {
-            (self.junk, self.refusals) = (0, 0);
+            (self.junk, self.idle, self.refusals) = (0, 0, 0);
         } else {
             self.weigh(Weight::Refusal, answer.code, out);
         }
@@ -210,6 +213,11 @@ impl Session {
     /// The relay stops: 421 4.3.2 (RFC 5321 §3.8). The session is over.
     pub fn shutting_down(&mut self, out: &mut Vec<u8>) {
         self.goodbye((3, 2), "shutting down", out);
+    }
+
+    /// What was refused since the last message that was accepted, recipients of one and the same message included.
+    pub fn refusals(&self) -> u32 {
+        self.junk.saturating_add(self.refusals)
     }
 
     /// What the client called itself, once it has.
