@@ -35,6 +35,24 @@ fn dsn_goes_on_where_it_is_understood_and_the_receiver_gives_the_notices() {
 }
 
 #[test]
+fn a_priority_is_granted_as_far_as_may_be_told_and_goes_on_where_it_is_understood() {
+    let world = World::start("");
+    world.mx.extensions(&["PIPELINING", "MT-PRIORITY"]);
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    let answer = client.say("MAIL FROM:<writer@sender.test> MT-PRIORITY=4").unwrap();
+    assert_eq!((answer.code, answer.lines[0].as_str()), (250, "2.3.6 0 is the new priority"), "whoever is no user may not step forward");
+    client.say("RSET").unwrap();
+    submit(&world, "MAIL FROM:<writer@sender.test> MT-PRIORITY=-4", &[&format!("RCPT TO:<{TO}>")], "Subject: one\r\n\r\nhi");
+    let log = world.relay.log();
+    assert_eq!(log.wait_for("accepted", TO)["priority"], -4);
+    log.wait_for("delivered", TO);
+    assert!(heard(&world, "MAIL")[0].contains(" MT-PRIORITY=-4"), "{:?}", heard(&world, "MAIL"));
+    let high = "high@example.test";
+    submit(&world, "MAIL FROM:<writer@sender.test>", &[&format!("RCPT TO:<{high}>")], "X-Posthaste-Priority: 9\r\n\r\nhi");
+    assert!(log.wait_for("accepted", high)["priority"].is_null());
+}
+
+#[test]
 fn a_success_that_the_receiver_will_not_tell_is_told_as_relayed_and_never_is_never() {
     let world = World::start("");
     world.dns.mx("sender.test", 10, "mx1.example.test");

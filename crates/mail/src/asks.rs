@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::TransferPriority;
+
 /// What was asked for a whole message. The default asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +26,9 @@ pub struct Asks {
     /// `HOLDFOR` or `HOLDUNTIL` (RFC 4865).
     #[serde(skip_serializing_if = "is_default")]
     pub hold: Option<Hold>,
+    /// `MT-PRIORITY` (RFC 6710), as far as it was granted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: Option<TransferPriority>,
     /// What was asked for each recipient, by its place in the envelope; empty where nothing was.
     #[serde(skip_serializing_if = "is_default")]
     pub rcpts: Vec<RcptAsks>,

@@ -12,7 +12,7 @@ pub use facts::{Attempt, BudgetFacts, LaneFacts, MessageFacts, RecipientFacts, R
 pub use text::rfc3339_millis;
 use text::{is_false, maybe_millis, millis, reply_fields};
 
-use crate::{EventId, MessageId, Name, Reply};
+use crate::{EventId, MessageId, Name, Reply, TransferPriority};
 
 /// The value of every line's `v`.
 pub const SCHEMA_VERSION: u8 = 1;
@@ -52,6 +52,9 @@ pub enum What {
         /// Who handed it in, where that was said.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<Arc<str>>,
+        /// How it stands among others of its stream, where that is not as usual.
+        #[serde(skip_serializing_if = "TransferPriority::is_usual")]
+        priority: TransferPriority,
         /// The spool's number of the message, rising in the order of storing.
         spool_seq: u64,
         /// For a failure notice: the message it is about.
@@ -71,7 +74,8 @@ pub enum What {
         /// Who the client said it is: it need not be true where that is what was refused.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
-        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `command`; `http`: a request.
+        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `rset`, `noop`, `vrfy`, `help`,
+        /// `command`; `http`: a request.
         command: Arc<str>,
         /// The reverse-path, if it had been given.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ mod envelope;
 mod event;
 mod id;
 mod name;
+mod priority;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
@@ -21,4 +22,5 @@ pub use event::{
 };
 pub use id::{EventId, IdError, MessageId};
 pub use name::{Name, NameError};
+pub use priority::TransferPriority;
 pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};

@@ -89,6 +89,7 @@ fn accepted(now: Timestamp, n: u32) -> Event {
         client_ip: Some([127, 0, 0, 1].into()),
         client_ehlo: Some("app.example.org".into()),
         user: None,
+        priority: posthaste_mail::TransferPriority::default(),
         spool_seq: n.into(),
         notice_of: None,
         recovered: false,

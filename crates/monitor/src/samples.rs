@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use posthaste_mail::{
     Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts, Reply,
-    Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, What,
+    Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
 };
 
 /// 2026-08-24T10:00:00Z and so many seconds.
@@ -47,6 +47,7 @@ pub(crate) fn accepted(message: MessageId, rcpt: &str, spool_seq: u64) -> What {
         client_ip: Some("127.0.0.1".parse().unwrap()),
         client_ehlo: Some("app.x.org".into()),
         user: None,
+        priority: TransferPriority::default(),
         spool_seq,
         notice_of: None,
         recovered: false,
@@ -159,6 +160,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
             client_ip: full.then(|| "127.0.0.1".parse().unwrap()),
             client_ehlo: full.then(|| "app.x.org".into()),
             user: full.then(|| "app".into()),
+            priority: if full { TransferPriority::new(-3).unwrap() } else { TransferPriority::default() },
             spool_seq: 17,
             notice_of: full.then(|| message_id(2)),
             recovered: full,

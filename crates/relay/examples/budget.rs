@@ -69,6 +69,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
             id: MessageId::new(now, u128::from(seq)),
             arrived: now,
             stream: stream.clone(),
+            priority: posthaste_mail::TransferPriority::default(),
             size: 10_000,
             domains: vec![domains[(seq % LANES) as usize].clone()],
             progress: None,

@@ -22,7 +22,7 @@ use crate::{
     notice,
     pending::{Pending, Token},
     scribe::{DeliveryLog, Ticket, event},
-    users::{Quotas, User},
+    users::{Quotas, User, granted},
 };
 
 mod policy;
@@ -117,6 +117,8 @@ impl Intake {
         if let Some(at) = prepared.send_at {
             hold(&mut envelope, at, now, live.config.limits.future_release)?;
         }
+        let asked = envelope.asks.priority.or(prepared.priority);
+        envelope.asks.priority = Some(granted(client.user.as_deref(), asked)).filter(|priority| !priority.is_usual());
         if let Some(user) = &client.user {
             may_hand_in(user, &prepared)?;
         }
@@ -297,6 +299,7 @@ pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
         id: meta.id,
         arrived: held.unwrap_or(meta.arrived),
         stream: meta.stream.clone(),
+        priority: meta.priority(),
         size: meta.size,
         domains: meta.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
         progress: held.map(|until| Progress { owed: all().map(|rcpt| due(rcpt, until)).collect() }),
@@ -315,6 +318,7 @@ pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token
             client_ip: meta.client_ip,
             client_ehlo: meta.client_ehlo.clone(),
             user: meta.user.clone(),
+            priority: meta.priority(),
             spool_seq: seq,
             notice_of: meta.notice_of,
             recovered,

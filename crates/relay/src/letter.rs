@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Asks, Envelope, MessageFacts, MessageId, Name, RcptAsks, RecipientFacts};
+use posthaste_mail::{Asks, Envelope, MessageFacts, MessageId, Name, RcptAsks, RecipientFacts, TransferPriority};
 use posthaste_smtp::client::Needs;
 use serde::{Deserialize, Serialize};
 
@@ -82,12 +82,17 @@ impl Meta {
         self.envelope.asks.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
     }
 
+    /// How it stands among others of its stream.
+    pub fn priority(&self) -> TransferPriority {
+        self.envelope.asks.priority.unwrap_or_default()
+    }
+
     /// What was asked for it, as far as it concerns these recipients.
     pub fn asks_for(&self, rcpts: &[u16]) -> Asks {
         let all = &self.envelope.asks;
         let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
         let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
-        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), ..Asks::default() }
+        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), priority: all.priority, ..Asks::default() }
     }
 
     /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).

@@ -309,6 +309,7 @@ fn session_settings(config: &Config, listener: &config::Listener, users: &Users)
             auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users) },
             auth_in_clear: listener.auth == AuthWhere::Always,
             hold: l.future_release,
+            priority: true,
             bare_line_ends: listener.bare_line_ends,
         },
     }

@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use header::{Field, Header};
 use jiff::{Timestamp, tz::TimeZone};
-use posthaste_mail::{MessageId, Reply};
+use posthaste_mail::{MessageId, Reply, TransferPriority};
 
 /// The longest Message-ID that the log takes: RFC 5322 §2.1.1 ends every line at 998.
 const MESSAGE_ID_MAX: usize = 998;
@@ -34,6 +34,8 @@ const TAG_FIELD: &str = "X-Posthaste-Tag";
 const META_PREFIX: &str = "X-Posthaste-Meta-";
 /// Says before when a message is not to be sent; taken out before it is.
 const SEND_AT_FIELD: &str = "X-Posthaste-Send-At";
+/// How the message stands among others of its stream.
+const PRIORITY_FIELD: &str = "X-Posthaste-Priority";
 
 /// What the relay puts before a message whose returns come to it; one that a client sends back to us is an older message's, and taken out.
 pub const RETURN_FIELD: &str = "X-Posthaste-Return";
@@ -106,6 +108,8 @@ pub struct Prepared {
     pub meta: Vec<Arc<str>>,
     /// What X-Posthaste-Send-At said.
     pub send_at: Option<Timestamp>,
+    /// What X-Posthaste-Priority said.
+    pub priority: Option<TransferPriority>,
 }
 
 impl Prepared {
@@ -144,6 +148,9 @@ pub enum Unfit {
     /// No moment, or two.
     #[error("{SEND_AT_FIELD} is one moment, such as 2030-01-31T08:00:00Z or Thu, 31 Jan 2030 08:00:00 +0000")]
     BadSendAt,
+    /// X-Posthaste-Priority is none, or there are two.
+    #[error("X-Posthaste-Priority is a number from -9 to 9, and stands once")]
+    BadPriority,
     /// RFC 5322 §3.6: there is one From. Receivers refuse others, and who signs one would not know which is read.
     #[error("{count} From fields: receivers refuse a message that has not exactly one")]
     ManyFroms {
@@ -164,7 +171,9 @@ impl Unfit {
         let (code, enhanced) = match self {
             Self::HeaderTooLarge { .. } => (552, "5.3.4"),
             Self::TooManyHops { .. } => (554, "5.4.6"),
-            Self::BadTag | Self::BadMeta | Self::BadSendAt | Self::ManyFroms { .. } | Self::NullFrom | Self::NoFrom => (554, "5.6.0"),
+            Self::BadTag | Self::BadMeta | Self::BadSendAt | Self::BadPriority | Self::ManyFroms { .. } | Self::NullFrom | Self::NoFrom => {
+                (554, "5.6.0")
+            }
         };
         Reply::new(code, format!("{enhanced} {self}"))
     }
@@ -177,6 +186,7 @@ impl Unfit {
             Self::BadTag => "bad_tag",
             Self::BadMeta => "bad_meta",
             Self::BadSendAt => "bad_send_at",
+            Self::BadPriority => "bad_priority",
             Self::ManyFroms { .. } => "many_froms",
             Self::NullFrom => "null_from",
             Self::NoFrom => "no_from",
@@ -217,6 +227,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Res
         tags: found.tags,
         meta: found.meta,
         send_at: found.send_at,
+        priority: found.priority,
     })
 }
 
@@ -254,6 +265,7 @@ struct Found {
     tags: Vec<Arc<str>>,
     meta: Vec<Arc<str>>,
     send_at: Option<Timestamp>,
+    priority: Option<TransferPriority>,
 }
 
 impl Found {
@@ -281,6 +293,9 @@ impl Found {
             } else if is(SEND_AT_FIELD) {
                 let moment = moment(&field.text(data)).filter(|_| found.send_at.is_none());
                 found.send_at = Some(moment.ok_or(Unfit::BadSendAt)?);
+            } else if is(PRIORITY_FIELD) {
+                let priority = TransferPriority::parse(&field.text(data)).filter(|_| found.priority.is_none());
+                found.priority = Some(priority.ok_or(Unfit::BadPriority)?);
             } else if let Some(name) = field.name_behind(data, META_PREFIX) {
                 let fact = fact(name, &field.text(data), &found.meta)?;
                 found.meta.push(fact);

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use posthaste_mail::Name;
+use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
 
 pub use self::{
@@ -46,6 +46,10 @@ pub struct User {
     pub senders: Vec<SenderPattern>,
     /// The stream of its mail that names none; None: the listener's.
     pub stream: Option<Name>,
+    /// How its mail stands among others of its stream, where it does not say.
+    pub priority: TransferPriority,
+    /// The highest that it may ask for.
+    pub priority_max: TransferPriority,
     /// How many recipients it may write to, in short; None: no limit.
     pub rate: Option<Rate>,
     /// How many recipients it may write to in a day of UTC; None: no limit.
@@ -66,6 +70,13 @@ impl User {
     pub fn may_send_as_anybody(&self) -> bool {
         self.senders.contains(&SenderPattern::Anybody)
     }
+}
+
+/// The priority of a message of this user, or of a client that is none, that asked for one or did not. Who is not known may step back, and never
+/// forward (RFC 6710 §5 leaves that to us).
+pub fn granted(user: Option<&User>, asked: Option<TransferPriority>) -> TransferPriority {
+    let (usual, most) = user.map_or_else(Default::default, |user| (user.priority, user.priority_max));
+    asked.map_or(usual, |asked| asked.min(most))
 }
 
 /// What may be done with a user's tokens.
@@ -176,6 +187,8 @@ pub(crate) mod testing {
             rights: vec![Right::Send],
             senders: vec![SenderPattern::Anybody],
             stream: None,
+            priority: TransferPriority::default(),
+            priority_max: TransferPriority::default(),
             rate: None,
             daily_quota: None,
             message_size: None,
@@ -194,6 +207,23 @@ mod tests {
         testing::{user, users},
         *,
     };
+
+    #[test]
+    fn a_priority_is_what_was_asked_for_as_far_as_the_user_may() {
+        let level = |n| TransferPriority::new(n).unwrap();
+        let app = User { priority: level(2), priority_max: level(5), ..user("app") };
+        for (who, asked, expected) in [
+            (Some(&app), None, 2),
+            (Some(&app), Some(4), 4),
+            (Some(&app), Some(9), 5),
+            (Some(&app), Some(-9), -9),
+            (None, None, 0),
+            (None, Some(3), 0),
+            (None, Some(-3), -3),
+        ] {
+            assert_eq!(granted(who, asked.map(level)), level(expected), "{asked:?}");
+        }
+    }
 
     #[test]
     fn a_user_is_found_by_name_token_and_certificate() {

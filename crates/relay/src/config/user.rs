@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use posthaste_mail::Name;
+use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
 
 use super::{
@@ -78,6 +78,15 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
     if let Some(stream) = &stream {
         defined(t, "stream", stream, above.streams);
     }
+    let level = |key: &str| t.given(key, number(TransferPriority::MIN..=TransferPriority::MAX)).and_then(TransferPriority::new);
+    let priority = level("priority").unwrap_or_default();
+    let priority_max = level("priority_max").unwrap_or(priority.max(TransferPriority::default()));
+    if priority > priority_max {
+        t.object_to(
+            &["priority_max", "priority"],
+            "priority must not be more than priority_max, which is the highest that this user's mail may have",
+        );
+    }
     User {
         name: name.into(),
         password: t.given("password", password),
@@ -87,6 +96,8 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
         rights: t.given("http", some(one_of(&Right::ALL))).unwrap_or_else(|| vec![Right::Send]),
         senders: t.given("senders", some(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
         stream,
+        priority,
+        priority_max,
         rate: t.given("rate", rate),
         daily_quota: t.given("daily_quota", zero_is_none(number(1..=1_000_000_000))).flatten(),
         message_size: t.given("message_size", size(1024..=2048 * MIB)),

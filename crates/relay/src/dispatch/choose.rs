@@ -21,13 +21,13 @@ use crate::way::Way;
 
 impl Dispatcher {
     pub(super) fn stream_policy(&self, stream: StreamIx) -> &StreamPolicy {
-        self.policy.stream(&self.streams[usize::from(stream)])
+        self.policy.stream(self.streams.name(stream))
     }
 
     /// Brings a parcel whose way is known to a lane that may send it, or to a gate.
     pub(super) fn enqueue(&mut self, way: &Arc<Way>, parcel: Parcel) {
         let Some((owed, rcpts)) = self.table.open(&parcel) else { return };
-        let (stream, n) = (owed.stream, rcpts.len());
+        let (stream, n) = (self.streams.whole(owed.stream), rcpts.len());
         let parcel = match self.tenants.contains_key(&stream) {
             true => match self.through_the_streams_rate(stream, n, parcel) {
                 Some(parcel) => parcel,
@@ -47,7 +47,7 @@ impl Dispatcher {
             return None;
         }
         let n = NonZeroU32::new(u32::try_from(n).ok()?)?;
-        let block = |at, shape| Block::of_stream(&self.streams[usize::from(stream)], at, shape);
+        let block = |at, shape| Block::of_stream(self.streams.name(stream), at, shape);
         match shaper.take(n, self.now) {
             Ok(granted) if granted == n => Some(parcel),
             Ok(granted) => {
@@ -100,7 +100,7 @@ impl Dispatcher {
             return self.not_tried(path, &ready.parcel, &why);
         }
         let policy = self.stream_policy(stream);
-        let (share, most) = (policy.share, policy.recipients_at_once(self.policy.limits(way.provider.as_str())));
+        let (share, most) = (self.share(stream), policy.recipients_at_once(self.policy.limits(way.provider.as_str())));
         self.lanes.push(path, (stream, share), ready, most);
         self.to_pump.push(lane);
     }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::{Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Permit, Plan};
-use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply};
+use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
 
 use super::{DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
 use crate::{
@@ -25,6 +25,8 @@ pub struct Arrival {
     pub arrived: Timestamp,
     /// Its stream.
     pub stream: Name,
+    /// How it stands among others of its stream.
+    pub priority: TransferPriority,
     /// Bytes as stored.
     pub size: u64,
     /// Every recipient's domain, in the envelope's order.

@@ -193,9 +193,10 @@ impl Dispatcher {
                 None => by_domain.push((domain, vec![rcpt])),
             }
         }
-        let policy = self.policy.stream(&self.streams[usize::from(stream)]);
-        let class = (u64::from(policy.priority != Priority::Urgent) << 32) | u64::from(u32::MAX - policy.share);
-        let expires = expires(owed.arrived, policy.retry.expire);
+        let arrived = owed.arrived;
+        let (policy, share) = (self.stream_policy(stream), self.share(stream));
+        let class = (u64::from(policy.priority != Priority::Urgent) << 32) | u64::from(u32::MAX - share);
+        let expires = expires(arrived, policy.retry.expire);
         let ix = self.gates.gate(key, block);
         for (domain, rcpts) in by_domain {
             self.gates.next += 1;

@@ -24,6 +24,7 @@ mod policy;
 mod pump;
 mod schedule;
 mod settle;
+mod streams;
 pub mod table;
 mod why;
 
@@ -34,7 +35,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use posthaste_governor::{Governor, Shaper};
-use posthaste_mail::Name;
+use posthaste_mail::{Name, TransferPriority};
 
 pub use block::Wait;
 pub use domains::Unroutable;
@@ -50,6 +51,7 @@ use domains::Domains;
 use gate::Gates;
 use lanes::{LaneIx, Lanes, PathIx};
 use schedule::Schedule;
+use streams::Streams;
 use table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table};
 
 /// Milliseconds between two cleanings of lists that nobody uses any more.
@@ -82,7 +84,7 @@ pub struct Dispatcher {
     hungry: VecDeque<LaneIx>,
     /// Lanes that hold fewer connections than configured, by the time when one more is tried.
     squeezed: Schedule<LaneIx>,
-    streams: Vec<Name>,
+    streams: Streams,
     /// Whose turn it is, by stream and provider.
     sources_turn: HashMap<(StreamIx, Name), u64>,
     turns_begun: u64,
@@ -115,7 +117,7 @@ impl Dispatcher {
             idle: VecDeque::new(),
             hungry: VecDeque::new(),
             squeezed: Schedule::default(),
-            streams: Vec::new(),
+            streams: Streams::default(),
             sources_turn: HashMap::new(),
             turns_begun: 0,
             governor: Governor::new(),
@@ -167,8 +169,8 @@ impl Dispatcher {
     fn follow(&mut self, policy: Policy) {
         self.policy = policy;
         self.follow_policy();
-        for stream in 0..self.streams.len() {
-            self.set_tenant(StreamIx::try_from(stream).unwrap_or(0));
+        for stream in self.streams.wholes() {
+            self.set_tenant(stream);
         }
         self.gates.look_again_everywhere();
         self.leave_sources();
@@ -203,8 +205,8 @@ impl Dispatcher {
     }
 
     fn arrived(&mut self, arrival: Arrival, now: Timestamp) {
-        let Arrival { seq, id, arrived, stream, size, domains, progress, warm } = arrival;
-        let stream = self.stream_ix(&stream);
+        let Arrival { seq, id, arrived, stream, priority, size, domains, progress, warm } = arrival;
+        let stream = self.stream_ix(&stream, priority);
         let fresh = Standing { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
         let mut standings = vec![fresh; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.owed) {
@@ -230,7 +232,7 @@ impl Dispatcher {
     fn queue_all(&mut self, seq: Seq, now: Timestamp) {
         let Some(owed) = self.table.get(seq) else { return };
         let epoch = owed.epoch;
-        let at_once = self.policy.stream(&self.streams[usize::from(owed.stream)]).recipients_at_once(&self.policy.limits);
+        let at_once = self.stream_policy(owed.stream).recipients_at_once(&self.policy.limits);
         // In the order of their first recipient, so that a simulation repeats.
         let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
         let mut places: HashMap<(DomainIx, i64), usize> = HashMap::new();
@@ -255,15 +257,12 @@ impl Dispatcher {
         }
     }
 
-    fn stream_ix(&mut self, name: &Name) -> StreamIx {
-        let at = self.streams.iter().position(|s| s == name).unwrap_or_else(|| {
-            self.streams.push(name.clone());
-            let at = self.streams.len() - 1;
-            self.set_tenant(StreamIx::try_from(at).unwrap_or(0));
-            at
-        });
-        // A stream's name is configured, or falls back to one that is: there are never many.
-        StreamIx::try_from(at).unwrap_or(0)
+    fn stream_ix(&mut self, name: &Name, priority: TransferPriority) -> StreamIx {
+        let (whole, is_new) = self.streams.whole_of(name);
+        if is_new {
+            self.set_tenant(whole);
+        }
+        self.streams.part_of(whole, priority)
     }
 
     fn turn_the_wheel(&mut self, now: Timestamp) {

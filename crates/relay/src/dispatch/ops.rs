@@ -269,7 +269,7 @@ impl Dispatcher {
             return self.table.find(id).into_iter().collect();
         }
         let fits = self.fitting_domains(selection);
-        let stream = |owed: &Owed| selection.stream.as_ref().is_none_or(|s| self.streams[usize::from(owed.stream)].as_str() == s);
+        let stream = |owed: &Owed| selection.stream.as_ref().is_none_or(|s| self.streams.name(owed.stream).as_str() == s);
         let domain =
             |owed: &Owed| fits.as_ref().is_none_or(|f| owed.standings().iter().any(|s| s.phase != Phase::Ended && f.contains(&s.domain)));
         let mut seqs: Vec<Seq> = self.table.iter().filter(|(_, owed)| stream(owed) && domain(owed)).map(|(seq, _)| seq).collect();
@@ -333,7 +333,7 @@ impl Dispatcher {
             seq,
             id: owed.id,
             arrived: time(owed.arrived),
-            stream: self.streams[usize::from(owed.stream)].clone(),
+            stream: self.streams.name(owed.stream).clone(),
             size: owed.size,
             rcpts: rcpts.collect(),
         }

@@ -58,8 +58,9 @@ impl Dispatcher {
         self.gates.way_known(domain);
     }
 
-    fn share(&self, stream: StreamIx) -> u32 {
-        self.policy.stream(&self.streams[usize::from(stream)]).share
+    /// Its share of a connection against other streams' mail, and against its own of another priority.
+    pub(super) fn share(&self, stream: StreamIx) -> u32 {
+        self.streams.share(stream, self.stream_policy(stream).share)
     }
 
     pub(super) fn still_down(&self, path: PathIx) -> Option<Arc<Unroutable>> {

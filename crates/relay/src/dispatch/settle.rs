@@ -126,7 +126,7 @@ impl Dispatcher {
     /// Decides each recipient's fate, puts back what is to be tried again, and has it all written down.
     fn settle(&mut self, load: &Load, said: Vec<Said>, facts: Arc<Attempt>, now: Timestamp) {
         let Some(owed) = self.table.get_mut(load.seq) else { return };
-        let retry = &self.policy.stream(&self.streams[usize::from(owed.stream)]).retry;
+        let retry = &self.policy.stream(self.streams.name(owed.stream)).retry;
         let warm = owed.warm.take().or_else(|| load.warm.clone());
         let mut fates = Vec::with_capacity(said.len());
         // What is deferred together goes together again, by the first one's draw.

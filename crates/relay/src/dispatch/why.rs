@@ -106,7 +106,7 @@ impl Dispatcher {
                 if waits.len() >= limit {
                     continue;
                 }
-                let stream = &self.streams[usize::from(owed.stream)];
+                let stream = self.streams.name(owed.stream);
                 let (state, held) = self.held(standing, gated.get(&(seq, rcpt)), now);
                 waits.push(Waits {
                     seq,

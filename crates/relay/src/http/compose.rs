@@ -83,10 +83,12 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
             "stream" => draft.stream = Some(value.clone()),
             "tag" => draft.tags.push(value.clone()),
             "send_at" => draft.send_at = Some(value.clone()),
+            // What is no number is outside of what a priority can be.
+            "priority" => draft.priority = Some(value.parse().unwrap_or(i8::MAX)),
             _ => {
                 return Err(bad_field(vec![FieldError {
                     field: format!("/{name}"),
-                    detail: "the query has from, to, stream, tag and send_at".into(),
+                    detail: "the query has from, to, stream, tag, send_at and priority".into(),
                 }]));
             }
         }

@@ -51,6 +51,9 @@ pub(super) struct Draft<'a> {
     /// Before when it is not to be sent.
     #[schema(format = DateTime, example = "2030-01-31T08:00:00Z")]
     pub(super) send_at: Option<String>,
+    /// How it stands among others of its stream: -9 to 9, the higher the sooner; no higher than the token's user may ask for. Without it, as that
+    /// user's mail does.
+    pub(super) priority: Option<i8>,
     /// The whole message as MIME, in base64, instead of `reply_to`, `subject`, `text`, `html`, `attachments` and `headers`. `from`, `to`, `cc`
     /// and `bcc` are the envelope alone.
     #[serde(borrow, default)]

@@ -59,6 +59,7 @@ pub(super) struct Taken {
         ("stream" = Option<String>, Query, description = "For `message/rfc822`: the stream."),
         ("tag" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a tag; may stand several times."),
         ("send_at" = Option<String>, Query, description = "For `message/rfc822`: before when it is not to be sent."),
+        ("priority" = Option<i8>, Query, description = "For `message/rfc822`: how it stands among others of its stream, -9 to 9."),
     ),
     request_body(content((Draft<'static> = "application/json"), (String = "message/rfc822")), description = "The message."),
     responses(

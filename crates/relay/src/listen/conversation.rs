@@ -16,6 +16,7 @@ use crate::{
     config::{Limits, ListenTlsMode, Role},
     intake::{Client, Refused},
     suppression::{List, Reason, User},
+    users::granted,
 };
 
 /// Bytes read at once of a message.
@@ -247,7 +248,11 @@ impl Conversation {
         self.sender = Some(from.to_string());
         match self.closed().map_or(Ok(()), Err).and_then(|()| self.may_send(from, request.size)) {
             Ok(()) => {
-                self.session.answer(Ok(()), &mut self.out);
+                let granted = request.asks.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
+                match granted.filter(|(asked, granted)| granted < asked) {
+                    Some((_, granted)) => self.session.answer_with_priority(granted, &mut self.out),
+                    None => self.session.answer(Ok(()), &mut self.out),
+                }
                 true
             }
             Err(refused) => {

@@ -205,6 +205,9 @@ fn the_time_to_send_it_is_read_in_both_notations_and_taken_out() {
         assert_eq!((message.send_at, text(&message)), (Some(moment), format!("{RECEIVED}{WHOLE}\r\n")));
     }
     let refused = |data: &str| prepare(&Bytes::copy_from_slice(data.as_bytes()), &submission(), Limits::default()).unwrap_err();
+    assert_eq!(prepared(format!("X-Posthaste-Priority: -3\r\n{WHOLE}\r\n").as_bytes()).priority.map(|p| p.get()), Some(-3));
+    assert_eq!(refused("X-Posthaste-Priority: high\r\n"), Unfit::BadPriority);
+    assert_eq!(refused(&"X-Posthaste-Priority: 1\r\n".repeat(2)), Unfit::BadPriority);
     assert_eq!(refused("X-Posthaste-Send-At: tomorrow\r\n"), Unfit::BadSendAt);
     assert_eq!(refused(&"X-Posthaste-Send-At: 2030-01-31T08:00:00Z\r\n".repeat(2)), Unfit::BadSendAt);
 }

@@ -228,7 +228,19 @@ mod tests {
 
     fn accepted(n: u128, rcpt: &str) -> String {
         let about = sent(n, rcpt).about(at(0));
-        line(n, What::Accepted { about, client_ip: None, client_ehlo: None, user: None, spool_seq: 1, notice_of: None, recovered: false })
+        line(
+            n,
+            What::Accepted {
+                about,
+                client_ip: None,
+                client_ehlo: None,
+                user: None,
+                priority: posthaste_mail::TransferPriority::default(),
+                spool_seq: 1,
+                notice_of: None,
+                recovered: false,
+            },
+        )
     }
 
     #[test]

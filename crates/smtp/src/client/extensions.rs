@@ -5,8 +5,8 @@ use std::{fmt::Write, time::Duration};
 use mail_send::SmtpClient;
 use posthaste_mail::Reply;
 use smtp_proto::{
-    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_BINARY_MIME, EXT_CHUNKING, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING,
-    EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
+    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_BINARY_MIME, EXT_CHUNKING, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_MT_PRIORITY,
+    EXT_PIPELINING, EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
 };
 
 /// The extensions that the receiver announced.
@@ -32,6 +32,8 @@ pub struct Extensions {
     pub dsn: bool,
     /// RFC 8689.
     pub require_tls: bool,
+    /// RFC 6710: MT-PRIORITY is understood.
+    pub priority: bool,
     /// The SASL mechanisms that this client can use, as smtp-proto's bits.
     pub(crate) auth: u64,
 }
@@ -59,6 +61,7 @@ impl Extensions {
             binary_mime: has(EXT_BINARY_MIME),
             dsn: has(EXT_DSN),
             require_tls: has(EXT_REQUIRE_TLS),
+            priority: has(EXT_MT_PRIORITY),
             auth: ehlo.auth_mechanisms & (AUTH_PLAIN | AUTH_LOGIN),
         }
     }

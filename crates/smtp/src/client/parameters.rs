@@ -16,6 +16,9 @@ pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can:
     if message.needs.require_tls {
         out.extend_from_slice(b" REQUIRETLS");
     }
+    if let Some(priority) = asks.priority.filter(|_| can.priority) {
+        let _ = write!(out, " MT-PRIORITY={priority}");
+    }
     if can.dsn {
         if let Some(ret) = asks.ret {
             let _ = write!(out, " RET={}", ret.as_str());

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn read(line: &[u8]) -> Result<Command, Fault> {
-        parse(line, &Offered { auth: false, require_tls: false, hold: None })
+        parse(line, &Offered { auth: false, require_tls: false, hold: None, priority: false })
     }
 
     fn code(line: &[u8]) -> (u16, &'static str) {

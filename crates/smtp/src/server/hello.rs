@@ -25,6 +25,9 @@ impl Session {
         if let Some(hold) = offered.hold {
             text += &format!("\nFUTURERELEASE {} {:.0}", hold.seconds, hold.until);
         }
+        if offered.priority {
+            text += "\nMT-PRIORITY";
+        }
         if offered.require_tls {
             text += "\nREQUIRETLS";
         }

@@ -22,6 +22,8 @@ pub struct Offers {
     pub auth_in_clear: bool,
     /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
     pub hold: Option<Duration>,
+    /// Whether a message's priority may be asked for (MT-PRIORITY, RFC 6710).
+    pub priority: bool,
     /// What is done about a CR or LF that stands alone in a message.
     pub bare_line_ends: BareLineEnds,
 }
@@ -42,6 +44,7 @@ pub(super) struct Offered {
     pub(super) auth: bool,
     pub(super) require_tls: bool,
     pub(super) hold: Option<Holding>,
+    pub(super) priority: bool,
 }
 
 /// The bounds of RFC 4865 §3.
@@ -77,7 +80,7 @@ impl Offers {
             Holding { seconds, until }
         });
         // RFC 8689 §2: REQUIRETLS is offered under TLS only.
-        Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold }
+        Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold, priority: self.priority }
     }
 
     /// The mechanisms to announce, `tls` being what the session has; empty where AUTH is not offered as things stand.

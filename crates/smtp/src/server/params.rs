@@ -1,7 +1,7 @@
 //! The parameters of MAIL and RCPT: one place for each extension's grammar. Numbers never wrap, and nothing is taken twice.
 
 use jiff::Timestamp;
-use posthaste_mail::{BodyKind, Hold, Notify, RcptAsks, Ret};
+use posthaste_mail::{BodyKind, Hold, Notify, RcptAsks, Ret, TransferPriority};
 
 use super::{Answer, MailRequest, offers::Offered, path};
 
@@ -26,6 +26,7 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
             "ENVID" => asks.envid = Some(xtext(value, ENVID_MAX).ok_or_else(|| bad("ENVID is xtext of at most 100 characters"))?.into()),
             "HOLDFOR" if offered.hold.is_some() => asks.hold = Some(hold_for(value, offered, asks.hold.is_some())?),
             "HOLDUNTIL" if offered.hold.is_some() => asks.hold = Some(hold_until(value, offered, asks.hold.is_some())?),
+            "MT-PRIORITY" if offered.priority => asks.priority = Some(priority(value)?),
             // RFC 4954 §5: whoever offers AUTH takes the parameter. Nobody is trusted with it.
             "AUTH" if offered.auth => drop(value.ok_or_else(|| bad("AUTH= is an address or <>"))?),
             keyword => return Err(unknown(keyword)),
@@ -106,6 +107,11 @@ fn ret(value: Option<&str>) -> Result<Ret, Answer> {
     }
 }
 
+/// RFC 6710 §6.
+fn priority(value: Option<&str>) -> Result<TransferPriority, Answer> {
+    value.and_then(TransferPriority::parse).ok_or_else(|| bad("MT-PRIORITY is a number from -9 to 9"))
+}
+
 /// RFC 3461 §4.1: NEVER stands alone.
 fn notify(value: Option<&str>) -> Result<Notify, Answer> {
     let wrong = || bad("NOTIFY is NEVER, or some of SUCCESS, FAILURE, DELAY");
@@ -183,19 +189,20 @@ mod tests {
 
     fn read(rest: &str) -> Result<MailRequest, u16> {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
-        let offered = Offered { auth: true, require_tls: true, hold: Some(Holding { seconds: 86_400, until }) };
+        let offered = Offered { auth: true, require_tls: true, hold: Some(Holding { seconds: 86_400, until }), priority: true };
         let mut request = MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: Asks::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)
     }
 
     #[test]
     fn each_parameter_is_read_in_any_case() {
-        let request = read(" size=5 Body=BinaryMime smtputf8 RequireTLS ret=hdrs ENVID=QQ+2B314 HOLDFOR=60 AUTH=<>").unwrap();
+        let request =
+            read(" size=5 Body=BinaryMime smtputf8 RequireTLS ret=hdrs ENVID=QQ+2B314 HOLDFOR=60 AUTH=<> mt-priority=-4").unwrap();
         let asks = request.asks;
         assert_eq!((request.size, request.body), (Some(5), BodyKind::BinaryMime));
         assert!(asks.smtputf8 && asks.require_tls);
         assert_eq!((asks.ret, asks.envid.as_deref()), (Some(Ret::Hdrs), Some("QQ+314")));
-        assert_eq!(asks.hold, Some(Hold::For(60)));
+        assert_eq!((asks.hold, asks.priority), (Some(Hold::For(60)), TransferPriority::new(-4)));
         assert!(matches!(read(" HOLDUNTIL=2029-12-31T23:59:59Z").unwrap().asks.hold, Some(Hold::Until(_))));
     }
 
@@ -231,6 +238,9 @@ mod tests {
             " HOLDUNTIL=soon",
             " HOLDUNTIL=2030-01-01T00:00:01Z",
             " AUTH",
+            " MT-PRIORITY",
+            " MT-PRIORITY=10",
+            " MT-PRIORITY=+1",
         ] {
             assert_eq!(read(rest), Err(501), "{rest}");
         }

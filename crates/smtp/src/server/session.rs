@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
-use posthaste_mail::{Address, RcptAsks};
+use posthaste_mail::{Address, RcptAsks, TransferPriority};
 
 use super::{
     Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
@@ -184,6 +184,23 @@ impl Session {
                 self.weigh(Weight::Refusal, answer.code, out);
             }
         }
+    }
+
+    /// Answers [`Step::Mail`] where the message is taken, though not with the priority that was asked for (RFC 6710 §5): with this one. One that
+    /// is over already hears nothing more.
+    ///
+    /// # Panics
+    /// When it was not asked.
+    pub fn answer_with_priority(&mut self, priority: TransferPriority, out: &mut Vec<u8>) {
+        if self.is_closed() {
+            return;
+        }
+        let Phase::Asked(Question::Mail(mut mail)) = std::mem::replace(&mut self.phase, Phase::Command) else {
+            panic!("nobody asked about a sender");
+        };
+        mail.asks.priority = Some(priority);
+        self.transaction = Some(Transaction::new(mail));
+        Answer::new(250, 3, 6, format!("{priority} is the new priority")).write(out);
     }
 
     /// Answers [`Step::Message`]: 250 once it is safe, or why not. A 421 ends the session; one that is over already hears

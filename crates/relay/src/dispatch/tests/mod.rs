@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::{Context, Rules, Verdict};
 use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
-use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Reply, Stage};
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Reply, Stage, TransferPriority};
 use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
 
@@ -128,6 +128,10 @@ impl World {
     }
 
     fn arrive(&mut self, stream: &str, domains: &[&str]) -> Seq {
+        self.arrive_with(TransferPriority::default(), stream, domains)
+    }
+
+    fn arrive_with(&mut self, priority: TransferPriority, stream: &str, domains: &[&str]) -> Seq {
         self.next_seq += 1;
         let seq = self.next_seq;
         self.arrivals.insert(seq, (stream.to_owned(), domains.iter().map(|d| (*d).to_owned()).collect(), self.now));
@@ -136,6 +140,7 @@ impl World {
             id: MessageId::new(self.now, u128::from(seq)),
             arrived: self.now,
             stream: Name::new(stream).unwrap(),
+            priority,
             size: 1000,
             domains: domains.iter().map(|d| Domain::new(d).unwrap()).collect(),
             progress: None,
@@ -174,7 +179,8 @@ impl World {
             };
             let domains = domains.iter().map(|d| Domain::new(d).unwrap()).collect();
             let (id, stream) = (MessageId::new(arrived, u128::from(seq)), Name::new(&stream).unwrap());
-            let arrival = Arrival { seq, id, arrived, stream, size: 1000, domains, progress, warm: None };
+            let arrival =
+                Arrival { seq, id, arrived, stream, priority: TransferPriority::default(), size: 1000, domains, progress, warm: None };
             self.feed(Input::Arrived(Box::new(arrival)));
         }
         self
@@ -414,6 +420,38 @@ fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
 }
 
 #[test]
+fn mail_of_a_higher_priority_goes_out_faster_and_nothing_starves() {
+    let mut world =
+        World::new(Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() }, |_, _| {
+            ok()
+        });
+    let usual: HashSet<Seq> = (0..600).map(|_| world.arrive("default", &["a.example"])).collect();
+    let high: HashSet<Seq> = (0..600).map(|_| world.arrive_with(TransferPriority::new(2).unwrap(), "default", &["a.example"])).collect();
+    let highest: HashSet<Seq> = (0..20).map(|_| world.arrive_with(TransferPriority::new(9).unwrap(), "default", &["a.example"])).collect();
+    world.run_for(Duration::from_secs(600));
+    let among = |first: usize, those: &HashSet<Seq>| world.order[..first].iter().filter(|s| those.contains(s)).count();
+    assert_eq!(among(30, &highest), 20, "the last to come, and among the first to go");
+    let (high, usual) = (among(320, &high), among(320, &usual));
+    assert!(high + usual == 300 && (198..=202).contains(&high), "{high} to {usual}");
+}
+
+#[test]
+fn a_streams_rate_counts_its_mail_of_every_priority_and_lets_the_higher_through_first() {
+    let mut policy = policy();
+    let shape = Shape { minute: std::num::NonZeroU32::new(10), ..Shape::default() };
+    policy.streams.insert(Name::new("slow").unwrap(), StreamPolicy { shape, ..policy.fallback.clone() });
+    let mut world = World::new(policy, |_, _| ok());
+    for _ in 0..40 {
+        world.arrive("slow", &["a.example"]);
+    }
+    let high: HashSet<Seq> = (0..10).map(|_| world.arrive_with(TransferPriority::new(5).unwrap(), "slow", &["a.example"])).collect();
+    world.run_for(Duration::from_secs(119));
+    let gone = world.order.len();
+    assert!((18..=22).contains(&gone), "{gone} of one stream with 10 a minute");
+    assert!(high.iter().all(|seq| world.order.contains(seq)), "{:?}", world.order);
+}
+
+#[test]
 fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit() {
     let mut world = World::new(Policy { limits: Limits { recipients_per_transaction: 3, ..policy().limits }, ..policy() }, |_, _| ok());
     world.arrive("default", &["a.example"; 7]);
@@ -530,6 +568,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         id: MessageId::new(world.now, 9),
         arrived: world.now,
         stream: Name::new("default").unwrap(),
+        priority: TransferPriority::default(),
         size: 10,
         domains: ["a.example", "b.example", "c.example"].map(|d| Domain::new(d).unwrap()).to_vec(),
         progress: Some(Progress { owed: vec![saved(1, false), saved(2, true)] }),

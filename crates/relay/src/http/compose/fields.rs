@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mail_builder::headers::{address::Address as Mailbox, raw::Raw, text::Text};
+use posthaste_mail::TransferPriority;
 
 use super::{Flaws, Named, write_field};
 use crate::{
@@ -29,6 +30,12 @@ pub(super) fn control(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
         match at.parse::<Timestamp>() {
             Ok(at) => out.extend_from_slice(format!("X-Posthaste-Send-At: {at}\r\n").as_bytes()),
             Err(_) => flaws.field("/send_at", "a moment such as 2030-01-31T08:00:00Z"),
+        }
+    }
+    if let Some(number) = draft.priority {
+        match TransferPriority::new(number) {
+            Some(priority) => out.extend_from_slice(format!("X-Posthaste-Priority: {priority}\r\n").as_bytes()),
+            None => flaws.field("/priority", "a whole number from -9 to 9"),
         }
     }
     if draft.meta.len() > META_MAX {
