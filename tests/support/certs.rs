@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -45,6 +45,16 @@ pub fn certified_pem(name: &str) -> (String, String) {
     let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
     // Its subject must not be its issuer's: that would look self-signed.
     params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// The same, good between these days (year, month, day).
+pub fn dated_pem(name: &str, from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (date_time_ymd(from.0, from.1, from.2), date_time_ymd(until.0, until.1, until.2));
     let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
     (certificate.pem(), key.serialize_pem())
 }

@@ -212,9 +212,9 @@ pub enum What {
     /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
     Relay {
         /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`,
-        /// `renewed` (a certificate), `banned` (a client), `source_gone`, `source_back`.
+        /// `renewed` (a certificate), `issued` (one, by an ACME authority), `banned` (a client), `source_gone`, `source_back`.
         state: Arc<str>,
-        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `auth`, ...
+        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `acme`, `auth`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<Arc<str>>,
         /// The particulars, for people.

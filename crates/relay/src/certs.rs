@@ -81,6 +81,19 @@ impl Certificates {
         Self { pairs: ArcSwap::from_pointee(vec![Arc::new(pair)]), watched: Mutex::default() }
     }
 
+    /// One that is in these files, or will be; until then `meanwhile`.
+    pub fn awaited(files: Files, meanwhile: impl FnOnce() -> Result<Pair, PairError>) -> Result<Self, PairError> {
+        match files.read() {
+            Ok(pair) => Ok(Self::new(vec![(files, Arc::new(pair))])),
+            Err(_) => Ok(Self { watched: Mutex::new(vec![Watched { files, seen: None }]), ..Self::fixed(meanwhile()?) }),
+        }
+    }
+
+    /// Whether what is shown is made up until files are there.
+    pub fn awaits(&self) -> bool {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|watched| watched.seen.is_none())
+    }
+
     /// Reads files again that have changed. Reads the disk.
     pub fn look(&self) -> Vec<Looked> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,5 +211,21 @@ mod tests {
         fs::remove_file(&files.key).unwrap();
         assert!(one.look().is_empty());
         assert_eq!(shown(&one, None), ["new.test"]);
+    }
+
+    #[test]
+    fn what_is_made_up_is_shown_until_the_files_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files { certificate: folder.path().join("one.pem"), key: folder.path().join("one.key") };
+        let awaited = || Certificates::awaited(files.clone(), || Pair::self_signed("made.test")).unwrap();
+        let one = awaited();
+        assert!(one.look().is_empty() && one.awaits());
+        assert_eq!(shown(&one, None)[0], "made.test");
+        written(folder.path(), "one", &["real.test"]);
+        assert!(matches!(one.look()[..], [Looked::Renewed(..)]) && !one.awaits());
+        assert_eq!(shown(&one, None), ["real.test"]);
+        let again = awaited();
+        assert!(again.look().is_empty() && !again.awaits());
+        assert_eq!(shown(&again, None), ["real.test"]);
     }
 }

@@ -30,7 +30,7 @@ use posthaste_spool::Spool;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use serve::{Server, bind};
+pub use serve::{Server, bind, open};
 
 use self::{body::Bodies, idempotency::Keys, problem::Refusal};
 use crate::{clock, engine::Command, intake::Intake, suppression::Register};

@@ -2,6 +2,7 @@
 //!
 //! A message comes in by [`listen`] and [`intake`], waits in [`dispatch`], leaves by [`attempt`], and is written down by [`scribe`].
 
+pub mod acme;
 pub mod admin;
 pub mod attempt;
 pub mod bans;

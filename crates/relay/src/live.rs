@@ -24,6 +24,7 @@ use posthaste_smtp::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
+    acme::Store,
     certs::{self, Certificates, Pair},
     config::{self, AuthWhere, Config, ListenTlsMode, Roots},
     dkim::{book::Book, ring::keyring},
@@ -50,6 +51,8 @@ pub struct Live {
     pub keyring: ArcSwap<Keyring>,
     /// TLS towards receivers.
     pub tls: TlsConfigs,
+    /// TLS towards the ACME authority, where a listener's certificate comes from it.
+    pub acme: Option<Arc<rustls::ClientConfig>>,
     /// Towards receivers.
     pub timeouts: Timeouts,
     /// What each listener's handshakes go by, where it has TLS.
@@ -74,7 +77,9 @@ impl Live {
         let feedback = feedback(&config, providers.clone())?;
         let keys = Book::dir(&config.data_dir);
         let keyring = ArcSwap::from_pointee(keyring(&config, &Book::read(&keys)?, &keys)?);
-        let tls = tls_configs(&config)?;
+        let tls = tls_configs(&config.tls.roots, "tls.roots")?;
+        let ordered = config.listeners.values().any(|listener| !listener.tls.acme.is_empty());
+        let acme = if ordered { Some(tls_configs(&config.acme.roots, "acme.roots")?.strict) } else { None };
         let timeouts = timeouts(&config.delivery.timeouts);
         let users = Arc::new(Users::new(&config.users));
         let certificates = certificates(&config)?;
@@ -88,6 +93,7 @@ impl Live {
             feedback,
             keyring,
             tls,
+            acme,
             timeouts,
             tls_servers,
             certificates,
@@ -114,8 +120,14 @@ impl Live {
         let soon = now.saturating_add(CERTIFICATE_AHEAD).expect("some weeks fit");
         let mut cautions = Vec::new();
         for (name, shown) in &self.certificates {
-            let made_up = self.config.listeners.get(name).is_some_and(|l| l.tls.certificates.is_empty());
-            if made_up {
+            let tls = self.config.listeners.get(name).map(|listener| &listener.tls);
+            let made_up = tls.is_some_and(|tls| tls.certificates.is_empty() && tls.acme.is_empty());
+            if shown.awaits() {
+                cautions.push(format!(
+                    "listen.{name} waits for its certificate from {} and shows one that the relay made up: clients that check refuse it",
+                    self.config.acme.directory
+                ));
+            } else if made_up {
                 cautions
                     .push(format!("listen.{name} has no certificate and shows one that the relay made up: clients that check refuse it"));
             } else if shown.not_after() < now {
@@ -125,7 +137,9 @@ impl Live {
             }
         }
         for (name, listener) in &self.config.listeners {
-            if listener.tls.mode == ListenTlsMode::None && !(listener.tls.certificates.is_empty() && listener.tls.client_ca.is_none()) {
+            let tls = &listener.tls;
+            let has_certificates = !tls.certificates.is_empty() || !tls.acme.is_empty() || tls.client_ca.is_some();
+            if tls.mode == ListenTlsMode::None && has_certificates {
                 cautions.push(format!("listen.{name} has certificates and no TLS: give it tls = \"starttls\" or \"implicit\""));
             }
             if listener.auth == AuthWhere::Always && !listener.tls.required {
@@ -226,15 +240,14 @@ fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
     files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
 }
 
-fn tls_configs(config: &Config) -> Result<TlsConfigs, String> {
-    match &config.tls.roots {
+/// TLS that trusts these; `key` is theirs in the configuration.
+fn tls_configs(roots: &Roots, key: &str) -> Result<TlsConfigs, String> {
+    match roots {
         Roots::System => {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             match rustls_platform_verifier::Verifier::new(provider) {
                 Ok(verifier) => TlsConfigs::with_verifier(Arc::new(verifier)).map_err(|e| e.to_string()),
-                Err(e) => {
-                    Err(format!("the system's trust roots cannot be loaded: {e}; install ca-certificates or name a file in tls.roots"))
-                }
+                Err(e) => Err(format!("the system's trust roots cannot be loaded: {e}; install ca-certificates or name a file in {key}")),
             }
         }
         Roots::File { path, pem } => {
@@ -252,10 +265,13 @@ fn certificates(config: &Config) -> Result<HashMap<Name, Arc<Certificates>>, Str
     let mut all = HashMap::new();
     for (name, listener) in config.listeners.iter().filter(|(_, l)| l.tls.mode != ListenTlsMode::None) {
         let given: Vec<_> = listener.tls.certificates.iter().map(|c| (c.files.clone(), c.pair.clone())).collect();
-        let shown = match given.is_empty() {
-            true => Certificates::fixed(Pair::self_signed(config.hostname.as_str()).map_err(|e| e.to_string())?),
-            false => Certificates::new(given),
+        let made_up = || Pair::self_signed(config.hostname.as_str());
+        let shown = match (given.is_empty(), &listener.tls.acme) {
+            (false, _) => Ok(Certificates::new(given)),
+            (true, names) if names.is_empty() => made_up().map(Certificates::fixed),
+            (true, names) => Certificates::awaited(Store::new(config).files(names), made_up),
         };
+        let shown = shown.map_err(|e| e.to_string())?;
         all.insert(name.clone(), Arc::new(shown));
     }
     Ok(all)

@@ -24,6 +24,7 @@ use tokio::{
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    acme,
     admin::{self, Admin, Reload},
     attempt::Outbound,
     certs::Looked,
@@ -181,6 +182,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     });
     tokio::spawn(admin.serve(admin_socket, stopping));
     tokio::spawn(watch_certificates(live.clone(), log.clone()));
+    tokio::spawn(acme::keep(live.clone(), log.clone()));
     tokio::spawn(source_watch.run());
     tokio::spawn(watch_trouble(spool.clone(), log.clone(), config.node.clone()));
 

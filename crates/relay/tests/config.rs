@@ -282,6 +282,20 @@ fn a_listener_of_ones_own_replaces_the_default_and_takes_what_it_leaves_out_from
 }
 
 #[test]
+fn a_listener_names_what_its_certificate_is_ordered_for() {
+    let config = good(concat!(
+        "[acme]\nagree_terms = true\n[listen.a]\ntls = \"starttls\"\n",
+        "acme = [\"b.example.com\", \"A.example.com\", \"b.example.com\", \"bücher.example\"]\n"
+    ));
+    let names: Vec<_> = config.listeners["a"].tls.acme.iter().map(Domain::as_str).collect();
+    assert_eq!(names, ["a.example.com", "b.example.com", "xn--bcher-kva.example"]);
+    assert_eq!(config.acme.addresses, ["0.0.0.0:80".parse().unwrap()], "\"[::]:80\" too where the host has IPv6");
+    let other = good("[acme]\nchallenge = \"tls-alpn-01\"\n");
+    assert_eq!(other.acme.addresses, ["0.0.0.0:443".parse().unwrap()]);
+    assert!(!other.acme.agree_terms && other.listeners["default"].tls.acme.is_empty());
+}
+
+#[test]
 fn a_stream_takes_what_it_leaves_out_from_retry() {
     let config = good("[retry]\nschedule = [\"1m\"]\njitter = 0\n[stream.alarms]\nexpire = \"1h\"\npriority = 50\n");
     let (alarms, default) = (&config.streams["alarms"], config.default_stream());

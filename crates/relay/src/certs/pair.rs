@@ -18,6 +18,7 @@ use super::names;
 pub struct Pair {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -68,12 +69,15 @@ impl Pair {
     fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<Self, PairError> {
         let key = any_supported_type(key).map_err(|e| PairError::Unfit(e.to_string()))?;
         let parsed = x509_parser::certificate::X509Certificate::from_der(&chain[0]).map_err(|e| PairError::Unfit(e.to_string()))?.1;
+        let not_before = Timestamp::from_second(parsed.validity().not_before.timestamp()).unwrap_or(Timestamp::MIN);
         let not_after = Timestamp::from_second(parsed.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX);
         let names = names::of(&chain[0]);
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
             // A key that cannot tell its public half is taken at its word.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Self { key: Arc::new(key), names, not_after }),
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Self { key: Arc::new(key), names, not_before, not_after })
+            }
             Err(rustls::Error::InconsistentKeys(_)) => Err(PairError::Mismatch),
             Err(error) => Err(PairError::Unfit(error.to_string())),
         }
@@ -82,6 +86,11 @@ impl Pair {
     /// For the handshake.
     pub fn key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
+    }
+
+    /// When it begins to be good.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// When it runs out.

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Place,
+    AcmeNames, Place,
+    acme::names,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, items, one_of},
 };
@@ -18,6 +19,8 @@ pub struct ListenTls {
     pub required: bool,
     /// What is shown, by the name that the client asks for; the first to all others. Empty: one that the relay makes up.
     pub certificates: Vec<ListenCertificate>,
+    /// What the one certificate is for that is ordered from the ACME authority, in place of those; empty: none is.
+    pub acme: AcmeNames,
     /// The authorities, as PEM, that vouch for clients' certificates; None: clients are not asked for any.
     pub client_ca: Option<(PathBuf, String)>,
 }
@@ -60,11 +63,18 @@ impl ListenTls {
         for item in t.given("certificates", items).into_iter().flatten() {
             certificates.extend(t.inline("certificates", item, |t| pair(t, place, true)).flatten());
         }
+        let acme = t.given("acme", names).unwrap_or_default();
+        if !acme.is_empty() && ["certificate", "key", "certificates"].iter().any(|key| t.has(key)) {
+            t.object(
+                "acme",
+                "the certificate comes from the ACME authority or from files, not from both: take out certificate, key and certificates",
+            );
+        }
         let client_ca = t.given("client_ca", |item| authorities(item, place));
         if mode == ListenTlsMode::None && required {
             t.object_to(&["require_tls", "tls"], "no client could ever send here: require_tls needs tls = \"starttls\" or \"implicit\"");
         }
-        Self { mode, required, certificates, client_ca }
+        Self { mode, required, certificates, acme, client_ca }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One file here for each noun. [`Config::load`] reads everything before it judges: all errors come at once, each with file, line, key and remedy.
 
+mod acme;
 mod admin;
 mod bans;
 mod bounce;
@@ -48,6 +49,7 @@ use posthaste_mail::{Domain, Name};
 #[cfg(test)]
 pub(crate) use self::host::AnyAddress;
 pub use self::{
+    acme::{Acme, AcmeNames, Challenge},
     admin::Admin,
     bans::Bans,
     bounce::BounceRules,
@@ -104,6 +106,8 @@ pub struct Config {
     pub run: Run,
     /// Where mail is taken in. At least one.
     pub listeners: BTreeMap<Name, Listener>,
+    /// Whom listeners' certificates are ordered from.
+    pub acme: Acme,
     /// The API over HTTP.
     pub http: Http,
     /// What a client may ask of this relay.
@@ -227,6 +231,9 @@ impl Config {
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| Listener::read(t, place, &streams));
         Listener::refuse_twins(t, &listeners);
+        let http = t.table("http", |t| Http::read(t, place, &listeners));
+        let acme = t.table("acme", |t| Acme::read(t, place, &listeners, &http));
+        acme.suits(t, &listeners);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
         let users_file = user::file(t, &data_dir);
         let dkim = t.table("dkim", |t| Dkim::read(t, place));
@@ -236,7 +243,8 @@ impl Config {
         Self {
             run: t.table("run", Run::read),
             bans: t.table("bans", Bans::read),
-            http: t.table("http", |t| Http::read(t, place, &listeners)),
+            acme,
+            http,
             limits: t.table("limits", Limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),

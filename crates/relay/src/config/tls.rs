@@ -90,7 +90,7 @@ pub(super) fn policy(item: Item<'_>) -> Parsed<TlsPolicy> {
     one_of(&words)(item)
 }
 
-fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
+pub(super) fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
     if string(item)? == "system" {
         return Ok(Roots::System);
     }

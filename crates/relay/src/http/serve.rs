@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -47,16 +48,18 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\
 
 /// Opens the sockets that the configuration asks for.
 pub fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    let open = |address: &SocketAddr| {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        if address.is_ipv6() {
-            socket2::SockRef::from(&socket).set_only_v6(true)?;
-        }
-        socket.bind(*address)?;
-        socket.listen(BACKLOG)
-    };
-    config.http.addresses.iter().map(|a| open(a).with_context(|| format!("http: cannot listen on {a}"))).collect()
+    config.http.addresses.iter().map(|a| open(*a).with_context(|| format!("http: cannot listen on {a}"))).collect()
+}
+
+/// Opens one socket.
+pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        socket2::SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// All connections of the API.

@@ -1,0 +1,131 @@
+//! Requests to the authority: HTTPS with our own limits and trust. A connection is for one request: an order needs some ten of them, now and then.
+
+use std::{
+    error::Error as StdError,
+    future::Future,
+    pin::{Pin, pin},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    http::uri::{PathAndQuery, Scheme},
+};
+use hyper_util::rt::TokioIo;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::clock;
+
+/// How long a request may take, connection and answer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest answer: a chain of a few certificates has some 10 KiB.
+const ANSWER_MAX: usize = 1 << 20;
+/// What an authority's reasons come as (RFC 7807 §3).
+const PROBLEM: &str = "application/problem+json";
+
+/// The way to the authority.
+#[derive(Clone)]
+pub(super) struct Https {
+    tls: Arc<ClientConfig>,
+    /// Until when the last answer that was a refusal wants us to wait.
+    wait: Arc<Mutex<Option<Timestamp>>>,
+}
+
+type Failure = Box<dyn StdError + Send + Sync>;
+
+impl Https {
+    /// Certificates are checked as `tls` has it.
+    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { tls, wait: Arc::default() }
+    }
+
+    /// Until when the authority asked us to wait (Retry-After) when it refused something last.
+    pub(super) fn asked_to_wait_until(&self) -> Option<Timestamp> {
+        *self.wait.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Failure> {
+        let (mut head, body) = request.into_parts();
+        let method = head.method.clone();
+        let authority = head.uri.authority().cloned().ok_or("a URL without a host")?;
+        if head.uri.scheme() != Some(&Scheme::HTTPS) {
+            return Err(format!("the authority names a URL that is not https: {}", head.uri).into());
+        }
+        // The brackets of an IPv6 address are the URL's.
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
+        head.uri = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
+        let stream = TcpStream::connect((host.as_str(), authority.port_u16().unwrap_or(443))).await?;
+        let stream = TlsConnector::from(self.tls.clone()).connect(ServerName::try_from(host)?, stream).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut exchange = pin!(async {
+            let (head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
+            let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+            Ok::<_, Failure>(Response::from_parts(head, Full::new(body)))
+        });
+        let answer = tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            // It carries the bytes; what it had is still to be read when it has ended.
+            _ = connection => exchange.await,
+        }?;
+        let status = answer.status();
+        if status.is_client_error() || status.is_server_error() {
+            *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = wait(answer.headers(), clock::now());
+            // Only what is posted is answered with a reason that instant-acme reads (RFC 8555 §6.7).
+            let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            if method != Method::POST || !kind.starts_with(PROBLEM) {
+                return Err(format!("answers {status}").into());
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl HttpClient for Https {
+    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let (https, host) = (self.clone(), request.uri().host().unwrap_or_default().to_owned());
+        Box::pin(async move {
+            let told = |error: &dyn std::fmt::Display| Error::Other(format!("{host}: {error}").into());
+            match timeout(REQUEST_TIMEOUT, https.exchange(request)).await {
+                Ok(Ok(answer)) => Ok(BytesResponse::from(answer)),
+                Ok(Err(error)) => Err(told(&error)),
+                Err(_) => Err(told(&format!("no answer within {REQUEST_TIMEOUT:?}"))),
+            }
+        })
+    }
+}
+
+/// Retry-After (RFC 9110 §10.2.3): seconds, or a date.
+fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match u32::from_str(text) {
+        Ok(seconds) => now.checked_add(SignedDuration::from_secs(seconds.into())).ok(),
+        Err(_) => rfc2822::parse(text).ok().map(|date| date.timestamp()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_wait_is_given_in_seconds_or_as_a_date() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let told = |text: &'static str| wait(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]), now);
+        assert_eq!(told(" 120 "), Some("2026-01-01T00:02:00Z".parse().unwrap()));
+        assert_eq!(told("Fri, 02 Jan 2026 23:59:59 GMT"), Some("2026-01-02T23:59:59Z".parse().unwrap()));
+        assert_eq!((told("soon"), told("-5"), told("")), (None, None, None));
+        assert_eq!(wait(&HeaderMap::new(), now), None);
+    }
+}
