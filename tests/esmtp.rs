@@ -75,6 +75,29 @@ fn a_success_that_the_receiver_will_not_tell_is_told_as_relayed_and_never_is_nev
 }
 
 #[test]
+fn a_failure_brings_back_the_whole_message_where_that_was_asked_for_and_its_header_else() {
+    let world = World::start("notice.full_max = \"4 KiB\"");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.script(|_, step| match step {
+        support::Step::Rcpt(rcpt) if rcpt.ends_with("example.test") => support::Act::Say("550 5.1.1 no such user".into()),
+        _ => support::Act::Usual,
+    });
+    let long = "long ".repeat(1000);
+    for (n, (ret, body, whole)) in
+        [("RET=FULL", "the b\u{f6}dy", true), ("RET=HDRS", "the b\u{f6}dy", false), ("RET=FULL", &long, false)].into_iter().enumerate()
+    {
+        let mail = format!("MAIL FROM:<writer@sender.test> BODY=8BITMIME {ret}");
+        submit(&world, &mail, &[&format!("RCPT TO:<{TO}>")], &format!("Subject: one\r\n\r\n{body}"));
+        let notices = || world.mx.messages().into_iter().filter(|message| message.from.is_empty());
+        let notice = support::wait::until("a notice", || notices().nth(n));
+        let text = String::from_utf8(notice.data).unwrap();
+        assert_eq!(text.contains("Content-Type: message/rfc822\r\n"), whole, "{text}");
+        assert_eq!(text.contains(body), whole, "{text}");
+        assert!(text.contains("Subject: one\r\n"), "{text}");
+    }
+}
+
+#[test]
 fn utf8_addresses_need_a_receiver_that_takes_them_and_ascii_ones_beside_them_do_not() {
     let world = World::start("");
     let (mail, utf8) = ("MAIL FROM:<> SMTPUTF8", "RCPT TO:<δοκιμή@example.test>");

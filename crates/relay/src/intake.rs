@@ -6,7 +6,9 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
-use posthaste_mail::{Address, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, ReversePath, What};
+use posthaste_mail::{
+    Address, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, Ret, ReversePath, What,
+};
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -223,7 +225,8 @@ impl Intake {
             let live = self.live.load_full();
             let now = clock::now();
             let id = MessageId::new(now, rand::random());
-            let header = self.header_of(record.seq, letter).await;
+            let body = self.body_of(record.seq, letter).await;
+            let header = message::header_block(&body);
             let told: Vec<notice::Told> = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
             let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
             let original = notice::Original {
@@ -232,7 +235,8 @@ impl Intake {
                 arrived: letter.meta.arrived,
                 message_id: letter.meta.message_id.as_deref(),
                 envid: letter.meta.envelope.asks.envid.as_deref(),
-                header: &header,
+                header,
+                whole: comes_back_whole(letter, &told, &body, live.config.notice.full_max).then_some(&body[..]),
             };
             let hostname = live.config.hostname.as_str();
             let from = &live.config.notice.from;
@@ -255,6 +259,7 @@ impl Intake {
         to: &Address,
     ) -> Result<(), Refused> {
         let from = live.config.notice.from.domain().to_owned();
+        let has_8bit = !text.is_ascii();
         let parts = self.sign(live, vec![text], &[from], &of.stream).await?;
         let meta = Meta {
             id,
@@ -265,7 +270,7 @@ impl Intake {
             message_id: None,
             envelope: Envelope::new(ReversePath::Null, vec![to.clone()]),
             size: total(&parts),
-            has_8bit: false,
+            has_8bit,
             utf8_header: false,
             binary: false,
             client_ip: None,
@@ -276,15 +281,14 @@ impl Intake {
         self.store(meta, parts).await
     }
 
-    async fn header_of(&self, seq: u64, letter: &Letter) -> Bytes {
-        let whole = if letter.body.is_empty() {
+    async fn body_of(&self, seq: u64, letter: &Letter) -> Bytes {
+        if letter.body.is_empty() {
             let spool = self.spool.clone();
             let read = tokio::task::spawn_blocking(move || spool.body(seq)).await;
             read.ok().and_then(Result::ok).flatten().unwrap_or_default()
         } else {
             letter.body.concat().into()
-        };
-        whole.slice_ref(message::header_block(&whole))
+        }
     }
 }
 
@@ -355,6 +359,14 @@ pub fn ending(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::E
         Next::Delivered if letter.meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(notice::Ending::Relayed),
         _ => None,
     }
+}
+
+/// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
+/// notice might be unable to take.
+fn comes_back_whole(letter: &Letter, told: &[notice::Told], body: &[u8], max: u64) -> bool {
+    let meta = &letter.meta;
+    let failed = told.iter().any(|told| told.ending != notice::Ending::Relayed);
+    failed && meta.envelope.asks.ret == Some(Ret::Full) && meta.size <= max && !body.is_empty() && !meta.utf8_header && !meta.binary
 }
 
 fn total(parts: &[Bytes]) -> u64 {

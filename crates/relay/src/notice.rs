@@ -1,13 +1,13 @@
 //! Failure notices: what a sender is told of recipients that will not get the message (RFC 3464 in RFC 6522's multipart/report).
 //!
-//! Three parts: words for people, fields for programs, and the header of the message it is about. All of it is 7-bit, so that it
-//! passes everywhere; nothing that a receiver said can end a line or begin a field.
+//! Three parts: words for people, fields for programs, and the header of the message it is about, or all of it where the sender asked for that.
+//! What is ours is 7-bit, so that it passes everywhere; nothing that a receiver said can end a line or begin a field.
 
 mod status;
 mod text;
 mod words;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -33,6 +33,8 @@ pub struct Original<'a> {
     pub envid: Option<&'a str>,
     /// Its header, as stored; of a longer one, the first [`HEADER_MAX`] bytes are sent back.
     pub header: &'a [u8],
+    /// All of it, where it comes back whole (RET=FULL, RFC 3461 §5.2): lines, and no header in UTF-8.
+    pub whole: Option<&'a [u8]>,
 }
 
 /// How a recipient's story ended.
@@ -86,16 +88,26 @@ impl Notice<'_> {
     /// The notice as a message, CRLF line ends, ready for the intake. Its envelope's reverse-path has to be the null one.
     pub fn to_message(&self) -> Bytes {
         let boundary = format!("=_{}", self.id);
-        let mut out = self.header(&boundary);
-        let parts = [
+        let mut out = self.header(&boundary).into_bytes();
+        let mut parts = vec![
             text::Part::new("text/plain; charset=utf-8", words::for_people(self).into()),
             text::Part::new("message/delivery-status", self.status_fields().into()),
-            text::Part::new("text/rfc822-headers", text::header_excerpt(self.original.header, HEADER_MAX)),
         ];
-        for part in parts {
-            write!(out, "--{boundary}\r\n{part}\r\n").expect("a string takes all");
+        if self.original.whole.is_none() {
+            parts.push(text::Part::new("text/rfc822-headers", text::header_excerpt(self.original.header, HEADER_MAX)));
         }
-        out += &format!("--{boundary}--\r\n");
+        for part in parts {
+            out.extend_from_slice(format!("--{boundary}\r\n{part}\r\n").as_bytes());
+        }
+        if let Some(whole) = self.original.whole {
+            // RFC 2046 §5.2.1: it is not encoded.
+            let encoding = if whole.is_ascii() { "7bit" } else { "8bit" };
+            let head = format!("--{boundary}\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(whole);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         out.into()
     }
 

@@ -30,6 +30,10 @@ fn expired(rcpt: &str) -> Told {
 }
 
 fn message(header: &[u8], told: &[Told]) -> Vec<u8> {
+    message_about(header, None, told)
+}
+
+fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[Told]) -> Vec<u8> {
     let reverse_path: Address = "ann@example.com".parse().unwrap();
     let from: Address = "MAILER-DAEMON@mx.example.com".parse().unwrap();
     let original = Original {
@@ -39,6 +43,7 @@ fn message(header: &[u8], told: &[Told]) -> Vec<u8> {
         envid: None,
         message_id: Some("<1@example.com>"),
         header,
+        whole,
     };
     let id = "01KAS24AVSK49P4R25FDFMPS70".parse().unwrap();
     Notice { id, now: at("2026-11-23T10:11:13Z"), hostname: "mx.example.com", from: &from, original, told }.to_message().to_vec()
@@ -154,4 +159,15 @@ fn one_that_expired_without_an_attempt_says_so() {
     assert_eq!(field(&report, 1, "Diagnostic-Code"), None);
     assert_eq!(report["header"]["Subject"], "Not delivered to cid@example.net");
     assert!(report["parts"][0]["body"].as_str().unwrap().contains("tried until the time allowed"));
+}
+
+#[test]
+fn a_message_that_comes_back_whole_is_a_message_and_byte_for_byte_the_same() {
+    for (body, encoding) in [("plain\r\n", "7bit"), ("gr\u{fc}\u{df}e\r\nno line end", "8bit")] {
+        let whole = [HEADER, b"\r\n", body.as_bytes()].concat();
+        let message = message_about(HEADER, Some(&whole), &[refused("bob@example.org", 550, "5.1.1 no")]);
+        let head = format!("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+        assert!(memchr::memmem::find(&message, &[head.as_bytes(), &whole, b"\r\n--"].concat()).is_some());
+        assert!(memchr::memmem::find(&message, b"text/rfc822-headers").is_none());
+    }
 }
