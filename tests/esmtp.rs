@@ -98,6 +98,25 @@ fn a_failure_brings_back_the_whole_message_where_that_was_asked_for_and_its_head
 }
 
 #[test]
+fn who_asks_hears_once_that_a_message_takes_long() {
+    let world = World::start("notice.delay = \"30m\"\nretry.schedule = [\"1h\"]");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.script(|_, step| match step {
+        support::Step::Rcpt(rcpt) if rcpt.ends_with("example.test") => support::Act::Say("451 4.7.1 come back later".into()),
+        _ => support::Act::Usual,
+    });
+    let asks = format!("RCPT TO:<{TO}> NOTIFY=DELAY,FAILURE");
+    submit(&world, "MAIL FROM:<writer@sender.test> RET=FULL", &[&asks, "RCPT TO:<quiet@example.test>"], "Subject: one\r\n\r\nthe body");
+    world.relay.log().wait_for("delivered", "writer@sender.test");
+    world.relay.log().wait_for("deferred", "quiet@example.test");
+    let notices: Vec<_> = world.mx.messages().into_iter().filter(|message| message.from.is_empty()).collect();
+    assert_eq!(notices.len(), 1);
+    let text = String::from_utf8(notices[0].data.clone()).unwrap();
+    assert!(text.contains(&format!("Final-Recipient: rfc822; {TO}\r\nAction: delayed\r\nStatus: 4.7.1\r\n")), "{text}");
+    assert!(text.contains("\r\nWill-Retry-Until: ") && !text.contains("quiet@") && !text.contains("the body"), "{text}");
+}
+
+#[test]
 fn utf8_addresses_need_a_receiver_that_takes_them_and_ascii_ones_beside_them_do_not() {
     let world = World::start("");
     let (mail, utf8) = ("MAIL FROM:<> SMTPUTF8", "RCPT TO:<δοκιμή@example.test>");

@@ -64,6 +64,11 @@ impl RcptAsks {
         self.notify.is_none_or(|notify| notify.failure)
     }
 
+    /// Whether the sender is told when it takes long: only where that was asked for (RFC 3461 §4.1 leaves the rest to us).
+    pub fn wants_delay(&self) -> bool {
+        self.notify.is_some_and(|notify| notify.delay)
+    }
+
     /// Whether the sender is told when it ends well.
     pub fn wants_success(&self) -> bool {
         self.notify.is_some_and(|notify| notify.success)

@@ -227,7 +227,7 @@ impl Intake {
             let id = MessageId::new(now, rand::random());
             let body = self.body_of(record.seq, letter).await;
             let header = message::header_block(&body);
-            let told: Vec<notice::Told> = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
+            let told: Vec<notice::Told> = record.fates.iter().filter_map(|fate| told(&live, record, letter, fate)).collect();
             let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
             let original = notice::Original {
                 id: letter.meta.id,
@@ -332,8 +332,9 @@ pub fn announce(log: &DeliveryLog, node: &Name, letter: &Letter, seq: u64, token
     log.append_all(lines.collect(), Some(Ticket::Accepted(seq, token)));
 }
 
-fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Told> {
-    let ending = ending(record, letter, fate)?;
+fn told(live: &Live, record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Told> {
+    let ending = ending(record, letter, fate, live.config.notice.delay)?;
+    let retry = &live.config.streams.get(&letter.meta.stream).unwrap_or(live.config.default_stream()).retry;
     let (failure, class) = match &fate.said {
         Some(Said::Failed(failure, verdict) | Said::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
         Some(Said::Delivered(_)) => (None, Class::TransientOther),
@@ -346,13 +347,18 @@ fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Told> {
         class,
         mx_host: record.facts.mx_host.clone(),
         last_attempt: Some(record.now),
+        retry_until: letter.meta.begins().checked_add(retry.expire).ok(),
         ending,
     })
 }
 
 /// What the sender is told of a fate; None: nothing (RFC 3461 §5.2).
-pub fn ending(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::Ending> {
+pub fn ending(record: &Record, letter: &Letter, fate: &Fate, delay: Option<Duration>) -> Option<notice::Ending> {
     match fate.next {
+        Next::Deferred(at) if letter.meta.tells_delay(fate.rcpt) => {
+            let late = letter.meta.begins().checked_add(delay?).ok()?;
+            is_told_late(late, fate.was_due, at).then_some(notice::Ending::Delayed)
+        }
         Next::Bounced if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Bounced),
         Next::Expired if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Expired),
         // §5.2.2: where the receiver understands DSN, it has been told to give notice.
@@ -361,11 +367,17 @@ pub fn ending(record: &Record, letter: &Letter, fate: &Fate) -> Option<notice::E
     }
 }
 
+/// Whether this attempt is the one with which a message's sender hears that it takes long: the next will be made when it is `late`, and this one was
+/// due before. Of a message's attempts it is true of one.
+fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
+    was_due < late && late <= next
+}
+
 /// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
 /// notice might be unable to take.
 fn comes_back_whole(letter: &Letter, told: &[notice::Told], body: &[u8], max: u64) -> bool {
     let meta = &letter.meta;
-    let failed = told.iter().any(|told| told.ending != notice::Ending::Relayed);
+    let failed = told.iter().any(notice::Told::is_failed);
     failed && meta.envelope.asks.ret == Some(Ret::Full) && meta.size <= max && !body.is_empty() && !meta.utf8_header && !meta.binary
 }
 
@@ -401,4 +413,21 @@ fn refusal(unfit: &message::Unfit) -> Refused {
     let reply = unfit.reply();
     let code = reply.enhanced.unwrap_or(EnhancedCode::new(5, 6, 0));
     (Answer { code: reply.code, enhanced: code, text: unfit.to_string() }, unfit.reason())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_attempts_one_tells_that_a_message_takes_long() {
+        let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
+        // 5, 10, 20 minutes between them; each is made a little after it was due.
+        let dues = [at(0), at(5), at(16), at(37), at(78), at(140), at(262), at(503)];
+        for late in 1..500 {
+            let first = (Timestamp::UNIX_EPOCH, dues[1]);
+            let pairs = std::iter::once(first).chain(dues[1..].windows(2).map(|pair| (pair[0], pair[1])));
+            assert_eq!(pairs.filter(|(was_due, next)| is_told_late(at(late), *was_due, *next)).count(), 1, "{late}");
+        }
+    }
 }

@@ -100,6 +100,16 @@ impl Meta {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_failure)
     }
 
+    /// Whether the sender is told that it takes long.
+    pub fn tells_delay(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_delay)
+    }
+
+    /// From when its age counts.
+    pub fn begins(&self) -> Timestamp {
+        self.held_until().unwrap_or(self.arrived)
+    }
+
     /// Whether the sender is told that it ended well, unless the receiver will tell.
     pub fn tells_success(&self, rcpt: u16) -> bool {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_success)

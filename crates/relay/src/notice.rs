@@ -46,6 +46,8 @@ pub enum Ending {
     Bounced,
     /// Tried for as long as the retry schedule says.
     Expired,
+    /// Not ended: it takes long, and is tried again.
+    Delayed,
 }
 
 /// One recipient whose story ended.
@@ -63,8 +65,17 @@ pub struct Told {
     pub mx_host: Option<Arc<str>>,
     /// When the last attempt was made.
     pub last_attempt: Option<Timestamp>,
-    /// Why it is final.
+    /// Until when it is tried, if it is.
+    pub retry_until: Option<Timestamp>,
+    /// Why it is final, if it is.
     pub ending: Ending,
+}
+
+impl Told {
+    /// Whether it will not get the message.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.ending, Ending::Bounced | Ending::Expired)
+    }
 }
 
 /// All that a notice says.
@@ -114,11 +125,15 @@ impl Notice<'_> {
     fn header(&self, boundary: &str) -> String {
         let host = self.hostname;
         let mut out = format!("From: Mail Delivery System <{}>\r\nTo: <{}>\r\n", self.from, self.original.reverse_path);
-        let what = if self.failed().next().is_some() { "Not delivered" } else { "Handed over" };
+        let (failed, delayed) = (self.failed().count(), self.delayed().count());
+        let (what, concerned) = match (failed, delayed) {
+            (0, 0) => ("Handed over", self.told.len()),
+            (0, delayed) => ("Not delivered yet", delayed),
+            (failed, _) => ("Not delivered", failed),
+        };
         out += &match self.told {
             [only] => format!("Subject: {what} to\r\n {}\r\n", text::ascii_line(only.rcpt.as_str())),
-            _ if self.failed().next().is_some() => format!("Subject: {what} to {} recipients\r\n", self.failed().count()),
-            all => format!("Subject: {what} to {} recipients\r\n", all.len()),
+            _ => format!("Subject: {what} to {concerned} recipients\r\n"),
         };
         out += &format!("Date: {}\r\nMessage-ID: <{}@{host}>\r\n", rfc5322_date(self.now), self.id);
         // RFC 3834 §3.1.5 and §5.
@@ -131,7 +146,12 @@ impl Notice<'_> {
 
     /// Those that will not get it.
     fn failed(&self) -> impl Iterator<Item = &Told> {
-        self.told.iter().filter(|told| told.ending != Ending::Relayed)
+        self.told.iter().filter(|told| told.is_failed())
+    }
+
+    /// Those that do not have it yet.
+    fn delayed(&self) -> impl Iterator<Item = &Told> {
+        self.told.iter().filter(|told| told.ending == Ending::Delayed)
     }
 
     /// RFC 3464 §2.2 and §2.3: a block about the message, then one a recipient, with an empty line between.
@@ -147,7 +167,11 @@ impl Notice<'_> {
             if let Some((kind, address)) = told.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
                 out += &format!("Original-Recipient: {kind}; {}\r\n", text::ascii_line(address));
             }
-            let action = if told.ending == Ending::Relayed { "relayed" } else { "failed" };
+            let action = match told.ending {
+                Ending::Relayed => "relayed",
+                Ending::Delayed => "delayed",
+                Ending::Bounced | Ending::Expired => "failed",
+            };
             let rcpt = text::ascii_line(told.rcpt.as_str());
             out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(told));
             if let Some(host) = &told.mx_host {
@@ -158,6 +182,9 @@ impl Notice<'_> {
             }
             if let Some(at) = told.last_attempt {
                 out += &format!("Last-Attempt-Date: {}\r\n", rfc5322_date(at));
+            }
+            if let Some(until) = told.retry_until.filter(|_| told.ending == Ending::Delayed) {
+                out += &format!("Will-Retry-Until: {}\r\n", rfc5322_date(until));
             }
         }
         out

@@ -124,8 +124,9 @@ impl Scribe {
                 Err(why) => return self.lost_letter(&record, &why),
             },
         };
-        let tells = record.fates.iter().any(|fate| intake::ending(&record, &letter, fate).is_some());
-        if tells && !letter.meta.envelope.reverse_path.is_null() && self.live.load().config.notice.send {
+        let rules = self.live.load().config.notice.clone();
+        let tells = record.fates.iter().any(|fate| intake::ending(&record, &letter, fate, rules.delay).is_some());
+        if tells && !letter.meta.envelope.reverse_path.is_null() && rules.send {
             return self.notice(record, letter);
         }
         self.write(&record, &letter);

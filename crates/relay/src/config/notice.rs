@@ -1,10 +1,12 @@
 //! `[notice]`: failure notices to senders.
 
+use std::time::Duration;
+
 use posthaste_mail::{Address, Domain};
 
 use super::{
     reader::Table,
-    value::{MIB, boolean, from_text, size},
+    value::{MIB, boolean, duration, from_text, size, zero_is_none},
 };
 
 /// Whether and how senders are told that their mail failed (RFC 3464).
@@ -14,6 +16,8 @@ pub struct Notice {
     pub send: bool,
     /// The notice's From field; its envelope's sender is null (RFC 5321 §6.1).
     pub from: Address,
+    /// How old a message is to be, at its next attempt, for its sender to hear that it takes long, where that was asked for; None: never.
+    pub delay: Option<Duration>,
     /// The longest message that comes back whole where its sender wants that (RET=FULL, RFC 3461), in bytes.
     pub full_max: u64,
 }
@@ -23,6 +27,7 @@ impl Notice {
         Self {
             send: t.get("send", boolean),
             from: t.given("from", from_text::<Address>).unwrap_or_else(|| mailer_daemon(hostname)),
+            delay: t.get("delay", zero_is_none(duration(Duration::from_secs(60)..=Duration::from_hours(30 * 24)))),
             full_max: t.get("full_max", size(0..=50 * MIB)),
         }
     }

@@ -207,6 +207,8 @@ pub struct Fate {
     pub said: Option<Said>,
     /// What becomes of it.
     pub next: Next,
+    /// When it was due, where it was tried: 1970 for the first time.
+    pub was_due: Timestamp,
 }
 
 /// What becomes of a recipient.

@@ -381,6 +381,7 @@ impl Dispatcher {
             attempt: u32::from(attempt),
             said: Some(super::Said::Failed(failure.clone(), verdict.clone())),
             next: Next::Expired,
+            was_due: Timestamp::UNIX_EPOCH,
         };
         let fates: Vec<Fate> = rcpts.iter().map(|rcpt| fate(*rcpt, owed.standing(*rcpt).attempts)).collect();
         rcpts.iter().for_each(|rcpt| self.end(seq, *rcpt));
@@ -400,7 +401,13 @@ impl Dispatcher {
         let Some((owed, rcpts)) = self.table.open(&waiting.parcel) else { return };
         let (id, warm, seq) = (owed.id, owed.warm.clone(), waiting.parcel.seq);
         let wait = Arc::new(wait);
-        let fate = |rcpt: Rcpt, attempt: u16| Fate { rcpt, attempt: u32::from(attempt), said: None, next: Next::Waits(wait.clone()) };
+        let fate = |rcpt: Rcpt, attempt: u16| Fate {
+            rcpt,
+            attempt: u32::from(attempt),
+            said: None,
+            next: Next::Waits(wait.clone()),
+            was_due: Timestamp::UNIX_EPOCH,
+        };
         let fates = rcpts.iter().map(|rcpt| fate(*rcpt, owed.standing(*rcpt).attempts)).collect();
         self.record(seq, id, warm, Arc::default(), fates, now);
     }

@@ -248,7 +248,7 @@ impl Dispatcher {
                     if phase != Phase::Ended {
                         s.phase = phase;
                     }
-                    fates.push(Fate { rcpt, attempt: u32::from(s.attempts), said: None, next });
+                    fates.push(Fate { rcpt, attempt: u32::from(s.attempts), said: None, next, was_due: Timestamp::UNIX_EPOCH });
                 }
             }
             if fates.is_empty() {

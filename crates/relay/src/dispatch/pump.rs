@@ -373,9 +373,13 @@ impl Dispatcher {
         for rcpt in &load.rcpts {
             let standing = owed.standing(*rcpt);
             match standing.phase {
-                Phase::Cancelling => {
-                    cancelled.push(Fate { rcpt: *rcpt, attempt: u32::from(standing.attempts), said: None, next: cancelled_in_flight() })
-                }
+                Phase::Cancelling => cancelled.push(Fate {
+                    rcpt: *rcpt,
+                    attempt: u32::from(standing.attempts),
+                    said: None,
+                    next: cancelled_in_flight(),
+                    was_due: Timestamp::UNIX_EPOCH,
+                }),
                 _ => {
                     standing.phase = Phase::Waiting;
                     waiting.push(*rcpt);

@@ -134,6 +134,7 @@ impl Dispatcher {
         for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
             let standing = owed.standing(rcpt);
             let cancelling = standing.phase == Phase::Cancelling;
+            let was_due = Timestamp::from_millisecond(standing.due).unwrap_or(Timestamp::UNIX_EPOCH);
             let attempt = u32::from(standing.attempts) + 1;
             standing.attempts = standing.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
@@ -150,7 +151,7 @@ impl Dispatcher {
                     Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
                 }
             };
-            fates.push(Fate { rcpt, attempt, said: Some(said), next });
+            fates.push(Fate { rcpt, attempt, said: Some(said), next, was_due });
         }
         // While others of the same message are in flight or queued the body is worth keeping.
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {

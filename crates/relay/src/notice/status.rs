@@ -19,7 +19,7 @@ pub(super) fn of(failed: &Told) -> EnhancedCode {
     };
     let class = match failed.ending {
         Ending::Bounced => 5,
-        Ending::Expired => 4,
+        Ending::Expired | Ending::Delayed => 4,
         Ending::Relayed => 2,
     };
     EnhancedCode { class, ..code }
@@ -90,7 +90,7 @@ mod tests {
 
     fn status(failure: Option<Failure>, class: Class, ending: Ending) -> String {
         let rcpt = "b@example.org".parse().unwrap();
-        of(&Told { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, ending }).to_string()
+        of(&Told { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, retry_until: None, ending }).to_string()
     }
 
     fn refused(code: u16, text: &str) -> Option<Failure> {

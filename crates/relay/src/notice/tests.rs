@@ -19,6 +19,7 @@ fn refused(rcpt: &str, code: u16, text: &str) -> Told {
         class: Class::InvalidRecipient,
         mx_host: Some("mx1.example.org".into()),
         last_attempt: Some(at("2026-11-23T10:11:12Z")),
+        retry_until: Some(at("2026-11-28T10:11:12Z")),
         ending: Ending::Bounced,
     }
 }
@@ -170,4 +171,15 @@ fn a_message_that_comes_back_whole_is_a_message_and_byte_for_byte_the_same() {
         assert!(memchr::memmem::find(&message, &[head.as_bytes(), &whole, b"\r\n--"].concat()).is_some());
         assert!(memchr::memmem::find(&message, b"text/rfc822-headers").is_none());
     }
+}
+
+#[test]
+fn a_delay_is_no_failure_and_says_until_when_it_is_tried() {
+    let told = Told { ending: Ending::Delayed, ..refused("bob@example.org", 451, "4.7.1 greylisted, come back") };
+    let message = String::from_utf8(message(HEADER, &[told])).unwrap();
+    assert!(message.contains("Subject: Not delivered yet to\r\n bob@example.org\r\n"), "{message}");
+    let fields = "Action: delayed\r\nStatus: 4.7.1\r\n";
+    assert!(message.contains(fields) && message.contains("Will-Retry-Until: Sat, 28 Nov 2026 10:11:12 +0000\r\n"), "{message}");
+    assert!(message.contains("could not be delivered yet to the recipient below. It is tried again by itself"), "{message}");
+    assert!(!message.contains("What to do"), "{message}");
 }

@@ -12,8 +12,10 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
         1 => "the recipient below".to_owned(),
         count => format!("the {count} recipients below"),
     };
-    let (all, failed) = (notice.told.len(), notice.failed().count());
+    let (all, failed, delayed) = (notice.told.len(), notice.failed().count(), notice.delayed().count());
     let what = match failed {
+        0 if delayed == all => format!("could not be delivered yet to {}. It is tried again by itself: nothing has to be done", who(all)),
+        0 if delayed > 0 => format!("could not be delivered yet to {delayed} of the {all} recipients below. It is tried again by itself"),
         0 => format!("was handed over for {}. Whether it is read is not told", who(all)),
         _ if failed == all => format!("was not delivered to {}, and it will not be tried again", who(all)),
         _ => format!("was not delivered to {failed} of the {all} recipients below, and will not be tried again for them"),
@@ -45,7 +47,13 @@ fn recipient(failed: &Told) -> String {
     if failed.ending == Ending::Expired {
         out += "  It was tried until the time allowed for delivery was over.\n";
     }
-    out += &format!("  {problem}\n  What to do: {advice}\n");
+    match failed.ending {
+        Ending::Delayed => {
+            let until = failed.retry_until.map_or_else(String::new, |at| format!(" until {}", rfc5322_date(at)));
+            out += &format!("  {problem}\n  It is tried again{until}.\n");
+        }
+        _ => out += &format!("  {problem}\n  What to do: {advice}\n"),
+    }
     match &failed.failure {
         Some(Failure::Refused { stage, reply }) => {
             let host = failed.mx_host.as_deref().map_or_else(|| "The receiving host".into(), text::ascii_line);

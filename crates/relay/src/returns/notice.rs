@@ -23,6 +23,7 @@ pub(super) async fn tell_sender(intake: &Intake, live: &Arc<Live>, about: &Match
         class: about.report.verdict.as_ref().map_or(Class::TransientOther, |v| v.class),
         mx_host: about.report.reporting_mta.as_deref().map(Into::into),
         last_attempt: None,
+        retry_until: None,
         ending: Ending::Bounced,
     }];
     let id = MessageId::new(now, rand::random());
