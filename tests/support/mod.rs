@@ -10,6 +10,7 @@ pub mod load;
 pub mod log;
 pub mod mx;
 pub mod netns;
+pub mod oauth;
 pub mod pebble;
 pub mod people;
 pub mod postfix;

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod feedback;
 pub mod http;
 pub mod intake;
+pub mod introspection;
 pub mod lane_event;
 pub mod ledger;
 pub mod letter;

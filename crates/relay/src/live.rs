@@ -29,6 +29,7 @@ use crate::{
     config::{self, AuthWhere, Config, ListenTlsMode, Roots},
     dkim::{book::Book, ring::keyring},
     feedback::Feedback,
+    introspection::Introspection,
     returns::Paths,
     users::Users,
     verp,
@@ -61,6 +62,8 @@ pub struct Live {
     pub certificates: HashMap<Name, Arc<Certificates>>,
     /// Who may send.
     pub users: Arc<Users>,
+    /// Whom to ask about tokens that are no user's own.
+    pub introspection: Option<Introspection>,
     /// Where mail comes back to.
     pub paths: Paths,
     /// What each listener's sessions follow.
@@ -82,6 +85,7 @@ impl Live {
         let acme = if ordered { Some(tls_configs(&config.acme.roots, "acme.roots")?.strict) } else { None };
         let timeouts = timeouts(&config.delivery.timeouts);
         let users = Arc::new(Users::new(&config.users));
+        let introspection = config.introspection.as_ref().map(introspection).transpose()?;
         let certificates = certificates(&config)?;
         let settings = |(name, l): (&Name, &config::Listener)| (name.clone(), Arc::new(session_settings(&config, l, &users)));
         let sessions = config.listeners.iter().map(settings).collect();
@@ -98,6 +102,7 @@ impl Live {
             tls_servers,
             certificates,
             users,
+            introspection,
             paths: Paths::default(),
             sessions,
             keys: OnceLock::new(),
@@ -240,6 +245,10 @@ fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
     files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
 }
 
+fn introspection(asked: &config::Endpoint) -> Result<Introspection, String> {
+    tls_configs(&asked.roots, "introspection.roots").map(|tls| Introspection::new(asked, &tls.strict))
+}
+
 /// TLS that trusts these; `key` is theirs in the configuration.
 fn tls_configs(roots: &Roots, key: &str) -> Result<TlsConfigs, String> {
     match roots {
@@ -322,7 +331,7 @@ fn session_settings(config: &Config, listener: &config::Listener, users: &Users)
         offers: server::Offers {
             starttls: listener.tls.mode == ListenTlsMode::StartTls,
             tls_required: listener.tls.required,
-            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users) },
+            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users, config.introspection.is_some()) },
             auth_in_clear: listener.auth == AuthWhere::Always,
             hold: l.future_release,
             priority: true,
@@ -331,12 +340,12 @@ fn session_settings(config: &Config, listener: &config::Listener, users: &Users)
     }
 }
 
-/// The ways to log in that some user can go; those that keep the password to themselves first.
-fn mechanisms(users: &Users) -> Vec<Mechanism> {
+/// The ways to log in that some user can go; those that keep the password to themselves first. `asks`: tokens are asked about elsewhere.
+fn mechanisms(users: &Users, asks: bool) -> Vec<Mechanism> {
     let usable = |mechanism: &Mechanism| match mechanism {
         Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => users.have_scram(),
         Mechanism::Plain | Mechanism::Login => users.have_passwords(),
-        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens(),
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens() || (asks && !users.is_empty()),
     };
     Mechanism::ALL.into_iter().filter(usable).collect()
 }

@@ -32,6 +32,7 @@ impl FakeHost {
             ("s1.example.com.pem", pem.as_str()),
             ("ed1.example.com.pem", pem.as_str()),
             ("smart-host.password", "secret\n"),
+            ("introspection.secret", "secret\n"),
             ("empty.password", "\n"),
             ("not-a-key.pem", "hello\n"),
             ("rules.toml", "# rules\n"),

@@ -14,6 +14,7 @@ mod domains;
 mod error;
 mod host;
 mod http;
+mod introspection;
 mod limits;
 mod lines;
 mod listen;
@@ -60,6 +61,7 @@ pub use self::{
     error::{ConfigError, ConfigErrors},
     host::{Host, ThisHost},
     http::Http,
+    introspection::Endpoint,
     limits::Limits,
     lines::{Lines, Origin},
     listen::{AuthWhere, Listener, Role},
@@ -148,6 +150,8 @@ pub struct Config {
     pub admin: Admin,
     /// What guessing passwords costs.
     pub bans: Bans,
+    /// Who is asked about bearer tokens that are no user's own; None: nobody.
+    pub introspection: Option<Endpoint>,
     /// Who may send, by name: those of this file and those of `users_file`.
     pub users: UsersByName,
     /// Where `posthaste user` keeps users.
@@ -243,6 +247,7 @@ impl Config {
         Self {
             run: t.table("run", Run::read),
             bans: t.table("bans", Bans::read),
+            introspection: t.table("introspection", |t| Endpoint::read(t, place)),
             acme,
             http,
             limits: t.table("limits", Limits::read),

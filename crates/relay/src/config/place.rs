@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use posthaste_mail::{Domain, Name};
 
 use super::{
+    Secret,
     host::Host,
     reader::{Item, Parsed, fault},
     value::string,
@@ -32,6 +33,15 @@ impl Place<'_> {
         let name = self.host.name();
         let usable = [name.as_str(), hostname.as_str()].into_iter().find_map(|n| Name::new(n).ok());
         usable.or_else(|| Name::new("localhost").ok()).expect("localhost is a name")
+    }
+
+    /// What stands in the first line of a file that the configuration names.
+    pub(super) fn secret(&self, item: Item<'_>) -> Parsed<Secret> {
+        let (path, content) = self.text_file(item)?;
+        match content.lines().next() {
+            Some(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
+            _ => fault(item, format!("{} has no password in its first line", path.display())),
+        }
     }
 
     /// A file that the configuration names, with its content.

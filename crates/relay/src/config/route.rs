@@ -90,13 +90,7 @@ impl NextHop {
 impl Auth {
     pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
         let user = t.given("user", line(255));
-        let password = t.given("password_file", |item| {
-            let (path, content) = place.text_file(item)?;
-            match content.lines().next() {
-                Some(password) if !password.is_empty() => Ok(Secret::new(password)),
-                _ => fault(item, format!("{} has no password in its first line", path.display())),
-            }
-        });
+        let password = t.given("password_file", |item| place.secret(item));
         match (t.has("user"), t.has("password_file")) {
             (true, false) => t.object("user", "a user needs a password: add password_file = \"…\""),
             (false, true) => t.object("password_file", "a password needs a user: add user = \"…\""),

@@ -12,6 +12,8 @@ use super::Conversation;
 use crate::{
     bans::{BanRules, Cost},
     clock,
+    introspection::{News, Whose},
+    live::Live,
     scribe::event,
     users::{Check, User},
 };
@@ -34,11 +36,12 @@ impl Conversation {
                 }
             }
             Credentials::Proven { user } => live.users.get(&user).filter(|user| user.scram.is_some()).cloned(),
-            // The tokens are those of the HTTP interface; a name given with one must be its owner's.
-            Credentials::Bearer { user, token } => {
-                let owner = live.users.by_token(token.reveal());
-                owner.filter(|owner| user.is_empty() || *owner.name == *user).cloned()
-            }
+            Credentials::Bearer { user, token } => match self.owner(&live, token.reveal()).await {
+                // A name given with a token must be its owner's.
+                Check::Right(owner) => Some(owner).filter(|owner| user.is_empty() || *owner.name == *user),
+                Check::Wrong => None,
+                Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+            },
         };
         drop(live);
         match user {
@@ -51,6 +54,23 @@ impl Conversation {
                 self.login_failed().await;
                 self.session.authenticated(Err(answer), &mut self.out);
             }
+        }
+    }
+
+    /// Whose a token is: one of those of the HTTP interface, or one that the introspection endpoint knows.
+    async fn owner(&self, live: &Live, token: &str) -> Check {
+        if let Some(owner) = live.users.by_token(token) {
+            return Check::Right(owner.clone());
+        }
+        let Some(introspection) = &live.introspection else { return Check::Wrong };
+        let (whose, news) = introspection.whose(token, || (clock::instant(), clock::now())).await;
+        if let Some(news) = news {
+            self.tell_of_introspection(&live.config.node, news);
+        }
+        match whose {
+            Whose::Named(name) => live.users.get(&name).cloned().map_or(Check::Wrong, Check::Right),
+            Whose::Nobody => Check::Wrong,
+            Whose::Trouble => Check::Busy,
         }
     }
 
@@ -88,6 +108,12 @@ impl Conversation {
         let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords within {:?}", rules.within);
         tracing::warn!(%ip, "{detail}");
         let what = What::Relay { state: "banned".into(), part: Some("auth".into()), detail };
+        self.of.intake.log.append(event(node, clock::now(), what), None);
+    }
+
+    fn tell_of_introspection(&self, node: &posthaste_mail::Name, News { state, detail }: News) {
+        tracing::warn!("{detail}");
+        let what = What::Relay { state: state.into(), part: Some("introspection".into()), detail };
         self.of.intake.log.append(event(node, clock::now(), what), None);
     }
 

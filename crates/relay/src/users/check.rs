@@ -28,7 +28,7 @@ pub enum Check {
     Right(Arc<User>),
     /// Nobody's of that name; or nobody has that name.
     Wrong,
-    /// Too many checks wait already: not looked at.
+    /// That cannot be told at present: too many checks wait already, or nobody answers who would know.
     Busy,
 }
 
