@@ -1,7 +1,7 @@
 //! Bearer tokens that are no user's own: an OAuth 2.0 server is asked whose they are (RFC 7662).
 //!
-//! [`judge`] decides what an answer means, [`memory`] keeps what was right for a while, [`health`] knows when the operator must hear of trouble, and
-//! [`client`] asks. A token that cannot be checked is never a wrong one: it costs its owner no ban.
+//! `judge` decides what an answer means, `memory` keeps what was right for a while, `health` knows when the operator must hear of trouble, and
+//! `client` asks. A token that cannot be checked is never a wrong one: it costs its owner no ban.
 
 mod client;
 mod health;
