@@ -280,6 +280,7 @@ fn a_message_tells_its_story_until_it_ends() {
     assert_eq!(states[1], (json!("later@example.test"), json!("deferred"), json!(1)));
     assert_eq!(states[2], (json!("gone@example.test"), json!("bounced"), json!(1)));
     assert_eq!(of(&story, 1, "next_attempt"), story["recipients"][1]["events"][1]["retry_at"], "{story:#}");
+    assert_eq!(story["accepted"].as_str().map(str::len), Some("2026-01-01T00:00:00.000Z".len()), "{story:#}");
     assert_eq!(story["recipients"][2]["events"][1]["smtp_text"], "5.1.1 no such user");
     world.relay.ok(["queue", "hold", &id]);
     assert_eq!(of(&api.get(&path).json(), 1, "state"), "held");

@@ -7,10 +7,10 @@ use std::{
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use posthaste_mail::MessageId;
+use posthaste_mail::{MessageId, rfc3339_millis};
 use posthaste_monitor::{Life, Query, RecipientLife, Story, trace};
 use posthaste_spool::Spool;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 
@@ -23,6 +23,18 @@ use crate::{admin::one, attempt::read_letter, dispatch::MessageRow, engine, user
 
 /// Events of one recipient that are shown: the latest.
 const EVENTS_MAX: usize = 20;
+
+/// Times beside events are written as theirs are, so that the same time is the same text.
+fn as_in_the_log<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&rfc3339_millis(*time))
+}
+
+fn maybe_as_in_the_log<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_in_the_log(time, to),
+        None => to.serialize_none(),
+    }
+}
 
 /// What became of a message.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +57,7 @@ pub(super) struct MessageStory {
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     /// When it was accepted.
+    #[serde(serialize_with = "as_in_the_log")]
     #[schema(format = DateTime, value_type = String)]
     accepted: Timestamp,
     /// Whether every recipient's story has ended.
@@ -63,7 +76,7 @@ pub(super) struct RecipientStory {
     /// Tries so far.
     attempts: u64,
     /// When it is tried next, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_as_in_the_log")]
     #[schema(format = DateTime, value_type = Option<String>)]
     next_attempt: Option<Timestamp>,
     /// The latest events, the oldest first, as they stand in the delivery log (`posthaste log --schema`).
