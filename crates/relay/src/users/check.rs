@@ -70,6 +70,10 @@ impl Passwords {
         }
         let Ok(_place) = self.waiting.try_acquire() else { return Check::Busy };
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        // While this one waited for its turn, another may have said the same: an application that opens twenty connections pays for one or two.
+        if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
+            return Check::Right(user.clone());
+        }
         let password = password.to_owned();
         let fits = tokio::task::spawn_blocking(move || hash.fits(&password)).await.unwrap_or(false);
         match user.filter(|_| fits) {
@@ -176,6 +180,21 @@ mod tests {
         // No turn is to be had, and the remembered one needs none.
         let _turns = passwords.turns.acquire_many(u32::try_from(passwords.turns.available_permits()).unwrap()).await.unwrap();
         assert!(right(&passwords.check(&all, "app", "pencil", now).await).is_some());
+    }
+
+    #[tokio::test]
+    async fn of_many_that_say_the_same_at_once_the_later_ones_need_no_look() {
+        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let (now, turns) = (clock::instant(), passwords.turns.available_permits());
+        let held = passwords.turns.acquire_many(u32::try_from(turns).unwrap()).await.unwrap();
+        let waits = passwords.check(&all, "app", "pen", now);
+        tokio::pin!(waits);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut waits).await.is_err(), "there is no turn");
+        // No hash would make this one right: it is known by now, or it is wrong.
+        let hash = all.get("app").unwrap().password.clone().unwrap();
+        passwords.remember(passwords.key("app", &hash, "pen"), now);
+        drop(held);
+        assert!(right(&waits.await).is_some());
     }
 
     #[tokio::test]
