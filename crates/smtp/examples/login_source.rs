@@ -79,6 +79,8 @@ impl Work {
             .implicit_tls(false)
             .credentials((self.user.as_str(), self.password.as_str()));
         let mut client = server.connect().await?;
+        // Else the end of each message waits for the acknowledgement of its beginning: 40 ms.
+        client.stream.get_ref().0.set_nodelay(true)?;
         for _ in 0..messages {
             client.send(Message::new("a@sender.test", ["b@example.test"], self.body.as_bytes())).await?;
         }
