@@ -124,9 +124,11 @@ impl Scribe {
                 Err(why) => return self.lost_letter(&record, &why),
             },
         };
-        let rules = self.live.load().config.notice.clone();
+        let live = self.live.load();
+        let rules = &live.config.notice;
         let tells = record.fates.iter().any(|fate| intake::ending(&record, &letter, fate, rules.delay).is_some());
         if tells && !letter.meta.envelope.reverse_path.is_null() && rules.send {
+            drop(live);
             return self.notice(record, letter);
         }
         self.write(&record, &letter);

@@ -31,6 +31,9 @@ impl Streams {
 
     /// The number of its mail of this priority.
     pub(super) fn part_of(&mut self, whole: StreamIx, priority: TransferPriority) -> StreamIx {
+        if priority.is_usual() {
+            return whole;
+        }
         let name = self.name(whole).clone();
         self.find(&name, priority).unwrap_or_else(|| self.add(name, priority, Some(whole)))
     }
