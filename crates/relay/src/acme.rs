@@ -81,7 +81,7 @@ impl Keeper {
         let Some(tls) = &live.acme else { return };
         let (acme, standing) = (&live.config.acme, self.standings.entry(names.clone()).or_default());
         tracing::info!(names = listed(&names), directory = acme.directory, "ordering a certificate");
-        let https = Https::new(tls.clone());
+        let https = Https::new(tls);
         let done = Order { acme, store, https: &https, names: &names }.done().await;
         let (state, detail) = match done {
             Ok(pair) => {

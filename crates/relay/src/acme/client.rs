@@ -1,9 +1,9 @@
-//! Requests to the authority: HTTPS with our own limits and trust. A connection is for one request: an order needs some ten of them, now and then.
+//! Requests to the authority: HTTPS with our own limits and trust.
 
 use std::{
     error::Error as StdError,
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -13,18 +13,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response,
-    client::conn::http1,
-    header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
-    http::uri::{PathAndQuery, Scheme},
+    header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
-use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsConnector;
+use rustls::ClientConfig;
+use tokio::time::timeout;
 
-use crate::clock;
+use crate::{
+    clock,
+    https::{self, Plain, reasons},
+};
 
 /// How long a request may take, connection and answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,7 +35,7 @@ const PROBLEM: &str = "application/problem+json";
 /// The way to the authority.
 #[derive(Clone)]
 pub(super) struct Https {
-    tls: Arc<ClientConfig>,
+    http: https::Client<BodyWrapper<Bytes>>,
     /// Until when the last answer that was a refusal wants us to wait.
     wait: Arc<Mutex<Option<Timestamp>>>,
 }
@@ -45,8 +44,8 @@ type Failure = Box<dyn StdError + Send + Sync>;
 
 impl Https {
     /// Certificates are checked as `tls` has it.
-    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls, wait: Arc::default() }
+    pub(super) fn new(tls: &ClientConfig) -> Self {
+        Self { http: https::client(tls, Plain::Refused, 1), wait: Arc::default() }
     }
 
     /// Until when the authority asked us to wait (Retry-After) when it refused something last.
@@ -55,30 +54,10 @@ impl Https {
     }
 
     async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Failure> {
-        let (mut head, body) = request.into_parts();
-        let method = head.method.clone();
-        let authority = head.uri.authority().cloned().ok_or("a URL without a host")?;
-        if head.uri.scheme() != Some(&Scheme::HTTPS) {
-            return Err(format!("the authority names a URL that is not https: {}", head.uri).into());
-        }
-        // The brackets of an IPv6 address are the URL's.
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
-        head.uri = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
-        let stream = TcpStream::connect((host.as_str(), authority.port_u16().unwrap_or(443))).await?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(ServerName::try_from(host)?, stream).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut exchange = pin!(async {
-            let (head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
-            let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
-            Ok::<_, Failure>(Response::from_parts(head, Full::new(body)))
-        });
-        let answer = tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            // It carries the bytes; what it had is still to be read when it has ended.
-            _ = connection => exchange.await,
-        }?;
+        let method = request.method().clone();
+        let (head, body) = self.http.request(request).await?.into_parts();
+        let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+        let answer = Response::from_parts(head, Full::new(body));
         let status = answer.status();
         if status.is_client_error() || status.is_server_error() {
             *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = wait(answer.headers(), clock::now());
@@ -99,7 +78,7 @@ impl HttpClient for Https {
             let told = |error: &dyn std::fmt::Display| Error::Other(format!("{host}: {error}").into());
             match timeout(REQUEST_TIMEOUT, https.exchange(request)).await {
                 Ok(Ok(answer)) => Ok(BytesResponse::from(answer)),
-                Ok(Err(error)) => Err(told(&error)),
+                Ok(Err(error)) => Err(told(&reasons(&*error))),
                 Err(_) => Err(told(&format!("no answer within {REQUEST_TIMEOUT:?}"))),
             }
         })
@@ -117,6 +96,8 @@ fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     #[test]

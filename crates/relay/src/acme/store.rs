@@ -1,12 +1,7 @@
 //! What the authority gave, on disk: `data_dir/acme/AUTHORITY/`, with the account and a file for each certificate. Another authority has another
 //! folder, so that a trial leaves nothing behind for the real one.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::AccountCredentials;
@@ -15,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     certs::Files,
     config::{AcmeNames, Config},
-    dkim::book::make_dir,
+    durable,
 };
 
 /// A folder.
@@ -46,7 +41,7 @@ impl Store {
 
     /// Keeps a certificate with its key. Blocks, like all that follow.
     pub(super) fn keep(&self, names: &AcmeNames, pem: &str) -> io::Result<()> {
-        self.write(&self.dir.join(file(names)), pem.as_bytes())
+        durable::replace(&self.dir.join(file(names)), pem.as_bytes())
     }
 
     /// The account, if there is one yet.
@@ -60,7 +55,7 @@ impl Store {
 
     /// Keeps the account.
     pub(super) fn keep_account(&self, kept: &Kept) -> io::Result<()> {
-        self.write(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(kept)?)
+        durable::replace(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(kept)?)
     }
 
     /// The account has other addresses now.
@@ -71,18 +66,6 @@ impl Store {
     /// The authority does not know the account any more: the next order makes a new one.
     pub(super) fn forget_account(&self) -> io::Result<()> {
         fs::rename(self.dir.join(ACCOUNT), self.dir.join("account.json.old"))
-    }
-
-    /// Writes a file for nobody else's eyes; it is durable, whole or as it was before, when this returns.
-    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        make_dir(&self.dir)?;
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(&self.dir)?.sync_all()
     }
 }
 

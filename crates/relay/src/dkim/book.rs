@@ -3,12 +3,14 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use posthaste_dkim::{Algorithm, Succession};
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// All successions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +38,7 @@ impl Book {
 
     /// Writes it; it is durable, whole or as it was before, when this returns.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        make_dir(dir)?;
-        let new = dir.join("keys.json.new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.sync_all()?;
-        fs::rename(&new, dir.join(FILE))?;
-        File::open(dir)?.sync_all()
+        durable::replace(&dir.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
     /// The succession of a domain's keys, empty if there is none yet.
@@ -77,11 +73,6 @@ pub fn keep_key(path: &Path, pem: &str) -> io::Result<()> {
     file.write_all(pem.as_bytes())?;
     file.sync_all()?;
     File::open(dir)?.sync_all()
-}
-
-/// Makes the folder, for nobody else's eyes, if it is not there.
-pub fn make_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 const FILE: &str = "keys.json";

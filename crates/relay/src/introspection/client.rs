@@ -8,32 +8,26 @@ use hyper::{
     Method, Request, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::ClientConfig;
 
-use crate::config::Endpoint;
+use crate::{
+    config::Endpoint,
+    https::{self, Plain, reasons},
+};
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Asks the endpoint, over connections that stay open between questions.
 pub(super) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: https::Client<Full<Bytes>>,
     endpoint: Uri,
     authorization: HeaderValue,
 }
 
 impl Client {
     pub(super) fn new(asked: &Endpoint, tls: &ClientConfig) -> Self {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1().build();
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(asked.questions)
-            .build(connector);
+        let http = https::client(tls, Plain::Taken, asked.questions);
         Self { http, endpoint: asked.uri.clone(), authorization: basic(&asked.client, asked.secret.reveal()) }
     }
 
@@ -66,12 +60,6 @@ fn basic(client: &str, secret: &str) -> HeaderValue {
     let mut value = HeaderValue::try_from(format!("Basic {credentials}")).expect("base64 fits into a header");
     value.set_sensitive(true);
     value
-}
-
-/// An error with what is behind it: "client error (Connect)" alone helps nobody.
-fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use super::{Next, Rotation, Told, published};
 use crate::{
     config::{Config, Signing},
     dkim::{
-        book::{Book, keep_key, key_file, make_dir},
+        book::{Book, keep_key, key_file},
         ring::{own_key, signing_domains},
     },
+    durable,
     live::Live,
 };
 
@@ -142,7 +143,9 @@ impl<'r> Work<'r> {
         let (key, pem) = Key::generate_sized(algorithm, bits).map_err(|e| e.to_string())?;
         let selector = self.free_name(domain, algorithm)?;
         let file = key_file(&self.rotation.dir, &selector, domain.as_str());
-        make_dir(&self.rotation.dir).and_then(|()| keep_key(&file, &pem)).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+        durable::make_dir(&self.rotation.dir)
+            .and_then(|()| keep_key(&file, &pem))
+            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
         let now = self.now;
         self.succession(domain, algorithm).made(&selector, asked, now);
         let record = key.public_record();
