@@ -26,10 +26,12 @@ const READ_COMMANDS: usize = 1 << 10;
 /// Reply bytes gathered before they are written, whatever the client pipelines.
 const FLUSH_AT: usize = 16 << 10;
 /// Bytes that are read before it is the other sessions' turn, where no message was taken among them. Who sends without a pause would else hold a
-/// thread for megabytes, and everybody who waits for an answer with it.
-const TURN: usize = 64 << 10;
+/// thread for as long as the runtime lets it, and everybody who waits for an answer with it.
+const TURN: usize = 1 << 20;
 /// A byte of commands is so much more work than one of a message.
-const COMMAND_WEIGHT: usize = 32;
+const COMMAND_WEIGHT: usize = 512;
+/// So much may come without a message that is taken before a session steps back: large mail comes in at full speed.
+const STEP_BACK_FROM: usize = 8 * TURN;
 /// A turn that comes back within this time had nobody before it, and the next is begun at once.
 const NOBODY_WAITS: Duration = Duration::from_micros(200);
 /// Who had to wait for its turn leaves it to the others for so many times that wait before the next: sessions without a pause are in the way of
@@ -77,8 +79,8 @@ pub(super) struct Conversation {
     message_by: Instant,
     /// The message that is coming in.
     held: Option<Held>,
-    /// What is left of [`TURN`].
-    turn: usize,
+    /// What came since the last message that was taken: bytes, those of commands by their weight.
+    sent: usize,
 }
 
 impl Conversation {
@@ -99,7 +101,7 @@ impl Conversation {
             whole_by: now,
             message_by: now,
             held: None,
-            turn: TURN,
+            sent: 0,
         }
     }
 
@@ -192,11 +194,11 @@ impl Conversation {
             Ok(Ok(0)) => self.is_over = true,
             Ok(read) => {
                 let read = read?;
-                let left = self.turn.checked_sub(weight * read);
-                if left.is_none() {
+                let turns = self.sent / TURN;
+                self.sent = self.sent.saturating_add(weight * read);
+                if self.sent / TURN > turns {
                     self.leave_the_turn().await;
                 }
-                self.turn = left.unwrap_or(TURN);
                 let read = read as u64;
                 if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
                     let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
@@ -216,7 +218,7 @@ impl Conversation {
         let asked = clock::instant();
         tokio::task::yield_now().await;
         let waited = clock::instant().duration_since(asked);
-        if waited > NOBODY_WAITS {
+        if self.sent >= STEP_BACK_FROM && waited > NOBODY_WAITS {
             self.pause((waited * STEP_BACK).min(STEP_BACK_MAX)).await;
         }
     }
@@ -343,7 +345,7 @@ impl Conversation {
         match taken {
             Ok(answer) => {
                 self.message_by = self.now() + limits.session_idle;
-                self.turn = TURN;
+                self.sent = 0;
                 self.session.answer_message(&answer, &mut self.out);
             }
             Err(refused) => {
