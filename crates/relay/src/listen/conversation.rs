@@ -27,11 +27,11 @@ const READ_COMMANDS: usize = 1 << 10;
 const FLUSH_AT: usize = 16 << 10;
 /// Bytes that are read before it is the other sessions' turn, where no message was taken among them. Who sends without a pause would else hold a
 /// thread for as long as the runtime lets it, and everybody who waits for an answer with it.
-const TURN: usize = 1 << 20;
+const TURN: usize = 256 << 10;
 /// A byte of commands is so much more work than one of a message.
-const COMMAND_WEIGHT: usize = 512;
+const COMMAND_WEIGHT: usize = 128;
 /// So much may come without a message that is taken before a session steps back: large mail comes in at full speed.
-const STEP_BACK_FROM: usize = 8 * TURN;
+const STEP_BACK_FROM: usize = 8 << 20;
 /// A turn that comes back within this time had nobody before it, and the next is begun at once.
 const NOBODY_WAITS: Duration = Duration::from_micros(200);
 /// Who had to wait for its turn leaves it to the others for so many times that wait before the next: sessions without a pause are in the way of
