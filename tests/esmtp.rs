@@ -52,6 +52,97 @@ fn a_priority_is_granted_as_far_as_may_be_told_and_goes_on_where_it_is_understoo
     assert!(log.wait_for("accepted", high)["priority"].is_null());
 }
 
+/// The notices that came back to the writer.
+fn notices(world: &World) -> Vec<String> {
+    let notices = world.mx.messages().into_iter().filter(|message| message.from.is_empty());
+    notices.map(|message| String::from_utf8(message.data).unwrap()).collect()
+}
+
+#[test]
+fn a_time_to_deliver_by_counts_down_and_goes_on_where_it_is_understood() {
+    let world = World::start("");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.extensions(&["PIPELINING", "DELIVERBY 20", "DSN"]);
+    let rcpt = format!("RCPT TO:<{TO}>");
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=60;R", &[&rcpt], "Subject: one\r\n\r\nhi");
+    let log = world.relay.log();
+    log.wait_for("delivered", TO);
+    let said = heard(&world, "MAIL")[0].clone();
+    let left: i32 = said.split_once(" BY=").and_then(|(_, by)| by.strip_suffix(";R")).expect(&said).parse().unwrap();
+    assert!((20..60).contains(&left), "{said}");
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=-30;NT", &["RCPT TO:<late@example.test>"], "Subject: two\r\n\r\nhi");
+    log.wait_for("delivered", "late@example.test");
+    log.wait_for("delivered", "writer@sender.test");
+    let said = heard(&world, "MAIL")[1].clone();
+    assert!(said.contains(" BY=-3") && said.ends_with(";NT"), "{said}");
+    let notices = notices(&world);
+    assert_eq!(notices.len(), 1, "the trace that was asked for");
+    assert!(notices[0].contains("Final-Recipient: rfc822; late@example.test\r\nAction: relayed\r\nStatus: 2.0.0\r\n"), "{}", notices[0]);
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=15;R", &["RCPT TO:<short@example.test>"], "Subject: three\r\n\r\nhi");
+    let bounced = log.wait_for("bounced", "short@example.test");
+    assert!(bounced["smtp_text"].as_str().unwrap().contains("the receiver wants 20 s"), "{bounced}");
+}
+
+#[test]
+fn where_nobody_looks_at_the_time_mail_to_be_returned_is_and_of_other_mail_the_sender_hears_so() {
+    let world = World::start("");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    let (strict, lax, never) = ("strict@example.test", "lax@example.test", "never@example.test");
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=60;R", &[&format!("RCPT TO:<{strict}>")], "Subject: one\r\n\r\nhi");
+    let log = world.relay.log();
+    let bounced = log.wait_for("bounced", strict);
+    assert!(bounced["smtp_text"].as_str().unwrap().starts_with("5.4.7 "), "{bounced}");
+    assert_eq!(bounced["rule"], "enhanced.deliver-by", "{bounced}");
+    assert_eq!((&bounced["class"], &bounced["action"]), (&"protocol_error".into(), &"none".into()), "the recipient is not to blame");
+    log.wait_for("delivered", "writer@sender.test");
+    let rcpts = [format!("RCPT TO:<{lax}>"), format!("RCPT TO:<{never}> NOTIFY=NEVER")];
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=60;N", &[&rcpts[0], &rcpts[1]], "Subject: two\r\n\r\nhi");
+    log.wait_for_many("delivered", "writer@sender.test", 2);
+    let notices = notices(&world);
+    assert_eq!(notices.len(), 2);
+    assert!(notices[0].contains("Action: failed\r\nStatus: 5.4.7\r\n") && notices[0].contains("\r\nDeliver-By-Date: "), "{}", notices[0]);
+    assert!(notices[1].contains(&format!("{lax}\r\nAction: relayed\r\nStatus: 2.1.9\r\n")), "{}", notices[1]);
+    assert!(!notices[1].contains(never), "{}", notices[1]);
+    assert!(!heard(&world, "MAIL").iter().any(|said| said.contains(" BY=")));
+}
+
+#[test]
+fn at_its_time_mail_that_cannot_be_delivered_comes_back_or_its_sender_hears_that_it_is_late() {
+    let world = World::start("retry.schedule = [\"1h\"]");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.extensions(&["PIPELINING", "DELIVERBY"]);
+    world.mx.script(|_, step| match step {
+        support::Step::Rcpt(rcpt) if rcpt.ends_with("example.test") => support::Act::Say("451 4.7.1 come back later".into()),
+        _ => support::Act::Usual,
+    });
+    let log = world.relay.log();
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=2;R", &[&format!("RCPT TO:<{TO}>")], "Subject: one\r\n\r\nhi");
+    let expired = log.wait_for("expired", TO);
+    assert_eq!((&expired["cause"], &expired["rule"]), (&"too_late".into(), &"deliver_by".into()), "{expired}");
+    log.wait_for("delivered", "writer@sender.test");
+    let late = ["RCPT TO:<late@example.test>", "RCPT TO:<quiet@example.test> NOTIFY=FAILURE"];
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=1;N", &late, "Subject: two\r\n\r\nhi");
+    log.wait_for_many("delivered", "writer@sender.test", 2);
+    let notices = notices(&world);
+    assert_eq!(notices.len(), 2);
+    assert!(notices[0].contains(&format!("{TO}\r\nAction: failed\r\nStatus: 5.4.7\r\n")), "{}", notices[0]);
+    assert!(notices[1].contains("late@example.test\r\nAction: delayed\r\nStatus: 4.4.7\r\n"), "{}", notices[1]);
+    assert!(notices[1].contains("\r\nDeliver-By-Date: ") && !notices[1].contains("quiet@"), "{}", notices[1]);
+    assert_eq!(log.story("late@example.test"), ["accepted", "deferred"], "it is tried on");
+}
+
+#[test]
+fn what_is_held_back_for_longer_than_it_may_take_is_refused() {
+    let world = World::start("");
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    for (line, code) in [("MAIL FROM:<writer@sender.test> HOLDFOR=60 BY=60;N", 250), ("RCPT TO:<reader@example.test>", 250), ("DATA", 354)]
+    {
+        assert_eq!(client.say(line).unwrap().code, code);
+    }
+    let answer = client.say("From: <writer@sender.test>\r\n\r\nhi\r\n.").unwrap();
+    assert!(answer.code == 554 && answer.lines[0].starts_with("5.5.4 the message is held back"), "{answer:?}");
+}
+
 #[test]
 fn a_success_that_the_receiver_will_not_tell_is_told_as_relayed_and_never_is_never() {
     let world = World::start("");

@@ -34,6 +34,7 @@ fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
         LocalCause::TlsFailed => (Class::TlsFailure, false, "the TLS handshake or the check of the certificate failed"),
         LocalCause::Loop => (Class::DnsFailure, true, "the domain's hosts are this relay itself"),
         LocalCause::NoBudget => (Class::RateLimited, false, "no source that may send it had budget left for its provider"),
+        LocalCause::TooLate => (Class::TransientOther, false, "the time within which its sender wanted it delivered is over"),
         LocalCause::LocalError => (Class::TransientOther, false, "this relay had a trouble of its own"),
         LocalCause::Shutdown => (Class::TransientOther, false, "this relay was told to stop"),
     }

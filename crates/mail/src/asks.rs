@@ -26,6 +26,9 @@ pub struct Asks {
     /// `HOLDFOR` or `HOLDUNTIL` (RFC 4865).
     #[serde(skip_serializing_if = "is_default")]
     pub hold: Option<Hold>,
+    /// `BY` (RFC 2852).
+    #[serde(skip_serializing_if = "is_default")]
+    pub deliver_by: Option<DeliverBy>,
     /// `MT-PRIORITY` (RFC 6710), as far as it was granted.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: Option<TransferPriority>,
@@ -62,6 +65,16 @@ impl RcptAsks {
     /// Whether the sender is told when this recipient's story ends badly.
     pub fn wants_failure(&self) -> bool {
         self.notify.is_none_or(|notify| notify.failure)
+    }
+
+    /// Whether the sender is told that a time it gave (RFC 2852) passed, or that nobody looks at it any more: wherever it said nothing else.
+    pub fn wants_lateness(&self) -> bool {
+        self.notify.is_none_or(|notify| notify.delay)
+    }
+
+    /// Whether the sender wants to hear nothing at all: `NEVER`.
+    pub fn is_never(&self) -> bool {
+        self.notify == Some(Notify::default())
     }
 
     /// Whether the sender is told when it takes long: only where that was asked for (RFC 3461 §4.1 leaves the rest to us).
@@ -138,6 +151,75 @@ impl Hold {
     }
 }
 
+/// Within what time a message is to be delivered, and what is done where it is not (RFC 2852 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverBy {
+    /// Seconds from when it was accepted, at most nine digits. Below 1 the time has passed, which only [`Otherwise::Notify`] goes with.
+    pub seconds: i32,
+    /// What is done behind that time.
+    pub otherwise: Otherwise,
+    /// `T`: the sender is told of every relay on the way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trace: bool,
+}
+
+/// What is done about a message whose time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// `R`: it is given up and returned.
+    Return,
+    /// `N`: its sender is told, and it is tried on.
+    Notify,
+}
+
+impl DeliverBy {
+    /// RFC 2852 §4: nine digits.
+    pub const SECONDS_MAX: i32 = 999_999_999;
+
+    /// Reads the parameter's value, such as `120;R` or `-5;NT`; None where it is none.
+    pub fn parse(value: &str) -> Option<Self> {
+        let (time, mode) = value.split_once(';')?;
+        let digits = time.strip_prefix(['+', '-']).unwrap_or(time);
+        if !(1..=9).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let seconds = time.parse().ok()?;
+        let (otherwise, trace) = match mode.to_ascii_uppercase().as_str() {
+            "R" => (Otherwise::Return, false),
+            "RT" => (Otherwise::Return, true),
+            "N" => (Otherwise::Notify, false),
+            "NT" => (Otherwise::Notify, true),
+            _ => return None,
+        };
+        (seconds > 0 || otherwise == Otherwise::Notify).then_some(Self { seconds, otherwise, trace })
+    }
+
+    /// The moment, of a message accepted at `arrived`.
+    pub fn at(self, arrived: Timestamp) -> Timestamp {
+        let limit = if self.seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        arrived.checked_add(jiff::SignedDuration::from_secs(self.seconds.into())).unwrap_or(limit)
+    }
+
+    /// What the next relay is told at `now`: the time that is left, rounded down.
+    #[must_use]
+    pub fn left(self, arrived: Timestamp, now: Timestamp) -> Self {
+        let left = self.at(arrived).duration_since(now).as_millis().div_euclid(1000);
+        let most = i128::from(Self::SECONDS_MAX);
+        Self { seconds: i32::try_from(left.clamp(-most, most)).expect("nine digits fit"), ..self }
+    }
+}
+
+impl fmt::Display for DeliverBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.otherwise {
+            Otherwise::Return => "R",
+            Otherwise::Notify => "N",
+        };
+        write!(f, "{};{mode}{}", self.seconds, if self.trace { "T" } else { "" })
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -151,12 +233,29 @@ mod tests {
         let asks = Asks {
             ret: Some(Ret::Hdrs),
             hold: Some(Hold::Until("2030-01-01T00:00:00Z".parse().unwrap())),
+            deliver_by: DeliverBy::parse("-120;nt"),
             rcpts: vec![RcptAsks { notify: Some(Notify::default()), orcpt: Some("rfc822;a@b.c".into()) }],
             ..Asks::default()
         };
         let text = serde_json::to_string(&asks).unwrap();
         assert_eq!(serde_json::from_str::<Asks>(&text).unwrap(), asks);
         assert_eq!(serde_json::to_string(&Asks::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_time_to_deliver_by_is_seconds_and_a_mode_and_counts_down() {
+        for good in ["1;R", "999999999;RT", "0;N", "-999999999;NT"] {
+            assert_eq!(DeliverBy::parse(good).unwrap().to_string(), good);
+        }
+        assert_eq!(DeliverBy::parse("+0007;rt").unwrap().to_string(), "7;RT");
+        for bad in ["", "1", ";R", "1;", "1;T", "1;TR", "1;X", "0;R", "-1;R", "+-1;N", "--1;N", "1000000000;N", "1.5;N", " 1;N", "1;R;N"] {
+            assert_eq!(DeliverBy::parse(bad), None, "{bad}");
+        }
+        let arrived: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let left = |by: &str, now: &str| DeliverBy::parse(by).unwrap().left(arrived, now.parse().unwrap()).to_string();
+        assert_eq!(left("120;R", "2026-11-24T10:00:30.001Z"), "89;R");
+        assert_eq!(left("120;N", "2026-11-24T10:02:00.001Z"), "-1;N");
+        assert_eq!(left("-999999999;N", "2026-11-25T10:00:00Z"), "-999999999;N");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod priority;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
-pub use asks::{Asks, Hold, Notify, RcptAsks, Ret};
+pub use asks::{Asks, DeliverBy, Hold, Notify, Otherwise, RcptAsks, Ret};
 pub use class::{Action, Class, Scope};
 pub use envelope::{BodyKind, Envelope, ReversePath};
 pub use event::{

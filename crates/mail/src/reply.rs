@@ -166,6 +166,8 @@ words! {
         Loop = "loop",
         /// No source that may send it had budget left for its provider.
         NoBudget = "no_budget",
+        /// The time within which the sender wanted it delivered (RFC 2852) is over.
+        TooLate = "too_late",
         /// The relay's own trouble: the spool could not give the body, a limit was hit.
         LocalError = "local_error",
         /// The relay was told to stop.

@@ -67,6 +67,7 @@ pub(crate) fn deferred(message: MessageId, rcpt: &str) -> What {
 pub(crate) fn attempt(n: u32) -> Attempt {
     Attempt {
         dsn: false,
+        deliver_by: false,
         provider: Name::new("google").ok(),
         source: Name::new("ip1").ok(),
         lane_day: "2026-08-24".parse().ok(),

@@ -70,6 +70,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
             arrived: now,
             stream: stream.clone(),
             priority: posthaste_mail::TransferPriority::default(),
+            deliver_by: None,
             size: 10_000,
             domains: vec![domains[(seq % LANES) as usize].clone()],
             progress: None,

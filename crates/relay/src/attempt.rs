@@ -124,7 +124,8 @@ impl Outbound {
             }
         };
         let envelope = &letter.meta.envelope;
-        let needs = letter.meta.needs();
+        let now = clock::now();
+        let needs = letter.meta.needs(now);
         let beforehand = self.beforehand(open, way, &letter, &load.rcpts, needs);
         let wanted: Vec<u16> = load.rcpts.iter().zip(&beforehand).filter(|(_, said)| said.is_none()).map(|(rcpt, _)| *rcpt).collect();
         let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
@@ -133,7 +134,7 @@ impl Outbound {
             return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
         let stamped = self.stamped(&letter, &load.rcpts);
-        let mut asks = letter.meta.asks_for(&wanted);
+        let mut asks = letter.meta.asks_for(&wanted, now);
         if let Some(stamped) = &stamped {
             // Our own, where the client gave none: reports that come back to us are matched by it.
             asks.envid.get_or_insert_with(|| stamped.envid.as_str().into());
@@ -317,6 +318,7 @@ impl Outbound {
                 Ok(connection) => {
                     facts.tls = connection.tls().clone();
                     facts.dsn = connection.extensions().dsn;
+                    facts.deliver_by = connection.extensions().deliver_by.is_some();
                     if let Some(why) = facts.tls.tls_fallback.take_if(|_| !way.fallback) {
                         connection.quit().await;
                         return Err(Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsRequired, detail: why.to_string() });

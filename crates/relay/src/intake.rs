@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
 use posthaste_mail::{
-    Address, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, Ret, ReversePath, What,
+    Address, Asks, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, Otherwise, Ret, ReversePath, What,
 };
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
     clock,
-    dispatch::{Arrival, Fate, Input, Next, Record, Said},
+    dispatch::{Arrival, Deadline, Fate, Input, Next, Record, Said},
     dkim::{crew::Crew, forward},
     engine::{Command, Gauge},
     letter::{Letter, Meta, Progress, SavedStanding, WarmBudget},
@@ -119,6 +119,7 @@ impl Intake {
         if let Some(at) = prepared.send_at {
             hold(&mut envelope, at, now, live.config.limits.future_release)?;
         }
+        may_be_in_time(&envelope.asks, now)?;
         let asked = envelope.asks.priority.or(prepared.priority);
         envelope.asks.priority = Some(granted(client.user.as_deref(), asked)).filter(|priority| !priority.is_usual());
         if let Some(user) = &client.user {
@@ -235,6 +236,7 @@ impl Intake {
                 arrived: letter.meta.arrived,
                 message_id: letter.meta.message_id.as_deref(),
                 envid: letter.meta.envelope.asks.envid.as_deref(),
+                deliver_by: letter.meta.deliver_by().map(|(at, _)| at),
                 header,
                 whole: comes_back_whole(letter, &told, &body, live.config.notice.full_max).then_some(&body[..]),
             };
@@ -298,15 +300,17 @@ pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
     let held = meta.held_until();
     let due = |rcpt, until: Timestamp| SavedStanding(rcpt, 0, until.as_millisecond(), false);
     let all = || (0..).zip(&meta.envelope.recipients).map(|(rcpt, _)| rcpt);
+    let late = meta.late_at().map(|at| Deadline { at, returns: false });
     Arrival {
         seq,
         id: meta.id,
         arrived: held.unwrap_or(meta.arrived),
         stream: meta.stream.clone(),
         priority: meta.priority(),
+        deliver_by: meta.returned_at().map(|at| Deadline { at, returns: true }).or(late),
         size: meta.size,
         domains: meta.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
-        progress: held.map(|until| Progress { owed: all().map(|rcpt| due(rcpt, until)).collect() }),
+        progress: held.map(|until| Progress { owed: all().map(|rcpt| due(rcpt, until)).collect(), told_late: false }),
         warm,
     }
 }
@@ -337,8 +341,8 @@ fn told(live: &Live, record: &Record, letter: &Letter, fate: &Fate) -> Option<no
     let retry = &live.config.streams.get(&letter.meta.stream).unwrap_or(live.config.default_stream()).retry;
     let (failure, class) = match &fate.said {
         Some(Said::Failed(failure, verdict) | Said::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
-        Some(Said::Delivered(_)) => (None, Class::TransientOther),
-        _ => return None,
+        Some(Said::Delivered(_)) | None => (None, Class::TransientOther),
+        Some(Said::Suppressed(_)) => return None,
     };
     Some(notice::Told {
         rcpt: letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
@@ -354,15 +358,26 @@ fn told(live: &Live, record: &Record, letter: &Letter, fate: &Fate) -> Option<no
 
 /// What the sender is told of a fate; None: nothing (RFC 3461 §5.2).
 pub fn ending(record: &Record, letter: &Letter, fate: &Fate, delay: Option<Duration>) -> Option<notice::Ending> {
+    let meta = &letter.meta;
     match fate.next {
-        Next::Deferred(at) if letter.meta.tells_delay(fate.rcpt) => {
-            let late = letter.meta.begins().checked_add(delay?).ok()?;
+        // Who gave a time of its own hears when that is over.
+        Next::Deferred(at) if meta.tells_delay(fate.rcpt) && meta.late_at().is_none() => {
+            let late = meta.begins().checked_add(delay?).ok()?;
             is_told_late(late, fate.was_due, at).then_some(notice::Ending::Delayed)
         }
-        Next::Bounced if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Bounced),
-        Next::Expired if letter.meta.tells_failure(fate.rcpt) => Some(notice::Ending::Expired),
+        Next::Late if meta.tells_lateness(fate.rcpt) => Some(notice::Ending::Delayed),
+        Next::Bounced if meta.tells_failure(fate.rcpt) => Some(notice::Ending::Bounced),
+        Next::Expired if meta.tells_failure(fate.rcpt) => {
+            let too_late = meta.returned_at().is_some_and(|at| at <= record.now);
+            Some(if too_late { notice::Ending::TooLate } else { notice::Ending::Expired })
+        }
         // §5.2.2: where the receiver understands DSN, it has been told to give notice.
-        Next::Delivered if letter.meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(notice::Ending::Relayed),
+        Next::Delivered if meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(notice::Ending::Relayed),
+        // RFC 2852 §4.1.4: unless the sender wants to hear nothing.
+        Next::Delivered if !meta.tells_nothing(fate.rcpt) => match meta.deliver_by()? {
+            (_, by) if by.otherwise == Otherwise::Notify && !record.facts.deliver_by => Some(notice::Ending::Relayed),
+            (_, by) => by.trace.then_some(notice::Ending::Traced),
+        },
         _ => None,
     }
 }
@@ -407,6 +422,15 @@ fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Dur
     let until = envelope.asks.hold.map_or(at, |hold| hold.until(now).max(at));
     envelope.asks.hold = Some(Hold::Until(until));
     Ok(())
+}
+
+/// What is held back for longer than the time within which it is to be delivered would come back, or be told to be late, in any case.
+fn may_be_in_time(asks: &Asks, now: Timestamp) -> Result<(), Refused> {
+    let (Some(hold), Some(by)) = (asks.hold, asks.deliver_by) else { return Ok(()) };
+    if hold.until(now) < by.at(now) {
+        return Ok(());
+    }
+    Err((Answer::new(554, 5, 4, "the message is held back until the time by which it is to be delivered (BY) is over"), "held_too_long"))
 }
 
 fn refusal(unfit: &message::Unfit) -> Refused {

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Asks, Envelope, MessageFacts, MessageId, Name, RcptAsks, RecipientFacts, TransferPriority};
+use posthaste_mail::{Asks, DeliverBy, Envelope, MessageFacts, MessageId, Name, Otherwise, RcptAsks, RecipientFacts, TransferPriority};
 use posthaste_smtp::client::Needs;
 use serde::{Deserialize, Serialize};
 
@@ -71,10 +71,11 @@ impl Meta {
     }
 
     /// What a receiver must have to get it, whoever the recipient is. What was asked for and turned out not to be needed is not in it.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self, now: Timestamp) -> Needs {
         let Envelope { reverse_path, asks, .. } = &self.envelope;
         let utf8 = asks.smtputf8 && (self.utf8_header || !reverse_path.as_str().is_ascii());
-        Needs { utf8, binary: self.binary, require_tls: asks.require_tls }
+        let within = asks.deliver_by.filter(|by| by.otherwise == Otherwise::Return).map(|by| by.left(self.arrived, now).seconds);
+        Needs { utf8, binary: self.binary, require_tls: asks.require_tls, within }
     }
 
     /// The moment before which it is not sent, where that is not at once.
@@ -87,12 +88,38 @@ impl Meta {
         self.envelope.asks.priority.unwrap_or_default()
     }
 
-    /// What was asked for it, as far as it concerns these recipients.
-    pub fn asks_for(&self, rcpts: &[u16]) -> Asks {
+    /// What a receiver is asked for it at `now`, as far as it concerns these recipients.
+    pub fn asks_for(&self, rcpts: &[u16], now: Timestamp) -> Asks {
         let all = &self.envelope.asks;
         let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
         let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
-        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), priority: all.priority, ..Asks::default() }
+        let deliver_by = all.deliver_by.map(|by| by.left(self.arrived, now));
+        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), deliver_by, priority: all.priority, ..Asks::default() }
+    }
+
+    /// By when the sender wanted it delivered (RFC 2852), and what is done then.
+    pub fn deliver_by(&self) -> Option<(Timestamp, DeliverBy)> {
+        self.envelope.asks.deliver_by.map(|by| (by.at(self.arrived), by))
+    }
+
+    /// When it is given up because its sender wanted it delivered before.
+    pub fn returned_at(&self) -> Option<Timestamp> {
+        self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Return).map(|(at, _)| at)
+    }
+
+    /// When the sender is told that it was not delivered by then, and it is tried on. A time that had passed when it came was told by others.
+    pub fn late_at(&self) -> Option<Timestamp> {
+        self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Notify && by.seconds > 0).map(|(at, _)| at)
+    }
+
+    /// Whether the sender is told that the time passed without a delivery to this recipient.
+    pub fn tells_lateness(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_lateness)
+    }
+
+    /// Whether the sender wants to hear nothing at all of this recipient.
+    pub fn tells_nothing(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::is_never)
     }
 
     /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).
@@ -125,6 +152,9 @@ pub struct SavedStanding(pub u16, pub u16, pub i64, pub bool);
 pub struct Progress {
     /// Those still owed.
     pub owed: Vec<SavedStanding>,
+    /// The sender has been told that it is late (RFC 2852).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_late: bool,
 }
 
 impl Progress {

@@ -31,6 +31,8 @@ pub struct Original<'a> {
     pub message_id: Option<&'a str>,
     /// What the sender calls the envelope (ENVID).
     pub envid: Option<&'a str>,
+    /// Until when the sender wanted it delivered (RFC 2852).
+    pub deliver_by: Option<Timestamp>,
     /// Its header, as stored; of a longer one, the first [`HEADER_MAX`] bytes are sent back.
     pub header: &'a [u8],
     /// All of it, where it comes back whole (RET=FULL, RFC 3461 §5.2): lines, and no header in UTF-8.
@@ -42,10 +44,14 @@ pub struct Original<'a> {
 pub enum Ending {
     /// Handed to a receiver that gives no notices of its own, where the sender asked for one (RFC 3461 §5.2.2).
     Relayed,
+    /// Handed to a receiver that goes on as the sender wants, who asked to hear of each relay (RFC 2852, `T`).
+    Traced,
     /// Refused for good.
     Bounced,
     /// Tried for as long as the retry schedule says.
     Expired,
+    /// Not delivered within the time that the sender gave (RFC 2852, `R`).
+    TooLate,
     /// Not ended: it takes long, and is tried again.
     Delayed,
 }
@@ -74,7 +80,7 @@ pub struct Told {
 impl Told {
     /// Whether it will not get the message.
     pub fn is_failed(&self) -> bool {
-        matches!(self.ending, Ending::Bounced | Ending::Expired)
+        matches!(self.ending, Ending::Bounced | Ending::Expired | Ending::TooLate)
     }
 }
 
@@ -162,15 +168,19 @@ impl Notice<'_> {
         }
         out += &format!("Reporting-MTA: dns; {}\r\n", self.hostname);
         out += &format!("X-Posthaste-Id: {}\r\nArrival-Date: {}\r\n", self.original.id, rfc5322_date(self.original.arrived));
+        if let Some(by) = self.original.deliver_by {
+            // RFC 2852 §5.
+            out += &format!("Deliver-By-Date: {}\r\n", rfc5322_date(by));
+        }
         for told in self.told {
             out += "\r\n";
             if let Some((kind, address)) = told.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
                 out += &format!("Original-Recipient: {kind}; {}\r\n", text::ascii_line(address));
             }
             let action = match told.ending {
-                Ending::Relayed => "relayed",
+                Ending::Relayed | Ending::Traced => "relayed",
                 Ending::Delayed => "delayed",
-                Ending::Bounced | Ending::Expired => "failed",
+                Ending::Bounced | Ending::Expired | Ending::TooLate => "failed",
             };
             let rcpt = text::ascii_line(told.rcpt.as_str());
             out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(told));

@@ -114,7 +114,7 @@ impl Work {
             before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(meta.id, r))).collect();
         let ended = before.owed.len() - owed.len();
         self.found.ended += ended as u64;
-        let progress = Progress { owed };
+        let progress = Progress { owed, told_late: before.told_late };
         if ended > 0 {
             self.changes.push((stored.seq, (!progress.owed.is_empty()).then(|| progress.clone())));
         }
@@ -144,6 +144,7 @@ impl Work {
         let due = meta.held_until().unwrap_or(meta.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
             owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedStanding(i, 0, due.as_millisecond(), false)).collect(),
+            told_late: false,
         })
     }
 }

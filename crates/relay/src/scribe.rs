@@ -161,7 +161,9 @@ impl Scribe {
         let told = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
         let keep = record.after.as_ref().map(Progress::encode);
         let ticket = Ticket::Settled { seq: record.seq, keep, told, live: self.live.load_full() };
-        let lines = record.fates.iter().map(|fate| event(&node, record.now, what(record, letter, fate)));
+        // That its time is over changes nothing for the message; that its sender was told is the notice's own line.
+        let fates = record.fates.iter().filter(|fate| fate.next != Next::Late);
+        let lines = fates.map(|fate| event(&node, record.now, what(record, letter, fate)));
         self.log.append_all(lines.collect(), Some(ticket));
     }
 
@@ -195,6 +197,7 @@ fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
         Next::Cancelled(by, reason) => What::Cancelled { about, by: by.clone(), reason: reason.clone() },
         Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None, budget: None },
         Next::Waits(wait) => What::Held { about, reason: wait.reason.into(), until: wait.until, budget: Some(budget(wait)) },
+        Next::Late => unreachable!("has no line"),
         Next::Released(by) => What::Released { about, by: by.clone() },
     }
 }

@@ -126,6 +126,9 @@ pub struct Attempt {
     /// Whether the receiver understands DSN (RFC 3461) and gives notice itself where that was asked for. Not in the log.
     #[serde(skip)]
     pub dsn: bool,
+    /// Whether the receiver understands DELIVERBY (RFC 2852) and looks at the time itself. Not in the log.
+    #[serde(skip)]
+    pub deliver_by: bool,
     /// Who runs the recipient's mailboxes, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Name>,

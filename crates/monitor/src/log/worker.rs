@@ -135,7 +135,8 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             self.unsynced.since = (self.clock)();
         }
         events.iter().for_each(|event| encode(event, self.appender.waiting()));
-        self.unsynced.entries += events.len();
+        // A ticket without an event is handed back with what is durable next; it does not wait for another event.
+        self.unsynced.entries += events.len().max(usize::from(ticket.is_some()));
         self.unsynced.tickets.extend(ticket);
         self.shared.queued.fetch_sub(events.len(), SeqCst);
         events.len()

@@ -7,7 +7,7 @@ use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
 
-use super::{DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
+use super::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
 use crate::{
     letter::{Letter, Progress},
     suppression::Entry,
@@ -27,6 +27,8 @@ pub struct Arrival {
     pub stream: Name,
     /// How it stands among others of its stream.
     pub priority: TransferPriority,
+    /// By when its sender wants it delivered, where it said so.
+    pub deliver_by: Option<Deadline>,
     /// Bytes as stored.
     pub size: u64,
     /// Every recipient's domain, in the envelope's order.
@@ -232,4 +234,6 @@ pub enum Next {
     Released(Arc<str>),
     /// No lane may send it yet: why, until when.
     Waits(Arc<Wait>),
+    /// The time within which its sender wanted it delivered is over; it is tried on.
+    Late,
 }

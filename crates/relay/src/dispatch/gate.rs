@@ -196,7 +196,7 @@ impl Dispatcher {
         let arrived = owed.arrived;
         let (policy, share) = (self.stream_policy(stream), self.share(stream));
         let class = (u64::from(policy.priority != Priority::Urgent) << 32) | u64::from(u32::MAX - share);
-        let expires = expires(arrived, policy.retry.expire);
+        let expires = self.deadlines.expires(parcel.seq, expires(arrived, policy.retry.expire));
         let ix = self.gates.gate(key, block);
         for (domain, rcpts) in by_domain {
             self.gates.next += 1;

@@ -14,6 +14,7 @@
 mod block;
 mod budget;
 mod choose;
+mod deadlines;
 mod domains;
 mod exchange;
 mod foresee;
@@ -38,6 +39,7 @@ use posthaste_governor::{Governor, Shaper};
 use posthaste_mail::{Name, TransferPriority};
 
 pub use block::Wait;
+pub use deadlines::Deadline;
 pub use domains::Unroutable;
 pub use exchange::{Action, Arrival, Fate, Input, Load, Next, Outcome, Record, Said};
 pub use lanes::SessionId;
@@ -47,6 +49,7 @@ pub use table::{DomainIx, Rcpt, Seq};
 pub use why::{Held, LaneNow, StageNow, Waits};
 
 use budget::Writing;
+use deadlines::Deadlines;
 use domains::Domains;
 use gate::Gates;
 use lanes::{LaneIx, Lanes, PathIx};
@@ -90,6 +93,7 @@ pub struct Dispatcher {
     turns_begun: u64,
     governor: Governor,
     gates: Gates,
+    deadlines: Deadlines,
     /// Streams with a rate of their own.
     tenants: HashMap<StreamIx, Shaper>,
     /// Sources that are not on this host.
@@ -122,6 +126,7 @@ impl Dispatcher {
             turns_begun: 0,
             governor: Governor::new(),
             gates: Gates::default(),
+            deadlines: Deadlines::default(),
             tenants: HashMap::new(),
             gone: HashSet::new(),
             writing: Writing::default(),
@@ -189,7 +194,8 @@ impl Dispatcher {
     /// When [`Input::Wake`] is wanted, at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let idle = self.idle.front().map(|(since, _)| since + millis(self.policy.idle));
-        let next = [self.schedule.next(), idle, self.squeezed.next(), self.ledger_wake()].into_iter().flatten().min();
+        let next =
+            [self.schedule.next(), idle, self.squeezed.next(), self.deadlines.next(), self.ledger_wake()].into_iter().flatten().min();
         let next = next.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         [next, self.gates.next().filter(|_| !self.draining)].into_iter().flatten().min()
     }
@@ -205,7 +211,7 @@ impl Dispatcher {
     }
 
     fn arrived(&mut self, arrival: Arrival, now: Timestamp) {
-        let Arrival { seq, id, arrived, stream, priority, size, domains, progress, warm } = arrival;
+        let Arrival { seq, id, arrived, stream, priority, deliver_by, size, domains, progress, warm } = arrival;
         let stream = self.stream_ix(&stream, priority);
         let fresh = Standing { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
         let mut standings = vec![fresh; domains.len()];
@@ -224,6 +230,9 @@ impl Dispatcher {
         owed.warm = warm;
         if owed.owed() > 0 {
             self.table.insert(seq, owed);
+            if let Some(by) = deliver_by {
+                self.deadlines.watch(seq, by, progress.is_some_and(|progress| progress.told_late));
+            }
             self.queue_all(seq, now);
         }
     }
@@ -267,6 +276,7 @@ impl Dispatcher {
 
     fn turn_the_wheel(&mut self, now: Timestamp) {
         let ms = now.as_millisecond();
+        self.look_at_deadlines();
         while let Some(due) = self.schedule.take_due(ms) {
             for (domain, parcel) in due {
                 self.place(domain, parcel, now);

@@ -8,6 +8,7 @@ use posthaste_mail::{Attempt, Failure, LocalCause, MessageId};
 
 use super::{
     Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
+    budget::expires,
     domains::Unroutable,
     lanes::PathIx,
     later, millis,
@@ -138,16 +139,16 @@ impl Dispatcher {
             let attempt = u32::from(standing.attempts) + 1;
             standing.attempts = standing.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
-            let expires = owed.arrived.saturating_add(millis(retry.expire));
+            let expires = self.deadlines.expires(load.seq, expires(owed.arrived, retry.expire));
             let next = match &said {
                 Said::Delivered(_) => Next::Delivered,
                 Said::Suppressed(_) => Next::Suppressed,
                 Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
-                // The last attempt is made when the message expires, so that what ends it is fresh.
                 _ => {
-                    let last = Timestamp::from_millisecond(expires).unwrap_or(Timestamp::MAX);
+                    let last = self.deadlines.last_attempt(load.seq, expires, now.as_millisecond());
+                    let last = Timestamp::from_millisecond(last).unwrap_or(Timestamp::MAX);
                     Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
                 }
             };
@@ -177,7 +178,7 @@ impl Dispatcher {
                     deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
                 }
                 Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => self.end(seq, fate.rcpt),
-                Next::Held(_) | Next::Released(_) | Next::Waits(_) => {}
+                Next::Held(_) | Next::Released(_) | Next::Waits(_) | Next::Late => {}
             }
         }
         deferred
@@ -190,7 +191,9 @@ impl Dispatcher {
         {
             let domain = owed.standing(rcpt).domain;
             self.domains.settle(domain);
-            self.table.end(seq, rcpt);
+            if self.table.end(seq, rcpt) {
+                self.deadlines.forget(seq);
+            }
         }
     }
 
@@ -220,7 +223,7 @@ impl Dispatcher {
         fates: Vec<Fate>,
         now: Timestamp,
     ) {
-        let after = self.table.get(seq).map(progress);
+        let after = self.table.get(seq).map(|owed| Progress { told_late: self.deadlines.is_told(seq), ..progress(owed) });
         self.actions.push(Action::Record(Box::new(Record { seq, id, warm, now, facts, fates, after })));
     }
 }
@@ -236,5 +239,5 @@ pub(super) fn progress(owed: &Owed) -> Progress {
         let rcpt = Rcpt::try_from(i).expect("an envelope has at most 65,535 recipients");
         SavedStanding(rcpt, s.attempts, s.due, s.phase == Phase::Held)
     });
-    Progress { owed: saved.collect() }
+    Progress { owed: saved.collect(), told_late: false }
 }

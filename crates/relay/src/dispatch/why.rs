@@ -115,7 +115,7 @@ impl Dispatcher {
                     domain: self.domains.get(standing.domain).map_or_else(String::new, |d| d.name.to_string()),
                     stream: stream.clone(),
                     arrived: time(owed.arrived),
-                    expires: time(expires(owed.arrived, self.policy.stream(stream).retry.expire)),
+                    expires: time(self.deadlines.expires(seq, expires(owed.arrived, self.policy.stream(stream).retry.expire))),
                     attempts: standing.attempts,
                     state: state.into(),
                     held,

@@ -5,12 +5,17 @@ use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
 use super::{Ending, Told, text};
 
 /// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
-/// gives no notices is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the message went beyond where notices come from).
+/// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the message went beyond where notices come from).
 pub(super) fn of(failed: &Told) -> EnhancedCode {
     if failed.ending == Ending::Relayed {
         return EnhancedCode::new(2, 1, 9);
     }
+    if failed.ending == Ending::TooLate {
+        // RFC 2852 §4.1.3.
+        return EnhancedCode { class: 5, ..DELIVERY_TIME_EXPIRED };
+    }
     let code = match &failed.failure {
+        None if failed.ending == Ending::Traced => EnhancedCode::new(2, 0, 0),
         None => DELIVERY_TIME_EXPIRED,
         Some(Failure::Refused { reply, .. }) => {
             reply.enhanced.filter(|code| code.class != 2).unwrap_or_else(|| of_reply(reply, failed.class))
@@ -18,9 +23,9 @@ pub(super) fn of(failed: &Told) -> EnhancedCode {
         Some(Failure::Local { cause, .. }) => of_cause(*cause),
     };
     let class = match failed.ending {
-        Ending::Bounced => 5,
+        Ending::Bounced | Ending::TooLate => 5,
         Ending::Expired | Ending::Delayed => 4,
-        Ending::Relayed => 2,
+        Ending::Relayed | Ending::Traced => 2,
     };
     EnhancedCode { class, ..code }
 }
@@ -69,7 +74,7 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
         LocalCause::SourceUnavailable | LocalCause::LocalError => (3, 0),
         LocalCause::Shutdown => (3, 2),
         // RFC 3463 §3.5: delivery time expired.
-        LocalCause::NoBudget => (4, 7),
+        LocalCause::NoBudget | LocalCause::TooLate => (4, 7),
     };
     EnhancedCode::new(5, subject, detail)
 }

@@ -42,6 +42,7 @@ fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[Told]) -> Vec<u8> 
         reverse_path: &reverse_path,
         arrived: at("2026-11-18T10:11:12Z"),
         envid: None,
+        deliver_by: None,
         message_id: Some("<1@example.com>"),
         header,
         whole,

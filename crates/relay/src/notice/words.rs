@@ -38,14 +38,17 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
 }
 
 fn recipient(failed: &Told) -> String {
-    if failed.ending == Ending::Relayed {
+    if matches!(failed.ending, Ending::Relayed | Ending::Traced) {
         let host = failed.mx_host.as_deref().map_or_else(|| "the receiving host".into(), text::ascii_line);
-        return format!("\n<{}>\n  It was handed over to {host}, which gives no notices of its own.\n", failed.rcpt);
+        let then = if failed.ending == Ending::Relayed { ", from where no further notices come" } else { "" };
+        return format!("\n<{}>\n  It was handed over to {host}{}.\n", failed.rcpt, then);
     }
     let (problem, advice) = meaning(failed);
     let mut out = format!("\n<{}>\n", failed.rcpt);
-    if failed.ending == Ending::Expired {
-        out += "  It was tried until the time allowed for delivery was over.\n";
+    match failed.ending {
+        Ending::Expired => out += "  It was tried until the time allowed for delivery was over.\n",
+        Ending::TooLate => out += "  It could not be delivered within the time that you gave it (DELIVERBY), so it was given up.\n",
+        Ending::Relayed | Ending::Traced | Ending::Bounced | Ending::Delayed => {}
     }
     match failed.ending {
         Ending::Delayed => {
@@ -90,6 +93,9 @@ fn asked(stage: Stage) -> &'static str {
 /// The problem and the remedy, each a sentence.
 fn meaning(failed: &Told) -> (&'static str, &'static str) {
     match &failed.failure {
+        None if failed.ending == Ending::Delayed => {
+            ("It was not delivered within the time that you gave it (DELIVERBY).", "Nothing: it is tried again by itself.")
+        }
         None => (
             "There was no chance to hand it over in that time.",
             "Ask the operator of this mail system; the message itself may be sent again.",
@@ -165,6 +171,10 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
         LocalCause::SourceUnavailable | LocalCause::LocalError | LocalCause::Shutdown => {
             ("This mail system itself had a fault.", "Ask the operator of this mail system; the message itself may be sent again.")
         }
+        LocalCause::TooLate => (
+            "You wanted it to be delivered within a certain time (DELIVERBY), and that is over.",
+            "Send it again if it is still of use, and allow more time.",
+        ),
         LocalCause::NoBudget => (
             "This mail system sends only so much mail a day to this receiver, and the message became too old while it waited its turn.",
             "Ask the operator of this mail system; the message itself may be sent again.",

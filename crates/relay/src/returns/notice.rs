@@ -29,8 +29,16 @@ pub(super) async fn tell_sender(intake: &Intake, live: &Arc<Live>, about: &Match
     let id = MessageId::new(now, rand::random());
     let (hostname, from) = (live.config.hostname.as_str(), &live.config.notice.from);
     let message_id = facts.message_id.as_deref();
-    let original =
-        Original { id: facts.message, reverse_path: &to, arrived: about.sent.accepted, message_id, envid: None, whole: None, header: b"" };
+    let original = Original {
+        id: facts.message,
+        reverse_path: &to,
+        arrived: about.sent.accepted,
+        message_id,
+        envid: None,
+        deliver_by: None,
+        whole: None,
+        header: b"",
+    };
     let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
     intake.send_notice(live, id, facts, text, &to).await
 }

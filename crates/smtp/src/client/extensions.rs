@@ -5,8 +5,8 @@ use std::{fmt::Write, time::Duration};
 use mail_send::SmtpClient;
 use posthaste_mail::Reply;
 use smtp_proto::{
-    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_BINARY_MIME, EXT_CHUNKING, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_MT_PRIORITY,
-    EXT_PIPELINING, EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
+    AUTH_LOGIN, AUTH_PLAIN, EXT_8BIT_MIME, EXT_BINARY_MIME, EXT_CHUNKING, EXT_DELIVER_BY, EXT_DSN, EXT_ENHANCED_STATUS_CODES,
+    EXT_MT_PRIORITY, EXT_PIPELINING, EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
 };
 
 /// The extensions that the receiver announced.
@@ -30,6 +30,8 @@ pub struct Extensions {
     pub binary_mime: bool,
     /// RFC 3461: RET, ENVID, NOTIFY and ORCPT are understood.
     pub dsn: bool,
+    /// RFC 2852: BY is understood; the number is the fewest seconds taken with R, 0 where none is named.
+    pub deliver_by: Option<u64>,
     /// RFC 8689.
     pub require_tls: bool,
     /// RFC 6710: MT-PRIORITY is understood.
@@ -60,6 +62,7 @@ impl Extensions {
             chunking: has(EXT_CHUNKING),
             binary_mime: has(EXT_BINARY_MIME),
             dsn: has(EXT_DSN),
+            deliver_by: has(EXT_DELIVER_BY).then_some(ehlo.deliver_by),
             require_tls: has(EXT_REQUIRE_TLS),
             priority: has(EXT_MT_PRIORITY),
             auth: ehlo.auth_mechanisms & (AUTH_PLAIN | AUTH_LOGIN),
@@ -98,8 +101,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_message_can_ask_for_is_found_too() {
-        let got = read("mx\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nREQUIRETLS").await;
+        let got = read("mx\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nREQUIRETLS\nDELIVERBY 240").await;
         assert!(got.smtp_utf8 && got.chunking && got.binary_mime && got.dsn && got.require_tls);
+        assert_eq!((got.deliver_by, read("mx\nDELIVERBY").await.deliver_by), (Some(240), Some(0)));
     }
 
     #[tokio::test]

@@ -13,6 +13,8 @@ pub struct Needs {
     pub binary: bool,
     /// Verified TLS here and on every hop behind (RFC 8689).
     pub require_tls: bool,
+    /// Where it is to be returned rather than to come late (RFC 2852, `R`), the seconds that are left.
+    pub within: Option<i32>,
 }
 
 impl Connection {
@@ -36,9 +38,26 @@ impl Connection {
         } else if needs.binary && !(can.chunking && can.binary_mime) {
             // RFC 3030 §3: a relay that cannot convert gives it back.
             Reply::new(554, "5.6.1 the message holds bytes that are no lines, which the receiver does not take (BINARYMIME; not sent)")
+        } else if let Some(left) = needs.within {
+            // RFC 2852 §4.1.4.
+            return too_late(left, can.deliver_by).map(|reply| Failure::Refused { stage: Stage::Mail, reply });
         } else {
             return None;
         };
         Some(Failure::Refused { stage: Stage::Mail, reply })
     }
+}
+
+/// Why a message that is to be returned where it would come late does not go to this receiver, who wants `least` seconds (None: who does not know
+/// of such times).
+fn too_late(left: i32, least: Option<u64>) -> Option<Reply> {
+    let text = match least {
+        _ if left < 1 => "5.4.7 the time within which it was to be delivered is over (DELIVERBY; not sent)".to_owned(),
+        None => "5.4.7 it is to be delivered within a time, which the receiver does not promise (DELIVERBY; not sent)".to_owned(),
+        Some(least) if u64::from(left.unsigned_abs()) < least => {
+            format!("5.4.7 it is to be delivered within {left} s, and the receiver wants {least} s (DELIVERBY; not sent)")
+        }
+        Some(_) => return None,
+    };
+    Some(Reply::new(554, text))
 }

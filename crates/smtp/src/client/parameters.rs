@@ -19,6 +19,9 @@ pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can:
     if let Some(priority) = asks.priority.filter(|_| can.priority) {
         let _ = write!(out, " MT-PRIORITY={priority}");
     }
+    if let Some(by) = asks.deliver_by.filter(|_| can.deliver_by.is_some()) {
+        let _ = write!(out, " BY={by}");
+    }
     if can.dsn {
         if let Some(ret) = asks.ret {
             let _ = write!(out, " RET={}", ret.as_str());

@@ -14,7 +14,8 @@ impl Session {
     /// The lines of the answer to EHLO: what holds at this moment.
     fn announcement(&self) -> String {
         let Settings { hostname, limits, offers, .. } = &*self.settings;
-        let mut text = format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN", limits.message_size);
+        let mut text =
+            format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nDELIVERBY", limits.message_size);
         // RFC 9422 §4: what we would say 452 or 421 to is said beforehand.
         text += "\nLIMITS";
         if limits.messages > 0 {

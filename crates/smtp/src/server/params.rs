@@ -1,7 +1,7 @@
 //! The parameters of MAIL and RCPT: one place for each extension's grammar. Numbers never wrap, and nothing is taken twice.
 
 use jiff::Timestamp;
-use posthaste_mail::{BodyKind, Hold, Notify, RcptAsks, Ret, TransferPriority};
+use posthaste_mail::{BodyKind, DeliverBy, Hold, Notify, RcptAsks, Ret, TransferPriority};
 
 use super::{Answer, MailRequest, offers::Offered, path};
 
@@ -24,6 +24,7 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
             "REQUIRETLS" if offered.require_tls => asks.require_tls = alone(value, "REQUIRETLS")?,
             "RET" => asks.ret = Some(ret(value)?),
             "ENVID" => asks.envid = Some(xtext(value, ENVID_MAX).ok_or_else(|| bad("ENVID is xtext of at most 100 characters"))?.into()),
+            "BY" => asks.deliver_by = Some(deliver_by(value)?),
             "HOLDFOR" if offered.hold.is_some() => asks.hold = Some(hold_for(value, offered, asks.hold.is_some())?),
             "HOLDUNTIL" if offered.hold.is_some() => asks.hold = Some(hold_until(value, offered, asks.hold.is_some())?),
             "MT-PRIORITY" if offered.priority => asks.priority = Some(priority(value)?),
@@ -112,6 +113,12 @@ fn priority(value: Option<&str>) -> Result<TransferPriority, Answer> {
     value.and_then(TransferPriority::parse).ok_or_else(|| bad("MT-PRIORITY is a number from -9 to 9"))
 }
 
+/// RFC 2852 §4.
+fn deliver_by(value: Option<&str>) -> Result<DeliverBy, Answer> {
+    let wrong = || bad("BY is seconds, ';', and R (more than 0 seconds) or N, each perhaps with T");
+    value.and_then(DeliverBy::parse).ok_or_else(wrong)
+}
+
 /// RFC 3461 §4.1: NEVER stands alone.
 fn notify(value: Option<&str>) -> Result<Notify, Answer> {
     let wrong = || bad("NOTIFY is NEVER, or some of SUCCESS, FAILURE, DELAY");
@@ -197,12 +204,14 @@ mod tests {
     #[test]
     fn each_parameter_is_read_in_any_case() {
         let request =
-            read(" size=5 Body=BinaryMime smtputf8 RequireTLS ret=hdrs ENVID=QQ+2B314 HOLDFOR=60 AUTH=<> mt-priority=-4").unwrap();
+            read(" size=5 Body=BinaryMime smtputf8 RequireTLS ret=hdrs ENVID=QQ+2B314 HOLDFOR=60 AUTH=<> mt-priority=-4 by=+90;rT")
+                .unwrap();
         let asks = request.asks;
         assert_eq!((request.size, request.body), (Some(5), BodyKind::BinaryMime));
         assert!(asks.smtputf8 && asks.require_tls);
         assert_eq!((asks.ret, asks.envid.as_deref()), (Some(Ret::Hdrs), Some("QQ+314")));
         assert_eq!((asks.hold, asks.priority), (Some(Hold::For(60)), TransferPriority::new(-4)));
+        assert_eq!(asks.deliver_by.unwrap().to_string(), "90;RT");
         assert!(matches!(read(" HOLDUNTIL=2029-12-31T23:59:59Z").unwrap().asks.hold, Some(Hold::Until(_))));
     }
 
@@ -238,6 +247,11 @@ mod tests {
             " HOLDUNTIL=soon",
             " HOLDUNTIL=2030-01-01T00:00:01Z",
             " AUTH",
+            " BY",
+            " BY=60",
+            " BY=0;R",
+            " BY=1000000000;N",
+            " BY=60;R BY=60;R",
             " MT-PRIORITY",
             " MT-PRIORITY=10",
             " MT-PRIORITY=+1",

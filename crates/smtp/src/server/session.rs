@@ -350,6 +350,7 @@ impl Session {
 }
 
 /// What became of the bytes at hand.
+#[expect(clippy::large_enum_variant, reason = "looked into where it is made, never kept")]
 enum Taken {
     /// They are the beginning of something.
     Partial,

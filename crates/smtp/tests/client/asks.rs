@@ -78,7 +78,8 @@ async fn a_binary_message_goes_by_bdat_as_it_is() {
 #[tokio::test]
 async fn what_a_receiver_lacks_is_known_before_anything_is_said() {
     let (plain, utf8) = (Address::new("b@y.org").unwrap(), Address::international("\u{3b4}@y.org").unwrap());
-    let needs = |utf8, binary, require_tls| Needs { utf8, binary, require_tls };
+    let needs = |utf8, binary, require_tls| Needs { utf8, binary, require_tls, within: None };
+    let within = |seconds| Needs { within: Some(seconds), ..Needs::default() };
     let told = |failure: Option<Failure>| failure.map(|f| f.to_string()).unwrap_or_default();
     let (connection, _) = session("PIPELINING", |peer| async move { peer }).await;
     assert_eq!(told(connection.lacks(Needs::default(), &plain)), "");
@@ -87,11 +88,14 @@ async fn what_a_receiver_lacks_is_known_before_anything_is_said() {
         (needs(true, false, false), &plain, "550 5.6.7"),
         (needs(false, true, false), &plain, "554 5.6.1"),
         (needs(false, false, true), &plain, "550 5.7.10"),
+        (within(60), &plain, "554 5.4.7 it is to be delivered within a time, which the receiver does not promise"),
+        (within(0), &plain, "554 5.4.7 the time"),
     ] {
         let told = told(connection.lacks(needs, rcpt));
         assert!(told.contains(code), "{needs:?} {rcpt}: {told}");
     }
-    let (able, _) = session("SMTPUTF8 CHUNKING BINARYMIME REQUIRETLS", |peer| async move { peer }).await;
+    let (able, _) = session("SMTPUTF8 CHUNKING BINARYMIME REQUIRETLS DELIVERBY", |peer| async move { peer }).await;
     assert_eq!(told(able.lacks(needs(true, true, false), &utf8)), "");
+    assert_eq!(told(able.lacks(within(1), &plain)), "");
     assert!(told(able.lacks(needs(false, false, true), &plain)).contains("5.7.10"), "REQUIRETLS without TLS is worth nothing");
 }

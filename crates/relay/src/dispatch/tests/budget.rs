@@ -10,7 +10,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn plan(caps: &[u32], overflow: Overflow) -> Arc<Plan> {
+pub(super) fn plan(caps: &[u32], overflow: Overflow) -> Arc<Plan> {
     let mut plan = Plan::new("test", Curve::new(caps).unwrap());
     plan.overflow = overflow;
     plan.min_sample = 10;
@@ -18,7 +18,7 @@ fn plan(caps: &[u32], overflow: Overflow) -> Arc<Plan> {
 }
 
 /// `ip1` warms up by this plan; the pool also has these sources, which are warm.
-fn warming(plan: Arc<Plan>, warm: &[&str]) -> Policy {
+pub(super) fn warming(plan: Arc<Plan>, warm: &[&str]) -> Policy {
     let mut policy = policy();
     let sources = ["ip1"].iter().chain(warm).map(|s| (name(s), 1)).collect();
     policy.pools.insert(name("default"), PoolPolicy { sources, relieve: true });

@@ -48,12 +48,15 @@ struct World {
     arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     judge: Option<Judge>,
+    /// By when messages are to be delivered.
+    deliver_by: HashMap<Seq, Deadline>,
 }
 
 /// What is said to a source at a provider at a time.
 type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> Said>;
 
 mod budget;
+mod deadlines;
 mod sixty_days;
 
 fn policy() -> Policy {
@@ -124,6 +127,7 @@ impl World {
             changes: Vec::new(),
             arrivals: HashMap::new(),
             judge: None,
+            deliver_by: HashMap::new(),
         }
     }
 
@@ -132,8 +136,13 @@ impl World {
     }
 
     fn arrive_with(&mut self, priority: TransferPriority, stream: &str, domains: &[&str]) -> Seq {
+        self.arrive_by(None, priority, stream, domains)
+    }
+
+    fn arrive_by(&mut self, deliver_by: Option<Deadline>, priority: TransferPriority, stream: &str, domains: &[&str]) -> Seq {
         self.next_seq += 1;
         let seq = self.next_seq;
+        self.deliver_by.extend(deliver_by.map(|by| (seq, by)));
         self.arrivals.insert(seq, (stream.to_owned(), domains.iter().map(|d| (*d).to_owned()).collect(), self.now));
         let arrival = Arrival {
             seq,
@@ -141,6 +150,7 @@ impl World {
             arrived: self.now,
             stream: Name::new(stream).unwrap(),
             priority,
+            deliver_by,
             size: 1000,
             domains: domains.iter().map(|d| Domain::new(d).unwrap()).collect(),
             progress: None,
@@ -179,8 +189,19 @@ impl World {
             };
             let domains = domains.iter().map(|d| Domain::new(d).unwrap()).collect();
             let (id, stream) = (MessageId::new(arrived, u128::from(seq)), Name::new(&stream).unwrap());
-            let arrival =
-                Arrival { seq, id, arrived, stream, priority: TransferPriority::default(), size: 1000, domains, progress, warm: None };
+            let deliver_by = self.deliver_by.get(&seq).copied();
+            let arrival = Arrival {
+                seq,
+                id,
+                arrived,
+                stream,
+                priority: TransferPriority::default(),
+                deliver_by,
+                size: 1000,
+                domains,
+                progress,
+                warm: None,
+            };
             self.feed(Input::Arrived(Box::new(arrival)));
         }
         self
@@ -569,9 +590,10 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         arrived: world.now,
         stream: Name::new("default").unwrap(),
         priority: TransferPriority::default(),
+        deliver_by: None,
         size: 10,
         domains: ["a.example", "b.example", "c.example"].map(|d| Domain::new(d).unwrap()).to_vec(),
-        progress: Some(Progress { owed: vec![saved(1, false), saved(2, true)] }),
+        progress: Some(Progress { owed: vec![saved(1, false), saved(2, true)], told_late: false }),
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));
