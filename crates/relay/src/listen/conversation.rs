@@ -182,6 +182,7 @@ impl Conversation {
         self.input.reserve(room);
         let mut stopping = self.of.stopping.clone();
         let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
+        wire.expect_the_rest(self.held.is_some() || !self.input.is_empty());
         let mut into = (&mut self.input).limit(room);
         let read = tokio::select! {
             read = timeout_at(deadline.min(now + silence), wire.read_buf(&mut into)) => read,
