@@ -27,8 +27,9 @@ const PYTHON: &str = "/usr/bin/python3";
 fn start(extra: &str) -> (World, Api) {
     let port = free_port();
     let world = World::start(&format!("{}\n{extra}", support::http::config(port, &[("all", ALL, &["send", "read", "suppress"])])));
-    let api = Api::new(port, ALL);
-    (world, api)
+    // The world waits for the SMTP listener alone.
+    wait::until("the API to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    (world, Api::new(port, ALL))
 }
 
 fn draft(to: &str, subject: &str) -> Value {
@@ -234,6 +235,37 @@ fn a_refusal_has_smtps_words_and_an_event() {
 }
 
 /// The port of the API, from the configuration.
+#[test]
+fn who_guesses_tokens_is_shut_out_of_both_doors() {
+    let (world, api) = start("[bans]\nfailures = 3\ndelay = \"0s\"\nexempt = []");
+    let stranger = Api::new(api_port(&world), "wrong");
+    let reason = |reply: support::http::Reply| (reply.status, reply.json()["reason"].as_str().unwrap().to_owned());
+    for path in ["/v1/suppressions", "/v1/messages/01M8749TX55657FDG446ANKAQG", "/v1/suppressions"] {
+        assert_eq!(reason(stranger.get(path)), (401, "bad_token".into()));
+    }
+    let detail = world.relay.log().wait_for_relay("banned")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("127.0.0.1 is shut out"), "{detail}");
+    for _ in 0..5 {
+        let refused = api.post("/v1/messages", &draft(TO, "x"));
+        assert!(!refused.header("retry-after").is_empty());
+        assert_eq!(reason(refused), (429, "banned".into()), "though this token is right");
+    }
+    let (_, refused) = support::Client::connect(world.relay.port()).unwrap();
+    assert_eq!(refused.code, 421);
+    let told = world.relay.log().wait_for_many("rejected", "", 3);
+    assert_eq!(told.len(), 3, "of five the first, the second and the fourth");
+    assert!(told.iter().all(|event| event["reason"] == "banned"), "{told:?}");
+}
+
+#[test]
+fn who_gives_no_token_is_told_so_and_not_shut_out() {
+    let (world, api) = start("[bans]\nfailures = 2\ndelay = \"0s\"\nexempt = []");
+    for _ in 0..4 {
+        assert_eq!(Api::new(api_port(&world), "").get("/v1/suppressions").status, 401);
+    }
+    assert_eq!(api.get("/v1/suppressions").status, 200);
+}
+
 fn api_port(world: &World) -> u16 {
     let config: toml::Table = std::fs::read_to_string(world.relay.config_path()).unwrap().parse().unwrap();
     config["http"]["address"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()

@@ -1,6 +1,10 @@
 //! The way in: a submitted message gets its header lines and signatures, goes to disk, into the log, into the queue; then the client hears 250.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -14,6 +18,7 @@ use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
+    bans::Bans,
     clock,
     dispatch::{Arrival, Deadline, Fate, Input, Next, Record, Said},
     dkim::{crew::Crew, forward},
@@ -27,8 +32,10 @@ use crate::{
     users::{Quotas, User, granted},
 };
 
+mod guard;
 mod policy;
 
+pub use guard::{Price, ShutOut};
 pub use policy::QUOTA_KEY;
 use policy::may_hand_in;
 
@@ -55,6 +62,8 @@ pub struct Intake {
     pub quotas: Quotas,
     /// Who signs.
     pub signing: Crew,
+    /// Who guessed passwords and tokens.
+    pub bans: Mutex<Bans>,
 }
 
 /// Who hands a message in.

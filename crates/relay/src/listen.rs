@@ -10,7 +10,7 @@ mod wire;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,10 +34,9 @@ use self::{
     wire::{Begun, Wire},
 };
 use crate::{
-    bans::Bans,
     clock,
     config::{AuthWhere, ListenTlsMode, Listener},
-    intake::{Intake, Refused},
+    intake::{Intake, Refused, ShutOut},
     live::Live,
     returns::Desk,
     scribe::event,
@@ -59,15 +58,14 @@ pub struct Submissions {
     places: Arc<Places>,
     pressure: Arc<Pressure>,
     passwords: Passwords,
-    bans: Mutex<Bans>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Submissions {
     /// None yet.
     pub fn new(intake: Arc<Intake>, desk: Arc<Desk>, register: Arc<Register<Spool>>, stopping: watch::Receiver<bool>) -> Arc<Self> {
-        let (places, pressure, passwords, bans) = Default::default();
-        Arc::new(Self { intake, desk, register, places, pressure, passwords, bans, stopping })
+        let (places, pressure, passwords) = Default::default();
+        Arc::new(Self { intake, desk, register, places, pressure, passwords, stopping })
     }
 
     /// Takes connections until told to stop, then waits for the sessions to end.
@@ -132,9 +130,8 @@ impl Submissions {
 
     /// Whether this client may speak here at all, and then its place.
     fn admit(&self, live: &Live, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::Place, Refused> {
-        if let Some(banned) = self.bans.lock().unwrap_or_else(PoisonError::into_inner).check(ip, clock::instant()) {
-            let text = format!("too many wrong passwords from {ip}, try again in {} minutes", banned.left.as_secs() / 60 + 1);
-            return Err((Answer::new(421, 7, 0, text), if banned.tell { "banned" } else { UNTOLD }));
+        if let Some(ShutOut { answer, tell }) = self.intake.shut_out(ip) {
+            return Err((answer, if tell { "banned" } else { UNTOLD }));
         }
         if !config.allows(ip) && !can_log_in(live, name, config) {
             return Err((Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));

@@ -141,6 +141,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
         gauge: gauge.clone(),
         quotas: quotas(&spool),
         signing: Crew::start(signers(&config)).context("starting the threads that sign")?,
+        bans: Default::default(),
     });
     let scribe = Scribe {
         log: log.clone(),

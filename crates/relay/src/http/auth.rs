@@ -1,21 +1,25 @@
 //! Who asks: a bearer token (RFC 6750), and what may be done with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
 use posthaste_smtp::server::Answer;
+use tokio::time::sleep;
 
 use super::{
-    Api,
+    Api, Peer,
     problem::{Refusal, Refused},
 };
 use crate::users::{Right, User};
 
 /// The longest token, in bytes.
 const TOKEN_MAX: usize = 512;
+
+/// The longest wait for the answer to a wrong token: a relay that stops waits for it too.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -34,14 +38,12 @@ impl Principal {
         )))
     }
 
-    fn of(api: &Api, parts: &Parts) -> Option<Self> {
+    /// What was given as a token.
+    fn token(parts: &Parts) -> Option<&str> {
         let given = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = given.split_once(' ')?;
         let token = token.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > TOKEN_MAX {
-            return None;
-        }
-        api.intake.live.load().users.by_token(token).cloned().map(Self)
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN_MAX).then_some(token)
     }
 }
 
@@ -49,7 +51,19 @@ impl FromRequestParts<Arc<Api>> for Principal {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
-        let unknown = || *Refusal::mail((Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token"));
-        Self::of(api, parts).ok_or_else(unknown)
+        let Ok(Peer(ip)) = Peer::from_request_parts(parts, api).await;
+        if let Some(shut_out) = api.intake.shut_out(ip) {
+            return Err(*Refusal::shut_out(shut_out));
+        }
+        let token = Self::token(parts);
+        let live = api.intake.live.load_full();
+        if let Some(user) = token.and_then(|token| live.users.by_token(token)) {
+            return Ok(Self(user.clone()));
+        }
+        // One who gives none guesses nothing.
+        let wait = if token.is_some() { api.intake.login_failed(ip).wait } else { live.config.bans.rules.delay };
+        drop(live);
+        sleep(wait.min(WAIT_MAX)).await;
+        Err(*Refusal::mail((Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token")))
     }
 }

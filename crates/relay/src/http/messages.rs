@@ -74,7 +74,7 @@ pub(super) struct Taken {
         (status = 413, description = "The request or the message is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "A body of another kind.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The message cannot be sent as it is, or the key was used for another.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "The user has sent enough for now.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The user has sent enough for now, or too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -160,6 +160,9 @@ impl Api {
 
     /// One line in the log for each refusal, as for SMTP's.
     fn rejected(&self, client_ip: IpAddr, who: Option<&Principal>, refused: &Refusal) {
+        if refused.untold {
+            return;
+        }
         let what = What::Rejected {
             client_ip,
             client_ehlo: None,

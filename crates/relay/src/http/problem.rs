@@ -8,6 +8,8 @@ use posthaste_smtp::server::Answer;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::intake::ShutOut;
+
 /// Why a request was refused (RFC 9457).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
@@ -63,6 +65,8 @@ pub(super) struct Refusal {
     pub(super) from: Option<String>,
     /// The recipient that it is about.
     pub(super) rcpt: Option<String>,
+    /// Whether the log has heard of the like often enough.
+    pub(super) untold: bool,
 }
 
 /// Boxed: it is large, and rare.
@@ -83,13 +87,20 @@ impl Refusal {
         Self::new(status, Answer::new(code, 5, 0, detail), reason, false)
     }
 
+    /// One to a client that guessed tokens or passwords too often.
+    pub(super) fn shut_out(ShutOut { answer, tell }: ShutOut) -> Refused {
+        let mut refused = Self::mail((answer, "banned"));
+        refused.untold = !tell;
+        refused
+    }
+
     /// There is no such thing.
     pub(super) fn not_found(what: &str) -> Refused {
         Self::http(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }
 
     fn new(status: StatusCode, answer: Answer, reason: &'static str, is_mail: bool) -> Refused {
-        Box::new(Self { status, answer, reason, errors: Vec::new(), is_mail, from: None, rcpt: None })
+        Box::new(Self { status, answer, reason, errors: Vec::new(), is_mail, from: None, rcpt: None, untold: false })
     }
 
     /// The same with the fields that are wrong.
@@ -140,7 +151,7 @@ fn status_of(answer: &Answer, reason: &str) -> StatusCode {
         ("bad_token", _) => StatusCode::UNAUTHORIZED,
         ("not_allowed" | "sender_not_allowed" | "bad_from", _) => StatusCode::FORBIDDEN,
         ("too_many_recipients", _) => StatusCode::UNPROCESSABLE_ENTITY,
-        ("user_rate" | "user_quota", _) => StatusCode::TOO_MANY_REQUESTS,
+        ("user_rate" | "user_quota" | "banned", _) => StatusCode::TOO_MANY_REQUESTS,
         ("too_large" | "header_too_large", _) => StatusCode::PAYLOAD_TOO_LARGE,
         (_, 400..=499) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

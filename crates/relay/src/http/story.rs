@@ -118,6 +118,7 @@ pub(super) enum RecipientState {
     responses(
         (status = 200, description = "So far.", body = MessageStory),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such message.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log cannot be read at present.", body = Problem, content_type = "application/problem+json"),

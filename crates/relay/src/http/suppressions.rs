@@ -133,6 +133,7 @@ pub(super) struct Where {
         (status = 200, description = "A page of them, in an order that stays the same.", body = Suppressions),
         (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -158,6 +159,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
     responses(
         (status = 200, description = "Its entries.", body = Suppressions),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "It is not on the list.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),
@@ -189,6 +191,7 @@ pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(ad
         (status = 200, description = "It is on the list.", body = Suppression),
         (status = 400, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The request is too large.", body = Problem, content_type = "application/problem+json"),
@@ -229,6 +232,7 @@ pub(super) async fn put(
         (status = 204, description = "It is on the list no more, and what was counted against it is forgotten."),
         (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "It was not on the list.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),

@@ -1,17 +1,14 @@
 //! Who a client says it is, held against the users; and what a wrong answer costs it.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use posthaste_mail::What;
 use posthaste_smtp::server::{Answer, Credentials, Refusal};
 
 use super::Conversation;
 use crate::{
-    bans::{BanRules, Cost},
     clock,
+    intake::Price,
     introspection::{News, Whose},
     live::Live,
     scribe::event,
@@ -82,33 +79,9 @@ impl Conversation {
 
     /// Counts a wrong password, and waits before the client hears of it.
     pub(super) async fn login_failed(&mut self) {
-        let live = self.of.intake.live.load_full();
-        let bans = &live.config.bans;
-        let spared = bans.exempts(self.ip);
-        let cost = {
-            let mut all = self.of.bans.lock().unwrap_or_else(PoisonError::into_inner);
-            all.failed(self.ip, spared, &bans.rules, clock::instant())
-        };
-        let wait = match cost {
-            Cost::Wait(wait) => wait,
-            Cost::Banned { first } => {
-                if first {
-                    self.tell_of_ban(&live.config.node, &bans.rules);
-                }
-                self.is_over = true;
-                bans.rules.delay
-            }
-        };
-        drop(live);
+        let Price { wait, shut_out } = self.of.intake.login_failed(self.ip);
+        self.is_over |= shut_out;
         self.pause(wait).await;
-    }
-
-    fn tell_of_ban(&self, node: &posthaste_mail::Name, rules: &BanRules) {
-        let (ip, n, lasts) = (self.ip, rules.failures, rules.lasts);
-        let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords within {:?}", rules.within);
-        tracing::warn!(%ip, "{detail}");
-        let what = What::Relay { state: "banned".into(), part: Some("auth".into()), detail };
-        self.of.intake.log.append(event(node, clock::now(), what), None);
     }
 
     fn tell_of_introspection(&self, node: &posthaste_mail::Name, News { state, detail }: News) {

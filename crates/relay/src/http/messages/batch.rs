@@ -83,6 +83,7 @@ struct Elements<'a> {
             headers(("Idempotency-Replayed" = String, description = "`true` where this was answered before, and nothing was sent now."))),
         (status = 400, description = "Not JSON, or not a request that this takes.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A request with the same key is under way.", body = Problem, content_type = "application/problem+json"),

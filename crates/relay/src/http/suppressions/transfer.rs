@@ -104,6 +104,7 @@ pub(in crate::http) struct BadLine {
         (status = 200, description = "What became of it.", body = Imported),
         (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The file is too large.", body = Problem, content_type = "application/problem+json"),
@@ -161,6 +162,7 @@ pub(in crate::http) async fn import(
         (status = 200, description = "The file, fit for `import`.", content((String = "text/csv"), (String = "application/x-ndjson"))),
         (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
