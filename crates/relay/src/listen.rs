@@ -120,7 +120,7 @@ impl Submissions {
             Ok(place) => place,
             Err((answer, reason)) => return self.turn_away(config, socket, ip, session, answer, reason).await,
         };
-        let wire = Wire::Plain(Begun::new(read, socket));
+        let wire = Wire::Plain(Begun { read, socket });
         let conversation = Conversation::new(self.clone(), listener.clone(), ip, session, wire);
         drop(live);
         let ended = conversation.hold().await;

@@ -40,6 +40,13 @@ const STEP_BACK: u32 = 8;
 /// The longest step back.
 const STEP_BACK_MAX: Duration = Duration::from_millis(100);
 
+/// How long the rest of something is waited for before the part that came is acknowledged. A client that hands the rest to its kernel apart, and has
+/// not set TCP_NODELAY, sends it only then; and as it gets no reply that could carry the acknowledgement, that would take 40 ms, for each message
+/// anew. Where the rest is on its way already, nothing is acknowledged for it.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
+/// Of a longer message the wait is a small part, and its stream has gaps of its own.
+const ACKNOWLEDGE_WITHIN: u64 = 128 << 10;
+
 /// Refusals without an accepted message after which each one more makes the client wait.
 const REFUSALS_FREE: u32 = 1000;
 /// How long.
@@ -182,10 +189,19 @@ impl Conversation {
         self.input.reserve(room);
         let mut stopping = self.of.stopping.clone();
         let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
-        wire.expect_the_rest(self.held.is_some() || !self.input.is_empty());
+        let is_rest = self.held.as_ref().map_or(!self.input.is_empty(), |held| held.bytes() < ACKNOWLEDGE_WITHIN);
         let mut into = (&mut self.input).limit(room);
+        let reading = async {
+            if is_rest {
+                if let Ok(read) = timeout_at(now + ACKNOWLEDGE_AFTER, wire.read_buf(&mut into)).await {
+                    return Ok(read);
+                }
+                wire.acknowledge();
+            }
+            timeout_at(deadline.min(now + silence), wire.read_buf(&mut into)).await
+        };
         let read = tokio::select! {
-            read = timeout_at(deadline.min(now + silence), wire.read_buf(&mut into)) => read,
+            read = reading => read,
             () = told(&mut stopping), if self.session.is_between_messages() => {
                 self.session.shutting_down(&mut self.out);
                 return Ok(());

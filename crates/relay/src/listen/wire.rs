@@ -30,14 +30,6 @@ pub(super) enum Wire {
 pub(super) struct Begun {
     pub(super) read: BytesMut,
     pub(super) socket: TcpStream,
-    /// Something has come of which the rest is waited for.
-    hasty: bool,
-}
-
-impl Begun {
-    pub(super) fn new(read: BytesMut, socket: TcpStream) -> Self {
-        Self { read, socket, hasty: false }
-    }
 }
 
 /// What a handshake gave.
@@ -50,15 +42,13 @@ pub(super) struct Handshake {
 }
 
 impl Wire {
-    /// Whether what comes next is the rest of something. A client that hands the rest to its kernel apart, and has not set TCP_NODELAY, sends that
-    /// rest only when the part before is acknowledged; and as it gets no reply that could carry the acknowledgement, that takes 40 ms, for each
-    /// message anew. So where the rest is waited for, what came is acknowledged at once.
-    pub(super) fn expect_the_rest(&mut self, hasty: bool) {
-        let begun = match self {
-            Self::Plain(begun) => begun,
-            Self::Tls(stream) => stream.get_mut().0,
-        };
-        begun.hasty = hasty;
+    /// Acknowledges what came, now (TCP_QUICKACK). Where that cannot be had, the client waits as it does everywhere.
+    pub(super) fn acknowledge(&self) {
+        #[cfg(target_os = "linux")]
+        drop(match self {
+            Self::Plain(begun) => begun.socket.set_quickack(true),
+            Self::Tls(stream) => stream.get_ref().0.socket.set_quickack(true),
+        });
     }
 
     /// Does the handshake as the server.
@@ -81,11 +71,7 @@ impl Wire {
 impl AsyncRead for Begun {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
-            let polled = Pin::new(&mut self.socket).poll_read(context, into);
-            if self.hasty && polled.is_pending() {
-                acknowledge(&self.socket);
-            }
-            return polled;
+            return Pin::new(&mut self.socket).poll_read(context, into);
         }
         let length = self.read.len().min(into.remaining());
         into.put_slice(&self.read[..length]);
@@ -139,12 +125,3 @@ impl AsyncWrite for Wire {
         }
     }
 }
-
-/// Acknowledges what came, now. Where that cannot be had, the client waits as it does everywhere.
-#[cfg(target_os = "linux")]
-fn acknowledge(socket: &TcpStream) {
-    drop(socket.set_quickack(true));
-}
-
-#[cfg(not(target_os = "linux"))]
-fn acknowledge(_: &TcpStream) {}
