@@ -57,6 +57,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
         config(port, &[("all", "all", &["send", "read", "suppress"]), ("none", "none", &["send"]), ("reader", "reader", &["read"])]);
     let extra =
         format!("{tokens}\nuser.none.rate = \"1/h\"\nhttp.body_timeout = \"1s\"\nhttp.body_size = \"1 MiB\"\nretry.schedule = [\"1h\"]");
+    let extra = format!("{extra}\nbans.failures = 2\nbans.delay = \"0s\"\nbans.exempt = []");
     let world = World::start(&extra);
     world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
     let [api, nobody, sender, reader] = ["all", "", "none", "reader"].map(|token| Api::new(port, token));
@@ -143,6 +144,13 @@ fn every_documented_answer_can_be_had_and_no_other() {
     let full = wait::until("a full queue", || Some(api.call("POST", "/v1/messages", &[JSON], good.as_bytes())).filter(|r| r.status == 503));
     assert_eq!((full.header("retry-after"), full.json()["reason"].as_str()), ("30", Some("queue_full")));
     all(&api, &[Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 503)]);
+
+    // Who guesses tokens is shut out.
+    let guesser = Api::new(port, "wrong");
+    all(&guesser, &[Ask("GET", listed, &[], b"", 401), Ask("GET", listed, &[], b"", 401)]);
+    for (method, path) in sending.iter().chain(&reading).chain(&changing) {
+        all(&api, &[Ask(method, path, &[], b"", 429)]);
+    }
 
     let mut seen = api.seen();
     [&nobody, &sender, &reader].into_iter().for_each(|api| seen.extend(api.seen()));
