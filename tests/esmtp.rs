@@ -132,6 +132,31 @@ fn at_its_time_mail_that_cannot_be_delivered_comes_back_or_its_sender_hears_that
 }
 
 #[test]
+fn a_time_to_deliver_by_outlives_kills_and_restarts() {
+    let mut world = World::start("retry.schedule = [\"1h\"]");
+    world.dns.mx("sender.test", 10, "mx1.example.test");
+    world.mx.extensions(&["PIPELINING", "DELIVERBY"]);
+    world.mx.script(|_, step| match step {
+        support::Step::Rcpt(rcpt) if rcpt.ends_with("example.test") => support::Act::Say("451 4.7.1 come back later".into()),
+        _ => support::Act::Usual,
+    });
+    let (late, returned) = ("late@example.test", "returned@example.test");
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=1;N", &[&format!("RCPT TO:<{late}>")], "Subject: one\r\n\r\nhi");
+    world.relay.log().wait_for("delivered", "writer@sender.test");
+    assert!(world.relay.stop().success());
+    world.relay.run();
+    submit(&world, "MAIL FROM:<writer@sender.test> BY=2;R", &[&format!("RCPT TO:<{returned}>")], "Subject: two\r\n\r\nhi");
+    world.relay.log().wait_for("deferred", returned);
+    world.relay.kill();
+    world.relay.run();
+    let log = world.relay.log();
+    assert_eq!(log.wait_for("expired", returned)["cause"], "too_late");
+    log.wait_for_many("delivered", "writer@sender.test", 2);
+    let of = |rcpt: &str| notices(&world).into_iter().filter(|notice| notice.contains(&format!("Final-Recipient: rfc822; {rcpt}"))).count();
+    assert_eq!((of(late), of(returned)), (1, 1), "each is told once");
+}
+
+#[test]
 fn what_is_held_back_for_longer_than_it_may_take_is_refused() {
     let world = World::start("");
     let mut client = Client::hello(world.relay.port()).unwrap();

@@ -67,7 +67,7 @@ impl RcptAsks {
         self.notify.is_none_or(|notify| notify.failure)
     }
 
-    /// Whether the sender is told that a time it gave (RFC 2852) passed, or that nobody looks at it any more: wherever it said nothing else.
+    /// Whether the sender is told that the time it gave (RFC 2852, `N`) has passed: wherever it said nothing else.
     pub fn wants_lateness(&self) -> bool {
         self.notify.is_none_or(|notify| notify.delay)
     }
@@ -175,7 +175,7 @@ pub enum Otherwise {
 
 impl DeliverBy {
     /// RFC 2852 §4: nine digits.
-    pub const SECONDS_MAX: i32 = 999_999_999;
+    const SECONDS_MAX: i32 = 999_999_999;
 
     /// Reads the parameter's value, such as `120;R` or `-5;NT`; None where it is none.
     pub fn parse(value: &str) -> Option<Self> {
@@ -197,8 +197,7 @@ impl DeliverBy {
 
     /// The moment, of a message accepted at `arrived`.
     pub fn at(self, arrived: Timestamp) -> Timestamp {
-        let limit = if self.seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
-        arrived.checked_add(jiff::SignedDuration::from_secs(self.seconds.into())).unwrap_or(limit)
+        arrived.saturating_add(jiff::SignedDuration::from_secs(self.seconds.into())).unwrap_or(Timestamp::MAX)
     }
 
     /// What the next relay is told at `now`: the time that is left, rounded down.

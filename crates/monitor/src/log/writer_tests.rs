@@ -234,6 +234,19 @@ fn files_rotate_by_age_and_the_old_ones_go() {
 }
 
 #[test]
+fn a_ticket_without_an_event_comes_back_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, on_durable) = Durable::new();
+    let (log, _) = EventLog::open(options(dir.path()), still, on_durable).unwrap();
+    log.append_all(vec![numbered(1)], Some(6));
+    log.flush().unwrap();
+    log.append_all(Vec::new(), Some(7));
+    log.close().unwrap();
+    assert_eq!(durable.tickets(), [6, 7]);
+    assert_eq!(current(dir.path()), [1]);
+}
+
+#[test]
 fn no_position_falls_between_events_that_belong_together() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, on_durable) = Durable::new();

@@ -7,7 +7,7 @@ use posthaste_bounce::Verdict;
 use posthaste_governor::{Admission, Entry, Governor, LaneId, LaneKey, Note, Outcome as Spent, Permit, Usual};
 use posthaste_mail::{Failure, LocalCause, Name};
 
-use super::{Action, Dispatcher, Input, Load, Said, lanes::LaneIx, millis};
+use super::{Action, Dispatcher, Input, Load, Said, lanes::LaneIx, millis, settle::of_our_own};
 use crate::warmup::{self, Ending, outcome};
 
 /// Milliseconds between two writings of what changed in the ledger, where no permit waits for it.
@@ -226,18 +226,9 @@ impl Dispatcher {
 
 /// A message that waited for budget until it was too old.
 pub(super) fn out_of_budget(detail: String) -> (Failure, Verdict) {
-    use posthaste_mail::{Action, Class, Scope, Stage};
+    use posthaste_mail::{Class, Stage};
     let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::NoBudget, detail };
-    let verdict = Verdict {
-        class: Class::RateLimited,
-        scope: Scope::Local,
-        action: Action::None,
-        permanent: false,
-        confidence: 1.0,
-        rule: "governor".into(),
-        why: "no source that may send it had budget left before it expired".into(),
-        link: None,
-    };
+    let verdict = of_our_own(Class::RateLimited, "governor", "no source that may send it had budget left before it expired");
     (failure, verdict)
 }
 

@@ -2,15 +2,18 @@
 //!
 //! Few messages have such a time, so it stands beside the table of what is owed: the others pay nothing for it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Action, Class, Failure, LocalCause, Scope, Stage};
+use posthaste_mail::{Class, Failure, LocalCause, Stage};
 
 use super::{
     Dispatcher, Fate, Next, Said,
-    schedule::Schedule,
+    settle::of_our_own,
     table::{Phase, Rcpt, Seq},
 };
 
@@ -30,7 +33,8 @@ pub struct Deadline {
 #[derive(Default)]
 pub(super) struct Deadlines {
     by: HashMap<Seq, Watched>,
-    due: Schedule<Seq>,
+    /// Those whose time is to come, with that time. A story that ends leaves nothing here: times may be years away.
+    due: BTreeSet<(i64, Seq)>,
 }
 
 struct Watched {
@@ -44,17 +48,21 @@ struct Watched {
 impl Deadlines {
     /// `told`: the sender has heard that this message is late.
     pub(super) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
-        let at = by.at.as_millisecond();
+        // Rounded up: at that millisecond it is over, whoever looks.
+        let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
         self.by.insert(seq, Watched { at, returns: by.returns, told });
         if !told {
-            self.due.add(at, seq);
+            self.due.insert((at, seq));
         }
     }
 
     /// The message's story is over.
     pub(super) fn forget(&mut self, seq: Seq) {
-        if !self.by.is_empty() {
-            self.by.remove(&seq);
+        if self.by.is_empty() {
+            return;
+        }
+        if let Some(watched) = self.by.remove(&seq) {
+            self.due.remove(&(watched.at, seq));
         }
     }
 
@@ -77,7 +85,7 @@ impl Deadlines {
 
     /// When the next message's time is over, milliseconds since 1970.
     pub(super) fn next(&self) -> Option<i64> {
-        self.due.next()
+        self.due.first().map(|(at, _)| *at)
     }
 
     fn returned_at(&self, seq: Seq) -> Option<i64> {
@@ -91,8 +99,10 @@ impl Deadlines {
 impl Dispatcher {
     /// Deals with the messages whose time is over.
     pub(super) fn look_at_deadlines(&mut self) {
-        while let Some(due) = self.deadlines.due.take_due(self.now.as_millisecond()) {
-            due.into_iter().for_each(|seq| self.is_over(seq));
+        let now = self.now.as_millisecond();
+        while let Some((at, seq)) = self.deadlines.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.due.remove(&(at, seq));
+            self.is_over(seq);
         }
     }
 
@@ -131,15 +141,6 @@ impl Dispatcher {
 fn too_late() -> (Failure, Verdict) {
     let detail = "not delivered within the time that its sender gave it".to_owned();
     let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::TooLate, detail };
-    let verdict = Verdict {
-        class: Class::TransientOther,
-        scope: Scope::Local,
-        action: Action::None,
-        permanent: false,
-        confidence: 1.0,
-        rule: "deliver_by".into(),
-        why: "its sender wanted it delivered by then or not at all".into(),
-        link: None,
-    };
+    let verdict = of_our_own(Class::TransientOther, "deliver_by", "its sender wanted it delivered by then or not at all");
     (failure, verdict)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Attempt, Failure, LocalCause, MessageId};
+use posthaste_mail::{Action as BounceAction, Attempt, Class, Failure, LocalCause, MessageId, Scope};
 
 use super::{
     Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
@@ -225,6 +225,20 @@ impl Dispatcher {
     ) {
         let after = self.table.get(seq).map(|owed| Progress { told_late: self.deadlines.is_told(seq), ..progress(owed) });
         self.actions.push(Action::Record(Box::new(Record { seq, id, warm, now, facts, fates, after })));
+    }
+}
+
+/// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
+pub(super) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
+    Verdict {
+        class,
+        scope: Scope::Local,
+        action: BounceAction::None,
+        permanent: false,
+        confidence: 1.0,
+        rule: rule.into(),
+        why: why.into(),
+        link: None,
     }
 }
 

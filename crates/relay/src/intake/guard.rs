@@ -30,7 +30,7 @@ impl Intake {
     /// Whether the client at `ip` is shut out.
     pub fn shut_out(&self, ip: IpAddr) -> Option<ShutOut> {
         let banned = self.bans.lock().unwrap_or_else(PoisonError::into_inner).check(ip, clock::instant())?;
-        let text = format!("too many wrong passwords from {ip}, try again in {} minutes", banned.left.as_secs() / 60 + 1);
+        let text = format!("too many wrong passwords or tokens from {ip}, try again in {} minutes", banned.left.as_secs() / 60 + 1);
         Some(ShutOut { answer: Answer::new(421, 7, 0, text), tell: banned.tell })
     }
 
@@ -48,7 +48,7 @@ impl Intake {
         };
         if first {
             let (n, lasts, within) = (bans.rules.failures, bans.rules.lasts, bans.rules.within);
-            let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords within {within:?}");
+            let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords or tokens within {within:?}");
             tracing::warn!(%ip, "{detail}");
             let what = What::Relay { state: "banned".into(), part: Some("auth".into()), detail };
             self.log.append(event(&live.config.node, clock::now(), what), None);

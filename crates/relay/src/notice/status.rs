@@ -5,7 +5,8 @@ use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
 use super::{Ending, Told, text};
 
 /// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
-/// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the message went beyond where notices come from).
+/// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the
+/// message went beyond where notices come from).
 pub(super) fn of(failed: &Told) -> EnhancedCode {
     if failed.ending == Ending::Relayed {
         return EnhancedCode::new(2, 1, 9);

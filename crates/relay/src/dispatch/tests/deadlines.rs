@@ -40,6 +40,16 @@ fn what_is_to_be_returned_is_tried_once_more_shortly_before_its_time_and_given_u
 }
 
 #[test]
+fn no_time_is_over_before_it_is() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    let at = world.now.checked_add(SignedDuration::new(50, 1)).unwrap();
+    let seq = world.arrive_by(Some(Deadline { at, returns: true }), TransferPriority::default(), "default", &["a.example"]);
+    world.run_for(Duration::from_secs(60));
+    let ended = world.log.iter().find(|l| l.1 == seq && l.4 == Next::Expired).unwrap().0;
+    assert!(ended >= at && ended.duration_since(at) <= SignedDuration::from_millis(1), "{ended}");
+}
+
+#[test]
 fn what_is_late_is_told_once_and_tried_on_over_restarts_too() {
     let mut world =
         World::new(policy(), |_, now| if now < "2026-11-23T06:00:00Z".parse().unwrap() { refused(451, "4.3.0 later") } else { ok() });
@@ -66,6 +76,17 @@ fn whose_time_is_over_while_the_relay_is_down_is_dealt_with_when_it_is_back() {
     assert!(world.fates(late).contains(&&Next::Late));
     assert_eq!(world.fates(returned).last(), Some(&&Next::Expired));
     assert_eq!(world.dispatcher.owed(), (1, 1));
+}
+
+#[test]
+fn a_story_that_ends_leaves_no_time_behind() {
+    let mut world = World::new(policy(), |_, _| ok());
+    for returns in [true, false] {
+        arrive(&mut world, 999_999_999, returns);
+    }
+    assert!(world.dispatcher.deadlines.next().is_some());
+    world.run_for(Duration::from_secs(60));
+    assert_eq!((world.dispatcher.owed(), world.dispatcher.deadlines.next()), ((0, 0), None));
 }
 
 #[test]
