@@ -113,6 +113,17 @@ impl Address {
         Ok(Self { text: format!("{local}@{domain}").into(), at: local.len() as u16 })
     }
 
+    /// One form for all spellings of an address. RFC 5321 §2.4 leaves the meaning of the local part's case to the receiver, but none that
+    /// matters tells `Max` from `max`: taking them for two would write again to somebody who complained, taking them for one costs nothing.
+    /// For the same reason needless quotes go: `"max"@x` is `max@x` (RFC 5321 §4.1.2).
+    pub fn folded(&self) -> String {
+        let local = self.local();
+        let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+        let local =
+            bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Self::new(&format!("{l}@{}", self.domain())).is_ok()).unwrap_or(local);
+        format!("{}@{}", local.to_ascii_lowercase(), self.domain())
+    }
+
     /// Whether it may be sent where SMTPUTF8 is not offered.
     pub fn is_ascii(&self) -> bool {
         self.text.is_ascii()

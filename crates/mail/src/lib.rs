@@ -5,6 +5,7 @@
 mod address;
 mod asks;
 mod class;
+mod date;
 mod envelope;
 mod event;
 mod id;
@@ -15,6 +16,7 @@ mod reply;
 pub use address::{Address, AddressError, Domain};
 pub use asks::{Asks, DeliverBy, Hold, Notify, Otherwise, RcptAsks, Ret};
 pub use class::{Action, Class, Scope};
+pub use date::rfc5322_date;
 pub use envelope::{BodyKind, Envelope, ReversePath};
 pub use event::{
     Attempt, BudgetFacts, Event, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, SCHEMA_VERSION, TlsFacts, What,

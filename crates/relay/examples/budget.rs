@@ -9,9 +9,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_host::ThisHost;
 use posthaste_mail::{Attempt, Domain, MessageId, Name, Reply};
 use posthaste_relay::{
-    config::{Config, ThisHost},
+    config::Config,
     dispatch::{Action, Arrival, Dispatcher, Input, Outcome, Said},
     feedback::Feedback,
     live,

@@ -19,6 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::{Timestamp, Unit};
+use posthaste_host::clock;
 use posthaste_mail::What;
 
 pub use self::store::Store;
@@ -29,7 +30,6 @@ use self::{
 };
 use crate::{
     certs::Pair,
-    clock,
     config::{Acme, AcmeNames, Config, ListenTlsMode},
     live::Live,
     scribe::{DeliveryLog, event},

@@ -2,6 +2,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use posthaste_host::clock;
 use posthaste_mail::{Domain, MessageId, Name};
 use posthaste_monitor::audit;
 use posthaste_spool::Spool;
@@ -15,7 +16,6 @@ use tokio::{
 
 use crate::{
     attempt::{Outbound, read_letter},
-    clock,
     dispatch::{Action, Counts, Dispatcher, LaneRow, MessageRow, Selection},
     dkim::rotation::Rotation,
     engine::{self, Command, STOPPING},

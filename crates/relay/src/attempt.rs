@@ -9,6 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use posthaste_bounce::{Context, Verdict};
+use posthaste_host::clock;
 use posthaste_mail::{Address, Attempt, EventId, Failure, LocalCause, Name, Stage};
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, Needs, OpenFailure, RecipientResult, Transaction};
@@ -20,7 +21,6 @@ use tokio::{
 };
 
 use crate::{
-    clock,
     dispatch::{Input, Load, Outcome, Said, Seq, SessionId},
     engine::Command,
     ledger::LedgerReader,

@@ -113,7 +113,7 @@ pub fn subject(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use posthaste_host::clock;
 
     const RULES: BanRules =
         BanRules { failures: 3, within: Duration::from_secs(600), lasts: Duration::from_secs(3600), delay: Duration::from_secs(1) };

@@ -4,6 +4,7 @@ use std::{collections::HashMap, future::pending, sync::Arc, sync::mpsc::Sender, 
 
 use jiff::Timestamp;
 use posthaste_bounce::Context;
+use posthaste_host::clock;
 use posthaste_mail::{Domain, What};
 use posthaste_route::Resolver;
 use tokio::sync::{
@@ -14,7 +15,6 @@ use tokio::sync::{
 
 use crate::{
     attempt::{self, Outbound},
-    clock,
     dispatch::{Action, Dispatcher, DomainIx, Input, Load, SessionId, Unroutable},
     lane_event::lane_facts,
     ledger::LedgerWriter,

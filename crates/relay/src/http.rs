@@ -25,15 +25,16 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use bytes::Bytes;
+use posthaste_host::clock;
 use posthaste_monitor::LogError;
 use posthaste_spool::Spool;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use serve::{Server, bind, open};
+pub use serve::{Server, bind};
 
 use self::{body::Bodies, idempotency::Keys, problem::Refusal};
-use crate::{clock, engine::Command, intake::Intake, suppression::Register};
+use crate::{engine::Command, intake::Intake, suppression::Register};
 
 /// Those who read the log at once: it may be long, and mail comes first.
 const READERS: usize = 2;

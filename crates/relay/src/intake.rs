@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_dkim::{SignError, sign_all};
+use posthaste_host::clock;
 use posthaste_mail::{
     Address, Asks, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, Otherwise, Ret, ReversePath, What,
 };
@@ -19,7 +20,6 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
     bans::Bans,
-    clock,
     dispatch::{Arrival, Deadline, Fate, Input, Next, Record, Said},
     dkim::{crew::Crew, forward},
     engine::{Command, Gauge},

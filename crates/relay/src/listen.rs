@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use posthaste_host::clock;
 use posthaste_mail::{Name, What};
 use posthaste_smtp::server::{Answer, Refusal, Session};
 use posthaste_spool::Spool;
@@ -34,7 +35,6 @@ use self::{
     wire::{Begun, Wire},
 };
 use crate::{
-    clock,
     config::{AuthWhere, ListenTlsMode, Listener},
     intake::{Intake, Refused, ShutOut},
     live::Live,

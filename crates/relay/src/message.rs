@@ -8,7 +8,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use header::{Field, Header};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use posthaste_mail::{MessageId, Reply, TransferPriority};
 
 /// The longest Message-ID that the log takes: RFC 5322 §2.1.1 ends every line at 998.
@@ -246,12 +246,6 @@ pub fn header_block(message: &[u8]) -> &[u8] {
     memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |at| &message[..at + 2])
 }
 
-/// A moment as RFC 5322 §3.3 writes it, in UTC.
-pub fn rfc5322_date(at: Timestamp) -> String {
-    // The printer fails only for years before 0, where no clock of ours can be.
-    jiff::fmt::rfc2822::to_string(&at.to_zoned_datetime(TimeZone::UTC)).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".into())
-}
-
 /// What the header says.
 #[derive(Default)]
 struct Found {
@@ -320,7 +314,7 @@ impl Found {
             fields += &format!("From: {from}\r\n");
         }
         if !self.has_date {
-            fields += &format!("Date: {}\r\n", rfc5322_date(submission.now));
+            fields += &format!("Date: {}\r\n", posthaste_mail::rfc5322_date(submission.now));
         }
         let id = match &self.message_id {
             Some(text) => presentable_id(text),
@@ -347,7 +341,12 @@ impl Submission<'_> {
             (true, true, true) => "ESMTPSA",
         };
         let (helo, ip) = (Helo(self.helo), Literal(self.client_ip));
-        format!("Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n", self.hostname, self.id, rfc5322_date(self.now))
+        format!(
+            "Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n",
+            self.hostname,
+            self.id,
+            posthaste_mail::rfc5322_date(self.now)
+        )
     }
 }
 

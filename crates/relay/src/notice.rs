@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_mail::{Address, Class, Failure, MessageId};
 
-use crate::message::rfc5322_date;
+use posthaste_mail::rfc5322_date;
 
 /// How much of the original's header is sent back, in bytes.
 pub const HEADER_MAX: usize = 64 * 1024;

@@ -6,11 +6,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
+use posthaste_host::clock;
 use posthaste_monitor::{Checkpoint, LogOptions, Tail, Watermark, tail_since};
 use posthaste_spool::{Live as Stored, Spool};
 
 use crate::{
-    clock,
     config::Config,
     dispatch::{Action, Dispatcher, Input},
     intake::{announce, arrival},

@@ -21,10 +21,7 @@ use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::{Address, MessageId};
 
-use crate::{
-    suppression::folded,
-    verp::{Opened, Token, Verp},
-};
+use crate::verp::{Opened, Token, Verp};
 pub use claims::{Settling, make_up_for};
 pub use desk::Desk;
 pub use mailbox::watch;
@@ -84,8 +81,8 @@ pub enum Names {
 
 impl Names {
     fn new(named: &[Address], recipient: &Address) -> Self {
-        let local = |a: &Address| folded(a).split('@').next().map(str::to_owned);
-        if named.is_empty() || named.iter().any(|a| folded(a) == folded(recipient)) {
+        let local = |a: &Address| a.folded().split('@').next().map(str::to_owned);
+        if named.is_empty() || named.iter().any(|a| a.folded() == recipient.folded()) {
             Self::Recipient
         } else if named.iter().any(|a| local(a) == local(recipient)) {
             Self::Alike
@@ -246,7 +243,7 @@ impl Case<'_> {
         if fresh && !self.look() {
             return None;
         }
-        self.recipients(id).iter().find(|sent| named.iter().any(|a| folded(a) == folded(&sent.address))).cloned()
+        self.recipients(id).iter().find(|sent| named.iter().any(|a| a.folded() == sent.address.folded())).cloned()
     }
 
     /// One look fewer is left.

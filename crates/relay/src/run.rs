@@ -15,12 +15,13 @@ use posthaste_governor::LaneKey;
 use posthaste_mail::{Name, What};
 use posthaste_spool::Spool;
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
+use posthaste_host::{ThisHost, clock, systemd};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
@@ -28,8 +29,7 @@ use crate::{
     admin::{self, Admin, Reload},
     attempt::Outbound,
     certs::Looked,
-    clock,
-    config::{Config, ThisHost},
+    config::Config,
     dispatch::{Dispatcher, Input},
     dkim::{self, book::Book, crew::Crew, ring, rotation::Rotation},
     engine::{Command, Engine, Gauge},
@@ -42,13 +42,11 @@ use crate::{
     recover::{log_options, recover},
     returns::{self, Desk},
     scribe::{DeliveryLog, Note, Scribe, event},
-    sources, systemd,
+    sources,
     users::Quotas,
     warmup,
 };
 
-/// Connections that the kernel keeps while a listener is busy.
-const BACKLOG: u32 = 1024;
 /// How often the disk and the log are looked at for trouble.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// How far back the log is counted again after a crash: the day before may still be open in some zone.
@@ -419,12 +417,7 @@ fn bind(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
     let handed: BTreeSet<Name> = bound.iter().map(|(name, _)| name.clone()).collect();
     for (name, listener) in config.listeners.iter().filter(|(name, _)| !handed.contains(*name)) {
         for address in &listener.addresses {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            socket.set_reuseaddr(true)?;
-            if address.is_ipv6() {
-                socket2::SockRef::from(&socket).set_only_v6(true)?;
-            }
-            let listener = socket.bind(*address).and_then(|()| socket.listen(BACKLOG));
+            let listener = posthaste_host::listen::open(*address);
             bound.push((name.clone(), listener.with_context(|| format!("listen.{name}: cannot listen on {address}"))?));
         }
     }

@@ -11,12 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use posthaste_host::{Host, ThisHost, clock};
 use posthaste_mail::{Name, What};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    clock,
-    config::{Host, Source, ThisHost},
+    config::Source,
     dispatch::Input,
     engine::Command,
     live::Live,
@@ -135,7 +135,7 @@ mod tests {
 
     fn configured(sources: &[(&str, Option<&str>)]) -> BTreeMap<Name, Source> {
         let text: String = sources.iter().map(|(name, ip)| format!("[source.{name}]\naddress = {:?}\n", ip.unwrap_or("any"))).collect();
-        crate::config::Config::parse(&text, "test.toml", &crate::config::AnyAddress).unwrap_or_else(|errors| panic!("{errors}")).sources
+        crate::config::Config::parse(&text, "test.toml", &posthaste_host::AnyAddress).unwrap_or_else(|errors| panic!("{errors}")).sources
     }
 
     #[test]

@@ -144,22 +144,11 @@ impl<'a, F: Facts> List<'a, F> {
     }
 }
 
-/// One form for all spellings of an address. RFC 5321 §2.4 leaves the meaning of the local part's case to the receiver, but none that
-/// matters tells `Max` from `max`: taking them for two would write again to somebody who complained, taking them for one costs nothing.
-/// For the same reason needless quotes go: `"max"@x` is `max@x` (RFC 5321 §4.1.2).
-pub fn folded(address: &Address) -> String {
-    let local = address.local();
-    let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
-    let local =
-        bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Address::new(&format!("{l}@{}", address.domain())).is_ok()).unwrap_or(local);
-    format!("{}@{}", local.to_ascii_lowercase(), address.domain())
-}
-
 /// Entries: `suppressed/SHARD/ADDRESS\0SCOPE`. The address before the scope, so that all of its entries stand together.
 const ENTRIES: &[u8] = b"suppressed/";
 
 fn prefix_of(address: &Address) -> Vec<u8> {
-    let mut key = sharded(ENTRIES, &folded(address));
+    let mut key = sharded(ENTRIES, &address.folded());
     key.push(0);
     key
 }

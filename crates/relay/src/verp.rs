@@ -13,7 +13,6 @@ use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use jiff::Timestamp;
 use posthaste_mail::{Address, Domain, MessageId};
 
-use crate::suppression::folded;
 pub use secret::{Secret, SecretError, load_or_create};
 
 /// Makes and opens the reverse-paths of one domain and prefix.
@@ -151,7 +150,7 @@ fn tag(key: &hmac::Key, message: MessageId, to: &Address) -> [u8; TAG] {
     let mut context = hmac::Context::with_key(key);
     context.update(b"posthaste recipient 1\0");
     context.update(&message.to_bytes());
-    context.update(folded(to).as_bytes());
+    context.update(to.folded().as_bytes());
     first(&context.sign())
 }
 

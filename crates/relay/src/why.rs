@@ -8,6 +8,7 @@ mod text;
 
 use std::{net::IpAddr, str::FromStr};
 
+use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
 use posthaste_route::{Route, RouteFailure};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use self::limits::{general, of_lane};
 pub use self::{limits::Limit, text::Page};
 use crate::{
-    config::{Host as _, ThisHost},
     dispatch::{LaneNow, Seq, Waits},
     live::Live,
 };

@@ -9,8 +9,9 @@ use std::{
 };
 
 use posthaste_dkim::{Algorithm, Key};
+use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
-use posthaste_relay::config::{Config, ConfigErrors, DEFAULTS, Host, Lines, Origin, TlsPolicy};
+use posthaste_relay::config::{Config, ConfigErrors, DEFAULTS, Lines, Origin, TlsPolicy};
 use proptest::{prop_assert, proptest};
 use toml::de::{DeTable, DeValue};
 

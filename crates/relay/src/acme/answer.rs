@@ -6,6 +6,7 @@ mod http;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use instant_acme::{ChallengeType, KeyAuthorization};
+use posthaste_host::listen;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -13,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{certs::PairError, config::Challenge, http as api};
+use crate::{certs::PairError, config::Challenge};
 
 /// Connections at once; who comes when there are that many is not heard.
 const CONNECTIONS_MAX: usize = 64;
@@ -52,7 +53,7 @@ impl Answerer {
         };
         let (mut doors, places) = (JoinSet::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
         for address in addresses {
-            let listener = api::open(*address).map_err(|source| Closed { address: *address, source })?;
+            let listener = listen::open(*address).map_err(|source| Closed { address: *address, source })?;
             doors.spawn(take(listener, places.clone(), kind.clone()));
         }
         Ok(Self { kind, doors })

@@ -17,13 +17,12 @@ use hyper::{
 };
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
-use rustls::ClientConfig;
-use tokio::time::timeout;
-
-use crate::{
+use posthaste_host::{
     clock,
     https::{self, Plain, reasons},
 };
+use rustls::ClientConfig;
+use tokio::time::timeout;
 
 /// How long a request may take, connection and answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -5,12 +5,12 @@ use std::{fs, io, path::PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::AccountCredentials;
+use posthaste_host::files;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     certs::Files,
     config::{AcmeNames, Config},
-    durable,
 };
 
 /// A folder.
@@ -41,7 +41,7 @@ impl Store {
 
     /// Keeps a certificate with its key. Blocks, like all that follow.
     pub(super) fn keep(&self, names: &AcmeNames, pem: &str) -> io::Result<()> {
-        durable::replace(&self.dir.join(file(names)), pem.as_bytes())
+        files::replace(&self.dir.join(file(names)), pem.as_bytes())
     }
 
     /// The account, if there is one yet.
@@ -55,7 +55,7 @@ impl Store {
 
     /// Keeps the account.
     pub(super) fn keep_account(&self, kept: &Kept) -> io::Result<()> {
-        durable::replace(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(kept)?)
+        files::replace(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(kept)?)
     }
 
     /// The account has other addresses now.

@@ -6,12 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use posthaste_host::clock;
 use posthaste_monitor::audit;
 
 use super::At;
 use crate::{
     admin::{AskError, Audited, Request, ask},
-    clock,
     config::Config,
     dispatch::Dispatcher,
     live::{self, Live},

@@ -6,9 +6,10 @@ use std::{
 };
 
 use clap::Args;
+use posthaste_host::clock;
 
 use super::At;
-use crate::{clock, live::Live};
+use crate::live::Live;
 
 /// Say whether a configuration is good.
 #[derive(Args)]

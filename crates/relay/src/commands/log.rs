@@ -8,10 +8,10 @@ use std::{
 
 use clap::Args;
 use jiff::{Span, Timestamp};
+use posthaste_host::clock;
 use posthaste_monitor::{Filter, Format, Lines, SCHEMA, Story};
 
 use super::{At, colour};
-use crate::clock;
 
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use posthaste_host::ThisHost;
 
-use crate::config::{Config, ThisHost};
+use crate::config::Config;
 
 pub mod audit;
 pub mod bounce;
@@ -58,15 +59,4 @@ fn operator() -> String {
         .iter()
         .find_map(|v| std::env::var(v).ok().filter(|u| !u.is_empty()))
         .unwrap_or_else(|| "operator".into())
-}
-
-/// The time between two moments in its two largest units.
-pub(crate) fn span(from: jiff::Timestamp, to: jiff::Timestamp) -> String {
-    let s = to.duration_since(from).as_secs().max(0);
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        3600..86_400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
-    }
 }

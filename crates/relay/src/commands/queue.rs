@@ -7,12 +7,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use posthaste_host::{clock, span};
 use posthaste_mail::MessageId;
 
-use super::{At, operator, span};
+use super::{At, operator};
 use crate::{
     admin::{self, Changed, List, Listed, Request, one},
-    clock,
     dispatch::Selection,
 };
 

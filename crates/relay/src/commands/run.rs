@@ -26,7 +26,7 @@ impl Run {
     /// Runs until told to stop.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
-        crate::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
+        posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
             eprintln!("a rehearsal: time passes {times} times as fast. Not for mail that people wait for.");
         }

@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use posthaste_host::clock;
 use posthaste_mail::{Address, Domain};
 
 use super::{At, operator};
 use crate::{
     admin::{self, AskError, Request},
-    clock,
     config::Config,
     run::{lock, open_spool},
     suppression::{

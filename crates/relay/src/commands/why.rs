@@ -6,11 +6,11 @@ use std::{
 };
 
 use clap::Args;
+use posthaste_host::clock;
 
 use super::At;
 use crate::{
     admin::{self, AskError, Request},
-    clock,
     live::Live,
     why::{self, Subject},
 };

@@ -3,9 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use hyper::Uri;
+use posthaste_host::Secret;
 
 use super::{
-    Place, Roots, Secret,
+    Place, Roots,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{duration, line, number, one_of, string, zero_is_none},

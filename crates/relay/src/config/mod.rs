@@ -12,7 +12,6 @@ mod dns;
 mod document;
 mod domains;
 mod error;
-mod host;
 mod http;
 mod introspection;
 mod limits;
@@ -27,7 +26,6 @@ mod reload;
 mod returns;
 mod route;
 mod run;
-mod secret;
 mod source;
 mod spool;
 mod stream;
@@ -45,10 +43,9 @@ use std::{
 };
 
 use posthaste_governor::Curves;
+use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
 
-#[cfg(test)]
-pub(crate) use self::host::AnyAddress;
 pub use self::{
     acme::{Acme, AcmeNames, Challenge},
     admin::Admin,
@@ -59,7 +56,6 @@ pub use self::{
     dns::Dns,
     domains::{ByDomain, Pattern},
     error::{ConfigError, ConfigErrors},
-    host::{Host, ThisHost},
     http::Http,
     introspection::Endpoint,
     limits::Limits,
@@ -71,7 +67,6 @@ pub use self::{
     returns::{Imap, Mailbox, Returns},
     route::{Auth, NextHop, Route},
     run::Run,
-    secret::Secret,
     source::{Pool, Source},
     spool::Spool,
     stream::{Retry, Stream},

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use posthaste_host::{Host, Secret};
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    Secret,
-    host::Host,
     reader::{Item, Parsed, fault},
     value::string,
 };

@@ -5,10 +5,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use posthaste_host::Secret;
 use posthaste_mail::Domain;
 
 use super::{
-    Delivery, Place, Secret, Tls, TlsPolicy,
+    Delivery, Place, Tls, TlsPolicy,
     domains::{ByDomain, Pattern},
     reader::{Item, Parsed, Table, fault},
     tls::policy,

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use posthaste_host::Host;
 use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
 
@@ -13,7 +14,6 @@ use super::{
     Stream,
     document::Document,
     error::ConfigError,
-    host::Host,
     reader::{Findings, Item, Parsed, Reading, Table, fault},
     source::defined,
     value::{MIB, from_text, list, number, one_of, size, some, string, zero_is_none},

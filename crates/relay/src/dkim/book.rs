@@ -8,9 +8,8 @@ use std::{
 };
 
 use posthaste_dkim::{Algorithm, Succession};
+use posthaste_host::files;
 use serde::{Deserialize, Serialize};
-
-use crate::durable;
 
 /// All successions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ impl Book {
 
     /// Writes it; it is durable, whole or as it was before, when this returns.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        durable::replace(&dir.join(FILE), &serde_json::to_vec_pretty(self)?)
+        files::replace(&dir.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
     /// The succession of a domain's keys, empty if there is none yet.

@@ -7,6 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use posthaste_dkim::{Algorithm, Due, Key, Published};
+use posthaste_host::clock;
 use posthaste_mail::{Domain, Name, What};
 use posthaste_route::Resolver;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use tokio::sync::Mutex;
 use self::work::Work;
 use super::{book::Book, ring::keyring};
 use crate::{
-    clock,
     live::Live,
     scribe::{DeliveryLog, event},
 };

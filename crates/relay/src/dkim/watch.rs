@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use posthaste_host::clock;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::rotation::{Rotation, Told};
-use crate::{clock, engine::Command, scribe::DeliveryLog};
+use crate::{engine::Command, scribe::DeliveryLog};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use posthaste_host::clock;
 use posthaste_mail::{MessageId, Name, What};
 use posthaste_smtp::server::Submission;
 use serde::Serialize;
@@ -28,7 +29,7 @@ use super::{
     draft::Draft,
     problem::{Problem, Refusal, Refused},
 };
-use crate::{clock, intake::Client, scribe::event};
+use crate::{intake::Client, scribe::event};
 
 /// The name in `rejected` events of what was refused here.
 const COMMAND: &str = "http";

@@ -86,7 +86,8 @@ fn is_bare(data: &[u8], lf: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, ThisHost};
+    use crate::config::Config;
+    use posthaste_host::ThisHost;
 
     fn limits() -> Limits {
         Config::parse("", "test", &ThisHost).unwrap().limits

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -21,19 +20,18 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use posthaste_host::clock;
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use super::{Api, Peer};
-use crate::{clock, config::Config};
+use crate::config::Config;
 
-/// Connections that the kernel keeps while the listener is busy.
-const BACKLOG: u32 = 1024;
 /// The head of a request: its lines in all, and how many of them.
 const HEAD_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
@@ -48,18 +46,7 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\
 
 /// Opens the sockets that the configuration asks for.
 pub fn bind(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    config.http.addresses.iter().map(|a| open(*a).with_context(|| format!("http: cannot listen on {a}"))).collect()
-}
-
-/// Opens one socket.
-pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    if address.is_ipv6() {
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    config.http.addresses.iter().map(|a| posthaste_host::listen::open(*a).with_context(|| format!("http: cannot listen on {a}"))).collect()
 }
 
 /// All connections of the API.

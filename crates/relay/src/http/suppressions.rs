@@ -11,6 +11,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,6 @@ use super::{
     problem::{Problem, Refusal, Refused},
 };
 use crate::{
-    clock,
     suppression::{Answer, Ask, Breadth, Entry, Filter, Over, Reason, Source, answer},
     users::Right,
 };

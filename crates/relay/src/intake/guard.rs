@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, sync::PoisonError, time::Duration};
 
+use posthaste_host::clock;
 use posthaste_mail::What;
 use posthaste_smtp::server::Answer;
 
 use super::Intake;
-use crate::{bans::Cost, clock, scribe::event};
+use crate::{bans::Cost, scribe::event};
 
 /// A client that is shut out.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! What a user may: in whose name, how much, to how many.
 
+use posthaste_host::clock;
 use posthaste_mail::ReversePath;
 use posthaste_smtp::server::Answer;
 
 use super::{Intake, Refused};
 use crate::{
-    clock,
     message::Prepared,
     users::{Spent, User},
 };

@@ -8,12 +8,10 @@ use hyper::{
     Method, Request, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
+use posthaste_host::https::{self, Plain, reasons};
 use rustls::ClientConfig;
 
-use crate::{
-    config::Endpoint,
-    https::{self, Plain, reasons},
-};
+use crate::config::Endpoint;
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;

@@ -42,7 +42,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use posthaste_host::clock;
 
     #[test]
     fn trouble_is_told_once_and_its_end_once() {

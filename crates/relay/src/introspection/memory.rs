@@ -52,7 +52,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use posthaste_host::clock;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

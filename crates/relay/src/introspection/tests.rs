@@ -1,8 +1,7 @@
+use posthaste_host::{AnyAddress, Host, clock};
+
 use super::*;
-use crate::{
-    clock,
-    config::{AnyAddress, Config, Host},
-};
+use crate::config::Config;
 
 /// A host that has the secret.
 struct WithSecret;

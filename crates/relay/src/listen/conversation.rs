@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
+use posthaste_host::clock;
 use posthaste_mail::{Address, Name, ReversePath};
 use posthaste_smtp::server::{Answer, MailRequest, Refusal, Session, Step, Submission};
 use tokio::{
@@ -12,7 +13,6 @@ use tokio::{
 
 use super::{Submissions, pressure::Held, told, wire::Wire};
 use crate::{
-    clock,
     config::{Limits, ListenTlsMode, Role},
     intake::{Client, Refused},
     suppression::{List, Reason, User},

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posthaste_host::clock;
 use posthaste_mail::What;
 use posthaste_smtp::server::{Answer, Credentials, Refusal};
 
 use super::Conversation;
 use crate::{
-    clock,
     intake::Price,
     introspection::{News, Whose},
     live::Live,

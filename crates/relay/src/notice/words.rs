@@ -3,7 +3,7 @@
 use posthaste_mail::{Class, Failure, LocalCause, Stage};
 
 use super::{Ending, Notice, Told, text};
-use crate::message::rfc5322_date;
+use posthaste_mail::rfc5322_date;
 
 /// The first part, CRLF line ends, UTF-8.
 pub(super) fn for_people(notice: &Notice<'_>) -> String {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_governor::Note;
+use posthaste_host::clock;
 use posthaste_mail::{Address, Class, What};
 use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
@@ -22,7 +23,6 @@ use super::{
     tally::{Tally, word},
 };
 use crate::{
-    clock,
     dispatch::Input,
     engine::Command,
     intake::{Intake, Refused},

@@ -10,7 +10,6 @@ use crate::{
     config::Config,
     letter::{Letter, Meta},
     message::RETURN_FIELD,
-    suppression::folded,
     verp::{Opened, Secret, Verp, VerpError},
 };
 
@@ -52,7 +51,7 @@ impl Paths {
             by_stream: config.streams.iter().map(|(name, stream)| (name.clone(), place(stream))).collect(),
             rest: place(config.default_stream()),
             good_for: config.returns.good_for,
-            addresses: config.returns.addresses.iter().map(folded).collect(),
+            addresses: config.returns.addresses.iter().map(Address::folded).collect(),
         })
     }
 
@@ -74,7 +73,7 @@ impl Paths {
     /// Whether mail to this address is read.
     pub fn want(&self, address: &Address, now: Timestamp) -> Result<(), Unwanted> {
         let ours = self.verps.iter().any(|v| v.domain().as_str() == address.domain());
-        if self.addresses.contains(&folded(address)) || (ours && address.local().eq_ignore_ascii_case("postmaster")) {
+        if self.addresses.contains(&address.folded()) || (ours && address.local().eq_ignore_ascii_case("postmaster")) {
             return Ok(());
         }
         for verp in &self.verps {

@@ -7,8 +7,6 @@ use memchr::memmem;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
 use posthaste_monitor::{Lines, LogError, Story, Text};
 
-use crate::suppression::folded;
-
 /// One recipient of a message that was accepted.
 #[derive(Clone, Debug)]
 pub struct SentTo {
@@ -105,11 +103,11 @@ impl Sent for LogSent<'_> {
             return None;
         }
         let since = self.now.saturating_sub(jiff::SignedDuration::try_from(self.look_back).ok()?).ok()?;
-        let wanted: Vec<String> = named.iter().map(folded).collect();
+        let wanted: Vec<String> = named.iter().map(Address::folded).collect();
         let is_it = |story: &Story<'_>| {
             let id = story.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
             let rcpt = story.rcpt.as_deref().and_then(|r| Address::new(r).ok());
-            id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&folded(&r)))
+            id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
         };
         self.seek(since, Timestamp::MAX, message_id.as_bytes(), 1, is_it).pop()
     }

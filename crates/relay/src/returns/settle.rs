@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Action, Class};
 
 use super::{Match, Names, Return, Trust};
-use crate::suppression::{self, Facts, List, Noted, Said, Source, Sureness, folded};
+use crate::suppression::{self, Facts, List, Noted, Said, Source, Sureness};
 
 /// How far returning mail is believed (`trust` in the configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) fn identity(found: &Return) -> Option<Identity> {
         Return::Unsubscribe(about) => (b'u', about),
         Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => return None,
     };
-    Some((kind, about.trust, about.sent.facts.message, folded(&about.sent.address)))
+    Some((kind, about.trust, about.sent.facts.message, about.sent.address.folded()))
 }
 
 /// Was this said before?

@@ -154,5 +154,5 @@ fn decode(value: &[u8]) -> Vec<Strike> {
 }
 
 fn strikes_key(address: &Address) -> Vec<u8> {
-    super::sharded(STRIKES, &super::folded(address))
+    super::sharded(STRIKES, &address.folded())
 }

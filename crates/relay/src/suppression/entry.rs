@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// An address that is not written to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Who, as it came; compared by [`super::folded`].
+    /// Who, as it came; compared by [`Address::folded`].
     pub address: Address,
     /// For whom.
     pub scope: Breadth,

@@ -255,9 +255,9 @@ fn a_removal_forgets_the_counts_too() {
 #[test]
 fn an_address_is_found_by_any_spelling_and_not_by_a_longer_one() {
     for (one, other) in [("Max@X.org", "max@x.ORG"), ("\"max.m\"@x.org", "Max.M@x.org"), ("\"a b\"@x.org", "\"A B\"@x.org")] {
-        assert_eq!(folded(&Address::new(one).unwrap()), folded(&Address::new(other).unwrap()));
+        assert_eq!(Address::new(one).unwrap().folded(), Address::new(other).unwrap().folded());
     }
-    assert_ne!(folded(&Address::new("\"a\\\"b\"@x.org").unwrap()), folded(&Address::new("ab@x.org").unwrap()));
+    assert_ne!(Address::new("\"a\\\"b\"@x.org").unwrap().folded(), Address::new("ab@x.org").unwrap().folded());
     let facts = filled(Memory::default());
     let list = List::new(&facts, &RULES);
     list.note_complaint(&Address::new("a@x.org.uk").unwrap(), &name("news"), Source::default(), day(0));
@@ -283,7 +283,7 @@ fn pages_show_every_entry_once() {
         let ask = Ask::List { filter: Filter::default(), after, limit: 4 };
         let ask = serde_json::from_str(&serde_json::to_string(&ask).unwrap()).unwrap();
         let Answer::Entries { entries, next } = list.perform(&ask, day(2)) else { panic!("not entries") };
-        seen.extend(entries.iter().map(|e| folded(&e.address)));
+        seen.extend(entries.iter().map(|e| e.address.folded()));
         after = next;
         if after.is_none() {
             break;
@@ -367,7 +367,7 @@ fn what_changes_while_the_register_is_filled_is_not_undone() {
 #[test]
 fn the_spool_keeps_the_list_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || posthaste_spool::Spool::open(dir.path(), posthaste_spool::Options::default(), crate::clock::instant).unwrap().0;
+    let open = || posthaste_spool::Spool::open(dir.path(), posthaste_spool::Options::default(), posthaste_host::clock::instant).unwrap().0;
     let register = filled(open());
     List::new(&register, &RULES).note_complaint(&a(), &name("news"), Source::default(), day(0));
     register.facts().close().unwrap();

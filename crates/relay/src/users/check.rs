@@ -139,7 +139,7 @@ mod tests {
         super::testing::{user, users},
         *,
     };
-    use crate::clock;
+    use posthaste_host::clock;
 
     fn with_password(name: &str, password: &str) -> User {
         User { password: Some(PasswordHash::cheap(password)), ..user(name) }

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
+use posthaste_host::Host;
 
 use super::*;
 use crate::{
-    config::{Config, Host},
+    config::Config,
     dispatch::{Held, StageNow},
 };
 

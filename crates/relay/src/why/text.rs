@@ -3,12 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
+use posthaste_host::span;
 
 use super::{Lane, Limit, Waiting, Why};
-use crate::{
-    commands::span,
-    dispatch::{Held, LaneNow, StageNow},
-};
+use crate::dispatch::{Held, LaneNow, StageNow};
 
 /// All about a domain's mail, as of a time.
 pub struct Page<'w> {

@@ -8,12 +8,12 @@ use std::{
 };
 
 use posthaste_dkim::{Key, Published, Stage, zone_lines};
+use posthaste_host::clock;
 use posthaste_mail::Domain;
 use serde::Serialize;
 
 use super::At;
 use crate::{
-    clock,
     config::Config,
     dkim::{
         book::{Book, key_file},

@@ -7,12 +7,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use posthaste_host::clock;
 use posthaste_mail::Domain;
 
 use super::At;
 use crate::{
     admin::{self, AskError, Request},
-    clock,
     config::Config,
     dkim::{
         book::Book,

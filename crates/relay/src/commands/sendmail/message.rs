@@ -1,10 +1,10 @@
 //! The message on standard input, made fit for SMTP.
 
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
+use posthaste_host::{Host, ThisHost};
 use posthaste_mail::{Address, ReversePath};
 
 use super::options::Options;
-use crate::config::{Host, ThisHost};
 
 /// A message and its envelope.
 #[derive(Debug)]

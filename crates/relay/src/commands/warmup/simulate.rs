@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use jiff::{civil::Date, tz::TimeZone};
+use posthaste_host::{Host, ThisHost, clock};
 use posthaste_mail::Name;
 
 use super::{
@@ -17,8 +18,7 @@ use super::{
     table::{span, table},
 };
 use crate::{
-    clock,
-    config::{Config, Host, ThisHost},
+    config::Config,
     live::Live,
     warmup::{
         scenario::{Rates, Scenario, WHOLE},

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use posthaste_host::clock;
 
 use super::{
     At, ODD, json,
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     admin::Request,
-    clock,
     warmup::{Answer, Ask, LaneStatus, Rate},
 };
 

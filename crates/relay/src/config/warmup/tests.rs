@@ -2,9 +2,10 @@ use std::{collections::BTreeMap, io, net::IpAddr, path::Path};
 
 use jiff::civil::date;
 use posthaste_governor::{Order, Priority};
+use posthaste_host::Host;
 
 use super::*;
-use crate::config::{ConfigErrors, Host};
+use crate::config::ConfigErrors;
 
 /// A machine that has every address, and these files.
 #[derive(Default)]

@@ -5,12 +5,13 @@ use std::{cell::RefCell, rc::Rc};
 
 use jiff::{civil::date, tz::TimeZone};
 use posthaste_governor::Outcome as Spent;
+use posthaste_host::AnyAddress;
 use posthaste_mail::{Action as Remedy, Class, Scope};
 use posthaste_route::Providers;
 
 use super::*;
 use crate::{
-    config::{AnyAddress, Config},
+    config::Config,
     feedback::Feedback,
     live::{self, FirstSeen},
     warmup::{

@@ -12,12 +12,10 @@ use hickory_proto::{
     rr::{RData, Record, rdata::TXT},
 };
 use posthaste_dkim::Signer;
+use posthaste_host::ThisHost;
 
 use super::*;
-use crate::{
-    config::{Config, ThisHost},
-    dkim::book::keep_key,
-};
+use crate::{config::Config, dkim::book::keep_key};
 
 const START: i64 = 1_790_000_000;
 const DAY: i64 = 24 * 3600;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_dkim::{Algorithm, Change, Due, Key, Published, Schedule, Succession, zone_lines};
+use posthaste_host::files;
 use posthaste_mail::Domain;
 
 use super::{Next, Rotation, Told, published};
@@ -13,7 +14,6 @@ use crate::{
         book::{Book, keep_key, key_file},
         ring::{own_key, signing_domains},
     },
-    durable,
     live::Live,
 };
 
@@ -143,7 +143,7 @@ impl<'r> Work<'r> {
         let (key, pem) = Key::generate_sized(algorithm, bits).map_err(|e| e.to_string())?;
         let selector = self.free_name(domain, algorithm)?;
         let file = key_file(&self.rotation.dir, &selector, domain.as_str());
-        durable::make_dir(&self.rotation.dir)
+        files::make_dir(&self.rotation.dir)
             .and_then(|()| keep_key(&file, &pem))
             .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
         let now = self.now;

@@ -1,9 +1,10 @@
 use mail_parser::{Message, MessageParser, MimeHeaders, PartType};
+use posthaste_host::ThisHost;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Config, ThisHost};
+use crate::config::Config;
 
 fn limits() -> Limits {
     Config::parse("", "test", &ThisHost).unwrap().limits

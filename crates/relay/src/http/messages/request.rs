@@ -8,6 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
+use posthaste_host::clock;
 use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
@@ -17,7 +18,6 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::broken;
 use crate::{
-    clock,
     config::Limits,
     http::{
         Api,

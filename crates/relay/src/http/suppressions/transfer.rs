@@ -11,12 +11,12 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::channel::Channel;
+use posthaste_host::clock;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Asked, Of, bad_query};
 use crate::{
-    clock,
     http::{
         Api,
         auth::Principal,

@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use memchr::memmem;
+use posthaste_host::clock;
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::{AT_ONCE, Desk, MAIL_MAX, Trouble, all_or, on_disk, take};
-use crate::clock;
 
 /// A lock this old is nobody's any more: twice the time that a mailbox may take.
 const STALE: Duration = Duration::from_mins(10);

@@ -2,10 +2,11 @@ use jiff::{
     civil::{Date, date},
     tz::TimeZone,
 };
+use posthaste_host::AnyAddress;
 
 use super::*;
 use crate::{
-    config::{AnyAddress, Config},
+    config::Config,
     live::Live,
     warmup::scenario::{Rates, Spell},
 };

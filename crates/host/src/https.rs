@@ -9,11 +9,11 @@ use hyper_util::{
 use rustls::ClientConfig;
 
 /// Sends requests, over connections that stay open between them. It follows no redirect.
-pub(crate) type Client<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
+pub type Client<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 
 /// Whether `http:` will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plain {
+pub enum Plain {
     /// Where the URL says so; whoever gives it has looked at it.
     Taken,
     /// Never.
@@ -21,7 +21,7 @@ pub(crate) enum Plain {
 }
 
 /// Certificates are checked as `tls` has it; `idle` connections at most are kept.
-pub(crate) fn client<B>(tls: &ClientConfig, plain: Plain, idle: usize) -> Client<B>
+pub fn client<B>(tls: &ClientConfig, plain: Plain, idle: usize) -> Client<B>
 where
     B: Body + Send,
     B::Data: Send,
@@ -36,7 +36,7 @@ where
 }
 
 /// An error with what is behind it: "client error (Connect)" alone helps nobody.
-pub(crate) fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

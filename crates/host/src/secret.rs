@@ -7,7 +7,8 @@ use std::fmt;
 pub struct Secret(Box<str>);
 
 impl Secret {
-    pub(super) fn new(text: &str) -> Self {
+    /// Keeps `text` out of logs from now on.
+    pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, os::unix::net::UnixDatagram};
 
 /// The listening sockets that systemd handed over, with their names (`FileDescriptorName=` of the socket unit).
-pub(crate) fn sockets() -> io::Result<Vec<(String, TcpListener)>> {
+pub fn sockets() -> io::Result<Vec<(String, TcpListener)>> {
     let handed = sd_listen_fds::get().map_err(io::Error::other)?;
     let taken = handed.into_iter().map(|(name, socket)| {
         let socket = TcpListener::from(socket.into_std());
@@ -14,12 +14,12 @@ pub(crate) fn sockets() -> io::Result<Vec<(String, TcpListener)>> {
 }
 
 /// Mail is taken.
-pub(crate) fn ready() {
+pub fn ready() {
     notify("READY=1");
 }
 
 /// Mail is taken no more.
-pub(crate) fn stopping() {
+pub fn stopping() {
     notify("STOPPING=1");
 }
 
