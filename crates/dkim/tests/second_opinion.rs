@@ -5,11 +5,12 @@ mod verifiers;
 
 use std::time::Duration;
 
-use messages::{Case, cases};
 use posthaste_dkim::{
     Key, Signer, SignerOptions,
     arc::{Passage, Records},
 };
+
+use messages::{Case, cases};
 use verifiers::{Record, Sample, dkimpy, mail_auth, opendkim};
 
 const NOW: u64 = 1_790_000_000;

@@ -8,12 +8,14 @@ pub mod files;
 pub mod https;
 mod in_force;
 pub mod listen;
+mod roots;
 mod secret;
 mod span;
 pub mod systemd;
 mod this_host;
 
 pub use in_force::InForce;
+pub use roots::Roots;
 pub use secret::Secret;
 pub use span::span;
 pub use this_host::{AnyAddress, Host, ThisHost};

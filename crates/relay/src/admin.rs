@@ -13,6 +13,10 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot, watch},
 };
+use {
+    posthaste_suppression,
+    posthaste_suppression::{Ask, Register},
+};
 
 use crate::{
     attempt::{Outbound, read_letter},
@@ -21,7 +25,6 @@ use crate::{
     engine::{self, Command, STOPPING},
     intake::Intake,
     recover::spooled,
-    suppression::{self, Ask, Register},
     warmup,
     why::{self, Subject, Waiting, Why},
 };
@@ -255,7 +258,7 @@ impl Admin {
 
     async fn suppression(&self, ask: Ask) -> Result<Value, String> {
         let rules = self.intake.live.load().config.suppression.clone();
-        json(&suppression::answer(&self.register, rules, ask, clock::now()).await?)
+        json(&posthaste_suppression::answer(&self.register, rules, ask, clock::now()).await?)
     }
 
     /// What was steered is answered when it is durable.

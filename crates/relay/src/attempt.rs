@@ -8,12 +8,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::clock;
-use posthaste_mail::{Address, Attempt, EventId, Failure, LocalCause, Name, Stage};
+use posthaste_mail::{Address, Attempt, Envelope, EventId, Failure, LocalCause, Name, Otherwise, Stage};
+use posthaste_message::{Letter, Meta};
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, Needs, OpenFailure, RecipientResult, Transaction};
 use posthaste_spool::Spool;
+use posthaste_suppression::{Entry, List, Register, User};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -24,11 +27,9 @@ use crate::{
     dispatch::{Input, Load, Outcome, Said, Seq, SessionId},
     engine::Command,
     ledger::LedgerReader,
-    letter::{Letter, Meta},
     live::Live,
     returns::Stamped,
     sources,
-    suppression::{Entry, List, Register, User},
     way::Way,
 };
 
@@ -125,7 +126,7 @@ impl Outbound {
         };
         let envelope = &letter.meta.envelope;
         let now = clock::now();
-        let needs = letter.meta.needs(now);
+        let needs = needs(&letter.meta, now);
         let beforehand = self.beforehand(open, way, &letter, &load.rcpts, needs);
         let wanted: Vec<u16> = load.rcpts.iter().zip(&beforehand).filter(|(_, said)| said.is_none()).map(|(rcpt, _)| *rcpt).collect();
         let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
@@ -392,4 +393,12 @@ fn connect_cause(error: &std::io::Error) -> LocalCause {
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::UnexpectedEof | Kind::BrokenPipe => LocalCause::ConnectionLost,
         _ => LocalCause::LocalError,
     }
+}
+
+/// What a receiver must have to get the message, whoever the recipient is. What was asked for and turned out not to be needed is not in it.
+fn needs(message: &Meta, now: Timestamp) -> Needs {
+    let Envelope { reverse_path, asks, .. } = &message.envelope;
+    let utf8 = asks.smtputf8 && (message.utf8_header || !reverse_path.as_str().is_ascii());
+    let within = asks.deliver_by.filter(|by| by.otherwise == Otherwise::Return).map(|by| by.left(message.arrived, now).seconds);
+    Needs { utf8, binary: message.binary, require_tls: asks.require_tls, within }
 }

@@ -28,13 +28,14 @@ use bytes::Bytes;
 use posthaste_host::clock;
 use posthaste_monitor::LogError;
 use posthaste_spool::Spool;
+use posthaste_suppression::Register;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use serve::{Server, bind};
 
 use self::{body::Bodies, idempotency::Keys, problem::Refusal};
-use crate::{engine::Command, intake::Intake, suppression::Register};
+use crate::{engine::Command, intake::Intake};
 
 /// Those who read the log at once: it may be long, and mail comes first.
 const READERS: usize = 2;

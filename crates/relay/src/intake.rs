@@ -9,7 +9,12 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
+use posthaste_access::{
+    bans::Bans,
+    users::{Quotas, User, granted},
+};
 use posthaste_dkim::{SignError, sign_all};
+use posthaste_dsn as notice;
 use posthaste_host::clock;
 use posthaste_mail::{
     Address, Asks, BodyKind, Class, Domain, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, Otherwise, Ret, ReversePath, What,
@@ -17,19 +22,18 @@ use posthaste_mail::{
 use posthaste_smtp::server::{Answer, Submission};
 use posthaste_spool::{Spool, StoreError};
 use tokio::sync::{mpsc::UnboundedSender, watch};
+use {
+    posthaste_message,
+    posthaste_message::{Letter, Meta, Prepared, Progress, SavedStanding, WarmBudget},
+};
 
 use crate::{
-    bans::Bans,
     dispatch::{Arrival, Deadline, Fate, Input, Next, Record, Said},
     dkim::{crew::Crew, forward},
     engine::{Command, Gauge},
-    letter::{Letter, Meta, Progress, SavedStanding, WarmBudget},
     live::Live,
-    message::{self, Prepared},
-    notice,
     pending::{Pending, Token},
     scribe::{DeliveryLog, Ticket, event},
-    users::{Quotas, User, granted},
 };
 
 mod guard;
@@ -108,7 +112,7 @@ impl Intake {
         let live = self.live.load_full();
         let now = clock::now();
         let hostname = live.config.hostname.as_str();
-        let submitted = message::Submission {
+        let submitted = posthaste_message::Submission {
             client_ip: client.ip,
             helo: &submission.helo,
             esmtp: submission.esmtp,
@@ -121,8 +125,8 @@ impl Intake {
             now,
         };
         let header = usize::try_from(live.config.limits.header_size).unwrap_or(usize::MAX);
-        let limits = message::Limits { header, hops: live.config.limits.received_hops };
-        let prepared = message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
+        let limits = posthaste_message::Limits { header, hops: live.config.limits.received_hops };
+        let prepared = posthaste_message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&live, &prepared, client)?;
         let mut envelope = submission.envelope;
         if let Some(at) = prepared.send_at {
@@ -136,7 +140,7 @@ impl Intake {
         }
         let parts = self.sign(&live, prepared.parts, &prepared.from_domains, &stream).await?;
         let parts = self.seal(&live, &submission.data, parts, &stream, client).await;
-        let binary = envelope.body == BodyKind::BinaryMime && !message::is_lines(&submission.data);
+        let binary = envelope.body == BodyKind::BinaryMime && !posthaste_message::is_lines(&submission.data);
         let meta = Meta {
             id,
             arrived: now,
@@ -236,7 +240,7 @@ impl Intake {
             let now = clock::now();
             let id = MessageId::new(now, rand::random());
             let body = self.body_of(record.seq, letter).await;
-            let header = message::header_block(&body);
+            let header = posthaste_message::header_block(&body);
             let told: Vec<notice::Told> = record.fates.iter().filter_map(|fate| told(&live, record, letter, fate)).collect();
             let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
             let original = notice::Original {
@@ -442,7 +446,7 @@ fn may_be_in_time(asks: &Asks, now: Timestamp) -> Result<(), Refused> {
     Err((Answer::new(554, 5, 4, "the message is held back until the time by which it is to be delivered (BY) is over"), "held_too_long"))
 }
 
-fn refusal(unfit: &message::Unfit) -> Refused {
+fn refusal(unfit: &posthaste_message::Unfit) -> Refused {
     let reply = unfit.reply();
     let code = reply.enhanced.unwrap_or(EnhancedCode::new(5, 6, 0));
     (Answer { code: reply.code, enhanced: code, text: unfit.to_string() }, unfit.reason())

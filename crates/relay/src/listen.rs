@@ -15,10 +15,12 @@ use std::{
 };
 
 use bytes::BytesMut;
+use posthaste_access::users::Passwords;
 use posthaste_host::clock;
 use posthaste_mail::{Name, What};
 use posthaste_smtp::server::{Answer, Refusal, Session};
 use posthaste_spool::Spool;
+use posthaste_suppression::Register;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncWriteExt,
@@ -40,8 +42,6 @@ use crate::{
     live::Live,
     returns::Desk,
     scribe::event,
-    suppression::Register,
-    users::Passwords,
 };
 
 /// How long a listener waits after the system had no descriptor or memory for a connection.

@@ -13,26 +13,26 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use posthaste_access::{introspection::Introspection, users::Users};
 use posthaste_bounce::Rules;
 use posthaste_dkim::Keyring;
+use posthaste_host::Roots;
 use posthaste_mail::{Domain, Name};
 use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_smtp::{
     client::{Credentials, Timeouts, TlsConfigs, TlsPolicy},
     server::{self, sasl::Mechanism},
 };
+use posthaste_verp as verp;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     acme::Store,
     certs::{self, Certificates, Pair},
-    config::{self, AuthWhere, Config, ListenTlsMode, Roots},
+    config::{self, AuthWhere, Config, ListenTlsMode},
     dkim::{book::Book, ring::keyring},
     feedback::Feedback,
-    introspection::Introspection,
     returns::Paths,
-    users::Users,
-    verp,
 };
 
 /// How long before a certificate runs out that is said.
@@ -245,7 +245,7 @@ fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
     files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
 }
 
-fn introspection(asked: &config::Endpoint) -> Result<Introspection, String> {
+fn introspection(asked: &posthaste_access::introspection::Endpoint) -> Result<Introspection, String> {
     tls_configs(&asked.roots, "introspection.roots").map(|tls| Introspection::new(asked, &tls.strict))
 }
 

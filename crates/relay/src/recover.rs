@@ -7,19 +7,19 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_host::clock;
+use posthaste_message::{Letter, Meta, Progress, SavedStanding};
 use posthaste_monitor::{Checkpoint, LogOptions, Tail, Watermark, tail_since};
 use posthaste_spool::{Live as Stored, Spool};
+use posthaste_suppression::Register;
 
 use crate::{
     config::Config,
     dispatch::{Action, Dispatcher, Input},
     intake::{announce, arrival},
-    letter::{Letter, Meta, Progress, SavedStanding},
     live::Live,
     pending::Pending,
     returns::make_up_for,
     scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
-    suppression::Register,
 };
 
 /// What was found and done at the start.

@@ -1,6 +1,6 @@
 //! Mail that comes back to the bounce domain: what it means for which message and recipient, and how far it is believed.
 //!
-//! Everything here was written by strangers. A report is believed when it carries a reverse-path of ours ([`crate::verp`]): as the address
+//! Everything here was written by strangers. A report is believed when it carries a reverse-path of ours ([`posthaste_verp`]): as the address
 //! that it was sent to, or inside of the mail that it returns. An envelope id or a Message-ID can be guessed or read by anybody, so a match
 //! by them is a hint: it is counted, and suppresses nobody unless the operator says so. What matches nothing changes nothing but a counter.
 
@@ -20,8 +20,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::{Address, MessageId};
+use posthaste_verp::{Opened, Token, Verp};
 
-use crate::verp::{Opened, Token, Verp};
 pub use claims::{Settling, make_up_for};
 pub use desk::Desk;
 pub use mailbox::watch;

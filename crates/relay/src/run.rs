@@ -11,8 +11,11 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use posthaste_access::users::Quotas;
 use posthaste_governor::LaneKey;
+use posthaste_host::{ThisHost, clock, systemd};
 use posthaste_mail::{Name, What};
+use posthaste_message::WarmBudget;
 use posthaste_spool::Spool;
 use tokio::{
     net::TcpListener,
@@ -20,8 +23,6 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
-
-use posthaste_host::{ThisHost, clock, systemd};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
@@ -36,15 +37,12 @@ use crate::{
     http::{self, Api},
     intake::{Intake, QUOTA_KEY},
     ledger::{self, LedgerWriter},
-    letter::WarmBudget,
     listen::Submissions,
     live::Live,
     recover::{log_options, recover},
     returns::{self, Desk},
     scribe::{DeliveryLog, Note, Scribe, event},
-    sources,
-    users::Quotas,
-    warmup,
+    sources, warmup,
 };
 
 /// How often the disk and the log are looked at for trouble.

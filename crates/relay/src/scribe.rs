@@ -15,18 +15,21 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Address, Attempt, BudgetFacts, Event, EventId, Failure, Name, SCHEMA_VERSION, Stage, What};
+use posthaste_message::{Letter, Progress};
 use posthaste_monitor::{Checkpoint, EventLog, Position, Watermark};
 use posthaste_spool::Spool;
+use {
+    posthaste_suppression,
+    posthaste_suppression::{List, Register},
+};
 
 use crate::{
     attempt::read_letter,
     dispatch::{Fate, Next, Record, Said, Seq, Wait},
     intake::{self, Intake},
-    letter::{Letter, Progress},
     live::Live,
     pending::{Pending, Token},
     returns::Settling,
-    suppression::{self, List, Register},
 };
 
 /// The spool's key of the log's checkpoint.
@@ -59,7 +62,7 @@ pub enum Told {
     /// The mailbox is alive.
     Delivered(Address),
     /// It is not, or seems so.
-    Bounced(Address, suppression::Said, Timestamp),
+    Bounced(Address, posthaste_suppression::Said, Timestamp),
 }
 
 /// The delivery log as the relay uses it.
@@ -250,7 +253,7 @@ fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<Told> {
     match (&fate.next, &fate.said) {
         (Next::Delivered, _) => Some(Told::Delivered(rcpt())),
         (Next::Bounced | Next::Expired, Some(Said::Failed(failure, verdict))) => {
-            let said = suppression::Said::new(verdict, Some(record.id), &failure.to_string());
+            let said = posthaste_suppression::Said::new(verdict, Some(record.id), &failure.to_string());
             Some(Told::Bounced(rcpt(), said, record.now))
         }
         _ => None,

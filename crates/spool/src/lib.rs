@@ -14,6 +14,7 @@ mod disk;
 mod error;
 mod fact;
 mod index;
+mod keyed;
 mod ledger;
 mod locations;
 mod log;
@@ -32,6 +33,7 @@ mod writer;
 mod tests;
 
 pub use error::{OpenError, ReadError, StoreError};
+pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
 pub use read::Live;
 pub use recover::{Quarantined, Recovery};
 pub use spool::{Options, Spool, Usage};

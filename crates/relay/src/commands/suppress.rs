@@ -12,17 +12,35 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::clock;
 use posthaste_mail::{Address, Domain};
+use posthaste_suppression::{
+    Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Register, Source, SuppressionRules,
+    transfer::{self, Defaults, Format},
+};
 
 use super::{At, operator};
 use crate::{
     admin::{self, AskError, Request},
     config::Config,
     run::{lock, open_spool},
-    suppression::{
-        Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Register, Source, SuppressionRules,
-        transfer::{self, Defaults, Format},
-    },
 };
+
+/// A form of the list, as the command line names it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FileFormat {
+    /// Comma-separated, with a line of names first. A file without names is a list of addresses.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl From<FileFormat> for Format {
+    fn from(named: FileFormat) -> Self {
+        match named {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Jsonl => Self::Jsonl,
+        }
+    }
+}
 
 /// Show and change the list of addresses that are not written to.
 #[derive(Args)]
@@ -64,8 +82,8 @@ enum What {
         #[command(flatten)]
         which: Which,
         /// In which form.
-        #[arg(long, value_enum, default_value_t = Format::Csv)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
+        format: FileFormat,
     },
 }
 
@@ -94,7 +112,7 @@ struct Import {
     file: PathBuf,
     /// Its form. Default: by its name, .json, .jsonl or .ndjson; else CSV. A CSV file without a line of names is a list of addresses.
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<FileFormat>,
     /// For whom, where a line does not say.
     #[arg(long, default_value = "global")]
     scope: Breadth,
@@ -150,7 +168,7 @@ impl Suppress {
             What::Remove { addresses, scope } => remove(&door, addresses, scope),
             What::List { which, limit, json } => list(&door, &which, limit, json),
             What::Import(import) => import.run(&door),
-            What::Export { which, format } => export(&door, &which, format),
+            What::Export { which, format } => export(&door, &which, format.into()),
         };
         door.close()?;
         done
@@ -258,11 +276,11 @@ impl Import {
     }
 
     fn format(&self) -> Format {
-        let by_name = match self.file.extension().and_then(|e| e.to_str()) {
-            Some("json" | "jsonl" | "ndjson") => Format::Jsonl,
-            _ => Format::Csv,
-        };
-        self.format.unwrap_or(by_name)
+        match (self.format, self.file.extension().and_then(|e| e.to_str())) {
+            (Some(format), _) => format.into(),
+            (None, Some("json" | "jsonl" | "ndjson")) => Format::Jsonl,
+            (None, _) => Format::Csv,
+        }
     }
 }
 

@@ -7,12 +7,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use posthaste_access::users::{self, PasswordHash, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
 
 use super::At;
 use crate::{
     admin::{self, AskError, Request},
     config::Config,
-    users::{self, PasswordHash, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token},
 };
 
 /// Say who may send: users, their passwords and tokens.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use axum::http::{Uri, uri::Scheme};
+use posthaste_host::Roots;
 use posthaste_mail::{Address, Domain, Name};
 
 use super::{
-    Http, Listener, Place, Roots,
+    Http, Listener, Place,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, some, string},

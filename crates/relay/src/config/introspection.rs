@@ -3,62 +3,38 @@
 use std::{net::IpAddr, time::Duration};
 
 use hyper::Uri;
-use posthaste_host::Secret;
+use posthaste_access::introspection::{Endpoint, Rules, UserField};
 
 use super::{
-    Place, Roots,
+    Place,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{duration, line, number, one_of, string, zero_is_none},
 };
-use crate::introspection::{Rules, UserField};
 
-/// Where and how it is asked whose tokens are, and what the answer must say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where.
-    pub uri: Uri,
-    /// What the relay is called there.
-    pub client: String,
-    /// How it proves that.
-    pub secret: Secret,
-    /// Whom the endpoint's certificate is checked against.
-    pub roots: Roots,
-    /// What an answer must say.
-    pub rules: Rules,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// How long a right token is right without another question; None: not at all.
-    pub remember: Option<Duration>,
-    /// Questions at once.
-    pub questions: usize,
-}
-
-impl Endpoint {
-    /// None where no endpoint is given: then users' own tokens are all there are.
-    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
-        let uri = t.given("endpoint", endpoint);
-        let client = t.given("client", line(255));
-        let secret = t.given("client_secret_file", |item| place.secret(item));
-        let seconds = Duration::from_secs;
-        let roots = t.get("roots", |item| roots(item, place));
-        let rules = Rules {
-            username: t.get("username", one_of(&UserField::ALL)),
-            scope: t.given("scope", word),
-            audience: t.given("audience", audience),
-        };
-        let timeout = t.get("timeout", duration(Duration::from_millis(100)..=seconds(60)));
-        let remember = t.get("remember", zero_is_none(duration(seconds(1)..=Duration::from_hours(1))));
-        let questions = t.get("questions", number(1..=1000));
-        if t.has("endpoint") {
-            for key in ["client", "client_secret_file"].into_iter().filter(|key| !t.has(key)) {
-                t.object(key, "missing: an endpoint answers only those whom it knows (RFC 7662 §2.1)");
-            }
-        } else if let Some(key) = KEYS.into_iter().find(|key| t.has(key)) {
-            t.object(key, "there is nobody to ask: add endpoint = \"https://…\"");
+/// None where no endpoint is given: then users' own tokens are all there are.
+pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Endpoint> {
+    let uri = t.given("endpoint", endpoint);
+    let client = t.given("client", line(255));
+    let secret = t.given("client_secret_file", |item| place.secret(item));
+    let seconds = Duration::from_secs;
+    let roots = t.get("roots", |item| roots(item, place));
+    let rules = Rules {
+        username: t.get("username", one_of(&UserField::ALL)),
+        scope: t.given("scope", word),
+        audience: t.given("audience", audience),
+    };
+    let timeout = t.get("timeout", duration(Duration::from_millis(100)..=seconds(60)));
+    let remember = t.get("remember", zero_is_none(duration(seconds(1)..=Duration::from_hours(1))));
+    let questions = t.get("questions", number(1..=1000));
+    if t.has("endpoint") {
+        for key in ["client", "client_secret_file"].into_iter().filter(|key| !t.has(key)) {
+            t.object(key, "missing: an endpoint answers only those whom it knows (RFC 7662 §2.1)");
         }
-        Some(Self { uri: uri?, client: client?, secret: secret?, roots, rules, timeout, remember, questions })
+    } else if let Some(key) = KEYS.into_iter().find(|key| t.has(key)) {
+        t.object(key, "there is nobody to ask: add endpoint = \"https://…\"");
     }
+    Some(Endpoint { uri: uri?, client: client?, secret: secret?, roots, rules, timeout, remember, questions })
 }
 
 /// What nobody gives who has no endpoint in mind. The others have defaults, and may stand there as they do.

@@ -42,14 +42,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
 use posthaste_governor::Curves;
 use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
+use posthaste_suppression::SuppressionRules;
 
 pub use self::{
     acme::{Acme, AcmeNames, Challenge},
     admin::Admin,
-    bans::Bans,
     bounce::BounceRules,
     delivery::{Delivery, Timeouts},
     dkim::{Dkim, DkimKey, Signing},
@@ -57,7 +58,6 @@ pub use self::{
     domains::{ByDomain, Pattern},
     error::{ConfigError, ConfigErrors},
     http::Http,
-    introspection::Endpoint,
     limits::Limits,
     lines::{Lines, Origin},
     listen::{AuthWhere, Listener, Role},
@@ -70,7 +70,7 @@ pub use self::{
     source::{Pool, Source},
     spool::Spool,
     stream::{Retry, Stream},
-    tls::{Roots, Tls, TlsPolicy, TlsRule},
+    tls::{Tls, TlsPolicy, TlsRule},
     user::UsersByName,
     warmup::{Start, Warmup},
 };
@@ -80,7 +80,6 @@ use self::{
     reader::{Findings, Reading, Table},
     value::{from_text, number, path, zero_is_none},
 };
-use crate::suppression::SuppressionRules;
 
 /// The defaults, and the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../../../config/posthaste.toml");
@@ -144,7 +143,7 @@ pub struct Config {
     /// The socket of `posthaste queue` and its like.
     pub admin: Admin,
     /// What guessing passwords costs.
-    pub bans: Bans,
+    pub bans: BanPolicy,
     /// Who is asked about bearer tokens that are no user's own; None: nobody.
     pub introspection: Option<Endpoint>,
     /// Who may send, by name: those of this file and those of `users_file`.
@@ -241,8 +240,8 @@ impl Config {
         returns.hold_together(t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
-            bans: t.table("bans", Bans::read),
-            introspection: t.table("introspection", |t| Endpoint::read(t, place)),
+            bans: t.table("bans", bans::read),
+            introspection: t.table("introspection", |t| introspection::read(t, place)),
             acme,
             http,
             limits: t.table("limits", Limits::read),
@@ -253,7 +252,7 @@ impl Config {
             dkim,
             notice: t.table("notice", |t| Notice::read(t, &hostname)),
             bounce: t.table("bounce", |t| BounceRules::read(t, place)),
-            suppression: t.table("suppression", SuppressionRules::read),
+            suppression: t.table("suppression", suppression::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
             users,

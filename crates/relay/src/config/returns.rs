@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use posthaste_mail::{Address, Domain, Name};
+use posthaste_verp::{Secret, Verp};
 
 use super::{
     Auth, Config, Listener, NextHop, Place, Role, Stream,
@@ -10,10 +11,7 @@ use super::{
     route::next_hop,
     value::{duration, from_text, line, list, one_of, path, string, zero_is_none},
 };
-use crate::{
-    returns::{Believe, REMEMBERED},
-    verp::{Secret, Verp},
-};
+use crate::returns::{Believe, REMEMBERED};
 
 /// What is done about returning mail.
 #[derive(Debug, Clone, PartialEq, Eq)]

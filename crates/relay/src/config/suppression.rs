@@ -2,26 +2,25 @@
 
 use std::time::Duration;
 
+use posthaste_suppression::SuppressionRules;
+
 use super::{
     reader::Table,
     value::{boolean, duration, number, zero_is_none},
 };
-use crate::suppression::SuppressionRules;
 
-impl SuppressionRules {
-    pub(super) fn read(t: &Table<'_>) -> Self {
-        let day = Duration::from_hours(24);
-        let lasts = || zero_is_none(duration(day..=3660 * day));
-        Self {
-            hard_bounce_for: t.get("hard_bounce_for", lasts()),
-            inactive_for: t.get("inactive_for", lasts()),
-            full_for: t.get("full_for", lasts()),
-            complaint_for: t.get("complaint_for", lasts()),
-            unsubscribe_for: t.get("unsubscribe_for", lasts()),
-            complaints_are_global: t.get("complaints_are_global", boolean),
-            bounces: t.get("bounces", number(1..=100)),
-            within: t.get("within", duration(day..=366 * day)),
-            apart: t.get("apart", duration(Duration::ZERO..=30 * day)),
-        }
+pub(super) fn read(t: &Table<'_>) -> SuppressionRules {
+    let day = Duration::from_hours(24);
+    let lasts = || zero_is_none(duration(day..=3660 * day));
+    SuppressionRules {
+        hard_bounce_for: t.get("hard_bounce_for", lasts()),
+        inactive_for: t.get("inactive_for", lasts()),
+        full_for: t.get("full_for", lasts()),
+        complaint_for: t.get("complaint_for", lasts()),
+        unsubscribe_for: t.get("unsubscribe_for", lasts()),
+        complaints_are_global: t.get("complaints_are_global", boolean),
+        bounces: t.get("bounces", number(1..=100)),
+        within: t.get("within", duration(day..=366 * day)),
+        apart: t.get("apart", duration(Duration::ZERO..=30 * day)),
     }
 }

@@ -1,7 +1,6 @@
 //! `[tls]`: encryption towards receivers.
 
-use std::path::PathBuf;
-
+use posthaste_host::Roots;
 use posthaste_mail::Domain;
 
 use super::{
@@ -42,20 +41,6 @@ pub enum TlsPolicy {
     Require,
     /// Always, with a certificate that is valid for the host.
     Verify,
-}
-
-/// Trust roots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Roots {
-    /// The system's.
-    System,
-    /// Those of a PEM file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Its content.
-        pem: String,
-    },
 }
 
 impl Tls {

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use posthaste_access::users::{PasswordHash, Rate, Right, SenderPattern, TokenHash, User, check_name, scram};
 use posthaste_host::Host;
 use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
@@ -18,7 +19,6 @@ use super::{
     source::defined,
     value::{MIB, from_text, list, number, one_of, size, some, string, zero_is_none},
 };
-use crate::users::{PasswordHash, Rate, Right, SenderPattern, TokenHash, User, check_name, scram};
 
 /// All users by name.
 pub type UsersByName = BTreeMap<Arc<str>, Arc<User>>;

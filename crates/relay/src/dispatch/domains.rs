@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::way::Way;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Domain, Failure};
 
 use super::table::{DomainIx, Parcel};
+use crate::way::Way;
 
 /// No hosts, why, and what that means.
 #[derive(Clone, Debug)]

@@ -6,13 +6,11 @@ use jiff::{Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
+use posthaste_message::{Letter, Progress};
+use posthaste_suppression::Entry;
 
 use super::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
-use crate::{
-    letter::{Letter, Progress},
-    suppression::Entry,
-    way::Way,
-};
+use crate::way::Way;
 
 /// A message that the spool has: new, or found there at the start.
 #[derive(Debug)]

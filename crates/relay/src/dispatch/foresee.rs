@@ -1,8 +1,9 @@
 //! When what waits at a gate will go: its lanes, run ahead of time on copies, one recipient after the other in the gate's order.
 
+use std::num::NonZeroU32;
+
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Forecast, Order, Shaper};
-use std::num::NonZeroU32;
 
 use super::{
     Dispatcher,

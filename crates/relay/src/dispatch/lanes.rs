@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use crate::way::Way;
 use jiff::Timestamp;
 use posthaste_governor::{LaneId, Permit};
 use posthaste_mail::Name;
@@ -16,6 +15,7 @@ use super::{
     domains::Unroutable,
     table::{Parcel, StreamIx},
 };
+use crate::way::Way;
 
 /// A lane's number.
 pub(super) type LaneIx = u32;

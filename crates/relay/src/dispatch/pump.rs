@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::way::Way;
 use jiff::Timestamp;
 use posthaste_governor::{Admission, Permit};
 use posthaste_mail::{Attempt, Name};
@@ -15,6 +14,7 @@ use super::{
     settle::cancelled_in_flight,
     table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
 };
+use crate::way::Way;
 
 /// Loads that a connection carries before it gives way to another host list of its lane that has none.
 const GIVE_WAY_AFTER: u32 = 20;

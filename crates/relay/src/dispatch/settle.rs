@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action as BounceAction, Attempt, Class, Failure, LocalCause, MessageId, Scope};
+use posthaste_message::{Letter, Progress, SavedStanding};
 
 use super::{
     Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
@@ -14,7 +15,6 @@ use super::{
     later, millis,
     table::{Owed, Parcel, Phase, Rcpt, Seq},
 };
-use crate::letter::{Letter, Progress, SavedStanding};
 
 impl Dispatcher {
     pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {

@@ -3,8 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use posthaste_mail::MessageId;
-
-use crate::letter::Letter;
+use posthaste_message::Letter;
 
 /// The spool's number of a message.
 pub type Seq = u64;

@@ -8,10 +8,11 @@ use posthaste_dkim::{
     arc::{Passage, Records, is_forwarded, names},
 };
 use posthaste_mail::Name;
+use posthaste_message as message;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::crew::Crew;
-use crate::{live::Live, message};
+use crate::live::Live;
 
 /// How long DNS has for all keys of a message together. A key that has not come by then counts as one that is not there.
 const LOOKUPS_WITHIN: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
+use posthaste_access::users::{Right, User};
 use posthaste_smtp::server::Answer;
 use tokio::time::sleep;
 
@@ -13,7 +14,6 @@ use super::{
     Api, Peer,
     problem::{Refusal, Refused},
 };
-use crate::users::{Right, User};
 
 /// The longest token, in bytes.
 const TOKEN_MAX: usize = 512;

@@ -22,11 +22,11 @@ use memchr::memmem;
 use posthaste_mail::MessageId;
 use posthaste_monitor::{Lines, LogError, Story};
 use posthaste_smtp::server::Answer;
+use posthaste_spool::{Facts, delete_where, in_shards, sharded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::problem::{Refusal, Refused};
-use crate::suppression::{Facts, delete_where, in_shards, sharded};
 
 /// How long a key is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -194,7 +194,7 @@ pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suppression::tests::Memory as Map;
+    use posthaste_spool::MemoryFacts as Map;
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()

@@ -7,6 +7,7 @@ use std::{
 
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
+use posthaste_access::users::Right;
 use posthaste_mail::{MessageId, rfc3339_millis};
 use posthaste_monitor::{Life, Query, RecipientLife, Story, trace};
 use posthaste_spool::Spool;
@@ -19,7 +20,7 @@ use super::{
     auth::Principal,
     problem::{Problem, Refusal, Refused},
 };
-use crate::{admin::one, attempt::read_letter, dispatch::MessageRow, engine, users::Right};
+use crate::{admin::one, attempt::read_letter, dispatch::MessageRow, engine};
 
 /// Events of one recipient that are shown: the latest.
 const EVENTS_MAX: usize = 20;

@@ -11,9 +11,11 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
+use posthaste_suppression::{Answer, Ask, Breadth, Entry, Filter, Over, Reason, Source, answer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,10 +25,6 @@ use super::{
     Api, Segment,
     auth::Principal,
     problem::{Problem, Refusal, Refused},
-};
-use crate::{
-    suppression::{Answer, Ask, Breadth, Entry, Filter, Over, Reason, Source, answer},
-    users::Right,
 };
 
 /// Entries of one page: as many as asked for, and no more than this.
@@ -346,9 +344,9 @@ fn named(address: &str) -> Result<Address, Refused> {
 }
 
 fn scope(text: &str) -> Result<Breadth, Refused> {
-    text.parse().map_err(|e: crate::suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
 }
 
 fn reason(text: &str) -> Result<Reason, Refused> {
-    text.parse().map_err(|e: crate::suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
 }

@@ -2,12 +2,13 @@
 
 use std::{net::IpAddr, sync::PoisonError, time::Duration};
 
+use posthaste_access::bans::Cost;
 use posthaste_host::clock;
 use posthaste_mail::What;
 use posthaste_smtp::server::Answer;
 
 use super::Intake;
-use crate::{bans::Cost, scribe::event};
+use crate::scribe::event;
 
 /// A client that is shut out.
 #[derive(Debug)]

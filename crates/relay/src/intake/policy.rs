@@ -1,14 +1,12 @@
 //! What a user may: in whose name, how much, to how many.
 
+use posthaste_access::users::{Spent, User};
 use posthaste_host::clock;
 use posthaste_mail::ReversePath;
+use posthaste_message::Prepared;
 use posthaste_smtp::server::Answer;
 
 use super::{Intake, Refused};
-use crate::{
-    message::Prepared,
-    users::{Spent, User},
-};
 
 /// Before a user's name in the spool, where the count of its day is kept.
 pub const QUOTA_KEY: &str = "quota/";

@@ -3,9 +3,11 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
+use posthaste_access::users::granted;
 use posthaste_host::clock;
 use posthaste_mail::{Address, Name, ReversePath};
 use posthaste_smtp::server::{Answer, MailRequest, Refusal, Session, Step, Submission};
+use posthaste_suppression::{List, Reason, User};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
@@ -15,8 +17,6 @@ use super::{Submissions, pressure::Held, told, wire::Wire};
 use crate::{
     config::{Limits, ListenTlsMode, Role},
     intake::{Client, Refused},
-    suppression::{List, Reason, User},
-    users::granted,
 };
 
 /// Bytes read at once of a message.

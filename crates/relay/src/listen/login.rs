@@ -2,18 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posthaste_access::{
+    introspection::{News, Whose},
+    users::{Check, User},
+};
 use posthaste_host::clock;
 use posthaste_mail::What;
 use posthaste_smtp::server::{Answer, Credentials, Refusal};
 
 use super::Conversation;
-use crate::{
-    intake::Price,
-    introspection::{News, Whose},
-    live::Live,
-    scribe::event,
-    users::{Check, User},
-};
+use crate::{intake::Price, live::Live, scribe::event};
 
 impl Conversation {
     /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Comes back late after a wrong answer.

@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use posthaste_access::bans::subject;
 use posthaste_mail::Name;
 use posthaste_smtp::server::Answer;
 
-use crate::{bans::subject, intake::Refused};
+use crate::intake::Refused;
 
 /// The counts.
 #[derive(Default)]

@@ -6,17 +6,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_spool::Spool;
+use posthaste_spool::{Facts, Spool};
+use posthaste_suppression::{List, Register};
 use tokio::sync::oneshot;
 
 use super::{
     Return, record,
     settle::{self, Identity, identity, is_known, remember},
 };
-use crate::{
-    live::Live,
-    suppression::{Facts, List, Register},
-};
+use crate::live::Live;
 
 /// Reports between their reading and their remembered line.
 #[derive(Clone, Debug, Default)]

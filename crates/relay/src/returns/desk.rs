@@ -13,6 +13,7 @@ use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
 };
+use {posthaste_suppression, posthaste_suppression::Register};
 
 use super::{
     Believe, Judge, LogSent, Return, believed,
@@ -28,7 +29,6 @@ use crate::{
     intake::{Intake, Refused},
     live::Live,
     scribe::{Ticket, event},
-    suppression::{self, Register},
 };
 
 /// Mails judged at once: each may read the log, and none must keep outgoing mail from the disk.
@@ -179,7 +179,7 @@ impl Desk {
 
     fn sweep(&self, now: Timestamp) {
         let rules = &self.intake.live.load().config.suppression;
-        let gone = suppression::sweep(&self.register, rules, now) + super::sweep(self.register.facts(), now);
+        let gone = posthaste_suppression::sweep(&self.register, rules, now) + super::sweep(self.register.facts(), now);
         tracing::debug!(gone, "swept what has expired from the suppression list and the memory of returns");
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use posthaste_dsn::{Ending, Notice, Original, Told};
 use posthaste_mail::{Address, Class, Failure, MessageId, Reply, Stage};
 
 use super::Match;
 use crate::{
     intake::{Intake, Refused},
     live::Live,
-    notice::{Ending, Notice, Original, Told},
 };
 
 /// Puts the notice into the spool; comes back when it is there. Nothing where nobody wants it.

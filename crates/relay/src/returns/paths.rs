@@ -5,13 +5,10 @@ use std::{collections::HashMap, collections::HashSet, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_mail::{Address, Name, ReversePath};
+use posthaste_message::{Letter, Meta, RETURN_FIELD};
+use posthaste_verp::{Opened, Secret, Verp, VerpError};
 
-use crate::{
-    config::Config,
-    letter::{Letter, Meta},
-    message::RETURN_FIELD,
-    verp::{Opened, Secret, Verp, VerpError},
-};
+use crate::config::Config;
 
 /// The reverse-paths of all streams. By default there are none.
 #[derive(Debug, Default)]

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use posthaste_mail::{Action, Class};
+use posthaste_spool::Facts;
+use {
+    posthaste_suppression,
+    posthaste_suppression::{List, Noted, Said, Source, Sureness},
+};
 
 use super::{Match, Names, Return, Trust};
-use crate::suppression::{self, Facts, List, Noted, Said, Source, Sureness};
 
 /// How far returning mail is believed (`trust` in the configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +59,7 @@ pub(super) fn believed(trust: Trust, believe: Believe) -> bool {
 
 /// Forgets old reports. How many went.
 pub fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
-    suppression::delete_where(facts, KEYS, |value| {
+    posthaste_spool::delete_where(facts, KEYS, |value| {
         value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond())
     })
 }
@@ -96,7 +100,7 @@ fn source(about: &Match) -> Source {
 const KEYS: &[u8] = b"returned/";
 
 fn key((kind, trust, message, rcpt): &Identity) -> Vec<u8> {
-    suppression::sharded(KEYS, &format!("{} {trust:?} {message} {rcpt}", char::from(*kind)))
+    posthaste_spool::sharded(KEYS, &format!("{} {trust:?} {message} {rcpt}", char::from(*kind)))
 }
 
 impl Match {

@@ -1,19 +1,22 @@
 use std::cell::Cell;
 
 use posthaste_mail::{Class, Domain, MessageFacts, Name};
+use posthaste_spool::MemoryFacts as Memory;
+use posthaste_suppression::{List, Noted, Reason, SuppressionRules};
+use posthaste_verp::Secret;
 use proptest::prelude::*;
 
 use super::{
     claims::{Claims, Turn},
     *,
 };
-use crate::{
-    suppression::{
-        List, Noted, Reason, SuppressionRules,
-        tests::{Memory, filled},
-    },
-    verp::Secret,
-};
+
+/// A register that knows who is listed.
+fn filled<F: posthaste_spool::Facts>(facts: F) -> posthaste_suppression::Register<F> {
+    let register = posthaste_suppression::Register::new(facts);
+    register.fill();
+    register
+}
 
 const DAY: i64 = 86_400;
 

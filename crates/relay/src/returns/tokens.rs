@@ -5,8 +5,7 @@ use std::str;
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::Address;
-
-use crate::verp::{Opened, Verp};
+use posthaste_verp::{Opened, Verp};
 
 /// What was found, with the place of the [`Verp`] that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! The bytes after 354: copied once, dots undone, ended by CRLF.CRLF and by nothing else (RFC 5321 §4.1.1.4 and §4.5.2).
 
 use bytes::{Bytes, BytesMut};
-
 use posthaste_mail::BodyKind;
 
 use super::{BareLineEnds, Settings};

@@ -10,14 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::{Context, Rules, Verdict};
 use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
 use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Reply, Stage, TransferPriority};
+use posthaste_message::{Progress, SavedStanding};
 use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
 
 use super::*;
-use crate::{
-    letter::{Progress, SavedStanding},
-    way::{DnsTime, Way},
-};
+use crate::way::{DnsTime, Way};
 
 type Answer = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
 

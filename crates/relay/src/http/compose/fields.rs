@@ -3,12 +3,10 @@
 use jiff::Timestamp;
 use mail_builder::headers::{address::Address as Mailbox, raw::Raw, text::Text};
 use posthaste_mail::TransferPriority;
+use posthaste_message::{META_MAX, META_NAME_MAX, META_VALUE_MAX, TAG_MAX, TAGS_MAX};
 
 use super::{Flaws, Named, write_field};
-use crate::{
-    http::draft::Draft,
-    message::{META_MAX, META_NAME_MAX, META_VALUE_MAX, TAG_MAX, TAGS_MAX},
-};
+use crate::http::draft::Draft;
 
 /// Fields of one message that `headers` may give.
 const FIELDS_MAX: usize = 200;

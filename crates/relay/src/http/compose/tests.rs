@@ -225,7 +225,7 @@ proptest! {
             "headers": {"X-Value": value},
         }));
         let Ok(made) = made else { return Ok(()) };
-        let header = crate::message::header_block(&made.data);
+        let header = posthaste_message::header_block(&made.data);
         let names: Vec<_> = header.split(|b| *b == b'\n').filter(|l| !l.is_empty() && !l.starts_with(b" ") && !l.starts_with(b"\t"))
             .map(|l| String::from_utf8_lossy(l.split(|b| *b == b':').next().unwrap()).into_owned()).collect();
         prop_assert_eq!(names, ["From", "To", "Subject", "X-Value", "MIME-Version", "Content-Type"]);

@@ -8,6 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
+use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
@@ -26,7 +27,6 @@ use crate::{
         idempotency::{Claim, Memory, accepted, hash},
         problem::{Refusal, Refused},
     },
-    users::Right,
 };
 
 /// A request whose body is here, and whose key nobody else has.

@@ -11,23 +11,21 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::channel::Channel;
+use posthaste_access::users::Right;
 use posthaste_host::clock;
+use posthaste_suppression::{
+    Ask, Breadth, Filter, Over, Reason,
+    transfer::{self, Defaults, Format},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Asked, Of, bad_query};
-use crate::{
-    http::{
-        Api,
-        auth::Principal,
-        body::{media_type, unsupported},
-        problem::{Problem, Refusal, Refused},
-    },
-    suppression::{
-        Ask, Breadth, Filter, Over, Reason,
-        transfer::{self, Defaults, Format},
-    },
-    users::Right,
+use crate::http::{
+    Api,
+    auth::Principal,
+    body::{media_type, unsupported},
+    problem::{Problem, Refusal, Refused},
 };
 
 /// Bad lines that are told.

@@ -1,0 +1,136 @@
+//! The status code (RFC 3463) and the diagnostic code (RFC 3464 §2.3.6) of a failure.
+
+use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
+
+use crate::{
+    notice::{Ending, Told},
+    text,
+};
+
+/// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
+/// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the
+/// message went beyond where notices come from).
+pub(super) fn of(failed: &Told) -> EnhancedCode {
+    if failed.ending == Ending::Relayed {
+        return EnhancedCode::new(2, 1, 9);
+    }
+    if failed.ending == Ending::TooLate {
+        // RFC 2852 §4.1.3.
+        return EnhancedCode { class: 5, ..DELIVERY_TIME_EXPIRED };
+    }
+    let code = match &failed.failure {
+        None if failed.ending == Ending::Traced => EnhancedCode::new(2, 0, 0),
+        None => DELIVERY_TIME_EXPIRED,
+        Some(Failure::Refused { reply, .. }) => {
+            reply.enhanced.filter(|code| code.class != 2).unwrap_or_else(|| of_reply(reply, failed.class))
+        }
+        Some(Failure::Local { cause, .. }) => of_cause(*cause),
+    };
+    let class = match failed.ending {
+        Ending::Bounced | Ending::TooLate => 5,
+        Ending::Expired | Ending::Delayed => 4,
+        Ending::Relayed | Ending::Traced => 2,
+    };
+    EnhancedCode { class, ..code }
+}
+
+const DELIVERY_TIME_EXPIRED: EnhancedCode = EnhancedCode::new(4, 4, 7);
+
+/// The class digit of what follows is set by the ending.
+fn of_reply(reply: &Reply, class: Class) -> EnhancedCode {
+    let (subject, detail) = match class {
+        Class::InvalidRecipient => (1, 1),
+        Class::BadDomain => (1, 2),
+        Class::InactiveMailbox => (2, 1),
+        Class::MailboxFull => (2, 2),
+        Class::MessageTooLarge => (3, 4),
+        Class::DnsFailure => (4, 3),
+        Class::ConnectionFailure => (4, 2),
+        Class::SpamContent | Class::IpReputation | Class::PolicyAuth | Class::RelayingDenied => (7, 1),
+        Class::RateLimited | Class::Greylisting => (7, 0),
+        // RFC 3207 §4's 530 5.7.0.
+        Class::TlsFailure => (7, 0),
+        Class::ProtocolError => (5, 0),
+        Class::AutoReply | Class::TransientOther => match reply.code {
+            // RFC 5321 §4.2.2: 500 to 504 are about the command, 552 and 452 about room.
+            500..=504 => (5, 0),
+            452 | 552 => (2, 2),
+            _ => (0, 0),
+        },
+    };
+    EnhancedCode::new(5, subject, detail)
+}
+
+fn of_cause(cause: LocalCause) -> EnhancedCode {
+    let (subject, detail) = match cause {
+        LocalCause::NoSuchDomain => (1, 2),
+        // RFC 7505 §4.2.
+        LocalCause::NullMx => (1, 10),
+        LocalCause::NoHosts => (4, 4),
+        LocalCause::DnsUnavailable => (4, 3),
+        LocalCause::ConnectionRefused | LocalCause::ConnectTimeout | LocalCause::Unreachable => (4, 1),
+        LocalCause::ConnectionLost | LocalCause::Timeout => (4, 2),
+        LocalCause::NotSmtp => (5, 0),
+        // RFC 7817 §3 (X.7.10), RFC 3463 §3.8 (X.7.5).
+        LocalCause::TlsRequired => (7, 10),
+        LocalCause::TlsFailed => (7, 5),
+        LocalCause::Loop => (4, 6),
+        LocalCause::SourceUnavailable | LocalCause::LocalError => (3, 0),
+        LocalCause::Shutdown => (3, 2),
+        // RFC 3463 §3.5: delivery time expired.
+        LocalCause::NoBudget | LocalCause::TooLate => (4, 7),
+    };
+    EnhancedCode::new(5, subject, detail)
+}
+
+/// The reply whole, its lines folded; or our own cause, under a type of our own since it is no SMTP reply.
+pub(super) fn diagnostic(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused { reply, .. } => format!("smtp; {}", text::folded(&reply.to_string())),
+        Failure::Local { cause, detail, .. } => format!("x-posthaste; {}", text::folded(&format!("{cause}: {detail}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthaste_mail::Stage;
+
+    use super::*;
+
+    fn status(failure: Option<Failure>, class: Class, ending: Ending) -> String {
+        let rcpt = "b@example.org".parse().unwrap();
+        of(&Told { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, retry_until: None, ending }).to_string()
+    }
+
+    fn refused(code: u16, text: &str) -> Option<Failure> {
+        Some(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) })
+    }
+
+    #[test]
+    fn the_receivers_code_goes_first_and_the_ending_sets_its_class() {
+        assert_eq!(status(refused(550, "5.7.511 no"), Class::PolicyAuth, Ending::Bounced), "5.7.511");
+        assert_eq!(status(refused(550, "4.7.1 no"), Class::PolicyAuth, Ending::Bounced), "5.7.1");
+        assert_eq!(status(refused(421, "4.7.28 slow"), Class::RateLimited, Ending::Expired), "4.7.28");
+        assert_eq!(status(refused(550, "no such user"), Class::InvalidRecipient, Ending::Bounced), "5.1.1");
+        assert_eq!(status(refused(552, "no"), Class::TransientOther, Ending::Bounced), "5.2.2");
+        assert_eq!(status(None, Class::TransientOther, Ending::Expired), "4.4.7");
+    }
+
+    #[test]
+    fn every_local_cause_has_a_code_of_its_subject() {
+        let local =
+            |cause, ending| status(Some(Failure::Local { stage: Stage::Dns, cause, detail: String::new() }), Class::TransientOther, ending);
+        assert_eq!(local(LocalCause::NullMx, Ending::Bounced), "5.1.10");
+        assert_eq!(local(LocalCause::ConnectTimeout, Ending::Expired), "4.4.1");
+        for &cause in LocalCause::ALL {
+            assert_ne!(local(cause, Ending::Bounced), "5.0.0", "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_diagnostic_says_whose_words_it_holds() {
+        assert_eq!(diagnostic(&refused(550, "5.1.1 No\nsuch user").unwrap()), "smtp; 550 5.1.1 No\r\n such user");
+        let local = Failure::Local { stage: Stage::Dns, cause: LocalCause::NoSuchDomain, detail: "example.org does not exist".into() };
+        assert_eq!(diagnostic(&local), "x-posthaste; no_such_domain: example.org does not exist");
+    }
+}

@@ -1,0 +1,21 @@
+//! A message as the relay carries it: what is mended of it on the way in (RFC 6409 §8), what is stored of it, how far it has come, and its body while
+//! that is in memory.
+//!
+//! It knows the nouns of `mail` and nothing else; it does no I/O. What is stored is read again by later versions: fields are only ever added.
+
+mod body_cache;
+mod header;
+mod message;
+mod prepare;
+mod progress;
+mod record;
+mod sender;
+
+pub use body_cache::{WarmBudget, WarmShare};
+pub use message::Letter;
+pub use prepare::{
+    Limits, META_MAX, META_NAME_MAX, META_VALUE_MAX, Prepared, RETURN_FIELD, Submission, TAG_MAX, TAGS_MAX, Unfit, header_block, is_lines,
+    prepare,
+};
+pub use progress::{Progress, SavedStanding};
+pub use record::Meta;

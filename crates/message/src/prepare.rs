@@ -1,0 +1,441 @@
+//! What the relay does to a submitted message (RFC 6409 §8): adds what every message needs, takes out what must not be sent, and
+//! learns what signing, queue and log want to know. Every other byte stays as it came, and the body is not copied.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use posthaste_mail::{MessageId, Reply, TransferPriority};
+
+use crate::{
+    header::{Field, Header},
+    sender,
+};
+
+/// The longest Message-ID that the log takes: RFC 5322 §2.1.1 ends every line at 998.
+const MESSAGE_ID_MAX: usize = 998;
+/// The longest tag, in bytes.
+pub const TAG_MAX: usize = 128;
+/// Tags of one message.
+pub const TAGS_MAX: usize = 16;
+/// Facts of the application's own about one message.
+pub const META_MAX: usize = 16;
+/// The longest name of such a fact, in bytes.
+pub const META_NAME_MAX: usize = 64;
+/// The longest value of one, in bytes.
+pub const META_VALUE_MAX: usize = 256;
+/// The longest name of a client that is put down, in bytes (RFC 1035 §3.1).
+const HELO_MAX: usize = 255;
+
+/// Names the stream of a message; taken out before it is sent.
+const STREAM_FIELD: &str = "X-Posthaste-Stream";
+/// Names a tag of a message; may stand several times; taken out before it is sent.
+const TAG_FIELD: &str = "X-Posthaste-Tag";
+/// Begins the name of a fact of the application's own, which stands in all events of the message; taken out before it is sent.
+const META_PREFIX: &str = "X-Posthaste-Meta-";
+/// Says before when a message is not to be sent; taken out before it is.
+const SEND_AT_FIELD: &str = "X-Posthaste-Send-At";
+/// How the message stands among others of its stream.
+const PRIORITY_FIELD: &str = "X-Posthaste-Priority";
+
+/// What the relay puts before a message whose returns come to it; one that a client sends back to us is an older message's, and taken out.
+pub const RETURN_FIELD: &str = "X-Posthaste-Return";
+
+/// How a message came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// Who handed it in.
+    pub client_ip: IpAddr,
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// True if it said EHLO, false for HELO.
+    pub esmtp: bool,
+    /// True if it came under TLS.
+    pub tls: bool,
+    /// True if the client proved who it is.
+    pub authenticated: bool,
+    /// True if it said neither EHLO nor HELO and came by HTTP.
+    pub http: bool,
+    /// The reverse-path, empty for the null one.
+    pub reverse_path: &'a str,
+    /// The relay's own name.
+    pub hostname: &'a str,
+    /// The id that the client will be told.
+    pub id: MessageId,
+    /// The time of acceptance.
+    pub now: Timestamp,
+}
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the header.
+    pub header: usize,
+    /// Received fields (RFC 5321 §6.3: no fewer than 100).
+    pub hops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { header: 256 * 1024, hops: 100 }
+    }
+}
+
+/// A message ready to be signed and stored.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Joined, they are the message, CRLF line ends throughout: our Received field; the original's header, in slices around what was
+    /// taken out; what was missing; the body behind an empty line.
+    pub parts: Vec<Bytes>,
+    /// The Message-ID, the client's or ours, with its angle brackets; None if the client's is too odd to be put down.
+    pub message_id: Option<Arc<str>>,
+    /// The domains of all mailboxes in From, each once, in lower case and in ASCII; without those that DNS could not hold.
+    pub from_domains: Vec<String>,
+    /// Every address in every From field; None where there is none, or something that is no address.
+    pub authors: Option<Vec<String>>,
+    /// Bytes of all parts.
+    pub size: u64,
+    /// Received fields that it came with.
+    pub hops: usize,
+    /// True if there is a byte above 127.
+    pub has_8bit: bool,
+    /// True if there is one in the header.
+    pub header_8bit: bool,
+    /// What X-Posthaste-Stream said, unchecked.
+    pub stream: Option<String>,
+    /// What X-Posthaste-Tag said, in order, each at most [`TAG_MAX`] bytes of printable text.
+    pub tags: Vec<Arc<str>>,
+    /// What the X-Posthaste-Meta fields said, as `name=value`: names in lower case, in order, each once.
+    pub meta: Vec<Arc<str>>,
+    /// What X-Posthaste-Send-At said.
+    pub send_at: Option<Timestamp>,
+    /// What X-Posthaste-Priority said.
+    pub priority: Option<TransferPriority>,
+}
+
+impl Prepared {
+    /// The parts as slices, as the signer takes them.
+    pub fn slices(&self) -> Vec<&[u8]> {
+        self.parts.iter().map(|part| &part[..]).collect()
+    }
+}
+
+/// Why a message is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// More header than the limit.
+    #[error("the header is larger than {limit} bytes")]
+    HeaderTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It has gone round too often (RFC 5321 §6.3).
+    #[error("{hops} hops, more than {limit}: the message goes in circles")]
+    TooManyHops {
+        /// Received fields in it.
+        hops: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A tag that could not be counted.
+    #[error("a message has at most {TAGS_MAX} tags of at most {TAG_MAX} printable characters ({TAG_FIELD})")]
+    BadTag,
+    /// A fact that could not be logged.
+    #[error(
+        "a message has at most {META_MAX} fields {META_PREFIX}NAME, each name once: of at most {META_NAME_MAX} letters, digits, - and _, with at \
+         most {META_VALUE_MAX} printable characters"
+    )]
+    BadMeta,
+    /// No moment, or two.
+    #[error("{SEND_AT_FIELD} is one moment, such as 2030-01-31T08:00:00Z or Thu, 31 Jan 2030 08:00:00 +0000")]
+    BadSendAt,
+    /// X-Posthaste-Priority is none, or there are two.
+    #[error("X-Posthaste-Priority is a number from -9 to 9, and stands once")]
+    BadPriority,
+    /// RFC 5322 §3.6: there is one From. Receivers refuse others, and who signs one would not know which is read.
+    #[error("{count} From fields: receivers refuse a message that has not exactly one")]
+    ManyFroms {
+        /// How many.
+        count: usize,
+    },
+    /// A From field without a mailbox.
+    #[error("the From field names no mailbox: receivers refuse that")]
+    NullFrom,
+    /// None, and no reverse-path to make one of.
+    #[error("there is no From field: receivers refuse that")]
+    NoFrom,
+}
+
+impl Unfit {
+    /// What the client is told.
+    pub fn reply(&self) -> Reply {
+        let (code, enhanced) = match self {
+            Self::HeaderTooLarge { .. } => (552, "5.3.4"),
+            Self::TooManyHops { .. } => (554, "5.4.6"),
+            Self::BadTag | Self::BadMeta | Self::BadSendAt | Self::BadPriority | Self::ManyFroms { .. } | Self::NullFrom | Self::NoFrom => {
+                (554, "5.6.0")
+            }
+        };
+        Reply::new(code, format!("{enhanced} {self}"))
+    }
+
+    /// The reason as a word that can be counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::HeaderTooLarge { .. } => "header_too_large",
+            Self::TooManyHops { .. } => "too_many_hops",
+            Self::BadTag => "bad_tag",
+            Self::BadMeta => "bad_meta",
+            Self::BadSendAt => "bad_send_at",
+            Self::BadPriority => "bad_priority",
+            Self::ManyFroms { .. } => "many_froms",
+            Self::NullFrom => "null_from",
+            Self::NoFrom => "no_from",
+        }
+    }
+}
+
+/// Makes a message ready. `data` is what followed DATA, dots unstuffed, line ends CRLF.
+///
+/// The header ends at the empty line, or else before the first line that is no field; then an empty line is put in, as other
+/// mail systems do, so that all of them agree on what is header.
+pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Result<Prepared, Unfit> {
+    let header = Header::scan(data, limits.header).ok_or(Unfit::HeaderTooLarge { limit: limits.header })?;
+    let mut found = Found::read(data, &header)?;
+    if found.hops > limits.hops {
+        return Err(Unfit::TooManyHops { hops: found.hops, limit: limits.hops });
+    }
+    let (missing, message_id) = found.missing(submission)?;
+    let mut parts = vec![Bytes::from(submission.received())];
+    parts.extend(kept(data, &header));
+    // The message may break off inside its last field.
+    if parts.last().is_some_and(|last| !last.ends_with(b"\r\n")) {
+        parts.push(Bytes::from_static(b"\r\n"));
+    }
+    parts.extend((!missing.is_empty()).then(|| Bytes::from(missing)));
+    parts.extend((!header.has_empty_line).then(|| Bytes::from_static(b"\r\n")));
+    parts.extend((header.end < data.len()).then(|| data.slice(header.end..)));
+    Ok(Prepared {
+        size: parts.iter().map(|part| part.len() as u64).sum(),
+        parts,
+        message_id,
+        from_domains: found.from_domains,
+        authors: found.authors.filter(|authors| !authors.is_empty()),
+        hops: found.hops,
+        has_8bit: !data.is_ascii(),
+        header_8bit: !data[..header.end].is_ascii(),
+        stream: found.stream,
+        tags: found.tags,
+        meta: found.meta,
+        send_at: found.send_at,
+        priority: found.priority,
+    })
+}
+
+/// Whether it can be sent as lines: no NUL, and each CR and LF in its pair.
+pub fn is_lines(data: &[u8]) -> bool {
+    let pairs = memchr::memmem::find_iter(data, b"\r\n").count();
+    let count = |byte| memchr::memchr_iter(byte, data).count();
+    count(b'\r') == pairs && count(b'\n') == pairs && count(0) == 0
+}
+
+/// The header of a stored message, without the empty line behind it.
+pub fn header_block(message: &[u8]) -> &[u8] {
+    if message.starts_with(b"\r\n") {
+        return b"";
+    }
+    memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |at| &message[..at + 2])
+}
+
+/// What the header says.
+#[derive(Default)]
+struct Found {
+    hops: usize,
+    has_date: bool,
+    message_id: Option<String>,
+    from_domains: Vec<String>,
+    authors: Option<Vec<String>>,
+    froms: usize,
+    stream: Option<String>,
+    tags: Vec<Arc<str>>,
+    meta: Vec<Arc<str>>,
+    send_at: Option<Timestamp>,
+    priority: Option<TransferPriority>,
+}
+
+impl Found {
+    fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
+        let mut found = Self { authors: Some(Vec::new()), ..Self::default() };
+        for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
+            let is = |name: &str| field.is(data, name);
+            if is("Received") {
+                found.hops += 1;
+            } else if is("Date") {
+                found.has_date = true;
+            } else if is("Message-ID") {
+                found.message_id.get_or_insert(field.text(data));
+            } else if is("From") {
+                found.froms += 1;
+                found.from_domains = sender::domains(field.value(data));
+                found.authors = sender::mailboxes(field.value(data));
+                if sender::is_null(field.value(data)) {
+                    return Err(Unfit::NullFrom);
+                }
+            } else if is(STREAM_FIELD) {
+                found.stream.get_or_insert(field.text(data));
+            } else if is(TAG_FIELD) {
+                found.tags.push(tag(&field.text(data), found.tags.len())?);
+            } else if is(SEND_AT_FIELD) {
+                let moment = moment(&field.text(data)).filter(|_| found.send_at.is_none());
+                found.send_at = Some(moment.ok_or(Unfit::BadSendAt)?);
+            } else if is(PRIORITY_FIELD) {
+                let priority = TransferPriority::parse(&field.text(data)).filter(|_| found.priority.is_none());
+                found.priority = Some(priority.ok_or(Unfit::BadPriority)?);
+            } else if let Some(name) = field.name_behind(data, META_PREFIX) {
+                let fact = fact(name, &field.text(data), &found.meta)?;
+                found.meta.push(fact);
+            }
+        }
+        if found.froms > 1 {
+            return Err(Unfit::ManyFroms { count: found.froms });
+        }
+        Ok(found)
+    }
+
+    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID. An author that is not named is who sends it.
+    fn missing(&mut self, submission: &Submission<'_>) -> Result<(String, Option<Arc<str>>), Unfit> {
+        let mut fields = String::new();
+        if self.froms == 0 {
+            if submission.reverse_path.is_empty() {
+                return Err(Unfit::NoFrom);
+            }
+            let from = format!("<{}>", submission.reverse_path);
+            self.from_domains = sender::domains(from.as_bytes());
+            self.authors = sender::mailboxes(from.as_bytes());
+            fields += &format!("From: {from}\r\n");
+        }
+        if !self.has_date {
+            fields += &format!("Date: {}\r\n", posthaste_mail::rfc5322_date(submission.now));
+        }
+        let id = match &self.message_id {
+            Some(text) => presentable_id(text),
+            None => {
+                let id = format!("<{}@{}>", submission.id, submission.hostname);
+                fields += &format!("Message-ID: {id}\r\n");
+                Some(id.into())
+            }
+        };
+        Ok((fields, id))
+    }
+}
+
+impl Submission<'_> {
+    /// RFC 5321 §4.4.
+    fn received(&self) -> String {
+        // RFC 3848.
+        let with = match (self.esmtp, self.tls, self.authenticated) {
+            _ if self.http => "HTTP",
+            (false, _, _) => "SMTP",
+            (true, false, false) => "ESMTP",
+            (true, true, false) => "ESMTPS",
+            (true, false, true) => "ESMTPA",
+            (true, true, true) => "ESMTPSA",
+        };
+        let (helo, ip) = (Helo(self.helo), Literal(self.client_ip));
+        format!(
+            "Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n",
+            self.hostname,
+            self.id,
+            posthaste_mail::rfc5322_date(self.now)
+        )
+    }
+}
+
+/// What the client called itself, without what could end the field or be taken for another part of it.
+struct Helo<'a>(&'a str);
+
+impl fmt::Display for Helo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+        if self.0.is_empty() {
+            return f.write_str("unknown");
+        }
+        self.0.chars().take(HELO_MAX).try_for_each(|c| fmt::Write::write_char(f, if fits(c) { c } else { '?' }))
+    }
+}
+
+/// An address literal (RFC 5321 §4.1.3).
+struct Literal(IpAddr);
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.to_canonical() {
+            IpAddr::V4(ip) => write!(f, "[{ip}]"),
+            IpAddr::V6(ip) => write!(f, "[IPv6:{ip}]"),
+        }
+    }
+}
+
+/// The header without what is taken out, as slices of the original.
+fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
+    let mut slices = Vec::new();
+    let mut start = 0;
+    for field in &header.fields {
+        if is_taken_out(field, data) {
+            slices.push(start..field.start);
+            start = field.end;
+        } else if let Some(blanks) = field.blanks_before_the_colon(data) {
+            // RFC 5322 §4.5 allowed them once. Verifiers disagree about what they mean, and so about every signature over the field.
+            slices.push(start..blanks.start);
+            start = blanks.end;
+        }
+    }
+    slices.push(start..header.fields_end());
+    slices.into_iter().filter(|range| !range.is_empty()).map(|range| data.slice(range)).collect()
+}
+
+fn is_taken_out(field: &Field, data: &[u8]) -> bool {
+    let is = |name: &str| field.is(data, name);
+    // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date, Message-ID or From counts as missing and makes room for ours.
+    is("Bcc")
+        || is("Resent-Bcc")
+        || is(STREAM_FIELD)
+        || is(TAG_FIELD)
+        || is(RETURN_FIELD)
+        || is(SEND_AT_FIELD)
+        || field.name_behind(data, META_PREFIX).is_some()
+        || (field.is_blank(data) && (is("Date") || is("Message-ID") || is("From")))
+}
+
+fn tag(text: &str, before: usize) -> Result<Arc<str>, Unfit> {
+    let fits = before < TAGS_MAX && text.len() <= TAG_MAX && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(Unfit::BadTag) }
+}
+
+/// As RFC 3339 writes it, or a Date field (RFC 5322 §3.3).
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp()))
+}
+
+/// A fact by its name, if it is one more that can be logged.
+fn fact(name: &[u8], value: &str, before: &[Arc<str>]) -> Result<Arc<str>, Unfit> {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let fits = before.len() < META_MAX
+        && (1..=META_NAME_MAX).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && before.iter().all(|other| other.split_once('=').is_none_or(|(other, _)| other != name))
+        && value.len() <= META_VALUE_MAX
+        && !value.chars().any(char::is_control);
+    if fits { Ok(format!("{name}={value}").into()) } else { Err(Unfit::BadMeta) }
+}
+
+/// The client's Message-ID as the log takes it: from '<' to '>' where there are such, printable throughout.
+fn presentable_id(text: &str) -> Option<Arc<str>> {
+    let inner = text.find('<').and_then(|start| text[start..].find('>').map(|len| &text[start..=start + len]));
+    let id = inner.unwrap_or(text);
+    (id.len() <= MESSAGE_ID_MAX && !id.chars().any(char::is_control)).then(|| id.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! How far a message has come: what changes of it in the spool.
+
+use serde::{Deserialize, Serialize};
+
+/// How one recipient stands, as the spool keeps it: place in the envelope, attempts, due (ms since 1970), held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedStanding(pub u16, pub u16, pub i64, pub bool);
+
+/// What changes of a message in the spool: the recipients still owed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Those still owed.
+    pub owed: Vec<SavedStanding>,
+    /// The sender has been told that it is late (RFC 2852).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told_late: bool,
+}
+
+impl Progress {
+    /// As stored.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a progress has nothing that JSON can't hold")
+    }
+
+    /// From the spool.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}

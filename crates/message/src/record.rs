@@ -1,0 +1,129 @@
+//! What the spool keeps of a message beside its body.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use posthaste_mail::{Asks, DeliverBy, Envelope, MessageId, Name, Otherwise, RcptAsks, TransferPriority};
+use serde::{Deserialize, Serialize};
+
+/// What the spool keeps of a message beside its body. Never changes after the message was stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    /// The id the client was told.
+    pub id: MessageId,
+    /// When it was accepted.
+    pub arrived: Timestamp,
+    /// Its stream.
+    pub stream: Name,
+    /// Tags for reports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Arc<str>>,
+    /// Facts of the application's own: `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<Arc<str>>,
+    /// The Message-ID header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Arc<str>>,
+    /// From whom and to whom.
+    pub envelope: Envelope,
+    /// Bytes as stored.
+    pub size: u64,
+    /// Whether the body has bytes above 127.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_8bit: bool,
+    /// Whether its header holds UTF-8, as SMTPUTF8 allows (RFC 6531).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub utf8_header: bool,
+    /// Whether it holds bytes that are no lines, as BINARYMIME allows (RFC 3030).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub binary: bool,
+    /// The client's address; none for notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// What the client called itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ehlo: Option<Arc<str>>,
+    /// Who handed it in, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    /// For a failure notice: the message it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_of: Option<MessageId>,
+}
+
+impl Meta {
+    /// As stored.
+    pub fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("a meta has nothing that JSON can't hold").into()
+    }
+
+    /// From the spool.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The moment before which it is not sent, where that is not at once.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        self.envelope.asks.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
+    }
+
+    /// How it stands among others of its stream.
+    pub fn priority(&self) -> TransferPriority {
+        self.envelope.asks.priority.unwrap_or_default()
+    }
+
+    /// What a receiver is asked for it at `now`, as far as it concerns these recipients.
+    pub fn asks_for(&self, rcpts: &[u16], now: Timestamp) -> Asks {
+        let all = &self.envelope.asks;
+        let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
+        let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
+        let deliver_by = all.deliver_by.map(|by| by.left(self.arrived, now));
+        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), deliver_by, priority: all.priority, ..Asks::default() }
+    }
+
+    /// By when the sender wanted it delivered (RFC 2852), and what is done then.
+    pub fn deliver_by(&self) -> Option<(Timestamp, DeliverBy)> {
+        self.envelope.asks.deliver_by.map(|by| (by.at(self.arrived), by))
+    }
+
+    /// When it is given up because its sender wanted it delivered before.
+    pub fn returned_at(&self) -> Option<Timestamp> {
+        self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Return).map(|(at, _)| at)
+    }
+
+    /// When the sender is told that it was not delivered by then, and it is tried on. A time that had passed when it came was told by others.
+    pub fn late_at(&self) -> Option<Timestamp> {
+        self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Notify && by.seconds > 0).map(|(at, _)| at)
+    }
+
+    /// Whether the sender is told that the time passed without a delivery to this recipient.
+    pub fn tells_lateness(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_lateness)
+    }
+
+    /// Whether the sender wants to hear nothing at all of this recipient.
+    pub fn tells_nothing(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::is_never)
+    }
+
+    /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).
+    pub fn tells_failure(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_failure)
+    }
+
+    /// Whether the sender is told that it takes long.
+    pub fn tells_delay(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_delay)
+    }
+
+    /// From when its age counts.
+    pub fn begins(&self) -> Timestamp {
+        self.held_until().unwrap_or(self.arrived)
+    }
+
+    /// Whether the sender is told that it ended well, unless the receiver will tell.
+    pub fn tells_success(&self, rcpt: u16) -> bool {
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_success)
+    }
+}

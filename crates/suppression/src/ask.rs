@@ -1,0 +1,120 @@
+//! What can be asked of the list over the admin socket or HTTP, and done without a running relay.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use posthaste_mail::Address;
+use posthaste_spool::{Facts, in_shards};
+use serde::{Deserialize, Serialize};
+
+use crate::{Added, Breadth, Entry, List, Over, Reason, keys::ENTRIES};
+
+/// A question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Ask {
+    /// Put entries onto the list.
+    Add {
+        /// Which.
+        entries: Vec<Entry>,
+        /// What becomes of those that are there.
+        over: Over,
+    },
+    /// Take addresses off it.
+    Remove {
+        /// Which.
+        addresses: Vec<Address>,
+        /// Only in this scope.
+        scope: Option<Breadth>,
+    },
+    /// Show entries, in an order that stays the same.
+    List {
+        /// Which.
+        filter: Filter,
+        /// Those behind this one: what the last answer called `next`.
+        after: Option<String>,
+        /// How many at most; no more than [`Ask::PAGE_MAX`].
+        limit: usize,
+    },
+}
+
+impl Ask {
+    /// The most entries that one answer holds.
+    pub const PAGE_MAX: usize = 10_000;
+}
+
+/// Which entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// Of this address.
+    pub address: Option<Address>,
+    /// At this domain, in lower case.
+    pub domain: Option<String>,
+    /// Of this scope.
+    pub scope: Option<Breadth>,
+    /// For this reason.
+    pub reason: Option<Reason>,
+}
+
+impl Filter {
+    fn fits(&self, entry: &Entry) -> bool {
+        self.domain.as_ref().is_none_or(|d| entry.address.domain() == d)
+            && self.scope.as_ref().is_none_or(|s| entry.scope == *s)
+            && self.reason.is_none_or(|r| entry.reason == r)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Answer {
+    /// To `Add` and `Remove`.
+    Changed {
+        /// Entries added or removed.
+        changed: usize,
+        /// Entries that stay as they were, because they hold longer; addresses that were not on the list.
+        kept: usize,
+    },
+    /// To `List`.
+    Entries {
+        /// Those that hold.
+        entries: Vec<Entry>,
+        /// Where to go on, if there may be more.
+        next: Option<String>,
+    },
+}
+
+impl<F: Facts> List<'_, F> {
+    /// Does what is asked. May read much of the disk.
+    pub fn perform(&self, ask: &Ask, now: Timestamp) -> Answer {
+        match ask {
+            Ask::Add { entries, over } => {
+                let changed = entries.iter().filter(|e| self.add(e, *over, now) == Added::New).count();
+                Answer::Changed { changed, kept: entries.len() - changed }
+            }
+            Ask::Remove { addresses, scope } => {
+                let removed: Vec<usize> = addresses.iter().map(|a| self.remove(a, scope.as_ref())).collect();
+                Answer::Changed { changed: removed.iter().sum(), kept: removed.iter().filter(|n| **n == 0).count() }
+            }
+            Ask::List { filter, after, limit } => self.list(filter, after.as_deref(), (*limit).clamp(1, Ask::PAGE_MAX), now),
+        }
+    }
+
+    fn list(&self, filter: &Filter, after: Option<&str>, limit: usize, now: Timestamp) -> Answer {
+        if let Some(address) = &filter.address {
+            let entries = self.find(address, now).into_iter().filter(|e| filter.fits(e)).collect();
+            return Answer::Entries { entries, next: None };
+        }
+        let (mut entries, mut next) = (Vec::new(), None);
+        let _ = in_shards(self.register.facts(), ENTRIES, after, |key, value| {
+            entries.extend(Entry::decode(value).filter(|e| e.holds(now) && filter.fits(e)));
+            if entries.len() < limit {
+                return ControlFlow::Continue(());
+            }
+            next = Some(String::from_utf8_lossy(key).into_owned());
+            ControlFlow::Break(())
+        });
+        Answer::Entries { entries, next }
+    }
+}

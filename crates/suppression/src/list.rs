@@ -1,0 +1,136 @@
+//! Who is on the list, and who gets onto it.
+
+use jiff::Timestamp;
+use posthaste_mail::{Address, Name};
+use posthaste_spool::Facts;
+
+use crate::{
+    bounce::Noted,
+    entry::{Breadth, Entry, Reason, Source, User},
+    keys::{key_of, prefix_of},
+    register::Register,
+    rules::SuppressionRules,
+};
+
+/// The list, with the rules in force.
+#[derive(Debug)]
+pub struct List<'a, F> {
+    pub(crate) register: &'a Register<F>,
+    pub(crate) rules: &'a SuppressionRules,
+}
+
+/// What becomes of an entry where there is one already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The one that holds longer stays; of equals, the older.
+    Stronger,
+    /// The new one stays.
+    Any,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Added {
+    /// It is on the list.
+    New,
+    /// This one was there, and stays.
+    Kept(Box<Entry>),
+}
+
+impl<'a, F: Facts> List<'a, F> {
+    /// A view of the list.
+    pub fn new(register: &'a Register<F>, rules: &'a SuppressionRules) -> Self {
+        Self { register, rules }
+    }
+
+    /// Why nothing is sent to `address`, if so: for everybody, for this stream, or for this user.
+    ///
+    /// Answered from memory once the register is filled: then the entry has no source, `since` is to the second and `until` to the minute.
+    /// [`List::find`] tells all.
+    pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&User>, now: Timestamp) -> Option<Entry> {
+        let mut key = prefix_of(address);
+        let bare = key.len();
+        let everybody = self.noted(Breadth::Global.write(&mut key), address, || Breadth::Global, now);
+        everybody
+            .or_else(|| {
+                key.truncate(bare);
+                self.noted(Breadth::write_stream(stream, &mut key), address, || Breadth::Stream(stream.clone()), now)
+            })
+            .or_else(|| {
+                key.truncate(bare);
+                let user = user?;
+                self.noted(Breadth::write_user(user, &mut key), address, || Breadth::User(user.clone()), now)
+            })
+    }
+
+    fn noted(&self, key: &[u8], address: &Address, scope: impl FnOnce() -> Breadth, now: Timestamp) -> Option<Entry> {
+        match self.register.note(key) {
+            Ok(note) => note?.entry(address, scope(), now),
+            Err(_) => self.at(key, now),
+        }
+    }
+
+    /// The entry of exactly this breadth.
+    pub fn get(&self, address: &Address, scope: &Breadth, now: Timestamp) -> Option<Entry> {
+        self.at(&key_of(address, scope), now)
+    }
+
+    /// Every entry of an address.
+    pub fn find(&self, address: &Address, now: Timestamp) -> Vec<Entry> {
+        let found = self.register.facts().scan(&prefix_of(address));
+        found.iter().filter_map(|(_, value)| Entry::decode(value)).filter(|e| e.holds(now)).collect()
+    }
+
+    /// Puts an entry onto the list.
+    pub fn add(&self, entry: &Entry, over: Over, now: Timestamp) -> Added {
+        let key = key_of(&entry.address, &entry.scope);
+        if over == Over::Stronger
+            && let Some(there) = self.at(&key, now)
+            && there.outlasts(entry)
+        {
+            return Added::Kept(Box::new(there));
+        }
+        self.register.list(&key, entry);
+        Added::New
+    }
+
+    /// Takes an address off the list, everywhere or in one scope, and forgets what was counted against it. How many entries went.
+    pub fn remove(&self, address: &Address, scope: Option<&Breadth>) -> usize {
+        let keys: Vec<_> = match scope {
+            Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.register.facts().get(key).is_some()).collect(),
+            None => self.register.facts().scan(&prefix_of(address)).into_iter().map(|(key, _)| key).collect(),
+        };
+        keys.iter().for_each(|key| self.register.unlist(key));
+        if scope.is_none_or(|s| *s == Breadth::Global) {
+            self.forget_bounces(address);
+        }
+        keys.len()
+    }
+
+    /// A recipient complained of mail of this stream.
+    pub fn note_complaint(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+        let scope = if self.rules.complaints_are_global { Breadth::Global } else { Breadth::Stream(stream.clone()) };
+        self.note(Entry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
+    }
+
+    /// A recipient wants no more mail of this stream.
+    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+        let scope = Breadth::Stream(stream.clone());
+        self.note(Entry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
+    }
+
+    pub(crate) fn note(&self, entry: Entry, now: Timestamp) -> Noted {
+        match self.add(&entry, Over::Stronger, now) {
+            Added::New => Noted::Suppressed(entry),
+            Added::Kept(there) => Noted::Already(*there),
+        }
+    }
+
+    fn at(&self, key: &[u8], now: Timestamp) -> Option<Entry> {
+        Entry::decode(&self.register.facts().get(key)?).filter(|e| e.holds(now))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

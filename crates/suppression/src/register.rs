@@ -1,0 +1,158 @@
+//! The facts, with a note in memory of who is listed: whether a recipient is, is told without a look at the disk.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    ops::ControlFlow,
+    sync::{
+        RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use posthaste_mail::Address;
+use posthaste_spool::{Facts, in_shards};
+
+use crate::{Breadth, Entry, Reason, Source, keys::ENTRIES};
+
+/// Facts, and a note of each entry in memory: 20 to 40 bytes for each, and a look-up touches no disk whether it hits or misses.
+#[derive(Debug)]
+pub struct Register<F> {
+    facts: F,
+    notes: RwLock<Notes>,
+    /// All that the facts held is in `notes`. Until then every look goes to the facts.
+    filled: AtomicBool,
+    hasher: RandomState,
+}
+
+/// Notes by the hashes of their keys. Hashes of 64 bits with a secret seed: among ten million entries, one of a million million strangers
+/// would be taken for somebody listed.
+#[derive(Debug, Default)]
+struct Notes {
+    listed: HashMap<u64, Note>,
+    /// Taken off before the filling came by, which may still find them.
+    gone: HashSet<u64>,
+}
+
+impl<F: Facts> Register<F> {
+    /// The facts alone: right at once, quick once it is filled. A command that changes a few entries needs no more.
+    pub fn new(facts: F) -> Self {
+        Self { facts, notes: RwLock::default(), filled: AtomicBool::new(false), hasher: RandomState::new() }
+    }
+
+    /// Reads who is listed; seconds for a million, and mail may go on meanwhile. Every change must come by this register.
+    pub fn fill(&self) {
+        let mut some = Vec::new();
+        let _ = in_shards(&self.facts, ENTRIES, None, |key, value| {
+            some.extend(Entry::decode(value).map(|entry| (self.hash(key), Note::of(&entry))));
+            if some.len() >= AT_ONCE {
+                self.take(&mut some);
+            }
+            ControlFlow::Continue(())
+        });
+        self.take(&mut some);
+        self.filled.store(true, Ordering::Release);
+        self.notes.write().expect(POISON).gone = HashSet::new();
+    }
+
+    /// What was read from the facts; what has changed meanwhile is newer.
+    fn take(&self, some: &mut Vec<(u64, Note)>) {
+        let mut notes = self.notes.write().expect(POISON);
+        let Notes { listed, gone } = &mut *notes;
+        for (hash, note) in some.drain(..).filter(|(hash, _)| !gone.contains(hash)) {
+            listed.entry(hash).or_insert(note);
+        }
+    }
+
+    /// The facts themselves.
+    pub fn facts(&self) -> &F {
+        &self.facts
+    }
+
+    /// What is noted under a key; `Err` before the notes are whole: only the facts know.
+    pub(super) fn note(&self, key: &[u8]) -> Result<Option<Note>, Unfilled> {
+        if !self.filled.load(Ordering::Acquire) {
+            return Err(Unfilled);
+        }
+        Ok(self.notes.read().expect(POISON).listed.get(&self.hash(key)).copied())
+    }
+
+    /// Sets an entry.
+    pub(super) fn list(&self, key: &[u8], entry: &Entry) {
+        // The fact with the lock held: two changes of one entry come in the same order to both places.
+        let mut notes = self.notes.write().expect(POISON);
+        let hash = self.hash(key);
+        notes.listed.insert(hash, Note::of(entry));
+        notes.gone.remove(&hash);
+        self.facts.put(key, &entry.encode());
+    }
+
+    /// Takes an entry off.
+    pub(super) fn unlist(&self, key: &[u8]) {
+        let mut notes = self.notes.write().expect(POISON);
+        let hash = self.hash(key);
+        notes.listed.remove(&hash);
+        if !self.filled.load(Ordering::Acquire) {
+            notes.gone.insert(hash);
+        }
+        self.facts.delete(key);
+    }
+
+    /// Drops the notes of entries that hold no more; their facts are the sweep's.
+    pub(super) fn forget_expired(&self, now: Timestamp) {
+        self.notes.write().expect(POISON).listed.retain(|_, note| note.holds(now));
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}
+
+/// The notes do not tell yet.
+#[derive(Debug)]
+pub(super) struct Unfilled;
+
+/// Why, since when (seconds since 1970), until when (minutes, rounded up), in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Note(u64);
+
+impl Note {
+    fn of(entry: &Entry) -> Self {
+        let reason = Reason::ALL.iter().position(|r| *r == entry.reason).unwrap_or(0) as u64;
+        let since = u64::try_from(entry.since.as_second()).unwrap_or(0).min(SINCE_MAX);
+        let minutes = |until: Timestamp| u64::try_from(until.as_millisecond()).map_or(0, |ms| ms.div_ceil(60_000).min(FOR_EVER));
+        let until = entry.until.map_or(FOR_EVER, minutes);
+        Self(reason << 62 | since << 30 | until)
+    }
+
+    /// Not expired; up to a minute longer than the entry itself.
+    fn holds(self, now: Timestamp) -> bool {
+        self.until().is_none_or(|until| until > now)
+    }
+
+    fn until(self) -> Option<Timestamp> {
+        let minutes = self.0 & FOR_EVER;
+        (minutes != FOR_EVER).then(|| Timestamp::from_second(minutes as i64 * 60).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The entry without what put it onto the list, if it holds.
+    pub(super) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<Entry> {
+        self.holds(now).then(|| Entry {
+            address: address.clone(),
+            scope,
+            reason: Reason::ALL[(self.0 >> 62) as usize],
+            since: Timestamp::from_second((self.0 >> 30 & SINCE_MAX) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
+            until: self.until(),
+            source: Source::default(),
+        })
+    }
+}
+
+/// 32 bits of seconds, to the year 2106.
+const SINCE_MAX: u64 = u32::MAX as u64;
+/// 30 bits of minutes, to the year 4011.
+const FOR_EVER: u64 = (1 << 30) - 1;
+/// Notes taken in under one lock.
+const AT_ONCE: usize = 4096;
+const POISON: &str = "nothing panics with this lock held";

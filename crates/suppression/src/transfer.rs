@@ -1,0 +1,220 @@
+//! The list as CSV (RFC 4180) and as JSON lines, out and in. What cannot be read is named by its line; it never goes unsaid.
+
+mod csv;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use posthaste_mail::{Address, Class, MessageId};
+use serde::Deserialize;
+
+use super::{Breadth, Entry, Reason, Source};
+
+/// A form of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, with a line of names first. A file without names is a list of addresses.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// What lines do not say.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// For whom.
+    pub scope: Breadth,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub now: Timestamp,
+    /// Who imports.
+    pub by: String,
+}
+
+/// What was read.
+#[derive(Debug, Default, PartialEq)]
+pub struct Import {
+    /// The good lines.
+    pub entries: Vec<Entry>,
+    /// The others.
+    pub bad: Vec<BadLine>,
+    /// Columns that mean nothing here.
+    pub ignored: Vec<String>,
+}
+
+/// A line that is no entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct BadLine {
+    /// From 1.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+/// Names of columns, in the order in which they are written.
+const COLUMNS: [&str; 10] = ["address", "scope", "reason", "since", "until", "class", "message", "rule", "text", "by"];
+/// What others call the address.
+const ADDRESS_NAMES: [&str; 7] = ["address", "email", "email_address", "emailaddress", "recipient", "rcpt", "e-mail"];
+
+/// Reads a list.
+pub fn read(text: &str, format: Format, defaults: &Defaults) -> Import {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match format {
+        Format::Csv => read_csv(text, defaults),
+        Format::Jsonl => read_jsonl(text, defaults),
+    }
+}
+
+/// What stands before the entries.
+pub fn head(format: Format) -> String {
+    match format {
+        Format::Csv => COLUMNS.join(",") + "\r\n",
+        Format::Jsonl => String::new(),
+    }
+}
+
+/// One entry, with its line end.
+pub fn line(entry: &Entry, format: Format) -> String {
+    match format {
+        Format::Jsonl => serde_json::to_string(entry).expect("an entry has nothing that JSON can't hold") + "\n",
+        Format::Csv => {
+            let source = &entry.source;
+            let text = |value: Option<&dyn std::fmt::Display>| value.map_or_else(String::new, ToString::to_string);
+            let cells = [
+                entry.address.to_string(),
+                entry.scope.to_string(),
+                entry.reason.to_string(),
+                entry.since.to_string(),
+                text(entry.until.as_ref().map(|v| v as _)),
+                text(source.class.as_ref().map(|v| v as _)),
+                text(source.message.as_ref().map(|v| v as _)),
+                text(source.rule.as_ref().map(|v| v as _)),
+                text(source.text.as_ref().map(|v| v as _)),
+                text(source.by.as_ref().map(|v| v as _)),
+            ];
+            csv::line(&cells)
+        }
+    }
+}
+
+/// An entry as it may come: everything but the address can be missing.
+#[derive(Default, Deserialize)]
+struct Row {
+    #[serde(alias = "email", alias = "email_address", alias = "recipient", alias = "rcpt")]
+    address: String,
+    scope: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    class: Option<String>,
+    message: Option<String>,
+    rule: Option<String>,
+    text: Option<String>,
+    by: Option<String>,
+}
+
+impl Row {
+    fn entry(self, defaults: &Defaults) -> Result<Entry, String> {
+        let address =
+            Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
+        let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
+        let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
+        let since = parsed("since", self.since)?.unwrap_or(defaults.now);
+        let source = Source {
+            class: parsed::<Class>("class", self.class)?,
+            message: parsed::<MessageId>("message", self.message)?,
+            rule: filled(self.rule).map(Arc::from),
+            text: filled(self.text),
+            by: Some(filled(self.by).unwrap_or_else(|| defaults.by.clone())),
+        };
+        let until = parsed("until", self.until)?;
+        Ok(Entry { until, ..Entry::new(address, scope, reason, since, None, source) })
+    }
+
+    fn set(&mut self, column: &str, cell: String) {
+        let place = match column {
+            "scope" => &mut self.scope,
+            "reason" => &mut self.reason,
+            "since" => &mut self.since,
+            "until" => &mut self.until,
+            "class" => &mut self.class,
+            "message" => &mut self.message,
+            "rule" => &mut self.rule,
+            "text" => &mut self.text,
+            "by" => &mut self.by,
+            name => {
+                if ADDRESS_NAMES.contains(&name) {
+                    self.address = cell;
+                }
+                return;
+            }
+        };
+        *place = Some(cell);
+    }
+}
+
+fn filled(cell: Option<String>) -> Option<String> {
+    cell.filter(|c| !c.trim().is_empty())
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, cell: Option<String>) -> Result<Option<T>, String> {
+    filled(cell).map(|c| c.trim().parse().map_err(|e| format!("{name}: {e}"))).transpose()
+}
+
+fn read_jsonl(text: &str, defaults: &Defaults) -> Import {
+    let mut import = Import::default();
+    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let row = serde_json::from_str::<Row>(line).map_err(|e| e.to_string());
+        import.take(i + 1, row.and_then(|row| row.entry(defaults)));
+    }
+    import
+}
+
+fn read_csv(text: &str, defaults: &Defaults) -> Import {
+    let mut import = Import::default();
+    let mut records = csv::Records::new(text).peekable();
+    let names: Option<Vec<String>> = match records.peek() {
+        Some(csv::Record { cells: Ok(cells), .. }) => {
+            let names: Vec<_> = cells.iter().map(|c| c.trim().to_ascii_lowercase().replace(' ', "_")).collect();
+            names.iter().any(|n| ADDRESS_NAMES.contains(&n.as_str())).then_some(names)
+        }
+        _ => None,
+    };
+    if let Some(names) = &names {
+        records.next();
+        import.ignored = names.iter().filter(|n| !COLUMNS.contains(&n.as_str()) && !ADDRESS_NAMES.contains(&n.as_str())).cloned().collect();
+    }
+    for csv::Record { line, cells } in records {
+        let row = cells.and_then(|cells| row(cells, names.as_deref()));
+        import.take(line, row.and_then(|row| row.entry(defaults)));
+    }
+    import
+}
+
+fn row(cells: Vec<String>, names: Option<&[String]>) -> Result<Row, String> {
+    let mut row = Row::default();
+    let Some(names) = names else {
+        let [address] =
+            <[String; 1]>::try_from(cells).map_err(|c| format!("{} cells, and no line of names says what they are", c.len()))?;
+        return Ok(Row { address, ..row });
+    };
+    if cells.len() != names.len() {
+        return Err(format!("{} cells, but {} names", cells.len(), names.len()));
+    }
+    names.iter().zip(cells).for_each(|(name, cell)| row.set(name, cell));
+    Ok(row)
+}
+
+impl Import {
+    fn take(&mut self, line: usize, read: Result<Entry, String>) {
+        match read {
+            Ok(entry) => self.entries.push(entry),
+            Err(why) => self.bad.push(BadLine { line, why }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

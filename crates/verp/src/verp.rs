@@ -1,0 +1,204 @@
+//! Reverse-paths that prove themselves: `b+<56 letters and digits>@bounce.example.org` says which message and recipient a returning
+//! mail is about, until when that is believed, and that nobody but this relay wrote it.
+//!
+//! The 56 characters are base32 of 35 bytes: the message's id (16), the recipient's place in the envelope (2), the hour of expiry (3),
+//! a keyed tag of the recipient's address (4), and the first 80 bits of an HMAC-SHA256 over all of it with prefix and domain. They are
+//! letters and digits of one case because some mail systems change the case of local parts, and they fit RFC 5321's 64 bytes.
+//!
+//! The tag binds the address: whoever got one message knows one such path, and could otherwise report somebody else's address with it.
+
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
+use jiff::Timestamp;
+use posthaste_mail::{Address, Domain, MessageId};
+
+use crate::secret::Secret;
+
+/// Makes and opens the reverse-paths of one domain and prefix.
+#[derive(Clone, Debug)]
+pub struct Verp {
+    /// The first one signs; all are believed.
+    keys: Vec<hmac::Key>,
+    domain: Domain,
+    /// In lower case.
+    prefix: Box<str>,
+}
+
+/// What a reverse-path says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The message.
+    pub message: MessageId,
+    /// The recipient's place in its envelope.
+    pub rcpt: u16,
+    /// Until when it is believed.
+    pub expires: Timestamp,
+    tag: [u8; TAG],
+    key: usize,
+}
+
+/// What came of opening an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Ours, and in time.
+    Valid(Token),
+    /// Ours, but too old to be believed.
+    Expired(Token),
+    /// It looks like ours, and nobody here wrote it.
+    Forged,
+    /// Another domain, another prefix.
+    NotOurs,
+}
+
+/// Why there can be no such reverse-paths.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerpError {
+    /// RFC 5321 §4.5.3.1.1 leaves room for so much and no more.
+    #[error("{0:?} is no prefix: 1 to {PREFIX_MAX} letters, digits or '-', not beginning or ending in '-'")]
+    Prefix(String),
+    /// The path would not fit (RFC 5321 §4.5.3.1.3).
+    #[error("{0} is too long for a bounce domain, or an address literal")]
+    Domain(Domain),
+    /// Nothing to sign with.
+    #[error("no secret to sign with")]
+    NoSecret,
+}
+
+impl Verp {
+    /// The first secret signs; the others are old ones that are still believed.
+    pub fn new(secrets: &[Secret], domain: Domain, prefix: &str) -> Result<Self, VerpError> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if prefix.is_empty() || prefix.len() > PREFIX_MAX || !prefix.bytes().all(fits) || prefix.starts_with('-') || prefix.ends_with('-') {
+            return Err(VerpError::Prefix(prefix.chars().take(64).collect()));
+        }
+        if domain.literal().is_some() || domain.as_str().len() > DOMAIN_MAX {
+            return Err(VerpError::Domain(domain));
+        }
+        let keys: Vec<_> = secrets.iter().map(|s| hmac::Key::new(hmac::HMAC_SHA256, s.reveal())).collect();
+        if keys.is_empty() {
+            return Err(VerpError::NoSecret);
+        }
+        Ok(Self { keys, domain, prefix: prefix.to_ascii_lowercase().into() })
+    }
+
+    /// The domain that mail comes back to.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// The reverse-path of a message towards the recipient `to` at place `rcpt` of its envelope; believed for whole hours, `expires` rounded up.
+    pub fn address(&self, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> Address {
+        let hours = expires.as_second().max(0).div_euclid(HOUR) + i64::from(expires.as_second().rem_euclid(HOUR) > 0);
+        let hours = u32::try_from(hours).unwrap_or(u32::MAX).min(HOURS_MAX);
+        let mut bytes = [0; BYTES];
+        bytes[..16].copy_from_slice(&message.to_bytes());
+        bytes[16..18].copy_from_slice(&rcpt.to_be_bytes());
+        bytes[18..21].copy_from_slice(&hours.to_be_bytes()[1..]);
+        bytes[21..SIGNED].copy_from_slice(&tag(&self.keys[0], message, to));
+        let mac = self.mac(&self.keys[0], &bytes[..SIGNED]);
+        bytes[SIGNED..].copy_from_slice(&mac);
+        let text = format!("{}+{}@{}", self.prefix, base32(&bytes), self.domain);
+        Address::new(&text).expect("prefix, base32 and a domain of bounded length make an address")
+    }
+
+    /// What an address says, if it is one of ours.
+    pub fn open(&self, address: &Address, now: Timestamp) -> Opened {
+        if address.domain() != self.domain.as_str() {
+            return Opened::NotOurs;
+        }
+        let Some((prefix, code)) = address.local().split_once('+') else { return Opened::NotOurs };
+        if !prefix.eq_ignore_ascii_case(&self.prefix) {
+            return Opened::NotOurs;
+        }
+        match unbase32(code).and_then(|bytes| self.token(&bytes)) {
+            Some(token) if token.expires > now => Opened::Valid(token),
+            Some(token) => Opened::Expired(token),
+            None => Opened::Forged,
+        }
+    }
+
+    /// Is this the recipient that the token was made for? Upper and lower case are alike.
+    pub fn is_for(&self, token: &Token, address: &Address) -> bool {
+        self.keys.get(token.key).is_some_and(|key| verify_slices_are_equal(&tag(key, token.message, address), &token.tag).is_ok())
+    }
+
+    fn token(&self, bytes: &[u8; BYTES]) -> Option<Token> {
+        let (signed, mac) = bytes.split_at(SIGNED);
+        let key = self.keys.iter().position(|key| verify_slices_are_equal(&self.mac(key, signed), mac).is_ok())?;
+        let (message, rest) = signed.split_first_chunk::<16>()?;
+        let hours = i64::from(u32::from_be_bytes([0, rest[2], rest[3], rest[4]]));
+        Some(Token {
+            message: MessageId::from_bytes(*message),
+            rcpt: u16::from_be_bytes([rest[0], rest[1]]),
+            expires: Timestamp::from_second(hours * HOUR).ok()?,
+            tag: rest[5..].try_into().ok()?,
+            key,
+        })
+    }
+
+    fn mac(&self, key: &hmac::Key, signed: &[u8]) -> [u8; MAC] {
+        let mut context = hmac::Context::with_key(key);
+        for part in [b"posthaste reverse-path 1\0", self.prefix.as_bytes(), b"@", self.domain.as_str().as_bytes(), b"\0", signed] {
+            context.update(part);
+        }
+        first(&context.sign())
+    }
+}
+
+fn tag(key: &hmac::Key, message: MessageId, to: &Address) -> [u8; TAG] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(b"posthaste recipient 1\0");
+    context.update(&message.to_bytes());
+    context.update(to.folded().as_bytes());
+    first(&context.sign())
+}
+
+fn first<const N: usize>(tag: &hmac::Tag) -> [u8; N] {
+    std::array::from_fn(|i| tag.as_ref()[i])
+}
+
+/// RFC 4648 §6 in lower case, without padding: 35 bytes are 56 characters with no bit over.
+fn base32(bytes: &[u8; BYTES]) -> String {
+    let mut out = String::with_capacity(CODE);
+    for five in bytes.chunks_exact(5) {
+        let bits = five.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+        out.extend((0..8).rev().map(|i| char::from(ALPHABET[(bits >> (5 * i)) as usize & 31])));
+    }
+    out
+}
+
+fn unbase32(code: &str) -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    if code.len() != CODE {
+        return None;
+    }
+    for (eight, five) in code.as_bytes().chunks_exact(8).zip(bytes.chunks_exact_mut(5)) {
+        let mut bits = 0u64;
+        for letter in eight {
+            let value = match letter.to_ascii_lowercase() {
+                letter @ b'a'..=b'z' => letter - b'a',
+                digit @ b'2'..=b'7' => digit - b'2' + 26,
+                _ => return None,
+            };
+            bits = bits << 5 | u64::from(value);
+        }
+        five.copy_from_slice(&bits.to_be_bytes()[3..]);
+    }
+    Some(bytes)
+}
+
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+const TAG: usize = 4;
+/// RFC 2104 §5 asks for half of the hash at least and for 80 bits at least; a guess here can only be tried on us, so 80 will do.
+const MAC: usize = 10;
+const SIGNED: usize = 16 + 2 + 3 + TAG;
+const BYTES: usize = SIGNED + MAC;
+const CODE: usize = BYTES / 5 * 8;
+/// What RFC 5321's 64 bytes leave beside the code and the plus.
+const PREFIX_MAX: usize = 64 - CODE - 1;
+/// What RFC 5321's 254 bytes leave beside local part and '@'.
+const DOMAIN_MAX: usize = 254 - 64 - 1;
+const HOUR: i64 = 3600;
+const HOURS_MAX: u32 = (1 << 24) - 1;
+
+#[cfg(test)]
+mod tests;
