@@ -7,7 +7,7 @@ use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
 
-use super::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
+use crate::dispatch::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
 use crate::{
     letter::{Letter, Progress},
     suppression::Entry,

@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action as BounceAction, Attempt, Class, Failure, LocalCause, MessageId, Scope};
 
-use super::{
-    Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
-    budget::expires,
-    domains::Unroutable,
-    lanes::PathIx,
-    later, millis,
-    table::{Owed, Parcel, Phase, Rcpt, Seq},
+use crate::dispatch::{
+    Action, Dispatcher, Fate, Load, Next, Outcome, Record, Said, SessionId,
+    backlog::domains::Unroutable,
+    backlog::table::{Owed, Parcel, Phase, Rcpt, Rcpts, Seq},
+    budget::permits::expires,
+    connections::lanes::PathIx,
+    dispatcher::{SQUEEZE, later, millis},
 };
 use crate::letter::{Letter, Progress, SavedStanding};
 
 impl Dispatcher {
-    pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
+    pub(crate) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
         match outcome {
             Outcome::Answered { said, facts } => {
                 self.note_error(session, &said, now);
@@ -34,7 +34,7 @@ impl Dispatcher {
     }
 
     /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone for a while.
-    pub(super) fn open_failed(
+    pub(crate) fn open_failed(
         &mut self,
         session: SessionId,
         mut load: Load,
@@ -85,7 +85,7 @@ impl Dispatcher {
     }
 
     /// Defers a parcel whose hosts are known to be out of reach.
-    pub(super) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable) {
+    pub(crate) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable) {
         let Some(load) = self.take_for_failure(parcel) else { return };
         let facts = Arc::new(self.lane_facts(path));
         let failure = match &why.failure {
@@ -101,7 +101,7 @@ impl Dispatcher {
         self.settle_same(&load, &failure, &why.verdict, facts, self.now);
     }
 
-    pub(super) fn unroutable(&mut self, why: &Unroutable, parcel: &Parcel, now: Timestamp) {
+    pub(crate) fn unroutable(&mut self, why: &Unroutable, parcel: &Parcel, now: Timestamp) {
         if let Some(load) = self.take_for_failure(parcel) {
             self.settle_same(&load, &why.failure, &why.verdict, Arc::new(Attempt::default()), now);
         }
@@ -185,7 +185,7 @@ impl Dispatcher {
     }
 
     /// One recipient's story is over.
-    pub(super) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
+    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
         if let Some(owed) = self.table.get_mut(seq)
             && owed.standing(rcpt).phase != Phase::Ended
         {
@@ -209,12 +209,12 @@ impl Dispatcher {
             }
         }
         for (domain, rcpts) in by_domain {
-            self.schedule.add(due, (domain, Parcel { seq, rcpts: super::Rcpts::new(rcpts), epoch }));
+            self.schedule.add(due, (domain, Parcel { seq, rcpts: Rcpts::new(rcpts), epoch }));
         }
     }
 
     /// Has fates written down, with what the spool is to keep afterwards.
-    pub(super) fn record(
+    pub(crate) fn record(
         &mut self,
         seq: Seq,
         id: MessageId,
@@ -229,7 +229,7 @@ impl Dispatcher {
 }
 
 /// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
-pub(super) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
+pub(crate) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
     Verdict {
         class,
         scope: Scope::Local,
@@ -243,12 +243,12 @@ pub(super) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
 }
 
 /// The end of a recipient whose removal waited for an attempt.
-pub(super) fn cancelled_in_flight() -> Next {
+pub(crate) fn cancelled_in_flight() -> Next {
     Next::Cancelled("operator".into(), "dropped while an attempt was under way".into())
 }
 
 /// What the spool is to keep of a message's recipients.
-pub(super) fn progress(owed: &Owed) -> Progress {
+pub(crate) fn progress(owed: &Owed) -> Progress {
     let saved = owed.standings().iter().enumerate().filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
         let rcpt = Rcpt::try_from(i).expect("an envelope has at most 65,535 recipients");
         SavedStanding(rcpt, s.attempts, s.due, s.phase == Phase::Held)

@@ -10,22 +10,22 @@ use jiff::Timestamp;
 use posthaste_governor::{Choice, Hold, LaneId, Order, Overflow, Priority};
 use posthaste_mail::Name;
 
-use super::{
+use crate::dispatch::{
     Dispatcher, StreamPolicy,
-    block::Block,
-    gate::GateKey,
-    lanes::{LaneIx, Ready},
-    table::{Parcel, StreamIx},
+    backlog::table::{Parcel, StreamIx},
+    budget::block::Block,
+    budget::waitlist::GateKey,
+    connections::lanes::{LaneIx, Ready},
 };
 use crate::way::Way;
 
 impl Dispatcher {
-    pub(super) fn stream_policy(&self, stream: StreamIx) -> &StreamPolicy {
+    pub(crate) fn stream_policy(&self, stream: StreamIx) -> &StreamPolicy {
         self.policy.stream(self.streams.name(stream))
     }
 
     /// Brings a parcel whose way is known to a lane that may send it, or to a gate.
-    pub(super) fn enqueue(&mut self, way: &Arc<Way>, parcel: Parcel) {
+    pub(crate) fn enqueue(&mut self, way: &Arc<Way>, parcel: Parcel) {
         let Some((owed, rcpts)) = self.table.open(&parcel) else { return };
         let (stream, n) = (self.streams.whole(owed.stream), rcpts.len());
         let parcel = match self.tenants.contains_key(&stream) {
@@ -65,7 +65,7 @@ impl Dispatcher {
     }
 
     /// The same behind the stream's own rate.
-    pub(super) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, parcel: Parcel) {
+    pub(crate) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, parcel: Parcel) {
         let (pool, order, priority) = {
             let policy = self.stream_policy(stream);
             (policy.pool.clone(), policy.order, policy.priority)
@@ -91,7 +91,7 @@ impl Dispatcher {
     }
 
     /// Queues a parcel in a lane.
-    pub(super) fn send_by(&mut self, lane: LaneIx, way: &Arc<Way>, ready: Ready) {
+    pub(crate) fn send_by(&mut self, lane: LaneIx, way: &Arc<Way>, ready: Ready) {
         let Some((owed, _)) = self.table.open(&ready.parcel) else { return self.give_back(ready.permit) };
         let stream = owed.stream;
         let path = self.lanes.path(lane, way);
@@ -106,7 +106,7 @@ impl Dispatcher {
     }
 
     /// What becomes of a parcel whose lane may not send before `at`.
-    pub(super) fn overflow(&mut self, lane: LaneIx, way: &Arc<Way>, parcel: Parcel, at: Timestamp, hold: Hold) {
+    pub(crate) fn overflow(&mut self, lane: LaneIx, way: &Arc<Way>, parcel: Parcel, at: Timestamp, hold: Hold) {
         let Some((owed, rcpts)) = self.table.open(&parcel) else { return };
         let (stream, n) = (owed.stream, rcpts.len());
         let (source, provider, governed) = {
@@ -155,7 +155,7 @@ impl Dispatcher {
     }
 
     /// The lanes that take what waits at a gate, with their weights.
-    pub(super) fn choices(&mut self, gate: &GateKey) -> Vec<Choice> {
+    pub(crate) fn choices(&mut self, gate: &GateKey) -> Vec<Choice> {
         let (own, pool, provider) = match gate {
             GateKey::Lane(source, provider) => (Some(source), None, provider),
             GateKey::Pool(pool, provider) => (None, Some(pool), provider),

@@ -13,24 +13,24 @@ pub type Rcpt = u16;
 /// A domain's place in the dispatcher's list of domains.
 pub type DomainIx = u32;
 /// A stream's place in the dispatcher's list of streams.
-pub type StreamIx = u16;
+pub(crate) type StreamIx = u16;
 
 /// Where one recipient of one message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Milliseconds since 1970: not tried before.
-    pub due: i64,
+    pub(crate) due: i64,
     /// Its domain.
-    pub domain: DomainIx,
+    pub(crate) domain: DomainIx,
     /// Attempts that ended.
-    pub attempts: u16,
+    pub(crate) attempts: u16,
     /// What is the matter with it now.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
 }
 
 /// What is the matter with a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// In a queue: waiting for its time, its route, its turn.
     Waiting,
     /// A session has it in hand.
@@ -44,19 +44,19 @@ pub enum Phase {
 }
 
 /// A message with at least one recipient whose story is not over.
-pub struct Owed {
+pub(crate) struct Owed {
     /// The id the client was told.
-    pub id: MessageId,
+    pub(crate) id: MessageId,
     /// When it was accepted, milliseconds since 1970.
-    pub arrived: i64,
+    pub(crate) arrived: i64,
     /// Its stream.
-    pub stream: StreamIx,
+    pub(crate) stream: StreamIx,
     /// Rises when its parcels are made anew: older parcels in any queue are then void.
-    pub epoch: u16,
+    pub(crate) epoch: u16,
     /// Bytes as stored.
-    pub size: u32,
+    pub(crate) size: u32,
     /// The message itself, while it is fresh.
-    pub warm: Option<Arc<Letter>>,
+    pub(crate) warm: Option<Arc<Letter>>,
     standings: Standings,
 }
 
@@ -68,7 +68,7 @@ enum Standings {
 
 impl Owed {
     /// A message with its recipients' standings, in the envelope's order.
-    pub fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, standings: Vec<Standing>) -> Self {
+    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, standings: Vec<Standing>) -> Self {
         let standings = match <[Standing; 1]>::try_from(standings) {
             Ok(one) => Standings::One(one),
             Err(many) => Standings::Many(many.into()),
@@ -77,7 +77,7 @@ impl Owed {
     }
 
     /// Every recipient's standing.
-    pub fn standings(&self) -> &[Standing] {
+    pub(crate) fn standings(&self) -> &[Standing] {
         match &self.standings {
             Standings::One(one) => one,
             Standings::Many(many) => many,
@@ -85,7 +85,7 @@ impl Owed {
     }
 
     /// Every recipient's standing, to change.
-    pub fn standings_mut(&mut self) -> &mut [Standing] {
+    pub(crate) fn standings_mut(&mut self) -> &mut [Standing] {
         match &mut self.standings {
             Standings::One(one) => one,
             Standings::Many(many) => many,
@@ -93,30 +93,30 @@ impl Owed {
     }
 
     /// One recipient's standing.
-    pub fn standing(&mut self, rcpt: Rcpt) -> &mut Standing {
+    pub(crate) fn standing(&mut self, rcpt: Rcpt) -> &mut Standing {
         &mut self.standings_mut()[usize::from(rcpt)]
     }
 
     /// Recipients whose story is not over.
-    pub fn owed(&self) -> usize {
+    pub(crate) fn owed(&self) -> usize {
         self.standings().iter().filter(|s| s.phase != Phase::Ended).count()
     }
 }
 
 /// Some recipients of one message that go the same way at the same time.
 #[derive(Debug)]
-pub struct Parcel {
+pub(crate) struct Parcel {
     /// The message.
-    pub seq: Seq,
+    pub(crate) seq: Seq,
     /// Which of its recipients.
-    pub rcpts: Rcpts,
+    pub(crate) rcpts: Rcpts,
     /// The message's epoch when the parcel was made.
-    pub epoch: u16,
+    pub(crate) epoch: u16,
 }
 
 /// One recipient without an allocation, or several.
 #[derive(Debug)]
-pub enum Rcpts {
+pub(crate) enum Rcpts {
     /// One.
     One([Rcpt; 1]),
     /// Several.
@@ -125,7 +125,7 @@ pub enum Rcpts {
 
 impl Rcpts {
     /// From a list that is not empty.
-    pub fn new(list: Vec<Rcpt>) -> Self {
+    pub(crate) fn new(list: Vec<Rcpt>) -> Self {
         match <[Rcpt; 1]>::try_from(list) {
             Ok(one) => Self::One(one),
             Err(many) => Self::Many(many.into()),
@@ -133,7 +133,7 @@ impl Rcpts {
     }
 
     /// The recipients.
-    pub fn as_slice(&self) -> &[Rcpt] {
+    pub(crate) fn as_slice(&self) -> &[Rcpt] {
         match self {
             Self::One(one) => one,
             Self::Many(many) => many,
@@ -143,30 +143,30 @@ impl Rcpts {
 
 /// All messages that are owed, by their number in the spool.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     messages: HashMap<Seq, Owed>,
     recipients: usize,
 }
 
 impl Table {
     /// Adds a message.
-    pub fn insert(&mut self, seq: Seq, owed: Owed) {
+    pub(crate) fn insert(&mut self, seq: Seq, owed: Owed) {
         self.recipients += owed.owed();
         self.messages.insert(seq, owed);
     }
 
     /// A message, while it is owed.
-    pub fn get(&self, seq: Seq) -> Option<&Owed> {
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Owed> {
         self.messages.get(&seq)
     }
 
     /// A message, to change.
-    pub fn get_mut(&mut self, seq: Seq) -> Option<&mut Owed> {
+    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Owed> {
         self.messages.get_mut(&seq)
     }
 
     /// Ends one recipient's story; true when it was the message's last. The message then is forgotten.
-    pub fn end(&mut self, seq: Seq, rcpt: Rcpt) -> bool {
+    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) -> bool {
         let Some(owed) = self.messages.get_mut(&seq) else { return true };
         let standing = owed.standing(rcpt);
         if standing.phase != Phase::Ended {
@@ -181,7 +181,7 @@ impl Table {
     }
 
     /// Takes out of a parcel what is still to be sent; None where nothing is left of it.
-    pub fn open(&mut self, parcel: &Parcel) -> Option<(&mut Owed, Vec<Rcpt>)> {
+    pub(crate) fn open(&mut self, parcel: &Parcel) -> Option<(&mut Owed, Vec<Rcpt>)> {
         let owed = self.messages.get_mut(&parcel.seq)?;
         if owed.epoch != parcel.epoch {
             return None;
@@ -192,7 +192,7 @@ impl Table {
     }
 
     /// A parcel's first `n` recipients that are still to be sent, and the rest, if there is one.
-    pub fn split(&mut self, parcel: &Parcel, n: usize) -> Option<(Parcel, Parcel)> {
+    pub(crate) fn split(&mut self, parcel: &Parcel, n: usize) -> Option<(Parcel, Parcel)> {
         let (seq, epoch) = (parcel.seq, parcel.epoch);
         let (_, mut first) = self.open(parcel)?;
         let rest = first.split_off(n.min(first.len()));
@@ -201,22 +201,22 @@ impl Table {
     }
 
     /// Messages owed.
-    pub fn messages(&self) -> usize {
+    pub(crate) fn messages(&self) -> usize {
         self.messages.len()
     }
 
     /// Recipients owed.
-    pub fn recipients(&self) -> usize {
+    pub(crate) fn recipients(&self) -> usize {
         self.recipients
     }
 
     /// All of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Seq, &Owed)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &Owed)> {
         self.messages.iter().map(|(seq, owed)| (*seq, owed))
     }
 
     /// The number of the message with this id.
-    pub fn find(&self, id: MessageId) -> Option<Seq> {
+    pub(crate) fn find(&self, id: MessageId) -> Option<Seq> {
         self.iter().find(|(_, owed)| owed.id == id).map(|(seq, _)| seq)
     }
 }

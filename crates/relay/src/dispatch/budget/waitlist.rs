@@ -13,30 +13,30 @@ use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Order, Priority, Selection};
 use posthaste_mail::Name;
 
-use super::{
+use crate::dispatch::{
     Action, Dispatcher, Fate, Next, Rcpt, Seq, Unroutable,
-    block::{Block, Wait},
-    budget::{expires, out_of_budget},
-    domains::Known,
-    foresee::Ahead,
-    lanes::Ready,
-    schedule::Schedule,
-    table::{DomainIx, Parcel, Rcpts, StreamIx},
+    backlog::domains::Known,
+    backlog::schedule::Schedule,
+    backlog::table::{DomainIx, Parcel, Rcpts, StreamIx},
+    budget::block::{Block, Wait},
+    budget::forecast::Ahead,
+    budget::permits::{expires, out_of_budget},
+    connections::lanes::Ready,
 };
 use crate::way::Way;
 
 /// Waits shorter than this are not worth a line.
-pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
+pub(crate) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
 /// Parcels with a permit that may wait for a connection in one lane: more would take budget out of sight.
 const GRANTED_MAX: usize = 200;
 /// How many may be passed over because their ways are being looked up.
 const PASSED_MAX: usize = 16;
 /// How soon a gate looks again whose lanes have all they can carry, or whose sources are gone.
-pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Which gate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum GateKey {
+pub(crate) enum GateKey {
     /// Only this source will do, at this provider.
     Lane(Name, Name),
     /// Any source of this pool.
@@ -48,33 +48,33 @@ pub(super) enum GateKey {
 }
 
 /// A gate's number.
-pub(super) type GateIx = u32;
+pub(crate) type GateIx = u32;
 
 /// Where something stands at a gate: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(crate) struct Place {
     class: u64,
     seq: Seq,
     n: u32,
 }
 
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     domain: DomainIx,
-    pub(super) parcel: Parcel,
+    pub(crate) parcel: Parcel,
     /// What was said of it: nothing yet, or until when it waits (`Timestamp::MAX` where that is not to be foreseen).
-    pub(super) told: Option<Timestamp>,
+    pub(crate) told: Option<Timestamp>,
 }
 
-pub(super) struct Gate {
-    pub(super) key: GateKey,
-    pub(super) queue: BTreeMap<Place, Waiting>,
-    pub(super) wake: Timestamp,
+pub(crate) struct Gate {
+    pub(crate) key: GateKey,
+    pub(crate) queue: BTreeMap<Place, Waiting>,
+    pub(crate) wake: Timestamp,
     block: Block,
-    pub(super) forecast: Option<Ahead>,
+    pub(crate) forecast: Option<Ahead>,
     /// Something happened that no forecast knew.
-    pub(super) stale: bool,
+    pub(crate) stale: bool,
     /// All of it may be looked at again from then on.
-    pub(super) foreseen: Timestamp,
+    pub(crate) foreseen: Timestamp,
 }
 
 /// What goes first.
@@ -87,39 +87,39 @@ struct Head {
 
 /// All gates at which something waits.
 #[derive(Default)]
-pub(super) struct Gates {
+pub(crate) struct Gates {
     by_key: HashMap<GateKey, GateIx>,
-    pub(super) gates: HashMap<GateIx, Gate>,
+    pub(crate) gates: HashMap<GateIx, Gate>,
     wakes: BTreeSet<(Timestamp, GateIx)>,
     expiries: Schedule<(GateIx, Place)>,
     next: u32,
 }
 
 impl Gates {
-    pub(super) fn is_waited_at(&self, key: &GateKey) -> bool {
+    pub(crate) fn is_waited_at(&self, key: &GateKey) -> bool {
         self.by_key.contains_key(key)
     }
 
     /// When the first gate opens, or something at one expires; milliseconds.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
         let expiry = self.expiries.next().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         [self.wakes.first().map(|(at, _)| *at), expiry].into_iter().flatten().min()
     }
 
     /// What was foreseen for gates of this provider may be wrong, and they may open earlier.
-    pub(super) fn look_again(&mut self, provider: &str) {
+    pub(crate) fn look_again(&mut self, provider: &str) {
         self.gates.values_mut().filter(|gate| gate.block.provider.as_str() == provider).for_each(|gate| gate.stale = true);
         self.open_soon(provider);
     }
 
     /// The same for all gates.
-    pub(super) fn look_again_everywhere(&mut self) {
+    pub(crate) fn look_again_everywhere(&mut self) {
         let providers: BTreeSet<Name> = self.gates.values().map(|gate| gate.block.provider.clone()).collect();
         providers.iter().for_each(|provider| self.look_again(provider.as_str()));
     }
 
     /// The gates of this provider may open earlier: budget came back.
-    pub(super) fn open_soon(&mut self, provider: &str) {
+    pub(crate) fn open_soon(&mut self, provider: &str) {
         for (ix, gate) in &mut self.gates {
             if gate.block.provider.as_str() == provider {
                 self.wakes.remove(&(gate.wake, *ix));
@@ -130,19 +130,19 @@ impl Gates {
     }
 
     /// A way was found, or is known not to exist: gates whose foremost wait for it look again.
-    pub(super) fn way_known(&mut self, domain: DomainIx) {
+    pub(crate) fn way_known(&mut self, domain: DomainIx) {
         let waits = |gate: &Gate| gate.queue.values().take(PASSED_MAX).any(|waiting| waiting.domain == domain);
         let found: Vec<GateIx> = self.gates.iter().filter(|(_, gate)| waits(gate)).map(|(ix, _)| *ix).collect();
         found.into_iter().for_each(|ix| self.wake_at(ix, Timestamp::MIN));
     }
 
     /// All that waits, and until when, as far as that was said.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>)> {
         self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.parcel, waiting.told)))
     }
 
     /// The same, with what stands in the way.
-    pub(super) fn all_blocked(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>, &Block)> {
+    pub(crate) fn all_blocked(&self) -> impl Iterator<Item = (&Parcel, Option<Timestamp>, &Block)> {
         self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.parcel, waiting.told, &gate.block)))
     }
 
@@ -176,13 +176,13 @@ impl Gates {
 
 impl Dispatcher {
     /// Lets a parcel wait behind those that wait already.
-    pub(super) fn join_gate(&mut self, key: &GateKey, parcel: &Parcel) {
+    pub(crate) fn join_gate(&mut self, key: &GateKey, parcel: &Parcel) {
         let Some(block) = self.gates.by_key.get(key).and_then(|ix| self.gates.gates.get(ix)).map(|gate| gate.block.clone()) else { return };
         self.wait(key, parcel, &block);
     }
 
     /// Lets a parcel wait, and says so. Recipients at different domains wait apart: their ways may part.
-    pub(super) fn wait(&mut self, key: &GateKey, parcel: &Parcel, block: &Block) {
+    pub(crate) fn wait(&mut self, key: &GateKey, parcel: &Parcel, block: &Block) {
         let Some((owed, rcpts)) = self.table.open(parcel) else { return };
         let stream = owed.stream;
         let mut by_domain: Vec<(DomainIx, Vec<Rcpt>)> = Vec::new();
@@ -219,7 +219,7 @@ impl Dispatcher {
     }
 
     /// Opens the gates whose time has come, and ends what is too old.
-    pub(super) fn open_gates(&mut self) {
+    pub(crate) fn open_gates(&mut self) {
         while let Some((at, ix)) = self.gates.wakes.first().copied().filter(|(at, _)| *at <= self.now) {
             self.gates.wakes.remove(&(at, ix));
             self.open_gate(ix);
@@ -379,7 +379,7 @@ impl Dispatcher {
         let fate = |rcpt: Rcpt, attempt: u16| Fate {
             rcpt,
             attempt: u32::from(attempt),
-            said: Some(super::Said::Failed(failure.clone(), verdict.clone())),
+            said: Some(crate::dispatch::Said::Failed(failure.clone(), verdict.clone())),
             next: Next::Expired,
             was_due: Timestamp::UNIX_EPOCH,
         };
@@ -389,7 +389,7 @@ impl Dispatcher {
     }
 
     /// Writes down until when something waits.
-    pub(super) fn tell(&mut self, ix: GateIx, place: Place, until: Option<Timestamp>) {
+    pub(crate) fn tell(&mut self, ix: GateIx, place: Place, until: Option<Timestamp>) {
         let now = self.now;
         let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
         let wait = Wait { until, ..gate.block.told() };
@@ -413,6 +413,6 @@ impl Dispatcher {
     }
 }
 
-pub(super) fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
+pub(crate) fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
     time.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use posthaste_governor::{Admission, Permit};
 use posthaste_mail::{Attempt, Name};
 
-use super::{
-    Action, Dispatcher, Fate, Load, Session, SessionId,
-    domains::{Known, Unroutable},
-    lanes::{LaneIx, PathIx, Ready},
-    millis,
-    settle::cancelled_in_flight,
-    table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
+use crate::dispatch::{
+    Action, Dispatcher, Fate, Load, SessionId,
+    backlog::domains::{Known, Unroutable},
+    backlog::settle::cancelled_in_flight,
+    backlog::table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
+    connections::lanes::{LaneIx, PathIx, Ready},
+    dispatcher::{SQUEEZE, Session, millis},
 };
 
 /// Loads that a connection carries before it gives way to another host list of its lane that has none.
@@ -21,7 +21,7 @@ const GIVE_WAY_AFTER: u32 = 20;
 
 impl Dispatcher {
     /// Brings a parcel whose time has come to its lane, asking DNS first where that is needed.
-    pub(super) fn place(&mut self, domain: DomainIx, parcel: Parcel, now: Timestamp) {
+    pub(crate) fn place(&mut self, domain: DomainIx, parcel: Parcel, now: Timestamp) {
         let Some(entry) = self.domains.get_mut(domain) else { return };
         match &entry.known {
             Known::Route(route, until) if *until > now.as_millisecond() => {
@@ -41,7 +41,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
+    pub(crate) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
         let Some(entry) = self.domains.get_mut(domain) else { return };
         let until = now.as_millisecond().saturating_add(millis(ttl));
         let waiting = std::mem::take(&mut entry.waiting);
@@ -59,17 +59,17 @@ impl Dispatcher {
     }
 
     /// Its share of a connection against other streams' mail, and against its own of another priority.
-    pub(super) fn share(&self, stream: StreamIx) -> u32 {
+    pub(crate) fn share(&self, stream: StreamIx) -> u32 {
         self.streams.share(stream, self.stream_policy(stream).share)
     }
 
-    pub(super) fn still_down(&self, path: PathIx) -> Option<Arc<Unroutable>> {
+    pub(crate) fn still_down(&self, path: PathIx) -> Option<Arc<Unroutable>> {
         let (until, why) = self.lanes.paths[&path].down.as_ref()?;
         (*until > self.now.as_millisecond()).then(|| why.clone())
     }
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
-    pub(super) fn pump(&mut self, lane_ix: LaneIx) {
+    pub(crate) fn pump(&mut self, lane_ix: LaneIx) {
         if self.draining {
             return;
         }
@@ -199,7 +199,7 @@ impl Dispatcher {
         Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone(), permit: None, lane_day: None, durable: 0 })
     }
 
-    pub(super) fn opened(&mut self, session: SessionId) {
+    pub(crate) fn opened(&mut self, session: SessionId) {
         let Some(s) = self.sessions.get_mut(&session) else { return };
         s.established = true;
         let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
@@ -209,7 +209,7 @@ impl Dispatcher {
     }
 
     /// A session is free: more of the same, or idle, or away.
-    pub(super) fn session_free(&mut self, session: SessionId, usable: bool, now: Timestamp) {
+    pub(crate) fn session_free(&mut self, session: SessionId, usable: bool, now: Timestamp) {
         let Some(s) = self.sessions.get_mut(&session) else { return };
         s.has = None;
         let (path, carried) = (s.path, s.carried);
@@ -242,7 +242,7 @@ impl Dispatcher {
             || carried.is_multiple_of(GIVE_WAY_AFTER) && !self.hungry.is_empty()
     }
 
-    pub(super) fn session_gone(&mut self, session: SessionId, _now: Timestamp) {
+    pub(crate) fn session_gone(&mut self, session: SessionId, _now: Timestamp) {
         if let Some(path) = self.forget(session) {
             self.after_close(path);
         }
@@ -255,7 +255,7 @@ impl Dispatcher {
     }
 
     /// Takes a session off all lists; its path, if it was there.
-    pub(super) fn forget(&mut self, session: SessionId) -> Option<PathIx> {
+    pub(crate) fn forget(&mut self, session: SessionId) -> Option<PathIx> {
         let s = self.sessions.remove(&session)?;
         let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
         path.sessions -= 1;
@@ -265,7 +265,7 @@ impl Dispatcher {
         Some(s.path)
     }
 
-    pub(super) fn after_close(&mut self, path: PathIx) {
+    pub(crate) fn after_close(&mut self, path: PathIx) {
         let lane = self.lanes.paths[&path].lane;
         self.feed_the_hungry();
         self.pump(lane);
@@ -283,27 +283,27 @@ impl Dispatcher {
     }
 
     /// The receiver wants no more connections than there are: stay with them for a while.
-    pub(super) fn squeeze(&mut self, path: PathIx, established: usize, until: i64) {
+    pub(crate) fn squeeze(&mut self, path: PathIx, established: usize, until: i64) {
         let lane_ix = self.lanes.paths[&path].lane;
         self.lanes.lane_of(path).squeezed = Some((established.max(1), until));
         self.squeezed.add(until, lane_ix);
     }
 
     /// One more connection is tried.
-    pub(super) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
+    pub(crate) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
         let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
         let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now.as_millisecond()) else { return };
         if most + 1 >= self.policy.limits(lane.provider.as_str()).connections {
             lane.squeezed = None;
         } else {
-            let next = until.max(now.as_millisecond()) + super::SQUEEZE;
+            let next = until.max(now.as_millisecond()) + SQUEEZE;
             lane.squeezed = Some((most + 1, next));
             self.squeezed.add(next, lane_ix);
         }
         self.pump(lane_ix);
     }
 
-    pub(super) fn close_idle(&mut self, now: i64) {
+    pub(crate) fn close_idle(&mut self, now: i64) {
         let wait = millis(self.policy.idle);
         while let Some((since, session)) = self.idle.front().copied() {
             let current = self.sessions.get(&session).is_some_and(|s| s.idle_since == Some(since));
@@ -318,14 +318,14 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.draining = true;
         let idle: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| s.idle_since.is_some()).map(|(id, _)| *id).collect();
         idle.into_iter().for_each(|session| self.close(session));
     }
 
     /// Moves the mail of sources that are gone, or are no longer configured, to others.
-    pub(super) fn leave_sources(&mut self) {
+    pub(crate) fn leave_sources(&mut self) {
         let known: HashSet<Name> = self.policy.pools.values().flat_map(|pool| pool.sources.iter().map(|(name, _)| name.clone())).collect();
         let left = |source: &Name| self.gone.contains(source) || !known.contains(source);
         let paths: Vec<PathIx> =
@@ -343,30 +343,30 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn sources_gone(&mut self, gone: HashSet<Name>) {
+    pub(crate) fn sources_gone(&mut self, gone: HashSet<Name>) {
         self.gone = gone;
         self.gates.look_again_everywhere();
         self.leave_sources();
     }
 
     /// Recipients of a parcel that could not even be offered, marked as tried.
-    pub(super) fn take_for_failure(&mut self, parcel: &Parcel) -> Option<Load> {
+    pub(crate) fn take_for_failure(&mut self, parcel: &Parcel) -> Option<Load> {
         self.load(parcel)
     }
 
     /// Everything that waits in a host list.
-    pub(super) fn empty(&mut self, path: PathIx) -> Vec<Ready> {
+    pub(crate) fn empty(&mut self, path: PathIx) -> Vec<Ready> {
         std::iter::from_fn(|| self.lanes.pop(path)).collect()
     }
 
     /// Facts of an attempt that got as far as knowing its lane.
-    pub(super) fn lane_facts(&self, path: PathIx) -> Attempt {
+    pub(crate) fn lane_facts(&self, path: PathIx) -> Attempt {
         let lane = &self.lanes.lanes[&self.lanes.paths[&path].lane];
         Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
     }
 
     /// Puts what a session gave back first in line again. A fresh connection always answers for its first load, so this ends.
-    pub(super) fn hand_back(&mut self, path: PathIx, mut load: Load, now: Timestamp) {
+    pub(crate) fn hand_back(&mut self, path: PathIx, mut load: Load, now: Timestamp) {
         let permit = load.permit.take();
         let Some(owed) = self.table.get_mut(load.seq) else { return self.give_back(permit) };
         let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());

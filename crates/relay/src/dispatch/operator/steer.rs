@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use posthaste_mail::{Attempt, MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::dispatch::{
     Action, Dispatcher, Fate, Next,
-    domains::Known,
-    table::{DomainIx, Owed, Phase, Rcpt, Seq, Standing},
+    backlog::domains::Known,
+    backlog::table::{DomainIx, Owed, Phase, Rcpt, Seq, Standing},
 };
 
 /// Which messages an operator means: those that fit every part that is given.
@@ -264,7 +264,7 @@ impl Dispatcher {
     }
 
     /// The numbers of the messages that fit, the oldest first.
-    pub(super) fn select(&self, selection: &Selection) -> Vec<Seq> {
+    pub(crate) fn select(&self, selection: &Selection) -> Vec<Seq> {
         if let Some(id) = selection.id {
             return self.table.find(id).into_iter().collect();
         }
@@ -278,7 +278,7 @@ impl Dispatcher {
     }
 
     /// The domains that a selection names; None where it names none.
-    pub(super) fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
+    pub(crate) fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
         if selection.domain.is_none() && selection.provider.is_none() {
             return None;
         }

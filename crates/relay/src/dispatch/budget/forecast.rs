@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Forecast, Order, Shaper};
 use std::num::NonZeroU32;
 
-use super::{
+use crate::dispatch::{
     Dispatcher,
-    gate::{GateIx, GateKey, Place, TOLD_FROM, after},
-    table::StreamIx,
+    backlog::table::StreamIx,
+    budget::waitlist::{GateIx, GateKey, Place, TOLD_FROM, after},
 };
 
 /// How far a forecast looks.
@@ -18,7 +18,7 @@ const FORESEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 const FORESEEN_MAX: usize = 50_000;
 
 /// A run ahead of time.
-pub(super) enum Ahead {
+pub(crate) enum Ahead {
     /// Of lanes.
     Lanes(Box<Forecast>),
     /// Of a stream's own rate.
@@ -27,7 +27,7 @@ pub(super) enum Ahead {
 
 impl Dispatcher {
     /// Says when this one will go. `last`: it stands behind all others.
-    pub(super) fn foresee(&mut self, ix: GateIx, place: Place, last: bool) {
+    pub(crate) fn foresee(&mut self, ix: GateIx, place: Place, last: bool) {
         let kept = self.gates.gates.get_mut(&ix).and_then(|gate| gate.forecast.take_if(|_| last));
         let Some(mut ahead) = kept.or_else(|| self.look_ahead_behind(ix, place)) else { return };
         let Some((n, stream)) = self.count_at(ix, place) else { return };
@@ -51,7 +51,7 @@ impl Dispatcher {
     }
 
     /// Looks at all that waits again, if what was said of it may have become wrong.
-    pub(super) fn foresee_all(&mut self, ix: GateIx) {
+    pub(crate) fn foresee_all(&mut self, ix: GateIx) {
         let now = self.now;
         let tolerance = self.tolerance(ix);
         let Some(gate) = self.gates.gates.get_mut(&ix) else { return };

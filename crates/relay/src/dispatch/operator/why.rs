@@ -7,12 +7,12 @@ use posthaste_governor::{LaneKey, Stage};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::dispatch::{
     Dispatcher, Rcpt, Selection, Seq,
-    block::Block,
-    budget::expires,
-    domains::Known,
-    table::{DomainIx, Phase, Standing},
+    backlog::domains::Known,
+    backlog::table::{DomainIx, Phase, Standing},
+    budget::block::Block,
+    budget::permits::expires,
 };
 
 /// A lane as it stands.
@@ -192,7 +192,7 @@ impl Dispatcher {
             };
             return ("dns", held(None, why));
         };
-        let down = |path: &super::lanes::Path| path.down.clone().filter(|(until, _)| *until > now.as_millisecond());
+        let down = |path: &crate::dispatch::connections::lanes::Path| path.down.clone().filter(|(until, _)| *until > now.as_millisecond());
         let downs: Vec<_> = self.lanes.paths.values().filter(|path| path.route.key == way.key).map(down).collect();
         if let Some(Some((until, why))) = downs.iter().find(|down| down.is_some()).filter(|_| downs.iter().all(Option::is_some)) {
             return ("hosts_down", held(Some(time(*until)), format!("its hosts could not be reached and are left alone: {}", why.failure)));
