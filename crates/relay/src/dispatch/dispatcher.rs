@@ -1,6 +1,6 @@
 //! The dispatcher: who is tried when, over which connection. Pure: inputs and the time in, actions out.
 //!
-//! A recipient is always in exactly one place, which its `Standing::phase` and the queues tell:
+//! A recipient is always in exactly one place, which its `RecipientState::phase` and the queues tell:
 //!
 //! ```text
 //! accepted ─→ domain.waiting ─(route known)─→ path (ready) ─→ session (in flight) ─→ ended
@@ -8,8 +8,8 @@
 //!                  └────────── schedule (due later) ◀──deferred────┘        held: in no queue until released
 //! ```
 //!
-//! Queues hold parcels; a parcel is void when its message is gone, its recipients moved on, or the message's epoch rose.
-//! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new parcels, and never searches a queue.
+//! Queues hold groups; a group is void when its message is gone, its recipients moved on, or the message's epoch rose.
+//! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new groups, and never searches a queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -24,10 +24,10 @@ use crate::dispatch::{
         domains::Domains,
         schedule::Schedule,
         streams::Streams,
-        table::{Owed, Parcel, Phase, Rcpts, Standing, StreamIx, Table},
+        table::{Phase, QueuedMessage, Rcpts, RecipientGroup, RecipientState, StreamIx, Table},
     },
-    budget::{permits::Writing, waitlist::Gates},
-    connections::lanes::{LaneIx, Lanes, PathIx},
+    budget::{permits::Writing, waitlist::WaitLists},
+    connections::lanes::{LaneIx, Lanes, QueueIx},
 };
 
 /// Milliseconds between two cleanings of lists that nobody uses any more.
@@ -39,7 +39,7 @@ pub(crate) const SQUEEZE: i64 = 60_000;
 
 /// A connection in the hands of a task.
 pub(crate) struct Session {
-    pub(crate) path: PathIx,
+    pub(crate) path: QueueIx,
     pub(crate) established: bool,
     pub(crate) idle_since: Option<i64>,
     pub(crate) carried: u32,
@@ -53,7 +53,7 @@ pub struct Dispatcher {
     pub(crate) domains: Domains,
     pub(crate) lanes: Lanes,
     pub(crate) sessions: HashMap<SessionId, Session>,
-    pub(crate) schedule: Schedule<(DomainIx, Parcel)>,
+    pub(crate) schedule: Schedule<(DomainIx, RecipientGroup)>,
     /// Idle sessions in the order of their time.
     pub(crate) idle: VecDeque<(i64, SessionId)>,
     /// Lanes that wait for a connection because all are in use.
@@ -65,7 +65,7 @@ pub struct Dispatcher {
     pub(crate) sources_turn: HashMap<(StreamIx, Name), u64>,
     pub(crate) turns_begun: u64,
     pub(crate) governor: Governor,
-    pub(crate) gates: Gates,
+    pub(crate) gates: WaitLists,
     pub(crate) deadlines: Deadlines,
     /// Streams with a rate of their own.
     pub(crate) tenants: HashMap<StreamIx, Shaper>,
@@ -98,7 +98,7 @@ impl Dispatcher {
             sources_turn: HashMap::new(),
             turns_begun: 0,
             governor: Governor::new(),
-            gates: Gates::default(),
+            gates: WaitLists::default(),
             deadlines: Deadlines::default(),
             tenants: HashMap::new(),
             gone: HashSet::new(),
@@ -186,20 +186,26 @@ impl Dispatcher {
     fn arrived(&mut self, arrival: Arrival, now: Timestamp) {
         let Arrival { seq, id, arrived, stream, priority, deliver_by, size, domains, progress, warm } = arrival;
         let stream = self.stream_ix(&stream, priority);
-        let fresh = Standing { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
-        let mut standings = vec![fresh; domains.len()];
+        let fresh =
+            RecipientState { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
+        let mut states = vec![fresh; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.owed) {
-            if let Some(s) = standings.get_mut(usize::from(saved.0)) {
-                *s = Standing { due: saved.2, domain: 0, attempts: saved.1, phase: if saved.3 { Phase::Held } else { Phase::Waiting } };
+            if let Some(s) = states.get_mut(usize::from(saved.0)) {
+                *s = RecipientState {
+                    due: saved.2,
+                    domain: 0,
+                    attempts: saved.1,
+                    phase: if saved.3 { Phase::Held } else { Phase::Waiting },
+                };
             }
         }
-        for (standing, domain) in standings.iter_mut().zip(&domains) {
-            if standing.phase != Phase::Ended {
-                standing.domain = self.domains.owe(domain);
+        for (state, domain) in states.iter_mut().zip(&domains) {
+            if state.phase != Phase::Ended {
+                state.domain = self.domains.owe(domain);
             }
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let mut owed = Owed::new(id, arrived.as_millisecond(), stream, size, standings);
+        let mut owed = QueuedMessage::new(id, arrived.as_millisecond(), stream, size, states);
         owed.warm = warm;
         if owed.owed() > 0 {
             self.table.insert(seq, owed);
@@ -210,7 +216,7 @@ impl Dispatcher {
         }
     }
 
-    /// Makes parcels of all recipients that wait, by domain and time.
+    /// Makes groups of all recipients that wait, by domain and time.
     pub(crate) fn queue_all(&mut self, seq: Seq, now: Timestamp) {
         let Some(owed) = self.table.get(seq) else { return };
         let epoch = owed.epoch;
@@ -218,7 +224,7 @@ impl Dispatcher {
         // In the order of their first recipient, so that a simulation repeats.
         let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
         let mut places: HashMap<(DomainIx, i64), usize> = HashMap::new();
-        for (rcpt, s) in owed.standings().iter().enumerate().filter(|(_, s)| s.phase == Phase::Waiting) {
+        for (rcpt, s) in owed.recipients().iter().enumerate().filter(|(_, s)| s.phase == Phase::Waiting) {
             let rcpt = Rcpt::try_from(rcpt).expect("an envelope has at most 65,535 recipients");
             let key = (s.domain, s.due);
             let place = *places.entry(key).or_insert_with(|| {
@@ -229,11 +235,11 @@ impl Dispatcher {
         }
         for ((domain, due), rcpts) in groups {
             for chunk in rcpts.chunks(at_once) {
-                let parcel = Parcel { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
+                let group = RecipientGroup { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
                 if due > now.as_millisecond() {
-                    self.schedule.add(due, (domain, parcel));
+                    self.schedule.add(due, (domain, group));
                 } else {
-                    self.place(domain, parcel, now);
+                    self.place(domain, group, now);
                 }
             }
         }
@@ -251,8 +257,8 @@ impl Dispatcher {
         let ms = now.as_millisecond();
         self.look_at_deadlines();
         while let Some(due) = self.schedule.take_due(ms) {
-            for (domain, parcel) in due {
-                self.place(domain, parcel, now);
+            for (domain, group) in due {
+                self.place(domain, group, now);
             }
         }
         while let Some(lanes) = self.squeezed.take_due(ms) {

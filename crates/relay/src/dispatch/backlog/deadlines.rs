@@ -109,7 +109,7 @@ impl Dispatcher {
     fn is_over(&mut self, seq: Seq) {
         let (Some(deadline), Some(owed)) = (self.deadlines.by.get_mut(&seq), self.table.get(seq)) else { return };
         let (id, warm) = (owed.id, owed.warm.clone());
-        let standings = (0..).zip(owed.standings());
+        let states = (0..).zip(owed.recipients());
         let fate = |rcpt: Rcpt, attempts: u16, said: Option<Said>, next: Next| Fate {
             rcpt,
             attempt: u32::from(attempts),
@@ -121,11 +121,11 @@ impl Dispatcher {
             let (failure, verdict) = too_late();
             let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
             // What a connection has in hand ends with that attempt.
-            let waiting = standings.filter(|(_, s)| matches!(s.phase, Phase::Waiting | Phase::Held));
+            let waiting = states.filter(|(_, s)| matches!(s.phase, Phase::Waiting | Phase::Held));
             waiting.map(|(rcpt, s)| fate(rcpt, s.attempts, said(), Next::Expired)).collect()
         } else {
             deadline.told = true;
-            let owed = standings.filter(|(_, s)| s.phase != Phase::Ended);
+            let owed = states.filter(|(_, s)| s.phase != Phase::Ended);
             owed.map(|(rcpt, s)| fate(rcpt, s.attempts, None, Next::Late)).collect()
         };
         if fates.is_empty() {

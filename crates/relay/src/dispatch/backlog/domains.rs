@@ -6,7 +6,7 @@ use crate::way::Way;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Domain, Failure};
 
-use crate::dispatch::backlog::table::{DomainIx, Parcel};
+use crate::dispatch::backlog::table::{DomainIx, RecipientGroup};
 
 /// No hosts, why, and what that means.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ pub(crate) struct DomainEntry {
     pub(crate) name: Arc<Domain>,
     /// Its route.
     pub(crate) known: Known,
-    /// Parcels that wait for the answer.
-    pub(crate) waiting: Vec<Parcel>,
+    /// Groups that wait for the answer.
+    pub(crate) waiting: Vec<RecipientGroup>,
     /// Recipients owed at it.
     pub(crate) owed: usize,
 }

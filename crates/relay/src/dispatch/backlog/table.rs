@@ -17,7 +17,7 @@ pub(crate) type StreamIx = u16;
 
 /// Where one recipient of one message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct RecipientState {
     /// Milliseconds since 1970: not tried before.
     pub(crate) due: i64,
     /// Its domain.
@@ -44,73 +44,73 @@ pub(crate) enum Phase {
 }
 
 /// A message with at least one recipient whose story is not over.
-pub(crate) struct Owed {
+pub(crate) struct QueuedMessage {
     /// The id the client was told.
     pub(crate) id: MessageId,
     /// When it was accepted, milliseconds since 1970.
     pub(crate) arrived: i64,
     /// Its stream.
     pub(crate) stream: StreamIx,
-    /// Rises when its parcels are made anew: older parcels in any queue are then void.
+    /// Rises when its groups are made anew: older groups in any queue are then void.
     pub(crate) epoch: u16,
     /// Bytes as stored.
     pub(crate) size: u32,
     /// The message itself, while it is fresh.
     pub(crate) warm: Option<Arc<Letter>>,
-    standings: Standings,
+    states: States,
 }
 
 /// Nearly all messages have one recipient: those need no allocation.
-enum Standings {
-    One([Standing; 1]),
-    Many(Box<[Standing]>),
+enum States {
+    One([RecipientState; 1]),
+    Many(Box<[RecipientState]>),
 }
 
-impl Owed {
-    /// A message with its recipients' standings, in the envelope's order.
-    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, standings: Vec<Standing>) -> Self {
-        let standings = match <[Standing; 1]>::try_from(standings) {
-            Ok(one) => Standings::One(one),
-            Err(many) => Standings::Many(many.into()),
+impl QueuedMessage {
+    /// A message with its recipients' states, in the envelope's order.
+    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, states: Vec<RecipientState>) -> Self {
+        let states = match <[RecipientState; 1]>::try_from(states) {
+            Ok(one) => States::One(one),
+            Err(many) => States::Many(many.into()),
         };
-        Self { id, arrived, stream, epoch: 0, size, warm: None, standings }
+        Self { id, arrived, stream, epoch: 0, size, warm: None, states }
     }
 
-    /// Every recipient's standing.
-    pub(crate) fn standings(&self) -> &[Standing] {
-        match &self.standings {
-            Standings::One(one) => one,
-            Standings::Many(many) => many,
+    /// Every recipient's state.
+    pub(crate) fn recipients(&self) -> &[RecipientState] {
+        match &self.states {
+            States::One(one) => one,
+            States::Many(many) => many,
         }
     }
 
-    /// Every recipient's standing, to change.
-    pub(crate) fn standings_mut(&mut self) -> &mut [Standing] {
-        match &mut self.standings {
-            Standings::One(one) => one,
-            Standings::Many(many) => many,
+    /// Every recipient's state, to change.
+    pub(crate) fn recipients_mut(&mut self) -> &mut [RecipientState] {
+        match &mut self.states {
+            States::One(one) => one,
+            States::Many(many) => many,
         }
     }
 
-    /// One recipient's standing.
-    pub(crate) fn standing(&mut self, rcpt: Rcpt) -> &mut Standing {
-        &mut self.standings_mut()[usize::from(rcpt)]
+    /// One recipient's state.
+    pub(crate) fn recipient(&mut self, rcpt: Rcpt) -> &mut RecipientState {
+        &mut self.recipients_mut()[usize::from(rcpt)]
     }
 
     /// Recipients whose story is not over.
     pub(crate) fn owed(&self) -> usize {
-        self.standings().iter().filter(|s| s.phase != Phase::Ended).count()
+        self.recipients().iter().filter(|s| s.phase != Phase::Ended).count()
     }
 }
 
 /// Some recipients of one message that go the same way at the same time.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct RecipientGroup {
     /// The message.
     pub(crate) seq: Seq,
     /// Which of its recipients.
     pub(crate) rcpts: Rcpts,
-    /// The message's epoch when the parcel was made.
+    /// The message's epoch when the group was made.
     pub(crate) epoch: u16,
 }
 
@@ -144,33 +144,33 @@ impl Rcpts {
 /// All messages that are owed, by their number in the spool.
 #[derive(Default)]
 pub(crate) struct Table {
-    messages: HashMap<Seq, Owed>,
+    messages: HashMap<Seq, QueuedMessage>,
     recipients: usize,
 }
 
 impl Table {
     /// Adds a message.
-    pub(crate) fn insert(&mut self, seq: Seq, owed: Owed) {
+    pub(crate) fn insert(&mut self, seq: Seq, owed: QueuedMessage) {
         self.recipients += owed.owed();
         self.messages.insert(seq, owed);
     }
 
     /// A message, while it is owed.
-    pub(crate) fn get(&self, seq: Seq) -> Option<&Owed> {
+    pub(crate) fn get(&self, seq: Seq) -> Option<&QueuedMessage> {
         self.messages.get(&seq)
     }
 
     /// A message, to change.
-    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Owed> {
+    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut QueuedMessage> {
         self.messages.get_mut(&seq)
     }
 
     /// Ends one recipient's story; true when it was the message's last. The message then is forgotten.
     pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) -> bool {
         let Some(owed) = self.messages.get_mut(&seq) else { return true };
-        let standing = owed.standing(rcpt);
-        if standing.phase != Phase::Ended {
-            standing.phase = Phase::Ended;
+        let state = owed.recipient(rcpt);
+        if state.phase != Phase::Ended {
+            state.phase = Phase::Ended;
             self.recipients -= 1;
         }
         let gone = owed.owed() == 0;
@@ -180,23 +180,23 @@ impl Table {
         gone
     }
 
-    /// Takes out of a parcel what is still to be sent; None where nothing is left of it.
-    pub(crate) fn open(&mut self, parcel: &Parcel) -> Option<(&mut Owed, Vec<Rcpt>)> {
-        let owed = self.messages.get_mut(&parcel.seq)?;
-        if owed.epoch != parcel.epoch {
+    /// Takes out of a group what is still to be sent; None where nothing is left of it.
+    pub(crate) fn open(&mut self, group: &RecipientGroup) -> Option<(&mut QueuedMessage, Vec<Rcpt>)> {
+        let owed = self.messages.get_mut(&group.seq)?;
+        if owed.epoch != group.epoch {
             return None;
         }
         let rcpts: Vec<Rcpt> =
-            parcel.rcpts.as_slice().iter().copied().filter(|r| owed.standings()[usize::from(*r)].phase == Phase::Waiting).collect();
+            group.rcpts.as_slice().iter().copied().filter(|r| owed.recipients()[usize::from(*r)].phase == Phase::Waiting).collect();
         if rcpts.is_empty() { None } else { Some((owed, rcpts)) }
     }
 
-    /// A parcel's first `n` recipients that are still to be sent, and the rest, if there is one.
-    pub(crate) fn split(&mut self, parcel: &Parcel, n: usize) -> Option<(Parcel, Parcel)> {
-        let (seq, epoch) = (parcel.seq, parcel.epoch);
-        let (_, mut first) = self.open(parcel)?;
+    /// A group's first `n` recipients that are still to be sent, and the rest, if there is one.
+    pub(crate) fn split(&mut self, group: &RecipientGroup, n: usize) -> Option<(RecipientGroup, RecipientGroup)> {
+        let (seq, epoch) = (group.seq, group.epoch);
+        let (_, mut first) = self.open(group)?;
         let rest = first.split_off(n.min(first.len()));
-        let part = |rcpts: Vec<Rcpt>| Parcel { seq, rcpts: Rcpts::new(rcpts), epoch };
+        let part = |rcpts: Vec<Rcpt>| RecipientGroup { seq, rcpts: Rcpts::new(rcpts), epoch };
         (!rest.is_empty()).then(|| (part(first), part(rest)))
     }
 
@@ -211,7 +211,7 @@ impl Table {
     }
 
     /// All of them, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &Owed)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &QueuedMessage)> {
         self.messages.iter().map(|(seq, owed)| (*seq, owed))
     }
 
