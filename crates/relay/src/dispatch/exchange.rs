@@ -9,7 +9,7 @@ use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferP
 use posthaste_message::{Letter, Progress};
 use posthaste_suppression::Entry;
 
-use super::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
+use crate::dispatch::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
 use crate::way::Way;
 
 /// A message that the spool has: new, or found there at the start.

@@ -8,7 +8,7 @@ use super::{
 };
 
 fn by(world: &World, seconds: u64, returns: bool) -> Deadline {
-    Deadline { at: super::super::later(world.now, Duration::from_secs(seconds)), returns }
+    Deadline { at: super::super::dispatcher::later(world.now, Duration::from_secs(seconds)), returns }
 }
 
 fn arrive(world: &mut World, seconds: u64, returns: bool) -> Seq {
@@ -70,7 +70,7 @@ fn whose_time_is_over_while_the_relay_is_down_is_dealt_with_when_it_is_back() {
     let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
     let (late, returned) = (arrive(&mut world, 100, false), arrive(&mut world, 100, true));
     world.run_for(Duration::from_secs(10));
-    world.now = super::super::later(world.now, Duration::from_secs(600));
+    world.now = super::super::dispatcher::later(world.now, Duration::from_secs(600));
     let mut world = world.restarted(policy());
     world.run_for(Duration::from_secs(10));
     assert!(world.fates(late).contains(&&Next::Late));

@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use posthaste_bounce::{Context, Rules, Verdict};
 use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
-use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Reply, Stage, TransferPriority};
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Name, Reply, Stage, TransferPriority};
 use posthaste_message::{Progress, SavedStanding};
 use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
@@ -212,7 +212,7 @@ impl World {
 
     fn later(&mut self, wait: Duration, input: Input) {
         self.seen += 1;
-        self.pending.insert((super::later(self.now, wait), self.seen), input);
+        self.pending.insert((super::dispatcher::later(self.now, wait), self.seen), input);
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
@@ -315,7 +315,7 @@ impl World {
     }
 
     fn run_for(&mut self, time: Duration) {
-        self.run(super::later(self.now, time));
+        self.run(super::dispatcher::later(self.now, time));
     }
 
     fn fates(&self, seq: Seq) -> Vec<&Next> {
@@ -580,7 +580,7 @@ fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
 #[test]
 fn a_message_from_the_spool_goes_on_where_it_stood() {
     let mut world = World::new(policy(), |_, _| ok());
-    let due = super::later(world.now, Duration::from_secs(1000));
+    let due = super::dispatcher::later(world.now, Duration::from_secs(1000));
     let saved = |rcpt, held| SavedStanding(rcpt, 4, due.as_millisecond(), held);
     let arrival = Arrival {
         seq: 9,

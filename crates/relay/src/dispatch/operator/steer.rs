@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use posthaste_mail::{Attempt, MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::dispatch::{
     Action, Dispatcher, Fate, Next,
-    domains::Known,
-    table::{DomainIx, Owed, Phase, Rcpt, Seq, Standing},
+    backlog::domains::Known,
+    backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
 };
 
 /// Which messages an operator means: those that fit every part that is given.
@@ -107,7 +107,7 @@ impl Dispatcher {
             ..Counts::default()
         };
         for (_, owed) in self.table.iter() {
-            for s in owed.standings() {
+            for s in owed.recipients() {
                 match s.phase {
                     Phase::Waiting if s.due > now.as_millisecond() => counts.later += 1,
                     Phase::Waiting => counts.due += 1,
@@ -124,7 +124,7 @@ impl Dispatcher {
     pub fn lane_rows(&self, now: Timestamp) -> Vec<LaneRow> {
         let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
         for (_, owed) in self.table.iter() {
-            for s in owed.standings().iter().filter(|s| s.phase != Phase::Ended) {
+            for s in owed.recipients().iter().filter(|s| s.phase != Phase::Ended) {
                 let row = by_domain.entry(s.domain).or_insert_with(|| LaneRow::new(self.provider_of(s.domain)));
                 row.count(s.phase, s.due, owed.arrived, now.as_millisecond());
             }
@@ -155,7 +155,7 @@ impl Dispatcher {
             }
         }
         for (seq, rcpt, told) in self.waiting_for_budget() {
-            let domain = self.table.get(seq).map(|owed| owed.standings()[usize::from(rcpt)].domain);
+            let domain = self.table.get(seq).map(|owed| owed.recipients()[usize::from(rcpt)].domain);
             if let Some(row) = domain.and_then(|domain| rows.get_mut(&self.provider_of(domain))) {
                 row.budget += 1;
                 row.budget_until = row.budget_until.max(told.filter(|told| *told < Timestamp::MAX));
@@ -188,7 +188,7 @@ impl Dispatcher {
         let mut moved = 0;
         for seq in seqs {
             let Some(owed) = self.table.get_mut(seq) else { continue };
-            let waiting = owed.standings_mut().iter_mut().filter(|s| s.phase == Phase::Waiting);
+            let waiting = owed.recipients_mut().iter_mut().filter(|s| s.phase == Phase::Waiting);
             let count = waiting.map(|s| s.due = now.as_millisecond()).count();
             if count > 0 {
                 owed.epoch = owed.epoch.wrapping_add(1);
@@ -226,22 +226,27 @@ impl Dispatcher {
         let fits = self.fitting_domains(selection);
         for seq in self.select(selection) {
             let Some(owed) = self.table.get_mut(seq) else { continue };
-            let in_flight = |s: &&mut Standing| s.phase == Phase::InFlight && fits.as_ref().is_none_or(|f| f.contains(&s.domain));
-            owed.standings_mut().iter_mut().filter(in_flight).for_each(|s| s.phase = Phase::Cancelling);
+            let in_flight = |s: &&mut RecipientState| s.phase == Phase::InFlight && fits.as_ref().is_none_or(|f| f.contains(&s.domain));
+            owed.recipients_mut().iter_mut().filter(in_flight).for_each(|s| s.phase = Phase::Cancelling);
         }
         self.change(selection, now, |s| {
             matches!(s.phase, Phase::Waiting | Phase::Held).then(|| (Phase::Ended, Next::Cancelled(by.clone(), reason.clone())))
         })
     }
 
-    fn change(&mut self, selection: &Selection, now: Timestamp, to: impl Fn(&Standing) -> Option<(Phase, Next)>) -> (usize, Vec<Action>) {
+    fn change(
+        &mut self,
+        selection: &Selection,
+        now: Timestamp,
+        to: impl Fn(&RecipientState) -> Option<(Phase, Next)>,
+    ) -> (usize, Vec<Action>) {
         let mut changed = 0;
         let fits = self.fitting_domains(selection);
         for seq in self.select(selection) {
             let Some(owed) = self.table.get_mut(seq) else { continue };
             let (id, warm) = (owed.id, owed.warm.clone());
             let mut fates = Vec::new();
-            for (rcpt, s) in (0..).zip(owed.standings_mut()) {
+            for (rcpt, s) in (0..).zip(owed.recipients_mut()) {
                 if fits.as_ref().is_none_or(|f| f.contains(&s.domain))
                     && let Some((phase, next)) = to(s)
                 {
@@ -264,21 +269,22 @@ impl Dispatcher {
     }
 
     /// The numbers of the messages that fit, the oldest first.
-    pub(super) fn select(&self, selection: &Selection) -> Vec<Seq> {
+    pub(crate) fn select(&self, selection: &Selection) -> Vec<Seq> {
         if let Some(id) = selection.id {
             return self.table.find(id).into_iter().collect();
         }
         let fits = self.fitting_domains(selection);
-        let stream = |owed: &Owed| selection.stream.as_ref().is_none_or(|s| self.streams.name(owed.stream).as_str() == s);
-        let domain =
-            |owed: &Owed| fits.as_ref().is_none_or(|f| owed.standings().iter().any(|s| s.phase != Phase::Ended && f.contains(&s.domain)));
+        let stream = |owed: &QueuedMessage| selection.stream.as_ref().is_none_or(|s| self.streams.name(owed.stream).as_str() == s);
+        let domain = |owed: &QueuedMessage| {
+            fits.as_ref().is_none_or(|f| owed.recipients().iter().any(|s| s.phase != Phase::Ended && f.contains(&s.domain)))
+        };
         let mut seqs: Vec<Seq> = self.table.iter().filter(|(_, owed)| stream(owed) && domain(owed)).map(|(seq, _)| seq).collect();
         seqs.sort_unstable();
         seqs
     }
 
     /// The domains that a selection names; None where it names none.
-    pub(super) fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
+    pub(crate) fn fitting_domains(&self, selection: &Selection) -> Option<HashSet<u32>> {
         if selection.domain.is_none() && selection.provider.is_none() {
             return None;
         }
@@ -303,17 +309,17 @@ impl Dispatcher {
     /// Recipients that wait at a gate, and until when.
     fn waiting_for_budget(&self) -> impl Iterator<Item = (Seq, Rcpt, Option<Timestamp>)> {
         let is_waiting = |seq: Seq, epoch: u16, rcpt: Rcpt| {
-            self.table.get(seq).is_some_and(|owed| owed.epoch == epoch && owed.standings()[usize::from(rcpt)].phase == Phase::Waiting)
+            self.table.get(seq).is_some_and(|owed| owed.epoch == epoch && owed.recipients()[usize::from(rcpt)].phase == Phase::Waiting)
         };
-        self.gates.all().flat_map(move |(parcel, told)| {
-            let rcpts = parcel.rcpts.as_slice().iter().copied();
-            rcpts.filter(move |rcpt| is_waiting(parcel.seq, parcel.epoch, *rcpt)).map(move |rcpt| (parcel.seq, rcpt, told))
+        self.gates.all().flat_map(move |(group, told)| {
+            let rcpts = group.rcpts.as_slice().iter().copied();
+            rcpts.filter(move |rcpt| is_waiting(group.seq, group.epoch, *rcpt)).map(move |rcpt| (group.seq, rcpt, told))
         })
     }
 
-    fn row(&self, seq: Seq, owed: &Owed, waits: &HashMap<(Seq, Rcpt), Option<Timestamp>>) -> MessageRow {
+    fn row(&self, seq: Seq, owed: &QueuedMessage, waits: &HashMap<(Seq, Rcpt), Option<Timestamp>>) -> MessageRow {
         let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
-        let rcpts = (0..).zip(owed.standings()).filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
+        let rcpts = (0..).zip(owed.recipients()).filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
             let phase = match s.phase {
                 Phase::Waiting => "waiting",
                 Phase::InFlight => "in flight",

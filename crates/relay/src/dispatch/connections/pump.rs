@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use posthaste_governor::{Admission, Permit};
 use posthaste_mail::{Attempt, Name};
 
-use super::{
-    Action, Dispatcher, Fate, Load, Session, SessionId,
-    domains::{Known, Unroutable},
-    lanes::{LaneIx, PathIx, Ready},
-    millis,
-    settle::cancelled_in_flight,
-    table::{DomainIx, Parcel, Phase, Rcpts, StreamIx},
+use crate::dispatch::{
+    Action, Dispatcher, Fate, Load, SessionId,
+    backlog::domains::{Known, Unroutable},
+    backlog::settle::cancelled_in_flight,
+    backlog::table::{DomainIx, Phase, Rcpts, RecipientGroup, StreamIx},
+    connections::lanes::{LaneIx, QueueIx, Ready},
+    dispatcher::{SQUEEZE, Session, millis},
 };
 use crate::way::Way;
 
@@ -20,28 +20,28 @@ use crate::way::Way;
 const GIVE_WAY_AFTER: u32 = 20;
 
 impl Dispatcher {
-    /// Brings a parcel whose time has come to its lane, asking DNS first where that is needed.
-    pub(super) fn place(&mut self, domain: DomainIx, parcel: Parcel, now: Timestamp) {
+    /// Brings a group whose time has come to its lane, asking DNS first where that is needed.
+    pub(crate) fn place(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) {
         let Some(entry) = self.domains.get_mut(domain) else { return };
         match &entry.known {
             Known::Route(route, until) if *until > now.as_millisecond() => {
                 let route = route.clone();
-                self.enqueue(&route, parcel);
+                self.enqueue(&route, group);
             }
             Known::Nowhere(why, until) if *until > now.as_millisecond() => {
                 let why = why.clone();
-                self.unroutable(&why, &parcel, now);
+                self.unroutable(&why, &group, now);
             }
-            Known::Asking => entry.waiting.push(parcel),
+            Known::Asking => entry.waiting.push(group),
             _ => {
                 entry.known = Known::Asking;
-                entry.waiting.push(parcel);
+                entry.waiting.push(group);
                 self.actions.push(Action::Resolve(domain, entry.name.clone()));
             }
         }
     }
 
-    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
+    pub(crate) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration, now: Timestamp) {
         let Some(entry) = self.domains.get_mut(domain) else { return };
         let until = now.as_millisecond().saturating_add(millis(ttl));
         let waiting = std::mem::take(&mut entry.waiting);
@@ -49,27 +49,27 @@ impl Dispatcher {
             Ok(route) => Known::Route(route.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), until),
         };
-        for parcel in waiting {
+        for group in waiting {
             match answer {
-                Ok(route) => self.enqueue(route, parcel),
-                Err(why) => self.unroutable(why, &parcel, now),
+                Ok(route) => self.enqueue(route, group),
+                Err(why) => self.unroutable(why, &group, now),
             }
         }
         self.gates.way_known(domain);
     }
 
     /// Its share of a connection against other streams' mail, and against its own of another priority.
-    pub(super) fn share(&self, stream: StreamIx) -> u32 {
+    pub(crate) fn share(&self, stream: StreamIx) -> u32 {
         self.streams.share(stream, self.stream_policy(stream).share)
     }
 
-    pub(super) fn still_down(&self, path: PathIx) -> Option<Arc<Unroutable>> {
+    pub(crate) fn still_down(&self, path: QueueIx) -> Option<Arc<Unroutable>> {
         let (until, why) = self.lanes.paths[&path].down.as_ref()?;
         (*until > self.now.as_millisecond()).then(|| why.clone())
     }
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
-    pub(super) fn pump(&mut self, lane_ix: LaneIx) {
+    pub(crate) fn pump(&mut self, lane_ix: LaneIx) {
         if self.draining {
             return;
         }
@@ -96,7 +96,7 @@ impl Dispatcher {
     }
 
     /// Closes an idle connection of the lane that leads elsewhere; false where there is none.
-    fn make_room_in_lane(&mut self, lane: LaneIx, wanted: PathIx) -> bool {
+    fn make_room_in_lane(&mut self, lane: LaneIx, wanted: QueueIx) -> bool {
         let idle = self
             .lanes
             .paths
@@ -119,7 +119,7 @@ impl Dispatcher {
         false
     }
 
-    fn send(&mut self, path: PathIx, load: Load) {
+    fn send(&mut self, path: QueueIx, load: Load) {
         let queue = self.lanes.paths.get_mut(&path).expect("the path of a load exists");
         if let Some(session) = queue.idle.pop() {
             return self.hand_over(session, load);
@@ -143,11 +143,11 @@ impl Dispatcher {
         self.actions.push(Action::Deliver(session, Box::new(load)));
     }
 
-    /// Takes the next parcel that still holds something out of a host list, and marks its recipients as in flight.
-    fn next_load(&mut self, path: PathIx) -> Option<Load> {
+    /// Takes the next group that still holds something out of a host list, and marks its recipients as in flight.
+    fn next_load(&mut self, path: QueueIx) -> Option<Load> {
         while let Some(ready) = self.lanes.pop(path) {
-            if let Some((parcel, permit)) = self.permitted(path, ready)
-                && let Some(mut load) = self.load(&parcel)
+            if let Some((group, permit)) = self.permitted(path, ready)
+                && let Some(mut load) = self.load(&group)
             {
                 self.permit(&mut load, permit);
                 return Some(load);
@@ -156,10 +156,10 @@ impl Dispatcher {
         None
     }
 
-    /// What of a parcel the lane may send now, with its permit. The rest stays first in line, or goes elsewhere.
-    fn permitted(&mut self, path: PathIx, ready: Ready) -> Option<(Parcel, Box<Permit>)> {
-        let Ready { mut parcel, mut permit } = ready;
-        let Some((owed, rcpts)) = self.table.open(&parcel) else {
+    /// What of a group the lane may send now, with its permit. The rest stays first in line, or goes elsewhere.
+    fn permitted(&mut self, path: QueueIx, ready: Ready) -> Option<(RecipientGroup, Box<Permit>)> {
+        let Ready { mut group, mut permit } = ready;
+        let Some((owed, rcpts)) = self.table.open(&group) else {
             self.give_back(permit);
             return None;
         };
@@ -168,38 +168,38 @@ impl Dispatcher {
             self.give_back(Some(old));
         }
         if let Some(permit) = permit {
-            return Some((parcel, permit));
+            return Some((group, permit));
         }
         let lane = self.lanes.paths[&path].lane;
         match self.admit(lane, n, self.stream_policy(stream).priority) {
             Admission::Go(permit) => {
-                if let Some((first, rest)) = self.table.split(&parcel, permit.count() as usize) {
+                if let Some((first, rest)) = self.table.split(&group, permit.count() as usize) {
                     let share = self.share(stream);
                     self.lanes.push_front(path, (stream, share), rest.into());
-                    parcel = first;
+                    group = first;
                 }
-                Some((parcel, Box::new(permit)))
+                Some((group, Box::new(permit)))
             }
             Admission::NotBefore(at, hold) => {
                 let way = self.lanes.paths[&path].route.clone();
-                self.overflow(lane, &way, parcel, at, hold);
+                self.overflow(lane, &way, group, at, hold);
                 None
             }
         }
     }
 
-    fn load(&mut self, parcel: &Parcel) -> Option<Load> {
-        let (owed, rcpts) = self.table.open(parcel)?;
+    fn load(&mut self, group: &RecipientGroup) -> Option<Load> {
+        let (owed, rcpts) = self.table.open(group)?;
         let mut attempt = 1;
         for rcpt in &rcpts {
-            let standing = owed.standing(*rcpt);
-            standing.phase = Phase::InFlight;
-            attempt = attempt.max(u32::from(standing.attempts) + 1);
+            let state = owed.recipient(*rcpt);
+            state.phase = Phase::InFlight;
+            attempt = attempt.max(u32::from(state.attempts) + 1);
         }
-        Some(Load { seq: parcel.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone(), permit: None, lane_day: None, durable: 0 })
+        Some(Load { seq: group.seq, id: owed.id, rcpts, attempt, warm: owed.warm.clone(), permit: None, lane_day: None, durable: 0 })
     }
 
-    pub(super) fn opened(&mut self, session: SessionId) {
+    pub(crate) fn opened(&mut self, session: SessionId) {
         let Some(s) = self.sessions.get_mut(&session) else { return };
         s.established = true;
         let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
@@ -209,7 +209,7 @@ impl Dispatcher {
     }
 
     /// A session is free: more of the same, or idle, or away.
-    pub(super) fn session_free(&mut self, session: SessionId, usable: bool, now: Timestamp) {
+    pub(crate) fn session_free(&mut self, session: SessionId, usable: bool, now: Timestamp) {
         let Some(s) = self.sessions.get_mut(&session) else { return };
         s.has = None;
         let (path, carried) = (s.path, s.carried);
@@ -229,12 +229,12 @@ impl Dispatcher {
         self.feed_the_hungry();
     }
 
-    fn messages_per_connection(&self, path: PathIx) -> u32 {
+    fn messages_per_connection(&self, path: QueueIx) -> u32 {
         self.policy.limits(self.lanes.paths[&path].route.provider.as_str()).messages_per_connection
     }
 
     /// Whether another host list of the lane has mail but no connection, and the lane may open no more.
-    fn must_give_way(&self, path: PathIx, carried: u32) -> bool {
+    fn must_give_way(&self, path: QueueIx, carried: u32) -> bool {
         let ix = self.lanes.paths[&path].lane;
         let lane = &self.lanes.lanes[&ix];
         let full = lane.sessions >= self.most_connections(ix);
@@ -242,7 +242,7 @@ impl Dispatcher {
             || carried.is_multiple_of(GIVE_WAY_AFTER) && !self.hungry.is_empty()
     }
 
-    pub(super) fn session_gone(&mut self, session: SessionId, _now: Timestamp) {
+    pub(crate) fn session_gone(&mut self, session: SessionId, _now: Timestamp) {
         if let Some(path) = self.forget(session) {
             self.after_close(path);
         }
@@ -255,7 +255,7 @@ impl Dispatcher {
     }
 
     /// Takes a session off all lists; its path, if it was there.
-    pub(super) fn forget(&mut self, session: SessionId) -> Option<PathIx> {
+    pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
         let s = self.sessions.remove(&session)?;
         let path = self.lanes.paths.get_mut(&s.path).expect("a session's path exists");
         path.sessions -= 1;
@@ -265,7 +265,7 @@ impl Dispatcher {
         Some(s.path)
     }
 
-    pub(super) fn after_close(&mut self, path: PathIx) {
+    pub(crate) fn after_close(&mut self, path: QueueIx) {
         let lane = self.lanes.paths[&path].lane;
         self.feed_the_hungry();
         self.pump(lane);
@@ -283,27 +283,27 @@ impl Dispatcher {
     }
 
     /// The receiver wants no more connections than there are: stay with them for a while.
-    pub(super) fn squeeze(&mut self, path: PathIx, established: usize, until: i64) {
+    pub(crate) fn squeeze(&mut self, path: QueueIx, established: usize, until: i64) {
         let lane_ix = self.lanes.paths[&path].lane;
         self.lanes.lane_of(path).squeezed = Some((established.max(1), until));
         self.squeezed.add(until, lane_ix);
     }
 
     /// One more connection is tried.
-    pub(super) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
+    pub(crate) fn unsqueeze(&mut self, lane_ix: LaneIx, now: Timestamp) {
         let Some(lane) = self.lanes.lanes.get_mut(&lane_ix) else { return };
         let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now.as_millisecond()) else { return };
         if most + 1 >= self.policy.limits(lane.provider.as_str()).connections {
             lane.squeezed = None;
         } else {
-            let next = until.max(now.as_millisecond()) + super::SQUEEZE;
+            let next = until.max(now.as_millisecond()) + SQUEEZE;
             lane.squeezed = Some((most + 1, next));
             self.squeezed.add(next, lane_ix);
         }
         self.pump(lane_ix);
     }
 
-    pub(super) fn close_idle(&mut self, now: i64) {
+    pub(crate) fn close_idle(&mut self, now: i64) {
         let wait = millis(self.policy.idle);
         while let Some((since, session)) = self.idle.front().copied() {
             let current = self.sessions.get(&session).is_some_and(|s| s.idle_since == Some(since));
@@ -318,17 +318,17 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.draining = true;
         let idle: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| s.idle_since.is_some()).map(|(id, _)| *id).collect();
         idle.into_iter().for_each(|session| self.close(session));
     }
 
     /// Moves the mail of sources that are gone, or are no longer configured, to others.
-    pub(super) fn leave_sources(&mut self) {
+    pub(crate) fn leave_sources(&mut self) {
         let known: HashSet<Name> = self.policy.pools.values().flat_map(|pool| pool.sources.iter().map(|(name, _)| name.clone())).collect();
         let left = |source: &Name| self.gone.contains(source) || !known.contains(source);
-        let paths: Vec<PathIx> =
+        let paths: Vec<QueueIx> =
             self.lanes.paths.iter().filter(|(_, p)| left(&self.lanes.lanes[&p.lane].source)).map(|(ix, _)| *ix).collect();
         for path in paths {
             let idle = std::mem::take(&mut self.lanes.paths.get_mut(&path).expect("listed above").idle);
@@ -336,52 +336,52 @@ impl Dispatcher {
             let way = self.lanes.paths[&path].route.clone();
             for ready in self.empty(path) {
                 self.give_back(ready.permit);
-                if let Some(stream) = self.table.open(&ready.parcel).map(|(owed, _)| owed.stream) {
-                    self.choose(&way, stream, ready.parcel);
+                if let Some(stream) = self.table.open(&ready.group).map(|(owed, _)| owed.stream) {
+                    self.choose(&way, stream, ready.group);
                 }
             }
         }
     }
 
-    pub(super) fn sources_gone(&mut self, gone: HashSet<Name>) {
+    pub(crate) fn sources_gone(&mut self, gone: HashSet<Name>) {
         self.gone = gone;
         self.gates.look_again_everywhere();
         self.leave_sources();
     }
 
-    /// Recipients of a parcel that could not even be offered, marked as tried.
-    pub(super) fn take_for_failure(&mut self, parcel: &Parcel) -> Option<Load> {
-        self.load(parcel)
+    /// Recipients of a group that could not even be offered, marked as tried.
+    pub(crate) fn take_for_failure(&mut self, group: &RecipientGroup) -> Option<Load> {
+        self.load(group)
     }
 
     /// Everything that waits in a host list.
-    pub(super) fn empty(&mut self, path: PathIx) -> Vec<Ready> {
+    pub(crate) fn empty(&mut self, path: QueueIx) -> Vec<Ready> {
         std::iter::from_fn(|| self.lanes.pop(path)).collect()
     }
 
     /// Facts of an attempt that got as far as knowing its lane.
-    pub(super) fn lane_facts(&self, path: PathIx) -> Attempt {
+    pub(crate) fn lane_facts(&self, path: QueueIx) -> Attempt {
         let lane = &self.lanes.lanes[&self.lanes.paths[&path].lane];
         Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
     }
 
     /// Puts what a session gave back first in line again. A fresh connection always answers for its first load, so this ends.
-    pub(super) fn hand_back(&mut self, path: PathIx, mut load: Load, now: Timestamp) {
+    pub(crate) fn hand_back(&mut self, path: QueueIx, mut load: Load, now: Timestamp) {
         let permit = load.permit.take();
         let Some(owed) = self.table.get_mut(load.seq) else { return self.give_back(permit) };
         let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
         for rcpt in &load.rcpts {
-            let standing = owed.standing(*rcpt);
-            match standing.phase {
+            let state = owed.recipient(*rcpt);
+            match state.phase {
                 Phase::Cancelling => cancelled.push(Fate {
                     rcpt: *rcpt,
-                    attempt: u32::from(standing.attempts),
+                    attempt: u32::from(state.attempts),
                     said: None,
                     next: cancelled_in_flight(),
                     was_due: Timestamp::UNIX_EPOCH,
                 }),
                 _ => {
-                    standing.phase = Phase::Waiting;
+                    state.phase = Phase::Waiting;
                     waiting.push(*rcpt);
                 }
             }
@@ -389,8 +389,8 @@ impl Dispatcher {
         let (stream, epoch) = (owed.stream, owed.epoch);
         if !waiting.is_empty() {
             let share = self.share(stream);
-            let parcel = Parcel { seq: load.seq, rcpts: Rcpts::new(waiting), epoch };
-            self.lanes.push_front(path, (stream, share), Ready { parcel, permit });
+            let group = RecipientGroup { seq: load.seq, rcpts: Rcpts::new(waiting), epoch };
+            self.lanes.push_front(path, (stream, share), Ready { group, permit });
         } else {
             self.give_back(permit);
         }

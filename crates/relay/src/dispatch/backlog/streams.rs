@@ -3,14 +3,14 @@
 
 use posthaste_mail::{Name, TransferPriority};
 
-use super::table::StreamIx;
+use crate::dispatch::backlog::table::StreamIx;
 
 /// What a stream's share is taken for at each priority from -9 to 9: twice as much every two steps. The middle one leaves room for parts.
 const WEIGHTS: [u32; 19] = [3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448];
 
 /// All that were seen.
 #[derive(Default)]
-pub(super) struct Streams(Vec<Stream>);
+pub(crate) struct Streams(Vec<Stream>);
 
 struct Stream {
     name: Name,
@@ -21,7 +21,7 @@ struct Stream {
 
 impl Streams {
     /// The number of this stream's mail of usual priority; true where it is new.
-    pub(super) fn whole_of(&mut self, name: &Name) -> (StreamIx, bool) {
+    pub(crate) fn whole_of(&mut self, name: &Name) -> (StreamIx, bool) {
         let usual = TransferPriority::default();
         match self.find(name, usual) {
             Some(ix) => (ix, false),
@@ -30,7 +30,7 @@ impl Streams {
     }
 
     /// The number of its mail of this priority.
-    pub(super) fn part_of(&mut self, whole: StreamIx, priority: TransferPriority) -> StreamIx {
+    pub(crate) fn part_of(&mut self, whole: StreamIx, priority: TransferPriority) -> StreamIx {
         if priority.is_usual() {
             return whole;
         }
@@ -39,22 +39,22 @@ impl Streams {
     }
 
     /// The number of all mail of this one's stream, for what counts it together.
-    pub(super) fn whole(&self, ix: StreamIx) -> StreamIx {
+    pub(crate) fn whole(&self, ix: StreamIx) -> StreamIx {
         self.0[usize::from(ix)].whole
     }
 
     /// Every stream as a whole.
-    pub(super) fn wholes(&self) -> Vec<StreamIx> {
+    pub(crate) fn wholes(&self) -> Vec<StreamIx> {
         (0..).zip(&self.0).filter(|(ix, stream)| stream.whole == *ix).map(|(ix, _)| ix).collect()
     }
 
     /// Its name.
-    pub(super) fn name(&self, ix: StreamIx) -> &Name {
+    pub(crate) fn name(&self, ix: StreamIx) -> &Name {
         &self.0[usize::from(ix)].name
     }
 
     /// What it has of a connection against others, by its stream's share.
-    pub(super) fn share(&self, ix: StreamIx, share: u32) -> u32 {
+    pub(crate) fn share(&self, ix: StreamIx, share: u32) -> u32 {
         let place = self.0[usize::from(ix)].priority.get() - TransferPriority::MIN;
         share.saturating_mul(WEIGHTS[usize::from(place.unsigned_abs())])
     }

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Forecast, Order, Shaper};
 
-use super::{
+use crate::dispatch::{
     Dispatcher,
-    gate::{GateIx, GateKey, Place, TOLD_FROM, after},
-    table::StreamIx,
+    backlog::table::StreamIx,
+    budget::waitlist::{Position, TOLD_FROM, WaitListIx, WaitListKey, after},
 };
 
 /// How far a forecast looks.
@@ -19,7 +19,7 @@ const FORESEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 const FORESEEN_MAX: usize = 50_000;
 
 /// A run ahead of time.
-pub(super) enum Ahead {
+pub(crate) enum Ahead {
     /// Of lanes.
     Lanes(Box<Forecast>),
     /// Of a stream's own rate.
@@ -28,7 +28,7 @@ pub(super) enum Ahead {
 
 impl Dispatcher {
     /// Says when this one will go. `last`: it stands behind all others.
-    pub(super) fn foresee(&mut self, ix: GateIx, place: Place, last: bool) {
+    pub(crate) fn foresee(&mut self, ix: WaitListIx, place: Position, last: bool) {
         let kept = self.gates.gates.get_mut(&ix).and_then(|gate| gate.forecast.take_if(|_| last));
         let Some(mut ahead) = kept.or_else(|| self.look_ahead_behind(ix, place)) else { return };
         let Some((n, stream)) = self.count_at(ix, place) else { return };
@@ -40,9 +40,9 @@ impl Dispatcher {
     }
 
     /// A look ahead to when everything before this place is gone.
-    fn look_ahead_behind(&mut self, ix: GateIx, place: Place) -> Option<Ahead> {
+    fn look_ahead_behind(&mut self, ix: WaitListIx, place: Position) -> Option<Ahead> {
         let mut ahead = self.look_ahead(ix)?;
-        let before: Vec<Place> = self.gates.gates.get(&ix)?.queue.range(..place).map(|(place, _)| *place).take(FORESEEN_MAX).collect();
+        let before: Vec<Position> = self.gates.gates.get(&ix)?.queue.range(..place).map(|(place, _)| *place).take(FORESEEN_MAX).collect();
         for place in before {
             if let Some((n, stream)) = self.count_at(ix, place) {
                 self.step(&mut ahead, n, stream);
@@ -52,7 +52,7 @@ impl Dispatcher {
     }
 
     /// Looks at all that waits again, if what was said of it may have become wrong.
-    pub(super) fn foresee_all(&mut self, ix: GateIx) {
+    pub(crate) fn foresee_all(&mut self, ix: WaitListIx) {
         let now = self.now;
         let tolerance = self.tolerance(ix);
         let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
@@ -65,7 +65,7 @@ impl Dispatcher {
         }
         (gate.stale, gate.foreseen, gate.forecast) = (false, after(now, FORESEE_EVERY), None);
         let Some(mut ahead) = self.look_ahead(ix) else { return };
-        let places: Vec<Place> = self.gates.gates[&ix].queue.keys().copied().take(FORESEEN_MAX).collect();
+        let places: Vec<Position> = self.gates.gates[&ix].queue.keys().copied().take(FORESEEN_MAX).collect();
         let all = places.len() == self.gates.gates[&ix].queue.len();
         for place in places {
             let Some((n, stream)) = self.count_at(ix, place) else { continue };
@@ -84,9 +84,9 @@ impl Dispatcher {
         }
     }
 
-    fn look_ahead(&mut self, ix: GateIx) -> Option<Ahead> {
+    fn look_ahead(&mut self, ix: WaitListIx) -> Option<Ahead> {
         let key = self.gates.gates.get(&ix)?.key.clone();
-        if let GateKey::Stream(stream) = key {
+        if let WaitListKey::Stream(stream) = key {
             return Some(Ahead::Stream(Box::new(self.tenants.get(&stream)?.clone()), self.now));
         }
         let choices = self.choices(&key);
@@ -111,14 +111,14 @@ impl Dispatcher {
     }
 
     /// How many recipients wait at this place, and their stream.
-    fn count_at(&self, ix: GateIx, place: Place) -> Option<(u32, StreamIx)> {
+    fn count_at(&self, ix: WaitListIx, place: Position) -> Option<(u32, StreamIx)> {
         let waiting = self.gates.gates.get(&ix)?.queue.get(&place)?;
-        let stream = self.table.get(waiting.parcel.seq)?.stream;
-        Some((u32::try_from(waiting.parcel.rcpts.as_slice().len()).unwrap_or(u32::MAX), stream))
+        let stream = self.table.get(waiting.group.seq)?.stream;
+        Some((u32::try_from(waiting.group.rcpts.as_slice().len()).unwrap_or(u32::MAX), stream))
     }
 
     /// How wrong a time may be: half of what a burst takes.
-    fn tolerance(&mut self, ix: GateIx) -> SignedDuration {
+    fn tolerance(&mut self, ix: WaitListIx) -> SignedDuration {
         let Some(gate) = self.gates.gates.get(&ix) else { return TOLD_FROM };
         let key = gate.key.clone();
         let bursts = self.choices(&key).into_iter().filter_map(|choice| {

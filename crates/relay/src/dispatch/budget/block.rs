@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use posthaste_governor::{Hold, Shape};
 use posthaste_mail::Name;
 
-use super::gate::{LOOK_AGAIN, after};
+use crate::dispatch::budget::waitlist::{LOOK_AGAIN, after};
 
 /// Why something may not go.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) source: Option<Name>,
-    pub(super) provider: Name,
+pub(crate) struct Block {
+    pub(crate) source: Option<Name>,
+    pub(crate) provider: Name,
     /// When the first may go.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// `None`: the sources are gone.
-    pub(super) hold: Option<Hold>,
+    pub(crate) hold: Option<Hold>,
 }
 
 /// What an event says of mail that waits for budget.
@@ -39,17 +39,17 @@ pub struct Wait {
 }
 
 impl Block {
-    pub(super) fn no_source(provider: Name, now: Timestamp) -> Self {
+    pub(crate) fn no_source(provider: Name, now: Timestamp) -> Self {
         Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
     }
 
     /// A stream that has sent what it may for now.
-    pub(super) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
+    pub(crate) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
         Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
     }
 
     /// The reason in a word, the cap and what of it is gone, and a sentence.
-    pub(super) fn told(&self) -> Wait {
+    pub(crate) fn told(&self) -> Wait {
         let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
         let lane = format!("{source} at {}", self.provider);
         let (reason, cap, used, detail) = match &self.hold {

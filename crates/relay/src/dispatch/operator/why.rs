@@ -7,12 +7,12 @@ use posthaste_governor::{LaneKey, Stage};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::dispatch::{
     Dispatcher, Rcpt, Selection, Seq,
-    block::Block,
-    budget::expires,
-    domains::Known,
-    table::{DomainIx, Phase, Standing},
+    backlog::domains::Known,
+    backlog::table::{DomainIx, Phase, RecipientState},
+    budget::block::Block,
+    budget::permits::expires,
 };
 
 /// A lane as it stands.
@@ -98,8 +98,8 @@ impl Dispatcher {
         let (mut waits, mut total) = (Vec::new(), 0);
         for seq in self.select(selection) {
             let Some(owed) = self.table.get(seq) else { continue };
-            for (rcpt, standing) in (0..).zip(owed.standings()) {
-                if standing.phase == Phase::Ended || fits.as_ref().is_some_and(|f| !f.contains(&standing.domain)) {
+            for (rcpt, recipient) in (0..).zip(owed.recipients()) {
+                if recipient.phase == Phase::Ended || fits.as_ref().is_some_and(|f| !f.contains(&recipient.domain)) {
                     continue;
                 }
                 total += 1;
@@ -107,16 +107,16 @@ impl Dispatcher {
                     continue;
                 }
                 let stream = self.streams.name(owed.stream);
-                let (state, held) = self.held(standing, gated.get(&(seq, rcpt)), now);
+                let (state, held) = self.held(recipient, gated.get(&(seq, rcpt)), now);
                 waits.push(Waits {
                     seq,
                     id: owed.id,
                     rcpt,
-                    domain: self.domains.get(standing.domain).map_or_else(String::new, |d| d.name.to_string()),
+                    domain: self.domains.get(recipient.domain).map_or_else(String::new, |d| d.name.to_string()),
                     stream: stream.clone(),
                     arrived: time(owed.arrived),
                     expires: time(self.deadlines.expires(seq, expires(owed.arrived, self.policy.stream(stream).retry.expire))),
-                    attempts: standing.attempts,
+                    attempts: recipient.attempts,
                     state: state.into(),
                     held,
                 });
@@ -159,25 +159,25 @@ impl Dispatcher {
     /// What waits at gates, with what was said of it and why.
     fn gated(&self) -> HashMap<(Seq, Rcpt), Held> {
         let mut gated = HashMap::new();
-        for (parcel, told, block) in self.gates.all_blocked() {
+        for (group, told, block) in self.gates.all_blocked() {
             let until = told.filter(|told| *told < Timestamp::MAX);
             let held = Held { until, why: block.told().detail };
-            gated.extend(parcel.rcpts.as_slice().iter().map(|rcpt| ((parcel.seq, *rcpt), held.clone())));
+            gated.extend(group.rcpts.as_slice().iter().map(|rcpt| ((group.seq, *rcpt), held.clone())));
         }
         gated
     }
 
-    fn held(&self, standing: &Standing, gated: Option<&Held>, now: Timestamp) -> (&'static str, Held) {
+    fn held(&self, state: &RecipientState, gated: Option<&Held>, now: Timestamp) -> (&'static str, Held) {
         let held = |until, why: String| Held { until, why };
-        match (standing.phase, gated) {
+        match (state.phase, gated) {
             (Phase::InFlight | Phase::Cancelling, _) => ("in_flight", held(None, "a connection has it in hand".into())),
             (Phase::Held, _) => ("held", held(None, "an operator holds it: posthaste queue release".into())),
-            _ if standing.due > now.as_millisecond() => {
-                let why = format!("attempt {} failed; the next is due by the retry schedule", standing.attempts);
-                ("later", held(Some(time(standing.due)), why))
+            _ if state.due > now.as_millisecond() => {
+                let why = format!("attempt {} failed; the next is due by the retry schedule", state.attempts);
+                ("later", held(Some(time(state.due)), why))
             }
             (_, Some(gated)) => ("budget", gated.clone()),
-            _ => self.on_its_way(standing.domain, now),
+            _ => self.on_its_way(state.domain, now),
         }
     }
 
@@ -192,7 +192,8 @@ impl Dispatcher {
             };
             return ("dns", held(None, why));
         };
-        let down = |path: &super::lanes::Path| path.down.clone().filter(|(until, _)| *until > now.as_millisecond());
+        let down =
+            |path: &crate::dispatch::connections::lanes::ReadyQueue| path.down.clone().filter(|(until, _)| *until > now.as_millisecond());
         let downs: Vec<_> = self.lanes.paths.values().filter(|path| path.route.key == way.key).map(down).collect();
         if let Some(Some((until, why))) = downs.iter().find(|down| down.is_some()).filter(|_| downs.iter().all(Option::is_some)) {
             return ("hosts_down", held(Some(time(*until)), format!("its hosts could not be reached and are left alone: {}", why.failure)));

@@ -7,17 +7,17 @@ use posthaste_bounce::Verdict;
 use posthaste_mail::{Action as BounceAction, Attempt, Class, Failure, LocalCause, MessageId, Scope};
 use posthaste_message::{Letter, Progress, SavedStanding};
 
-use super::{
-    Action, Dispatcher, Fate, Load, Next, Outcome, Record, SQUEEZE, Said, SessionId,
-    budget::expires,
-    domains::Unroutable,
-    lanes::PathIx,
-    later, millis,
-    table::{Owed, Parcel, Phase, Rcpt, Seq},
+use crate::dispatch::{
+    Action, Dispatcher, Fate, Load, Next, Outcome, Record, Said, SessionId,
+    backlog::domains::Unroutable,
+    backlog::table::{Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, Seq},
+    budget::permits::expires,
+    connections::lanes::QueueIx,
+    dispatcher::{SQUEEZE, later, millis},
 };
 
 impl Dispatcher {
-    pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
+    pub(crate) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
         match outcome {
             Outcome::Answered { said, facts } => {
                 self.note_error(session, &said, now);
@@ -34,7 +34,7 @@ impl Dispatcher {
     }
 
     /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone for a while.
-    pub(super) fn open_failed(
+    pub(crate) fn open_failed(
         &mut self,
         session: SessionId,
         mut load: Load,
@@ -71,7 +71,7 @@ impl Dispatcher {
     }
 
     /// Hosts that could not be reached: what waits for them is tried later, without trying each message in vain.
-    fn leave_alone(&mut self, path: PathIx, failure: Failure, verdict: Verdict, now: Timestamp) {
+    fn leave_alone(&mut self, path: QueueIx, failure: Failure, verdict: Verdict, now: Timestamp) {
         let queue = self.lanes.paths.get_mut(&path).expect("a session's path exists");
         // Doubles with each failure in a row, up to 32 times the configured time.
         let wait = millis(self.policy.host_down) << queue.failures.min(5);
@@ -80,13 +80,13 @@ impl Dispatcher {
         queue.down = Some((now.as_millisecond() + wait, why.clone()));
         for ready in self.empty(path) {
             self.give_back(ready.permit);
-            self.not_tried(path, &ready.parcel, &why);
+            self.not_tried(path, &ready.group, &why);
         }
     }
 
-    /// Defers a parcel whose hosts are known to be out of reach.
-    pub(super) fn not_tried(&mut self, path: PathIx, parcel: &Parcel, why: &Unroutable) {
-        let Some(load) = self.take_for_failure(parcel) else { return };
+    /// Defers a group whose hosts are known to be out of reach.
+    pub(crate) fn not_tried(&mut self, path: QueueIx, group: &RecipientGroup, why: &Unroutable) {
+        let Some(load) = self.take_for_failure(group) else { return };
         let facts = Arc::new(self.lane_facts(path));
         let failure = match &why.failure {
             Failure::Local { stage, cause, detail } => {
@@ -101,8 +101,8 @@ impl Dispatcher {
         self.settle_same(&load, &failure, &why.verdict, facts, self.now);
     }
 
-    pub(super) fn unroutable(&mut self, why: &Unroutable, parcel: &Parcel, now: Timestamp) {
-        if let Some(load) = self.take_for_failure(parcel) {
+    pub(crate) fn unroutable(&mut self, why: &Unroutable, group: &RecipientGroup, now: Timestamp) {
+        if let Some(load) = self.take_for_failure(group) {
             self.settle_same(&load, &why.failure, &why.verdict, Arc::new(Attempt::default()), now);
         }
     }
@@ -133,11 +133,11 @@ impl Dispatcher {
         // What is deferred together goes together again, by the first one's draw.
         let mut together: Option<Timestamp> = None;
         for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
-            let standing = owed.standing(rcpt);
-            let cancelling = standing.phase == Phase::Cancelling;
-            let was_due = Timestamp::from_millisecond(standing.due).unwrap_or(Timestamp::UNIX_EPOCH);
-            let attempt = u32::from(standing.attempts) + 1;
-            standing.attempts = standing.attempts.saturating_add(1);
+            let state = owed.recipient(rcpt);
+            let cancelling = state.phase == Phase::Cancelling;
+            let was_due = Timestamp::from_millisecond(state.due).unwrap_or(Timestamp::UNIX_EPOCH);
+            let attempt = u32::from(state.attempts) + 1;
+            state.attempts = state.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
             let expires = self.deadlines.expires(load.seq, expires(owed.arrived, retry.expire));
             let next = match &said {
@@ -165,16 +165,16 @@ impl Dispatcher {
         }
     }
 
-    /// Moves the standings to where the fates say. Those deferred, with their common time.
+    /// Moves the states to where the fates say. Those deferred, with their common time.
     fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
         let mut deferred: Option<(i64, Vec<Rcpt>)> = None;
         for fate in fates {
             match fate.next {
                 Next::Deferred(at) => {
                     let Some(owed) = self.table.get_mut(seq) else { continue };
-                    let standing = owed.standing(fate.rcpt);
-                    standing.phase = Phase::Waiting;
-                    standing.due = at.as_millisecond();
+                    let state = owed.recipient(fate.rcpt);
+                    state.phase = Phase::Waiting;
+                    state.due = at.as_millisecond();
                     deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
                 }
                 Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => self.end(seq, fate.rcpt),
@@ -185,11 +185,11 @@ impl Dispatcher {
     }
 
     /// One recipient's story is over.
-    pub(super) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
+    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
         if let Some(owed) = self.table.get_mut(seq)
-            && owed.standing(rcpt).phase != Phase::Ended
+            && owed.recipient(rcpt).phase != Phase::Ended
         {
-            let domain = owed.standing(rcpt).domain;
+            let domain = owed.recipient(rcpt).domain;
             self.domains.settle(domain);
             if self.table.end(seq, rcpt) {
                 self.deadlines.forget(seq);
@@ -202,19 +202,19 @@ impl Dispatcher {
         let epoch = owed.epoch;
         let mut by_domain: Vec<(u32, Vec<Rcpt>)> = Vec::new();
         for rcpt in rcpts {
-            let domain = owed.standing(rcpt).domain;
+            let domain = owed.recipient(rcpt).domain;
             match by_domain.iter_mut().find(|(d, _)| *d == domain) {
                 Some((_, list)) => list.push(rcpt),
                 None => by_domain.push((domain, vec![rcpt])),
             }
         }
         for (domain, rcpts) in by_domain {
-            self.schedule.add(due, (domain, Parcel { seq, rcpts: super::Rcpts::new(rcpts), epoch }));
+            self.schedule.add(due, (domain, RecipientGroup { seq, rcpts: Rcpts::new(rcpts), epoch }));
         }
     }
 
     /// Has fates written down, with what the spool is to keep afterwards.
-    pub(super) fn record(
+    pub(crate) fn record(
         &mut self,
         seq: Seq,
         id: MessageId,
@@ -229,7 +229,7 @@ impl Dispatcher {
 }
 
 /// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
-pub(super) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
+pub(crate) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
     Verdict {
         class,
         scope: Scope::Local,
@@ -243,13 +243,13 @@ pub(super) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
 }
 
 /// The end of a recipient whose removal waited for an attempt.
-pub(super) fn cancelled_in_flight() -> Next {
+pub(crate) fn cancelled_in_flight() -> Next {
     Next::Cancelled("operator".into(), "dropped while an attempt was under way".into())
 }
 
 /// What the spool is to keep of a message's recipients.
-pub(super) fn progress(owed: &Owed) -> Progress {
-    let saved = owed.standings().iter().enumerate().filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
+pub(crate) fn progress(owed: &QueuedMessage) -> Progress {
+    let saved = owed.recipients().iter().enumerate().filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
         let rcpt = Rcpt::try_from(i).expect("an envelope has at most 65,535 recipients");
         SavedStanding(rcpt, s.attempts, s.due, s.phase == Phase::Held)
     });

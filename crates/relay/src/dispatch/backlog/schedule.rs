@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const SLOT: i64 = 100;
 
 /// Things and the times before which they are not due.
-pub(super) struct Schedule<T> {
+pub(crate) struct Schedule<T> {
     slots: BTreeMap<i64, Vec<T>>,
 }
 
@@ -20,12 +20,12 @@ impl<T> Default for Schedule<T> {
 
 impl<T> Schedule<T> {
     /// Keeps `thing` until `due` (milliseconds since 1970), never shorter, at most a slot longer.
-    pub(super) fn add(&mut self, due: i64, thing: T) {
+    pub(crate) fn add(&mut self, due: i64, thing: T) {
         self.slots.entry(due.div_euclid(SLOT) + i64::from(due.rem_euclid(SLOT) != 0)).or_default().push(thing);
     }
 
     /// Takes out one slot of what is due at `now`; None when nothing is.
-    pub(super) fn take_due(&mut self, now: i64) -> Option<Vec<T>> {
+    pub(crate) fn take_due(&mut self, now: i64) -> Option<Vec<T>> {
         let slot = self.slots.first_entry()?;
         if *slot.key() * SLOT > now {
             return None;
@@ -34,7 +34,7 @@ impl<T> Schedule<T> {
     }
 
     /// When the next slot is due, milliseconds since 1970.
-    pub(super) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<i64> {
         self.slots.first_key_value().map(|(slot, _)| slot * SLOT)
     }
 }

@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Domain, Failure};
 
-use super::table::{DomainIx, Parcel};
-use crate::way::Way;
+use crate::{
+    dispatch::backlog::table::{DomainIx, RecipientGroup},
+    way::Way,
+};
 
 /// No hosts, why, and what that means.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub struct Unroutable {
 }
 
 /// How far a domain's route is known.
-pub(super) enum Known {
+pub(crate) enum Known {
     /// Never asked, or too long ago.
     No,
     /// Asked.
@@ -30,20 +32,20 @@ pub(super) enum Known {
 }
 
 /// One domain.
-pub(super) struct DomainEntry {
+pub(crate) struct DomainEntry {
     /// Its name.
-    pub(super) name: Arc<Domain>,
+    pub(crate) name: Arc<Domain>,
     /// Its route.
-    pub(super) known: Known,
-    /// Parcels that wait for the answer.
-    pub(super) waiting: Vec<Parcel>,
+    pub(crate) known: Known,
+    /// Groups that wait for the answer.
+    pub(crate) waiting: Vec<RecipientGroup>,
     /// Recipients owed at it.
-    pub(super) owed: usize,
+    pub(crate) owed: usize,
 }
 
 /// All domains that mail is owed to.
 #[derive(Default)]
-pub(super) struct Domains {
+pub(crate) struct Domains {
     entries: HashMap<DomainIx, DomainEntry>,
     by_name: HashMap<Arc<Domain>, DomainIx>,
     next: DomainIx,
@@ -51,7 +53,7 @@ pub(super) struct Domains {
 
 impl Domains {
     /// A domain's number, for one more recipient owed there.
-    pub(super) fn owe(&mut self, name: &Domain) -> DomainIx {
+    pub(crate) fn owe(&mut self, name: &Domain) -> DomainIx {
         if let Some(ix) = self.by_name.get(name) {
             self.entries.get_mut(ix).expect("by_name leads to entries that exist").owed += 1;
             return *ix;
@@ -64,29 +66,29 @@ impl Domains {
     }
 
     /// One recipient less is owed at it.
-    pub(super) fn settle(&mut self, ix: DomainIx) {
+    pub(crate) fn settle(&mut self, ix: DomainIx) {
         if let Some(entry) = self.entries.get_mut(&ix) {
             entry.owed = entry.owed.saturating_sub(1);
         }
     }
 
     /// A domain by its number.
-    pub(super) fn get_mut(&mut self, ix: DomainIx) -> Option<&mut DomainEntry> {
+    pub(crate) fn get_mut(&mut self, ix: DomainIx) -> Option<&mut DomainEntry> {
         self.entries.get_mut(&ix)
     }
 
     /// A domain by its number.
-    pub(super) fn get(&self, ix: DomainIx) -> Option<&DomainEntry> {
+    pub(crate) fn get(&self, ix: DomainIx) -> Option<&DomainEntry> {
         self.entries.get(&ix)
     }
 
     /// The numbers of all of them.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = DomainIx> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = DomainIx> {
         self.entries.keys().copied()
     }
 
     /// Forgets every route, so that the next look asks again.
-    pub(super) fn forget_routes(&mut self) {
+    pub(crate) fn forget_routes(&mut self) {
         for entry in self.entries.values_mut() {
             if !matches!(entry.known, Known::Asking) {
                 entry.known = Known::No;
@@ -95,7 +97,7 @@ impl Domains {
     }
 
     /// Forgets domains that nothing is owed to and whose answer is too old.
-    pub(super) fn sweep(&mut self, now: i64) {
+    pub(crate) fn sweep(&mut self, now: i64) {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
                 Known::No => true,

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Class, Failure, LocalCause, Stage};
 
-use super::{
+use crate::dispatch::{
     Dispatcher, Fate, Next, Said,
-    settle::of_our_own,
-    table::{Phase, Rcpt, Seq},
+    backlog::settle::of_our_own,
+    backlog::table::{Phase, Rcpt, Seq},
 };
 
 /// Milliseconds before a message is given up at which it is tried once more, where its schedule would not.
@@ -31,7 +31,7 @@ pub struct Deadline {
 
 /// The messages whose senders gave a time.
 #[derive(Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     by: HashMap<Seq, Watched>,
     /// Those whose time is to come, with that time. A story that ends leaves nothing here: times may be years away.
     due: BTreeSet<(i64, Seq)>,
@@ -47,7 +47,7 @@ struct Watched {
 
 impl Deadlines {
     /// `told`: the sender has heard that this message is late.
-    pub(super) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
+    pub(crate) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
         // Rounded up: at that millisecond it is over, whoever looks.
         let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
         self.by.insert(seq, Watched { at, returns: by.returns, told });
@@ -57,7 +57,7 @@ impl Deadlines {
     }
 
     /// The message's story is over.
-    pub(super) fn forget(&mut self, seq: Seq) {
+    pub(crate) fn forget(&mut self, seq: Seq) {
         if self.by.is_empty() {
             return;
         }
@@ -67,24 +67,24 @@ impl Deadlines {
     }
 
     /// When it is given up, `expires` being when it is too old; both in milliseconds.
-    pub(super) fn expires(&self, seq: Seq, expires: i64) -> i64 {
+    pub(crate) fn expires(&self, seq: Seq, expires: i64) -> i64 {
         self.returned_at(seq).map_or(expires, |at| at.min(expires))
     }
 
     /// When it is tried for the last time, `expires` being when it is given up: at that moment, so that what ends it is fresh; but nothing is
     /// handed over at a moment by which it was to be delivered.
-    pub(super) fn last_attempt(&self, seq: Seq, expires: i64, now: i64) -> i64 {
+    pub(crate) fn last_attempt(&self, seq: Seq, expires: i64, now: i64) -> i64 {
         let chance = expires - LAST_CHANCE;
         if self.returned_at(seq) == Some(expires) && chance > now + LAST_CHANCE { chance } else { expires }
     }
 
     /// Whether the sender has been told that it is late.
-    pub(super) fn is_told(&self, seq: Seq) -> bool {
+    pub(crate) fn is_told(&self, seq: Seq) -> bool {
         self.by.get(&seq).is_some_and(|deadline| deadline.told)
     }
 
     /// When the next message's time is over, milliseconds since 1970.
-    pub(super) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<i64> {
         self.due.first().map(|(at, _)| *at)
     }
 
@@ -98,7 +98,7 @@ impl Deadlines {
 
 impl Dispatcher {
     /// Deals with the messages whose time is over.
-    pub(super) fn look_at_deadlines(&mut self) {
+    pub(crate) fn look_at_deadlines(&mut self) {
         let now = self.now.as_millisecond();
         while let Some((at, seq)) = self.deadlines.due.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.due.remove(&(at, seq));
@@ -109,7 +109,7 @@ impl Dispatcher {
     fn is_over(&mut self, seq: Seq) {
         let (Some(deadline), Some(owed)) = (self.deadlines.by.get_mut(&seq), self.table.get(seq)) else { return };
         let (id, warm) = (owed.id, owed.warm.clone());
-        let standings = (0..).zip(owed.standings());
+        let states = (0..).zip(owed.recipients());
         let fate = |rcpt: Rcpt, attempts: u16, said: Option<Said>, next: Next| Fate {
             rcpt,
             attempt: u32::from(attempts),
@@ -121,11 +121,11 @@ impl Dispatcher {
             let (failure, verdict) = too_late();
             let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
             // What a connection has in hand ends with that attempt.
-            let waiting = standings.filter(|(_, s)| matches!(s.phase, Phase::Waiting | Phase::Held));
+            let waiting = states.filter(|(_, s)| matches!(s.phase, Phase::Waiting | Phase::Held));
             waiting.map(|(rcpt, s)| fate(rcpt, s.attempts, said(), Next::Expired)).collect()
         } else {
             deadline.told = true;
-            let owed = standings.filter(|(_, s)| s.phase != Phase::Ended);
+            let owed = states.filter(|(_, s)| s.phase != Phase::Ended);
             owed.map(|(rcpt, s)| fate(rcpt, s.attempts, None, Next::Late)).collect()
         };
         if fates.is_empty() {

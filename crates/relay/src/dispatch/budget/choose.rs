@@ -1,4 +1,4 @@
-//! Which source a parcel takes, and what becomes of it when that one has no budget.
+//! Which source a group takes, and what becomes of it when that one has no budget.
 //!
 //! The pool's sources take turns by weight, or the coldest or the warmest comes first, as the stream says. Where the one whose turn it is
 //! may not send, its curve says what happens: the mail waits for it, spills over to the pool's other lanes (the warmest first), or goes to
@@ -10,94 +10,94 @@ use jiff::Timestamp;
 use posthaste_governor::{Choice, Hold, LaneId, Order, Overflow, Priority};
 use posthaste_mail::Name;
 
-use super::{
+use crate::dispatch::{
     Dispatcher, StreamPolicy,
-    block::Block,
-    gate::GateKey,
-    lanes::{LaneIx, Ready},
-    table::{Parcel, StreamIx},
+    backlog::table::{RecipientGroup, StreamIx},
+    budget::block::Block,
+    budget::waitlist::WaitListKey,
+    connections::lanes::{LaneIx, Ready},
 };
 use crate::way::Way;
 
 impl Dispatcher {
-    pub(super) fn stream_policy(&self, stream: StreamIx) -> &StreamPolicy {
+    pub(crate) fn stream_policy(&self, stream: StreamIx) -> &StreamPolicy {
         self.policy.stream(self.streams.name(stream))
     }
 
-    /// Brings a parcel whose way is known to a lane that may send it, or to a gate.
-    pub(super) fn enqueue(&mut self, way: &Arc<Way>, parcel: Parcel) {
-        let Some((owed, rcpts)) = self.table.open(&parcel) else { return };
+    /// Brings a group whose way is known to a lane that may send it, or to a gate.
+    pub(crate) fn enqueue(&mut self, way: &Arc<Way>, group: RecipientGroup) {
+        let Some((owed, rcpts)) = self.table.open(&group) else { return };
         let (stream, n) = (self.streams.whole(owed.stream), rcpts.len());
-        let parcel = match self.tenants.contains_key(&stream) {
-            true => match self.through_the_streams_rate(stream, n, parcel) {
-                Some(parcel) => parcel,
+        let group = match self.tenants.contains_key(&stream) {
+            true => match self.through_the_streams_rate(stream, n, group) {
+                Some(group) => group,
                 None => return,
             },
-            false => parcel,
+            false => group,
         };
-        self.choose(way, stream, parcel);
+        self.choose(way, stream, group);
     }
 
-    /// What of a parcel the stream's own rate lets go now; the rest waits.
-    fn through_the_streams_rate(&mut self, stream: StreamIx, n: usize, parcel: Parcel) -> Option<Parcel> {
+    /// What of a group the stream's own rate lets go now; the rest waits.
+    fn through_the_streams_rate(&mut self, stream: StreamIx, n: usize, group: RecipientGroup) -> Option<RecipientGroup> {
         let shaper = self.tenants.get_mut(&stream)?;
-        let key = GateKey::Stream(stream);
+        let key = WaitListKey::Stream(stream);
         if self.gates.is_waited_at(&key) {
-            self.join_gate(&key, &parcel);
+            self.join_gate(&key, &group);
             return None;
         }
         let n = NonZeroU32::new(u32::try_from(n).ok()?)?;
         let block = |at, shape| Block::of_stream(self.streams.name(stream), at, shape);
         match shaper.take(n, self.now) {
-            Ok(granted) if granted == n => Some(parcel),
+            Ok(granted) if granted == n => Some(group),
             Ok(granted) => {
                 let block = block(self.now, shaper.shape());
-                let (now, rest) = self.table.split(&parcel, granted.get() as usize)?;
+                let (now, rest) = self.table.split(&group, granted.get() as usize)?;
                 self.wait(&key, &rest, &block);
                 Some(now)
             }
             Err(at) => {
                 let block = block(at, shaper.shape());
-                self.wait(&key, &parcel, &block);
+                self.wait(&key, &group, &block);
                 None
             }
         }
     }
 
     /// The same behind the stream's own rate.
-    pub(super) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, parcel: Parcel) {
+    pub(crate) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, group: RecipientGroup) {
         let (pool, order, priority) = {
             let policy = self.stream_policy(stream);
             (policy.pool.clone(), policy.order, policy.priority)
         };
         let provider = &way.provider;
-        let waits = GateKey::Pool(pool.clone(), provider.clone());
+        let waits = WaitListKey::Pool(pool.clone(), provider.clone());
         if self.gates.is_waited_at(&waits) {
-            return self.join_gate(&waits, &parcel);
+            return self.join_gate(&waits, &group);
         }
         let Some(source) = self.first_source(stream, &pool, provider, order, priority) else {
             let block = Block::no_source(provider.clone(), self.now);
-            return self.wait(&waits, &parcel, &block);
+            return self.wait(&waits, &group, &block);
         };
-        let own = GateKey::Lane(source.clone(), provider.clone());
+        let own = WaitListKey::Lane(source.clone(), provider.clone());
         if self.gates.is_waited_at(&own) {
-            return self.join_gate(&own, &parcel);
+            return self.join_gate(&own, &group);
         }
         let lane = self.lane(&source, provider);
         match self.governor.blocked(self.lanes.lanes[&lane].governed, priority, self.now) {
-            None => self.send_by(lane, way, parcel.into()),
-            Some((at, hold)) => self.overflow(lane, way, parcel, at, hold),
+            None => self.send_by(lane, way, group.into()),
+            Some((at, hold)) => self.overflow(lane, way, group, at, hold),
         }
     }
 
-    /// Queues a parcel in a lane.
-    pub(super) fn send_by(&mut self, lane: LaneIx, way: &Arc<Way>, ready: Ready) {
-        let Some((owed, _)) = self.table.open(&ready.parcel) else { return self.give_back(ready.permit) };
+    /// Queues a group in a lane.
+    pub(crate) fn send_by(&mut self, lane: LaneIx, way: &Arc<Way>, ready: Ready) {
+        let Some((owed, _)) = self.table.open(&ready.group) else { return self.give_back(ready.permit) };
         let stream = owed.stream;
         let path = self.lanes.path(lane, way);
         if let Some(why) = self.still_down(path) {
             self.give_back(ready.permit);
-            return self.not_tried(path, &ready.parcel, &why);
+            return self.not_tried(path, &ready.group, &why);
         }
         let policy = self.stream_policy(stream);
         let (share, most) = (self.share(stream), policy.recipients_at_once(self.policy.limits(way.provider.as_str())));
@@ -105,9 +105,9 @@ impl Dispatcher {
         self.to_pump.push(lane);
     }
 
-    /// What becomes of a parcel whose lane may not send before `at`.
-    pub(super) fn overflow(&mut self, lane: LaneIx, way: &Arc<Way>, parcel: Parcel, at: Timestamp, hold: Hold) {
-        let Some((owed, rcpts)) = self.table.open(&parcel) else { return };
+    /// What becomes of a group whose lane may not send before `at`.
+    pub(crate) fn overflow(&mut self, lane: LaneIx, way: &Arc<Way>, group: RecipientGroup, at: Timestamp, hold: Hold) {
+        let Some((owed, rcpts)) = self.table.open(&group) else { return };
         let (stream, n) = (owed.stream, rcpts.len());
         let (source, provider, governed) = {
             let lane = &self.lanes.lanes[&lane];
@@ -118,11 +118,11 @@ impl Dispatcher {
             (policy.pool.clone(), policy.priority)
         };
         let gate = match self.overflow_of(governed, &pool, &hold) {
-            Overflow::Defer => GateKey::Lane(source.clone(), provider.clone()),
-            Overflow::Spill => GateKey::Pool(pool, provider.clone()),
+            Overflow::Defer => WaitListKey::Lane(source.clone(), provider.clone()),
+            Overflow::Spill => WaitListKey::Pool(pool, provider.clone()),
             Overflow::Pool(other) => match Name::new(&other).ok().filter(|name| self.policy.pools.contains_key(name)) {
-                Some(other) => GateKey::Either(source.clone(), other, provider.clone()),
-                None => GateKey::Lane(source.clone(), provider.clone()),
+                Some(other) => WaitListKey::Either(source.clone(), other, provider.clone()),
+                None => WaitListKey::Lane(source.clone(), provider.clone()),
             },
         };
         let choices = self.choices(&gate);
@@ -134,11 +134,11 @@ impl Dispatcher {
             Some(other) if !self.gates.is_waited_at(&gate) => {
                 let source = self.source_of(other);
                 let lane = self.lane(&source, &provider);
-                self.send_by(lane, way, parcel.into());
+                self.send_by(lane, way, group.into());
             }
             _ => {
                 let block = Block { source: Some(source), provider, at, hold: Some(hold) };
-                self.wait(&gate, &parcel, &block);
+                self.wait(&gate, &group, &block);
             }
         }
     }
@@ -155,12 +155,12 @@ impl Dispatcher {
     }
 
     /// The lanes that take what waits at a gate, with their weights.
-    pub(super) fn choices(&mut self, gate: &GateKey) -> Vec<Choice> {
+    pub(crate) fn choices(&mut self, gate: &WaitListKey) -> Vec<Choice> {
         let (own, pool, provider) = match gate {
-            GateKey::Lane(source, provider) => (Some(source), None, provider),
-            GateKey::Pool(pool, provider) => (None, Some(pool), provider),
-            GateKey::Either(source, pool, provider) => (Some(source), Some(pool), provider),
-            GateKey::Stream(_) => return Vec::new(),
+            WaitListKey::Lane(source, provider) => (Some(source), None, provider),
+            WaitListKey::Pool(pool, provider) => (None, Some(pool), provider),
+            WaitListKey::Either(source, pool, provider) => (Some(source), Some(pool), provider),
+            WaitListKey::Stream(_) => return Vec::new(),
         };
         let mut sources: Vec<(Name, u32)> = own.map(|source| (source.clone(), 1)).into_iter().collect();
         for (source, weight) in pool.and_then(|pool| self.policy.pools.get(pool)).map_or(&[][..], |pool| &pool.sources) {
@@ -181,7 +181,7 @@ impl Dispatcher {
         if order == Order::Weight {
             return self.next_by_weight(stream, pool, provider);
         }
-        let choices = self.choices(&GateKey::Pool(pool.clone(), provider.clone()));
+        let choices = self.choices(&WaitListKey::Pool(pool.clone(), provider.clone()));
         let ranked = self.governor.rank(&choices, order, self.now);
         let may = |lane: &&LaneId| self.governor.blocked(**lane, priority, self.now).is_none() && self.has_room(**lane, 1);
         let lane = ranked.iter().find(may).or(ranked.first())?;

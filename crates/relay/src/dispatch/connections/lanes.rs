@@ -11,75 +11,75 @@ use jiff::Timestamp;
 use posthaste_governor::{LaneId, Permit};
 use posthaste_mail::Name;
 
-use super::{
-    domains::Unroutable,
-    table::{Parcel, StreamIx},
+use crate::dispatch::{
+    backlog::domains::Unroutable,
+    backlog::table::{Rcpts, RecipientGroup, StreamIx},
 };
 use crate::way::Way;
 
 /// A lane's number.
-pub(super) type LaneIx = u32;
+pub(crate) type LaneIx = u32;
 /// A host list's number.
-pub(super) type PathIx = u32;
+pub(crate) type QueueIx = u32;
 /// A session's number.
 pub type SessionId = u64;
 
 /// One source at one provider.
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Where it sends from.
-    pub(super) source: Name,
+    pub(crate) source: Name,
     /// Who runs the mailboxes.
-    pub(super) provider: Name,
+    pub(crate) provider: Name,
     /// Its budget.
-    pub(super) governed: LaneId,
-    /// Parcels ready in it that have a permit.
-    pub(super) granted: usize,
+    pub(crate) governed: LaneId,
+    /// Groups ready in it that have a permit.
+    pub(crate) granted: usize,
     /// Its host lists that hold mail, in the order of their turns.
-    pub(super) turns: VecDeque<PathIx>,
-    /// Parcels ready in it.
-    pub(super) ready: usize,
+    pub(crate) turns: VecDeque<QueueIx>,
+    /// Groups ready in it.
+    pub(crate) ready: usize,
     /// Sessions opening or open.
-    pub(super) sessions: usize,
+    pub(crate) sessions: usize,
     /// Fewer sessions than configured, because the receiver wanted no more: how many, and when one more is tried.
-    pub(super) squeezed: Option<(usize, i64)>,
+    pub(crate) squeezed: Option<(usize, i64)>,
     /// Whether it waits in line for a connection.
-    pub(super) hungry: bool,
+    pub(crate) hungry: bool,
     /// The last trouble, for the queue's table.
-    pub(super) last_error: Option<(Timestamp, Arc<str>)>,
+    pub(crate) last_error: Option<(Timestamp, Arc<str>)>,
 }
 
 /// One list of hosts that a lane leads to.
-pub(super) struct Path {
+pub(crate) struct ReadyQueue {
     /// Whose it is.
-    pub(super) lane: LaneIx,
+    pub(crate) lane: LaneIx,
     /// Which hosts.
-    pub(super) route: Arc<Way>,
+    pub(crate) route: Arc<Way>,
     /// Sessions that wait for mail, the warmest last.
-    pub(super) idle: Vec<SessionId>,
+    pub(crate) idle: Vec<SessionId>,
     /// Sessions opening or open.
-    pub(super) sessions: usize,
+    pub(crate) sessions: usize,
     /// Sessions that got as far as taking mail.
-    pub(super) established: usize,
+    pub(crate) established: usize,
     /// Left alone until then, and why.
-    pub(super) down: Option<(i64, Arc<Unroutable>)>,
+    pub(crate) down: Option<(i64, Arc<Unroutable>)>,
     /// How many times in a row it could not be reached.
-    pub(super) failures: u32,
+    pub(crate) failures: u32,
     streams: Vec<StreamQueue>,
     len: usize,
 }
 
-/// A parcel whose turn for a connection comes.
+/// A group whose turn for a connection comes.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// Which.
-    pub(super) parcel: Parcel,
+    pub(crate) group: RecipientGroup,
     /// Its part of the lane's budget, where it had to wait for that; the others ask when they have a connection.
-    pub(super) permit: Option<Box<Permit>>,
+    pub(crate) permit: Option<Box<Permit>>,
 }
 
-impl From<Parcel> for Ready {
-    fn from(parcel: Parcel) -> Self {
-        Self { parcel, permit: None }
+impl From<RecipientGroup> for Ready {
+    fn from(group: RecipientGroup) -> Self {
+        Self { group, permit: None }
     }
 }
 
@@ -88,14 +88,14 @@ struct StreamQueue {
     stream: StreamIx,
     share: u32,
     turn: i64,
-    parcels: VecDeque<Ready>,
+    groups: VecDeque<Ready>,
 }
 
 impl Ready {
     /// Takes in more recipients of the same message, where they fit into one transaction and one permit.
     fn join(&mut self, mut more: Self, max_rcpts: usize) -> Result<(), Self> {
-        let (here, there) = (self.parcel.rcpts.as_slice(), more.parcel.rcpts.as_slice());
-        let same = self.parcel.seq == more.parcel.seq && self.parcel.epoch == more.parcel.epoch;
+        let (here, there) = (self.group.rcpts.as_slice(), more.group.rcpts.as_slice());
+        let same = self.group.seq == more.group.seq && self.group.epoch == more.group.epoch;
         if !same || here.len() + there.len() > max_rcpts {
             return Err(more);
         }
@@ -112,24 +112,24 @@ impl Ready {
                 return Err(more);
             }
         }
-        self.parcel.rcpts = super::table::Rcpts::new([self.parcel.rcpts.as_slice(), more.parcel.rcpts.as_slice()].concat());
+        self.group.rcpts = Rcpts::new([self.group.rcpts.as_slice(), more.group.rcpts.as_slice()].concat());
         Ok(())
     }
 }
 
-impl Path {
+impl ReadyQueue {
     /// A host list without mail.
-    pub(super) fn new(lane: LaneIx, route: Arc<Way>) -> Self {
+    pub(crate) fn new(lane: LaneIx, route: Arc<Way>) -> Self {
         Self { lane, route, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
     }
 
-    /// Parcels that wait here.
-    pub(super) fn len(&self) -> usize {
+    /// Groups that wait here.
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Puts a parcel behind its stream's others (`stream`: which, and its share); joins it to the last one where that is the same message and room is left.
-    pub(super) fn push(&mut self, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) -> bool {
+    /// Puts a group behind its stream's others (`stream`: which, and its share); joins it to the last one where that is the same message and room is left.
+    pub(crate) fn push(&mut self, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) -> bool {
         let queue = self.stream(stream.0, stream.1);
         let ready = match queue.back_mut() {
             Some(last) => match last.join(ready, max_rcpts) {
@@ -143,19 +143,19 @@ impl Path {
         true
     }
 
-    /// Puts a parcel before its stream's others: it was in hand already.
-    pub(super) fn push_front(&mut self, stream: (StreamIx, u32), ready: Ready) {
+    /// Puts a group before its stream's others: it was in hand already.
+    pub(crate) fn push_front(&mut self, stream: (StreamIx, u32), ready: Ready) {
         self.stream(stream.0, stream.1).push_front(ready);
         self.len += 1;
     }
 
-    /// The next parcel. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
+    /// The next group. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
     /// one, one of the other, and so on.
-    pub(super) fn pop(&mut self) -> Option<Ready> {
+    pub(crate) fn pop(&mut self) -> Option<Ready> {
         let mut total = 0;
         let mut best: Option<usize> = None;
         for i in 0..self.streams.len() {
-            if self.streams[i].parcels.is_empty() {
+            if self.streams[i].groups.is_empty() {
                 continue;
             }
             let share = i64::from(self.streams[i].share.max(1));
@@ -168,38 +168,38 @@ impl Path {
         let stream = &mut self.streams[best?];
         stream.turn -= total;
         self.len -= 1;
-        stream.parcels.pop_front()
+        stream.groups.pop_front()
     }
 
     fn stream(&mut self, stream: StreamIx, share: u32) -> &mut VecDeque<Ready> {
         let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
-            self.streams.push(StreamQueue { stream, share, turn: 0, parcels: VecDeque::new() });
+            self.streams.push(StreamQueue { stream, share, turn: 0, groups: VecDeque::new() });
             self.streams.len() - 1
         });
         self.streams[at].share = share;
-        &mut self.streams[at].parcels
+        &mut self.streams[at].groups
     }
 }
 
 /// Every lane and host list that holds mail or sessions, or did so lately.
 #[derive(Default)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     /// By number.
-    pub(super) lanes: HashMap<LaneIx, Lane>,
+    pub(crate) lanes: HashMap<LaneIx, Lane>,
     /// By number.
-    pub(super) paths: HashMap<PathIx, Path>,
+    pub(crate) paths: HashMap<QueueIx, ReadyQueue>,
     by_name: HashMap<(Name, Name), LaneIx>,
     by_budget: HashMap<LaneId, LaneIx>,
-    by_key: HashMap<(LaneIx, Arc<str>), PathIx>,
+    by_key: HashMap<(LaneIx, Arc<str>), QueueIx>,
     next: u32,
 }
 
 impl Lanes {
     /// The host list of `route` for mail from `source`; made where it does not exist. A newer route replaces the older one's addresses.
-    pub(super) fn path(&mut self, lane: LaneIx, route: &Arc<Way>) -> PathIx {
+    pub(crate) fn path(&mut self, lane: LaneIx, route: &Arc<Way>) -> QueueIx {
         let path = *self.by_key.entry((lane, route.key.clone())).or_insert_with(|| {
             self.next += 1;
-            self.paths.insert(self.next, Path::new(lane, route.clone()));
+            self.paths.insert(self.next, ReadyQueue::new(lane, route.clone()));
             self.next
         });
         let existing = self.paths.get_mut(&path).expect("by_key leads to paths that exist");
@@ -210,12 +210,12 @@ impl Lanes {
     }
 
     /// The lane of this source at this provider, if it holds anything.
-    pub(super) fn find(&self, source: &Name, provider: &Name) -> Option<LaneIx> {
+    pub(crate) fn find(&self, source: &Name, provider: &Name) -> Option<LaneIx> {
         self.by_name.get(&(source.clone(), provider.clone())).copied()
     }
 
     /// A lane that is not there yet, with its budget.
-    pub(super) fn add(&mut self, source: &Name, provider: &Name, governed: LaneId) -> LaneIx {
+    pub(crate) fn add(&mut self, source: &Name, provider: &Name, governed: LaneId) -> LaneIx {
         self.next += 1;
         self.by_name.insert((source.clone(), provider.clone()), self.next);
         self.by_budget.insert(governed, self.next);
@@ -236,18 +236,18 @@ impl Lanes {
     }
 
     /// The lane with this budget, if it holds anything.
-    pub(super) fn of_budget(&self, governed: LaneId) -> Option<&Lane> {
+    pub(crate) fn of_budget(&self, governed: LaneId) -> Option<&Lane> {
         self.lanes.get(self.by_budget.get(&governed)?)
     }
 
     /// The lane of a path that exists.
-    pub(super) fn lane_of(&mut self, path: PathIx) -> &mut Lane {
+    pub(crate) fn lane_of(&mut self, path: QueueIx) -> &mut Lane {
         let lane = self.paths[&path].lane;
         self.lanes.get_mut(&lane).expect("a path's lane outlives it")
     }
 
-    /// Queues a parcel and gives its host list a turn.
-    pub(super) fn push(&mut self, path: PathIx, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) {
+    /// Queues a group and gives its host list a turn.
+    pub(crate) fn push(&mut self, path: QueueIx, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) {
         let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
         let was_empty = queue.len() == 0;
         let granted = ready.permit.is_some();
@@ -262,7 +262,7 @@ impl Lanes {
     }
 
     /// Queues again, first in line, what a session gave back unsent.
-    pub(super) fn push_front(&mut self, path: PathIx, stream: (StreamIx, u32), ready: Ready) {
+    pub(crate) fn push_front(&mut self, path: QueueIx, stream: (StreamIx, u32), ready: Ready) {
         let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
         let was_empty = queue.len() == 0;
         let granted = ready.permit.is_some();
@@ -275,8 +275,8 @@ impl Lanes {
         }
     }
 
-    /// The next parcel of a host list.
-    pub(super) fn pop(&mut self, path: PathIx) -> Option<Ready> {
+    /// The next group of a host list.
+    pub(crate) fn pop(&mut self, path: QueueIx) -> Option<Ready> {
         let queue = self.paths.get_mut(&path)?;
         let ready = queue.pop();
         let left = queue.len();
@@ -292,8 +292,8 @@ impl Lanes {
     }
 
     /// Forgets host lists and lanes that hold nothing and are not left alone; the budgets of these lanes.
-    pub(super) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
-        let idle = |p: &Path| p.len() == 0 && p.sessions == 0 && p.down.as_ref().is_none_or(|(until, _)| *until <= now);
+    pub(crate) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
+        let idle = |p: &ReadyQueue| p.len() == 0 && p.sessions == 0 && p.down.as_ref().is_none_or(|(until, _)| *until <= now);
         self.by_key.retain(|_, path| !idle(&self.paths[path]));
         self.paths.retain(|_, p| !idle(p));
         let used: std::collections::HashSet<LaneIx> = self.paths.values().map(|p| p.lane).collect();
