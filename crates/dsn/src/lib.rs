@@ -4,9 +4,11 @@
 //! nothing that a receiver said can end a line or begin a field.
 
 mod notice;
+mod rules;
 mod status;
 mod text;
 mod words;
 mod write;
 
 pub use notice::{Ending, HEADER_MAX, Notice, Original, Told};
+pub use rules::NoticeRules;

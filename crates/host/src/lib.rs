@@ -8,6 +8,7 @@ pub mod files;
 pub mod https;
 mod in_force;
 pub mod listen;
+mod login;
 mod roots;
 mod secret;
 mod span;
@@ -15,6 +16,7 @@ pub mod systemd;
 mod this_host;
 
 pub use in_force::InForce;
+pub use login::Login;
 pub use roots::Roots;
 pub use secret::Secret;
 pub use span::span;

@@ -4,17 +4,20 @@
 
 mod address;
 mod asks;
+mod by_domain;
 mod class;
 mod date;
 mod envelope;
 mod event;
 mod id;
 mod name;
+mod next_hop;
 mod priority;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
 pub use asks::{Asks, DeliverBy, Hold, Notify, Otherwise, RcptAsks, Ret};
+pub use by_domain::{ByDomain, Pattern};
 pub use class::{Action, Class, Scope};
 pub use date::rfc5322_date;
 pub use envelope::{BodyKind, Envelope, ReversePath};
@@ -24,5 +27,6 @@ pub use event::{
 };
 pub use id::{EventId, IdError, MessageId};
 pub use name::{Name, NameError};
+pub use next_hop::NextHop;
 pub use priority::TransferPriority;
 pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};

@@ -9,15 +9,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_config::Config;
 use posthaste_host::ThisHost;
 use posthaste_mail::{Attempt, Domain, MessageId, Name, Reply};
-use posthaste_relay::{
-    config::Config,
-    dispatch::{Action, Arrival, Dispatcher, Input, Outcome, Said},
-    feedback::Feedback,
-    live,
-    way::{DnsTime, Way},
-};
+use posthaste_queue::{Action, Arrival, Dispatcher, DnsTime, Input, Outcome, Said, Way, feedback::Feedback};
+use posthaste_relay::settings as live;
 use posthaste_route::{Host, Providers};
 use posthaste_smtp::client::TlsPolicy;
 

@@ -2,10 +2,14 @@
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use posthaste_delivery::{Outbound, read_record};
 use posthaste_host::clock;
 use posthaste_mail::{Domain, MessageId, Name};
 use posthaste_monitor::audit;
-use posthaste_spool::Spool;
+use posthaste_queue::{Change, Counts, LaneRow, MessageRow, Overview, Page, QueueHandle, Selection, Stopping, Waiting, warmup};
+use posthaste_signing::rotation::Rotation;
+use posthaste_submission::Intake;
+use posthaste_suppression::Ask;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
@@ -13,20 +17,11 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot, watch},
 };
-use {
-    posthaste_suppression,
-    posthaste_suppression::{Ask, Register},
-};
 
 use crate::{
-    attempt::{Outbound, read_letter},
-    dispatch::{Action, Counts, Dispatcher, LaneRow, MessageRow, Selection},
-    dkim::rotation::Rotation,
-    engine::{self, Command, STOPPING},
-    intake::Intake,
     recover::spooled,
-    warmup,
-    why::{self, Subject, Waiting, Why},
+    settings::Swap,
+    why::{self, Subject, WaitingMail, Why},
 };
 
 /// The longest request, in bytes.
@@ -154,14 +149,12 @@ pub type Reload = oneshot::Sender<Result<String, String>>;
 
 /// The socket's server.
 pub struct Admin {
-    /// The queue.
-    pub engine: mpsc::UnboundedSender<Command>,
     /// For what stands in the spool and why no mail is taken.
     pub intake: Arc<Intake>,
     /// For what is thought of hosts.
     pub outbound: Arc<Outbound>,
-    /// The suppression list.
-    pub register: Arc<Register<Spool>>,
+    /// What is in force.
+    pub settings: Swap,
     /// The succession of DKIM keys.
     pub rotation: Arc<Rotation>,
     /// Where reloads are asked for.
@@ -209,119 +202,106 @@ impl Admin {
         let read = BufReader::new(read.take(REQUEST_MAX)).read_line(&mut line).await;
         let answer = match read.map_err(|e| e.to_string()).and_then(|_| serde_json::from_str(&line).map_err(|e| e.to_string())) {
             Ok(request) => self.perform(request).await,
-            Err(error) => Err(format!("not a request: {error}")),
+            Err(error) => Err(Undone::Failed(format!("not a request: {error}"))),
         };
         let reply = match answer {
             Ok(answer) => Reply { error: None, answer },
-            Err(error) => Reply { error: Some(error), answer: Value::Null },
+            Err(undone) => Reply { error: Some(undone.to_string()), answer: Value::Null },
         };
         let text = serde_json::to_string(&reply).expect("a reply has nothing that JSON can't hold") + "\n";
         drop(write.write_all(text.as_bytes()).await);
     }
 
-    async fn perform(&self, request: Request) -> Result<Value, String> {
+    async fn perform(&self, request: Request) -> Result<Value, Undone> {
         match request {
             Request::Queue => {
-                let (counts, lanes) = self.ask(|d, now| ((d.counts(now), d.lane_rows(now)), Vec::new())).await?;
+                let Overview { counts, lanes } = self.queue().overview().await?;
                 json(&Queue { counts, lanes, closed: self.intake.closed().map(|(answer, _)| answer.text) })
             }
             Request::List { selection, limit } => {
-                let (rows, total) = self.ask(move |d, _| (d.message_rows(&selection, limit), Vec::new())).await?;
+                let Page { rows, total } = self.queue().messages(selection, limit).await?;
                 let spool = self.intake.spool.clone();
                 let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
-                json(&List { total, messages: messages.await.map_err(|e| e.to_string())? })
+                json(&List { total, messages: messages.await.map_err(Undone::of)? })
             }
             Request::Retry { selection } => {
                 self.outbound.down.clear();
-                self.change(move |d, now| d.retry(&selection, now)).await
+                self.change(selection, Change::Retry).await
             }
-            Request::Hold { selection, reason } => self.change(move |d, now| d.hold(&selection, &reason, now)).await,
-            Request::Release { selection, by } => self.change(move |d, now| d.release(&selection, &by, now)).await,
-            Request::Drop { selection, by, reason } => self.change(move |d, now| d.cancel(&selection, &by, &reason, now)).await,
+            Request::Hold { selection, reason } => self.change(selection, Change::Hold { reason }).await,
+            Request::Release { selection, by } => self.change(selection, Change::Release { by }).await,
+            Request::Drop { selection, by, reason } => self.change(selection, Change::Cancel { by, reason }).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
             Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
             Request::RotateKeys { domain } => {
                 let (keys, told) = self.rotation.rotate(&domain, clock::now().as_second()).await?;
-                let node = self.intake.live.load().config.node.clone();
-                told.iter().for_each(|told| told.write(&self.intake.log, &node));
+                told.iter().for_each(|told| told.write(&self.intake.journal));
                 json(&keys)
             }
             Request::Reload => {
                 let (told, result) = oneshot::channel();
-                self.reload.send(told).await.map_err(|_| STOPPING)?;
-                result.await.map_err(|_| STOPPING)?.map(Value::String)
+                self.reload.send(told).await.map_err(|_| Stopping)?;
+                result.await.map_err(|_| Stopping)?.map(Value::String).map_err(Undone::Failed)
             }
         }
     }
 
-    async fn suppression(&self, ask: Ask) -> Result<Value, String> {
-        let rules = self.intake.live.load().config.suppression.clone();
-        json(&posthaste_suppression::answer(&self.register, rules, ask, clock::now()).await?)
+    fn queue(&self) -> &QueueHandle {
+        &self.intake.queue
+    }
+
+    async fn suppression(&self, ask: Ask) -> Result<Value, Undone> {
+        let rules = self.settings.load().config.suppression.clone();
+        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await?)
     }
 
     /// What was steered is answered when it is durable.
-    async fn warmup(&self, ask: warmup::Ask) -> Result<Value, String> {
+    async fn warmup(&self, ask: warmup::Ask) -> Result<Value, Undone> {
         let steers = matches!(ask, warmup::Ask::Steer { .. });
-        let answer = self.ask(move |d, now| d.warmup(&ask, now)).await?;
+        let answer = self.queue().warmup(ask).await?;
         if steers {
-            // Once the dispatcher answers again, it has handed the spool what there is to be kept.
-            self.ask(|_, _| ((), Vec::new())).await?;
-            self.intake.spool.sync().await.map_err(|e| e.to_string())?;
+            self.intake.spool.sync().await.map_err(Undone::of)?;
         }
         json(&answer)
     }
 
-    async fn change(
-        &self,
-        change: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (usize, Vec<Action>) + Send + 'static,
-    ) -> Result<Value, String> {
-        let messages = self.ask(change).await?;
-        json(&Changed { messages })
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut Dispatcher, jiff::Timestamp) -> (T, Vec<Action>) + Send + 'static,
-    ) -> Result<T, &'static str> {
-        engine::ask(&self.engine, question).await
+    async fn change(&self, selection: Selection, change: Change) -> Result<Value, Undone> {
+        json(&Changed { messages: self.queue().change(selection, change).await? })
     }
 
     /// A page for each domain; none for a message that is not in the queue.
-    async fn why(&self, subject: Subject) -> Result<Value, String> {
-        let live = self.intake.live.load_full();
-        let resolver = live.resolver()?;
+    async fn why(&self, subject: Subject) -> Result<Value, Undone> {
+        let settings = self.settings.load_full();
+        let resolver = settings.new_resolver()?;
         let mut pages = Vec::new();
         for (domain, selection) in self.domains_of(&subject).await? {
-            let mut why = Why::of(&live, &domain, &resolver.route(&domain).await);
+            let mut why = Why::of(&settings, &domain, &resolver.route(&domain).await);
             let provider = why.provider.as_ref().map(|known| known.name.clone());
             let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
-            let asked = self.ask(move |d, now| {
-                let lanes = provider.map(|provider| d.lanes_now(&provider, &sources, now)).unwrap_or_default();
-                ((lanes, d.waits(&selection, why::READ_MAX, now)), Vec::new())
-            });
-            let (lanes, (waits, total)) = asked.await?;
+            let asked = self.queue().waiting(selection, why::READ_MAX, provider.map(|provider| (provider, sources)));
+            let Waiting { lanes, recipients: waits, total } = asked.await?;
             for (source, now) in lanes {
                 why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
             }
             let (spool, subject) = (self.intake.spool.clone(), subject.clone());
-            let read = move || Waiting::read(&subject, waits, total, |seq| Some(read_letter(&spool, seq).ok()?.envelope.recipients));
-            why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?);
+            let read = move || WaitingMail::read(&subject, waits, total, |seq| Some(read_record(&spool, seq).ok()?.envelope.recipients));
+            why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(Undone::of)?);
             pages.push(why);
         }
         json(&pages)
     }
 
     /// The domains that are meant, each with what is to be looked at there.
-    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, String> {
+    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, Undone> {
         let at = |domain: Domain, id| (domain.clone(), Selection { id, domain: Some(domain.to_string()), ..Selection::default() });
         let id = match subject {
             Subject::Domain(domain) => return Ok(vec![at(domain.clone(), None)]),
             Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
             Subject::Message(id) => *id,
         };
-        let (waits, _) = self.ask(move |d, now| (d.waits(&one(id), why::READ_MAX, now), Vec::new())).await?;
+        let waits = self.queue().waiting(Selection::of(id), why::READ_MAX, None).await?.recipients;
         let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
         domains.sort();
         domains.dedup();
@@ -330,26 +310,26 @@ impl Admin {
     }
 
     /// Horizon, spool, log: in this order, as `posthaste_monitor::audit` wants it.
-    async fn audit(&self) -> Result<Value, String> {
+    async fn audit(&self) -> Result<Value, Undone> {
         let horizon = clock::now();
-        let (spool, log) = (self.intake.spool.clone(), self.intake.log.clone());
-        let dir = self.intake.live.load().config.log.dir.clone();
+        let (spool, journal) = (self.intake.spool.clone(), self.intake.journal.clone());
+        let dir = self.settings.load().config.log.dir.clone();
         let audited = tokio::task::spawn_blocking(move || {
             let queued = spooled(&spool)?;
-            log.flush().map_err(|e| e.to_string())?;
-            let audit = audit(&dir, queued, Some(horizon)).map_err(|e| e.to_string())?;
+            journal.flush().map_err(Undone::of)?;
+            let audit = audit(&dir, queued, Some(horizon)).map_err(Undone::of)?;
             json(&Audited { balanced: audit.balanced(), text: audit.to_string() })
         });
-        audited.await.map_err(|e| e.to_string())?
+        audited.await.map_err(Undone::of)?
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Value, String> {
-    serde_json::to_value(value).map_err(|e| e.to_string())
+fn json<T: Serialize>(value: &T) -> Result<Value, Undone> {
+    serde_json::to_value(value).map_err(Undone::of)
 }
 
 fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
-    match read_letter(spool, row.seq) {
+    match read_record(spool, row.seq) {
         Ok(meta) => {
             let address = |rcpt: &u16| meta.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
             let addresses = row.rcpts.iter().map(|(rcpt, ..)| address(rcpt)).collect();
@@ -357,6 +337,27 @@ fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
         }
         // It ended between the question and the look.
         Err(_) => Listed { from: String::new(), addresses: Vec::new(), row },
+    }
+}
+
+/// Why a request was not done; for people.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Undone {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<String> for Undone {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
     }
 }
 
@@ -385,9 +386,4 @@ pub enum AskError {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
-}
-
-/// For requests by id.
-pub fn one(id: MessageId) -> Selection {
-    Selection { id: Some(id), ..Selection::default() }
 }

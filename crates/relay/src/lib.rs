@@ -1,29 +1,19 @@
-//! The relay: the one crate that knows all the others.
+//! The relay assembled: settings in force, the engine around the queue, the recorder, recovery, the admin socket, and `run`, which starts and stops it
+//! all.
 //!
-//! A message comes in by [`listen`] and [`intake`], waits in [`dispatch`], leaves by [`attempt`], and is written down by [`scribe`].
+//! It may know every crate but `cli`, and holds no rule of its own: what it decides is who is started before whom. A message that was accepted is
+//! never lost by a start or a stop, whatever kills it in between.
 
-pub mod acme;
 pub mod admin;
-pub mod attempt;
-pub mod certs;
-pub mod commands;
-pub mod config;
-pub mod dispatch;
-pub mod dkim;
 pub mod engine;
-pub mod feedback;
-pub mod http;
-pub mod intake;
-pub mod lane_event;
-pub mod ledger;
-pub mod listen;
-pub mod live;
-pub mod pending;
+pub mod notify;
+mod open;
+pub mod recorder;
 pub mod recover;
-pub mod returns;
+mod reload;
 pub mod run;
-pub mod scribe;
-pub mod sources;
-pub mod warmup;
-pub mod way;
+pub mod settings;
+mod watch;
 pub mod why;
+
+pub use open::{Lock, lock, open_spool};

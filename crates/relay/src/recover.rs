@@ -6,20 +6,21 @@
 use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
-use posthaste_host::clock;
+use posthaste_config::Config;
+use posthaste_host::{InForce, clock};
+use posthaste_journal::{Journal, Pending, Ticket};
+use posthaste_mail::Name;
 use posthaste_message::{Letter, Meta, Progress, SavedStanding};
-use posthaste_monitor::{Checkpoint, LogOptions, Tail, Watermark, tail_since};
+use posthaste_monitor::{Checkpoint, EventLog, LogOptions, Tail, Watermark, tail_since};
+use posthaste_queue::{Action, Dispatcher, Input};
+use posthaste_returns::make_up_for;
 use posthaste_spool::{Live as Stored, Spool};
+use posthaste_submission::{Announced, announce, arrival};
 use posthaste_suppression::Register;
 
 use crate::{
-    config::Config,
-    dispatch::{Action, Dispatcher, Input},
-    intake::{announce, arrival},
-    live::Live,
-    pending::Pending,
-    returns::make_up_for,
-    scribe::{CHECKPOINT, DeliveryLog, settle_on_durable},
+    recorder::{CHECKPOINT, settle_on_durable},
+    settings::Settings,
 };
 
 /// What was found and done at the start.
@@ -38,7 +39,7 @@ pub struct Found {
 /// The log opened, the queue filled; the actions are what the dispatcher wants done at once.
 pub struct Recovered {
     /// The delivery log.
-    pub log: DeliveryLog,
+    pub journal: Journal,
     /// What the dispatcher wants done.
     pub actions: Vec<Action>,
     /// Messages between the spool and their durable lines.
@@ -50,8 +51,14 @@ pub struct Recovered {
 }
 
 /// Brings log and spool into agreement and fills the queue. Blocks on the disk.
-pub fn recover(spool: &Spool, rules: &Live, dispatcher: &mut Dispatcher, now: Timestamp) -> Result<Recovered, String> {
-    let config = &rules.config;
+pub fn recover(
+    spool: &Spool,
+    settings: &Settings,
+    node: InForce<Name>,
+    dispatcher: &mut Dispatcher,
+    now: Timestamp,
+) -> Result<Recovered, String> {
+    let config = &settings.config;
     std::fs::create_dir_all(&config.log.dir).map_err(|e| format!("{}: {e}", config.log.dir.display()))?;
     let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
     let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
@@ -70,22 +77,22 @@ pub fn recover(spool: &Spool, rules: &Live, dispatcher: &mut Dispatcher, now: Ti
     let pending = Pending::default();
     pending.stored(mark.through());
     let register = Arc::new(Register::new(spool.clone()));
-    tail.returns.iter().for_each(|line| make_up_for(&register, rules, line, now));
-    let log = open_log(config, spool, register.clone(), mark, pending.clone())?;
+    tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
+    let journal = Journal::new(open_log(config, spool, mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
     for (seq, meta) in unannounced {
         let letter = Letter::new(meta, Vec::new(), None);
-        announce(&log, &config.node, &letter, seq, pending.begin(), true, |rcpt| !tail.was_accepted(seq, rcpt));
+        announce(&journal, &letter, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
     }
     pending.stored(highest);
-    log.flush().map_err(|e| e.to_string())?;
+    journal.flush().map_err(|e| e.to_string())?;
     for (seq, progress) in changes {
         match progress {
             Some(progress) => spool.update(seq, progress.encode()),
             None => spool.remove(seq),
         }
     }
-    Ok(Recovered { log, actions, pending, register, found })
+    Ok(Recovered { journal, actions, pending, register, found })
 }
 
 struct Work {
@@ -149,16 +156,10 @@ impl Work {
     }
 }
 
-fn open_log(
-    config: &Config,
-    spool: &Spool,
-    register: Arc<Register<Spool>>,
-    mark: Watermark,
-    pending: Pending,
-) -> Result<DeliveryLog, String> {
+fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<EventLog<Ticket>, String> {
     let options = log_options(config);
-    let (log, opened) = DeliveryLog::open(options, clock::now, settle_on_durable(spool.clone(), register, mark, pending))
-        .map_err(|e| format!("delivery log: {e}"))?;
+    let (log, opened) =
+        EventLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(|e| format!("delivery log: {e}"))?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
     }

@@ -10,15 +10,13 @@ use std::{net::IpAddr, str::FromStr};
 
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
+use posthaste_queue::{LaneNow, Seq, Waits};
 use posthaste_route::{Route, RouteFailure};
 use serde::{Deserialize, Serialize};
 
 use self::limits::{general, of_lane};
 pub use self::{limits::Limit, text::Page};
-use crate::{
-    dispatch::{LaneNow, Seq, Waits},
-    live::Live,
-};
+use crate::settings::Settings;
 
 /// Waiting recipients of a domain that are looked through for an address: more would make the spool read for seconds.
 pub const READ_MAX: usize = 2_000;
@@ -57,7 +55,7 @@ pub struct Why {
     /// The sources that may send there.
     pub lanes: Vec<Lane>,
     /// What waits, the oldest first; None: no relay was asked.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitingMail>,
 }
 
 /// A provider, and how it was recognised.
@@ -101,7 +99,7 @@ pub struct Lane {
 
 /// Recipients that wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct WaitingMail {
     /// How many.
     pub total: usize,
     /// The first of them with their addresses.
@@ -110,10 +108,10 @@ pub struct Waiting {
 
 impl Why {
     /// What configuration and DNS say.
-    pub fn of(live: &Live, domain: &Domain, route: &Result<Route, RouteFailure>) -> Self {
-        let config = &live.config;
+    pub fn of(settings: &Settings, domain: &Domain, route: &Result<Route, RouteFailure>) -> Self {
+        let config = &settings.config;
         let provider = route.as_ref().ok().map(|route| {
-            let entry = live.providers.get(route.provider.as_str());
+            let entry = settings.providers.get(route.provider.as_str());
             let from = route.by.key().and_then(|key| entry?.origin_of(key)).map(ToString::to_string);
             Known { name: route.provider.clone(), by: route.by.to_string(), from }
         });
@@ -136,14 +134,14 @@ impl Why {
             route: pattern.map(|(pattern, _)| line(pattern.to_string())),
             trouble: route.as_ref().err().map(|failure| failure.failure.to_string()),
             general: general(config),
-            lanes: provider.as_ref().map(|known| lanes(live, &known.name)).unwrap_or_default(),
+            lanes: provider.as_ref().map(|known| lanes(settings, &known.name)).unwrap_or_default(),
             provider,
             waiting: None,
         }
     }
 }
 
-impl Waiting {
+impl WaitingMail {
     /// Of what waits (`total` in all), what the subject is about, with addresses from the envelopes.
     pub fn read(subject: &Subject, waits: Vec<Waits>, total: usize, envelope: impl Fn(Seq) -> Option<Vec<Address>>) -> Self {
         let read = |waits: Waits| {
@@ -183,15 +181,15 @@ impl FromStr for Subject {
 }
 
 /// Every source that some stream's pool has, at this provider.
-fn lanes(live: &Live, provider: &Name) -> Vec<Lane> {
-    let config = &live.config;
+fn lanes(settings: &Settings, provider: &Name) -> Vec<Lane> {
+    let config = &settings.config;
     let used = |name: &Name| config.streams.values().any(|stream| config.sources_of(stream).iter().any(|(source, _)| source == name));
-    let lane = |(name, source): (&Name, &crate::config::Source)| Lane {
+    let lane = |(name, source): (&Name, &posthaste_config::Source)| Lane {
         source: name.clone(),
         address: source.address,
         here: source.address.is_none_or(|ip| ThisHost.has(ip)),
         from: config.origin(&format!("source.{name}.address")).map_or_else(String::new, ToString::to_string),
-        limits: of_lane(live, name, provider),
+        limits: of_lane(settings, name, provider),
         now: None,
     };
     config.sources.iter().filter(|(name, _)| used(name)).map(lane).collect()

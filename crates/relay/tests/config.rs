@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use posthaste_config::{Config, ConfigErrors, DEFAULTS, Lines, Origin};
 use posthaste_dkim::{Algorithm, Key};
 use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
-use posthaste_relay::config::{Config, ConfigErrors, DEFAULTS, Lines, Origin, TlsPolicy};
+use posthaste_smtp::client::TlsPolicy;
 use proptest::{prop_assert, proptest};
 use toml::de::{DeTable, DeValue};
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use posthaste_journal::State;
+
 /// How long nothing is said after it was said that there is trouble.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -9,7 +11,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// For the event, and for those who wait for it.
-    pub state: &'static str,
+    pub state: State,
     /// For people.
     pub detail: String,
 }
@@ -28,11 +30,11 @@ impl Health {
             Some(why) if !self.is_down && self.told.is_none_or(|told| now.saturating_duration_since(told) >= PAUSE) => {
                 (self.is_down, self.told) = (true, Some(now));
                 let detail = format!("tokens cannot be checked, and logins with them are put off: {why}");
-                Some(News { state: "alarm", detail })
+                Some(News { state: State::Alarm, detail })
             }
             None if self.is_down => {
                 self.is_down = false;
-                Some(News { state: "alarm_over", detail: "tokens can be checked again".into() })
+                Some(News { state: State::AlarmOver, detail: "tokens can be checked again".into() })
             }
             _ => None,
         }
@@ -49,10 +51,10 @@ mod tests {
         let (mut health, now) = (Health::default(), clock::instant());
         let mut at = |seconds, trouble| health.heard(trouble, now + Duration::from_secs(seconds)).map(|news| news.state);
         assert_eq!(at(0, None), None);
-        assert_eq!(at(1, Some("no answer")), Some("alarm"));
+        assert_eq!(at(1, Some("no answer")), Some(State::Alarm));
         assert_eq!(at(2, Some("no answer")), None);
         assert_eq!(at(900, Some("no answer")), None);
-        assert_eq!(at(901, None), Some("alarm_over"));
+        assert_eq!(at(901, None), Some(State::AlarmOver));
         assert_eq!(at(902, None), None);
     }
 

@@ -1,10 +1,11 @@
 //! Limits in force, each with the line that it comes from.
 
+use posthaste_config::Config;
 use posthaste_governor::Overflow;
 use posthaste_mail::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, live::Live};
+use crate::settings::Settings;
 
 /// One limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +26,9 @@ impl Limit {
 }
 
 /// What a source may do at a provider: the provider's own numbers, else the general ones; its curve.
-pub(super) fn of_lane(live: &Live, source: &Name, provider: &Name) -> Vec<Limit> {
-    let (config, delivery) = (&live.config, &live.config.delivery);
-    let entry = live.providers.get(provider.as_str());
+pub(super) fn of_lane(settings: &Settings, source: &Name, provider: &Name) -> Vec<Limit> {
+    let (config, delivery) = (&settings.config, &settings.config.delivery);
+    let entry = settings.providers.get(provider.as_str());
     let own = entry.map(|entry| &entry.limits);
     let general = [
         ("connections", own.and_then(|l| l.connections), "connections_per_lane", delivery.connections_per_lane.to_string()),

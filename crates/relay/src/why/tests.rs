@@ -1,11 +1,9 @@
 use jiff::Timestamp;
+use posthaste_config::Config;
 use posthaste_host::Host;
+use posthaste_queue::{Held, StageNow};
 
 use super::*;
-use crate::{
-    config::Config,
-    dispatch::{Held, StageNow},
-};
 
 /// A machine that has every address, and one file.
 struct Anywhere;
@@ -45,9 +43,9 @@ address = "127.0.0.2"
 "inside.example" = "192.0.2.9"
 "#;
 
-fn live() -> Live {
+fn settings() -> Settings {
     let config = Config::parse(CONFIG, "posthaste.toml", &Anywhere).unwrap_or_else(|errors| panic!("{errors}"));
-    Live::new(config).unwrap()
+    Settings::new(config).unwrap()
 }
 
 fn route(provider: &str, by: posthaste_route::By, static_route: bool) -> Route {
@@ -68,7 +66,7 @@ fn route(provider: &str, by: posthaste_route::By, static_route: bool) -> Route {
 
 fn google() -> Why {
     let domain = Domain::new("gmail.com").unwrap();
-    Why::of(&live(), &domain, &Ok(route("google", posthaste_route::By::Mx("google.com".into()), false)))
+    Why::of(&settings(), &domain, &Ok(route("google", posthaste_route::By::Mx("google.com".into()), false)))
 }
 
 fn limit(why: &Why, source: &str, name: &str) -> (String, String) {
@@ -103,7 +101,7 @@ fn each_limit_names_the_line_that_it_comes_from() {
 #[test]
 fn who_is_not_in_the_table_has_the_general_limits() {
     let domain = Domain::new("inside.example").unwrap();
-    let why = Why::of(&live(), &domain, &Ok(route("192.0.2.9", posthaste_route::By::Registrable, true)));
+    let why = Why::of(&settings(), &domain, &Ok(route("192.0.2.9", posthaste_route::By::Registrable, true)));
     assert_eq!(limit(&why, "ip1", "recipients_per_transaction"), ("50".to_owned(), "posthaste.toml:4".to_owned()));
     assert!(limit(&why, "ip1", "connections").1.starts_with("default (config/posthaste.toml:"));
     assert_eq!((why.provider.unwrap().from, why.route.as_deref()), (None, Some("posthaste.toml:16")));
@@ -136,7 +134,7 @@ fn an_address_is_told_of_alone_and_a_domain_with_its_total() {
     };
     let envelope = |seq| (seq != 3).then(|| ["a@gmail.com", "b@gmail.com"].map(|a| Address::new(a).unwrap()).to_vec());
     let all = vec![waits(1, 0), waits(1, 1), waits(2, 1), waits(3, 0)];
-    let of = |subject: &str| Waiting::read(&subject.parse().unwrap(), all.clone(), 4, envelope);
+    let of = |subject: &str| WaitingMail::read(&subject.parse().unwrap(), all.clone(), 4, envelope);
     let (domain, address) = (of("gmail.com"), of("b@gmail.com"));
     assert_eq!((domain.total, domain.first.len()), (4, 3));
     assert_eq!((address.total, address.first.iter().all(|(a, _)| a == "b@gmail.com")), (2, true));
@@ -172,7 +170,7 @@ fn people_read_it_like_this() {
             why: "ip1 at google: 8 of the day's 10 are used, the rest comes as the day goes by".into(),
         },
     };
-    why.waiting = Some(Waiting { total: 3, first: vec![("reader@gmail.com".into(), waits)] });
+    why.waiting = Some(WaitingMail { total: 3, first: vec![("reader@gmail.com".into(), waits)] });
     let page = why.page(at("2026-11-23T12:00:00Z")).to_string();
     // Lines of the shipped files move when these are changed.
     let numberless = |line: &str| match line.split_once("config/").and_then(|(before, rest)| Some((before, rest.split_once(':')?))) {

@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 use posthaste_host::span;
+use posthaste_queue::{Held, LaneNow, StageNow};
 
-use super::{Lane, Limit, Waiting, Why};
-use crate::dispatch::{Held, LaneNow, StageNow};
+use super::{Lane, Limit, WaitingMail, Why};
 
 /// All about a domain's mail, as of a time.
 pub struct Page<'w> {
@@ -78,7 +78,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn waiting(&self, f: &mut fmt::Formatter<'_>, waiting: &Waiting) -> fmt::Result {
+    fn waiting(&self, f: &mut fmt::Formatter<'_>, waiting: &WaitingMail) -> fmt::Result {
         if waiting.total == 0 {
             return writeln!(f, "\nnothing waits");
         }

@@ -1,0 +1,158 @@
+//! What the parts of a composed message share: what is wrong with a draft, mailboxes with names, fields.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use mail_builder::headers::Header;
+use posthaste_mail::Address;
+use posthaste_smtp::server::Answer;
+use posthaste_submission::Limits;
+
+use crate::{
+    draft::{Draft, Mailbox, Mailboxes},
+    problem::{FieldError, Refusal, Refused},
+};
+
+/// The envelope of a draft and what is wrong with the draft so far.
+#[derive(Debug, Default)]
+pub(super) struct Flaws {
+    pub(super) errors: Vec<FieldError>,
+    /// Of several, the first is the reason.
+    pub(super) first: Option<(Answer, &'static str, Option<String>)>,
+}
+
+/// A mailbox with its name.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) address: Address,
+    pub(super) name: Option<String>,
+}
+
+/// A field of the message: name, value, CRLF, folded and encoded as it needs.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &impl Header) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    value.write_header(out, name.len() + 2);
+}
+
+/// What is said of a draft that is not fit.
+pub(super) fn bad_field(errors: Vec<FieldError>) -> Refused {
+    let text = errors.first().map_or_else(String::new, |e| format!("{}: {}", e.field, e.detail));
+    Refusal::mail((Answer::new(554, 6, 0, text), "bad_field")).about(errors)
+}
+
+/// Errors of one message that are told.
+const ERRORS_MAX: usize = 100;
+
+impl Flaws {
+    /// A field that is wrong.
+    pub(super) fn field(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        let (field, detail) = (field.into(), detail.into());
+        self.note(|| (Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field", None));
+        self.told(field, detail);
+    }
+
+    /// An address that is none: of the sender (X.1.7, RFC 3463 §3.2) or of a recipient (X.1.3).
+    pub(super) fn address(&mut self, field: &str, given: &str, detail: u16, why: &str) {
+        let rcpt = (detail == 3).then(|| given.chars().take(320).collect());
+        self.note(|| (Answer::new(501, 1, detail, format!("{field}: {why}")), "bad_address", rcpt));
+        self.told(field.to_owned(), why.to_owned());
+    }
+
+    pub(super) fn note(&mut self, flaw: impl FnOnce() -> (Answer, &'static str, Option<String>)) {
+        if self.first.is_none() {
+            self.first = Some(flaw());
+        }
+    }
+
+    pub(super) fn told(&mut self, field: String, detail: String) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(FieldError { field, detail });
+        }
+    }
+
+    pub(super) fn judge_recipients(&mut self, count: usize, limits: &Limits) {
+        if count == 0 {
+            self.note(|| (Answer::new(554, 5, 1, "no recipient was given"), "no_recipients", None));
+        }
+        if count > limits.recipients {
+            let text = format!("a message has at most {} recipients here", limits.recipients);
+            self.note(|| (Answer::new(550, 5, 3, text), "too_many_recipients", None));
+        }
+    }
+
+    pub(super) fn mailboxes(&mut self, field: &str, mailboxes: &Mailboxes) -> Vec<Named> {
+        let at = |i: usize| match mailboxes {
+            Mailboxes::One(_) => field.to_owned(),
+            Mailboxes::Many(_) => format!("{field}/{i}"),
+        };
+        mailboxes.as_slice().iter().enumerate().filter_map(|(i, m)| self.mailbox(&at(i), m, 3)).collect()
+    }
+
+    pub(super) fn mailbox(&mut self, field: &str, mailbox: &Mailbox, detail: u16) -> Option<Named> {
+        let (address, name) = match mailbox {
+            Mailbox::Parts(parts) => (parts.address.trim(), parts.name.clone()),
+            Mailbox::Text(text) => split(text),
+        };
+        let name = name.filter(|n| !n.trim().is_empty());
+        if name.as_ref().is_some_and(|n| n.chars().any(char::is_control)) {
+            self.field(field, "a name holds no control characters");
+            return None;
+        }
+        match Address::new(address) {
+            Ok(address) => Some(Named { address, name }),
+            Err(why) => {
+                self.address(field, address, detail, &why.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn raw(&mut self, draft: &Draft<'_>, raw: &str, data: &mut Vec<u8>) {
+        let others = [
+            ("/reply_to", !draft.reply_to.as_slice().is_empty()),
+            ("/subject", draft.subject.is_some()),
+            ("/text", draft.text.is_some()),
+            ("/html", draft.html.is_some()),
+            ("/attachments", !draft.attachments.is_empty()),
+            ("/headers", !draft.headers.is_empty()),
+        ];
+        for (field, _) in others.iter().filter(|(_, given)| *given) {
+            self.field(*field, "`raw` is the whole message already");
+        }
+        match decoded(raw) {
+            Ok(bytes) => data.extend_from_slice(&bytes),
+            Err(why) => self.field("/raw", why),
+        }
+    }
+
+    pub(super) fn verdict(self) -> Result<(), Refused> {
+        let Some((answer, reason, rcpt)) = self.first else { return Ok(()) };
+        let mut refused = Refusal::mail((answer, reason)).about(self.errors);
+        refused.rcpt = rcpt;
+        Err(refused)
+    }
+}
+
+/// Base64 (RFC 4648 §4), with the line ends that some encoders put in.
+pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
+    let has_blanks = text.bytes().any(|b| b.is_ascii_whitespace());
+    let decoded = match has_blanks {
+        true => BASE64_STANDARD.decode(text.bytes().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<_>>()),
+        false => BASE64_STANDARD.decode(text),
+    };
+    decoded.map_err(|e| format!("not base64: {e}"))
+}
+
+/// `Ann <ann@example.org>` as address and name.
+fn split(text: &str) -> (&str, Option<String>) {
+    let text = text.trim();
+    let Some((name, address)) = text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) else { return (text, None) };
+    let name = name.trim();
+    let quoted = name.strip_prefix('"').and_then(|n| n.strip_suffix('"'));
+    (address.trim(), Some(quoted.map_or_else(|| name.to_owned(), unescaped)))
+}
+
+/// RFC 5322 §3.2.4.
+fn unescaped(quoted: &str) -> String {
+    let mut chars = quoted.chars();
+    std::iter::from_fn(|| chars.next().and_then(|c| if c == '\\' { chars.next() } else { Some(c) })).collect()
+}

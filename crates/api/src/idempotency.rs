@@ -1,0 +1,260 @@
+//! Idempotency keys: the same key and request within a day gives the same answer, and sends nothing twice, whatever crashes.
+//!
+//! A key is a fact of the spool. It is put there, with the ids that the messages will have, before the messages; the spool writes in order, so
+//! a message that is durable has its fact. Who comes back after a crash finds the ids, and the log knows which of them were accepted: those are
+//! answered, the others are taken now, under the same ids.
+
+use std::{
+    collections::HashSet,
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use aws_lc_rs::digest;
+use axum::http::StatusCode;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::{SignedDuration, Timestamp};
+use memchr::memmem;
+use posthaste_mail::MessageId;
+use posthaste_monitor::{Lines, LogError, Story};
+use posthaste_smtp::server::Answer;
+use posthaste_spool::{Facts, delete_where, in_shards, sharded};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::problem::{Refusal, Refused};
+
+/// How long a key is remembered.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// The longest key.
+const KEY_MAX: usize = 255;
+/// `idempotency/SHARD/USER\0KEY`
+const PREFIX: &[u8] = b"idempotency/";
+
+/// The keys.
+pub(super) struct Keys<F> {
+    facts: F,
+    /// Those whose requests are under way.
+    busy: Mutex<HashSet<Vec<u8>>>,
+    /// How many are remembered, about.
+    count: AtomicUsize,
+}
+
+/// A key whose request is under way; nobody else gets it until this is dropped.
+pub(super) struct Claim<F> {
+    of: Arc<Keys<F>>,
+    key: Vec<u8>,
+}
+
+/// What is remembered of a key.
+#[derive(Debug, PartialEq)]
+pub(super) enum Memory {
+    /// Nothing.
+    New,
+    /// Its messages were to have these ids; whether they were taken, the log knows.
+    Begun(Vec<MessageId>),
+    /// It was answered.
+    Answered(u16, Value),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Fact {
+    /// Of the request.
+    hash: String,
+    at: Timestamp,
+    ids: Vec<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<(u16, Value)>,
+}
+
+impl Fact {
+    fn is_stale(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) > KEPT
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a fact has nothing that JSON can't hold")
+    }
+}
+
+impl<F: Facts> Keys<F> {
+    /// The keys among these facts; how many there are is not known before [`Self::sweep`].
+    pub(super) fn new(facts: F) -> Arc<Self> {
+        Arc::new(Self { facts, busy: Mutex::default(), count: AtomicUsize::new(0) })
+    }
+
+    /// Forgets what is too old, and counts the rest. Reads all keys.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_none_or(|fact| fact.is_stale(now)));
+        let mut count = 0;
+        let _ = in_shards(&self.facts, PREFIX, None, |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        self.count.store(count, Relaxed);
+    }
+
+    /// Takes a user's key for one request.
+    pub(super) fn claim(self: &Arc<Self>, user: &str, key: &str) -> Result<Claim<F>, Refused> {
+        if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| (32..127).contains(&b)) {
+            let text = format!("an Idempotency-Key is 1 to {KEY_MAX} printable ASCII characters");
+            return Err(Refusal::http(StatusCode::BAD_REQUEST, "bad_idempotency_key", text));
+        }
+        let key = sharded(PREFIX, &format!("{user}\0{key}"));
+        match self.busy().insert(key.clone()) {
+            true => Ok(Claim { of: self.clone(), key }),
+            false => Err(Refusal::http(StatusCode::CONFLICT, "idempotency_key_busy", "a request with this Idempotency-Key is under way")),
+        }
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<Vec<u8>>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Facts> Claim<F> {
+    /// What is remembered of a request with this hash.
+    pub(super) fn look(&self, hash: &str, now: Timestamp) -> Result<Memory, Refused> {
+        let Some(fact) = self.of.facts.get(&self.key).and_then(|f| Fact::decode(&f)).filter(|f| !f.is_stale(now)) else {
+            return Ok(Memory::New);
+        };
+        if fact.hash != hash {
+            let text = "this Idempotency-Key was used for another request within the last 24 hours";
+            return Err(Refusal::http(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text));
+        }
+        Ok(fact.answer.map_or(Memory::Begun(fact.ids), |(status, body)| Memory::Answered(status, body)))
+    }
+
+    /// Remembers which ids the messages will have; to be called before they are stored.
+    pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), Refused> {
+        if self.of.count.load(Relaxed) >= max {
+            let text = format!("{max} idempotency keys of the last 24 hours are remembered, and no more; try again later");
+            return Err(Refusal::mail((Answer::full(text), "idempotency_keys")));
+        }
+        self.of.count.fetch_add(1, Relaxed);
+        self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None });
+        Ok(())
+    }
+
+    /// Remembers the answer. It needs not be durable: without it, the log tells the same.
+    pub(super) fn answered(&self, hash: &str, ids: &[MessageId], now: Timestamp, status: u16, body: Value) {
+        self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: Some((status, body)) });
+    }
+
+    /// Nothing was taken: the next one may try anew.
+    pub(super) fn forget(&self) {
+        self.of.count.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1))).ok();
+        self.of.facts.delete(&self.key);
+    }
+
+    fn put(&self, fact: &Fact) {
+        self.of.facts.put(&self.key, &fact.encode());
+    }
+}
+
+impl<F> Drop for Claim<F> {
+    fn drop(&mut self) {
+        self.of.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What tells one request from another: all of it that matters.
+pub(super) fn hash(parts: &[&[u8]]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    BASE64_STANDARD.encode(context.finish())
+}
+
+/// Those of these messages that the log says were accepted. Reads the log since they were made.
+pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
+    let mut found = HashSet::new();
+    let Some(oldest) = ids.iter().map(|id| id.time()).min() else { return Ok(found) };
+    let finder = memmem::Finder::new(br#""event":"accepted""#);
+    let mut lines = Lines::since(log, oldest.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN));
+    while let Some(line) = lines.next_line()? {
+        if finder.find(line.bytes).is_some() {
+            let id = Story::parse(line.bytes).filter(|s| &*s.event == "accepted").and_then(|s| s.message());
+            found.extend(id.filter(|id| ids.contains(id)));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthaste_spool::MemoryFacts as Map;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
+    }
+
+    fn claim(keys: &Arc<Keys<Map>>, key: &str) -> Result<Claim<Map>, &'static str> {
+        keys.claim("app", key).map_err(|r| r.reason)
+    }
+
+    fn ids() -> Vec<MessageId> {
+        vec![MessageId::new(at(0), 1), MessageId::new(at(0), 2)]
+    }
+
+    #[test]
+    fn a_key_is_new_then_begun_then_answered_then_new_again() {
+        let keys = Keys::new(Map::default());
+        let first = claim(&keys, "k").unwrap();
+        assert_eq!(first.look("h", at(0)).unwrap(), Memory::New);
+        first.begin("h", &ids(), at(0), 9).unwrap();
+        assert_eq!(first.look("h", at(0)).unwrap(), Memory::Begun(ids()));
+        first.answered("h", &ids(), at(0), 202, "yes".into());
+        drop(first);
+        let second = claim(&keys, "k").unwrap();
+        assert_eq!(second.look("h", at(24)).unwrap(), Memory::Answered(202, "yes".into()));
+        assert_eq!(second.look("other", at(24)).unwrap_err().reason, "idempotency_key_reused");
+        assert_eq!(second.look("other", at(25)).unwrap(), Memory::New);
+    }
+
+    #[test]
+    fn a_key_has_one_request_under_way_at_a_time_and_each_user_keys_of_his_own() {
+        let keys = Keys::new(Map::default());
+        let first = claim(&keys, "k").unwrap();
+        assert_eq!(claim(&keys, "k").err(), Some("idempotency_key_busy"));
+        assert!(keys.claim("other", "k").is_ok() && claim(&keys, "l").is_ok());
+        drop(first);
+        assert!(claim(&keys, "k").is_ok());
+        for bad in ["", "a\u{7f}", "ä", &"x".repeat(256)] {
+            assert_eq!(claim(&keys, bad).err(), Some("bad_idempotency_key"));
+        }
+    }
+
+    #[test]
+    fn no_more_keys_are_remembered_than_may_be_and_the_old_ones_make_room() {
+        let keys = Keys::new(Map::default());
+        for key in ["a", "b"] {
+            claim(&keys, key).unwrap().begin("h", &ids(), at(0), 2).unwrap();
+        }
+        assert_eq!(claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 2).unwrap_err().reason, "idempotency_keys");
+        claim(&keys, "b").unwrap().forget();
+        claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 2).unwrap();
+        keys.sweep(at(24));
+        assert_eq!(keys.count.load(Relaxed), 2);
+        keys.sweep(at(25));
+        assert_eq!(keys.count.load(Relaxed), 1);
+        assert_eq!(claim(&keys, "c").unwrap().look("h", at(25)).unwrap(), Memory::Begun(ids()));
+    }
+
+    #[test]
+    fn parts_of_a_request_cannot_be_moved_into_each_other() {
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+        assert_eq!(hash(&[b"ab", b"c"]), hash(&[b"ab", b"c"]));
+    }
+}

@@ -1,0 +1,163 @@
+//! What sending one message and sending many have in common: the body, the key.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    extract::{Query, Request},
+    http::{HeaderMap, StatusCode},
+};
+use bytes::Bytes;
+use jiff::Timestamp;
+use posthaste_access::users::Right;
+use posthaste_host::clock;
+use posthaste_mail::MessageId;
+use posthaste_smtp::server::Answer;
+use posthaste_spool::Spool;
+use posthaste_submission::Limits;
+use serde::Deserialize;
+use serde_json::{Value, error::Category};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    auth::Principal,
+    body::media_type,
+    idempotency::{Claim, Memory, accepted, hash},
+    problem::{Refusal, Refused, broken},
+    state::Api,
+};
+
+/// A request whose body is here, and whose key nobody else has.
+pub(super) struct Incoming {
+    pub(super) media_type: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) body: Bytes,
+    path: String,
+    claim: Option<Claim<Spool>>,
+    share: Option<OwnedSemaphorePermit>,
+    limits: Limits,
+}
+
+/// What the key says.
+pub(super) enum Idempotent {
+    /// It was answered so.
+    Answered(u16, Value),
+    /// Go on.
+    To(Work),
+}
+
+/// Messages to be taken, and what is to be remembered of them.
+pub(super) struct Work {
+    claim: Option<(Claim<Spool>, String)>,
+    ids: Vec<MessageId>,
+    /// Of these ids, those whose messages were taken before a crash.
+    taken: HashSet<MessageId>,
+    /// The ids are remembered.
+    begun: bool,
+    now: Timestamp,
+    keys_max: usize,
+    /// The body's share of the memory, until all is done.
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+impl Incoming {
+    /// Right and room first, then the key, then the body.
+    pub(super) async fn read(api: &Arc<Api>, who: &Principal, request: Request) -> Result<Self, Refused> {
+        who.may(Right::Send)?;
+        let key = key(request.headers());
+        // With a key, there may be an answer already.
+        if key.is_none()
+            && let Some(closed) = api.intake.closed()
+        {
+            return Err(Refusal::mail(closed));
+        }
+        let claim = key.map(|key| api.keys.claim(&who.0.name, &key)).transpose()?;
+        let query = Query::try_from_uri(request.uri());
+        let Query(query) = query.map_err(|_| Refusal::http(StatusCode::BAD_REQUEST, "syntax", "the query cannot be read"))?;
+        let (media_type, path) = (media_type(request.headers()), request.uri().path().to_owned());
+        let settings = api.settings.get();
+        let body = api.bodies.read(request, &settings.http).await?;
+        Ok(Self { media_type, query, body: body.bytes, path, claim, share: Some(body.share), limits: settings.limits.clone() })
+    }
+
+    /// What the key says of this request.
+    pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, Refused> {
+        let now = clock::now();
+        let keys_max = api.settings.get().http.idempotency_keys;
+        let _share = self.share.take();
+        let mut work = Work { claim: None, ids: Vec::new(), taken: HashSet::new(), begun: false, now, keys_max, _share };
+        let Some(claim) = self.claim.take() else { return Ok(Idempotent::To(work)) };
+        let query: Vec<u8> = self.query.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect();
+        let hash = hash(&[self.path.as_bytes(), self.media_type.as_bytes(), &query, &self.body]);
+        match claim.look(&hash, now)? {
+            Memory::Answered(status, body) => return Ok(Idempotent::Answered(status, body)),
+            Memory::New => {}
+            Memory::Begun(ids) => {
+                work.taken = taken(api, ids.clone()).await?;
+                work.ids = ids;
+                work.begun = true;
+            }
+        }
+        work.claim = Some((claim, hash));
+        Ok(Idempotent::To(work))
+    }
+
+    /// Work that may take a while, off the threads that serve everybody.
+    pub(super) async fn blocking<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self, &Limits) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        tokio::task::spawn_blocking(move || work(&self, &self.limits)).await.map_err(|e| broken(&e))?
+    }
+}
+
+impl Work {
+    /// Ids for so many messages: those that were meant for them before a crash, if there are such.
+    pub(super) fn ids(&mut self, count: usize) -> Vec<MessageId> {
+        if self.ids.len() != count {
+            self.ids = (0..count).map(|_| MessageId::new(self.now, rand::random())).collect();
+        }
+        self.ids.clone()
+    }
+
+    /// Whether this message was taken before.
+    pub(super) fn has(&self, id: MessageId) -> bool {
+        self.taken.contains(&id)
+    }
+
+    /// To be called before the first message is stored.
+    pub(super) fn begin(&mut self) -> Result<(), Refused> {
+        if let Some((claim, hash)) = self.claim.as_ref().filter(|_| !self.begun) {
+            claim.begin(hash, &self.ids, self.now, self.keys_max)?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Remembers the answer.
+    pub(super) fn answered(&self, status: u16, body: Value) {
+        if let Some((claim, hash)) = &self.claim {
+            claim.answered(hash, &self.ids, self.now, status, body);
+        }
+    }
+
+    /// Nothing was taken.
+    pub(super) fn forget(&self) {
+        if let Some((claim, _)) = self.claim.as_ref().filter(|_| self.begun) {
+            claim.forget();
+        }
+    }
+}
+
+/// Which of these the log knows. Everything that the spool had at the start is in it by now.
+async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, Refused> {
+    let read = api.read_log(move |dir| accepted(dir, &ids));
+    read.await.map_err(|why| {
+        tracing::error!(why, "the log cannot be read for an idempotency key");
+        Refusal::mail((Answer::trouble("the relay cannot read its log, try again later"), "log_trouble"))
+    })
+}
+
+/// What is no text is no key either; the claim says so.
+fn key(headers: &HeaderMap) -> Option<String> {
+    headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,36 @@
+//! Every route of the API, and its OpenAPI document, made of the handlers themselves.
+
+use std::sync::Arc;
+
+use axum::{Router, http::StatusCode};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    document,
+    messages::{self, batch},
+    problem::Refusal,
+    state::Api,
+    story,
+    suppressions::{self, transfer},
+};
+
+/// Every route.
+pub(crate) fn router(api: &Arc<Api>) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(document::frame())
+        .routes(routes!(messages::send))
+        .routes(routes!(batch::send_batch))
+        .routes(routes!(story::message))
+        .routes(routes!(suppressions::list))
+        .routes(routes!(suppressions::find, suppressions::put, suppressions::remove))
+        .routes(routes!(transfer::import))
+        .routes(routes!(transfer::export))
+        .routes(routes!(document::openapi))
+        .routes(routes!(document::healthz))
+        .split_for_parts();
+    let text = document.to_json().expect("the document has nothing that JSON can't hold");
+    api.document.store(Some(Arc::new(text.into())));
+    router
+        .fallback(|| async { *Refusal::not_found("path") })
+        .method_not_allowed_fallback(|| async { *Refusal::http(StatusCode::METHOD_NOT_ALLOWED, "method", "this path does not do that") })
+        .with_state(api.clone())
+}

@@ -1,0 +1,207 @@
+//! The API's connections: how many, how long, how many requests over each.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use posthaste_host::clock;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    router::router,
+    state::{Api, Peer},
+};
+
+/// The head of a request: its lines in all, and how many of them.
+const HEAD_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 64;
+/// How long an answer may take beyond the time for the body: to be made, and to be read by the client.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a listener waits after the system had no descriptor or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often old idempotency keys are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// What a client hears that is one too many.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
+
+/// All connections of the API.
+pub struct Server {
+    api: Arc<Api>,
+    app: Router,
+    open: Mutex<HashMap<IpAddr, usize>>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// One connection's place in the counts, given back when dropped.
+struct Place {
+    of: Arc<Server>,
+    ip: IpAddr,
+}
+
+impl Server {
+    /// None yet.
+    pub fn new(api: Arc<Api>, stopping: watch::Receiver<bool>) -> Arc<Self> {
+        let app = router(&api);
+        Arc::new(Self { api, app, open: Mutex::default(), stopping })
+    }
+
+    /// Takes connections until told to stop, then waits for the requests under way.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let mut stopping = self.stopping.clone();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = told(&mut stopping) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    // Counted here, so that nobody slips in while others' tasks have not begun.
+                    Ok((stream, peer)) => {
+                        let place = self.clone().place(peer.ip().to_canonical());
+                        drop(connections.spawn(self.clone().connection(stream, place)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection to the API");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// Forgets old idempotency keys now and then, until told to stop.
+    pub async fn tidy(self: Arc<Self>) {
+        let mut stopping = self.stopping.clone();
+        loop {
+            let api = self.api.clone();
+            drop(tokio::task::spawn_blocking(move || api.sweep()).await);
+            tokio::select! {
+                () = told(&mut stopping) => return,
+                () = sleep(SWEEP_EVERY) => {}
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, place: Option<Place>) {
+        let Some(place) = place else {
+            drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
+            return;
+        };
+        // Without it, small answers wait for the client's acknowledgements.
+        drop(stream.set_nodelay(true));
+        self.converse(stream, place.ip).await;
+    }
+
+    async fn converse(&self, stream: TcpStream, ip: IpAddr) {
+        let settings = self.api.settings.get();
+        let config = &settings.http;
+        let (begun, seen) = watch::channel(clock::instant());
+        let service = Requests { app: TowerToHyperService::new(self.app.clone()), ip, left: config.requests_per_connection.into(), begun };
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
+        let longest = config.header_timeout.max(config.body_timeout) + ANSWER_TIMEOUT;
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let (mut stopping, mut asked_to_stop) = (self.stopping.clone(), false);
+        loop {
+            let left = longest.saturating_sub(clock::instant().saturating_duration_since(*seen.borrow()));
+            if left.is_zero() {
+                return tracing::debug!(%ip, "a request to the API took too long");
+            }
+            tokio::select! {
+                done = connection.as_mut() => {
+                    if let Err(error) = done {
+                        tracing::debug!(%ip, %error, "a connection to the API broke off");
+                    }
+                    return;
+                }
+                () = told(&mut stopping), if !asked_to_stop => {
+                    asked_to_stop = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = sleep(left) => {}
+            }
+        }
+    }
+
+    fn place(self: Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let settings = self.api.settings.get();
+        let config = &settings.http;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = open.get(&ip).copied().unwrap_or(0);
+        if here >= config.max_connections_per_ip || open.values().sum::<usize>() >= config.max_connections {
+            return None;
+        }
+        open.insert(ip, here + 1);
+        drop(open);
+        Some(Place { of: self, ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = open.get_mut(&self.ip) {
+            *n -= 1;
+            if *n == 0 {
+                open.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    app: TowerToHyperService<Router>,
+    ip: IpAddr,
+    left: AtomicU32,
+    /// When the last one began.
+    begun: watch::Sender<Instant>,
+}
+
+impl Service<hyper::Request<Incoming>> for Requests {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        self.begun.send_replace(clock::instant());
+        request.extensions_mut().insert(Peer(self.ip));
+        let is_last = self.left.fetch_sub(1, Relaxed) <= 1;
+        let answer = self.app.call(request);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            if is_last {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Comes back when it is time to stop.
+async fn told(stopping: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone, which is as good.
+    drop(stopping.wait_for(|stop| *stop).await.map(drop));
+}

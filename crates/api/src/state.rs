@@ -1,0 +1,86 @@
+//! What the handlers share, and what they take out of a request.
+
+use std::{convert::Infallible, net::IpAddr, path::Path, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use axum::{
+    extract::{FromRequestParts, Path as Captured},
+    http::request::Parts,
+};
+use bytes::Bytes;
+use posthaste_access::Lockout;
+use posthaste_host::{InForce, clock};
+use posthaste_monitor::LogError;
+use posthaste_queue::QueueHandle;
+use posthaste_spool::Spool;
+use posthaste_submission::Intake;
+use tokio::sync::Semaphore;
+
+use crate::{body::Bodies, idempotency::Keys, settings::Settings};
+
+/// Those who read the log at once: it may be long, and mail comes first.
+const READERS: usize = 2;
+
+/// What the handlers share.
+pub struct Api {
+    pub(crate) settings: InForce<Settings>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) queue: QueueHandle,
+    pub(crate) lockout: Arc<Lockout>,
+    pub(crate) keys: Arc<Keys<Spool>>,
+    pub(crate) bodies: Bodies,
+    readers: Semaphore,
+    /// The OpenAPI document.
+    pub(crate) document: ArcSwapOption<Bytes>,
+}
+
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(*parts.extensions.get::<Self>().expect("every connection has a peer"))
+    }
+}
+
+/// The last part of a path. What is no text is no name of anything either: it is not found, or no address, like any other.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let text = Captured::<String>::from_request_parts(parts, state).await;
+        Ok(Self(text.map_or_else(|_| String::from("\u{fffd}"), |Captured(text)| text)))
+    }
+}
+
+impl Api {
+    /// The handlers' share of the relay.
+    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>) -> Arc<Self> {
+        let bodies = Bodies::new(settings.get().http.body_memory);
+        let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
+        let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
+        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, document })
+    }
+
+    /// Forgets old idempotency keys. Blocks.
+    pub(crate) fn sweep(&self) {
+        self.keys.sweep(clock::now());
+    }
+
+    /// Reads the log, up to what was written just now.
+    pub(crate) async fn read_log<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, String> {
+        let (journal, settings) = (self.intake.journal.clone(), self.settings.get());
+        let _turn = self.readers.acquire().await.expect("the semaphore is never closed");
+        let reading = tokio::task::spawn_blocking(move || {
+            journal.flush().map_err(|e| e.to_string())?;
+            read(&settings.log_dir).map_err(|e| e.to_string())
+        });
+        reading.await.map_err(|e| e.to_string())?
+    }
+}

@@ -1,0 +1,212 @@
+//! `GET /v1/messages/{id}`: what became of a message, from the log and the queue.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use axum::{Json, extract::State, http::StatusCode};
+use jiff::Timestamp;
+use posthaste_access::users::Right;
+use posthaste_mail::{MessageId, rfc3339_millis};
+use posthaste_message::Meta;
+use posthaste_monitor::{Life, Query, RecipientLife, Story, trace};
+use posthaste_queue::{MessageRow, Selection};
+use posthaste_spool::Spool;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
+
+use crate::{
+    auth::Principal,
+    problem::{Problem, Refusal, Refused},
+    state::{Api, Segment},
+};
+
+/// Events of one recipient that are shown: the latest.
+const EVENTS_MAX: usize = 20;
+
+/// Times beside events are written as theirs are, so that the same time is the same text.
+fn as_in_the_log<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&rfc3339_millis(*time))
+}
+
+fn maybe_as_in_the_log<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_in_the_log(time, to),
+        None => to.serialize_none(),
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MessageStory {
+    /// Its id.
+    #[schema(example = "01K6Z5D0V4QK9M2T8YJ3N7RXCE")]
+    id: String,
+    /// Its Message-ID field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// Who is told of failures; empty: nobody.
+    from: String,
+    /// Its stream.
+    stream: String,
+    /// Its tags.
+    tags: Vec<String>,
+    /// Facts of the application's own.
+    meta: BTreeMap<String, String>,
+    /// Bytes as stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// When it was accepted.
+    #[serde(serialize_with = "as_in_the_log")]
+    #[schema(format = DateTime, value_type = String)]
+    accepted: Timestamp,
+    /// Whether every recipient's story has ended.
+    ended: bool,
+    /// Each recipient.
+    recipients: Vec<RecipientStory>,
+}
+
+/// What became of one recipient.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RecipientStory {
+    /// The address.
+    address: String,
+    /// Where it stands.
+    state: RecipientState,
+    /// Tries so far.
+    attempts: u64,
+    /// When it is tried next, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_as_in_the_log")]
+    #[schema(format = DateTime, value_type = Option<String>)]
+    next_attempt: Option<Timestamp>,
+    /// The latest events, the oldest first, as they stand in the delivery log (`posthaste log --schema`).
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Box<RawValue>>,
+}
+
+/// Where a recipient stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RecipientState {
+    /// It waits for its turn.
+    Queued,
+    /// It is held back.
+    Held,
+    /// It failed for now and is tried again.
+    Deferred,
+    /// The receiver took it.
+    Delivered,
+    /// It was refused for good.
+    Bounced,
+    /// It was tried until it was too old.
+    Expired,
+    /// The address is on the suppression list: nothing was sent.
+    Suppressed,
+    /// An operator removed it.
+    Cancelled,
+}
+
+/// What became of a message.
+///
+/// Looks through the delivery log since the message was accepted. A message that the log holds no more is not found.
+#[utoipa::path(
+    get,
+    path = "/v1/messages/{id}",
+    tag = "messages",
+    security(("token" = ["read"])),
+    params(("id" = String, Path, description = "The id that was answered when it was taken.")),
+    responses(
+        (status = 200, description = "So far.", body = MessageStory),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such message.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The log cannot be read at present.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment(id): Segment) -> Result<Json<MessageStory>, Refusal> {
+    tell(&api, &who, &id).await.map(Json).map_err(|refused| *refused)
+}
+
+async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory, Refused> {
+    who.may(Right::Read)?;
+    let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
+    // The queue before the log: what ends in between is told as ended.
+    let rows = api.queue.messages(Selection::of(id), 1).await;
+    let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
+    let spool = api.intake.spool.clone();
+    let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));
+    let (found, due) = found.await.map_err(|why| {
+        tracing::error!(why, "the log cannot be read for the API");
+        Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")
+    })?;
+    let life = found.lives.iter().find(|life| life.message == id).ok_or_else(|| Refusal::not_found("message"))?;
+    MessageStory::of(life, &due).ok_or_else(|| Refusal::not_found("message"))
+}
+
+/// When the recipients that are owed are tried next.
+fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
+    let record = |row: &MessageRow| Meta::decode(&spool.meta(row.seq).ok()??).ok();
+    let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
+    let named = |rcpt: u16| meta.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
+    row.rcpts.iter().filter_map(|(rcpt, _, _, due, _)| Some((named(*rcpt)?, *due))).collect()
+}
+
+impl MessageStory {
+    /// None where every line is damaged.
+    fn of(life: &Life, due: &HashMap<String, Timestamp>) -> Option<Self> {
+        let first = life.recipients.iter().flat_map(|r| &r.lines).find_map(|line| Story::parse(line))?;
+        let recipients: Vec<_> = life.recipients.iter().map(|r| RecipientStory::of(r, due.get(&r.rcpt).copied())).collect();
+        Some(Self {
+            id: life.message.to_string(),
+            message_id: first.message_id.as_deref().map(str::to_owned),
+            from: first.from.as_deref().unwrap_or_default().to_owned(),
+            stream: first.stream.as_deref().unwrap_or_default().to_owned(),
+            tags: first.tags.iter().map(|tag| (**tag).to_owned()).collect(),
+            meta: first
+                .meta
+                .iter()
+                .filter_map(|fact| fact.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            size: first.size,
+            accepted: life.message.time(),
+            ended: recipients.iter().all(|r| r.state.is_end()),
+            recipients,
+        })
+    }
+}
+
+impl RecipientStory {
+    fn of(life: &RecipientLife, due: Option<Timestamp>) -> Self {
+        let stories: Vec<_> = life.lines.iter().filter_map(|line| Story::parse(line)).collect();
+        let end = stories.iter().rev().find(|s| s.is_ending());
+        let state = end.or_else(|| stories.iter().rev().find(|s| RecipientState::after(&s.event).is_some()));
+        let state = state.and_then(|s| RecipientState::after(&s.event)).unwrap_or(RecipientState::Queued);
+        let events = life.lines.iter().skip(life.lines.len().saturating_sub(EVENTS_MAX));
+        Self {
+            address: life.rcpt.clone(),
+            state,
+            attempts: stories.iter().filter_map(|s| s.attempt).max().unwrap_or(0).into(),
+            next_attempt: due.filter(|_| !state.is_end() && state != RecipientState::Held),
+            events: events.filter_map(|line| serde_json::from_slice(line).ok()).collect(),
+        }
+    }
+}
+
+impl RecipientState {
+    /// What an event makes of it; None where it changes nothing.
+    fn after(event: &str) -> Option<Self> {
+        match event {
+            "accepted" | "released" => Some(Self::Queued),
+            "held" => Some(Self::Held),
+            _ => serde_json::from_value(Value::String(event.to_owned())).ok(),
+        }
+    }
+
+    fn is_end(self) -> bool {
+        !matches!(self, Self::Queued | Self::Held | Self::Deferred)
+    }
+}

@@ -1,0 +1,350 @@
+//! `/v1/suppressions`: the list of addresses that are not written to. The same questions as `posthaste suppress` asks, answered when durable.
+
+pub(crate) mod transfer;
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, Request, State},
+    http::StatusCode,
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use posthaste_access::users::Right;
+use posthaste_host::clock;
+use posthaste_mail::Address;
+use posthaste_smtp::server::Answer as Said;
+use posthaste_suppression::{Answer, Ask, Breadth, Entry, Filter, Over, Reason, Source, answer};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    auth::Principal,
+    problem::{Problem, Refusal, Refused, json},
+    state::{Api, Segment},
+};
+
+/// Entries of one page: as many as asked for, and no more than this.
+const PAGE_MAX: usize = 1000;
+const PAGE: usize = 100;
+
+/// One line of the list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Suppression {
+    /// Who is not written to.
+    #[schema(example = "ann@example.org")]
+    address: String,
+    /// Whose mail it stops: `global`, `stream:NAME` or `user:NAME`.
+    #[schema(example = "global")]
+    scope: String,
+    /// Why: `hard_bounce`, `complaint`, `unsubscribe` or `manual`.
+    #[schema(example = "manual")]
+    reason: &'static str,
+    /// Since when.
+    #[schema(format = DateTime, value_type = String)]
+    since: Timestamp,
+    /// Until when; absent: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, value_type = Option<String>)]
+    until: Option<Timestamp>,
+    /// What the bounce meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    /// The message that came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// The classifier's rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// The receiver's reply, or a remark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Who, where it was done by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
+/// Entries of the list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Suppressions {
+    /// The entries.
+    suppressions: Vec<Suppression>,
+    /// Where to go on, if there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// What is said of an address that goes onto the list.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct NewSuppression {
+    /// Whose mail it stops: `global` (without it), `stream:NAME` or `user:NAME`.
+    scope: Option<String>,
+    /// Why: `hard_bounce`, `complaint`, `unsubscribe` or `manual` (without it).
+    reason: Option<String>,
+    /// Until when; without it, for ever.
+    #[schema(format = DateTime, value_type = Option<String>)]
+    until: Option<Timestamp>,
+    /// A remark.
+    #[schema(max_length = 512)]
+    text: Option<String>,
+}
+
+/// Which entries.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Those of this scope: `global`, `stream:NAME` or `user:NAME`.
+    scope: Option<String>,
+    /// Those for this reason.
+    reason: Option<String>,
+    /// Those at this domain.
+    domain: Option<String>,
+    /// Those behind the last page: what it called `next`.
+    cursor: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+}
+
+/// One scope of an address.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Where {
+    /// Only in this scope; without it, in all.
+    scope: Option<String>,
+}
+
+/// List the addresses that are not written to.
+#[utoipa::path(
+    get,
+    path = "/v1/suppressions",
+    tag = "suppressions",
+    security(("token" = ["read"])),
+    params(Which),
+    responses(
+        (status = 200, description = "A page of them, in an order that stays the same.", body = Suppressions),
+        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Json<Suppressions>, Refusal> {
+    let listed = async {
+        who.may(Right::Read)?;
+        let which = which.of()?;
+        let after = which.cursor.as_deref().map(cursor_key).transpose()?;
+        let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+        let (entries, next) = api.list(Ask::List { filter: which.filter()?, after, limit }).await?;
+        Ok(Json(Suppressions::of(entries, next)))
+    };
+    listed.await.map_err(|refused: Refused| *refused)
+}
+
+/// Look an address up.
+#[utoipa::path(
+    get,
+    path = "/v1/suppressions/{address}",
+    tag = "suppressions",
+    security(("token" = ["read"])),
+    params(("address" = String, Path, description = "The address.")),
+    responses(
+        (status = 200, description = "Its entries.", body = Suppressions),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "It is not on the list.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(address): Segment) -> Result<Json<Suppressions>, Refusal> {
+    let found = async {
+        who.may(Right::Read)?;
+        let filter = Filter { address: Some(named(&address)?), ..Filter::default() };
+        match api.list(Ask::List { filter, after: None, limit: PAGE_MAX }).await? {
+            (entries, _) if entries.is_empty() => Err(Refusal::not_found("entry")),
+            (entries, _) => Ok(Json(Suppressions::of(entries, None))),
+        }
+    };
+    found.await.map_err(|refused: Refused| *refused)
+}
+
+/// Put an address onto the list.
+///
+/// Replaces what is there in the same scope.
+#[utoipa::path(
+    put,
+    path = "/v1/suppressions/{address}",
+    tag = "suppressions",
+    security(("token" = ["suppress"])),
+    params(("address" = String, Path, description = "The address.")),
+    request_body(content = Option<NewSuppression>, content_type = "application/json", description = "Why, for whom, how long; or nothing."),
+    responses(
+        (status = 200, description = "It is on the list.", body = Suppression),
+        (status = 400, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The request is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "That is no address, or the entry means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The change could not be made durable at present.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    who: Principal,
+    Segment(address): Segment,
+    request: Request,
+) -> Result<Json<Suppression>, Refusal> {
+    let put = async {
+        who.may(Right::Suppress)?;
+        let address = named(&address)?;
+        let settings = api.settings.get();
+        let body = api.bodies.read(request, &settings.http).await?;
+        let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };
+        let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
+        let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
+        let source = Source { text: new.text, by: Some(who.0.name.to_string()), ..Source::default() };
+        let entry = Entry { until: new.until, ..Entry::new(address, scope, reason, clock::now(), None, source) };
+        api.change(Ask::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
+        Ok(Json(Suppression::of(entry)))
+    };
+    put.await.map_err(|refused: Refused| *refused)
+}
+
+/// Take an address off the list.
+#[utoipa::path(
+    delete,
+    path = "/v1/suppressions/{address}",
+    tag = "suppressions",
+    security(("token" = ["suppress"])),
+    params(("address" = String, Path, description = "The address."), Where),
+    responses(
+        (status = 204, description = "It is on the list no more, and what was counted against it is forgotten."),
+        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "It was not on the list.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The change could not be made durable at present.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    who: Principal,
+    Segment(address): Segment,
+    within: Asked<Where>,
+) -> Result<StatusCode, Refusal> {
+    let removed = async {
+        who.may(Right::Suppress)?;
+        let addresses = vec![named(&address)?];
+        let scope = within.of()?.scope.as_deref().map(scope).transpose()?;
+        match api.change(Ask::Remove { addresses, scope }).await? {
+            (0, _) => Err(Refusal::not_found("entry")),
+            _ => Ok(StatusCode::NO_CONTENT),
+        }
+    };
+    removed.await.map_err(|refused: Refused| *refused)
+}
+
+/// A query, or that it cannot be read: what is asked comes after who asks.
+pub(super) type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+
+trait Of<T> {
+    /// The query.
+    fn of(self) -> Result<T, Refused>;
+}
+
+impl<T> Of<T> for Asked<T> {
+    fn of(self) -> Result<T, Refused> {
+        self.map(|Query(query)| query).map_err(|e| Refusal::http(StatusCode::BAD_REQUEST, "bad_query", e.body_text()))
+    }
+}
+
+impl Api {
+    async fn list(&self, ask: Ask) -> Result<(Vec<Entry>, Option<String>), Refused> {
+        match self.suppression(ask).await? {
+            Answer::Entries { entries, next } => Ok((entries, next)),
+            Answer::Changed { .. } => unreachable!("a list is answered with entries"),
+        }
+    }
+
+    /// How many entries were added or removed, and how many were not; durable by then.
+    async fn change(&self, ask: Ask) -> Result<(usize, usize), Refused> {
+        match self.suppression(ask).await? {
+            Answer::Changed { changed, kept } => Ok((changed, kept)),
+            Answer::Entries { .. } => unreachable!("a change is answered with its extent"),
+        }
+    }
+
+    async fn suppression(&self, ask: Ask) -> Result<Answer, Refused> {
+        let rules = self.settings.get().suppression.clone();
+        answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
+            tracing::error!(why, "the suppression list cannot be changed");
+            Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
+        })
+    }
+}
+
+impl Suppressions {
+    fn of(entries: Vec<Entry>, next: Option<String>) -> Self {
+        let next = next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
+        Self { suppressions: entries.into_iter().map(Suppression::of).collect(), next }
+    }
+}
+
+impl Suppression {
+    fn of(entry: Entry) -> Self {
+        let source = entry.source;
+        Self {
+            address: entry.address.to_string(),
+            scope: entry.scope.to_string(),
+            reason: entry.reason.as_str(),
+            since: entry.since,
+            until: entry.until,
+            class: source.class.map(|c| c.to_string()),
+            message: source.message.map(|m| m.to_string()),
+            rule: source.rule.map(|r| r.to_string()),
+            text: source.text,
+            by: source.by,
+        }
+    }
+}
+
+impl Which {
+    fn filter(&self) -> Result<Filter, Refused> {
+        Ok(Filter {
+            address: None,
+            domain: self.domain.as_ref().map(|d| d.to_ascii_lowercase()),
+            scope: self.scope.as_deref().map(|s| s.parse()).transpose().map_err(|e| bad_query(&e))?,
+            reason: self.reason.as_deref().map(|r| r.parse()).transpose().map_err(|e| bad_query(&e))?,
+        })
+    }
+}
+
+fn cursor_key(cursor: &str) -> Result<String, Refused> {
+    let key = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|key| String::from_utf8(key).ok());
+    key.ok_or_else(|| bad_query(&"the cursor is what the last page called `next`"))
+}
+
+fn bad_query(why: &dyn std::fmt::Display) -> Refused {
+    Refusal::http(StatusCode::BAD_REQUEST, "bad_query", why.to_string())
+}
+
+fn named(address: &str) -> Result<Address, Refused> {
+    Address::new(address).map_err(|e| Refusal::mail((Said::new(501, 1, 3, e.to_string()), "bad_address")))
+}
+
+fn scope(text: &str) -> Result<Breadth, Refused> {
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+}
+
+fn reason(text: &str) -> Result<Reason, Refused> {
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+}

@@ -1,0 +1,205 @@
+//! The list as a file, in and out.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body_util::channel::Channel;
+use posthaste_access::users::Right;
+use posthaste_host::clock;
+use posthaste_suppression::{
+    Ask, Breadth, Filter, Over, Reason,
+    transfer::{self, Defaults, Format},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Asked, Of, bad_query};
+use crate::{
+    auth::Principal,
+    body::{media_type, unsupported},
+    problem::{Problem, Refusal, Refused, broken},
+    state::Api,
+};
+
+/// Bad lines that are told.
+const BAD_TOLD: usize = 100;
+/// Entries added at once.
+const ADD_AT_ONCE: usize = 5000;
+/// Pages under way to a client that reads slowly.
+const PAGES: usize = 2;
+
+/// How an import is done.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct How {
+    /// The scope of lines that name none; without it, `global`.
+    scope: Option<String>,
+    /// The reason of lines that give none; without it, `manual`.
+    reason: Option<String>,
+    /// Whether entries replace those that hold longer.
+    replace: bool,
+}
+
+/// Which form, and which entries.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct What {
+    /// `csv` (without it) or `jsonl`.
+    format: Option<String>,
+    /// Those of this scope.
+    scope: Option<String>,
+    /// Those for this reason.
+    reason: Option<String>,
+    /// Those at this domain.
+    domain: Option<String>,
+}
+
+/// What became of an import.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Imported {
+    /// Entries that are new, or replaced others.
+    added: usize,
+    /// Entries that were there and hold longer.
+    kept: usize,
+    /// Lines that are no entries.
+    bad: usize,
+    /// The first of them.
+    bad_lines: Vec<BadLine>,
+    /// Columns that mean nothing here.
+    ignored: Vec<String>,
+}
+
+/// A line that is no entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BadLine {
+    /// Its number, from 1.
+    line: usize,
+    /// Why it is none.
+    why: String,
+}
+
+/// Put many addresses onto the list.
+///
+/// As CSV with a line of names (or a list of addresses, one a line), or as JSON lines. Good lines are taken whatever the others are; to send a
+/// file again does no harm.
+#[utoipa::path(
+    post,
+    path = "/v1/suppressions/import",
+    tag = "suppressions",
+    security(("token" = ["suppress"])),
+    params(How),
+    request_body(content((String = "text/csv"), (String = "application/x-ndjson")), description = "The file."),
+    responses(
+        (status = 200, description = "What became of it.", body = Imported),
+        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The file is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "A body of another kind.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The change could not be made durable at present.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn import(
+    State(api): State<Arc<Api>>,
+    who: Principal,
+    how: Asked<How>,
+    request: Request,
+) -> Result<Json<Imported>, Refusal> {
+    let imported = async {
+        who.may(Right::Suppress)?;
+        let how = how.of()?;
+        let form = match media_type(request.headers()).as_str() {
+            "text/csv" => Format::Csv,
+            "application/x-ndjson" | "application/jsonl" => Format::Jsonl,
+            other => return Err(unsupported(other, "text/csv or application/x-ndjson")),
+        };
+        let defaults = Defaults {
+            scope: how.scope.as_deref().map_or(Ok(Breadth::Global), |s| s.parse().map_err(|e| bad_query(&e)))?,
+            reason: how.reason.as_deref().map_or(Ok(Reason::Manual), |r| r.parse().map_err(|e| bad_query(&e)))?,
+            now: clock::now(),
+            by: who.0.name.to_string(),
+        };
+        let settings = api.settings.get();
+        let body = api.bodies.read(request, &settings.http).await?;
+        let bytes = body.bytes.clone();
+        // A damaged character spoils its line's address, and that line is named.
+        let read = tokio::task::spawn_blocking(move || transfer::read(&String::from_utf8_lossy(&bytes), form, &defaults));
+        let read = read.await.map_err(|e| broken(&e))?;
+        let over = if how.replace { Over::Any } else { Over::Stronger };
+        let (mut added, mut kept) = (0, 0);
+        for entries in read.entries.chunks(ADD_AT_ONCE) {
+            let (new, there) = api.change(Ask::Add { entries: entries.to_vec(), over }).await?;
+            (added, kept) = (added + new, kept + there);
+        }
+        let told = |line: &transfer::BadLine| BadLine { line: line.line, why: line.why.clone() };
+        let bad_lines = read.bad.iter().take(BAD_TOLD).map(told).collect();
+        Ok(Json(Imported { added, kept, bad: read.bad.len(), bad_lines, ignored: read.ignored }))
+    };
+    imported.await.map_err(|refused: Refused| *refused)
+}
+
+/// The list as a file.
+#[utoipa::path(
+    get,
+    path = "/v1/suppressions/export",
+    tag = "suppressions",
+    security(("token" = ["read"])),
+    params(What),
+    responses(
+        (status = 200, description = "The file, fit for `import`.", content((String = "text/csv"), (String = "application/x-ndjson"))),
+        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: Asked<What>) -> Result<Response, Refusal> {
+    let (form, filter) = wanted(&who, what).map_err(|refused| *refused)?;
+    let (mut pages, body) = Channel::<Bytes, std::io::Error>::new(PAGES);
+    tokio::spawn(async move {
+        let mut after = None;
+        let mut text = transfer::head(form);
+        loop {
+            // What breaks off without its last chunk is no whole file to the client either.
+            let Ok((entries, next)) = api.list(Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX }).await else {
+                return pages.abort(std::io::Error::other("the list cannot be read"));
+            };
+            entries.iter().for_each(|entry| text += &transfer::line(entry, form));
+            if !text.is_empty() && pages.send_data(Bytes::from(std::mem::take(&mut text))).await.is_err() {
+                return;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return,
+            }
+        }
+    });
+    let kind = match form {
+        Format::Csv => "text/csv; charset=utf-8",
+        Format::Jsonl => "application/x-ndjson",
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], Body::new(body)).into_response())
+}
+
+fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, Filter), Refused> {
+    who.may(Right::Read)?;
+    let what = what.of()?;
+    let form = match what.format.as_deref() {
+        None | Some("csv") => Format::Csv,
+        Some("jsonl") => Format::Jsonl,
+        Some(other) => return Err(bad_query(&format!("format is csv or jsonl, not {other:?}"))),
+    };
+    let filter = super::Which { scope: what.scope, reason: what.reason, domain: what.domain, ..super::Which::default() }.filter()?;
+    Ok((form, filter))
+}

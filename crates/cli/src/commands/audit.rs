@@ -1,0 +1,55 @@
+//! `posthaste audit`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+use posthaste_config::Config;
+use posthaste_host::{InForce, clock};
+use posthaste_monitor::audit;
+use posthaste_queue::Dispatcher;
+use posthaste_relay::{
+    admin::{AskError, Audited, Request, ask},
+    lock, open_spool,
+    recover::{recover, spooled},
+    settings::Settings,
+};
+
+use super::At;
+
+/// Prove from log and spool that every accepted message was ended or is still waiting.
+#[derive(Args)]
+pub struct Audit {
+    #[command(flatten)]
+    at: At,
+}
+
+impl Audit {
+    /// Asks the running relay; without one, brings spool and log into agreement as a start would, and looks itself. Exit status 1 where they disagree.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.at.load()?;
+        let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {
+            Ok(audited) => audited,
+            Err(AskError::NotRunning(_)) => stopped(config)?,
+            Err(error) => return Err(error.into()),
+        };
+        writeln!(stdout(), "{}", audited.text)?;
+        Ok(if audited.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn stopped(config: Config) -> anyhow::Result<Audited> {
+    let _lock = lock(&config.data_dir)?;
+    let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+    let (spool, _) = open_spool(&settings.config)?;
+    let mut queue = Dispatcher::new(settings.policy(&posthaste_delivery::ledger::FirstSeen::new()));
+    let recovered =
+        recover(&spool, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now()).map_err(anyhow::Error::msg)?;
+    recovered.journal.close()?;
+    let queued = spooled(&spool).map_err(anyhow::Error::msg)?;
+    let audit = audit(&settings.config.log.dir, queued, None)?;
+    spool.close()?;
+    Ok(Audited { balanced: audit.balanced(), text: audit.to_string() })
+}

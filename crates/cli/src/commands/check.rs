@@ -1,0 +1,46 @@
+//! `posthaste check`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+use posthaste_host::clock;
+use posthaste_relay::settings::Settings;
+
+use super::At;
+
+/// Say whether a configuration is good.
+#[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    at: At,
+}
+
+impl Check {
+    /// Reads it and makes everything of it that does not need the network.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.at.load()?;
+        let what = format!("{} listeners, {} sources, {} streams", config.listeners.len(), config.sources.len(), config.streams.len());
+        let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+        settings.new_resolver().map_err(anyhow::Error::msg)?;
+        let broken = settings.rules.check_examples();
+        if let Some(first) = broken.first() {
+            let (n, rule, example, other) = (broken.len(), &first.rule, &first.example, &first.decided_by);
+            anyhow::bail!("{n} examples of bounce rules are decided by other rules; the first: {rule}'s example {example:?} by {other}");
+        }
+        let broken = settings.feedback.check_examples(&settings.rules);
+        if let Some(first) = broken.first() {
+            let (n, rule, example, origin) = (broken.len(), &first.rule, &first.example, &first.origin);
+            let other = first.decided_by.as_ref().map_or("no rule".to_owned(), |other| format!("{other:?}"));
+            anyhow::bail!(
+                "{n} examples of feedback rules are decided by others; the first, {origin}: {rule}'s example {example:?} by {other}"
+            );
+        }
+        let cautions = settings.cautions(clock::now());
+        cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
+        writeln!(stdout(), "the configuration is good: {what}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,133 @@
+//! `posthaste dkim status` and `posthaste dkim dns`: the configured keys and those that follow them, beside what DNS says.
+
+use std::{
+    io::{Write, stdout},
+    path::Path,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use posthaste_config::Config;
+use posthaste_dkim::{Key, Published, Stage, zone_lines};
+use posthaste_host::clock;
+use posthaste_mail::Domain;
+use posthaste_relay::settings::Settings;
+use posthaste_signing::{
+    key_store::{Book, key_file},
+    keyring::{own_key, signing_domains},
+    rotation::published,
+};
+use serde::Serialize;
+
+use super::At;
+
+const DAY: i64 = 24 * 3600;
+
+/// A key with its place.
+struct Known {
+    domain: Domain,
+    selector: String,
+    key: Key,
+    stage: &'static str,
+    /// In seconds since 1970.
+    made: i64,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    domain: &'a Domain,
+    selector: &'a str,
+    stage: &'a str,
+    algorithm: String,
+    bits: usize,
+    age_days: i64,
+    dns: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+/// All keys, one a line.
+pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
+    let config = at.load()?;
+    let keys = keys(&config)?;
+    let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said: Vec<Published> = runtime.block_on(async {
+        let resolver = settings.new_resolver().map_err(anyhow::Error::msg)?;
+        let mut said = Vec::new();
+        for known in &keys {
+            said.push(published(&resolver, &known.key, &known.selector, &known.domain).await);
+        }
+        Ok::<_, anyhow::Error>(said)
+    })?;
+    let now = clock::now().as_second();
+    let mut out = stdout().lock();
+    if !json {
+        writeln!(out, "{:<24} {:<14} {:<9} {:<14} {:>5} {:>6}  DNS", "DOMAIN", "SELECTOR", "STAGE", "ALGORITHM", "BITS", "AGE")?;
+    }
+    for (known, said) in keys.iter().zip(&said) {
+        let age_days = (now - known.made).max(0) / DAY;
+        let (algorithm, bits) = (known.key.algorithm().to_string(), known.key.bits());
+        let Known { domain, selector, stage, .. } = known;
+        if json {
+            let row = Row { domain, selector, stage, algorithm, bits, age_days, dns: said.word(), why: said.why() };
+            writeln!(out, "{}", serde_json::to_string(&row)?)?;
+        } else {
+            let why = said.why().map_or_else(String::new, |why| format!(": {why}"));
+            let (domain, age) = (domain.as_str(), format!("{age_days}d"));
+            writeln!(out, "{domain:<24} {selector:<14} {stage:<9} {algorithm:<14} {bits:>5} {age:>6}  {}{why}", said.word())?;
+        }
+    }
+    let lost = keys.iter().zip(&said).any(|(known, said)| known.stage == "active" && !said.is_there());
+    Ok(if lost { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The records that must stand in DNS.
+pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
+    let keys = keys(&at.load()?)?;
+    let mut out = stdout().lock();
+    let needed: Vec<&Known> = keys.iter().filter(|known| known.domain == *domain && known.stage != "retired").collect();
+    anyhow::ensure!(!needed.is_empty(), "{domain} has no keys: the configuration needs [dkim.domain.\"{domain}\"]");
+    for known in needed {
+        writeln!(out, "; {}, {}, {} bits", known.stage, known.key.algorithm(), known.key.bits())?;
+        write!(out, "{}", zone_lines(&known.selector, domain.as_str(), &known.key.public_record()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every key of every domain, the configured ones of a domain first.
+fn keys(config: &Config) -> anyhow::Result<Vec<Known>> {
+    let dir = Book::dir(&config.data_dir);
+    let book = Book::read(&dir).map_err(anyhow::Error::msg)?;
+    let mut keys = Vec::new();
+    for (domain, signing) in signing_domains(&config.dkim) {
+        let heirs = || book.of(domain.as_str()).flat_map(|succession| &succession.keys);
+        for key in &signing.keys {
+            let selector = key.selector.to_string();
+            let stage = heirs().find(|heir| heir.selector == selector).map_or("active", |heir| word(&heir.stage));
+            keys.push(Known { domain: domain.clone(), selector, key: key.key.clone(), stage, made: changed(&key.file) });
+        }
+        for heir in heirs().filter(|heir| heir.ours) {
+            let key = own_key(&dir, &heir.selector, &domain).map_err(anyhow::Error::msg)?;
+            let made = changed(&key_file(&dir, &heir.selector, domain.as_str()));
+            keys.push(Known { domain: domain.clone(), selector: heir.selector.clone(), key, stage: word(&heir.stage), made });
+        }
+    }
+    Ok(keys)
+}
+
+fn word(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Next { .. } => "next",
+        Stage::Active { .. } => "active",
+        Stage::Retiring { .. } => "retiring",
+        Stage::Retired => "retired",
+    }
+}
+
+/// When a file was written last, in seconds since 1970: a key's file is written once.
+fn changed(file: &Path) -> i64 {
+    let time = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
+    let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}

@@ -1,0 +1,58 @@
+//! `posthaste dkim rotate`: asks the running relay; without one it does the work itself.
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use posthaste_config::Config;
+use posthaste_host::{InForce, clock};
+use posthaste_mail::Domain;
+use posthaste_relay::{
+    admin::{self, AskError, Request},
+    lock,
+    settings::Settings,
+};
+use posthaste_signing::{
+    key_store::Book,
+    rotation::{Next, Rotation},
+};
+
+use super::At;
+
+/// Makes the next keys, or puts them in force.
+pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
+    let config = at.load()?;
+    let keys: Vec<Next> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
+        Ok(keys) => keys,
+        Err(AskError::NotRunning(_)) => alone(config, domain)?,
+        Err(error) => anyhow::bail!("{error}"),
+    };
+    let mut out = stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&keys)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for key in keys {
+        let (selector, algorithm) = (&key.selector, key.algorithm);
+        if key.signs {
+            writeln!(out, "; {domain} signs with {selector} ({algorithm}) from now on")?;
+            continue;
+        }
+        let why = key.why.map_or_else(String::new, |why| format!(": {why}"));
+        writeln!(out, "; {selector} ({algorithm}) waits for DNS ({}{why}); publish this, and a running relay will sign with it", key.dns)?;
+        write!(out, "{}", key.record)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn alone(config: Config, domain: &Domain) -> anyhow::Result<Vec<Next>> {
+    let _lock = lock(&config.data_dir)?;
+    let dir = Book::dir(&config.data_dir);
+    let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+    let rotation = Rotation::new(dir, InForce::new(move || settings.signing.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (keys, _) = runtime.block_on(rotation.rotate(domain, clock::now().as_second())).map_err(anyhow::Error::msg)?;
+    Ok(keys)
+}

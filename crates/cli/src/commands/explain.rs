@@ -1,0 +1,86 @@
+//! `posthaste explain`
+
+use std::{
+    io::{BufRead, Write, stdin, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+use posthaste_mail::Action;
+use posthaste_relay::settings::Settings;
+
+use super::At;
+
+/// Say what a receiver's reply means, whose problem it is, and what to do.
+#[derive(Args)]
+pub struct Explain {
+    #[command(flatten)]
+    at: At,
+    /// The reply, such as "550 5.1.1 no such user". With --json and without it: replies from standard input, one a line (\n in a reply as backslash and n).
+    reply: Option<String>,
+    /// Who said it, where that is known: google, microsoft, yahoo, ...
+    #[arg(long)]
+    provider: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    /// Explains one reply, or all of standard input.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::new(self.at.load()?).map_err(anyhow::Error::msg)?;
+        let provider = self.provider.as_deref();
+        let mut out = std::io::BufWriter::new(stdout().lock());
+        match &self.reply {
+            Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&settings.rules.classify_text(reply, provider))?)?,
+            Some(reply) => {
+                let v = settings.rules.classify_text(reply, provider);
+                writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(v.action))?;
+                writeln!(out, "tried again {}", if v.permanent { "no" } else { "yes" })?;
+                writeln!(out, "why         {}\nrule        {} (confidence {:.2})", v.why, v.rule, v.confidence)?;
+                if let Some(link) = &v.link {
+                    writeln!(out, "see         {link}")?;
+                }
+            }
+            None if self.json => {
+                for line in stdin().lock().lines() {
+                    let verdict = settings.rules.classify_text(&unescape(&line?), provider);
+                    writeln!(out, "{}", serde_json::to_string(&verdict)?)?;
+                }
+            }
+            None => anyhow::bail!("give a reply, or --json and replies on standard input"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What an action asks of people.
+fn advice(action: Action) -> &'static str {
+    match action {
+        Action::Suppress => "write to this address no more",
+        Action::Retry => "try again later",
+        Action::SlowDown => "send less, over fewer connections",
+        Action::PauseLane => "stop sending to this receiver from here until the cause is found",
+        Action::FixConfiguration => "mend DNS, authentication or the relay's settings",
+        Action::FixMessage => "change the message",
+        Action::None => "nothing can be done from here",
+    }
+}
+
+/// `\n` becomes a line end, `\\` a backslash.
+fn unescape(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '\\') {
+            (_, true) => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            (c, false) => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,239 @@
+//! `posthaste queue`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use posthaste_host::{clock, span};
+use posthaste_mail::MessageId;
+use posthaste_queue::Selection;
+use posthaste_relay::admin::{self, Changed, List, Listed, Request};
+
+use super::{At, operator};
+
+/// Messages that `list` asks for where nothing else is said.
+const LISTED: usize = 100;
+
+/// Show and steer what is waiting. Without a command: the table.
+#[derive(Args)]
+pub struct Queue {
+    #[command(flatten)]
+    at: At,
+    /// JSON instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<What>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List messages, the oldest first.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many at most.
+        #[arg(long, short = 'n', default_value_t = LISTED)]
+        limit: usize,
+    },
+    /// Show one message.
+    Show {
+        /// Its id.
+        id: MessageId,
+    },
+    /// Try messages now, whatever their time and whatever is thought of their hosts.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Keep messages back until they are released.
+    Hold {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the log.
+        #[arg(long, default_value = "operator")]
+        reason: String,
+    },
+    /// Let go what is held.
+    Release {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove messages. No notice is sent.
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the log.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Which messages: by id, or by all of the given.
+#[derive(Args)]
+struct Which {
+    /// A message's id.
+    id: Option<MessageId>,
+    /// Recipients at this domain.
+    #[arg(long, conflicts_with = "id")]
+    domain: Option<String>,
+    /// Recipients of this provider.
+    #[arg(long, conflicts_with = "id")]
+    provider: Option<String>,
+    /// Messages of this stream.
+    #[arg(long, conflicts_with = "id")]
+    stream: Option<String>,
+    /// All messages.
+    #[arg(long, conflicts_with_all = ["id", "domain", "provider", "stream"])]
+    all: bool,
+}
+
+impl Which {
+    /// Refuses to mean everything by saying nothing.
+    fn selection(&self) -> anyhow::Result<Selection> {
+        let Self { id, domain, provider, stream, all } = self;
+        if id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all {
+            anyhow::bail!("say which: an ID, --domain, --provider, --stream or --all");
+        }
+        Ok(Selection { id: *id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
+    }
+}
+
+impl Queue {
+    /// Does what was asked; exit status 1 where nothing fits.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let change = match self.command {
+            None => return self.table(),
+            Some(What::List { ref which, limit }) => {
+                let selection = which.selection().unwrap_or_default();
+                return self.list(selection, limit);
+            }
+            Some(What::Show { id }) => return self.list(Selection::of(id), 1),
+            Some(What::Retry { ref which }) => Request::Retry { selection: which.selection()? },
+            Some(What::Hold { ref which, ref reason }) => Request::Hold { selection: which.selection()?, reason: reason.clone() },
+            Some(What::Release { ref which }) => Request::Release { selection: which.selection()?, by: operator() },
+            Some(What::Drop { ref which, ref reason }) => {
+                Request::Drop { selection: which.selection()?, by: operator(), reason: reason.clone() }
+            }
+        };
+        let changed: Changed = self.at.ask(&change)?;
+        match self.json {
+            true => writeln!(stdout(), "{}", serde_json::to_string(&changed)?)?,
+            false => writeln!(stdout(), "{} messages", changed.messages)?,
+        }
+        Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn table(&self) -> anyhow::Result<ExitCode> {
+        let queue: admin::Queue = self.at.ask(&Request::Queue)?;
+        let mut out = stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&queue)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let now = clock::now();
+        if !queue.lanes.is_empty() {
+            let head = ["provider", "sources", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next", "last error"];
+            let mut rows = vec![head.map(str::to_owned)];
+            for lane in &queue.lanes {
+                let down = lane.down_until.map(|t| format!(" (hosts left alone for {})", span(now, t)));
+                rows.push([
+                    lane.provider.clone(),
+                    lane.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                    lane.queued.to_string(),
+                    lane.due.to_string(),
+                    lane.held.to_string(),
+                    lane.budget.to_string(),
+                    lane.in_flight.to_string(),
+                    lane.connections.to_string(),
+                    lane.oldest.map_or_else(String::new, |t| span(t, now)),
+                    lane.next.map_or_else(String::new, |t| span(now, t)),
+                    lane.last_error.clone().unwrap_or_default() + &down.unwrap_or_default(),
+                ]);
+            }
+            write!(out, "{}", columns(&rows, &[2, 3, 4, 5, 6, 7, 8]))?;
+        }
+        let c = queue.counts;
+        writeln!(
+            out,
+            "{} messages, {} recipients: {} due, {} later, {} being sent, {} held; {} connections",
+            c.messages, c.recipients, c.due, c.later, c.in_flight, c.held, c.connections
+        )?;
+        if let Some(why) = queue.closed {
+            writeln!(out, "no mail is taken: {why}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn list(&self, selection: Selection, limit: usize) -> anyhow::Result<ExitCode> {
+        let list: List = self.at.ask(&Request::List { selection, limit })?;
+        let mut out = stdout().lock();
+        if self.json {
+            for message in &list.messages {
+                writeln!(out, "{}", serde_json::to_string(message)?)?;
+            }
+        } else {
+            let now = clock::now();
+            list.messages.iter().try_for_each(|m| write!(out, "{}", message(m, now)))?;
+            if list.total > list.messages.len() {
+                writeln!(out, "… and {} more", list.total - list.messages.len())?;
+            }
+        }
+        if list.messages.is_empty() {
+            eprintln!("posthaste: nothing in the queue fits");
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn message(m: &Listed, now: Timestamp) -> String {
+    let row = &m.row;
+    let mut out = format!("{}  {} old  {} bytes  stream {}  from <{}>\n", row.id, span(row.arrived, now), row.size, row.stream, m.from);
+    for (i, (_, domain, attempts, due, phase)) in row.rcpts.iter().enumerate() {
+        let address = m.addresses.get(i).cloned().unwrap_or_else(|| format!("?@{domain}"));
+        let when = match phase.as_str() {
+            "waiting" if *due > now => format!("due in {}", span(now, *due)),
+            "waiting" => "due".to_owned(),
+            other => other.to_owned(),
+        };
+        out += &format!("    {address}  {when}  attempts {attempts}\n");
+    }
+    out
+}
+
+/// Text in columns as wide as their widest cell; those in `right` end flush.
+fn columns<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0));
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(i, cell)| match right.contains(&i) {
+            true => format!("{cell:>width$}", width = widths[i]),
+            false => format!("{cell:<width$}", width = widths[i]),
+        });
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_two_units() {
+        let t = |s| Timestamp::from_second(s).unwrap();
+        assert_eq!([span(t(0), t(5)), span(t(0), t(65)), span(t(0), t(3660)), span(t(0), t(90_000))], ["5s", "1m05s", "1h01m", "1d01h"]);
+        assert_eq!(span(t(9), t(5)), "0s");
+    }
+
+    #[test]
+    fn numbers_end_flush() {
+        let rows = [["a".to_owned(), "n".to_owned()], ["bb".to_owned(), "10".to_owned()]];
+        assert_eq!(columns(&rows, &[1]), "a    n\nbb  10\n");
+    }
+}

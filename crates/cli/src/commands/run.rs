@@ -1,0 +1,52 @@
+//! `posthaste run`
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
+
+use super::At;
+
+/// How long tasks that are still at work get once everything is on disk.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
+/// Run the relay in the foreground.
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    at: At,
+    /// Let time pass so many times as fast, for a rehearsal against a sink: days, retries and warm-up, not sockets.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    rehearse: Option<u32>,
+}
+
+impl Run {
+    /// Runs until told to stop.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.at.load()?;
+        posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
+        if let Some(times) = self.rehearse {
+            eprintln!("a rehearsal: time passes {times} times as fast. Not for mail that people wait for.");
+        }
+        let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
+        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        tracing_subscriber::registry().with(filter).with(text).init();
+        // Fails only once the subscriber is gone, at the program's end.
+        let set = move |level| drop(handle.reload(verbosity(level)));
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if let Some(threads) = config.threads {
+            runtime.worker_threads(threads.get());
+        }
+        let runtime = runtime.enable_all().thread_name("relay").build()?;
+        let done = runtime.block_on(posthaste_relay::run::run(config, self.at.config, Box::new(set)));
+        runtime.shutdown_timeout(LAST_MOMENT);
+        done.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// RUST_LOG goes before the configuration.
+fn verbosity(level: LevelFilter) -> EnvFilter {
+    EnvFilter::builder().with_default_directive(level.into()).from_env_lossy()
+}

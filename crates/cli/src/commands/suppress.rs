@@ -1,0 +1,413 @@
+//! `posthaste suppress`
+
+use std::{
+    io::{BufWriter, Read, Write, stdin, stdout},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use posthaste_config::Config;
+use posthaste_host::clock;
+use posthaste_mail::{Address, Domain};
+use posthaste_relay::{
+    admin::{self, AskError, Request},
+    lock, open_spool,
+};
+use posthaste_suppression::{
+    Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Register, Source, SuppressionRules,
+    transfer::{self, Defaults, Format},
+};
+
+use super::{At, operator};
+
+/// A form of the list, as the command line names it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FileFormat {
+    /// Comma-separated, with a line of names first. A file without names is a list of addresses.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl From<FileFormat> for Format {
+    fn from(named: FileFormat) -> Self {
+        match named {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+/// Show and change the list of addresses that are not written to.
+#[derive(Args)]
+pub struct Suppress {
+    #[command(flatten)]
+    at: At,
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Put addresses onto the list.
+    Add(Add),
+    /// Take addresses off the list, and forget what was counted against them.
+    Remove {
+        /// Which.
+        #[arg(required = true)]
+        addresses: Vec<Address>,
+        /// Only this entry: global, stream:NAME or user:NAME. Default: all of them.
+        #[arg(long)]
+        scope: Option<Breadth>,
+    },
+    /// Show the list, or what it says of an address.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many at most.
+        #[arg(long, short = 'n', default_value_t = LISTED)]
+        limit: usize,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a file's addresses onto the list. Entries that hold longer stay.
+    Import(Import),
+    /// Write the whole list to standard output.
+    Export {
+        #[command(flatten)]
+        which: Which,
+        /// In which form.
+        #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
+        format: FileFormat,
+    },
+}
+
+#[derive(Args)]
+struct Add {
+    /// Which.
+    #[arg(required = true)]
+    addresses: Vec<Address>,
+    /// For whom: global, stream:NAME or user:NAME.
+    #[arg(long, default_value = "global")]
+    scope: Breadth,
+    /// Why: hard_bounce, complaint, unsubscribe or manual.
+    #[arg(long, default_value = "manual")]
+    reason: Reason,
+    /// For how long, such as 30d. Default: for ever.
+    #[arg(long = "for", value_name = "TIME", value_parser = lasts)]
+    lasts: Option<Duration>,
+    /// A remark.
+    #[arg(long)]
+    note: Option<String>,
+}
+
+#[derive(Args)]
+struct Import {
+    /// The file, or "-" for standard input.
+    file: PathBuf,
+    /// Its form. Default: by its name, .json, .jsonl or .ndjson; else CSV. A CSV file without a line of names is a list of addresses.
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// For whom, where a line does not say.
+    #[arg(long, default_value = "global")]
+    scope: Breadth,
+    /// Why, where a line does not say.
+    #[arg(long, default_value = "manual")]
+    reason: Reason,
+    /// Import nothing if any line is bad.
+    #[arg(long)]
+    strict: bool,
+    /// Replace entries that are there, even if they hold longer.
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Which entries.
+#[derive(Args)]
+struct Which {
+    /// Of this address.
+    #[arg(value_name = "ADDRESS")]
+    address: Option<Address>,
+    /// At this domain.
+    #[arg(long)]
+    domain: Option<Domain>,
+    /// Of this scope: global, stream:NAME or user:NAME.
+    #[arg(long)]
+    scope: Option<Breadth>,
+    /// For this reason: hard_bounce, complaint, unsubscribe or manual.
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        let Self { address, domain, scope, reason } = self;
+        let domain = domain.as_ref().map(|d| d.as_str().to_owned());
+        Filter { address: address.clone(), domain, scope: scope.clone(), reason: *reason }
+    }
+}
+
+/// Entries that `list` shows where nothing else is said.
+const LISTED: usize = 100;
+/// The bytes of entries sent at once: well below the longest request that the relay reads.
+const BATCH_BYTES: usize = 32 << 10;
+/// Bad lines that are shown one by one.
+const BAD_SHOWN: usize = 20;
+
+impl Suppress {
+    /// Does what was asked; exit status 1 where nothing fits, or where lines of an import were bad.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.at.load()?)?;
+        let done = match self.command {
+            What::Add(add) => add.run(&door),
+            What::Remove { addresses, scope } => remove(&door, addresses, scope),
+            What::List { which, limit, json } => list(&door, &which, limit, json),
+            What::Import(import) => import.run(&door),
+            What::Export { which, format } => export(&door, &which, format.into()),
+        };
+        door.close()?;
+        done
+    }
+}
+
+impl Add {
+    fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
+        let source = Source { text: self.note, by: Some(operator()), ..Source::default() };
+        let entry = |address| Entry::new(address, self.scope.clone(), self.reason, clock::now(), self.lasts, source.clone());
+        let entries: Vec<_> = self.addresses.into_iter().map(entry).collect();
+        let (added, _) = door.add(&entries, Over::Any)?;
+        writeln!(stdout(), "{added} entries added")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>) -> anyhow::Result<ExitCode> {
+    let Answer::Changed { changed, kept } = door.ask(Ask::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
+    writeln!(stdout(), "{changed} entries removed")?;
+    if kept > 0 {
+        eprintln!("posthaste: {kept} of the addresses were not on the list");
+    }
+    Ok(if changed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(door: &Door, which: &Which, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
+    let mut out = BufWriter::new(stdout().lock());
+    let mut left = limit;
+    let more = door.each(&which.filter(), |entry| {
+        if left == 0 {
+            return Ok(false);
+        }
+        left -= 1;
+        let text = if json { transfer::line(entry, Format::Jsonl) } else { shown(entry) };
+        out.write_all(text.as_bytes())?;
+        Ok(true)
+    })?;
+    out.flush()?;
+    if more {
+        eprintln!("posthaste: there are more; see --limit, or export");
+    }
+    if left == limit && limit > 0 {
+        eprintln!("posthaste: nothing on the list fits");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(door: &Door, which: &Which, format: Format) -> anyhow::Result<ExitCode> {
+    let mut out = BufWriter::new(stdout().lock());
+    out.write_all(transfer::head(format).as_bytes())?;
+    door.each(&which.filter(), |entry| {
+        out.write_all(transfer::line(entry, format).as_bytes())?;
+        Ok(true)
+    })?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(entry: &Entry) -> String {
+    let until = entry.until.map_or_else(|| "for ever".to_owned(), |t| format!("until {}", short(t)));
+    let source = &entry.source;
+    let class = source.class.map(|c| format!("  {c}")).unwrap_or_default();
+    let message = source.message.map(|m| format!("  message {m}")).unwrap_or_default();
+    let by = source.by.as_ref().map(|b| format!("  by {b}")).unwrap_or_default();
+    let text = source.text.as_ref().map(|t| format!("\n    {}", t.replace('\n', "\n    "))).unwrap_or_default();
+    format!("{}  {}  {}  since {}  {until}{class}{message}{by}{text}\n", entry.address, entry.scope, entry.reason, short(entry.since))
+}
+
+fn short(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+impl Import {
+    fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
+        let text = self.text().with_context(|| format!("cannot read {}", self.file.display()))?;
+        let defaults = Defaults { scope: self.scope.clone(), reason: self.reason, now: clock::now(), by: operator() };
+        let import = transfer::read(&text, self.format(), &defaults);
+        let bad = import.bad.len();
+        import.bad.iter().take(BAD_SHOWN).for_each(|line| eprintln!("posthaste: {}: {line}", self.file.display()));
+        if bad > BAD_SHOWN {
+            eprintln!("posthaste: … and {} more bad lines", bad - BAD_SHOWN);
+        }
+        if !import.ignored.is_empty() {
+            eprintln!("posthaste: columns that mean nothing here: {}", import.ignored.join(", "));
+        }
+        if self.strict && bad > 0 {
+            anyhow::bail!("{bad} bad lines: nothing was imported");
+        }
+        let over = if self.replace { Over::Any } else { Over::Stronger };
+        let (added, kept) = door.add(&import.entries, over)?;
+        writeln!(stdout(), "{added} entries added, {kept} were there already, {bad} bad lines")?;
+        Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn text(&self) -> std::io::Result<String> {
+        let mut bytes = Vec::new();
+        match self.file == Path::new("-") {
+            true => drop(stdin().lock().read_to_end(&mut bytes)?),
+            false => bytes = std::fs::read(&self.file)?,
+        }
+        // A damaged character spoils its line's address, and that line is named.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn format(&self) -> Format {
+        match (self.format, self.file.extension().and_then(|e| e.to_str())) {
+            (Some(format), _) => format.into(),
+            (None, Some("json" | "jsonl" | "ndjson")) => Format::Jsonl,
+            (None, _) => Format::Csv,
+        }
+    }
+}
+
+/// The running relay, or the spool itself where none runs.
+enum Door {
+    Relay(PathBuf),
+    Spool { register: Box<Register<posthaste_spool::Spool>>, rules: SuppressionRules, _lock: posthaste_relay::Lock },
+}
+
+const ODD: &str = "the relay answered something else";
+
+impl Door {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        let socket = &config.admin.socket;
+        let empty = Ask::Remove { addresses: Vec::new(), scope: None };
+        match admin::ask::<Answer>(socket, &Request::Suppression(empty)) {
+            Ok(_) => Ok(Self::Relay(socket.clone())),
+            Err(AskError::NotRunning(_)) => {
+                let lock = lock(&config.data_dir)?;
+                let (spool, mended) = open_spool(config)?;
+                mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
+                Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
+            }
+            Err(error) => Err(error).with_context(|| format!("asking the relay at {}", socket.display())),
+        }
+    }
+
+    fn ask(&self, ask: Ask) -> anyhow::Result<Answer> {
+        match self {
+            Self::Relay(socket) => {
+                admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("asking the relay at {}", socket.display()))
+            }
+            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&ask, clock::now())),
+        }
+    }
+
+    /// Adds in batches. Says how far it came if it is stopped; to run it again does no harm.
+    fn add(&self, entries: &[Entry], over: Over) -> anyhow::Result<(usize, usize)> {
+        let (mut added, mut kept) = (0, 0);
+        for batch in batches(entries) {
+            let answer = self.ask(Ask::Add { entries: batch.to_vec(), over });
+            let done = added + kept;
+            let answer = answer.with_context(|| format!("stopped after {done} of {} entries; they are on the list", entries.len()))?;
+            let Answer::Changed { changed, kept: there } = answer else { anyhow::bail!(ODD) };
+            (added, kept) = (added + changed, kept + there);
+        }
+        Ok((added, kept))
+    }
+
+    /// Shows entries until told to stop (false); true if it was.
+    fn each(&self, filter: &Filter, mut show: impl FnMut(&Entry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+        let mut after = None;
+        loop {
+            let ask = Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX };
+            let Answer::Entries { entries, next } = self.ask(ask)? else { anyhow::bail!(ODD) };
+            for entry in &entries {
+                if !show(entry)? {
+                    return Ok(true);
+                }
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        if let Self::Spool { register, .. } = &self {
+            register.facts().close()?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs of entries that fit a request.
+fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |e: &&Entry| {
+            bytes += transfer::line(e, Format::Jsonl).len();
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (batch, more) = rest.split_at(count);
+        rest = more;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// `30d`, `12h`.
+fn lasts(text: &str) -> Result<Duration, String> {
+    let span: jiff::Span = text.parse().map_err(|_| format!("{text:?} is no length of time such as 30d"))?;
+    let seconds = span.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).map_err(|e| e.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_small_and_leave_nobody_out() {
+        let source = Source { text: Some("é".repeat(Source::TEXT_MAX)), ..Source::default() };
+        let entry = |n| {
+            Entry::new(
+                Address::new(&format!("a{n}@x.org")).unwrap(),
+                Breadth::Global,
+                Reason::Manual,
+                Timestamp::UNIX_EPOCH,
+                None,
+                source.clone(),
+            )
+        };
+        let entries: Vec<_> = (0..500).map(entry).collect();
+        assert_eq!(batches(&entries).flatten().cloned().collect::<Vec<_>>(), entries);
+        for batch in batches(&entries) {
+            let request = serde_json::to_string(&Request::Suppression(Ask::Add { entries: batch.to_vec(), over: Over::Any })).unwrap();
+            assert!(request.len() < 64 << 10);
+        }
+        assert_eq!(batches(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_length_of_time_may_be_days() {
+        assert_eq!(lasts("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert!(lasts("soon").is_err() && lasts("-1d").is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! `posthaste warmup`
+
+mod audit;
+mod plot;
+mod simulate;
+mod status;
+mod table;
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use posthaste_governor::LaneKey;
+use posthaste_queue::warmup::{Answer, Ask, Steering};
+use posthaste_relay::admin::Request;
+
+use super::{At, operator};
+
+/// See, steer and foresee the warm-up. A lane is a source at a provider, written ip1/google.
+#[derive(Args)]
+pub struct Warmup {
+    #[command(flatten)]
+    at: At,
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Show how every lane stands: stage, budget, health, what tomorrow brings.
+    Status(status::Show),
+    /// Draw a lane's days against its curve.
+    Plot(plot::Plot),
+    /// One stage up, now.
+    Advance(Steer),
+    /// Keep a lane on its stage, day after day, until it is released.
+    Hold(Steer),
+    /// Let a lane that is held go on as its numbers say.
+    Release(Steer),
+    /// One stage down, now.
+    Back(Steer),
+    /// To the first stage, now.
+    Restart(Steer),
+    /// Send nothing over a lane until it is resumed.
+    Stop(Steer),
+    /// End a lane's pauses and its slow climb out of them, now.
+    Resume(Steer),
+    /// Play a warm-up through before the first message is sent.
+    Simulate(simulate::Simulate),
+    /// Count every lane's days again from the delivery log, and compare them with the ledger. Exit status 1 where they differ.
+    Audit(audit::Audit),
+}
+
+#[derive(Args)]
+struct Steer {
+    /// Which lane: ip1/google.
+    #[arg(value_parser = lane)]
+    lane: LaneKey,
+    /// Why, for the log.
+    #[arg(long)]
+    reason: String,
+    /// JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Warmup {
+    /// Does what was asked; exit status 1 where there is no such lane, or where an audit finds a difference.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let (at, steering) = (&self.at, |steer: Steer, steering| steer.run(&self.at, steering));
+        match self.command {
+            What::Status(show) => show.run(at),
+            What::Plot(plot) => plot.run(at),
+            What::Simulate(simulate) => simulate.run(at),
+            What::Audit(audit) => audit.run(at),
+            What::Advance(steer) => steering(steer, Steering::Advance),
+            What::Hold(steer) => steering(steer, Steering::Hold),
+            What::Release(steer) => steering(steer, Steering::Release),
+            What::Back(steer) => steering(steer, Steering::Back),
+            What::Restart(steer) => steering(steer, Steering::Restart),
+            What::Stop(steer) => steering(steer, Steering::Stop),
+            What::Resume(steer) => steering(steer, Steering::Resume),
+        }
+    }
+}
+
+impl Steer {
+    fn run(self, at: &At, steer: Steering) -> anyhow::Result<ExitCode> {
+        let ask = Ask::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
+        let Answer::Lanes { lanes } = asked(at, ask, &self.lane)? else { anyhow::bail!(ODD) };
+        status::show(&lanes, self.json, &mut stdout().lock())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Asks the running relay about a lane.
+fn asked(at: &At, ask: Ask, lane: &LaneKey) -> anyhow::Result<Answer> {
+    match at.ask::<Answer>(&Request::Warmup(ask))? {
+        Answer::NoSuchLane { lanes } if lanes.is_empty() => {
+            anyhow::bail!("there is no lane yet: lanes come with the first mail to a provider")
+        }
+        Answer::NoSuchLane { lanes } => {
+            anyhow::bail!("there is no lane {}/{}; lanes are: {}", lane.source, lane.provider, lanes.join(", "))
+        }
+        answer => Ok(answer),
+    }
+}
+
+/// `ip1/google`
+fn lane(text: &str) -> Result<LaneKey, String> {
+    match text.split_once('/') {
+        Some((source, provider)) if !source.is_empty() && !provider.is_empty() => Ok(LaneKey::new(source, provider)),
+        _ => Err("a lane is a source and a provider, such as ip1/google".into()),
+    }
+}
+
+/// A line of JSON.
+fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
+    Ok(writeln!(out, "{}", serde_json::to_string(value)?)?)
+}
+
+const ODD: &str = "the relay answered something else";

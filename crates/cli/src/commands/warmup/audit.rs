@@ -1,0 +1,115 @@
+//! `posthaste warmup audit`
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use posthaste_config::Config;
+use posthaste_delivery::ledger;
+use posthaste_governor::{Entry, Part};
+use posthaste_monitor::Lines;
+use posthaste_queue::warmup::{Answer, Ask, CountedDay, LaneDays};
+use posthaste_relay::{
+    admin::{AskError, Request, ask},
+    lock, open_spool,
+};
+use posthaste_warmup::{Comparison, Recount, compare};
+
+use super::{At, ODD, json};
+
+/// How to show it.
+#[derive(Args)]
+pub(super) struct Audit {
+    /// JSON instead of sentences.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often the log is looked at again while it is behind the ledger: lines are written a moment after what they tell of.
+const LOOKS: u32 = 25;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+impl Audit {
+    pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
+        let config = at.load()?;
+        let compared = match ask(&config.admin.socket, &Request::Warmup(Ask::Ledger)) {
+            Ok(answer) => running(&config, answer)?,
+            Err(AskError::NotRunning(_)) => stopped(&config)?,
+            Err(error) => return Err(error).with_context(|| format!("asking the relay at {}", config.admin.socket.display())),
+        };
+        let mut out = stdout().lock();
+        match self.json {
+            true => json(&compared, &mut out)?,
+            false => write!(out, "{}", text(&compared))?,
+        }
+        Ok(if compared.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The log is read between two looks at the ledger, and again while it is behind.
+fn running(config: &Config, first: Answer) -> anyhow::Result<Comparison> {
+    let before = days(first)?;
+    let (mut recount, mut lines) = (Recount::default(), Lines::all(&config.log.dir));
+    let mut looks = 0;
+    loop {
+        recount.read(&mut lines)?;
+        let after = days(ask(&config.admin.socket, &Request::Warmup(Ask::Ledger))?)?;
+        let compared = compare(&before, &after, &recount);
+        looks += 1;
+        if !compared.log_is_behind() || looks == LOOKS {
+            return Ok(compared);
+        }
+        sleep(LOOK_EVERY);
+    }
+}
+
+fn stopped(config: &Config) -> anyhow::Result<Comparison> {
+    let _lock = lock(&config.data_dir)?;
+    let (spool, _) = open_spool(config)?;
+    let (entries, bad) = ledger::read(&spool);
+    spool.close()?;
+    anyhow::ensure!(bad.is_empty(), "records of the ledger cannot be read: {}", bad.join("; "));
+    let lanes = on_record(entries);
+    let mut recount = Recount::default();
+    recount.read(&mut Lines::all(&config.log.dir))?;
+    Ok(compare(&lanes, &lanes, &recount))
+}
+
+fn days(answer: Answer) -> anyhow::Result<Vec<LaneDays>> {
+    match answer {
+        Answer::Ledger { lanes } => Ok(lanes),
+        _ => anyhow::bail!(ODD),
+    }
+}
+
+/// The lanes' days as they stand on the disk.
+fn on_record(entries: Vec<Entry>) -> Vec<LaneDays> {
+    let mut lanes: Vec<LaneDays> = Vec::new();
+    for entry in entries {
+        let Part::Day(day) = entry.part else { continue };
+        let day = CountedDay::of(&day);
+        match lanes.iter_mut().find(|known| known.lane == entry.lane) {
+            Some(known) => known.days.push(day),
+            None => lanes.push(LaneDays { lane: entry.lane, days: vec![day] }),
+        }
+    }
+    lanes
+}
+
+fn text(compared: &Comparison) -> String {
+    let Comparison { days, spent, older, differences } = compared;
+    let mut out = String::new();
+    for d in differences {
+        out += &format!("{} on {}: {} {} by the ledger, {} by the log\n", d.lane, d.date, d.number, d.ledger, d.log);
+    }
+    if *older > 0 {
+        out += &format!("{older} days of lanes began before the log does: it cannot tell of them\n");
+    }
+    let verdict = if differences.is_empty() { "ledger and log agree" } else { "LEDGER AND LOG DIFFER" };
+    out + &format!("{days} days of lanes, {spent} recipients answered: {verdict}\n")
+}

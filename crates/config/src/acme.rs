@@ -1,0 +1,70 @@
+//! `[acme]`: the authority that listeners' certificates are ordered from (RFC 8555), and how it is shown whose names they are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use axum::http::{Uri, uri::Scheme};
+use posthaste_api::Http;
+use posthaste_certificates::{Acme, Challenge};
+use posthaste_host::Roots;
+use posthaste_mail::{Address, Domain, Name};
+use posthaste_submission::Listener;
+
+use super::{
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    tls::roots,
+    value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, some, string},
+};
+
+pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {
+    let here = |item: Item<'_>| match socket_address(item)? {
+        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+    };
+    let challenge = t.get("challenge", one_of(&[("http-01", Challenge::Http01), ("tls-alpn-01", Challenge::TlsAlpn01)]));
+    let acme = Acme {
+        directory: t.get("directory", directory),
+        agree_terms: t.given("agree_terms", boolean).unwrap_or(false),
+        contact: t.get("contact", list(from_text::<Address>)),
+        challenge,
+        addresses: t.given("address", one_or_more(&here)).unwrap_or_else(|| everywhere(challenge.port(), place)),
+        renew_before: t.get("renew_before", duration(Duration::from_hours(1)..=Duration::from_hours(365 * 24))),
+        roots: t.get("roots", |item| roots(item, place)),
+    };
+    let taken = |address: &SocketAddr| {
+        let smtp = listeners.iter().find(|(_, l)| l.addresses.contains(address)).map(|(name, _)| format!("listen.{name}"));
+        smtp.or_else(|| http.addresses.contains(address).then(|| "http".to_owned()))
+    };
+    let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());
+    if let Some(other) = acme.addresses.iter().find_map(taken).filter(|_| ordered) {
+        t.object("address", format!("{other} has this address already: one address, one listener"));
+    }
+    acme
+}
+
+/// What listeners ask of the authority must be allowed.
+pub(super) fn suits(acme: &Acme, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
+    for (name, _) in listeners.iter().filter(|(_, listener)| !listener.tls.acme.is_empty() && !acme.agree_terms) {
+        let message = "nothing is ordered before you agree to the authority's terms of service: say acme.agree_terms = true";
+        root.object_at(&["listen", name.as_str(), "acme"], message.into());
+    }
+}
+
+fn directory(item: Item<'_>) -> Parsed<String> {
+    let text = string(item)?;
+    let secure = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS) && uri.host().is_some_and(|host| !host.is_empty());
+    match text.parse::<Uri>() {
+        Ok(uri) if secure(&uri) => Ok(text.to_owned()),
+        _ => fault(item, "expected the URL of an ACME directory, such as \"https://acme-v02.api.letsencrypt.org/directory\""),
+    }
+}
+
+/// All addresses of this host.
+fn everywhere(port: u16, place: &Place<'_>) -> Vec<SocketAddr> {
+    let ipv6 = place.host.has(Ipv6Addr::UNSPECIFIED.into()).then_some(Ipv6Addr::UNSPECIFIED.into());
+    [Some(Ipv4Addr::UNSPECIFIED.into()), ipv6].into_iter().flatten().map(|ip| SocketAddr::new(ip, port)).collect()
+}

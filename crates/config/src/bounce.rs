@@ -1,0 +1,18 @@
+//! `[bounce]`: how receivers' replies are understood.
+
+use std::path::PathBuf;
+
+use super::{place::Place, reader::Table, value::list};
+
+/// Rules that the operator adds to the built-in ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BounceRules {
+    /// Rule files with their contents, the first with the highest rank.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+impl BounceRules {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        Self { files: t.get("rules", list(|item| place.text_file(item))) }
+    }
+}

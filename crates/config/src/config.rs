@@ -1,0 +1,255 @@
+//! The configuration as a whole.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
+use posthaste_api::Http;
+use posthaste_certificates::Acme;
+use posthaste_delivery::Route;
+use posthaste_dsn::NoticeRules;
+use posthaste_governor::{Curves, Plan};
+use posthaste_host::Host;
+use posthaste_mail::{ByDomain, Domain, Name};
+use posthaste_queue::Retry;
+use posthaste_returns::Returns;
+use posthaste_signing::Dkim;
+use posthaste_submission::{Limits, Listener};
+use posthaste_suppression::SuppressionRules;
+
+use crate::{
+    acme,
+    admin::Admin,
+    bans,
+    bounce::BounceRules,
+    delivery::Delivery,
+    dkim,
+    dns::Dns,
+    document::Document,
+    error::{ConfigError, ConfigErrors},
+    http, introspection, limits, listen,
+    log::Log,
+    notice,
+    origins::{Lines, Origin},
+    place::Place,
+    reader::{Findings, Reading, Table},
+    returns, route,
+    run::Run,
+    source::{self, Pool, Source},
+    spool::Spool,
+    stream::{self, Stream},
+    suppression,
+    tls::Tls,
+    user::{self, UsersByName},
+    value::{from_text, number, path, zero_is_none},
+    warmup,
+};
+
+/// The defaults, and the documentation of every key.
+pub const DEFAULTS: &str = include_str!("../../../config/posthaste.toml");
+
+/// What the file is called in errors when there is none.
+const NO_FILE: &str = "(no configuration file)";
+
+/// A configuration that holds together: every name in it is defined, every value in range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// This relay's name in events.
+    pub node: Name,
+    /// This relay's name towards clients and receivers, in Received fields and notices.
+    pub hostname: Domain,
+    /// Where everything lives that must survive a restart.
+    pub data_dir: PathBuf,
+    /// Worker threads; None: one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// How the program starts, stops and talks about itself.
+    pub run: Run,
+    /// Where mail is taken in. At least one.
+    pub listeners: BTreeMap<Name, Listener>,
+    /// Whom listeners' certificates are ordered from.
+    pub acme: Acme,
+    /// The API over HTTP.
+    pub http: Http,
+    /// What a client may ask of this relay.
+    pub limits: Limits,
+    /// The store of what is still owed.
+    pub spool: Spool,
+    /// The delivery log.
+    pub log: Log,
+    /// The resolver.
+    pub dns: Dns,
+    /// Connections to receivers.
+    pub delivery: Delivery,
+    /// Encryption towards receivers.
+    pub tls: Tls,
+    /// When to try again, for streams that don't say.
+    pub retry: Retry,
+    /// Kinds of mail; `default` is always there.
+    pub streams: BTreeMap<Name, Stream>,
+    /// Addresses to send from. At least one.
+    pub sources: BTreeMap<Name, Source>,
+    /// Groups of sources. At least one.
+    pub pools: BTreeMap<Name, Pool>,
+    /// How sources warm up: the operator's curves over those that ship.
+    pub curves: Curves,
+    /// Hosts for domains, instead of what DNS says.
+    pub routes: ByDomain<Route>,
+    /// What is signed with which keys.
+    pub dkim: Dkim,
+    /// Failure notices to senders.
+    pub notice: NoticeRules,
+    /// How replies are understood.
+    pub bounce: BounceRules,
+    /// What comes back.
+    pub returns: Returns,
+    /// Who is not written to any more.
+    pub suppression: SuppressionRules,
+    /// The socket of `posthaste queue` and its like.
+    pub admin: Admin,
+    /// What guessing passwords costs.
+    pub bans: BanPolicy,
+    /// Who is asked about bearer tokens that are no user's own; None: nobody.
+    pub introspection: Option<Endpoint>,
+    /// Who may send, by name: those of this file and those of `users_file`.
+    pub users: UsersByName,
+    /// Where `posthaste user` keeps users.
+    pub users_file: PathBuf,
+    /// Where each value comes from.
+    pub lines: Lines,
+}
+
+impl Config {
+    /// Reads the file at `path` over the defaults; without a path, the defaults alone.
+    pub fn load(path: Option<&Path>, host: &dyn Host) -> Result<Self, ConfigErrors> {
+        let Some(path) = path else { return Self::parse("", NO_FILE, host) };
+        let file = path.display().to_string();
+        let trouble = |message: String| {
+            ConfigErrors(vec![ConfigError {
+                file: file.as_str().into(),
+                line: None,
+                column: None,
+                key: String::new(),
+                value: None,
+                message,
+            }])
+        };
+        let bytes = host.read(path).map_err(|error| trouble(format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| trouble("not UTF-8, as TOML must be".into()))?;
+        Self::parse(&text, &file, host)
+    }
+
+    /// Reads `text` over the defaults. `file` names it in errors, and files that it refers to are looked for in that file's folder.
+    pub fn parse(text: &str, file: &str, host: &dyn Host) -> Result<Self, ConfigErrors> {
+        Self::parse_noting_keys(text, file, host).map(|(config, _)| config)
+    }
+
+    /// Like [`Self::parse`], and also gives every key that the code asked for, `*` standing for names: what the documentation must cover.
+    pub fn parse_noting_keys(text: &str, file: &str, host: &dyn Host) -> Result<(Self, BTreeSet<String>), ConfigErrors> {
+        let base = Document::new("config/posthaste.toml", DEFAULTS).expect("the embedded defaults are TOML");
+        let user = Document::new(file, text)?;
+        let reading = Reading::new(&user, &base);
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        let config = reading.root(|t| Self::read(t, &Place { host, folder }));
+        let Findings { mut errors, mut lines, mut known } = reading.finish();
+        let above = user::Above { streams: &config.streams, users: &config.users };
+        let (filed, found) = user::read_file(&config.users_file, host, &base, &above);
+        if let Some(more) = found {
+            errors.extend(more.errors);
+            lines.extend(more.lines);
+            known.extend(more.known);
+        }
+        let mut config = config;
+        config.users.extend(filed);
+        if errors.is_empty() { Ok((Self { lines, ..config }, known)) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Where the value of `key` (written as errors write it, `source.ip1.address`) comes from.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.lines.origin(key)
+    }
+
+    /// What a source's lane at a provider goes by; None: it is warm.
+    pub fn plan(&self, source: &Name, provider: &str) -> Option<&Arc<Plan>> {
+        let warmup = self.sources.get(source)?.warmup.as_ref()?;
+        Some(self.curves.plan(&warmup.curve, provider).expect("a source's curve is there"))
+    }
+
+    /// File and line (`posthaste.toml:41`) that decide what a curve's key (`caps`, `overflow`) is for a source at a provider.
+    pub fn plan_origin(&self, source: &Name, provider: &str, key: &str) -> Option<String> {
+        let warmup = self.sources.get(source)?.warmup.as_ref()?;
+        self.curves.origin(&warmup.curve, provider, key).map(|(file, line)| format!("{file}:{line}"))
+    }
+
+    /// The stream of mail that names none: always defined.
+    pub fn default_stream(&self) -> &Stream {
+        self.streams.get("default").expect("the stream `default` is always there")
+    }
+
+    /// The sources that a stream's mail may leave from, with their shares. At least one.
+    pub fn sources_of(&self, stream: &Stream) -> &[(Name, u32)] {
+        &self.pools.get(&stream.pool).expect("a stream's pool is defined").sources
+    }
+
+    fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| place.hostname());
+        let node = t.given("node", from_text::<Name>).unwrap_or_else(|| place.node(&hostname));
+        let data_dir = t.get("data_dir", path);
+        let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
+        let delivery = t.table("delivery", |t| Delivery::read(t, place));
+        let tls = t.table("tls", |t| Tls::read(t, place));
+        let retry = t.table("retry", stream::read_retry);
+        let curves = warmup::read_curves(t, place);
+        let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname, &curves));
+        let pools = t.named("pool", false, |t, _| Pool::read(t, &sources));
+        source::refuse_strange_pools(t, &curves.curves, &sources, &pools);
+        let streams = Stream::read_all(t, &retry, &pools);
+        let listeners = t.named("listen", false, |t, _| listen::read(t, place, &streams));
+        listen::refuse_twins(t, &listeners);
+        let http = t.table("http", |t| http::read(t, place, &listeners));
+        let acme = t.table("acme", |t| acme::read(t, place, &listeners, &http));
+        acme::suits(&acme, t, &listeners);
+        let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
+        let users_file = user::file(t, &data_dir);
+        let dkim = t.table("dkim", |t| dkim::read(t, place));
+        dkim::suits(&dkim, t, &streams, &listeners);
+        let returns = t.table("returns", |t| returns::read(t, place));
+        returns::hold_together(&returns, t, &streams, &listeners);
+        Self {
+            run: t.table("run", Run::read),
+            bans: t.table("bans", bans::read),
+            introspection: t.table("introspection", |t| introspection::read(t, place)),
+            acme,
+            http,
+            limits: t.table("limits", limits::read),
+            spool: t.table("spool", |t| Spool::read(t, &data_dir)),
+            log: t.table("log", |t| Log::read(t, &data_dir)),
+            dns: t.table("dns", Dns::read),
+            routes: t.table("route", |t| route::read_all(t, place, &delivery, &tls)),
+            dkim,
+            notice: t.table("notice", |t| notice::read(t, &hostname)),
+            bounce: t.table("bounce", |t| BounceRules::read(t, place)),
+            suppression: t.table("suppression", suppression::read),
+            admin: t.table("admin", |t| Admin::read(t, &data_dir)),
+            lines: Lines::default(),
+            users,
+            users_file,
+            returns,
+            node,
+            hostname,
+            data_dir,
+            threads,
+            listeners,
+            delivery,
+            tls,
+            retry,
+            streams,
+            sources,
+            pools,
+            curves: curves.curves,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `[delivery]`: connections to receivers.
+
+use std::{path::PathBuf, time::Duration};
+
+use posthaste_smtp::client::Timeouts;
+
+use super::{
+    place::Place,
+    reader::Table,
+    value::{duration, list, number},
+};
+
+/// How many connections are opened to receivers, how long they live and how long each step may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The port of a receiver's mail service.
+    pub port: u16,
+    /// Open connections in all.
+    pub connections: usize,
+    /// Open connections of one lane (a source towards a provider).
+    pub connections_per_lane: usize,
+    /// Messages over one connection before it is closed.
+    pub messages_per_connection: u32,
+    /// Recipients of one transaction.
+    pub recipients_per_transaction: usize,
+    /// How long a connection without work is kept.
+    pub idle: Duration,
+    /// How long a host that refused or swallowed a connection is passed over.
+    pub host_down: Duration,
+    /// Files that say who runs which mailboxes, with their contents, the first with the highest rank.
+    pub providers: Vec<(PathBuf, String)>,
+    /// Rules for when receivers push back, as files with their contents, the first with the highest rank.
+    pub feedback: Vec<(PathBuf, String)>,
+    /// How long to wait at each step.
+    pub timeouts: Timeouts,
+}
+
+impl Delivery {
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let delivery = Self {
+            port: t.get("port", number(1..=u16::MAX)),
+            connections: t.get("connections", number(1..=100_000)),
+            connections_per_lane: t.get("connections_per_lane", number(1..=10_000)),
+            messages_per_connection: t.get("messages_per_connection", number(1..=1_000_000)),
+            recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
+            idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
+            host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),
+            providers: t.get("providers", list(|item| place.text_file(item))),
+            feedback: t.get("feedback", list(|item| place.text_file(item))),
+            timeouts: t.table("timeouts", timeouts),
+        };
+        if delivery.connections_per_lane > delivery.connections {
+            let (lane, all) = (delivery.connections_per_lane, delivery.connections);
+            t.object_to(
+                &["connections_per_lane", "connections"],
+                format!("connections_per_lane is {lane} and connections {all}: one lane cannot have more than all"),
+            );
+        }
+        delivery
+    }
+}
+
+fn timeouts(t: &Table<'_>) -> Timeouts {
+    let wait = |key| t.get(key, duration(Duration::from_millis(100)..=Duration::from_hours(1)));
+    Timeouts {
+        connect: wait("connect"),
+        banner: wait("banner"),
+        ehlo: wait("ehlo"),
+        starttls: wait("starttls"),
+        mail: wait("mail"),
+        rcpt: wait("rcpt"),
+        data: wait("data"),
+        block: wait("block"),
+        dot: wait("dot"),
+        rset: wait("rset"),
+        quit: wait("quit"),
+    }
+}

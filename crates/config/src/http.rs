@@ -1,0 +1,55 @@
+//! `[http]`: the API over HTTP.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use posthaste_api::Http;
+use posthaste_mail::Name;
+use posthaste_submission::Listener;
+
+use super::{
+    place::Place,
+    reader::{Item, Table, fault},
+    value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
+};
+
+pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
+    let here = |item: Item<'_>| match socket_address(item)? {
+        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+    };
+    let http = Http {
+        addresses: t.given("address", one_or_more(&here)).unwrap_or_default(),
+        plain: t.get("plain", boolean),
+        max_connections: t.get("max_connections", number(1..=100_000)),
+        max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
+        requests_per_connection: t.get("requests_per_connection", number(1..=1_000_000)),
+        header_timeout: t.get("header_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
+        body_timeout: t.get("body_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
+        body_size: t.get("body_size", size(64 * KIB..=GIB)),
+        body_memory: t.get("body_memory", size(MIB..=64 * GIB)),
+        batch: t.get("batch", number(1..=10_000)),
+        idempotency_keys: t.get("idempotency_keys", number(1..=100_000_000)),
+    };
+    hold_together(&http, t, listeners);
+    http
+}
+
+fn hold_together(http: &Http, t: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
+    if !http.plain && http.addresses.iter().any(|a| !a.ip().is_loopback()) {
+        t.object(
+            "address",
+            "anybody on the way could read tokens and mail; listen on loopback behind a proxy that has TLS, or say `plain = true`",
+        );
+    }
+    let taken = |address: &SocketAddr| listeners.iter().find(|(_, l)| address.port() != 0 && l.addresses.contains(address));
+    if let Some((name, _)) = http.addresses.iter().find_map(taken) {
+        t.object("address", format!("listen.{name} has this address already: one address, one listener"));
+    }
+    if http.body_memory < http.body_size.saturating_mul(Http::BODY_COST) {
+        let times = Http::BODY_COST;
+        t.object_to(
+            &["body_memory", "body_size"],
+            format!("body_memory must be at least {times} times body_size: one such body takes that much"),
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! `[introspection]`: the OAuth 2.0 server that is asked about bearer tokens.
+
+use std::{net::IpAddr, time::Duration};
+
+use hyper::Uri;
+use posthaste_access::introspection::{Endpoint, Rules, UserField};
+
+use super::{
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    tls::roots,
+    value::{duration, line, number, one_of, string, zero_is_none},
+};
+
+/// None where no endpoint is given: then users' own tokens are all there are.
+pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Endpoint> {
+    let uri = t.given("endpoint", endpoint);
+    let client = t.given("client", line(255));
+    let secret = t.given("client_secret_file", |item| place.secret(item));
+    let seconds = Duration::from_secs;
+    let roots = t.get("roots", |item| roots(item, place));
+    let rules = Rules {
+        username: t.get("username", one_of(&UserField::ALL)),
+        scope: t.given("scope", word),
+        audience: t.given("audience", audience),
+    };
+    let timeout = t.get("timeout", duration(Duration::from_millis(100)..=seconds(60)));
+    let remember = t.get("remember", zero_is_none(duration(seconds(1)..=Duration::from_hours(1))));
+    let questions = t.get("questions", number(1..=1000));
+    if t.has("endpoint") {
+        for key in ["client", "client_secret_file"].into_iter().filter(|key| !t.has(key)) {
+            t.object(key, "missing: an endpoint answers only those whom it knows (RFC 7662 §2.1)");
+        }
+    } else if let Some(key) = KEYS.into_iter().find(|key| t.has(key)) {
+        t.object(key, "there is nobody to ask: add endpoint = \"https://…\"");
+    }
+    Some(Endpoint { uri: uri?, client: client?, secret: secret?, roots, rules, timeout, remember, questions })
+}
+
+/// What nobody gives who has no endpoint in mind. The others have defaults, and may stand there as they do.
+const KEYS: [&str; 4] = ["client", "client_secret_file", "scope", "audience"];
+
+fn endpoint(item: Item<'_>) -> Parsed<Uri> {
+    const WANTED: &str = r#"expected the address of an endpoint, such as "https://login.example.com/oauth2/introspect""#;
+    let text = string(item)?;
+    let Ok(uri) = text.parse::<Uri>() else { return fault(item, WANTED) };
+    // A fragment is nothing that could be asked for, and what stands before an '@' would be a password.
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return fault(item, WANTED) };
+    if authority.as_str().contains('@') || authority.host().is_empty() || text.contains('#') {
+        return fault(item, WANTED);
+    }
+    match scheme {
+        "https" => Ok(uri),
+        "http" if is_loopback(authority.host()) => Ok(uri),
+        "http" => fault(item, "anybody on the way could read tokens: use https:// (http:// is for endpoints on this machine)"),
+        _ => fault(item, WANTED),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().map_or(bare.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+}
+
+/// A scope (RFC 6749 §3.3): one, of which the answer may have several.
+fn word(item: Item<'_>) -> Parsed<String> {
+    match line(255)(item)? {
+        text if text.is_empty() || text.contains([' ', '"', '\\']) => fault(item, "expected one scope, such as \"smtp.send\""),
+        text => Ok(text),
+    }
+}
+
+fn audience(item: Item<'_>) -> Parsed<String> {
+    match line(255)(item)? {
+        text if text.is_empty() => fault(item, "must not be empty"),
+        text => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_alone() {
+        for here in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "0.0.0.0", "[::]", ""] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
+        }
+    }
+}

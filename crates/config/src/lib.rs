@@ -1,0 +1,58 @@
+//! The configuration: one TOML file over the defaults, which are themselves a file (`config/posthaste.toml`) and its documentation.
+//!
+//! One file here for each noun. [`Config::load`] reads everything before it judges: all errors come at once, each with file, line, key and remedy.
+//! A configuration that was read holds together: every name in it is defined, every value in range.
+//!
+//! It may know all crates below it, for whose settings it reads values; none of them knows it.
+
+mod acme;
+mod admin;
+mod bans;
+mod bounce;
+mod config;
+mod delivery;
+mod dkim;
+mod dns;
+mod document;
+mod error;
+mod http;
+mod introspection;
+mod limits;
+mod listen;
+mod listen_tls;
+mod log;
+mod notice;
+mod origins;
+mod place;
+mod reader;
+mod reference;
+mod reload;
+mod returns;
+mod route;
+mod run;
+mod source;
+mod spool;
+mod stream;
+mod suggest;
+mod suppression;
+mod tls;
+mod user;
+mod value;
+mod warmup;
+
+pub use admin::Admin;
+pub use bounce::BounceRules;
+pub use config::{Config, DEFAULTS};
+pub use delivery::Delivery;
+pub use dns::Dns;
+pub use error::{ConfigError, ConfigErrors};
+pub use log::Log;
+pub use origins::{Lines, Origin};
+pub use returns::bounce_domain_of;
+pub use run::Run;
+pub use source::{Pool, Source};
+pub use spool::Spool;
+pub use stream::Stream;
+pub use tls::Tls;
+pub use user::UsersByName;
+pub use warmup::{Start, Warmup};

@@ -1,0 +1,76 @@
+//! `[listen.NAME]`: where mail is taken in, and from whom.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use posthaste_mail::Name;
+use posthaste_smtp::server::BareLineEnds;
+use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
+
+use super::{
+    listen_tls,
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    reference::defined,
+    stream::Stream,
+    value::{boolean, from_text, line, list, number, one_of, one_or_more, socket_address, string},
+};
+
+const ROLES: [(&str, Role); 2] = [("submission", Role::Submission), ("returns", Role::Returns)];
+
+pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, Stream>) -> Listener {
+    let here = |item: Item<'_>| match socket_address(item)? {
+        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+    };
+    let role = t.get("role", one_of(&ROLES));
+    let allow = match role {
+        Role::Submission => t.get("allow", list(network)),
+        Role::Returns => t.given("allow", list(network)).unwrap_or_else(|| vec![Ipv4Net::default().into(), Ipv6Net::default().into()]),
+    };
+    let listener = Listener {
+        role,
+        addresses: t.get("address", one_or_more(&here)),
+        allow,
+        proxy_from: t.get("proxy_from", list(network)),
+        tls: listen_tls::read(t, place),
+        auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
+        require_auth: t.get("require_auth", boolean),
+        stream: t.get("stream", from_text::<Name>),
+        max_connections: t.get("max_connections", number(1..=100_000)),
+        max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
+        refuse_suppressed: t.get("refuse_suppressed", boolean),
+        banner: t.get("banner", line(400)),
+        arc: t.get("arc", boolean),
+        bare_line_ends: t.get("bare_line_ends", one_of(&[("refuse", BareLineEnds::Refuse), ("fix", BareLineEnds::Fix)])),
+    };
+    defined(t, "stream", &listener.stream, streams);
+    let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);
+    if listener.require_auth && never {
+        t.object("require_auth", "no client could ever send here: AUTH is not offered (auth = \"tls\" offers it under TLS only)");
+    }
+    listener
+}
+
+/// Two listeners cannot share an address (port 0 means a fresh port each time).
+pub(super) fn refuse_twins(root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
+    let mut seen = BTreeMap::new();
+    for (name, address) in listeners.iter().flat_map(|(name, l)| l.addresses.iter().map(move |a| (name, a))) {
+        let Some(first) = seen.insert(*address, name).filter(|_| address.port() != 0) else { continue };
+        let message = format!("listen.{first} has {address} already: one address, one listener");
+        root.object_at(&["listen", name.as_str(), "address"], message);
+    }
+}
+
+pub(super) fn network(item: Item<'_>) -> Parsed<IpNet> {
+    let text = string(item)?;
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match net {
+        Ok(net) if net.trunc() != net => fault(item, format!("has bits beyond its prefix; the network is \"{}\"", net.trunc())),
+        Ok(net) => Ok(net),
+        Err(_) => fault(item, r#"expected a network or an address, such as "192.0.2.0/24", "2001:db8::/32" or "::1""#),
+    }
+}

@@ -1,0 +1,58 @@
+//! Names that stand in one place of the configuration and are defined in another, and what several nouns read alike.
+
+use std::collections::BTreeMap;
+
+use posthaste_certificates::AcmeNames;
+use posthaste_mail::{Domain, Name};
+use posthaste_verp::{Secret, Verp};
+
+use super::{
+    reader::{Item, Parsed, Table, fault},
+    value::{from_text, some, string},
+};
+
+/// Names of one certificate: what Let's Encrypt gives at most.
+const NAMES_MAX: usize = 100;
+
+/// Checks that `name`, the value of `key`, is among those defined.
+pub(super) fn defined<T>(t: &Table<'_>, key: &str, name: &Name, among: &BTreeMap<Name, T>) {
+    if !among.contains_key(name) {
+        let default = if t.has(key) { String::new() } else { format!("not given, and its default is {:?}: ", name.as_str()) };
+        t.object(key, format!("{default}{}", no_such(key, among.keys().map(Name::as_str))));
+    }
+}
+
+pub(super) fn no_such<'n>(kind: &str, names: impl Iterator<Item = &'n str>) -> String {
+    format!("no such {kind}; {kind}s are: {}", joined(names))
+}
+
+pub(super) fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// What a certificate is for.
+pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
+    let names: AcmeNames = some(name)(item)?.into_iter().collect();
+    if names.len() > NAMES_MAX { fault(item, format!("too many: at most {NAMES_MAX} names in one certificate")) } else { Ok(names) }
+}
+
+fn name(item: Item<'_>) -> Parsed<Domain> {
+    let text = string(item)?;
+    if text.contains('*') {
+        return fault(item, "a wildcard needs the challenge dns-01, which is not done here: name each host");
+    }
+    match Domain::international(text) {
+        Ok(domain) if domain.literal().is_some() => fault(item, "expected a host name, found an address"),
+        Ok(domain) => Ok(domain),
+        Err(error) => fault(item, error.to_string()),
+    }
+}
+
+/// A domain that leaves room for a reverse-path.
+pub(super) fn bounce_domain(item: Item<'_>) -> Parsed<Domain> {
+    let domain = from_text::<Domain>(item)?;
+    Verp::new(&[SOME], domain.clone(), "b").map(|_| domain).or_else(|why| fault(item, why.to_string()))
+}
+
+/// Stands for the true secret where only the form is looked at.
+const SOME: Secret = Secret::new([0; 32]);

@@ -1,0 +1,122 @@
+//! `[route]`: hosts for domains, instead of what DNS says.
+
+use std::net::IpAddr;
+
+use posthaste_delivery::Route;
+use posthaste_host::Login;
+use posthaste_mail::NextHop;
+use posthaste_mail::{ByDomain, Domain, Pattern};
+use posthaste_smtp::client::TlsPolicy;
+
+use super::{
+    delivery::Delivery,
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    tls::Tls,
+    tls::policy,
+    value::{expected, line, one_or_more, string},
+};
+
+pub(super) fn read_all(t: &Table<'_>, place: &Place<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<Route> {
+    let hop = |item: Item<'_>| next_hop(item, delivery.port);
+    let hops = one_or_more(&hop);
+    let routes = t.entries(Pattern::new, |t, word| {
+        if t.is_table(word) {
+            t.entry(word, |t| read(t, place, &hops, tls))
+        } else {
+            t.given(word, &hops).map(|hosts| Route { hosts, auth: None, tls: None })
+        }
+    });
+    routes.into_iter().collect()
+}
+
+fn read(t: &Table<'_>, place: &Place<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<Route> {
+    let hosts = t.need("hosts", hops);
+    let auth = login(t, place);
+    let policy = t.given("tls", policy);
+    let hosts = hosts?;
+    let exposed = !matches!(policy.unwrap_or(tls.rule.policy), TlsPolicy::Require | TlsPolicy::Verify);
+    if exposed && auth.is_some() && !hosts.iter().all(NextHop::is_loopback) {
+        t.object("user", "the password could cross the network in the clear: add tls = \"verify\" (or \"require\") to this route");
+    }
+    Some(Route { hosts, auth, tls: policy })
+}
+
+pub(super) fn login(t: &Table<'_>, place: &Place<'_>) -> Option<Login> {
+    let user = t.given("user", line(255));
+    let password = t.given("password_file", |item| place.secret(item));
+    match (t.has("user"), t.has("password_file")) {
+        (true, false) => t.object("user", "a user needs a password: add password_file = \"…\""),
+        (false, true) => t.object("password_file", "a password needs a user: add user = \"…\""),
+        _ => {}
+    }
+    Some(Login { user: user?, password: password? })
+}
+
+pub(super) fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
+    const WANTED: &str = r#"a host with or without a port, such as "mx.example.net:587", "192.0.2.1" or "[2001:db8::1]:25""#;
+    let text = string(item)?;
+    // A bare IPv6 address is full of colons: none of them begins a port.
+    let (host, port) = match text.rsplit_once(':') {
+        _ if text.parse::<IpAddr>().is_ok() => (text, None),
+        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if port.is_some_and(|p| p.is_empty() || !p.bytes().all(|b| b.is_ascii_digit())) {
+        return expected(item, WANTED);
+    }
+    let port = port.map_or(Some(default_port), |p| p.parse().ok().filter(|p| *p != 0));
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let host = match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => Domain::new(&format!("[{ip}]")),
+        Ok(IpAddr::V6(ip)) => Domain::new(&format!("[IPv6:{ip}]")),
+        Err(_) => Domain::new(host),
+    };
+    match (host, port) {
+        (Ok(host), Some(port)) => Ok(NextHop { host, port }),
+        (Ok(_), None) => fault(item, "the port must be from 1 to 65535"),
+        (Err(_), _) => expected(item, WANTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeValue;
+
+    use super::*;
+
+    fn hop(text: &str) -> Option<String> {
+        let toml = format!("{text:?}");
+        let item = DeValue::parse(&toml).unwrap();
+        next_hop(&item, 25).ok().map(|hop| hop.to_string())
+    }
+
+    #[test]
+    fn a_next_hop_is_a_name_or_an_address_with_or_without_a_port() {
+        let read = [
+            "mx.example.net:587",
+            "mx.example.net",
+            "192.0.2.1:26",
+            "192.0.2.1",
+            "[192.0.2.1]:26",
+            "2001:db8::1",
+            "[2001:DB8::1]:2525",
+            "[::1]",
+        ];
+        let hops = read.map(|text| hop(text).unwrap());
+        let want = [
+            "mx.example.net:587",
+            "mx.example.net:25",
+            "192.0.2.1:26",
+            "192.0.2.1:25",
+            "192.0.2.1:26",
+            "[2001:db8::1]:25",
+            "[2001:db8::1]:2525",
+            "[::1]:25",
+        ];
+        assert_eq!(hops, want);
+        for bad in ["", ":25", "mx:0", "mx:65536", "mx:smtp", "mx example", "[::1", "smtp://mx"] {
+            assert_eq!(hop(bad), None, "{bad:?}");
+        }
+    }
+}

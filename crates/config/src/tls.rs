@@ -1,0 +1,63 @@
+//! `[tls]`: encryption towards receivers.
+
+use posthaste_delivery::TlsRule;
+use posthaste_host::Roots;
+use posthaste_mail::{ByDomain, Domain, Pattern};
+use posthaste_smtp::client::TlsPolicy;
+
+use super::{
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    value::{boolean, one_of, string},
+};
+
+/// What encryption is asked of receivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// For domains without a rule of their own.
+    pub rule: TlsRule,
+    /// For the others.
+    pub domains: ByDomain<TlsRule>,
+    /// Whom certificates are checked against where a policy checks them.
+    pub roots: Roots,
+}
+
+impl Tls {
+    /// What is asked of the hosts of `domain`.
+    pub fn rule_for(&self, domain: &Domain) -> TlsRule {
+        self.domains.find(domain).copied().unwrap_or(self.rule)
+    }
+
+    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+        let rule = TlsRule { policy: t.get("policy", policy), fallback: t.get("fallback", boolean) };
+        let domains = t.table("domain", |t| t.entries(Pattern::new, |t, word| Some(t.entry(word, |t| read_over(t, rule)))));
+        Self { rule, domains: domains.into_iter().collect(), roots: t.get("roots", |item| roots(item, place)) }
+    }
+}
+
+fn read_over(t: &Table<'_>, general: TlsRule) -> TlsRule {
+    TlsRule {
+        policy: t.given("policy", policy).unwrap_or(general.policy),
+        fallback: t.given("fallback", boolean).unwrap_or(general.fallback),
+    }
+}
+
+pub(super) fn policy(item: Item<'_>) -> Parsed<TlsPolicy> {
+    let words = [
+        ("none", TlsPolicy::None),
+        ("opportunistic", TlsPolicy::Opportunistic),
+        ("require", TlsPolicy::Require),
+        ("verify", TlsPolicy::Verify),
+    ];
+    one_of(&words)(item)
+}
+
+pub(super) fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
+    if string(item)? == "system" {
+        return Ok(Roots::System);
+    }
+    match place.text_file(item)? {
+        (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File { path, pem }),
+        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+    }
+}

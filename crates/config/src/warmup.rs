@@ -1,0 +1,136 @@
+//! `curves`, `[curve.NAME]`, and what a source says of its warm-up.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::civil::Date;
+use posthaste_governor::{CurveFileError, Curves, Overflow, Plan, STAGES_MAX, Stage};
+use posthaste_mail::Name;
+use toml::de::DeValue;
+
+use super::{
+    config::Config,
+    error::ConfigError,
+    place::Place,
+    reader::{Item, Parsed, Table, fault},
+    reference::no_such,
+    source::Pool,
+    source::Source,
+    value::{expected, list, number, string},
+};
+
+/// How a source warms up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warmup {
+    /// The curve's name.
+    pub curve: Arc<str>,
+    /// Where a lane begins that has no past.
+    pub start: Start,
+}
+
+/// Where a lane begins that has no past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The source has been warming up since this day.
+    Since(Date),
+    /// On this stage.
+    Stage(Stage),
+}
+
+impl Start {
+    /// The stage on which a lane without a past starts, of a source that this relay first saw on `seen`. A source that has been warming up for
+    /// some days is taken to have climbed a stage on each of them; after more days than the curve has stages it is past the curve's end.
+    ///
+    /// `seen` does not change while lanes come and go: a provider that is first written to in a month starts where the others did.
+    pub fn first_stage(self, plan: &Plan, seen: Date) -> Stage {
+        match self {
+            Self::Stage(stage) => stage,
+            Self::Since(since) => {
+                let days = i64::from((seen - since).get_days()).max(0);
+                match u32::try_from(days).unwrap_or(u32::MAX).saturating_add(1) {
+                    number if number <= plan.curve.stages() => Stage::On(number),
+                    _ => plan.curve.next(Stage::On(plan.curve.stages())),
+                }
+            }
+        }
+    }
+}
+
+impl Warmup {
+    pub(super) fn read(t: &Table<'_>, read: &ReadCurves) -> Option<Self> {
+        let curves = &read.curves;
+        let known = |item: Item<'_>| match string(item)? {
+            name if curves.names().any(|known| known == name) => Ok(Some(Arc::<str>::from(name))),
+            // It may be one of those that are wrong, which is said where they stand.
+            _ if read.broken => Ok(None),
+            _ => fault(item, no_such("curve", curves.names())),
+        };
+        let curve = t.given("warmup", known).flatten();
+        let since = t.given("since", date);
+        let stage = t.given("stage", number(1..=STAGES_MAX as u32));
+        if !t.has("warmup") {
+            for key in ["since", "stage"].into_iter().filter(|key| t.has(key)) {
+                t.object(key, "says where a warm-up begins, and this source has none; give it a curve, such as warmup = \"standard\"");
+            }
+        }
+        if t.has("since") && t.has("stage") {
+            t.object("stage", "since and stage both say where the warm-up begins; give one of them");
+        }
+        let curve = curve?;
+        if let Some(stage) = stage {
+            let longest = longest(curves, &curve);
+            if stage > longest {
+                t.object("stage", format!("the curve {curve} has {longest} stages; a source that is past them needs no warm-up"));
+            }
+        }
+        let start = since.map(Start::Since).unwrap_or(Start::Stage(stage.map_or(Stage::FIRST, Stage::On)));
+        Some(Self { curve, start })
+    }
+}
+
+/// The operator's curves over those that ship.
+pub(super) struct ReadCurves {
+    pub(super) curves: Curves,
+    /// Some could not be read, and that was said.
+    broken: bool,
+}
+
+/// Those in the configuration itself first, then those of its files in their order, then those that ship.
+pub(super) fn read_curves(t: &Table<'_>, place: &Place<'_>) -> ReadCurves {
+    let own = t.leave("curve").map(|(text, file)| Curves::parse_among_others(text, file));
+    let files = t.get("curves", list(|item| place.text_file(item)));
+    let files = files.iter().map(|(path, text)| Curves::parse(text, &path.display().to_string()));
+    let (mut curves, mut broken) = (Curves::default(), false);
+    for read in own.into_iter().chain(files) {
+        match read {
+            Ok(more) => curves = curves.or(more),
+            Err(errors) => {
+                broken = true;
+                errors.into_iter().for_each(|error| t.report(from_library(error)));
+            }
+        }
+    }
+    ReadCurves { curves: curves.or(Curves::shipped()), broken }
+}
+
+fn from_library(error: CurveFileError) -> ConfigError {
+    let CurveFileError { file, line, key, message } = error;
+    ConfigError { file, line: Some(line), column: None, key, value: None, message }
+}
+
+fn longest(curves: &Curves, name: &str) -> u32 {
+    let plans = curves.providers(name).chain([""]).filter_map(|provider| curves.plan(name, provider));
+    plans.map(|plan| plan.curve.stages()).max().unwrap_or(1)
+}
+
+/// `2026-11-23`, with or without quotes.
+fn date(item: Item<'_>) -> Parsed<Date> {
+    let text = match item.get_ref() {
+        DeValue::Datetime(date) => date.to_string(),
+        DeValue::String(text) => text.to_string(),
+        _ => return expected(item, "a date such as 2026-11-23"),
+    };
+    text.parse().or_else(|_| fault(item, "expected a date such as 2026-11-23"))
+}
+
+#[cfg(test)]
+mod tests;

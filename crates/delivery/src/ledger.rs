@@ -1,0 +1,123 @@
+//! The warm-up ledger on the disk: the governor's facts as keyed facts of the spool, and who waits for them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::civil::Date;
+use posthaste_governor::{Batch, Entry, LaneKey, Part};
+use posthaste_mail::Name;
+use posthaste_spool::Spool;
+use tokio::sync::watch;
+
+/// When each source that warms up was first seen with a curve.
+pub type FirstSeen = HashMap<Name, Date>;
+
+/// Where the facts stand among the spool's keys.
+pub const PREFIX: &[u8] = b"warmup/lane/";
+/// Where it stands since when a source warms up.
+const SEEN: &[u8] = b"warmup/source/";
+/// How long to wait before the disk is asked again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Writes batches, and says which is on disk.
+#[derive(Clone)]
+pub struct LedgerWriter {
+    spool: Spool,
+    durable: watch::Sender<u64>,
+}
+
+/// Waits for batches.
+#[derive(Clone, Debug)]
+pub struct LedgerReader(watch::Receiver<u64>);
+
+impl LedgerWriter {
+    /// A writer, and who waits for it.
+    pub fn new(spool: Spool) -> (Self, LedgerReader) {
+        let (durable, seen) = watch::channel(0);
+        (Self { spool, durable }, LedgerReader(seen))
+    }
+
+    /// Hands a batch to the disk. Batches become durable in their order, since one sync covers all that was handed over before it.
+    pub fn write(&self, batch: Batch) {
+        put(&self.spool, &batch.entries);
+        let (spool, durable) = (self.spool.clone(), self.durable.clone());
+        tokio::spawn(async move {
+            while let Err(error) = spool.sync().await {
+                tracing::warn!(%error, "the warm-up ledger cannot be written; mail under a cap waits");
+                tokio::time::sleep(RETRY).await;
+                put(&spool, &batch.entries);
+            }
+            durable.send_if_modified(|known| {
+                let later = batch.number > *known;
+                *known = batch.number.max(*known);
+                later
+            });
+        });
+    }
+}
+
+impl LedgerReader {
+    /// Comes back when this batch is on disk; false when the relay stops before.
+    pub async fn durable(&mut self, batch: u64) -> bool {
+        self.0.wait_for(|durable| *durable >= batch).await.is_ok()
+    }
+}
+
+/// Hands facts to the spool, which makes them durable with its next sync.
+pub fn put(spool: &Spool, entries: &[Entry]) {
+    for entry in entries {
+        let key = [PREFIX, entry.storage_key().as_bytes()].concat();
+        if entry.is_deletion() {
+            spool.delete(&key);
+        } else {
+            let value = serde_json::to_vec(entry).expect("an entry has nothing that JSON can't hold");
+            spool.put(&key, &value);
+        }
+    }
+}
+
+/// All facts on the disk. What cannot be read is told, and left where it is.
+pub fn read(spool: &Spool) -> (Vec<Entry>, Vec<String>) {
+    let (mut entries, mut bad) = (Vec::new(), Vec::new());
+    for (key, value) in spool.scan(PREFIX) {
+        match serde_json::from_slice(&value) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => bad.push(format!("{}: {error}", String::from_utf8_lossy(&key))),
+        }
+    }
+    (entries, bad)
+}
+
+/// Whether some day was leased more than it tells of: the last stop was none in good order, whoever opened the spool since.
+pub fn is_unaccounted(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.part, Part::Day(day) if day.closed.is_none() && day.leased > day.charge()))
+}
+
+/// The lanes that the facts are about.
+pub fn lanes(entries: &[Entry]) -> HashSet<LaneKey> {
+    entries.iter().map(|entry| entry.lane.clone()).collect()
+}
+
+/// Since when each of the sources that warm up does so: written down when it is first seen with a curve, and forgotten when it has none any more.
+pub fn first_seen(spool: &Spool, warming: &BTreeSet<Name>, today: Date) -> FirstSeen {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let known = spool.scan(SEEN).into_iter().filter_map(|(key, value)| {
+        let name = Name::new(&text(key.strip_prefix(SEEN)?)?).ok()?;
+        Some((name, text(&value)?.parse().ok()?))
+    });
+    let mut seen: FirstSeen = known.collect();
+    let key = |name: &Name| [SEEN, name.as_str().as_bytes()].concat();
+    seen.retain(|name, _| {
+        let stays = warming.contains(name);
+        if !stays {
+            spool.delete(&key(name));
+        }
+        stays
+    });
+    for name in warming {
+        seen.entry(name.clone()).or_insert_with(|| {
+            spool.put(&key(name), today.to_string().as_bytes());
+            today
+        });
+    }
+    seen
+}

@@ -1,0 +1,118 @@
+//! Opening a session: which host and address, over which TLS.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use posthaste_host::clock;
+use posthaste_mail::{Attempt, EventId, Failure, LocalCause, Name, Stage};
+use posthaste_queue::Way;
+use posthaste_route::{Host, shuffle_equals};
+use posthaste_smtp::client::{self, Connection, Hello, OpenFailure};
+
+use crate::{connect::connect, session::Outbound, settings::Settings};
+
+/// Addresses tried for one load: hosts with dozens of dead addresses must not hold a message up for an hour.
+const ADDRESSES_MAX: usize = 12;
+
+/// An open connection with what its events repeat.
+pub(crate) struct Open {
+    pub(crate) connection: Connection,
+    pub(crate) facts: Attempt,
+    /// Only the first load's events tell what the connection cost.
+    pub(crate) dns_ms: Option<u32>,
+    pub(crate) connect_ms: Option<u32>,
+    pub(crate) tls_ms: Option<u32>,
+}
+
+impl Outbound {
+    /// Tries the hosts in their order until one takes a session; those just out of reach come last.
+    pub(crate) async fn open(&self, way: &Way, source: &Name) -> Result<Open, (Failure, Attempt)> {
+        let settings = self.settings.get();
+        let bind = settings.source_address(source);
+        let mut facts =
+            Attempt { provider: Some(way.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
+        facts.tls.tls_policy = Some(way.tls.as_str());
+        let mut failure = Failure::Local {
+            stage: Stage::Connect,
+            cause: LocalCause::Unreachable,
+            detail: "no host has an address of the source's family".into(),
+        };
+        for (host, address) in self.candidates(way, bind) {
+            facts.mx_host = Some(host.clone());
+            facts.mx_ip = Some(address.ip());
+            match self.open_at(&settings, way, source, bind, &host, address, &mut facts).await {
+                Ok(open) => return Ok(open),
+                Err(why) => {
+                    let ours = matches!(why, Failure::Local { cause: LocalCause::SourceUnavailable, .. });
+                    if matches!(why.stage(), Stage::Connect | Stage::Banner) && !ours {
+                        self.down.note(address, clock::instant() + settings.host_down);
+                    }
+                    failure = why;
+                }
+            }
+        }
+        Err((failure, facts))
+    }
+
+    fn candidates(&self, way: &Way, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
+        let fits = |a: &SocketAddr| bind.is_none_or(|b| b.is_ipv4() == a.is_ipv4());
+        let mut hosts: Vec<&Host> = way.hosts.iter().collect();
+        if !way.fixed {
+            shuffle_equals(&mut hosts, |h| h.preference, &mut rand::rng());
+        }
+        let all = hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a));
+        let now = clock::instant();
+        let (mut up, mut down): (Vec<_>, Vec<_>) = all.partition(|(_, a)| !self.down.is_down(a, now));
+        up.append(&mut down);
+        up.truncate(ADDRESSES_MAX);
+        up
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call site; the arguments are the address tried and the facts it fills in")]
+    async fn open_at(
+        &self,
+        settings: &Settings,
+        way: &Way,
+        source: &Name,
+        bind: Option<IpAddr>,
+        host: &Arc<str>,
+        address: SocketAddr,
+        facts: &mut Attempt,
+    ) -> Result<Open, Failure> {
+        let mut hello = Hello {
+            ehlo: settings.ehlo(source),
+            mx_host: host.to_string(),
+            tls: way.tls,
+            tls_fallback: None,
+            tls_config: settings.tls.clone(),
+            timeouts: settings.timeouts.clone(),
+            clock: clock::instant,
+            auth: way.auth.clone(),
+        };
+        loop {
+            let started = clock::instant();
+            let stream = connect(address, bind, settings.timeouts.connect).await?;
+            let connect_ms = u32::try_from((clock::instant() - started).as_millis()).unwrap_or(u32::MAX);
+            facts.source_ip = stream.local_addr().ok().map(|a| a.ip()).or(bind);
+            match client::open(stream, &hello).await {
+                Ok(connection) => {
+                    facts.tls = connection.tls().clone();
+                    facts.dsn = connection.extensions().dsn;
+                    facts.deliver_by = connection.extensions().deliver_by.is_some();
+                    if let Some(why) = facts.tls.tls_fallback.take_if(|_| !way.fallback) {
+                        connection.quit().await;
+                        return Err(Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsRequired, detail: why.to_string() });
+                    }
+                    facts.session = Some(EventId::new(clock::now(), rand::random()).to_string().into());
+                    let tls_ms = connection.timings().tls_ms;
+                    let dns_ms = way.dns.take();
+                    return Ok(Open { connection, facts: facts.clone(), dns_ms, connect_ms: Some(connect_ms), tls_ms });
+                }
+                Err(OpenFailure { tls: Some(why), .. }) if way.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
+                Err(OpenFailure { failure, .. }) => return Err(failure),
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Look-ups of domains' hosts for the queue.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use posthaste_bounce::Context;
+use posthaste_host::{InForce, clock};
+use posthaste_mail::{Domain, Failure, LocalCause, Stage};
+use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Unroutable, Way};
+use tokio::sync::Semaphore;
+
+use crate::settings::Settings;
+
+/// DNS look-ups under way at once.
+const LOOKUPS_MAX: usize = 256;
+/// A route is asked for again after at least so long, whatever DNS says.
+const ROUTE_TTL_MIN: Duration = Duration::from_secs(5);
+
+/// Looks up where domains' mail goes, each in a task of its own.
+pub struct Lookups {
+    settings: InForce<Settings>,
+    queue: QueueHandle,
+    turns: Arc<Semaphore>,
+}
+
+impl Lookups {
+    /// By the settings in force; answers go to the queue.
+    pub fn new(settings: InForce<Settings>, queue: QueueHandle) -> Self {
+        Self { settings, queue, turns: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+    }
+
+    /// Begins a look-up. The queue always hears of it, whatever happens to the look-up.
+    pub fn begin(&self, ix: DomainIx, domain: Arc<Domain>) {
+        let (settings, queue, turns) = (self.settings.clone(), self.queue.clone(), self.turns.clone());
+        tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
+            let settings = settings.get();
+            let looked = AssertUnwindSafe(look_up(&settings, &domain)).catch_unwind().await;
+            let (answer, ttl) = looked.unwrap_or_else(|_| {
+                tracing::error!(%domain, "a look-up broke down in the relay");
+                let detail = "the look-up broke down in the relay".into();
+                unroutable(&settings, Failure::Local { stage: Stage::Dns, cause: LocalCause::LocalError, detail }, ROUTE_TTL_MIN)
+            });
+            queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
+        });
+    }
+}
+
+type Answer = (Result<Arc<Way>, Arc<Unroutable>>, Duration);
+
+async fn look_up(settings: &Settings, domain: &Domain) -> Answer {
+    let asked = clock::instant();
+    let answer = settings.resolver.route(domain).await;
+    let ms = u32::try_from((clock::instant() - asked).as_millis()).unwrap_or(u32::MAX);
+    match answer {
+        Ok(route) => {
+            let ttl = route.ttl;
+            (Ok(Arc::new(site(settings, domain, route, ms))), ttl)
+        }
+        Err(why) => unroutable(settings, why.failure, why.ttl),
+    }
+}
+
+fn unroutable(settings: &Settings, failure: Failure, ttl: Duration) -> Answer {
+    let verdict = settings.rules.classify(&failure, &Context::default());
+    (Err(Arc::new(Unroutable { failure, verdict })), ttl)
+}
+
+/// A route with what the configuration says of TLS and AUTH on it.
+fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns_ms: u32) -> Way {
+    let rule = settings.tls_rule(domain);
+    let (tls, fallback) = (rule.policy, rule.fallback);
+    let auth = settings.credentials(domain).filter(|_| route.static_route);
+    let user = auth.as_ref().map_or("", |a| a.user.as_str());
+    let key = format!("{}|{}|{fallback}|{user}", route.key, tls.as_str()).into();
+    let dns = DnsTime::new(dns_ms);
+    Way { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
+}

@@ -1,0 +1,109 @@
+//! The delivery log as the relay writes it: every part of the relay writes its events here, and says here what is to be done once they are durable.
+//!
+//! It may know `mail`, `monitor` and `host`. It knows neither what an event is about nor what follows from it: that rides on the line as a
+//! [`Ticket`]. Lines keep the order in which they were appended; a ticket is redeemed after its line is on disk, never before, and tickets in the
+//! order of their lines.
+
+mod pending;
+mod said;
+
+use jiff::Timestamp;
+use posthaste_host::{InForce, clock};
+use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
+use posthaste_monitor::{EventLog, LogError, LogOptions};
+
+pub use pending::{Pending, Token};
+pub use said::{Part, State};
+
+/// What is done once a line is durable.
+pub enum Ticket {
+    /// All `accepted` lines of the message with this spool number are there; its token is let go.
+    Accepted(u64, Token),
+    /// Runs on the log's thread: it must be quick, and must hold no [`Journal`].
+    Then(Box<dyn FnOnce() + Send>),
+}
+
+impl Ticket {
+    /// A ticket that runs `then`.
+    pub fn then(then: impl FnOnce() + Send + 'static) -> Self {
+        Self::Then(Box::new(then))
+    }
+}
+
+/// A handle to the delivery log. Appending never blocks.
+#[derive(Clone)]
+pub struct Journal {
+    log: EventLog<Ticket>,
+    node: InForce<Name>,
+}
+
+impl Journal {
+    /// Writes into `log`, in the name of this node.
+    pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
+        Self { log, node }
+    }
+
+    /// Appends an event.
+    pub fn append(&self, at: Timestamp, what: What) {
+        self.log.append(event(&self.node.get(), at, what), None);
+    }
+
+    /// Appends an event; `ticket` is redeemed once it is durable.
+    pub fn append_with(&self, at: Timestamp, what: What, ticket: Ticket) {
+        self.log.append(event(&self.node.get(), at, what), Some(ticket));
+    }
+
+    /// Appends events that belong together: no checkpoint falls between them, and `ticket` is redeemed once all of them are durable.
+    pub fn append_all(&self, at: Timestamp, all: impl IntoIterator<Item = What>, ticket: Option<Ticket>) {
+        let node = self.node.get();
+        self.log.append_all(all.into_iter().map(|what| event(&node, at, what)).collect(), ticket);
+    }
+
+    /// Says something about the relay itself, in the delivery log and in the diagnostics.
+    pub fn say(&self, part: impl Into<Option<Part>>, state: State, detail: impl Into<String>) {
+        let (part, detail) = (part.into().map(Part::as_str), detail.into());
+        let word = state.as_str();
+        match state {
+            State::Alarm | State::Quarantined | State::ReloadFailed => tracing::error!(part, "{word}: {detail}"),
+            State::Banned | State::SourceGone => tracing::warn!(part, "{word}: {detail}"),
+            _ => tracing::info!(part, "{word}: {detail}"),
+        }
+        self.append(clock::now(), What::Relay { state: word.into(), part: part.map(Into::into), detail });
+    }
+
+    /// Why the log cannot be written at present; None while it can. Mail is not accepted meanwhile.
+    pub fn trouble(&self) -> Option<String> {
+        self.log.trouble()
+    }
+
+    /// Lines that the log's thread has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.log.queued()
+    }
+
+    /// Blocks until all that was appended before is durable.
+    ///
+    /// # Errors
+    /// The log is closed.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.log.flush()
+    }
+
+    /// Rotates, keeps and syncs by these options from now on.
+    pub fn keep(&self, options: LogOptions) {
+        self.log.keep(options);
+    }
+
+    /// Makes everything durable and ends the log's thread. Blocks.
+    ///
+    /// # Errors
+    /// What the disk refused; those lines are lost.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.log.close()
+    }
+}
+
+/// An event with a new id.
+fn event(node: &Name, at: Timestamp, what: What) -> Event {
+    Event { time: at, v: SCHEMA_VERSION, id: EventId::new(at, rand::random()), node: node.clone(), what }
+}

@@ -1,0 +1,114 @@
+//! What the relay says of itself.
+
+/// What happened to the relay, or to a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Mail is accepted from now on.
+    Started,
+    /// No more mail is accepted; what is under way is finished.
+    Stopping,
+    /// Everything is on disk.
+    Stopped,
+    /// A new configuration is in force.
+    Reloaded,
+    /// A new configuration is bad; the old one stays in force.
+    ReloadFailed,
+    /// Something is wrong that the operator has to know.
+    Alarm,
+    /// It is over.
+    AlarmOver,
+    /// What a crash had left undone was done.
+    Recovered,
+    /// Damaged bytes were put aside.
+    Quarantined,
+    /// Sums of mail that came back.
+    Returned,
+    /// A renewed certificate is shown.
+    Renewed,
+    /// An authority issued a certificate.
+    Issued,
+    /// A client is shut out.
+    Banned,
+    /// A sending address is no longer on this host.
+    SourceGone,
+    /// A sending address is on this host again.
+    SourceBack,
+    /// The next DKIM key of a domain was made.
+    DkimKeyMade,
+    /// A domain signs with its next key.
+    DkimKeySwitched,
+    /// A key is needed no more.
+    DkimKeyRetired,
+}
+
+impl State {
+    /// The word in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Reloaded => "reloaded",
+            Self::ReloadFailed => "reload_failed",
+            Self::Alarm => "alarm",
+            Self::AlarmOver => "alarm_over",
+            Self::Recovered => "recovered",
+            Self::Quarantined => "quarantined",
+            Self::Returned => "returned",
+            Self::Renewed => "renewed",
+            Self::Issued => "issued",
+            Self::Banned => "banned",
+            Self::SourceGone => "source_gone",
+            Self::SourceBack => "source_back",
+            Self::DkimKeyMade => "dkim_key_made",
+            Self::DkimKeySwitched => "dkim_key_switched",
+            Self::DkimKeyRetired => "dkim_key_retired",
+        }
+    }
+}
+
+/// The part of the relay that is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The store of messages.
+    Spool,
+    /// The delivery log.
+    Log,
+    /// The warm-up ledger.
+    Warmup,
+    /// Certificates that listeners show.
+    Tls,
+    /// Certificates ordered from an authority.
+    Acme,
+    /// DKIM keys.
+    Dkim,
+    /// Logins.
+    Auth,
+    /// The token introspection endpoint.
+    Introspection,
+    /// Sending addresses.
+    Sources,
+    /// Mail that comes back.
+    Returns,
+    /// Deliveries.
+    Delivery,
+}
+
+impl Part {
+    /// The word in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spool => "spool",
+            Self::Log => "log",
+            Self::Warmup => "warmup",
+            Self::Tls => "tls",
+            Self::Acme => "acme",
+            Self::Dkim => "dkim",
+            Self::Auth => "auth",
+            Self::Introspection => "introspection",
+            Self::Sources => "sources",
+            Self::Returns => "returns",
+            Self::Delivery => "delivery",
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The dispatcher in simulated time, for tests here and in other crates: a world that answers its actions, and jumps from one wake-up to the next.
+#![expect(missing_docs, reason = "support of tests, which say what they use it for")]
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use posthaste_bounce::{Context, Rules, Verdict};
+use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Name, Reply, Stage, TransferPriority};
+use posthaste_message::Progress;
+use posthaste_route::Host;
+use posthaste_smtp::client::TlsPolicy;
+
+use super::*;
+use crate::{DnsTime, Way};
+
+pub type Answer = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
+
+/// Receivers as the test wants them. Every session takes `takes` per load.
+pub struct World {
+    pub dispatcher: Dispatcher,
+    pub now: Timestamp,
+    pub answer: Answer,
+    /// Sessions to these domains' hosts can't be opened.
+    pub dead: HashSet<String>,
+    pub takes: HashMap<String, Duration>,
+    pub open: HashMap<SessionId, String>,
+    pub pending: BTreeMap<(Timestamp, u64), Input>,
+    pub seen: u64,
+    pub next_seq: Seq,
+    pub log: Vec<(Timestamp, Seq, Rcpt, u32, Next)>,
+    pub spool: HashMap<Seq, Option<Progress>>,
+    pub most_sessions: usize,
+    pub most_by_lane: HashMap<String, usize>,
+    pub order: Vec<Seq>,
+    /// Deliveries: when, from where.
+    pub sent_by: Vec<(Timestamp, String)>,
+    /// The source and the provider of each message's last attempt.
+    pub went: HashMap<Seq, (String, String)>,
+    pub sources: HashMap<SessionId, String>,
+    pub disk: HashMap<String, posthaste_governor::Entry>,
+    pub changes: Vec<(LaneKey, LaneChange)>,
+    pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
+    /// Answers by source and provider, in place of `answer`.
+    pub judge: Option<Judge>,
+    /// By when messages are to be delivered.
+    pub deliver_by: HashMap<Seq, Deadline>,
+}
+
+/// What is said to a source at a provider at a time.
+pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> Said>;
+
+pub fn policy() -> Policy {
+    let retry = Retry {
+        schedule: [5, 10, 20, 40, 60, 120, 240].map(|m| Duration::from_secs(m * 60)).to_vec(),
+        jitter: 0.1,
+        expire: Duration::from_secs(5 * 86_400),
+    };
+    Policy {
+        streams: HashMap::new(),
+        fallback: StreamPolicy {
+            retry,
+            share: 10,
+            pool: Name::new("default").unwrap(),
+            order: Order::Weight,
+            priority: Priority::Usual,
+            shape: Shape::default(),
+            one_by_one: false,
+        },
+        pools: HashMap::from([(
+            Name::new("default").unwrap(),
+            PoolPolicy { sources: vec![(Name::new("ip1").unwrap(), 1)], relieve: true },
+        )]),
+        warmups: HashMap::new(),
+        warm: Arc::new(Plan::warm()),
+        providers: HashMap::new(),
+        limits: Limits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
+        feedback: Arc::new(crate::feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
+        connections: 50,
+        idle: Duration::from_secs(5),
+        host_down: Duration::from_secs(60),
+    }
+}
+
+pub fn ok() -> Result<Reply, Failure> {
+    Ok(Reply::new(250, "2.0.0 taken"))
+}
+
+pub fn refused(code: u16, text: &str) -> Result<Reply, Failure> {
+    Err(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) })
+}
+
+pub fn verdict(failure: &Failure) -> Verdict {
+    Rules::shipped().classify(failure, &Context::default())
+}
+
+impl World {
+    pub fn new(policy: Policy, answer: impl Fn(&Load, Timestamp) -> Result<Reply, Failure> + 'static) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(policy),
+            now: "2026-11-23T00:00:00Z".parse().unwrap(),
+            answer: Box::new(answer),
+            dead: HashSet::new(),
+            takes: HashMap::new(),
+            open: HashMap::new(),
+            pending: BTreeMap::new(),
+            seen: 0,
+            next_seq: 0,
+            log: Vec::new(),
+            spool: HashMap::new(),
+            most_sessions: 0,
+            most_by_lane: HashMap::new(),
+            order: Vec::new(),
+            sent_by: Vec::new(),
+            went: HashMap::new(),
+            sources: HashMap::new(),
+            disk: HashMap::new(),
+            changes: Vec::new(),
+            arrivals: HashMap::new(),
+            judge: None,
+            deliver_by: HashMap::new(),
+        }
+    }
+
+    pub fn arrive(&mut self, stream: &str, domains: &[&str]) -> Seq {
+        self.arrive_with(TransferPriority::default(), stream, domains)
+    }
+
+    pub fn arrive_with(&mut self, priority: TransferPriority, stream: &str, domains: &[&str]) -> Seq {
+        self.arrive_by(None, priority, stream, domains)
+    }
+
+    pub fn arrive_by(&mut self, deliver_by: Option<Deadline>, priority: TransferPriority, stream: &str, domains: &[&str]) -> Seq {
+        self.next_seq += 1;
+        let seq = self.next_seq;
+        self.deliver_by.extend(deliver_by.map(|by| (seq, by)));
+        self.arrivals.insert(seq, (stream.to_owned(), domains.iter().map(|d| (*d).to_owned()).collect(), self.now));
+        let arrival = Arrival {
+            seq,
+            id: MessageId::new(self.now, u128::from(seq)),
+            arrived: self.now,
+            stream: Name::new(stream).unwrap(),
+            priority,
+            deliver_by,
+            size: 1000,
+            domains: domains.iter().map(|d| Domain::new(d).unwrap()).collect(),
+            progress: None,
+            warm: None,
+        };
+        self.feed(Input::Arrived(Box::new(arrival)));
+        seq
+    }
+
+    /// Stopped in good order, and started again.
+    pub fn stopped(mut self, policy: Policy) -> Self {
+        self.feed(Input::Drain);
+        while let Some(((at, _), input)) = self.pending.pop_first() {
+            self.now = self.now.max(at);
+            self.feed(input);
+        }
+        let actions = self.dispatcher.return_leases(self.now);
+        self.perform(actions);
+        self.restarted(policy)
+    }
+
+    /// Killed, and started again with what was on disk.
+    pub fn restarted(mut self, policy: Policy) -> Self {
+        self.dispatcher = Dispatcher::new(policy);
+        self.dispatcher.restore_ledger(self.disk.values().cloned());
+        let lanes = self.disk.values().map(|entry| entry.lane.clone()).collect();
+        self.dispatcher.open_lanes(&lanes, self.now);
+        (self.open, self.pending) = (HashMap::new(), BTreeMap::new());
+        let mut owed: Vec<_> = self.arrivals.iter().map(|(seq, known)| (*seq, known.clone())).collect();
+        owed.sort();
+        for (seq, (stream, domains, arrived)) in owed {
+            let progress = match self.spool.get(&seq) {
+                Some(None) => continue,
+                Some(Some(progress)) => Some(progress.clone()),
+                None => None,
+            };
+            let domains = domains.iter().map(|d| Domain::new(d).unwrap()).collect();
+            let (id, stream) = (MessageId::new(arrived, u128::from(seq)), Name::new(&stream).unwrap());
+            let deliver_by = self.deliver_by.get(&seq).copied();
+            let arrival = Arrival {
+                seq,
+                id,
+                arrived,
+                stream,
+                priority: TransferPriority::default(),
+                deliver_by,
+                size: 1000,
+                domains,
+                progress,
+                warm: None,
+            };
+            self.feed(Input::Arrived(Box::new(arrival)));
+        }
+        self
+    }
+
+    pub fn feed(&mut self, input: Input) {
+        let actions = self.dispatcher.handle(input, self.now);
+        self.perform(actions);
+    }
+
+    pub fn later(&mut self, wait: Duration, input: Input) {
+        self.seen += 1;
+        self.pending.insert((super::dispatcher::later(self.now, wait), self.seen), input);
+    }
+
+    pub fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Resolve(ix, domain) => self.resolve(ix, domain.as_str()),
+                Action::Open { session, route, load, source } => {
+                    self.sources.insert(session, source.to_string());
+                    let host = route.provider.to_string();
+                    let lane = self.open.values().filter(|h| **h == host).count() + 1;
+                    let most = self.most_by_lane.entry(host.clone()).or_default();
+                    *most = lane.max(*most);
+                    if self.dead.contains(&host) {
+                        let failure = Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "silence".into() };
+                        let verdict = verdict(&failure);
+                        let facts = Arc::new(Attempt::default());
+                        self.later(Duration::from_secs(30), Input::OpenFailed { session, load, failure, verdict, facts });
+                    } else {
+                        self.open.insert(session, host);
+                        self.most_sessions = self.most_sessions.max(self.open.len());
+                        self.later(Duration::ZERO, Input::Opened(session));
+                        self.deliver(session, load);
+                    }
+                }
+                Action::Deliver(session, load) => self.deliver(session, load),
+                Action::Close(session) => {
+                    self.open.remove(&session);
+                }
+                Action::Record(record) => {
+                    for fate in &record.fates {
+                        self.log.push((record.now, record.seq, fate.rcpt, fate.attempt, fate.next.clone()));
+                    }
+                    self.spool.insert(record.seq, record.after);
+                }
+                Action::Ledger(batch) => {
+                    for entry in batch.entries {
+                        if entry.is_deletion() {
+                            self.disk.remove(&entry.storage_key());
+                        } else {
+                            self.disk.insert(entry.storage_key(), entry);
+                        }
+                    }
+                }
+                Action::Lane { key, change, .. } => self.changes.push((key, change)),
+            }
+        }
+    }
+
+    pub fn deliver(&mut self, session: SessionId, load: Box<Load>) {
+        self.order.push(load.seq);
+        self.went.insert(load.seq, (self.sources[&session].clone(), self.open[&session].clone()));
+        let (source, provider) = self.went[&load.seq].clone();
+        let said = match &mut self.judge {
+            Some(judge) => judge(&source, &provider, self.now),
+            None => match (self.answer)(&load, self.now) {
+                Ok(reply) => Said::Delivered(reply),
+                Err(failure) => Said::Failed(failure.clone(), verdict(&failure)),
+            },
+        };
+        if matches!(said, Said::Delivered(_)) {
+            self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, source.clone())));
+        }
+        let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(Attempt::default()) };
+        let takes = self.takes.get(&self.open[&session]).copied().unwrap_or(Duration::from_millis(50));
+        self.later(takes, Input::Finished { session, load, outcome, usable: true });
+    }
+
+    pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
+        let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
+        let way = Way {
+            provider: Name::new(domain).unwrap(),
+            hosts: vec![host],
+            tls: TlsPolicy::Opportunistic,
+            fallback: true,
+            auth: None,
+            fixed: false,
+            key: domain.into(),
+            dns: DnsTime::new(1),
+        };
+        self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(way)), Duration::from_secs(300)));
+    }
+
+    /// Runs until nothing is left to happen, or until `end`.
+    pub fn run(&mut self, end: Timestamp) {
+        loop {
+            let wake = self.dispatcher.next_wake();
+            let event = self.pending.first_key_value().map(|(k, _)| k.0);
+            let Some(next) = [wake, event].into_iter().flatten().min() else { return };
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            let input = match event {
+                Some(at) if at <= self.now => self.pending.pop_first().expect("peeked above").1,
+                _ => Input::Wake,
+            };
+            self.feed(input);
+        }
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        self.run(super::dispatcher::later(self.now, time));
+    }
+
+    pub fn fates(&self, seq: Seq) -> Vec<&Next> {
+        self.log.iter().filter(|l| l.1 == seq).map(|l| &l.4).collect()
+    }
+}
+
+pub fn is_ending(next: &Next) -> bool {
+    matches!(next, Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..))
+}

@@ -1,0 +1,171 @@
+//! What can be asked of the warm-up over the admin socket, and the answers.
+
+pub mod status;
+pub mod words;
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, civil::Date};
+use posthaste_governor::{Counts, Day, Governor, LaneId, LaneKey, Steer};
+use serde::{Deserialize, Serialize};
+
+pub use status::{DayStatus, Health, LaneStatus, LastDay, Rate, rows};
+
+/// A question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "warmup", rename_all = "snake_case")]
+pub enum Ask {
+    /// How all lanes stand.
+    Status,
+    /// Change how a lane goes on.
+    Steer {
+        /// Which lane.
+        lane: LaneKey,
+        /// How.
+        steer: Steering,
+        /// Why, for the log.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+    /// A lane's days.
+    Days {
+        /// Which lane.
+        lane: LaneKey,
+    },
+    /// The numbers of every lane's days.
+    Ledger,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To `Status`; and to `Steer`, the lane as it is now.
+    Lanes {
+        /// By source and provider.
+        lanes: Vec<LaneStatus>,
+    },
+    /// To `Days`.
+    Days {
+        /// The lane as it is now.
+        lane: Box<LaneStatus>,
+        /// The curve's caps.
+        caps: Vec<u32>,
+        /// Oldest first.
+        days: Vec<DayStatus>,
+    },
+    /// To `Ledger`.
+    Ledger {
+        /// Lanes that warm up, with their days.
+        lanes: Vec<LaneDays>,
+    },
+    /// There is none of this name; these there are.
+    NoSuchLane {
+        /// As `ip1/google`.
+        lanes: Vec<String>,
+    },
+}
+
+/// The numbers of a lane's days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneDays {
+    /// Which lane.
+    pub lane: LaneKey,
+    /// Oldest first. What is open yet goes on changing.
+    pub days: Vec<CountedDay>,
+}
+
+/// The numbers of one day.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CountedDay {
+    /// Which.
+    pub date: Date,
+    /// When it began.
+    pub starts: Timestamp,
+    /// Its numbers.
+    pub counts: Counts,
+    /// It is over.
+    pub closed: bool,
+}
+
+/// What an operator can do to a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steering {
+    /// One stage up, now.
+    Advance,
+    /// Stay on the stage, day after day.
+    Hold,
+    /// Go on as the numbers say.
+    Release,
+    /// One stage down, now.
+    Back,
+    /// To the first stage, now.
+    Restart,
+    /// Send nothing.
+    Stop,
+    /// End every pause and climb, now.
+    Resume,
+}
+
+impl CountedDay {
+    /// A day of the ledger.
+    pub fn of(day: &Day) -> Self {
+        Self { date: day.date, starts: day.starts, counts: day.counts, closed: day.closed.is_some() }
+    }
+}
+
+impl Steering {
+    fn steer(self) -> Steer {
+        match self {
+            Self::Advance => Steer::Advance,
+            Self::Hold => Steer::Hold,
+            Self::Release => Steer::Release,
+            Self::Back => Steer::Back,
+            Self::Restart => Steer::Restart,
+            Self::Stop => Steer::Stop,
+            Self::Resume => Steer::Resume,
+        }
+    }
+}
+
+/// Answers a question; what it changed, the governor tells as it tells every change.
+pub fn perform(governor: &mut Governor, ask: &Ask, now: Timestamp) -> Answer {
+    match ask {
+        Ask::Status => Answer::Lanes { lanes: rows(governor, now) },
+        Ask::Steer { lane, steer, reason, by } => {
+            let Some(id) = governor.find(lane) else { return no_such_lane(governor) };
+            let why: Arc<str> = format!("{by}: {reason}").into();
+            governor.steer(id, steer.steer(), &why, now);
+            Answer::Lanes { lanes: vec![LaneStatus::of(governor, id, now)] }
+        }
+        Ask::Days { lane } => match governor.find(lane) {
+            Some(id) => days(governor, id, now),
+            None => no_such_lane(governor),
+        },
+        Ask::Ledger => Answer::Ledger { lanes: ledger(governor) },
+    }
+}
+
+fn days(governor: &Governor, id: LaneId, now: Timestamp) -> Answer {
+    let lane = governor.lane(id);
+    let days = lane.ledger().days().iter().map(DayStatus::of).collect();
+    Answer::Days { lane: Box::new(LaneStatus::of(governor, id, now)), caps: lane.plan().curve.caps().to_vec(), days }
+}
+
+fn ledger(governor: &Governor) -> Vec<LaneDays> {
+    let warming = governor.lanes().filter(|(_, lane)| !lane.plan().curve.is_uncapped());
+    warming
+        .map(|(_, lane)| LaneDays { lane: lane.key().clone(), days: lane.ledger().days().iter().map(CountedDay::of).collect() })
+        .collect()
+}
+
+fn no_such_lane(governor: &Governor) -> Answer {
+    let mut lanes: Vec<_> = governor.lanes().map(|(_, lane)| format!("{}/{}", lane.key().source, lane.key().provider)).collect();
+    lanes.sort();
+    Answer::NoSuchLane { lanes }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! What is opened before anything runs: the data folder, the spool, the listening sockets.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::File,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use anyhow::Context as _;
+use posthaste_config::Config;
+use posthaste_governor::LaneKey;
+use posthaste_host::{clock, listen, systemd};
+use posthaste_journal::State;
+use posthaste_mail::Name;
+use posthaste_queue::Dispatcher;
+use posthaste_spool::Spool;
+use posthaste_warmup as warmup;
+use tokio::net::TcpListener;
+
+/// How far back the log is counted again after a crash: the day before may still be open in some zone.
+const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
+
+/// Holds the data folder for one relay at a time.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
+
+/// Makes the data folder and takes it; an error where another relay has it.
+pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+    let path = data_dir.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another posthaste is running on {}", data_dir.display()))?;
+    Ok(Lock(file))
+}
+
+/// Opens the spool; also what had to be mended, as states and details for the log.
+pub fn open_spool(config: &Config) -> anyhow::Result<(Spool, Vec<(State, String)>)> {
+    let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
+        .with_context(|| format!("cannot open the spool {}", config.spool.dir.display()))?;
+    let mut mended = Vec::new();
+    if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
+        let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
+        mended.push((State::Recovered, format!("not closed cleanly: read anew in {took:?}, {n} messages, {torn} torn bytes cut")));
+    }
+    for q in &recovery.quarantined {
+        let detail = format!("a damaged record (segment {}, {} bytes at {}) is kept apart: {}", q.segment, q.len, q.offset, q.reason);
+        mended.push((State::Quarantined, detail));
+    }
+    Ok((spool, mended))
+}
+
+pub(crate) fn spool_options(config: &Config) -> posthaste_spool::Options {
+    let c = &config.spool;
+    posthaste_spool::Options {
+        segment_size: c.segment_size,
+        max_disk: c.max_disk.unwrap_or(0),
+        min_free: c.min_free,
+        index_cache: c.index_cache,
+        compact_below: c.compact_below,
+    }
+}
+
+/// The listeners' sockets: those that systemd opened for a listener, by its name; else the listener's own addresses.
+pub(crate) fn listeners(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
+    let mut bound = Vec::new();
+    for (name, socket) in systemd::sockets().context("the sockets that systemd handed over")? {
+        match config.listeners.get_key_value(name.as_str()) {
+            Some((name, _)) => {
+                bound.push((name.clone(), TcpListener::from_std(socket).context("a socket of systemd's is no listening one")?))
+            }
+            None => {
+                anyhow::bail!("systemd handed over a socket called {name:?} (FileDescriptorName=), and there is no listener of that name")
+            }
+        }
+    }
+    let handed: BTreeSet<Name> = bound.iter().map(|(name, _)| name.clone()).collect();
+    for (name, listener) in config.listeners.iter().filter(|(name, _)| !handed.contains(*name)) {
+        for address in &listener.addresses {
+            let listener = posthaste_host::listen::open(*address);
+            bound.push((name.clone(), listener.with_context(|| format!("listen.{name}: cannot listen on {address}"))?));
+        }
+    }
+    Ok(bound)
+}
+
+/// The API's sockets.
+pub(crate) fn http_listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    config.http.addresses.iter().map(|a| listen::open(*a).with_context(|| format!("http: cannot listen on {a}"))).collect()
+}
+
+/// Where the last stop was none in good order the log says what of the leased budget was sent, and how it was received.
+pub(crate) fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &HashSet<LaneKey>) {
+    let since = clock::now().checked_sub(RECOUNTED).unwrap_or(jiff::Timestamp::MIN);
+    let counted = match warmup::recount(&config.log.dir, Some(since)) {
+        Ok(counted) => counted,
+        Err(error) => return tracing::warn!(%error, "the log cannot be counted again; what was leased for warm-up counts as sent"),
+    };
+    let governor = dispatcher.governor_mut();
+    for (lane, date, counts) in counted.days().filter(|(lane, ..)| lanes.contains(lane)) {
+        if let Some(id) = governor.find(lane) {
+            governor.recount(id, date, counts);
+        }
+    }
+}

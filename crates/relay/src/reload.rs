@@ -1,0 +1,79 @@
+//! A new configuration in force without a stop.
+
+use std::{path::PathBuf, sync::Arc};
+
+use posthaste_config::Config;
+use posthaste_delivery::ledger;
+use posthaste_host::{ThisHost, clock};
+use posthaste_journal::{Journal, State};
+use posthaste_message::WarmBudget;
+use posthaste_queue::QueueHandle;
+use posthaste_signing::{keyring, rotation::Rotation};
+use posthaste_spool::Spool;
+
+use crate::{
+    open::spool_options,
+    recover::log_options,
+    run::{Verbosity, body_cache, today},
+    settings::{Settings, Swap},
+};
+
+/// What a reload acts on.
+pub(crate) struct Reloader {
+    pub(crate) settings: Swap,
+    pub(crate) journal: Journal,
+    pub(crate) spool: Spool,
+    pub(crate) queue: QueueHandle,
+    pub(crate) warm: WarmBudget,
+    pub(crate) rotation: Arc<Rotation>,
+    pub(crate) verbosity: Verbosity,
+    /// Where the configuration is read again; None: there is no file.
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl Reloader {
+    /// Reads the configuration again. A bad one changes nothing, and that is said. Both answers are for people.
+    pub(crate) async fn reload(&self) -> Result<String, String> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost).map_err(|e| e.to_string()));
+        let read = read.await.map_err(|e| e.to_string()).and_then(|r| r);
+        let old = self.settings.load_full();
+        let made = read.and_then(|config| {
+            let restart = old.config.diff_restart_needed(&config);
+            Settings::for_sending(config).map(|new| (new, restart))
+        });
+        match made {
+            Ok((new, restart)) => {
+                let detail = self.put_in_force(&old, new, &restart).await;
+                self.journal.say(None, State::Reloaded, detail.clone());
+                Ok(detail)
+            }
+            Err(error) => {
+                self.journal.say(None, State::ReloadFailed, format!("the old configuration stays in force: {error}"));
+                Err(format!("the old configuration stays in force:\n{error}"))
+            }
+        }
+    }
+
+    async fn put_in_force(&self, old: &Settings, new: Settings, restart: &[String]) -> String {
+        let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));
+        self.journal.keep(log_options(&new.config));
+        self.spool.set_limits(&spool_options(&new.config));
+        self.warm.set_max(body_cache(&new.config));
+        (self.verbosity)(new.config.run.log_level);
+        new.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
+        let unsigned = keyring::dropped(&old.signing.keyring.load(), &new.signing.keyring.load());
+        self.settings.store(new);
+        self.rotation.refresh().await;
+        self.queue.follow(policy).await;
+        let mut detail = match restart.is_empty() {
+            true => "the new configuration is in force".to_owned(),
+            false => format!("the new configuration is in force, except for what needs a restart: {}", restart.join(", ")),
+        };
+        if !unsigned.is_empty() {
+            detail += &format!("; mail of these domains is NOT SIGNED any more: {}", unsigned.join(", "));
+            tracing::warn!("no longer signed: {}", unsigned.join(", "));
+        }
+        detail
+    }
+}

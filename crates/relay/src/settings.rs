@@ -1,0 +1,284 @@
+//! The settings in force: those of all parts, made of the configuration in one place and swapped at once on a reload.
+
+mod cautions;
+mod queue;
+mod smtp;
+mod tls;
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use arc_swap::{ArcSwap, Guard};
+use posthaste_access::{bans::BanPolicy, introspection::Introspection, users::Users};
+use posthaste_bounce::Rules;
+use posthaste_config::{Config, bounce_domain_of};
+use posthaste_delivery::{Source, ledger::FirstSeen};
+use posthaste_host::InForce;
+use posthaste_mail::{Domain, Name};
+use posthaste_queue::{Policy, feedback::Feedback};
+use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
+use posthaste_signing::{StreamSigning, key_store};
+use posthaste_submission::ListenTlsMode;
+use posthaste_verp::{PathRules, Paths};
+
+pub use queue::policy;
+
+use crate::notify::NotifySettings;
+
+/// What is in force. Each part has its own settings and sees no other's.
+pub struct Settings {
+    /// The configuration as read.
+    pub config: Config,
+    /// What replies mean.
+    pub rules: Arc<Rules>,
+    /// Who runs which mailboxes.
+    pub providers: Arc<Providers>,
+    /// What lanes do when providers push back.
+    pub feedback: Arc<Feedback>,
+    /// The relay's name in events.
+    pub node: Arc<Name>,
+    /// What guessing passwords costs.
+    pub bans: Arc<BanPolicy>,
+    /// What senders are told.
+    pub notify: Arc<NotifySettings>,
+    /// Certificates that listeners show.
+    pub certificates: Arc<posthaste_certificates::Settings>,
+    /// Signatures.
+    pub signing: Arc<posthaste_signing::Settings>,
+    /// Deliveries.
+    pub delivery: Arc<posthaste_delivery::Settings>,
+    /// Listeners.
+    pub submission: Arc<posthaste_submission::Settings>,
+    /// Returning mail.
+    pub returns: Arc<posthaste_returns::Settings>,
+    /// The HTTP API.
+    pub api: Arc<posthaste_api::Settings>,
+}
+
+/// The settings in force, to be swapped.
+#[derive(Clone)]
+pub struct Swap(Arc<ArcSwap<Settings>>);
+
+impl Swap {
+    /// These are in force.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
+    }
+
+    /// One part's view of them.
+    pub fn view<T: Send + Sync + 'static>(&self, part: fn(&Settings) -> &Arc<T>) -> InForce<T> {
+        let all = self.0.clone();
+        InForce::new(move || part(&all.load()).clone())
+    }
+
+    /// All of them, for a moment.
+    pub fn load(&self) -> Guard<Arc<Settings>> {
+        self.0.load()
+    }
+
+    /// All of them, to be kept.
+    pub fn load_full(&self) -> Arc<Settings> {
+        self.0.load_full()
+    }
+
+    /// Others from now on.
+    pub fn store(&self, settings: Settings) {
+        self.0.store(Arc::new(settings));
+    }
+}
+
+impl Settings {
+    /// What the configuration asks for; the error is one line for people.
+    pub fn new(config: Config) -> Result<Self, String> {
+        Self::with_paths(config, Paths::default())
+    }
+
+    /// The same for a relay that sends: with the reverse-paths of its bounce domains, and with their secret, which is made if there is none.
+    pub fn for_sending(config: Config) -> Result<Self, String> {
+        let rules = path_rules(&config);
+        let secrets = match rules.domains()[..] {
+            [] => Vec::new(),
+            _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret")).map_err(|e| e.to_string())?,
+        };
+        let paths = Paths::new(&rules, &secrets).map_err(|e| e.to_string())?;
+        Self::with_paths(config, paths)
+    }
+
+    fn with_paths(config: Config, paths: Paths) -> Result<Self, String> {
+        let c = &config;
+        let paths = Arc::new(paths);
+        let rules = rules(c)?;
+        let providers = providers(c)?;
+        let feedback = feedback(c, providers.clone())?;
+        let tls = tls::tls_configs(&c.tls.roots, "tls.roots")?;
+        let users = Arc::new(Users::new(&c.users));
+        let certificates = Arc::new(certificates(c)?);
+        let delivery = posthaste_delivery::Settings {
+            hostname: c.hostname.clone(),
+            sources: c.sources.iter().map(|(name, s)| (name.clone(), Source { address: s.address, ehlo: s.ehlo.clone() })).collect(),
+            host_down: c.delivery.host_down,
+            tls: tls.clone(),
+            tls_rule: c.tls.rule,
+            tls_domains: c.tls.domains.clone(),
+            routes: c.routes.clone(),
+            timeouts: c.delivery.timeouts.clone(),
+            resolver: resolver(c, &providers)?,
+            rules: rules.clone(),
+            paths: paths.clone(),
+            suppression: c.suppression.clone(),
+        };
+        let returns = posthaste_returns::Settings {
+            returns: c.returns.clone(),
+            hostname: c.hostname.clone(),
+            notice: c.notice.clone(),
+            rules: rules.clone(),
+            paths,
+            suppression: c.suppression.clone(),
+            log_dir: c.log.dir.clone(),
+            tls: tls.strict.clone(),
+        };
+        let api = posthaste_api::Settings {
+            http: c.http.clone(),
+            limits: c.limits.clone(),
+            users: users.clone(),
+            bans: c.bans.clone(),
+            suppression: c.suppression.clone(),
+            log_dir: c.log.dir.clone(),
+        };
+        Ok(Self {
+            node: Arc::new(c.node.clone()),
+            bans: Arc::new(c.bans.clone()),
+            notify: Arc::new(NotifySettings::new(c)),
+            signing: Arc::new(signing(c, &providers)?),
+            submission: Arc::new(submission(c, users, &certificates)?),
+            delivery: Arc::new(delivery),
+            returns: Arc::new(returns),
+            api: Arc::new(api),
+            certificates,
+            rules,
+            providers,
+            feedback,
+            config,
+        })
+    }
+
+    /// What the dispatcher follows. `seen`: since when sources warm up.
+    pub fn policy(&self, seen: &FirstSeen) -> Policy {
+        policy(&self.config, &self.providers, self.feedback.clone(), seen)
+    }
+
+    /// The sources that warm up.
+    pub fn warming(&self) -> BTreeSet<Name> {
+        self.config.sources.iter().filter(|(_, source)| source.warmup.is_some()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A resolver that remembers nothing yet.
+    pub fn new_resolver(&self) -> Result<Resolver, String> {
+        resolver(&self.config, &self.providers)
+    }
+}
+
+fn path_rules(config: &Config) -> PathRules {
+    let domain = |stream| bounce_domain_of(&config.returns, stream).cloned();
+    PathRules {
+        streams: config.streams.iter().map(|(name, stream)| (name.clone(), domain(stream))).collect(),
+        rest: domain(config.default_stream()),
+        prefix: config.returns.prefix.clone(),
+        good_for: config.returns.good_for,
+        addresses: config.returns.addresses.clone(),
+    }
+}
+
+fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, String> {
+    let with_tls = config.listeners.values().map(|l| &l.tls).filter(|tls| tls.mode != ListenTlsMode::None);
+    let ordered = config.listeners.values().any(|listener| !listener.tls.acme.is_empty());
+    Ok(posthaste_certificates::Settings {
+        acme: config.acme.clone(),
+        tls: if ordered { Some(tls::tls_configs(&config.acme.roots, "acme.roots")?.strict) } else { None },
+        data_dir: config.data_dir.clone(),
+        wanted: with_tls.map(|tls| tls.acme.clone()).filter(|names| !names.is_empty()).collect(),
+        shown: tls::certificates(config)?,
+    })
+}
+
+fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_signing::Settings, String> {
+    let streams = config.streams.iter();
+    let streams = streams.map(|(name, s)| (name.clone(), StreamSigning { also: s.dkim_domain.clone(), arc: s.arc })).collect();
+    let (c, p) = (config.clone(), providers.clone());
+    let new_resolver = Box::new(move || resolver(&c, &p));
+    let key_dir = key_store::Book::dir(&config.data_dir);
+    posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)
+}
+
+fn submission(
+    config: &Config,
+    users: Arc<Users>,
+    certificates: &posthaste_certificates::Settings,
+) -> Result<posthaste_submission::Settings, String> {
+    let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(smtp::session_settings(config, l, &users)))).collect();
+    let introspection = config
+        .introspection
+        .as_ref()
+        .map(|asked| tls::tls_configs(&asked.roots, "introspection.roots").map(|tls| Arc::new(Introspection::new(asked, &tls.strict))));
+    Ok(posthaste_submission::Settings {
+        hostname: config.hostname.clone(),
+        limits: config.limits.clone(),
+        listeners: config.listeners.clone(),
+        sessions,
+        tls_servers: tls::tls_servers(config, &certificates.shown)?,
+        streams: config.streams.keys().cloned().collect(),
+        users,
+        introspection: introspection.transpose()?,
+        notice_from: config.notice.from.clone(),
+        suppression: config.suppression.clone(),
+    })
+}
+
+/// The resolver that the configuration asks for.
+fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, String> {
+    let d = &c.dns;
+    let options = posthaste_route::Options {
+        nameservers: d.nameservers.clone(),
+        timeout: d.timeout,
+        attempts: d.attempts,
+        cache_size: d.cache_size,
+        ipv4: d.ipv4,
+        ipv6: d.ipv6,
+        port: c.delivery.port,
+        max_hosts: d.max_hosts,
+        max_addresses: d.max_addresses,
+        min_ttl: d.min_ttl,
+        max_ttl: d.max_ttl,
+        max_negative_ttl: d.max_negative_ttl,
+        unavailable_ttl: d.unavailable_ttl,
+        private_addresses: d.private_addresses,
+        seed: None,
+    };
+    let mut routes = StaticRoutes::default();
+    for (pattern, route) in c.routes.iter() {
+        let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
+        routes.add(&pattern.to_string(), &hosts).map_err(|e| e.to_string())?;
+    }
+    let resolver = Resolver::new(options, routes).map_err(|e| e.to_string())?;
+    Ok(resolver.with_providers(providers.clone()))
+}
+
+fn rules(config: &Config) -> Result<Arc<Rules>, String> {
+    Rules::with(&named(&config.bounce.files)).map(Arc::new).map_err(|e| e.to_string())
+}
+
+fn providers(config: &Config) -> Result<Arc<Providers>, String> {
+    let lines = |errors: Vec<ProviderFileError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    match &*config.delivery.providers {
+        [] => Ok(Providers::shipped()),
+        files => Providers::with(&named(files)).map(Arc::new).map_err(lines),
+    }
+}
+
+fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>, String> {
+    Feedback::with(&named(&config.delivery.feedback), providers).map(Arc::new).map_err(|e| e.to_string())
+}
+
+/// Files by the names that errors give them.
+fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
+    files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
+}

@@ -1,0 +1,69 @@
+//! What the configuration says to the dispatcher.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use jiff::civil::Date;
+use posthaste_config::{self as config, Config, bounce_domain_of};
+use posthaste_delivery::ledger::FirstSeen;
+use posthaste_governor::{Plan, Shape};
+use posthaste_mail::Name;
+use posthaste_queue::{Limits, Policy, PoolPolicy, StreamPolicy, Warmup, feedback::Feedback};
+use posthaste_route::Providers;
+
+/// What the dispatcher follows.
+pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: &FirstSeen) -> Policy {
+    let limits = Limits {
+        connections: c.delivery.connections_per_lane,
+        messages_per_connection: c.delivery.messages_per_connection,
+        recipients_per_transaction: c.delivery.recipients_per_transaction,
+        shape: Shape::default(),
+    };
+    let pool = |pool: &config::Pool| PoolPolicy { sources: pool.sources.clone(), relieve: pool.relieve };
+    Policy {
+        streams: c.streams.iter().map(|(name, s)| (name.clone(), stream(c, s))).collect(),
+        fallback: stream(c, c.default_stream()),
+        pools: c.pools.iter().map(|(name, p)| (name.clone(), pool(p))).collect(),
+        warmups: c.sources.keys().filter_map(|name| Some((name.clone(), warmup(c, name, *seen.get(name)?)?))).collect(),
+        warm: Arc::new(Plan::warm()),
+        providers: providers.iter().map(|p| (p.name.as_str().into(), over(&limits, &p.limits))).collect(),
+        limits,
+        feedback,
+        connections: c.delivery.connections,
+        idle: c.delivery.idle,
+        host_down: c.delivery.host_down,
+    }
+}
+
+/// How a source warms up that was first seen on this day.
+fn warmup(c: &Config, source: &Name, seen: Date) -> Option<Warmup> {
+    let warmup = c.sources.get(source)?.warmup.as_ref()?;
+    let curves = &c.curves;
+    // No provider has an empty name: that asks for the curve itself.
+    let usual = curves.plan(&warmup.curve, "")?.clone();
+    let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
+    let first = warmup.start.first_stage(&usual, seen);
+    Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
+}
+
+fn stream(config: &Config, stream: &config::Stream) -> StreamPolicy {
+    StreamPolicy {
+        retry: stream.retry.clone(),
+        share: stream.priority,
+        pool: stream.pool.clone(),
+        order: stream.order,
+        priority: stream.urgency,
+        shape: stream.shape,
+        one_by_one: bounce_domain_of(&config.returns, stream).is_some(),
+    }
+}
+
+/// A provider's limits, the general ones where it has none.
+fn over(general: &Limits, own: &posthaste_route::Limits) -> Limits {
+    let many = |n: Option<u32>| n.and_then(NonZeroU32::new);
+    Limits {
+        connections: own.connections.map_or(general.connections, |n| n as usize),
+        messages_per_connection: own.messages_per_connection.unwrap_or(general.messages_per_connection),
+        recipients_per_transaction: own.recipients_per_transaction.map_or(general.recipients_per_transaction, |n| n as usize),
+        shape: Shape { second: many(own.per_second), minute: many(own.per_minute), hour: many(own.per_hour), day: many(own.per_day) },
+    }
+}

@@ -1,0 +1,45 @@
+//! What SMTP sessions at a listener follow.
+
+use posthaste_access::users::Users;
+use posthaste_config::Config;
+use posthaste_smtp::server::{self, sasl::Mechanism};
+use posthaste_submission::{AuthWhere, ListenTlsMode, Listener};
+
+pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Users) -> server::Settings {
+    let l = &config.limits;
+    server::Settings {
+        hostname: config.hostname.to_string(),
+        banner: listener.banner.clone(),
+        limits: server::Limits {
+            line: l.command_line,
+            recipients: l.recipients,
+            message_size: l.message_size,
+            text_line: l.text_line.unwrap_or(0),
+            header_size: l.header_size,
+            bad_commands: l.bad_commands,
+            idle_commands: l.idle_commands,
+            refusals: l.refusals,
+            logins: server::Limits::default().logins,
+            messages: l.messages_per_connection.unwrap_or(0),
+        },
+        offers: server::Offers {
+            starttls: listener.tls.mode == ListenTlsMode::StartTls,
+            tls_required: listener.tls.required,
+            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users, config.introspection.is_some()) },
+            auth_in_clear: listener.auth == AuthWhere::Always,
+            hold: l.future_release,
+            priority: true,
+            bare_line_ends: listener.bare_line_ends,
+        },
+    }
+}
+
+/// The ways to log in that some user can go; those that keep the password to themselves first. `asks`: tokens are asked about elsewhere.
+fn mechanisms(users: &Users, asks: bool) -> Vec<Mechanism> {
+    let usable = |mechanism: &Mechanism| match mechanism {
+        Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => users.have_scram(),
+        Mechanism::Plain | Mechanism::Login => users.have_passwords(),
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens() || (asks && !users.is_empty()),
+    };
+    Mechanism::ALL.into_iter().filter(usable).collect()
+}

@@ -1,0 +1,239 @@
+//! Where returning mail is taken: judged, written down once, answered when the line is durable and all that follows from it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use posthaste_governor::Note;
+use posthaste_host::{InForce, clock};
+use posthaste_journal::{Journal, Part, State, Ticket};
+use posthaste_mail::{Address, Class, Name, ReversePath};
+use posthaste_queue::QueueHandle;
+use posthaste_smtp::server::{Answer, Refused, Submission};
+use posthaste_spool::Spool;
+use posthaste_submission::{Guest, Inbox, Intake, Taking};
+use posthaste_suppression::Register;
+use posthaste_verp::Unwanted;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    found::{Believe, Return, believed},
+    identity::{self, identity},
+    judge::Judge,
+    notice,
+    once::{Claims, Settling, Turn},
+    record,
+    sent::LogSent,
+    settings::Settings,
+    tally::{Tally, word},
+};
+
+/// Mails judged at once: each may read the log, and none must keep outgoing mail from the disk.
+const JUDGING_MAX: usize = 2;
+/// How long a line may take to become durable before the other side is asked to come again.
+const DURABLE_WITHIN: Duration = Duration::from_secs(60);
+/// How often the sums are written down.
+const SUMS_EVERY: Duration = Duration::from_mins(10);
+/// How often what has expired is deleted.
+const SWEEP_EVERY: Duration = Duration::from_hours(24);
+
+/// Takes what comes back. Shared by listeners and mailboxes.
+pub struct ReturnHandler {
+    settings: InForce<Settings>,
+    journal: Journal,
+    queue: QueueHandle,
+    /// Where notices go in.
+    intake: Arc<Intake>,
+    register: Arc<Register<Spool>>,
+    claims: Claims,
+    judging: Semaphore,
+    tally: Tally,
+}
+
+impl ReturnHandler {
+    /// Beside the intake, whose spool, log and queue it shares.
+    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
+        let (claims, judging, tally) = (Claims::default(), Semaphore::new(JUDGING_MAX), Tally::default());
+        let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
+        Arc::new(Self { settings, journal, queue, intake, register, claims, judging, tally })
+    }
+
+    /// Whether mail to this address is read.
+    fn wants(&self, rcpt: &Address) -> Result<(), Refused> {
+        self.settings.get().paths.want(rcpt, clock::now()).map_err(|why| match why {
+            Unwanted::Expired => (Answer::new(550, 1, 1, "this reverse-path has expired"), "expired_return"),
+            Unwanted::Forged => (Answer::new(550, 1, 1, "nobody here made this reverse-path"), "forged_return"),
+            Unwanted::Unknown => (Answer::new(550, 1, 1, "no such address"), "unknown_return"),
+            Unwanted::Elsewhere => (Answer::new(550, 7, 1, "mail to this domain is not taken here"), "relaying_denied"),
+        })
+    }
+
+    /// Takes a mail that came to `rcpt`; None where only the mail itself knows. All that it says is written down and done when this returns.
+    pub async fn take(&self, mail: Bytes, rcpts: Vec<Option<Address>>) -> Result<(), Refused> {
+        let (settings, now) = (self.settings.get(), clock::now());
+        let returns = self.judge(settings.clone(), mail, rcpts, now).await?;
+        let mut waiting = Vec::new();
+        for found in returns {
+            waiting.extend(self.note(&settings, found, now).await?);
+        }
+        for (done, known) in waiting {
+            if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
+                return Err((Answer::trouble("the report could not be written down, try again later"), "log_trouble"));
+            }
+            if let Some(Known { source, provider, note }) = known {
+                self.queue.known(source, provider, note).await;
+            }
+        }
+        self.tally.mail();
+        Ok(())
+    }
+
+    async fn judge(
+        &self,
+        settings: Arc<Settings>,
+        mail: Bytes,
+        rcpts: Vec<Option<Address>>,
+        now: Timestamp,
+    ) -> Result<Vec<Return>, Refused> {
+        let _turn = self.judging.acquire().await.expect("the semaphore is never closed");
+        let journal = self.journal.clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            // A host next door may answer before the line of the message that it answers is written. A log in trouble shows later.
+            let _ = journal.flush();
+            let look_back = settings.returns.look_back.unwrap_or_default();
+            let sent = LogSent { dir: &settings.log_dir, look_back, now };
+            let judge = Judge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent };
+            let mut returns: Vec<Return> = Vec::new();
+            for found in rcpts.iter().flat_map(|rcpt| judge.judge(rcpt.as_ref(), &mail, now)) {
+                let about = identity(&found);
+                if about.is_none() || returns.iter().all(|r| identity(r) != about) {
+                    returns.push(found);
+                }
+            }
+            returns
+        });
+        judged.await.map_err(|error| {
+            tracing::error!(%error, "a returning mail could not be judged");
+            (Answer::trouble("the mail could not be read, try again later"), "return_trouble")
+        })
+    }
+
+    /// Writes one return down, if it is new; what tells when its line is durable, and what the lane is to know then.
+    async fn note(&self, settings: &Arc<Settings>, found: Return, now: Timestamp) -> Result<Option<Noted>, Refused> {
+        let Some(what) = record::what(&found, now) else {
+            self.tally.count(word(&found));
+            return Ok(None);
+        };
+        let claim = match self.claims.claim(self.register.facts(), &found, now) {
+            Some(Turn::Mine(claim)) => claim,
+            Some(Turn::UnderWay) => {
+                return Err((Answer::trouble("the same report is just being written down, try again later"), "return_under_way"));
+            }
+            Some(Turn::Over) | None => {
+                self.tally.count("repeated");
+                return Ok(None);
+            }
+        };
+        // As with every ending: the notice is in the spool before the line says what it is about.
+        if let Return::LateBounce(about) = &found
+            && believed(about.trust, settings.returns.trust)
+        {
+            notice::tell_sender(&self.intake, settings, about, now).await?;
+        }
+        self.tally.count(word(&found));
+        let known = known(&found, settings.returns.trust);
+        let (done, wait) = oneshot::channel();
+        let settling = Settling { found, at: now, settings: settings.clone(), claim, done };
+        let register = self.register.clone();
+        self.journal.append_with(now, what, Ticket::then(move || settling.settle(&register)));
+        Ok(Some((wait, known)))
+    }
+
+    /// What is in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
+
+    /// A line about the taking of returns.
+    pub(crate) fn say(&self, state: State, detail: String) {
+        self.journal.say(Part::Returns, state, detail);
+    }
+
+    /// Writes down the sums since the last time, if anything came.
+    pub fn say_sums(&self) {
+        if let Some(sums) = self.tally.take() {
+            self.say(State::Returned, sums.to_string());
+        }
+    }
+
+    /// What is to be done now and then, for as long as the relay runs: the sums, and deleting what has expired.
+    pub async fn chores(self: Arc<Self>) {
+        let mut sums = tokio::time::interval(SUMS_EVERY);
+        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                _ = sums.tick() => self.say_sums(),
+                _ = sweeps.tick() => {
+                    let handler = self.clone();
+                    drop(tokio::task::spawn_blocking(move || handler.sweep(clock::now())).await);
+                }
+            }
+        }
+    }
+
+    fn sweep(&self, now: Timestamp) {
+        let rules = &self.settings.get().suppression;
+        let gone = posthaste_suppression::sweep(&self.register, rules, now) + identity::sweep(self.register.facts(), now);
+        tracing::debug!(gone, "swept what has expired from the suppression list and the memory of returns");
+    }
+}
+
+impl Inbox for ReturnHandler {
+    fn closed(&self) -> Option<Refused> {
+        let trouble = self.journal.trouble().or_else(|| self.intake.spool.trouble());
+        trouble.map(|_| (Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
+    }
+
+    /// Returns come from anywhere; whom they are for is what counts.
+    fn may_send(&self, _: &Guest<'_>, _: &ReversePath, _: Option<u64>) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn wants(&self, _: &Guest<'_>, rcpt: &Address, _: u64) -> Result<(), Refused> {
+        Self::wants(self, rcpt)
+    }
+
+    fn take<'a>(&'a self, submission: Submission, _: &Guest<'_>) -> Taking<'a> {
+        let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
+        Box::pin(async move { Self::take(self, submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read")) })
+    }
+}
+
+/// A return that is being written down: what tells when it is, and what its lane is to know then.
+type Noted = (oneshot::Receiver<()>, Option<Known>);
+
+/// What the queue is to know of a lane.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) source: Name,
+    pub(crate) provider: Name,
+    pub(crate) note: Note,
+}
+
+/// What a return says of the health of the lane that the message went by.
+pub(crate) fn known(found: &Return, believe: Believe) -> Option<Known> {
+    let (about, note) = match found {
+        Return::Complaint(about) => (about, Note::Complaint),
+        // What else comes back late says nothing of the addresses that are written to.
+        Return::LateBounce(about) if matches!(about.class(), Some(Class::InvalidRecipient | Class::InactiveMailbox)) => {
+            (about, Note::LateBounce)
+        }
+        _ => return None,
+    };
+    let lane = &about.sent.lane;
+    let known = || Some(Known { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
+    believed(about.trust, believe).then(known).flatten()
+}

@@ -1,0 +1,357 @@
+use std::cell::Cell;
+
+use posthaste_mail::{Class, Domain, MessageFacts, Name};
+use posthaste_spool::MemoryFacts as Memory;
+use posthaste_suppression::{List, Noted, Reason, SuppressionRules};
+use posthaste_verp::Secret;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    found::Believe,
+    handler,
+    identity::{identity, is_known, remember, sweep},
+    once::{Claims, Turn},
+    record,
+    sent::Lane,
+    settle::settle,
+};
+
+/// A register that knows who is listed.
+fn filled<F: posthaste_spool::Facts>(facts: F) -> posthaste_suppression::Register<F> {
+    let register = posthaste_suppression::Register::new(facts);
+    register.fill();
+    register
+}
+
+const DAY: i64 = 86_400;
+
+fn day(n: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + n * DAY).unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::new(text).unwrap()
+}
+
+fn verp() -> Verp {
+    Verp::new(&[Secret::new([7; 32])], Domain::new("bounce.example.org").unwrap(), "b").unwrap()
+}
+
+fn id() -> MessageId {
+    MessageId::new(day(0), 42)
+}
+
+fn path() -> Address {
+    verp().address(id(), 1, &address("dead@example.net"), day(30))
+}
+
+/// Two recipients of one message; counts how often it is asked.
+#[derive(Default)]
+struct Ledger(Cell<usize>);
+
+impl Ledger {
+    fn all() -> Vec<SentTo> {
+        let facts = MessageFacts {
+            message: id(),
+            message_id: Some("<offer-1@shop.example>".into()),
+            stream: Name::new("news").unwrap(),
+            tags: [].into(),
+            meta: [].into(),
+            from: "shop@shop.example".into(),
+            size: 1000,
+        };
+        let facts = std::sync::Arc::new(facts);
+        ["alive@example.net", "dead@example.net"]
+            .map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0), lane: Lane::default() })
+            .to_vec()
+    }
+}
+
+impl Sent for Ledger {
+    fn recipients(&self, message: MessageId) -> Vec<SentTo> {
+        self.0.set(self.0.get() + 1);
+        if message == id() { Self::all() } else { Vec::new() }
+    }
+    fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo> {
+        self.0.set(self.0.get() + 1);
+        Self::all().into_iter().find(|s| message_id == "offer-1@shop.example" && named.contains(&s.address))
+    }
+}
+
+fn judged(rcpt: &Address, mail: &str, now: Timestamp) -> Vec<Return> {
+    judged_with(&Ledger::default(), rcpt, mail.as_bytes(), now)
+}
+
+fn judged_with(sent: &Ledger, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
+    Judge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(Some(rcpt), mail, now)
+}
+
+fn the_match(returns: &[Return]) -> &Match {
+    match returns {
+        [Return::LateBounce(m) | Return::Delayed(m) | Return::Complaint(m) | Return::Unsubscribe(m)] => m,
+        other => panic!("no match: {other:?}"),
+    }
+}
+
+/// An RFC 3464 report about `rcpt`, with the given fields and returned headers.
+fn report(rcpt: &str, action: &str, message_fields: &str, returned: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@mx.example.net\r\nTo: x@bounce.example.org\r\nSubject: Delivery report\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=\"b\"\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\nAbout your message.\r\n\
+         --b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.net\r\n{message_fields}\r\n\
+         Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 user unknown\r\n\r\n\
+         --b\r\nContent-Type: text/rfc822-headers\r\n\r\n{returned}From: shop@shop.example\r\nSubject: Offer\r\n\r\n--b--\r\n"
+    )
+}
+
+fn complaint(kind: &str, returned: &str) -> String {
+    format!(
+        "From: feedback@isp.example\r\nTo: fbl@bounce.example.org\r\nSubject: FW: Offer\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=feedback-report; boundary=\"b\"\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\nAn abuse report.\r\n\
+         --b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: {kind}\r\nUser-Agent: Isp/1.0\r\nVersion: 1\r\n\r\n\
+         --b\r\nContent-Type: message/rfc822\r\n\r\n{returned}From: shop@shop.example\r\nTo: undisclosed\r\nSubject: Offer\r\n\r\nBuy!\r\n--b--\r\n"
+    )
+}
+
+#[test]
+fn a_report_to_a_keyed_path_is_believed() {
+    let returns = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3));
+    let Return::LateBounce(found) = &returns[0] else { panic!("{returns:?}") };
+    assert_eq!((found.sent.address.as_str(), found.trust, found.names), ("dead@example.net", Trust::Verp, Names::Recipient));
+    assert_eq!(found.class(), Some(Class::InvalidRecipient));
+}
+
+#[test]
+fn a_path_says_who_it_was_whomever_the_report_names() {
+    // Whoever got the message could name somebody else to have him suppressed.
+    let facts = filled(Memory::default());
+    let rules = SuppressionRules::default();
+    let returns = judged(&path(), &report("alive@example.net", "failed", "", ""), day(3));
+    let found = the_match(&returns);
+    assert_eq!((found.sent.address.as_str(), found.names), ("dead@example.net", Names::Another));
+    assert_eq!(settle(&List::new(&facts, &rules), &returns[0], Believe::Hints, day(3)), Noted::Nothing);
+    let inside = judged(&path(), &report("dead@mail3.internal.example", "failed", "", ""), day(3));
+    assert_eq!(the_match(&inside).names, Names::Alike);
+    assert_eq!(settle(&List::new(&facts, &rules), &inside[0], Believe::Verp, day(3)), Noted::Counted { times: 1, of: 3 });
+}
+
+#[test]
+fn a_delay_is_no_failure() {
+    let facts = filled(Memory::default());
+    let rules = SuppressionRules::default();
+    let returns = judged(&path(), &report("dead@example.net", "delayed", "", ""), day(3));
+    assert!(matches!(&returns[..], [Return::Delayed(_)]), "{returns:?}");
+    assert_eq!(settle(&List::new(&facts, &rules), &returns[0], Believe::Hints, day(3)), Noted::Nothing);
+}
+
+#[test]
+fn forged_expired_and_forgotten_paths_change_nothing() {
+    let mail =
+        report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "Message-ID: <offer-1@shop.example>\r\n");
+    let forged = path().as_str().replacen(|c: char| c.is_ascii_digit(), "z", 1);
+    assert_ne!(forged, path().as_str());
+    let unmatched = |rcpt: &Address, now| match &judged(rcpt, &mail, now)[..] {
+        [Return::Unmatched { why, .. }] => *why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(unmatched(&address(&forged), day(3)), Why::Forged);
+    assert_eq!(unmatched(&path(), day(31)), Why::Expired);
+    let other = verp().address(MessageId::new(day(0), 43), 0, &address("dead@example.net"), day(30));
+    assert_eq!(unmatched(&other, day(3)), Why::NotInLog);
+    let stranger = verp().address(id(), 0, &address("stranger@example.net"), day(30));
+    assert_eq!(unmatched(&stranger, day(3)), Why::NotInLog);
+}
+
+#[test]
+fn a_match_by_guessable_ids_is_a_hint_and_suppresses_nobody() {
+    let facts = filled(Memory::default());
+    let rules = SuppressionRules::default();
+    let list = List::new(&facts, &rules);
+    let postmaster = address("postmaster@bounce.example.org");
+    let by_envid = judged(&postmaster, &report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), ""), day(3));
+    let by_own_id = judged(&postmaster, &report("dead@example.net", "failed", "", &format!("Message-ID: <{}@mx1>\r\n", id())), day(3));
+    let by_id = judged(&postmaster, &report("DEAD@example.net", "failed", "", "Message-ID: <offer-1@shop.example>\r\n"), day(3));
+    assert_eq!([&by_envid, &by_own_id].map(|r| the_match(r).trust), [Trust::Envid, Trust::MessageId]);
+    assert!(matches!(&by_id[..], [Return::Unmatched { why: Why::NotInLog, .. } | Return::LateBounce(_)]), "{by_id:?}");
+    for returns in [&by_envid, &by_own_id] {
+        assert_eq!(settle(&list, &returns[0], Believe::Verp, day(3)), Noted::Nothing);
+    }
+    assert!(facts.facts().0.borrow().is_empty());
+    assert!(matches!(settle(&list, &by_envid[0], Believe::Hints, day(3)), Noted::Suppressed(_)));
+}
+
+#[test]
+fn a_stranger_reads_no_more_of_the_log_than_allowed() {
+    let sent = Ledger::default();
+    let mut mail = report("a@x.org", "failed", "", "Message-ID: <unknown@shop.example>\r\n");
+    let block = "\r\nFinal-Recipient: rfc822; NAME@x.org\r\nAction: failed\r\nStatus: 5.1.1\r\n";
+    let blocks: String = (0..50).map(|n| block.replace("NAME", &format!("u{n}"))).collect();
+    mail = mail
+        .replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{blocks}\r\n--b\r\nContent-Type: text/rfc822-headers"));
+    let returns = judged_with(&sent, &address("fbl@bounce.example.org"), mail.as_bytes(), day(3));
+    assert!(returns.len() > HINTS_MAX && returns.iter().all(|r| matches!(r, Return::Unmatched { .. })));
+    assert_eq!(sent.0.get(), HINTS_MAX);
+}
+
+#[test]
+fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
+    for returned in
+        [format!("Return-Path: <{}>\r\n", path()), format!("Received: from a by b (envelope-from {})\r\n", path().as_str().to_uppercase())]
+    {
+        let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &returned), day(3));
+        let Return::Complaint(found) = &returns[0] else { panic!("{returns:?}") };
+        assert_eq!((found.sent.address.as_str(), found.trust), ("dead@example.net", Trust::Verp));
+    }
+    let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", ""), day(3));
+    assert!(matches!(returns[..], [Return::Unmatched { kind: Kind::Feedback, .. }]), "{returns:?}");
+}
+
+#[test]
+fn a_path_broken_by_quoted_printable_is_found() {
+    let text = path().to_string();
+    let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
+    assert_eq!(tokens::find(&[verp()], Some(&address("fbl@bounce.example.org")), broken.as_bytes(), day(3)), {
+        let Opened::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
+        Found::One(0, Opened::Valid(token))
+    });
+}
+
+#[test]
+fn of_several_paths_none_is_meant() {
+    let other = verp().address(id(), 0, &address("alive@example.net"), day(30));
+    let returned = format!("Return-Path: <{}>\r\nX-Other: <{other}>\r\n", path());
+    let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &returned), day(3));
+    assert!(matches!(returns[..], [Return::Unmatched { why: Why::Several, .. }]), "{returns:?}");
+    let twice = format!("Return-Path: <{}>\r\nX-Other: <{}>\r\n", path(), path());
+    assert!(matches!(judged(&address("fbl@bounce.example.org"), &complaint("abuse", &twice), day(3))[..], [Return::Complaint(_)]));
+}
+
+#[test]
+fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
+    let returned = format!("Return-Path: <{}>\r\n", path());
+    assert_eq!(judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)), [Return::Nothing]);
+    let vacation =
+        "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
+    assert_eq!(judged(&path(), vacation, day(3)), [Return::AutoReply]);
+    let letter = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
+    assert_eq!(judged(&path(), letter, day(3)), [Return::Nothing]);
+}
+
+#[test]
+fn the_same_report_counts_once_and_a_complaint_beside_a_bounce() {
+    let facts = filled(Memory::default());
+    let rules = SuppressionRules::default();
+    let list = List::new(&facts, &rules);
+    let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3));
+    let complaint = judged(&path(), &complaint("abuse", ""), day(3));
+    let first_time = |r: &[Return], now| {
+        let new = !is_known(facts.facts(), &identity(&r[0]).unwrap(), now);
+        remember(facts.facts(), &r[0], now);
+        new
+    };
+    assert_eq!([&bounce, &bounce, &complaint, &complaint].map(|r| first_time(r, day(3))), [true, false, true, false]);
+    assert!(matches!(settle(&list, &bounce[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::HardBounce));
+    assert!(matches!(settle(&list, &complaint[0], Believe::Verp, day(3)), Noted::Suppressed(e) if e.reason == Reason::Complaint));
+    assert_eq!(sweep(facts.facts(), day(62)), 0);
+    assert_eq!(sweep(facts.facts(), day(63)), 2);
+    assert!(first_time(&bounce, day(64)));
+}
+
+#[test]
+fn one_mail_that_says_it_twice_says_it_once() {
+    let once = report("dead@example.net", "failed", "", "");
+    let block = "\r\nFinal-Recipient: rfc822; dead@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n";
+    let twice = once
+        .replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{block}\r\n--b\r\nContent-Type: text/rfc822-headers"));
+    assert_eq!(judged(&path(), &twice, day(3)).len(), 1);
+}
+
+#[test]
+fn a_huge_mail_costs_no_more_than_its_first_part() {
+    let mut mail = complaint("abuse", "").into_bytes();
+    mail.extend(std::iter::repeat_n(b"<b+x@bounce.example.org>\r\n".as_slice(), 200_000).flatten());
+    mail.extend(format!("Return-Path: <{}>\r\n", path()).bytes());
+    let returns = judged_with(&Ledger::default(), &address("fbl@bounce.example.org"), &mail, day(3));
+    assert!(matches!(returns[..], [Return::Unmatched { .. }]), "{returns:?}");
+}
+
+#[test]
+fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
+    let named = |rcpt: &str| judged(&path(), &report(rcpt, "failed", "", ""), day(3)).remove(0);
+    let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
+    let all = [named("dead@example.net"), named("alive@example.net"), named("dead@inside.example"), complaint];
+    for found in all {
+        let what = record::what(&found, day(3)).unwrap();
+        let id = posthaste_mail::EventId::new(day(3), 1);
+        let event = posthaste_mail::Event { time: day(3), v: 1, id, node: Name::new("mx1").unwrap(), what };
+        let (again, at) = record::read(serde_json::to_string(&event).unwrap().as_bytes()).unwrap();
+        assert_eq!((identity(&again), at), (identity(&found), day(3)));
+        let listed = |found: &Return| {
+            let (facts, rules) = (filled(Memory::default()), SuppressionRules::default());
+            let noted = settle(&List::new(&facts, &rules), found, Believe::Verp, day(3));
+            drop(facts);
+            noted
+        };
+        assert_eq!(listed(&again), listed(&found));
+    }
+}
+
+#[test]
+fn a_lane_hears_of_complaints_and_dead_addresses_that_are_believed() {
+    let lane = Lane { provider: Name::new("google").ok(), source: Name::new("ip1").ok() };
+    let heard = |mut found: Return, lane: &Lane, believe| {
+        if let Return::LateBounce(m) | Return::Complaint(m) | Return::Unsubscribe(m) = &mut found {
+            m.sent.lane = lane.clone();
+        }
+        handler::known(&found, believe).map(|known| (known.source.to_string(), known.provider.to_string(), known.note))
+    };
+    let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
+    let at = |note| Some(("ip1".to_owned(), "google".to_owned(), note));
+    assert_eq!(heard(complaint.clone(), &lane, Believe::Verp), at(posthaste_governor::Note::Complaint));
+    assert_eq!(heard(bounce, &lane, Believe::Verp), at(posthaste_governor::Note::LateBounce));
+    assert_eq!(heard(complaint, &Lane::default(), Believe::Verp), None, "the log no longer tells which it was");
+    let hint = report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "");
+    let hint = judged(&address("postmaster@bounce.example.org"), &hint, day(3)).remove(0);
+    assert_eq!(heard(hint.clone(), &lane, Believe::Verp), None);
+    assert!(heard(hint, &lane, Believe::Hints).is_some());
+}
+
+#[test]
+fn the_same_report_is_written_down_by_one_alone() {
+    let facts = Memory::default();
+    let found = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    let claims = Claims::default();
+    let turn = || claims.claim(&facts, &found, day(3)).unwrap();
+    let Turn::Mine(first) = turn() else { panic!("nobody had it before") };
+    assert!(matches!(turn(), Turn::UnderWay));
+    drop(first);
+    let Turn::Mine(second) = turn() else { panic!("the first gave up") };
+    remember(&facts, &found, day(3));
+    drop(second);
+    assert!(matches!(turn(), Turn::Over));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_damaged_report_is_safe_and_about_nobody_else(at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+        let mut mail = report("dead@example.net", "failed", "", &format!("Return-Path: <{}>\r\n", path())).into_bytes();
+        let place = at.index(mail.len());
+        mail[place] = byte;
+        mail.truncate(1 + cut.index(mail.len()));
+        for rcpt in [path(), address("fbl@bounce.example.org")] {
+            let returns = judged_with(&Ledger::default(), &rcpt, &mail, day(3));
+            prop_assert!(!returns.is_empty());
+            for found in returns {
+                if let Return::LateBounce(m) | Return::Delayed(m) | Return::Complaint(m) | Return::Unsubscribe(m) = found {
+                    prop_assert_eq!((m.sent.address.as_str(), m.trust), ("dead@example.net", Trust::Verp));
+                }
+            }
+        }
+    }
+}

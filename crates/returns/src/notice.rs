@@ -1,0 +1,49 @@
+//! The application hears of a late bounce as of any other: by a notice to the reverse-path that it gave.
+
+use jiff::Timestamp;
+use posthaste_dsn::{Ending, Notice, Original, Told};
+use posthaste_mail::{Address, Class, Failure, MessageId, Reply, Stage};
+use posthaste_smtp::server::Refused;
+use posthaste_submission::Intake;
+
+use crate::{found::Match, settings::Settings};
+
+/// Puts the notice into the spool; comes back when it is there. Nothing where nobody wants it.
+pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Match, now: Timestamp) -> Result<(), Refused> {
+    let facts = &about.sent.facts;
+    let Some(to) = Address::new(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
+    let told = [Told {
+        rcpt: about.sent.address.clone(),
+        orcpt: None,
+        failure: Some(failure(about)),
+        class: about.report.verdict.as_ref().map_or(Class::TransientOther, |v| v.class),
+        mx_host: about.report.reporting_mta.as_deref().map(Into::into),
+        last_attempt: None,
+        retry_until: None,
+        ending: Ending::Bounced,
+    }];
+    let id = MessageId::new(now, rand::random());
+    let (hostname, from) = (settings.hostname.as_str(), &settings.notice.from);
+    let message_id = facts.message_id.as_deref();
+    let original = Original {
+        id: facts.message,
+        reverse_path: &to,
+        arrived: about.sent.accepted,
+        message_id,
+        envid: None,
+        deliver_by: None,
+        whole: None,
+        header: b"",
+    };
+    let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
+    intake.take_notice(id, facts, text, &to).await
+}
+
+/// The report's words as the reply that they quote. Where they quote none, the class of the report is all that is known of it.
+fn failure(about: &Match) -> Failure {
+    let words = about.report.diagnostic.as_deref().unwrap_or("a bounce message came back, without a reason");
+    let code = about.report.smtp_code.filter(|code| (400..600).contains(code));
+    // The code may stand in the words already.
+    let text = code.and_then(|code| words.strip_prefix(&code.to_string())).map_or(words, str::trim_start);
+    Failure::Refused { stage: Stage::Dot, reply: Reply::new(code.unwrap_or(554), text) }
+}

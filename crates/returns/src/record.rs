@@ -1,0 +1,109 @@
+//! What came back as a line of the delivery log, and read again from there after a crash.
+
+use jiff::Timestamp;
+use posthaste_bounce::{Kind, Report, Verdict};
+use posthaste_mail::{Address, Returned, ReturnedBounce, What};
+use posthaste_monitor::Story;
+
+use crate::{
+    found::{Match, Names, Return, Trust},
+    sent,
+};
+
+/// The longest words that are put down, in bytes.
+const DETAIL_MAX: usize = 4096;
+
+/// The event; None for what changes nothing.
+pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
+    match found {
+        Return::LateBounce(m) => Some(What::LateBounced {
+            about: m.sent.about(now),
+            returned: returned(m),
+            bounce: bounce(&m.report, m.report.verdict.as_ref()?),
+        }),
+        Return::Complaint(m) => Some(What::Complained {
+            about: m.sent.about(now),
+            returned: returned(m),
+            feedback_type: m.report.feedback_type.as_deref().map(Into::into),
+        }),
+        Return::Unsubscribe(m) => Some(What::Unsubscribed { about: m.sent.about(now), returned: returned(m) }),
+        Return::Delayed(_) | Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => None,
+    }
+}
+
+fn returned(m: &Match) -> Returned {
+    let named = [&m.report.rcpt, &m.report.original_rcpt].into_iter().flatten().filter_map(|a| Address::new(a).ok());
+    let mut other = named.filter(|_| m.names != Names::Recipient);
+    Returned {
+        provider: m.sent.lane.provider.clone(),
+        source: m.sent.lane.source.clone(),
+        matched_by: m.trust.as_str(),
+        // The one for whose sake it is not quite about the recipient, so that reading the line comes to the same.
+        names: other.find(|a| Names::new(std::slice::from_ref(a), &m.sent.address) == m.names).map(|a| a.as_str().into()),
+        reporting_mta: m.report.reporting_mta.as_deref().map(Into::into),
+    }
+}
+
+fn bounce(report: &Report, verdict: &Verdict) -> ReturnedBounce {
+    let words = |text: &str| text[..text.floor_char_boundary(DETAIL_MAX)].into();
+    ReturnedBounce {
+        status: report.smtp_enhanced,
+        detail: report.diagnostic.as_deref().map(words),
+        remote_mta: report.remote_mta.as_deref().map(Into::into),
+        class: verdict.class,
+        scope: verdict.scope,
+        action: verdict.action,
+        rule: verdict.rule.clone(),
+        confidence: verdict.confidence,
+    }
+}
+
+/// What a line says came back, and when; None for other lines.
+pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
+    let story = Story::parse(line)?;
+    let (about, kind): (fn(Match) -> Return, _) = match &*story.event {
+        "late_bounced" => (Return::LateBounce, Kind::Bounce),
+        "complained" => (Return::Complaint, Kind::Feedback),
+        "unsubscribed" => (Return::Unsubscribe, Kind::Feedback),
+        _ => return None,
+    };
+    let sent = sent::read(&story)?;
+    let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == story.matched_by.as_deref())?;
+    let named: Vec<Address> = story.names.iter().filter_map(|a| Address::new(a).ok()).collect();
+    let names = Names::new(&named, &sent.address);
+    let report = Box::new(report(&story, kind));
+    Some((about(Match { sent, trust, names, report }), story.time()?))
+}
+
+fn report(story: &Story<'_>, kind: Kind) -> Report {
+    let text = |field: &Option<posthaste_monitor::Text<'_>>| field.as_deref().map(str::to_owned);
+    Report {
+        kind,
+        rcpt: text(&story.names),
+        original_rcpt: None,
+        verdict: verdict(story),
+        smtp_enhanced: None,
+        smtp_code: None,
+        diagnostic: text(&story.detail),
+        message_id: None,
+        envid: None,
+        reporting_mta: text(&story.reporting_mta),
+        remote_mta: text(&story.remote_mta),
+        arrival: None,
+        feedback_type: text(&story.feedback_type),
+        source_ip: None,
+    }
+}
+
+fn verdict(story: &Story<'_>) -> Option<Verdict> {
+    Some(Verdict {
+        class: story.class.as_deref()?.parse().ok()?,
+        scope: story.scope.as_deref()?.parse().ok()?,
+        action: story.action.as_deref()?.parse().ok()?,
+        permanent: true,
+        confidence: story.confidence?,
+        rule: (&**story.rule.as_ref()?).into(),
+        why: "".into(),
+        link: None,
+    })
+}

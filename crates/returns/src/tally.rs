@@ -1,0 +1,62 @@
+//! What came back, in sums: the only trace of what matches nothing.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::found::Return;
+
+/// Counts since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<Sums>);
+
+/// Mails, and what they came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    mails: u64,
+    words: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// A mail was read.
+    pub(super) fn mail(&self) {
+        self.lock().mails += 1;
+    }
+
+    /// A return came to this.
+    pub(super) fn count(&self, word: &'static str) {
+        *self.lock().words.entry(word).or_default() += 1;
+    }
+
+    /// The sums since the last look; None where nothing came.
+    pub(super) fn take(&self) -> Option<Sums> {
+        let sums = std::mem::take(&mut *self.lock());
+        (sums != Sums::default()).then_some(sums)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Sums> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The word for what is said once.
+pub(super) fn word(found: &Return) -> &'static str {
+    match found {
+        Return::LateBounce(_) => "late_bounced",
+        Return::Complaint(_) => "complained",
+        Return::Unsubscribe(_) => "unsubscribed",
+        Return::Delayed(_) => "delayed",
+        Return::AutoReply => "auto_reply",
+        Return::Unmatched { why, .. } => why.as_str(),
+        Return::Nothing => "no_report",
+    }
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mails {}", self.mails)?;
+        self.words.iter().try_for_each(|(word, n)| write!(f, ", {word} {n}"))
+    }
+}

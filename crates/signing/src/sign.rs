@@ -1,0 +1,68 @@
+//! The signatures and the seal that a message is to have.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use posthaste_dkim::{SignError, sign_all};
+use posthaste_host::{InForce, clock};
+use posthaste_mail::{Domain, Name};
+
+use crate::{arc, settings::Settings, threads::Crew};
+
+/// Signs and seals mail on its way in.
+pub struct Signatures {
+    settings: InForce<Settings>,
+    threads: Crew,
+}
+
+/// Why a message has not all the signatures that it is to have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsigned {
+    /// It has no From field that could be signed.
+    #[error("{0}: it cannot be signed")]
+    NoFrom(String),
+    /// Signing failed, or there is too much to sign at present.
+    #[error("{0}")]
+    Trouble(String),
+}
+
+impl Signatures {
+    /// By the settings in force, on these threads.
+    pub fn new(settings: InForce<Settings>, threads: Crew) -> Self {
+        Self { settings, threads }
+    }
+
+    /// Every signature that a message is to have, before the message: those of its authors' domains, its stream's, the relay's own.
+    pub async fn sign(&self, mut parts: Vec<Bytes>, authors: &[String], stream: &Name) -> Result<Vec<Bytes>, Unsigned> {
+        let settings = self.settings.get();
+        let ring = settings.keyring.load_full();
+        let stream = settings.streams.get(stream).and_then(|stream| stream.also.as_ref());
+        let also: Vec<Domain> = stream.into_iter().chain(&settings.dkim.also_sign_as).cloned().collect();
+        if ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str)).is_empty() {
+            return Ok(parts);
+        }
+        let (authors, message, now) = (authors.to_owned(), parts.clone(), clock::now().as_second());
+        let signing = move || {
+            let view: Vec<&[u8]> = message.iter().map(|p| &p[..]).collect();
+            let signers = ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str));
+            sign_all(signers, &view, u64::try_from(now).unwrap_or(0))
+        };
+        let signed = self.threads.run(signing).await.map_err(|e| Unsigned::Trouble(e.to_string()))?;
+        let signatures = signed.map_err(|e| match e {
+            SignError::NoFrom => Unsigned::NoFrom(e.to_string()),
+            SignError::Crypto(_) => Unsigned::Trouble(e.to_string()),
+        })?;
+        parts.insert(0, Bytes::from(signatures));
+        Ok(parts)
+    }
+
+    /// The seal of forwarded mail, before the message; where there can be none, the message as it is. `forwards`: the listener forwards mail.
+    pub async fn seal(&self, came: &Bytes, mut parts: Vec<Bytes>, stream: &Name, forwards: bool, client: IpAddr) -> Vec<Bytes> {
+        let settings = self.settings.get();
+        if forwards || settings.streams.get(stream).is_some_and(|stream| stream.arc) {
+            let set = arc::seal(&settings, &self.threads, came.clone(), parts.clone(), client).await;
+            parts.splice(0..0, set.map(Bytes::from));
+        }
+        parts
+    }
+}

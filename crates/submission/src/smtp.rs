@@ -1,0 +1,206 @@
+//! Listeners and the sockets of their sessions: the thin shell around `posthaste_smtp::server::Session`.
+
+mod conversation;
+mod login;
+mod places;
+mod pressure;
+mod proxy;
+mod wire;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use posthaste_access::{Lockout, ShutOut, users::Passwords};
+use posthaste_host::{InForce, clock};
+use posthaste_journal::Journal;
+use posthaste_mail::{Name, What};
+use posthaste_smtp::server::{Answer, Refusal, Refused, Session};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+use self::{
+    conversation::Conversation,
+    places::Places,
+    pressure::Pressure,
+    wire::{Begun, Wire},
+};
+use crate::{
+    inbox::Inbox,
+    settings::{AuthWhere, ListenTlsMode, Listener, Role, Settings},
+};
+
+/// How long a listener waits after the system had no descriptor or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a silent connection is believed before the system asks whether anybody is there, and between its questions.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// All sessions of all listeners.
+pub struct Listeners {
+    settings: InForce<Settings>,
+    journal: Journal,
+    lockout: Arc<Lockout>,
+    inboxes: Inboxes,
+    places: Arc<Places>,
+    pressure: Arc<Pressure>,
+    passwords: Passwords,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Who takes what comes in, by what a listener is for.
+pub struct Inboxes {
+    /// Mail that applications hand in.
+    pub submitted: Arc<dyn Inbox>,
+    /// Mail that comes back.
+    pub returned: Arc<dyn Inbox>,
+}
+
+impl Listeners {
+    /// No session yet.
+    pub fn new(
+        settings: InForce<Settings>,
+        journal: Journal,
+        lockout: Arc<Lockout>,
+        inboxes: Inboxes,
+        stopping: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let (places, pressure, passwords) = Default::default();
+        Arc::new(Self { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })
+    }
+
+    /// Who takes what comes in at a listener of this role.
+    fn inbox(&self, role: Role) -> &dyn Inbox {
+        match role {
+            Role::Submission => &*self.inboxes.submitted,
+            Role::Returns => &*self.inboxes.returned,
+        }
+    }
+
+    /// Takes connections until told to stop, then waits for the sessions to end.
+    pub async fn serve(self: Arc<Self>, name: Name, listener: TcpListener) {
+        let mut stopping = self.stopping.clone();
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = told(&mut stopping) => break,
+                Some(_) = sessions.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => drop(sessions.spawn(self.clone().session(name.clone(), stream, peer))),
+                    Err(error) => {
+                        tracing::warn!(listener = %name, %error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        while sessions.join_next().await.is_some() {}
+    }
+
+    async fn session(self: Arc<Self>, listener: Name, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = self.talk(listener, stream, peer.ip().to_canonical()).await {
+            tracing::debug!(%peer, %error, "a submission session broke off");
+        }
+    }
+
+    async fn talk(self: Arc<Self>, listener: Name, mut socket: TcpStream, peer: IpAddr) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        // A client whose machine went away without a word holds its place no longer than this.
+        SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+        let settings = self.settings.get();
+        let (Some(rules), Some(config)) = (settings.sessions.get(&listener), settings.listeners.get(&listener)) else { return Ok(()) };
+        let mut read = BytesMut::new();
+        let mut ip = peer;
+        let mut proxied = Ok(());
+        if config.is_balancer(peer) {
+            let header = timeout(settings.limits.handshake_timeout, proxy::client(&mut socket, &mut read)).await;
+            match header.map_err(io::Error::from).flatten() {
+                Ok(client) => ip = client.unwrap_or(peer),
+                // It connected and hung up: that is how balancers look whether anybody is there.
+                Err(_) if read.is_empty() => return Ok(()),
+                Err(_) => {
+                    proxied = Err((Answer::new(421, 5, 0, "the balancer has to say who the client is (PROXY protocol)"), "no_proxy_header"))
+                }
+            }
+        }
+        let session = Session::new(rules.clone(), clock::now());
+        let place = match proxied.and_then(|()| self.admit(&settings, &listener, config, ip)) {
+            Ok(place) => place,
+            Err((answer, reason)) => return self.turn_away(config, socket, ip, session, (answer, reason)).await,
+        };
+        let wire = Wire::Plain(Begun { read, socket });
+        let conversation = Conversation::new(self.clone(), listener.clone(), ip, session, wire);
+        drop(settings);
+        let ended = conversation.hold().await;
+        drop(place);
+        ended
+    }
+
+    /// Whether this client may speak here at all, and then its place.
+    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::Place, Refused> {
+        if let Some(ShutOut { answer, tell }) = self.lockout.shut_out(ip) {
+            return Err((answer, if tell { "banned" } else { UNTOLD }));
+        }
+        if !config.allows(ip) && !can_log_in(settings, name, config) {
+            return Err((Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
+        }
+        self.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
+    }
+
+    async fn turn_away(
+        &self,
+        config: &Listener,
+        mut socket: TcpStream,
+        ip: IpAddr,
+        mut session: Session,
+        (answer, reason): Refused,
+    ) -> io::Result<()> {
+        let mut out = Vec::new();
+        session.refuse(&answer, &mut out);
+        if reason != UNTOLD {
+            self.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
+        }
+        // A client that waits for TLS could make nothing of it.
+        if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }
+    }
+
+    fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &Refusal) {
+        let what = What::Rejected {
+            client_ip,
+            client_ehlo: session.hello().map(|h| h.name.to_string()),
+            command: refusal.command.into(),
+            from: refusal.from.clone(),
+            rcpt: refusal.rcpt.clone(),
+            user: refusal.user.clone().or_else(|| session.user().map(ToString::to_string)),
+            reply: refusal.answer.to_reply(),
+            reason: refusal.reason.into(),
+        };
+        self.journal.append(clock::now(), what);
+    }
+}
+
+/// Marks a refusal that the log has heard often enough.
+const UNTOLD: &str = "";
+
+/// Whether a client of this listener can prove to be a user at all.
+fn can_log_in(settings: &Settings, name: &Name, config: &Listener) -> bool {
+    let offered = settings.sessions.get(name).is_some_and(|s| !s.offers.auth.is_empty());
+    let reachable = config.auth == AuthWhere::Always || config.tls.mode != ListenTlsMode::None;
+    (offered && reachable) || (config.tls.client_ca.is_some() && config.tls.mode != ListenTlsMode::None)
+}
+
+/// Comes back when it is time to stop.
+async fn told(stopping: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone, which is as good.
+    drop(stopping.wait_for(|stop| *stop).await.map(drop));
+}

@@ -1,0 +1,94 @@
+//! Who a client says it is, held against the users; and what a wrong answer costs it.
+
+use std::{sync::Arc, time::Duration};
+
+use posthaste_access::{
+    Price,
+    introspection::Whose,
+    users::{Check, User},
+};
+use posthaste_host::clock;
+use posthaste_journal::Part;
+use posthaste_smtp::server::{Answer, Credentials, Refusal};
+
+use super::Conversation;
+use crate::settings::Settings;
+
+impl Conversation {
+    /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Comes back late after a wrong answer.
+    pub(super) async fn authenticate(&mut self, credentials: Credentials) {
+        let settings = self.of.settings.get();
+        let name = credentials.user().to_owned();
+        let user = match credentials {
+            Credentials::Keys { user } => {
+                let (keys, _) = self.of.passwords.scram(&settings.users, &user);
+                return self.session.scram_keys(&keys, &rand::random(), &mut self.out);
+            }
+            Credentials::Password { user, password } => {
+                match self.of.passwords.check(&settings.users, &user, password.reveal(), clock::instant()).await {
+                    Check::Right(user) => Some(user),
+                    Check::Wrong => None,
+                    Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+                }
+            }
+            Credentials::Proven { user } => settings.users.get(&user).filter(|user| user.scram.is_some()).cloned(),
+            Credentials::Bearer { user, token } => match self.owner(&settings, token.reveal()).await {
+                // A name given with a token must be its owner's.
+                Check::Right(owner) => Some(owner).filter(|owner| user.is_empty() || *owner.name == *user),
+                Check::Wrong => None,
+                Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+            },
+        };
+        drop(settings);
+        match user {
+            Some(user) => self.session.authenticated(Ok(user.name.clone()), &mut self.out),
+            None => {
+                let answer = Answer::auth_failed();
+                let refusal =
+                    Refusal { command: "auth", from: None, rcpt: None, user: Some(name), answer: answer.clone(), reason: "auth_failed" };
+                self.of.rejected(self.ip, &self.session, &refusal);
+                self.login_failed().await;
+                self.session.authenticated(Err(answer), &mut self.out);
+            }
+        }
+    }
+
+    /// Whose a token is: one of those of the HTTP interface, or one that the introspection endpoint knows.
+    async fn owner(&self, settings: &Settings, token: &str) -> Check {
+        if let Some(owner) = settings.users.by_token(token) {
+            return Check::Right(owner.clone());
+        }
+        let Some(introspection) = &settings.introspection else { return Check::Wrong };
+        let (whose, news) = introspection.whose(token, || (clock::instant(), clock::now())).await;
+        if let Some(news) = news {
+            self.of.journal.say(Part::Introspection, news.state, news.detail);
+        }
+        match whose {
+            Whose::Named(name) => settings.users.get(&name).cloned().map_or(Check::Wrong, Check::Right),
+            Whose::Nobody => Check::Wrong,
+            Whose::Trouble => Check::Busy,
+        }
+    }
+
+    /// Whoever it is for now: logged in, or known by its certificate. One who was taken away meanwhile is nobody.
+    pub(super) fn user(&self) -> Option<Arc<User>> {
+        let name = self.session.user().or(self.certified.as_ref())?;
+        self.of.settings.get().users.get(name).cloned()
+    }
+
+    /// Counts a wrong password, and waits before the client hears of it.
+    pub(super) async fn login_failed(&mut self) {
+        let Price { wait, shut_out } = self.of.lockout.failed(self.ip);
+        self.is_over |= shut_out;
+        self.pause(wait).await;
+    }
+
+    /// Waits, unless it is time to stop.
+    pub(super) async fn pause(&self, wait: Duration) {
+        let mut stopping = self.of.stopping.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = super::told(&mut stopping) => {}
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the lanes did on their days, counted again from the delivery log.
+
+use std::{collections::BTreeMap, path::Path};
+
+use jiff::{Timestamp, civil::Date};
+use posthaste_governor::{Counts, LaneKey, Outcome};
+use posthaste_mail::Stage;
+use posthaste_monitor::{Lines, LogError, Story};
+use posthaste_queue::outcome::{Ending, outcome};
+
+/// A fold over the log's lines. Only attempts that were made from a day's budget count, which their lines say (`lane_day`).
+///
+/// Complaints are not in it, nor what was given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recount {
+    lanes: BTreeMap<LaneKey, BTreeMap<Date, Counts>>,
+    /// The time of the first line: days that began before it may not be whole.
+    first: Option<Timestamp>,
+}
+
+/// Counts everything in the log from the file on that was current at `since`; days that began before are not whole.
+pub fn recount(log: &Path, since: Option<Timestamp>) -> Result<Recount, LogError> {
+    let mut lines = since.map_or_else(|| Lines::all(log), |since| Lines::since(log, since));
+    let mut recount = Recount::default();
+    recount.read(&mut lines)?;
+    Ok(recount)
+}
+
+impl Recount {
+    /// Takes all lines that are there by now.
+    pub fn read(&mut self, lines: &mut Lines) -> Result<(), LogError> {
+        while let Some(line) = lines.next_line()? {
+            if let Some(story) = Story::parse(line.bytes) {
+                self.take(&story);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one line.
+    pub fn take(&mut self, story: &Story<'_>) {
+        if self.first.is_none() {
+            self.first = story.time();
+        }
+        let Some((lane, date, outcome)) = spent(story) else { return };
+        if outcome != Outcome::GivenBack {
+            self.lanes.entry(lane).or_default().entry(date).or_default().answer(outcome, 1);
+        }
+    }
+
+    /// Every lane's days, in order.
+    pub fn days(&self) -> impl Iterator<Item = (&LaneKey, Date, Counts)> {
+        self.lanes.iter().flat_map(|(lane, days)| days.iter().map(move |(date, counts)| (lane, *date, *counts)))
+    }
+
+    /// What a lane did on a day; nothing, if the log knows of nothing.
+    pub fn day(&self, lane: &LaneKey, date: Date) -> Counts {
+        self.lanes.get(lane).and_then(|days| days.get(&date)).copied().unwrap_or_default()
+    }
+
+    /// When the log that was read begins.
+    pub fn first(&self) -> Option<Timestamp> {
+        self.first
+    }
+}
+
+/// The lane, the day and what became of an attempt that a line tells of.
+fn spent(story: &Story<'_>) -> Option<(LaneKey, Date, Outcome)> {
+    let date = story.lane_day.as_deref()?.parse().ok()?;
+    let lane = LaneKey::new(story.source.as_deref()?, story.provider.as_deref()?);
+    let failed = |permanent| {
+        let stage: Stage = story.smtp_stage.as_deref()?.parse().ok()?;
+        let (class, action) = (story.class.as_deref()?.parse().ok()?, story.action.as_deref()?.parse().ok()?);
+        Some(Ending::Failed { stage, class, action, permanent })
+    };
+    let ending = match &*story.event {
+        "delivered" => Ending::Delivered,
+        "bounced" => failed(true)?,
+        "deferred" | "expired" => failed(false)?,
+        _ => return None,
+    };
+    Some((lane, date, outcome(ending)))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn line(event: &str, more: &Value) -> String {
+        let mut line = json!({
+            "time": "2026-11-23T10:00:00.000Z", "event": event, "source": "ip1", "provider": "google", "lane_day": "2026-11-23",
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line.to_string()
+    }
+
+    fn failure(stage: &str, class: &str, action: &str) -> Value {
+        json!({ "smtp_stage": stage, "class": class, "action": action })
+    }
+
+    fn count(lines: &[String]) -> Recount {
+        let mut recount = Recount::default();
+        lines.iter().for_each(|line| recount.take(&Story::parse(line.as_bytes()).unwrap()));
+        recount
+    }
+
+    #[test]
+    fn every_attempt_that_the_provider_saw_is_counted_once() {
+        let recount = count(&[
+            line("accepted", &json!({})),
+            line("delivered", &json!({})),
+            line("delivered", &json!({ "lane_day": "2026-11-24" })),
+            line("delivered", &json!({ "source": "ip2" })),
+            line("bounced", &failure("rcpt", "invalid_recipient", "suppress")),
+            line("bounced", &failure("dot", "spam_content", "fix_message")),
+            line("deferred", &failure("mail", "rate_limited", "slow_down")),
+            line("deferred", &failure("rcpt", "greylisting", "retry")),
+            line("deferred", &failure("connect", "connection_failure", "retry")),
+            line("expired", &failure("dot", "transient_other", "retry")),
+            line("bounced", &failure("mail", "ip_reputation", "pause_lane")),
+            line("held", &json!({})),
+        ]);
+        let lane = LaneKey::new("ip1", "google");
+        let expected =
+            Counts { spent: 7, accepted: 1, hard_bounces: 1, refused: 1, throttled: 1, deferred: 2, blocked: 1, ..Counts::default() };
+        assert_eq!(recount.day(&lane, date(2026, 11, 23)), expected);
+        assert_eq!(recount.day(&lane, date(2026, 11, 24)).accepted, 1);
+        assert_eq!(recount.day(&LaneKey::new("ip2", "google"), date(2026, 11, 23)).spent, 1);
+        assert_eq!(recount.days().count(), 3);
+    }
+
+    #[test]
+    fn what_had_no_budget_is_not_counted() {
+        let free = line("delivered", &json!({})).replace("lane_day", "other");
+        assert_eq!(count(&[free]).days().count(), 0);
+    }
+}
