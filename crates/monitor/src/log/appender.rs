@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use memchr::{memchr, memrchr};
 
 use super::{
-    LogError, LogOptions, Opened, Position,
-    files::{self, CURRENT, FileId, LogFile},
+    FileId, LogError, LogOptions, Opened, Position,
+    files::{self, CURRENT, LogFile},
 };
 use crate::story::Story;
 

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use memchr::memrchr_iter;
 
 use super::{
-    LogError, Position,
-    files::{self, FileId, LogFile},
+    FileId, LogError, Position,
+    files::{self, LogFile},
 };
 use crate::Story;
 

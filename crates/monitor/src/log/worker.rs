@@ -17,7 +17,7 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Position,
     appender::Appender,
-    writer::{Order, Shared},
+    order::{Order, Shared},
 };
 use crate::encode;
 

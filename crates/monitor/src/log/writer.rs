@@ -1,79 +1,23 @@
 //! The handle by which the relay writes.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::Ordering::SeqCst,
         mpsc::{Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use jiff::Timestamp;
 use posthaste_mail::Event;
 
 use super::{
-    LogError, Position,
+    LogError, LogOptions, Opened, Position,
     appender::{Appender, Wrap},
+    order::{Order, Shared},
     worker::Worker,
 };
-
-/// Where the log lies and how it is kept.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// The folder; made if it is not there.
-    pub dir: PathBuf,
-    /// A file that has reached this many bytes is rotated.
-    pub rotate_size: u64,
-    /// A file whose first line is this old is rotated, on the next line.
-    pub rotate_age: Duration,
-    /// How many rotated files stay.
-    pub keep_files: usize,
-    /// Rotated files older than this go. None: only their number counts.
-    pub keep_age: Option<Duration>,
-    /// How long the first entry of a batch waits for company before it is written: saves a wake-up and a write per entry.
-    pub gather: Duration,
-    /// How long what is written waits before it is made durable. [`Self::SYNC_ENTRIES`] entries end the wait.
-    pub sync: Duration,
-    /// How long to wait before a disk that refused is tried again.
-    pub retry: Duration,
-    /// With more entries than this waiting, [`EventLog::trouble`] speaks up.
-    pub queue_max: usize,
-    /// The files' mode.
-    pub mode: u32,
-}
-
-impl LogOptions {
-    /// So many entries are made durable without further waiting.
-    pub const SYNC_ENTRIES: usize = 2048;
-
-    /// The defaults, for a folder.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            rotate_size: 256 << 20,
-            rotate_age: Duration::from_secs(24 * 3600),
-            keep_files: 30,
-            keep_age: None,
-            gather: Duration::from_millis(10),
-            sync: Duration::from_millis(100),
-            retry: Duration::from_secs(1),
-            queue_max: 100_000,
-            mode: 0o640,
-        }
-    }
-}
-
-/// What was found on opening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The log's end; None for an empty log.
-    pub end: Option<Position>,
-    /// Bytes of a torn last line that were cut off.
-    pub cut: u64,
-}
 
 /// The delivery log's writer: a handle to its thread. `T` is a ticket that an entry may carry, handed back once the entry is durable.
 ///
@@ -87,44 +31,6 @@ struct Inner<T> {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     worker: thread::Thread,
-}
-
-/// What the thread is told.
-pub(super) enum Order<T> {
-    // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
-    Append(Box<Event>, Option<T>),
-    AppendAll(Vec<Event>, Option<T>),
-    Flush(SyncSender<()>),
-    Rotate(SyncSender<Result<(), LogError>>),
-    Reopen(SyncSender<Result<(), LogError>>),
-    Keep(Box<LogOptions>),
-    Close,
-}
-
-/// What handle and thread both look at.
-#[derive(Default)]
-pub(super) struct Shared {
-    pub(super) queued: AtomicUsize,
-    queue_max: usize,
-    /// A disk that refuses is given one more try, and then up.
-    pub(super) closing: AtomicBool,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub(super) fn set_trouble(&self, text: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&text, trouble.is_some()) {
-            (Some(text), false) => tracing::error!("the delivery log cannot be written: {text}"),
-            (None, true) => tracing::info!("the delivery log is written again"),
-            _ => {}
-        }
-        *trouble = text;
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 impl<T> Clone for EventLog<T> {
@@ -156,7 +62,7 @@ impl<T: Send + 'static> EventLog<T> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
         let (appender, opened) = Appender::open(options, clock, wrap)?;
         let (orders, inbox) = channel();
-        let shared = Arc::new(Shared { queue_max, ..Shared::default() });
+        let shared = Arc::new(Shared::new(queue_max));
         let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);
         let thread = thread::Builder::new().name("delivery-log".into()).spawn(move || worker.run());
         let thread = thread.map_err(LogError::io("start the writer of", dir))?;
