@@ -14,7 +14,7 @@ use hickory_resolver::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{Options, order::Mx, resolver::ResolverError};
+use crate::{Options, ResolverError, options::RESOLV_CONF, order::Mx};
 
 /// What DNS said to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,6 @@ pub(crate) struct Dns {
     options: Arc<Options>,
 }
 
-/// Where the system names its servers.
-pub(crate) const SYSTEM: &str = "/etc/resolv.conf";
 /// Questions on the wire at once: each has a UDP socket of its own.
 const QUESTIONS_MAX: usize = 512;
 
@@ -162,7 +160,7 @@ fn unavailable<T>(code: ResponseCode) -> Answer<T> {
 }
 
 fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {
-    let text = std::fs::read(SYSTEM).map_err(|error| ResolverError::System(error.to_string()))?;
+    let text = std::fs::read(RESOLV_CONF).map_err(|error| ResolverError::System(error.to_string()))?;
     servers_in(&text)
 }
 
@@ -222,6 +220,6 @@ mod tests {
     fn a_system_without_name_servers_is_refused_and_the_error_says_where_it_looked() {
         let error = servers_in(b"search example.com\n").map(|servers| servers.len()).unwrap_err();
         assert!(matches!(error, ResolverError::System(_)));
-        assert!(error.to_string().contains(SYSTEM), "{error}");
+        assert!(error.to_string().contains(RESOLV_CONF), "{error}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod dns;
+mod error;
 mod options;
 mod order;
 mod providers;
@@ -12,9 +13,10 @@ mod resolver;
 mod route;
 mod statics;
 
+pub use error::ResolverError;
 pub use options::Options;
 pub use order::shuffle_equals;
 pub use providers::{By, Limits, Origin, Provider, ProviderFileError, Providers};
-pub use resolver::{Resolver, ResolverError};
+pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};

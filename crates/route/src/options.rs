@@ -2,6 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+/// Where the system names its DNS servers.
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// How to ask DNS, and how much of what it answers to use. `Options::default()` suits a relay on the Internet.
 #[derive(Clone, Debug)]
 pub struct Options {

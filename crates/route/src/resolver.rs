@@ -11,9 +11,9 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    Host, Options, Providers, Route, RouteFailure, StaticRoutes,
+    Host, Options, Providers, ResolverError, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
-    dns::{Answer, Dns, SYSTEM},
+    dns::{Answer, Dns},
     order::{Exchanges, Mx, exchanges},
     route::key_of,
     statics::{Target, TargetHost},
@@ -27,17 +27,6 @@ pub struct Resolver {
     routes: Arc<StaticRoutes>,
     providers: Arc<Providers>,
     random: Arc<Mutex<StdRng>>,
-}
-
-/// Why there can be no resolver.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolverError {
-    /// None were given, and the system has none to offer.
-    #[error("no name servers: none are configured, and {SYSTEM} gives none ({0})")]
-    System(String),
-    /// The DNS library refused its options.
-    #[error("cannot set up DNS: {0}")]
-    Build(String),
 }
 
 /// A host to look up: what is known of it before DNS speaks.

@@ -1,6 +1,9 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use super::*;
+use posthaste_mail::{Domain, Name};
+
+use super::{By, Limits, Providers, table::SHIPPED_NAME};
+use crate::Host;
 
 fn host(preference: u16, name: &str, addresses: &[&str]) -> Host {
     let at = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), 25);
