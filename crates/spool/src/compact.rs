@@ -9,6 +9,7 @@ use std::{fs, fs::File, io, mem};
 
 use crate::{
     StoreError,
+    compaction::{Compaction, Move},
     disk::sync_dir,
     fact::Fact,
     queue::Small,
@@ -17,20 +18,6 @@ use crate::{
     segment::START,
     writer::Writer,
 };
-
-pub(crate) struct Compaction {
-    source: u32,
-    /// The active segment when it began: copies lie here and later.
-    since: u32,
-    scanner: Scanner,
-}
-
-/// A live record that has been copied.
-pub(crate) enum Move {
-    Message { seq: u64, from: Loc, to: Loc },
-    Update { seq: u64, from: Loc, to: Loc },
-    Fact { key: Vec<u8>, from: Loc, to: Loc },
-}
 
 impl Writer {
     /// Deletes the segments in which nothing is needed.

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fs, io, mem, ops::RangeInclusive, path::Path};
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{fact::Fact, overlay::Overlay};
+use crate::{
+    fact::Fact,
+    overlay::{BUCKET, Overlay},
+};
 
 pub(crate) struct Index {
     db: sled::Db,
@@ -187,8 +190,6 @@ const SEAL: &[u8] = b"seal";
 const TOUCHES: usize = 12;
 const META_MAX: usize = 8 * 1024;
 const PACK_MAX: usize = 16 * 1024;
-/// Neighbours by seq that share a value; the value goes when none of them is live.
-pub(crate) const BUCKET: u64 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -10,21 +10,26 @@
 mod checkpoint;
 mod commit;
 mod compact;
+mod compaction;
 mod disk;
 mod error;
 mod fact;
+mod files;
 mod index;
 mod ledger;
 mod locations;
 mod log;
+mod options;
 mod overlay;
 mod queue;
 mod read;
 mod rebuild;
 mod record;
 mod recover;
+mod recovery;
 mod scan;
 mod segment;
+mod shared;
 mod spool;
 mod writer;
 
@@ -32,6 +37,7 @@ mod writer;
 mod tests;
 
 pub use error::{OpenError, ReadError, StoreError};
+pub use options::{Options, Usage};
 pub use read::Live;
-pub use recover::{Quarantined, Recovery};
-pub use spool::{Options, Spool, Usage};
+pub use recovery::{Quarantined, Recovery};
+pub use spool::Spool;

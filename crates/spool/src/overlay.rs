@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{fact::Fact, index::BUCKET, locations::Locations};
+use crate::{fact::Fact, locations::Locations};
 
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
@@ -72,3 +72,5 @@ impl Overlay {
 }
 
 const PER_ITEM: usize = 100;
+/// Neighbours by seq that share a value in the index; the value goes when none of them is live.
+pub(crate) const BUCKET: u64 = 64;

@@ -1,12 +1,6 @@
 //! Reading back: bodies and metas by seq, all live messages in order.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{io, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
@@ -14,9 +8,9 @@ use posthaste_mail::MessageId;
 use crate::{
     ReadError,
     locations::Entry,
-    queue::{Op, POISON},
+    queue::Op,
     record::{HEADER, Header, ID, Kind, Loc},
-    writer::Shared,
+    shared::Shared,
 };
 
 /// A live message, as [`Spool::for_each`](crate::Spool::for_each) shows it.
@@ -32,58 +26,6 @@ pub struct Live {
     pub state: Option<Vec<u8>>,
     /// Bytes of the body.
     pub body_len: u64,
-}
-
-/// Open segments, most recently used last, with their salts.
-pub(crate) struct Files {
-    dir: PathBuf,
-    open: Mutex<Vec<(u32, Arc<Segment>)>>,
-}
-
-struct Segment {
-    file: File,
-    salt: u32,
-}
-
-impl Files {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: Mutex::default() }
-    }
-
-    /// The segment was deleted: its space is free only when nobody has it open.
-    pub(crate) fn forget(&self, id: u32) {
-        self.open.lock().expect(POISON).retain(|(open, _)| *open != id);
-    }
-
-    fn get(&self, id: u32) -> io::Result<Arc<Segment>> {
-        let mut open = self.open.lock().expect(POISON);
-        if let Some(at) = open.iter().position(|(open, _)| *open == id) {
-            let found = open.remove(at);
-            open.push(found);
-            return Ok(open[open.len() - 1].1.clone());
-        }
-        drop(open);
-        let segment = Arc::new(self.open(id)?);
-        let mut open = self.open.lock().expect(POISON);
-        open.push((id, segment.clone()));
-        if open.len() > OPEN_MAX {
-            open.remove(0);
-        }
-        Ok(segment)
-    }
-
-    fn open(&self, id: u32) -> io::Result<Segment> {
-        let prefix = format!("{id:08x}-");
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let salt = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".log"));
-            if let Some(salt) = salt.and_then(|salt| u32::from_str_radix(salt, 16).ok()) {
-                return Ok(Segment { file: File::open(entry.path())?, salt });
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
 }
 
 /// A record read from the log.
@@ -264,6 +206,5 @@ impl Shared {
 
 type Incomplete = (u64, Entry, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
 
-const OPEN_MAX: usize = 16;
 const PAGE: usize = 1024;
 const FIRST_READ: usize = 4096;

@@ -25,7 +25,7 @@ use crate::{
     locations::{Entry, Locations},
     overlay::Overlay,
     record::{HEADER, Header, ID, Kind, Loc},
-    recover::Found,
+    recovery::Found,
     scan::{self, Scanner},
     segment::{self, Listing, Name, START},
 };

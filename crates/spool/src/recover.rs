@@ -6,49 +6,13 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
-    OpenError, Options, StoreError,
-    checkpoint::Checkpoint,
-    disk::Disk,
-    index::Index,
-    log::Log,
-    rebuild, segment,
-    spool::Limits,
-    writer::{Shared, Writer},
+    OpenError, Options, Recovery, StoreError, checkpoint::Checkpoint, disk::Disk, index::Index, log::Log, options::Limits, rebuild,
+    recovery::Found, segment, shared::Shared, writer::Writer,
 };
-
-/// What opening found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovery {
-    /// The last stop was an orderly one.
-    pub clean: bool,
-    /// The index was made anew from the log.
-    pub rebuilt: bool,
-    /// Live messages.
-    pub messages: u64,
-    /// Bytes cut off the log's end: records that were being written.
-    pub torn_bytes: u64,
-    /// Damage, copied to the folder `quarantine`.
-    pub quarantined: Vec<Quarantined>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Bytes of the log that are no record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The segment's number; 0 for a file that is no segment.
-    pub segment: u32,
-    /// The first damaged byte.
-    pub offset: u64,
-    /// How many.
-    pub len: u64,
-    /// What is wrong with them.
-    pub reason: String,
-}
 
 pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
@@ -91,12 +55,6 @@ pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: 
     Ok(Opened { shared, writer, lock, recovery })
 }
 
-pub(crate) struct Found {
-    pub(crate) index: Index,
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) recovery: Recovery,
-}
-
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -130,10 +88,4 @@ fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Found, OpenE
     }
     let index = Index::open(&path, options.index_cache).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
     rebuild::rebuild(dir, index)
-}
-
-impl Recovery {
-    pub(crate) fn new(rebuilt: bool) -> Self {
-        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), took: Duration::ZERO }
-    }
 }

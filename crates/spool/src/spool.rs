@@ -12,82 +12,13 @@ use posthaste_mail::MessageId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Live, OpenError, ReadError, Recovery, StoreError,
+    Live, OpenError, Options, ReadError, Recovery, StoreError, Usage,
     disk::{Disk, RealDisk},
     queue::{NewMessage, Op, POISON, Small, Stop},
     record::{HEADER, ID},
     recover,
-    writer::{Room, Shared},
+    shared::Shared,
 };
-
-/// What a spool may take, and when it tidies up.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// Bytes after which a new segment begins. A segment exceeds them by one record at most.
-    pub segment_size: u64,
-    /// Bytes of all segments together; 0: as much as the disk has.
-    pub max_disk: u64,
-    /// Bytes of the disk that mail must leave free.
-    pub min_free: u64,
-    /// Bytes of sled's cache.
-    pub index_cache: u64,
-    /// The share of a full segment that must be needed, or else what is needed is copied and the segment deleted.
-    pub compact_below: f64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { segment_size: 64 << 20, max_disk: 0, min_free: 256 << 20, index_cache: 16 << 20, compact_below: 0.5 }
-    }
-}
-
-/// [`Options`] made consistent.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    pub(crate) segment_size: u64,
-    pub(crate) compact_below: f64,
-    max_disk: u64,
-    min_free: u64,
-}
-
-impl Limits {
-    pub(crate) fn new(options: &Options) -> Self {
-        let Options { segment_size, max_disk, min_free, compact_below, .. } = *options;
-        // Offsets are 32 bits wide. A small spool has several segments too: only closed ones can be compacted.
-        let most = if max_disk == 0 { u64::MAX } else { (max_disk / 8).max(SEGMENT_MIN) };
-        let segment_size = segment_size.clamp(SEGMENT_MIN, SEGMENT_MAX).min(most);
-        Self { segment_size, compact_below: compact_below.clamp(0.0, 0.9), max_disk, min_free }
-    }
-
-    /// What messages may still take. Below both limits room is kept for small records and for compaction.
-    pub(crate) fn room(&self, shared: &Shared, used: u64) -> Room {
-        let limit = match self.max_disk {
-            0 => u64::MAX,
-            max_disk => max_disk.saturating_sub(self.segment_size).saturating_sub(used),
-        };
-        // Where the system does not tell, a write will.
-        let free = shared.disk.free(&shared.dir).unwrap_or(u64::MAX).saturating_sub(self.min_free);
-        match limit < free {
-            true => Room { bytes: limit, reason: format!("{used} of at most {} bytes are in use", self.max_disk) },
-            false => Room { bytes: free, reason: format!("the disk has less than {} bytes free", self.min_free) },
-        }
-    }
-}
-
-/// How full a spool is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Bytes of all segments.
-    pub disk: u64,
-    /// Bytes of live records.
-    pub live: u64,
-    /// Live messages.
-    pub messages: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Free bytes of the disk.
-    pub free: u64,
-}
 
 /// A spool that is open. Clones share it; when the last is dropped, all that was written is made durable, but only
 /// [`Self::close`] makes the next open quick.
@@ -122,8 +53,7 @@ impl Spool {
     /// Other limits from now on: `max_disk`, `min_free`, `compact_below`. The rest is as opened.
     pub fn set_limits(&self, options: &Options) {
         let shared = &self.inner.shared;
-        let opened = shared.limits();
-        shared.set_limits(Limits { segment_size: opened.segment_size, ..Limits::new(options) });
+        shared.set_limits(shared.limits().changed(options));
     }
 
     /// Stores a message; when this resolves it is durable, and the answer is its seq: a number that rises from message
@@ -218,7 +148,7 @@ impl Spool {
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;
         let status = shared.status().clone();
-        let room = || Some(shared.limits().room(shared, status.disk)).filter(|room| room.bytes < ROOM_MIN);
+        let room = || Some(shared.room(status.disk)).filter(|room| room.bytes < ROOM_MIN);
         status.log_trouble.or(status.index_trouble).or_else(|| room().map(|room| format!("the spool is full: {}", room.reason)))
     }
 
@@ -249,5 +179,3 @@ const BODY_MAX: u32 = 1 << 30;
 const META_MAX: usize = 64 << 20;
 /// Below this, mail is as good as refused.
 const ROOM_MIN: u64 = 16 * 1024;
-const SEGMENT_MIN: u64 = 4096;
-const SEGMENT_MAX: u64 = 1 << 30;
