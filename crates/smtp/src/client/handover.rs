@@ -10,7 +10,7 @@ use super::{
     body::Body,
     channel::{Channel, Wrote},
     report::Slots,
-    transaction::{Answer, Way, judge},
+    transact::{Answer, Way, judge},
 };
 
 impl Connection {

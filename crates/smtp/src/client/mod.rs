@@ -19,7 +19,7 @@ mod replies;
 mod report;
 mod stream;
 mod tls;
-mod transaction;
+mod transact;
 
 pub use connection::{Connection, Timings};
 pub use extensions::Extensions;
@@ -29,4 +29,4 @@ pub use open::{OpenFailure, open};
 pub use replies::replies_in;
 pub use report::{RecipientResult, Report};
 pub use tls::{TlsConfigError, TlsConfigs};
-pub use transaction::Transaction;
+pub use transact::Transaction;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use posthaste_mail::{Address, Asks, BodyKind, RcptAsks};
 
 use super::{
-    Answer, MailRequest, auth,
+    Answer, MailRequest,
     fault::Fault,
     offers::Offered,
     params,
     path::{self, Bracketed, PathError},
+    session,
 };
 
 /// The longest name in EHLO (RFC 5321 §4.5.3.1.2).
@@ -120,7 +121,7 @@ fn auth(rest: &str) -> Result<Command, Fault> {
     let (Some(mechanism), initial, None) = (words.next(), words.next(), words.next()) else {
         return Err(Fault::arguments("auth", "say AUTH and a mechanism"));
     };
-    let initial = initial.map(auth::initial_response).transpose()?;
+    let initial = initial.map(session::initial_response).transpose()?;
     Ok(Command::Auth { mechanism: mechanism.to_owned(), initial })
 }
 

@@ -22,19 +22,14 @@
 //! are read once, by one parser; every buffer has a bound.
 
 mod answer;
-mod auth;
 mod body;
-mod chunk;
 mod command;
 mod fault;
-mod hello;
 mod limits;
 mod line;
-mod obey;
 mod offers;
 mod params;
 mod path;
-mod refuse;
 pub mod sasl;
 mod session;
 mod step;

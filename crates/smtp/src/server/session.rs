@@ -1,20 +1,25 @@
 //! The session: bytes in, replies and questions out.
 
+mod auth;
+mod chunk;
+mod hello;
+mod obey;
+mod refuse;
+
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
 use posthaste_mail::{Address, RcptAsks, TransferPriority};
 
+pub(super) use self::auth::initial_response;
+use self::{auth::AUTH_LINE_MAX, chunk::Chunk, refuse::bare};
 use super::{
     Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
-    auth::AUTH_LINE_MAX,
     body::{Body, Progress, Receiver},
-    chunk::Chunk,
     command,
     fault::{Fault, Weight},
     line::{self, Discard, Line},
-    refuse::bare,
     sasl::Exchange,
     transaction::Transaction,
 };

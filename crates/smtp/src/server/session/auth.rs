@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{
-    Answer, Bindings, Session, Step, answer,
+use super::{Phase, Question, Session};
+use crate::server::{
+    Answer, Bindings, Step, answer,
     fault::{Fault, Weight},
     sasl::{self, Exchange, Mechanism, Nonce, ScramKeys, Turn},
-    session::{Phase, Question},
 };
 
 /// The longest line of an exchange, CRLF included, the AUTH command itself too (RFC 4954 §4).
@@ -142,7 +142,7 @@ impl Session {
         }
     }
 
-    /// Answers [`Credentials::Keys`](super::Credentials::Keys). For a name that nobody has: [`ScramKeys::decoy`].
+    /// Answers [`Credentials::Keys`](crate::server::Credentials::Keys). For a name that nobody has: [`ScramKeys::decoy`].
     ///
     /// # Panics
     /// When they were not asked for.
@@ -208,7 +208,7 @@ fn challenge(message: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The initial response: base64, or `=` for an empty one (RFC 4954 §4).
-pub(super) fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
+pub(in crate::server) fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
     if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| not_base64()) }
 }
 

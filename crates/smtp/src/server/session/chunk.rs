@@ -2,17 +2,16 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{
-    Answer, Session, Step,
+use super::{Phase, Session, obey::out_of_order};
+use crate::server::{
+    Answer, Step,
     body::{Kind, Receiver},
     fault::{Fault, Weight},
-    obey::out_of_order,
-    session::Phase,
 };
 
 /// A piece on its way.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(in crate::server) struct Chunk {
     left: u64,
     size: u64,
     last: bool,

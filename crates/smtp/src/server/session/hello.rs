@@ -1,6 +1,7 @@
 //! The answer to EHLO and HELO: who we are, and what may be asked for.
 
-use super::{Session, Settings, answer, sasl::Mechanism, session::Hello};
+use super::{Hello, Session};
+use crate::server::{Settings, answer, sasl::Mechanism};
 
 impl Session {
     /// RFC 5321 §4.1.4: EHLO also does what RSET does.

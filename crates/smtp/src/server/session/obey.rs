@@ -2,12 +2,12 @@
 
 use posthaste_mail::{Address, BodyKind, RcptAsks};
 
-use super::{
-    Answer, MailRequest, Session, Step, answer,
+use super::{Hello, Phase, Question, Session};
+use crate::server::{
+    Answer, MailRequest, Step, answer,
     body::Receiver,
     command::{Command, not_ascii},
     fault::Fault,
-    session::{Hello, Phase, Question},
 };
 
 impl Session {

@@ -2,8 +2,9 @@
 
 use posthaste_mail::EnhancedCode;
 
-use super::{
-    Answer, Refusal, Session, Step, answer,
+use super::Session;
+use crate::server::{
+    Answer, Refusal, Step, answer,
     body::Flaw,
     fault::{Fault, Weight},
 };
