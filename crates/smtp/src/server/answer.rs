@@ -44,6 +44,21 @@ impl Answer {
         Self::new(452, 3, 1, text)
     }
 
+    /// 535 5.7.8: the user, the password or the token is wrong, and it is not told which.
+    pub fn auth_failed() -> Self {
+        Self::new(535, 7, 8, "user name or password is wrong")
+    }
+
+    /// 454 4.7.0: it cannot be told at present whether they are right.
+    pub fn auth_trouble() -> Self {
+        Self::new(454, 7, 0, "authentication is not possible at present, try again later")
+    }
+
+    /// 530 5.7.0: only users may, and nobody is logged in.
+    pub fn auth_required() -> Self {
+        Self::new(530, 7, 0, "log in first (AUTH)")
+    }
+
     /// 2xx.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2

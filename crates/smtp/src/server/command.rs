@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use posthaste_mail::{Address, Asks, BodyKind, RcptAsks};
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     offers::Offered,
     params,
     path::{self, Bracketed, PathError},
-    session,
 };
 
 /// The longest name in EHLO (RFC 5321 §4.5.3.1.2).
@@ -121,8 +121,13 @@ fn auth(rest: &str) -> Result<Command, Fault> {
     let (Some(mechanism), initial, None) = (words.next(), words.next(), words.next()) else {
         return Err(Fault::arguments("auth", "say AUTH and a mechanism"));
     };
-    let initial = initial.map(session::initial_response).transpose()?;
+    let initial = initial.map(initial_response).transpose()?;
     Ok(Command::Auth { mechanism: mechanism.to_owned(), initial })
+}
+
+/// The initial response: base64, or `=` for an empty one (RFC 4954 §4).
+fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
+    if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| Fault::not_base64()) }
 }
 
 fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {

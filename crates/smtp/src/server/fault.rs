@@ -65,4 +65,27 @@ impl Fault {
     pub(super) fn arguments(command: &'static str, text: &str) -> Self {
         Self::junk(command, "syntax", Answer::new(501, 5, 4, text))
     }
+
+    /// Out of order, but what a pipelining client says behind a MAIL that was refused: not held against it as junk.
+    pub(super) fn out_of_order(command: &'static str, text: &str) -> Self {
+        Self::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
+    }
+
+    /// Where a line ends is the one thing both sides must agree on: who breaks it is heard no further, so that nothing
+    /// smuggled behind it is taken for a command.
+    pub(super) fn bare(command: &'static str, reason: &'static str) -> Self {
+        let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
+        let text = format!("{what} without {other} it: lines end in CRLF");
+        match command {
+            "dot" => Self::fatal(command, reason, Answer::new(550, 6, 0, text)),
+            // A piece of declared length leaves no doubt about where commands go on.
+            "bdat" => Self::refusal(command, reason, Answer::new(550, 6, 0, text)),
+            _ => Self::fatal(command, reason, Answer::new(500, 5, 2, text)),
+        }
+    }
+
+    /// What should be base64 is none.
+    pub(super) fn not_base64() -> Self {
+        Self::junk("auth", "syntax", Answer::new(501, 5, 2, "this is no base64"))
+    }
 }

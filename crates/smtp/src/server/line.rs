@@ -5,6 +5,9 @@ use bytes::{Buf, BytesMut};
 /// How much of an endless line is read away before the connection is closed.
 const DISCARD_MAX: usize = 64 << 10;
 
+/// The longest line of an exchange, CRLF included, the AUTH command itself too (RFC 4954 §4).
+pub(super) const AUTH_LINE_MAX: usize = 12_288;
+
 /// What stands at the start of the input. Depends on the bytes alone, not on how they arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {

@@ -22,6 +22,7 @@
 //! are read once, by one parser; every buffer has a bound.
 
 mod answer;
+mod bindings;
 mod body;
 mod command;
 mod fault;
@@ -30,6 +31,7 @@ mod line;
 mod offers;
 mod params;
 mod path;
+mod phase;
 pub mod sasl;
 mod session;
 mod step;
@@ -39,8 +41,9 @@ mod transaction;
 mod props;
 
 pub use answer::Answer;
+pub use bindings::Bindings;
 pub use limits::{Limits, Settings};
-pub use offers::{BareLineEnds, Bindings, Offers};
+pub use offers::{BareLineEnds, Offers};
 pub use sasl::Credentials;
 pub use session::{Hello, Session};
 pub use step::{MailRequest, Refusal, Step, Submission};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::sasl::Mechanism;
+use super::{Bindings, sasl::Mechanism};
 
 /// RFC 4865 §3: the interval has nine digits.
 const HOLD_MAX: u64 = 999_999_999;
@@ -52,23 +52,6 @@ pub(super) struct Offered {
 pub(super) struct Holding {
     pub(super) seconds: u64,
     pub(super) until: Timestamp,
-}
-
-/// What TLS gives to whoever binds to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bindings {
-    /// RFC 9266: 32 bytes exported under the label `EXPORTER-Channel-Binding` with an empty context. TLS 1.3 only, as the older
-    /// ones are bound to their session only with an extended master secret.
-    pub exporter: Option<[u8; 32]>,
-    /// RFC 5929 §4: the hash of the server's certificate, by the hash of its own signature (SHA-256 instead of older ones).
-    pub server_end_point: Option<Vec<u8>>,
-}
-
-impl Bindings {
-    /// Whether there is anything to bind to.
-    pub(super) fn any(&self) -> bool {
-        self.exporter.is_some() || self.server_end_point.is_some()
-    }
 }
 
 impl Offers {

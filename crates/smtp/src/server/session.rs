@@ -10,17 +10,15 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
-use posthaste_mail::{Address, RcptAsks, TransferPriority};
+use posthaste_mail::TransferPriority;
 
-pub(super) use self::auth::initial_response;
-use self::{auth::AUTH_LINE_MAX, chunk::Chunk, refuse::bare};
 use super::{
-    Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
-    body::{Body, Progress, Receiver},
+    Answer, Bindings, Settings, Step, Submission, answer,
+    body::{Body, Progress},
     command,
     fault::{Fault, Weight},
-    line::{self, Discard, Line},
-    sasl::Exchange,
+    line::{self, AUTH_LINE_MAX, Discard, Line},
+    phase::{Phase, Question},
     transaction::Transaction,
 };
 
@@ -44,55 +42,26 @@ pub struct Hello {
 /// is bounded by [`Limits`](super::Limits): one message, its recipients, and nothing else.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) settings: Arc<Settings>,
+    settings: Arc<Settings>,
     /// When it began.
-    pub(super) began: Timestamp,
-    pub(super) phase: Phase,
-    pub(super) hello: Option<Hello>,
-    pub(super) transaction: Option<Transaction>,
+    began: Timestamp,
+    phase: Phase,
+    hello: Option<Hello>,
+    transaction: Option<Transaction>,
     /// Messages that ended in a dot.
-    pub(super) messages: u32,
+    messages: u32,
     /// Counted towards `Limits::bad_commands`.
-    pub(super) junk: u32,
+    junk: u32,
     /// Counted towards `Limits::idle_commands`.
-    pub(super) idle: u32,
+    idle: u32,
     /// Counted towards `Limits::refusals`.
-    pub(super) refusals: u32,
+    refusals: u32,
     /// Counted towards `Limits::logins`.
-    pub(super) logins: u32,
+    logins: u32,
     /// What TLS gives; None while it is off.
-    pub(super) tls: Option<Bindings>,
+    tls: Option<Bindings>,
     /// Who is logged in.
-    pub(super) user: Option<Arc<str>>,
-}
-
-/// What the next bytes are.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Commands.
-    Command,
-    /// The rest of a line that is too long.
-    Discard(Discard),
-    /// The next message of an exchange.
-    Auth(Box<Exchange>),
-    /// A piece of a message.
-    Chunk(Box<Chunk>),
-    /// A message.
-    Body(Box<Receiver>),
-    /// Not looked at until the question is answered.
-    Asked(Question),
-    /// Nothing to us.
-    Closed,
-}
-
-/// What the session waits to be told.
-#[derive(Debug)]
-pub(super) enum Question {
-    Mail(MailRequest),
-    Rcpt(Address, RcptAsks),
-    Message,
-    Tls,
-    Auth(Box<Exchange>),
+    user: Option<Arc<str>>,
 }
 
 impl Session {
@@ -288,8 +257,8 @@ impl Session {
                 self.phase = Phase::Discard(Discard::default());
                 Taken::Done(None)
             }
-            Line::BareLf => self.fault(bare("command", "bare_lf"), out).into(),
-            Line::BareCr => self.fault(bare("command", "bare_cr"), out).into(),
+            Line::BareLf => self.fault(Fault::bare("command", "bare_lf"), out).into(),
+            Line::BareCr => self.fault(Fault::bare("command", "bare_cr"), out).into(),
         }
     }
 
@@ -312,8 +281,8 @@ impl Session {
             Line::Partial => return Taken::Partial,
             Line::Whole(_) => Fault::junk("command", "line_too_long", answer),
             Line::TooLong => Fault::fatal("command", "line_too_long", answer),
-            Line::BareLf => bare("command", "bare_lf"),
-            Line::BareCr => bare("command", "bare_cr"),
+            Line::BareLf => Fault::bare("command", "bare_lf"),
+            Line::BareCr => Fault::bare("command", "bare_cr"),
         };
         self.phase = Phase::Command;
         self.fault(fault, out).into()
@@ -340,7 +309,7 @@ impl Session {
     }
 
     /// Hands out a message that is whole.
-    pub(super) fn submit(&mut self, body: Body) -> Step {
+    fn submit(&mut self, body: Body) -> Step {
         self.messages = self.messages.saturating_add(1);
         let envelope = self.transaction.take().expect("DATA and BDAT need a transaction").into_envelope();
         let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");
@@ -349,7 +318,7 @@ impl Session {
         Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, user, tls, has_8bit: body.has_8bit })
     }
 
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         self.phase = Phase::Closed;
     }
 }

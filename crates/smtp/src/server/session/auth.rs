@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Phase, Question, Session};
+use super::Session;
 use crate::server::{
     Answer, Bindings, Step, answer,
     fault::{Fault, Weight},
+    phase::{Phase, Question},
     sasl::{self, Exchange, Mechanism, Nonce, ScramKeys, Turn},
 };
-
-/// The longest line of an exchange, CRLF included, the AUTH command itself too (RFC 4954 §4).
-pub(super) const AUTH_LINE_MAX: usize = 12_288;
 
 impl Session {
     /// TLS is on: from the start, or after [`Step::StartTls`]. All that was said before is forgotten (RFC 3207 §4.2).
@@ -85,7 +83,7 @@ impl Session {
         }
         match STANDARD.decode(line) {
             Ok(message) => self.hear(*exchange, &message, out),
-            Err(_) => Some(self.fault(not_base64(), out)),
+            Err(_) => Some(self.fault(Fault::not_base64(), out)),
         }
     }
 
@@ -185,35 +183,9 @@ impl Session {
     }
 }
 
-impl Answer {
-    /// 535 5.7.8: the user, the password or the token is wrong, and it is not told which.
-    pub fn auth_failed() -> Self {
-        Self::new(535, 7, 8, "user name or password is wrong")
-    }
-
-    /// 454 4.7.0: it cannot be told at present whether they are right.
-    pub fn auth_trouble() -> Self {
-        Self::new(454, 7, 0, "authentication is not possible at present, try again later")
-    }
-
-    /// 530 5.7.0: only users may, and nobody is logged in.
-    pub fn auth_required() -> Self {
-        Self::new(530, 7, 0, "log in first (AUTH)")
-    }
-}
-
 /// `334 BASE64`: no enhanced code, and a blank even where nothing follows (RFC 4954 §4).
 fn challenge(message: &[u8], out: &mut Vec<u8>) {
     answer::write(out, 334, None, &STANDARD.encode(message));
-}
-
-/// The initial response: base64, or `=` for an empty one (RFC 4954 §4).
-pub(in crate::server) fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
-    if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| not_base64()) }
-}
-
-fn not_base64() -> Fault {
-    Fault::junk("auth", "syntax", Answer::new(501, 5, 2, "this is no base64"))
 }
 
 #[cfg(test)]

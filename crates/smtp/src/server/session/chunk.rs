@@ -2,29 +2,20 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{Phase, Session, obey::out_of_order};
+use super::Session;
 use crate::server::{
     Answer, Step,
     body::{Kind, Receiver},
     fault::{Fault, Weight},
+    phase::{Chunk, Phase},
 };
-
-/// A piece on its way.
-#[derive(Debug)]
-pub(in crate::server) struct Chunk {
-    left: u64,
-    size: u64,
-    last: bool,
-    /// Its bytes are read away, and this is what is said then.
-    refused: Option<Fault>,
-}
 
 impl Session {
     /// Whatever is wrong with it, its bytes are on their way and must be read first.
     pub(super) fn bdat(&mut self, size: u64, last: bool, out: &mut Vec<u8>) -> Option<Step> {
         let refused = match &mut self.transaction {
-            None => Some(out_of_order("bdat", "say MAIL first")),
-            Some(transaction) if transaction.len() == 0 && transaction.refused == 0 => Some(out_of_order("bdat", "say RCPT first")),
+            None => Some(Fault::out_of_order("bdat", "say MAIL first")),
+            Some(transaction) if transaction.len() == 0 && transaction.refused == 0 => Some(Fault::out_of_order("bdat", "say RCPT first")),
             Some(transaction) if transaction.len() == 0 => {
                 Some(Fault::refusal("bdat", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")))
             }

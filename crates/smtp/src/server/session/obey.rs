@@ -2,12 +2,13 @@
 
 use posthaste_mail::{Address, BodyKind, RcptAsks};
 
-use super::{Hello, Phase, Question, Session};
+use super::{Hello, Session};
 use crate::server::{
     Answer, MailRequest, Step, answer,
     body::Receiver,
     command::{Command, not_ascii},
     fault::Fault,
+    phase::{Phase, Question},
 };
 
 impl Session {
@@ -69,7 +70,7 @@ impl Session {
     fn rcpt(&mut self, recipient: Address, asks: RcptAsks, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
         let limit = self.settings.limits.recipients;
         let fault = match &self.transaction {
-            None => out_of_order("rcpt", "say MAIL first"),
+            None => Fault::out_of_order("rcpt", "say MAIL first"),
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("rcpt", "the message has begun"),
             Some(transaction) if needs_utf8 && !transaction.mail.asks.smtputf8 => not_ascii("rcpt", recipient.as_str()),
             Some(transaction) if transaction.has(&recipient) => {
@@ -91,7 +92,7 @@ impl Session {
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let fault = match &self.transaction {
-            None => out_of_order("data", "say MAIL first"),
+            None => Fault::out_of_order("data", "say MAIL first"),
             // RFC 3030 §2 and §3: once BDAT, always BDAT; and a dot could be anything in a binary message.
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("data", "BDAT has begun the message"),
             Some(transaction) if transaction.mail.body == BodyKind::BinaryMime => Fault::sequence("data", "BINARYMIME goes with BDAT"),
@@ -101,7 +102,7 @@ impl Session {
                 answer::write(out, 354, None, "go on; end with a line that is a dot");
                 return None;
             }
-            Some(transaction) if transaction.refused == 0 => out_of_order("data", "say RCPT first"),
+            Some(transaction) if transaction.refused == 0 => Fault::out_of_order("data", "say RCPT first"),
             // RFC 2920 §3.1: a client that pipelines says DATA before it knows.
             Some(_) => Fault::refusal("data", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")),
         };
@@ -119,9 +120,4 @@ fn hands_in_nothing(command: &Command) -> Option<&'static str> {
         Command::Help => Some("help"),
         _ => None,
     }
-}
-
-/// Out of order, but what a pipelining client says behind a MAIL that was refused: not held against it as junk.
-pub(super) fn out_of_order(command: &'static str, text: &str) -> Fault {
-    Fault::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
 }

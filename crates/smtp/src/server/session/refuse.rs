@@ -15,8 +15,8 @@ impl Session {
     pub(super) fn flawed(&mut self, command: &'static str, flaw: Flaw, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = match flaw {
-            Flaw::BareLf => bare(command, "bare_lf"),
-            Flaw::BareCr => bare(command, "bare_cr"),
+            Flaw::BareLf => Fault::bare(command, "bare_lf"),
+            Flaw::BareCr => Fault::bare(command, "bare_cr"),
             Flaw::Nul => Fault::refusal(command, "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
             Flaw::LineTooLong => {
                 let text = format!("the message holds a line longer than {} bytes", limits.text_line);
@@ -92,18 +92,5 @@ impl Session {
             answer::write(out, 421, Some(EnhancedCode::new(4, subject, detail)), &text);
             self.close();
         }
-    }
-}
-
-/// Where a line ends is the one thing both sides must agree on: who breaks it is heard no further, so that nothing
-/// smuggled behind it is taken for a command.
-pub(super) fn bare(command: &'static str, reason: &'static str) -> Fault {
-    let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
-    let text = format!("{what} without {other} it: lines end in CRLF");
-    match command {
-        "dot" => Fault::fatal(command, reason, Answer::new(550, 6, 0, text)),
-        // A piece of declared length leaves no doubt about where commands go on.
-        "bdat" => Fault::refusal(command, reason, Answer::new(550, 6, 0, text)),
-        _ => Fault::fatal(command, reason, Answer::new(500, 5, 2, text)),
     }
 }
