@@ -1,6 +1,6 @@
 //! OAUTHBEARER (RFC 7628) and XOAUTH2: a token instead of a password.
 
-use super::{Credentials, Exchange, Secret, Turn};
+use super::{Credentials, Secret, Turn};
 
 /// What a client is told of a refused token before the exchange fails (RFC 7628 §3.2.2).
 pub(in super::super) const REFUSED: &[u8] = br#"{"status":"invalid_token"}"#;
@@ -15,14 +15,14 @@ pub(in super::super) enum Dialect {
 }
 
 impl Dialect {
-    pub(super) fn hear(self, message: &[u8]) -> (Exchange, Turn) {
+    pub(super) fn hear(self, message: &[u8]) -> Turn {
         let read = str::from_utf8(message).ok().and_then(|text| match self {
             Self::OAuthBearer => oauth_bearer(text),
             Self::XOAuth2 => xoauth2(text),
         });
         match read {
-            Some((user, token)) => (Exchange::CheckingToken, Turn::Ask(Credentials::Bearer { user, token: Secret::new(token) })),
-            None => (Exchange::Bearer(self), Turn::Malformed("no bearer token is in it")),
+            Some((user, token)) => Turn::Ask(Credentials::Bearer { user, token: Secret::new(token) }),
+            None => Turn::Malformed("no bearer token is in it"),
         }
     }
 }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_token_is_found_in_both_wrappings() {
-        let asked = |dialect: Dialect, text: &str| match dialect.hear(text.as_bytes()).1 {
+        let asked = |dialect: Dialect, text: &str| match dialect.hear(text.as_bytes()) {
             Turn::Ask(Credentials::Bearer { user, token }) => Some((user, token.reveal().to_owned())),
             _ => None,
         };

@@ -7,7 +7,8 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Bindings, Credentials, Exchange, Turn, prepare};
+use super::prepare;
+use crate::server::Bindings;
 
 /// What the server adds to the client's nonce: from the system's randomness, fresh each time.
 pub type Nonce = [u8; 18];
@@ -84,18 +85,8 @@ pub(in super::super) struct Second {
 }
 
 impl Opening {
-    /// `gs2-header n=user,r=nonce` (RFC 5802 §7).
-    pub(super) fn hear(self, message: &[u8], tls: Option<&Bindings>) -> (Exchange, Turn) {
-        match self.read(message, tls) {
-            Ok(first) => {
-                let ask = Turn::Ask(Credentials::Keys { user: first.user.clone() });
-                (Exchange::ScramWantsKeys(first), ask)
-            }
-            Err(why) => (Exchange::Scram(self), Turn::Malformed(why)),
-        }
-    }
-
-    fn read(&self, message: &[u8], tls: Option<&Bindings>) -> Result<First, &'static str> {
+    /// Reads `gs2-header n=user,r=nonce` (RFC 5802 §7); Err says what is wrong with it.
+    pub(super) fn hear(&self, message: &[u8], tls: Option<&Bindings>) -> Result<First, &'static str> {
         let text = str::from_utf8(message).map_err(|_| "SCRAM is UTF-8")?;
         let mut parts = text.splitn(3, ',');
         let (Some(flag), Some(authzid), Some(bare)) = (parts.next(), parts.next(), parts.next()) else {
@@ -138,30 +129,26 @@ impl Opening {
 }
 
 impl First {
-    pub(super) fn keys(self, keys: &ScramKeys, nonce: &Nonce) -> (Exchange, Turn) {
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The challenge, and what waits for the answer to it.
+    pub(super) fn keys(self, keys: &ScramKeys, nonce: &Nonce) -> (Second, Vec<u8>) {
         let nonce = format!("{}{}", self.client_nonce, STANDARD.encode(nonce));
         let challenge = format!("r={nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
         let said = challenge.clone().into_bytes();
-        (Exchange::ScramProof(Second { first: self, nonce, challenge, keys: keys.clone() }), Turn::Challenge(said))
+        (Second { first: self, nonce, challenge, keys: keys.clone() }, said)
     }
 }
 
 impl Second {
-    /// `c=binding,r=nonce,p=proof`.
-    pub(super) fn hear(self, message: &[u8]) -> (Exchange, Turn) {
-        let user = self.first.user.clone();
-        match self.check(message) {
-            Ok(Some(signature)) => {
-                let ask = Turn::Ask(Credentials::Proven { user: user.clone() });
-                (Exchange::ScramProven { user, signature }, ask)
-            }
-            Ok(None) => (Exchange::Checking { user: user.clone() }, Turn::Wrong { user }),
-            Err(why) => (Exchange::Checking { user }, Turn::Malformed(why)),
-        }
+    pub(super) fn user(&self) -> &str {
+        &self.first.user
     }
 
-    /// Our signature, where the proof holds.
-    fn check(&self, message: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+    /// Reads `c=binding,r=nonce,p=proof`: our signature where the proof holds, None where it does not; Err says what is wrong with it.
+    pub(super) fn hear(&self, message: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
         let text = str::from_utf8(message).map_err(|_| "SCRAM is UTF-8")?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or("SCRAM ends with a proof")?;
         let proof = STANDARD.decode(proof).map_err(|_| "a proof is base64")?;
