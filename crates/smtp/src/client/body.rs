@@ -4,7 +4,7 @@ use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
 /// A body that was looked through: every line of it ends in CRLF, except perhaps the last.
-pub(crate) struct Body<'a> {
+pub(crate) struct CheckedBody<'a> {
     parts: &'a [Bytes],
     /// Lines that begin with a dot.
     dots: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Body<'a> {
 #[error("the body has a bare CR or LF at byte {0}")]
 pub(crate) struct BareLineEnd(pub(crate) usize);
 
-impl<'a> Body<'a> {
+impl<'a> CheckedBody<'a> {
     /// Looks through a body that lies in one or more parts.
     pub(crate) fn new(parts: &'a [Bytes]) -> Result<Self, BareLineEnd> {
         let mut body = Self { parts, dots: 0, ends_a_line: true };
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn wire(parts: &[Bytes]) -> Result<Vec<u8>, BareLineEnd> {
-        Ok(Body::new(parts)?.pieces().flatten().copied().collect())
+        Ok(CheckedBody::new(parts)?.pieces().flatten().copied().collect())
     }
 
     fn one(body: &'static [u8]) -> Result<Vec<u8>, BareLineEnd> {
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_body_without_leading_dots_is_not_cut() {
         let parts = [Bytes::from_static(b"a: b\r\n"), Bytes::from_static(b"\r\nc.d\r\n")];
-        assert_eq!(Body::new(&parts).unwrap().pieces().count(), 3);
+        assert_eq!(CheckedBody::new(&parts).unwrap().pieces().count(), 3);
     }
 
     proptest! {

@@ -27,7 +27,7 @@ pub struct Connection {
     pub(super) extensions: Extensions,
     pub(super) timeouts: Timeouts,
     pub(super) clock: fn() -> Instant,
-    pub(super) state: State,
+    pub(super) state: DialogueState,
     /// Whether it has carried a message (or a RSET) before.
     pub(super) used: bool,
     /// What is to be written, kept for its allocation.
@@ -38,7 +38,7 @@ pub struct Connection {
 
 /// Where the dialogue stands between two calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum DialogueState {
     /// No transaction is open.
     Clean,
     /// One may be: RSET comes first.
@@ -50,7 +50,7 @@ pub(super) enum State {
 impl Connection {
     pub(super) fn new(channel: Channel, hello: &Hello, extensions: Extensions, tls: TlsFacts, timings: Timings) -> Self {
         let (timeouts, clock) = (hello.timeouts.clone(), hello.clock);
-        Self { channel, extensions, timeouts, clock, state: State::Clean, used: false, out: Vec::new(), tls, timings }
+        Self { channel, extensions, timeouts, clock, state: DialogueState::Clean, used: false, out: Vec::new(), tls, timings }
     }
 
     /// What protects it.
@@ -70,7 +70,7 @@ impl Connection {
 
     /// True while another message can be handed over: no 421, no lost connection, no time-out, nothing said out of turn.
     pub fn usable(&self) -> bool {
-        self.channel.is_open() && self.state != State::Busy && !self.channel.has_leftovers()
+        self.channel.is_open() && self.state != DialogueState::Busy && !self.channel.has_leftovers()
     }
 
     /// For a connection that idled: looks, without waiting, whether the receiver closed it or said something meanwhile (a 421, mostly).
@@ -81,10 +81,10 @@ impl Connection {
 
     /// RSET: leaves no transaction open, and shows that the receiver is still there. Err makes the connection unusable.
     pub async fn reset(&mut self) -> Result<(), Failure> {
-        (self.state, self.used) = (State::Busy, true);
+        (self.state, self.used) = (DialogueState::Busy, true);
         let reply = self.channel.ask(b"RSET\r\n", Stage::Rset, self.timeouts.rset).await?;
         if reply.is_positive() {
-            self.state = State::Clean;
+            self.state = DialogueState::Clean;
             return Ok(());
         }
         self.channel.close();

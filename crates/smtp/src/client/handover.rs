@@ -7,24 +7,24 @@ use posthaste_mail::{Failure, Stage};
 
 use super::{
     Connection, RecipientResult,
-    body::Body,
+    body::CheckedBody,
     channel::{Channel, Wrote},
     report::Slots,
-    transact::{Answer, Way, judge},
+    transact::{Framing, ReplyKind, classify},
 };
 
 impl Connection {
     /// The body, and the answer to its dot.
-    pub(super) async fn hand_over(&mut self, way: &Way<'_>, slots: &mut Slots) {
-        let sent = match way {
-            Way::Dotted(body) => self.send_body(body).await,
-            Way::Chunk(parts) => self.send_chunk(parts).await,
+    pub(super) async fn hand_over(&mut self, framing: &Framing<'_>, slots: &mut Slots) {
+        let sent = match framing {
+            Framing::Dotted(body) => self.send_body(body).await,
+            Framing::Chunked(parts) => self.send_chunk(parts).await,
         };
         let result = match sent {
-            Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| judge(Stage::Dot, reply)) {
-                Ok(Answer::Yes(reply)) => RecipientResult::Delivered(reply),
-                Ok(Answer::No(failure)) => RecipientResult::Failed(failure),
-                Ok(Answer::Nonsense(failure)) | Err(failure) => {
+            Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| classify(Stage::Dot, reply)) {
+                Ok(ReplyKind::Positive(reply)) => RecipientResult::Delivered(reply),
+                Ok(ReplyKind::Refused(failure)) => RecipientResult::Failed(failure),
+                Ok(ReplyKind::Unexpected(failure)) | Err(failure) => {
                     self.channel.close();
                     RecipientResult::Unknown(failure)
                 }
@@ -38,7 +38,7 @@ impl Connection {
     }
 
     /// Small pieces are gathered into blocks, the final dot with them; long ones go out from where they lie.
-    async fn send_body(&mut self, body: &Body<'_>) -> Result<(), Cut> {
+    async fn send_body(&mut self, body: &CheckedBody<'_>) -> Result<(), Cut> {
         let limit = self.timeouts.block;
         let out = &mut self.out;
         out.clear();

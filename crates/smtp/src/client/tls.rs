@@ -1,4 +1,4 @@
-//! TLS towards receivers: two ways to judge a certificate, and the truth about what was had.
+//! TLS towards receivers: two ways to verifier a certificate, and the truth about what was had.
 
 use std::{fmt, sync::Arc};
 
@@ -33,24 +33,24 @@ pub struct TlsConfigs {
     pub lax: Arc<ClientConfig>,
     /// Takes a certificate that is valid for the host's name only.
     pub strict: Arc<ClientConfig>,
-    /// The strict judge, asked for its opinion after a lax handshake too.
-    judge: Arc<dyn ServerCertVerifier>,
+    /// The strict verifier, asked for its opinion after a lax handshake too.
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl TlsConfigs {
     /// Trusts these roots.
     pub fn new(roots: RootCertStore) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Self::with_verifier(judge)
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Self::with_verifier(verifier)
     }
 
     /// Trusts what this verifier trusts: the platform's, say.
-    pub fn with_verifier(judge: Arc<dyn ServerCertVerifier>) -> Result<Self, TlsConfigError> {
+    pub fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let lax = config(&provider, Arc::new(AnyCertificate(Arc::clone(&provider))))?;
-        let strict = config(&provider, Arc::clone(&judge))?;
-        Ok(Self { lax, strict, judge })
+        let strict = config(&provider, Arc::clone(&verifier))?;
+        Ok(Self { lax, strict, verifier })
     }
 
     /// What the handshake brought. Under the lax way the certificate is judged all the same, so that the log tells the truth.
@@ -69,7 +69,7 @@ impl TlsConfigs {
         let Some([leaf, chain @ ..]) = connection.peer_certificates() else { return false };
         let Ok(name) = ServerName::try_from(host) else { return false };
         let Some(now) = self.strict.time_provider.current_time() else { return false };
-        self.judge.verify_server_cert(leaf, chain, &name, &[], now).is_ok()
+        self.verifier.verify_server_cert(leaf, chain, &name, &[], now).is_ok()
     }
 }
 

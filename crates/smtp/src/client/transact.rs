@@ -7,8 +7,8 @@ use posthaste_mail::{BodyKind, Failure, LocalCause, Reply, Stage};
 
 use super::{
     Connection, Extensions, RecipientResult, Report, Transaction,
-    body::{BareLineEnd, Body},
-    connection::{State, millis},
+    body::{BareLineEnd, CheckedBody},
+    connection::{DialogueState, millis},
     parameters::{mail_parameters, rcpt_parameters},
     report::Slots,
 };
@@ -34,16 +34,16 @@ impl Connection {
             return Report { recipients: slots.into_results(), envelope_ms: 0, body_ms: None };
         }
         self.used = true;
-        let dirty = std::mem::replace(&mut self.state, State::Busy) != State::Clean;
+        let dirty = std::mem::replace(&mut self.state, DialogueState::Busy) != DialogueState::Clean;
         let go = self.envelope(&message, dirty, &mut slots).await;
         let midway = (self.clock)();
-        self.state = State::Dirty;
+        self.state = DialogueState::Dirty;
         let mut body_ms = None;
         if go {
-            self.state = State::Busy;
+            self.state = DialogueState::Busy;
             self.hand_over(&body, &mut slots).await;
             // RFC 3030 §2: after BDAT failed, RSET is due.
-            self.state = if message.needs.binary { State::Dirty } else { State::Clean };
+            self.state = if message.needs.binary { DialogueState::Dirty } else { DialogueState::Clean };
             body_ms = Some(millis(midway, (self.clock)()));
         }
         Report { recipients: slots.into_results(), envelope_ms: millis(began, midway), body_ms }
@@ -52,7 +52,7 @@ impl Connection {
     /// Whether the receiver ended the dialogue before this message, and whom that concerns: what it says between two messages (an idle
     /// time-out, mostly) is no answer to the second; what it says before the first one is.
     fn ended_before(&mut self, recipients: usize) -> Option<(Range<usize>, Failure)> {
-        if !self.channel.is_open() || self.state == State::Busy {
+        if !self.channel.is_open() || self.state == DialogueState::Busy {
             let detail = "the connection was used after its end".to_owned();
             return Some((0..0, Failure::Local { stage: Stage::Mail, cause: LocalCause::ConnectionLost, detail }));
         }
@@ -61,7 +61,7 @@ impl Connection {
     }
 
     /// What can be known before anything is said.
-    fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Way<'a>, Failure> {
+    fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Framing<'a>, Failure> {
         if let Some(limit @ 1..) = self.extensions.size
             && message.size > limit
         {
@@ -69,10 +69,10 @@ impl Connection {
             return Err(Failure::Refused { stage: Stage::Mail, reply: Reply::new(552, text) });
         }
         if message.needs.binary {
-            return Ok(Way::Chunk(message.body));
+            return Ok(Framing::Chunked(message.body));
         }
         let local = |e: BareLineEnd| Failure::Local { stage: Stage::Data, cause: LocalCause::LocalError, detail: e.to_string() };
-        Body::new(message.body).map(Way::Dotted).map_err(local)
+        CheckedBody::new(message.body).map(Framing::Dotted).map_err(local)
     }
 
     /// Up to the 354. True: the receiver waits for the body, and somebody was accepted. False: every recipient is settled.
@@ -95,7 +95,7 @@ impl Connection {
         if dirty {
             // About nobody: whatever is wrong with RSET, these recipients were not asked for.
             let reply = self.step(Stage::Rset, self.timeouts.rset, 0..0, |out| out.extend_from_slice(RSET)).await?;
-            if let Answer::No(failure) | Answer::Nonsense(failure) = judge(Stage::Rset, reply) {
+            if let ReplyKind::Refused(failure) | ReplyKind::Unexpected(failure) = classify(Stage::Rset, reply) {
                 return Err(Broken { about: 0..0, failure });
             }
         }
@@ -152,13 +152,13 @@ impl Connection {
         let extensions = self.extensions;
         let command = |out: &mut Vec<u8>| mail_command(out, message, &extensions);
         let reply = self.step(Stage::Mail, self.timeouts.mail, everyone.clone(), command).await?;
-        match judge(Stage::Mail, reply) {
-            Answer::Yes(_) => Ok(true),
-            Answer::No(failure) => {
+        match classify(Stage::Mail, reply) {
+            ReplyKind::Positive(_) => Ok(true),
+            ReplyKind::Refused(failure) => {
                 slots.refuse_all(&failure);
                 Ok(false)
             }
-            Answer::Nonsense(failure) => Err(Broken { about: everyone, failure }),
+            ReplyKind::Unexpected(failure) => Err(Broken { about: everyone, failure }),
         }
     }
 
@@ -167,11 +167,11 @@ impl Connection {
         for place in 0..message.recipients.len() {
             let about = place..place + 1;
             let reply = self.step(Stage::Rcpt, self.timeouts.rcpt, about.clone(), |out| rcpt_command(out, message, place, &can)).await?;
-            match judge(Stage::Rcpt, reply) {
-                Answer::Yes(_) => slots.accept(place),
-                Answer::No(failure) if self.channel.is_open() => slots.refuse(place, failure),
+            match classify(Stage::Rcpt, reply) {
+                ReplyKind::Positive(_) => slots.accept(place),
+                ReplyKind::Refused(failure) if self.channel.is_open() => slots.refuse(place, failure),
                 // A 421 (or nonsense) ends it for those behind, too.
-                Answer::No(failure) | Answer::Nonsense(failure) => return Err(Broken { about, failure }),
+                ReplyKind::Refused(failure) | ReplyKind::Unexpected(failure) => return Err(Broken { about, failure }),
             }
         }
         Ok(())
@@ -189,26 +189,26 @@ impl Connection {
             }
             return Ok(false);
         }
-        match judge(Stage::Data, reply) {
-            Answer::No(failure) => {
+        match classify(Stage::Data, reply) {
+            ReplyKind::Refused(failure) => {
                 slots.end_accepted(&RecipientResult::Failed(failure));
                 Ok(false)
             }
-            Answer::Yes(reply) => {
+            ReplyKind::Positive(reply) => {
                 let detail = format!("DATA was answered {reply}");
                 Err(Broken { about: 0..0, failure: Failure::Local { stage: Stage::Data, cause: LocalCause::NotSmtp, detail } })
             }
-            Answer::Nonsense(failure) => Err(Broken { about: 0..0, failure }),
+            ReplyKind::Unexpected(failure) => Err(Broken { about: 0..0, failure }),
         }
     }
 }
 
 /// How the body goes over the wire.
-pub(super) enum Way<'a> {
+pub(super) enum Framing<'a> {
     /// By DATA.
-    Dotted(Body<'a>),
+    Dotted(CheckedBody<'a>),
     /// By BDAT, in one piece.
-    Chunk(&'a [Bytes]),
+    Chunked(&'a [Bytes]),
 }
 
 /// The dialogue ended before the body.
@@ -219,17 +219,19 @@ struct Broken {
 }
 
 /// What a reply means for its command.
-pub(super) enum Answer {
-    Yes(Reply),
-    No(Failure),
-    Nonsense(Failure),
+pub(super) enum ReplyKind {
+    Positive(Reply),
+    Refused(Failure),
+    Unexpected(Failure),
 }
 
-pub(super) fn judge(stage: Stage, reply: Reply) -> Answer {
+pub(super) fn classify(stage: Stage, reply: Reply) -> ReplyKind {
     match reply.code {
-        200..300 => Answer::Yes(reply),
-        400.. => Answer::No(Failure::Refused { stage, reply }),
-        _ => Answer::Nonsense(Failure::Local { stage, cause: LocalCause::NotSmtp, detail: format!("an answer out of place: {reply}") }),
+        200..300 => ReplyKind::Positive(reply),
+        400.. => ReplyKind::Refused(Failure::Refused { stage, reply }),
+        _ => {
+            ReplyKind::Unexpected(Failure::Local { stage, cause: LocalCause::NotSmtp, detail: format!("an answer out of place: {reply}") })
+        }
     }
 }
 

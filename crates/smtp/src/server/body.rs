@@ -28,7 +28,7 @@ const FLAWS: [Flaw; 6] = [Flaw::BareLf, Flaw::BareCr, Flaw::Nul, Flaw::TooLarge,
 
 /// How the bytes are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BodyFraming {
     /// Up to a line that is a dot, leading dots doubled (DATA).
     Dotted,
     /// Lines, by BDAT.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
     Binary,
 }
 
-impl Kind {
+impl BodyFraming {
     /// What BDAT brings.
     pub(super) fn of_chunks(body: BodyKind) -> Self {
         if body == BodyKind::BinaryMime { Self::Binary } else { Self::Lines }
@@ -57,14 +57,14 @@ pub(super) enum Progress {
 
 /// The message's bytes and what was seen in them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Body {
+pub(super) struct ReceivedBody {
     pub(super) data: Bytes,
     pub(super) has_8bit: bool,
 }
 
 /// Where in a line the next byte stands.
 #[derive(Clone, Copy, Debug)]
-enum At {
+enum LinePosition {
     /// Behind CRLF, or at the very start.
     Start,
     /// Behind a dot at a line's start.
@@ -79,11 +79,11 @@ enum At {
 
 /// Takes a message in chunks of any size; what it finds does not depend on where they were cut.
 #[derive(Debug)]
-pub(super) struct Receiver {
-    kind: Kind,
+pub(super) struct BodyReceiver {
+    kind: BodyFraming,
     /// A CR or LF that stands alone becomes CRLF.
     fixes: bool,
-    at: At,
+    at: LinePosition,
     data: BytesMut,
     has_8bit: bool,
     /// Bit per flaw.
@@ -100,20 +100,20 @@ pub(super) struct Receiver {
     line_max: usize,
 }
 
-impl Receiver {
+impl BodyReceiver {
     /// For DATA.
     pub(super) fn new(settings: &Settings, declared: Option<u64>) -> Self {
-        Self::of_kind(settings, declared, Kind::Dotted)
+        Self::of_kind(settings, declared, BodyFraming::Dotted)
     }
 
-    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: Kind) -> Self {
+    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: BodyFraming) -> Self {
         let limits = &settings.limits;
         let unlimited = |limit| if limit == 0 { u64::MAX } else { limit };
         let room = declared.unwrap_or(0).clamp(RESERVE_MIN, RESERVE_MAX);
         Self {
             kind,
             fixes: settings.offers.bare_line_ends == BareLineEnds::Fix,
-            at: At::Start,
+            at: LinePosition::Start,
             data: BytesMut::with_capacity(room as usize),
             has_8bit: false,
             flaws: 0,
@@ -134,38 +134,38 @@ impl Receiver {
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
             match (self.at, view[pos]) {
-                (At::Start, b'.') if self.kind == Kind::Dotted => {
+                (LinePosition::Start, b'.') if self.kind == BodyFraming::Dotted => {
                     self.store(&view[kept..pos]);
                     pos += 1;
                     kept = pos;
-                    self.at = At::Dot;
+                    self.at = LinePosition::Dot;
                 }
-                (At::Dot, b'\r') => {
+                (LinePosition::Dot, b'\r') => {
                     pos += 1;
                     kept = pos;
-                    self.at = At::DotCr;
+                    self.at = LinePosition::DotCr;
                 }
-                (At::DotCr, b'\n') => return Progress::End(pos + 1),
-                (At::Cr, b'\n') => {
+                (LinePosition::DotCr, b'\n') => return Progress::End(pos + 1),
+                (LinePosition::Cr, b'\n') => {
                     pos += 1;
                     self.end_line(self.length + (pos - kept) as u64);
                 }
-                (At::Cr | At::DotCr, _) => {
+                (LinePosition::Cr | LinePosition::DotCr, _) => {
                     if self.fixes {
                         // The CR is stored or about to be, but not behind a dot: that one waited to see whether it ends the message.
-                        let cr: &[u8] = if matches!(self.at, At::DotCr) { b"\r" } else { b"" };
+                        let cr: &[u8] = if matches!(self.at, LinePosition::DotCr) { b"\r" } else { b"" };
                         self.store(&view[kept..pos]);
                         kept = pos;
                         self.mend(cr);
                     } else {
                         self.bare(Flaw::BareCr);
                     }
-                    self.at = At::Mid;
+                    self.at = LinePosition::Mid;
                 }
-                (At::Start | At::Dot, _) => self.at = At::Mid,
-                (At::Mid, _) => {
+                (LinePosition::Start | LinePosition::Dot, _) => self.at = LinePosition::Mid,
+                (LinePosition::Mid, _) => {
                     pos += self.inside(&view[pos..]);
-                    if self.fixes && matches!(self.at, At::Mid) && view[pos - 1] == b'\n' {
+                    if self.fixes && matches!(self.at, LinePosition::Mid) && view[pos - 1] == b'\n' {
                         self.store(&view[kept..pos - 1]);
                         kept = pos;
                         self.mend(b"\r");
@@ -189,13 +189,13 @@ impl Receiver {
     }
 
     /// The message, or the gravest of its flaws.
-    pub(super) fn finish(mut self) -> Result<Body, Flaw> {
-        if self.kind != Kind::Dotted {
+    pub(super) fn finish(mut self) -> Result<ReceivedBody, Flaw> {
+        if self.kind != BodyFraming::Dotted {
             self.end_chunks();
         }
         match FLAWS.into_iter().find(|flaw| self.flaws & bit(*flaw) != 0) {
             Some(flaw) => Err(flaw),
-            None => Ok(Body { data: self.data.freeze(), has_8bit: self.has_8bit }),
+            None => Ok(ReceivedBody { data: self.data.freeze(), has_8bit: self.has_8bit }),
         }
     }
 
@@ -207,7 +207,7 @@ impl Receiver {
         };
         self.line += at;
         match rest[at] {
-            b'\r' => self.at = At::Cr,
+            b'\r' => self.at = LinePosition::Cr,
             b'\n' if self.fixes => {}
             b'\n' => self.bare(Flaw::BareLf),
             _ => self.bare(Flaw::Nul),
@@ -225,14 +225,14 @@ impl Receiver {
         }
         self.in_header &= self.line != 0;
         self.line = 0;
-        self.at = At::Start;
+        self.at = LinePosition::Start;
     }
 
     /// What came by BDAT may break off anywhere; lines are made whole, as the dot would have done.
     fn end_chunks(&mut self) {
-        if matches!(self.at, At::Cr) {
+        if matches!(self.at, LinePosition::Cr) {
             if self.fixes { self.mend(b"") } else { self.bare(Flaw::BareCr) }
-        } else if matches!(self.at, At::Mid) && self.line > 0 && self.kind == Kind::Lines {
+        } else if matches!(self.at, LinePosition::Mid) && self.line > 0 && self.kind == BodyFraming::Lines {
             self.store(b"\r\n");
         }
     }
@@ -242,12 +242,12 @@ impl Receiver {
         self.store(cr);
         self.store(b"\n");
         self.end_line(self.length);
-        self.at = At::Mid;
+        self.at = LinePosition::Mid;
     }
 
     /// What a binary body may hold, and nothing else.
     fn bare(&mut self, flaw: Flaw) {
-        if self.kind != Kind::Binary || self.in_header {
+        if self.kind != BodyFraming::Binary || self.in_header {
             self.flaw(flaw);
         }
     }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn receive(limits: &Limits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let mut receiver = Receiver::new(&settings(limits), None);
+        let mut receiver = BodyReceiver::new(&settings(limits), None);
         assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
         receiver.finish().map(|body| body.data.to_vec())
     }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_message_without_end_is_given_up_and_was_not_kept() {
         let limits = Limits { message_size: 1000, ..Limits::default() };
-        let mut receiver = Receiver::new(&settings(&limits), Some(u64::MAX));
+        let mut receiver = BodyReceiver::new(&settings(&limits), Some(u64::MAX));
         let mut read = 0;
         loop {
             read += 100;
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn bytes_above_127_are_noticed() {
-        let mut receiver = Receiver::new(&settings(&Limits::default()), None);
+        let mut receiver = BodyReceiver::new(&settings(&Limits::default()), None);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
     }

@@ -43,13 +43,13 @@ pub enum BareLineEnds {
 pub(super) struct Offered {
     pub(super) auth: bool,
     pub(super) require_tls: bool,
-    pub(super) hold: Option<Holding>,
+    pub(super) hold: Option<HoldBounds>,
     pub(super) priority: bool,
 }
 
 /// The bounds of RFC 4865 §3.
 #[derive(Clone, Debug)]
-pub(super) struct Holding {
+pub(super) struct HoldBounds {
     pub(super) seconds: u64,
     pub(super) until: Timestamp,
 }
@@ -60,7 +60,7 @@ impl Offers {
         let hold = self.hold.map(|max| {
             let seconds = max.as_secs().min(HOLD_MAX);
             let until = began.checked_add(SignedDuration::from_secs(seconds.cast_signed())).unwrap_or(Timestamp::MAX);
-            Holding { seconds, until }
+            HoldBounds { seconds, until }
         });
         // RFC 8689 §2: REQUIRETLS is offered under TLS only.
         Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold, priority: self.priority }

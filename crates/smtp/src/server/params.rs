@@ -192,11 +192,11 @@ mod tests {
     use posthaste_mail::{Asks, ReversePath};
 
     use super::*;
-    use crate::server::offers::Holding;
+    use crate::server::offers::HoldBounds;
 
     fn read(rest: &str) -> Result<MailRequest, u16> {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
-        let offered = Offered { auth: true, require_tls: true, hold: Some(Holding { seconds: 86_400, until }), priority: true };
+        let offered = Offered { auth: true, require_tls: true, hold: Some(HoldBounds { seconds: 86_400, until }), priority: true };
         let mut request = MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: Asks::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)
     }

@@ -2,7 +2,7 @@
 
 use posthaste_mail::{Address, RcptAsks};
 
-use super::{MailRequest, body::Receiver, fault::Fault, line::Discard, sasl::Exchange};
+use super::{MailRequest, body::BodyReceiver, fault::Fault, line::Discard, sasl::Exchange};
 
 /// What the next bytes are.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Phase {
     /// A piece of a message.
     Chunk(Box<Chunk>),
     /// A message.
-    Body(Box<Receiver>),
+    Body(Box<BodyReceiver>),
     /// Not looked at until the question is answered.
     Asked(Question),
     /// Nothing to us.

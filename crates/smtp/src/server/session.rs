@@ -14,12 +14,12 @@ use posthaste_mail::TransferPriority;
 
 use super::{
     Answer, Bindings, Settings, Step, Submission, answer,
-    body::{Body, Progress},
+    body::{Progress, ReceivedBody},
     command,
     fault::{Fault, Weight},
     line::{self, AUTH_LINE_MAX, Discard, Line},
     phase::{Phase, Question},
-    transaction::Transaction,
+    transaction::OpenTransaction,
 };
 
 /// Replies are handed over for writing before more than this piles up (plus one reply).
@@ -47,7 +47,7 @@ pub struct Session {
     began: Timestamp,
     phase: Phase,
     hello: Option<Hello>,
-    transaction: Option<Transaction>,
+    transaction: Option<OpenTransaction>,
     /// Messages that ended in a dot.
     messages: u32,
     /// Counted towards `Limits::bad_commands`.
@@ -141,7 +141,7 @@ impl Session {
         match (question, verdict) {
             (question @ (Question::Message | Question::Tls | Question::Auth(_)), _) => panic!("{question:?} has an answer of its own"),
             (Question::Mail(mail), Ok(())) => {
-                self.transaction = Some(Transaction::new(mail));
+                self.transaction = Some(OpenTransaction::new(mail));
                 Answer::new(250, 1, 0, "sender ok").write(out);
             }
             (Question::Rcpt(recipient, asks), Ok(())) => {
@@ -173,7 +173,7 @@ impl Session {
             panic!("nobody asked about a sender");
         };
         mail.asks.priority = Some(priority);
-        self.transaction = Some(Transaction::new(mail));
+        self.transaction = Some(OpenTransaction::new(mail));
         Answer::new(250, 3, 6, format!("{priority} is the new priority")).write(out);
     }
 
@@ -309,7 +309,7 @@ impl Session {
     }
 
     /// Hands out a message that is whole.
-    fn submit(&mut self, body: Body) -> Step {
+    fn submit(&mut self, body: ReceivedBody) -> Step {
         self.messages = self.messages.saturating_add(1);
         let envelope = self.transaction.take().expect("DATA and BDAT need a transaction").into_envelope();
         let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");

@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::Session;
 use crate::server::{
     Answer, Step,
-    body::{Kind, Receiver},
+    body::{BodyFraming, BodyReceiver},
     fault::{Fault, Weight},
     phase::{Chunk, Phase},
 };
@@ -20,9 +20,9 @@ impl Session {
                 Some(Fault::refusal("bdat", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")))
             }
             Some(transaction) => {
-                let kind = Kind::of_chunks(transaction.mail.body);
+                let kind = BodyFraming::of_chunks(transaction.mail.body);
                 let declared = transaction.mail.size;
-                let receiver = transaction.chunks.get_or_insert_with(|| Box::new(Receiver::of_kind(&self.settings, declared, kind)));
+                let receiver = transaction.chunks.get_or_insert_with(|| Box::new(BodyReceiver::of_kind(&self.settings, declared, kind)));
                 receiver.is_too_long(size).then(|| Fault::fatal("bdat", "too_large", Answer::new(552, 3, 4, "that is too much")))
             }
         };
