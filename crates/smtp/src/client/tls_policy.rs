@@ -1,16 +1,16 @@
-//! Whether a session with a receiver has TLS, and whether its certificate counts.
+//! Whether a session with a receiver uses TLS, and whether the certificate must be valid.
 
-/// What TLS a session is to have.
+/// Whether a session uses TLS, and whether the certificate must be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum TlsPolicy {
-    /// Plain text, though TLS be offered.
+    /// Plain text, even if the receiver offers TLS.
     None,
-    /// TLS when it is offered and works, whatever the certificate.
+    /// TLS if it is offered and works, with any certificate; else plain text.
     #[default]
     Opportunistic,
-    /// TLS or nothing, whatever the certificate.
+    /// TLS with any certificate, or no session.
     Require,
-    /// TLS with a certificate that is valid for the host's name, or nothing.
+    /// TLS with a certificate that is valid for the host's name, or no session.
     Verify,
 }
 
@@ -25,7 +25,7 @@ impl TlsPolicy {
         }
     }
 
-    /// True where plain text is not an answer.
+    /// Whether the policy forbids plain text.
     pub fn demands_tls(self) -> bool {
         matches!(self, Self::Require | Self::Verify)
     }

@@ -1,4 +1,4 @@
-//! One message: MAIL, RCPTs and DATA (in one group where the receiver can, RFC 2920), the body, the dot.
+//! Hands over one message: MAIL, RCPTs and DATA (in one group if the receiver offers PIPELINING, RFC 2920), the body, the dot.
 
 use std::{io::Write, ops::Range, time::Duration};
 
@@ -14,11 +14,11 @@ use super::{
 };
 
 impl Connection {
-    /// Hands over one message. Whatever happens, each recipient has its result.
+    /// Hands over one message. Whatever happens, each recipient gets a result.
     ///
-    /// A message larger than the receiver's announced SIZE is not offered; its result is a refusal at [`Stage::Mail`] with a 552 of our own,
-    /// which names the limit (RFC 1870 §6.1 leaves it to the client to spare both sides the trip). A body with 8-bit bytes goes out as it
-    /// is even where the receiver does not announce 8BITMIME, as everyone does: it cannot be recoded without breaking its signatures.
+    /// A message larger than the SIZE that the receiver announced is not offered; its result is a refusal at [`Stage::Mail`] with a 552
+    /// generated here, which names the limit (RFC 1870 §6.1 lets the client decide this). A body with 8-bit bytes is sent unchanged even if
+    /// the receiver does not announce 8BITMIME, as other MTAs do: recoding it would break its signatures.
     pub async fn transact(&mut self, message: Transaction<'_>) -> Report {
         let began = (self.clock)();
         let mut slots = Slots::new(message.recipients.len());
@@ -49,8 +49,8 @@ impl Connection {
         Report { recipients: slots.into_results(), envelope_ms: millis(began, midway), body_ms }
     }
 
-    /// Whether the receiver ended the dialogue before this message, and whom that concerns: what it says between two messages (an idle
-    /// time-out, mostly) is no answer to the second; what it says before the first one is.
+    /// Whether the receiver ended the dialogue before this message, and which recipients that concerns. What it sends between two messages
+    /// (usually an idle time-out) is no reply to the second; what it sends before the first one is.
     fn ended_before(&mut self, recipients: usize) -> Option<(Range<usize>, Failure)> {
         if !self.channel.is_open() || self.state == DialogueState::Busy {
             let detail = "the connection was used after its end".to_owned();
@@ -60,7 +60,7 @@ impl Connection {
         Some((if self.used { 0..0 } else { 0..recipients }, failure))
     }
 
-    /// What can be known before anything is said.
+    /// The checks that need no command.
     fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Framing<'a>, Failure> {
         if let Some(limit @ 1..) = self.extensions.size
             && message.size > limit
@@ -75,7 +75,7 @@ impl Connection {
         CheckedBody::new(message.body).map(Framing::Dotted).map_err(local)
     }
 
-    /// Up to the 354. True: the receiver waits for the body, and somebody was accepted. False: every recipient is settled.
+    /// Runs the dialogue up to the 354. True: the receiver waits for the body and accepted a recipient. False: every recipient is settled.
     async fn envelope(&mut self, message: &Transaction<'_>, dirty: bool, slots: &mut Slots) -> bool {
         match self.ask_envelope(message, dirty, slots).await {
             Ok(go) => go,
@@ -93,14 +93,14 @@ impl Connection {
             self.say_all_at_once(message, dirty).await?;
         }
         if dirty {
-            // About nobody: whatever is wrong with RSET, these recipients were not asked for.
+            // A failure at RSET concerns none of the recipients: they have not been offered yet.
             let reply = self.step(Stage::Rset, self.timeouts.rset, 0..0, |out| out.extend_from_slice(RSET)).await?;
             if let ReplyKind::Refused(failure) | ReplyKind::Unexpected(failure) = classify(Stage::Rset, reply) {
                 return Err(Broken { about: 0..0, failure });
             }
         }
         let mail_taken = self.ask_mail(message, slots).await?;
-        // The answers to what went out with the MAIL are still to come.
+        // The replies to the commands sent together with MAIL are still to come.
         let answers_due = pipelining && self.channel.is_open();
         if !mail_taken && !answers_due {
             return Ok(false);
@@ -109,11 +109,11 @@ impl Connection {
         if !pipelining && !slots.any_accepted() {
             return Ok(false);
         }
-        // RFC 3030 §2: BDAT asks for no leave.
+        // RFC 3030 §2: BDAT needs no 354.
         if message.needs.binary { Ok(slots.any_accepted()) } else { self.ask_data(slots).await }
     }
 
-    /// RFC 2920 §3.1: RSET, MAIL and RCPT anywhere in a group, DATA at its end.
+    /// Sends all commands in one group. RFC 2920 §3.1: RSET, MAIL and RCPT may stand anywhere in it, DATA only at its end.
     async fn say_all_at_once(&mut self, message: &Transaction<'_>, dirty: bool) -> Result<(), Broken> {
         let out = &mut self.out;
         out.clear();
@@ -129,7 +129,7 @@ impl Connection {
         said.map_err(|failure| Broken { about: 0..message.recipients.len(), failure })
     }
 
-    /// One command's reply; says the command first, unless it went out with the group.
+    /// Returns the reply to one command; sends the command first, unless it was sent with the group.
     async fn step(
         &mut self,
         stage: Stage,
@@ -170,7 +170,7 @@ impl Connection {
             match classify(Stage::Rcpt, reply) {
                 ReplyKind::Positive(_) => slots.accept(place),
                 ReplyKind::Refused(failure) if self.channel.is_open() => slots.refuse(place, failure),
-                // A 421 (or nonsense) ends it for those behind, too.
+                // A 421 or an unexpected reply ends the dialogue for the later recipients too.
                 ReplyKind::Refused(failure) | ReplyKind::Unexpected(failure) => return Err(Broken { about, failure }),
             }
         }
@@ -183,7 +183,8 @@ impl Connection {
             return Ok(true);
         }
         if reply.code == 354 {
-            // RFC 2920 §3.1: nobody is left, but the receiver waits for a message. An empty one for nobody it is; its answer is nobody's.
+            // RFC 2920 §3.1: no recipient is left, but the receiver waits for a message. Send an empty one; its reply concerns no
+            // recipient.
             if self.channel.ask(b".\r\n", Stage::Dot, self.timeouts.data).await.is_err() {
                 self.channel.close();
             }
@@ -203,17 +204,17 @@ impl Connection {
     }
 }
 
-/// How the body goes over the wire.
+/// How the body is sent.
 pub(super) enum Framing<'a> {
     /// By DATA.
     Dotted(CheckedBody<'a>),
-    /// By BDAT, in one piece.
+    /// By BDAT, in one chunk.
     Chunked(&'a [Bytes]),
 }
 
 /// The dialogue ended before the body.
 struct Broken {
-    /// Whom it was about.
+    /// The recipients that the failed command was about.
     about: Range<usize>,
     failure: Failure,
 }
@@ -229,9 +230,7 @@ pub(super) fn classify(stage: Stage, reply: Reply) -> ReplyKind {
     match reply.code {
         200..300 => ReplyKind::Positive(reply),
         400.. => ReplyKind::Refused(Failure::Refused { stage, reply }),
-        _ => {
-            ReplyKind::Unexpected(Failure::Local { stage, cause: LocalCause::NotSmtp, detail: format!("an answer out of place: {reply}") })
-        }
+        _ => ReplyKind::Unexpected(Failure::Local { stage, cause: LocalCause::NotSmtp, detail: format!("an unexpected reply: {reply}") }),
     }
 }
 

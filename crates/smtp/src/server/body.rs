@@ -1,4 +1,4 @@
-//! The bytes after 354: copied once, dots undone, ended by CRLF.CRLF and by nothing else (RFC 5321 §4.1.1.4 and §4.5.2).
+//! Receives a message body: copies it once, removes stuffed dots, and ends only at CRLF.CRLF (RFC 5321 §4.1.1.4 and §4.5.2).
 
 use bytes::{Bytes, BytesMut};
 
@@ -6,14 +6,14 @@ use posthaste_mail::BodyKind;
 
 use super::{BareLineEnds, Settings};
 
-/// No client gets more memory than this for a mere promise of size.
+/// The most memory that is reserved for a declared size, in bytes.
 const RESERVE_MAX: u64 = 1 << 20;
-/// Room for a message of undeclared size.
+/// The memory reserved for a message of undeclared size, in bytes.
 const RESERVE_MIN: u64 = 8 << 10;
-/// Read beyond twice the size limit, so that doubled dots alone never cut a message that would have fitted.
+/// How many bytes beyond twice the size limit are read, so that stuffed dots alone never cut off a message that would have fitted.
 const DRAIN_EXTRA: u64 = 64 << 10;
 
-/// Why a message is refused. In order of importance: of several, the first is told.
+/// Why a message is refused, in order of importance: if several apply, the first is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     BareLf,
@@ -26,74 +26,74 @@ pub(super) enum Flaw {
 
 const FLAWS: [Flaw; 6] = [Flaw::BareLf, Flaw::BareCr, Flaw::Nul, Flaw::TooLarge, Flaw::HeaderTooLarge, Flaw::LineTooLong];
 
-/// How the bytes are to be read.
+/// How the end and the lines of the body are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyFraming {
-    /// Up to a line that is a dot, leading dots doubled (DATA).
+    /// DATA: up to a line that is a dot, with leading dots doubled.
     Dotted,
-    /// Lines, by BDAT.
+    /// BDAT: chunks that make up lines.
     Lines,
-    /// A header of lines, then anything (BINARYMIME, RFC 3030 §3).
+    /// BDAT with BINARYMIME (RFC 3030 §3): a header of lines, then any bytes.
     Binary,
 }
 
 impl BodyFraming {
-    /// What BDAT brings.
+    /// The framing of a body sent by BDAT.
     pub(super) fn of_chunks(body: BodyKind) -> Self {
         if body == BodyKind::BinaryMime { Self::Binary } else { Self::Lines }
     }
 }
 
-/// How far a chunk went.
+/// What a piece of input held.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All of it is body.
+    /// All of it belongs to the body, which continues.
     More,
-    /// The message ended; so many bytes of the chunk were its.
+    /// The message ended after this many bytes of the input.
     End(usize),
-    /// More than the limit allows to read away, and no end.
+    /// The message did not end within the limit of bytes to read.
     Endless,
 }
 
-/// The message's bytes and what was seen in them.
+/// A received message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReceivedBody {
     pub(super) data: Bytes,
     pub(super) has_8bit: bool,
 }
 
-/// Where in a line the next byte stands.
+/// Where the next byte stands in its line.
 #[derive(Clone, Copy, Debug)]
 enum LinePosition {
-    /// Behind CRLF, or at the very start.
+    /// After CRLF, or at the start of the message.
     Start,
-    /// Behind a dot at a line's start.
+    /// After a dot at the start of a line.
     Dot,
-    /// Behind a dot and a CR at a line's start: an LF ends the message.
+    /// After a dot and a CR at the start of a line: an LF ends the message.
     DotCr,
     /// Inside a line.
     Mid,
-    /// Behind a CR inside a line.
+    /// After a CR inside a line.
     Cr,
 }
 
-/// Takes a message in chunks of any size; what it finds does not depend on where they were cut.
+/// Takes a message in pieces of any size; the result does not depend on where the input was cut.
 #[derive(Debug)]
 pub(super) struct BodyReceiver {
     kind: BodyFraming,
-    /// A CR or LF that stands alone becomes CRLF.
+    /// Whether a bare CR or LF is replaced by CRLF.
     fixes: bool,
     at: LinePosition,
     data: BytesMut,
     has_8bit: bool,
-    /// Bit per flaw.
+    /// One bit per flaw.
     flaws: u8,
-    /// Bytes of the message so far, dots undone, stored or not.
+    /// Bytes of the message so far without stuffed dots, whether stored or not.
     length: u64,
     /// Bytes of this line so far.
     line: usize,
     in_header: bool,
-    /// Bytes that may still be read before the end has to come.
+    /// Bytes that may still be read before the message has to end.
     budget: u64,
     message_max: u64,
     header_max: u64,
@@ -101,7 +101,7 @@ pub(super) struct BodyReceiver {
 }
 
 impl BodyReceiver {
-    /// For DATA.
+    /// A receiver for DATA.
     pub(super) fn new(settings: &Settings, declared: Option<u64>) -> Self {
         Self::of_kind(settings, declared, BodyFraming::Dotted)
     }
@@ -127,10 +127,10 @@ impl BodyReceiver {
         }
     }
 
-    /// Reads on. After `End` or `Endless` comes [`Self::finish`].
+    /// Takes the next bytes. After `End` or `Endless`, call [`Self::finish`].
     pub(super) fn push(&mut self, chunk: &[u8]) -> Progress {
         let view = &chunk[..chunk.len().min(usize::try_from(self.budget).unwrap_or(usize::MAX))];
-        // view[kept..pos] is part of the message and not stored yet.
+        // view[kept..pos] belongs to the message and is not stored yet.
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
             match (self.at, view[pos]) {
@@ -152,7 +152,8 @@ impl BodyReceiver {
                 }
                 (LinePosition::Cr | LinePosition::DotCr, _) => {
                     if self.fixes {
-                        // The CR is stored or about to be, but not behind a dot: that one waited to see whether it ends the message.
+                        // A CR inside a line is stored or about to be. One after a dot is not: it was held back because it might have
+                        // ended the message.
                         let cr: &[u8] = if matches!(self.at, LinePosition::DotCr) { b"\r" } else { b"" };
                         self.store(&view[kept..pos]);
                         kept = pos;
@@ -178,17 +179,17 @@ impl BodyReceiver {
         if self.budget == 0 { Progress::Endless } else { Progress::More }
     }
 
-    /// Whether so many bytes more are beyond what is even read away.
+    /// Whether this many more bytes exceed what may still be read.
     pub(super) fn is_too_long(&self, more: u64) -> bool {
         more >= self.budget
     }
 
-    /// Whether it is known already that it will not be taken.
+    /// Whether a flaw has been found already.
     pub(super) fn is_flawed(&self) -> bool {
         self.flaws != 0
     }
 
-    /// The message, or the gravest of its flaws.
+    /// The message, or the most important of its flaws.
     pub(super) fn finish(mut self) -> Result<ReceivedBody, Flaw> {
         if self.kind != BodyFraming::Dotted {
             self.end_chunks();
@@ -199,7 +200,7 @@ impl BodyReceiver {
         }
     }
 
-    /// Consumes up to and with the next byte that matters.
+    /// Consumes bytes up to and including the next CR, LF or NUL; returns how many.
     fn inside(&mut self, rest: &[u8]) -> usize {
         let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
             self.line += rest.len();
@@ -215,7 +216,7 @@ impl BodyReceiver {
         at + 1
     }
 
-    /// `length`: of the message up to here.
+    /// `length`: bytes of the message up to here.
     fn end_line(&mut self, length: u64) {
         if self.line > self.line_max {
             self.flaw(Flaw::LineTooLong);
@@ -228,7 +229,7 @@ impl BodyReceiver {
         self.at = LinePosition::Start;
     }
 
-    /// What came by BDAT may break off anywhere; lines are made whole, as the dot would have done.
+    /// A body sent by BDAT may end anywhere. An unfinished last line gets its CRLF, as DATA would have required.
     fn end_chunks(&mut self) {
         if matches!(self.at, LinePosition::Cr) {
             if self.fixes { self.mend(b"") } else { self.bare(Flaw::BareCr) }
@@ -237,7 +238,7 @@ impl BodyReceiver {
         }
     }
 
-    /// Puts in what a line end lacks; the line ends behind it.
+    /// Stores the missing part of a line end; the line ends there.
     fn mend(&mut self, cr: &[u8]) {
         self.store(cr);
         self.store(b"\n");
@@ -245,7 +246,7 @@ impl BodyReceiver {
         self.at = LinePosition::Mid;
     }
 
-    /// What a binary body may hold, and nothing else.
+    /// Records a flaw that only a binary body may contain.
     fn bare(&mut self, flaw: Flaw) {
         if self.kind != BodyFraming::Binary || self.in_header {
             self.flaw(flaw);
@@ -263,7 +264,7 @@ impl BodyReceiver {
         }
     }
 
-    /// A flawed message is read to its end, and not kept.
+    /// A flawed message is read to its end but not kept.
     fn flaw(&mut self, flaw: Flaw) {
         self.flaws |= bit(flaw);
         self.data = BytesMut::new();

@@ -1,29 +1,29 @@
-//! What a session does with the next bytes, and what it waits to be told.
+//! The state of a session: how it reads the next bytes, or which question it waits to have answered.
 
 use posthaste_mail::{Address, RcptAsks};
 
 use super::{MailRequest, body::BodyReceiver, fault::Fault, line::Discard, sasl::Exchange};
 
-/// What the next bytes are.
+/// How the next bytes are read.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Commands.
+    /// As commands.
     Command,
-    /// The rest of a line that is too long.
+    /// As the rest of an overlong line.
     Discard(Discard),
-    /// The next message of an exchange.
+    /// As the next message of a SASL exchange.
     Auth(Box<Exchange>),
-    /// A piece of a message.
+    /// As a chunk of a message (BDAT).
     Chunk(Box<Chunk>),
-    /// A message.
+    /// As a message (DATA).
     Body(Box<BodyReceiver>),
-    /// Not looked at until the question is answered.
+    /// Not at all until the caller has answered the question.
     Asked(Question),
-    /// Nothing to us.
+    /// Not at all: the session is over.
     Closed,
 }
 
-/// What the session waits to be told.
+/// The question that the caller has to answer.
 #[derive(Debug)]
 pub(super) enum Question {
     Mail(MailRequest),
@@ -33,12 +33,12 @@ pub(super) enum Question {
     Auth(Box<Exchange>),
 }
 
-/// A piece on its way.
+/// A chunk that is being received.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) left: u64,
     pub(super) size: u64,
     pub(super) last: bool,
-    /// Its bytes are read away, and this is what is said then.
+    /// Set if the chunk is refused: its bytes are discarded, then this reply is sent.
     pub(super) refused: Option<Fault>,
 }

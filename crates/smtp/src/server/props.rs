@@ -1,4 +1,4 @@
-//! What holds whatever a client sends, and however its bytes are cut.
+//! Properties that hold whatever a client sends and however its bytes are cut.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
     messages: 5,
 };
 
-/// What a session said and asked, in order; and the most it let pile up.
+/// The replies and steps of a session, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
     out: Vec<u8>,
@@ -50,7 +50,7 @@ fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Transcri
     transcript
 }
 
-/// Feeds until more is wanted; false once the session is over.
+/// Feeds until more input is wanted; false once the session is over.
 fn drain(session: &mut Session, input: &mut BytesMut, transcript: &mut Transcript) -> bool {
     let mut out = Vec::new();
     loop {
@@ -85,7 +85,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'
     })
 }
 
-/// Scraps that dialogues and attacks are made of.
+/// The fragments that dialogues and attacks are made of.
 fn scrap() -> impl Strategy<Value = Vec<u8>> {
     let known: &[&[u8]] = &[
         b"EHLO c.test\r\n",
@@ -127,7 +127,7 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(scrap(), 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// A soup that gets past the envelope, so that bodies are seen often.
+/// A soup that begins with a valid envelope, so that bodies are tested often.
 fn dialogue() -> impl Strategy<Value = Vec<u8>> {
     soup().prop_map(|soup| [b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<x@y.test>\r\nDATA\r\n", &soup[..]].concat())
 }
@@ -212,11 +212,11 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
         let transcript = talk(&Limits::default(), std::iter::once(&[&first[..], &middle, smuggled].concat()[..]));
         let evil = transcript.steps.iter().any(|step| matches!(step, Step::Mail(mail) if mail.reverse_path.as_str() == "evil@b.test"));
         let end = memchr::memmem::find(&middle, b"\r\n.\r\n").map(|at| at + 5);
-        // Without an end of its own the body runs on to the smuggled one's.
+        // Without an end of its own the body continues to the end of the smuggled one.
         let body = &middle[..end.unwrap_or(middle.len())];
         let taken = transcript.messages().any(|message| message.starts_with(b"S: x"));
         assert_eq!(taken, ends_are_clean(body) && !body.contains(&0), "{:?}", String::from_utf8_lossy(&middle));
-        // A second MAIL is heard only behind a true end, with no doubtful line end before it.
+        // A second MAIL counts only after a true end, with no bare line end before it.
         assert_eq!(evil, end.is_some() && ends_are_clean(&middle), "{:?}", String::from_utf8_lossy(&middle));
         ended += usize::from(end.is_some());
     }

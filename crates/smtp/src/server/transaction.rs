@@ -1,4 +1,4 @@
-//! The message under way: what MAIL and RCPT have said so far.
+//! The transaction in progress: the accepted MAIL and RCPT commands.
 
 use std::collections::HashSet;
 
@@ -6,16 +6,16 @@ use posthaste_mail::{Address, Asks, Envelope, RcptAsks};
 
 use super::{MailRequest, body::BodyReceiver};
 
-/// From an accepted MAIL to the answer to its final dot, or RSET.
+/// Lasts from an accepted MAIL to the end of the message, or to RSET.
 #[derive(Debug)]
 pub(super) struct OpenTransaction {
     pub(super) mail: MailRequest,
     recipients: Vec<Address>,
     asks: Vec<RcptAsks>,
     known: HashSet<Address>,
-    /// What came by BDAT so far.
+    /// The body received by BDAT so far.
     pub(super) chunks: Option<Box<BodyReceiver>>,
-    /// RCPT commands that were refused.
+    /// How many RCPT commands were refused.
     pub(super) refused: u32,
 }
 

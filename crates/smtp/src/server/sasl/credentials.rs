@@ -1,30 +1,32 @@
-//! What a client says of itself.
+//! The credentials that a client presents.
 
 use std::{borrow::Cow, fmt};
 
-/// What a client says of itself, to be checked by whoever knows the users.
+/// The credentials that a client presents, for the caller to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// Is this the user's password? Answer by `Session::authenticated`.
+    /// Check this password; answer by `Session::authenticated`.
     Password {
-        /// The user's name, prepared (RFC 4013).
+        /// The user name, prepared (RFC 4013).
         user: String,
-        /// The password, prepared where that can be.
+        /// The password, prepared if possible.
         password: Secret,
     },
-    /// Is this token good, and whose is it? Answer by `Session::authenticated`.
+    /// Check this token; answer by `Session::authenticated` with the user it belongs to.
     Bearer {
-        /// The name that the client gave with it; empty where it gave none.
+        /// The name that the client gave with the token; empty if none.
         user: String,
         /// The token (RFC 6750).
         token: Secret,
     },
-    /// What is kept of this user's password? Answer by `Session::scram_keys`, for names that nobody has with [`ScramKeys::decoy`](super::ScramKeys::decoy).
+    /// Look up this user's SCRAM keys; answer by `Session::scram_keys`, for an unknown user with
+    /// [`ScramKeys::decoy`](super::ScramKeys::decoy).
     Keys {
         /// The user's name, prepared.
         user: String,
     },
-    /// The client has proved that it knows the password behind those keys: may the user log in? Answer by `Session::authenticated`.
+    /// The client has proved that it knows the password behind those keys. Decide whether the user may log in; answer by
+    /// `Session::authenticated`.
     Proven {
         /// The user's name, prepared.
         user: String,
@@ -32,7 +34,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The name that the client gave; empty where it gave none.
+    /// The name that the client gave; empty if none.
     pub fn user(&self) -> &str {
         match self {
             Self::Password { user, .. } | Self::Bearer { user, .. } | Self::Keys { user } | Self::Proven { user } => user,
@@ -40,17 +42,17 @@ impl Credentials {
     }
 }
 
-/// A password or a token: never printed.
+/// A password or a token; never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it up.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// What is inside.
+    /// The text.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -62,7 +64,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A name or password in the form in which two of them are compared (SASLprep, RFC 4013); as it stands where it has no such form.
+/// A name or password prepared for comparison (SASLprep, RFC 4013); unchanged if it cannot be prepared.
 pub fn prepare(text: &str) -> Cow<'_, str> {
     stringprep::saslprep(text).unwrap_or(Cow::Borrowed(text))
 }

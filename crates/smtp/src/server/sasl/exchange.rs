@@ -1,9 +1,9 @@
-//! An exchange: the client's messages in, challenges and questions out.
+//! A SASL exchange: takes the client's messages; returns challenges and questions.
 
 use super::{Credentials, Mechanism, Nonce, ScramKeys, Turn, bearer, password, scram};
 use crate::server::{Answer, Bindings};
 
-/// An exchange under way.
+/// The state of an exchange.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::server) enum Exchange {
     Plain,
@@ -12,28 +12,28 @@ pub(in crate::server) enum Exchange {
         user: String,
     },
     Bearer(bearer::Dialect),
-    /// A token was refused; the client has to say that it heard so (RFC 7628 §3.2.3).
+    /// A token was refused; the client still has to respond to the reason (RFC 7628 §3.2.3).
     BearerRefused(Answer),
     Scram(scram::Opening),
     ScramWantsKeys(scram::First),
     ScramProof(scram::Second),
-    /// The proof holds; what tells the client that we know the password too.
+    /// The proof is valid; the signature proves to the client that the server knows the password too.
     ScramProven {
         user: String,
         signature: Vec<u8>,
     },
-    /// That was said.
+    /// The signature was sent.
     ScramHeard {
         user: String,
     },
-    /// Credentials are being checked, and the exchange has nothing more to say where they are good.
+    /// Credentials are being checked; the exchange ends with the result.
     Checking,
     /// A token is being checked.
     CheckingToken,
 }
 
 impl Exchange {
-    /// Begins. `announced_plus`: whether the client could have bound itself to TLS.
+    /// Begins an exchange. `announced_plus`: whether -PLUS was announced.
     pub(in crate::server) fn new(mechanism: Mechanism, announced_plus: bool) -> Self {
         match mechanism {
             Mechanism::Plain => Self::Plain,
@@ -45,12 +45,12 @@ impl Exchange {
         }
     }
 
-    /// What is said before the client has said anything.
+    /// The challenge sent before the client's first message.
     pub(in crate::server) fn first_challenge(&self) -> &'static [u8] {
         if *self == Self::LoginName { b"Username:" } else { b"" }
     }
 
-    /// The client's next message.
+    /// Takes the client's next message.
     pub(in crate::server) fn hear(self, message: &[u8], tls: Option<&Bindings>) -> (Self, Turn) {
         match self {
             Self::Plain => (Self::Checking, password::plain(message)),
@@ -82,12 +82,12 @@ impl Exchange {
             Self::ScramHeard { user } if message.is_empty() => (Self::Checking, Turn::Done(user)),
             Self::ScramHeard { .. } => (Self::Checking, Turn::Malformed("the last message of SCRAM is empty")),
             state @ (Self::ScramWantsKeys(_) | Self::ScramProven { .. } | Self::Checking | Self::CheckingToken) => {
-                unreachable!("nothing is heard while a question is open: {state:?}")
+                unreachable!("no message is taken while a question is open: {state:?}")
             }
         }
     }
 
-    /// The keys that were asked for.
+    /// Takes the keys that were asked for.
     pub(in crate::server) fn keys(self, keys: &ScramKeys, nonce: &Nonce) -> (Self, Turn) {
         match self {
             Self::ScramWantsKeys(first) => {

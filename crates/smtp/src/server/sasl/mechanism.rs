@@ -1,11 +1,11 @@
-//! The ways to log in.
+//! SASL mechanisms.
 
-/// A way to log in.
+/// A SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
     /// RFC 4616.
     Plain,
-    /// Never more than a draft, but what old clients and appliances have.
+    /// Never standardised beyond a draft, but the only one that some old clients and appliances support.
     Login,
     /// RFC 7677.
     ScramSha256,
@@ -13,15 +13,15 @@ pub enum Mechanism {
     ScramSha256Plus,
     /// RFC 7628.
     OAuthBearer,
-    /// Its predecessor, by Google.
+    /// Google's predecessor of OAUTHBEARER.
     XOAuth2,
 }
 
 impl Mechanism {
-    /// All there are, those that keep the password to themselves first.
+    /// All mechanisms, those that do not transmit the password first.
     pub const ALL: [Self; 6] = [Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login, Self::OAuthBearer, Self::XOAuth2];
 
-    /// As announced and asked for.
+    /// The registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -33,7 +33,7 @@ impl Mechanism {
         }
     }
 
-    /// By its name, in any case.
+    /// The mechanism of this name, in upper or lower case.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }

@@ -1,6 +1,6 @@
-//! The server's side of SASL (RFC 4422) without I/O: messages in, challenges and questions out.
+//! The server's side of SASL (RFC 4422), without I/O: takes messages; returns challenges and questions.
 //!
-//! Nothing is checked against a store here. Whoever holds the connection is asked ([`Credentials`]), and may take its time.
+//! Nothing is checked against a user store here. The caller checks the [`Credentials`], in its own time.
 
 mod bearer;
 mod credentials;

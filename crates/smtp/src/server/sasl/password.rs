@@ -1,4 +1,4 @@
-//! PLAIN (RFC 4616) and LOGIN: name and password as they are.
+//! PLAIN (RFC 4616) and LOGIN: name and password in clear.
 
 use super::{Credentials, Secret, Turn, prepare};
 
@@ -11,7 +11,7 @@ pub(super) fn plain(message: &[u8]) -> Turn {
     if user.is_empty() || password.is_empty() {
         return Turn::Malformed("PLAIN has a user and a password");
     }
-    // Nobody may act for somebody else.
+    // No user may act as another.
     if !authzid.is_empty() && authzid != user {
         let user = prepare(user).into_owned();
         return Turn::Wrong { user };
@@ -19,7 +19,7 @@ pub(super) fn plain(message: &[u8]) -> Turn {
     ask(&prepare(user), password)
 }
 
-/// The user's name; Err where the message holds none.
+/// The user name; Err if the message holds none.
 pub(super) fn login_name(message: &[u8]) -> Result<String, Turn> {
     match str::from_utf8(message) {
         Ok(user) if !user.is_empty() && !user.contains('\0') => Ok(prepare(user).into_owned()),

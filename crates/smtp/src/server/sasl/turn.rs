@@ -1,21 +1,21 @@
-//! What follows from one message of a client.
+//! What the server does after a client's message.
 
 use super::Credentials;
 use crate::server::Answer;
 
-/// What an exchange wants.
+/// What the server does next in an exchange.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::server) enum Turn {
-    /// This is to be sent, and the answer to it is the next message.
+    /// Send this challenge; the response is the next message.
     Challenge(Vec<u8>),
-    /// This is to be asked of whoever knows.
+    /// Ask the caller to check these credentials.
     Ask(Credentials),
     /// The user is logged in.
     Done(String),
-    /// The client was told already why not, and this is the reply.
+    /// Send this reply; the client has been sent the reason before.
     Refused(Answer),
-    /// The message is none of the mechanism.
+    /// The message is not valid for the mechanism.
     Malformed(&'static str),
-    /// The client does not know what it has to know.
+    /// The client's proof or identity is wrong.
     Wrong { user: String },
 }

@@ -1,4 +1,4 @@
-//! AUTH (RFC 4954) and STARTTLS (RFC 3207): how a session comes to trust its client, and the client the session.
+//! AUTH (RFC 4954) and STARTTLS (RFC 3207).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::server::{
 };
 
 impl Session {
-    /// TLS is on: from the start, or after [`Step::StartTls`]. All that was said before is forgotten (RFC 3207 §4.2).
+    /// TLS is on, from the start or after [`Step::StartTls`]. The session discards all state from before (RFC 3207 §4.2).
     pub fn secured(&mut self, bindings: Bindings) {
         if matches!(self.phase, Phase::Asked(Question::Tls)) {
             self.phase = Phase::Command;
@@ -22,8 +22,8 @@ impl Session {
         self.tls = Some(bindings);
     }
 
-    /// `behind`: bytes that came with the command. They are from before TLS, and whoever sent them is not who will speak under it
-    /// (RFC 3207 §5; CVE-2011-0411).
+    /// `behind`: whether bytes followed the command. They were sent before TLS, so they may not come from the client that will speak under
+    /// it (RFC 3207 §5; CVE-2011-0411).
     pub(super) fn start_tls(&mut self, behind: bool, out: &mut Vec<u8>) -> Step {
         let fault = if self.tls.is_some() {
             Fault::sequence("starttls", "TLS is on already")
@@ -74,7 +74,7 @@ impl Session {
         None
     }
 
-    /// A line of an exchange, without its CRLF.
+    /// A line of a SASL exchange, without its CRLF.
     pub(super) fn auth_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Option<Step> {
         let Phase::Auth(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else { return None };
         if line == b"*" {
@@ -117,11 +117,11 @@ impl Session {
         }
     }
 
-    /// Answers [`Step::Authenticate`]: the name under which the user is known, or [`Answer::auth_failed`], [`Answer::auth_trouble`] or
-    /// whatever else there is to say. A 421 ends the session; one that is over already hears nothing more.
+    /// Answers [`Step::Authenticate`] with the name under which the user is known, or with [`Answer::auth_failed`],
+    /// [`Answer::auth_trouble`] or another refusal. A 421 ends the session; a session that is over writes nothing.
     ///
     /// # Panics
-    /// When nothing of the kind was asked, or SCRAM's keys were and here is no refusal.
+    /// If no credentials were handed out, or if SCRAM keys were asked for and `verdict` is Ok.
     pub fn authenticated(&mut self, verdict: Result<Arc<str>, Answer>, out: &mut Vec<u8>) {
         let Some(exchange) = self.asked_auth() else { return };
         match (exchange, verdict) {
@@ -130,7 +130,7 @@ impl Session {
                 challenge(&signature, out);
                 self.phase = Phase::Auth(Box::new(Exchange::ScramHeard { user: user.to_string() }));
             }
-            // RFC 7628 §3.2.3: the reason first, the refusal when the client has heard it.
+            // RFC 7628 §3.2.3: send the reason first, and the refusal after the client has responded.
             (Exchange::CheckingToken, Err(answer)) if answer.code == 535 => {
                 challenge(sasl::TOKEN_REFUSED, out);
                 self.phase = Phase::Auth(Box::new(Exchange::BearerRefused(answer)));
@@ -140,10 +140,10 @@ impl Session {
         }
     }
 
-    /// Answers [`Credentials::Keys`](crate::server::Credentials::Keys). For a name that nobody has: [`ScramKeys::decoy`].
+    /// Answers [`Credentials::Keys`](crate::server::Credentials::Keys). For an unknown user, pass [`ScramKeys::decoy`].
     ///
     /// # Panics
-    /// When they were not asked for.
+    /// If they were not asked for.
     pub fn scram_keys(&mut self, keys: &ScramKeys, nonce: &Nonce, out: &mut Vec<u8>) {
         let Some(exchange) = self.asked_auth() else { return };
         let (exchange, turn) = exchange.keys(keys, nonce);
@@ -151,7 +151,7 @@ impl Session {
         debug_assert!(step.is_none(), "keys lead to a challenge");
     }
 
-    /// Who is logged in, by the name that [`Self::authenticated`] was given.
+    /// The user who is logged in, by the name given to [`Self::authenticated`].
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
     }
@@ -183,7 +183,7 @@ impl Session {
     }
 }
 
-/// `334 BASE64`: no enhanced code, and a blank even where nothing follows (RFC 4954 §4).
+/// Writes `334 BASE64`: without an enhanced code, and with a space even if nothing follows (RFC 4954 §4).
 fn challenge(message: &[u8], out: &mut Vec<u8>) {
     answer::write(out, 334, None, &STANDARD.encode(message));
 }

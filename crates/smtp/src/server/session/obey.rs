@@ -1,4 +1,4 @@
-//! What each command does (RFC 5321 §4.1.1), and in which order they come (§4.1.4).
+//! Executes commands (RFC 5321 §4.1.1) and checks their order (§4.1.4).
 
 use posthaste_mail::{Address, BodyKind, RcptAsks};
 
@@ -12,7 +12,7 @@ use crate::server::{
 };
 
 impl Session {
-    /// Carries a command out; the step is what the connection's holder has to do about it. `behind`: there is more input already.
+    /// Executes a command; the step is what the caller has to do. `behind`: whether more input follows the command.
     pub(super) fn obey(&mut self, command: Command, behind: bool, out: &mut Vec<u8>) -> Option<Step> {
         if let Some(name) = hands_in_nothing(&command) {
             self.idle = self.idle.saturating_add(1);
@@ -34,7 +34,7 @@ impl Session {
                 Answer::new(250, 0, 0, "Ok").write(out);
             }
             Command::Noop => Answer::new(250, 0, 0, "Ok").write(out),
-            // RFC 5321 §7.3: neither yes nor no.
+            // RFC 5321 §7.3: neither confirms nor denies the address.
             Command::Vrfy => Answer::new(252, 5, 0, "not looked up; send the message and see").write(out),
             Command::Help => Answer::new(214, 0, 0, "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP").write(out),
             Command::Quit => {
@@ -63,7 +63,7 @@ impl Session {
             self.phase = Phase::Asked(Question::Mail(request.clone()));
             return Step::Mail(request);
         };
-        // A reverse-path that is refused is the one to log, not that of the message under way.
+        // Log the refused reverse-path, not that of the transaction in progress.
         self.fault(fault.about(request.reverse_path.as_str()), out)
     }
 
@@ -93,7 +93,7 @@ impl Session {
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let fault = match &self.transaction {
             None => Fault::out_of_order("data", "say MAIL first"),
-            // RFC 3030 §2 and §3: once BDAT, always BDAT; and a dot could be anything in a binary message.
+            // RFC 3030 §2 and §3: DATA cannot follow BDAT, and a dot cannot mark the end of a binary message.
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("data", "BDAT has begun the message"),
             Some(transaction) if transaction.mail.body == BodyKind::BinaryMime => Fault::sequence("data", "BINARYMIME goes with BDAT"),
             Some(transaction) if transaction.len() > 0 => {
@@ -103,14 +103,14 @@ impl Session {
                 return None;
             }
             Some(transaction) if transaction.refused == 0 => Fault::out_of_order("data", "say RCPT first"),
-            // RFC 2920 §3.1: a client that pipelines says DATA before it knows.
+            // RFC 2920 §3.1: a client that pipelines sends DATA before it knows the replies to RCPT.
             Some(_) => Fault::refusal("data", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")),
         };
         Some(self.fault(fault, out))
     }
 }
 
-/// The name of a command that may be given without end and brings no message nearer.
+/// The name of a command that does not lead towards a message; such commands count as idle.
 fn hands_in_nothing(command: &Command) -> Option<&'static str> {
     match command {
         Command::Hello { .. } => Some("ehlo"),

@@ -1,4 +1,4 @@
-//! How the session says no: the reply, what it costs the client, and the step that has it logged.
+//! Refusals: the reply, the count towards a limit, and the step that has the refusal logged.
 
 use posthaste_mail::EnhancedCode;
 
@@ -10,8 +10,7 @@ use crate::server::{
 };
 
 impl Session {
-    /// A message that ended, and is not taken.
-    /// `command`: `dot` or `bdat`.
+    /// Refuses a message that has ended. `command`: `dot` or `bdat`.
     pub(super) fn flawed(&mut self, command: &'static str, flaw: Flaw, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = match flaw {
@@ -32,7 +31,8 @@ impl Session {
         self.end_transaction(fault, out)
     }
 
-    /// A permanent code, though the connection closes: a 421 would make the client send all of it again.
+    /// Refuses a message that is far too large, with a permanent code although the connection closes: after a 421 the client would send it
+    /// all again.
     pub(super) fn endless(&mut self, out: &mut Vec<u8>) -> Step {
         let fault = Fault::fatal("dot", "too_large", self.too_large());
         self.end_transaction(fault, out)
@@ -48,7 +48,7 @@ impl Session {
         Answer::new(552, 3, 4, format!("a message has at most {} bytes here", self.settings.limits.message_size))
     }
 
-    /// Refuses: reply, count, and the step that has it logged.
+    /// Writes the reply, counts the refusal, and returns the step that has it logged.
     pub(super) fn fault(&mut self, fault: Fault, out: &mut Vec<u8>) -> Step {
         let Fault { command, answer, reason, weight, given } = fault;
         if command == "ehlo" {
@@ -69,7 +69,7 @@ impl Session {
         Step::Refused(Refusal { command, from, rcpt, user, answer, reason })
     }
 
-    /// Counts a refusal, and closes where it was one too many, or leaves nothing to trust.
+    /// Counts a refusal; closes the session if the limit is reached or the fault is fatal.
     pub(super) fn weigh(&mut self, weight: Weight, code: u16, out: &mut Vec<u8>) {
         let limits = &self.settings.limits;
         let (count, limit) = match weight {
