@@ -14,7 +14,7 @@ use posthaste_mail::MessageId;
 
 use crate::{
     Lines, LogError,
-    story::{Fact, is_ending, is_routine},
+    record::{Fact, is_ending, is_routine},
 };
 
 /// One recipient of one message.

@@ -9,8 +9,8 @@ mod encode;
 mod filter;
 mod format;
 mod log;
+mod record;
 mod recovery;
-mod story;
 mod trace;
 mod watermark;
 
@@ -19,8 +19,8 @@ pub use encode::encode;
 pub use filter::{Filter, Sieve};
 pub use format::Format;
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, Opened, Position};
+pub use record::{Story, Text};
 pub use recovery::{Checkpoint, Tail, tail_since};
-pub use story::{Story, Text};
 pub use trace::{Life, Query, RecipientLife, Trace, trace};
 pub use watermark::Watermark;
 

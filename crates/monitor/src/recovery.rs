@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    story::{Fact, is_ending, is_return, is_routine},
+    record::{Fact, is_ending, is_return, is_routine},
 };
 
 /// Kept by the relay in its spool every now and then: at `position` in the log, just these messages had their `accepted` lines written, and

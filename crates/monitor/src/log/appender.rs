@@ -15,7 +15,7 @@ use super::{
     FileId, LogError, LogOptions, Opened, Position,
     files::{self, CURRENT, LogFile},
 };
-use crate::story::Story;
+use crate::record::Story;
 
 /// A file as the writer uses it; tests put a full one in its place.
 pub(super) trait Disk: Send {
