@@ -4,10 +4,10 @@
 //! is that of the rotation. A file is known by its first line, so a [`Position`] stays true through renames, copies and deletions.
 
 mod appender;
+mod command;
 mod error;
 mod files;
 mod options;
-mod order;
 mod position;
 mod reader;
 mod worker;

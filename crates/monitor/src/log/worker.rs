@@ -17,7 +17,7 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Position,
     appender::Appender,
-    order::{Order, Shared},
+    command::{Order, Shared},
 };
 use crate::encode;
 

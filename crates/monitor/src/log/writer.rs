@@ -15,7 +15,7 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Opened, Position,
     appender::{Appender, Wrap},
-    order::{Order, Shared},
+    command::{Order, Shared},
     worker::Worker,
 };
 
