@@ -14,7 +14,7 @@ use posthaste_mail::MessageId;
 
 use crate::{
     Lines, LogError,
-    record::{Fact, is_ending, is_routine},
+    record::{BriefRecord, is_ending, is_routine},
 };
 
 /// One recipient of one message.
@@ -133,35 +133,35 @@ impl Finding {
 /// A running relay: take `horizon` = now, then the spool's recipients, then flush the log, then call this. Recipients accepted at or after the
 /// horizon are only counted when they fail to balance. Of a relay that is stopped, the horizon is None.
 pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, horizon: Option<Timestamp>) -> Result<Audit, LogError> {
-    let mut ledger = Ledger { horizon, ..Ledger::default() };
+    let mut tally = AuditTally { horizon, ..AuditTally::default() };
     let mut lines = Lines::all(dir);
     while let Some(line) = lines.next_line()? {
-        ledger.line(line.bytes);
+        tally.line(line.bytes);
     }
     for (message, rcpt) in queued {
-        ledger.queued(message, rcpt);
+        tally.queued(message, rcpt);
     }
-    let faults = ledger.judge();
-    ledger.name(dir, faults)?;
-    Ok(ledger.audit)
+    let faults = tally.judge();
+    tally.name(dir, faults)?;
+    Ok(tally.audit)
 }
 
 /// A message and the sum of a recipient's address: a million of them fit into memory.
 type Key = (MessageId, u64);
 
 #[derive(Default)]
-struct Ledger {
+struct AuditTally {
     audit: Audit,
     horizon: Option<Timestamp>,
     /// Keyed anew each time: nobody can choose addresses whose sums are equal.
     hasher: RandomState,
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Key, RecipientTally>,
     oldest: Option<Timestamp>,
 }
 
 /// What is known of one recipient.
 #[derive(Clone, Copy, Default)]
-struct Entry {
+struct RecipientTally {
     accepted: u8,
     ended: u8,
     queued: bool,
@@ -172,41 +172,43 @@ struct Entry {
 
 /// Which list of the audit a recipient belongs into, where its address has to be looked up again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
+enum Imbalance {
     Missing,
     DoublyAccepted,
     DoublyEnded,
     EndedWithoutAccept,
 }
 
-impl Ledger {
+impl AuditTally {
     fn line(&mut self, line: &[u8]) {
         self.audit.lines += 1;
         // The oldest line's time decides, so it is read whatever it says.
         if self.oldest.is_some() && is_routine(line) && memmem::find(line, br#""ambiguous":true"#).is_none() {
             return;
         }
-        let Some((fact, time)) = Fact::parse(line).and_then(|fact| Some((fact.time.parse().ok()?, fact))).map(|(t, f)| (f, t)) else {
+        let Some((record, time)) =
+            BriefRecord::parse(line).and_then(|record| Some((record.time.parse().ok()?, record))).map(|(t, f)| (f, t))
+        else {
             self.audit.damaged_lines += 1;
             return;
         };
         self.oldest.get_or_insert(time);
-        let Some((message, rcpt)) = fact.about() else { return };
-        let accepted = &*fact.event == "accepted";
-        let ended = is_ending(&fact.event);
-        if !(accepted || ended || fact.ambiguous) {
+        let Some((message, rcpt)) = record.about() else { return };
+        let accepted = &*record.event == "accepted";
+        let ended = is_ending(&record.event);
+        if !(accepted || ended || record.ambiguous) {
             return;
         }
         let entry = self.entries.entry((message, self.hasher.hash_one(rcpt))).or_default();
-        entry.ambiguous |= fact.ambiguous;
+        entry.ambiguous |= record.ambiguous;
         if accepted {
             entry.accepted = entry.accepted.saturating_add(1);
             entry.young = self.horizon.is_some_and(|horizon| time >= horizon);
         }
         if ended {
             entry.ended = entry.ended.saturating_add(1);
-            entry.delivered |= &*fact.event == "delivered";
-            *self.audit.ended.entry(fact.event.to_string()).or_default() += 1;
+            entry.delivered |= &*record.event == "delivered";
+            *self.audit.ended.entry(record.event.to_string()).or_default() += 1;
         }
     }
 
@@ -231,8 +233,8 @@ impl Ledger {
     }
 
     /// Fills in the counts; who is at fault is looked up later.
-    fn judge(&mut self) -> HashMap<Key, Vec<Fault>> {
-        let mut faults: HashMap<Key, Vec<Fault>> = HashMap::new();
+    fn judge(&mut self) -> HashMap<Key, Vec<Imbalance>> {
+        let mut faults: HashMap<Key, Vec<Imbalance>> = HashMap::new();
         let entries = std::mem::take(&mut self.entries);
         for (key, entry) in entries {
             for fault in self.weigh(key.0, entry) {
@@ -242,7 +244,7 @@ impl Ledger {
         faults
     }
 
-    fn weigh(&mut self, message: MessageId, entry: Entry) -> Vec<Fault> {
+    fn weigh(&mut self, message: MessageId, entry: RecipientTally) -> Vec<Imbalance> {
         let before = self.is_before_the_log(message);
         let audit = &mut self.audit;
         let mut faults = Vec::new();
@@ -250,16 +252,16 @@ impl Ledger {
         audit.ended_and_queued += u64::from(entry.ended > 0 && entry.queued);
         audit.possible_duplicates += u64::from(entry.delivered && entry.ambiguous);
         if entry.accepted > 1 {
-            faults.push(Fault::DoublyAccepted);
+            faults.push(Imbalance::DoublyAccepted);
         }
         if entry.ended > 1 {
-            faults.push(Fault::DoublyEnded);
+            faults.push(Imbalance::DoublyEnded);
         }
         match (entry.accepted > 0, entry.ended > 0, entry.queued) {
             (true, false, false) if entry.young => audit.too_young += 1,
-            (true, false, false) => faults.push(Fault::Missing),
+            (true, false, false) => faults.push(Imbalance::Missing),
             (false, true, _) | (false, _, true) if before => audit.before_the_log += 1,
-            (false, true, _) => faults.push(Fault::EndedWithoutAccept),
+            (false, true, _) => faults.push(Imbalance::EndedWithoutAccept),
             _ => {}
         }
         for fault in &faults {
@@ -268,23 +270,23 @@ impl Ledger {
         faults
     }
 
-    fn finding(&mut self, fault: Fault) -> &mut Finding {
+    fn finding(&mut self, fault: Imbalance) -> &mut Finding {
         match fault {
-            Fault::Missing => &mut self.audit.missing,
-            Fault::DoublyAccepted => &mut self.audit.doubly_accepted,
-            Fault::DoublyEnded => &mut self.audit.doubly_ended,
-            Fault::EndedWithoutAccept => &mut self.audit.ended_without_accept,
+            Imbalance::Missing => &mut self.audit.missing,
+            Imbalance::DoublyAccepted => &mut self.audit.doubly_accepted,
+            Imbalance::DoublyEnded => &mut self.audit.doubly_ended,
+            Imbalance::EndedWithoutAccept => &mut self.audit.ended_without_accept,
         }
     }
 
     /// Reads the log again for the addresses of those at fault.
-    fn name(&mut self, dir: &Path, mut faults: HashMap<Key, Vec<Fault>>) -> Result<(), LogError> {
+    fn name(&mut self, dir: &Path, mut faults: HashMap<Key, Vec<Imbalance>>) -> Result<(), LogError> {
         let mut lines = Lines::all(dir);
         while !faults.is_empty()
             && let Some(line) = lines.next_line()?
         {
-            let fact = if is_routine(line.bytes) { None } else { Fact::parse(line.bytes) };
-            let Some((message, rcpt)) = fact.as_ref().and_then(Fact::about) else { continue };
+            let record = if is_routine(line.bytes) { None } else { BriefRecord::parse(line.bytes) };
+            let Some((message, rcpt)) = record.as_ref().and_then(BriefRecord::about) else { continue };
             for fault in faults.remove(&(message, self.hasher.hash_one(rcpt))).unwrap_or_default() {
                 self.finding(fault).list(message, rcpt);
             }

@@ -24,19 +24,19 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the line matches.
-    pub fn matches(&self, story: &Story<'_>) -> bool {
+    pub fn matches(&self, record: &Story<'_>) -> bool {
         let is = |wanted: &Option<String>, has: Option<&Text<'_>>| match wanted {
             Some(wanted) => has.is_some_and(|has| has.eq_ignore_ascii_case(wanted)),
             None => true,
         };
-        is(&self.event, Some(&story.event))
-            && is(&self.domain, story.domain.as_ref())
-            && is(&self.provider, story.provider.as_ref())
-            && is(&self.stream, story.stream.as_ref())
-            && is(&self.rcpt, story.rcpt.as_ref())
-            && is(&self.class, story.class.as_ref())
-            && is(&self.message, story.message.as_ref())
-            && self.time_matches(story)
+        is(&self.event, Some(&record.event))
+            && is(&self.domain, record.domain.as_ref())
+            && is(&self.provider, record.provider.as_ref())
+            && is(&self.stream, record.stream.as_ref())
+            && is(&self.rcpt, record.rcpt.as_ref())
+            && is(&self.class, record.class.as_ref())
+            && is(&self.message, record.message.as_ref())
+            && self.time_matches(record)
     }
 
     /// Tells most of the lines that cannot match without parsing them: for those who look through a whole log.
@@ -46,11 +46,11 @@ impl Filter {
         Sieve(words.into_iter().flatten().next().map(|word| Needle::new(word)))
     }
 
-    fn time_matches(&self, story: &Story<'_>) -> bool {
+    fn time_matches(&self, record: &Story<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
         }
-        let Some(time) = story.time() else { return false };
+        let Some(time) = record.time() else { return false };
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 }
@@ -90,13 +90,13 @@ mod tests {
 
     #[test]
     fn everything_that_is_asked_for_must_match() {
-        let story = Story::parse(LINE).unwrap();
+        let record = Story::parse(LINE).unwrap();
         let some = |text: &str| Some(text.to_owned());
-        assert!(Filter::default().matches(&story));
+        assert!(Filter::default().matches(&record));
         let google = Filter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..Filter::default() };
-        assert!(google.matches(&story));
-        assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&story));
-        assert!(!Filter { class: some("rate_limited"), ..google }.matches(&story));
+        assert!(google.matches(&record));
+        assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&record));
+        assert!(!Filter { class: some("rate_limited"), ..google }.matches(&record));
     }
 
     #[test]
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn since_is_inside_and_until_is_outside() {
-        let story = Story::parse(LINE).unwrap();
-        let time = story.time();
-        assert!(Filter { since: time, ..Filter::default() }.matches(&story));
-        assert!(!Filter { until: time, ..Filter::default() }.matches(&story));
+        let record = Story::parse(LINE).unwrap();
+        let time = record.time();
+        assert!(Filter { since: time, ..Filter::default() }.matches(&record));
+        assert!(!Filter { until: time, ..Filter::default() }.matches(&record));
     }
 
     #[test]

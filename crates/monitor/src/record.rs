@@ -181,7 +181,7 @@ pub(crate) fn is_routine(line: &[u8]) -> bool {
 
 /// The few fields that a fold over millions of lines looks at.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Fact<'a> {
+pub(crate) struct BriefRecord<'a> {
     #[serde(borrow)]
     pub(crate) event: Text<'a>,
     pub(crate) time: Text<'a>,
@@ -192,7 +192,7 @@ pub(crate) struct Fact<'a> {
     pub(crate) ambiguous: bool,
 }
 
-impl<'a> Fact<'a> {
+impl<'a> BriefRecord<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }

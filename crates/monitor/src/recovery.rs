@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    record::{Fact, is_ending, is_return, is_routine},
+    record::{BriefRecord, is_ending, is_return, is_routine},
 };
 
 /// Kept by the relay in its spool every now and then: at `position` in the log, just these messages had their `accepted` lines written, and
@@ -91,13 +91,13 @@ impl Tail {
         if is_routine(line) {
             return;
         }
-        let Some(fact) = Fact::parse(line) else {
+        let Some(record) = BriefRecord::parse(line) else {
             self.damaged += 1;
             return;
         };
-        let Some((message, rcpt)) = fact.about() else { return };
+        let Some((message, rcpt)) = record.about() else { return };
         let rcpt = self.hasher.hash_one(rcpt);
-        match (&*fact.event, fact.spool_seq) {
+        match (&*record.event, record.spool_seq) {
             ("accepted", Some(seq)) => {
                 self.accepted.insert((seq, rcpt));
                 self.seqs.insert(seq);

@@ -18,13 +18,13 @@ use super::{
 use crate::record::Story;
 
 /// A file as the writer uses it; tests put a full one in its place.
-pub(super) trait Disk: Send {
+pub(super) trait WritableFile: Send {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
     fn cut(&self, length: u64) -> io::Result<()>;
 }
 
-impl Disk for File {
+impl WritableFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
     }
@@ -39,7 +39,7 @@ impl Disk for File {
 }
 
 /// Makes a disk of an opened file.
-pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn Disk> + Send>;
+pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn WritableFile> + Send>;
 
 /// The current file. Bytes stay in `waiting` until a sync has said that they are durable: after a failed sync nobody knows which of them the
 /// kernel still has (it marks the pages clean), so all are written again.
@@ -47,7 +47,7 @@ pub(super) struct Appender {
     options: LogOptions,
     clock: fn() -> Timestamp,
     wrap: Wrap,
-    disk: Box<dyn Disk>,
+    disk: Box<dyn WritableFile>,
     inode: u64,
     /// None while the file is empty.
     file: Option<FileId>,
@@ -199,7 +199,7 @@ impl Appender {
         files::sync_dir(&self.options.dir)
     }
 
-    fn take_up(&mut self, fresh: Current) {
+    fn take_up(&mut self, fresh: CurrentFile) {
         self.disk = (self.wrap)(fresh.handle);
         (self.inode, self.file, self.born, self.durable) = (fresh.inode, fresh.file, fresh.born, fresh.length);
     }
@@ -226,7 +226,7 @@ fn older_than(then: Timestamp, now: Timestamp, age: Duration) -> bool {
     Duration::try_from(now.duration_since(then)).is_ok_and(|past| past >= age)
 }
 
-struct Current {
+struct CurrentFile {
     handle: File,
     inode: u64,
     file: Option<FileId>,
@@ -236,7 +236,7 @@ struct Current {
 }
 
 /// Opens `delivery.log`, locks it against a second writer, and cuts a torn last line.
-fn open_current(options: &LogOptions) -> Result<Current, LogError> {
+fn open_current(options: &LogOptions) -> Result<CurrentFile, LogError> {
     let path = options.dir.join(CURRENT);
     let handle = open_file(&path, options.mode)?;
     match handle.try_lock() {
@@ -253,7 +253,7 @@ fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
     how.open(path).map_err(LogError::io("open", path))
 }
 
-fn examine(handle: File, path: &Path) -> Result<Current, LogError> {
+fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
     let look = || -> io::Result<_> {
         let meta = handle.metadata()?;
         let found = meta.len();
@@ -266,7 +266,7 @@ fn examine(handle: File, path: &Path) -> Result<Current, LogError> {
         Ok((meta.ino(), length, found - length, FileId::read(&handle)?, first_time(&handle)?))
     };
     let (inode, length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(Current { inode, file, born, length, cut, handle })
+    Ok(CurrentFile { inode, file, born, length, cut, handle })
 }
 
 /// The length up to the last line's end.
@@ -288,7 +288,7 @@ fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     let mut head = vec![0; 16 << 10];
     let have = file.read_at(&mut head, 0)?;
     let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
-    Ok(line.and_then(Story::parse).and_then(|story| story.time()))
+    Ok(line.and_then(Story::parse).and_then(|record| record.time()))
 }
 
 fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {

@@ -11,7 +11,7 @@ use posthaste_mail::Event;
 use super::{LogError, LogOptions};
 
 /// What the thread is told.
-pub(super) enum Order<T> {
+pub(super) enum WriterCommand<T> {
     // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
     Append(Box<Event>, Option<T>),
     AppendAll(Vec<Event>, Option<T>),
@@ -24,7 +24,7 @@ pub(super) enum Order<T> {
 
 /// What handle and thread both look at.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct WriterState {
     pub(super) queued: AtomicUsize,
     pub(super) queue_max: usize,
     /// A disk that refuses is given one more try, and then up.
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     trouble: Mutex<Option<String>>,
 }
 
-impl Shared {
+impl WriterState {
     pub(super) fn new(queue_max: usize) -> Self {
         Self { queue_max, ..Self::default() }
     }

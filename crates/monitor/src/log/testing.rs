@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     CURRENT, EventLog, LogError, LogOptions, Position,
-    appender::{Disk, Wrap},
+    appender::{Wrap, WritableFile},
 };
 use crate::samples;
 
@@ -124,7 +124,7 @@ struct Spoiled {
     faults: Faults,
 }
 
-impl Disk for Spoiled {
+impl WritableFile for Spoiled {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let room = self.faults.room.load(SeqCst);
         if bytes.len() as u64 <= room {

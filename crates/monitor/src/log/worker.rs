@@ -17,16 +17,16 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Position,
     appender::Appender,
-    command::{Order, Shared},
+    command::{WriterCommand, WriterState},
 };
 use crate::encode;
 
-/// Takes orders, writes batches, syncs them, hands tickets back.
+/// Takes commands, writes batches, syncs them, hands tickets back.
 pub(super) struct Worker<T, F> {
-    orders: Receiver<Order<T>>,
+    commands: Receiver<WriterCommand<T>>,
     appender: Appender,
     clock: fn() -> Timestamp,
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
     on_durable: F,
     unsynced: Unsynced<T>,
 }
@@ -41,9 +41,9 @@ struct Unsynced<T> {
 }
 
 /// What ends a batch.
-enum After<T> {
+enum BatchEnd<T> {
     Nothing,
-    Order(Order<T>),
+    Command(WriterCommand<T>),
     Close,
 }
 
@@ -52,14 +52,14 @@ struct GaveUp;
 
 impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     pub(super) fn new(
-        orders: Receiver<Order<T>>,
+        commands: Receiver<WriterCommand<T>>,
         appender: Appender,
         clock: fn() -> Timestamp,
-        shared: Arc<Shared>,
+        shared: Arc<WriterState>,
         on_durable: F,
     ) -> Self {
         let unsynced = Unsynced { entries: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
-        Self { orders, appender, clock, shared, on_durable, unsynced }
+        Self { commands, appender, clock, shared, on_durable, unsynced }
     }
 
     /// Runs until the log is closed, or the disk refuses and the log is being closed.
@@ -69,11 +69,11 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
 
     fn turn(&mut self) -> Result<bool, GaveUp> {
         let first = match self.next() {
-            Ok(order) => order,
+            Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => return self.sync().map(|()| true),
             Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
         };
-        if matches!(first, Order::Append(..) | Order::AppendAll(..)) {
+        if matches!(first, WriterCommand::Append(..) | WriterCommand::AppendAll(..)) {
             // A flush or a close unparks. Who appends in the meantime need not wake this thread, which would cost him more than the append.
             thread::park_timeout(self.appender.options().gather);
         }
@@ -81,21 +81,21 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             self.rotate()?;
         }
         match self.batch(first) {
-            After::Nothing if self.sync_is_due() => self.sync()?,
-            After::Nothing => self.persist(Appender::write)?,
-            After::Order(order) => self.obey(order)?,
-            After::Close => return self.sync().map(|()| false),
+            BatchEnd::Nothing if self.sync_is_due() => self.sync()?,
+            BatchEnd::Nothing => self.persist(Appender::write)?,
+            BatchEnd::Command(command) => self.execute(command)?,
+            BatchEnd::Close => return self.sync().map(|()| false),
         }
         Ok(true)
     }
 
-    /// The next order; while something is written but not durable, waits no longer than until the sync is due.
-    fn next(&self) -> Result<Order<T>, RecvTimeoutError> {
+    /// The next command; while something is written but not durable, waits no longer than until the sync is due.
+    fn next(&self) -> Result<WriterCommand<T>, RecvTimeoutError> {
         if self.unsynced.entries == 0 {
-            return self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected);
+            return self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected);
         }
         let linger = self.appender.options().sync;
-        self.orders.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
+        self.commands.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
     }
 
     fn lingered(&self) -> Duration {
@@ -108,23 +108,23 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         waits || unsynced.entries >= LogOptions::SYNC_ENTRIES || !unsynced.waiters.is_empty()
     }
 
-    /// Encodes what has come, until a batch is full or an order wants more than appending.
-    fn batch(&mut self, first: Order<T>) -> After<T> {
-        let (mut order, mut taken) = (first, 0);
+    /// Encodes what has come, until a batch is full or a command wants more than appending.
+    fn batch(&mut self, first: WriterCommand<T>) -> BatchEnd<T> {
+        let (mut command, mut taken) = (first, 0);
         loop {
-            match order {
-                Order::Append(event, ticket) => taken += self.encode(std::slice::from_ref(&*event), ticket),
-                Order::AppendAll(events, ticket) => taken += self.encode(&events, ticket),
-                Order::Flush(waiter) => self.unsynced.waiters.push(waiter),
-                Order::Close => return After::Close,
-                other => return After::Order(other),
+            match command {
+                WriterCommand::Append(event, ticket) => taken += self.encode(std::slice::from_ref(&*event), ticket),
+                WriterCommand::AppendAll(events, ticket) => taken += self.encode(&events, ticket),
+                WriterCommand::Flush(waiter) => self.unsynced.waiters.push(waiter),
+                WriterCommand::Close => return BatchEnd::Close,
+                other => return BatchEnd::Command(other),
             }
             if taken >= BATCH_ENTRIES || self.appender.waiting().len() >= BATCH_BYTES {
-                return After::Nothing;
+                return BatchEnd::Nothing;
             }
-            match self.orders.try_recv() {
-                Ok(next) => order = next,
-                Err(_) => return After::Nothing,
+            match self.commands.try_recv() {
+                Ok(next) => command = next,
+                Err(_) => return BatchEnd::Nothing,
             }
         }
     }
@@ -142,14 +142,16 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         events.len()
     }
 
-    fn obey(&mut self, order: Order<T>) -> Result<(), GaveUp> {
+    fn execute(&mut self, command: WriterCommand<T>) -> Result<(), GaveUp> {
         self.sync()?;
-        // Whoever asked may have gone; the order is carried out all the same.
-        match order {
-            Order::Rotate(reply) => drop(reply.send(self.appender.rotate())),
-            Order::Reopen(reply) => drop(reply.send(self.appender.reopen())),
-            Order::Keep(options) => self.appender.keep(*options),
-            Order::Append(..) | Order::AppendAll(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
+        // Whoever asked may have gone; the command is carried out all the same.
+        match command {
+            WriterCommand::Rotate(reply) => drop(reply.send(self.appender.rotate())),
+            WriterCommand::Reopen(reply) => drop(reply.send(self.appender.reopen())),
+            WriterCommand::Keep(options) => self.appender.keep(*options),
+            WriterCommand::Append(..) | WriterCommand::AppendAll(..) | WriterCommand::Flush(_) | WriterCommand::Close => {
+                unreachable!("batch() deals with these")
+            }
         }
         Ok(())
     }

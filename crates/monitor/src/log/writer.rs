@@ -15,7 +15,7 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Opened, Position,
     appender::{Appender, Wrap},
-    command::{Order, Shared},
+    command::{WriterCommand, WriterState},
     worker::Worker,
 };
 
@@ -27,8 +27,8 @@ pub struct EventLog<T> {
 }
 
 struct Inner<T> {
-    orders: Sender<Order<T>>,
-    shared: Arc<Shared>,
+    commands: Sender<WriterCommand<T>>,
+    shared: Arc<WriterState>,
     thread: Mutex<Option<JoinHandle<()>>>,
     worker: thread::Thread,
 }
@@ -61,13 +61,13 @@ impl<T: Send + 'static> EventLog<T> {
     ) -> Result<(Self, Opened), LogError> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
         let (appender, opened) = Appender::open(options, clock, wrap)?;
-        let (orders, inbox) = channel();
-        let shared = Arc::new(Shared::new(queue_max));
+        let (commands, inbox) = channel();
+        let shared = Arc::new(WriterState::new(queue_max));
         let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);
         let thread = thread::Builder::new().name("delivery-log".into()).spawn(move || worker.run());
         let thread = thread.map_err(LogError::io("start the writer of", dir))?;
         let worker = thread.thread().clone();
-        Ok((Self { inner: Arc::new(Inner { orders, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
+        Ok((Self { inner: Arc::new(Inner { commands, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
     }
 }
 
@@ -75,8 +75,8 @@ impl<T> EventLog<T> {
     /// Hands an entry to the thread. Never blocks; entries keep their order. On a closed log the entry is only reported to diagnostics.
     pub fn append(&self, event: Event, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(1, SeqCst);
-        if let Err(unsent) = self.inner.orders.send(Order::Append(Box::new(event), ticket))
-            && let Order::Append(event, _) = unsent.0
+        if let Err(unsent) = self.inner.commands.send(WriterCommand::Append(Box::new(event), ticket))
+            && let WriterCommand::Append(event, _) = unsent.0
         {
             tracing::error!(?event, "an event came after the delivery log was closed");
         }
@@ -86,8 +86,8 @@ impl<T> EventLog<T> {
     /// ticket comes back once all of them are durable.
     pub fn append_all(&self, events: Vec<Event>, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(events.len(), SeqCst);
-        if let Err(unsent) = self.inner.orders.send(Order::AppendAll(events, ticket))
-            && let Order::AppendAll(events, _) = unsent.0
+        if let Err(unsent) = self.inner.commands.send(WriterCommand::AppendAll(events, ticket))
+            && let WriterCommand::AppendAll(events, _) = unsent.0
         {
             tracing::error!(?events, "events came after the delivery log was closed");
         }
@@ -113,22 +113,22 @@ impl<T> EventLog<T> {
 
     /// Blocks until all that was appended before is durable.
     pub fn flush(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Flush)
+        self.inner.ask(WriterCommand::Flush)
     }
 
     /// Makes all durable, and begins a new file (unless the current one is empty).
     pub fn rotate_now(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Rotate)?
+        self.inner.ask(WriterCommand::Rotate)?
     }
 
     /// Makes all durable, and opens `delivery.log` anew: for somebody else who renamed it.
     pub fn reopen(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Reopen)?
+        self.inner.ask(WriterCommand::Reopen)?
     }
 
     /// Rotates, keeps and syncs by these from now on; the folder, the mode and `queue_max` stay as opened.
     pub fn keep(&self, options: LogOptions) {
-        let _ = self.inner.orders.send(Order::Keep(Box::new(options)));
+        let _ = self.inner.commands.send(WriterCommand::Keep(Box::new(options)));
     }
 
     /// Makes all durable and ends the thread. A disk that refuses gets one more try; then the error says what was lost.
@@ -138,9 +138,9 @@ impl<T> EventLog<T> {
 }
 
 impl<T> Inner<T> {
-    fn ask<A>(&self, order: impl FnOnce(SyncSender<A>) -> Order<T>) -> Result<A, LogError> {
+    fn ask<A>(&self, command: impl FnOnce(SyncSender<A>) -> WriterCommand<T>) -> Result<A, LogError> {
         let (reply, answer) = sync_channel(1);
-        self.orders.send(order(reply)).map_err(|_| LogError::Closed)?;
+        self.commands.send(command(reply)).map_err(|_| LogError::Closed)?;
         self.worker.unpark();
         answer.recv().map_err(|_| LogError::Closed)
     }
@@ -155,7 +155,7 @@ impl<T> Inner<T> {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         self.shared.closing.store(true, SeqCst);
         // A thread that has ended already needs no order.
-        let _ = self.orders.send(Order::Close);
+        let _ = self.commands.send(WriterCommand::Close);
         self.worker.unpark();
         if self.worker.id() != thread::current().id() && thread.join().is_err() {
             return Err(LogError::Unwritten("the writer's thread panicked".into()));
