@@ -173,13 +173,13 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let (mut whats, mut queued) = (Vec::new(), Vec::new());
         for (n, (accepts, ends, waits)) in (0u8..).zip(&pasts) {
-            // Three recipients a message, so that stories of one message differ.
+            // Three recipients a message, so that the recipients of one message differ.
             let (message, to) = (id(u128::from(n / 3)), rcpt(n));
             whats.extend((0..*accepts).map(|_| accepted(message, &to, n.into())));
             whats.extend((0..*ends).map(|_| delivered(message, &to)));
             queued.extend(waits.then_some((message, to)));
         }
-        // Stories run into each other.
+        // The histories overlap.
         let turn = order.index(whats.len().max(1)).min(whats.len());
         whats.rotate_left(turn);
         log(dir.path(), whats);

@@ -1,11 +1,11 @@
-//! Which lines somebody wants to see.
+//! Selects the lines that a user wants to see.
 
 use aho_corasick::AhoCorasick;
 use jiff::Timestamp;
 
 use crate::{Story, Text};
 
-/// What a line must match: everything that is Some. Upper and lower case are alike.
+/// What a line must match: every field that is Some, without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Filter {
@@ -16,14 +16,14 @@ pub struct Filter {
     pub rcpt: Option<String>,
     pub class: Option<String>,
     pub message: Option<String>,
-    /// Not before.
+    /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// Before.
+    /// The latest time, exclusive.
     pub until: Option<Timestamp>,
 }
 
 impl Filter {
-    /// Whether the line matches.
+    /// Whether the record matches.
     pub fn matches(&self, record: &Story<'_>) -> bool {
         let is = |wanted: &Option<String>, has: Option<&Text<'_>>| match wanted {
             Some(wanted) => has.is_some_and(|has| has.eq_ignore_ascii_case(wanted)),
@@ -39,9 +39,9 @@ impl Filter {
             && self.time_matches(record)
     }
 
-    /// Tells most of the lines that cannot match without parsing them: for those who look through a whole log.
+    /// A sieve that rejects most lines that cannot match without parsing them, for a scan of the whole log.
     pub fn sieve(&self) -> Sieve {
-        // The rarest word first.
+        // The word expected to be rarest comes first.
         let words = [&self.message, &self.rcpt, &self.domain, &self.class, &self.provider, &self.stream, &self.event];
         Sieve(words.into_iter().flatten().next().map(|word| Needle::new(word)))
     }
@@ -59,17 +59,17 @@ impl Filter {
 pub struct Sieve(Option<Needle>);
 
 impl Sieve {
-    /// False where the line cannot match.
+    /// False if the line cannot match.
     pub fn may_match(&self, line: &[u8]) -> bool {
         self.0.as_ref().is_none_or(|needle| needle.is_in(line))
     }
 }
 
-/// Finds the lines worth parsing: those that hold a string as JSON writes it, in upper or lower case.
+/// Finds the lines worth parsing: those that hold a string in its JSON form, without regard to case.
 pub(crate) struct Needle(AhoCorasick);
 
 impl Needle {
-    /// For the string as a whole value.
+    /// A needle for the string as a complete JSON value.
     pub(crate) fn new(text: &str) -> Self {
         let json = serde_json::to_string(text).expect("a string is JSON");
         let finder = AhoCorasick::builder().ascii_case_insensitive(true).build([json]);

@@ -1,10 +1,10 @@
-//! Lines for people: one line an event, for those who watch.
+//! Shows log records to people, one line each.
 
 use std::{borrow::Cow, fmt::Write};
 
 use crate::{Story, Text};
 
-/// How to show events.
+/// How to show records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format {
     /// With ANSI colours.
@@ -12,9 +12,9 @@ pub struct Format {
 }
 
 impl Format {
-    /// One line, without its end: time, event, message, from → recipient, provider and host, what was said, what follows, how long it took.
+    /// One line without a line end: time, event, message, from → recipient, provider and host, reply, what follows, timings.
     ///
-    /// Receivers write what they like into their replies; nothing but printable characters gets through.
+    /// Receivers can put anything into their replies, so all characters that could control a terminal are replaced.
     pub fn line(&self, record: &Story<'_>) -> String {
         let mut out = String::with_capacity(256);
         let time = record.time_text.strip_suffix('Z').unwrap_or(&record.time_text).replacen('T', " ", 1);
@@ -36,7 +36,7 @@ impl Format {
         out
     }
 
-    /// The event's word in its colour, padded.
+    /// The event's name in its colour, padded.
     pub(crate) fn event(self, event: &str, width: usize) -> String {
         let colour = match event {
             "delivered" => "32",
@@ -131,7 +131,7 @@ fn attempt(record: &Story<'_>) -> String {
     }
 }
 
-/// The reply's first line, or the trouble in words.
+/// The first line of the reply, or the local cause of the failure.
 fn said(record: &Story<'_>) -> String {
     if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
         let mut lines = reply.lines();
@@ -151,7 +151,7 @@ fn said(record: &Story<'_>) -> String {
     }
 }
 
-/// Characters of a reply that fit into a line.
+/// The most characters of a reply shown in a line.
 const SAID_MAX: usize = 160;
 
 fn verdict(record: &Story<'_>) -> String {
@@ -162,7 +162,7 @@ fn verdict(record: &Story<'_>) -> String {
     }
 }
 
-/// How it came back, for what came back.
+/// How a return (late bounce, complaint, unsubscription) came back and was matched.
 pub(crate) fn returned(record: &Story<'_>) -> Vec<String> {
     let Some(by) = &record.matched_by else { return Vec::new() };
     let mut parts = Vec::new();
@@ -209,7 +209,7 @@ pub(crate) fn text_of(field: Option<&Text<'_>>, show: impl FnOnce(&str) -> Strin
     field.map(|text| show(text)).unwrap_or_default()
 }
 
-/// The time with its date, as the log has it, in fewer letters.
+/// The date and time of the log in a shorter form, without fractions of a second.
 pub(crate) fn clock_time(time: &str) -> String {
     let time = plain(time);
     let short = time.strip_suffix('Z').unwrap_or(&time);
@@ -228,7 +228,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// The text without anything that a terminal would obey: control characters, and those that turn the direction of writing.
+/// The text without characters that control a terminal: control characters, and those that change the direction of writing.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.contains(obeyed) { text.replace(obeyed, "\u{fffd}").into() } else { text.into() }

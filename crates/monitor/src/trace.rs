@@ -1,4 +1,4 @@
-//! The whole life of a message, or of everything that went to an address.
+//! The whole history of a message, or of everything sent to an address.
 
 use std::{fmt::Write, path::Path};
 
@@ -15,31 +15,31 @@ use crate::{
 /// What to look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// A message, and the notices about it.
+    /// A message and the notices about it.
     Message(MessageId),
-    /// All that was sent to an address, or refused to be. Upper and lower case are alike.
+    /// Everything sent to an address or refused for it, without regard to case.
     Address(String),
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// The messages, in order of their first line.
+    /// The messages in the order of their first lines.
     pub lives: Vec<Life>,
-    /// Lines that belong to no message: refusals at submission.
+    /// Lines without a message: refusals at submission.
     pub refusals: Vec<Vec<u8>>,
-    /// True where there was more than [`Trace::LINES_MAX`].
+    /// True if there were more lines than [`Trace::LINES_MAX`].
     pub more: bool,
-    /// Lines with the right words that could not be read.
+    /// Lines that hold the id or address but could not be parsed.
     pub damaged: u64,
 }
 
-/// One message.
+/// The history of one message.
 #[derive(Clone, Debug)]
 pub struct Life {
     /// Its id.
     pub message: MessageId,
-    /// Its recipients, in order of their first line.
+    /// Its recipients in the order of their first lines.
     pub recipients: Vec<RecipientLife>,
 }
 
@@ -48,11 +48,11 @@ pub struct Life {
 pub struct RecipientLife {
     /// The address.
     pub rcpt: String,
-    /// The lines as they stand in the log, in order.
+    /// The lines as written in the log, in order.
     pub lines: Vec<Vec<u8>>,
 }
 
-/// Looks through the whole log; a line is only parsed when it holds the id or the address.
+/// Searches the log; a line is parsed only if it holds the id or the address.
 pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
     let mut found = Trace::default();
     match query {
@@ -72,11 +72,11 @@ pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
     Ok(found)
 }
 
-/// The system's clock may have been set back while the message was under way.
+/// The system clock may have been set back after the message got its id.
 const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 impl Trace {
-    /// The most lines that a trace holds.
+    /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
 
     fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&Story<'_>) -> bool) -> Result<(), LogError> {
@@ -104,7 +104,7 @@ impl Trace {
             self.refusals.push(line.to_vec());
             return;
         };
-        // From the back: the lines of one message stand close together.
+        // Search from the back: the lines of one message are close together.
         let life = match self.lives.iter().rposition(|life| life.message == message) {
             Some(at) => &mut self.lives[at],
             None => {
@@ -118,18 +118,18 @@ impl Trace {
         }
     }
 
-    /// Every line as it stands in the log, by message and recipient.
+    /// Every line as written in the log, by message and recipient.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let recipients = self.lives.iter().flat_map(|life| &life.recipients);
         recipients.flat_map(|r| &r.lines).chain(&self.refusals).map(Vec::as_slice)
     }
 
-    /// True where nothing was found.
+    /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.lives.is_empty() && self.refusals.is_empty()
     }
 
-    /// For people: each message, each recipient, each try with its reply.
+    /// A text for people: each message, each recipient, each attempt with its reply.
     pub fn render(&self, format: Format) -> String {
         let mut out = String::new();
         for life in &self.lives {
@@ -195,7 +195,7 @@ fn ending(records: &[Story<'_>]) -> String {
     format!("= {}{after}{tries}", plain(&end.event))
 }
 
-/// An event's own line, and beneath it what was said, line by line.
+/// A record's headline, and below it the reply and details, line by line.
 fn render_event(record: &Story<'_>, format: Format, out: &mut String) {
     let time = clock_time(&record.time_text);
     let _ = writeln!(out, "    {} {}  {}", format.dim(&time), format.event(&record.event, 9), headline(record));

@@ -67,7 +67,7 @@ fn a_notice_is_part_of_what_became_of_a_message() {
     assert!(found.render(Format::default()).contains(&format!("failure notice about {}", message_id(1))));
 }
 
-/// Compares with a file beside this one; `UPDATE_GOLDENS=1` writes it.
+/// Compares with a file in `goldens/`; `UPDATE_GOLDENS=1` writes it.
 fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/goldens").join(name);
     if std::env::var_os("UPDATE_GOLDENS").is_some() {

@@ -1,4 +1,4 @@
-//! What the handle tells the writer's thread, and what both look at.
+//! The commands from the handle to the writer thread, and the state that both share.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -10,9 +10,9 @@ use posthaste_mail::Event;
 
 use super::{LogError, LogOptions};
 
-/// What the thread is told.
+/// A command to the writer thread.
 pub(super) enum WriterCommand<T> {
-    // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
+    // Boxed: an event is ten times the size of the rest, and the channel's blocks would grow with it.
     Append(Box<Event>, Option<T>),
     AppendAll(Vec<Event>, Option<T>),
     Flush(SyncSender<()>),
@@ -22,12 +22,12 @@ pub(super) enum WriterCommand<T> {
     Close,
 }
 
-/// What handle and thread both look at.
+/// The state that handle and writer thread share.
 #[derive(Default)]
 pub(super) struct WriterState {
     pub(super) queued: AtomicUsize,
     pub(super) queue_max: usize,
-    /// A disk that refuses is given one more try, and then up.
+    /// The log is being closed: after one more failed try the thread gives up.
     pub(super) closing: AtomicBool,
     trouble: Mutex<Option<String>>,
 }

@@ -10,23 +10,23 @@ pub enum LogError {
     /// The disk failed.
     #[error("cannot {what} {path}: {source}")]
     Io {
-        /// What was tried: `open`, `read`, ...
+        /// The operation: `open`, `read`, ...
         what: &'static str,
-        /// With which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody else has it open for writing.
+    /// Another process has the log open for writing.
     #[error("another process writes {0}")]
     InUse(PathBuf),
-    /// The file that the position lies in was deleted or cut.
+    /// The file that the position refers to was deleted or shortened.
     #[error("the delivery log no longer holds {0}")]
     Gone(Position),
-    /// The writer was closed before.
+    /// The writer was closed.
     #[error("the delivery log is closed")]
     Closed,
-    /// The disk did not take the last lines before the log was closed.
+    /// The last lines could not be written before the log was closed.
     #[error("lines of the delivery log are lost: {0}")]
     Unwritten(String),
 }

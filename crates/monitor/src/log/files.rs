@@ -11,21 +11,21 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::LogError;
 
-/// The file that is written.
+/// The name of the file that lines are appended to.
 pub const CURRENT: &str = "delivery.log";
 
-/// One file as the folder shows it.
+/// One file of the log as found in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
-    /// Rising; the current file has the number that it will carry once rotated.
+    /// The number in its name; the current file has the number that it will get when rotated.
     pub(crate) number: u64,
-    /// When it was rotated; None for the current one.
+    /// When it was rotated; None for the current file.
     pub(crate) rotated: Option<Timestamp>,
     pub(crate) inode: u64,
 }
 
-/// All files, oldest first. A rotation in the middle of the look would hide or double a file, so it looks until it has seen the same twice.
+/// All files, oldest first. A rotation during the scan would hide or double a file, so the folder is scanned until two scans agree.
 pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     let mut seen = scan(dir).map_err(LogError::io("list", dir))?;
     for _ in 0..LOOKS_MAX {
@@ -38,7 +38,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     Ok(seen)
 }
 
-/// Bounds the looks: nobody rotates that often.
+/// The most scans; nobody rotates that often.
 const LOOKS_MAX: usize = 100;
 
 fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
@@ -60,7 +60,7 @@ fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// One more than the newest rotated file has.
+/// The number after that of the newest rotated file.
 pub(crate) fn next_number(files: &[LogFile]) -> u64 {
     files.iter().filter(|f| f.rotated.is_some()).map(|f| f.number).max().unwrap_or(0) + 1
 }

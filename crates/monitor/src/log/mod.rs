@@ -1,7 +1,8 @@
-//! The log on disk: who writes it, who reads it, and how its files are named.
+//! The log on disk: its writer, its reader, and the names of its files.
 //!
-//! `delivery.log` is written; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number only rises and orders the files; the time
-//! is that of the rotation. A file is known by its first line, so a [`Position`] stays true through renames, copies and deletions.
+//! Lines are appended to `delivery.log`; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number rises with each rotation and
+//! orders the files; the time is that of the rotation. A file is identified by its first line, so a [`Position`] stays valid through
+//! renames, copies and deletions.
 
 mod appender;
 mod command;

@@ -1,39 +1,39 @@
-//! Where the log lies, how it is kept, and what opening it found.
+//! The options of the log, and what was found on opening it.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::Position;
 
-/// Where the log lies and how it is kept.
+/// Where the log is and how it is rotated, kept and synced.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// The folder; made if it is not there.
+    /// The folder; created if missing.
     pub dir: PathBuf,
-    /// A file that has reached this many bytes is rotated.
+    /// A file of at least this many bytes is rotated.
     pub rotate_size: u64,
-    /// A file whose first line is this old is rotated, on the next line.
+    /// A file whose first line is this old is rotated before the next line.
     pub rotate_age: Duration,
-    /// How many rotated files stay.
+    /// How many rotated files are kept.
     pub keep_files: usize,
-    /// Rotated files older than this go. None: only their number counts.
+    /// Rotated files older than this are deleted. None: only their number counts.
     pub keep_age: Option<Duration>,
-    /// How long the first entry of a batch waits for company before it is written: saves a wake-up and a write per entry.
+    /// How long the first entry of a batch waits for others before it is written; this saves a wake-up and a write per entry.
     pub gather: Duration,
-    /// How long what is written waits before it is made durable. [`Self::SYNC_ENTRIES`] entries end the wait.
+    /// How long written entries wait for the sync that makes them durable. [`Self::SYNC_ENTRIES`] entries end the wait.
     pub sync: Duration,
-    /// How long to wait before a disk that refused is tried again.
+    /// How long to wait before the next try after the disk failed.
     pub retry: Duration,
-    /// With more entries than this waiting, [`EventLog::trouble`] speaks up.
+    /// [`EventLog::trouble`](super::EventLog::trouble) reports if more entries than this wait.
     pub queue_max: usize,
     /// The files' mode.
     pub mode: u32,
 }
 
 impl LogOptions {
-    /// So many entries are made durable without further waiting.
+    /// This many entries are made durable without further waiting.
     pub const SYNC_ENTRIES: usize = 2048;
 
-    /// The defaults, for a folder.
+    /// The default options for a folder.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -53,8 +53,8 @@ impl LogOptions {
 /// What was found on opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// The log's end; None for an empty log.
+    /// The end of the log; None if it is empty.
     pub end: Option<Position>,
-    /// Bytes of a torn last line that were cut off.
+    /// How many bytes of a torn last line were cut off.
     pub cut: u64,
 }

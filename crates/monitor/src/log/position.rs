@@ -1,35 +1,35 @@
-//! A place in the log that stays true through renames: which file, how far into it.
+//! A position in the log that stays valid through renames: a file and an offset.
 
 use std::{fmt, fs::File, io, os::unix::fs::FileExt, str::FromStr};
 
 use memchr::memchr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One file of the log, known by its first line (which holds an id that no other line has), whatever the file is called.
+/// One file of the log, identified by its first line (which holds an id that no other line has), whatever the file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId(u64);
 
-/// A place between two lines.
+/// A position between two lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The file.
     pub file: FileId,
-    /// Bytes from its start: behind a line's end.
+    /// Bytes from the start of the file; after a line end.
     pub offset: u64,
 }
 
-/// How much of the first line makes the identity. The line's own id stands in its first hundred bytes.
+/// How many bytes of the first line make the identity. The line's id is in its first hundred bytes.
 const HEAD: usize = 512;
 
 impl FileId {
-    /// The identity of the file that begins with `head`; None before its first line is whole.
+    /// The identity of the file that begins with `head`; None until its first line is complete.
     pub(crate) fn of(head: &[u8]) -> Option<Self> {
         let line = match memchr(b'\n', &head[..head.len().min(HEAD)]) {
             Some(end) => &head[..end],
             None if head.len() >= HEAD => &head[..HEAD],
             None => return None,
         };
-        // FNV-1a: positions are kept on disk, so the sum has to be the same in every build.
+        // FNV-1a: positions are kept on disk, so the hash has to be the same in every build.
         let sum = line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Some(Self(sum))
     }
@@ -59,7 +59,7 @@ impl FromStr for FileId {
     }
 }
 
-// As text: JSON's numbers are not good for 64 bits everywhere.
+// As text: not every JSON implementation keeps 64-bit numbers exactly.
 impl Serialize for FileId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)

@@ -1,4 +1,4 @@
-//! The writer's thread.
+//! The writer thread.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::encode;
 
-/// Takes commands, writes batches, syncs them, hands tickets back.
+/// Takes commands, writes and syncs batches, and hands tickets back.
 pub(super) struct Worker<T, F> {
     commands: Receiver<WriterCommand<T>>,
     appender: Appender,
@@ -31,23 +31,23 @@ pub(super) struct Worker<T, F> {
     unsynced: Unsynced<T>,
 }
 
-/// What was taken since the last sync.
+/// The entries taken since the last sync.
 struct Unsynced<T> {
     entries: usize,
     since: Timestamp,
     tickets: Vec<T>,
-    /// Who waits for the next sync.
+    /// The callers that wait for the next sync.
     waiters: Vec<SyncSender<()>>,
 }
 
-/// What ends a batch.
+/// What ended a batch.
 enum BatchEnd<T> {
     Nothing,
     Command(WriterCommand<T>),
     Close,
 }
 
-/// The disk refused until the log was closed.
+/// The disk failed until the log was closed.
 struct GaveUp;
 
 impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
@@ -62,7 +62,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         Self { commands, appender, clock, shared, on_durable, unsynced }
     }
 
-    /// Runs until the log is closed, or the disk refuses and the log is being closed.
+    /// Runs until the log is closed, or until the disk fails while the log is being closed.
     pub(super) fn run(mut self) {
         while let Ok(true) = self.turn() {}
     }
@@ -74,7 +74,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
         };
         if matches!(first, WriterCommand::Append(..) | WriterCommand::AppendAll(..)) {
-            // A flush or a close unparks. Who appends in the meantime need not wake this thread, which would cost him more than the append.
+            // A flush or a close unparks the thread. An append in the meantime does not, because a wake-up would cost more than the append.
             thread::park_timeout(self.appender.options().gather);
         }
         if self.appender.rotation_is_due() {
@@ -89,7 +89,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         Ok(true)
     }
 
-    /// The next command; while something is written but not durable, waits no longer than until the sync is due.
+    /// The next command. While entries are written but not durable, waits no longer than until the sync is due.
     fn next(&self) -> Result<WriterCommand<T>, RecvTimeoutError> {
         if self.unsynced.entries == 0 {
             return self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected);
@@ -108,7 +108,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         waits || unsynced.entries >= LogOptions::SYNC_ENTRIES || !unsynced.waiters.is_empty()
     }
 
-    /// Encodes what has come, until a batch is full or a command wants more than appending.
+    /// Encodes what has arrived, until the batch is full or a command other than an append comes.
     fn batch(&mut self, first: WriterCommand<T>) -> BatchEnd<T> {
         let (mut command, mut taken) = (first, 0);
         loop {
@@ -129,13 +129,13 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         }
     }
 
-    /// Puts events that belong together behind those that wait; how many.
+    /// Encodes events that belong together after those that wait; returns how many.
     fn encode(&mut self, events: &[Event], ticket: Option<T>) -> usize {
         if self.unsynced.entries == 0 {
             self.unsynced.since = (self.clock)();
         }
         events.iter().for_each(|event| encode(event, self.appender.waiting()));
-        // A ticket without an event is handed back with what is durable next; it does not wait for another event.
+        // A ticket without an event is handed back after the next sync; it does not wait for another event.
         self.unsynced.entries += events.len().max(usize::from(ticket.is_some()));
         self.unsynced.tickets.extend(ticket);
         self.shared.queued.fetch_sub(events.len(), SeqCst);
@@ -144,13 +144,13 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
 
     fn execute(&mut self, command: WriterCommand<T>) -> Result<(), GaveUp> {
         self.sync()?;
-        // Whoever asked may have gone; the command is carried out all the same.
+        // The caller may be gone; the command is executed all the same.
         match command {
             WriterCommand::Rotate(reply) => drop(reply.send(self.appender.rotate())),
             WriterCommand::Reopen(reply) => drop(reply.send(self.appender.reopen())),
             WriterCommand::Keep(options) => self.appender.keep(*options),
             WriterCommand::Append(..) | WriterCommand::AppendAll(..) | WriterCommand::Flush(_) | WriterCommand::Close => {
-                unreachable!("batch() deals with these")
+                unreachable!("batch() handles these")
             }
         }
         Ok(())
@@ -176,7 +176,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         Ok(())
     }
 
-    /// Tries until the disk does it. Nothing is taken from the channel meanwhile: what comes waits there, in order.
+    /// Retries until the disk succeeds. Nothing is taken from the channel meanwhile: new commands wait there, in order.
     fn persist(&mut self, step: fn(&mut Appender) -> io::Result<()>) -> Result<(), GaveUp> {
         loop {
             let closing = self.shared.closing.load(SeqCst);
@@ -196,9 +196,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
 }
 
 fn report_rotation(error: &LogError) {
-    tracing::error!("the delivery log was not rotated, and goes on: {error}");
+    tracing::error!("the delivery log could not be rotated; lines go on into the same file: {error}");
 }
 
-/// A batch is written when it holds so many entries or bytes.
+/// A batch is written when it holds this many entries or bytes.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! The handle by which the relay writes.
+//! The handle through which the relay writes.
 
 use std::{
     sync::{
@@ -19,9 +19,9 @@ use super::{
     worker::Worker,
 };
 
-/// The delivery log's writer: a handle to its thread. `T` is a ticket that an entry may carry, handed back once the entry is durable.
+/// A handle to the delivery log's writer thread. `T` is a ticket that an entry may carry; it is handed back once the entry is durable.
 ///
-/// The log is closed, with all that waits made durable, when the last handle goes.
+/// When the last handle is dropped, waiting entries are made durable and the log is closed.
 pub struct EventLog<T> {
     inner: Arc<Inner<T>>,
 }
@@ -42,8 +42,8 @@ impl<T> Clone for EventLog<T> {
 impl<T: Send + 'static> EventLog<T> {
     /// Opens the log for writing, cuts a torn last line, and starts the thread. Blocks on the disk.
     ///
-    /// `on_durable` runs on that thread after each sync: the tickets in the order of their entries, and the place up to which the log is now
-    /// durable. It must not hold a handle of this log, or the log would never be closed by dropping.
+    /// `on_durable` runs on that thread after each sync, with the tickets in the order of their entries and the position up to which the
+    /// log is now durable. It must not hold a handle of this log: then dropping the other handles would never close the log.
     pub fn open(
         options: LogOptions,
         clock: fn() -> Timestamp,
@@ -52,7 +52,7 @@ impl<T: Send + 'static> EventLog<T> {
         Self::open_on(options, clock, on_durable, Box::new(|file| Box::new(file)))
     }
 
-    /// As [`Self::open`], on disks that a test may spoil.
+    /// Like [`Self::open`], on files that a test may make fail.
     pub(super) fn open_on(
         options: LogOptions,
         clock: fn() -> Timestamp,
@@ -72,28 +72,29 @@ impl<T: Send + 'static> EventLog<T> {
 }
 
 impl<T> EventLog<T> {
-    /// Hands an entry to the thread. Never blocks; entries keep their order. On a closed log the entry is only reported to diagnostics.
+    /// Hands an entry to the thread. Never blocks; entries keep their order. If the log is closed, the entry is only reported to the
+    /// diagnostics.
     pub fn append(&self, event: Event, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(1, SeqCst);
         if let Err(unsent) = self.inner.commands.send(WriterCommand::Append(Box::new(event), ticket))
             && let WriterCommand::Append(event, _) = unsent.0
         {
-            tracing::error!(?event, "an event came after the delivery log was closed");
+            tracing::error!(?event, "an event arrived after the delivery log was closed");
         }
     }
 
-    /// As [`Self::append`], for events that belong together: no sync, and so no position that `on_durable` is told, falls between them. The
-    /// ticket comes back once all of them are durable.
+    /// Like [`Self::append`], for events that belong together: no sync falls between them, and so no position that `on_durable` gets. The
+    /// ticket is handed back once all of them are durable.
     pub fn append_all(&self, events: Vec<Event>, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(events.len(), SeqCst);
         if let Err(unsent) = self.inner.commands.send(WriterCommand::AppendAll(events, ticket))
             && let WriterCommand::AppendAll(events, _) = unsent.0
         {
-            tracing::error!(?events, "events came after the delivery log was closed");
+            tracing::error!(?events, "events arrived after the delivery log was closed");
         }
     }
 
-    /// Some while the disk refuses, or more entries wait than should, or the writer is gone: the relay then takes no more mail.
+    /// Some while the disk fails, too many entries wait, or the writer has ended: the relay then accepts no mail.
     pub fn trouble(&self) -> Option<String> {
         let Inner { shared, .. } = &*self.inner;
         if let Some(text) = shared.trouble() {
@@ -106,32 +107,32 @@ impl<T> EventLog<T> {
         (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
     }
 
-    /// Entries that the thread has not taken yet.
+    /// How many entries the thread has not taken yet.
     pub fn queued(&self) -> usize {
         self.inner.shared.queued.load(SeqCst)
     }
 
-    /// Blocks until all that was appended before is durable.
+    /// Blocks until everything appended before is durable.
     pub fn flush(&self) -> Result<(), LogError> {
         self.inner.ask(WriterCommand::Flush)
     }
 
-    /// Makes all durable, and begins a new file (unless the current one is empty).
+    /// Makes everything durable and begins a new file, unless the current one is empty.
     pub fn rotate_now(&self) -> Result<(), LogError> {
         self.inner.ask(WriterCommand::Rotate)?
     }
 
-    /// Makes all durable, and opens `delivery.log` anew: for somebody else who renamed it.
+    /// Makes everything durable and reopens `delivery.log`, after another program has renamed it.
     pub fn reopen(&self) -> Result<(), LogError> {
         self.inner.ask(WriterCommand::Reopen)?
     }
 
-    /// Rotates, keeps and syncs by these from now on; the folder, the mode and `queue_max` stay as opened.
+    /// Rotates, keeps and syncs by these options from now on; the folder, the mode and `queue_max` stay as opened.
     pub fn keep(&self, options: LogOptions) {
         let _ = self.inner.commands.send(WriterCommand::Keep(Box::new(options)));
     }
 
-    /// Makes all durable and ends the thread. A disk that refuses gets one more try; then the error says what was lost.
+    /// Makes everything durable and ends the thread. If the disk fails, it is tried once more; then the error says what was lost.
     pub fn close(&self) -> Result<(), LogError> {
         self.inner.close()
     }
@@ -145,7 +146,7 @@ impl<T> Inner<T> {
         answer.recv().map_err(|_| LogError::Closed)
     }
 
-    /// Closed, or panicked.
+    /// Whether the thread has ended: closed or panicked.
     fn has_ended(&self) -> bool {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -154,7 +155,7 @@ impl<T> Inner<T> {
     fn close(&self) -> Result<(), LogError> {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         self.shared.closing.store(true, SeqCst);
-        // A thread that has ended already needs no order.
+        // A thread that has ended needs no command.
         let _ = self.commands.send(WriterCommand::Close);
         self.worker.unpark();
         if self.worker.id() != thread::current().id() && thread.join().is_err() {
