@@ -9,10 +9,10 @@ use std::{
 
 use crate::{
     disk::sync_dir,
-    ledger::{Ledger, Segment},
     locations::{Entry, Locations},
     record::Loc,
     segment::Name,
+    segments::{Ledger, Segment},
 };
 
 pub(crate) struct Checkpoint {

@@ -12,10 +12,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     StoreError,
     fact::Fact,
-    ledger::TOMBSTONE,
     locations::Entry,
     queue::{Done, NewMessage, Op, Receipt, Small},
     record::{HEADER, Header, ID, Kind, Loc},
+    segments::TOMBSTONE,
     writer::Writer,
 };
 

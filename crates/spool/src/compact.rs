@@ -24,7 +24,7 @@ impl Writer {
     pub(crate) fn free_segments(&mut self) {
         while self.look_for_sparse {
             let before = self.compaction.as_ref().map_or(self.log.active().id, |compaction| compaction.since);
-            let spent = |segment: &&crate::ledger::Segment| segment.name.id < before && segment.needed() == 0;
+            let spent = |segment: &&crate::segments::Segment| segment.name.id < before && segment.needed() == 0;
             let source = self.compaction.as_ref().map(|compaction| compaction.source);
             let spent: Vec<u32> =
                 self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
@@ -97,7 +97,7 @@ impl Writer {
         let share = self.shared.limits().compact_below;
         let active = self.log.active().id;
         let short = self.segment_size / 8;
-        let sparse = |segment: &crate::ledger::Segment| (segment.needed() as f64) < share * segment.len as f64;
+        let sparse = |segment: &crate::segments::Segment| (segment.needed() as f64) < share * segment.len as f64;
         if self.is_tight && self.ledger.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
             self.roll().ok()?;
         }

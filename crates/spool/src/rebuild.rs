@@ -21,13 +21,13 @@ use crate::{
     disk::sync_dir,
     fact::Fact,
     index::{Index, to_io},
-    ledger::Ledger,
     locations::{Entry, Locations},
     overlay::Overlay,
     record::{HEADER, Header, ID, Kind, Loc},
     recovery::Found,
     scan::{self, Scanner},
     segment::{self, Listing, Name, START},
+    segments::Ledger,
 };
 
 pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Found, OpenError> {

@@ -12,10 +12,10 @@ use crate::{
     StoreError,
     checkpoint::Checkpoint,
     compaction::{Compaction, Move},
-    ledger::Ledger,
     log::Log,
     options::Room,
     queue::{Op, Small, Stop},
+    segments::Ledger,
     shared::Shared,
 };
 
