@@ -12,9 +12,9 @@ use crate::{
     compaction::{Compaction, Move},
     disk::sync_dir,
     fact::Fact,
-    queue::Small,
-    record::{Header, Kind, Loc},
-    scan::{Found, Scanner},
+    queue::SmallRecord,
+    record::{Loc, RecordHeader, RecordKind},
+    scan::{ScanItem, Scanner},
     segment::START,
     writer::Writer,
 };
@@ -24,10 +24,9 @@ impl Writer {
     pub(crate) fn free_segments(&mut self) {
         while self.look_for_sparse {
             let before = self.compaction.as_ref().map_or(self.log.active().id, |compaction| compaction.since);
-            let spent = |segment: &&crate::segments::Segment| segment.name.id < before && segment.needed() == 0;
+            let spent = |segment: &&crate::segments::SegmentUsage| segment.name.id < before && segment.needed() == 0;
             let source = self.compaction.as_ref().map(|compaction| compaction.source);
-            let spent: Vec<u32> =
-                self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
+            let spent: Vec<u32> = self.table.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
             if spent.is_empty() {
                 return;
             }
@@ -43,7 +42,7 @@ impl Writer {
         self.sync()?;
         let dir = self.shared.dir.join("log");
         for id in segments {
-            let Some(segment) = self.ledger.get(*id) else { continue };
+            let Some(segment) = self.table.get(*id) else { continue };
             match fs::remove_file(segment.name.path(&dir)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -51,7 +50,7 @@ impl Writer {
         }
         sync_dir(&dir)?;
         for id in segments {
-            self.ledger.forget(*id);
+            self.table.forget(*id);
             self.shared.files.forget(*id);
         }
         self.publish();
@@ -75,7 +74,7 @@ impl Writer {
             return false;
         }
         let Some(id) = self.find_sparse() else { return false };
-        let Some(segment) = self.ledger.get(id) else { return false };
+        let Some(segment) = self.table.get(id) else { return false };
         let (name, len) = (segment.name, segment.len);
         match File::open(name.path(&self.shared.dir.join("log"))) {
             Ok(file) => {
@@ -85,7 +84,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, segment = id, "a segment of the spool cannot be opened");
-                self.ledger.stick(id);
+                self.table.stick(id);
                 false
             }
         }
@@ -97,12 +96,12 @@ impl Writer {
         let share = self.shared.limits().compact_below;
         let active = self.log.active().id;
         let short = self.segment_size / 8;
-        let sparse = |segment: &crate::segments::Segment| (segment.needed() as f64) < share * segment.len as f64;
-        if self.is_tight && self.ledger.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
+        let sparse = |segment: &crate::segments::SegmentUsage| (segment.needed() as f64) < share * segment.len as f64;
+        if self.is_tight && self.table.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
             self.roll().ok()?;
         }
         let active = self.log.active().id;
-        let candidates = self.ledger.iter().filter(|segment| segment.name.id != active && !segment.stuck);
+        let candidates = self.table.iter().filter(|segment| segment.name.id != active && !segment.stuck);
         let wanted = candidates.filter(|segment| sparse(segment) || segment.len < short);
         wanted.min_by_key(|segment| segment.needed()).map(|segment| segment.name.id)
     }
@@ -117,8 +116,8 @@ impl Writer {
         let more = loop {
             match compaction.scanner.next()? {
                 None => break false,
-                Some(Found::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
-                Some(Found::Damage { .. } | Found::Torn { .. }) => {}
+                Some(ScanItem::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
+                Some(ScanItem::Damage { .. } | ScanItem::Torn { .. }) => {}
             }
             if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {
                 break true;
@@ -126,45 +125,45 @@ impl Writer {
         };
         self.compaction = Some(compaction);
         self.log.flush()?;
-        self.ledger.set_len(self.log.active().id, self.log.len());
+        self.table.set_len(self.log.active().id, self.log.len());
         if self.log.is_dirty() {
             self.dirty_since.get_or_insert_with(self.clock);
         }
         Ok(more)
     }
 
-    fn copy_if_needed(&mut self, compaction: &Compaction, at: u64, header: &Header) -> io::Result<()> {
+    fn copy_if_needed(&mut self, compaction: &Compaction, at: u64, header: &RecordHeader) -> io::Result<()> {
         let from = Loc { segment: compaction.source, offset: at as u32, len: header.record_len() as u32 };
         let (head, tail) = (compaction.scanner.head(), compaction.scanner.tail());
         let seq = header.seq;
         let entry = self.shared.view().locations.get(seq);
         match header.kind {
-            Kind::Message if entry.is_some_and(|entry| entry.at == from) => {
+            RecordKind::Message if entry.is_some_and(|entry| entry.at == from) => {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Message { seq, from, to });
             }
-            Kind::Update if entry.is_some_and(|entry| entry.update == from) => {
+            RecordKind::Update if entry.is_some_and(|entry| entry.update == from) => {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Update { seq, from, to });
             }
-            Kind::Remove => {
+            RecordKind::Remove => {
                 let holder = head.try_into().map_or(0, u32::from_le_bytes);
-                if holder != compaction.source && self.ledger.has(holder) {
+                if holder != compaction.source && self.table.has(holder) {
                     let to = self.log.append(header, &[head], &[tail])?;
-                    self.ledger.tombstone(to.segment, holder);
+                    self.table.tombstone(to.segment, holder);
                 }
             }
-            Kind::Put | Kind::Delete => self.copy_fact(header, from, head, tail)?,
-            Kind::Message | Kind::Update | Kind::Void => {}
+            RecordKind::Put | RecordKind::Delete => self.copy_fact(header, from, head, tail)?,
+            RecordKind::Message | RecordKind::Update | RecordKind::Void => {}
         }
         Ok(())
     }
 
-    fn copy_fact(&mut self, header: &Header, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
+    fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
         let Some(fact) = self.shared.indexed_fact(key).filter(|fact| fact.at == from) else { return Ok(()) };
-        if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.ledger.has(*id)) {
+        if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.table.has(*id)) {
             // A deletion with nothing left to delete goes with its segment.
-            self.ledger.dead(from);
+            self.table.dead(from);
             self.shared.view().overlay.fact(key.to_vec(), None);
             return Ok(());
         }
@@ -183,8 +182,8 @@ impl Writer {
                     let mut view = shared.view();
                     if let Some(entry) = view.locations.get_mut(seq).filter(|entry| entry.update == from) {
                         entry.update = to;
-                        self.ledger.dead(from);
-                        self.ledger.live(to);
+                        self.table.dead(from);
+                        self.table.live(to);
                     }
                 }
                 Move::Fact { key, from, to } => self.move_fact(key, from, to),
@@ -199,10 +198,10 @@ impl Writer {
             Some(entry) => {
                 debug_assert_eq!(entry.at, from);
                 entry.at = to;
-                self.ledger.dead(from);
-                self.ledger.live(to);
+                self.table.dead(from);
+                self.table.live(to);
             }
-            None => self.held.push_back(Small::Remove { seq, holder: Some(to.segment) }),
+            None => self.held.push_back(SmallRecord::Remove { seq, holder: Some(to.segment) }),
         }
     }
 
@@ -211,10 +210,10 @@ impl Writer {
         let mut moved = Fact { at: fact.at, ..fact };
         if moved.at == from {
             moved.at = to;
-            moved.trail.retain(|id| *id != to.segment && self.ledger.has(*id));
+            moved.trail.retain(|id| *id != to.segment && self.table.has(*id));
             moved.trails(from.segment);
-            self.ledger.dead(from);
-            self.ledger.live(to);
+            self.table.dead(from);
+            self.table.live(to);
         } else {
             moved.trails(to.segment);
         }
@@ -230,9 +229,9 @@ impl Writer {
         }
         let Some(Compaction { source, .. }) = self.compaction.take() else { return Ok(()) };
         self.look_for_sparse = true;
-        if self.ledger.get(source).is_some_and(|segment| segment.live > 0) {
+        if self.table.get(source).is_some_and(|segment| segment.live > 0) {
             tracing::error!(segment = source, "a segment of the spool is damaged and stays as it is");
-            self.ledger.stick(source);
+            self.table.stick(source);
             return Ok(());
         }
         self.delete(&[source])?;

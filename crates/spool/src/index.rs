@@ -204,7 +204,7 @@ mod tests {
         let mut overlay = Overlay::default();
         for seq in 1..=200 {
             let at = Loc { segment: 1, offset: 64, len: 50 };
-            locations.push(seq, crate::locations::Entry { at, update: Loc::default() });
+            locations.push(seq, crate::locations::MessageLocation { at, update: Loc::default() });
             overlay.store(seq, MessageId::from_bytes([seq as u8; 16]), vec![seq as u8; 600].into());
         }
         index.apply(&overlay).unwrap();

@@ -4,8 +4,8 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use crate::{
     disk::Disk,
-    record::{Header, Loc},
-    segment::{self, Name, START},
+    record::{Loc, RecordHeader},
+    segment::{self, START, SegmentName},
 };
 
 pub(crate) struct Log {
@@ -21,7 +21,7 @@ pub(crate) struct Log {
 }
 
 struct Active {
-    name: Name,
+    name: SegmentName,
     file: File,
     /// Bytes handed to the system.
     len: u64,
@@ -31,7 +31,7 @@ struct Active {
 
 impl Log {
     pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
-        let name = Name::new(id);
+        let name = SegmentName::new(id);
         let file = segment::create(&dir, name, next_lsn, &*disk)?;
         Ok(Self {
             dir,
@@ -44,7 +44,7 @@ impl Log {
         })
     }
 
-    pub(crate) fn active(&self) -> Name {
+    pub(crate) fn active(&self) -> SegmentName {
         self.active.name
     }
 
@@ -67,7 +67,7 @@ impl Log {
     }
 
     /// Appends a record; large tails are written from where they are.
-    pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &Header, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
+    pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &RecordHeader, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
         let offset = u32::try_from(self.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         header.encode(self.active.name.salt, head, &mut self.buffer);
         for part in tail.iter().map(AsRef::as_ref) {
@@ -121,7 +121,7 @@ impl Log {
     /// Begins a new segment; the old one is durable as far as it is used.
     pub(crate) fn roll(&mut self) -> io::Result<()> {
         debug_assert!(!self.is_dirty());
-        let name = Name::new(self.active.name.id + 1);
+        let name = SegmentName::new(self.active.name.id + 1);
         let file = segment::create(&self.dir, name, self.next_lsn, &*self.disk)?;
         self.active = Active { name, file, len: START, synced: START };
         self.spoilt = false;

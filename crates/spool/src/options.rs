@@ -25,14 +25,14 @@ impl Default for Options {
 
 /// [`Options`] made consistent.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct SpoolLimits {
     pub(crate) segment_size: u64,
     pub(crate) compact_below: f64,
     max_disk: u64,
     min_free: u64,
 }
 
-impl Limits {
+impl SpoolLimits {
     pub(crate) fn new(options: &Options) -> Self {
         let Options { segment_size, max_disk, min_free, compact_below, .. } = *options;
         // Offsets are 32 bits wide. A small spool has several segments too: only closed ones can be compacted.

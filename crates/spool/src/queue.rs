@@ -28,7 +28,7 @@ pub(crate) struct NewMessage {
 
 /// A record that no disk limit may hold back for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Small {
+pub(crate) enum SmallRecord {
     Update {
         seq: u64,
         state: Vec<u8>,
@@ -48,7 +48,7 @@ pub(crate) enum Small {
 
 pub(crate) enum Op {
     Store(NewMessage),
-    Small(Small, Option<Done<()>>),
+    Small(SmallRecord, Option<Done<()>>),
     Sync(Done<()>),
     /// Answered when all before it can be read.
     Barrier(std::sync::mpsc::SyncSender<()>),
@@ -65,12 +65,12 @@ struct Inner {
     ops: VecDeque<Op>,
     sleeping: bool,
     stop: Option<Stop>,
-    facts: BTreeMap<Vec<u8>, Waiting>,
+    facts: BTreeMap<Vec<u8>, WaitingFact>,
     removed: HashSet<u64>,
     tickets: u64,
 }
 
-struct Waiting {
+struct WaitingFact {
     ticket: u64,
     value: Option<Vec<u8>>,
 }
@@ -101,7 +101,7 @@ impl Queue {
         if inner.stop.is_some() {
             return;
         }
-        if let Op::Small(Small::Remove { seq, .. }, _) = &op {
+        if let Op::Small(SmallRecord::Remove { seq, .. }, _) = &op {
             inner.removed.insert(*seq);
         }
         self.wake(inner, op);
@@ -115,8 +115,8 @@ impl Queue {
         inner.tickets += 1;
         let ticket = inner.tickets;
         let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
-        inner.facts.insert(key.clone(), Waiting { ticket, value: value.clone() });
-        self.wake(inner, Op::Small(Small::Put { key, value, ticket }, done));
+        inner.facts.insert(key.clone(), WaitingFact { ticket, value: value.clone() });
+        self.wake(inner, Op::Small(SmallRecord::Put { key, value, ticket }, done));
     }
 
     fn wake(&self, mut inner: MutexGuard<'_, Inner>, op: Op) {
@@ -171,15 +171,15 @@ impl Queue {
     }
 
     /// These can be read from the index from now on.
-    pub(crate) fn settle<'a>(&self, written: impl Iterator<Item = &'a Small>) {
+    pub(crate) fn settle<'a>(&self, written: impl Iterator<Item = &'a SmallRecord>) {
         let mut inner = self.lock();
         for small in written {
             match small {
-                Small::Update { .. } => {}
-                Small::Remove { seq, .. } => {
+                SmallRecord::Update { .. } => {}
+                SmallRecord::Remove { seq, .. } => {
                     inner.removed.remove(seq);
                 }
-                Small::Put { key, ticket, .. } => {
+                SmallRecord::Put { key, ticket, .. } => {
                     if inner.facts.get(key).is_some_and(|waiting| waiting.ticket == *ticket) {
                         inner.facts.remove(key);
                     }
@@ -214,7 +214,7 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.push(Op::Small(Small::Remove { seq: self.seq, holder: None }, None));
+            queue.push(Op::Small(SmallRecord::Remove { seq: self.seq, holder: None }, None));
         }
     }
 }

@@ -7,9 +7,9 @@ use posthaste_mail::MessageId;
 
 use crate::{
     ReadError,
-    locations::Entry,
+    locations::MessageLocation,
     queue::Op,
-    record::{HEADER, Header, ID, Kind, Loc},
+    record::{HEADER, ID, Loc, RecordHeader, RecordKind},
     shared::Shared,
 };
 
@@ -31,7 +31,7 @@ pub struct Live {
 /// A record read from the log.
 struct Record {
     bytes: Bytes,
-    header: Header,
+    header: RecordHeader,
 }
 
 impl Shared {
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// Reads and checks a record of a message. Compaction may move it meanwhile: then the new place is tried.
-    fn record(&self, seq: u64, place: fn(Entry) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
+    fn record(&self, seq: u64, place: fn(MessageLocation) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
         if self.queue.is_being_removed(seq) {
             return Ok(None);
         }
@@ -96,10 +96,10 @@ impl Shared {
         let first = if whole { at.len as usize } else { FIRST_READ.min(at.len as usize) };
         let mut bytes = vec![0; first];
         open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
-        let ours = |header: &Header| {
-            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, Kind::Message | Kind::Update)
+        let ours = |header: &RecordHeader| {
+            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, RecordKind::Message | RecordKind::Update)
         };
-        let header = Header::parse(&bytes).filter(ours).ok_or_else(damaged)?;
+        let header = RecordHeader::parse(&bytes).filter(ours).ok_or_else(damaged)?;
         let head = HEADER + header.head_len as usize;
         if bytes.len() < head {
             bytes.resize(head, 0);
@@ -129,7 +129,7 @@ impl Shared {
             let view = self.view();
             let entries = view.locations.page(from, PAGE);
             let overlays: Vec<_> = [Some(&view.overlay), view.flushing.as_deref()].into_iter().flatten().collect();
-            let fresh = |(seq, entry): &(u64, Entry)| {
+            let fresh = |(seq, entry): &(u64, MessageLocation)| {
                 let message = overlays.iter().find_map(|overlay| overlay.messages.get(seq).cloned());
                 let state = overlays.iter().find_map(|overlay| overlay.states.get(seq).cloned());
                 (*seq, *entry, message, state)
@@ -204,7 +204,7 @@ impl Shared {
     }
 }
 
-type Incomplete = (u64, Entry, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
+type Incomplete = (u64, MessageLocation, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
 
 const PAGE: usize = 1024;
 const FIRST_READ: usize = 4096;

@@ -14,7 +14,7 @@ pub(crate) const ID: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     /// head: id and meta; tail: body. The message's seq is the record's lsn.
     Message = 1,
     /// head: state.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Void = 6,
 }
 
-impl Kind {
+impl RecordKind {
     fn from_byte(byte: u8) -> Option<Self> {
         [Self::Message, Self::Update, Self::Remove, Self::Put, Self::Delete, Self::Void].into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -50,8 +50,8 @@ impl Loc {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) kind: Kind,
+pub(crate) struct RecordHeader {
+    pub(crate) kind: RecordKind,
     /// Log sequence number: rises with every record written, kept when compaction copies it. The highest wins.
     pub(crate) lsn: u64,
     /// The message concerned; 0 for keyed facts.
@@ -61,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) tail_crc: u32,
 }
 
-impl Header {
+impl RecordHeader {
     pub(crate) fn record_len(&self) -> u64 {
         HEADER as u64 + u64::from(self.head_len) + u64::from(self.tail_len)
     }
@@ -92,7 +92,7 @@ impl Header {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let (lsn, seq, head_len, tail_len, tail_crc) = (long(8), long(16), word(24), word(28), word(32));
-        Some(Self { kind: Kind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
+        Some(Self { kind: RecordKind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
     }
 
     /// Whether header and head (the first bytes of `record`) are what was written.
@@ -106,13 +106,13 @@ impl Header {
 
     /// Whether the tail is what was written.
     pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
-        self.kind == Kind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
+        self.kind == RecordKind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
     }
 
     /// The header that strikes out `len` bytes at once.
     pub(crate) fn void(len: u64) -> Self {
         let tail_len = u32::try_from(len - HEADER as u64).expect("a record is shorter than 4 GiB");
-        Self { kind: Kind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }
+        Self { kind: RecordKind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }
     }
 }
 
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_only_with_its_salt_and_bytes() {
-        let header = Header { kind: Kind::Put, lsn: 7, seq: 0, head_len: 5, tail_len: 3, tail_crc: crc32fast::hash(b"abc") };
+        let header = RecordHeader { kind: RecordKind::Put, lsn: 7, seq: 0, head_len: 5, tail_len: 3, tail_crc: crc32fast::hash(b"abc") };
         let mut bytes = Vec::new();
         header.encode(9, &[b"ke", b"y12"], &mut bytes);
-        assert_eq!(Header::parse(&bytes), Some(header));
+        assert_eq!(RecordHeader::parse(&bytes), Some(header));
         assert!(header.head_is_whole(9, &bytes));
         assert!(!header.head_is_whole(8, &bytes));
         assert!(header.tail_is_whole(b"abc") && !header.tail_is_whole(b"abd"));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert!(!Header::parse(&damaged).is_some_and(|header| header.head_is_whole(9, &damaged)), "byte {at}");
+            assert!(!RecordHeader::parse(&damaged).is_some_and(|header| header.head_is_whole(9, &damaged)), "byte {at}");
         }
     }
 }

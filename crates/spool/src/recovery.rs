@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{checkpoint::Checkpoint, index::Index};
+use crate::{checkpoint::StopCheckpoint, index::Index};
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl Recovery {
 }
 
 /// What a spool starts with: from its last orderly stop, or made anew from the log.
-pub(crate) struct Found {
+pub(crate) struct Recovered {
     pub(crate) index: Index,
-    pub(crate) checkpoint: Checkpoint,
+    pub(crate) checkpoint: StopCheckpoint,
     pub(crate) recovery: Recovery,
 }

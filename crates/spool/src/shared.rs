@@ -12,7 +12,7 @@ use crate::{
     files::Files,
     index::Index,
     locations::Locations,
-    options::{Limits, Room},
+    options::{Room, SpoolLimits},
     overlay::Overlay,
     queue::{POISON, Queue},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// What the handle, the writer and the index thread share.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
-    limits: RwLock<Limits>,
+    limits: RwLock<SpoolLimits>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) index: Index,
@@ -53,7 +53,7 @@ pub(crate) struct Status {
 }
 
 impl Shared {
-    pub(crate) fn new(dir: PathBuf, limits: Limits, disk: Arc<dyn Disk>, index: Index, locations: Locations) -> Arc<Self> {
+    pub(crate) fn new(dir: PathBuf, limits: SpoolLimits, disk: Arc<dyn Disk>, index: Index, locations: Locations) -> Arc<Self> {
         let view = View { locations, ..View::default() };
         let files = Files::new(dir.join("log"));
         let (queue, status, view) = (Queue::new(), Mutex::default(), Mutex::new(view));
@@ -61,11 +61,11 @@ impl Shared {
         Arc::new(Self { dir, limits, disk, queue, index, files, status, view, index_wake: Condvar::new(), index_done: Condvar::new() })
     }
 
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> SpoolLimits {
         self.limits.read().expect(POISON).clone()
     }
 
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: SpoolLimits) {
         *self.limits.write().expect(POISON) = limits;
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::{
     Live, OpenError, Options, ReadError, Recovery, StoreError, Usage,
     disk::{Disk, RealDisk},
-    queue::{NewMessage, Op, POISON, Small, Stop},
+    queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
     recover,
     shared::Shared,
@@ -77,12 +77,12 @@ impl Spool {
 
     /// Replaces the message's state. Does not wait: written at once, durable within a fraction of a second.
     pub fn update(&self, seq: u64, state: Vec<u8>) {
-        self.inner.shared.queue.push(Op::Small(Small::Update { seq, state }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Update { seq, state }, None));
     }
 
     /// Forgets the message. Does not wait, see [`Self::update`].
     pub fn remove(&self, seq: u64) {
-        self.inner.shared.queue.push(Op::Small(Small::Remove { seq, holder: None }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Remove { seq, holder: None }, None));
     }
 
     /// Sets a keyed fact. Does not wait, see [`Self::update`]; [`Self::get`] sees it at once.

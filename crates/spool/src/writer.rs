@@ -10,12 +10,12 @@ use std::{
 
 use crate::{
     StoreError,
-    checkpoint::Checkpoint,
+    checkpoint::StopCheckpoint,
     compaction::{Compaction, Move},
     log::Log,
     options::Room,
-    queue::{Op, Small, Stop},
-    segments::Ledger,
+    queue::{Op, SmallRecord, Stop},
+    segments::SegmentTable,
     shared::Shared,
 };
 
@@ -24,12 +24,12 @@ pub(crate) struct Writer {
     pub(crate) clock: fn() -> Instant,
     pub(crate) segment_size: u64,
     pub(crate) log: Log,
-    pub(crate) ledger: Ledger,
+    pub(crate) table: SegmentTable,
     pub(crate) backlog: VecDeque<Op>,
     /// Small records to be written before anything else, oldest first.
-    pub(crate) held: VecDeque<Small>,
+    pub(crate) held: VecDeque<SmallRecord>,
     /// Small records written and not yet known durable, oldest first.
-    pub(crate) unsynced: Vec<Small>,
+    pub(crate) unsynced: Vec<SmallRecord>,
     pub(crate) dirty_since: Option<Instant>,
     pub(crate) compaction: Option<Compaction>,
     /// Records copied and not yet known durable.
@@ -44,13 +44,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, clock: fn() -> Instant, log: Log, ledger: Ledger, index_thread: JoinHandle<()>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, clock: fn() -> Instant, log: Log, table: SegmentTable, index_thread: JoinHandle<()>) -> Self {
         Self {
             segment_size: shared.limits().segment_size,
             shared,
             clock,
             log,
-            ledger,
+            table,
             backlog: VecDeque::new(),
             held: VecDeque::new(),
             unsynced: Vec::new(),
@@ -143,14 +143,14 @@ impl Writer {
     /// What messages may take from the disk now.
     pub(crate) fn room(&self) -> Room {
         let index_trouble = self.shared.status().index_trouble.clone();
-        index_trouble.map_or_else(|| self.shared.room(self.ledger.total()), |reason| Room { bytes: 0, reason })
+        index_trouble.map_or_else(|| self.shared.room(self.table.total()), |reason| Room { bytes: 0, reason })
     }
 
     pub(crate) fn publish(&self) {
-        let segments = self.ledger.iter().count() as u64;
+        let segments = self.table.iter().count() as u64;
         let mut status = self.shared.status();
-        status.disk = self.ledger.total();
-        status.live = self.ledger.total_live();
+        status.disk = self.table.total();
+        status.live = self.table.total_live();
         status.segments = segments;
         status.log_trouble = self.trouble.as_ref().map(ToString::to_string);
     }
@@ -181,7 +181,7 @@ impl Writer {
     fn write_checkpoint(&self) -> io::Result<()> {
         let stamp = self.log.next_lsn() ^ (u64::from(self.log.active().salt) << 32);
         self.shared.index.seal(stamp, &self.shared.dir.join("index"))?;
-        Checkpoint::write(&self.shared.dir, self.log.next_lsn(), stamp, &self.ledger, &self.shared.view().locations)
+        StopCheckpoint::write(&self.shared.dir, self.log.next_lsn(), stamp, &self.table, &self.shared.view().locations)
     }
 }
 
