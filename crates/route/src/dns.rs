@@ -18,7 +18,7 @@ use crate::{Options, ResolverError, options::RESOLV_CONF, order::Mx};
 
 /// What DNS said to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer<T> {
+pub(crate) enum DnsAnswer<T> {
     /// At least one record.
     Found { records: Vec<T>, ttl: Duration },
     /// The name exists without a record of this type.
@@ -57,7 +57,7 @@ impl Dns {
     }
 
     /// The MX records of a domain, its CNAMEs followed (RFC 5321 §5.1).
-    pub(crate) async fn mx(&self, domain: &str) -> Answer<Mx> {
+    pub(crate) async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
         let read = |data: &RData| match data {
             RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text(&mx.exchange) }),
             _ => None,
@@ -66,7 +66,7 @@ impl Dns {
     }
 
     /// The TXT records at a name, the strings of each joined; bytes that are not UTF-8 replaced.
-    pub(crate) async fn txt(&self, name: &str) -> Answer<String> {
+    pub(crate) async fn txt(&self, name: &str) -> DnsAnswer<String> {
         let read = |data: &RData| match data {
             RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
             _ => None,
@@ -76,7 +76,7 @@ impl Dns {
 
     /// The addresses of a host, IPv4 first, its CNAMEs followed: RFC 5321 §5.1 forbids an MX to lead to a CNAME, and
     /// many do.
-    pub(crate) async fn addresses(&self, host: &str) -> Answer<IpAddr> {
+    pub(crate) async fn addresses(&self, host: &str) -> DnsAnswer<IpAddr> {
         let v4 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv4);
         let v6 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv6);
         match (self.options.ipv4, self.options.ipv6) {
@@ -86,13 +86,13 @@ impl Dns {
                 let (a, aaaa) = tokio::join!(self.ask(host, RecordType::A, v4), self.ask(host, RecordType::AAAA, v6));
                 self.both(a, aaaa)
             }
-            (false, false) => Answer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
+            (false, false) => DnsAnswer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
         }
     }
 
     /// Two families' answers as one: an address is an address, and without one a failure leaves the matter open.
-    fn both(&self, a: Answer<IpAddr>, aaaa: Answer<IpAddr>) -> Answer<IpAddr> {
-        use Answer::{Found, NoData, NoSuchName, Unavailable};
+    fn both(&self, a: DnsAnswer<IpAddr>, aaaa: DnsAnswer<IpAddr>) -> DnsAnswer<IpAddr> {
+        use DnsAnswer::{Found, NoData, NoSuchName, Unavailable};
         match (a, aaaa) {
             (Found { mut records, ttl }, Found { records: more, ttl: other }) => {
                 records.extend(more);
@@ -109,9 +109,9 @@ impl Dns {
         }
     }
 
-    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<T> {
+    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
         // A name that DNS cannot carry cannot exist.
-        let Ok(mut name) = Name::from_ascii(name) else { return Answer::NoSuchName { ttl: self.options.max_negative_ttl } };
+        let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let answered = match timeout(self.patience, self.resolver.lookup(name, kind)).await {
@@ -126,27 +126,27 @@ impl Dns {
         let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
         match lookup.message().metadata.response_code {
-            _ if !records.is_empty() => Answer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
-            ResponseCode::NoError => Answer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
+            _ if !records.is_empty() => DnsAnswer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
+            ResponseCode::NoError => DnsAnswer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
             code => unavailable(code),
         }
     }
 
-    fn without_records<T>(&self, error: NetError) -> Answer<T> {
+    fn without_records<T>(&self, error: NetError) -> DnsAnswer<T> {
         match error {
             NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, negative_ttl, soa, ns, .. })) => {
                 let ttl = self.kept(negative_ttl.unwrap_or_default(), self.options.max_negative_ttl);
                 match response_code {
-                    ResponseCode::NXDomain => Answer::NoSuchName { ttl },
+                    ResponseCode::NXDomain => DnsAnswer::NoSuchName { ttl },
                     // Name servers but no SOA: a referral (RFC 2308 §2.2), so the one that was asked does not know.
-                    ResponseCode::NoError if soa.is_some() || ns.is_none() => Answer::NoData { ttl },
-                    ResponseCode::NoError => Answer::Unavailable { why: "the name server refers to others".to_owned() },
+                    ResponseCode::NoError if soa.is_some() || ns.is_none() => DnsAnswer::NoData { ttl },
+                    ResponseCode::NoError => DnsAnswer::Unavailable { why: "the name server refers to others".to_owned() },
                     code => unavailable(code),
                 }
             }
             NetError::Dns(DnsError::ResponseCode(code)) => unavailable(code),
-            NetError::Timeout => Answer::Unavailable { why: "no name server answered in time".to_owned() },
-            error => Answer::Unavailable { why: error.to_string() },
+            NetError::Timeout => DnsAnswer::Unavailable { why: "no name server answered in time".to_owned() },
+            error => DnsAnswer::Unavailable { why: error.to_string() },
         }
     }
 
@@ -155,8 +155,8 @@ impl Dns {
     }
 }
 
-fn unavailable<T>(code: ResponseCode) -> Answer<T> {
-    Answer::Unavailable { why: format!("the name server answered {code}") }
+fn unavailable<T>(code: ResponseCode) -> DnsAnswer<T> {
+    DnsAnswer::Unavailable { why: format!("the name server answered {code}") }
 }
 
 fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::{
     Host, Options, Providers, ResolverError, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
-    dns::{Answer, Dns},
+    dns::{Dns, DnsAnswer},
     order::{Exchanges, Mx, exchanges},
     route::key_of,
     statics::{Target, TargetHost},
@@ -41,7 +41,7 @@ struct Candidate {
 
 /// What became of a list of candidates.
 #[derive(Default)]
-struct Found {
+struct LookedUp {
     hosts: Vec<Host>,
     ttl: Option<Duration>,
     /// What is wrong with the rest: "host: why".
@@ -80,9 +80,9 @@ impl Resolver {
     /// The TXT records at a name, the strings of each joined: none where DNS says that there are none, an error (why) where it says nothing.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
         match self.dns.txt(name).await {
-            Answer::Found { records, .. } => Ok(records),
-            Answer::NoData { .. } | Answer::NoSuchName { .. } => Ok(Vec::new()),
-            Answer::Unavailable { why } => Err(why),
+            DnsAnswer::Found { records, .. } => Ok(records),
+            DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => Ok(Vec::new()),
+            DnsAnswer::Unavailable { why } => Err(why),
         }
     }
 
@@ -93,10 +93,10 @@ impl Resolver {
 
     async fn by_mx(&self, domain: &Domain) -> Result<Route, RouteFailure> {
         let (records, ttl) = match self.dns.mx(domain.as_str()).await {
-            Answer::Found { records, ttl } => (records, ttl),
-            Answer::NoData { ttl } => return self.by_address(domain, ttl).await,
-            Answer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
-            Answer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
+            DnsAnswer::Found { records, ttl } => (records, ttl),
+            DnsAnswer::NoData { ttl } => return self.by_address(domain, ttl).await,
+            DnsAnswer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
+            DnsAnswer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
         };
         let drawn = exchanges(&records, &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner));
         let hosts = match drawn {
@@ -179,12 +179,12 @@ impl Resolver {
         }
         let address = SocketAddr::new(ip, self.options.port);
         let host = Host { name: ip.to_string().into(), preference: 0, addresses: vec![address] };
-        let found = Found { hosts: vec![host], ..Found::default() };
+        let found = LookedUp { hosts: vec![host], ..LookedUp::default() };
         Ok(self.route_to(found, key_of(vec![address.to_string()]), Some(domain), self.options.max_ttl))
     }
 
     /// `domain` is the one asked for, None where the operator's word leads past it.
-    fn route_to(&self, found: Found, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
+    fn route_to(&self, found: LookedUp, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
         let mut ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
         if found.open {
             ttl = ttl.min(self.options.unavailable_ttl);
@@ -200,11 +200,11 @@ impl Resolver {
     }
 
     /// The addresses of all candidates, asked for at once; the order stays.
-    async fn look_up(&self, candidates: Vec<Candidate>) -> Found {
+    async fn look_up(&self, candidates: Vec<Candidate>) -> LookedUp {
         let mut asked = JoinSet::new();
-        let mut answers: Vec<Option<Answer<IpAddr>>> = Vec::new();
+        let mut answers: Vec<Option<DnsAnswer<IpAddr>>> = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
-            answers.push(candidate.address.map(|ip| Answer::Found { records: vec![ip], ttl: self.options.max_ttl }));
+            answers.push(candidate.address.map(|ip| DnsAnswer::Found { records: vec![ip], ttl: self.options.max_ttl }));
             if candidate.address.is_none() {
                 let (dns, name) = (self.dns.clone(), Arc::clone(&candidate.name));
                 asked.spawn(async move { (place, dns.addresses(&name).await) });
@@ -215,17 +215,17 @@ impl Resolver {
                 answers[place] = Some(answer);
             }
         }
-        let mut found = Found::default();
+        let mut found = LookedUp::default();
         for (candidate, answer) in candidates.into_iter().zip(answers) {
-            let answer = answer.unwrap_or_else(|| Answer::Unavailable { why: "the look-up was broken off".to_owned() });
+            let answer = answer.unwrap_or_else(|| DnsAnswer::Unavailable { why: "the look-up was broken off".to_owned() });
             self.sort_in(&mut found, candidate, answer);
         }
         found
     }
 
-    fn sort_in(&self, found: &mut Found, candidate: Candidate, answer: Answer<IpAddr>) {
+    fn sort_in(&self, found: &mut LookedUp, candidate: Candidate, answer: DnsAnswer<IpAddr>) {
         let trouble = match answer {
-            Answer::Found { records, ttl } => {
+            DnsAnswer::Found { records, ttl } => {
                 found.note(ttl);
                 let usable = records.iter().copied().filter(|ip| if candidate.own { is_reachable(*ip) } else { self.is_usable(*ip) });
                 let port = candidate.port;
@@ -237,15 +237,15 @@ impl Resolver {
                 let listed: Vec<String> = records.iter().map(IpAddr::to_string).collect();
                 format!("not to be reached at {}", listed.join(", "))
             }
-            Answer::NoData { ttl } => {
+            DnsAnswer::NoData { ttl } => {
                 found.note(ttl);
                 self.no_address().to_owned()
             }
-            Answer::NoSuchName { ttl } => {
+            DnsAnswer::NoSuchName { ttl } => {
                 found.note(ttl);
                 "no such name".to_owned()
             }
-            Answer::Unavailable { why } => {
+            DnsAnswer::Unavailable { why } => {
                 found.open = true;
                 why
             }
@@ -277,7 +277,7 @@ fn key_part(host: &str, port: u16) -> String {
     host.parse::<IpAddr>().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string())
 }
 
-impl Found {
+impl LookedUp {
     /// The shortest-lived answer decides how long the whole may be kept.
     fn note(&mut self, ttl: Duration) {
         self.ttl = Some(self.ttl.map_or(ttl, |own| own.min(ttl)));

@@ -9,11 +9,11 @@ use std::{
 use ipnet::IpNet;
 use posthaste_mail::Name;
 
-use super::{ProviderFileError, file::Entry};
+use super::{ProviderFileError, file::ProviderEntry};
 
 /// Who claims what.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index {
+pub(super) struct ProviderIndex {
     pub(super) domains: HashMap<Box<str>, Name>,
     /// By the ends of host names.
     hosts: HashMap<Box<str>, Name>,
@@ -25,9 +25,9 @@ pub(super) struct Index {
 /// Claims while they are gathered, each with the place of its file in the order.
 struct Claims<K>(HashMap<K, (usize, Name)>);
 
-impl Index {
+impl ProviderIndex {
     /// What the files claim, the first with the highest rank. Two providers of one file cannot claim the same.
-    pub(super) fn of(files: &[Vec<Entry>]) -> Result<Self, Vec<ProviderFileError>> {
+    pub(super) fn of(files: &[Vec<ProviderEntry>]) -> Result<Self, Vec<ProviderFileError>> {
         let (mut domains, mut hosts, mut networks) = (Claims(HashMap::new()), Claims(HashMap::new()), Claims(HashMap::new()));
         let mut errors = Vec::new();
         // Of several entries of one provider only the first that gives a key counts.
@@ -73,7 +73,7 @@ impl Index {
 }
 
 impl<K: Hash + Eq + Clone + std::fmt::Display> Claims<K> {
-    fn claim(&mut self, list: &[K], rank: usize, entry: &Entry, key: &'static str, errors: &mut Vec<ProviderFileError>) {
+    fn claim(&mut self, list: &[K], rank: usize, entry: &ProviderEntry, key: &'static str, errors: &mut Vec<ProviderFileError>) {
         for what in list {
             match self.0.entry(what.clone()) {
                 Slot::Vacant(slot) => drop(slot.insert((rank, entry.name.clone()))),

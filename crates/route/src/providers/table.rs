@@ -10,8 +10,8 @@ use posthaste_mail::{Domain, Name};
 
 use super::{
     By, Limits, Provider, ProviderFileError,
-    file::{self, Entry},
-    index::Index,
+    file::{self, ProviderEntry},
+    index::ProviderIndex,
 };
 use crate::route::Host;
 
@@ -25,7 +25,7 @@ pub(super) const SHIPPED_NAME: &str = "config/providers.toml";
 #[derive(Clone, Debug, Default)]
 pub struct Providers {
     named: BTreeMap<Name, Provider>,
-    index: Index,
+    index: ProviderIndex,
 }
 
 impl Providers {
@@ -41,10 +41,10 @@ impl Providers {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let index = Index::of(&entries)?;
+        let index = ProviderIndex::of(&entries)?;
         let mut named = BTreeMap::new();
         for entry in entries.into_iter().flatten() {
-            let Entry { name, origin, limits, keys, .. } = entry;
+            let ProviderEntry { name, origin, limits, keys, .. } = entry;
             let new = || Provider { name: name.clone(), limits: Limits::default(), origin, keys: BTreeMap::new() };
             let provider: &mut Provider = named.entry(name.clone()).or_insert_with(new);
             provider.limits.fill(&limits);

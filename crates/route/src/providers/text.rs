@@ -27,13 +27,13 @@ impl fmt::Display for ProviderFileError {
 }
 
 /// A text and the complaints about it.
-pub(super) struct Text<'t> {
+pub(super) struct SourceText<'t> {
     text: &'t str,
     file: Arc<str>,
     errors: Vec<ProviderFileError>,
 }
 
-impl<'t> Text<'t> {
+impl<'t> SourceText<'t> {
     pub(super) fn new(text: &'t str, file: &str) -> Self {
         Self { text, file: file.into(), errors: Vec::new() }
     }
