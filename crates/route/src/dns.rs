@@ -1,4 +1,4 @@
-//! The questions that routing asks of DNS, each answer told apart: records, none of that type, no such name, no answer.
+//! The DNS queries of routing. Each answer is one of: records, no record of this type, no such name, unavailable.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{Options, ResolverError, options::RESOLV_CONF, order::Mx};
 
-/// What DNS said to one question.
+/// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DnsAnswer<T> {
     /// At least one record.
@@ -25,11 +25,11 @@ pub(crate) enum DnsAnswer<T> {
     NoData { ttl: Duration },
     /// NXDOMAIN.
     NoSuchName { ttl: Duration },
-    /// No answer, or none that says anything about the name: SERVFAIL, refused, out of time, garbled.
+    /// No answer, or one that says nothing about the name: SERVFAIL, refused, timed out, garbled.
     Unavailable { why: String },
 }
 
-/// The resolver behind all questions; it remembers answers, and joins questions that are being asked already.
+/// The resolver for all queries. It caches answers and joins identical queries in progress.
 #[derive(Clone)]
 pub(crate) struct Dns {
     resolver: TokioResolver,
@@ -38,7 +38,7 @@ pub(crate) struct Dns {
     options: Arc<Options>,
 }
 
-/// Questions on the wire at once: each has a UDP socket of its own.
+/// The most concurrent queries; each has a UDP socket of its own.
 const QUESTIONS_MAX: usize = 512;
 
 impl Dns {
@@ -51,12 +51,12 @@ impl Dns {
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = hickory_options(&options);
         let resolver = builder.build().map_err(|error| ResolverError::Build(error.to_string()))?;
-        // Each try may also turn to TCP, when what came over UDP was cut off.
+        // Each try may also turn to TCP, if the answer over UDP was truncated.
         let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
         Ok(Self { resolver, patience, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)), options })
     }
 
-    /// The MX records of a domain, its CNAMEs followed (RFC 5321 §5.1).
+    /// The MX records of a domain; CNAMEs are followed (RFC 5321 §5.1).
     pub(crate) async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
         let read = |data: &RData| match data {
             RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text(&mx.exchange) }),
@@ -65,7 +65,7 @@ impl Dns {
         self.ask(domain, RecordType::MX, read).await
     }
 
-    /// The TXT records at a name, the strings of each joined; bytes that are not UTF-8 replaced.
+    /// The TXT records of a name, the strings of each joined, with bytes that are not UTF-8 replaced.
     pub(crate) async fn txt(&self, name: &str) -> DnsAnswer<String> {
         let read = |data: &RData| match data {
             RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
@@ -74,8 +74,7 @@ impl Dns {
         self.ask(name, RecordType::TXT, read).await
     }
 
-    /// The addresses of a host, IPv4 first, its CNAMEs followed: RFC 5321 §5.1 forbids an MX to lead to a CNAME, and
-    /// many do.
+    /// The addresses of a host, IPv4 first. CNAMEs are followed: RFC 5321 §5.1 forbids an MX that points to a CNAME, but many do.
     pub(crate) async fn addresses(&self, host: &str) -> DnsAnswer<IpAddr> {
         let v4 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv4);
         let v6 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv6);
@@ -90,7 +89,7 @@ impl Dns {
         }
     }
 
-    /// Two families' answers as one: an address is an address, and without one a failure leaves the matter open.
+    /// Merges the answers for A and AAAA. One address is enough; without any, a failure of either query makes the result unavailable.
     fn both(&self, a: DnsAnswer<IpAddr>, aaaa: DnsAnswer<IpAddr>) -> DnsAnswer<IpAddr> {
         use DnsAnswer::{Found, NoData, NoSuchName, Unavailable};
         match (a, aaaa) {
@@ -110,7 +109,7 @@ impl Dns {
     }
 
     async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
-        // A name that DNS cannot carry cannot exist.
+        // A name that cannot be encoded for DNS cannot exist.
         let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
@@ -122,7 +121,7 @@ impl Dns {
             Ok(lookup) => lookup,
             Err(error) => return self.without_records(error),
         };
-        // The least TTL of the whole chain of CNAMEs counts.
+        // The least TTL of the chain of CNAMEs counts.
         let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
         match lookup.message().metadata.response_code {
@@ -138,7 +137,7 @@ impl Dns {
                 let ttl = self.kept(negative_ttl.unwrap_or_default(), self.options.max_negative_ttl);
                 match response_code {
                     ResponseCode::NXDomain => DnsAnswer::NoSuchName { ttl },
-                    // Name servers but no SOA: a referral (RFC 2308 §2.2), so the one that was asked does not know.
+                    // Name servers but no SOA: a referral (RFC 2308 §2.2), so the server that was asked does not know.
                     ResponseCode::NoError if soa.is_some() || ns.is_none() => DnsAnswer::NoData { ttl },
                     ResponseCode::NoError => DnsAnswer::Unavailable { why: "the name server refers to others".to_owned() },
                     code => unavailable(code),
@@ -164,7 +163,7 @@ fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {
     servers_in(&text)
 }
 
-/// Only the servers: search lists are no business of mail's, and how long to wait is ours to say.
+/// Only the name servers: search lists do not apply to mail, and the time limits are those of [`Options`].
 fn servers_in(text: &[u8]) -> Result<Vec<NameServerConfig>, ResolverError> {
     let (config, _) = parse_resolv_conf(text).map_err(|error| ResolverError::System(error.to_string()))?;
     Ok(config.into_parts().2)
@@ -181,9 +180,9 @@ fn at(ip: IpAddr, port: u16) -> NameServerConfig {
 fn hickory_options(options: &Options) -> ResolverOpts {
     let mut to = ResolverOpts::default();
     to.timeout = options.timeout;
-    to.attempts = attempts(options) - 1; // It counts the tries after the first.
+    to.attempts = attempts(options) - 1; // hickory counts the tries after the first.
     to.cache_size = options.cache_size as u64;
-    // Mail is routed by DNS alone: an entry in /etc/hosts is about something else.
+    // Mail is routed by DNS alone; entries in /etc/hosts serve other purposes.
     to.use_hosts_file = ResolveHosts::Never;
     to.positive_min_ttl = Some(options.min_ttl);
     to.positive_max_ttl = Some(options.max_ttl.max(options.min_ttl));
@@ -197,7 +196,7 @@ fn attempts(options: &Options) -> usize {
     options.attempts.clamp(1, 10)
 }
 
-/// A name as text in lower case, without the final dot; the root is "".
+/// A name in lower case without the final dot; the root is "".
 fn text(name: &Name) -> String {
     let mut text = name.to_ascii().to_ascii_lowercase();
     if text.ends_with('.') {

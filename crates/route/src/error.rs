@@ -1,12 +1,12 @@
-//! What can go wrong when the resolver is set up.
+//! Errors of setting up the resolver.
 
 use crate::options::RESOLV_CONF;
 
-/// Why there can be no resolver.
+/// Why the resolver cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolverError {
-    /// None were given, and the system has none to offer.
-    #[error("no name servers: none are configured, and {RESOLV_CONF} gives none ({0})")]
+    /// No name servers were given, and the system has none.
+    #[error("no name servers: none are configured, and {RESOLV_CONF} lists none ({0})")]
     System(String),
     /// The DNS library refused its options.
     #[error("cannot set up DNS: {0}")]

@@ -1,4 +1,4 @@
-//! One file of providers.
+//! Parses a file of providers.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -24,7 +24,7 @@ pub(super) struct ProviderEntry {
     pub(super) addresses: Option<Vec<IpNet>>,
 }
 
-/// What an entry can say.
+/// The keys of an entry.
 const KEYS: [&str; 11] = [
     "mx",
     "domains",
@@ -39,10 +39,10 @@ const KEYS: [&str; 11] = [
     "first_pause",
 ];
 
-/// The longest first pause: what is paused longer is as good as stopped.
+/// The longest first pause; a longer one would amount to a stop.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_hours(48);
 
-/// The entries of a file, or all that is wrong with it.
+/// The entries of a file, or everything that is wrong with it.
 pub(super) fn read(text: &str, file: &str) -> Result<Vec<ProviderEntry>, Vec<ProviderFileError>> {
     let mut text = SourceText::new(text, file);
     let mut entries = Vec::new();

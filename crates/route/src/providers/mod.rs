@@ -1,15 +1,15 @@
-//! Whose mailboxes a route leads to: a table of those that everybody writes to, the registrable domain of the MX for the rest.
+//! Identifies the provider behind a route: by a table of large providers, else by the registrable domain of the MX.
 //!
 //! ```toml
 //! [provider.example]
-//! mx = ["mx.example.net"]           # ends of host names, on label borders; the longest that fits decides
-//! addresses = ["192.0.2.0/24"]      # for hosts under other names
-//! domains = ["mail.example"]        # recipients' domains that are this provider's wherever their MX leads
+//! mx = ["mx.example.net"]           # suffixes of host names, whole labels; the longest match decides
+//! addresses = ["192.0.2.0/24"]      # for hosts with other names
+//! domains = ["mail.example"]        # recipient domains of this provider, wherever their MX points
 //! connections = 5
 //! first_pause = "10m"
 //! ```
 //!
-//! `config/providers.toml` is embedded, and says what each key means. An operator's entry of the same name replaces single keys.
+//! `config/providers.toml` is embedded and documents each key. An operator's entry of the same name replaces single keys.
 
 mod file;
 mod index;

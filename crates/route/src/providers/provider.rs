@@ -1,31 +1,31 @@
-//! A provider, its limits, and how it was known.
+//! A provider, its limits, and what identifies it.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use posthaste_mail::Name;
 
-/// One that runs mailboxes.
+/// An organisation that runs mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// What it is called in lanes, events and curves.
+    /// Its name in lanes, events and curves.
     pub name: Name,
-    /// How it likes its mail.
+    /// How much it accepts.
     pub limits: Limits,
-    /// Where its entry begins; the operator's where there are two.
+    /// Where its entry begins; the operator's entry if there are two.
     pub origin: Origin,
-    /// Where each of its keys stands.
+    /// Where each of its keys is set.
     pub(super) keys: BTreeMap<&'static str, Origin>,
 }
 
-/// What one sending address may do at a provider. None: nothing is said, the relay's general limits hold.
+/// What one sending address may do at a provider. None: not set, so the relay's general limits apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once.
+    /// Concurrent connections.
     pub connections: Option<u32>,
-    /// Messages over one connection.
+    /// Messages per connection.
     pub messages_per_connection: Option<u32>,
-    /// Recipients of one transaction.
+    /// Recipients per transaction.
     pub recipients_per_transaction: Option<u32>,
     /// Recipients in any second.
     pub per_second: Option<u32>,
@@ -35,41 +35,41 @@ pub struct Limits {
     pub per_hour: Option<u32>,
     /// Recipients in any day.
     pub per_day: Option<u32>,
-    /// How long nothing goes after the provider pushed back without a word about how long.
+    /// How long to pause after the provider pushed back without naming a time.
     pub first_pause: Option<Duration>,
 }
 
-/// A line of a file.
+/// A line in a file of providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The file as it was named to us.
+    /// The name under which the file was given.
     pub file: Arc<str>,
-    /// Counted from 1.
+    /// The line number, from 1.
     pub line: usize,
 }
 
-/// By what a provider was known.
+/// What identified a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// The recipient's domain is listed.
     Domain(Box<str>),
-    /// The best host's name ends like this.
+    /// The best host's name has this suffix.
     Mx(Box<str>),
-    /// The best host's address lies in this range.
+    /// The best host's address is in this range.
     Address(IpNet),
-    /// The table does not know it: the best host's registrable domain, or its address.
+    /// No entry of the table: the best host's registrable domain, or its address.
     Registrable,
 }
 
 impl Provider {
-    /// Where a key of its entry stands; None when nobody gave it.
+    /// Where a key of its entry is set; None if it is not.
     pub fn origin_of(&self, key: &str) -> Option<&Origin> {
         self.keys.get(key)
     }
 }
 
 impl Limits {
-    /// Takes from `other` what is not said here.
+    /// Takes from `other` the limits that are not set here.
     pub(super) fn fill(&mut self, other: &Self) {
         self.connections = self.connections.or(other.connections);
         self.messages_per_connection = self.messages_per_connection.or(other.messages_per_connection);
@@ -83,7 +83,7 @@ impl Limits {
 }
 
 impl By {
-    /// The key of the table that knew it.
+    /// The key of the table that identified it.
     pub fn key(&self) -> Option<&'static str> {
         match self {
             Self::Domain(_) => Some("domains"),

@@ -1,4 +1,4 @@
-//! The table of providers: the shipped one with an operator's files before it.
+//! The table of providers: the operator's files and the shipped table.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::route::Host;
 
-/// The table that ships.
+/// The shipped table.
 const SHIPPED: &str = include_str!("../../../../config/providers.toml");
 
-/// What the embedded file is called in errors and in `why`.
+/// The name of the embedded file in errors and in `why`.
 pub(super) const SHIPPED_NAME: &str = "config/providers.toml";
 
-/// Providers by name, and the way from a host to its provider.
+/// The providers by name, and the index from hosts to providers.
 #[derive(Clone, Debug, Default)]
 pub struct Providers {
     named: BTreeMap<Name, Provider>,
@@ -29,7 +29,8 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// An operator's files (name, text), the first asked first, and the shipped table behind them; or all that is wrong with the files.
+    /// The operator's files (name, text), earlier ones first in precedence, then the shipped table. Err lists everything that is wrong with
+    /// the files.
     pub fn with(own: &[(&str, &str)]) -> Result<Self, Vec<ProviderFileError>> {
         let (mut entries, mut errors) = (Vec::new(), Vec::new());
         for (file, text) in own.iter().copied().chain([(SHIPPED_NAME, SHIPPED)]) {
@@ -55,31 +56,31 @@ impl Providers {
         Ok(Self { named, index })
     }
 
-    /// The table that ships with the program.
+    /// The shipped table alone.
     pub fn shipped() -> Arc<Self> {
         static SHIPPED: OnceLock<Arc<Providers>> = OnceLock::new();
         Arc::clone(SHIPPED.get_or_init(|| Arc::new(Self::with(&[]).expect("a test reads the shipped table"))))
     }
 
-    /// The provider of this name, if it stands in the table.
+    /// The provider of this name, if it is in the table.
     pub fn get(&self, name: &str) -> Option<&Provider> {
         self.named.get(name)
     }
 
-    /// All that stand in the table, by name.
+    /// All providers in the table, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.named.values()
     }
 
-    /// Who takes a domain's mail at these hosts, which are sorted by preference.
+    /// The provider of a domain with these hosts, which are sorted by preference.
     pub fn provider_of(&self, domain: &Domain, hosts: &[Host]) -> Name {
         self.find(Some(domain), hosts).0
     }
 
-    /// The same, and by what that is known. Without a domain (a static route leads to whoever runs its hosts) the hosts alone decide;
-    /// without hosts too, nobody is known.
+    /// The provider and what identified it. Without a domain (for a static route) the hosts alone decide; without hosts too, the provider
+    /// is `unknown`.
     ///
-    /// Of equally preferred hosts the first by name speaks, so that shuffling them does not change the provider.
+    /// Of equally preferred hosts the first by name decides, so that shuffling them does not change the provider.
     pub fn find(&self, domain: Option<&Domain>, hosts: &[Host]) -> (Name, By) {
         let domain = domain.filter(|domain| domain.literal().is_none()).map(Domain::as_str);
         if let Some(name) = domain.and_then(|domain| self.index.domains.get(domain)) {
@@ -100,7 +101,7 @@ impl Providers {
     }
 }
 
-/// The public suffix list's word on a host: `gmail-smtp-in.l.google.com` is `google.com`'s. An address speaks for itself.
+/// The registrable domain of a host by the public suffix list: `google.com` for `gmail-smtp-in.l.google.com`. An address is its own name.
 fn registrable(host: &str) -> Name {
     if host.parse::<IpAddr>().is_ok() {
         return fitted(host);
@@ -108,7 +109,7 @@ fn registrable(host: &str) -> Name {
     fitted(psl::domain_str(host).unwrap_or(host))
 }
 
-/// A name is shorter than a domain may be: keep the end, which says whose it is.
+/// A name may be shorter than a domain: keep the end, which identifies the owner.
 fn fitted(text: &str) -> Name {
     let start = text.len().saturating_sub(Name::MAX);
     Name::new(&text[start..]).expect("hosts are ASCII letters, digits, hyphens, underscores, dots and colons")
