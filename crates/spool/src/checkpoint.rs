@@ -1,4 +1,4 @@
-//! What an orderly stop leaves, so that the next open need not read the log: where everything lies.
+//! The checkpoint of an orderly stop: where everything is, so that the next open need not read the log.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) struct StopCheckpoint {
     pub(crate) next_lsn: u64,
-    /// The index carries the same, if it is the one that was left.
+    /// The index holds the same stamp if it belongs to this checkpoint.
     pub(crate) stamp: u64,
     pub(crate) table: SegmentTable,
     pub(crate) locations: Locations,
@@ -49,7 +49,7 @@ impl StopCheckpoint {
         sync_dir(dir)
     }
 
-    /// `None` when there is none, or it is not whole.
+    /// Reads the checkpoint; `None` if there is none or it is damaged.
     pub(crate) fn read(dir: &Path) -> Option<Self> {
         let bytes = fs::read(dir.join(NAME)).ok()?;
         let (bytes, crc) = bytes.split_last_chunk::<4>()?;
@@ -74,7 +74,7 @@ impl StopCheckpoint {
         from.0.is_empty().then_some(Self { next_lsn, stamp, table, locations })
     }
 
-    /// From now on, a crash means a rebuild.
+    /// Removes the checkpoint: from now on, a crash leads to a rebuild.
     pub(crate) fn remove(dir: &Path) -> io::Result<()> {
         match fs::remove_file(dir.join(NAME)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,7 +1,7 @@
-//! One batch: written together, made durable together, told together.
+//! A batch: written together, made durable together, answered together.
 //!
-//! Messages count (can be read, are told) only when they are durable. Small records count when they are written: their
-//! senders don't wait, and until they are durable the writer keeps them, so that it can write them again elsewhere.
+//! Messages take effect (can be read, are answered) only once they are durable. Small records take effect when they are written: their
+//! senders do not wait, and the writer keeps them until they are durable, so that it can write them again elsewhere.
 
 use std::{io, mem};
 
@@ -43,7 +43,7 @@ impl Batch {
 }
 
 impl Writer {
-    /// Writes what could not be written before, or else the head of the backlog.
+    /// Writes the held records if there are any, else the head of the backlog.
     pub(crate) fn commit(&mut self) {
         let mut batch = Batch::default();
         let must_sync = !self.held.is_empty();
@@ -59,7 +59,7 @@ impl Writer {
         }
     }
 
-    /// Rolls to a new segment when the active one is full or not to be trusted.
+    /// Begins a new segment if the active one is full or spoilt.
     fn make_room(&mut self) -> io::Result<()> {
         if self.log.is_spoilt() || self.log.len() >= self.segment_size {
             self.roll()?;
@@ -121,7 +121,7 @@ impl Writer {
         appended.map(|_| ())
     }
 
-    /// The record is in the batch even when the disk failed: it must not get lost.
+    /// Puts the record into the batch even if the write failed, so that it is not lost.
     fn write_small(&mut self, mut small: SmallRecord, batch: &mut Batch) -> io::Result<()> {
         let (lsn, appended) = match &mut small {
             SmallRecord::Update { seq, state } => {
@@ -154,7 +154,7 @@ impl Writer {
         (lsn, self.log.append(&header, &[head], &[tail]))
     }
 
-    /// The batch is on disk: makes it count, and tells who waits.
+    /// The batch is on disk: applies it and answers the waiters.
     fn tell(&mut self, batch: Batch, synced: bool) {
         self.table.set_len(self.log.active().id, self.log.len());
         self.apply(&batch);
@@ -203,7 +203,7 @@ impl Writer {
                     self.look_for_sparse |= self.is_tight || entry.at.segment != at.segment;
                 }
                 SmallRecord::Put { key, value, .. } => {
-                    // An earlier record of this very batch is newer than what was looked up before.
+                    // An earlier record in the same batch is newer than the version looked up before.
                     let old = view.overlay.facts.get(key).cloned().unwrap_or(old);
                     if let Some(fact) = self.supersede(old, *lsn, *at, value.clone()) {
                         view.overlay.fact(key.clone(), Some(fact));
@@ -213,7 +213,7 @@ impl Writer {
         }
     }
 
-    /// The fact's version in the index, looked up before the view is locked.
+    /// The previous version of a fact, looked up before the view is locked.
     fn older_fact(&self, small: &SmallRecord) -> Option<Fact> {
         let SmallRecord::Put { key, .. } = small else { return None };
         self.shared.indexed_fact(key)
@@ -233,7 +233,7 @@ impl Writer {
         Some(fact)
     }
 
-    /// The batch is not on disk: its messages are refused, its small records kept for later.
+    /// The batch is not on disk: refuses its messages and keeps its small records for later.
     fn give_up(&mut self, batch: Batch, error: io::Error) {
         tracing::error!(%error, "the spool cannot write; new mail is refused until it can");
         let error = StoreError::from_io(error);
@@ -245,7 +245,7 @@ impl Writer {
         batch.barriers.into_iter().for_each(|done| done.send(()).unwrap_or_default());
     }
 
-    /// Cuts off what is not durable, and holds the small records in it to be written again.
+    /// Cuts off what is not durable, and holds its small records to write them again.
     pub(crate) fn abandon(&mut self, smalls: impl Iterator<Item = SmallRecord>, error: StoreError) {
         let len = self.log.rewind();
         self.table.set_len(self.log.active().id, len);
@@ -262,7 +262,7 @@ impl Writer {
         self.publish();
     }
 
-    /// Makes all that was written durable.
+    /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.log.sync()?;
         self.unsynced.clear();
@@ -278,11 +278,11 @@ impl Writer {
     }
 }
 
-/// What a message takes from the disk until it is gone: its record, and its tombstone.
+/// The bytes that a message needs until it is gone: its record and its tombstone.
 fn size(message: &NewMessage) -> u64 {
     (HEADER + ID + message.meta.len()) as u64 + u64::from(message.body_len) + TOMBSTONE
 }
 
-/// A batch ends when it holds this much.
+/// The most bytes of a batch, plus one record.
 const BATCH_MAX: u64 = 4 * 1024 * 1024;
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,9 +1,8 @@
-//! Frees segments: whole when nothing in them is needed, by copying when little is.
+//! Frees segments: deletes those in which nothing is needed, and empties those in which little is needed by copying it.
 //!
-//! What must hold: a dead message's tombstone outlives every segment that holds a copy of the message. A tombstone
-//! names the segment; a message that dies between copy and move gets a second tombstone for the copy. While a segment
-//! is being emptied, only segments older than that work may be freed: a younger one may hold a moved copy's tombstone
-//! while the original is still on disk.
+//! Invariant: the tombstone of a dead message outlives every segment that holds a copy of the message. A tombstone names the segment; a
+//! message that dies between copy and move gets a second tombstone for the copy. While a segment is being emptied, only segments older than
+//! the start of that work may be freed: a younger one may hold the tombstone of a moved copy while the original is still on disk.
 
 use std::{fs, fs::File, io, mem};
 
@@ -37,7 +36,7 @@ impl Writer {
         }
     }
 
-    /// What these segments held may have been overridden by records that are not durable yet: these first.
+    /// Deletes segments. Their records may have been superseded by records that are not durable yet, so a sync comes first.
     fn delete(&mut self, segments: &[u32]) -> io::Result<()> {
         self.sync()?;
         let dir = self.shared.dir.join("log");
@@ -57,7 +56,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One small step, so that messages never wait long for it.
+    /// Does one small step of compaction, so that messages never wait long for it.
     pub(crate) fn compact(&mut self) {
         if self.compaction.is_none() && !self.begin() {
             return;
@@ -90,8 +89,8 @@ impl Writer {
         }
     }
 
-    /// A segment worth copying: less than the wanted share of it is needed, or it is one of the short ones that
-    /// restarts leave. The active one only when the spool is full, after it was closed.
+    /// A segment worth emptying: less than the configured share of it is needed, or it is one of the short segments that restarts leave.
+    /// The active segment is considered only if the spool is full, and is closed first.
     fn find_sparse(&mut self) -> Option<u32> {
         let share = self.shared.limits().compact_below;
         let active = self.log.active().id;
@@ -106,7 +105,7 @@ impl Writer {
         wanted.min_by_key(|segment| segment.needed()).map(|segment| segment.name.id)
     }
 
-    /// Copies up to [`COPY`] bytes, reads up to [`READ`]. `Ok(false)`: the source has been read.
+    /// Copies up to [`COPY`] bytes and reads up to [`READ`]. `Ok(false)`: the whole source has been read.
     fn step(&mut self) -> io::Result<bool> {
         if self.log.is_spoilt() || self.log.len() >= self.segment_size {
             self.roll()?;
@@ -162,7 +161,7 @@ impl Writer {
     fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
         let Some(fact) = self.shared.indexed_fact(key).filter(|fact| fact.at == from) else { return Ok(()) };
         if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.table.has(*id)) {
-            // A deletion with nothing left to delete goes with its segment.
+            // No segment holds an older version any more, so the deletion is dropped with its segment.
             self.table.dead(from);
             self.shared.view().overlay.fact(key.to_vec(), None);
             return Ok(());
@@ -172,7 +171,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The copies are durable: locations move, each only when it is still what was copied.
+    /// The copies are durable: moves each location to the copy, unless it has changed since.
     pub(crate) fn apply_moves(&mut self) {
         for step in mem::take(&mut self.moves) {
             match step {
@@ -220,11 +219,11 @@ impl Writer {
         self.shared.view().overlay.fact(key, Some(moved));
     }
 
-    /// The source holds nothing needed any more, once its copies and their tombstones are durable.
+    /// Ends the work on the source: it may be deleted once the copies and their tombstones are durable.
     fn end(&mut self) -> io::Result<()> {
         self.sync()?;
         if !self.held.is_empty() {
-            // The next batch writes the tombstones; then this is called again.
+            // The next batch writes the tombstones; this is called again after it.
             return Ok(());
         }
         let Some(Compaction { source, .. }) = self.compaction.take() else { return Ok(()) };
@@ -240,6 +239,6 @@ impl Writer {
     }
 }
 
-/// Bytes that one step copies, and reads. Tests take many steps, so that things happen in between.
+/// The most bytes that one step copies and reads. Tests take many small steps, so that other operations fall between them.
 const COPY: u64 = if cfg!(test) { 300 } else { 256 * 1024 };
 const READ: u64 = if cfg!(test) { 1000 } else { 1024 * 1024 };

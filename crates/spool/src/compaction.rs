@@ -1,11 +1,11 @@
-//! The segment that is being emptied, and the copies that are not yet known durable.
+//! The segment that is being emptied, and the copies that are not durable yet.
 
 use crate::{record::Loc, scan::Scanner};
 
 /// A segment that is being emptied.
 pub(crate) struct Compaction {
     pub(crate) source: u32,
-    /// The active segment when it began: copies lie here and later.
+    /// The active segment at the start: copies are in this one and in later ones.
     pub(crate) since: u32,
     pub(crate) scanner: Scanner,
 }

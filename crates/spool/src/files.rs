@@ -1,4 +1,4 @@
-//! The segments that are open for reading.
+//! The segments opened for reading.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::queue::POISON;
 
-/// Open segments, most recently used last, with their salts.
+/// The open segments, most recently used last.
 pub(crate) struct Files {
     dir: PathBuf,
     open: Mutex<Vec<(u32, Arc<OpenSegment>)>>,
@@ -25,7 +25,7 @@ impl Files {
         Self { dir, open: Mutex::default() }
     }
 
-    /// The segment was deleted: its space is free only when nobody has it open.
+    /// Closes a deleted segment: its space is not freed while it is open.
     pub(crate) fn forget(&self, id: u32) {
         self.open.lock().expect(POISON).retain(|(open, _)| *open != id);
     }

@@ -1,12 +1,12 @@
-//! Where each live message lies: 32 bytes a message, sorted by seq.
+//! The location of each live message: 32 bytes per message, sorted by seq.
 //!
-//! Seqs only rise, so a message is always added at the end; it sits in a run of up to [`RUN`] neighbours.
+//! Seqs only rise, so messages are always added at the end. They are stored in runs of up to [`RUN`] neighbours.
 
 use std::{collections::VecDeque, ops::Range};
 
 use crate::record::Loc;
 
-/// A live message's record, and its newest update's.
+/// The locations of a live message's record and of its newest update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct MessageLocation {
     pub(crate) at: Loc,
@@ -24,7 +24,7 @@ impl Locations {
         self.len
     }
 
-    /// Adds a message; its seq is higher than all before.
+    /// Adds a message with a seq higher than all before.
     pub(crate) fn push(&mut self, seq: u64, entry: MessageLocation) {
         debug_assert!(self.runs.back().is_none_or(|run| run[run.len() - 1].0 < seq));
         match self.runs.back_mut() {
@@ -78,7 +78,7 @@ impl Locations {
     }
 }
 
-/// A removal moves half a run on average: 4 KiB.
+/// The most messages in a run. A removal moves half a run on average: 4 KiB.
 const RUN: usize = 256;
 
 #[cfg(test)]

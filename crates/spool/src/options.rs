@@ -1,19 +1,19 @@
-//! How much a spool may take, how much it holds, and how much more messages may take.
+//! The options of a spool, its usage, and the room left for messages.
 
 use crate::StoreError;
 
-/// What a spool may take, and when it tidies up.
+/// How much disk a spool may use, and when it compacts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Bytes after which a new segment begins. A segment exceeds them by one record at most.
+    /// Bytes after which a new segment begins. A segment exceeds this by at most one record.
     pub segment_size: u64,
-    /// Bytes of all segments together; 0: as much as the disk has.
+    /// The most bytes of all segments together; 0: no limit.
     pub max_disk: u64,
-    /// Bytes of the disk that mail must leave free.
+    /// Bytes of disk that mail must leave free.
     pub min_free: u64,
-    /// Bytes of sled's cache.
+    /// The size of sled's cache in bytes.
     pub index_cache: u64,
-    /// The share of a full segment that must be needed, or else what is needed is copied and the segment deleted.
+    /// If less than this share of a full segment is needed, the needed records are copied and the segment is deleted.
     pub compact_below: f64,
 }
 
@@ -35,24 +35,24 @@ pub(crate) struct SpoolLimits {
 impl SpoolLimits {
     pub(crate) fn new(options: &Options) -> Self {
         let Options { segment_size, max_disk, min_free, compact_below, .. } = *options;
-        // Offsets are 32 bits wide. A small spool has several segments too: only closed ones can be compacted.
+        // Offsets are 32 bits wide. A small spool needs several segments too, because only closed ones can be compacted.
         let most = if max_disk == 0 { u64::MAX } else { (max_disk / 8).max(SEGMENT_MIN) };
         let segment_size = segment_size.clamp(SEGMENT_MIN, SEGMENT_MAX).min(most);
         Self { segment_size, compact_below: compact_below.clamp(0.0, 0.9), max_disk, min_free }
     }
 
-    /// As `options` have it, but for the segments' size.
+    /// The limits of `options`, with the segment size unchanged.
     pub(crate) fn changed(&self, options: &Options) -> Self {
         Self { segment_size: self.segment_size, ..Self::new(options) }
     }
 
-    /// What messages may still take. Below both limits room is kept for small records and for compaction.
+    /// The room left for messages. Room for small records and for compaction is kept in reserve.
     pub(crate) fn room(&self, free: Option<u64>, used: u64) -> Room {
         let limit = match self.max_disk {
             0 => u64::MAX,
             max_disk => max_disk.saturating_sub(self.segment_size).saturating_sub(used),
         };
-        // Where the system does not tell, a write will.
+        // If the system does not tell, a failing write will.
         let free = free.unwrap_or(u64::MAX).saturating_sub(self.min_free);
         match limit < free {
             true => Room { bytes: limit, reason: format!("{used} of at most {} bytes are in use", self.max_disk) },
@@ -61,22 +61,22 @@ impl SpoolLimits {
     }
 }
 
-/// How full a spool is.
+/// The disk usage of a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes of all segments.
     pub disk: u64,
     /// Bytes of live records.
     pub live: u64,
-    /// Live messages.
+    /// The number of live messages.
     pub messages: u64,
-    /// Segments.
+    /// The number of segments.
     pub segments: u64,
     /// Free bytes of the disk.
     pub free: u64,
 }
 
-/// Bytes that messages may still take, and what limits them.
+/// The room left for messages, in bytes, and the limit that determines it.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) bytes: u64,

@@ -1,4 +1,4 @@
-//! Reading back: bodies and metas by seq, all live messages in order.
+//! Reads bodies and metas by seq, and all live messages in order.
 
 use std::{io, os::unix::fs::FileExt};
 
@@ -13,18 +13,18 @@ use crate::{
     shared::Shared,
 };
 
-/// A live message, as [`Spool::for_each`](crate::Spool::for_each) shows it.
+/// A live message, as passed by [`Spool::for_each`](crate::Spool::for_each).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
-    /// Its number: rises with the order of acceptance.
+    /// Its number, which rises in the order of acceptance.
     pub seq: u64,
-    /// The id it was stored with.
+    /// The id that it was stored with.
     pub id: MessageId,
-    /// The meta it was stored with.
+    /// The meta that it was stored with.
     pub meta: Bytes,
-    /// The newest state, if there was one.
+    /// The newest state, if there is one.
     pub state: Option<Vec<u8>>,
-    /// Bytes of the body.
+    /// The length of the body in bytes.
     pub body_len: u64,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
         }))
     }
 
-    /// Reads and checks a record of a message. Compaction may move it meanwhile: then the new place is tried.
+    /// Reads and verifies a record of a message. If compaction moves it meanwhile, the new location is tried.
     fn record(&self, seq: u64, place: fn(MessageLocation) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
         if self.queue.is_being_removed(seq) {
             return Ok(None);
@@ -112,7 +112,7 @@ impl Shared {
     pub(crate) fn for_each(&self, mut f: impl FnMut(Live)) -> Result<u64, ReadError> {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         self.queue.push(Op::Barrier(done));
-        // After the stop nothing is written any more: an error means that there is nothing to wait for.
+        // An error means that the writer has stopped, so there is nothing to wait for.
         let _ = written.recv();
         let (mut from, mut count) = (0, 0);
         loop {
@@ -139,7 +139,7 @@ impl Shared {
             let Some((last, ..)) = found.last() else { return Ok(Vec::new()) };
             let (first, last) = (found[0].0, *last);
             let page = self.complete(found, first, last)?;
-            // A whole page may have been removed meanwhile.
+            // All messages of a page may have been removed meanwhile.
             if !page.is_empty() {
                 return Ok(page);
             }
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Adds what the memory did not know from the index, and what the index does not know from the log.
+    /// Fills in what is not in memory from the index, and what is not in the index from the log.
     fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<Live>, ReadError> {
         let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
         let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
@@ -189,7 +189,7 @@ impl Shared {
     }
 
     pub(crate) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        // What is newer is looked at first: between two looks, facts only move from memory to the index.
+        // Read the newest source first: between two reads, facts only move from memory to the index.
         let waiting = self.queue.waiting_facts(prefix);
         let view = self.view();
         let overlays = [view.flushing.as_deref(), Some(&view.overlay)].into_iter().flatten();

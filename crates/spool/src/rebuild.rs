@@ -1,7 +1,7 @@
-//! Makes everything anew from the log: reads each segment once, front to back; the highest lsn wins.
+//! Rebuilds everything from the log: reads each segment once, from front to back; the highest lsn wins.
 //!
-//! Afterwards the log is as the writer expects it: no damage that was not copied away and struck out, no second copy of
-//! a live message, no copy of a dead one without a tombstone of its own.
+//! Afterwards the log is in the state that the writer expects: all damage is copied to the quarantine and voided, no live message has a
+//! second copy, and every copy of a dead message has a tombstone.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -49,18 +49,18 @@ struct Rebuild<'a> {
     dir: &'a Path,
     index: Index,
     overlay: Overlay,
-    /// Messages that died after the index was given them.
+    /// Messages that died after they were put into the index.
     buried: Vec<u64>,
     table: SegmentTable,
     recovery: Recovery,
     next_lsn: u64,
-    /// Every copy of every message, dead ones too.
+    /// Every copy of every message, including dead ones.
     copies: Vec<(u64, Loc)>,
     /// The newest update of each message.
     updates: HashMap<u64, (u64, Loc)>,
-    /// Dead message, segment that holds it.
+    /// Dead message and the segment that holds it.
     tombstones: BTreeSet<(u64, u32)>,
-    /// Segment of the tombstone, segment of the dead message, how many.
+    /// How many tombstones, by their segment and that of the dead message.
     tombstone_counts: HashMap<(u32, u32), u32>,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// A file that is no segment.
+    /// Moves a file that is no segment to the quarantine.
     fn set_aside(&mut self, path: &Path) -> io::Result<()> {
         let len = fs::symlink_metadata(path)?.len();
         let name = path.file_name().unwrap_or_default();
@@ -99,7 +99,7 @@ impl<'a> Rebuild<'a> {
     }
 
     fn report(&mut self, segment: u32, offset: u64, len: u64, reason: &str) {
-        tracing::error!(segment, offset, len, reason, "damage in the spool was put into quarantine");
+        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were moved to its quarantine");
         self.recovery.quarantined.push(Quarantined { segment, offset, len, reason: reason.to_owned() });
     }
 
@@ -110,7 +110,7 @@ impl<'a> Rebuild<'a> {
         file.read_exact_at(&mut first, 0)?;
         match segment::floor(name, &first) {
             Some(floor) => self.next_lsn = self.next_lsn.max(floor),
-            // Cut while it was being made: nothing was ever in it.
+            // The segment was being created at the crash: it never held a record.
             None if len <= START => self.recovery.torn_bytes += len,
             None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
         }
@@ -135,7 +135,7 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Copies damage away, then strikes it out, so that it is reported once.
+    /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
     fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
         let folder = self.dir.join("quarantine");
         let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
@@ -175,7 +175,7 @@ impl<'a> Rebuild<'a> {
             RecordKind::Update => {
                 let newest = self.updates.get(&seq).is_none_or(|(lsn, _)| *lsn <= header.lsn);
                 if newest && !self.is_dead(seq) {
-                    // What it says stays in the log, where readers find it: sled would take a minute for a million of them.
+                    // The state itself stays in the log, where readers find it: writing a million of them to sled would take a minute.
                     self.updates.insert(seq, (header.lsn, at));
                 }
             }
@@ -239,7 +239,7 @@ impl<'a> Rebuild<'a> {
         Ok(Recovered { index, checkpoint: StopCheckpoint { next_lsn, stamp: 0, table, locations }, recovery })
     }
 
-    /// The place of each live message: its last copy. `surplus` gets the copies that nothing would bury.
+    /// Finds the location of each live message: its last copy. `surplus` gets the copies that have to be voided.
     fn settle_messages(&mut self, surplus: &mut Vec<(u64, Loc)>) -> Locations {
         let mut locations = Locations::default();
         let mut copies = mem::take(&mut self.copies);
@@ -256,7 +256,7 @@ impl<'a> Rebuild<'a> {
             self.table.live(update);
             locations.push(seq, MessageLocation { at, update });
         }
-        // Updates whose message is damaged or gone: nobody will ask for them.
+        // Drop the updates of messages that are damaged or gone.
         self.updates.clear();
         locations
     }

@@ -1,15 +1,15 @@
-//! One record of the log: a 40-byte header, a head (ids, meta, keys), a tail (bodies, values).
+//! A record of the log: a 40-byte header, a head (id, meta, key), and a tail (body, value).
 //!
-//! Two checksums: the header's covers itself and the head and begins with the segment's salt, so that bytes inside a
-//! mail's body can never pass for a record; it holds the tail's, so that a meta can be read without its body.
+//! There are two checksums. That of the header covers the header and the head and starts from the segment's salt, so that bytes in the body
+//! of a mail can never pass for a record. The header also holds that of the tail, so that a meta can be verified without its body.
 
 use crc32fast::Hasher;
 
-/// Bytes of a header.
+/// The length of a header in bytes.
 pub(crate) const HEADER: usize = 40;
 pub(crate) const MAGIC: [u8; 4] = *b"PhR1";
 
-/// Bytes of the message id that begins a message's head.
+/// The length in bytes of the message id, which begins the head of a message.
 pub(crate) const ID: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum RecordKind {
     Put = 4,
     /// head: key.
     Delete = 5,
-    /// A record that was struck out in place, or damage that was copied away; the tail is not checked.
+    /// A record that was voided in place, or damage that was copied to the quarantine; the tail is not verified.
     Void = 6,
 }
 
@@ -35,7 +35,7 @@ impl RecordKind {
     }
 }
 
-/// Where a record lies. Segment 0 means nowhere.
+/// The location of a record. Segment 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
 pub(crate) struct Loc {
     pub(crate) segment: u32,
@@ -52,7 +52,7 @@ impl Loc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     pub(crate) kind: RecordKind,
-    /// Log sequence number: rises with every record written, kept when compaction copies it. The highest wins.
+    /// Log sequence number: rises with every new record; a copy made by compaction keeps it. The highest wins.
     pub(crate) lsn: u64,
     /// The message concerned; 0 for keyed facts.
     pub(crate) seq: u64,
@@ -66,7 +66,7 @@ impl RecordHeader {
         HEADER as u64 + u64::from(self.head_len) + u64::from(self.tail_len)
     }
 
-    /// Appends header and head; `head` in parts of `head_len` bytes together.
+    /// Appends header and head; the parts of `head` have `head_len` bytes together.
     pub(crate) fn encode(&self, salt: u32, head: &[&[u8]], out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -83,7 +83,7 @@ impl RecordHeader {
         head.iter().for_each(|part| out.extend_from_slice(part));
     }
 
-    /// Reads a header; nothing is checked but magic and kind.
+    /// Parses a header; verifies only magic and kind.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
         if bytes[..4] != MAGIC {
@@ -95,7 +95,7 @@ impl RecordHeader {
         Some(Self { kind: RecordKind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
     }
 
-    /// Whether header and head (the first bytes of `record`) are what was written.
+    /// Whether the checksum of header and head (the first bytes of `record`) is right.
     pub(crate) fn head_is_whole(&self, salt: u32, record: &[u8]) -> bool {
         let Some(head) = record.get(HEADER..HEADER + self.head_len as usize) else { return false };
         let mut crc = Hasher::new_with_initial(salt);
@@ -104,12 +104,12 @@ impl RecordHeader {
         crc.finalize().to_le_bytes() == record[HEADER - 4..HEADER]
     }
 
-    /// Whether the tail is what was written.
+    /// Whether the checksum of the tail is right.
     pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
         self.kind == RecordKind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
     }
 
-    /// The header that strikes out `len` bytes at once.
+    /// The header that voids `len` bytes at once.
     pub(crate) fn void(len: u64) -> Self {
         let tail_len = u32::try_from(len - HEADER as u64).expect("a record is shorter than 4 GiB");
         Self { kind: RecordKind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }

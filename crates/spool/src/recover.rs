@@ -1,4 +1,4 @@
-//! Opening: the quick way after an orderly stop, the sure way after anything else.
+//! Opens a spool: from the checkpoint after an orderly stop, else by a rebuild from the log.
 
 use std::{
     fs::{self, File},
@@ -42,7 +42,7 @@ pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: 
     recovery.messages = locations.len() as u64;
     recovery.clean = clean;
     let id = table.iter().last().map_or(1, |segment| segment.name.id + 1);
-    // The new segment carries the floor of the numbers to come, before the checkpoint that holds it goes.
+    // The new segment records the floor of the lsns given out later, before the checkpoint that holds it is removed.
     let log = Log::create(dir.join("log"), id, next_lsn, disk.clone()).map_err(failed)?;
     StopCheckpoint::remove(dir).map_err(failed)?;
     table.add(log.active(), log.len());
@@ -66,7 +66,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The checkpoint and the index, when both are what the last stop left and the log is too.
+/// The checkpoint and the index, if both and the log are as the last stop left them.
 fn resume(dir: &Path, options: &Options, checkpoint: StopCheckpoint) -> Option<Recovered> {
     let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
     let expected = checkpoint.table.iter().map(|segment| (segment.name, segment.len));
@@ -79,7 +79,7 @@ fn resume(dir: &Path, options: &Options, checkpoint: StopCheckpoint) -> Option<R
 
 fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Recovered, OpenError> {
     if clean {
-        tracing::error!("the spool's files are not those of its last orderly stop; its index is made anew from the log");
+        tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
     let path: PathBuf = dir.join("index");
     match fs::remove_dir_all(&path) {

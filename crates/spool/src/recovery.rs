@@ -1,36 +1,36 @@
-//! What opening found.
+//! The result of opening a spool.
 
 use std::time::Duration;
 
 use crate::{checkpoint::StopCheckpoint, index::Index};
 
-/// What opening found.
+/// What was found on opening.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
-    /// The last stop was an orderly one.
+    /// Whether the last stop was orderly.
     pub clean: bool,
-    /// The index was made anew from the log.
+    /// Whether the index was rebuilt from the log.
     pub rebuilt: bool,
-    /// Live messages.
+    /// The number of live messages.
     pub messages: u64,
-    /// Bytes cut off the log's end: records that were being written.
+    /// Bytes cut off the end of the log: records that were being written.
     pub torn_bytes: u64,
-    /// Damage, copied to the folder `quarantine`.
+    /// Damage that was copied to the folder `quarantine`.
     pub quarantined: Vec<Quarantined>,
-    /// How long it took.
+    /// How long opening took.
     pub took: Duration,
 }
 
-/// Bytes of the log that are no record.
+/// Damaged bytes in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
     /// The segment's number; 0 for a file that is no segment.
     pub segment: u32,
     /// The first damaged byte.
     pub offset: u64,
-    /// How many.
+    /// The number of bytes.
     pub len: u64,
-    /// What is wrong with them.
+    /// What is wrong.
     pub reason: String,
 }
 
@@ -40,7 +40,7 @@ impl Recovery {
     }
 }
 
-/// What a spool starts with: from its last orderly stop, or made anew from the log.
+/// The state that a spool starts with, from the checkpoint or from a rebuild.
 pub(crate) struct Recovered {
     pub(crate) index: Index,
     pub(crate) checkpoint: StopCheckpoint,

@@ -1,4 +1,4 @@
-//! Reads a segment from front to back in large runs, and finds its way again after damage.
+//! Reads a segment from front to back in large reads, and finds the next record after damage.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -6,16 +6,16 @@ use memchr::memmem;
 
 use crate::record::{HEADER, MAGIC, RecordHeader};
 
-/// One large read is an order of magnitude faster than a hop from header to header.
+/// Bytes per read. One large read is an order of magnitude faster than reading from header to header.
 const RUN: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ScanItem {
-    /// A whole record; [`Scanner::head`] and [`Scanner::tail`] show it until the next call.
+    /// A whole record; [`Scanner::head`] and [`Scanner::tail`] return its parts until the next call.
     Record { at: u64, header: RecordHeader },
-    /// Bytes that are no record, up to the next whole one.
+    /// Bytes that are no record, up to the next whole record.
     Damage { at: u64, len: u64 },
-    /// No whole record from `at` to the end, although bytes are there.
+    /// Bytes without a whole record, from `at` to the end.
     Torn { at: u64, len: u64 },
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Scanner {
     salt: u32,
     len: u64,
     position: u64,
-    /// The file's bytes from `base`.
+    /// The bytes of the file from offset `base`.
     buffer: Vec<u8>,
     base: u64,
     record: (usize, usize, usize),
@@ -107,7 +107,7 @@ impl Scanner {
         &self.buffer[start.min(self.buffer.len())..(start + len).min(self.buffer.len())]
     }
 
-    /// Has `len` bytes from `at` in the buffer, as far as the file goes.
+    /// Makes sure that the buffer holds `len` bytes from `at`, as far as the file goes.
     fn fill(&mut self, at: u64, len: usize) -> io::Result<()> {
         let end = (at + len as u64).min(self.len);
         if at >= self.base && end <= self.base + self.buffer.len() as u64 {

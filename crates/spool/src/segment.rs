@@ -1,4 +1,4 @@
-//! Segment files: their names, their first 64 bytes, their listing.
+//! Segment files: their names, their 64-byte headers, and their listing.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,8 +13,8 @@ use crate::disk::{Disk, sync_dir};
 pub(crate) const START: u64 = 64;
 const MAGIC: [u8; 8] = *b"PHSPOOL1";
 
-/// A segment's name: its number, never used again, and the salt of its checksums (in the name, so that damage to the
-/// file's first bytes costs nothing but these).
+/// A segment's name: its number, which is never used again, and the salt of its checksums (in the name, so that damage to the file's header
+/// costs nothing else).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentName {
     pub(crate) id: u32,
@@ -39,19 +39,19 @@ impl SegmentName {
     }
 }
 
-/// Creates a segment, its header and its directory entry durable. `next_lsn` is the floor of what comes later.
+/// Creates a segment with a durable header and directory entry. `next_lsn` is the floor of all lsns given out later.
 pub(crate) fn create(dir: &Path, name: SegmentName, next_lsn: u64, disk: &dyn Disk) -> io::Result<File> {
     let path = name.path(dir);
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     let made = disk.write_at(&file, &header(name, next_lsn), 0).and_then(|()| disk.sync(&file)).and_then(|()| sync_dir(dir));
     if made.is_err() {
-        // Left over, it would be found as a segment without records: harmless, but its number is taken.
+        // If it stays, it is found as a segment without records: harmless, but its number is taken.
         let _ = fs::remove_file(&path);
     }
     made.map(|()| file)
 }
 
-/// A segment's first bytes.
+/// The header of a segment.
 pub(crate) fn header(name: SegmentName, next_lsn: u64) -> [u8; START as usize] {
     let mut bytes = [0; START as usize];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -62,7 +62,7 @@ pub(crate) fn header(name: SegmentName, next_lsn: u64) -> [u8; START as usize] {
     bytes
 }
 
-/// The lsn floor in a segment's first bytes; `None` when they are damaged.
+/// The lsn floor in a segment's header; `None` if the header is damaged.
 pub(crate) fn floor(name: SegmentName, bytes: &[u8]) -> Option<u64> {
     let bytes: &[u8; START as usize] = bytes.get(..START as usize)?.try_into().ok()?;
     let whole = bytes[..8] == MAGIC && bytes[8..12] == name.id.to_le_bytes() && bytes[60..] == checksum(name, bytes).to_le_bytes();
@@ -75,10 +75,10 @@ fn checksum(name: SegmentName, bytes: &[u8; START as usize]) -> u32 {
     crc.finalize()
 }
 
-/// What lies in the log's folder.
+/// The contents of the log's folder.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// With their lengths, by rising number.
+    /// The segments with their lengths, by rising number.
     pub(crate) segments: Vec<(SegmentName, u64)>,
     /// Files that are no segments.
     pub(crate) strangers: Vec<PathBuf>,

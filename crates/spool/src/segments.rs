@@ -1,4 +1,4 @@
-//! What each segment still holds: the bytes that are live, and the tombstones that others' dead messages need.
+//! The table of segments: for each, its live bytes and the tombstones that are still needed.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ pub(crate) const TOMBSTONE: u64 = HEADER as u64 + 4;
 pub(crate) struct SegmentUsage {
     pub(crate) name: SegmentName,
     pub(crate) len: u64,
-    /// Bytes of live messages, newest updates and newest facts.
+    /// Bytes of live messages, of their newest updates, and of the newest facts.
     pub(crate) live: u64,
-    /// Tombstones in this segment, counted by the segment that holds the dead message. A tombstone may go only when
-    /// that segment has gone.
+    /// Tombstones in this segment, counted by the segment that holds the dead message. A tombstone may be dropped only after that segment
+    /// is deleted.
     pub(crate) tombstones: BTreeMap<u32, u32>,
-    /// Compaction could not empty it (damage): it stays.
+    /// Compaction could not empty the segment because it is damaged; it is kept.
     pub(crate) stuck: bool,
 }
 
@@ -47,7 +47,7 @@ impl SegmentTable {
         self.segments.insert(segment.name.id, segment);
     }
 
-    /// A segment's file is gone for good; the tombstones for its messages are no longer needed.
+    /// Removes a deleted segment; the tombstones for its messages are no longer needed.
     pub(crate) fn forget(&mut self, id: u32) {
         if let Some(segment) = self.segments.remove(&id) {
             self.total -= segment.len;
@@ -79,7 +79,7 @@ impl SegmentTable {
         }
     }
 
-    /// Notes a tombstone in `segment` for a message that lies in `holder`.
+    /// Counts a tombstone in `segment` for a message in `holder`.
     pub(crate) fn tombstone(&mut self, segment: u32, holder: u32) {
         if segment == holder || !self.has(holder) {
             return;

@@ -1,4 +1,4 @@
-//! What the handle, the writer and the index thread share; and what the index thread does with it.
+//! The state that the handle, the writer and the index thread share, and the index thread itself.
 
 use std::{
     path::PathBuf,
@@ -17,7 +17,7 @@ use crate::{
     queue::{POISON, Queue},
 };
 
-/// What the handle, the writer and the index thread share.
+/// The state that the handle, the writer and the index thread share.
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     limits: RwLock<SpoolLimits>,
@@ -31,18 +31,18 @@ pub(crate) struct Shared {
     index_done: Condvar,
 }
 
-/// What readers see. Only the writer changes `locations` and `overlay`.
+/// The state that readers see. Only the writer changes `locations` and `overlay`.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) locations: Locations,
     pub(crate) overlay: Overlay,
-    /// The overlay that is on its way into the index.
+    /// The overlay that is being applied to the index.
     pub(crate) flushing: Option<Arc<Overlay>>,
     index_sleeps: bool,
     index_stops: bool,
 }
 
-/// What [`Spool::usage`](crate::Spool::usage) and [`Spool::trouble`](crate::Spool::trouble) tell.
+/// The figures behind [`Spool::usage`](crate::Spool::usage) and [`Spool::trouble`](crate::Spool::trouble).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
     pub(crate) disk: u64,
@@ -77,12 +77,12 @@ impl Shared {
         self.status.lock().expect(POISON)
     }
 
-    /// What messages may take from the disk where `used` bytes are taken already.
+    /// The room left for messages if the segments take `used` bytes.
     pub(crate) fn room(&self, used: u64) -> Room {
         self.limits().room(self.disk.free(&self.dir).ok(), used)
     }
 
-    /// A fact as written, in memory or in sled.
+    /// The newest written version of a fact, from memory or from sled.
     pub(crate) fn indexed_fact(&self, key: &[u8]) -> Option<Fact> {
         let view = self.view();
         let fresh = view.overlay.facts.get(key).or_else(|| view.flushing.as_ref()?.facts.get(key)).cloned();
@@ -104,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// Waits while the index is far behind: memory is bounded.
+    /// Waits while the index is far behind, to limit the memory of the overlay.
     pub(crate) fn wait_for_index(&self) {
         let view = self.view();
         if view.overlay.bytes > OVERLAY_MAX {
@@ -114,7 +114,7 @@ impl Shared {
         }
     }
 
-    /// The index thread: every half second of activity, what has changed goes into sled.
+    /// The index thread: applies the changes to sled, about twice a second while there are any.
     pub(crate) fn keep_index(&self) {
         while let Some(overlay) = self.next_overlay() {
             while let Err(error) = self.index.apply(&overlay).and_then(|()| self.index.flush()) {
@@ -160,6 +160,6 @@ impl Shared {
 
 const INDEX_EVERY: Duration = Duration::from_millis(400);
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
-/// Index changes go out before their time above this many bytes, and the log waits for them above the other.
+/// Above the first size in bytes, index changes are applied at once; above the second, the writer waits for the index thread.
 const OVERLAY_HIGH: usize = 4 * 1024 * 1024;
 const OVERLAY_MAX: usize = 16 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The one thread that writes.
+//! The writer thread: the only one that writes to the log.
 
 use std::{
     collections::VecDeque,
@@ -26,17 +26,17 @@ pub(crate) struct Writer {
     pub(crate) log: Log,
     pub(crate) table: SegmentTable,
     pub(crate) backlog: VecDeque<Op>,
-    /// Small records to be written before anything else, oldest first.
+    /// Small records to write before anything else, oldest first.
     pub(crate) held: VecDeque<SmallRecord>,
-    /// Small records written and not yet known durable, oldest first.
+    /// Small records that are written but not yet durable, oldest first.
     pub(crate) unsynced: Vec<SmallRecord>,
     pub(crate) dirty_since: Option<Instant>,
     pub(crate) compaction: Option<Compaction>,
-    /// Records copied and not yet known durable.
+    /// Records that are copied but not yet durable.
     pub(crate) moves: Vec<Move>,
-    /// Something died since segments were last looked at.
+    /// Whether records have died since the segments were last searched for sparse ones.
     pub(crate) look_for_sparse: bool,
-    /// The last message was refused for want of room.
+    /// Whether the last message was refused for lack of room.
     pub(crate) is_tight: bool,
     pub(crate) trouble: Option<StoreError>,
     pub(crate) retry_at: Option<Instant>,
@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// How long there is nothing to do unless something arrives.
+    /// How long to wait for new operations; None: without limit.
     fn patience(&self) -> Option<Duration> {
         let now = (self.clock)();
         if let Some(retry_at) = self.retry_at {
@@ -112,7 +112,7 @@ impl Writer {
         }
     }
 
-    /// While the disk refuses, messages are refused at once and small records wait.
+    /// While the disk fails, messages are refused at once and small records are held.
     fn refuse_backlog(&mut self) {
         let error = self.trouble.clone().unwrap_or(StoreError::Closed);
         for op in self.backlog.drain(..) {
@@ -128,7 +128,7 @@ impl Writer {
         }
     }
 
-    /// Finds out whether the disk takes bytes again.
+    /// Checks whether the disk can be written again.
     fn probe(&mut self) {
         match self.roll() {
             Ok(()) => {
@@ -140,7 +140,7 @@ impl Writer {
         }
     }
 
-    /// What messages may take from the disk now.
+    /// The room left for messages.
     pub(crate) fn room(&self) -> Room {
         let index_trouble = self.shared.status().index_trouble.clone();
         index_trouble.map_or_else(|| self.shared.room(self.table.total()), |reason| Room { bytes: 0, reason })
@@ -156,7 +156,7 @@ impl Writer {
     }
 
     fn finish(&mut self, stop: Stop) -> Result<(), StoreError> {
-        // Once more, whatever was wrong before.
+        // Try once more, whatever failed before.
         self.retry_at = None;
         while self.retry_at.is_none() && (!self.held.is_empty() || (self.compaction.is_some() && stop == Stop::Clean)) {
             match self.held.is_empty() {
@@ -185,5 +185,5 @@ impl Writer {
     }
 }
 
-/// Small records that nobody waits for are durable within this time.
+/// Small records without a waiter become durable within this time.
 const SYNC_WITHIN: Duration = Duration::from_millis(200);

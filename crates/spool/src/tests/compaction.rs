@@ -44,7 +44,7 @@ fn has(dir: &Path, id: u32) -> bool {
     segments(dir).iter().any(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{id:08x}-")))
 }
 
-/// Opens and drops until nothing of what was there is kept without need.
+/// Opens and drops the spool until none of its old segments is kept without need.
 fn live_after_many_opens(dir: &Path) -> Vec<u64> {
     for round in 0..6 {
         let (spool, recovery) = open(dir);
