@@ -39,29 +39,12 @@ impl Filter {
             && self.time_matches(record)
     }
 
-    /// A sieve that rejects most lines that cannot match without parsing them, for a scan of the whole log.
-    pub fn sieve(&self) -> Sieve {
-        // The word expected to be rarest comes first.
-        let words = [&self.message, &self.rcpt, &self.domain, &self.class, &self.provider, &self.stream, &self.event];
-        Sieve(words.into_iter().flatten().next().map(|word| Needle::new(word)))
-    }
-
     fn time_matches(&self, record: &Story<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
         }
         let Some(time) = record.time() else { return false };
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
-    }
-}
-
-/// Made by [`Filter::sieve`].
-pub struct Sieve(Option<Needle>);
-
-impl Sieve {
-    /// False if the line cannot match.
-    pub fn may_match(&self, line: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|needle| needle.is_in(line))
     }
 }
 
@@ -97,14 +80,6 @@ mod tests {
         assert!(google.matches(&record));
         assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&record));
         assert!(!Filter { class: some("rate_limited"), ..google }.matches(&record));
-    }
-
-    #[test]
-    fn a_sieve_holds_back_only_what_cannot_match() {
-        let class = |class: &str| Filter { class: Some(class.into()), event: Some("deferred".into()), ..Filter::default() }.sieve();
-        assert!(!class("rate_limited").may_match(LINE));
-        assert!(class("Google").may_match(LINE), "the word is there, if elsewhere");
-        assert!(Filter::default().sieve().may_match(LINE));
     }
 
     #[test]

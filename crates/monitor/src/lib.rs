@@ -27,7 +27,7 @@ mod watermark;
 
 pub use audit::{Audit, Finding, LISTED_MAX, Recipient, audit};
 pub use encode::encode;
-pub use filter::{Filter, Sieve};
+pub use filter::Filter;
 pub use format::Format;
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, Opened, Position};
 pub use record::{Story, Text};

@@ -83,11 +83,6 @@ impl Tail {
         self.ended.contains(&(message, self.hasher.hash_one(rcpt)))
     }
 
-    /// How many recipients have endings.
-    pub fn ended_len(&self) -> usize {
-        self.ended.len()
-    }
-
     fn take(&mut self, line: &[u8]) {
         if is_routine(line) {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Every number up to [`Self::through`] was seen, and above it those in [`Self::beyond`].
+/// Every number up to [`Self::through`] was seen, and above it the numbers in a few ranges.
 ///
 /// Numbers arrive nearly in order, so there are as many ranges as gaps: messages that are stored but whose line is not written yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Watermark {
     }
 
     /// The ranges seen above [`Self::through`], first and last included, in rising order.
-    pub fn beyond(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn beyond(&self) -> Vec<(u64, u64)> {
         self.beyond.iter().map(|(first, last)| (*first, *last)).collect()
     }
 

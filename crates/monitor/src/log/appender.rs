@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     time::Duration,
 };
@@ -48,7 +48,6 @@ pub(super) struct Appender {
     clock: fn() -> Timestamp,
     wrap: Wrap,
     disk: Box<dyn WritableFile>,
-    inode: u64,
     /// None while the file is empty.
     file: Option<FileId>,
     /// The time of its first line.
@@ -77,7 +76,6 @@ impl Appender {
             clock,
             disk: wrap(current.handle),
             wrap,
-            inode: current.inode,
             file: current.file,
             born: current.born,
             durable: current.length,
@@ -189,19 +187,9 @@ impl Appender {
         self.forget_old(now)
     }
 
-    /// Reopens `delivery.log`; everything must be durable.
-    pub(super) fn reopen(&mut self) -> Result<(), LogError> {
-        if fs::metadata(self.options.dir.join(CURRENT)).is_ok_and(|found| found.ino() == self.inode) {
-            return Ok(());
-        }
-        let fresh = open_current(&self.options)?;
-        self.take_up(fresh);
-        files::sync_dir(&self.options.dir)
-    }
-
     fn take_up(&mut self, fresh: CurrentFile) {
         self.disk = (self.wrap)(fresh.handle);
-        (self.inode, self.file, self.born, self.durable) = (fresh.inode, fresh.file, fresh.born, fresh.length);
+        (self.file, self.born, self.durable) = (fresh.file, fresh.born, fresh.length);
     }
 
     fn forget_old(&self, now: Timestamp) -> Result<(), LogError> {
@@ -228,7 +216,6 @@ fn older_than(then: Timestamp, now: Timestamp, age: Duration) -> bool {
 
 struct CurrentFile {
     handle: File,
-    inode: u64,
     file: Option<FileId>,
     born: Option<Timestamp>,
     length: u64,
@@ -255,18 +242,17 @@ fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
 
 fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
     let look = || -> io::Result<_> {
-        let meta = handle.metadata()?;
-        let found = meta.len();
+        let found = handle.metadata()?.len();
         let length = whole_lines(&handle, found)?;
         if length < found {
             handle.set_len(length)?;
         }
         // Lines of a killed writer may be only in the kernel's memory. They must not vanish after someone has read them and acted on them.
         handle.sync_data()?;
-        Ok((meta.ino(), length, found - length, FileId::read(&handle)?, first_time(&handle)?))
+        Ok((length, found - length, FileId::read(&handle)?, first_time(&handle)?))
     };
-    let (inode, length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(CurrentFile { inode, file, born, length, cut, handle })
+    let (length, cut, file, born) = look().map_err(LogError::io("read", path))?;
+    Ok(CurrentFile { file, born, length, cut, handle })
 }
 
 /// The length up to the end of the last line.

@@ -8,7 +8,7 @@ use std::sync::{
 
 use posthaste_mail::Event;
 
-use super::{LogError, LogOptions};
+use super::LogOptions;
 
 /// A command to the writer thread.
 pub(super) enum WriterCommand<T> {
@@ -16,8 +16,8 @@ pub(super) enum WriterCommand<T> {
     Append(Box<Event>, Option<T>),
     AppendAll(Vec<Event>, Option<T>),
     Flush(SyncSender<()>),
-    Rotate(SyncSender<Result<(), LogError>>),
-    Reopen(SyncSender<Result<(), LogError>>),
+    #[cfg(test)]
+    Rotate(SyncSender<Result<(), super::LogError>>),
     Keep(Box<LogOptions>),
     Close,
 }

@@ -144,10 +144,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
 
     fn execute(&mut self, command: WriterCommand<T>) -> Result<(), GaveUp> {
         self.sync()?;
-        // The caller may be gone; the command is executed all the same.
         match command {
+            #[cfg(test)]
             WriterCommand::Rotate(reply) => drop(reply.send(self.appender.rotate())),
-            WriterCommand::Reopen(reply) => drop(reply.send(self.appender.reopen())),
             WriterCommand::Keep(options) => self.appender.keep(*options),
             WriterCommand::Append(..) | WriterCommand::AppendAll(..) | WriterCommand::Flush(_) | WriterCommand::Close => {
                 unreachable!("batch() handles these")

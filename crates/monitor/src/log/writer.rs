@@ -118,13 +118,9 @@ impl<T> EventLog<T> {
     }
 
     /// Makes everything durable and begins a new file, unless the current one is empty.
-    pub fn rotate_now(&self) -> Result<(), LogError> {
+    #[cfg(test)]
+    pub(super) fn rotate_now(&self) -> Result<(), LogError> {
         self.inner.ask(WriterCommand::Rotate)?
-    }
-
-    /// Makes everything durable and reopens `delivery.log`, after another program has renamed it.
-    pub fn reopen(&self) -> Result<(), LogError> {
-        self.inner.ask(WriterCommand::Reopen)?
     }
 
     /// Rotates, keeps and syncs by these options from now on; the folder, the mode and `queue_max` stay as opened.
