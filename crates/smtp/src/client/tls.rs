@@ -30,7 +30,7 @@ pub enum TlsConfigError {
 #[derive(Clone, Debug)]
 pub struct TlsConfigs {
     /// Accepts any certificate (the receiver must still prove that it has the key).
-    pub lax: Arc<ClientConfig>,
+    pub(super) lax: Arc<ClientConfig>,
     /// Accepts only a certificate that is valid for the host's name.
     pub strict: Arc<ClientConfig>,
     /// The strict verifier, also consulted after a lax handshake.

@@ -26,7 +26,7 @@ impl TlsPolicy {
     }
 
     /// Whether the policy forbids plain text.
-    pub fn demands_tls(self) -> bool {
+    pub(super) fn demands_tls(self) -> bool {
         matches!(self, Self::Require | Self::Verify)
     }
 }

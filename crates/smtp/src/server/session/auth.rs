@@ -156,11 +156,6 @@ impl Session {
         self.user.as_ref()
     }
 
-    /// Whether TLS is on.
-    pub fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
     fn asked_auth(&mut self) -> Option<Exchange> {
         if self.is_closed() {
             return None;
@@ -224,7 +219,7 @@ mod tests {
         assert_eq!(session.user().map(|user| &**user), Some("a"));
         assert_eq!(feed(&mut session, "STARTTLS\r\n"), (Step::StartTls, "220 2.0.0 begin TLS\r\n".into()));
         session.secured(Bindings::default());
-        assert!(session.is_secure() && session.user().is_none() && session.hello().is_none());
+        assert!(session.tls.is_some() && session.user().is_none() && session.hello().is_none());
         let (_, out) = feed(&mut session, "MAIL FROM:<a@x.test>\r\n");
         assert_eq!(out, "503 5.5.1 say EHLO first\r\n");
         let (_, out) = feed(&mut session, "EHLO c.test\r\nSTARTTLS\r\n");
