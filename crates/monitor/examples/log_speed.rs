@@ -1,7 +1,7 @@
-//! What an event costs the relay: `cargo run --release -p posthaste-monitor --example log_speed [FOLDER]`.
+//! Measures the cost of an event: `cargo run --release -p posthaste-monitor --example log_speed [FOLDER]`.
 //!
 //! Prints nanoseconds per event for encoding alone, for appending as the dispatcher sees it, and for the whole way to the disk; then the
-//! folds' speed over what was written.
+//! speed of the folds over what was written.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "measures the clock, for a reader")]
 
 use std::{error::Error, sync::Arc, time::Instant};
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// When something began, by the wall and by the processor.
+/// A start by wall clock and by processor time.
 struct Start(Instant, u64);
 
 fn start() -> Start {

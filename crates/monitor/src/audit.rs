@@ -1,4 +1,4 @@
-//! The proof that nothing was lost or ended twice: accepted = ended + still queued, per recipient.
+//! The proof that no recipient was lost or ended twice: accepted = ended + queued, per recipient.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,7 @@ use posthaste_mail::MessageId;
 
 use crate::{
     Lines, LogError,
-    story::{Fact, is_ending, is_routine},
+    record::{BriefRecord, is_ending, is_routine},
 };
 
 /// One recipient of one message.
@@ -26,55 +26,55 @@ pub struct Recipient {
     pub rcpt: String,
 }
 
-/// What log and spool say together. Everything counts recipients, not messages.
+/// The log compared with the spool. All figures count recipients, not messages.
 ///
-/// The lists hold up to [`LISTED_MAX`] names each; the counts are whole.
+/// Each list holds up to [`LISTED_MAX`] recipients; the counts are complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Recipients with an `accepted` line.
     pub accepted: u64,
-    /// Endings, by event.
+    /// Endings by event.
     pub ended: BTreeMap<String, u64>,
-    /// Recipients that the spool holds.
+    /// Recipients in the spool.
     pub queued: u64,
-    /// Accepted, neither ended nor queued: lost.
+    /// Accepted but neither ended nor queued: lost.
     pub missing: Finding,
     /// Accepted more than once.
     pub doubly_accepted: Finding,
     /// Ended more than once.
     pub doubly_ended: Finding,
-    /// Ended, and never accepted.
+    /// Ended but never accepted.
     pub ended_without_accept: Finding,
-    /// Queued, and never accepted.
+    /// Queued but never accepted.
     pub queued_without_accept: Finding,
-    /// Ended and queued: the spool is about to forget them, or will be told to on the next start. Nothing is wrong.
+    /// Ended and still queued: the spool is about to forget them, now or on the next start. Nothing is wrong.
     pub ended_and_queued: u64,
-    /// Accepted or stored after the spool was looked at: nothing can be said yet.
+    /// Accepted or stored after the spool was read: not judged yet.
     pub too_young: u64,
-    /// Ended or queued, and older than the oldest line that is kept.
+    /// Ended or queued, and older than the oldest line kept.
     pub before_the_log: u64,
-    /// Delivered after an attempt whose outcome stayed unknown: the receiver may have it twice.
+    /// Delivered after an attempt with an unknown outcome: the receiver may have the message twice.
     pub possible_duplicates: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be parsed.
     pub damaged_lines: u64,
     /// Lines read.
     pub lines: u64,
 }
 
-/// Recipients for whom something is not as it should be.
+/// Recipients for whom the accounts do not balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
     /// How many.
     pub count: u64,
-    /// Who, in order of acceptance: the first [`LISTED_MAX`].
+    /// The first [`LISTED_MAX`] of them, in order of acceptance.
     pub listed: Vec<Recipient>,
 }
 
-/// The most names in each list of an [`Audit`].
+/// The most recipients in each list of an [`Audit`].
 pub const LISTED_MAX: usize = 1000;
 
 impl Audit {
-    /// accepted = ended + queued, for each recipient. Damaged lines do not count against it: what they said shows in the other figures.
+    /// Whether accepted = ended + queued for each recipient. Damaged lines do not count: what they said shows in the other figures.
     pub fn balanced(&self) -> bool {
         [&self.missing, &self.doubly_accepted, &self.doubly_ended, &self.ended_without_accept, &self.queued_without_accept]
             .iter()
@@ -90,9 +90,9 @@ impl fmt::Display for Audit {
         writeln!(f, "ended    {ended:>12}  {}", kinds.join(", "))?;
         writeln!(f, "queued   {:>12}", self.queued)?;
         let notes = [
-            (self.ended_and_queued, "ended, and the spool has yet to forget them"),
-            (self.too_young, "newer than the look at the spool"),
-            (self.before_the_log, "older than the oldest line that is kept"),
+            (self.ended_and_queued, "ended, and not yet removed from the spool"),
+            (self.too_young, "newer than the reading of the spool"),
+            (self.before_the_log, "older than the oldest line kept"),
             (self.possible_duplicates, "delivered after an attempt with unknown outcome: possible duplicates"),
             (self.damaged_lines, "damaged lines"),
         ];
@@ -128,40 +128,40 @@ impl Finding {
     }
 }
 
-/// Folds the whole log against what the spool holds.
+/// Compares the whole log with the recipients in the spool.
 ///
-/// A running relay: take `horizon` = now, then the spool's recipients, then flush the log, then call this. Recipients accepted at or after the
-/// horizon are only counted when they fail to balance. Of a relay that is stopped, the horizon is None.
+/// While the relay runs: take `horizon` = now, then read the spool's recipients, then flush the log, then call this. Recipients accepted at
+/// or after the horizon are counted as too young if they do not balance. For a stopped relay the horizon is None.
 pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, horizon: Option<Timestamp>) -> Result<Audit, LogError> {
-    let mut ledger = Ledger { horizon, ..Ledger::default() };
+    let mut tally = AuditTally { horizon, ..AuditTally::default() };
     let mut lines = Lines::all(dir);
     while let Some(line) = lines.next_line()? {
-        ledger.line(line.bytes);
+        tally.line(line.bytes);
     }
     for (message, rcpt) in queued {
-        ledger.queued(message, rcpt);
+        tally.queued(message, rcpt);
     }
-    let faults = ledger.judge();
-    ledger.name(dir, faults)?;
-    Ok(ledger.audit)
+    let faults = tally.judge();
+    tally.name(dir, faults)?;
+    Ok(tally.audit)
 }
 
-/// A message and the sum of a recipient's address: a million of them fit into memory.
+/// A message and the hash of a recipient's address: small, so that millions fit into memory.
 type Key = (MessageId, u64);
 
 #[derive(Default)]
-struct Ledger {
+struct AuditTally {
     audit: Audit,
     horizon: Option<Timestamp>,
-    /// Keyed anew each time: nobody can choose addresses whose sums are equal.
+    /// Keyed at random, so that nobody can choose addresses with equal hashes.
     hasher: RandomState,
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Key, RecipientTally>,
     oldest: Option<Timestamp>,
 }
 
 /// What is known of one recipient.
 #[derive(Clone, Copy, Default)]
-struct Entry {
+struct RecipientTally {
     accepted: u8,
     ended: u8,
     queued: bool,
@@ -170,43 +170,45 @@ struct Entry {
     delivered: bool,
 }
 
-/// Which list of the audit a recipient belongs into, where its address has to be looked up again.
+/// Which list of the audit a recipient belongs to. Its address has to be looked up again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
+enum Imbalance {
     Missing,
     DoublyAccepted,
     DoublyEnded,
     EndedWithoutAccept,
 }
 
-impl Ledger {
+impl AuditTally {
     fn line(&mut self, line: &[u8]) {
         self.audit.lines += 1;
-        // The oldest line's time decides, so it is read whatever it says.
+        // The first line is parsed whatever its event is: its time is the start of the log.
         if self.oldest.is_some() && is_routine(line) && memmem::find(line, br#""ambiguous":true"#).is_none() {
             return;
         }
-        let Some((fact, time)) = Fact::parse(line).and_then(|fact| Some((fact.time.parse().ok()?, fact))).map(|(t, f)| (f, t)) else {
+        let Some((record, time)) =
+            BriefRecord::parse(line).and_then(|record| Some((record.time.parse().ok()?, record))).map(|(t, f)| (f, t))
+        else {
             self.audit.damaged_lines += 1;
             return;
         };
         self.oldest.get_or_insert(time);
-        let Some((message, rcpt)) = fact.about() else { return };
-        let accepted = &*fact.event == "accepted";
-        let ended = is_ending(&fact.event);
-        if !(accepted || ended || fact.ambiguous) {
+        let Some((message, rcpt)) = record.about() else { return };
+        let accepted = &*record.event == "accepted";
+        let ended = is_ending(&record.event);
+        if !(accepted || ended || record.ambiguous) {
             return;
         }
         let entry = self.entries.entry((message, self.hasher.hash_one(rcpt))).or_default();
-        entry.ambiguous |= fact.ambiguous;
+        entry.ambiguous |= record.ambiguous;
         if accepted {
             entry.accepted = entry.accepted.saturating_add(1);
             entry.young = self.horizon.is_some_and(|horizon| time >= horizon);
         }
         if ended {
             entry.ended = entry.ended.saturating_add(1);
-            entry.delivered |= &*fact.event == "delivered";
-            *self.audit.ended.entry(fact.event.to_string()).or_default() += 1;
+            entry.delivered |= &*record.event == "delivered";
+            *self.audit.ended.entry(record.event.to_string()).or_default() += 1;
         }
     }
 
@@ -230,9 +232,9 @@ impl Ledger {
         self.oldest.is_some_and(|oldest| message.time() < oldest.saturating_add(SLACK).unwrap_or(oldest))
     }
 
-    /// Fills in the counts; who is at fault is looked up later.
-    fn judge(&mut self) -> HashMap<Key, Vec<Fault>> {
-        let mut faults: HashMap<Key, Vec<Fault>> = HashMap::new();
+    /// Fills in the counts; the addresses are looked up later.
+    fn judge(&mut self) -> HashMap<Key, Vec<Imbalance>> {
+        let mut faults: HashMap<Key, Vec<Imbalance>> = HashMap::new();
         let entries = std::mem::take(&mut self.entries);
         for (key, entry) in entries {
             for fault in self.weigh(key.0, entry) {
@@ -242,7 +244,7 @@ impl Ledger {
         faults
     }
 
-    fn weigh(&mut self, message: MessageId, entry: Entry) -> Vec<Fault> {
+    fn weigh(&mut self, message: MessageId, entry: RecipientTally) -> Vec<Imbalance> {
         let before = self.is_before_the_log(message);
         let audit = &mut self.audit;
         let mut faults = Vec::new();
@@ -250,16 +252,16 @@ impl Ledger {
         audit.ended_and_queued += u64::from(entry.ended > 0 && entry.queued);
         audit.possible_duplicates += u64::from(entry.delivered && entry.ambiguous);
         if entry.accepted > 1 {
-            faults.push(Fault::DoublyAccepted);
+            faults.push(Imbalance::DoublyAccepted);
         }
         if entry.ended > 1 {
-            faults.push(Fault::DoublyEnded);
+            faults.push(Imbalance::DoublyEnded);
         }
         match (entry.accepted > 0, entry.ended > 0, entry.queued) {
             (true, false, false) if entry.young => audit.too_young += 1,
-            (true, false, false) => faults.push(Fault::Missing),
+            (true, false, false) => faults.push(Imbalance::Missing),
             (false, true, _) | (false, _, true) if before => audit.before_the_log += 1,
-            (false, true, _) => faults.push(Fault::EndedWithoutAccept),
+            (false, true, _) => faults.push(Imbalance::EndedWithoutAccept),
             _ => {}
         }
         for fault in &faults {
@@ -268,23 +270,23 @@ impl Ledger {
         faults
     }
 
-    fn finding(&mut self, fault: Fault) -> &mut Finding {
+    fn finding(&mut self, fault: Imbalance) -> &mut Finding {
         match fault {
-            Fault::Missing => &mut self.audit.missing,
-            Fault::DoublyAccepted => &mut self.audit.doubly_accepted,
-            Fault::DoublyEnded => &mut self.audit.doubly_ended,
-            Fault::EndedWithoutAccept => &mut self.audit.ended_without_accept,
+            Imbalance::Missing => &mut self.audit.missing,
+            Imbalance::DoublyAccepted => &mut self.audit.doubly_accepted,
+            Imbalance::DoublyEnded => &mut self.audit.doubly_ended,
+            Imbalance::EndedWithoutAccept => &mut self.audit.ended_without_accept,
         }
     }
 
-    /// Reads the log again for the addresses of those at fault.
-    fn name(&mut self, dir: &Path, mut faults: HashMap<Key, Vec<Fault>>) -> Result<(), LogError> {
+    /// Reads the log again for the addresses of the recipients to list.
+    fn name(&mut self, dir: &Path, mut faults: HashMap<Key, Vec<Imbalance>>) -> Result<(), LogError> {
         let mut lines = Lines::all(dir);
         while !faults.is_empty()
             && let Some(line) = lines.next_line()?
         {
-            let fact = if is_routine(line.bytes) { None } else { Fact::parse(line.bytes) };
-            let Some((message, rcpt)) = fact.as_ref().and_then(Fact::about) else { continue };
+            let record = if is_routine(line.bytes) { None } else { BriefRecord::parse(line.bytes) };
+            let Some((message, rcpt)) = record.as_ref().and_then(BriefRecord::about) else { continue };
             for fault in faults.remove(&(message, self.hasher.hash_one(rcpt))).unwrap_or_default() {
                 self.finding(fault).list(message, rcpt);
             }
@@ -309,5 +311,5 @@ impl Finding {
 /// The lines of a log are not strictly in the order of their times: a message whose id is this close to the oldest line may have been
 /// accepted in a file that is gone.
 const SLACK: Duration = Duration::from_secs(2);
-/// And a message in the spool whose id is this close to the horizon may have its `accepted` line still to come.
+/// The `accepted` line of a message in the spool whose id is this close to the horizon may not be written yet.
 const YOUNG: Duration = Duration::from_secs(5);

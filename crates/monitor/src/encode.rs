@@ -1,10 +1,10 @@
-//! An event as a line.
+//! Encodes an event as a line.
 
 use posthaste_mail::Event;
 
-/// Appends the event's line, line end included.
+/// Appends the event's line, including the line end.
 ///
-/// The derived serializer, although it goes through three layers of flattening: one written by hand saved a third of a microsecond.
+/// Uses the derived serializer, although it passes through three layers of flattening: a hand-written one saved a third of a microsecond.
 pub fn encode(event: &Event, line: &mut Vec<u8>) {
     serde_json::to_writer(&mut *line, event).expect("an event is strings, numbers and flags, and memory takes them");
     line.push(b'\n');

@@ -1,11 +1,11 @@
-//! Which lines somebody wants to see.
+//! Selects the lines that a user wants to see.
 
 use aho_corasick::AhoCorasick;
 use jiff::Timestamp;
 
 use crate::{Story, Text};
 
-/// What a line must match: everything that is Some. Upper and lower case are alike.
+/// What a line must match: every field that is Some, without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Filter {
@@ -16,60 +16,43 @@ pub struct Filter {
     pub rcpt: Option<String>,
     pub class: Option<String>,
     pub message: Option<String>,
-    /// Not before.
+    /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// Before.
+    /// The latest time, exclusive.
     pub until: Option<Timestamp>,
 }
 
 impl Filter {
-    /// Whether the line matches.
-    pub fn matches(&self, story: &Story<'_>) -> bool {
+    /// Whether the record matches.
+    pub fn matches(&self, record: &Story<'_>) -> bool {
         let is = |wanted: &Option<String>, has: Option<&Text<'_>>| match wanted {
             Some(wanted) => has.is_some_and(|has| has.eq_ignore_ascii_case(wanted)),
             None => true,
         };
-        is(&self.event, Some(&story.event))
-            && is(&self.domain, story.domain.as_ref())
-            && is(&self.provider, story.provider.as_ref())
-            && is(&self.stream, story.stream.as_ref())
-            && is(&self.rcpt, story.rcpt.as_ref())
-            && is(&self.class, story.class.as_ref())
-            && is(&self.message, story.message.as_ref())
-            && self.time_matches(story)
+        is(&self.event, Some(&record.event))
+            && is(&self.domain, record.domain.as_ref())
+            && is(&self.provider, record.provider.as_ref())
+            && is(&self.stream, record.stream.as_ref())
+            && is(&self.rcpt, record.rcpt.as_ref())
+            && is(&self.class, record.class.as_ref())
+            && is(&self.message, record.message.as_ref())
+            && self.time_matches(record)
     }
 
-    /// Tells most of the lines that cannot match without parsing them: for those who look through a whole log.
-    pub fn sieve(&self) -> Sieve {
-        // The rarest word first.
-        let words = [&self.message, &self.rcpt, &self.domain, &self.class, &self.provider, &self.stream, &self.event];
-        Sieve(words.into_iter().flatten().next().map(|word| Needle::new(word)))
-    }
-
-    fn time_matches(&self, story: &Story<'_>) -> bool {
+    fn time_matches(&self, record: &Story<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
         }
-        let Some(time) = story.time() else { return false };
+        let Some(time) = record.time() else { return false };
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 }
 
-/// Made by [`Filter::sieve`].
-pub struct Sieve(Option<Needle>);
-
-impl Sieve {
-    /// False where the line cannot match.
-    pub fn may_match(&self, line: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|needle| needle.is_in(line))
-    }
-}
-
-/// Finds the lines worth parsing: those that hold a string as JSON writes it, in upper or lower case.
+/// Finds the lines worth parsing: those that hold a string in its JSON form, without regard to case.
 pub(crate) struct Needle(AhoCorasick);
 
 impl Needle {
-    /// For the string as a whole value.
+    /// A needle for the string as a complete JSON value.
     pub(crate) fn new(text: &str) -> Self {
         let json = serde_json::to_string(text).expect("a string is JSON");
         let finder = AhoCorasick::builder().ascii_case_insensitive(true).build([json]);
@@ -90,29 +73,21 @@ mod tests {
 
     #[test]
     fn everything_that_is_asked_for_must_match() {
-        let story = Story::parse(LINE).unwrap();
+        let record = Story::parse(LINE).unwrap();
         let some = |text: &str| Some(text.to_owned());
-        assert!(Filter::default().matches(&story));
+        assert!(Filter::default().matches(&record));
         let google = Filter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..Filter::default() };
-        assert!(google.matches(&story));
-        assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&story));
-        assert!(!Filter { class: some("rate_limited"), ..google }.matches(&story));
-    }
-
-    #[test]
-    fn a_sieve_holds_back_only_what_cannot_match() {
-        let class = |class: &str| Filter { class: Some(class.into()), event: Some("deferred".into()), ..Filter::default() }.sieve();
-        assert!(!class("rate_limited").may_match(LINE));
-        assert!(class("Google").may_match(LINE), "the word is there, if elsewhere");
-        assert!(Filter::default().sieve().may_match(LINE));
+        assert!(google.matches(&record));
+        assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&record));
+        assert!(!Filter { class: some("rate_limited"), ..google }.matches(&record));
     }
 
     #[test]
     fn since_is_inside_and_until_is_outside() {
-        let story = Story::parse(LINE).unwrap();
-        let time = story.time();
-        assert!(Filter { since: time, ..Filter::default() }.matches(&story));
-        assert!(!Filter { until: time, ..Filter::default() }.matches(&story));
+        let record = Story::parse(LINE).unwrap();
+        let time = record.time();
+        assert!(Filter { since: time, ..Filter::default() }.matches(&record));
+        assert!(!Filter { until: time, ..Filter::default() }.matches(&record));
     }
 
     #[test]

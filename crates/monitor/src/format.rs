@@ -1,10 +1,10 @@
-//! Lines for people: one line an event, for those who watch.
+//! Shows log records to people, one line each.
 
 use std::{borrow::Cow, fmt::Write};
 
 use crate::{Story, Text};
 
-/// How to show events.
+/// How to show records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format {
     /// With ANSI colours.
@@ -12,31 +12,31 @@ pub struct Format {
 }
 
 impl Format {
-    /// One line, without its end: time, event, message, from → recipient, provider and host, what was said, what follows, how long it took.
+    /// One line without a line end: time, event, message, from → recipient, provider and host, reply, what follows, timings.
     ///
-    /// Receivers write what they like into their replies; nothing but printable characters gets through.
-    pub fn line(&self, story: &Story<'_>) -> String {
+    /// Receivers can put anything into their replies, so all characters that could control a terminal are replaced.
+    pub fn line(&self, record: &Story<'_>) -> String {
         let mut out = String::with_capacity(256);
-        let time = story.time_text.strip_suffix('Z').unwrap_or(&story.time_text).replacen('T', " ", 1);
+        let time = record.time_text.strip_suffix('Z').unwrap_or(&record.time_text).replacen('T', " ", 1);
         let _ = write!(out, "{} ", self.dim(&plain(&time)));
-        let _ = write!(out, "{}", self.event(&story.event, 10));
-        let parts = match &*story.event {
-            "rejected" => rejected(story),
-            "lane" => lane(story),
-            "relay" => relay(story),
-            _ => message(story),
+        let _ = write!(out, "{}", self.event(&record.event, 10));
+        let parts = match &*record.event {
+            "rejected" => rejected(record),
+            "lane" => lane(record),
+            "relay" => relay(record),
+            _ => message(record),
         };
         for part in parts.iter().filter(|part| !part.is_empty()) {
             let _ = write!(out, "  {part}");
         }
-        let timings = timings(story);
+        let timings = timings(record);
         if !timings.is_empty() {
             let _ = write!(out, "  {}", self.dim(&format!("({timings})")));
         }
         out
     }
 
-    /// The event's word in its colour, padded.
+    /// The event's name in its colour, padded.
     pub(crate) fn event(self, event: &str, width: usize) -> String {
         let colour = match event {
             "delivered" => "32",
@@ -62,136 +62,136 @@ impl Format {
     }
 }
 
-fn message(story: &Story<'_>) -> Vec<String> {
-    let arrow = match (&story.from, &story.rcpt) {
+fn message(record: &Story<'_>) -> Vec<String> {
+    let arrow = match (&record.from, &record.rcpt) {
         (Some(from), Some(rcpt)) => format!("{} → {}", sender(from), plain(rcpt)),
         _ => String::new(),
     };
     vec![
-        text(&story.message),
+        text(&record.message),
         arrow,
-        text(&story.provider),
-        text(&story.mx_host),
-        attempt(story),
-        said(story),
-        verdict(story),
-        text_of(story.retry_at.as_ref(), |at| format!("retry {}", clock_time(at))),
-        text_of(story.reason.as_ref(), |reason| plain(reason).into_owned()),
-        text_of(story.until.as_ref(), |until| format!("until {}", clock_time(until))),
-        text(&story.detail.clone().filter(|_| *story.event == *"held")),
-        text_of(story.by.as_ref(), |by| format!("by {}", plain(by))),
-        accepted_from(story),
-        returned(story).join(", "),
-        flags(story),
+        text(&record.provider),
+        text(&record.mx_host),
+        attempt(record),
+        said(record),
+        verdict(record),
+        text_of(record.retry_at.as_ref(), |at| format!("retry {}", clock_time(at))),
+        text_of(record.reason.as_ref(), |reason| plain(reason).into_owned()),
+        text_of(record.until.as_ref(), |until| format!("until {}", clock_time(until))),
+        text(&record.detail.clone().filter(|_| *record.event == *"held")),
+        text_of(record.by.as_ref(), |by| format!("by {}", plain(by))),
+        accepted_from(record),
+        returned(record).join(", "),
+        flags(record),
     ]
 }
 
-fn rejected(story: &Story<'_>) -> Vec<String> {
-    let from = text_of(story.from.as_ref(), |from| format!("from {}", sender(from)));
-    let rcpt = text_of(story.rcpt.as_ref(), |rcpt| format!("→ {}", plain(rcpt)));
-    let command = text_of(story.command.as_ref(), |command| format!("at {}", plain(command)));
-    vec![accepted_from(story), from, rcpt, command, said(story), text(&story.reason)]
+fn rejected(record: &Story<'_>) -> Vec<String> {
+    let from = text_of(record.from.as_ref(), |from| format!("from {}", sender(from)));
+    let rcpt = text_of(record.rcpt.as_ref(), |rcpt| format!("→ {}", plain(rcpt)));
+    let command = text_of(record.command.as_ref(), |command| format!("at {}", plain(command)));
+    vec![accepted_from(record), from, rcpt, command, said(record), text(&record.reason)]
 }
 
-fn lane(story: &Story<'_>) -> Vec<String> {
-    let name = match (&story.source, &story.provider) {
+fn lane(record: &Story<'_>) -> Vec<String> {
+    let name = match (&record.source, &record.provider) {
         (Some(source), Some(provider)) => format!("{} → {}", plain(source), plain(provider)),
         _ => String::new(),
     };
-    let stages = match (&story.stage_from, &story.stage_to) {
+    let stages = match (&record.stage_from, &record.stage_to) {
         (Some(from), Some(to)) if **from != **to => format!("stage {} → {}", plain(from), plain(to)),
         (_, Some(to)) => format!("stage {}", plain(to)),
         _ => String::new(),
     };
-    let caps = match (story.cap, story.next_cap) {
+    let caps = match (record.cap, record.next_cap) {
         (Some(cap), Some(next)) if cap != next => format!("cap {cap} → {next}"),
         (_, Some(next)) => format!("cap {next}"),
         _ => String::new(),
     };
-    let until = text_of(story.until.as_ref(), |until| format!("until {}", clock_time(until)));
-    vec![name, text(&story.change), text(&story.day), stages, caps, until, text(&story.detail)]
+    let until = text_of(record.until.as_ref(), |until| format!("until {}", clock_time(until)));
+    vec![name, text(&record.change), text(&record.day), stages, caps, until, text(&record.detail)]
 }
 
-fn relay(story: &Story<'_>) -> Vec<String> {
-    vec![text(&story.state), text(&story.part), text(&story.detail)]
+fn relay(record: &Story<'_>) -> Vec<String> {
+    vec![text(&record.state), text(&record.part), text(&record.detail)]
 }
 
-fn accepted_from(story: &Story<'_>) -> String {
-    let ehlo = text_of(story.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
-    let client = text_of(story.client_ip.as_ref(), |ip| format!("client {}{ehlo}", plain(ip)));
-    let user = text_of(story.user.as_ref(), |user| format!("user {}", plain(user)));
-    let notice = text_of(story.notice_of.as_ref(), |of| format!("notice about {}", plain(of)));
+fn accepted_from(record: &Story<'_>) -> String {
+    let ehlo = text_of(record.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
+    let client = text_of(record.client_ip.as_ref(), |ip| format!("client {}{ehlo}", plain(ip)));
+    let user = text_of(record.user.as_ref(), |user| format!("user {}", plain(user)));
+    let notice = text_of(record.notice_of.as_ref(), |of| format!("notice about {}", plain(of)));
     [client, user, notice].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
-fn attempt(story: &Story<'_>) -> String {
-    match story.attempt {
+fn attempt(record: &Story<'_>) -> String {
+    match record.attempt {
         Some(n) if n > 1 => format!("try {n}"),
         _ => String::new(),
     }
 }
 
-/// The reply's first line, or the trouble in words.
-fn said(story: &Story<'_>) -> String {
-    if let (Some(code), Some(reply)) = (story.smtp_code, &story.smtp_text) {
+/// The first line of the reply, or the local cause of the failure.
+fn said(record: &Story<'_>) -> String {
+    if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
         let mut lines = reply.lines();
         let first = lines.next().unwrap_or_default();
         let more = if lines.next().is_some() || first.chars().count() > SAID_MAX { " …" } else { "" };
         let first: String = plain(first).chars().take(SAID_MAX).collect();
         return format!("{code} {first}{more}");
     }
-    if story.matched_by.is_some() {
-        return text_of(story.detail.as_ref(), |detail| plain(detail.lines().next().unwrap_or_default()).chars().take(SAID_MAX).collect());
+    if record.matched_by.is_some() {
+        return text_of(record.detail.as_ref(), |detail| plain(detail.lines().next().unwrap_or_default()).chars().take(SAID_MAX).collect());
     }
-    let stage = text_of(story.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
-    match (&story.cause, &story.detail) {
+    let stage = text_of(record.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
+    match (&record.cause, &record.detail) {
         (Some(cause), Some(detail)) => format!("{}{stage}: {}", plain(cause), plain(detail)),
         (Some(cause), None) => format!("{}{stage}", plain(cause)),
         _ => String::new(),
     }
 }
 
-/// Characters of a reply that fit into a line.
+/// The most characters of a reply shown in a line.
 const SAID_MAX: usize = 160;
 
-fn verdict(story: &Story<'_>) -> String {
-    match (&story.class, &story.action) {
+fn verdict(record: &Story<'_>) -> String {
+    match (&record.class, &record.action) {
         (Some(class), Some(action)) => format!("[{} → {}]", plain(class), plain(action)),
         (Some(class), None) => format!("[{}]", plain(class)),
         _ => String::new(),
     }
 }
 
-/// How it came back, for what came back.
-pub(crate) fn returned(story: &Story<'_>) -> Vec<String> {
-    let Some(by) = &story.matched_by else { return Vec::new() };
+/// How a return (late bounce, complaint, unsubscription) came back and was matched.
+pub(crate) fn returned(record: &Story<'_>) -> Vec<String> {
+    let Some(by) = &record.matched_by else { return Vec::new() };
     let mut parts = Vec::new();
-    parts.extend(story.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
-    parts.extend(story.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
-    parts.extend(story.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));
-    parts.extend(story.names.as_ref().map(|name| format!("naming {}", plain(name))));
+    parts.extend(record.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
+    parts.extend(record.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
+    parts.extend(record.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));
+    parts.extend(record.names.as_ref().map(|name| format!("naming {}", plain(name))));
     parts.push(format!("matched by {}", plain(by)));
     parts
 }
 
-fn flags(story: &Story<'_>) -> String {
+fn flags(record: &Story<'_>) -> String {
     let mut flags = Vec::new();
-    if story.ambiguous {
-        flags.push(if story.is_ending() { "AMBIGUOUS: it may have arrived twice" } else { "AMBIGUOUS: it may have arrived" });
+    if record.ambiguous {
+        flags.push(if record.is_ending() { "AMBIGUOUS: it may have arrived twice" } else { "AMBIGUOUS: it may have arrived" });
     }
-    if story.recovered {
+    if record.recovered {
         flags.push("recovered");
     }
     flags.join(", ")
 }
 
-pub(crate) fn timings(story: &Story<'_>) -> String {
+pub(crate) fn timings(record: &Story<'_>) -> String {
     let steps = [
-        ("dns", story.dns_ms),
-        ("connect", story.connect_ms),
-        ("tls", story.tls_ms),
-        ("envelope", story.envelope_ms),
-        ("body", story.body_ms),
+        ("dns", record.dns_ms),
+        ("connect", record.connect_ms),
+        ("tls", record.tls_ms),
+        ("envelope", record.envelope_ms),
+        ("body", record.body_ms),
     ];
     let steps: Vec<_> = steps.into_iter().filter_map(|(name, ms)| Some(format!("{name} {}", duration(ms?.into())))).collect();
     steps.join(", ")
@@ -209,7 +209,7 @@ pub(crate) fn text_of(field: Option<&Text<'_>>, show: impl FnOnce(&str) -> Strin
     field.map(|text| show(text)).unwrap_or_default()
 }
 
-/// The time with its date, as the log has it, in fewer letters.
+/// The date and time of the log in a shorter form, without fractions of a second.
 pub(crate) fn clock_time(time: &str) -> String {
     let time = plain(time);
     let short = time.strip_suffix('Z').unwrap_or(&time);
@@ -228,7 +228,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// The text without anything that a terminal would obey: control characters, and those that turn the direction of writing.
+/// The text without characters that control a terminal: control characters, and those that change the direction of writing.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.contains(obeyed) { text.replace(obeyed, "\u{fffd}").into() } else { text.into() }

@@ -1,30 +1,41 @@
-//! Events in; delivery log, traces, audits out.
+//! The delivery log: its writer, its reader, and what is computed from its lines.
 //!
-//! [`EventLog`] writes one JSON object a line, durably, on a thread of its own. [`Lines`] reads them back over any number of rotations, and
-//! everything else here is a fold over those lines: [`Filter`] and [`Format`] for people who watch, [`trace`] for one message's life,
-//! [`audit`] for the proof that accepted = ended + queued, [`tail_since`] for what a crash left undone.
+//! [`EventLog`] writes one JSON object per line, durably, on a thread of its own. [`Lines`] reads the lines back across rotations.
+//! Everything else is a fold over those lines: [`Filter`] and [`Format`] for people who watch the log, [`trace`] for the history of a
+//! message, [`audit`] for the proof that accepted = ended + queued, [`tail_since`] for what a restart has to complete after a crash.
+//!
+//! Level 1: of the workspace it may use `posthaste-mail` only. It knows neither the spool nor the queue; a ticket that rides on an entry is
+//! opaque to it.
+//!
+//! Invariants:
+//! - Entries keep their order. A ticket comes back only after an fdatasync that covers its entry.
+//! - Entries appended together never have a sync between them, and so no reported position either.
+//! - A full or failing disk loses no entry and leaves no torn line while the process lives; a torn last line of a killed process is cut
+//!   on opening.
+//! - A [`Position`] stays valid through renames, copies and deletions of other files.
+//! - Whoever reads the log ignores fields and events that this version does not know.
 
 mod audit;
 mod encode;
 mod filter;
 mod format;
 mod log;
+mod record;
 mod recovery;
-mod story;
 mod trace;
 mod watermark;
 
 pub use audit::{Audit, Finding, LISTED_MAX, Recipient, audit};
 pub use encode::encode;
-pub use filter::{Filter, Sieve};
+pub use filter::Filter;
 pub use format::Format;
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, Opened, Position};
+pub use record::{Story, Text};
 pub use recovery::{Checkpoint, Tail, tail_since};
-pub use story::{Story, Text};
 pub use trace::{Life, Query, RecipientLife, Trace, trace};
 pub use watermark::Watermark;
 
-/// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; who reads the log ignores fields that he does not know.
+/// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; a reader of the log should ignore unknown fields.
 pub const SCHEMA: &str = include_str!("../events.schema.json");
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What a restart has to know: which recipients' lines the log holds beyond the last checkpoint.
+//! What a restart has to know: which recipients have lines in the log after the last checkpoint.
 //!
-//! The relay writes to the log before the spool forgets. After a crash the spool may hold recipients whose story has ended (to be forgotten
-//! now, without a second ending) and messages that no line speaks of (to be logged as accepted, with `recovered`). It asks the [`Tail`].
+//! The relay writes to the log before the spool forgets. After a crash the spool may hold recipients whose delivery has ended (to be
+//! forgotten now, without a second ending) and messages without any line (to be logged as accepted, with `recovered`). The [`Tail`] tells
+//! which.
 
 use std::{
     collections::HashSet,
@@ -14,44 +15,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    story::{Fact, is_ending, is_return, is_routine},
+    record::{BriefRecord, is_ending, is_return, is_routine},
 };
 
-/// Kept by the relay in its spool every now and then: at `position` in the log, just these messages had their `accepted` lines written, and
-/// the spool had forgotten every recipient whose story had ended before it.
+/// Stored by the relay in its spool from time to time: at `position` in the log, exactly these messages had their `accepted` lines, and the
+/// spool had forgotten every recipient that had ended before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// None while the log was empty.
+    /// The position; None if the log was empty.
     pub position: Option<Position>,
-    /// Every spool number up to this has its lines.
+    /// Every spool number up to this one has its `accepted` lines.
     pub accepted_through: u64,
-    /// And those in these ranges, first and last included.
+    /// So have those in these ranges, first and last included.
     pub accepted_beyond: Vec<(u64, u64)>,
 }
 
 impl Checkpoint {
-    /// The mark at a place in the log.
+    /// A checkpoint of this watermark at this position.
     pub fn new(position: Option<Position>, mark: &Watermark) -> Self {
         Self { position, accepted_through: mark.through(), accepted_beyond: mark.beyond() }
     }
 
-    /// The mark to go on with.
+    /// The watermark to continue with.
     pub fn mark(&self) -> Watermark {
         Watermark::new(self.accepted_through, &self.accepted_beyond)
     }
 
-    /// As JSON.
+    /// Encodes it as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a checkpoint is plain data")
     }
 
-    /// The inverse; None where the bytes are none, and then everything that is kept has to be read.
+    /// Decodes it; None if the bytes are no checkpoint: then all files that are kept have to be read.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 }
 
-/// The log behind a checkpoint. Recipients are kept as sums: a tail may be millions of lines long.
+/// The part of the log after a checkpoint. Recipients are kept as hashes, because a tail may hold millions of lines.
 #[derive(Debug)]
 pub struct Tail {
     accepted: HashSet<(u64, u64)>,
@@ -59,11 +60,11 @@ pub struct Tail {
     hasher: RandomState,
     /// Every spool number that an `accepted` line names.
     pub seqs: HashSet<u64>,
-    /// What came back: whole lines, for whoever has to make up for what followed from them.
+    /// The returns (late bounces, complaints, unsubscriptions) as whole lines, so that the caller can complete what follows from them.
     pub returns: Vec<Box<[u8]>>,
     /// The log's end.
     pub end: Option<Position>,
-    /// True where the checkpoint's file is gone and everything that is kept was read instead.
+    /// True if the checkpoint's file is gone and all files that are kept were read instead.
     pub gone: bool,
     /// Lines that could not be read.
     pub damaged: u64,
@@ -72,32 +73,27 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Whether this recipient's `accepted` line is there. A crash may have cut between two recipients of one message.
+    /// Whether this recipient has an `accepted` line. A crash may have fallen between two recipients of one message.
     pub fn was_accepted(&self, spool_seq: u64, rcpt: &str) -> bool {
         self.accepted.contains(&(spool_seq, self.hasher.hash_one(rcpt)))
     }
 
-    /// Whether this recipient's story has ended.
+    /// Whether this recipient has an ending.
     pub fn has_ended(&self, message: MessageId, rcpt: &str) -> bool {
         self.ended.contains(&(message, self.hasher.hash_one(rcpt)))
-    }
-
-    /// How many recipients' endings it holds.
-    pub fn ended_len(&self) -> usize {
-        self.ended.len()
     }
 
     fn take(&mut self, line: &[u8]) {
         if is_routine(line) {
             return;
         }
-        let Some(fact) = Fact::parse(line) else {
+        let Some(record) = BriefRecord::parse(line) else {
             self.damaged += 1;
             return;
         };
-        let Some((message, rcpt)) = fact.about() else { return };
+        let Some((message, rcpt)) = record.about() else { return };
         let rcpt = self.hasher.hash_one(rcpt);
-        match (&*fact.event, fact.spool_seq) {
+        match (&*record.event, record.spool_seq) {
             ("accepted", Some(seq)) => {
                 self.accepted.insert((seq, rcpt));
                 self.seqs.insert(seq);
@@ -111,7 +107,7 @@ impl Tail {
     }
 }
 
-/// Reads what follows the position (None: everything). Where its file is gone, everything that is kept, and says so.
+/// Reads what follows the position (None: everything). If its file is gone, reads all files that are kept and sets [`Tail::gone`].
 pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogError> {
     let (mut lines, gone) = match position.map(|p| Lines::from(dir, *p)) {
         Some(Ok(lines)) => (lines, false),
@@ -122,7 +118,7 @@ pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogEr
     let mut tail = Tail {
         accepted: HashSet::new(),
         ended: HashSet::new(),
-        // Keyed anew each time: nobody can choose addresses whose sums are equal.
+        // Keyed at random, so that nobody can choose addresses with equal hashes.
         hasher: RandomState::new(),
         seqs: HashSet::new(),
         returns: Vec::new(),

@@ -1,4 +1,4 @@
-//! Events for tests: one of each kind, with all fields and with as few as there can be.
+//! Events for tests: one of each kind, with all fields and with as few as possible.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use posthaste_mail::{
     Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
 };
 
-/// 2026-08-24T10:00:00Z and so many seconds.
+/// 2026-08-24T10:00:00Z plus this many seconds.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_787_565_600 + seconds).unwrap()
 }
@@ -102,7 +102,7 @@ pub(crate) fn attempt(n: u32) -> Attempt {
     }
 }
 
-/// A lane that advanced; with every field, whatever makes sense together.
+/// A lane that advanced; with every field, whether or not the values fit together.
 fn lane(full: bool) -> LaneFacts {
     let number = |n: u32| full.then_some(n);
     LaneFacts {

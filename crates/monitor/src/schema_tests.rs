@@ -1,4 +1,4 @@
-//! Holds the schema and [`posthaste_mail::Event`] against each other.
+//! Compares the schema with [`posthaste_mail::Event`].
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn line(event: &posthaste_mail::Event) -> Value {
     serde_json::from_slice(&line).unwrap()
 }
 
-/// The properties and the required ones of a definition, its references followed.
+/// The properties of a definition and the required ones among them, with references followed.
 fn fields(schema: &Value, at: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
     let keys = |v: &Value| v.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect::<BTreeSet<_>>();
     let mut has = keys(&at["properties"]);
@@ -102,7 +102,7 @@ fn the_schema_knows_every_word_and_event() {
 fn every_field_is_explained() {
     fn look(at: &Value, path: &str) {
         for (name, field) in at["properties"].as_object().into_iter().flatten() {
-            // `event` in each kind only says which one it is.
+            // `event` in a definition only names the kind.
             let fixed = name == "event" && field.get("const").is_some();
             assert!(fixed || field["description"].as_str().is_some_and(|d| !d.is_empty()), "{path}: {name}");
         }

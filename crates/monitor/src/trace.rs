@@ -1,4 +1,4 @@
-//! The whole life of a message, or of everything that went to an address.
+//! The whole history of a message, or of everything sent to an address.
 
 use std::{fmt::Write, path::Path};
 
@@ -15,31 +15,31 @@ use crate::{
 /// What to look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// A message, and the notices about it.
+    /// A message and the notices about it.
     Message(MessageId),
-    /// All that was sent to an address, or refused to be. Upper and lower case are alike.
+    /// Everything sent to an address or refused for it, without regard to case.
     Address(String),
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// The messages, in order of their first line.
+    /// The messages in the order of their first lines.
     pub lives: Vec<Life>,
-    /// Lines that belong to no message: refusals at submission.
+    /// Lines without a message: refusals at submission.
     pub refusals: Vec<Vec<u8>>,
-    /// True where there was more than [`Trace::LINES_MAX`].
+    /// True if there were more lines than [`Trace::LINES_MAX`].
     pub more: bool,
-    /// Lines with the right words that could not be read.
+    /// Lines that hold the id or address but could not be parsed.
     pub damaged: u64,
 }
 
-/// One message.
+/// The history of one message.
 #[derive(Clone, Debug)]
 pub struct Life {
     /// Its id.
     pub message: MessageId,
-    /// Its recipients, in order of their first line.
+    /// Its recipients in the order of their first lines.
     pub recipients: Vec<RecipientLife>,
 }
 
@@ -48,35 +48,35 @@ pub struct Life {
 pub struct RecipientLife {
     /// The address.
     pub rcpt: String,
-    /// The lines as they stand in the log, in order.
+    /// The lines as written in the log, in order.
     pub lines: Vec<Vec<u8>>,
 }
 
-/// Looks through the whole log; a line is only parsed when it holds the id or the address.
+/// Searches the log; a line is parsed only if it holds the id or the address.
 pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
     let mut found = Trace::default();
     match query {
         Query::Message(id) => {
             let text = id.to_string();
             let finder = memmem::Finder::new(text.as_bytes());
-            let is_it = |story: &Story<'_>| [&story.message, &story.notice_of].into_iter().flatten().any(|m| **m == *text);
+            let is_it = |record: &Story<'_>| [&record.message, &record.notice_of].into_iter().flatten().any(|m| **m == *text);
             let since = id.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
             found.collect(Lines::since(dir, since), |line| finder.find(line).is_some(), is_it)?;
         }
         Query::Address(address) => {
             let needle = Needle::new(address);
-            let is_it = |story: &Story<'_>| story.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
+            let is_it = |record: &Story<'_>| record.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
             found.collect(Lines::all(dir), |line| needle.is_in(line), is_it)?;
         }
     }
     Ok(found)
 }
 
-/// The system's clock may have been set back while the message was under way.
+/// The system clock may have been set back after the message got its id.
 const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 impl Trace {
-    /// The most lines that a trace holds.
+    /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
 
     fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&Story<'_>) -> bool) -> Result<(), LogError> {
@@ -86,7 +86,7 @@ impl Trace {
                 continue;
             }
             match Story::parse(line.bytes) {
-                Some(story) if is_it(&story) => self.take(&story, line.bytes),
+                Some(record) if is_it(&record) => self.take(&record, line.bytes),
                 Some(_) => continue,
                 None => self.damaged += 1,
             }
@@ -99,12 +99,12 @@ impl Trace {
         Ok(())
     }
 
-    fn take(&mut self, story: &Story<'_>, line: &[u8]) {
-        let (Some(message), Some(rcpt)) = (story.message(), story.rcpt.as_deref()) else {
+    fn take(&mut self, record: &Story<'_>, line: &[u8]) {
+        let (Some(message), Some(rcpt)) = (record.message(), record.rcpt.as_deref()) else {
             self.refusals.push(line.to_vec());
             return;
         };
-        // From the back: the lines of one message stand close together.
+        // Search from the back: the lines of one message are close together.
         let life = match self.lives.iter().rposition(|life| life.message == message) {
             Some(at) => &mut self.lives[at],
             None => {
@@ -118,25 +118,25 @@ impl Trace {
         }
     }
 
-    /// Every line as it stands in the log, by message and recipient.
+    /// Every line as written in the log, by message and recipient.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let recipients = self.lives.iter().flat_map(|life| &life.recipients);
         recipients.flat_map(|r| &r.lines).chain(&self.refusals).map(Vec::as_slice)
     }
 
-    /// True where nothing was found.
+    /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.lives.is_empty() && self.refusals.is_empty()
     }
 
-    /// For people: each message, each recipient, each try with its reply.
+    /// A text for people: each message, each recipient, each attempt with its reply.
     pub fn render(&self, format: Format) -> String {
         let mut out = String::new();
         for life in &self.lives {
             life.render(format, &mut out);
         }
-        for story in self.refusals.iter().filter_map(|line| Story::parse(line)) {
-            let _ = writeln!(out, "{}", format.line(&story));
+        for record in self.refusals.iter().filter_map(|line| Story::parse(line)) {
+            let _ = writeln!(out, "{}", format.line(&record));
         }
         if self.more {
             let _ = writeln!(out, "… and more: only the first {} lines are shown", Self::LINES_MAX);
@@ -149,16 +149,16 @@ impl Life {
     fn render(&self, format: Format, out: &mut String) {
         let first = self.recipients.first().and_then(|r| r.lines.first()).and_then(|line| Story::parse(line));
         let _ = write!(out, "message {}", format.bold(&self.message.to_string()));
-        if let Some(story) = first {
-            let _ = write!(out, "{}", text_of(story.message_id.as_ref(), |id| format!("  {}", plain(id))));
-            let _ = write!(out, "\n  from {}", text_of(story.from.as_ref(), sender));
-            let _ = write!(out, "{}", text_of(story.stream.as_ref(), |stream| format!("  stream {}", plain(stream))));
-            let _ = write!(out, "{}", story.size.map(|size| format!("  {size} bytes")).unwrap_or_default());
-            let tags: Vec<_> = story.tags.iter().map(|tag| plain(tag)).collect();
+        if let Some(record) = first {
+            let _ = write!(out, "{}", text_of(record.message_id.as_ref(), |id| format!("  {}", plain(id))));
+            let _ = write!(out, "\n  from {}", text_of(record.from.as_ref(), sender));
+            let _ = write!(out, "{}", text_of(record.stream.as_ref(), |stream| format!("  stream {}", plain(stream))));
+            let _ = write!(out, "{}", record.size.map(|size| format!("  {size} bytes")).unwrap_or_default());
+            let tags: Vec<_> = record.tags.iter().map(|tag| plain(tag)).collect();
             let _ = write!(out, "{}", if tags.is_empty() { String::new() } else { format!("  tags {}", tags.join(", ")) });
-            let meta: Vec<_> = story.meta.iter().map(|fact| plain(fact)).collect();
+            let meta: Vec<_> = record.meta.iter().map(|fact| plain(fact)).collect();
             let _ = write!(out, "{}", if meta.is_empty() { String::new() } else { format!("  {}", meta.join(" ")) });
-            let _ = write!(out, "{}", text_of(story.notice_of.as_ref(), |of| format!("  failure notice about {}", plain(of))));
+            let _ = write!(out, "{}", text_of(record.notice_of.as_ref(), |of| format!("  failure notice about {}", plain(of))));
         }
         out.push('\n');
         for recipient in &self.recipients {
@@ -170,18 +170,18 @@ impl Life {
 
 impl RecipientLife {
     fn render(&self, format: Format, out: &mut String) {
-        let stories: Vec<_> = self.lines.iter().filter_map(|line| Story::parse(line)).collect();
+        let records: Vec<_> = self.lines.iter().filter_map(|line| Story::parse(line)).collect();
         let _ = writeln!(out, "  to {}", format.bold(&plain(&self.rcpt)));
-        for story in &stories {
-            render_event(story, format, out);
+        for record in &records {
+            render_event(record, format, out);
         }
-        let _ = writeln!(out, "    {}", ending(&stories));
+        let _ = writeln!(out, "    {}", ending(&records));
     }
 }
 
-fn ending(stories: &[Story<'_>]) -> String {
-    let Some(end) = stories.iter().rev().find(|story| story.is_ending()) else {
-        return match stories.iter().rev().find_map(|story| story.retry_at.as_ref()) {
+fn ending(records: &[Story<'_>]) -> String {
+    let Some(end) = records.iter().rev().find(|record| record.is_ending()) else {
+        return match records.iter().rev().find_map(|record| record.retry_at.as_ref()) {
             Some(at) => format!("= not ended; next try at {}", clock_time(at)),
             None => "= not ended".into(),
         };
@@ -195,71 +195,71 @@ fn ending(stories: &[Story<'_>]) -> String {
     format!("= {}{after}{tries}", plain(&end.event))
 }
 
-/// An event's own line, and beneath it what was said, line by line.
-fn render_event(story: &Story<'_>, format: Format, out: &mut String) {
-    let time = clock_time(&story.time_text);
-    let _ = writeln!(out, "    {} {}  {}", format.dim(&time), format.event(&story.event, 9), headline(story));
+/// A record's headline, and below it the reply and details, line by line.
+fn render_event(record: &Story<'_>, format: Format, out: &mut String) {
+    let time = clock_time(&record.time_text);
+    let _ = writeln!(out, "    {} {}  {}", format.dim(&time), format.event(&record.event, 9), headline(record));
     let mut below = |text: &str| {
         let _ = writeln!(out, "{:24}{text}", "");
     };
-    if let (Some(code), Some(reply)) = (story.smtp_code, &story.smtp_text) {
-        let stage = text_of(story.smtp_stage.as_ref(), |stage| format!("{}: ", plain(stage)));
+    if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
+        let stage = text_of(record.smtp_stage.as_ref(), |stage| format!("{}: ", plain(stage)));
         for (i, line) in reply.split('\n').enumerate() {
             let lead = if i == 0 { format!("{stage}{code} ") } else { " ".repeat(stage.chars().count() + 4) };
             below(&format!("{lead}{}", plain(line)));
         }
     }
-    if let (Some(_), Some(detail)) = (&story.matched_by, &story.detail) {
+    if let (Some(_), Some(detail)) = (&record.matched_by, &record.detail) {
         detail.split('\n').for_each(|line| below(&plain(line)));
     }
-    if let Some(cause) = &story.cause {
-        let stage = text_of(story.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
-        let detail = text_of(story.detail.as_ref(), |detail| format!(": {}", plain(detail)));
+    if let Some(cause) = &record.cause {
+        let stage = text_of(record.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
+        let detail = text_of(record.detail.as_ref(), |detail| format!(": {}", plain(detail)));
         below(&format!("{}{stage}{detail}", plain(cause)));
     }
-    if story.ambiguous {
-        below(match &*story.event {
+    if record.ambiguous {
+        below(match &*record.event {
             "delivered" => "an earlier try may have arrived as well",
             _ => "the connection died behind the final dot: it may have arrived",
         });
     }
-    for line in [verdict(story), returned(story).join(", "), protection(story), timings(story)].iter().filter(|line| !line.is_empty()) {
+    for line in [verdict(record), returned(record).join(", "), protection(record), timings(record)].iter().filter(|line| !line.is_empty()) {
         below(line);
     }
 }
 
-fn headline(story: &Story<'_>) -> String {
+fn headline(record: &Story<'_>) -> String {
     let mut parts = Vec::new();
-    parts.extend(story.attempt.filter(|n| *n > 0).map(|n| format!("try {n}")));
+    parts.extend(record.attempt.filter(|n| *n > 0).map(|n| format!("try {n}")));
     let ip = |ip: Option<&crate::Text<'_>>| text_of(ip, |ip| format!(" [{}]", plain(ip)));
-    let source_ip = ip(story.source_ip.as_ref());
-    parts.extend(story.source.as_ref().map(|source| format!("by {}{source_ip}", plain(source))));
-    let mx_ip = ip(story.mx_ip.as_ref());
-    parts.extend(story.mx_host.as_ref().map(|host| format!("to {}{mx_ip}", plain(host))));
-    parts.extend(story.provider.as_ref().map(|provider| format!("({})", plain(provider))));
-    let ehlo = text_of(story.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
-    parts.extend(story.client_ip.as_ref().map(|ip| format!("from client {}{ehlo}", plain(ip))));
-    parts.extend(story.recovered.then(|| "found in the spool after a crash".to_owned()));
-    parts.extend(story.by.as_ref().map(|by| format!("by {}", plain(by))));
-    parts.extend(story.reason.as_ref().map(|reason| plain(reason).into_owned()));
-    parts.extend(story.until.as_ref().map(|until| format!("until {}", clock_time(until))));
+    let source_ip = ip(record.source_ip.as_ref());
+    parts.extend(record.source.as_ref().map(|source| format!("by {}{source_ip}", plain(source))));
+    let mx_ip = ip(record.mx_ip.as_ref());
+    parts.extend(record.mx_host.as_ref().map(|host| format!("to {}{mx_ip}", plain(host))));
+    parts.extend(record.provider.as_ref().map(|provider| format!("({})", plain(provider))));
+    let ehlo = text_of(record.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
+    parts.extend(record.client_ip.as_ref().map(|ip| format!("from client {}{ehlo}", plain(ip))));
+    parts.extend(record.recovered.then(|| "found in the spool after a crash".to_owned()));
+    parts.extend(record.by.as_ref().map(|by| format!("by {}", plain(by))));
+    parts.extend(record.reason.as_ref().map(|reason| plain(reason).into_owned()));
+    parts.extend(record.until.as_ref().map(|until| format!("until {}", clock_time(until))));
     parts.join(" ")
 }
 
-fn verdict(story: &Story<'_>) -> String {
-    let class = text_of(story.class.as_ref(), |class| plain(class).into_owned());
-    let action = text_of(story.action.as_ref(), |action| format!(" → {}", plain(action)));
-    let rule = text_of(story.rule.as_ref(), |rule| format!(" (rule {})", plain(rule)));
-    let retry = text_of(story.retry_at.as_ref(), |at| format!("; next try at {}", clock_time(at)));
+fn verdict(record: &Story<'_>) -> String {
+    let class = text_of(record.class.as_ref(), |class| plain(class).into_owned());
+    let action = text_of(record.action.as_ref(), |action| format!(" → {}", plain(action)));
+    let rule = text_of(record.rule.as_ref(), |rule| format!(" (rule {})", plain(rule)));
+    let retry = text_of(record.retry_at.as_ref(), |at| format!("; next try at {}", clock_time(at)));
     format!("{class}{action}{rule}{retry}").trim_start_matches([';', ' ']).to_owned()
 }
 
-fn protection(story: &Story<'_>) -> String {
+fn protection(record: &Story<'_>) -> String {
     let mut parts = Vec::new();
-    parts.extend(story.tls_version.as_ref().map(|version| plain(version).into_owned()));
-    parts.extend(story.tls_cipher.as_ref().map(|cipher| plain(cipher).into_owned()));
-    parts.extend(story.tls_verified.map(|verified| if verified { "verified".to_owned() } else { "not verified".to_owned() }));
-    parts.extend(story.tls_policy.as_ref().map(|policy| format!("policy {}", plain(policy))));
-    parts.extend(story.tls_fallback.as_ref().map(|why| format!("in plain text: {}", plain(why))));
+    parts.extend(record.tls_version.as_ref().map(|version| plain(version).into_owned()));
+    parts.extend(record.tls_cipher.as_ref().map(|cipher| plain(cipher).into_owned()));
+    parts.extend(record.tls_verified.map(|verified| if verified { "verified".to_owned() } else { "not verified".to_owned() }));
+    parts.extend(record.tls_policy.as_ref().map(|policy| format!("policy {}", plain(policy))));
+    parts.extend(record.tls_fallback.as_ref().map(|why| format!("in plain text: {}", plain(why))));
     parts.join(", ")
 }

@@ -67,7 +67,7 @@ fn a_notice_is_part_of_what_became_of_a_message() {
     assert!(found.render(Format::default()).contains(&format!("failure notice about {}", message_id(1))));
 }
 
-/// Compares with a file beside this one; `UPDATE_GOLDENS=1` writes it.
+/// Compares with a file in `goldens/`; `UPDATE_GOLDENS=1` writes it.
 fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/goldens").join(name);
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
@@ -90,10 +90,10 @@ fn every_event_is_one_readable_line() {
     for event in samples::each(true).iter().chain(&samples::each(false)) {
         let mut line = Vec::new();
         encode(event, &mut line);
-        let story = Story::parse(&line).unwrap();
-        let shown = Format::default().line(&story);
+        let record = Story::parse(&line).unwrap();
+        let shown = Format::default().line(&record);
         assert!(!shown.contains(char::is_control), "{shown:?}");
-        let coloured = Format { colour: true }.line(&story);
+        let coloured = Format { colour: true }.line(&record);
         assert!(coloured.contains("\x1b[") && coloured.ends_with(|c: char| !c.is_whitespace()));
         text += &shown;
         text.push('\n');
@@ -104,14 +104,14 @@ fn every_event_is_one_readable_line() {
 #[test]
 fn no_reply_can_command_the_terminal() {
     let line = br#"{"time":"2026-08-24T10:11:12.345Z","event":"bounced","message":"\u001b[2J","rcpt":"a\u202eb@x","smtp_code":550,"smtp_text":"\u001b]0;x\u0007\u009b\r"}"#;
-    let story = Story::parse(line).unwrap();
-    let shown = Format::default().line(&story);
+    let record = Story::parse(line).unwrap();
+    let shown = Format::default().line(&record);
     assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
 }
 
 #[test]
 fn events_and_fields_from_the_future_are_taken_as_they_are() {
-    let story = Story::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
-    assert_eq!(Format::default().line(&story), "2027-01-01 00:00:00.000 opened      x");
+    let record = Story::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
+    assert_eq!(Format::default().line(&record), "2027-01-01 00:00:00.000 opened      x");
     assert!(Story::parse(b"{\"event\":\"opened\"").is_none());
 }

@@ -1,10 +1,10 @@
-//! Which of the spool's numbers have their `accepted` lines: one number and a few exceptions.
+//! Which spool numbers have their `accepted` lines: one number and a few ranges.
 
 use std::collections::BTreeMap;
 
-/// Every number up to [`Self::through`] was seen, and beyond it those in [`Self::beyond`].
+/// Every number up to [`Self::through`] was seen, and above it the numbers in a few ranges.
 ///
-/// Numbers come nearly in order, so the ranges beyond are as many as there are gaps: messages that are stored and whose line is not written.
+/// Numbers arrive nearly in order, so there are as many ranges as gaps: messages that are stored but whose line is not written yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
     through: u64,
@@ -13,7 +13,7 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// All up to `through` counts as seen, and so do the ranges (first and last included).
+    /// A mark that has seen all numbers up to `through` and those in the ranges (first and last included).
     pub fn new(through: u64, beyond: &[(u64, u64)]) -> Self {
         let mut mark = Self { through, beyond: BTreeMap::new() };
         for &(first, last) in beyond {
@@ -22,12 +22,12 @@ impl Watermark {
         mark
     }
 
-    /// The number is seen: its line is written, or it never will be (the message was not stored after all).
+    /// Marks a number as seen: its line is written, or never will be (the message was not stored after all).
     pub fn see(&mut self, number: u64) {
         self.insert(number, number);
     }
 
-    /// Every number up to this one is seen, or never will be.
+    /// Marks every number up to this one as seen.
     pub fn see_all(&mut self, through: u64) {
         self.insert(self.through.saturating_add(1), through);
     }
@@ -37,13 +37,13 @@ impl Watermark {
         number <= self.through || self.beyond.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
     }
 
-    /// Every number up to this was seen.
+    /// Every number up to this one was seen.
     pub fn through(&self) -> u64 {
         self.through
     }
 
-    /// The ranges seen beyond, first and last included, rising.
-    pub fn beyond(&self) -> Vec<(u64, u64)> {
+    /// The ranges seen above [`Self::through`], first and last included, in rising order.
+    pub(crate) fn beyond(&self) -> Vec<(u64, u64)> {
         self.beyond.iter().map(|(first, last)| (*first, *last)).collect()
     }
 
@@ -52,7 +52,7 @@ impl Watermark {
         if last <= self.through || first > last {
             return;
         }
-        // Swallow the ranges that overlap or touch.
+        // Merge the ranges that overlap or touch.
         while let Some((&start, &end)) = self.beyond.range(..=last.saturating_add(1)).next_back() {
             if end.saturating_add(1) < first {
                 break;

@@ -1,9 +1,9 @@
-//! Which addresses can be a mail host's.
+//! Which addresses a mail host can have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Could a mail host stand there? Nobody can be reached at "any", "all", a group or a reserved address, and a link-local
-/// IPv6 address means nothing without its interface.
+/// Whether a mail host can have this address. Unspecified, broadcast, multicast and reserved addresses reach nobody, and a link-local IPv6
+/// address means nothing without its interface.
 pub(crate) fn is_reachable(ip: IpAddr) -> bool {
     match ip {
         // 0.0.0.0/8 and 240.0.0.0/4 with the broadcast address (RFC 6890).
@@ -12,7 +12,7 @@ pub(crate) fn is_reachable(ip: IpAddr) -> bool {
     }
 }
 
-/// Loopback, RFC 1918, link-local, unique local (RFC 4193): never a stranger's mail host.
+/// Loopback, RFC 1918, shared, link-local and unique local (RFC 4193) addresses: never the mail host of a domain on the Internet.
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || is_shared(v4),
@@ -20,7 +20,7 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// 100.64.0.0/10, carriers' own (RFC 6598).
+/// 100.64.0.0/10, shared address space of carriers (RFC 6598).
 fn is_shared(v4: Ipv4Addr) -> bool {
     let [a, b, ..] = v4.octets();
     a == 100 && (64..128).contains(&b)

@@ -1,4 +1,4 @@
-//! The questions that routing asks of DNS, each answer told apart: records, none of that type, no such name, no answer.
+//! The DNS queries of routing. Each answer is one of: records, no record of this type, no such name, unavailable.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,22 +14,22 @@ use hickory_resolver::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{Options, order::Mx, resolver::ResolverError};
+use crate::{Options, ResolverError, options::RESOLV_CONF, order::Mx};
 
-/// What DNS said to one question.
+/// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer<T> {
+pub(crate) enum DnsAnswer<T> {
     /// At least one record.
     Found { records: Vec<T>, ttl: Duration },
     /// The name exists without a record of this type.
     NoData { ttl: Duration },
     /// NXDOMAIN.
     NoSuchName { ttl: Duration },
-    /// No answer, or none that says anything about the name: SERVFAIL, refused, out of time, garbled.
+    /// No answer, or one that says nothing about the name: SERVFAIL, refused, timed out, garbled.
     Unavailable { why: String },
 }
 
-/// The resolver behind all questions; it remembers answers, and joins questions that are being asked already.
+/// The resolver for all queries. It caches answers and joins identical queries in progress.
 #[derive(Clone)]
 pub(crate) struct Dns {
     resolver: TokioResolver,
@@ -38,9 +38,7 @@ pub(crate) struct Dns {
     options: Arc<Options>,
 }
 
-/// Where the system names its servers.
-pub(crate) const SYSTEM: &str = "/etc/resolv.conf";
-/// Questions on the wire at once: each has a UDP socket of its own.
+/// The most concurrent queries; each has a UDP socket of its own.
 const QUESTIONS_MAX: usize = 512;
 
 impl Dns {
@@ -53,13 +51,13 @@ impl Dns {
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = hickory_options(&options);
         let resolver = builder.build().map_err(|error| ResolverError::Build(error.to_string()))?;
-        // Each try may also turn to TCP, when what came over UDP was cut off.
+        // Each try may also turn to TCP, if the answer over UDP was truncated.
         let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
         Ok(Self { resolver, patience, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)), options })
     }
 
-    /// The MX records of a domain, its CNAMEs followed (RFC 5321 §5.1).
-    pub(crate) async fn mx(&self, domain: &str) -> Answer<Mx> {
+    /// The MX records of a domain; CNAMEs are followed (RFC 5321 §5.1).
+    pub(crate) async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
         let read = |data: &RData| match data {
             RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text(&mx.exchange) }),
             _ => None,
@@ -67,8 +65,8 @@ impl Dns {
         self.ask(domain, RecordType::MX, read).await
     }
 
-    /// The TXT records at a name, the strings of each joined; bytes that are not UTF-8 replaced.
-    pub(crate) async fn txt(&self, name: &str) -> Answer<String> {
+    /// The TXT records of a name, the strings of each joined, with bytes that are not UTF-8 replaced.
+    pub(crate) async fn txt(&self, name: &str) -> DnsAnswer<String> {
         let read = |data: &RData| match data {
             RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
             _ => None,
@@ -76,9 +74,8 @@ impl Dns {
         self.ask(name, RecordType::TXT, read).await
     }
 
-    /// The addresses of a host, IPv4 first, its CNAMEs followed: RFC 5321 §5.1 forbids an MX to lead to a CNAME, and
-    /// many do.
-    pub(crate) async fn addresses(&self, host: &str) -> Answer<IpAddr> {
+    /// The addresses of a host, IPv4 first. CNAMEs are followed: RFC 5321 §5.1 forbids an MX that points to a CNAME, but many do.
+    pub(crate) async fn addresses(&self, host: &str) -> DnsAnswer<IpAddr> {
         let v4 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv4);
         let v6 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv6);
         match (self.options.ipv4, self.options.ipv6) {
@@ -88,13 +85,13 @@ impl Dns {
                 let (a, aaaa) = tokio::join!(self.ask(host, RecordType::A, v4), self.ask(host, RecordType::AAAA, v6));
                 self.both(a, aaaa)
             }
-            (false, false) => Answer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
+            (false, false) => DnsAnswer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
         }
     }
 
-    /// Two families' answers as one: an address is an address, and without one a failure leaves the matter open.
-    fn both(&self, a: Answer<IpAddr>, aaaa: Answer<IpAddr>) -> Answer<IpAddr> {
-        use Answer::{Found, NoData, NoSuchName, Unavailable};
+    /// Merges the answers for A and AAAA. One address is enough; without any, a failure of either query makes the result unavailable.
+    fn both(&self, a: DnsAnswer<IpAddr>, aaaa: DnsAnswer<IpAddr>) -> DnsAnswer<IpAddr> {
+        use DnsAnswer::{Found, NoData, NoSuchName, Unavailable};
         match (a, aaaa) {
             (Found { mut records, ttl }, Found { records: more, ttl: other }) => {
                 records.extend(more);
@@ -111,9 +108,9 @@ impl Dns {
         }
     }
 
-    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Answer<T> {
-        // A name that DNS cannot carry cannot exist.
-        let Ok(mut name) = Name::from_ascii(name) else { return Answer::NoSuchName { ttl: self.options.max_negative_ttl } };
+    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
+        // A name that cannot be encoded for DNS cannot exist.
+        let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let answered = match timeout(self.patience, self.resolver.lookup(name, kind)).await {
@@ -124,31 +121,31 @@ impl Dns {
             Ok(lookup) => lookup,
             Err(error) => return self.without_records(error),
         };
-        // The least TTL of the whole chain of CNAMEs counts.
+        // The least TTL of the chain of CNAMEs counts.
         let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
         match lookup.message().metadata.response_code {
-            _ if !records.is_empty() => Answer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
-            ResponseCode::NoError => Answer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
+            _ if !records.is_empty() => DnsAnswer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
+            ResponseCode::NoError => DnsAnswer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
             code => unavailable(code),
         }
     }
 
-    fn without_records<T>(&self, error: NetError) -> Answer<T> {
+    fn without_records<T>(&self, error: NetError) -> DnsAnswer<T> {
         match error {
             NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, negative_ttl, soa, ns, .. })) => {
                 let ttl = self.kept(negative_ttl.unwrap_or_default(), self.options.max_negative_ttl);
                 match response_code {
-                    ResponseCode::NXDomain => Answer::NoSuchName { ttl },
-                    // Name servers but no SOA: a referral (RFC 2308 §2.2), so the one that was asked does not know.
-                    ResponseCode::NoError if soa.is_some() || ns.is_none() => Answer::NoData { ttl },
-                    ResponseCode::NoError => Answer::Unavailable { why: "the name server refers to others".to_owned() },
+                    ResponseCode::NXDomain => DnsAnswer::NoSuchName { ttl },
+                    // Name servers but no SOA: a referral (RFC 2308 §2.2), so the server that was asked does not know.
+                    ResponseCode::NoError if soa.is_some() || ns.is_none() => DnsAnswer::NoData { ttl },
+                    ResponseCode::NoError => DnsAnswer::Unavailable { why: "the name server refers to others".to_owned() },
                     code => unavailable(code),
                 }
             }
             NetError::Dns(DnsError::ResponseCode(code)) => unavailable(code),
-            NetError::Timeout => Answer::Unavailable { why: "no name server answered in time".to_owned() },
-            error => Answer::Unavailable { why: error.to_string() },
+            NetError::Timeout => DnsAnswer::Unavailable { why: "no name server answered in time".to_owned() },
+            error => DnsAnswer::Unavailable { why: error.to_string() },
         }
     }
 
@@ -157,16 +154,16 @@ impl Dns {
     }
 }
 
-fn unavailable<T>(code: ResponseCode) -> Answer<T> {
-    Answer::Unavailable { why: format!("the name server answered {code}") }
+fn unavailable<T>(code: ResponseCode) -> DnsAnswer<T> {
+    DnsAnswer::Unavailable { why: format!("the name server answered {code}") }
 }
 
 fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {
-    let text = std::fs::read(SYSTEM).map_err(|error| ResolverError::System(error.to_string()))?;
+    let text = std::fs::read(RESOLV_CONF).map_err(|error| ResolverError::System(error.to_string()))?;
     servers_in(&text)
 }
 
-/// Only the servers: search lists are no business of mail's, and how long to wait is ours to say.
+/// Only the name servers: search lists do not apply to mail, and the time limits are those of [`Options`].
 fn servers_in(text: &[u8]) -> Result<Vec<NameServerConfig>, ResolverError> {
     let (config, _) = parse_resolv_conf(text).map_err(|error| ResolverError::System(error.to_string()))?;
     Ok(config.into_parts().2)
@@ -183,9 +180,9 @@ fn at(ip: IpAddr, port: u16) -> NameServerConfig {
 fn hickory_options(options: &Options) -> ResolverOpts {
     let mut to = ResolverOpts::default();
     to.timeout = options.timeout;
-    to.attempts = attempts(options) - 1; // It counts the tries after the first.
+    to.attempts = attempts(options) - 1; // hickory counts the tries after the first.
     to.cache_size = options.cache_size as u64;
-    // Mail is routed by DNS alone: an entry in /etc/hosts is about something else.
+    // Mail is routed by DNS alone; entries in /etc/hosts serve other purposes.
     to.use_hosts_file = ResolveHosts::Never;
     to.positive_min_ttl = Some(options.min_ttl);
     to.positive_max_ttl = Some(options.max_ttl.max(options.min_ttl));
@@ -199,7 +196,7 @@ fn attempts(options: &Options) -> usize {
     options.attempts.clamp(1, 10)
 }
 
-/// A name as text in lower case, without the final dot; the root is "".
+/// A name in lower case without the final dot; the root is "".
 fn text(name: &Name) -> String {
     let mut text = name.to_ascii().to_ascii_lowercase();
     if text.ends_with('.') {
@@ -222,6 +219,6 @@ mod tests {
     fn a_system_without_name_servers_is_refused_and_the_error_says_where_it_looked() {
         let error = servers_in(b"search example.com\n").map(|servers| servers.len()).unwrap_err();
         assert!(matches!(error, ResolverError::System(_)));
-        assert!(error.to_string().contains(SYSTEM), "{error}");
+        assert!(error.to_string().contains(RESOLV_CONF), "{error}");
     }
 }

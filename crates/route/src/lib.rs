@@ -1,10 +1,20 @@
-//! From a recipient's domain to the provider that takes its mail and the hosts to try, in order.
+//! Finds the route of a recipient's domain: the provider that runs its mailboxes, and the hosts to try, in order.
 //!
-//! [`Resolver::route`] is all of it: a static route when one fits, the address itself for an address literal, else DNS as
-//! RFC 5321 §5.1 has it. Every way in which that fails is a [`RouteFailure`] that says whether waiting can help.
+//! [`Resolver::route`] takes a static route if one matches, the address itself for an address literal, else DNS as RFC 5321 §5.1 says.
+//! Every failure is a [`RouteFailure`] that says whether waiting can help.
+//!
+//! Level 1: of the workspace it may use `posthaste-mail` only. It knows no configuration, queue or connections.
+//!
+//! Invariants:
+//! - A route has at least one host, and each host at least one address.
+//! - A failure is permanent only if DNS, or the address literal itself, leaves no usable host. If a name server failed to answer, or the
+//!   operator's own hosts failed, it is not.
+//! - Routes with the same set of hosts and ports have the same key, whatever their order; other routes never do.
+//! - The order of equally preferred hosts does not change the provider.
 
 mod address;
 mod dns;
+mod error;
 mod options;
 mod order;
 mod providers;
@@ -12,9 +22,10 @@ mod resolver;
 mod route;
 mod statics;
 
+pub use error::ResolverError;
 pub use options::Options;
 pub use order::shuffle_equals;
 pub use providers::{By, Limits, Origin, Provider, ProviderFileError, Providers};
-pub use resolver::{Resolver, ResolverError};
+pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};

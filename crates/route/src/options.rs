@@ -1,39 +1,42 @@
-//! How to ask, how long to wait, how much of the answer to keep.
+//! The options of the resolver.
 
 use std::{net::SocketAddr, time::Duration};
 
-/// How to ask DNS, and how much of what it answers to use. `Options::default()` suits a relay on the Internet.
+/// The file that lists the system's name servers.
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How to query DNS, and how much of the answers to use. `Options::default()` suits a relay on the Internet.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The recursive name servers, asked over UDP and, for what does not fit, TCP. None: those of /etc/resolv.conf.
+    /// The recursive name servers, queried over UDP, and over TCP for long answers. Empty: those of /etc/resolv.conf.
     pub nameservers: Vec<SocketAddr>,
-    /// How long one try of one question may take.
+    /// How long one try of a query may take.
     pub timeout: Duration,
-    /// How often a question is tried before DNS counts as unavailable; at least one.
+    /// How many times a query is tried before DNS counts as unavailable; at least one.
     pub attempts: usize,
-    /// How many answers are remembered. 0 remembers none.
+    /// How many answers are cached; 0: none.
     pub cache_size: usize,
     /// Use A records.
     pub ipv4: bool,
-    /// Use AAAA records. A host's IPv4 addresses come first: receivers judge them less harshly.
+    /// Use AAAA records. A host's IPv4 addresses come first, because receivers treat IPv6 senders more strictly.
     pub ipv6: bool,
-    /// How many of a domain's hosts are looked up, best first.
+    /// How many hosts of a domain are looked up, best first.
     pub max_hosts: usize,
-    /// How many addresses of a host are kept.
+    /// How many addresses of a host are used.
     pub max_addresses: usize,
-    /// An answer is kept at least this long, whatever its TTL.
+    /// How long an answer is kept at least, whatever its TTL.
     pub min_ttl: Duration,
-    /// An answer is kept at most this long.
+    /// How long an answer is kept at most.
     pub max_ttl: Duration,
-    /// "There is none" is kept at most this long.
+    /// How long a negative answer (no such name, no record) is kept at most.
     pub max_negative_ttl: Duration,
-    /// How long to leave a domain alone after DNS failed for it.
+    /// How long to wait before the next query for a domain after DNS failed for it.
     pub unavailable_ttl: Duration,
-    /// Where hosts from DNS listen. 25, but for tests.
+    /// The port of hosts found in DNS: 25, except in tests.
     pub port: u16,
-    /// Take loopback and private addresses from DNS (static routes may always lead there).
+    /// Accept loopback and private addresses from DNS. Static routes may always use them.
     pub private_addresses: bool,
-    /// Fixes the order of equal preferences, for tests. None: random.
+    /// A fixed seed for the order of equally preferred hosts, for tests. None: random.
     pub seed: Option<u64>,
 }
 

@@ -1,37 +1,37 @@
-//! The order in which a domain's hosts are tried (RFC 5321 §5.1), and which of its MX records are hosts at all.
+//! The order in which the hosts of a domain are tried (RFC 5321 §5.1), and which of its MX records name a host.
 
 use std::collections::BTreeMap;
 
 use posthaste_mail::Domain;
 use rand::{Rng, seq::SliceRandom};
 
-/// One MX record: the preference, and the host as DNS wrote it, without the final dot ("" is the root).
+/// One MX record: the preference, and the host as DNS gave it, without the final dot ("" is the root).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mx {
     pub(crate) preference: u16,
     pub(crate) exchange: String,
 }
 
-/// What a domain's MX records amount to.
+/// The meaning of a domain's MX records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Exchanges {
-    /// RFC 7505: the domain takes no mail.
+    /// RFC 7505, null MX: the domain accepts no mail.
     Null,
-    /// Hosts to try in this order, each once. Empty when no record names a possible host.
+    /// The hosts to try, in this order, each once. Empty if no record names a possible host.
     Hosts(Vec<Mx>),
 }
 
 /// Sorts MX records into the order to try.
 ///
-/// A "." among others is against RFC 7505 §3 and left out; so is what cannot be a host name. A host named twice counts
-/// with its better preference.
+/// A "." among other records violates RFC 7505 §3 and is ignored; so is a name that no host can have. A host named twice counts with its
+/// better preference.
 pub(crate) fn exchanges(records: &[Mx], rng: &mut impl Rng) -> Exchanges {
     if !records.is_empty() && records.iter().all(|mx| mx.exchange.is_empty()) {
         return Exchanges::Null;
     }
     let mut best = BTreeMap::new();
     for mx in records {
-        // The domain's own check is the host's too: letters, digits, hyphens, underscores, in lower case.
+        // The check for domains suits hosts too: letters, digits, hyphens, underscores, in lower case.
         let Ok(name) = Domain::new(&mx.exchange) else { continue };
         // "[192.0.2.1]" means what "192.0.2.1" means: see Resolver::candidate.
         let name = name.literal().map_or_else(|| String::from(name), |ip| ip.to_string());

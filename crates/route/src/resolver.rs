@@ -1,4 +1,4 @@
-//! The way from a domain to its route: what is static, what is literal, what DNS says.
+//! Finds the route of a domain: a static route, an address literal, or DNS.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,15 +11,15 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    Host, Options, Providers, Route, RouteFailure, StaticRoutes,
+    Host, Options, Providers, ResolverError, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
-    dns::{Answer, Dns, SYSTEM},
+    dns::{Dns, DnsAnswer},
     order::{Exchanges, Mx, exchanges},
     route::key_of,
     statics::{Target, TargetHost},
 };
 
-/// Finds routes. Clones share the memory of answers.
+/// Finds routes. Clones share the cache of answers.
 #[derive(Clone)]
 pub struct Resolver {
     dns: Dns,
@@ -29,40 +29,29 @@ pub struct Resolver {
     random: Arc<Mutex<StdRng>>,
 }
 
-/// Why there can be no resolver.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolverError {
-    /// None were given, and the system has none to offer.
-    #[error("no name servers: none are configured, and {SYSTEM} gives none ({0})")]
-    System(String),
-    /// The DNS library refused its options.
-    #[error("cannot set up DNS: {0}")]
-    Build(String),
-}
-
-/// A host to look up: what is known of it before DNS speaks.
+/// A host to look up, as known before DNS is queried.
 struct Candidate {
     name: Arc<str>,
     address: Option<IpAddr>,
     port: u16,
     preference: u16,
-    /// The operator named it, so it may be at home.
+    /// Named by the operator, so it may have a private address.
     own: bool,
 }
 
-/// What became of a list of candidates.
+/// The result of looking up a list of candidates.
 #[derive(Default)]
-struct Found {
+struct LookedUp {
     hosts: Vec<Host>,
     ttl: Option<Duration>,
-    /// What is wrong with the rest: "host: why".
+    /// What is wrong with the other hosts: "host: reason".
     troubles: Vec<String>,
-    /// Some of the rest may come back.
+    /// Whether the look-up of some other host may succeed later.
     open: bool,
 }
 
 impl Resolver {
-    /// Sets up DNS; asks nothing yet. `options.nameservers` empty and no usable /etc/resolv.conf is an error.
+    /// Sets up DNS without a query. It is an error if `options.nameservers` is empty and /etc/resolv.conf lists no name server.
     pub fn new(options: Options, routes: StaticRoutes) -> Result<Self, ResolverError> {
         let random = options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let options = Arc::new(options);
@@ -71,13 +60,13 @@ impl Resolver {
         Ok(Self { dns, options, routes: Arc::new(routes), providers, random: Arc::new(Mutex::new(random)) })
     }
 
-    /// The same resolver with another table of providers than the shipped one.
+    /// The same resolver with this table of providers in place of the shipped one.
     pub fn with_providers(self, providers: Arc<Providers>) -> Self {
         Self { providers, ..self }
     }
 
-    /// The route of a domain's mail. At most two rounds of questions (MX, then A and AAAA of all hosts at once), each over
-    /// after twice `timeout` × `attempts`; with very many on the wire they take turns.
+    /// The route of a domain's mail. Takes at most two rounds of queries (MX, then A and AAAA of all hosts at once), each limited to twice
+    /// `timeout` × `attempts`; queries beyond the limit of concurrent ones wait their turn first.
     pub async fn route(&self, domain: &Domain) -> Result<Route, RouteFailure> {
         if let Some(targets) = self.routes.find(domain) {
             return self.to_targets(targets).await;
@@ -88,26 +77,27 @@ impl Resolver {
         }
     }
 
-    /// The TXT records at a name, the strings of each joined: none where DNS says that there are none, an error (why) where it says nothing.
+    /// The TXT records of a name, the strings of each joined. None if DNS says that there are none; Err, with the reason, if DNS is
+    /// unavailable.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
         match self.dns.txt(name).await {
-            Answer::Found { records, .. } => Ok(records),
-            Answer::NoData { .. } | Answer::NoSuchName { .. } => Ok(Vec::new()),
-            Answer::Unavailable { why } => Err(why),
+            DnsAnswer::Found { records, .. } => Ok(records),
+            DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => Ok(Vec::new()),
+            DnsAnswer::Unavailable { why } => Err(why),
         }
     }
 
-    /// The same resolver, and the same memory, with other static routes.
+    /// The same resolver with the same cache and other static routes.
     pub fn with_routes(&self, routes: StaticRoutes) -> Self {
         Self { routes: Arc::new(routes), ..self.clone() }
     }
 
     async fn by_mx(&self, domain: &Domain) -> Result<Route, RouteFailure> {
         let (records, ttl) = match self.dns.mx(domain.as_str()).await {
-            Answer::Found { records, ttl } => (records, ttl),
-            Answer::NoData { ttl } => return self.by_address(domain, ttl).await,
-            Answer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
-            Answer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
+            DnsAnswer::Found { records, ttl } => (records, ttl),
+            DnsAnswer::NoData { ttl } => return self.by_address(domain, ttl).await,
+            DnsAnswer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
+            DnsAnswer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
         };
         let drawn = exchanges(&records, &mut *self.random.lock().unwrap_or_else(PoisonError::into_inner));
         let hosts = match drawn {
@@ -131,7 +121,7 @@ impl Resolver {
         self.to_candidates(domain, candidates, key, ttl, hosts.len() <= most, none).await
     }
 
-    /// RFC 5321 §5.1: without any MX record the domain itself is its host, with preference 0.
+    /// RFC 5321 §5.1: without an MX record the domain itself is the host, with preference 0.
     async fn by_address(&self, domain: &Domain, ttl: Duration) -> Result<Route, RouteFailure> {
         let itself = Mx { preference: 0, exchange: domain.as_str().to_owned() };
         let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
@@ -139,8 +129,8 @@ impl Resolver {
         self.to_candidates(domain, vec![self.candidate(&itself)], key, ttl, true, none).await
     }
 
-    /// RFC 5321 §5.1 leaves open what it means when no host has an address. Hosts that are all gone for good gain nothing
-    /// by waiting; one that could not be asked for may come back, and of those beyond `max_hosts` nobody knows.
+    /// RFC 5321 §5.1 does not say what it means if no host has an address. If DNS says so for all hosts, waiting does not help. A host
+    /// whose look-up failed may be found later, and so may hosts beyond `max_hosts`, which were not looked up.
     async fn to_candidates(
         &self,
         domain: &Domain,
@@ -161,7 +151,7 @@ impl Resolver {
         })
     }
 
-    /// The operator's hosts. Whatever is wrong with them is the operator's to mend, so no failure here is final.
+    /// The route to the operator's hosts. The operator can correct whatever is wrong with them, so no failure is permanent.
     async fn to_targets(&self, targets: &[Target]) -> Result<Route, RouteFailure> {
         let port = |target: &Target| target.port.unwrap_or(self.options.port);
         let key = key_of(targets.iter().map(|target| key_part(&target.name(), port(target))).collect());
@@ -190,12 +180,12 @@ impl Resolver {
         }
         let address = SocketAddr::new(ip, self.options.port);
         let host = Host { name: ip.to_string().into(), preference: 0, addresses: vec![address] };
-        let found = Found { hosts: vec![host], ..Found::default() };
+        let found = LookedUp { hosts: vec![host], ..LookedUp::default() };
         Ok(self.route_to(found, key_of(vec![address.to_string()]), Some(domain), self.options.max_ttl))
     }
 
-    /// `domain` is the one asked for, None where the operator's word leads past it.
-    fn route_to(&self, found: Found, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
+    /// `domain` is the recipient's; None for a static route.
+    fn route_to(&self, found: LookedUp, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
         let mut ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
         if found.open {
             ttl = ttl.min(self.options.unavailable_ttl);
@@ -204,18 +194,18 @@ impl Resolver {
         Route { provider, by, hosts: found.hosts, static_route: domain.is_none(), ttl, key }
     }
 
-    /// An MX that holds an address where a name should be (against RFC 1035 §3.3.9) says plainly where it wants its mail.
+    /// An MX that holds an address in place of a name (against RFC 1035 §3.3.9) is taken as that address.
     fn candidate(&self, mx: &Mx) -> Candidate {
         let address = mx.exchange.parse::<IpAddr>().ok();
         Candidate { name: mx.exchange.as_str().into(), address, port: self.options.port, preference: mx.preference, own: false }
     }
 
-    /// The addresses of all candidates, asked for at once; the order stays.
-    async fn look_up(&self, candidates: Vec<Candidate>) -> Found {
+    /// Looks up the addresses of all candidates at once; their order is kept.
+    async fn look_up(&self, candidates: Vec<Candidate>) -> LookedUp {
         let mut asked = JoinSet::new();
-        let mut answers: Vec<Option<Answer<IpAddr>>> = Vec::new();
+        let mut answers: Vec<Option<DnsAnswer<IpAddr>>> = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
-            answers.push(candidate.address.map(|ip| Answer::Found { records: vec![ip], ttl: self.options.max_ttl }));
+            answers.push(candidate.address.map(|ip| DnsAnswer::Found { records: vec![ip], ttl: self.options.max_ttl }));
             if candidate.address.is_none() {
                 let (dns, name) = (self.dns.clone(), Arc::clone(&candidate.name));
                 asked.spawn(async move { (place, dns.addresses(&name).await) });
@@ -226,17 +216,17 @@ impl Resolver {
                 answers[place] = Some(answer);
             }
         }
-        let mut found = Found::default();
+        let mut found = LookedUp::default();
         for (candidate, answer) in candidates.into_iter().zip(answers) {
-            let answer = answer.unwrap_or_else(|| Answer::Unavailable { why: "the look-up was broken off".to_owned() });
+            let answer = answer.unwrap_or_else(|| DnsAnswer::Unavailable { why: "the look-up was aborted".to_owned() });
             self.sort_in(&mut found, candidate, answer);
         }
         found
     }
 
-    fn sort_in(&self, found: &mut Found, candidate: Candidate, answer: Answer<IpAddr>) {
+    fn sort_in(&self, found: &mut LookedUp, candidate: Candidate, answer: DnsAnswer<IpAddr>) {
         let trouble = match answer {
-            Answer::Found { records, ttl } => {
+            DnsAnswer::Found { records, ttl } => {
                 found.note(ttl);
                 let usable = records.iter().copied().filter(|ip| if candidate.own { is_reachable(*ip) } else { self.is_usable(*ip) });
                 let port = candidate.port;
@@ -248,20 +238,20 @@ impl Resolver {
                 let listed: Vec<String> = records.iter().map(IpAddr::to_string).collect();
                 format!("not to be reached at {}", listed.join(", "))
             }
-            Answer::NoData { ttl } => {
+            DnsAnswer::NoData { ttl } => {
                 found.note(ttl);
                 self.no_address().to_owned()
             }
-            Answer::NoSuchName { ttl } => {
+            DnsAnswer::NoSuchName { ttl } => {
                 found.note(ttl);
                 "no such name".to_owned()
             }
-            Answer::Unavailable { why } => {
+            DnsAnswer::Unavailable { why } => {
                 found.open = true;
                 why
             }
         };
-        tracing::debug!(host = %candidate.name, %trouble, "a host is left out");
+        tracing::debug!(host = %candidate.name, %trouble, "a host is skipped");
         found.troubles.push(format!("{}: {trouble}", candidate.name));
     }
 
@@ -283,13 +273,13 @@ impl Resolver {
     }
 }
 
-/// An address in brackets where it has colons of its own.
+/// `host:port`; an IPv6 address in brackets.
 fn key_part(host: &str, port: u16) -> String {
     host.parse::<IpAddr>().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string())
 }
 
-impl Found {
-    /// The shortest-lived answer decides how long the whole may be kept.
+impl LookedUp {
+    /// The least TTL decides how long the result may be kept.
     fn note(&mut self, ttl: Duration) {
         self.ttl = Some(self.ttl.map_or(ttl, |own| own.min(ttl)));
     }

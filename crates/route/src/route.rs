@@ -1,4 +1,4 @@
-//! Where a domain's mail goes, or why it goes nowhere.
+//! A domain's route, or why it has none.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,27 +7,27 @@ use rand::Rng;
 
 use crate::{By, order::shuffle_equals};
 
-/// Where a domain's mail goes.
+/// Where the mail of a domain goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Whose mailboxes these are: see [`Providers`](crate::Providers).
+    /// The provider that runs the mailboxes; see [`Providers`](crate::Providers).
     pub provider: Name,
-    /// By what the provider is known.
+    /// What identified the provider.
     pub by: By,
     /// The hosts in the order to try; at least one, each with at least one address.
     pub hosts: Vec<Host>,
-    /// The operator's word, not DNS's.
+    /// Whether the route is the operator's, not from DNS.
     pub static_route: bool,
     /// How long the answer may be kept.
     pub ttl: Duration,
-    /// The same for all domains with the same set of hosts and ports, whatever their order and whichever of them
-    /// could be looked up: such domains may share connections.
+    /// Equal for all domains with the same set of hosts and ports, whatever their order and whichever of them could be looked up: such
+    /// domains may share connections.
     pub key: Arc<str>,
 }
 
 impl Route {
-    /// Draws the order of equally preferred hosts anew (RFC 5321 §5.1 wants load spread over them), so that a route kept
-    /// for an hour does not lean on one of them. The operator's order of a static route stays.
+    /// Shuffles equally preferred hosts again (RFC 5321 §5.1 asks to spread the load over them), so that a route kept for an hour does not
+    /// favour one of them. A static route keeps the operator's order.
     pub fn reshuffle(&mut self, rng: &mut impl Rng) {
         shuffle_equals(&mut self.hosts, |host| host.preference, rng);
     }
@@ -36,9 +36,9 @@ impl Route {
 /// One host to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The name in lower case without a final dot, or the address as text.
+    /// The name in lower case without the final dot, or the address as text.
     pub name: Arc<str>,
-    /// The MX preference: less is better. For a static route the place in its list.
+    /// The MX preference; the lowest is tried first. For a static route, the position in its list.
     pub preference: u16,
     /// The addresses in the order to try, with the port; at least one.
     pub addresses: Vec<SocketAddr>,
@@ -50,9 +50,9 @@ pub struct Host {
 pub struct RouteFailure {
     /// What went wrong, at [`Stage::Dns`]: `NoSuchDomain`, `NullMx`, `NoHosts` or `DnsUnavailable`.
     pub failure: Failure,
-    /// Waiting does not help: everyone was asked, and the answer was no. Only `DnsUnavailable` is not permanent.
+    /// Whether waiting cannot help, because DNS answered and there is no route. Only `DnsUnavailable` is not permanent.
     pub permanent: bool,
-    /// How long this answer may be kept.
+    /// How long this failure may be kept.
     pub ttl: Duration,
 }
 
@@ -63,7 +63,7 @@ impl RouteFailure {
     }
 }
 
-/// The identity of a set of hosts. The names themselves, not a hash of them: a forged collision would misdeliver mail.
+/// The identity of a set of hosts. It holds the names themselves, not a hash: a forged collision would misdeliver mail.
 pub(crate) fn key_of(mut hosts: Vec<String>) -> Arc<str> {
     hosts.sort_unstable();
     hosts.dedup();

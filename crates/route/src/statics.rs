@@ -1,4 +1,4 @@
-//! Routes that the operator lays down: this domain's mail goes there, whatever DNS says.
+//! Static routes: the operator says where a domain's mail goes, whatever DNS says.
 
 use std::{
     collections::HashMap,
@@ -8,11 +8,11 @@ use std::{
 
 use posthaste_mail::Domain;
 
-/// Which domains go where. The most exact rule wins: the domain itself, the longest `.parent`, then `*`.
+/// The static routes. The most specific one applies: the domain itself, then the longest `.parent`, then `*`.
 #[derive(Clone, Debug, Default)]
 pub struct StaticRoutes {
     exact: HashMap<Box<str>, Arc<[Target]>>,
-    /// By the parent without its leading dot.
+    /// By parent, without the leading dot.
     below: HashMap<Box<str>, Arc<[Target]>>,
     all: Option<Arc<[Target]>>,
 }
@@ -21,33 +21,33 @@ pub struct StaticRoutes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) host: TargetHost,
-    /// None: the resolver's port.
+    /// None: the resolver's default port.
     pub(crate) port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TargetHost {
-    /// Looked up by A and AAAA only: the operator means this host, not whoever is its mail exchanger.
+    /// Looked up by A and AAAA only: the operator means this host, not its mail exchanger.
     Named(Arc<str>),
     Address(IpAddr),
 }
 
-/// Why a static route cannot stand.
+/// Why a static route is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// The left side is no domain.
+    /// The pattern is no domain.
     #[error("{0:?} matches no domain: write \"example.com\", \".example.com\" for all below it, or \"*\"")]
     Pattern(String),
-    /// The same left side twice.
+    /// The pattern has a route already.
     #[error("{0:?} has a route already")]
     Twice(String),
-    /// Nothing on the right side.
+    /// The list of hosts is empty.
     #[error("the route for {0:?} names no host")]
     NoHosts(String),
-    /// A host on the right side cannot be read.
+    /// A host cannot be parsed.
     #[error("{host:?} in the route for {pattern:?} is no host: write \"host:port\", \"192.0.2.1:port\" or \"[2001:db8::1]:port\"")]
     Host {
-        /// The left side.
+        /// The pattern.
         pattern: String,
         /// The host as given.
         host: String,
@@ -55,13 +55,13 @@ pub enum RouteError {
 }
 
 impl StaticRoutes {
-    /// No static routes: all by DNS.
+    /// No static routes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a route: `example.com` (or an address literal), `.example.com` for every domain below it (not itself), or `*` for
-    /// all the rest (a smart host). Hosts, in the order to try: `host:port` or `[address]:port`; the port may be left out.
+    /// Adds a route. The pattern is `example.com` (or an address literal), `.example.com` for every domain below it but not itself, or `*`
+    /// for all other domains (a smart host). The hosts, in the order to try, are `host:port` or `[address]:port`; the port may be omitted.
     pub fn add<H: AsRef<str>>(&mut self, pattern: &str, hosts: &[H]) -> Result<(), RouteError> {
         let targets = targets(pattern, hosts)?;
         let twice = || RouteError::Twice(pattern.to_owned());
@@ -76,11 +76,6 @@ impl StaticRoutes {
         map.insert(domain.as_str().into(), targets).map_or(Ok(()), |_| Err(twice()))
     }
 
-    /// Nothing was laid down.
-    pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty() && self.all.is_none()
-    }
-
     pub(crate) fn find(&self, domain: &Domain) -> Option<&Arc<[Target]>> {
         let name = domain.as_str();
         let parents = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]).filter(|_| domain.literal().is_none());
@@ -89,7 +84,7 @@ impl StaticRoutes {
 }
 
 impl Target {
-    /// The host as it stands in logs and keys.
+    /// The host as written in logs and keys.
     pub(crate) fn name(&self) -> Arc<str> {
         match &self.host {
             TargetHost::Named(name) => Arc::clone(name),
@@ -102,7 +97,7 @@ impl Target {
             let port = (address.port() != 0).then(|| address.port());
             return port.map(|port| Self { host: TargetHost::Address(address.ip()), port: Some(port) });
         }
-        // A colon ends the name, unless it is one of an IPv6 address's own.
+        // The last colon ends the name, unless it is part of an IPv6 address.
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0)?)),
             _ => (text, None),
@@ -175,9 +170,7 @@ mod tests {
     #[test]
     fn without_a_fitting_rule_there_is_no_static_route() {
         let mut routes = StaticRoutes::new();
-        assert!(routes.is_empty());
         routes.add(".example.com", &["h:25"]).unwrap();
-        assert!(!routes.is_empty());
         assert!(routes.find(&Domain::new("example.com").unwrap()).is_none());
         assert!(routes.find(&Domain::new("example.org").unwrap()).is_none());
     }

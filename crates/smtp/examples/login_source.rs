@@ -1,9 +1,9 @@
-//! Hands in mail as applications do: STARTTLS, AUTH, messages of 10 KiB. Prints how many were accepted a second. For `tests/bench/login`.
+//! Submits mail as applications do: STARTTLS, AUTH, messages of 10 KiB. Prints how many were accepted per second. For `tests/bench/login`.
 //!
 //!     login_source PORT CA.pem USER PASSWORD MESSAGES CONNECTIONS keep|each
 //!
-//! `keep`: each connection stays for all its messages; `each`: a new one for each message, with a whole handshake, as scripts do that end with
-//! their mail. The server is at 127.0.0.1, and its certificate says so.
+//! `keep`: each connection carries all its messages; `each`: each message has a new connection with a full handshake, as with scripts that
+//! send one mail and end. The server is at 127.0.0.1, and its certificate is for that address.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a program that measures and tells")]
 
@@ -73,13 +73,13 @@ struct Work {
 }
 
 impl Work {
-    /// So many messages over one connection.
+    /// Sends this many messages over one connection.
     async fn hand_in(&self, messages: usize) -> Result<(), Failure> {
         let server = SmtpClientBuilder::new_with_tls_connector("127.0.0.1", self.port, self.tls.clone())
             .implicit_tls(false)
             .credentials((self.user.as_str(), self.password.as_str()));
         let mut client = server.connect().await?;
-        // Else the end of each message waits for the acknowledgement of its beginning: 40 ms.
+        // Otherwise the end of each message waits 40 ms for the acknowledgement of its beginning.
         client.stream.get_ref().0.set_nodelay(true)?;
         for _ in 0..messages {
             client.send(Message::new("a@sender.test", ["b@example.test"], self.body.as_bytes())).await?;

@@ -1,5 +1,5 @@
-//! Replays every file of `tests/dialogues/` against a session (see the README there): turn by turn in single bytes, and
-//! all at once. Both have to give what the file says.
+//! Replays every file of `tests/dialogues/` against a session (see the README there), once turn by turn in single bytes and once all at
+//! once. Both must produce what the file says.
 
 use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use posthaste_smtp::server::{
     sasl::{Mechanism, ScramKeys},
 };
 
-/// A file, read: what is sent, and what is said and asked behind it.
+/// A parsed file: what the client sends, and the replies and steps expected.
 struct Dialogue {
     limits: Limits,
     offers: Offers,
@@ -20,7 +20,7 @@ struct Dialogue {
 #[derive(Default)]
 struct Turn {
     sent: Vec<u8>,
-    /// TLS begins before it: the client has waited, whatever it pipelines otherwise.
+    /// TLS begins before this turn: the client waits for it even when it pipelines.
     tls: bool,
     expected: Vec<String>,
 }
@@ -43,7 +43,7 @@ fn every_dialogue_goes_as_it_is_written() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// The client waits for every reply, and its bytes come one by one.
+/// The client waits for every reply and sends single bytes.
 fn by_the_byte(dialogue: &Dialogue) -> Result<(), String> {
     let mut replay = Replay::new(dialogue);
     for (number, turn) in dialogue.turns.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! Loads a spool and says how it did.
+//! Puts load on a spool and prints measurements.
 //!
 //! `load DIR [seconds=10] [writers=64] [size=10240]`: each writer stores a message, waits until it is durable, and removes it.
-//! With a fifth argument N every Nth message stays until 20 of the writer's later ones have stayed too.
-//! `load DIR fill COUNT SIZE META`: stores COUNT messages, walks through them, closes.
-//! `load DIR open`: opens, walks through all, closes. `load DIR spoil`: the same, but leaves it as a crash would.
-//! `load DIR drain`: opens, reads and removes all, closes.
+//! With a fifth argument N, every Nth message stays until the writer has kept 20 later ones.
+//! `load DIR fill COUNT SIZE META`: stores COUNT messages, iterates over them, closes.
+//! `load DIR open`: opens, iterates over all messages, closes. `load DIR spoil`: the same, but leaves the spool as after a crash.
+//! `load DIR drain`: opens, reads and removes all messages, closes.
 
 use std::{
     env, fs,
@@ -169,7 +169,7 @@ fn now() -> Instant {
 fn cpu_micros() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split(' ').filter_map(|field| field.parse().ok()).collect();
-    // utime and stime, in ticks of 10 ms; the state before them is no number.
+    // utime and stime, in ticks of 10 ms; the state before them is not a number.
     (fields[10] + fields[11]) * 1e4
 }
 

@@ -1,7 +1,7 @@
-//! One batch: written together, made durable together, told together.
+//! A batch: written together, made durable together, answered together.
 //!
-//! Messages count (can be read, are told) only when they are durable. Small records count when they are written: their
-//! senders don't wait, and until they are durable the writer keeps them, so that it can write them again elsewhere.
+//! Messages take effect (can be read, are answered) only once they are durable. Small records take effect when they are written: their
+//! senders do not wait, and the writer keeps them until they are durable, so that it can write them again elsewhere.
 
 use std::{io, mem};
 
@@ -12,17 +12,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     StoreError,
     fact::Fact,
-    ledger::TOMBSTONE,
-    locations::Entry,
-    queue::{Done, NewMessage, Op, Receipt, Small},
-    record::{HEADER, Header, ID, Kind, Loc},
+    locations::MessageLocation,
+    queue::{Done, NewMessage, Op, Receipt, SmallRecord},
+    record::{HEADER, ID, Loc, RecordHeader, RecordKind},
+    segments::TOMBSTONE,
     writer::Writer,
 };
 
 #[derive(Default)]
 pub(crate) struct Batch {
     stored: Vec<Stored>,
-    smalls: Vec<(Small, u64, Loc)>,
+    smalls: Vec<(SmallRecord, u64, Loc)>,
     waiters: Vec<Done<()>>,
     barriers: Vec<std::sync::mpsc::SyncSender<()>>,
 }
@@ -43,7 +43,7 @@ impl Batch {
 }
 
 impl Writer {
-    /// Writes what could not be written before, or else the head of the backlog.
+    /// Writes the held records if there are any, else the head of the backlog.
     pub(crate) fn commit(&mut self) {
         let mut batch = Batch::default();
         let must_sync = !self.held.is_empty();
@@ -59,7 +59,7 @@ impl Writer {
         }
     }
 
-    /// Rolls to a new segment when the active one is full or not to be trusted.
+    /// Begins a new segment if the active one is full or spoilt.
     fn make_room(&mut self) -> io::Result<()> {
         if self.log.is_spoilt() || self.log.len() >= self.segment_size {
             self.roll()?;
@@ -70,7 +70,7 @@ impl Writer {
     pub(crate) fn roll(&mut self) -> io::Result<()> {
         self.sync()?;
         self.log.roll()?;
-        self.ledger.add(self.log.active(), self.log.len());
+        self.table.add(self.log.active(), self.log.len());
         self.look_for_sparse = true;
         Ok(())
     }
@@ -114,49 +114,49 @@ impl Writer {
         }
         let seq = self.log.take_lsn();
         let head_len = (ID + meta.len()) as u32;
-        let header = Header { kind: Kind::Message, lsn: seq, seq, head_len, tail_len: body_len, tail_crc: body_crc };
+        let header = RecordHeader { kind: RecordKind::Message, lsn: seq, seq, head_len, tail_len: body_len, tail_crc: body_crc };
         let appended = self.log.append(&header, &[&id.to_bytes(), &meta], &body);
         let at = *appended.as_ref().unwrap_or(&Loc::default());
         batch.stored.push(Stored { seq, id, meta, at, done, _permit: permit });
         appended.map(|_| ())
     }
 
-    /// The record is in the batch even when the disk failed: it must not get lost.
-    fn write_small(&mut self, mut small: Small, batch: &mut Batch) -> io::Result<()> {
+    /// Puts the record into the batch even if the write failed, so that it is not lost.
+    fn write_small(&mut self, mut small: SmallRecord, batch: &mut Batch) -> io::Result<()> {
         let (lsn, appended) = match &mut small {
-            Small::Update { seq, state } => {
+            SmallRecord::Update { seq, state } => {
                 if self.shared.view().locations.get(*seq).is_none() {
                     return Ok(());
                 }
-                self.append(Kind::Update, *seq, state, &[])
+                self.append(RecordKind::Update, *seq, state, &[])
             }
-            Small::Remove { seq, holder } => {
+            SmallRecord::Remove { seq, holder } => {
                 let found = || self.shared.view().locations.get(*seq).map(|entry| entry.at.segment);
                 *holder = holder.or_else(found);
                 let Some(holder) = *holder else {
                     self.shared.queue.settle([&small].into_iter());
                     return Ok(());
                 };
-                self.append(Kind::Remove, *seq, &holder.to_le_bytes(), &[])
+                self.append(RecordKind::Remove, *seq, &holder.to_le_bytes(), &[])
             }
-            Small::Put { key, value: Some(value), .. } => self.append(Kind::Put, 0, key, value),
-            Small::Put { key, value: None, .. } => self.append(Kind::Delete, 0, key, &[]),
+            SmallRecord::Put { key, value: Some(value), .. } => self.append(RecordKind::Put, 0, key, value),
+            SmallRecord::Put { key, value: None, .. } => self.append(RecordKind::Delete, 0, key, &[]),
         };
         let at = *appended.as_ref().unwrap_or(&Loc::default());
         batch.smalls.push((small, lsn, at));
         appended.map(|_| ())
     }
 
-    fn append(&mut self, kind: Kind, seq: u64, head: &[u8], tail: &[u8]) -> (u64, io::Result<Loc>) {
+    fn append(&mut self, kind: RecordKind, seq: u64, head: &[u8], tail: &[u8]) -> (u64, io::Result<Loc>) {
         let lsn = self.log.take_lsn();
         let (head_len, tail_len) = (head.len() as u32, tail.len() as u32);
-        let header = Header { kind, lsn, seq, head_len, tail_len, tail_crc: crc32fast::hash(tail) };
+        let header = RecordHeader { kind, lsn, seq, head_len, tail_len, tail_crc: crc32fast::hash(tail) };
         (lsn, self.log.append(&header, &[head], &[tail]))
     }
 
-    /// The batch is on disk: makes it count, and tells who waits.
+    /// The batch is on disk: applies it and answers the waiters.
     fn tell(&mut self, batch: Batch, synced: bool) {
-        self.ledger.set_len(self.log.active().id, self.log.len());
+        self.table.set_len(self.log.active().id, self.log.len());
         self.apply(&batch);
         if synced {
             self.unsynced.clear();
@@ -182,28 +182,28 @@ impl Writer {
         let shared = self.shared.clone();
         let mut view = shared.view();
         for stored in &batch.stored {
-            view.locations.push(stored.seq, Entry { at: stored.at, update: Loc::default() });
+            view.locations.push(stored.seq, MessageLocation { at: stored.at, update: Loc::default() });
             view.overlay.store(stored.seq, stored.id, stored.meta.clone());
-            self.ledger.live(stored.at);
+            self.table.live(stored.at);
         }
         for ((small, lsn, at), old) in batch.smalls.iter().zip(old) {
             match small {
-                Small::Update { seq, state } => {
+                SmallRecord::Update { seq, state } => {
                     let Some(entry) = view.locations.get_mut(*seq) else { continue };
-                    self.ledger.dead(mem::replace(&mut entry.update, *at));
-                    self.ledger.live(*at);
+                    self.table.dead(mem::replace(&mut entry.update, *at));
+                    self.table.live(*at);
                     view.overlay.state(*seq, state.clone());
                 }
-                Small::Remove { seq, holder } => {
-                    self.ledger.tombstone(at.segment, holder.expect("a tombstone was written with its holder"));
+                SmallRecord::Remove { seq, holder } => {
+                    self.table.tombstone(at.segment, holder.expect("a tombstone was written with its holder"));
                     let Some(entry) = view.locations.remove(*seq) else { continue };
-                    self.ledger.dead(entry.at);
-                    self.ledger.dead(entry.update);
+                    self.table.dead(entry.at);
+                    self.table.dead(entry.update);
                     view.overlay.remove(*seq, entry.update.is_some());
                     self.look_for_sparse |= self.is_tight || entry.at.segment != at.segment;
                 }
-                Small::Put { key, value, .. } => {
-                    // An earlier record of this very batch is newer than what was looked up before.
+                SmallRecord::Put { key, value, .. } => {
+                    // An earlier record in the same batch is newer than the version looked up before.
                     let old = view.overlay.facts.get(key).cloned().unwrap_or(old);
                     if let Some(fact) = self.supersede(old, *lsn, *at, value.clone()) {
                         view.overlay.fact(key.clone(), Some(fact));
@@ -213,9 +213,9 @@ impl Writer {
         }
     }
 
-    /// The fact's version in the index, looked up before the view is locked.
-    fn older_fact(&self, small: &Small) -> Option<Fact> {
-        let Small::Put { key, .. } = small else { return None };
+    /// The previous version of a fact, looked up before the view is locked.
+    fn older_fact(&self, small: &SmallRecord) -> Option<Fact> {
+        let SmallRecord::Put { key, .. } = small else { return None };
         self.shared.indexed_fact(key)
     }
 
@@ -225,15 +225,15 @@ impl Writer {
         }
         let mut fact = Fact { lsn, at, trail: Vec::new(), value };
         if let Some(old) = old {
-            self.ledger.dead(old.at);
-            old.trail.iter().chain([&old.at.segment]).filter(|id| self.ledger.has(**id)).for_each(|id| fact.trails(*id));
+            self.table.dead(old.at);
+            old.trail.iter().chain([&old.at.segment]).filter(|id| self.table.has(**id)).for_each(|id| fact.trails(*id));
             self.look_for_sparse = true;
         }
-        self.ledger.live(at);
+        self.table.live(at);
         Some(fact)
     }
 
-    /// The batch is not on disk: its messages are refused, its small records kept for later.
+    /// The batch is not on disk: refuses its messages and keeps its small records for later.
     fn give_up(&mut self, batch: Batch, error: io::Error) {
         tracing::error!(%error, "the spool cannot write; new mail is refused until it can");
         let error = StoreError::from_io(error);
@@ -245,10 +245,10 @@ impl Writer {
         batch.barriers.into_iter().for_each(|done| done.send(()).unwrap_or_default());
     }
 
-    /// Cuts off what is not durable, and holds the small records in it to be written again.
-    pub(crate) fn abandon(&mut self, smalls: impl Iterator<Item = Small>, error: StoreError) {
+    /// Cuts off what is not durable, and holds its small records to write them again.
+    pub(crate) fn abandon(&mut self, smalls: impl Iterator<Item = SmallRecord>, error: StoreError) {
         let len = self.log.rewind();
-        self.ledger.set_len(self.log.active().id, len);
+        self.table.set_len(self.log.active().id, len);
         let later = mem::take(&mut self.held);
         self.held.extend(self.unsynced.drain(..));
         self.held.extend(smalls);
@@ -262,7 +262,7 @@ impl Writer {
         self.publish();
     }
 
-    /// Makes all that was written durable.
+    /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.log.sync()?;
         self.unsynced.clear();
@@ -278,11 +278,11 @@ impl Writer {
     }
 }
 
-/// What a message takes from the disk until it is gone: its record, and its tombstone.
+/// The bytes that a message needs until it is gone: its record and its tombstone.
 fn size(message: &NewMessage) -> u64 {
     (HEADER + ID + message.meta.len()) as u64 + u64::from(message.body_len) + TOMBSTONE
 }
 
-/// A batch ends when it holds this much.
+/// The most bytes of a batch, plus one record.
 const BATCH_MAX: u64 = 4 * 1024 * 1024;
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);

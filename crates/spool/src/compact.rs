@@ -1,46 +1,31 @@
-//! Frees segments: whole when nothing in them is needed, by copying when little is.
+//! Frees segments: deletes those in which nothing is needed, and empties those in which little is needed by copying it.
 //!
-//! What must hold: a dead message's tombstone outlives every segment that holds a copy of the message. A tombstone
-//! names the segment; a message that dies between copy and move gets a second tombstone for the copy. While a segment
-//! is being emptied, only segments older than that work may be freed: a younger one may hold a moved copy's tombstone
-//! while the original is still on disk.
+//! Invariant: the tombstone of a dead message outlives every segment that holds a copy of the message. A tombstone names the segment; a
+//! message that dies between copy and move gets a second tombstone for the copy. While a segment is being emptied, only segments older than
+//! the start of that work may be freed: a younger one may hold the tombstone of a moved copy while the original is still on disk.
 
 use std::{fs, fs::File, io, mem};
 
 use crate::{
     StoreError,
+    compaction::{Compaction, Move},
     disk::sync_dir,
     fact::Fact,
-    queue::Small,
-    record::{Header, Kind, Loc},
-    scan::{Found, Scanner},
+    queue::SmallRecord,
+    record::{Loc, RecordHeader, RecordKind},
+    scan::{ScanItem, Scanner},
     segment::START,
     writer::Writer,
 };
-
-pub(crate) struct Compaction {
-    source: u32,
-    /// The active segment when it began: copies lie here and later.
-    since: u32,
-    scanner: Scanner,
-}
-
-/// A live record that has been copied.
-pub(crate) enum Move {
-    Message { seq: u64, from: Loc, to: Loc },
-    Update { seq: u64, from: Loc, to: Loc },
-    Fact { key: Vec<u8>, from: Loc, to: Loc },
-}
 
 impl Writer {
     /// Deletes the segments in which nothing is needed.
     pub(crate) fn free_segments(&mut self) {
         while self.look_for_sparse {
             let before = self.compaction.as_ref().map_or(self.log.active().id, |compaction| compaction.since);
-            let spent = |segment: &&crate::ledger::Segment| segment.name.id < before && segment.needed() == 0;
+            let spent = |segment: &&crate::segments::SegmentUsage| segment.name.id < before && segment.needed() == 0;
             let source = self.compaction.as_ref().map(|compaction| compaction.source);
-            let spent: Vec<u32> =
-                self.ledger.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
+            let spent: Vec<u32> = self.table.iter().filter(spent).map(|segment| segment.name.id).filter(|id| Some(*id) != source).collect();
             if spent.is_empty() {
                 return;
             }
@@ -51,12 +36,12 @@ impl Writer {
         }
     }
 
-    /// What these segments held may have been overridden by records that are not durable yet: these first.
+    /// Deletes segments. Their records may have been superseded by records that are not durable yet, so a sync comes first.
     fn delete(&mut self, segments: &[u32]) -> io::Result<()> {
         self.sync()?;
         let dir = self.shared.dir.join("log");
         for id in segments {
-            let Some(segment) = self.ledger.get(*id) else { continue };
+            let Some(segment) = self.table.get(*id) else { continue };
             match fs::remove_file(segment.name.path(&dir)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -64,14 +49,14 @@ impl Writer {
         }
         sync_dir(&dir)?;
         for id in segments {
-            self.ledger.forget(*id);
+            self.table.forget(*id);
             self.shared.files.forget(*id);
         }
         self.publish();
         Ok(())
     }
 
-    /// One small step, so that messages never wait long for it.
+    /// Does one small step of compaction, so that messages never wait long for it.
     pub(crate) fn compact(&mut self) {
         if self.compaction.is_none() && !self.begin() {
             return;
@@ -88,7 +73,7 @@ impl Writer {
             return false;
         }
         let Some(id) = self.find_sparse() else { return false };
-        let Some(segment) = self.ledger.get(id) else { return false };
+        let Some(segment) = self.table.get(id) else { return false };
         let (name, len) = (segment.name, segment.len);
         match File::open(name.path(&self.shared.dir.join("log"))) {
             Ok(file) => {
@@ -98,29 +83,29 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, segment = id, "a segment of the spool cannot be opened");
-                self.ledger.stick(id);
+                self.table.stick(id);
                 false
             }
         }
     }
 
-    /// A segment worth copying: less than the wanted share of it is needed, or it is one of the short ones that
-    /// restarts leave. The active one only when the spool is full, after it was closed.
+    /// A segment worth emptying: less than the configured share of it is needed, or it is one of the short segments that restarts leave.
+    /// The active segment is considered only if the spool is full, and is closed first.
     fn find_sparse(&mut self) -> Option<u32> {
         let share = self.shared.limits().compact_below;
         let active = self.log.active().id;
         let short = self.segment_size / 8;
-        let sparse = |segment: &crate::ledger::Segment| (segment.needed() as f64) < share * segment.len as f64;
-        if self.is_tight && self.ledger.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
+        let sparse = |segment: &crate::segments::SegmentUsage| (segment.needed() as f64) < share * segment.len as f64;
+        if self.is_tight && self.table.get(active).is_some_and(|segment| segment.len > short && sparse(segment)) {
             self.roll().ok()?;
         }
         let active = self.log.active().id;
-        let candidates = self.ledger.iter().filter(|segment| segment.name.id != active && !segment.stuck);
+        let candidates = self.table.iter().filter(|segment| segment.name.id != active && !segment.stuck);
         let wanted = candidates.filter(|segment| sparse(segment) || segment.len < short);
         wanted.min_by_key(|segment| segment.needed()).map(|segment| segment.name.id)
     }
 
-    /// Copies up to [`COPY`] bytes, reads up to [`READ`]. `Ok(false)`: the source has been read.
+    /// Copies up to [`COPY`] bytes and reads up to [`READ`]. `Ok(false)`: the whole source has been read.
     fn step(&mut self) -> io::Result<bool> {
         if self.log.is_spoilt() || self.log.len() >= self.segment_size {
             self.roll()?;
@@ -130,8 +115,8 @@ impl Writer {
         let more = loop {
             match compaction.scanner.next()? {
                 None => break false,
-                Some(Found::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
-                Some(Found::Damage { .. } | Found::Torn { .. }) => {}
+                Some(ScanItem::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
+                Some(ScanItem::Damage { .. } | ScanItem::Torn { .. }) => {}
             }
             if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {
                 break true;
@@ -139,45 +124,45 @@ impl Writer {
         };
         self.compaction = Some(compaction);
         self.log.flush()?;
-        self.ledger.set_len(self.log.active().id, self.log.len());
+        self.table.set_len(self.log.active().id, self.log.len());
         if self.log.is_dirty() {
             self.dirty_since.get_or_insert_with(self.clock);
         }
         Ok(more)
     }
 
-    fn copy_if_needed(&mut self, compaction: &Compaction, at: u64, header: &Header) -> io::Result<()> {
+    fn copy_if_needed(&mut self, compaction: &Compaction, at: u64, header: &RecordHeader) -> io::Result<()> {
         let from = Loc { segment: compaction.source, offset: at as u32, len: header.record_len() as u32 };
         let (head, tail) = (compaction.scanner.head(), compaction.scanner.tail());
         let seq = header.seq;
         let entry = self.shared.view().locations.get(seq);
         match header.kind {
-            Kind::Message if entry.is_some_and(|entry| entry.at == from) => {
+            RecordKind::Message if entry.is_some_and(|entry| entry.at == from) => {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Message { seq, from, to });
             }
-            Kind::Update if entry.is_some_and(|entry| entry.update == from) => {
+            RecordKind::Update if entry.is_some_and(|entry| entry.update == from) => {
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Update { seq, from, to });
             }
-            Kind::Remove => {
+            RecordKind::Remove => {
                 let holder = head.try_into().map_or(0, u32::from_le_bytes);
-                if holder != compaction.source && self.ledger.has(holder) {
+                if holder != compaction.source && self.table.has(holder) {
                     let to = self.log.append(header, &[head], &[tail])?;
-                    self.ledger.tombstone(to.segment, holder);
+                    self.table.tombstone(to.segment, holder);
                 }
             }
-            Kind::Put | Kind::Delete => self.copy_fact(header, from, head, tail)?,
-            Kind::Message | Kind::Update | Kind::Void => {}
+            RecordKind::Put | RecordKind::Delete => self.copy_fact(header, from, head, tail)?,
+            RecordKind::Message | RecordKind::Update | RecordKind::Void => {}
         }
         Ok(())
     }
 
-    fn copy_fact(&mut self, header: &Header, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
+    fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
         let Some(fact) = self.shared.indexed_fact(key).filter(|fact| fact.at == from) else { return Ok(()) };
-        if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.ledger.has(*id)) {
-            // A deletion with nothing left to delete goes with its segment.
-            self.ledger.dead(from);
+        if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.table.has(*id)) {
+            // No segment holds an older version any more, so the deletion is dropped with its segment.
+            self.table.dead(from);
             self.shared.view().overlay.fact(key.to_vec(), None);
             return Ok(());
         }
@@ -186,7 +171,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The copies are durable: locations move, each only when it is still what was copied.
+    /// The copies are durable: moves each location to the copy, unless it has changed since.
     pub(crate) fn apply_moves(&mut self) {
         for step in mem::take(&mut self.moves) {
             match step {
@@ -196,8 +181,8 @@ impl Writer {
                     let mut view = shared.view();
                     if let Some(entry) = view.locations.get_mut(seq).filter(|entry| entry.update == from) {
                         entry.update = to;
-                        self.ledger.dead(from);
-                        self.ledger.live(to);
+                        self.table.dead(from);
+                        self.table.live(to);
                     }
                 }
                 Move::Fact { key, from, to } => self.move_fact(key, from, to),
@@ -212,10 +197,10 @@ impl Writer {
             Some(entry) => {
                 debug_assert_eq!(entry.at, from);
                 entry.at = to;
-                self.ledger.dead(from);
-                self.ledger.live(to);
+                self.table.dead(from);
+                self.table.live(to);
             }
-            None => self.held.push_back(Small::Remove { seq, holder: Some(to.segment) }),
+            None => self.held.push_back(SmallRecord::Remove { seq, holder: Some(to.segment) }),
         }
     }
 
@@ -224,28 +209,28 @@ impl Writer {
         let mut moved = Fact { at: fact.at, ..fact };
         if moved.at == from {
             moved.at = to;
-            moved.trail.retain(|id| *id != to.segment && self.ledger.has(*id));
+            moved.trail.retain(|id| *id != to.segment && self.table.has(*id));
             moved.trails(from.segment);
-            self.ledger.dead(from);
-            self.ledger.live(to);
+            self.table.dead(from);
+            self.table.live(to);
         } else {
             moved.trails(to.segment);
         }
         self.shared.view().overlay.fact(key, Some(moved));
     }
 
-    /// The source holds nothing needed any more, once its copies and their tombstones are durable.
+    /// Ends the work on the source: it may be deleted once the copies and their tombstones are durable.
     fn end(&mut self) -> io::Result<()> {
         self.sync()?;
         if !self.held.is_empty() {
-            // The next batch writes the tombstones; then this is called again.
+            // The next batch writes the tombstones; this is called again after it.
             return Ok(());
         }
         let Some(Compaction { source, .. }) = self.compaction.take() else { return Ok(()) };
         self.look_for_sparse = true;
-        if self.ledger.get(source).is_some_and(|segment| segment.live > 0) {
+        if self.table.get(source).is_some_and(|segment| segment.live > 0) {
             tracing::error!(segment = source, "a segment of the spool is damaged and stays as it is");
-            self.ledger.stick(source);
+            self.table.stick(source);
             return Ok(());
         }
         self.delete(&[source])?;
@@ -254,6 +239,6 @@ impl Writer {
     }
 }
 
-/// Bytes that one step copies, and reads. Tests take many steps, so that things happen in between.
+/// The most bytes that one step copies and reads. Tests take many small steps, so that other operations fall between them.
 const COPY: u64 = if cfg!(test) { 300 } else { 256 * 1024 };
 const READ: u64 = if cfg!(test) { 1000 } else { 1024 * 1024 };

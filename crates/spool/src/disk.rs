@@ -1,4 +1,4 @@
-//! The few calls that can fail for want of disk, behind a trait so that tests can let them.
+//! The calls that fail on a full or failing disk, behind a trait so that tests can make them fail.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -6,7 +6,7 @@ pub(crate) trait Disk: Send + Sync {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync(&self, file: &File) -> io::Result<()>;
     fn truncate(&self, file: &File, len: u64) -> io::Result<()>;
-    /// Free bytes of the file system, for an ordinary user.
+    /// Free bytes of the file system for an unprivileged user.
     fn free(&self, dir: &Path) -> io::Result<u64>;
 }
 

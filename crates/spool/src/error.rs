@@ -1,11 +1,11 @@
-//! What can go wrong, as values.
+//! The errors of a spool.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 /// Why a message or fact is not durable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// No room: the spool's own limit, the floor of free disk, or the file system said so. Nothing was kept.
+    /// No room, by the spool's own limit, by the limit of free disk, or by the file system. Nothing was kept.
     #[error("the spool is full: {reason}")]
     Full {
         /// Which limit, with its figures.
@@ -33,34 +33,34 @@ impl StoreError {
     }
 }
 
-/// Why a spool does not open.
+/// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or folder of the spool cannot be made, read or written.
+    /// A file or folder of the spool cannot be created, read or written.
     #[error("cannot open spool {path}: {source}")]
     Io {
-        /// Where.
+        /// The spool's folder, or the file.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
-    /// Another process has it open.
+    /// Another process has the spool open.
     #[error("spool {path} is in use by another process")]
     Locked {
         /// The spool's folder.
         path: PathBuf,
     },
-    /// sled does not open its folder, not even a new one.
+    /// sled cannot open its folder, not even a new one.
     #[error("cannot open the spool's index {path}: {reason}")]
     Index {
         /// The index's folder.
         path: PathBuf,
-        /// What sled said.
+        /// sled's error.
         reason: String,
     },
 }
 
-/// Why something stored cannot be read back.
+/// Why a message cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The disk failed.

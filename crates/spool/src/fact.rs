@@ -1,4 +1,4 @@
-//! A keyed fact as the index knows it.
+//! A keyed fact in the index.
 
 use crate::record::Loc;
 
@@ -6,7 +6,7 @@ use crate::record::Loc;
 pub(crate) struct Fact {
     pub(crate) lsn: u64,
     pub(crate) at: Loc,
-    /// Other segments that may still hold older versions. A deletion must stay in the log until these have gone.
+    /// Other segments that may still hold older versions. A deletion must stay in the log until they are deleted.
     pub(crate) trail: Vec<u32>,
     /// `None`: deleted.
     pub(crate) value: Option<Vec<u8>>,

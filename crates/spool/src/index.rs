@@ -1,13 +1,16 @@
-//! sled: what the log holds, found by seq and by key. Never a body, never the only copy of anything.
+//! The index, in sled: metas and states by seq, facts by key. It never holds a body, nor the only copy of anything.
 //!
-//! Why nothing here is trusted after a crash: sled 0.34.7's flush is no fsync, and its recovery may drop data and say Ok.
+//! It is not trusted after a crash, because the flush of sled 0.34.7 is no fsync and its recovery may drop data and report success.
 
 use std::{collections::BTreeMap, fs, io, mem, ops::RangeInclusive, path::Path};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{fact::Fact, overlay::Overlay};
+use crate::{
+    fact::Fact,
+    overlay::{BUCKET, Overlay},
+};
 
 pub(crate) struct Index {
     db: sled::Db,
@@ -18,7 +21,7 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn open(dir: &Path, cache: u64) -> sled::Result<Self> {
-        // No flusher thread of sled's own: an idle spool does not wake up.
+        // Without sled's own flusher thread, so that an idle spool does not wake up.
         let db = sled::Config::new().path(dir).cache_capacity(cache).flush_every_ms(None).open()?;
         Ok(Self { messages: db.open_tree("messages")?, states: db.open_tree("states")?, facts: db.open_tree("facts")?, db })
     }
@@ -45,10 +48,10 @@ impl Index {
         Ok(())
     }
 
-    /// Messages of one bucket go into one value, under the first one's seq: sled works by the insertion, not the byte.
+    /// Packs the messages of a bucket into one value under the first one's seq: sled's cost is per insertion, not per byte.
     fn insert_messages(&self, messages: &BTreeMap<u64, (MessageId, Bytes)>) -> sled::Result<()> {
         let (mut pack, mut first) = (Vec::new(), None);
-        // A large meta is read from the log.
+        // A large meta is left out and read from the log.
         for (seq, (id, meta)) in messages.iter().filter(|(_, (_, meta))| meta.len() <= META_MAX) {
             if let Some(key) = first.filter(|first| first / BUCKET != seq / BUCKET || pack.len() + meta.len() > PACK_MAX) {
                 self.insert_pack(key, mem::take(&mut pack))?;
@@ -76,12 +79,12 @@ impl Index {
     /// far above the cache's size. Repeated accesses fill the queues sooner.
     fn touch(&self, key: &[u8]) {
         for _ in 0..TOUCHES {
-            // Only the access matters; an error will come back where something is wanted.
+            // Only the access matters; an error will show again at a read whose result matters.
             let _ = self.messages.contains_key(key);
         }
     }
 
-    /// The id and meta of each message in the range that the index holds, by rising seq; dead ones among them.
+    /// The id and meta of the messages in the range that are in the index, by rising seq; some of them may be dead.
     pub(crate) fn messages(&self, first: u64, last: u64) -> impl Iterator<Item = sled::Result<(u64, MessageId, Bytes)>> {
         let start = first & !(BUCKET - 1);
         self.messages.range(start.to_be_bytes()..=last.to_be_bytes()).flat_map(move |pack| match pack {
@@ -110,13 +113,13 @@ impl Index {
         self.facts.scan_prefix(prefix).filter_map(move |item| item.map(decode).transpose())
     }
 
-    /// Lets sled write out and reuse its space.
+    /// Lets sled write its buffers and reuse space.
     pub(crate) fn flush(&self) -> sled::Result<()> {
         self.db.flush().map(|_| ())
     }
 
-    /// Leaves `stamp` in the index, with a checksum of the facts (what else it holds is checked against the log or read
-    /// from there), and makes its files durable, which its own flush does not.
+    /// Writes `stamp` into the index with a checksum of the facts (everything else is verified against the log or read from there), and
+    /// makes its files durable, which sled's flush does not.
     pub(crate) fn seal(&self, stamp: u64, dir: &Path) -> io::Result<()> {
         let seal = self.seal_for(stamp).map_err(to_io)?;
         self.db.insert(SEAL, &seal).map_err(to_io)?;
@@ -124,7 +127,7 @@ impl Index {
         sync_tree(dir)
     }
 
-    /// Whether it is the index that [`Self::seal`] left.
+    /// Whether the index is in the state that [`Self::seal`] left.
     pub(crate) fn is_sealed(&self, stamp: u64) -> bool {
         self.seal_for(stamp).is_ok_and(|seal| matches!(self.db.get(SEAL), Ok(Some(found)) if *found == seal))
     }
@@ -166,7 +169,7 @@ fn sync_tree(dir: &Path) -> io::Result<()> {
             true => sync_tree(&entry.path())?,
             false => match fs::File::open(entry.path()) {
                 Ok(file) => file.sync_all()?,
-                // sled's own threads delete files that are no longer needed.
+                // sled's threads delete files that are no longer needed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
@@ -182,13 +185,11 @@ pub(crate) fn to_io(error: sled::Error) -> io::Error {
     }
 }
 
-/// A key of sled's own default tree.
+/// A key in sled's default tree.
 const SEAL: &[u8] = b"seal";
 const TOUCHES: usize = 12;
 const META_MAX: usize = 8 * 1024;
 const PACK_MAX: usize = 16 * 1024;
-/// Neighbours by seq that share a value; the value goes when none of them is live.
-pub(crate) const BUCKET: u64 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -203,7 +204,7 @@ mod tests {
         let mut overlay = Overlay::default();
         for seq in 1..=200 {
             let at = Loc { segment: 1, offset: 64, len: 50 };
-            locations.push(seq, crate::locations::Entry { at, update: Loc::default() });
+            locations.push(seq, crate::locations::MessageLocation { at, update: Loc::default() });
             overlay.store(seq, MessageId::from_bytes([seq as u8; 16]), vec![seq as u8; 600].into());
         }
         index.apply(&overlay).unwrap();

@@ -1,31 +1,51 @@
-//! The crash-safe store: one append-only segment log is the truth, sled is its index.
+//! The crash-safe store of messages: an append-only log of segments, indexed by sled.
 //!
-//! Every durable fact goes through the log: an accepted message with its body, its progress, its end, and keyed facts.
-//! One thread writes: it drains its queue, writes once, calls fdatasync once, and only then tells the batch's waiters.
-//! The meta and state bytes of a message are opaque here.
+//! Everything durable goes through the log: accepted messages with their bodies, their state, their removal, and keyed facts. One thread
+//! writes: it drains its queue, writes once, calls fdatasync once, and only then answers the waiters of the batch. The folder of a spool
+//! holds:
 //!
-//! Layout of the folder: `log/` holds the segments, `index/` is sled's (deleted and rebuilt from the log after a crash),
-//! `quarantine/` keeps damaged bytes, `clean` is the checkpoint of an orderly stop, `lock` keeps a second process out.
+//! - `log/`: the segments;
+//! - `index/`: sled's files, deleted and rebuilt from the log after a crash;
+//! - `quarantine/`: damaged bytes;
+//! - `clean`: the checkpoint of an orderly stop;
+//! - `lock`: a lock against a second process.
+//!
+//! Level 1: of the workspace it may use `posthaste-mail` only, of which it knows the message id. The meta and state bytes of a message and
+//! the values of facts are opaque to it.
+//!
+//! Invariants:
+//! - The log is the only truth. The index holds nothing that the log does not, and is not trusted after a crash.
+//! - [`Spool::store`] resolves with Ok only after fdatasync. A message whose caller stopped waiting is removed again.
+//! - Small records (updates, removals, facts) are never lost to a full or failing disk while the process lives: they are written again
+//!   when the disk allows.
+//! - A removed message never comes back: its tombstone outlives every segment that holds a copy of it.
+//! - Numbers (seqs) rise and are never used again.
+//! - After a failed fdatasync, nothing is appended to that segment any more.
 
 mod checkpoint;
 mod commit;
 mod compact;
+mod compaction;
 mod disk;
 mod error;
 mod fact;
+mod files;
 mod index;
 mod keyed;
-mod ledger;
 mod locations;
 mod log;
+mod options;
 mod overlay;
 mod queue;
 mod read;
 mod rebuild;
 mod record;
 mod recover;
+mod recovery;
 mod scan;
 mod segment;
+mod segments;
+mod shared;
 mod spool;
 mod writer;
 
@@ -34,6 +54,7 @@ mod tests;
 
 pub use error::{OpenError, ReadError, StoreError};
 pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
+pub use options::{Options, Usage};
 pub use read::Live;
-pub use recover::{Quarantined, Recovery};
-pub use spool::{Options, Spool, Usage};
+pub use recovery::{Quarantined, Recovery};
+pub use spool::Spool;

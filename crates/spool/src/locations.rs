@@ -1,21 +1,21 @@
-//! Where each live message lies: 32 bytes a message, sorted by seq.
+//! The location of each live message: 32 bytes per message, sorted by seq.
 //!
-//! Seqs only rise, so a message is always added at the end; it sits in a run of up to [`RUN`] neighbours.
+//! Seqs only rise, so messages are always added at the end. They are stored in runs of up to [`RUN`] neighbours.
 
 use std::{collections::VecDeque, ops::Range};
 
 use crate::record::Loc;
 
-/// A live message's record, and its newest update's.
+/// The locations of a live message's record and of its newest update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Entry {
+pub(crate) struct MessageLocation {
     pub(crate) at: Loc,
     pub(crate) update: Loc,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Locations {
-    runs: VecDeque<Vec<(u64, Entry)>>,
+    runs: VecDeque<Vec<(u64, MessageLocation)>>,
     len: usize,
 }
 
@@ -24,8 +24,8 @@ impl Locations {
         self.len
     }
 
-    /// Adds a message; its seq is higher than all before.
-    pub(crate) fn push(&mut self, seq: u64, entry: Entry) {
+    /// Adds a message with a seq higher than all before.
+    pub(crate) fn push(&mut self, seq: u64, entry: MessageLocation) {
         debug_assert!(self.runs.back().is_none_or(|run| run[run.len() - 1].0 < seq));
         match self.runs.back_mut() {
             Some(run) if run.len() < RUN => run.push((seq, entry)),
@@ -34,15 +34,15 @@ impl Locations {
         self.len += 1;
     }
 
-    pub(crate) fn get(&self, seq: u64) -> Option<Entry> {
+    pub(crate) fn get(&self, seq: u64) -> Option<MessageLocation> {
         self.find(seq).map(|(run, at)| self.runs[run][at].1)
     }
 
-    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut MessageLocation> {
         self.find(seq).map(|(run, at)| &mut self.runs[run][at].1)
     }
 
-    pub(crate) fn remove(&mut self, seq: u64) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<MessageLocation> {
         let (index, at) = self.find(seq)?;
         let run = &mut self.runs[index];
         let (_, entry) = run.remove(at);
@@ -56,7 +56,7 @@ impl Locations {
     }
 
     /// Up to `limit` messages with a seq of at least `from`, by rising seq.
-    pub(crate) fn page(&self, from: u64, limit: usize) -> Vec<(u64, Entry)> {
+    pub(crate) fn page(&self, from: u64, limit: usize) -> Vec<(u64, MessageLocation)> {
         let first = self.runs.partition_point(|run| run[run.len() - 1].0 < from);
         self.runs.range(first..).flatten().skip_while(|(seq, _)| *seq < from).take(limit).copied().collect()
     }
@@ -67,7 +67,7 @@ impl Locations {
         self.runs.get(first).is_some_and(|run| run[run.partition_point(|(seq, _)| *seq < range.start)].0 < range.end)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u64, Entry)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u64, MessageLocation)> {
         self.runs.iter().flatten()
     }
 
@@ -78,7 +78,7 @@ impl Locations {
     }
 }
 
-/// A removal moves half a run on average: 4 KiB.
+/// The most messages in a run. A removal moves half a run on average: 4 KiB.
 const RUN: usize = 256;
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
             for (add, gap, pick) in steps {
                 if add || model.is_empty() {
                     seq += gap;
-                    let entry = Entry { at: Loc { segment: 1, offset: seq as u32, len: 1 }, update: Loc::default() };
+                    let entry = MessageLocation { at: Loc { segment: 1, offset: seq as u32, len: 1 }, update: Loc::default() };
                     locations.push(seq, entry);
                     model.insert(seq, entry);
                 } else {

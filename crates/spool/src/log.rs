@@ -1,11 +1,11 @@
-//! The log's end: the segment that is being written.
+//! The end of the log: the segment that is being written.
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use crate::{
     disk::Disk,
-    record::{Header, Loc},
-    segment::{self, Name, START},
+    record::{Loc, RecordHeader},
+    segment::{self, START, SegmentName},
 };
 
 pub(crate) struct Log {
@@ -14,16 +14,16 @@ pub(crate) struct Log {
     active: Active,
     buffer: Vec<u8>,
     next_lsn: u64,
-    /// The active segment is not to be trusted any more.
+    /// The active segment is not trusted any more.
     spoilt: bool,
-    /// Segments with bytes that must not be there and that the disk would not cut off yet.
+    /// Segments with surplus bytes that could not be cut off yet.
     stumps: Vec<(File, u64)>,
 }
 
 struct Active {
-    name: Name,
+    name: SegmentName,
     file: File,
-    /// Bytes handed to the system.
+    /// Bytes written.
     len: u64,
     /// Bytes known durable.
     synced: u64,
@@ -31,7 +31,7 @@ struct Active {
 
 impl Log {
     pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
-        let name = Name::new(id);
+        let name = SegmentName::new(id);
         let file = segment::create(&dir, name, next_lsn, &*disk)?;
         Ok(Self {
             dir,
@@ -44,7 +44,7 @@ impl Log {
         })
     }
 
-    pub(crate) fn active(&self) -> Name {
+    pub(crate) fn active(&self) -> SegmentName {
         self.active.name
     }
 
@@ -66,8 +66,8 @@ impl Log {
         self.len() > self.active.synced
     }
 
-    /// Appends a record; large tails are written from where they are.
-    pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &Header, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
+    /// Appends a record; large parts of a tail are written without a copy.
+    pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &RecordHeader, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
         let offset = u32::try_from(self.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         header.encode(self.active.name.salt, head, &mut self.buffer);
         for part in tail.iter().map(AsRef::as_ref) {
@@ -97,15 +97,15 @@ impl Log {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
         if self.active.len > self.active.synced {
-            // After a failed fdatasync the kernel may call the lost pages clean: what was written since the last one is
-            // not durable, and a second fdatasync would say it was.
+            // After a failed fdatasync the kernel may mark the lost pages clean: what was written since the last one is not durable, but a
+            // second fdatasync would report success.
             self.disk.sync(&self.active.file).inspect_err(|_| self.spoilt = true)?;
             self.active.synced = self.active.len;
         }
         Ok(())
     }
 
-    /// Cuts off all that is not known durable, and answers the segment's length.
+    /// Cuts off everything that is not known to be durable; returns the segment's length.
     pub(crate) fn rewind(&mut self) -> u64 {
         self.buffer = Vec::new();
         self.active.len = self.active.synced;
@@ -118,29 +118,29 @@ impl Log {
         self.active.synced
     }
 
-    /// Begins a new segment; the old one is durable as far as it is used.
+    /// Begins a new segment; the old one must be durable.
     pub(crate) fn roll(&mut self) -> io::Result<()> {
         debug_assert!(!self.is_dirty());
-        let name = Name::new(self.active.name.id + 1);
+        let name = SegmentName::new(self.active.name.id + 1);
         let file = segment::create(&self.dir, name, self.next_lsn, &*self.disk)?;
         self.active = Active { name, file, len: START, synced: START };
         self.spoilt = false;
         Ok(())
     }
 
-    /// Whether nothing more may be appended before [`Self::roll`].
+    /// Whether [`Self::roll`] has to come before the next append.
     pub(crate) fn is_spoilt(&self) -> bool {
         self.spoilt
     }
 
-    /// Whether every segment ends where it should; tries to cut those that do not.
+    /// Cuts off surplus bytes; returns whether no segment has any left.
     pub(crate) fn mend(&mut self) -> bool {
         self.stumps.retain(|(file, len)| self.disk.truncate(file, *len).is_err());
         self.stumps.is_empty()
     }
 }
 
-/// Bodies above this are not copied into the buffer.
+/// Parts above this many bytes are not copied into the buffer.
 const DIRECT: usize = 128 * 1024;
-/// The buffer is written when it holds this much.
+/// The buffer is written when it holds more than this many bytes.
 const BUFFER: usize = 1024 * 1024;

@@ -1,24 +1,24 @@
-//! Index changes that wait in memory, so that a message stored and removed between two flushes never touches sled.
+//! Index changes kept in memory, so that a message stored and removed between two flushes never touches sled.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{fact::Fact, index::BUCKET, locations::Locations};
+use crate::{fact::Fact, locations::Locations};
 
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     pub(crate) messages: BTreeMap<u64, (MessageId, Bytes)>,
-    /// In order: sled is many times faster so.
+    /// In order, because sled is many times faster with ordered keys.
     pub(crate) states: BTreeMap<u64, Vec<u8>>,
-    /// Removed messages that the index may hold, and whether it may hold a state of theirs.
+    /// Removed messages that the index may hold, and whether it may hold a state for them.
     pub(crate) gone: BTreeMap<u64, bool>,
     /// Buckets in which no message is live any more.
     pub(crate) spent: Vec<u64>,
-    /// `None`: the index shall forget the key.
+    /// `None`: the key is removed from the index.
     pub(crate) facts: BTreeMap<Vec<u8>, Option<Fact>>,
-    /// Roughly, the bytes held.
+    /// The approximate size in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -52,8 +52,8 @@ impl Overlay {
         }
     }
 
-    /// Notes the buckets of these dead messages in which nothing is live. A bucket with a live message is looked at
-    /// again when that one dies: it is in the index by then, or goes there with this overlay.
+    /// Records the buckets of these dead messages in which no message is live. A bucket with a live message is checked again when that
+    /// message dies: it is in the index by then, or gets there with this overlay.
     pub(crate) fn find_spent(&mut self, dead: impl Iterator<Item = u64>, locations: &Locations) {
         let mut buckets: Vec<u64> = dead.map(|seq| seq & !(BUCKET - 1)).collect();
         buckets.sort_unstable();
@@ -72,3 +72,5 @@ impl Overlay {
 }
 
 const PER_ITEM: usize = 100;
+/// How many neighbouring seqs share a value in the index; the value is removed when none of them is live.
+pub(crate) const BUCKET: u64 = 64;

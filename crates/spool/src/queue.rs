@@ -1,5 +1,5 @@
-//! What waits for the writer. Messages are bounded by bytes (their senders wait); small records are not bounded in
-//! number: their senders never wait, and each exists because of a message or a fact that was let in before.
+//! The queue of the writer. Messages are limited by bytes (their senders wait). Small records are not limited in number: their senders
+//! never wait, and each belongs to a message or fact that was admitted before.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -26,14 +26,14 @@ pub(crate) struct NewMessage {
     pub(crate) done: Done<Receipt>,
 }
 
-/// A record that no disk limit may hold back for good.
+/// A record that is never refused for lack of disk, only delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Small {
+pub(crate) enum SmallRecord {
     Update {
         seq: u64,
         state: Vec<u8>,
     },
-    /// `holder`: the segment of the dead message, once known.
+    /// `holder`: the segment that holds the dead message, once known.
     Remove {
         seq: u64,
         holder: Option<u32>,
@@ -48,9 +48,9 @@ pub(crate) enum Small {
 
 pub(crate) enum Op {
     Store(NewMessage),
-    Small(Small, Option<Done<()>>),
+    Small(SmallRecord, Option<Done<()>>),
     Sync(Done<()>),
-    /// Answered when all before it can be read.
+    /// Answered once everything before it can be read.
     Barrier(std::sync::mpsc::SyncSender<()>),
 }
 
@@ -65,22 +65,22 @@ struct Inner {
     ops: VecDeque<Op>,
     sleeping: bool,
     stop: Option<Stop>,
-    facts: BTreeMap<Vec<u8>, Waiting>,
+    facts: BTreeMap<Vec<u8>, WaitingFact>,
     removed: HashSet<u64>,
     tickets: u64,
 }
 
-struct Waiting {
+struct WaitingFact {
     ticket: u64,
     value: Option<Vec<u8>>,
 }
 
-/// How the writer shall end.
+/// How the writer is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Durable, with a checkpoint: the next open is quick.
+    /// Make everything durable and write a checkpoint, so that the next open is quick.
     Clean,
-    /// Durable, no more.
+    /// Make everything durable, without a checkpoint.
     Drop,
 }
 
@@ -95,13 +95,13 @@ impl Queue {
         Arc::clone(&self.budget).acquire_many_owned(kib).await.map_err(|_| StoreError::Closed)
     }
 
-    /// After the stop, the operation is dropped, and with it its waiter's sender.
+    /// Queues an operation. After the stop it is dropped, and with it the sender of its waiter.
     pub(crate) fn push(&self, op: Op) {
         let mut inner = self.lock();
         if inner.stop.is_some() {
             return;
         }
-        if let Op::Small(Small::Remove { seq, .. }, _) = &op {
+        if let Op::Small(SmallRecord::Remove { seq, .. }, _) = &op {
             inner.removed.insert(*seq);
         }
         self.wake(inner, op);
@@ -115,8 +115,8 @@ impl Queue {
         inner.tickets += 1;
         let ticket = inner.tickets;
         let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
-        inner.facts.insert(key.clone(), Waiting { ticket, value: value.clone() });
-        self.wake(inner, Op::Small(Small::Put { key, value, ticket }, done));
+        inner.facts.insert(key.clone(), WaitingFact { ticket, value: value.clone() });
+        self.wake(inner, Op::Small(SmallRecord::Put { key, value, ticket }, done));
     }
 
     fn wake(&self, mut inner: MutexGuard<'_, Inner>, op: Op) {
@@ -136,7 +136,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Moves all that waits to `into`; when there is nothing, waits up to `patience` (for ever: `None`).
+    /// Moves all queued operations to `into`; if there are none, waits up to `patience` (`None`: without limit).
     pub(crate) fn take(&self, into: &mut VecDeque<Op>, patience: Option<Duration>) -> Option<Stop> {
         let mut inner = self.lock();
         if inner.ops.is_empty() && inner.stop.is_none() && patience != Some(Duration::ZERO) {
@@ -155,7 +155,7 @@ impl Queue {
         inner.stop
     }
 
-    /// A fact that waits to be written: `Some(None)` is a deletion.
+    /// The value of a fact that waits to be written; `Some(None)` is a deletion.
     pub(crate) fn waiting_fact(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
         self.lock().facts.get(key).map(|waiting| waiting.value.clone())
     }
@@ -170,16 +170,16 @@ impl Queue {
         self.lock().removed.contains(&seq)
     }
 
-    /// These can be read from the index from now on.
-    pub(crate) fn settle<'a>(&self, written: impl Iterator<Item = &'a Small>) {
+    /// These records are written and can be read from the view from now on.
+    pub(crate) fn settle<'a>(&self, written: impl Iterator<Item = &'a SmallRecord>) {
         let mut inner = self.lock();
         for small in written {
             match small {
-                Small::Update { .. } => {}
-                Small::Remove { seq, .. } => {
+                SmallRecord::Update { .. } => {}
+                SmallRecord::Remove { seq, .. } => {
                     inner.removed.remove(seq);
                 }
-                Small::Put { key, ticket, .. } => {
+                SmallRecord::Put { key, ticket, .. } => {
                     if inner.facts.get(key).is_some_and(|waiting| waiting.ticket == *ticket) {
                         inner.facts.remove(key);
                     }
@@ -193,8 +193,8 @@ impl Queue {
     }
 }
 
-/// A stored message on its way to the caller. Whoever stops waiting never learns the seq: then the message is
-/// forgotten again, for nobody was told that it is ours.
+/// The result of a store on its way to the caller. A caller that stops waiting never learns the seq; then the message is removed again,
+/// because nobody was told that it was accepted.
 pub(crate) struct Receipt {
     seq: u64,
     queue: Option<Arc<Queue>>,
@@ -214,12 +214,12 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.push(Op::Small(Small::Remove { seq: self.seq, holder: None }, None));
+            queue.push(Op::Small(SmallRecord::Remove { seq: self.seq, holder: None }, None));
         }
     }
 }
 
-/// Bytes of messages that wait for the writer at most.
+/// The most KiB of messages that wait for the writer.
 const BUDGET_KIB: usize = 64 * 1024;
 
 pub(crate) const POISON: &str = "no thread of the spool panics while it holds a lock";

@@ -1,95 +1,37 @@
-//! Reading back: bodies and metas by seq, all live messages in order.
+//! Reads bodies and metas by seq, and all live messages in order.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{io, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
 use crate::{
     ReadError,
-    locations::Entry,
-    queue::{Op, POISON},
-    record::{HEADER, Header, ID, Kind, Loc},
-    writer::Shared,
+    locations::MessageLocation,
+    queue::Op,
+    record::{HEADER, ID, Loc, RecordHeader, RecordKind},
+    shared::Shared,
 };
 
-/// A live message, as [`Spool::for_each`](crate::Spool::for_each) shows it.
+/// A live message, as passed by [`Spool::for_each`](crate::Spool::for_each).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
-    /// Its number: rises with the order of acceptance.
+    /// Its number, which rises in the order of acceptance.
     pub seq: u64,
-    /// The id it was stored with.
+    /// The id that it was stored with.
     pub id: MessageId,
-    /// The meta it was stored with.
+    /// The meta that it was stored with.
     pub meta: Bytes,
-    /// The newest state, if there was one.
+    /// The newest state, if there is one.
     pub state: Option<Vec<u8>>,
-    /// Bytes of the body.
+    /// The length of the body in bytes.
     pub body_len: u64,
-}
-
-/// Open segments, most recently used last, with their salts.
-pub(crate) struct Files {
-    dir: PathBuf,
-    open: Mutex<Vec<(u32, Arc<Segment>)>>,
-}
-
-struct Segment {
-    file: File,
-    salt: u32,
-}
-
-impl Files {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: Mutex::default() }
-    }
-
-    /// The segment was deleted: its space is free only when nobody has it open.
-    pub(crate) fn forget(&self, id: u32) {
-        self.open.lock().expect(POISON).retain(|(open, _)| *open != id);
-    }
-
-    fn get(&self, id: u32) -> io::Result<Arc<Segment>> {
-        let mut open = self.open.lock().expect(POISON);
-        if let Some(at) = open.iter().position(|(open, _)| *open == id) {
-            let found = open.remove(at);
-            open.push(found);
-            return Ok(open[open.len() - 1].1.clone());
-        }
-        drop(open);
-        let segment = Arc::new(self.open(id)?);
-        let mut open = self.open.lock().expect(POISON);
-        open.push((id, segment.clone()));
-        if open.len() > OPEN_MAX {
-            open.remove(0);
-        }
-        Ok(segment)
-    }
-
-    fn open(&self, id: u32) -> io::Result<Segment> {
-        let prefix = format!("{id:08x}-");
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let salt = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".log"));
-            if let Some(salt) = salt.and_then(|salt| u32::from_str_radix(salt, 16).ok()) {
-                return Ok(Segment { file: File::open(entry.path())?, salt });
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
 }
 
 /// A record read from the log.
 struct Record {
     bytes: Bytes,
-    header: Header,
+    header: RecordHeader,
 }
 
 impl Shared {
@@ -122,8 +64,8 @@ impl Shared {
         }))
     }
 
-    /// Reads and checks a record of a message. Compaction may move it meanwhile: then the new place is tried.
-    fn record(&self, seq: u64, place: fn(Entry) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
+    /// Reads and verifies a record of a message. If compaction moves it meanwhile, the new location is tried.
+    fn record(&self, seq: u64, place: fn(MessageLocation) -> Loc, whole: bool) -> Result<Option<Record>, ReadError> {
         if self.queue.is_being_removed(seq) {
             return Ok(None);
         }
@@ -154,10 +96,10 @@ impl Shared {
         let first = if whole { at.len as usize } else { FIRST_READ.min(at.len as usize) };
         let mut bytes = vec![0; first];
         open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
-        let ours = |header: &Header| {
-            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, Kind::Message | Kind::Update)
+        let ours = |header: &RecordHeader| {
+            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, RecordKind::Message | RecordKind::Update)
         };
-        let header = Header::parse(&bytes).filter(ours).ok_or_else(damaged)?;
+        let header = RecordHeader::parse(&bytes).filter(ours).ok_or_else(damaged)?;
         let head = HEADER + header.head_len as usize;
         if bytes.len() < head {
             bytes.resize(head, 0);
@@ -170,7 +112,7 @@ impl Shared {
     pub(crate) fn for_each(&self, mut f: impl FnMut(Live)) -> Result<u64, ReadError> {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         self.queue.push(Op::Barrier(done));
-        // After the stop nothing is written any more: an error means that there is nothing to wait for.
+        // An error means that the writer has stopped, so there is nothing to wait for.
         let _ = written.recv();
         let (mut from, mut count) = (0, 0);
         loop {
@@ -187,7 +129,7 @@ impl Shared {
             let view = self.view();
             let entries = view.locations.page(from, PAGE);
             let overlays: Vec<_> = [Some(&view.overlay), view.flushing.as_deref()].into_iter().flatten().collect();
-            let fresh = |(seq, entry): &(u64, Entry)| {
+            let fresh = |(seq, entry): &(u64, MessageLocation)| {
                 let message = overlays.iter().find_map(|overlay| overlay.messages.get(seq).cloned());
                 let state = overlays.iter().find_map(|overlay| overlay.states.get(seq).cloned());
                 (*seq, *entry, message, state)
@@ -197,7 +139,7 @@ impl Shared {
             let Some((last, ..)) = found.last() else { return Ok(Vec::new()) };
             let (first, last) = (found[0].0, *last);
             let page = self.complete(found, first, last)?;
-            // A whole page may have been removed meanwhile.
+            // All messages of a page may have been removed meanwhile.
             if !page.is_empty() {
                 return Ok(page);
             }
@@ -205,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Adds what the memory did not know from the index, and what the index does not know from the log.
+    /// Fills in what is not in memory from the index, and what is not in the index from the log.
     fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<Live>, ReadError> {
         let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
         let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
@@ -247,7 +189,7 @@ impl Shared {
     }
 
     pub(crate) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        // What is newer is looked at first: between two looks, facts only move from memory to the index.
+        // Read the newest source first: between two reads, facts only move from memory to the index.
         let waiting = self.queue.waiting_facts(prefix);
         let view = self.view();
         let overlays = [view.flushing.as_deref(), Some(&view.overlay)].into_iter().flatten();
@@ -262,8 +204,7 @@ impl Shared {
     }
 }
 
-type Incomplete = (u64, Entry, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
+type Incomplete = (u64, MessageLocation, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
 
-const OPEN_MAX: usize = 16;
 const PAGE: usize = 1024;
 const FIRST_READ: usize = 4096;

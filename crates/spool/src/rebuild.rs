@@ -1,7 +1,7 @@
-//! Makes everything anew from the log: reads each segment once, front to back; the highest lsn wins.
+//! Rebuilds everything from the log: reads each segment once, from front to back; the highest lsn wins.
 //!
-//! Afterwards the log is as the writer expects it: no damage that was not copied away and struck out, no second copy of
-//! a live message, no copy of a dead one without a tombstone of its own.
+//! Afterwards the log is in the state that the writer expects: all damage is copied to the quarantine and voided, no live message has a
+//! second copy, and every copy of a dead message has a tombstone.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,20 +17,20 @@ use posthaste_mail::MessageId;
 
 use crate::{
     OpenError, Quarantined, Recovery,
-    checkpoint::Checkpoint,
+    checkpoint::StopCheckpoint,
     disk::sync_dir,
     fact::Fact,
     index::{Index, to_io},
-    ledger::Ledger,
-    locations::{Entry, Locations},
+    locations::{Locations, MessageLocation},
     overlay::Overlay,
-    record::{HEADER, Header, ID, Kind, Loc},
-    recover::Found,
+    record::{HEADER, ID, Loc, RecordHeader, RecordKind},
+    recovery::Recovered,
     scan::{self, Scanner},
-    segment::{self, Listing, Name, START},
+    segment::{self, Listing, START, SegmentName},
+    segments::SegmentTable,
 };
 
-pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Found, OpenError> {
+pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Recovered, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     let log = dir.join("log");
     let Listing { segments, strangers } = segment::list(&log).map_err(failed)?;
@@ -49,18 +49,18 @@ struct Rebuild<'a> {
     dir: &'a Path,
     index: Index,
     overlay: Overlay,
-    /// Messages that died after the index was given them.
+    /// Messages that died after they were put into the index.
     buried: Vec<u64>,
-    ledger: Ledger,
+    table: SegmentTable,
     recovery: Recovery,
     next_lsn: u64,
-    /// Every copy of every message, dead ones too.
+    /// Every copy of every message, including dead ones.
     copies: Vec<(u64, Loc)>,
     /// The newest update of each message.
     updates: HashMap<u64, (u64, Loc)>,
-    /// Dead message, segment that holds it.
+    /// Dead message and the segment that holds it.
     tombstones: BTreeSet<(u64, u32)>,
-    /// Segment of the tombstone, segment of the dead message, how many.
+    /// How many tombstones, by their segment and that of the dead message.
     tombstone_counts: HashMap<(u32, u32), u32>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Rebuild<'a> {
             index,
             overlay: Overlay::default(),
             buried: Vec::new(),
-            ledger: Ledger::default(),
+            table: SegmentTable::default(),
             recovery: Recovery::new(true),
             next_lsn: 1,
             copies: Vec::new(),
@@ -81,7 +81,7 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// A file that is no segment.
+    /// Moves a file that is no segment to the quarantine.
     fn set_aside(&mut self, path: &Path) -> io::Result<()> {
         let len = fs::symlink_metadata(path)?.len();
         let name = path.file_name().unwrap_or_default();
@@ -99,27 +99,27 @@ impl<'a> Rebuild<'a> {
     }
 
     fn report(&mut self, segment: u32, offset: u64, len: u64, reason: &str) {
-        tracing::error!(segment, offset, len, reason, "damage in the spool was put into quarantine");
+        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were moved to its quarantine");
         self.recovery.quarantined.push(Quarantined { segment, offset, len, reason: reason.to_owned() });
     }
 
-    fn read_segment(&mut self, name: Name, mut len: u64, is_last: bool) -> io::Result<()> {
+    fn read_segment(&mut self, name: SegmentName, mut len: u64, is_last: bool) -> io::Result<()> {
         let path = name.path(&self.dir.join("log"));
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         let mut first = vec![0; START.min(len) as usize];
         file.read_exact_at(&mut first, 0)?;
         match segment::floor(name, &first) {
             Some(floor) => self.next_lsn = self.next_lsn.max(floor),
-            // Cut while it was being made: nothing was ever in it.
+            // The segment was being created at the crash: it never held a record.
             None if len <= START => self.recovery.torn_bytes += len,
             None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
         }
-        self.ledger.add(name, len);
+        self.table.add(name, len);
         let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len);
         while let Some(found) = scanner.next()? {
             match found {
-                scan::Found::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
-                scan::Found::Torn { at, len: torn } => {
+                scan::ScanItem::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
+                scan::ScanItem::Torn { at, len: torn } => {
                     match is_last {
                         true => self.recovery.torn_bytes += torn,
                         false => self.quarantine(&file, name, at, torn, "the segment's end is no record")?,
@@ -128,15 +128,15 @@ impl<'a> Rebuild<'a> {
                     file.sync_all()?;
                     len = at;
                 }
-                scan::Found::Damage { at, len } => self.quarantine(&file, name, at, len, "no record has this checksum")?,
+                scan::ScanItem::Damage { at, len } => self.quarantine(&file, name, at, len, "no record has this checksum")?,
             }
         }
-        self.ledger.set_len(name.id, len);
+        self.table.set_len(name.id, len);
         Ok(())
     }
 
-    /// Copies damage away, then strikes it out, so that it is reported once.
-    fn quarantine(&mut self, file: &File, name: Name, at: u64, len: u64, reason: &str) -> io::Result<()> {
+    /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
+    fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
         let folder = self.dir.join("quarantine");
         let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
         let mut bytes = vec![0; len.min(1 << 20) as usize];
@@ -158,13 +158,13 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    fn replay(&mut self, name: Name, at: u64, header: &Header, head: &[u8], tail: &[u8]) -> io::Result<()> {
+    fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: &[u8]) -> io::Result<()> {
         let at = Loc { segment: name.id, offset: at as u32, len: header.record_len() as u32 };
         let seq = header.seq;
         self.next_lsn = self.next_lsn.max(header.lsn + 1);
         match header.kind {
-            Kind::Void => {}
-            Kind::Message => {
+            RecordKind::Void => {}
+            RecordKind::Message => {
                 self.copies.push((seq, at));
                 if let Some((id, meta)) = head.split_first_chunk::<ID>()
                     && !self.is_dead(seq)
@@ -172,22 +172,22 @@ impl<'a> Rebuild<'a> {
                     self.overlay.store(seq, MessageId::from_bytes(*id), Bytes::copy_from_slice(meta));
                 }
             }
-            Kind::Update => {
+            RecordKind::Update => {
                 let newest = self.updates.get(&seq).is_none_or(|(lsn, _)| *lsn <= header.lsn);
                 if newest && !self.is_dead(seq) {
-                    // What it says stays in the log, where readers find it: sled would take a minute for a million of them.
+                    // The state itself stays in the log, where readers find it: writing a million of them to sled would take a minute.
                     self.updates.insert(seq, (header.lsn, at));
                 }
             }
-            Kind::Remove => {
+            RecordKind::Remove => {
                 let holder = head.try_into().map_or(0, u32::from_le_bytes);
                 self.tombstones.insert((seq, holder));
                 *self.tombstone_counts.entry((name.id, holder)).or_default() += 1;
                 self.updates.remove(&seq);
                 self.overlay.remove(seq, false);
             }
-            Kind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()))?,
-            Kind::Delete => self.replay_fact(header.lsn, at, head, None)?,
+            RecordKind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()))?,
+            RecordKind::Delete => self.replay_fact(header.lsn, at, head, None)?,
         }
         if self.overlay.bytes > OVERLAY_MAX {
             let overlay = mem::take(&mut self.overlay);
@@ -212,10 +212,10 @@ impl<'a> Rebuild<'a> {
                 newer
             }
             older => {
-                self.ledger.live(at);
+                self.table.live(at);
                 let mut fact = Fact { lsn, at, trail: Vec::new(), value };
                 if let Some(older) = older {
-                    self.ledger.dead(older.at);
+                    self.table.dead(older.at);
                     older.trail.iter().chain([&older.at.segment]).for_each(|id| fact.trails(*id));
                 }
                 fact
@@ -225,21 +225,21 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Found> {
+    fn finish(mut self) -> io::Result<Recovered> {
         let mut surplus = Vec::new();
         let locations = self.settle_messages(&mut surplus);
         self.strike_out_all(&mut surplus)?;
         for ((segment, holder), count) in mem::take(&mut self.tombstone_counts) {
-            (0..count).for_each(|_| self.ledger.tombstone(segment, holder));
+            (0..count).for_each(|_| self.table.tombstone(segment, holder));
         }
         self.buried.extend(self.overlay.gone.keys());
         self.overlay.find_spent(self.buried.drain(..), &locations);
         self.index.apply(&self.overlay).and_then(|()| self.index.flush()).map_err(to_io)?;
-        let Self { index, ledger, recovery, next_lsn, .. } = self;
-        Ok(Found { index, checkpoint: Checkpoint { next_lsn, stamp: 0, ledger, locations }, recovery })
+        let Self { index, table, recovery, next_lsn, .. } = self;
+        Ok(Recovered { index, checkpoint: StopCheckpoint { next_lsn, stamp: 0, table, locations }, recovery })
     }
 
-    /// The place of each live message: its last copy. `surplus` gets the copies that nothing would bury.
+    /// Finds the location of each live message: its last copy. `surplus` gets the copies that have to be voided.
     fn settle_messages(&mut self, surplus: &mut Vec<(u64, Loc)>) -> Locations {
         let mut locations = Locations::default();
         let mut copies = mem::take(&mut self.copies);
@@ -252,11 +252,11 @@ impl<'a> Rebuild<'a> {
             }
             surplus.extend(&same[..same.len() - 1]);
             let update = self.updates.remove(&seq).map_or(Loc::default(), |(_, at)| at);
-            self.ledger.live(at);
-            self.ledger.live(update);
-            locations.push(seq, Entry { at, update });
+            self.table.live(at);
+            self.table.live(update);
+            locations.push(seq, MessageLocation { at, update });
         }
-        // Updates whose message is damaged or gone: nobody will ask for them.
+        // Drop the updates of messages that are damaged or gone.
         self.updates.clear();
         locations
     }
@@ -264,7 +264,7 @@ impl<'a> Rebuild<'a> {
     fn strike_out_all(&self, surplus: &mut [(u64, Loc)]) -> io::Result<()> {
         surplus.sort_unstable_by_key(|(_, at)| *at);
         for same in surplus.chunk_by(|one, other| one.1.segment == other.1.segment) {
-            let Some(segment) = self.ledger.get(same[0].1.segment) else { continue };
+            let Some(segment) = self.table.get(same[0].1.segment) else { continue };
             let file = OpenOptions::new().write(true).open(segment.name.path(&self.dir.join("log")))?;
             for (_, at) in same {
                 strike_out(&file, segment.name, u64::from(at.offset), u64::from(at.len))?;
@@ -275,9 +275,9 @@ impl<'a> Rebuild<'a> {
     }
 }
 
-fn strike_out(file: &File, name: Name, at: u64, len: u64) -> io::Result<()> {
+fn strike_out(file: &File, name: SegmentName, at: u64, len: u64) -> io::Result<()> {
     let mut header = Vec::with_capacity(HEADER);
-    Header::void(len).encode(name.salt, &[], &mut header);
+    RecordHeader::void(len).encode(name.salt, &[], &mut header);
     file.write_all_at(&header, at)
 }
 

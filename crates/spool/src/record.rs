@@ -1,20 +1,20 @@
-//! One record of the log: a 40-byte header, a head (ids, meta, keys), a tail (bodies, values).
+//! A record of the log: a 40-byte header, a head (id, meta, key), and a tail (body, value).
 //!
-//! Two checksums: the header's covers itself and the head and begins with the segment's salt, so that bytes inside a
-//! mail's body can never pass for a record; it holds the tail's, so that a meta can be read without its body.
+//! There are two checksums. That of the header covers the header and the head and starts from the segment's salt, so that bytes in the body
+//! of a mail can never pass for a record. The header also holds that of the tail, so that a meta can be verified without its body.
 
 use crc32fast::Hasher;
 
-/// Bytes of a header.
+/// The length of a header in bytes.
 pub(crate) const HEADER: usize = 40;
 pub(crate) const MAGIC: [u8; 4] = *b"PhR1";
 
-/// Bytes of the message id that begins a message's head.
+/// The length in bytes of the message id, which begins the head of a message.
 pub(crate) const ID: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     /// head: id and meta; tail: body. The message's seq is the record's lsn.
     Message = 1,
     /// head: state.
@@ -25,17 +25,17 @@ pub(crate) enum Kind {
     Put = 4,
     /// head: key.
     Delete = 5,
-    /// A record that was struck out in place, or damage that was copied away; the tail is not checked.
+    /// A record that was voided in place, or damage that was copied to the quarantine; the tail is not verified.
     Void = 6,
 }
 
-impl Kind {
+impl RecordKind {
     fn from_byte(byte: u8) -> Option<Self> {
         [Self::Message, Self::Update, Self::Remove, Self::Put, Self::Delete, Self::Void].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
-/// Where a record lies. Segment 0 means nowhere.
+/// The location of a record. Segment 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
 pub(crate) struct Loc {
     pub(crate) segment: u32,
@@ -50,9 +50,9 @@ impl Loc {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) kind: Kind,
-    /// Log sequence number: rises with every record written, kept when compaction copies it. The highest wins.
+pub(crate) struct RecordHeader {
+    pub(crate) kind: RecordKind,
+    /// Log sequence number: rises with every new record; a copy made by compaction keeps it. The highest wins.
     pub(crate) lsn: u64,
     /// The message concerned; 0 for keyed facts.
     pub(crate) seq: u64,
@@ -61,12 +61,12 @@ pub(crate) struct Header {
     pub(crate) tail_crc: u32,
 }
 
-impl Header {
+impl RecordHeader {
     pub(crate) fn record_len(&self) -> u64 {
         HEADER as u64 + u64::from(self.head_len) + u64::from(self.tail_len)
     }
 
-    /// Appends header and head; `head` in parts of `head_len` bytes together.
+    /// Appends header and head; the parts of `head` have `head_len` bytes together.
     pub(crate) fn encode(&self, salt: u32, head: &[&[u8]], out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -83,7 +83,7 @@ impl Header {
         head.iter().for_each(|part| out.extend_from_slice(part));
     }
 
-    /// Reads a header; nothing is checked but magic and kind.
+    /// Parses a header; verifies only magic and kind.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
         if bytes[..4] != MAGIC {
@@ -92,10 +92,10 @@ impl Header {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let (lsn, seq, head_len, tail_len, tail_crc) = (long(8), long(16), word(24), word(28), word(32));
-        Some(Self { kind: Kind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
+        Some(Self { kind: RecordKind::from_byte(bytes[4])?, lsn, seq, head_len, tail_len, tail_crc })
     }
 
-    /// Whether header and head (the first bytes of `record`) are what was written.
+    /// Whether the checksum of header and head (the first bytes of `record`) is right.
     pub(crate) fn head_is_whole(&self, salt: u32, record: &[u8]) -> bool {
         let Some(head) = record.get(HEADER..HEADER + self.head_len as usize) else { return false };
         let mut crc = Hasher::new_with_initial(salt);
@@ -104,15 +104,15 @@ impl Header {
         crc.finalize().to_le_bytes() == record[HEADER - 4..HEADER]
     }
 
-    /// Whether the tail is what was written.
+    /// Whether the checksum of the tail is right.
     pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
-        self.kind == Kind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
+        self.kind == RecordKind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
     }
 
-    /// The header that strikes out `len` bytes at once.
+    /// The header that voids `len` bytes at once.
     pub(crate) fn void(len: u64) -> Self {
         let tail_len = u32::try_from(len - HEADER as u64).expect("a record is shorter than 4 GiB");
-        Self { kind: Kind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }
+        Self { kind: RecordKind::Void, lsn: 0, seq: 0, head_len: 0, tail_len, tail_crc: 0 }
     }
 }
 
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_only_with_its_salt_and_bytes() {
-        let header = Header { kind: Kind::Put, lsn: 7, seq: 0, head_len: 5, tail_len: 3, tail_crc: crc32fast::hash(b"abc") };
+        let header = RecordHeader { kind: RecordKind::Put, lsn: 7, seq: 0, head_len: 5, tail_len: 3, tail_crc: crc32fast::hash(b"abc") };
         let mut bytes = Vec::new();
         header.encode(9, &[b"ke", b"y12"], &mut bytes);
-        assert_eq!(Header::parse(&bytes), Some(header));
+        assert_eq!(RecordHeader::parse(&bytes), Some(header));
         assert!(header.head_is_whole(9, &bytes));
         assert!(!header.head_is_whole(8, &bytes));
         assert!(header.tail_is_whole(b"abc") && !header.tail_is_whole(b"abd"));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert!(!Header::parse(&damaged).is_some_and(|header| header.head_is_whole(9, &damaged)), "byte {at}");
+            assert!(!RecordHeader::parse(&damaged).is_some_and(|header| header.head_is_whole(9, &damaged)), "byte {at}");
         }
     }
 }

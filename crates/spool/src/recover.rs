@@ -1,4 +1,4 @@
-//! Opening: the quick way after an orderly stop, the sure way after anything else.
+//! Opens a spool: from the checkpoint after an orderly stop, else by a rebuild from the log.
 
 use std::{
     fs::{self, File},
@@ -6,95 +6,53 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
-    OpenError, Options, StoreError,
-    checkpoint::Checkpoint,
-    disk::Disk,
-    index::Index,
-    log::Log,
-    rebuild, segment,
-    spool::Limits,
-    writer::{Shared, Writer},
+    OpenError, Options, Recovery, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, log::Log, options::SpoolLimits,
+    rebuild, recovery::Recovered, segment, shared::Shared, writer::Writer,
 };
 
-/// What opening found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovery {
-    /// The last stop was an orderly one.
-    pub clean: bool,
-    /// The index was made anew from the log.
-    pub rebuilt: bool,
-    /// Live messages.
-    pub messages: u64,
-    /// Bytes cut off the log's end: records that were being written.
-    pub torn_bytes: u64,
-    /// Damage, copied to the folder `quarantine`.
-    pub quarantined: Vec<Quarantined>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Bytes of the log that are no record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The segment's number; 0 for a file that is no segment.
-    pub segment: u32,
-    /// The first damaged byte.
-    pub offset: u64,
-    /// How many.
-    pub len: u64,
-    /// What is wrong with them.
-    pub reason: String,
-}
-
-pub(crate) struct Opened {
+pub(crate) struct OpenedSpool {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: JoinHandle<Result<(), StoreError>>,
     pub(crate) lock: File,
     pub(crate) recovery: Recovery,
 }
 
-pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<Opened, OpenError> {
+pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     for folder in ["log", "quarantine"] {
         fs::create_dir_all(dir.join(folder)).map_err(failed)?;
     }
     let lock = lock(dir)?;
-    let checkpoint = Checkpoint::read(dir);
+    let checkpoint = StopCheckpoint::read(dir);
     let clean = checkpoint.is_some();
     let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint)) {
         Some(found) => found,
         None => {
-            Checkpoint::remove(dir).map_err(failed)?;
+            StopCheckpoint::remove(dir).map_err(failed)?;
             start_over(dir, options, clean)?
         }
     };
-    let Found { index, checkpoint, mut recovery } = found;
-    let Checkpoint { next_lsn, mut ledger, locations, .. } = checkpoint;
+    let Recovered { index, checkpoint, mut recovery } = found;
+    let StopCheckpoint { next_lsn, mut table, locations, .. } = checkpoint;
     recovery.messages = locations.len() as u64;
     recovery.clean = clean;
-    let id = ledger.iter().last().map_or(1, |segment| segment.name.id + 1);
-    // The new segment carries the floor of the numbers to come, before the checkpoint that holds it goes.
+    let id = table.iter().last().map_or(1, |segment| segment.name.id + 1);
+    // The new segment records the floor of the lsns given out later, before the checkpoint that holds it is removed.
     let log = Log::create(dir.join("log"), id, next_lsn, disk.clone()).map_err(failed)?;
-    Checkpoint::remove(dir).map_err(failed)?;
-    ledger.add(log.active(), log.len());
-    let shared = Shared::new(dir.to_owned(), Limits::new(options), disk, index, locations);
+    StopCheckpoint::remove(dir).map_err(failed)?;
+    table.add(log.active(), log.len());
+    let shared = Shared::new(dir.to_owned(), SpoolLimits::new(options), disk, index, locations);
     let indexer = shared.clone();
     let index_thread = thread::Builder::new().name("spool-index".to_owned()).spawn(move || indexer.keep_index()).map_err(failed)?;
-    let writer = Writer::new(shared.clone(), clock, log, ledger, index_thread);
+    let writer = Writer::new(shared.clone(), clock, log, table, index_thread);
     let writer = thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run()).map_err(failed)?;
     recovery.took = clock().saturating_duration_since(began);
-    Ok(Opened { shared, writer, lock, recovery })
-}
-
-pub(crate) struct Found {
-    pub(crate) index: Index,
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) recovery: Recovery,
+    Ok(OpenedSpool { shared, writer, lock, recovery })
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -108,20 +66,20 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The checkpoint and the index, when both are what the last stop left and the log is too.
-fn resume(dir: &Path, options: &Options, checkpoint: Checkpoint) -> Option<Found> {
+/// The checkpoint and the index, if both and the log are as the last stop left them.
+fn resume(dir: &Path, options: &Options, checkpoint: StopCheckpoint) -> Option<Recovered> {
     let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
-    let expected = checkpoint.ledger.iter().map(|segment| (segment.name, segment.len));
+    let expected = checkpoint.table.iter().map(|segment| (segment.name, segment.len));
     if !strangers.is_empty() || !segments.into_iter().eq(expected) {
         return None;
     }
     let index = Index::open(&dir.join("index"), options.index_cache).ok()?;
-    index.is_sealed(checkpoint.stamp).then(|| Found { index, checkpoint, recovery: Recovery::new(false) })
+    index.is_sealed(checkpoint.stamp).then(|| Recovered { index, checkpoint, recovery: Recovery::new(false) })
 }
 
-fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Found, OpenError> {
+fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Recovered, OpenError> {
     if clean {
-        tracing::error!("the spool's files are not those of its last orderly stop; its index is made anew from the log");
+        tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
     let path: PathBuf = dir.join("index");
     match fs::remove_dir_all(&path) {
@@ -130,10 +88,4 @@ fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Found, OpenE
     }
     let index = Index::open(&path, options.index_cache).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
     rebuild::rebuild(dir, index)
-}
-
-impl Recovery {
-    pub(crate) fn new(rebuilt: bool) -> Self {
-        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), took: Duration::ZERO }
-    }
 }

@@ -1,21 +1,21 @@
-//! Reads a segment from front to back in large runs, and finds its way again after damage.
+//! Reads a segment from front to back in large reads, and finds the next record after damage.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use memchr::memmem;
 
-use crate::record::{HEADER, Header, MAGIC};
+use crate::record::{HEADER, MAGIC, RecordHeader};
 
-/// One large read is an order of magnitude faster than a hop from header to header.
+/// Bytes per read. One large read is an order of magnitude faster than reading from header to header.
 const RUN: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// A whole record; [`Scanner::head`] and [`Scanner::tail`] show it until the next call.
-    Record { at: u64, header: Header },
-    /// Bytes that are no record, up to the next whole one.
+pub(crate) enum ScanItem {
+    /// A whole record; [`Scanner::head`] and [`Scanner::tail`] return its parts until the next call.
+    Record { at: u64, header: RecordHeader },
+    /// Bytes that are no record, up to the next whole record.
     Damage { at: u64, len: u64 },
-    /// No whole record from `at` to the end, although bytes are there.
+    /// Bytes without a whole record, from `at` to the end.
     Torn { at: u64, len: u64 },
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Scanner {
     salt: u32,
     len: u64,
     position: u64,
-    /// The file's bytes from `base`.
+    /// The bytes of the file from offset `base`.
     buffer: Vec<u8>,
     base: u64,
     record: (usize, usize, usize),
@@ -47,7 +47,7 @@ impl Scanner {
         &self.buffer[self.record.1..self.record.2]
     }
 
-    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<ScanItem>> {
         if self.position >= self.len {
             return Ok(None);
         }
@@ -57,12 +57,12 @@ impl Scanner {
             let start = (at - self.base) as usize + HEADER;
             let head = start + header.head_len as usize;
             self.record = (start, head, head + header.tail_len as usize);
-            return Ok(Some(Found::Record { at, header }));
+            return Ok(Some(ScanItem::Record { at, header }));
         }
         self.resynchronise(at).map(Some)
     }
 
-    fn resynchronise(&mut self, at: u64) -> io::Result<Found> {
+    fn resynchronise(&mut self, at: u64) -> io::Result<ScanItem> {
         let finder = memmem::Finder::new(&MAGIC);
         let mut from = at + 1;
         loop {
@@ -70,14 +70,14 @@ impl Scanner {
             let start = from.saturating_sub(self.base) as usize;
             let Some(bytes) = self.buffer.get(start..).filter(|bytes| bytes.len() >= HEADER) else {
                 self.position = self.len;
-                return Ok(Found::Torn { at, len: self.len - at });
+                return Ok(ScanItem::Torn { at, len: self.len - at });
             };
             match finder.find(bytes) {
                 Some(hit) => {
                     from += hit as u64;
                     if self.whole_record(from)?.is_some() {
                         self.position = from;
-                        return Ok(Found::Damage { at, len: from - at });
+                        return Ok(ScanItem::Damage { at, len: from - at });
                     }
                     from += 1;
                 }
@@ -86,9 +86,9 @@ impl Scanner {
         }
     }
 
-    fn whole_record(&mut self, at: u64) -> io::Result<Option<Header>> {
+    fn whole_record(&mut self, at: u64) -> io::Result<Option<RecordHeader>> {
         self.fill(at, HEADER)?;
-        let Some(header) = Header::parse(self.bytes(at, HEADER)) else { return Ok(None) };
+        let Some(header) = RecordHeader::parse(self.bytes(at, HEADER)) else { return Ok(None) };
         if header.record_len() > self.len - at {
             return Ok(None);
         }
@@ -107,7 +107,7 @@ impl Scanner {
         &self.buffer[start.min(self.buffer.len())..(start + len).min(self.buffer.len())]
     }
 
-    /// Has `len` bytes from `at` in the buffer, as far as the file goes.
+    /// Makes sure that the buffer holds `len` bytes from `at`, as far as the file goes.
     fn fill(&mut self, at: u64, len: usize) -> io::Result<()> {
         let end = (at + len as u64).min(self.len);
         if at >= self.base && end <= self.base + self.buffer.len() as u64 {
@@ -138,15 +138,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::Kind;
+    use crate::record::RecordKind;
 
     fn record(lsn: u64, tail: &[u8], out: &mut Vec<u8>) {
-        let header = Header { kind: Kind::Put, lsn, seq: 0, head_len: 1, tail_len: tail.len() as u32, tail_crc: crc32fast::hash(tail) };
+        let header =
+            RecordHeader { kind: RecordKind::Put, lsn, seq: 0, head_len: 1, tail_len: tail.len() as u32, tail_crc: crc32fast::hash(tail) };
         header.encode(SALT, &[b"k"], out);
         out.extend_from_slice(tail);
     }
 
-    fn scan(bytes: &[u8]) -> Vec<Found> {
+    fn scan(bytes: &[u8]) -> Vec<ScanItem> {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(bytes, 0).unwrap();
         let mut scanner = Scanner::new(file, SALT, 0, bytes.len() as u64);
@@ -165,7 +166,7 @@ mod tests {
         file.write_all_at(&bytes, 0).unwrap();
         let mut scanner = Scanner::new(file, SALT, 0, bytes.len() as u64);
         for tail in [b"one".as_slice(), &long, b"three"] {
-            assert!(matches!(scanner.next().unwrap(), Some(Found::Record { .. })));
+            assert!(matches!(scanner.next().unwrap(), Some(ScanItem::Record { .. })));
             assert_eq!(scanner.head(), b"k");
             assert_eq!(scanner.tail(), tail);
         }
@@ -186,9 +187,9 @@ mod tests {
             let (damaged, len) = (starts[victim] as u64, (starts[victim + 1] - starts[victim]) as u64);
             let found = scan(&bytes);
             prop_assert_eq!(found.len(), sizes.len());
-            let expected = if victim + 1 == sizes.len() { Found::Torn { at: damaged, len } } else { Found::Damage { at: damaged, len } };
+            let expected = if victim + 1 == sizes.len() { ScanItem::Torn { at: damaged, len } } else { ScanItem::Damage { at: damaged, len } };
             prop_assert_eq!(&found[victim], &expected);
-            let records = found.iter().filter(|found| matches!(found, Found::Record { .. })).count();
+            let records = found.iter().filter(|found| matches!(found, ScanItem::Record { .. })).count();
             prop_assert_eq!(records, sizes.len() - 1);
         }
     }

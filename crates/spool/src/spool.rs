@@ -1,4 +1,4 @@
-//! The handle.
+//! The handle of an open spool.
 
 use std::{
     path::Path,
@@ -12,85 +12,16 @@ use posthaste_mail::MessageId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Live, OpenError, ReadError, Recovery, StoreError,
+    Live, OpenError, Options, ReadError, Recovery, StoreError, Usage,
     disk::{Disk, RealDisk},
-    queue::{NewMessage, Op, POISON, Small, Stop},
+    queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
     recover,
-    writer::{Room, Shared},
+    shared::Shared,
 };
 
-/// What a spool may take, and when it tidies up.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// Bytes after which a new segment begins. A segment exceeds them by one record at most.
-    pub segment_size: u64,
-    /// Bytes of all segments together; 0: as much as the disk has.
-    pub max_disk: u64,
-    /// Bytes of the disk that mail must leave free.
-    pub min_free: u64,
-    /// Bytes of sled's cache.
-    pub index_cache: u64,
-    /// The share of a full segment that must be needed, or else what is needed is copied and the segment deleted.
-    pub compact_below: f64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { segment_size: 64 << 20, max_disk: 0, min_free: 256 << 20, index_cache: 16 << 20, compact_below: 0.5 }
-    }
-}
-
-/// [`Options`] made consistent.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    pub(crate) segment_size: u64,
-    pub(crate) compact_below: f64,
-    max_disk: u64,
-    min_free: u64,
-}
-
-impl Limits {
-    pub(crate) fn new(options: &Options) -> Self {
-        let Options { segment_size, max_disk, min_free, compact_below, .. } = *options;
-        // Offsets are 32 bits wide. A small spool has several segments too: only closed ones can be compacted.
-        let most = if max_disk == 0 { u64::MAX } else { (max_disk / 8).max(SEGMENT_MIN) };
-        let segment_size = segment_size.clamp(SEGMENT_MIN, SEGMENT_MAX).min(most);
-        Self { segment_size, compact_below: compact_below.clamp(0.0, 0.9), max_disk, min_free }
-    }
-
-    /// What messages may still take. Below both limits room is kept for small records and for compaction.
-    pub(crate) fn room(&self, shared: &Shared, used: u64) -> Room {
-        let limit = match self.max_disk {
-            0 => u64::MAX,
-            max_disk => max_disk.saturating_sub(self.segment_size).saturating_sub(used),
-        };
-        // Where the system does not tell, a write will.
-        let free = shared.disk.free(&shared.dir).unwrap_or(u64::MAX).saturating_sub(self.min_free);
-        match limit < free {
-            true => Room { bytes: limit, reason: format!("{used} of at most {} bytes are in use", self.max_disk) },
-            false => Room { bytes: free, reason: format!("the disk has less than {} bytes free", self.min_free) },
-        }
-    }
-}
-
-/// How full a spool is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Bytes of all segments.
-    pub disk: u64,
-    /// Bytes of live records.
-    pub live: u64,
-    /// Live messages.
-    pub messages: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Free bytes of the disk.
-    pub free: u64,
-}
-
-/// A spool that is open. Clones share it; when the last is dropped, all that was written is made durable, but only
-/// [`Self::close`] makes the next open quick.
+/// An open spool. Clones share it. When the last clone is dropped, everything written is made durable, but only [`Self::close`] makes the
+/// next open quick.
 #[derive(Clone)]
 pub struct Spool {
     inner: Arc<Inner>,
@@ -103,7 +34,7 @@ struct Inner {
 }
 
 impl Spool {
-    /// Opens the spool in `dir` (made when missing), recovers what a crash left, starts the threads. Blocks.
+    /// Opens the spool in `dir` (created if missing), recovers after a crash, and starts the threads. Blocks.
     pub fn open(dir: &Path, options: Options, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
         Self::open_on(dir, &options, clock, Arc::new(RealDisk))
     }
@@ -119,16 +50,14 @@ impl Spool {
         Ok((Self { inner: Arc::new(inner) }, opened.recovery))
     }
 
-    /// Other limits from now on: `max_disk`, `min_free`, `compact_below`. The rest is as opened.
+    /// Changes `max_disk`, `min_free` and `compact_below`. The other options stay as opened.
     pub fn set_limits(&self, options: &Options) {
         let shared = &self.inner.shared;
-        let opened = shared.limits();
-        shared.set_limits(Limits { segment_size: opened.segment_size, ..Limits::new(options) });
+        shared.set_limits(shared.limits().changed(options));
     }
 
-    /// Stores a message; when this resolves it is durable, and the answer is its seq: a number that rises from message
-    /// to message, is never used again and stays. Whoever drops the future first has not stored anything.
-    /// Waits while 64 MiB of messages wait.
+    /// Stores a message. Resolves once the message is durable, with its seq: a number that rises from message to message, never changes and
+    /// is never used again. If the future is dropped first, nothing is stored. Waits while 64 MiB of messages are queued.
     pub fn store(&self, id: MessageId, meta: Bytes, body: Vec<Bytes>) -> impl Future<Output = Result<u64, StoreError>> + Send + 'static {
         let queue = self.inner.shared.queue.clone();
         async move {
@@ -145,60 +74,60 @@ impl Spool {
         }
     }
 
-    /// Replaces the message's state. Does not wait: written at once, durable within a fraction of a second.
+    /// Replaces the state of a message. Does not wait: it is written at once and durable within a fraction of a second.
     pub fn update(&self, seq: u64, state: Vec<u8>) {
-        self.inner.shared.queue.push(Op::Small(Small::Update { seq, state }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Update { seq, state }, None));
     }
 
-    /// Forgets the message. Does not wait, see [`Self::update`].
+    /// Removes a message. Does not wait; see [`Self::update`].
     pub fn remove(&self, seq: u64) {
-        self.inner.shared.queue.push(Op::Small(Small::Remove { seq, holder: None }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Remove { seq, holder: None }, None));
     }
 
-    /// Sets a keyed fact. Does not wait, see [`Self::update`]; [`Self::get`] sees it at once.
+    /// Sets a keyed fact. Does not wait; see [`Self::update`]. [`Self::get`] returns the new value at once.
     pub fn put(&self, key: &[u8], value: &[u8]) {
         self.inner.shared.queue.put(key, Some(value), None);
     }
 
-    /// Forgets a keyed fact. Does not wait, see [`Self::put`].
+    /// Deletes a keyed fact. Does not wait; see [`Self::put`].
     pub fn delete(&self, key: &[u8]) {
         self.inner.shared.queue.put(key, None, None);
     }
 
-    /// Sets a keyed fact; durable when this resolves. After an error it is written when the disk allows.
+    /// Sets a keyed fact and resolves once it is durable. After an error it is written when the disk allows.
     pub fn put_durable(&self, key: &[u8], value: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         let (done, durable) = oneshot::channel();
         self.inner.shared.queue.put(key, Some(value), Some(done));
         async move { durable.await.unwrap_or(Err(StoreError::Closed)) }
     }
 
-    /// A keyed fact; sees every `put` made so far. May read the disk.
+    /// The value of a keyed fact, including every `put` so far. May read the disk.
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.inner.shared.get(key)
     }
 
-    /// The keyed facts whose keys begin with `prefix`, by key; sees every `put` made so far. May read the disk.
+    /// The keyed facts whose keys begin with `prefix`, by key, including every `put` so far. May read the disk.
     pub fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.inner.shared.scan(prefix)
     }
 
-    /// The message's body, its checksum verified; `None` when unknown or removed. Reads the disk.
+    /// The body of a message, with its checksum verified; `None` if the message is unknown or removed. Reads the disk.
     pub fn body(&self, seq: u64) -> Result<Option<Bytes>, ReadError> {
         self.inner.shared.body(seq)
     }
 
-    /// The meta that the message was stored with; `None` when unknown or removed. May read the disk.
+    /// The meta that a message was stored with; `None` if the message is unknown or removed. May read the disk.
     pub fn meta(&self, seq: u64) -> Result<Option<Bytes>, ReadError> {
         self.inner.shared.meta(seq)
     }
 
-    /// Shows all live messages by rising seq, and answers how many. Those stored, updated or removed before the call
-    /// are shown as they are then. Reads the disk; holds a page of them in memory.
+    /// Calls `f` with all live messages by rising seq; returns how many. Everything stored, updated or removed before the call is taken
+    /// into account. Reads the disk; holds one page of messages in memory.
     pub fn for_each(&self, f: impl FnMut(Live)) -> Result<u64, ReadError> {
         self.inner.shared.for_each(f)
     }
 
-    /// Resolves when everything before it is durable.
+    /// Resolves once everything before it is durable.
     pub fn sync(&self) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         let (done, durable) = oneshot::channel();
         self.inner.shared.queue.push(Op::Sync(done));
@@ -214,16 +143,16 @@ impl Spool {
         Usage { disk: status.disk, live: status.live, messages, segments: status.segments, free }
     }
 
-    /// Why the spool refuses mail now, if it does: a full disk, a failing one.
+    /// Why the spool refuses mail at present, if it does: a full or failing disk.
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;
         let status = shared.status().clone();
-        let room = || Some(shared.limits().room(shared, status.disk)).filter(|room| room.bytes < ROOM_MIN);
+        let room = || Some(shared.room(status.disk)).filter(|room| room.bytes < ROOM_MIN);
         status.log_trouble.or(status.index_trouble).or_else(|| room().map(|room| format!("the spool is full: {}", room.reason)))
     }
 
-    /// Writes what waits, makes it durable, and leaves the checkpoint that makes the next open quick. Blocks. What
-    /// comes later is answered [`StoreError::Closed`] or ignored.
+    /// Writes everything queued, makes it durable, and writes the checkpoint that makes the next open quick. Blocks. Later calls get
+    /// [`StoreError::Closed`] or are ignored.
     pub fn close(&self) -> Result<(), StoreError> {
         self.inner.stop(Stop::Clean)
     }
@@ -247,7 +176,5 @@ impl Drop for Inner {
 
 const BODY_MAX: u32 = 1 << 30;
 const META_MAX: usize = 64 << 20;
-/// Below this, mail is as good as refused.
+/// With less room than this many bytes, mail counts as refused.
 const ROOM_MIN: u64 = 16 * 1024;
-const SEGMENT_MIN: u64 = 4096;
-const SEGMENT_MAX: u64 = 1 << 30;

@@ -1,5 +1,4 @@
-//! Kills a process that stores, updates and removes at full speed, again and again, and compares what the spool holds
-//! with what that process was told.
+//! Repeatedly kills a process that stores, updates and removes at full speed, and compares the spool with what that process was told.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,7 +56,7 @@ fn run_and_kill(dir: &Path, round: u64) -> Vec<String> {
         if out.read_line(&mut line).unwrap() == 0 {
             break;
         }
-        // What the process wrote before it died counts; a line cut in half does not.
+        // Only whole lines that the process wrote before it died count.
         lines.extend(line.strip_suffix('\n').and_then(|line| line.strip_prefix("told ")).map(str::to_owned));
         if lines.len() == kill_after {
             child.kill().unwrap();
@@ -67,15 +66,15 @@ fn run_and_kill(dir: &Path, round: u64) -> Vec<String> {
     lines
 }
 
-/// What the killed processes said.
+/// What the killed processes reported.
 #[derive(Default)]
 struct Told {
     acknowledged: u64,
-    /// Seq to message, of those nobody asked to remove.
+    /// Message by seq, for those without a request to remove them.
     stored: BTreeMap<u64, u64>,
-    /// Asked to remove, perhaps gone.
+    /// Messages that may be removed: the removal was requested.
     leaving: BTreeMap<u64, u64>,
-    /// Durably gone.
+    /// Messages that are durably removed.
     removed: BTreeSet<u64>,
     facts: BTreeMap<String, String>,
 }
@@ -122,11 +121,11 @@ impl Told {
         self.clear_up(spool, live.keys());
     }
 
-    /// Stored and not yet told, or removed and not yet told: both are allowed once, and then settled.
+    /// A message that was stored or removed without a report may be there or not. It is removed now, so that its state is known.
     fn clear_up<'a>(&mut self, spool: &Spool, live: impl Iterator<Item = &'a u64>) {
         let unknown: Vec<_> = live.filter(|seq| !self.stored.contains_key(seq)).copied().collect();
         unknown.iter().for_each(|seq| spool.remove(*seq));
-        // Not to run out of disk: old messages leave too.
+        // Remove old messages too, so that the disk does not fill up.
         let surplus: Vec<_> = self.stored.keys().rev().skip(300).copied().collect();
         surplus.iter().for_each(|seq| spool.remove(*seq));
         self.stored.retain(|seq, _| !surplus.contains(seq));
@@ -169,7 +168,7 @@ async fn work(spool: Spool, round: u64, task: u64, next: &AtomicU64) {
 }
 
 fn tell(text: &str) {
-    // One write a line: a kill cuts at most the last.
+    // One write per line: a kill cuts at most the last line.
     std::io::stdout().write_all(format!("told {text}\n").as_bytes()).unwrap();
 }
 

@@ -1,9 +1,9 @@
-//! The file that is written: what of it is durable, what is only written, what waits; and its rotation.
+//! The current file: which bytes are durable, written or waiting; and its rotation.
 
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     time::Duration,
 };
@@ -12,19 +12,19 @@ use jiff::Timestamp;
 use memchr::{memchr, memrchr};
 
 use super::{
-    LogError, LogOptions, Opened, Position,
-    files::{self, CURRENT, FileId, LogFile},
+    FileId, LogError, LogOptions, Opened, Position,
+    files::{self, CURRENT, LogFile},
 };
-use crate::story::Story;
+use crate::record::Story;
 
-/// A file as the writer uses it; tests put a full one in its place.
-pub(super) trait Disk: Send {
+/// A file as the writer uses it; tests substitute one that fails.
+pub(super) trait WritableFile: Send {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn sync(&self) -> io::Result<()>;
     fn cut(&self, length: u64) -> io::Result<()>;
 }
 
-impl Disk for File {
+impl WritableFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
     }
@@ -38,28 +38,27 @@ impl Disk for File {
     }
 }
 
-/// Makes a disk of an opened file.
-pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn Disk> + Send>;
+/// Wraps an opened file.
+pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn WritableFile> + Send>;
 
-/// The current file. Bytes stay in `waiting` until a sync has said that they are durable: after a failed sync nobody knows which of them the
-/// kernel still has (it marks the pages clean), so all are written again.
+/// The current file. Bytes stay in `waiting` until a sync has made them durable: after a failed sync it is unknown which of them the kernel
+/// still holds (it marks the pages clean), so all are written again.
 pub(super) struct Appender {
     options: LogOptions,
     clock: fn() -> Timestamp,
     wrap: Wrap,
-    disk: Box<dyn Disk>,
-    inode: u64,
+    disk: Box<dyn WritableFile>,
     /// None while the file is empty.
     file: Option<FileId>,
     /// The time of its first line.
     born: Option<Timestamp>,
     durable: u64,
     waiting: Vec<u8>,
-    /// So much of `waiting` is written.
+    /// How much of `waiting` is written.
     written: usize,
-    /// The log's durable end.
+    /// The durable end of the log.
     end: Option<Position>,
-    /// After a rotation that failed: not again before.
+    /// After a failed rotation: no other one before this time.
     rotate_after: Timestamp,
 }
 
@@ -77,7 +76,6 @@ impl Appender {
             clock,
             disk: wrap(current.handle),
             wrap,
-            inode: current.inode,
             file: current.file,
             born: current.born,
             durable: current.length,
@@ -94,28 +92,28 @@ impl Appender {
         &self.options
     }
 
-    /// Follows these from now on; folder, mode and `queue_max` stay.
+    /// Uses these options from now on, except for the folder, the mode and `queue_max`.
     pub(super) fn keep(&mut self, mut options: LogOptions) {
         std::mem::swap(&mut options.dir, &mut self.options.dir);
         (options.mode, options.queue_max) = (self.options.mode, self.options.queue_max);
         self.options = options;
     }
 
-    /// Where to put whole lines; [`Self::write`] takes them from there.
+    /// The buffer for whole lines; [`Self::write`] takes them from there.
     pub(super) fn waiting(&mut self) -> &mut Vec<u8> {
         &mut self.waiting
     }
 
-    /// The log's durable end.
+    /// The durable end of the log.
     pub(super) fn end(&self) -> Option<Position> {
         self.end
     }
 
-    /// Writes what waits. On failure the file ends with a whole line again, and the rest still waits.
+    /// Writes the waiting bytes. On failure the file is cut back to a whole line, and the bytes still wait.
     pub(super) fn write(&mut self) -> io::Result<()> {
         let from = self.durable + self.written as u64;
         if let Err(error) = self.disk.write_at(&self.waiting[self.written..], from) {
-            // Should the cut fail too, the next try writes over the torn part: it begins at the same place.
+            // If the cut fails too, the next try overwrites the torn part: it begins at the same offset.
             let _ = self.disk.cut(from);
             return Err(error);
         }
@@ -123,7 +121,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Writes what waits and makes it durable.
+    /// Writes the waiting bytes and makes them durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -145,7 +143,7 @@ impl Appender {
         Ok(())
     }
 
-    /// True when the next line belongs into a new file.
+    /// Whether the next line belongs in a new file.
     pub(super) fn rotation_is_due(&mut self) -> bool {
         let now = (self.clock)();
         let length = self.durable + self.waiting.len() as u64;
@@ -179,7 +177,7 @@ impl Appender {
         let fresh = match open_current(&self.options) {
             Ok(fresh) => fresh,
             Err(error) => {
-                // The old file goes on under its name.
+                // Go on with the old file under its old name.
                 fs::rename(&to, &from).map_err(LogError::io("rename", &to))?;
                 return Err(error);
             }
@@ -189,19 +187,9 @@ impl Appender {
         self.forget_old(now)
     }
 
-    /// Opens `delivery.log` anew; everything must be durable.
-    pub(super) fn reopen(&mut self) -> Result<(), LogError> {
-        if fs::metadata(self.options.dir.join(CURRENT)).is_ok_and(|found| found.ino() == self.inode) {
-            return Ok(());
-        }
-        let fresh = open_current(&self.options)?;
-        self.take_up(fresh);
-        files::sync_dir(&self.options.dir)
-    }
-
-    fn take_up(&mut self, fresh: Current) {
+    fn take_up(&mut self, fresh: CurrentFile) {
         self.disk = (self.wrap)(fresh.handle);
-        (self.inode, self.file, self.born, self.durable) = (fresh.inode, fresh.file, fresh.born, fresh.length);
+        (self.file, self.born, self.durable) = (fresh.file, fresh.born, fresh.length);
     }
 
     fn forget_old(&self, now: Timestamp) -> Result<(), LogError> {
@@ -217,18 +205,17 @@ impl Appender {
     }
 }
 
-/// Memory kept for the next batch.
+/// Bytes of memory kept for the next batch.
 const WAITING_KEPT: usize = 1 << 20;
-/// A rotation that failed is not tried with every batch.
+/// How long to wait after a failed rotation.
 const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
 fn older_than(then: Timestamp, now: Timestamp, age: Duration) -> bool {
     Duration::try_from(now.duration_since(then)).is_ok_and(|past| past >= age)
 }
 
-struct Current {
+struct CurrentFile {
     handle: File,
-    inode: u64,
     file: Option<FileId>,
     born: Option<Timestamp>,
     length: u64,
@@ -236,7 +223,7 @@ struct Current {
 }
 
 /// Opens `delivery.log`, locks it against a second writer, and cuts a torn last line.
-fn open_current(options: &LogOptions) -> Result<Current, LogError> {
+fn open_current(options: &LogOptions) -> Result<CurrentFile, LogError> {
     let path = options.dir.join(CURRENT);
     let handle = open_file(&path, options.mode)?;
     match handle.try_lock() {
@@ -253,23 +240,22 @@ fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
     how.open(path).map_err(LogError::io("open", path))
 }
 
-fn examine(handle: File, path: &Path) -> Result<Current, LogError> {
+fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
     let look = || -> io::Result<_> {
-        let meta = handle.metadata()?;
-        let found = meta.len();
+        let found = handle.metadata()?.len();
         let length = whole_lines(&handle, found)?;
         if length < found {
             handle.set_len(length)?;
         }
-        // Lines of a killed writer may be in the kernel's memory only. Who reads them now and acts on them must not see them vanish.
+        // Lines of a killed writer may be only in the kernel's memory. They must not vanish after someone has read them and acted on them.
         handle.sync_data()?;
-        Ok((meta.ino(), length, found - length, FileId::read(&handle)?, first_time(&handle)?))
+        Ok((length, found - length, FileId::read(&handle)?, first_time(&handle)?))
     };
-    let (inode, length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(Current { inode, file, born, length, cut, handle })
+    let (length, cut, file, born) = look().map_err(LogError::io("read", path))?;
+    Ok(CurrentFile { file, born, length, cut, handle })
 }
 
-/// The length up to the last line's end.
+/// The length up to the end of the last line.
 fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
     let (mut end, mut block) = (length, vec![0; 64 << 10]);
     while end > 0 {
@@ -288,7 +274,7 @@ fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     let mut head = vec![0; 16 << 10];
     let have = file.read_at(&mut head, 0)?;
     let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
-    Ok(line.and_then(Story::parse).and_then(|story| story.time()))
+    Ok(line.and_then(Story::parse).and_then(|record| record.time()))
 }
 
 fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {

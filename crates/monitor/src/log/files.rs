@@ -1,108 +1,31 @@
-//! Names, order and identity of the log's files.
+//! Names and order of the log's files.
 
 use std::{
-    fmt,
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use memchr::memchr;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::LogError;
 
-/// The file that is written.
+/// The name of the file that lines are appended to.
 pub const CURRENT: &str = "delivery.log";
 
-/// One file of the log, known by its first line (which holds an id that no other line has), whatever the file is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId(u64);
-
-/// A place between two lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Position {
-    /// The file.
-    pub file: FileId,
-    /// Bytes from its start: behind a line's end.
-    pub offset: u64,
-}
-
-/// How much of the first line makes the identity. The line's own id stands in its first hundred bytes.
-const HEAD: usize = 512;
-
-impl FileId {
-    /// The identity of the file that begins with `head`; None before its first line is whole.
-    pub(crate) fn of(head: &[u8]) -> Option<Self> {
-        let line = match memchr(b'\n', &head[..head.len().min(HEAD)]) {
-            Some(end) => &head[..end],
-            None if head.len() >= HEAD => &head[..HEAD],
-            None => return None,
-        };
-        // FNV-1a: positions are kept on disk, so the sum has to be the same in every build.
-        let sum = line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Some(Self(sum))
-    }
-
-    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
-        let (mut head, mut have) = ([0; HEAD], 0);
-        while have < HEAD {
-            match file.read_at(&mut head[have..], have as u64)? {
-                0 => break,
-                n => have += n,
-            }
-        }
-        Ok(Self::of(&head[..have]))
-    }
-}
-
-impl fmt::Display for FileId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for FileId {
-    type Err = std::num::ParseIntError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u64::from_str_radix(text, 16).map(Self)
-    }
-}
-
-// As text: JSON's numbers are not good for 64 bits everywhere.
-impl Serialize for FileId {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for FileId {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "byte {} of file {}", self.offset, self.file)
-    }
-}
-
-/// One file as the folder shows it.
+/// One file of the log as found in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
-    /// Rising; the current file has the number that it will carry once rotated.
+    /// The number in its name; the current file has the number that it will get when rotated.
     pub(crate) number: u64,
-    /// When it was rotated; None for the current one.
+    /// When it was rotated; None for the current file.
     pub(crate) rotated: Option<Timestamp>,
     pub(crate) inode: u64,
 }
 
-/// All files, oldest first. A rotation in the middle of the look would hide or double a file, so it looks until it has seen the same twice.
+/// All files, oldest first. A rotation during the scan would hide or double a file, so the folder is scanned until two scans agree.
 pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     let mut seen = scan(dir).map_err(LogError::io("list", dir))?;
     for _ in 0..LOOKS_MAX {
@@ -115,7 +38,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     Ok(seen)
 }
 
-/// Bounds the looks: nobody rotates that often.
+/// The most scans; nobody rotates that often.
 const LOOKS_MAX: usize = 100;
 
 fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
@@ -137,7 +60,7 @@ fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// One more than the newest rotated file has.
+/// The number after that of the newest rotated file.
 pub(crate) fn next_number(files: &[LogFile]) -> u64 {
     files.iter().filter(|f| f.rotated.is_some()).map(|f| f.number).max().unwrap_or(0) + 1
 }
@@ -185,16 +108,5 @@ mod tests {
         }
         let numbers: Vec<_> = list(dir.path()).unwrap().iter().map(|f| (f.number, f.rotated.is_none())).collect();
         assert_eq!(numbers, [(9, false), (10, false), (11, true)]);
-    }
-
-    #[test]
-    fn a_file_has_no_identity_before_its_first_line_is_whole() {
-        assert_eq!(FileId::of(b""), None);
-        assert_eq!(FileId::of(b"{\"time\""), None);
-        assert_eq!(FileId::of(b"{}\nmore"), FileId::of(b"{}\n"));
-        assert_ne!(FileId::of(b"{}\n"), FileId::of(b"[]\n"));
-        let id = FileId::of(&[b'x'; HEAD]).unwrap();
-        assert_eq!(Some(id), FileId::of(&[b'x'; 2 * HEAD]));
-        assert_eq!(serde_json::from_str::<FileId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
     }
 }

@@ -1,53 +1,25 @@
-//! The log on disk: who writes it, who reads it, and how its files are named.
+//! The log on disk: its writer, its reader, and the names of its files.
 //!
-//! `delivery.log` is written; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number only rises and orders the files; the time
-//! is that of the rotation. A file is known by its first line, so a [`Position`] stays true through renames, copies and deletions.
+//! Lines are appended to `delivery.log`; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number rises with each rotation and
+//! orders the files; the time is that of the rotation. A file is identified by its first line, so a [`Position`] stays valid through
+//! renames, copies and deletions.
 
 mod appender;
+mod command;
+mod error;
 mod files;
+mod options;
+mod position;
 mod reader;
 mod worker;
 mod writer;
 
-pub use files::{CURRENT, FileId, Position};
+pub use error::LogError;
+pub use files::CURRENT;
+pub use options::{LogOptions, Opened};
+pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
-pub use writer::{EventLog, LogOptions, Opened};
-
-use std::{io, path::PathBuf};
-
-/// Why the log could not be opened, written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The disk failed.
-    #[error("cannot {what} {path}: {source}")]
-    Io {
-        /// What was tried: `open`, `read`, ...
-        what: &'static str,
-        /// With which file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Somebody else has it open for writing.
-    #[error("another process writes {0}")]
-    InUse(PathBuf),
-    /// The file that the position lies in was deleted or cut.
-    #[error("the delivery log no longer holds {0}")]
-    Gone(Position),
-    /// The writer was closed before.
-    #[error("the delivery log is closed")]
-    Closed,
-    /// The disk did not take the last lines before the log was closed.
-    #[error("lines of the delivery log are lost: {0}")]
-    Unwritten(String),
-}
-
-impl LogError {
-    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { what, path, source }
-    }
-}
+pub use writer::EventLog;
 
 #[cfg(test)]
 mod reader_tests;

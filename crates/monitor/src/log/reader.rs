@@ -1,4 +1,4 @@
-//! Reads lines across rotations, and goes on reading while the log grows.
+//! Reads lines across rotations, also while the log grows.
 
 use std::{
     fs::File,
@@ -11,28 +11,28 @@ use jiff::Timestamp;
 use memchr::memrchr_iter;
 
 use super::{
-    LogError, Position,
-    files::{self, FileId, LogFile},
+    FileId, LogError, Position,
+    files::{self, LogFile},
 };
 use crate::Story;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// The line without its end.
+    /// The line without its line end.
     pub bytes: &'a [u8],
-    /// Where the next line begins.
+    /// The position of the next line.
     pub end: Position,
 }
 
-/// The log's lines, oldest first, over rotated files and the current one.
+/// The lines of the log, oldest first, from rotated files and the current one.
 ///
-/// At the log's end [`Self::next_line`] gives None; asked again later it gives what came in the meantime, over any number of rotations. It
-/// never waits.
+/// At the end of the log [`Self::next_line`] returns None; called again later it returns what was written since, across any number of
+/// rotations. It never waits.
 pub struct Lines {
     dir: PathBuf,
     open: Option<OpenFile>,
-    /// Rotated files that ended before this are passed over.
+    /// Files rotated before this time are skipped.
     since: Option<Timestamp>,
     line: Vec<u8>,
 }
@@ -42,29 +42,29 @@ struct OpenFile {
     path: PathBuf,
     inode: u64,
     number: u64,
-    /// None until the first line was seen.
+    /// None until the first line has been read.
     id: Option<FileId>,
-    /// Where the next line begins.
+    /// The offset of the next line.
     offset: u64,
 }
 
-/// A longer line is damage; it is given in pieces.
+/// A line longer than this many bytes is damage; it is returned in pieces.
 const LINE_MAX: u64 = 1 << 20;
 const READ_AHEAD: usize = 256 << 10;
 
 impl Lines {
-    /// Everything that is kept.
+    /// All lines that are kept.
     pub fn all(dir: &Path) -> Self {
         Self { dir: dir.into(), open: None, since: None, line: Vec::new() }
     }
 
-    /// As [`Self::all`] without the files that were rotated before `time`: earlier lines may come, later ones are all there.
+    /// Like [`Self::all`] without the files rotated before `time`: some earlier lines may come too, no later line is missing.
     pub fn since(dir: &Path, time: Timestamp) -> Self {
         Self { since: Some(time), ..Self::all(dir) }
     }
 
-    /// As [`Self::since`], and of the first file only about what was written from `time` on: lines stand in the order of their times, give or
-    /// take a batch, so that a place can be found by halving. Who cares about a minute subtracts one.
+    /// Like [`Self::since`], but begins in the first file near `time`. Lines are in the order of their times except within a batch, so the
+    /// place is found by bisection. A caller that must not miss a line subtracts a minute.
     pub fn near(dir: &Path, time: Timestamp) -> Result<Self, LogError> {
         let mut lines = Self::since(dir, time);
         lines.open = lines.first()?;
@@ -75,8 +75,8 @@ impl Lines {
         Ok(lines)
     }
 
-    /// What follows a position. [`LogError::Gone`] when its file was deleted.
-    pub fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
+    /// The lines after a position. [`LogError::Gone`] if its file was deleted.
+    pub(crate) fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
         for file in files::list(dir)?.iter().rev() {
             let Some(mut open) = OpenFile::open(file)? else { continue };
             if open.id == Some(position.file) && position.offset <= open.length()? {
@@ -87,7 +87,7 @@ impl Lines {
         Err(LogError::Gone(position))
     }
 
-    /// The last `lines` lines of the current file, and what follows.
+    /// The last `lines` lines of the current file and what follows.
     pub fn tail(dir: &Path, lines: usize) -> Result<Self, LogError> {
         let mut open = match files::list(dir)?.pop() {
             Some(newest) => OpenFile::open(&newest)?,
@@ -100,7 +100,7 @@ impl Lines {
         Ok(Self { open, ..Self::all(dir) })
     }
 
-    /// The next line; None at the log's end, for now. A line that has no end yet is not given.
+    /// The next line; None at the end of the log, for now. A line without its line end is not returned yet.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LogError> {
         loop {
             if self.open.is_none() {
@@ -111,7 +111,7 @@ impl Lines {
                 break;
             }
             let Some(next) = open.successor(&self.dir)? else { return Ok(None) };
-            // The last lines may have been written between the look at the file's end and its rotation. It is complete now.
+            // The last lines may have been written between the read at the end of the file and its rotation. It is complete now.
             if open.read_line(&mut self.line, true)? {
                 break;
             }
@@ -121,7 +121,7 @@ impl Lines {
         Ok(Some(Line { bytes: self.line.strip_suffix(b"\n").unwrap_or(&self.line), end }))
     }
 
-    /// Behind the last line given; None before the first one of a file that was empty or not begun.
+    /// The position after the last line returned; None before the first line of an empty or missing file.
     pub fn position(&self) -> Option<Position> {
         self.open.as_ref().and_then(OpenFile::position)
     }
@@ -135,7 +135,7 @@ impl Lines {
     }
 }
 
-/// Opens the file that `choose` picks; None where it picks none. Looks again when that file was renamed or deleted before it was open.
+/// Opens the file that `choose` picks; None if it picks none. Tries again if that file was renamed or deleted before it was open.
 fn open_first(dir: &Path, choose: impl Fn(Vec<LogFile>) -> Option<LogFile>) -> Result<Option<OpenFile>, LogError> {
     for _ in 0..OPEN_TRIES {
         let Some(file) = choose(files::list(dir)?) else { return Ok(None) };
@@ -146,11 +146,11 @@ fn open_first(dir: &Path, choose: impl Fn(Vec<LogFile>) -> Option<LogFile>) -> R
     Err(LogError::io("open a file in", dir)(io::Error::from(io::ErrorKind::NotFound)))
 }
 
-/// Nobody rotates that often between a look and an open.
+/// The most tries; nobody rotates that often between listing and opening.
 const OPEN_TRIES: usize = 100;
 
 impl OpenFile {
-    /// None when the file under that name is not the one that was listed.
+    /// None if the file under that name is not the one that was listed.
     fn open(file: &LogFile) -> Result<Option<Self>, LogError> {
         let look = || -> io::Result<_> {
             let handle = File::open(&file.path)?;
@@ -181,13 +181,13 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Reads the next line; false where there is none. In a file that is `complete`, bytes without a line end count as a (damaged) line.
+    /// Reads the next line; false if there is none. In a file that is `complete`, bytes without a line end count as a (damaged) line.
     fn read_line(&mut self, line: &mut Vec<u8>, complete: bool) -> Result<bool, LogError> {
         line.clear();
         let got = (&mut self.reader).take(LINE_MAX).read_until(b'\n', line).map_err(LogError::io("read", &self.path))?;
         let whole = line.ends_with(b"\n") || got as u64 == LINE_MAX;
         if !(whole || complete && got > 0) {
-            // Half a line may be cut off and written anew, so nothing of it is kept.
+            // An incomplete line may be cut off and rewritten, so nothing of it is kept.
             if got > 0 {
                 self.seek(self.offset)?;
             }
@@ -204,19 +204,19 @@ impl OpenFile {
     fn successor(&self, dir: &Path) -> Result<Option<Self>, LogError> {
         open_first(dir, |files| match files.iter().position(|f| f.inode == self.inode) {
             Some(here) => files.into_iter().nth(here + 1),
-            // Deleted since: go on with the oldest that came after it.
+            // Deleted since: continue with the oldest file after it.
             None => files.into_iter().find(|f| f.number > self.number),
         })
     }
 
-    /// The start of a line behind which all those from `time` on stand, and not many before.
+    /// The start of a line after which all lines from `time` on follow, and few earlier ones.
     fn start_near(&mut self, time: Timestamp) -> Result<u64, LogError> {
         let (mut before, mut behind) = (0, self.length()?);
         let mut line = Vec::new();
         while behind - before > READ_AHEAD as u64 {
             let middle = before + (behind - before) / 2;
             self.seek(middle)?;
-            // The rest of a line, then a whole one. What cannot be read counts as late: then more is read than needed.
+            // Reads the rest of a line, then a whole one. A line that cannot be parsed counts as late, so that rather too much is read.
             let start = self.read_line(&mut line, false)?.then_some(self.offset);
             let early = start.is_some()
                 && self.read_line(&mut line, false)?
@@ -237,7 +237,7 @@ impl OpenFile {
             let piece = &mut block[..(end - start) as usize];
             self.reader.get_ref().read_exact_at(piece, start).map_err(LogError::io("read", &self.path))?;
             for at in memrchr_iter(b'\n', piece) {
-                // The last line's own end is the first to be met.
+                // The first line end met is that of the last line.
                 ends += 1;
                 if ends > lines {
                     return Ok(start + at as u64 + 1);

@@ -1,4 +1,4 @@
-//! A log for tests: a clock that stands still, and disks that fill up.
+//! A log for tests: a clock that stands still, and disks that fail.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     CURRENT, EventLog, LogError, LogOptions, Position,
-    appender::{Disk, Wrap},
+    appender::{Wrap, WritableFile},
 };
 use crate::samples;
 
@@ -27,7 +27,7 @@ pub(super) fn still() -> Timestamp {
     samples::at(0)
 }
 
-/// Nothing waits for company, and nothing happens with time: only [`EventLog::flush`] makes durable and tries again.
+/// Entries do not wait for others, and nothing happens by time: only [`EventLog::flush`] syncs and retries.
 pub(super) fn options(dir: &Path) -> LogOptions {
     LogOptions {
         gather: Duration::ZERO,
@@ -42,7 +42,7 @@ pub(super) fn open(dir: &Path) -> EventLog<u64> {
     EventLog::open(options(dir), still, |_, _| ()).unwrap().0
 }
 
-/// An event that carries a number.
+/// An event with a number.
 pub(super) fn numbered(n: u64) -> Event {
     samples::event(n.cast_signed(), What::Relay { state: "started".into(), part: None, detail: n.to_string() })
 }
@@ -59,14 +59,14 @@ pub(super) fn number(line: &[u8]) -> u64 {
     line["detail"].as_str().unwrap().parse().unwrap()
 }
 
-/// The numbers in the current file, which must hold nothing but whole lines.
+/// The numbers in the current file, which must hold only whole lines.
 pub(super) fn current(dir: &Path) -> Vec<u64> {
     let bytes = fs::read(dir.join(CURRENT)).unwrap();
     assert!(bytes.is_empty() || bytes.ends_with(b"\n"), "torn: {:?}", String::from_utf8_lossy(&bytes));
     bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(number).collect()
 }
 
-/// Tickets as they come back.
+/// The tickets handed back.
 pub(super) struct Durable(Receiver<(Vec<u64>, Position)>);
 
 impl Durable {
@@ -75,7 +75,7 @@ impl Durable {
         (Self(told), move |tickets, end: &Position| drop(tell.send((tickets, *end))))
     }
 
-    /// All that have come.
+    /// All tickets so far.
     pub(super) fn tickets(&self) -> Vec<u64> {
         self.0.try_iter().flat_map(|(tickets, _)| tickets).collect()
     }
@@ -85,10 +85,10 @@ impl Durable {
     }
 }
 
-/// What is wrong with a disk, and word of every failure.
+/// The faults of a disk, and a message for every failure.
 #[derive(Clone)]
 pub(super) struct Faults {
-    /// Bytes that still fit.
+    /// How many bytes still fit.
     pub(super) room: Arc<AtomicU64>,
     pub(super) sync_fails: Arc<AtomicBool>,
     failed: Sender<()>,
@@ -111,7 +111,7 @@ impl Faults {
     }
 }
 
-/// Blocks until the disk has failed and the log says so: then it has tidied up, and waits to be asked again.
+/// Blocks until the disk has failed and the log reports it: then the log has cleaned up and waits for the next try.
 pub(super) fn until_trouble(log: &EventLog<u64>, failures: &Receiver<()>) {
     failures.recv_timeout(Duration::from_secs(30)).expect("the disk fails");
     while log.trouble().is_none() {
@@ -124,7 +124,7 @@ struct Spoiled {
     faults: Faults,
 }
 
-impl Disk for Spoiled {
+impl WritableFile for Spoiled {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let room = self.faults.room.load(SeqCst);
         if bytes.len() as u64 <= room {

@@ -1,4 +1,4 @@
-//! The writer's thread.
+//! The writer thread.
 
 use std::{
     io,
@@ -17,85 +17,85 @@ use posthaste_mail::Event;
 use super::{
     LogError, LogOptions, Position,
     appender::Appender,
-    writer::{Order, Shared},
+    command::{WriterCommand, WriterState},
 };
 use crate::encode;
 
-/// Takes orders, writes batches, syncs them, hands tickets back.
+/// Takes commands, writes and syncs batches, and hands tickets back.
 pub(super) struct Worker<T, F> {
-    orders: Receiver<Order<T>>,
+    commands: Receiver<WriterCommand<T>>,
     appender: Appender,
     clock: fn() -> Timestamp,
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
     on_durable: F,
     unsynced: Unsynced<T>,
 }
 
-/// What was taken since the last sync.
+/// The entries taken since the last sync.
 struct Unsynced<T> {
     entries: usize,
     since: Timestamp,
     tickets: Vec<T>,
-    /// Who waits for the next sync.
+    /// The callers that wait for the next sync.
     waiters: Vec<SyncSender<()>>,
 }
 
-/// What ends a batch.
-enum After<T> {
+/// What ended a batch.
+enum BatchEnd<T> {
     Nothing,
-    Order(Order<T>),
+    Command(WriterCommand<T>),
     Close,
 }
 
-/// The disk refused until the log was closed.
+/// The disk failed until the log was closed.
 struct GaveUp;
 
 impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     pub(super) fn new(
-        orders: Receiver<Order<T>>,
+        commands: Receiver<WriterCommand<T>>,
         appender: Appender,
         clock: fn() -> Timestamp,
-        shared: Arc<Shared>,
+        shared: Arc<WriterState>,
         on_durable: F,
     ) -> Self {
         let unsynced = Unsynced { entries: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
-        Self { orders, appender, clock, shared, on_durable, unsynced }
+        Self { commands, appender, clock, shared, on_durable, unsynced }
     }
 
-    /// Runs until the log is closed, or the disk refuses and the log is being closed.
+    /// Runs until the log is closed, or until the disk fails while the log is being closed.
     pub(super) fn run(mut self) {
         while let Ok(true) = self.turn() {}
     }
 
     fn turn(&mut self) -> Result<bool, GaveUp> {
         let first = match self.next() {
-            Ok(order) => order,
+            Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => return self.sync().map(|()| true),
             Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
         };
-        if matches!(first, Order::Append(..) | Order::AppendAll(..)) {
-            // A flush or a close unparks. Who appends in the meantime need not wake this thread, which would cost him more than the append.
+        if matches!(first, WriterCommand::Append(..) | WriterCommand::AppendAll(..)) {
+            // A flush or a close unparks the thread. An append in the meantime does not, because a wake-up would cost more than the append.
             thread::park_timeout(self.appender.options().gather);
         }
         if self.appender.rotation_is_due() {
             self.rotate()?;
         }
         match self.batch(first) {
-            After::Nothing if self.sync_is_due() => self.sync()?,
-            After::Nothing => self.persist(Appender::write)?,
-            After::Order(order) => self.obey(order)?,
-            After::Close => return self.sync().map(|()| false),
+            BatchEnd::Nothing if self.sync_is_due() => self.sync()?,
+            BatchEnd::Nothing => self.persist(Appender::write)?,
+            BatchEnd::Command(command) => self.execute(command)?,
+            BatchEnd::Close => return self.sync().map(|()| false),
         }
         Ok(true)
     }
 
-    /// The next order; while something is written but not durable, waits no longer than until the sync is due.
-    fn next(&self) -> Result<Order<T>, RecvTimeoutError> {
+    /// The next command. While entries are written but not durable, waits no longer than until the sync is due.
+    fn next(&self) -> Result<WriterCommand<T>, RecvTimeoutError> {
         if self.unsynced.entries == 0 {
-            return self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected);
+            return self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected);
         }
         let linger = self.appender.options().sync;
-        self.orders.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
+        self.commands.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
     }
 
     fn lingered(&self) -> Duration {
@@ -108,48 +108,49 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         waits || unsynced.entries >= LogOptions::SYNC_ENTRIES || !unsynced.waiters.is_empty()
     }
 
-    /// Encodes what has come, until a batch is full or an order wants more than appending.
-    fn batch(&mut self, first: Order<T>) -> After<T> {
-        let (mut order, mut taken) = (first, 0);
+    /// Encodes what has arrived, until the batch is full or a command other than an append comes.
+    fn batch(&mut self, first: WriterCommand<T>) -> BatchEnd<T> {
+        let (mut command, mut taken) = (first, 0);
         loop {
-            match order {
-                Order::Append(event, ticket) => taken += self.encode(std::slice::from_ref(&*event), ticket),
-                Order::AppendAll(events, ticket) => taken += self.encode(&events, ticket),
-                Order::Flush(waiter) => self.unsynced.waiters.push(waiter),
-                Order::Close => return After::Close,
-                other => return After::Order(other),
+            match command {
+                WriterCommand::Append(event, ticket) => taken += self.encode(std::slice::from_ref(&*event), ticket),
+                WriterCommand::AppendAll(events, ticket) => taken += self.encode(&events, ticket),
+                WriterCommand::Flush(waiter) => self.unsynced.waiters.push(waiter),
+                WriterCommand::Close => return BatchEnd::Close,
+                other => return BatchEnd::Command(other),
             }
             if taken >= BATCH_ENTRIES || self.appender.waiting().len() >= BATCH_BYTES {
-                return After::Nothing;
+                return BatchEnd::Nothing;
             }
-            match self.orders.try_recv() {
-                Ok(next) => order = next,
-                Err(_) => return After::Nothing,
+            match self.commands.try_recv() {
+                Ok(next) => command = next,
+                Err(_) => return BatchEnd::Nothing,
             }
         }
     }
 
-    /// Puts events that belong together behind those that wait; how many.
+    /// Encodes events that belong together after those that wait; returns how many.
     fn encode(&mut self, events: &[Event], ticket: Option<T>) -> usize {
         if self.unsynced.entries == 0 {
             self.unsynced.since = (self.clock)();
         }
         events.iter().for_each(|event| encode(event, self.appender.waiting()));
-        // A ticket without an event is handed back with what is durable next; it does not wait for another event.
+        // A ticket without an event is handed back after the next sync; it does not wait for another event.
         self.unsynced.entries += events.len().max(usize::from(ticket.is_some()));
         self.unsynced.tickets.extend(ticket);
         self.shared.queued.fetch_sub(events.len(), SeqCst);
         events.len()
     }
 
-    fn obey(&mut self, order: Order<T>) -> Result<(), GaveUp> {
+    fn execute(&mut self, command: WriterCommand<T>) -> Result<(), GaveUp> {
         self.sync()?;
-        // Whoever asked may have gone; the order is carried out all the same.
-        match order {
-            Order::Rotate(reply) => drop(reply.send(self.appender.rotate())),
-            Order::Reopen(reply) => drop(reply.send(self.appender.reopen())),
-            Order::Keep(options) => self.appender.keep(*options),
-            Order::Append(..) | Order::AppendAll(..) | Order::Flush(_) | Order::Close => unreachable!("batch() deals with these"),
+        match command {
+            #[cfg(test)]
+            WriterCommand::Rotate(reply) => drop(reply.send(self.appender.rotate())),
+            WriterCommand::Keep(options) => self.appender.keep(*options),
+            WriterCommand::Append(..) | WriterCommand::AppendAll(..) | WriterCommand::Flush(_) | WriterCommand::Close => {
+                unreachable!("batch() handles these")
+            }
         }
         Ok(())
     }
@@ -174,7 +175,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         Ok(())
     }
 
-    /// Tries until the disk does it. Nothing is taken from the channel meanwhile: what comes waits there, in order.
+    /// Retries until the disk succeeds. Nothing is taken from the channel meanwhile: new commands wait there, in order.
     fn persist(&mut self, step: fn(&mut Appender) -> io::Result<()>) -> Result<(), GaveUp> {
         loop {
             let closing = self.shared.closing.load(SeqCst);
@@ -194,9 +195,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
 }
 
 fn report_rotation(error: &LogError) {
-    tracing::error!("the delivery log was not rotated, and goes on: {error}");
+    tracing::error!("the delivery log could not be rotated; lines go on into the same file: {error}");
 }
 
-/// A batch is written when it holds so many entries or bytes.
+/// A batch is written when it holds this many entries or bytes.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,130 +1,36 @@
-//! The handle by which the relay writes.
+//! The handle through which the relay writes.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::Ordering::SeqCst,
         mpsc::{Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use jiff::Timestamp;
 use posthaste_mail::Event;
 
 use super::{
-    LogError, Position,
+    LogError, LogOptions, Opened, Position,
     appender::{Appender, Wrap},
+    command::{WriterCommand, WriterState},
     worker::Worker,
 };
 
-/// Where the log lies and how it is kept.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// The folder; made if it is not there.
-    pub dir: PathBuf,
-    /// A file that has reached this many bytes is rotated.
-    pub rotate_size: u64,
-    /// A file whose first line is this old is rotated, on the next line.
-    pub rotate_age: Duration,
-    /// How many rotated files stay.
-    pub keep_files: usize,
-    /// Rotated files older than this go. None: only their number counts.
-    pub keep_age: Option<Duration>,
-    /// How long the first entry of a batch waits for company before it is written: saves a wake-up and a write per entry.
-    pub gather: Duration,
-    /// How long what is written waits before it is made durable. [`Self::SYNC_ENTRIES`] entries end the wait.
-    pub sync: Duration,
-    /// How long to wait before a disk that refused is tried again.
-    pub retry: Duration,
-    /// With more entries than this waiting, [`EventLog::trouble`] speaks up.
-    pub queue_max: usize,
-    /// The files' mode.
-    pub mode: u32,
-}
-
-impl LogOptions {
-    /// So many entries are made durable without further waiting.
-    pub const SYNC_ENTRIES: usize = 2048;
-
-    /// The defaults, for a folder.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            rotate_size: 256 << 20,
-            rotate_age: Duration::from_secs(24 * 3600),
-            keep_files: 30,
-            keep_age: None,
-            gather: Duration::from_millis(10),
-            sync: Duration::from_millis(100),
-            retry: Duration::from_secs(1),
-            queue_max: 100_000,
-            mode: 0o640,
-        }
-    }
-}
-
-/// What was found on opening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The log's end; None for an empty log.
-    pub end: Option<Position>,
-    /// Bytes of a torn last line that were cut off.
-    pub cut: u64,
-}
-
-/// The delivery log's writer: a handle to its thread. `T` is a ticket that an entry may carry, handed back once the entry is durable.
+/// A handle to the delivery log's writer thread. `T` is a ticket that an entry may carry; it is handed back once the entry is durable.
 ///
-/// The log is closed, with all that waits made durable, when the last handle goes.
+/// When the last handle is dropped, waiting entries are made durable and the log is closed.
 pub struct EventLog<T> {
     inner: Arc<Inner<T>>,
 }
 
 struct Inner<T> {
-    orders: Sender<Order<T>>,
-    shared: Arc<Shared>,
+    commands: Sender<WriterCommand<T>>,
+    shared: Arc<WriterState>,
     thread: Mutex<Option<JoinHandle<()>>>,
     worker: thread::Thread,
-}
-
-/// What the thread is told.
-pub(super) enum Order<T> {
-    // Boxed: an event is ten times the size of the rest, and the channel's blocks would pay for it.
-    Append(Box<Event>, Option<T>),
-    AppendAll(Vec<Event>, Option<T>),
-    Flush(SyncSender<()>),
-    Rotate(SyncSender<Result<(), LogError>>),
-    Reopen(SyncSender<Result<(), LogError>>),
-    Keep(Box<LogOptions>),
-    Close,
-}
-
-/// What handle and thread both look at.
-#[derive(Default)]
-pub(super) struct Shared {
-    pub(super) queued: AtomicUsize,
-    queue_max: usize,
-    /// A disk that refuses is given one more try, and then up.
-    pub(super) closing: AtomicBool,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub(super) fn set_trouble(&self, text: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&text, trouble.is_some()) {
-            (Some(text), false) => tracing::error!("the delivery log cannot be written: {text}"),
-            (None, true) => tracing::info!("the delivery log is written again"),
-            _ => {}
-        }
-        *trouble = text;
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 impl<T> Clone for EventLog<T> {
@@ -136,8 +42,8 @@ impl<T> Clone for EventLog<T> {
 impl<T: Send + 'static> EventLog<T> {
     /// Opens the log for writing, cuts a torn last line, and starts the thread. Blocks on the disk.
     ///
-    /// `on_durable` runs on that thread after each sync: the tickets in the order of their entries, and the place up to which the log is now
-    /// durable. It must not hold a handle of this log, or the log would never be closed by dropping.
+    /// `on_durable` runs on that thread after each sync, with the tickets in the order of their entries and the position up to which the
+    /// log is now durable. It must not hold a handle of this log: then dropping the other handles would never close the log.
     pub fn open(
         options: LogOptions,
         clock: fn() -> Timestamp,
@@ -146,7 +52,7 @@ impl<T: Send + 'static> EventLog<T> {
         Self::open_on(options, clock, on_durable, Box::new(|file| Box::new(file)))
     }
 
-    /// As [`Self::open`], on disks that a test may spoil.
+    /// Like [`Self::open`], on files that a test may make fail.
     pub(super) fn open_on(
         options: LogOptions,
         clock: fn() -> Timestamp,
@@ -155,39 +61,40 @@ impl<T: Send + 'static> EventLog<T> {
     ) -> Result<(Self, Opened), LogError> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
         let (appender, opened) = Appender::open(options, clock, wrap)?;
-        let (orders, inbox) = channel();
-        let shared = Arc::new(Shared { queue_max, ..Shared::default() });
+        let (commands, inbox) = channel();
+        let shared = Arc::new(WriterState::new(queue_max));
         let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);
         let thread = thread::Builder::new().name("delivery-log".into()).spawn(move || worker.run());
         let thread = thread.map_err(LogError::io("start the writer of", dir))?;
         let worker = thread.thread().clone();
-        Ok((Self { inner: Arc::new(Inner { orders, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
+        Ok((Self { inner: Arc::new(Inner { commands, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
     }
 }
 
 impl<T> EventLog<T> {
-    /// Hands an entry to the thread. Never blocks; entries keep their order. On a closed log the entry is only reported to diagnostics.
+    /// Hands an entry to the thread. Never blocks; entries keep their order. If the log is closed, the entry is only reported to the
+    /// diagnostics.
     pub fn append(&self, event: Event, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(1, SeqCst);
-        if let Err(unsent) = self.inner.orders.send(Order::Append(Box::new(event), ticket))
-            && let Order::Append(event, _) = unsent.0
+        if let Err(unsent) = self.inner.commands.send(WriterCommand::Append(Box::new(event), ticket))
+            && let WriterCommand::Append(event, _) = unsent.0
         {
-            tracing::error!(?event, "an event came after the delivery log was closed");
+            tracing::error!(?event, "an event arrived after the delivery log was closed");
         }
     }
 
-    /// As [`Self::append`], for events that belong together: no sync, and so no position that `on_durable` is told, falls between them. The
-    /// ticket comes back once all of them are durable.
+    /// Like [`Self::append`], for events that belong together: no sync falls between them, and so no position that `on_durable` gets. The
+    /// ticket is handed back once all of them are durable.
     pub fn append_all(&self, events: Vec<Event>, ticket: Option<T>) {
         self.inner.shared.queued.fetch_add(events.len(), SeqCst);
-        if let Err(unsent) = self.inner.orders.send(Order::AppendAll(events, ticket))
-            && let Order::AppendAll(events, _) = unsent.0
+        if let Err(unsent) = self.inner.commands.send(WriterCommand::AppendAll(events, ticket))
+            && let WriterCommand::AppendAll(events, _) = unsent.0
         {
-            tracing::error!(?events, "events came after the delivery log was closed");
+            tracing::error!(?events, "events arrived after the delivery log was closed");
         }
     }
 
-    /// Some while the disk refuses, or more entries wait than should, or the writer is gone: the relay then takes no more mail.
+    /// Some while the disk fails, too many entries wait, or the writer has ended: the relay then accepts no mail.
     pub fn trouble(&self) -> Option<String> {
         let Inner { shared, .. } = &*self.inner;
         if let Some(text) = shared.trouble() {
@@ -200,46 +107,42 @@ impl<T> EventLog<T> {
         (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
     }
 
-    /// Entries that the thread has not taken yet.
+    /// How many entries the thread has not taken yet.
     pub fn queued(&self) -> usize {
         self.inner.shared.queued.load(SeqCst)
     }
 
-    /// Blocks until all that was appended before is durable.
+    /// Blocks until everything appended before is durable.
     pub fn flush(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Flush)
+        self.inner.ask(WriterCommand::Flush)
     }
 
-    /// Makes all durable, and begins a new file (unless the current one is empty).
-    pub fn rotate_now(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Rotate)?
+    /// Makes everything durable and begins a new file, unless the current one is empty.
+    #[cfg(test)]
+    pub(super) fn rotate_now(&self) -> Result<(), LogError> {
+        self.inner.ask(WriterCommand::Rotate)?
     }
 
-    /// Makes all durable, and opens `delivery.log` anew: for somebody else who renamed it.
-    pub fn reopen(&self) -> Result<(), LogError> {
-        self.inner.ask(Order::Reopen)?
-    }
-
-    /// Rotates, keeps and syncs by these from now on; the folder, the mode and `queue_max` stay as opened.
+    /// Rotates, keeps and syncs by these options from now on; the folder, the mode and `queue_max` stay as opened.
     pub fn keep(&self, options: LogOptions) {
-        let _ = self.inner.orders.send(Order::Keep(Box::new(options)));
+        let _ = self.inner.commands.send(WriterCommand::Keep(Box::new(options)));
     }
 
-    /// Makes all durable and ends the thread. A disk that refuses gets one more try; then the error says what was lost.
+    /// Makes everything durable and ends the thread. If the disk fails, it is tried once more; then the error says what was lost.
     pub fn close(&self) -> Result<(), LogError> {
         self.inner.close()
     }
 }
 
 impl<T> Inner<T> {
-    fn ask<A>(&self, order: impl FnOnce(SyncSender<A>) -> Order<T>) -> Result<A, LogError> {
+    fn ask<A>(&self, command: impl FnOnce(SyncSender<A>) -> WriterCommand<T>) -> Result<A, LogError> {
         let (reply, answer) = sync_channel(1);
-        self.orders.send(order(reply)).map_err(|_| LogError::Closed)?;
+        self.commands.send(command(reply)).map_err(|_| LogError::Closed)?;
         self.worker.unpark();
         answer.recv().map_err(|_| LogError::Closed)
     }
 
-    /// Closed, or panicked.
+    /// Whether the thread has ended: closed or panicked.
     fn has_ended(&self) -> bool {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -248,8 +151,8 @@ impl<T> Inner<T> {
     fn close(&self) -> Result<(), LogError> {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         self.shared.closing.store(true, SeqCst);
-        // A thread that has ended already needs no order.
-        let _ = self.orders.send(Order::Close);
+        // A thread that has ended needs no command.
+        let _ = self.commands.send(WriterCommand::Close);
         self.worker.unpark();
         if self.worker.id() != thread::current().id() && thread.join().is_err() {
             return Err(LogError::Unwritten("the writer's thread panicked".into()));

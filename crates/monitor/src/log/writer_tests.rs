@@ -276,20 +276,6 @@ fn new_limits_hold_from_the_next_line_on_and_the_folder_stays() {
 }
 
 #[test]
-fn a_file_renamed_by_somebody_else_is_left_to_him_on_reopen() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = open(dir.path());
-    append(&log, 0..2);
-    log.reopen().unwrap();
-    append(&log, [2]);
-    fs::rename(dir.path().join(CURRENT), dir.path().join("theirs")).unwrap();
-    log.reopen().unwrap();
-    append(&log, 3..5);
-    assert_eq!(current(dir.path()), [3, 4]);
-    assert_eq!(fs::read_to_string(dir.path().join("theirs")).unwrap().lines().count(), 3);
-}
-
-#[test]
 fn the_files_mode_is_as_ordered() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! One file of providers.
+//! Parses a file of providers.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -9,12 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Limits, Origin, ProviderFileError,
-    text::{Keys, Text, texts},
+    text::{Keys, SourceText, texts},
 };
 
 /// A provider's entry in one file.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ProviderEntry {
     pub(super) name: Name,
     pub(super) origin: Origin,
     pub(super) limits: Limits,
@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) addresses: Option<Vec<IpNet>>,
 }
 
-/// What an entry can say.
+/// The keys of an entry.
 const KEYS: [&str; 11] = [
     "mx",
     "domains",
@@ -39,12 +39,12 @@ const KEYS: [&str; 11] = [
     "first_pause",
 ];
 
-/// The longest first pause: what is paused longer is as good as stopped.
+/// The longest first pause; a longer one would amount to a stop.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_hours(48);
 
-/// The entries of a file, or all that is wrong with it.
-pub(super) fn read(text: &str, file: &str) -> Result<Vec<Entry>, Vec<ProviderFileError>> {
-    let mut text = Text::new(text, file);
+/// The entries of a file, or everything that is wrong with it.
+pub(super) fn read(text: &str, file: &str) -> Result<Vec<ProviderEntry>, Vec<ProviderFileError>> {
+    let mut text = SourceText::new(text, file);
     let mut entries = Vec::new();
     for (key, item) in text.tree().iter().flatten() {
         match item.get_ref() {
@@ -55,14 +55,14 @@ pub(super) fn read(text: &str, file: &str) -> Result<Vec<Entry>, Vec<ProviderFil
     text.finish(entries)
 }
 
-fn read_all(table: &DeTable<'_>, entries: &mut Vec<Entry>, text: &mut Text<'_>) {
+fn read_all(table: &DeTable<'_>, entries: &mut Vec<ProviderEntry>, text: &mut SourceText<'_>) {
     for (key, item) in table {
         let path = format!("provider.{}", key.get_ref());
         match (Name::new(key.get_ref()), item.get_ref()) {
             (Ok(name), DeValue::Table(table)) => {
                 let origin = text.origin(&key.span());
                 let mut entry =
-                    Entry { name, origin, limits: Limits::default(), keys: Keys::new(), mx: None, domains: None, addresses: None };
+                    ProviderEntry { name, origin, limits: Limits::default(), keys: Keys::new(), mx: None, domains: None, addresses: None };
                 entry.read(table, &path, text);
                 entries.push(entry);
             }
@@ -72,8 +72,8 @@ fn read_all(table: &DeTable<'_>, entries: &mut Vec<Entry>, text: &mut Text<'_>) 
     }
 }
 
-impl Entry {
-    fn read(&mut self, table: &DeTable<'_>, path: &str, text: &mut Text<'_>) {
+impl ProviderEntry {
+    fn read(&mut self, table: &DeTable<'_>, path: &str, text: &mut SourceText<'_>) {
         for (key, item) in table {
             let path = format!("{path}.{}", key.get_ref());
             let Some(known) = KEYS.iter().find(|known| **known == key.get_ref()) else {

@@ -1,4 +1,4 @@
-//! From a host's name or address to its provider, by looking up and not by walking a list.
+//! Finds the provider of a host's name or address by look-up, without walking a list.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry as Slot},
@@ -9,28 +9,28 @@ use std::{
 use ipnet::IpNet;
 use posthaste_mail::Name;
 
-use super::{ProviderFileError, file::Entry};
+use super::{ProviderFileError, file::ProviderEntry};
 
-/// Who claims what.
+/// The provider of each domain, host suffix and network.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index {
+pub(super) struct ProviderIndex {
     pub(super) domains: HashMap<Box<str>, Name>,
-    /// By the ends of host names.
+    /// By suffixes of host names.
     hosts: HashMap<Box<str>, Name>,
     networks: HashMap<IpNet, Name>,
-    /// The lengths of networks that there are, the longest first: IPv4, IPv6.
+    /// The prefix lengths in use, longest first: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
 }
 
-/// Claims while they are gathered, each with the place of its file in the order.
+/// Claims while they are collected, each with the rank of its file.
 struct Claims<K>(HashMap<K, (usize, Name)>);
 
-impl Index {
-    /// What the files claim, the first with the highest rank. Two providers of one file cannot claim the same.
-    pub(super) fn of(files: &[Vec<Entry>]) -> Result<Self, Vec<ProviderFileError>> {
+impl ProviderIndex {
+    /// Builds the index from files in order of precedence. Two providers in one file cannot claim the same.
+    pub(super) fn of(files: &[Vec<ProviderEntry>]) -> Result<Self, Vec<ProviderFileError>> {
         let (mut domains, mut hosts, mut networks) = (Claims(HashMap::new()), Claims(HashMap::new()), Claims(HashMap::new()));
         let mut errors = Vec::new();
-        // Of several entries of one provider only the first that gives a key counts.
+        // Of several entries of one provider, only the first that sets a key counts.
         let mut given: BTreeSet<(&Name, &str)> = BTreeSet::new();
         for (rank, entry) in files.iter().enumerate().flat_map(|(rank, entries)| entries.iter().map(move |entry| (rank, entry))) {
             let mut first = |key| given.insert((&entry.name, key));
@@ -56,13 +56,13 @@ impl Index {
         Ok(Self { domains: domains.settled(), hosts: hosts.settled(), networks, lengths })
     }
 
-    /// The longest end of a host's name that is claimed.
+    /// The provider of the longest claimed suffix of a host's name.
     pub(super) fn of_host<'h>(&self, host: &'h str) -> Option<(&'h str, &Name)> {
         let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
         std::iter::once(host).chain(parents).find_map(|end| Some((end, self.hosts.get(end)?)))
     }
 
-    /// The smallest network around an address that is claimed.
+    /// The provider of the smallest claimed network that contains an address.
     pub(super) fn of_address(&self, ip: IpAddr) -> Option<(IpNet, &Name)> {
         let lengths = &self.lengths[usize::from(ip.is_ipv6())];
         lengths.iter().find_map(|length| {
@@ -73,11 +73,11 @@ impl Index {
 }
 
 impl<K: Hash + Eq + Clone + std::fmt::Display> Claims<K> {
-    fn claim(&mut self, list: &[K], rank: usize, entry: &Entry, key: &'static str, errors: &mut Vec<ProviderFileError>) {
+    fn claim(&mut self, list: &[K], rank: usize, entry: &ProviderEntry, key: &'static str, errors: &mut Vec<ProviderFileError>) {
         for what in list {
             match self.0.entry(what.clone()) {
                 Slot::Vacant(slot) => drop(slot.insert((rank, entry.name.clone()))),
-                // A file of higher rank has it.
+                // Claimed by a file with higher precedence.
                 Slot::Occupied(slot) if slot.get().0 < rank => {}
                 Slot::Occupied(slot) if slot.get().1 == entry.name => {}
                 Slot::Occupied(slot) => {

@@ -1,6 +1,9 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use super::*;
+use posthaste_mail::{Domain, Name};
+
+use super::{By, Limits, Providers, table::SHIPPED_NAME};
+use crate::Host;
 
 fn host(preference: u16, name: &str, addresses: &[&str]) -> Host {
     let at = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), 25);
@@ -62,7 +65,7 @@ fn the_names_are_those_of_the_bounce_rules_and_the_curves() {
     let bounce: toml::Table = include_str!("../../../../config/bounce/providers.toml").parse().unwrap();
     let names: Vec<&str> = bounce["provider"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert!(names.len() > 30);
-    // Facebook's hosts stand in the bounce rules alone.
+    // Only the bounce rules have Facebook's hosts.
     for name in names.into_iter().filter(|name| *name != "facebook") {
         assert!(shipped.get(name).is_some(), "config/bounce/providers.toml knows {name}");
     }
@@ -95,7 +98,7 @@ fn the_registrable_domain_of_the_best_host_is_the_provider_of_the_rest() {
     assert_eq!(provider(&[(5, "mx.a.example.net"), (10, "gmail-smtp-in.l.google.com")]), "example.net");
     assert_eq!(provider(&[(1, "mx.example.co.uk")]), "example.co.uk");
     assert_eq!(provider(&[]), "somebody.example");
-    // An end of a name is one of labels, not of letters.
+    // A suffix consists of whole labels, not of letters.
     assert_eq!(provider(&[(1, "mx.notgoogle.com")]), "notgoogle.com");
     assert_eq!(provider(&[(1, "mail.protection.outlook.com.example.net")]), "example.net");
     for own in ["192.0.2.1", "2001:db8::1", "localhost", "com"] {
@@ -169,7 +172,7 @@ fn the_first_file_goes_before_the_second_and_both_before_the_shipped_one() {
     let of = |name: &str| both.provider_of(&Domain::new("d.example").unwrap(), &[host(1, name, &[])]).to_string();
     assert_eq!((of("mx.x.example"), of("mx.y.example")), ("a".to_owned(), "b".to_owned()));
     assert_eq!((of("alt1.aspmx.l.google.com"), of("gmail-smtp-in.l.google.com")), ("a".to_owned(), "b".to_owned()));
-    // A list that the first file gives is the whole list.
+    // A list in the first file replaces the whole list.
     assert_eq!(of("mx.z.example"), "z.example");
     let a = &both.get("a").unwrap().limits;
     assert_eq!((a.connections, a.per_day), (Some(1), Some(9)));

@@ -1,4 +1,4 @@
-//! Where in a file something is, and what is wrong there.
+//! A file of providers as text: positions and errors.
 
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
@@ -6,16 +6,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::Origin;
 
-/// Something wrong in a file of providers.
+/// An error in a file of providers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub struct ProviderFileError {
-    /// The file, by the name that it was given.
+    /// The name under which the file was given.
     pub file: Arc<str>,
-    /// Its line, from 1.
+    /// The line number, from 1.
     pub line: usize,
     /// The key, dotted: `provider.google.connections`.
     pub key: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is allowed.
     pub message: String,
 }
 
@@ -26,19 +26,19 @@ impl fmt::Display for ProviderFileError {
     }
 }
 
-/// A text and the complaints about it.
-pub(super) struct Text<'t> {
+/// A text and the errors found in it.
+pub(super) struct SourceText<'t> {
     text: &'t str,
     file: Arc<str>,
     errors: Vec<ProviderFileError>,
 }
 
-impl<'t> Text<'t> {
+impl<'t> SourceText<'t> {
     pub(super) fn new(text: &'t str, file: &str) -> Self {
         Self { text, file: file.into(), errors: Vec::new() }
     }
 
-    /// The text's tree; None after complaints about its syntax.
+    /// The parsed text; None after syntax errors.
     pub(super) fn tree(&mut self) -> Option<DeTable<'t>> {
         let (tree, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -64,10 +64,10 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Origins by key.
+/// The origins of keys.
 pub(super) type Keys = BTreeMap<&'static str, Origin>;
 
-/// The texts of a list of texts.
+/// The strings of a list of strings.
 pub(super) fn texts<'v>(value: &'v DeValue<'_>) -> Result<Vec<&'v str>, String> {
     let form = || "expected a list of texts in quotes".to_owned();
     value.as_array().ok_or_else(form)?.iter().map(|item| item.get_ref().as_str().ok_or_else(form)).collect()

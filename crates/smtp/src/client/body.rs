@@ -3,24 +3,24 @@
 use bytes::Bytes;
 use memchr::{memchr_iter, memmem};
 
-/// A body that was looked through: every line of it ends in CRLF, except perhaps the last.
-pub(crate) struct Body<'a> {
+/// A body that has been checked: every line ends in CRLF, except perhaps the last.
+pub(crate) struct CheckedBody<'a> {
     parts: &'a [Bytes],
     /// Lines that begin with a dot.
     dots: u64,
-    /// Whether it ends in CRLF (or is empty), so that the dot's line can follow at once.
+    /// Whether it ends in CRLF or is empty, so that the final dot can follow without another CRLF.
     ends_a_line: bool,
 }
 
-/// The body holds a CR or LF that stands alone, after so many bytes.
+/// The body holds a bare CR or LF; the number is its byte offset.
 ///
-/// Such a body could mean two things to two receivers (RFC 5321 §2.3.8, §4.1.1.4; "SMTP smuggling"), so it is never sent.
+/// Two receivers could read such a body in two ways (RFC 5321 §2.3.8, §4.1.1.4; "SMTP smuggling"), so it is never sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body has a bare CR or LF at byte {0}")]
 pub(crate) struct BareLineEnd(pub(crate) usize);
 
-impl<'a> Body<'a> {
-    /// Looks through a body that lies in one or more parts.
+impl<'a> CheckedBody<'a> {
+    /// Checks a body given in one or more parts.
     pub(crate) fn new(parts: &'a [Bytes]) -> Result<Self, BareLineEnd> {
         let mut body = Self { parts, dots: 0, ends_a_line: true };
         let mut last = b'\n';
@@ -37,7 +37,7 @@ impl<'a> Body<'a> {
         if last == b'\r' { Err(BareLineEnd(at - 1)) } else { Ok(body) }
     }
 
-    /// What to write, piece by piece, the final dot's line included. Long pieces lie where they lay.
+    /// The pieces to write, including the line with the final dot. Long pieces borrow the body and are not copied.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let end: &'static [u8] = if self.ends_a_line { b".\r\n" } else { b"\r\n.\r\n" };
         let (parts, plain) = (self.parts, self.dots == 0);
@@ -45,13 +45,13 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Counts the leading dots of a part that follows the byte `last`; Err is the place of a bare CR or LF.
+/// Counts the leading dots of a part that follows the byte `last`; Err is the offset of a bare CR or LF.
 fn survey(part: &[u8], last: u8) -> Result<u64, usize> {
     let before = |at: usize| if at == 0 { last } else { part[at - 1] };
     let mut dots = u64::from(last == b'\n' && part[0] == b'.');
     let mut line_feeds = 0;
     for at in memchr_iter(b'\n', part) {
-        // `last` is a line feed at the very start of the body too, where no line feed may stand.
+        // At the start of the body `last` is a line feed too, and no line feed may stand there.
         if before(at) != b'\r' {
             return Err(at);
         }
@@ -66,13 +66,13 @@ fn survey(part: &[u8], last: u8) -> Result<u64, usize> {
     Err(bare.unwrap_or(part.len()))
 }
 
-/// Cuts before each leading dot, and puts another one there.
+/// Splits the body before each leading dot and inserts another dot.
 struct Stuffed<'a> {
     parts: std::slice::Iter<'a, Bytes>,
     rest: &'a [u8],
     plain: bool,
     line_start: bool,
-    /// The last two bytes that were given out.
+    /// The last two bytes returned.
     tail: [u8; 2],
 }
 
@@ -107,7 +107,7 @@ impl<'a> Iterator for Stuffed<'a> {
 impl Stuffed<'_> {
     /// How much of `rest` comes before the next leading dot in it, or all of it.
     fn next_cut(&self) -> usize {
-        // A line end across two parts: `tail` holds its CR.
+        // The line end spans two parts: `tail` holds its CR.
         if self.tail[1] == b'\r' && self.rest.starts_with(b"\n.") {
             return 1;
         }
@@ -122,14 +122,14 @@ mod tests {
     use super::*;
 
     fn wire(parts: &[Bytes]) -> Result<Vec<u8>, BareLineEnd> {
-        Ok(Body::new(parts)?.pieces().flatten().copied().collect())
+        Ok(CheckedBody::new(parts)?.pieces().flatten().copied().collect())
     }
 
     fn one(body: &'static [u8]) -> Result<Vec<u8>, BareLineEnd> {
         wire(&[Bytes::from_static(body)])
     }
 
-    /// RFC 5321 §4.5.2, from the receiver's side: lines up to the lone dot, one leading dot taken away.
+    /// RFC 5321 §4.5.2, from the receiver's side: lines up to the lone dot, with one leading dot removed.
     fn read_back(wire: &[u8]) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         let mut rest = wire;
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_body_without_leading_dots_is_not_cut() {
         let parts = [Bytes::from_static(b"a: b\r\n"), Bytes::from_static(b"\r\nc.d\r\n")];
-        assert_eq!(Body::new(&parts).unwrap().pieces().count(), 3);
+        assert_eq!(CheckedBody::new(&parts).unwrap().pieces().count(), 3);
     }
 
     proptest! {

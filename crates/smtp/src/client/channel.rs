@@ -1,4 +1,5 @@
-//! Commands out, replies in, each with its limit of time. Writing never blocks on a receiver that wants to be read first.
+//! Writes commands and reads replies, each within a time limit. While a write is blocked, replies are read, so that a receiver that waits
+//! for its replies to be read cannot stall the dialogue.
 
 use std::{
     future::poll_fn,
@@ -16,20 +17,20 @@ use tokio::{
 
 use super::{replies::Replies, stream::Stream};
 
-/// How long to look for the reply that explains why the receiver stopped taking bytes.
+/// How long to wait for the reply that explains why the receiver stopped reading.
 const EXPLANATION_WAIT: Duration = Duration::from_secs(5);
-/// Read at a time.
+/// Bytes read at a time.
 const INBOX: usize = 4096;
 
 pub(crate) struct Channel {
     pub(crate) stream: Stream,
     replies: Replies,
     inbox: Box<[u8; INBOX]>,
-    /// False once a 421, a lost connection, a time-out or garbage ended the dialogue.
+    /// False once the dialogue has ended: by a 421, a lost connection, a time-out, or bytes that are no SMTP.
     open: bool,
 }
 
-/// What broke the dialogue, before it is known during which step.
+/// What broke the dialogue, not yet tied to a stage.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Lost(String),
@@ -48,11 +49,11 @@ impl Trouble {
     }
 }
 
-/// How a write ended that did not fail.
+/// How a successful write ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wrote {
     All,
-    /// The receiver spoke before it had taken everything.
+    /// The receiver replied before it had read everything.
     Interrupted,
 }
 
@@ -65,23 +66,24 @@ impl Channel {
         self.open
     }
 
-    /// Nothing may be said on it any more.
+    /// Marks the channel as closed: nothing more may be sent.
     pub(crate) fn close(&mut self) {
         self.open = false;
     }
 
-    /// True when the receiver said something that nobody asked for, as far as it was read.
+    /// Whether bytes have been read that no command asked for.
     pub(crate) fn has_leftovers(&self) -> bool {
         self.replies.has_leftovers()
     }
 
-    /// Says a command and waits for its reply.
+    /// Sends a command and waits for its reply.
     pub(crate) async fn ask(&mut self, command: &[u8], stage: Stage, limit: Duration) -> Result<Reply, Failure> {
         self.say(command, stage, limit).await?;
         self.reply(stage, limit).await
     }
 
-    /// Says one or more commands. A receiver that hung up is no error here: what it said before is in [`Self::reply`], as is its silence.
+    /// Sends one or more commands. A receiver that closed the connection is no error here: [`Self::reply`] returns what it said before, or
+    /// the failure.
     pub(crate) async fn say(&mut self, commands: &[u8], stage: Stage, limit: Duration) -> Result<(), Failure> {
         match timeout(limit, self.write(commands, false)).await {
             Ok(_) => Ok(()),
@@ -107,7 +109,7 @@ impl Channel {
         timeout(limit, self.write(bytes, true)).await.unwrap_or(Err(Trouble::Timeout(limit)))
     }
 
-    /// The failure behind a broken write: the refusal that the receiver left behind, or the trouble itself.
+    /// The failure behind a broken write: the refusal that the receiver sent before it stopped reading, or the trouble itself.
     pub(crate) async fn explain(&mut self, trouble: Option<Trouble>, stage: Stage) -> Failure {
         self.open = false;
         let left = timeout(EXPLANATION_WAIT, self.wait()).await;
@@ -120,13 +122,14 @@ impl Channel {
         }
     }
 
-    /// Looks, without waiting, whether the receiver spoke or closed while nothing was asked. Some is the end of the dialogue.
+    /// Checks without waiting whether the receiver sent something or closed the connection while no command was pending. Some ends the
+    /// dialogue.
     pub(crate) fn glance(&mut self, stage: Stage) -> Option<Failure> {
         let trouble = match self.poll_listen(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(trouble)) => Some(trouble),
             Poll::Ready(Ok(())) | Poll::Pending => None,
         };
-        let unasked = |what: &str| Trouble::Garbage(format!("{what} without a question")).at(stage);
+        let unasked = |what: &str| Trouble::Garbage(format!("{what} without a command")).at(stage);
         let failure = match self.replies.next() {
             Ok(Some(reply)) if reply.code >= 400 => Failure::Refused { stage, reply },
             Ok(Some(reply)) => unasked(&format!("{:?}", reply.to_string())),
@@ -164,7 +167,7 @@ impl Channel {
                 let whence = if self.replies.is_midway() { " in the middle of a reply" } else { "" };
                 Poll::Ready(Err(Trouble::Lost(match end {
                     Ok(()) => format!("the receiver closed the connection{whence}"),
-                    // How TLS tells of an end without close_notify.
+                    // How TLS reports an end without close_notify.
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => format!("the receiver closed the connection{whence}"),
                     Err(e) => format!("the connection broke{whence}: {e}"),
                 })))
@@ -172,7 +175,7 @@ impl Channel {
         }
     }
 
-    /// Writes it all. While the receiver takes nothing its replies are read, so that two full pipes cannot wait for each other
+    /// Writes all bytes. While the receiver accepts none, its replies are read, so that two full pipes cannot wait for each other
     /// (RFC 2920 §3.1).
     async fn write(&mut self, bytes: &[u8], stop_at_reply: bool) -> Result<Wrote, Trouble> {
         let mut done = 0;

@@ -1,4 +1,4 @@
-//! An open session.
+//! An open session with a receiver.
 
 use std::{
     fmt,
@@ -10,27 +10,27 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{Extensions, Hello, Timeouts, channel::Channel};
 
-/// Milliseconds that the session's start took.
+/// How many milliseconds the steps of opening the session took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// From the connection to the 220.
+    /// From the TCP connection to the 220.
     pub banner_ms: u32,
-    /// EHLO or HELO, the second one under TLS included.
+    /// EHLO or HELO, including the second one under TLS.
     pub ehlo_ms: u32,
     /// STARTTLS and the handshake; None in plain text.
     pub tls_ms: Option<u32>,
 }
 
-/// An open session with a receiver: takes one message after the other.
+/// An open session with a receiver, which hands over one message after another.
 pub struct Connection {
     pub(super) channel: Channel,
     pub(super) extensions: Extensions,
     pub(super) timeouts: Timeouts,
     pub(super) clock: fn() -> Instant,
-    pub(super) state: State,
-    /// Whether it has carried a message (or a RSET) before.
+    pub(super) state: DialogueState,
+    /// Whether it has carried a message or a RSET before.
     pub(super) used: bool,
-    /// What is to be written, kept for its allocation.
+    /// The buffer of bytes to write, kept for its allocation.
     pub(super) out: Vec<u8>,
     tls: TlsFacts,
     timings: Timings,
@@ -38,63 +38,64 @@ pub struct Connection {
 
 /// Where the dialogue stands between two calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum DialogueState {
     /// No transaction is open.
     Clean,
-    /// One may be: RSET comes first.
+    /// A transaction may be open: RSET has to come first.
     Dirty,
-    /// A call was dropped in the middle: nobody knows what the next reply will answer.
+    /// A call was dropped midway: the next reply cannot be matched to a command.
     Busy,
 }
 
 impl Connection {
     pub(super) fn new(channel: Channel, hello: &Hello, extensions: Extensions, tls: TlsFacts, timings: Timings) -> Self {
         let (timeouts, clock) = (hello.timeouts.clone(), hello.clock);
-        Self { channel, extensions, timeouts, clock, state: State::Clean, used: false, out: Vec::new(), tls, timings }
+        Self { channel, extensions, timeouts, clock, state: DialogueState::Clean, used: false, out: Vec::new(), tls, timings }
     }
 
-    /// What protects it.
+    /// The TLS state of the session.
     pub fn tls(&self) -> &TlsFacts {
         &self.tls
     }
 
-    /// What the receiver can do.
+    /// The extensions that the receiver announced.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// How long the start took.
+    /// How long opening the session took.
     pub fn timings(&self) -> Timings {
         self.timings
     }
 
-    /// True while another message can be handed over: no 421, no lost connection, no time-out, nothing said out of turn.
+    /// True while another message can be handed over: no 421, lost connection, time-out or unrequested reply so far.
     pub fn usable(&self) -> bool {
-        self.channel.is_open() && self.state != State::Busy && !self.channel.has_leftovers()
+        self.channel.is_open() && self.state != DialogueState::Busy && !self.channel.has_leftovers()
     }
 
-    /// For a connection that idled: looks, without waiting, whether the receiver closed it or said something meanwhile (a 421, mostly).
-    /// Some is what it said; the connection is of no more use then.
+    /// For a connection that was idle: checks without waiting whether the receiver closed it or sent something meanwhile (usually a 421).
+    /// Some holds what it sent; the connection is then unusable.
     pub fn gone(&mut self) -> Option<Failure> {
         self.channel.glance(Stage::Rset)
     }
 
-    /// RSET: leaves no transaction open, and shows that the receiver is still there. Err makes the connection unusable.
+    /// Sends RSET, which closes any open transaction and shows that the receiver still responds. After Err the connection is unusable.
     pub async fn reset(&mut self) -> Result<(), Failure> {
-        (self.state, self.used) = (State::Busy, true);
+        (self.state, self.used) = (DialogueState::Busy, true);
         let reply = self.channel.ask(b"RSET\r\n", Stage::Rset, self.timeouts.rset).await?;
         if reply.is_positive() {
-            self.state = State::Clean;
+            self.state = DialogueState::Clean;
             return Ok(());
         }
         self.channel.close();
         Err(Failure::Refused { stage: Stage::Rset, reply })
     }
 
-    /// Says QUIT and closes, as far as that goes in a short time.
+    /// Sends QUIT and closes the connection, within a short time limit.
     pub async fn quit(mut self) {
         if self.usable() {
-            // RFC 5321 §4.1.1.10: the answer should be awaited; what it says changes nothing. `Stage` has no word for it, nobody will see it.
+            // RFC 5321 §4.1.1.10: the reply should be awaited; its content changes nothing. `Stage` has no value for QUIT, and this one is
+            // never shown.
             let _ = self.channel.ask(b"QUIT\r\n", Stage::Rset, self.timeouts.quit).await;
         }
         let _ = timeout(SHUTDOWN_WAIT.min(self.timeouts.quit), self.channel.stream.shutdown()).await;
@@ -107,7 +108,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// For TLS's close_notify, which a full pipe could hold up.
+/// The time limit for TLS's close_notify, which a full pipe could delay.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
 /// Whole milliseconds between two times.

@@ -1,4 +1,4 @@
-//! What the receiver can do, by its EHLO reply.
+//! The extensions in a receiver's EHLO reply.
 
 use std::{fmt::Write, time::Duration};
 
@@ -9,7 +9,7 @@ use smtp_proto::{
     EXT_MT_PRIORITY, EXT_PIPELINING, EXT_REQUIRE_TLS, EXT_SIZE, EXT_SMTP_UTF8, EXT_START_TLS,
 };
 
-/// The extensions that the receiver announced.
+/// The extensions that a receiver announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// RFC 2920: commands may be sent in groups.
@@ -18,7 +18,7 @@ pub struct Extensions {
     pub eight_bit_mime: bool,
     /// RFC 3207.
     pub starttls: bool,
-    /// RFC 1870: `SIZE=` is understood; the number is the largest message taken, 0 means no fixed limit.
+    /// RFC 1870: `SIZE=` is understood; the number is the largest message accepted, in bytes; 0 means no fixed limit.
     pub size: Option<u64>,
     /// RFC 2034.
     pub enhanced_status_codes: bool,
@@ -30,25 +30,25 @@ pub struct Extensions {
     pub binary_mime: bool,
     /// RFC 3461: RET, ENVID, NOTIFY and ORCPT are understood.
     pub dsn: bool,
-    /// RFC 2852: BY is understood; the number is the fewest seconds taken with R, 0 where none is named.
+    /// RFC 2852: BY is understood; the number is the least by-time accepted with R, in seconds; 0 where none is announced.
     pub deliver_by: Option<u64>,
     /// RFC 8689.
     pub require_tls: bool,
     /// RFC 6710: MT-PRIORITY is understood.
     pub priority: bool,
-    /// The SASL mechanisms that this client can use, as smtp-proto's bits.
+    /// The announced SASL mechanisms that this client can use, as smtp-proto's bits.
     pub(crate) auth: u64,
 }
 
 impl Extensions {
-    /// Reads a whole positive EHLO reply by mail-send's parser, which is given bytes that are already here: it can neither wait nor lose any.
-    /// A reply that it cannot read counts as one without extensions; the session then goes on as plain RFC 5321.
+    /// Parses a complete positive EHLO reply with mail-send's parser, which reads from memory: it can neither wait nor lose bytes. A reply
+    /// that it cannot parse counts as one without extensions; the session then continues as plain RFC 5321.
     pub(crate) async fn read(reply: &Reply) -> Self {
         let raw = wire_form(reply);
         let stream = tokio::io::join(raw.as_bytes(), tokio::io::sink());
         let mut client = SmtpClient { stream, timeout: Duration::MAX };
         let Ok(ehlo) = client.read_ehlo().await else {
-            tracing::debug!(%reply, "an EHLO reply that cannot be read");
+            tracing::debug!(%reply, "an EHLO reply cannot be parsed");
             return Self::default();
         };
         let has = |extension| ehlo.capabilities & extension != 0;

@@ -1,4 +1,4 @@
-//! The body's way to the receiver, and what its dot is answered.
+//! Sends the body and reads the reply to the final dot.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use posthaste_mail::{Failure, Stage};
 
 use super::{
     Connection, RecipientResult,
-    body::Body,
+    body::CheckedBody,
     channel::{Channel, Wrote},
     report::Slots,
-    transaction::{Answer, Way, judge},
+    transact::{Framing, ReplyKind, classify},
 };
 
 impl Connection {
-    /// The body, and the answer to its dot.
-    pub(super) async fn hand_over(&mut self, way: &Way<'_>, slots: &mut Slots) {
-        let sent = match way {
-            Way::Dotted(body) => self.send_body(body).await,
-            Way::Chunk(parts) => self.send_chunk(parts).await,
+    /// Sends the body and settles the accepted recipients by the reply to the final dot.
+    pub(super) async fn hand_over(&mut self, framing: &Framing<'_>, slots: &mut Slots) {
+        let sent = match framing {
+            Framing::Dotted(body) => self.send_body(body).await,
+            Framing::Chunked(parts) => self.send_chunk(parts).await,
         };
         let result = match sent {
-            Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| judge(Stage::Dot, reply)) {
-                Ok(Answer::Yes(reply)) => RecipientResult::Delivered(reply),
-                Ok(Answer::No(failure)) => RecipientResult::Failed(failure),
-                Ok(Answer::Nonsense(failure)) | Err(failure) => {
+            Ok(()) => match self.channel.reply(Stage::Dot, self.timeouts.dot).await.map(|reply| classify(Stage::Dot, reply)) {
+                Ok(ReplyKind::Positive(reply)) => RecipientResult::Delivered(reply),
+                Ok(ReplyKind::Refused(failure)) => RecipientResult::Failed(failure),
+                Ok(ReplyKind::Unexpected(failure)) | Err(failure) => {
                     self.channel.close();
                     RecipientResult::Unknown(failure)
                 }
@@ -37,8 +37,8 @@ impl Connection {
         slots.end_accepted(&result);
     }
 
-    /// Small pieces are gathered into blocks, the final dot with them; long ones go out from where they lie.
-    async fn send_body(&mut self, body: &Body<'_>) -> Result<(), Cut> {
+    /// Gathers small pieces, including the final dot, into blocks; long pieces are written without a copy.
+    async fn send_body(&mut self, body: &CheckedBody<'_>) -> Result<(), Cut> {
         let limit = self.timeouts.block;
         let out = &mut self.out;
         out.clear();
@@ -60,7 +60,7 @@ impl Connection {
         send_block(&mut self.channel, out, limit, true).await
     }
 
-    /// RFC 3030 §2: the length, then the bytes as they are.
+    /// RFC 3030 §2: BDAT with the length, then the bytes unchanged.
     async fn send_chunk(&mut self, parts: &[Bytes]) -> Result<(), Cut> {
         let limit = self.timeouts.block;
         let length: usize = parts.iter().map(Bytes::len).sum();
@@ -75,7 +75,7 @@ impl Connection {
     }
 }
 
-/// The body was cut short.
+/// Sending the body failed midway.
 struct Cut {
     failure: Failure,
     /// Whether the final dot may have reached the receiver.
@@ -91,12 +91,13 @@ async fn send_block(channel: &mut Channel, bytes: &[u8], limit: Duration, last: 
         Ok(Wrote::Interrupted) => None,
         Err(trouble) => Some(trouble),
     };
-    // In plain text a broken write left out at least the last byte, the dot's line end. What TLS had already sealed may be out.
+    // In plain text a broken write lacks at least the last byte, the LF of the final dot. Under TLS, bytes already encrypted may have been
+    // sent.
     let dot_sent = last && channel.stream.is_tls();
     Err(Cut { failure: channel.explain(trouble, Stage::Dot).await, dot_sent })
 }
 
-/// A piece this long is not copied.
+/// Pieces of at least this many bytes are not copied.
 const LONG: usize = 32 * 1024;
-/// Written at a time, each block with its own time limit.
+/// Bytes written at a time; each block has a time limit of its own.
 const BLOCK: usize = 128 * 1024;

@@ -1,4 +1,4 @@
-//! What a session is opened with: the name said, the TLS wanted, how long to wait.
+//! The settings a session is opened with: the EHLO name, TLS, time limits, login.
 
 use std::{
     fmt,
@@ -6,27 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::TlsConfigs;
+use super::{TlsConfigs, TlsPolicy};
 
-/// How a session is to be opened.
+/// The settings a session is opened with.
 #[derive(Clone)]
 pub struct Hello {
-    /// The name said in EHLO.
+    /// The name sent in EHLO.
     pub ehlo: String,
-    /// The receiver's host, by the name that its certificate should carry.
+    /// The receiver's host name, which its certificate should carry.
     pub mx_host: String,
-    /// What TLS is wanted.
+    /// The TLS policy.
     pub tls: TlsPolicy,
-    /// Why TLS failed in an earlier try with this host ([`super::OpenFailure::tls`]): under [`TlsPolicy::Opportunistic`] this session goes
-    /// without and its facts say why. Other policies ignore it.
+    /// Why TLS failed in an earlier attempt with this host ([`super::OpenFailure::tls`]): under [`TlsPolicy::Opportunistic`] this session
+    /// goes without TLS and records the reason in its facts. Other policies ignore it.
     pub tls_fallback: Option<Arc<str>>,
-    /// How TLS is done.
+    /// The TLS client configurations.
     pub tls_config: TlsConfigs,
     /// How long each step may take.
     pub timeouts: Timeouts,
-    /// The clock, for the milliseconds of each step.
+    /// The clock, used to time each step.
     pub clock: fn() -> Instant,
-    /// Who logs in, at a smart host. Sent over TLS only, except under [`TlsPolicy::None`].
+    /// The login for a smart host. Sent only over TLS, except under [`TlsPolicy::None`].
     pub auth: Option<Credentials>,
 }
 
@@ -35,7 +35,7 @@ pub struct Hello {
 pub struct Credentials {
     /// The account.
     pub user: String,
-    /// Its secret; never printed.
+    /// The password; never printed.
     pub password: String,
 }
 
@@ -45,61 +45,30 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What TLS a session is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum TlsPolicy {
-    /// Plain text, though TLS be offered.
-    None,
-    /// TLS when it is offered and works, whatever the certificate.
-    #[default]
-    Opportunistic,
-    /// TLS or nothing, whatever the certificate.
-    Require,
-    /// TLS with a certificate that is valid for the host's name, or nothing.
-    Verify,
-}
-
-impl TlsPolicy {
-    /// The word in the log and in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Opportunistic => "opportunistic",
-            Self::Require => "require",
-            Self::Verify => "verify",
-        }
-    }
-
-    /// True where plain text is not an answer.
-    pub fn demands_tls(self) -> bool {
-        matches!(self, Self::Require | Self::Verify)
-    }
-}
-
-/// How long each step may take. The defaults are those of RFC 5321 §4.5.3.2, where it has one.
+/// How long each step may take. The defaults are those of RFC 5321 §4.5.3.2 where it gives one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the TCP connection; used by whoever opens it.
+    /// The TCP connection; used by the caller, which opens it.
     pub connect: Duration,
-    /// For the 220.
+    /// The 220.
     pub banner: Duration,
-    /// For the answer to EHLO, HELO and each step of AUTH.
+    /// The reply to EHLO, HELO and each step of AUTH.
     pub ehlo: Duration,
-    /// For the answer to STARTTLS, and again for the handshake.
+    /// The reply to STARTTLS, and again the handshake.
     pub starttls: Duration,
-    /// For the answer to MAIL.
+    /// The reply to MAIL.
     pub mail: Duration,
-    /// For the answer to each RCPT.
+    /// The reply to each RCPT.
     pub rcpt: Duration,
-    /// For the 354.
+    /// The 354.
     pub data: Duration,
-    /// For each block of the body to be taken.
+    /// Writing each block of the body.
     pub block: Duration,
-    /// For the answer to the final dot. Short values make duplicates (RFC 5321 §4.5.3.2.6).
+    /// The reply to the final dot. Short values cause duplicates (RFC 5321 §4.5.3.2.6).
     pub dot: Duration,
-    /// For the answer to RSET.
+    /// The reply to RSET.
     pub rset: Duration,
-    /// For the answer to QUIT.
+    /// The reply to QUIT.
     pub quit: Duration,
 }
 

@@ -1,10 +1,10 @@
-//! The client's side: opens a session with a receiver, hands it messages, keeps every word it says.
+//! The client: opens a session with a receiver, hands over messages, and keeps every reply word for word.
 //!
-//! mail-send reads the EHLO reply's meaning, does the TLS upgrade and encodes the SASL answers. The rest of the dialogue is ours, because
-//! mail-send's own reader drops bytes behind a reply (a 421 glued to the 220), loses the text of positive replies and the command that an
-//! error belongs to, and its message writer lets a dot at the very start of a message end it.
+//! mail-send parses the EHLO reply, does the TLS upgrade and encodes the SASL responses. The rest of the dialogue is our own code, because
+//! mail-send's reader drops bytes that follow a reply (a 421 in the same packet as the 220) and loses the text of positive replies and the
+//! command that an error belongs to, and its message writer lets a dot at the very start of a message end it.
 //!
-//! The order of events: [`open()`] a connected socket, [`Connection::transact`] once a message, [`Connection::quit`].
+//! The order of calls: [`open()`] on a connected socket, [`Connection::transact`] once per message, [`Connection::quit`].
 
 mod body;
 mod channel;
@@ -19,14 +19,17 @@ mod replies;
 mod report;
 mod stream;
 mod tls;
+mod tls_policy;
+mod transact;
 mod transaction;
 
 pub use connection::{Connection, Timings};
 pub use extensions::Extensions;
-pub use hello::{Credentials, Hello, Timeouts, TlsPolicy};
+pub use hello::{Credentials, Hello, Timeouts};
 pub use needs::Needs;
 pub use open::{OpenFailure, open};
 pub use replies::replies_in;
 pub use report::{RecipientResult, Report};
 pub use tls::{TlsConfigError, TlsConfigs};
+pub use tls_policy::TlsPolicy;
 pub use transaction::Transaction;

@@ -1,24 +1,24 @@
-//! What a message cannot do without, held against what a receiver has. What is missing is found before anything is said.
+//! Compares what a message requires with what a receiver offers, before any command is sent.
 
 use posthaste_mail::{Address, Failure, Reply, Stage};
 
 use super::Connection;
 
-/// What a message cannot do without.
+/// What a message requires of its receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// UTF-8 in its sender or its header (RFC 6531): SMTPUTF8, whoever the recipient is.
+    /// SMTPUTF8 (RFC 6531), because its sender or its header holds UTF-8, whatever the recipient.
     pub utf8: bool,
-    /// Bytes that are no lines (RFC 3030): BDAT and BINARYMIME.
+    /// BDAT and BINARYMIME (RFC 3030), because its body is not made of lines.
     pub binary: bool,
-    /// Verified TLS here and on every hop behind (RFC 8689).
+    /// REQUIRETLS: verified TLS here and on every later hop (RFC 8689).
     pub require_tls: bool,
-    /// Where it is to be returned rather than to come late (RFC 2852, `R`), the seconds that are left.
+    /// DELIVERBY in return mode (RFC 2852, `R`): how many seconds are left.
     pub within: Option<i32>,
 }
 
 impl Connection {
-    /// Why this receiver cannot get such a message for this recipient; a refusal of our own at [`Stage::Mail`], which says so.
+    /// Why this receiver cannot get such a message for this recipient: a refusal generated here, at [`Stage::Mail`]. None if it can.
     pub fn lacks(&self, needs: Needs, recipient: &Address) -> Option<Failure> {
         let (can, tls) = (self.extensions(), self.tls());
         let reply = if needs.require_tls && tls.tls_verified != Some(true) {
@@ -36,7 +36,7 @@ impl Connection {
                 "5.6.7 the message has addresses or header fields in UTF-8, which the receiver does not take (SMTPUTF8; not sent)",
             )
         } else if needs.binary && !(can.chunking && can.binary_mime) {
-            // RFC 3030 §3: a relay that cannot convert gives it back.
+            // RFC 3030 §3: a relay that cannot convert the message returns it.
             Reply::new(554, "5.6.1 the message holds bytes that are no lines, which the receiver does not take (BINARYMIME; not sent)")
         } else if let Some(left) = needs.within {
             // RFC 2852 §4.1.4.
@@ -48,8 +48,8 @@ impl Connection {
     }
 }
 
-/// Why a message that is to be returned where it would come late does not go to this receiver, who wants `least` seconds (None: who does not know
-/// of such times).
+/// The refusal for a message in DELIVERBY's return mode with `left` seconds left; `least` is the least by-time that the receiver accepts
+/// (None: it does not offer DELIVERBY).
 fn too_late(left: i32, least: Option<u64>) -> Option<Reply> {
     let text = match least {
         _ if left < 1 => "5.4.7 the time within which it was to be delivered is over (DELIVERBY; not sent)".to_owned(),

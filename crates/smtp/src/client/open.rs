@@ -1,4 +1,4 @@
-//! The session's start: 220, EHLO, STARTTLS by policy, EHLO again, AUTH.
+//! Opens a session: 220, EHLO, STARTTLS by policy, EHLO again, AUTH.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,12 +10,12 @@ use tokio_rustls::TlsConnector;
 
 use super::{Connection, Credentials, Extensions, Hello, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream};
 
-/// Why no session came to be.
+/// Why a session could not be opened.
 #[derive(Debug)]
 pub struct OpenFailure {
-    /// What went wrong, and when.
+    /// What went wrong, and at which stage.
     pub failure: Failure,
-    /// Set when only TLS failed and the policy allows plain text: connect again with this in [`Hello::tls_fallback`].
+    /// Set if only TLS failed and the policy allows plain text: connect again with this value in [`Hello::tls_fallback`].
     pub tls: Option<Arc<str>>,
 }
 
@@ -27,7 +27,8 @@ impl From<Failure> for OpenFailure {
 
 /// Opens a session over a connected socket.
 pub async fn open(stream: TcpStream, hello: &Hello) -> Result<Connection, OpenFailure> {
-    // Every write here is a whole group of commands or a block: waiting for more would only add delay. A socket that refuses still works.
+    // Every write is a whole group of commands or a block, so Nagle's algorithm would only add delay. A socket that refuses the option
+    // still works.
     let _ = stream.set_nodelay(true);
     let mut channel = Channel::new(Stream::Plain(stream));
     let mut timings = Timings::default();
@@ -46,7 +47,7 @@ pub async fn open(stream: TcpStream, hello: &Hello) -> Result<Connection, OpenFa
                 Upgrade::Done(secured, facts) => {
                     (channel, tls) = (*secured, facts);
                     timings.tls_ms = Some(millis(began, (hello.clock)()));
-                    // RFC 3207 §4.2: what was said before means nothing now.
+                    // RFC 3207 §4.2: the extensions announced before TLS no longer count.
                     extensions = say_hello(&mut channel, hello, &mut timings).await?;
                 }
                 Upgrade::Declined(plain, why) => {
@@ -67,7 +68,7 @@ async fn say_hello(channel: &mut Channel, hello: &Hello, timings: &mut Timings) 
     let limit = hello.timeouts.ehlo;
     let answer = channel.ask(format!("EHLO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
     let extensions = if answer.is_permanent() && channel.is_open() {
-        // RFC 5321 §3.2: an old server may know HELO only. If it refuses that too, its last word counts.
+        // RFC 5321 §3.2: an old server may know only HELO. If it refuses that too, this last refusal is the one reported.
         let answer = channel.ask(format!("HELO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
         positive(answer, Stage::Ehlo)?;
         Extensions::default()
@@ -96,7 +97,7 @@ fn wants_tls(hello: &Hello, extensions: &Extensions) -> Result<Start, Failure> {
 
 enum Upgrade {
     Done(Box<Channel>, TlsFacts),
-    /// STARTTLS was refused where it need not be had; the session goes on.
+    /// STARTTLS was refused and the policy allows plain text; the session continues.
     Declined(Box<Channel>, Arc<str>),
 }
 
@@ -115,9 +116,9 @@ async fn start_tls(mut channel: Channel, hello: &Hello) -> Result<Upgrade, OpenF
         };
     }
     if channel.has_leftovers() {
-        // Bytes behind the 220 came in plain text and would be taken for the secured session's (CVE-2011-0411). No fall back: someone
-        // on the way would have what he wants.
-        return Err(local(Stage::Starttls, LocalCause::TlsFailed, "plain text followed the answer to STARTTLS").into());
+        // Bytes after the 220 arrived in plain text and would be taken as part of the TLS session (CVE-2011-0411). No fallback to plain
+        // text: that is what an attacker on the path wants.
+        return Err(local(Stage::Starttls, LocalCause::TlsFailed, "plain text followed the reply to STARTTLS").into());
     }
     handshake(channel, hello).await
 }
@@ -144,12 +145,12 @@ fn explain(error: &mail_send::Error) -> String {
     match error {
         mail_send::Error::Tls(e) => e.to_string(),
         mail_send::Error::Io(e) => e.to_string(),
-        mail_send::Error::Timeout => "no answer in time".into(),
+        mail_send::Error::Timeout => "no reply in time".into(),
         other => other.to_string(),
     }
 }
 
-/// A host's name as certificates have it: no trailing dot, no brackets of an address literal.
+/// A host name in the form used in certificates: without a trailing dot and without the brackets of an address literal.
 fn tls_name(host: &str) -> &str {
     let host = host.strip_suffix('.').unwrap_or(host);
     let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -163,7 +164,7 @@ async fn log_in(channel: &mut Channel, hello: &Hello, extensions: &Extensions, c
     }
     let sasl = Sasl::new(credentials.user.as_str(), credentials.password.as_str());
     let encode = |mechanism, challenge: &str| {
-        sasl.encode(mechanism, challenge).map_err(|e| local(Stage::Auth, LocalCause::NotSmtp, format!("the login cannot go on: {e}")))
+        sasl.encode(mechanism, challenge).map_err(|e| local(Stage::Auth, LocalCause::NotSmtp, format!("the login cannot continue: {e}")))
     };
     let limit = hello.timeouts.ehlo;
     let mut answer = if extensions.auth & AUTH_PLAIN != 0 {
@@ -173,7 +174,7 @@ async fn log_in(channel: &mut Channel, hello: &Hello, extensions: &Extensions, c
     } else {
         return Err(local(Stage::Auth, LocalCause::LocalError, "the smart host offers neither AUTH PLAIN nor AUTH LOGIN"));
     };
-    // LOGIN asks for the user, then for the password.
+    // LOGIN prompts for the user name, then for the password.
     for _ in 0..2 {
         if answer.code == 334 && extensions.auth & AUTH_PLAIN == 0 {
             answer = channel.ask(format!("{}\r\n", encode(AUTH_LOGIN, &answer.text)?).as_bytes(), Stage::Auth, limit).await?;
@@ -186,7 +187,7 @@ fn positive(reply: Reply, stage: Stage) -> Result<Reply, Failure> {
     match reply.code {
         200..300 => Ok(reply),
         400.. => Err(Failure::Refused { stage, reply }),
-        _ => Err(local(stage, LocalCause::NotSmtp, format!("an answer out of place: {reply}"))),
+        _ => Err(local(stage, LocalCause::NotSmtp, format!("an unexpected reply: {reply}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was asked for a message, in the words of MAIL and RCPT.
+//! The parameters of MAIL and RCPT.
 
 use std::{fmt::Write as _, io::Write as _};
 
@@ -6,7 +6,7 @@ use posthaste_mail::RcptAsks;
 
 use super::{Extensions, Transaction};
 
-/// Writing to a Vec cannot fail; whatever the receiver does not understand is left out.
+/// Appends the parameters that the receiver understands. Writing to a Vec cannot fail.
 pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can: &Extensions) {
     let asks = message.asks;
     let utf8 = message.needs.utf8 || message.recipients.iter().any(|recipient| !recipient.is_ascii());
@@ -37,7 +37,7 @@ pub(super) fn rcpt_parameters(out: &mut Vec<u8>, asks: &RcptAsks) {
         let _ = write!(out, " NOTIFY={notify}");
     }
     if let Some((kind, address)) = asks.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
-        // RFC 6533 §3: utf-8 comes encoded, and stays so.
+        // RFC 6533 §3: a utf-8 address arrives encoded and is passed on as it is.
         let address = if kind.eq_ignore_ascii_case("utf-8") { address.to_owned() } else { xtext(address) };
         let _ = write!(out, " ORCPT={kind};{address}");
     }

@@ -1,24 +1,24 @@
-//! Replies out of bytes (RFC 5321 §4.2): strict about codes, tolerant about line ends, bounded in everything. No I/O.
+//! Parses replies (RFC 5321 §4.2): strict about codes, tolerant of line ends, with a limit on every size. No I/O.
 
 use std::collections::VecDeque;
 
 use memchr::memchr;
 use posthaste_mail::Reply;
 
-/// Kept of one line; the rest of it is dropped. RFC 5321 §4.5.3.1.5 asks for 512.
+/// How many bytes of a line are kept; the rest is dropped. RFC 5321 §4.5.3.1.5 asks for 512.
 const LINE_KEPT: usize = 4096;
 /// The most lines of one reply.
 const LINES_MAX: usize = 100;
-/// The most bytes of one reply, dropped ones included.
+/// The most bytes of one reply, including dropped ones.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
-/// Takes bytes as they come and gives replies whole. What stands behind a reply is kept for the next.
+/// Takes bytes in any pieces and returns whole replies. Bytes that follow a reply are kept for the next one.
 #[derive(Default)]
 pub(crate) struct Replies {
     ready: VecDeque<Reply>,
-    /// The line that has not ended yet.
+    /// The line that is not complete yet.
     line: Vec<u8>,
-    /// The reply that has not ended yet.
+    /// The reply that is not complete yet.
     code: u16,
     text: String,
     lines: usize,
@@ -43,13 +43,13 @@ impl Replies {
             if end.is_some() {
                 self.end_line();
             } else if self.line.len() >= 4 && split(&self.line).is_none() {
-                // Whoever speaks another protocol may never end its line: no need to wait for it.
+                // A server of another protocol may never end its line, so do not wait for the end.
                 self.garbage = Some(not_a_reply(&self.line));
             }
         }
     }
 
-    /// The next whole reply; None while there is none; Err once what came was no reply, in words.
+    /// The next whole reply; None while there is none; Err, with a description, once the bytes were no reply.
     pub(crate) fn next(&mut self) -> Result<Option<Reply>, String> {
         match (self.ready.pop_front(), &self.garbage) {
             (Some(reply), _) => Ok(Some(reply)),
@@ -58,17 +58,17 @@ impl Replies {
         }
     }
 
-    /// True when something is there that nobody has taken: a reply, half of one, or garbage.
+    /// Whether anything is left to take: a reply, part of one, or bytes that are no reply.
     pub(crate) fn has_leftovers(&self) -> bool {
         self.has_next() || self.is_midway()
     }
 
-    /// True when [`Self::next`] has something to say.
+    /// Whether [`Self::next`] returns a reply or an error.
     pub(crate) fn has_next(&self) -> bool {
         !self.ready.is_empty() || self.garbage.is_some()
     }
 
-    /// True in the middle of a reply.
+    /// Whether part of a reply has arrived.
     pub(crate) fn is_midway(&self) -> bool {
         self.lines > 0 || !self.line.is_empty()
     }
@@ -82,7 +82,7 @@ impl Replies {
             return;
         };
         if self.lines > 0 && code != self.code {
-            // RFC 5321 §4.2.1: the code on each line must be the same. Which one would be meant?
+            // RFC 5321 §4.2.1: the code on each line must be the same; it is unclear which one would count.
             self.garbage = Some(format!("a reply with two codes, {} and {code}", self.code));
             return;
         }
@@ -102,15 +102,16 @@ impl Replies {
     }
 }
 
-/// The replies that stand in bytes which came in these pieces, and what is wrong with the first thing that is none. Half a reply at the end
-/// counts for nothing.
+/// The replies in bytes that arrived in these pieces, and what is wrong with the first part that is no reply. An incomplete reply at the
+/// end is ignored.
 pub fn replies_in<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Reply>, Option<String>) {
     let mut replies = Replies::default();
     pieces.into_iter().for_each(|piece| replies.feed(piece));
     (replies.ready.into(), replies.garbage)
 }
 
-/// Code, whether more lines follow, text. None when it is no reply line (RFC 5321 §4.2: `Reply-line`; without a text, without a blank too).
+/// Code, whether more lines follow, text. None if it is no reply line (RFC 5321 §4.2: `Reply-line`; without text the space may be missing
+/// too).
 fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let digits = line.get(..3)?;
     if !matches!(digits[0], b'2'..=b'5') || !digits.iter().all(u8::is_ascii_digit) {
@@ -121,7 +122,7 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
         [] => Some((code, false, &[])),
         [b' ', text @ ..] => Some((code, false, text)),
         [b'-', text @ ..] => Some((code, true, text)),
-        // The line's end has come in part, or begins with more than one CR.
+        // The line end is incomplete, or begins with more than one CR.
         ends if ends.iter().all(|byte| *byte == b'\r') => Some((code, false, &[])),
         _ => None,
     }

@@ -1,31 +1,31 @@
-//! What became of one transaction, recipient by recipient.
+//! The result of one transaction, for each recipient.
 
 use std::ops::Range;
 
 use posthaste_mail::{Failure, LocalCause, Reply};
 
-/// What became of one transaction.
+/// The result of one transaction.
 #[derive(Debug)]
 pub struct Report {
-    /// One result a recipient, in the transaction's order.
+    /// One result per recipient, in the transaction's order.
     pub recipients: Vec<RecipientResult>,
-    /// Milliseconds from MAIL to the answer to DATA (or to the last answer before it ended).
+    /// Milliseconds from MAIL to the reply to DATA, or to the last reply before the transaction ended.
     pub envelope_ms: u32,
-    /// Milliseconds from the body's first byte to the answer to its dot; None when no body was sent.
+    /// Milliseconds from the body's first byte to the reply to the final dot; None if no body was sent.
     pub body_ms: Option<u32>,
 }
 
-/// What became of the message for one recipient.
+/// The result for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecipientResult {
-    /// The receiver took responsibility: its answer to the final dot.
+    /// The receiver took responsibility; its reply to the final dot.
     Delivered(Reply),
-    /// Not delivered, and certainly so: refused (MAIL, this RCPT, DATA or the dot), or broken off after this recipient was answered or
-    /// let wait too long, and before the dot.
+    /// Certainly not delivered: refused (at MAIL, this RCPT, DATA or the dot), or the dialogue broke before the dot and after this
+    /// recipient was answered or its reply timed out.
     Failed(Failure),
-    /// The dialogue broke after the final dot (may have) left: the receiver may have the message or not.
+    /// The dialogue broke after the final dot was sent or may have been sent: the receiver may or may not have the message.
     Unknown(Failure),
-    /// Not delivered, and the receiver never answered for this recipient: the connection ended first. Another connection may ask at once.
+    /// Not delivered: the connection ended before the receiver answered for this recipient. Another connection may try at once.
     NotOffered(Failure),
 }
 
@@ -50,7 +50,7 @@ impl Slots {
         }
     }
 
-    /// The receiver refused this one. The first refusal stays: after a refused MAIL the answers to RCPT mean nothing.
+    /// The receiver refused this recipient. The first refusal is kept: after a refused MAIL the replies to RCPT mean nothing.
     pub(crate) fn refuse(&mut self, place: usize, failure: Failure) {
         if matches!(self.0[place], Slot::Waiting) {
             self.0[place] = Slot::Done(RecipientResult::Failed(failure));
@@ -61,19 +61,19 @@ impl Slots {
         self.0.iter().any(|s| matches!(s, Slot::Accepted))
     }
 
-    /// The same end for everyone who was accepted.
+    /// Gives all accepted recipients the same result.
     pub(crate) fn end_accepted(&mut self, result: &RecipientResult) {
         for slot in self.0.iter_mut().filter(|s| matches!(s, Slot::Accepted)) {
             *slot = Slot::Done(result.clone());
         }
     }
 
-    /// The receiver said no to all of them at once.
+    /// The receiver refused all recipients at once.
     pub(crate) fn refuse_all(&mut self, failure: &Failure) {
         (0..self.0.len()).for_each(|place| self.refuse(place, failure.clone()));
     }
 
-    /// The dialogue ended before the body, while it was about the recipients in `asked`.
+    /// The dialogue ended before the body, at a command about the recipients in `asked`.
     pub(crate) fn break_off(&mut self, asked: &Range<usize>, failure: &Failure) {
         let silent = matches!(failure, Failure::Local { cause: LocalCause::ConnectionLost, .. });
         for (place, slot) in self.0.iter_mut().enumerate() {
@@ -89,7 +89,7 @@ impl Slots {
     pub(crate) fn into_results(self) -> Vec<RecipientResult> {
         let done = |slot| match slot {
             Slot::Done(result) => result,
-            Slot::Waiting | Slot::Accepted => unreachable!("every way out of a transaction settles every recipient"),
+            Slot::Waiting | Slot::Accepted => unreachable!("a transaction settles every recipient before it ends"),
         };
         self.0.into_iter().map(done).collect()
     }

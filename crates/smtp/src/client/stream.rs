@@ -1,4 +1,4 @@
-//! The bytes' way: a TCP stream, bare or under TLS.
+//! A TCP stream, plain or under TLS.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! TLS towards receivers: two ways to judge a certificate, and the truth about what was had.
+//! TLS towards receivers: two ways to verify a certificate, and a record of the outcome.
 
 use std::{fmt, sync::Arc};
 
@@ -18,48 +18,48 @@ use super::TlsPolicy;
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsConfigError {
-    /// The roots make no verifier: there are none.
+    /// No verifier can be built from the roots: there are none.
     #[error("the trust roots cannot be used: {0}")]
     Roots(#[from] rustls::client::VerifierBuilderError),
-    /// The crypto library offers nothing fitting.
+    /// The crypto library does not support what is needed.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// The two ways of TLS. Cheap to clone.
+/// The two TLS client configurations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TlsConfigs {
-    /// Takes any certificate (its owner must still prove to have the key).
-    pub lax: Arc<ClientConfig>,
-    /// Takes a certificate that is valid for the host's name only.
+    /// Accepts any certificate (the receiver must still prove that it has the key).
+    pub(super) lax: Arc<ClientConfig>,
+    /// Accepts only a certificate that is valid for the host's name.
     pub strict: Arc<ClientConfig>,
-    /// The strict judge, asked for its opinion after a lax handshake too.
-    judge: Arc<dyn ServerCertVerifier>,
+    /// The strict verifier, also consulted after a lax handshake.
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl TlsConfigs {
     /// Trusts these roots.
     pub fn new(roots: RootCertStore) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Self::with_verifier(judge)
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Self::with_verifier(verifier)
     }
 
-    /// Trusts what this verifier trusts: the platform's, say.
-    pub fn with_verifier(judge: Arc<dyn ServerCertVerifier>) -> Result<Self, TlsConfigError> {
+    /// Trusts what this verifier trusts, such as the platform's.
+    pub fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let lax = config(&provider, Arc::new(AnyCertificate(Arc::clone(&provider))))?;
-        let strict = config(&provider, Arc::clone(&judge))?;
-        Ok(Self { lax, strict, judge })
+        let strict = config(&provider, Arc::clone(&verifier))?;
+        Ok(Self { lax, strict, verifier })
     }
 
-    /// What the handshake brought. Under the lax way the certificate is judged all the same, so that the log tells the truth.
+    /// The facts about a handshake. The certificate is verified after a lax handshake too, so that the log says whether it was valid.
     pub(crate) fn facts(&self, policy: TlsPolicy, host: &str, connection: &ClientConnection) -> TlsFacts {
         TlsFacts {
             tls_version: connection.protocol_version().and_then(version),
             tls_cipher: connection.negotiated_cipher_suite().and_then(|c| iana_name(c.suite())),
             tls_policy: Some(policy.as_str()),
-            // The strict handshake would not have ended otherwise.
+            // The strict handshake fails otherwise.
             tls_verified: Some(policy == TlsPolicy::Verify || self.would_verify(host, connection)),
             tls_fallback: None,
         }
@@ -69,7 +69,7 @@ impl TlsConfigs {
         let Some([leaf, chain @ ..]) = connection.peer_certificates() else { return false };
         let Ok(name) = ServerName::try_from(host) else { return false };
         let Some(now) = self.strict.time_provider.current_time() else { return false };
-        self.judge.verify_server_cert(leaf, chain, &name, &[], now).is_ok()
+        self.verifier.verify_server_cert(leaf, chain, &name, &[], now).is_ok()
     }
 }
 
@@ -78,7 +78,7 @@ fn config(provider: &Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>)
     Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
-/// Opportunistic TLS (RFC 7435): a certificate of any name, age and issuer, because plain text would be the alternative.
+/// Opportunistic TLS (RFC 7435): accepts a certificate of any name, age and issuer, because the alternative is plain text.
 struct AnyCertificate(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
@@ -130,7 +130,7 @@ fn version(version: ProtocolVersion) -> Option<&'static str> {
     }
 }
 
-/// rustls calls TLS 1.3's suites by names of its own.
+/// rustls has names of its own for TLS 1.3's suites.
 fn iana_name(suite: CipherSuite) -> Option<&'static str> {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => Some("TLS_AES_128_GCM_SHA256"),

@@ -1,286 +1,29 @@
-//! One message: MAIL, RCPTs and DATA (in one group where the receiver can, RFC 2920), the body, the dot.
-
-use std::{io::Write, ops::Range, time::Duration};
+//! One message to hand over.
 
 use bytes::Bytes;
-use posthaste_mail::{Address, Asks, BodyKind, Failure, LocalCause, Reply, ReversePath, Stage};
+use posthaste_mail::{Address, Asks, BodyKind, ReversePath};
 
-use super::{
-    Connection, Extensions, Needs, RecipientResult, Report,
-    body::{BareLineEnd, Body},
-    connection::{State, millis},
-    parameters::{mail_parameters, rcpt_parameters},
-    report::Slots,
-};
+use super::Needs;
 
 /// One message for one or more recipients of a receiver.
 #[derive(Clone, Copy)]
 pub struct Transaction<'a> {
-    /// Who is told of failures.
+    /// Where failure notices go.
     pub reverse_path: &'a ReversePath,
-    /// Who is to get it. Keep to a hundred: receivers need not take more (RFC 5321 §4.5.3.1.8).
+    /// The recipients. No more than a hundred: receivers need not accept more (RFC 5321 §4.5.3.1.8).
     pub recipients: &'a [&'a Address],
-    /// What the submitting client declared of the body.
+    /// What the submitting client declared about the body.
     pub body_kind: BodyKind,
     /// Whether the body has bytes above 127, declared or not.
     pub has_8bit: bool,
-    /// What the message cannot do without; the caller has seen that the receiver has it ([`Connection::lacks`]).
+    /// What the message requires; the caller has checked that the receiver offers it ([`Connection::lacks`](super::Connection::lacks)).
     pub needs: Needs,
-    /// What was asked for it; `rcpts` in the order of `recipients`, or empty. Goes with it as far as the receiver understands it.
+    /// The ESMTP parameters of the message; `rcpts` in the order of `recipients`, or empty. Passed on as far as the receiver understands
+    /// them.
     pub asks: &'a Asks,
     /// The body's length in bytes, for SIZE (RFC 1870 §5: without stuffed dots).
     pub size: u64,
-    /// The body in one or more parts, every line ended by CRLF; a missing last line end is added, a bare CR or LF makes the transaction fail,
-    /// except where the message needs BDAT: then it goes out as it is.
+    /// The body in one or more parts, every line ended by CRLF. A missing last line end is added; a bare CR or LF makes the transaction
+    /// fail, unless the message needs BDAT: then the body is sent unchanged.
     pub body: &'a [Bytes],
-}
-
-impl Connection {
-    /// Hands over one message. Whatever happens, each recipient has its result.
-    ///
-    /// A message larger than the receiver's announced SIZE is not offered; its result is a refusal at [`Stage::Mail`] with a 552 of our own,
-    /// which names the limit (RFC 1870 §6.1 leaves it to the client to spare both sides the trip). A body with 8-bit bytes goes out as it
-    /// is even where the receiver does not announce 8BITMIME, as everyone does: it cannot be recoded without breaking its signatures.
-    pub async fn transact(&mut self, message: Transaction<'_>) -> Report {
-        let began = (self.clock)();
-        let mut slots = Slots::new(message.recipients.len());
-        let body = match self.look_through(&message) {
-            Ok(body) => body,
-            Err(failure) => {
-                slots.refuse_all(&failure);
-                return Report { recipients: slots.into_results(), envelope_ms: 0, body_ms: None };
-            }
-        };
-        if let Some((asked, failure)) = self.ended_before(message.recipients.len()) {
-            slots.break_off(&asked, &failure);
-            return Report { recipients: slots.into_results(), envelope_ms: 0, body_ms: None };
-        }
-        self.used = true;
-        let dirty = std::mem::replace(&mut self.state, State::Busy) != State::Clean;
-        let go = self.envelope(&message, dirty, &mut slots).await;
-        let midway = (self.clock)();
-        self.state = State::Dirty;
-        let mut body_ms = None;
-        if go {
-            self.state = State::Busy;
-            self.hand_over(&body, &mut slots).await;
-            // RFC 3030 §2: after BDAT failed, RSET is due.
-            self.state = if message.needs.binary { State::Dirty } else { State::Clean };
-            body_ms = Some(millis(midway, (self.clock)()));
-        }
-        Report { recipients: slots.into_results(), envelope_ms: millis(began, midway), body_ms }
-    }
-
-    /// Whether the receiver ended the dialogue before this message, and whom that concerns: what it says between two messages (an idle
-    /// time-out, mostly) is no answer to the second; what it says before the first one is.
-    fn ended_before(&mut self, recipients: usize) -> Option<(Range<usize>, Failure)> {
-        if !self.channel.is_open() || self.state == State::Busy {
-            let detail = "the connection was used after its end".to_owned();
-            return Some((0..0, Failure::Local { stage: Stage::Mail, cause: LocalCause::ConnectionLost, detail }));
-        }
-        let failure = self.channel.glance(Stage::Mail)?;
-        Some((if self.used { 0..0 } else { 0..recipients }, failure))
-    }
-
-    /// What can be known before anything is said.
-    fn look_through<'a>(&self, message: &Transaction<'a>) -> Result<Way<'a>, Failure> {
-        if let Some(limit @ 1..) = self.extensions.size
-            && message.size > limit
-        {
-            let text = format!("5.3.4 message size {} exceeds the receiver's limit of {limit} (announced in EHLO; not sent)", message.size);
-            return Err(Failure::Refused { stage: Stage::Mail, reply: Reply::new(552, text) });
-        }
-        if message.needs.binary {
-            return Ok(Way::Chunk(message.body));
-        }
-        let local = |e: BareLineEnd| Failure::Local { stage: Stage::Data, cause: LocalCause::LocalError, detail: e.to_string() };
-        Body::new(message.body).map(Way::Dotted).map_err(local)
-    }
-
-    /// Up to the 354. True: the receiver waits for the body, and somebody was accepted. False: every recipient is settled.
-    async fn envelope(&mut self, message: &Transaction<'_>, dirty: bool, slots: &mut Slots) -> bool {
-        match self.ask_envelope(message, dirty, slots).await {
-            Ok(go) => go,
-            Err(Broken { about, failure }) => {
-                self.channel.close();
-                slots.break_off(&about, &failure);
-                false
-            }
-        }
-    }
-
-    async fn ask_envelope(&mut self, message: &Transaction<'_>, dirty: bool, slots: &mut Slots) -> Result<bool, Broken> {
-        let pipelining = self.extensions.pipelining;
-        if pipelining {
-            self.say_all_at_once(message, dirty).await?;
-        }
-        if dirty {
-            // About nobody: whatever is wrong with RSET, these recipients were not asked for.
-            let reply = self.step(Stage::Rset, self.timeouts.rset, 0..0, |out| out.extend_from_slice(RSET)).await?;
-            if let Answer::No(failure) | Answer::Nonsense(failure) = judge(Stage::Rset, reply) {
-                return Err(Broken { about: 0..0, failure });
-            }
-        }
-        let mail_taken = self.ask_mail(message, slots).await?;
-        // The answers to what went out with the MAIL are still to come.
-        let answers_due = pipelining && self.channel.is_open();
-        if !mail_taken && !answers_due {
-            return Ok(false);
-        }
-        self.ask_recipients(message, slots).await?;
-        if !pipelining && !slots.any_accepted() {
-            return Ok(false);
-        }
-        // RFC 3030 §2: BDAT asks for no leave.
-        if message.needs.binary { Ok(slots.any_accepted()) } else { self.ask_data(slots).await }
-    }
-
-    /// RFC 2920 §3.1: RSET, MAIL and RCPT anywhere in a group, DATA at its end.
-    async fn say_all_at_once(&mut self, message: &Transaction<'_>, dirty: bool) -> Result<(), Broken> {
-        let out = &mut self.out;
-        out.clear();
-        if dirty {
-            out.extend_from_slice(RSET);
-        }
-        mail_command(out, message, &self.extensions);
-        (0..message.recipients.len()).for_each(|place| rcpt_command(out, message, place, &self.extensions));
-        if !message.needs.binary {
-            out.extend_from_slice(DATA);
-        }
-        let said = self.channel.say(out, Stage::Mail, self.timeouts.mail).await;
-        said.map_err(|failure| Broken { about: 0..message.recipients.len(), failure })
-    }
-
-    /// One command's reply; says the command first, unless it went out with the group.
-    async fn step(
-        &mut self,
-        stage: Stage,
-        limit: Duration,
-        about: Range<usize>,
-        command: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Reply, Broken> {
-        let reply = if self.extensions.pipelining {
-            self.channel.reply(stage, limit).await
-        } else {
-            self.out.clear();
-            command(&mut self.out);
-            self.channel.ask(&self.out, stage, limit).await
-        };
-        reply.map_err(|failure| Broken { about, failure })
-    }
-
-    async fn ask_mail(&mut self, message: &Transaction<'_>, slots: &mut Slots) -> Result<bool, Broken> {
-        let everyone = 0..message.recipients.len();
-        let extensions = self.extensions;
-        let command = |out: &mut Vec<u8>| mail_command(out, message, &extensions);
-        let reply = self.step(Stage::Mail, self.timeouts.mail, everyone.clone(), command).await?;
-        match judge(Stage::Mail, reply) {
-            Answer::Yes(_) => Ok(true),
-            Answer::No(failure) => {
-                slots.refuse_all(&failure);
-                Ok(false)
-            }
-            Answer::Nonsense(failure) => Err(Broken { about: everyone, failure }),
-        }
-    }
-
-    async fn ask_recipients(&mut self, message: &Transaction<'_>, slots: &mut Slots) -> Result<(), Broken> {
-        let can = self.extensions;
-        for place in 0..message.recipients.len() {
-            let about = place..place + 1;
-            let reply = self.step(Stage::Rcpt, self.timeouts.rcpt, about.clone(), |out| rcpt_command(out, message, place, &can)).await?;
-            match judge(Stage::Rcpt, reply) {
-                Answer::Yes(_) => slots.accept(place),
-                Answer::No(failure) if self.channel.is_open() => slots.refuse(place, failure),
-                // A 421 (or nonsense) ends it for those behind, too.
-                Answer::No(failure) | Answer::Nonsense(failure) => return Err(Broken { about, failure }),
-            }
-        }
-        Ok(())
-    }
-
-    async fn ask_data(&mut self, slots: &mut Slots) -> Result<bool, Broken> {
-        let reply = self.step(Stage::Data, self.timeouts.data, 0..0, |out| out.extend_from_slice(DATA)).await?;
-        if reply.code == 354 && slots.any_accepted() {
-            return Ok(true);
-        }
-        if reply.code == 354 {
-            // RFC 2920 §3.1: nobody is left, but the receiver waits for a message. An empty one for nobody it is; its answer is nobody's.
-            if self.channel.ask(b".\r\n", Stage::Dot, self.timeouts.data).await.is_err() {
-                self.channel.close();
-            }
-            return Ok(false);
-        }
-        match judge(Stage::Data, reply) {
-            Answer::No(failure) => {
-                slots.end_accepted(&RecipientResult::Failed(failure));
-                Ok(false)
-            }
-            Answer::Yes(reply) => {
-                let detail = format!("DATA was answered {reply}");
-                Err(Broken { about: 0..0, failure: Failure::Local { stage: Stage::Data, cause: LocalCause::NotSmtp, detail } })
-            }
-            Answer::Nonsense(failure) => Err(Broken { about: 0..0, failure }),
-        }
-    }
-}
-
-/// How the body goes over the wire.
-pub(super) enum Way<'a> {
-    /// By DATA.
-    Dotted(Body<'a>),
-    /// By BDAT, in one piece.
-    Chunk(&'a [Bytes]),
-}
-
-/// The dialogue ended before the body.
-struct Broken {
-    /// Whom it was about.
-    about: Range<usize>,
-    failure: Failure,
-}
-
-/// What a reply means for its command.
-pub(super) enum Answer {
-    Yes(Reply),
-    No(Failure),
-    Nonsense(Failure),
-}
-
-pub(super) fn judge(stage: Stage, reply: Reply) -> Answer {
-    match reply.code {
-        200..300 => Answer::Yes(reply),
-        400.. => Answer::No(Failure::Refused { stage, reply }),
-        _ => Answer::Nonsense(Failure::Local { stage, cause: LocalCause::NotSmtp, detail: format!("an answer out of place: {reply}") }),
-    }
-}
-
-const RSET: &[u8] = b"RSET\r\n";
-const DATA: &[u8] = b"DATA\r\n";
-
-fn mail_command(out: &mut Vec<u8>, message: &Transaction<'_>, can: &Extensions) {
-    out.extend_from_slice(b"MAIL FROM:<");
-    out.extend_from_slice(message.reverse_path.as_str().as_bytes());
-    out.push(b'>');
-    if can.size.is_some() {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, " SIZE={}", message.size);
-    }
-    if message.needs.binary {
-        out.extend_from_slice(b" BODY=BINARYMIME");
-    } else if can.eight_bit_mime && (message.has_8bit || message.body_kind != BodyKind::SevenBit) {
-        out.extend_from_slice(b" BODY=8BITMIME");
-    }
-    mail_parameters(out, message, can);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn rcpt_command(out: &mut Vec<u8>, message: &Transaction<'_>, place: usize, can: &Extensions) {
-    out.extend_from_slice(b"RCPT TO:<");
-    out.extend_from_slice(message.recipients[place].as_str().as_bytes());
-    out.push(b'>');
-    if let Some(asks) = message.asks.rcpt(place).filter(|_| can.dsn) {
-        rcpt_parameters(out, asks);
-    }
-    out.extend_from_slice(b"\r\n");
 }

@@ -1,4 +1,4 @@
-//! The relay's own replies, and how they are written (RFC 5321 §4.2, RFC 2034).
+//! The server's replies and their wire format (RFC 5321 §4.2, RFC 2034).
 
 use std::fmt::{Display, Write};
 
@@ -7,41 +7,56 @@ use posthaste_mail::{EnhancedCode, Reply};
 /// The longest text of one reply line: with code, enhanced code and CRLF it stays under 512 bytes (RFC 5321 §4.5.3.1.5).
 const TEXT_MAX: usize = 480;
 
-/// What the relay says to a client: written as one line per line of `text`, each with both codes.
+/// A reply to a client, written as one line per line of `text`, each with both codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// 200 to 599. A 421 closes the connection, whatever it answers.
+    /// 200 to 599. A 421 closes the connection, whichever command it answers.
     pub code: u16,
-    /// Its class is the code's first digit.
+    /// The enhanced status code; its class is the first digit of `code`.
     pub enhanced: EnhancedCode,
-    /// In words; what is not printable ASCII goes out as `?`, and no line is longer than 480 bytes.
+    /// The text; characters that are not printable ASCII are sent as `?`, and each line is cut to 480 bytes.
     pub text: String,
 }
 
 impl Answer {
-    /// An answer from its code, the subject and detail of its enhanced code (RFC 3463), and its words.
+    /// An answer from its code, the subject and detail of its enhanced code (RFC 3463), and its text.
     pub fn new(code: u16, subject: u16, detail: u16, text: impl Into<String>) -> Self {
         Self { code, enhanced: EnhancedCode::new((code / 100) as u8, subject, detail), text: text.into() }
     }
 
-    /// 250: the message is on disk, under this id.
+    /// 250: the message is on disk under this id.
     pub fn queued(id: impl Display) -> Self {
         Self::new(250, 0, 0, format!("Ok: queued as {id}"))
     }
 
-    /// 554 5.7.1: this client, sender or recipient may not.
+    /// 554 5.7.1: this client, sender or recipient is not allowed.
     pub fn not_allowed(text: impl Into<String>) -> Self {
         Self::new(554, 7, 1, text)
     }
 
-    /// 451 4.3.0: the relay's own trouble, try again.
+    /// 451 4.3.0: a fault of the relay; the client should try again.
     pub fn trouble(text: impl Into<String>) -> Self {
         Self::new(451, 3, 0, text)
     }
 
-    /// 452 4.3.1: no room on the disk, try again.
+    /// 452 4.3.1: the disk is full; the client should try again.
     pub fn full(text: impl Into<String>) -> Self {
         Self::new(452, 3, 1, text)
+    }
+
+    /// 535 5.7.8: the user, the password or the token is wrong; the reply does not say which.
+    pub fn auth_failed() -> Self {
+        Self::new(535, 7, 8, "user name or password is wrong")
+    }
+
+    /// 454 4.7.0: the credentials cannot be checked at present.
+    pub fn auth_trouble() -> Self {
+        Self::new(454, 7, 0, "authentication is not possible at present, try again later")
+    }
+
+    /// 530 5.7.0: a login is required.
+    pub fn auth_required() -> Self {
+        Self::new(530, 7, 0, "log in first (AUTH)")
     }
 
     /// 2xx.
@@ -49,7 +64,7 @@ impl Answer {
         self.code / 100 == 2
     }
 
-    /// The same as the noun that the delivery log writes.
+    /// The same reply in the form that the delivery log records.
     pub fn to_reply(&self) -> Reply {
         let lines: Vec<_> = lines(&self.text).map(|line| format!("{} {line}", self.enhanced)).collect();
         Reply::new(self.code, lines.join("\n"))
@@ -59,7 +74,7 @@ impl Answer {
         write(out, self.code, Some(self.enhanced), &self.text);
     }
 
-    /// For greetings and answers to EHLO and HELO, which carry no enhanced code (RFC 2034 §4).
+    /// Writes a greeting or a reply to EHLO or HELO, which carry no enhanced code (RFC 2034 §4).
     pub(super) fn write_plain(&self, out: &mut Vec<u8>) {
         write(out, self.code, None, &self.text);
     }
@@ -80,12 +95,12 @@ pub(super) fn write(out: &mut Vec<u8>, code: u16, enhanced: Option<EnhancedCode>
     }
 }
 
-/// The lines of `text`, printable and short: nothing an address or a banner holds can begin a line of its own.
+/// The lines of `text`, printable and cut to length, so that nothing in an address or a banner can start a reply line of its own.
 fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\n').map(|line| printable(line.strip_suffix('\r').unwrap_or(line), TEXT_MAX))
 }
 
-/// At most `max` characters of `text`, with `?` for what is not printable ASCII.
+/// At most `max` characters of `text`, with `?` in place of characters that are not printable ASCII.
 pub(super) fn printable(text: &str, max: usize) -> String {
     text.chars().take(max).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }

@@ -1,18 +1,18 @@
-//! The bytes after 354: copied once, dots undone, ended by CRLF.CRLF and by nothing else (RFC 5321 §4.1.1.4 and §4.5.2).
+//! Receives a message body: copies it once, removes stuffed dots, and ends only at CRLF.CRLF (RFC 5321 §4.1.1.4 and §4.5.2).
 
 use bytes::{Bytes, BytesMut};
 use posthaste_mail::BodyKind;
 
 use super::{BareLineEnds, Settings};
 
-/// No client gets more memory than this for a mere promise of size.
+/// The most memory that is reserved for a declared size, in bytes.
 const RESERVE_MAX: u64 = 1 << 20;
-/// Room for a message of undeclared size.
+/// The memory reserved for a message of undeclared size, in bytes.
 const RESERVE_MIN: u64 = 8 << 10;
-/// Read beyond twice the size limit, so that doubled dots alone never cut a message that would have fitted.
+/// How many bytes beyond twice the size limit are read, so that stuffed dots alone never cut off a message that would have fitted.
 const DRAIN_EXTRA: u64 = 64 << 10;
 
-/// Why a message is refused. In order of importance: of several, the first is told.
+/// Why a message is refused, in order of importance: if several apply, the first is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     BareLf,
@@ -25,94 +25,94 @@ pub(super) enum Flaw {
 
 const FLAWS: [Flaw; 6] = [Flaw::BareLf, Flaw::BareCr, Flaw::Nul, Flaw::TooLarge, Flaw::HeaderTooLarge, Flaw::LineTooLong];
 
-/// How the bytes are to be read.
+/// How the end and the lines of the body are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Up to a line that is a dot, leading dots doubled (DATA).
+pub(super) enum BodyFraming {
+    /// DATA: up to a line that is a dot, with leading dots doubled.
     Dotted,
-    /// Lines, by BDAT.
+    /// BDAT: chunks that make up lines.
     Lines,
-    /// A header of lines, then anything (BINARYMIME, RFC 3030 §3).
+    /// BDAT with BINARYMIME (RFC 3030 §3): a header of lines, then any bytes.
     Binary,
 }
 
-impl Kind {
-    /// What BDAT brings.
+impl BodyFraming {
+    /// The framing of a body sent by BDAT.
     pub(super) fn of_chunks(body: BodyKind) -> Self {
         if body == BodyKind::BinaryMime { Self::Binary } else { Self::Lines }
     }
 }
 
-/// How far a chunk went.
+/// What a piece of input held.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All of it is body.
+    /// All of it belongs to the body, which continues.
     More,
-    /// The message ended; so many bytes of the chunk were its.
+    /// The message ended after this many bytes of the input.
     End(usize),
-    /// More than the limit allows to read away, and no end.
+    /// The message did not end within the limit of bytes to read.
     Endless,
 }
 
-/// The message's bytes and what was seen in them.
+/// A received message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Body {
+pub(super) struct ReceivedBody {
     pub(super) data: Bytes,
     pub(super) has_8bit: bool,
 }
 
-/// Where in a line the next byte stands.
+/// Where the next byte stands in its line.
 #[derive(Clone, Copy, Debug)]
-enum At {
-    /// Behind CRLF, or at the very start.
+enum LinePosition {
+    /// After CRLF, or at the start of the message.
     Start,
-    /// Behind a dot at a line's start.
+    /// After a dot at the start of a line.
     Dot,
-    /// Behind a dot and a CR at a line's start: an LF ends the message.
+    /// After a dot and a CR at the start of a line: an LF ends the message.
     DotCr,
     /// Inside a line.
     Mid,
-    /// Behind a CR inside a line.
+    /// After a CR inside a line.
     Cr,
 }
 
-/// Takes a message in chunks of any size; what it finds does not depend on where they were cut.
+/// Takes a message in pieces of any size; the result does not depend on where the input was cut.
 #[derive(Debug)]
-pub(super) struct Receiver {
-    kind: Kind,
-    /// A CR or LF that stands alone becomes CRLF.
+pub(super) struct BodyReceiver {
+    kind: BodyFraming,
+    /// Whether a bare CR or LF is replaced by CRLF.
     fixes: bool,
-    at: At,
+    at: LinePosition,
     data: BytesMut,
     has_8bit: bool,
-    /// Bit per flaw.
+    /// One bit per flaw.
     flaws: u8,
-    /// Bytes of the message so far, dots undone, stored or not.
+    /// Bytes of the message so far without stuffed dots, whether stored or not.
     length: u64,
     /// Bytes of this line so far.
     line: usize,
     in_header: bool,
-    /// Bytes that may still be read before the end has to come.
+    /// Bytes that may still be read before the message has to end.
     budget: u64,
     message_max: u64,
     header_max: u64,
     line_max: usize,
 }
 
-impl Receiver {
-    /// For DATA.
+impl BodyReceiver {
+    /// A receiver for DATA.
     pub(super) fn new(settings: &Settings, declared: Option<u64>) -> Self {
-        Self::of_kind(settings, declared, Kind::Dotted)
+        Self::of_kind(settings, declared, BodyFraming::Dotted)
     }
 
-    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: Kind) -> Self {
+    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: BodyFraming) -> Self {
         let limits = &settings.limits;
         let unlimited = |limit| if limit == 0 { u64::MAX } else { limit };
         let room = declared.unwrap_or(0).clamp(RESERVE_MIN, RESERVE_MAX);
         Self {
             kind,
             fixes: settings.offers.bare_line_ends == BareLineEnds::Fix,
-            at: At::Start,
+            at: LinePosition::Start,
             data: BytesMut::with_capacity(room as usize),
             has_8bit: false,
             flaws: 0,
@@ -126,45 +126,46 @@ impl Receiver {
         }
     }
 
-    /// Reads on. After `End` or `Endless` comes [`Self::finish`].
+    /// Takes the next bytes. After `End` or `Endless`, call [`Self::finish`].
     pub(super) fn push(&mut self, chunk: &[u8]) -> Progress {
         let view = &chunk[..chunk.len().min(usize::try_from(self.budget).unwrap_or(usize::MAX))];
-        // view[kept..pos] is part of the message and not stored yet.
+        // view[kept..pos] belongs to the message and is not stored yet.
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
             match (self.at, view[pos]) {
-                (At::Start, b'.') if self.kind == Kind::Dotted => {
+                (LinePosition::Start, b'.') if self.kind == BodyFraming::Dotted => {
                     self.store(&view[kept..pos]);
                     pos += 1;
                     kept = pos;
-                    self.at = At::Dot;
+                    self.at = LinePosition::Dot;
                 }
-                (At::Dot, b'\r') => {
+                (LinePosition::Dot, b'\r') => {
                     pos += 1;
                     kept = pos;
-                    self.at = At::DotCr;
+                    self.at = LinePosition::DotCr;
                 }
-                (At::DotCr, b'\n') => return Progress::End(pos + 1),
-                (At::Cr, b'\n') => {
+                (LinePosition::DotCr, b'\n') => return Progress::End(pos + 1),
+                (LinePosition::Cr, b'\n') => {
                     pos += 1;
                     self.end_line(self.length + (pos - kept) as u64);
                 }
-                (At::Cr | At::DotCr, _) => {
+                (LinePosition::Cr | LinePosition::DotCr, _) => {
                     if self.fixes {
-                        // The CR is stored or about to be, but not behind a dot: that one waited to see whether it ends the message.
-                        let cr: &[u8] = if matches!(self.at, At::DotCr) { b"\r" } else { b"" };
+                        // A CR inside a line is stored or about to be. One after a dot is not: it was held back because it might have
+                        // ended the message.
+                        let cr: &[u8] = if matches!(self.at, LinePosition::DotCr) { b"\r" } else { b"" };
                         self.store(&view[kept..pos]);
                         kept = pos;
                         self.mend(cr);
                     } else {
                         self.bare(Flaw::BareCr);
                     }
-                    self.at = At::Mid;
+                    self.at = LinePosition::Mid;
                 }
-                (At::Start | At::Dot, _) => self.at = At::Mid,
-                (At::Mid, _) => {
+                (LinePosition::Start | LinePosition::Dot, _) => self.at = LinePosition::Mid,
+                (LinePosition::Mid, _) => {
                     pos += self.inside(&view[pos..]);
-                    if self.fixes && matches!(self.at, At::Mid) && view[pos - 1] == b'\n' {
+                    if self.fixes && matches!(self.at, LinePosition::Mid) && view[pos - 1] == b'\n' {
                         self.store(&view[kept..pos - 1]);
                         kept = pos;
                         self.mend(b"\r");
@@ -177,28 +178,28 @@ impl Receiver {
         if self.budget == 0 { Progress::Endless } else { Progress::More }
     }
 
-    /// Whether so many bytes more are beyond what is even read away.
+    /// Whether this many more bytes exceed what may still be read.
     pub(super) fn is_too_long(&self, more: u64) -> bool {
         more >= self.budget
     }
 
-    /// Whether it is known already that it will not be taken.
+    /// Whether a flaw has been found already.
     pub(super) fn is_flawed(&self) -> bool {
         self.flaws != 0
     }
 
-    /// The message, or the gravest of its flaws.
-    pub(super) fn finish(mut self) -> Result<Body, Flaw> {
-        if self.kind != Kind::Dotted {
+    /// The message, or the most important of its flaws.
+    pub(super) fn finish(mut self) -> Result<ReceivedBody, Flaw> {
+        if self.kind != BodyFraming::Dotted {
             self.end_chunks();
         }
         match FLAWS.into_iter().find(|flaw| self.flaws & bit(*flaw) != 0) {
             Some(flaw) => Err(flaw),
-            None => Ok(Body { data: self.data.freeze(), has_8bit: self.has_8bit }),
+            None => Ok(ReceivedBody { data: self.data.freeze(), has_8bit: self.has_8bit }),
         }
     }
 
-    /// Consumes up to and with the next byte that matters.
+    /// Consumes bytes up to and including the next CR, LF or NUL; returns how many.
     fn inside(&mut self, rest: &[u8]) -> usize {
         let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
             self.line += rest.len();
@@ -206,7 +207,7 @@ impl Receiver {
         };
         self.line += at;
         match rest[at] {
-            b'\r' => self.at = At::Cr,
+            b'\r' => self.at = LinePosition::Cr,
             b'\n' if self.fixes => {}
             b'\n' => self.bare(Flaw::BareLf),
             _ => self.bare(Flaw::Nul),
@@ -214,7 +215,7 @@ impl Receiver {
         at + 1
     }
 
-    /// `length`: of the message up to here.
+    /// `length`: bytes of the message up to here.
     fn end_line(&mut self, length: u64) {
         if self.line > self.line_max {
             self.flaw(Flaw::LineTooLong);
@@ -224,29 +225,29 @@ impl Receiver {
         }
         self.in_header &= self.line != 0;
         self.line = 0;
-        self.at = At::Start;
+        self.at = LinePosition::Start;
     }
 
-    /// What came by BDAT may break off anywhere; lines are made whole, as the dot would have done.
+    /// A body sent by BDAT may end anywhere. An unfinished last line gets its CRLF, as DATA would have required.
     fn end_chunks(&mut self) {
-        if matches!(self.at, At::Cr) {
+        if matches!(self.at, LinePosition::Cr) {
             if self.fixes { self.mend(b"") } else { self.bare(Flaw::BareCr) }
-        } else if matches!(self.at, At::Mid) && self.line > 0 && self.kind == Kind::Lines {
+        } else if matches!(self.at, LinePosition::Mid) && self.line > 0 && self.kind == BodyFraming::Lines {
             self.store(b"\r\n");
         }
     }
 
-    /// Puts in what a line end lacks; the line ends behind it.
+    /// Stores the missing part of a line end; the line ends there.
     fn mend(&mut self, cr: &[u8]) {
         self.store(cr);
         self.store(b"\n");
         self.end_line(self.length);
-        self.at = At::Mid;
+        self.at = LinePosition::Mid;
     }
 
-    /// What a binary body may hold, and nothing else.
+    /// Records a flaw that only a binary body may contain.
     fn bare(&mut self, flaw: Flaw) {
-        if self.kind != Kind::Binary || self.in_header {
+        if self.kind != BodyFraming::Binary || self.in_header {
             self.flaw(flaw);
         }
     }
@@ -262,7 +263,7 @@ impl Receiver {
         }
     }
 
-    /// A flawed message is read to its end, and not kept.
+    /// A flawed message is read to its end but not kept.
     fn flaw(&mut self, flaw: Flaw) {
         self.flaws |= bit(flaw);
         self.data = BytesMut::new();
@@ -284,7 +285,7 @@ mod tests {
     }
 
     fn receive(limits: &Limits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let mut receiver = Receiver::new(&settings(limits), None);
+        let mut receiver = BodyReceiver::new(&settings(limits), None);
         assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
         receiver.finish().map(|body| body.data.to_vec())
     }
@@ -337,7 +338,7 @@ mod tests {
     #[test]
     fn a_message_without_end_is_given_up_and_was_not_kept() {
         let limits = Limits { message_size: 1000, ..Limits::default() };
-        let mut receiver = Receiver::new(&settings(&limits), Some(u64::MAX));
+        let mut receiver = BodyReceiver::new(&settings(&limits), Some(u64::MAX));
         let mut read = 0;
         loop {
             read += 100;
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn bytes_above_127_are_noticed() {
-        let mut receiver = Receiver::new(&settings(&Limits::default()), None);
+        let mut receiver = BodyReceiver::new(&settings(&Limits::default()), None);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
     }

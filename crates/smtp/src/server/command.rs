@@ -1,11 +1,12 @@
-//! One command line, parsed once (RFC 5321 §4.1.1).
+//! Parses a command line (RFC 5321 §4.1.1).
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use posthaste_mail::{Address, Asks, BodyKind, RcptAsks};
 
 use super::{
-    Answer, MailRequest, auth,
+    Answer, MailRequest,
     fault::Fault,
     offers::Offered,
     params,
@@ -14,9 +15,10 @@ use super::{
 
 /// The longest name in EHLO (RFC 5321 §4.5.3.1.2).
 const HELLO_MAX: usize = 255;
-/// More digits than 64 bits need.
+/// The most digits of a chunk's length; 64 bits need fewer.
 const CHUNK_DIGITS_MAX: usize = 20;
-/// A command that is well-formed.
+
+/// A well-formed command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Hello { name: Arc<str>, extended: bool },
@@ -35,7 +37,7 @@ pub(super) enum Command {
 
 /// Parses a line without its CRLF.
 pub(super) fn parse(line: &[u8], offered: &Offered) -> Result<Command, Fault> {
-    // RFC 5321 §4.1.1: blanks before the CRLF are forgiven.
+    // RFC 5321 §4.1.1: trailing white space is tolerated.
     let line = line.trim_ascii_end();
     let (verb, rest) = split_verb(line);
     let verb = verb.to_ascii_uppercase();
@@ -73,7 +75,7 @@ fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Refuses control characters, and bytes above 127 except in addresses (RFC 6531).
+/// Refuses control characters, and bytes above 127 outside MAIL and RCPT (RFC 6531).
 fn text<'a>(verb: &[u8], rest: &'a [u8]) -> Result<&'a str, Fault> {
     let label = match verb {
         b"MAIL" => Some("mail"),
@@ -96,7 +98,7 @@ fn alone(rest: &str, label: &'static str, command: Command) -> Result<Command, F
     if rest.trim_ascii().is_empty() { Ok(command) } else { Err(Fault::arguments(label, "this command takes no argument")) }
 }
 
-/// RFC 5321 §4.1.1.1. Underscores are let pass: hosts have them.
+/// RFC 5321 §4.1.1.1. Underscores are accepted, because host names in use have them.
 fn hello(rest: &str, extended: bool) -> Result<Command, Fault> {
     let name = rest.trim_ascii();
     let literal = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
@@ -120,8 +122,13 @@ fn auth(rest: &str) -> Result<Command, Fault> {
     let (Some(mechanism), initial, None) = (words.next(), words.next(), words.next()) else {
         return Err(Fault::arguments("auth", "say AUTH and a mechanism"));
     };
-    let initial = initial.map(auth::initial_response).transpose()?;
+    let initial = initial.map(initial_response).transpose()?;
     Ok(Command::Auth { mechanism: mechanism.to_owned(), initial })
+}
+
+/// The initial response: base64, or `=` for an empty one (RFC 4954 §4).
+fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
+    if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| Fault::not_base64()) }
 }
 
 fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {
@@ -149,7 +156,7 @@ fn rcpt(rest: &str) -> Result<Command, Fault> {
     Ok(Command::Rcpt { recipient, asks, needs_utf8: !inner.is_ascii() })
 }
 
-/// RFC 3030 §2. What follows an unreadable length could be anything.
+/// RFC 3030 §2. Without a readable length, the following bytes cannot be told from commands, so such a fault is fatal.
 fn bdat(rest: &str) -> Result<Command, Fault> {
     let wrong = || Fault::fatal("bdat", "syntax", Answer::new(501, 5, 4, "say BDAT, a number of bytes, and perhaps LAST"));
     let mut words = rest.split(' ').filter(|word| !word.is_empty());

@@ -1,20 +1,20 @@
-//! A refusal in the making: reply, reason, and what it costs the client.
+//! A refusal: the reply, the reason, and which limit it counts towards.
 
 use super::{Answer, answer::printable};
 
-/// How much of an address that is none gets into the log.
+/// How many characters of an invalid address or user name are logged.
 const GIVEN_MAX: usize = 320;
 
-/// What a refusal counts towards.
+/// Which limit a refusal counts towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// The client does not speak our SMTP: `Limits::bad_commands`.
+    /// Not a valid command here: `Limits::bad_commands`.
     Junk,
-    /// Well said, and refused: `Limits::refusals`.
+    /// A valid command that was refused: `Limits::refusals`.
     Refusal,
-    /// A wrong password: `Limits::logins`.
+    /// A failed login: `Limits::logins`.
     Login,
-    /// What follows on this connection cannot be trusted to be commands: reply and close.
+    /// The following bytes cannot be trusted to be commands: reply and close.
     Fatal,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Fault {
     pub(super) answer: Answer,
     pub(super) reason: &'static str,
     pub(super) weight: Weight,
-    /// The path or the user's name as the client gave it, printable.
+    /// The path or the user name as the client gave it, made printable.
     pub(super) given: Option<String>,
 }
 
@@ -41,13 +41,13 @@ impl Fault {
         Self { command, answer, reason, weight: Weight::Fatal, given: None }
     }
 
-    /// RFC 4954 §6: one reply for an unknown user and a wrong password.
+    /// RFC 4954 §6: the same reply for an unknown user and for a wrong password.
     pub(super) fn login(user: &str) -> Self {
         let given = Some(printable(user, GIVEN_MAX));
         Self { command: "auth", answer: Answer::auth_failed(), reason: "auth_failed", weight: Weight::Login, given }
     }
 
-    /// The same, about this path: its text with or without angle brackets.
+    /// The same fault about this path, given with or without angle brackets.
     pub(super) fn about(mut self, given: &str) -> Self {
         let bare = given.strip_prefix('<').map_or(given, |rest| rest.strip_suffix('>').unwrap_or(rest));
         self.given = Some(printable(bare, GIVEN_MAX));
@@ -64,5 +64,28 @@ impl Fault {
 
     pub(super) fn arguments(command: &'static str, text: &str) -> Self {
         Self::junk(command, "syntax", Answer::new(501, 5, 4, text))
+    }
+
+    /// A command out of order that a pipelining client sends after its MAIL was refused; it does not count as a bad command.
+    pub(super) fn out_of_order(command: &'static str, text: &str) -> Self {
+        Self::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
+    }
+
+    /// A bare CR or LF. Both sides must agree on where a line ends, so the session is closed: nothing smuggled behind the line end is taken
+    /// for a command.
+    pub(super) fn bare(command: &'static str, reason: &'static str) -> Self {
+        let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
+        let text = format!("{what} without {other} it: lines end in CRLF");
+        match command {
+            "dot" => Self::fatal(command, reason, Answer::new(550, 6, 0, text)),
+            // A chunk has a declared length, so it is certain where the next command begins.
+            "bdat" => Self::refusal(command, reason, Answer::new(550, 6, 0, text)),
+            _ => Self::fatal(command, reason, Answer::new(500, 5, 2, text)),
+        }
+    }
+
+    /// The message of a SASL exchange is not base64.
+    pub(super) fn not_base64() -> Self {
+        Self::junk("auth", "syntax", Answer::new(501, 5, 2, "this is no base64"))
     }
 }

@@ -1,44 +1,43 @@
-//! What a session is told: its name and its limits.
+//! The settings of a session: its host name, its limits, its offers.
 
 use super::Offers;
 
-/// What every session of one listener shares.
+/// The settings that all sessions of a listener share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name in greeting and EHLO reply: a domain or an address literal.
+    /// The name in the greeting and the EHLO reply: a domain or an address literal.
     pub hostname: String,
-    /// What stands behind the name in the greeting, such as `ESMTP posthaste`.
+    /// The text after the name in the greeting, such as `ESMTP posthaste`.
     pub banner: String,
-    /// How much a client may.
+    /// The limits.
     pub limits: Limits,
-    /// What is offered beyond the plain protocol.
+    /// The optional extensions on offer.
     pub offers: Offers,
 }
 
-/// How much a client may ask for. Where a field says so, 0 means no limit.
+/// The limits of a session. 0 means no limit only where a field says so.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The longest command line in bytes, CRLF included (RFC 5321 §4.5.3.1.4 asks for 512; parameters need more).
     pub line: usize,
-    /// The longest line of a message in bytes, without its CRLF. 0, the default: any length. RFC 5321 §4.5.3.1.6 asks
-    /// servers to take at least 998, and applications that write whole paragraphs as one line are common.
+    /// The longest line of a message in bytes, without its CRLF. 0, the default: any length. RFC 5321 §4.5.3.1.6 asks servers to accept at
+    /// least 998, and applications that write a paragraph as one line are common.
     pub text_line: usize,
-    /// Recipients of one message (RFC 5321 §4.5.3.1.8 asks for at least 100); those beyond are told 452.
+    /// Recipients of one message (RFC 5321 §4.5.3.1.8 asks for at least 100); further ones get 452.
     pub recipients: usize,
-    /// The largest message in bytes as stored: CRLFs counted, doubled dots and the final dot not (RFC 1870 §4).
+    /// The largest message in bytes as stored: with CRLFs, without stuffed dots and the final dot (RFC 1870 §4).
     pub message_size: u64,
-    /// The largest header in bytes, the empty line included; 0: no limit.
+    /// The largest header in bytes, including the empty line; 0: no limit.
     pub header_size: u64,
-    /// Commands that are no commands here (unknown, misspelt, out of order) before the session is closed with 421.
-    /// An accepted message clears the count.
+    /// Invalid commands (unknown, misspelt, out of order) before the session is closed with 421. An accepted message resets the count.
     pub bad_commands: u32,
-    /// NOOP, RSET, VRFY, HELP and greetings before the session is closed with 421. An accepted message clears the count.
+    /// NOOP, RSET, VRFY, HELP, EHLO and HELO commands before the session is closed with 421. An accepted message resets the count.
     pub idle_commands: u32,
-    /// Refused senders, recipients and messages before the session is closed with 421. An accepted message clears the count.
+    /// Refused senders, recipients and messages before the session is closed with 421. An accepted message resets the count.
     pub refusals: u32,
-    /// Wrong passwords before the session is closed with 421.
+    /// Failed logins before the session is closed with 421.
     pub logins: u32,
-    /// Messages in one session; 0: no limit. The next MAIL is told 421.
+    /// Messages in one session; 0: no limit. The next MAIL gets 421.
     pub messages: u32,
 }
 

@@ -1,26 +1,29 @@
-//! Where a command line ends: at CRLF, and nowhere else (RFC 5321 §2.3.8).
+//! Finds the end of a command line: CRLF and nothing else (RFC 5321 §2.3.8).
 
 use bytes::{Buf, BytesMut};
 
-/// How much of an endless line is read away before the connection is closed.
+/// How many bytes of an overlong line are discarded before the connection is closed.
 const DISCARD_MAX: usize = 64 << 10;
 
-/// What stands at the start of the input. Depends on the bytes alone, not on how they arrived.
+/// The longest line of a SASL exchange including CRLF, the AUTH command itself too (RFC 4954 §4).
+pub(super) const AUTH_LINE_MAX: usize = 12_288;
+
+/// What the input begins with. Depends only on the bytes, not on how they arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Its end is not here yet.
+    /// A line whose end has not arrived yet.
     Partial,
-    /// A line of this many bytes, CRLF behind it.
+    /// A line of this many bytes, followed by CRLF.
     Whole(usize),
-    /// More bytes than the limit, and no end yet.
+    /// More bytes than the limit without a line end.
     TooLong,
-    /// An LF without a CR before it.
+    /// An LF that no CR precedes.
     BareLf,
-    /// A CR without an LF behind it.
+    /// A CR that no LF follows.
     BareCr,
 }
 
-/// Looks for the first line; `limit` counts its CRLF.
+/// Looks for the first line; `limit` includes its CRLF.
 pub(super) fn look(input: &[u8], limit: usize) -> Line {
     let room = limit.saturating_sub(2);
     let window = &input[..input.len().min(room + 1)];
@@ -31,14 +34,14 @@ pub(super) fn look(input: &[u8], limit: usize) -> Line {
     }
 }
 
-/// A line that is too long, on its way to its end.
+/// An overlong line that is being discarded.
 #[derive(Debug, Default)]
 pub(super) struct Discard {
     dropped: usize,
 }
 
 impl Discard {
-    /// Drops what it can. `Whole` once the line's end is dropped too, `TooLong` when there is no end in sight.
+    /// Discards what it can: `Whole` once the line end is discarded too, `TooLong` if the line exceeds [`DISCARD_MAX`].
     pub(super) fn drop_from(&mut self, input: &mut BytesMut) -> Line {
         let found = memchr::memchr2(b'\r', b'\n', input);
         let content = found.unwrap_or(input.len());
@@ -55,7 +58,7 @@ impl Discard {
     }
 }
 
-/// What the CR or LF at `at` means; no other stands before it.
+/// What the CR or LF at `at`, the first in the input, means.
 fn end_at(input: &[u8], at: usize) -> Line {
     match (input[at], input.get(at + 1)) {
         (b'\n', _) => Line::BareLf,

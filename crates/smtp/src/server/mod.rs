@@ -1,6 +1,6 @@
-//! The server's half: an ESMTP session (RFC 5321) that knows neither sockets nor time.
+//! The server: an ESMTP session (RFC 5321) without sockets or a clock.
 //!
-//! Whoever holds the connection reads bytes into one buffer, calls [`Session::feed`], and does what the [`Step`] says:
+//! The caller holds the connection. It reads bytes into one buffer, calls [`Session::feed`], and does what the [`Step`] says:
 //!
 //! ```text
 //! session.greet(&mut out);
@@ -18,23 +18,20 @@
 //! }
 //! ```
 //!
-//! Strict where leniency is a hole: a line ends at CRLF, a message at CRLF.CRLF, and nothing else does; the bytes of a path
-//! are read once, by one parser; every buffer has a bound.
+//! The session is strict where leniency would be a security hole: only CRLF ends a line, only CRLF.CRLF ends a message; a path is parsed
+//! once, by one parser; every buffer has a limit.
 
 mod answer;
-mod auth;
+mod bindings;
 mod body;
-mod chunk;
 mod command;
 mod fault;
-mod hello;
 mod limits;
 mod line;
-mod obey;
 mod offers;
 mod params;
 mod path;
-mod refuse;
+mod phase;
 mod refused;
 pub mod sasl;
 mod session;
@@ -45,8 +42,9 @@ mod transaction;
 mod props;
 
 pub use answer::Answer;
+pub use bindings::Bindings;
 pub use limits::{Limits, Settings};
-pub use offers::{BareLineEnds, Bindings, Offers};
+pub use offers::{BareLineEnds, Offers};
 pub use refused::Refused;
 pub use sasl::Credentials;
 pub use session::{Hello, Session};

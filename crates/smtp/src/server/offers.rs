@@ -1,89 +1,72 @@
-//! What a listener offers beyond the plain protocol, and how its session is protected.
+//! The optional extensions that a listener offers.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::sasl::Mechanism;
+use super::{Bindings, sasl::Mechanism};
 
-/// RFC 4865 §3: the interval has nine digits.
+/// The longest hold in seconds. RFC 4865 §3: the interval has nine digits.
 const HOLD_MAX: u64 = 999_999_999;
 
-/// What the sessions of one listener offer.
+/// The optional extensions that the sessions of a listener offer.
 #[derive(Clone, Debug, Default)]
 pub struct Offers {
-    /// A certificate is there: STARTTLS is offered where TLS is not on from the start.
+    /// A certificate is configured: STARTTLS is offered while TLS is off.
     pub starttls: bool,
-    /// Nothing is taken before TLS is on (530 5.7.0).
+    /// Mail is accepted only under TLS (else 530 5.7.0).
     pub tls_required: bool,
-    /// The ways to log in, in the order in which they are announced. -PLUS is announced only where TLS gives what it binds to.
+    /// The login mechanisms in the order announced. -PLUS is announced only if TLS provides a channel binding.
     pub auth: Vec<Mechanism>,
-    /// Whether AUTH is offered without TLS too: passwords then go over the wire as they are.
+    /// Whether AUTH is offered without TLS too; passwords may then cross the network in clear.
     pub auth_in_clear: bool,
-    /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
+    /// How long a message may be held (FUTURERELEASE, RFC 4865); None: not offered.
     pub hold: Option<Duration>,
-    /// Whether a message's priority may be asked for (MT-PRIORITY, RFC 6710).
+    /// Whether MT-PRIORITY (RFC 6710) is offered.
     pub priority: bool,
-    /// What is done about a CR or LF that stands alone in a message.
+    /// What to do about a bare CR or LF in a message.
     pub bare_line_ends: BareLineEnds,
 }
 
-/// What is done about a CR or LF that stands alone in a message. Neither ever ends one.
+/// What to do about a bare CR or LF in a message. Neither ever ends the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareLineEnds {
-    /// The message is refused.
+    /// Refuse the message.
     #[default]
     Refuse,
-    /// It becomes CRLF: for applications that cannot be taught.
+    /// Replace it by CRLF, for applications that cannot be corrected.
     Fix,
 }
 
-/// What a client may ask for at this moment.
+/// What a client may use at this moment.
 #[derive(Clone, Debug)]
 pub(super) struct Offered {
     pub(super) auth: bool,
     pub(super) require_tls: bool,
-    pub(super) hold: Option<Holding>,
+    pub(super) hold: Option<HoldBounds>,
     pub(super) priority: bool,
 }
 
-/// The bounds of RFC 4865 §3.
+/// The limits that FUTURERELEASE announces (RFC 4865 §3).
 #[derive(Clone, Debug)]
-pub(super) struct Holding {
+pub(super) struct HoldBounds {
     pub(super) seconds: u64,
     pub(super) until: Timestamp,
 }
 
-/// What TLS gives to whoever binds to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bindings {
-    /// RFC 9266: 32 bytes exported under the label `EXPORTER-Channel-Binding` with an empty context. TLS 1.3 only, as the older
-    /// ones are bound to their session only with an extended master secret.
-    pub exporter: Option<[u8; 32]>,
-    /// RFC 5929 §4: the hash of the server's certificate, by the hash of its own signature (SHA-256 instead of older ones).
-    pub server_end_point: Option<Vec<u8>>,
-}
-
-impl Bindings {
-    /// Whether there is anything to bind to.
-    pub(super) fn any(&self) -> bool {
-        self.exporter.is_some() || self.server_end_point.is_some()
-    }
-}
-
 impl Offers {
-    /// `began`: when the session did; by the time of the command the bounds may be a little narrower than they need be.
+    /// `began`: the start of the session; by the time of a command the limits may be slightly narrower than necessary.
     pub(super) fn at(&self, tls: Option<&Bindings>, began: Timestamp) -> Offered {
         let hold = self.hold.map(|max| {
             let seconds = max.as_secs().min(HOLD_MAX);
             let until = began.checked_add(SignedDuration::from_secs(seconds.cast_signed())).unwrap_or(Timestamp::MAX);
-            Holding { seconds, until }
+            HoldBounds { seconds, until }
         });
         // RFC 8689 §2: REQUIRETLS is offered under TLS only.
         Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold, priority: self.priority }
     }
 
-    /// The mechanisms to announce, `tls` being what the session has; empty where AUTH is not offered as things stand.
+    /// The mechanisms to announce for a session with these TLS bindings; none if AUTH is not offered at present.
     pub(super) fn mechanisms(&self, tls: Option<&Bindings>) -> impl Iterator<Item = Mechanism> {
         let open = tls.is_some() || self.auth_in_clear;
         let bound = tls.is_some_and(Bindings::any);

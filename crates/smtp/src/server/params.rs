@@ -1,4 +1,4 @@
-//! The parameters of MAIL and RCPT: one place for each extension's grammar. Numbers never wrap, and nothing is taken twice.
+//! Parses the parameters of MAIL and RCPT. Numbers never overflow, and no parameter is accepted twice.
 
 use jiff::Timestamp;
 use posthaste_mail::{BodyKind, DeliverBy, Hold, Notify, RcptAsks, Ret, TransferPriority};
@@ -11,7 +11,7 @@ const SIZE_DIGITS_MAX: usize = 20;
 const ENVID_MAX: usize = 100;
 const ORCPT_MAX: usize = 500;
 
-/// Reads what stands behind MAIL's path.
+/// Parses the parameters of MAIL.
 pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> Result<(), Answer> {
     let mut seen = Vec::new();
     for (keyword, value) in path::parameters(rest).map_err(|e| bad(e.to_string()))? {
@@ -28,7 +28,7 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
             "HOLDFOR" if offered.hold.is_some() => asks.hold = Some(hold_for(value, offered, asks.hold.is_some())?),
             "HOLDUNTIL" if offered.hold.is_some() => asks.hold = Some(hold_until(value, offered, asks.hold.is_some())?),
             "MT-PRIORITY" if offered.priority => asks.priority = Some(priority(value)?),
-            // RFC 4954 §5: whoever offers AUTH takes the parameter. Nobody is trusted with it.
+            // RFC 4954 §5: a server that offers AUTH accepts the parameter. No client is trusted with it, so it is ignored.
             "AUTH" if offered.auth => drop(value.ok_or_else(|| bad("AUTH= is an address or <>"))?),
             keyword => return Err(unknown(keyword)),
         }
@@ -36,7 +36,7 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
     Ok(())
 }
 
-/// Reads what stands behind RCPT's path.
+/// Parses the parameters of RCPT.
 pub(super) fn rcpt(rest: &str) -> Result<RcptAsks, Answer> {
     let mut asks = RcptAsks::default();
     let mut seen = Vec::new();
@@ -73,7 +73,7 @@ fn alone(value: Option<&str>, keyword: &str) -> Result<bool, Answer> {
     if value.is_none() { Ok(true) } else { Err(bad(format!("{keyword} has no value"))) }
 }
 
-/// RFC 1870 §3. Twenty digits can be more than 64 bits hold: too large in any case.
+/// RFC 1870 §3. A number of twenty digits that does not fit 64 bits counts as the largest: it is too large in any case.
 fn size(value: Option<&str>) -> Result<u64, Answer> {
     match value {
         Some(digits) if digits.len() <= SIZE_DIGITS_MAX && is_digits(digits) => Ok(digits.parse().unwrap_or(u64::MAX)),
@@ -138,7 +138,7 @@ fn notify(value: Option<&str>) -> Result<Notify, Answer> {
     Ok(notify)
 }
 
-/// RFC 3461 §4.2: `type;xtext`. Under SMTPUTF8 the type `utf-8` comes with an encoding of its own (RFC 6533), which is kept as it is.
+/// RFC 3461 §4.2: `type;xtext`. The type `utf-8` of SMTPUTF8 has an encoding of its own (RFC 6533), which is kept.
 fn original(value: Option<&str>) -> Result<String, Answer> {
     let wrong = || bad("ORCPT is a type, ';' and xtext, 500 characters in all");
     let (kind, address) = value.filter(|v| v.len() <= ORCPT_MAX).and_then(|v| v.split_once(';')).ok_or_else(wrong)?;
@@ -151,7 +151,7 @@ fn original(value: Option<&str>) -> Result<String, Answer> {
     xtext(Some(address), ORCPT_MAX).map(|address| format!("{kind};{address}")).ok_or_else(wrong)
 }
 
-/// RFC 3461 §4: `+` and two upper-case hex digits stand for a character. What it stands for must be printable ASCII here: it goes into
+/// RFC 3461 §4: `+` and two upper-case hex digits encode a character. The decoded text must be printable ASCII, because it is put into
 /// notices and further commands.
 fn xtext(value: Option<&str>, max: usize) -> Option<String> {
     let value = value.filter(|v| v.len() <= max)?;
@@ -173,7 +173,7 @@ fn hold_for(value: Option<&str>, offered: &Offered, twice: bool) -> Result<Hold,
     held(Hold::For(seconds), within, twice)
 }
 
-/// RFC 4865 §4.2: a moment as RFC 3339 writes it.
+/// RFC 4865 §4.2: a time in the format of RFC 3339.
 fn hold_until(value: Option<&str>, offered: &Offered, twice: bool) -> Result<Hold, Answer> {
     let at: Timestamp = value.and_then(|v| v.parse().ok()).ok_or_else(|| bad("HOLDUNTIL is a moment such as 2030-01-31T08:00:00Z"))?;
     let within = offered.hold.as_ref().is_some_and(|hold| at <= hold.until);
@@ -192,11 +192,11 @@ mod tests {
     use posthaste_mail::{Asks, ReversePath};
 
     use super::*;
-    use crate::server::offers::Holding;
+    use crate::server::offers::HoldBounds;
 
     fn read(rest: &str) -> Result<MailRequest, u16> {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
-        let offered = Offered { auth: true, require_tls: true, hold: Some(Holding { seconds: 86_400, until }), priority: true };
+        let offered = Offered { auth: true, require_tls: true, hold: Some(HoldBounds { seconds: 86_400, until }), priority: true };
         let mut request = MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: Asks::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)
     }

@@ -1,8 +1,8 @@
-//! `<path>` and the parameters behind it (RFC 5321 §4.1.2), read by hand: a quoted local part may hold `>`, blanks and `@`.
+//! Parses `<path>` and splits the parameters after it (RFC 5321 §4.1.2). A quoted local part may hold `>`, spaces and `@`.
 
 use posthaste_mail::{Address, AddressError, Domain, ReversePath};
 
-/// Why what stands there is no path.
+/// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
     #[error("an address stands between < and >")]
@@ -20,13 +20,13 @@ pub(super) enum PathError {
 /// A path in its brackets, and what follows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bracketed<'a> {
-    /// Between the brackets, a source route included.
+    /// The text between the brackets, including a source route.
     pub(super) inner: &'a str,
-    /// The parameters, blanks included.
+    /// The parameters, including spaces.
     pub(super) rest: &'a str,
 }
 
-/// Splits at the first `>` outside quotes. Blanks before `<` are forgiven: many clients write `FROM: <a@b>`.
+/// Splits at the first `>` outside quotes. Spaces before `<` are tolerated: many clients write `FROM: <a@b>`.
 pub(super) fn bracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
     let text = text.trim_start_matches(' ').strip_prefix('<').ok_or(PathError::Brackets)?;
     let mut quoted = false;
@@ -42,7 +42,7 @@ pub(super) fn bracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
     Err(PathError::Brackets)
 }
 
-/// What MAIL FROM takes: an address or nothing.
+/// The argument of MAIL FROM: an address or nothing.
 pub(super) fn reverse(inner: &str) -> Result<ReversePath, PathError> {
     if inner.is_empty() {
         return Ok(ReversePath::Null);
@@ -50,7 +50,7 @@ pub(super) fn reverse(inner: &str) -> Result<ReversePath, PathError> {
     mailbox(inner).map(ReversePath::Mailbox)
 }
 
-/// What RCPT TO takes: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 means a local mailbox; a relay has none.
+/// The argument of RCPT TO: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 means a local mailbox, which a relay does not have.
 pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
     if inner.eq_ignore_ascii_case("postmaster") {
         return Err(PathError::Postmaster);
@@ -58,7 +58,7 @@ pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
     mailbox(inner)
 }
 
-/// RFC 5321 §4.1.1.3 and appendix F.2: a source route is read and forgotten.
+/// RFC 5321 §4.1.1.3 and appendix F.2: a source route is parsed and ignored.
 fn mailbox(inner: &str) -> Result<Address, PathError> {
     let text = if inner.starts_with('@') { after_route(inner)? } else { inner };
     Ok(Address::international(text)?)
@@ -67,7 +67,7 @@ fn mailbox(inner: &str) -> Result<Address, PathError> {
 fn after_route(mut text: &str) -> Result<&str, PathError> {
     loop {
         text = text.strip_prefix('@').ok_or(PathError::Route)?;
-        // An address literal holds colons of its own.
+        // An address literal may contain colons.
         let skip = if text.starts_with('[') { text.find(']').ok_or(PathError::Route)? } else { 0 };
         let end = skip + text[skip..].find([',', ':']).ok_or(PathError::Route)?;
         Domain::new(&text[..end]).map_err(|_| PathError::Route)?;
@@ -79,7 +79,7 @@ fn after_route(mut text: &str) -> Result<&str, PathError> {
     }
 }
 
-/// `keyword` or `keyword=value`, split at blanks.
+/// The parameters, each `keyword` or `keyword=value`, separated by spaces.
 pub(super) fn parameters(rest: &str) -> Result<Vec<(&str, Option<&str>)>, PathError> {
     if !rest.is_empty() && !rest.starts_with(' ') {
         return Err(PathError::Parameters);

@@ -1,4 +1,4 @@
-//! What holds whatever a client sends, and however its bytes are cut.
+//! Properties that hold whatever a client sends and however its bytes are cut.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ const LIMITS: Limits = Limits {
     messages: 5,
 };
 
-/// What a session said and asked, in order; and the most it let pile up.
+/// The replies and steps of a session, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Transcript {
     out: Vec<u8>,
     steps: Vec<Step>,
     open: bool,
 }
 
-impl Told {
+impl Transcript {
     fn messages(&self) -> impl Iterator<Item = &[u8]> {
         self.steps.iter().filter_map(|step| match step {
             Step::Message(submission) => Some(&submission.data[..]),
@@ -37,21 +37,21 @@ impl Told {
     }
 }
 
-fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Told {
+fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Transcript {
     let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone(), offers: Offers::default() };
     let mut session = Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH);
-    let mut told = Told { open: true, ..Told::default() };
+    let mut transcript = Transcript { open: true, ..Transcript::default() };
     let mut input = BytesMut::new();
     for chunk in chunks {
         input.extend_from_slice(chunk);
-        told.open = drain(&mut session, &mut input, &mut told);
+        transcript.open = drain(&mut session, &mut input, &mut transcript);
         assert!(input.len() < limits.line, "what is left is less than a command line");
     }
-    told
+    transcript
 }
 
-/// Feeds until more is wanted; false once the session is over.
-fn drain(session: &mut Session, input: &mut BytesMut, told: &mut Told) -> bool {
+/// Feeds until more input is wanted; false once the session is over.
+fn drain(session: &mut Session, input: &mut BytesMut, transcript: &mut Transcript) -> bool {
     let mut out = Vec::new();
     loop {
         let step = session.feed(input, &mut out);
@@ -67,11 +67,11 @@ fn drain(session: &mut Session, input: &mut BytesMut, told: &mut Told) -> bool {
         }
         match step {
             Step::More | Step::Close => {
-                told.out.append(&mut out);
+                transcript.out.append(&mut out);
                 return step == Step::More;
             }
-            Step::Flush => told.out.append(&mut out),
-            asked => told.steps.push(asked),
+            Step::Flush => transcript.out.append(&mut out),
+            asked => transcript.steps.push(asked),
         }
     }
 }
@@ -85,7 +85,7 @@ fn cut<'a>(mut bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'
     })
 }
 
-/// Scraps that dialogues and attacks are made of.
+/// The fragments that dialogues and attacks are made of.
 fn scrap() -> impl Strategy<Value = Vec<u8>> {
     let known: &[&[u8]] = &[
         b"EHLO c.test\r\n",
@@ -127,7 +127,7 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(scrap(), 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// A soup that gets past the envelope, so that bodies are seen often.
+/// A soup that begins with a valid envelope, so that bodies are tested often.
 fn dialogue() -> impl Strategy<Value = Vec<u8>> {
     soup().prop_map(|soup| [b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<x@y.test>\r\nDATA\r\n", &soup[..]].concat())
 }
@@ -160,11 +160,11 @@ proptest! {
 
     #[test]
     fn no_more_messages_come_out_than_ends_went_in(bytes in dialogue()) {
-        let told = talk(&LIMITS, std::iter::once(&bytes[..]));
+        let transcript = talk(&LIMITS, std::iter::once(&bytes[..]));
         // Overlapping ends, as in CRLF.CRLF.CRLF, share a CRLF.
         let ends = bytes.windows(5).filter(|w| w == b"\r\n.\r\n").count();
-        prop_assert!(told.messages().count() <= ends);
-        for message in told.messages() {
+        prop_assert!(transcript.messages().count() <= ends);
+        for message in transcript.messages() {
             prop_assert!(message.len() <= 400);
             prop_assert!(message.is_empty() || message.ends_with(b"\r\n"));
             prop_assert!(ends_are_clean(message) && !message.contains(&0));
@@ -185,8 +185,8 @@ proptest! {
             b".\r\n",
         ]
         .concat();
-        let told = talk(&Limits::default(), std::iter::once(&bytes[..]));
-        prop_assert_eq!(told.messages().collect::<Vec<_>>(), vec![&text[..]]);
+        let transcript = talk(&Limits::default(), std::iter::once(&bytes[..]));
+        prop_assert_eq!(transcript.messages().collect::<Vec<_>>(), vec![&text[..]]);
     }
 }
 
@@ -209,14 +209,14 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
     let mut ended = 0;
     for (before, dot, after) in ends.iter().flat_map(|b| dots.iter().flat_map(move |d| ends.iter().map(move |a| (b, d, a)))) {
         let middle = [before, dot, after].map(|part| &part[..]).concat();
-        let told = talk(&Limits::default(), std::iter::once(&[&first[..], &middle, smuggled].concat()[..]));
-        let evil = told.steps.iter().any(|step| matches!(step, Step::Mail(mail) if mail.reverse_path.as_str() == "evil@b.test"));
+        let transcript = talk(&Limits::default(), std::iter::once(&[&first[..], &middle, smuggled].concat()[..]));
+        let evil = transcript.steps.iter().any(|step| matches!(step, Step::Mail(mail) if mail.reverse_path.as_str() == "evil@b.test"));
         let end = memchr::memmem::find(&middle, b"\r\n.\r\n").map(|at| at + 5);
-        // Without an end of its own the body runs on to the smuggled one's.
+        // Without an end of its own the body continues to the end of the smuggled one.
         let body = &middle[..end.unwrap_or(middle.len())];
-        let taken = told.messages().any(|message| message.starts_with(b"S: x"));
+        let taken = transcript.messages().any(|message| message.starts_with(b"S: x"));
         assert_eq!(taken, ends_are_clean(body) && !body.contains(&0), "{:?}", String::from_utf8_lossy(&middle));
-        // A second MAIL is heard only behind a true end, with no doubtful line end before it.
+        // A second MAIL counts only after a true end, with no bare line end before it.
         assert_eq!(evil, end.is_some() && ends_are_clean(&middle), "{:?}", String::from_utf8_lossy(&middle));
         ended += usize::from(end.is_some());
     }
@@ -226,7 +226,7 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
 #[test]
 fn a_flood_of_commands_leaves_nothing_piled_up() {
     let flood = b"EHLO c.test\r\n".repeat(20_000);
-    let told = talk(&Limits { idle_commands: 20_000, ..LIMITS }, std::iter::once(&flood[..]));
-    assert!(told.open);
-    assert_eq!(occurrences(&told.out, b"250 ENHANCEDSTATUSCODES\r\n"), 20_000);
+    let transcript = talk(&Limits { idle_commands: 20_000, ..LIMITS }, std::iter::once(&flood[..]));
+    assert!(transcript.open);
+    assert_eq!(occurrences(&transcript.out, b"250 ENHANCEDSTATUSCODES\r\n"), 20_000);
 }

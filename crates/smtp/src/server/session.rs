@@ -1,33 +1,36 @@
-//! The session: bytes in, replies and questions out.
+//! The session: takes bytes; returns replies and questions to the caller.
+
+mod auth;
+mod chunk;
+mod hello;
+mod obey;
+mod refuse;
 
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
-use posthaste_mail::{Address, RcptAsks, TransferPriority};
+use posthaste_mail::TransferPriority;
 
 use super::{
-    Answer, Bindings, MailRequest, Settings, Step, Submission, answer,
-    auth::AUTH_LINE_MAX,
-    body::{Body, Progress, Receiver},
-    chunk::Chunk,
+    Answer, Bindings, Settings, Step, Submission, answer,
+    body::{Progress, ReceivedBody},
     command,
     fault::{Fault, Weight},
-    line::{self, Discard, Line},
-    refuse::bare,
-    sasl::Exchange,
-    transaction::Transaction,
+    line::{self, AUTH_LINE_MAX, Discard, Line},
+    phase::{Phase, Question},
+    transaction::OpenTransaction,
 };
 
-/// Replies are handed over for writing before more than this piles up (plus one reply).
+/// Replies are handed over for writing before more than this many bytes (plus one reply) accumulate.
 const OUT_MAX: usize = 16 << 10;
 /// The first byte of a TLS handshake record (RFC 8446 §5.1): no SMTP command begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What the client called itself.
+/// The client's EHLO or HELO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// A domain or an address literal in form; not checked against anything.
+    /// A well-formed domain or address literal; not verified.
     pub name: Arc<str>,
     /// True after EHLO, false after HELO.
     pub esmtp: bool,
@@ -35,63 +38,34 @@ pub struct Hello {
 
 /// One client's session, from greeting to close.
 ///
-/// Replies are appended to the `out` that is handed in, in the order of the commands (RFC 2920). What the session keeps
-/// is bounded by [`Limits`](super::Limits): one message, its recipients, and nothing else.
+/// Replies are appended to the `out` argument in the order of the commands (RFC 2920). The session keeps one message and its recipients,
+/// within [`Limits`](super::Limits), and nothing else.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) settings: Arc<Settings>,
-    /// When it began.
-    pub(super) began: Timestamp,
-    pub(super) phase: Phase,
-    pub(super) hello: Option<Hello>,
-    pub(super) transaction: Option<Transaction>,
-    /// Messages that ended in a dot.
-    pub(super) messages: u32,
+    settings: Arc<Settings>,
+    /// The start of the session.
+    began: Timestamp,
+    phase: Phase,
+    hello: Option<Hello>,
+    transaction: Option<OpenTransaction>,
+    /// Messages received to their end, accepted or not.
+    messages: u32,
     /// Counted towards `Limits::bad_commands`.
-    pub(super) junk: u32,
+    junk: u32,
     /// Counted towards `Limits::idle_commands`.
-    pub(super) idle: u32,
+    idle: u32,
     /// Counted towards `Limits::refusals`.
-    pub(super) refusals: u32,
+    refusals: u32,
     /// Counted towards `Limits::logins`.
-    pub(super) logins: u32,
-    /// What TLS gives; None while it is off.
-    pub(super) tls: Option<Bindings>,
-    /// Who is logged in.
-    pub(super) user: Option<Arc<str>>,
-}
-
-/// What the next bytes are.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Commands.
-    Command,
-    /// The rest of a line that is too long.
-    Discard(Discard),
-    /// The next message of an exchange.
-    Auth(Box<Exchange>),
-    /// A piece of a message.
-    Chunk(Box<Chunk>),
-    /// A message.
-    Body(Box<Receiver>),
-    /// Not looked at until the question is answered.
-    Asked(Question),
-    /// Nothing to us.
-    Closed,
-}
-
-/// What the session waits to be told.
-#[derive(Debug)]
-pub(super) enum Question {
-    Mail(MailRequest),
-    Rcpt(Address, RcptAsks),
-    Message,
-    Tls,
-    Auth(Box<Exchange>),
+    logins: u32,
+    /// The channel bindings of TLS; None while TLS is off.
+    tls: Option<Bindings>,
+    /// The user who is logged in.
+    user: Option<Arc<str>>,
 }
 
 impl Session {
-    /// A session before its greeting.
+    /// A session that has not sent its greeting yet.
     pub fn new(settings: Arc<Settings>, now: Timestamp) -> Self {
         Self {
             settings,
@@ -109,23 +83,23 @@ impl Session {
         }
     }
 
-    /// The 220.
+    /// Writes the 220.
     pub fn greet(&mut self, out: &mut Vec<u8>) {
         answer::write(out, 220, None, &format!("{} {}", self.settings.hostname, self.settings.banner));
     }
 
-    /// Says this instead of a greeting: a 554 or 421 (RFC 5321 §3.1). The session is over.
+    /// Writes this in place of a greeting: a 554 or 421 (RFC 5321 §3.1). The session is over.
     pub fn refuse(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         answer.write(out);
         self.close();
     }
 
-    /// Reads on: consumes what it can of `input`, appends replies to `out`.
+    /// Consumes what it can of `input` and appends replies to `out`.
     ///
-    /// After [`Step::More`], `input` holds less than one command line (12,288 bytes where that is one of AUTH).
+    /// After [`Step::More`], `input` holds less than one command line (12,288 bytes for a line of AUTH).
     ///
     /// # Panics
-    /// When the question of the step before was not answered.
+    /// If the question of the previous step was not answered.
     pub fn feed(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Step {
         loop {
             let step = match &mut self.phase {
@@ -153,10 +127,10 @@ impl Session {
         }
     }
 
-    /// Answers [`Step::Mail`] or [`Step::Rcpt`]. A 421 ends the session; one that is over already hears nothing more.
+    /// Answers [`Step::Mail`] or [`Step::Rcpt`]. A 421 ends the session; a session that is over writes nothing.
     ///
     /// # Panics
-    /// When neither was asked.
+    /// If neither was asked.
     pub fn answer(&mut self, verdict: Result<(), Answer>, out: &mut Vec<u8>) {
         if self.is_closed() {
             return;
@@ -167,7 +141,7 @@ impl Session {
         match (question, verdict) {
             (question @ (Question::Message | Question::Tls | Question::Auth(_)), _) => panic!("{question:?} has an answer of its own"),
             (Question::Mail(mail), Ok(())) => {
-                self.transaction = Some(Transaction::new(mail));
+                self.transaction = Some(OpenTransaction::new(mail));
                 Answer::new(250, 1, 0, "sender ok").write(out);
             }
             (Question::Rcpt(recipient, asks), Ok(())) => {
@@ -186,11 +160,11 @@ impl Session {
         }
     }
 
-    /// Answers [`Step::Mail`] where the message is taken, though not with the priority that was asked for (RFC 6710 §5): with this one. One that
-    /// is over already hears nothing more.
+    /// Answers [`Step::Mail`]: the message is accepted, but with this priority in place of the requested one (RFC 6710 §5). A session that
+    /// is over writes nothing.
     ///
     /// # Panics
-    /// When it was not asked.
+    /// If it was not asked.
     pub fn answer_with_priority(&mut self, priority: TransferPriority, out: &mut Vec<u8>) {
         if self.is_closed() {
             return;
@@ -199,15 +173,15 @@ impl Session {
             panic!("nobody asked about a sender");
         };
         mail.asks.priority = Some(priority);
-        self.transaction = Some(Transaction::new(mail));
+        self.transaction = Some(OpenTransaction::new(mail));
         Answer::new(250, 3, 6, format!("{priority} is the new priority")).write(out);
     }
 
-    /// Answers [`Step::Message`]: 250 once it is safe, or why not. A 421 ends the session; one that is over already hears
-    /// nothing more.
+    /// Answers [`Step::Message`]: 250 once the message is on disk, or the reason why not. A 421 ends the session; a session that is over
+    /// writes nothing.
     ///
     /// # Panics
-    /// When no message was handed out.
+    /// If no message was handed out.
     pub fn answer_message(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         if self.is_closed() {
             return;
@@ -232,27 +206,27 @@ impl Session {
         self.goodbye((3, 2), "shutting down", out);
     }
 
-    /// What was refused since the last message that was accepted, recipients of one and the same message included.
+    /// How many commands, recipients and messages were refused since the last accepted message.
     pub fn refusals(&self) -> u32 {
         self.junk.saturating_add(self.refusals)
     }
 
-    /// What the client called itself, once it has.
+    /// The client's EHLO or HELO, once sent.
     pub fn hello(&self) -> Option<&Hello> {
         self.hello.as_ref()
     }
 
-    /// True while the bytes that come are a message's: other time-outs hold then (RFC 5321 §4.5.3.2).
+    /// Whether the session is receiving a message; other time-outs apply then (RFC 5321 §4.5.3.2).
     pub fn is_receiving(&self) -> bool {
         matches!(self.phase, Phase::Body(_) | Phase::Chunk(_))
     }
 
-    /// True where nothing is under way: a relay that stops may close without costing the client a message.
+    /// Whether no message is in progress, so that a relay that stops can close the session without costing the client a message.
     pub fn is_between_messages(&self) -> bool {
         self.transaction.is_none() && matches!(self.phase, Phase::Command | Phase::Auth(_) | Phase::Closed)
     }
 
-    /// True once the session is over.
+    /// Whether the session is over.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
@@ -283,8 +257,8 @@ impl Session {
                 self.phase = Phase::Discard(Discard::default());
                 Taken::Done(None)
             }
-            Line::BareLf => self.fault(bare("command", "bare_lf"), out).into(),
-            Line::BareCr => self.fault(bare("command", "bare_cr"), out).into(),
+            Line::BareLf => self.fault(Fault::bare("command", "bare_lf"), out).into(),
+            Line::BareCr => self.fault(Fault::bare("command", "bare_cr"), out).into(),
         }
     }
 
@@ -292,7 +266,7 @@ impl Session {
         matches!(self.phase, Phase::Auth(_))
     }
 
-    /// An exchange needs more room than a command.
+    /// The longest line allowed; one of a SASL exchange may be longer than a command.
     fn line_max(&self, input: &[u8]) -> usize {
         let begins = input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
         let auth = self.is_in_auth() || (begins && !self.settings.offers.auth.is_empty());
@@ -307,8 +281,8 @@ impl Session {
             Line::Partial => return Taken::Partial,
             Line::Whole(_) => Fault::junk("command", "line_too_long", answer),
             Line::TooLong => Fault::fatal("command", "line_too_long", answer),
-            Line::BareLf => bare("command", "bare_lf"),
-            Line::BareCr => bare("command", "bare_cr"),
+            Line::BareLf => Fault::bare("command", "bare_lf"),
+            Line::BareCr => Fault::bare("command", "bare_cr"),
         };
         self.phase = Phase::Command;
         self.fault(fault, out).into()
@@ -334,8 +308,8 @@ impl Session {
         Some(self.submit(body))
     }
 
-    /// Hands out a message that is whole.
-    pub(super) fn submit(&mut self, body: Body) -> Step {
+    /// Hands a complete message to the caller.
+    fn submit(&mut self, body: ReceivedBody) -> Step {
         self.messages = self.messages.saturating_add(1);
         let envelope = self.transaction.take().expect("DATA and BDAT need a transaction").into_envelope();
         let Hello { name, esmtp } = self.hello.clone().expect("MAIL needs a greeting");
@@ -344,17 +318,17 @@ impl Session {
         Step::Message(Submission { envelope, data: body.data, helo: name, esmtp, user, tls, has_8bit: body.has_8bit })
     }
 
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         self.phase = Phase::Closed;
     }
 }
 
-/// What became of the bytes at hand.
-#[expect(clippy::large_enum_variant, reason = "looked into where it is made, never kept")]
+/// What was done with the input.
+#[expect(clippy::large_enum_variant, reason = "used at once and never kept")]
 enum Taken {
-    /// They are the beginning of something.
+    /// Nothing: it is incomplete.
     Partial,
-    /// Something was dealt with.
+    /// Something was processed.
     Done(Option<Step>),
 }
 

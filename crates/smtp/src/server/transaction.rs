@@ -1,25 +1,25 @@
-//! The message under way: what MAIL and RCPT have said so far.
+//! The transaction in progress: the accepted MAIL and RCPT commands.
 
 use std::collections::HashSet;
 
 use posthaste_mail::{Address, Asks, Envelope, RcptAsks};
 
-use super::{MailRequest, body::Receiver};
+use super::{MailRequest, body::BodyReceiver};
 
-/// From an accepted MAIL to the answer to its final dot, or RSET.
+/// Lasts from an accepted MAIL to the end of the message, or to RSET.
 #[derive(Debug)]
-pub(super) struct Transaction {
+pub(super) struct OpenTransaction {
     pub(super) mail: MailRequest,
     recipients: Vec<Address>,
     asks: Vec<RcptAsks>,
     known: HashSet<Address>,
-    /// What came by BDAT so far.
-    pub(super) chunks: Option<Box<Receiver>>,
-    /// RCPT commands that were refused.
+    /// The body received by BDAT so far.
+    pub(super) chunks: Option<Box<BodyReceiver>>,
+    /// How many RCPT commands were refused.
     pub(super) refused: u32,
 }
 
-impl Transaction {
+impl OpenTransaction {
     pub(super) fn new(mail: MailRequest) -> Self {
         Self { mail, recipients: Vec::new(), asks: Vec::new(), known: HashSet::new(), chunks: None, refused: 0 }
     }

@@ -1,11 +1,11 @@
-//! The body, the dot, and the ways in which both can break.
+//! The body, the final dot, and how both can fail.
 
 use posthaste_smtp::client::{Connection, Hello, Timeouts};
 use tokio::task::JoinHandle;
 
 use crate::fake::{Peer, SOON, hello, send, session, session_with, tell};
 
-/// Takes the envelope; `script` goes on behind the 354.
+/// Accepts the envelope; `script` continues after the 354.
 async fn at_the_body<F, T>(script: impl FnOnce(Peer) -> F + Send + 'static) -> (Connection, JoinHandle<T>)
 where
     F: Future<Output = T> + Send + 'static,
@@ -29,7 +29,7 @@ async fn with_envelope(mut peer: Peer) -> Peer {
     peer
 }
 
-/// What b is told; c was refused before.
+/// The result for b; c was refused before.
 async fn told(connection: &mut Connection, body: &[u8]) -> String {
     let mut told = tell(&send(connection, &["b", "c"], body).await);
     assert_eq!(told.pop().unwrap(), "failed rcpt 550 no");
@@ -164,7 +164,7 @@ async fn a_receiver_that_takes_no_more_of_the_body_is_a_time_out() {
 
 #[tokio::test]
 async fn a_refusal_in_the_middle_of_a_huge_body_is_heard() {
-    // Whether the receiver hangs up at once or keeps the connection open without reading on.
+    // The receiver closes the connection at once, or keeps it open without reading on.
     let (mut connection, _fake) = at_the_body(|mut peer| async move {
         peer.line().await;
         peer.say("552 5.3.4 too big\r\n").await;

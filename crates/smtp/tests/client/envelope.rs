@@ -1,4 +1,4 @@
-//! MAIL, RCPT, DATA, with and without pipelining; what each recipient is told; what state the connection is left in.
+//! MAIL, RCPT and DATA, with and without pipelining; the result of each recipient; the state of the connection afterwards.
 
 use bytes::Bytes;
 use posthaste_mail::{Address, Asks, BodyKind, Failure, LocalCause, ReversePath, Stage};
@@ -59,14 +59,14 @@ async fn without_pipelining_nothing_is_said_before_the_answer() {
     let (mut connection, fake) = session("", |mut peer| async move {
         peer.expect(&["MAIL FROM:<a@x.org>"]).await;
         peer.say("450 4.7.1 later\r\n").await;
-        // Nobody is asked for after a refused MAIL: the next transaction comes at once.
+        // No RCPT follows a refused MAIL: the next transaction begins at once.
         peer.expect(&["RSET"]).await;
         peer.say("250 ok\r\n").await;
         peer.expect(&["MAIL FROM:<a@x.org>"]).await;
         peer.say("250 ok\r\n").await;
         peer.expect(&["RCPT TO:<b@y.org>"]).await;
         peer.say("550 no\r\n").await;
-        // Nor is DATA said when nobody was accepted.
+        // No DATA follows if no recipient was accepted.
         peer.expect(&["RSET"]).await;
         peer.say("250 ok\r\n").await;
         peer.until_closed().await
@@ -89,7 +89,7 @@ async fn a_refused_mail_is_everyones_refusal_and_the_next_message_passes() {
         peer.say("250 flushed\r\n250 ok\r\n250 ok\r\n354 go\r\n").await;
         let message = peer.message().await;
         peer.say("250 taken\r\n").await;
-        // After a delivered message no RSET is needed.
+        // No RSET is needed after a delivered message.
         peer.expect(&["MAIL FROM:<a@x.org>", "RCPT TO:<e@y.org>", "DATA"]).await;
         peer.say("250 ok\r\n250 ok\r\n354 go\r\n").await;
         let second = peer.message().await;
@@ -140,7 +140,7 @@ async fn a_refused_data_is_the_answer_for_those_who_were_accepted() {
     }
 }
 
-/// What a receiver does when it has said its lines.
+/// What a receiver does after it has sent its lines.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     HangsUp,
@@ -148,7 +148,7 @@ enum Then {
     LeavesTheNextStepUnanswered,
 }
 
-/// What the two recipients b and c are told when the receiver answers the group with `said` and then ends as told.
+/// The results of the recipients b and c if the receiver answers the group with `said` and then ends like this.
 async fn ends(said: &'static str, then: Then, pipelining: bool) -> (Vec<String>, bool) {
     let mut hello = hello();
     if then == Then::LeavesTheNextStepUnanswered {
@@ -237,7 +237,7 @@ async fn nonsense_is_not_taken_for_a_yes() {
         ("354 what\r\n", ["failed mail not_smtp"; 2]),
         ("250 ok\r\nhello?\r\n", ["failed rcpt not_smtp", "not_offered rcpt not_smtp"]),
         ("250 ok\r\n250 ok\r\n333 ?\r\n", ["failed rcpt not_smtp"; 2]),
-        // A receiver that is one reply behind must not have the body taken for commands.
+        // A receiver that is one reply behind must not take the body for commands.
         ("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n", ["failed data not_smtp"; 2]),
     ];
     for (said, expected) in cases {
@@ -319,7 +319,7 @@ async fn a_thousand_recipients_cannot_block_both_sides() {
         let text = "x".repeat(2000);
         for _ in 0..USERS {
             peer.line().await;
-            // The answers are larger than the questions: whoever does not read stops the other.
+            // The replies are larger than the commands: a side that does not read blocks the other.
             peer.say(&format!("250-{text}\r\n250 ok\r\n")).await;
         }
         peer.expect(&["DATA"]).await;

@@ -1,4 +1,4 @@
-//! A receiver that does as each test says.
+//! A receiver that follows each test's script.
 
 use std::{future::Future, net::Ipv4Addr, time::Duration};
 
@@ -13,9 +13,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// No test waits longer for anything.
+/// The longest that a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// The time-out of a step that is meant to run out.
+/// The time limit of a step that is expected to time out.
 pub(crate) const SOON: Duration = Duration::from_millis(300);
 
 pub(crate) enum Peer {
@@ -41,7 +41,7 @@ impl Peer {
         on!(self, s => { s.write_all(bytes).await.unwrap(); s.flush().await.unwrap() });
     }
 
-    /// One line, its CRLF checked and cut off.
+    /// One line without its CRLF, which is checked.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         on!(self, s => timeout(PATIENCE, s.read_line(&mut line)).await.expect("a line in time").unwrap());
@@ -54,7 +54,7 @@ impl Peer {
         }
     }
 
-    /// A message up to its lone dot, dots unstuffed.
+    /// A message up to the final dot, without stuffed dots.
     pub(crate) async fn message(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
@@ -69,15 +69,15 @@ impl Peer {
         }
     }
 
-    /// Says nothing until the client hangs up; gives what the client said meanwhile.
+    /// Sends nothing until the client closes the connection; returns what the client sent meanwhile.
     pub(crate) async fn until_closed(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is a way of hanging up.
+        // A reset closes the connection too.
         let _ = on!(self, s => timeout(PATIENCE, s.read_to_end(&mut rest)).await.expect("an end in time"));
         rest
     }
 
-    /// 220 and the answer to EHLO.
+    /// Sends the 220 and the reply to EHLO.
     pub(crate) async fn greet(&mut self, extensions: &str) {
         self.say("220 fake\r\n").await;
         self.hello(extensions).await;
@@ -95,7 +95,7 @@ impl Peer {
     }
 }
 
-/// Starts a receiver; its panics come out of the handle.
+/// Starts a receiver; joining the handle propagates its panics.
 pub(crate) async fn receiver<F, T>(script: impl FnOnce(Peer) -> F + Send + 'static) -> (TcpStream, JoinHandle<T>)
 where
     F: Future<Output = T> + Send + 'static,
@@ -135,13 +135,13 @@ pub(crate) fn hello() -> Hello {
     }
 }
 
-// The program's clock is a file of the relay; a test of real sockets brings its own.
+// The program's clock is in the relay; a test with real sockets needs its own.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn clock() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// A session with a receiver that greets, announces `extensions` and goes on by `script`.
+/// A session with a receiver that greets, announces `extensions` and continues with `script`.
 pub(crate) async fn session<F, T>(extensions: &'static str, script: impl FnOnce(Peer) -> F + Send + 'static) -> (Connection, JoinHandle<T>)
 where
     F: Future<Output = T> + Send + 'static,

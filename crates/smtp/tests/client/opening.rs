@@ -5,7 +5,7 @@ use posthaste_smtp::client::{Connection, Credentials, Hello, OpenFailure, TlsPol
 
 use crate::fake::{Peer, SOON, hello, receiver, send, session, tell};
 
-/// Opens against a script that ends by itself, and gives what came of it.
+/// Opens a session with a receiver whose script ends by itself; returns the result.
 async fn opened<F>(hello: &Hello, script: impl FnOnce(Peer) -> F + Send + 'static) -> Result<Connection, OpenFailure>
 where
     F: Future<Output = ()> + Send + 'static,

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::fake::{Peer, SOON, hello, receiver, send, tell};
 
-/// The only authority that the tests' client trusts.
+/// The only certificate authority that the client trusts.
 pub(crate) struct Authority {
     pub(crate) der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
@@ -27,7 +27,7 @@ pub(crate) fn authority() -> &'static Authority {
     })
 }
 
-/// A receiver's TLS with a certificate for `name`.
+/// A receiver's TLS configuration with a certificate for `name`.
 fn acceptor(name: &str) -> TlsAcceptor {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority().issuer).unwrap();
@@ -41,7 +41,7 @@ fn wanting(tls: TlsPolicy) -> Hello {
     Hello { tls, ..hello() }
 }
 
-/// A receiver with a certificate for `name` that takes one message under TLS.
+/// A receiver with a certificate for `name` that accepts one message under TLS.
 async fn secured(mut peer: Peer, name: &'static str) -> Option<Vec<u8>> {
     peer.greet("STARTTLS SIZE").await;
     peer.expect(&["STARTTLS"]).await;
@@ -71,7 +71,7 @@ async fn mail_goes_through_tls_and_the_facts_are_told() {
         let facts = connection.tls().clone();
         assert_eq!((facts.tls_version, facts.tls_verified, facts.tls_policy), (Some("TLSv1.3"), Some(verified), Some(policy.as_str())));
         assert!(facts.tls_cipher.unwrap().starts_with("TLS_") && facts.tls_fallback.is_none());
-        // What was announced before the handshake is forgotten (RFC 3207 §4.2).
+        // Extensions announced before the handshake are discarded (RFC 3207 §4.2).
         assert!(connection.extensions().pipelining && connection.extensions().size.is_none());
         assert!(connection.timings().tls_ms.is_some());
         let body = [b"x\r\n".repeat(100_000), b".y\r\n".repeat(50_000)].concat();
@@ -149,7 +149,7 @@ async fn a_failed_handshake_says_whether_plain_text_may_be_tried() {
         })
         .await;
         let OpenFailure { failure, tls } = failure(open(socket, &wanting(policy)).await);
-        // Whether the bytes come with the 220 or behind it, TLS has failed.
+        // TLS fails whether the bytes arrive with the 220 or after it.
         assert!(matches!(&failure, Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsFailed, .. }), "{failure}");
         assert!(may || tls.is_none());
     }

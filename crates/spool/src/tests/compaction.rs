@@ -3,32 +3,32 @@ use std::{fs, os::unix::fs::FileExt};
 use super::*;
 use crate::{
     disk::RealDisk,
-    record::{Header, ID, Kind},
-    segment::{self, Name, START},
+    record::{ID, RecordHeader, RecordKind},
+    segment::{self, START, SegmentName},
 };
 
 /// Writes a segment by hand.
 struct Segment {
-    name: Name,
+    name: SegmentName,
     bytes: Vec<u8>,
 }
 
 impl Segment {
     fn new(id: u32) -> Self {
-        Self { name: Name { id, salt: id * 77 }, bytes: Vec::new() }
+        Self { name: SegmentName { id, salt: id * 77 }, bytes: Vec::new() }
     }
 
     fn message(mut self, seq: u64, len: usize) -> Self {
         let body = body(seq, len);
         let (tail_len, tail_crc) = (len as u32, crc32fast::hash(&body));
-        let header = Header { kind: Kind::Message, lsn: seq, seq, head_len: ID as u32, tail_len, tail_crc };
+        let header = RecordHeader { kind: RecordKind::Message, lsn: seq, seq, head_len: ID as u32, tail_len, tail_crc };
         header.encode(self.name.salt, &[&id(seq).to_bytes()], &mut self.bytes);
         self.bytes.extend_from_slice(&body);
         self
     }
 
     fn tombstone(mut self, lsn: u64, seq: u64, holder: u32) -> Self {
-        let header = Header { kind: Kind::Remove, lsn, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
+        let header = RecordHeader { kind: RecordKind::Remove, lsn, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
         header.encode(self.name.salt, &[&holder.to_le_bytes()], &mut self.bytes);
         self
     }
@@ -44,7 +44,7 @@ fn has(dir: &Path, id: u32) -> bool {
     segments(dir).iter().any(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{id:08x}-")))
 }
 
-/// Opens and drops until nothing of what was there is kept without need.
+/// Opens and drops the spool until none of its old segments is kept without need.
 fn live_after_many_opens(dir: &Path) -> Vec<u64> {
     for round in 0..6 {
         let (spool, recovery) = open(dir);

@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::FileExt};
 
 use super::*;
 
-/// One message in each of three segments, left as by a crash.
+/// A spool after a crash with one message in each of three segments.
 fn three(dir: &Path) -> Vec<u64> {
     let (spool, _) = open(dir);
     (0..3).map(|n| store(&spool, n, 5000)).collect()
@@ -146,9 +146,10 @@ fn a_record_inside_a_body_is_not_believed() {
     let (spool, _) = open(dir.path());
     let seq = store(&spool, 1, 100);
     drop(spool);
-    // A mail that holds a copy of a record, as it would be in a segment of another salt.
+    // A mail that holds a copy of a record, with the salt of another segment.
     let mut forged = Vec::new();
-    let header = crate::record::Header { kind: crate::record::Kind::Remove, lsn: 99, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
+    let header =
+        crate::record::RecordHeader { kind: crate::record::RecordKind::Remove, lsn: 99, seq, head_len: 4, tail_len: 0, tail_crc: 0 };
     header.encode(12345, &[&1u32.to_le_bytes()], &mut forged);
     let (spool, _) = open(dir.path());
     block_on(spool.store(id(2), "".into(), vec![vec![0; 500].into(), forged.clone().into(), vec![0; 500].into()])).unwrap();

@@ -13,7 +13,7 @@ use crate::{
     disk::{Disk, RealDisk},
 };
 
-/// A disk that fails when told.
+/// A disk that fails on demand.
 struct FlakyDisk {
     room: AtomicU64,
     free: AtomicU64,

@@ -1,4 +1,4 @@
-//! Tests of the whole store: against a model, against damage, against disks that refuse.
+//! Tests of the whole store: against a model, with damage, and with failing disks.
 
 mod compaction;
 mod damage;
@@ -62,7 +62,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Makes the spool write, tidy up and answer until `done`.
+/// Makes the spool write and compact until `done` returns true.
 fn settle(spool: &Spool, done: impl Fn() -> bool) {
     let deadline = clock() + std::time::Duration::from_secs(20);
     while !done() {

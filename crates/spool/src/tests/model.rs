@@ -12,12 +12,12 @@ enum Step {
     Put(u8, usize),
     Delete(u8),
     Sync,
-    /// Lets segments be freed and emptied.
+    /// Gives the writer time to free and empty segments.
     Tidy,
     Check,
     Close,
     Drop,
-    /// A crash with bytes of an unfinished record at the end.
+    /// A crash that leaves an unfinished record at the end.
     Tear(usize),
 }
 
@@ -128,7 +128,7 @@ fn key(number: u8) -> Vec<u8> {
     format!("key{number}").into_bytes()
 }
 
-/// Appends the beginning of a record, the rest zeros, as a power cut leaves it.
+/// Appends the beginning of a record followed by zeros, as a power cut leaves it.
 fn tear(dir: &Path, len: usize) -> u64 {
     let last = segments(dir).pop().unwrap();
     let file = fs::File::options().write(true).open(last).unwrap();
@@ -154,7 +154,7 @@ proptest! {
         model.reopen(&Step::Drop, dir.path(), spool);
     }
 
-    /// Whatever bytes change: the spool opens, and hands out only what was stored.
+    /// Whatever bytes are changed, the spool opens and returns only what was stored.
     #[test]
     fn damage_anywhere_never_stops_an_open_nor_invents_mail(
         lens in prop::collection::vec(0..3000usize, 5..30),

@@ -110,7 +110,7 @@ fn a_dropped_store_is_forgotten() {
         let mut store = Box::pin(spool.store(id(n), "".into(), vec![body(n, 10)]));
         assert!(store.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         if n % 2 == 0 {
-            // This one is written, told, and nobody looks.
+            // This one is written and answered, but its caller is gone.
             block_on(spool.sync()).unwrap();
         }
     }

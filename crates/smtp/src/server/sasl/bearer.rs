@@ -1,13 +1,13 @@
-//! OAUTHBEARER (RFC 7628) and XOAUTH2: a token instead of a password.
+//! OAUTHBEARER (RFC 7628) and XOAUTH2: a token in place of a password.
 
-use super::{Credentials, Exchange, Secret, Turn};
+use super::{Credentials, Secret, Turn};
 
-/// What a client is told of a refused token before the exchange fails (RFC 7628 §3.2.2).
+/// The challenge that reports a refused token before the exchange fails (RFC 7628 §3.2.2).
 pub(in super::super) const REFUSED: &[u8] = br#"{"status":"invalid_token"}"#;
-/// Ends a key's value.
+/// Ends a key-value pair.
 const SEPARATOR: char = '\x01';
 
-/// How the token is wrapped.
+/// How the message is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Dialect {
     OAuthBearer,
@@ -15,14 +15,14 @@ pub(in super::super) enum Dialect {
 }
 
 impl Dialect {
-    pub(super) fn hear(self, message: &[u8]) -> (Exchange, Turn) {
+    pub(super) fn hear(self, message: &[u8]) -> Turn {
         let read = str::from_utf8(message).ok().and_then(|text| match self {
             Self::OAuthBearer => oauth_bearer(text),
             Self::XOAuth2 => xoauth2(text),
         });
         match read {
-            Some((user, token)) => (Exchange::CheckingToken, Turn::Ask(Credentials::Bearer { user, token: Secret::new(token) })),
-            None => (Exchange::Bearer(self), Turn::Malformed("no bearer token is in it")),
+            Some((user, token)) => Turn::Ask(Credentials::Bearer { user, token: Secret::new(token) }),
+            None => Turn::Malformed("no bearer token is in it"),
         }
     }
 }
@@ -30,7 +30,7 @@ impl Dialect {
 /// RFC 7628 §3.1: a GS2 header, then keys and values between ^A, ended by ^A^A.
 fn oauth_bearer(text: &str) -> Option<(String, &str)> {
     let (header, pairs) = text.split_once(SEPARATOR)?;
-    // There is nothing that the token could be bound to: "n" or "y".
+    // A token has no channel binding, so the flag is "n" or "y".
     let user = header.strip_prefix("n,").or_else(|| header.strip_prefix("y,"))?.strip_suffix(',')?;
     let user = if user.is_empty() { String::new() } else { super::scram::name(user.strip_prefix("a=")?)? };
     Some((user, token(pairs)?))
@@ -42,7 +42,7 @@ fn xoauth2(text: &str) -> Option<(String, &str)> {
     Some((user.strip_prefix("user=")?.to_owned(), token(pairs)?))
 }
 
-/// The value of `auth` among the pairs; others (host, port) say nothing that matters here.
+/// The token in the pair `auth`; the others (host, port) do not matter here.
 fn token(pairs: &str) -> Option<&str> {
     let pairs = pairs.strip_suffix(SEPARATOR)?.strip_suffix(SEPARATOR)?;
     let (scheme, token) = pairs.split(SEPARATOR).find_map(|pair| pair.strip_prefix("auth="))?.split_once(' ')?;
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_token_is_found_in_both_wrappings() {
-        let asked = |dialect: Dialect, text: &str| match dialect.hear(text.as_bytes()).1 {
+        let asked = |dialect: Dialect, text: &str| match dialect.hear(text.as_bytes()) {
             Turn::Ask(Credentials::Bearer { user, token }) => Some((user, token.reveal().to_owned())),
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677): the client proves that it knows the password, and so do we; neither says it.
+//! SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677): client and server prove to each other that they know the password, without sending it.
 
 use aws_lc_rs::{
     constant_time, digest,
@@ -7,21 +7,22 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Bindings, Credentials, Exchange, Turn, prepare};
+use super::prepare;
+use crate::server::Bindings;
 
-/// What the server adds to the client's nonce: from the system's randomness, fresh each time.
+/// The server's part of the nonce: random bytes from the system, fresh each time.
 pub type Nonce = [u8; 18];
 
-/// What a server keeps of a password (RFC 5802 §3): enough to check a proof, too little to make one.
+/// What a server stores of a password (RFC 5802 §3): enough to check a proof, not enough to make one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramKeys {
     /// At least 16 random bytes.
     pub salt: Vec<u8>,
-    /// Rounds of PBKDF2; RFC 7677 §4 asks for 4096 at least.
+    /// Iterations of PBKDF2; RFC 7677 §4 asks for at least 4096.
     pub iterations: u32,
-    /// The hash of the client's key.
+    /// The hash of the client key.
     pub stored_key: [u8; 32],
-    /// What the server signs with.
+    /// The key of the server's signature.
     pub server_key: [u8; 32],
 }
 
@@ -32,10 +33,10 @@ impl std::fmt::Debug for ScramKeys {
 }
 
 impl ScramKeys {
-    /// From a password. Slow by design: some milliseconds.
+    /// Derives the keys of a password. Slow by design: some milliseconds.
     ///
     /// # Panics
-    /// With no iterations.
+    /// If `iterations` is 0.
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Self {
         let rounds = std::num::NonZeroU32::new(iterations).expect("PBKDF2 has at least one round");
         let mut salted = [0; 32];
@@ -45,7 +46,8 @@ impl ScramKeys {
         Self { salt: salt.to_vec(), iterations, stored_key, server_key: tag(&key, b"Server Key") }
     }
 
-    /// Keys for a name that nobody has: the same each time, so that asking twice does not tell, and good for no password.
+    /// Keys for an unknown user: the same each time, so that a second login does not reveal that the user is unknown, and valid for no
+    /// password.
     pub fn decoy(secret: &[u8], user: &str, iterations: u32) -> Self {
         let key = Key::new(HMAC_SHA256, secret);
         let made_up = |what: &str| tag(&key, format!("{what}\0{user}").as_bytes());
@@ -54,7 +56,7 @@ impl ScramKeys {
     }
 }
 
-/// Before the client's first message.
+/// The state before the client's first message.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Opening {
     /// Whether the client chose -PLUS.
@@ -63,18 +65,18 @@ pub(in super::super) struct Opening {
     pub(super) announced_plus: bool,
 }
 
-/// After the client's first message: the keys are wanted.
+/// The state after the client's first message: the keys are needed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct First {
     user: String,
     client_nonce: String,
-    /// `n=user,r=nonce`, as it came.
+    /// `n=user,r=nonce` as received.
     bare: String,
-    /// What the client's last message has to repeat: its GS2 header, and what it is bound to.
+    /// What the client's last message has to repeat: its GS2 header and channel binding.
     bound: Vec<u8>,
 }
 
-/// After our challenge.
+/// The state after the server's challenge.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Second {
     first: First,
@@ -84,18 +86,8 @@ pub(in super::super) struct Second {
 }
 
 impl Opening {
-    /// `gs2-header n=user,r=nonce` (RFC 5802 §7).
-    pub(super) fn hear(self, message: &[u8], tls: Option<&Bindings>) -> (Exchange, Turn) {
-        match self.read(message, tls) {
-            Ok(first) => {
-                let ask = Turn::Ask(Credentials::Keys { user: first.user.clone() });
-                (Exchange::ScramWantsKeys(first), ask)
-            }
-            Err(why) => (Exchange::Scram(self), Turn::Malformed(why)),
-        }
-    }
-
-    fn read(&self, message: &[u8], tls: Option<&Bindings>) -> Result<First, &'static str> {
+    /// Parses `gs2-header n=user,r=nonce` (RFC 5802 §7); Err says what is wrong with it.
+    pub(super) fn hear(&self, message: &[u8], tls: Option<&Bindings>) -> Result<First, &'static str> {
         let text = str::from_utf8(message).map_err(|_| "SCRAM is UTF-8")?;
         let mut parts = text.splitn(3, ',');
         let (Some(flag), Some(authzid), Some(bare)) = (parts.next(), parts.next(), parts.next()) else {
@@ -106,7 +98,7 @@ impl Opening {
         bound.extend(self.binding(flag, tls)?);
         let (user, rest) = bare.split_once(',').ok_or("SCRAM has a user and a nonce")?;
         let user = user.strip_prefix("n=").and_then(name).ok_or("SCRAM has a user, written as RFC 5802 says")?;
-        // "m=" in the user's place would have been a demand for an extension; what follows the nonce may be ignored.
+        // "m=" in place of the user would demand an extension; what follows the nonce may be ignored.
         let nonce = rest.split(',').next().and_then(|r| r.strip_prefix("r=")).filter(|r| !r.is_empty());
         let client_nonce = nonce.ok_or("SCRAM has a nonce")?.to_owned();
         if !client_nonce.bytes().all(|b| matches!(b, 0x21..=0x7e)) {
@@ -120,11 +112,11 @@ impl Opening {
         Ok(First { user, client_nonce, bare: bare.to_owned(), bound })
     }
 
-    /// RFC 5802 §6: what the client is bound to.
+    /// The channel binding that the client chose (RFC 5802 §6).
     fn binding(&self, flag: &str, tls: Option<&Bindings>) -> Result<Vec<u8>, &'static str> {
         match flag {
             "n" if !self.plus => Ok(Vec::new()),
-            // "I could, but you can't": somebody took -PLUS out of our EHLO reply.
+            // The client supports -PLUS but believes that the server does not: someone removed it from the EHLO reply.
             "y" if !self.plus && self.announced_plus => Err("SCRAM-SHA-256-PLUS was offered"),
             "y" if !self.plus => Ok(Vec::new()),
             "p=tls-exporter" if self.plus => tls.and_then(|t| t.exporter).map(|e| e.to_vec()).ok_or("this connection has no tls-exporter"),
@@ -138,30 +130,27 @@ impl Opening {
 }
 
 impl First {
-    pub(super) fn keys(self, keys: &ScramKeys, nonce: &Nonce) -> (Exchange, Turn) {
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The next state, and the challenge to send.
+    pub(super) fn keys(self, keys: &ScramKeys, nonce: &Nonce) -> (Second, Vec<u8>) {
         let nonce = format!("{}{}", self.client_nonce, STANDARD.encode(nonce));
         let challenge = format!("r={nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
         let said = challenge.clone().into_bytes();
-        (Exchange::ScramProof(Second { first: self, nonce, challenge, keys: keys.clone() }), Turn::Challenge(said))
+        (Second { first: self, nonce, challenge, keys: keys.clone() }, said)
     }
 }
 
 impl Second {
-    /// `c=binding,r=nonce,p=proof`.
-    pub(super) fn hear(self, message: &[u8]) -> (Exchange, Turn) {
-        let user = self.first.user.clone();
-        match self.check(message) {
-            Ok(Some(signature)) => {
-                let ask = Turn::Ask(Credentials::Proven { user: user.clone() });
-                (Exchange::ScramProven { user, signature }, ask)
-            }
-            Ok(None) => (Exchange::Checking { user: user.clone() }, Turn::Wrong { user }),
-            Err(why) => (Exchange::Checking { user }, Turn::Malformed(why)),
-        }
+    pub(super) fn user(&self) -> &str {
+        &self.first.user
     }
 
-    /// Our signature, where the proof holds.
-    fn check(&self, message: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+    /// Checks `c=binding,r=nonce,p=proof`: the server's signature if the proof is valid, None if not; Err says what is wrong with the
+    /// message.
+    pub(super) fn hear(&self, message: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
         let text = str::from_utf8(message).map_err(|_| "SCRAM is UTF-8")?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or("SCRAM ends with a proof")?;
         let proof = STANDARD.decode(proof).map_err(|_| "a proof is base64")?;
@@ -184,7 +173,7 @@ impl Second {
     }
 }
 
-/// RFC 5802 §5.1: `=2C` and `=3D` stand for a comma and an equals sign, and no other `=` may be there.
+/// Decodes a name (RFC 5802 §5.1): `=2C` and `=3D` stand for a comma and an equals sign; any other `=` is an error.
 pub(super) fn name(text: &str) -> Option<String> {
     let mut parts = text.split('=');
     let mut name = parts.next()?.to_owned();

@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    super::{Credentials, Exchange, Turn},
+    *,
+};
 
 /// RFC 7677 §3's example: user `user`, password `pencil`.
 const SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
@@ -49,7 +52,7 @@ fn the_example_of_rfc_7677_holds_on_both_sides() {
     };
     let second = Second { first, nonce: nonce.into(), challenge, keys: keys() };
     let last = format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
-    let (exchange, turn) = second.hear(last.as_bytes());
+    let (exchange, turn) = Exchange::ScramProof(second).hear(last.as_bytes(), None);
     assert_eq!(turn, Turn::Ask(Credentials::Proven { user: "user".into() }));
     let signature = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec();
     assert_eq!(exchange, Exchange::ScramProven { user: "user".into(), signature });

@@ -1,21 +1,19 @@
-//! AUTH (RFC 4954) and STARTTLS (RFC 3207): how a session comes to trust its client, and the client the session.
+//! AUTH (RFC 4954) and STARTTLS (RFC 3207).
 
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{
-    Answer, Bindings, Session, Step, answer,
+use super::Session;
+use crate::server::{
+    Answer, Bindings, Step, answer,
     fault::{Fault, Weight},
+    phase::{Phase, Question},
     sasl::{self, Exchange, Mechanism, Nonce, ScramKeys, Turn},
-    session::{Phase, Question},
 };
 
-/// The longest line of an exchange, CRLF included, the AUTH command itself too (RFC 4954 §4).
-pub(super) const AUTH_LINE_MAX: usize = 12_288;
-
 impl Session {
-    /// TLS is on: from the start, or after [`Step::StartTls`]. All that was said before is forgotten (RFC 3207 §4.2).
+    /// TLS is on, from the start or after [`Step::StartTls`]. The session discards all state from before (RFC 3207 §4.2).
     pub fn secured(&mut self, bindings: Bindings) {
         if matches!(self.phase, Phase::Asked(Question::Tls)) {
             self.phase = Phase::Command;
@@ -24,8 +22,8 @@ impl Session {
         self.tls = Some(bindings);
     }
 
-    /// `behind`: bytes that came with the command. They are from before TLS, and whoever sent them is not who will speak under it
-    /// (RFC 3207 §5; CVE-2011-0411).
+    /// `behind`: whether bytes followed the command. They were sent before TLS, so they may not come from the client that will speak under
+    /// it (RFC 3207 §5; CVE-2011-0411).
     pub(super) fn start_tls(&mut self, behind: bool, out: &mut Vec<u8>) -> Step {
         let fault = if self.tls.is_some() {
             Fault::sequence("starttls", "TLS is on already")
@@ -76,7 +74,7 @@ impl Session {
         None
     }
 
-    /// A line of an exchange, without its CRLF.
+    /// A line of a SASL exchange, without its CRLF.
     pub(super) fn auth_line(&mut self, line: &[u8], out: &mut Vec<u8>) -> Option<Step> {
         let Phase::Auth(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else { return None };
         if line == b"*" {
@@ -85,7 +83,7 @@ impl Session {
         }
         match STANDARD.decode(line) {
             Ok(message) => self.hear(*exchange, &message, out),
-            Err(_) => Some(self.fault(not_base64(), out)),
+            Err(_) => Some(self.fault(Fault::not_base64(), out)),
         }
     }
 
@@ -119,11 +117,11 @@ impl Session {
         }
     }
 
-    /// Answers [`Step::Authenticate`]: the name under which the user is known, or [`Answer::auth_failed`], [`Answer::auth_trouble`] or
-    /// whatever else there is to say. A 421 ends the session; one that is over already hears nothing more.
+    /// Answers [`Step::Authenticate`] with the name under which the user is known, or with [`Answer::auth_failed`],
+    /// [`Answer::auth_trouble`] or another refusal. A 421 ends the session; a session that is over writes nothing.
     ///
     /// # Panics
-    /// When nothing of the kind was asked, or SCRAM's keys were and here is no refusal.
+    /// If no credentials were handed out, or if SCRAM keys were asked for and `verdict` is Ok.
     pub fn authenticated(&mut self, verdict: Result<Arc<str>, Answer>, out: &mut Vec<u8>) {
         let Some(exchange) = self.asked_auth() else { return };
         match (exchange, verdict) {
@@ -132,7 +130,7 @@ impl Session {
                 challenge(&signature, out);
                 self.phase = Phase::Auth(Box::new(Exchange::ScramHeard { user: user.to_string() }));
             }
-            // RFC 7628 §3.2.3: the reason first, the refusal when the client has heard it.
+            // RFC 7628 §3.2.3: send the reason first, and the refusal after the client has responded.
             (Exchange::CheckingToken, Err(answer)) if answer.code == 535 => {
                 challenge(sasl::TOKEN_REFUSED, out);
                 self.phase = Phase::Auth(Box::new(Exchange::BearerRefused(answer)));
@@ -142,10 +140,10 @@ impl Session {
         }
     }
 
-    /// Answers [`Credentials::Keys`](super::Credentials::Keys). For a name that nobody has: [`ScramKeys::decoy`].
+    /// Answers [`Credentials::Keys`](crate::server::Credentials::Keys). For an unknown user, pass [`ScramKeys::decoy`].
     ///
     /// # Panics
-    /// When they were not asked for.
+    /// If they were not asked for.
     pub fn scram_keys(&mut self, keys: &ScramKeys, nonce: &Nonce, out: &mut Vec<u8>) {
         let Some(exchange) = self.asked_auth() else { return };
         let (exchange, turn) = exchange.keys(keys, nonce);
@@ -153,14 +151,9 @@ impl Session {
         debug_assert!(step.is_none(), "keys lead to a challenge");
     }
 
-    /// Who is logged in, by the name that [`Self::authenticated`] was given.
+    /// The user who is logged in, by the name given to [`Self::authenticated`].
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
-    }
-
-    /// Whether TLS is on.
-    pub fn is_secure(&self) -> bool {
-        self.tls.is_some()
     }
 
     fn asked_auth(&mut self) -> Option<Exchange> {
@@ -185,35 +178,9 @@ impl Session {
     }
 }
 
-impl Answer {
-    /// 535 5.7.8: the user, the password or the token is wrong, and it is not told which.
-    pub fn auth_failed() -> Self {
-        Self::new(535, 7, 8, "user name or password is wrong")
-    }
-
-    /// 454 4.7.0: it cannot be told at present whether they are right.
-    pub fn auth_trouble() -> Self {
-        Self::new(454, 7, 0, "authentication is not possible at present, try again later")
-    }
-
-    /// 530 5.7.0: only users may, and nobody is logged in.
-    pub fn auth_required() -> Self {
-        Self::new(530, 7, 0, "log in first (AUTH)")
-    }
-}
-
-/// `334 BASE64`: no enhanced code, and a blank even where nothing follows (RFC 4954 §4).
+/// Writes `334 BASE64`: without an enhanced code, and with a space even if nothing follows (RFC 4954 §4).
 fn challenge(message: &[u8], out: &mut Vec<u8>) {
     answer::write(out, 334, None, &STANDARD.encode(message));
-}
-
-/// The initial response: base64, or `=` for an empty one (RFC 4954 §4).
-pub(super) fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
-    if text == "=" { Ok(Vec::new()) } else { STANDARD.decode(text).map_err(|_| not_base64()) }
-}
-
-fn not_base64() -> Fault {
-    Fault::junk("auth", "syntax", Answer::new(501, 5, 2, "this is no base64"))
 }
 
 #[cfg(test)]
@@ -252,7 +219,7 @@ mod tests {
         assert_eq!(session.user().map(|user| &**user), Some("a"));
         assert_eq!(feed(&mut session, "STARTTLS\r\n"), (Step::StartTls, "220 2.0.0 begin TLS\r\n".into()));
         session.secured(Bindings::default());
-        assert!(session.is_secure() && session.user().is_none() && session.hello().is_none());
+        assert!(session.tls.is_some() && session.user().is_none() && session.hello().is_none());
         let (_, out) = feed(&mut session, "MAIL FROM:<a@x.test>\r\n");
         assert_eq!(out, "503 5.5.1 say EHLO first\r\n");
         let (_, out) = feed(&mut session, "EHLO c.test\r\nSTARTTLS\r\n");

@@ -1,4 +1,4 @@
-//! A line read back: what folds and people need, borrowed from the line.
+//! A parsed line, borrowed from the line's bytes.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -7,7 +7,7 @@ use memchr::memmem;
 use posthaste_mail::MessageId;
 use serde::{Deserialize, Deserializer, de::Visitor};
 
-/// A string of a line, borrowed where it holds no escapes.
+/// A string in a line, borrowed unless it holds escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -30,7 +30,7 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-// By hand, because serde's own Option<Cow<str>> always copies.
+// Implemented by hand, because serde's Option<Cow<str>> always copies.
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct Borrow;
@@ -50,14 +50,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// One line of the log. Every field but the first two may be missing; fields and events that this version does not know are passed over.
-/// The fields' meaning is in the schema.
+/// One line of the log. All fields but the first two may be missing; unknown fields and events are ignored. The schema documents the
+/// fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[allow(missing_docs)]
 pub struct Story<'a> {
     #[serde(borrow)]
     pub event: Text<'a>,
-    /// As it stands in the line; [`Self::time`] reads it.
+    /// The time as written in the line; [`Self::time`] parses it.
     #[serde(rename = "time")]
     pub time_text: Text<'a>,
     pub id: Option<Text<'a>>,
@@ -76,7 +76,7 @@ pub struct Story<'a> {
     pub age_ms: Option<u64>,
     pub client_ip: Option<Text<'a>>,
     pub client_ehlo: Option<Text<'a>>,
-    /// Who handed it in, or said it is that.
+    /// The user who submitted the message, or the name that a refused client gave.
     #[serde(borrow)]
     pub user: Option<Text<'a>>,
     pub spool_seq: Option<u64>,
@@ -139,12 +139,12 @@ pub struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// Reads a line; None where it is damaged.
+    /// Parses a line; None if it is damaged.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 
-    /// When it happened; None where the line has no readable time.
+    /// The time; None if it cannot be parsed.
     pub fn time(&self) -> Option<Timestamp> {
         self.time_text.parse().ok()
     }
@@ -154,34 +154,34 @@ impl<'a> Story<'a> {
         self.message.as_deref()?.parse().ok()
     }
 
-    /// True where it ends a recipient's story.
+    /// Whether it is a recipient's ending.
     pub fn is_ending(&self) -> bool {
         is_ending(&self.event)
     }
 }
 
-/// The events that stand behind an ending: what came back.
+/// The events that may follow an ending: what came back.
 pub(crate) fn is_return(event: &str) -> bool {
     matches!(event, "late_bounced" | "complained" | "unsubscribed")
 }
 
-/// The events that end a recipient's story. `suppressed` is said by later relays; a log is read by any version.
+/// The events that end a recipient. Older relays do not write `suppressed`; a log may be read by any version.
 pub(crate) fn is_ending(event: &str) -> bool {
     matches!(event, "delivered" | "bounced" | "expired" | "suppressed" | "cancelled")
 }
 
-/// True for the lines that neither begin nor end a story, without parsing them: on a bad day they are the most.
+/// Whether a line neither begins nor ends a recipient, found without parsing it: on a bad day most lines are of this kind.
 pub(crate) fn is_routine(line: &[u8]) -> bool {
-    // `event` stands behind time, id and node, at most 220 bytes from the start. Quotes inside of strings are escaped, so nothing else matches.
+    // `event` follows time, id and node, at most 220 bytes from the start. Quotes inside strings are escaped, so nothing else matches.
     let head = &line[..line.len().min(256)];
     let Some(at) = memmem::find(head, br#""event":""#) else { return false };
     let event = &line[at + br#""event":""#.len()..];
     (event.starts_with(b"deferred\"") || event.starts_with(b"held\"")) && line.ends_with(b"}")
 }
 
-/// The few fields that a fold over millions of lines looks at.
+/// The few fields that a fold over millions of lines needs.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Fact<'a> {
+pub(crate) struct BriefRecord<'a> {
     #[serde(borrow)]
     pub(crate) event: Text<'a>,
     pub(crate) time: Text<'a>,
@@ -192,12 +192,12 @@ pub(crate) struct Fact<'a> {
     pub(crate) ambiguous: bool,
 }
 
-impl<'a> Fact<'a> {
+impl<'a> BriefRecord<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 
-    /// Whose story it belongs to; None for lines that are not about a queued recipient.
+    /// The message and recipient; None for lines that are not about a queued recipient.
     pub(crate) fn about(&self) -> Option<(MessageId, &str)> {
         Some((self.message.as_deref()?.parse().ok()?, self.rcpt.as_deref()?))
     }

@@ -1,17 +1,18 @@
-//! What each command does (RFC 5321 §4.1.1), and in which order they come (§4.1.4).
+//! Executes commands (RFC 5321 §4.1.1) and checks their order (§4.1.4).
 
 use posthaste_mail::{Address, BodyKind, RcptAsks};
 
-use super::{
-    Answer, MailRequest, Session, Step, answer,
-    body::Receiver,
+use super::{Hello, Session};
+use crate::server::{
+    Answer, MailRequest, Step, answer,
+    body::BodyReceiver,
     command::{Command, not_ascii},
     fault::Fault,
-    session::{Hello, Phase, Question},
+    phase::{Phase, Question},
 };
 
 impl Session {
-    /// Carries a command out; the step is what the connection's holder has to do about it. `behind`: there is more input already.
+    /// Executes a command; the step is what the caller has to do. `behind`: whether more input follows the command.
     pub(super) fn obey(&mut self, command: Command, behind: bool, out: &mut Vec<u8>) -> Option<Step> {
         if let Some(name) = hands_in_nothing(&command) {
             self.idle = self.idle.saturating_add(1);
@@ -33,7 +34,7 @@ impl Session {
                 Answer::new(250, 0, 0, "Ok").write(out);
             }
             Command::Noop => Answer::new(250, 0, 0, "Ok").write(out),
-            // RFC 5321 §7.3: neither yes nor no.
+            // RFC 5321 §7.3: neither confirms nor denies the address.
             Command::Vrfy => Answer::new(252, 5, 0, "not looked up; send the message and see").write(out),
             Command::Help => Answer::new(214, 0, 0, "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP").write(out),
             Command::Quit => {
@@ -62,14 +63,14 @@ impl Session {
             self.phase = Phase::Asked(Question::Mail(request.clone()));
             return Step::Mail(request);
         };
-        // A reverse-path that is refused is the one to log, not that of the message under way.
+        // Log the refused reverse-path, not that of the transaction in progress.
         self.fault(fault.about(request.reverse_path.as_str()), out)
     }
 
     fn rcpt(&mut self, recipient: Address, asks: RcptAsks, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
         let limit = self.settings.limits.recipients;
         let fault = match &self.transaction {
-            None => out_of_order("rcpt", "say MAIL first"),
+            None => Fault::out_of_order("rcpt", "say MAIL first"),
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("rcpt", "the message has begun"),
             Some(transaction) if needs_utf8 && !transaction.mail.asks.smtputf8 => not_ascii("rcpt", recipient.as_str()),
             Some(transaction) if transaction.has(&recipient) => {
@@ -91,25 +92,25 @@ impl Session {
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let fault = match &self.transaction {
-            None => out_of_order("data", "say MAIL first"),
-            // RFC 3030 §2 and §3: once BDAT, always BDAT; and a dot could be anything in a binary message.
+            None => Fault::out_of_order("data", "say MAIL first"),
+            // RFC 3030 §2 and §3: DATA cannot follow BDAT, and a dot cannot mark the end of a binary message.
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("data", "BDAT has begun the message"),
             Some(transaction) if transaction.mail.body == BodyKind::BinaryMime => Fault::sequence("data", "BINARYMIME goes with BDAT"),
             Some(transaction) if transaction.len() > 0 => {
-                let receiver = Receiver::new(&self.settings, transaction.mail.size);
+                let receiver = BodyReceiver::new(&self.settings, transaction.mail.size);
                 self.phase = Phase::Body(Box::new(receiver));
                 answer::write(out, 354, None, "go on; end with a line that is a dot");
                 return None;
             }
-            Some(transaction) if transaction.refused == 0 => out_of_order("data", "say RCPT first"),
-            // RFC 2920 §3.1: a client that pipelines says DATA before it knows.
+            Some(transaction) if transaction.refused == 0 => Fault::out_of_order("data", "say RCPT first"),
+            // RFC 2920 §3.1: a client that pipelines sends DATA before it knows the replies to RCPT.
             Some(_) => Fault::refusal("data", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")),
         };
         Some(self.fault(fault, out))
     }
 }
 
-/// The name of a command that may be given without end and brings no message nearer.
+/// The name of a command that does not lead towards a message; such commands count as idle.
 fn hands_in_nothing(command: &Command) -> Option<&'static str> {
     match command {
         Command::Hello { .. } => Some("ehlo"),
@@ -119,9 +120,4 @@ fn hands_in_nothing(command: &Command) -> Option<&'static str> {
         Command::Help => Some("help"),
         _ => None,
     }
-}
-
-/// Out of order, but what a pipelining client says behind a MAIL that was refused: not held against it as junk.
-pub(super) fn out_of_order(command: &'static str, text: &str) -> Fault {
-    Fault::refusal(command, "bad_sequence", Answer::new(503, 5, 1, text))
 }

@@ -1,6 +1,7 @@
-//! The answer to EHLO and HELO: who we are, and what may be asked for.
+//! The reply to EHLO and HELO: the server's name and the extensions.
 
-use super::{Session, Settings, answer, sasl::Mechanism, session::Hello};
+use super::{Hello, Session};
+use crate::server::{Settings, answer, sasl::Mechanism};
 
 impl Session {
     /// RFC 5321 §4.1.4: EHLO also does what RSET does.
@@ -11,12 +12,12 @@ impl Session {
         self.hello = Some(hello);
     }
 
-    /// The lines of the answer to EHLO: what holds at this moment.
+    /// The lines of the reply to EHLO, as they apply at this moment.
     fn announcement(&self) -> String {
         let Settings { hostname, limits, offers, .. } = &*self.settings;
         let mut text =
             format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nDELIVERBY", limits.message_size);
-        // RFC 9422 §4: what we would say 452 or 421 to is said beforehand.
+        // RFC 9422 §4: announces the limits whose excess gets 452 or 421.
         text += "\nLIMITS";
         if limits.messages > 0 {
             text += &format!(" MAILMAX={}", limits.messages);

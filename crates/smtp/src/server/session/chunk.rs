@@ -1,38 +1,28 @@
-//! BDAT (RFC 3030): a message in pieces of declared length. Nothing in it can be taken for a command, whatever it holds.
+//! BDAT (RFC 3030): a message in chunks of declared length. Nothing in a chunk can be taken for a command, whatever it holds.
 
 use bytes::{Buf, BytesMut};
 
-use super::{
-    Answer, Session, Step,
-    body::{Kind, Receiver},
+use super::Session;
+use crate::server::{
+    Answer, Step,
+    body::{BodyFraming, BodyReceiver},
     fault::{Fault, Weight},
-    obey::out_of_order,
-    session::Phase,
+    phase::{Chunk, Phase},
 };
 
-/// A piece on its way.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    left: u64,
-    size: u64,
-    last: bool,
-    /// Its bytes are read away, and this is what is said then.
-    refused: Option<Fault>,
-}
-
 impl Session {
-    /// Whatever is wrong with it, its bytes are on their way and must be read first.
+    /// Begins a chunk. Even if it is refused, its bytes follow and must be read first.
     pub(super) fn bdat(&mut self, size: u64, last: bool, out: &mut Vec<u8>) -> Option<Step> {
         let refused = match &mut self.transaction {
-            None => Some(out_of_order("bdat", "say MAIL first")),
-            Some(transaction) if transaction.len() == 0 && transaction.refused == 0 => Some(out_of_order("bdat", "say RCPT first")),
+            None => Some(Fault::out_of_order("bdat", "say MAIL first")),
+            Some(transaction) if transaction.len() == 0 && transaction.refused == 0 => Some(Fault::out_of_order("bdat", "say RCPT first")),
             Some(transaction) if transaction.len() == 0 => {
                 Some(Fault::refusal("bdat", "no_recipients", Answer::new(554, 5, 1, "no recipient was accepted")))
             }
             Some(transaction) => {
-                let kind = Kind::of_chunks(transaction.mail.body);
+                let kind = BodyFraming::of_chunks(transaction.mail.body);
                 let declared = transaction.mail.size;
-                let receiver = transaction.chunks.get_or_insert_with(|| Box::new(Receiver::of_kind(&self.settings, declared, kind)));
+                let receiver = transaction.chunks.get_or_insert_with(|| Box::new(BodyReceiver::of_kind(&self.settings, declared, kind)));
                 receiver.is_too_long(size).then(|| Fault::fatal("bdat", "too_large", Answer::new(552, 3, 4, "that is too much")))
             }
         };
@@ -50,7 +40,7 @@ impl Session {
         }
     }
 
-    /// Takes what is there of a piece.
+    /// Takes the part of a chunk that has arrived.
     pub(super) fn receive_chunk(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Option<Step> {
         let Phase::Chunk(chunk) = &mut self.phase else { return None };
         let length = input.len().min(usize::try_from(chunk.left).unwrap_or(usize::MAX));
@@ -70,12 +60,12 @@ impl Session {
         if let Some(fault) = refused {
             return Some(self.fault(fault, out));
         }
-        let chunks = &mut self.transaction.as_mut().expect("a piece that is taken belongs to a message").chunks;
+        let chunks = &mut self.transaction.as_mut().expect("a chunk that is accepted belongs to a message").chunks;
         if last || chunks.as_ref().is_some_and(|receiver| receiver.is_flawed()) {
             let receiver = chunks.take().expect("BDAT makes a receiver");
             return Some(match receiver.finish() {
                 Ok(body) => self.submit(body),
-                // RFC 3030 §2: later pieces of it are told 503, and read away.
+                // RFC 3030 §2: its later chunks are discarded and get 503.
                 Err(flaw) => self.flawed("bdat", flaw, out),
             });
         }

@@ -1,53 +1,53 @@
-//! What each segment still holds: the bytes that are live, and the tombstones that others' dead messages need.
+//! The table of segments: for each, its live bytes and the tombstones that are still needed.
 
 use std::collections::BTreeMap;
 
 use crate::{
     record::{HEADER, Loc},
-    segment::Name,
+    segment::SegmentName,
 };
 
 /// Bytes of a tombstone: a header and the number of the segment that holds the dead message.
 pub(crate) const TOMBSTONE: u64 = HEADER as u64 + 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) name: Name,
+pub(crate) struct SegmentUsage {
+    pub(crate) name: SegmentName,
     pub(crate) len: u64,
-    /// Bytes of live messages, newest updates and newest facts.
+    /// Bytes of live messages, of their newest updates, and of the newest facts.
     pub(crate) live: u64,
-    /// Tombstones in this segment, counted by the segment that holds the dead message. A tombstone may go only when
-    /// that segment has gone.
+    /// Tombstones in this segment, counted by the segment that holds the dead message. A tombstone may be dropped only after that segment
+    /// is deleted.
     pub(crate) tombstones: BTreeMap<u32, u32>,
-    /// Compaction could not empty it (damage): it stays.
+    /// Compaction could not empty the segment because it is damaged; it is kept.
     pub(crate) stuck: bool,
 }
 
-impl Segment {
+impl SegmentUsage {
     pub(crate) fn needed(&self) -> u64 {
         self.live + TOMBSTONE * self.tombstones.values().map(|count| u64::from(*count)).sum::<u64>()
     }
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    segments: BTreeMap<u32, Segment>,
+pub(crate) struct SegmentTable {
+    segments: BTreeMap<u32, SegmentUsage>,
     total: u64,
     live: u64,
 }
 
-impl Ledger {
-    pub(crate) fn add(&mut self, name: Name, len: u64) {
-        self.restore(Segment { name, len, live: 0, tombstones: BTreeMap::new(), stuck: false });
+impl SegmentTable {
+    pub(crate) fn add(&mut self, name: SegmentName, len: u64) {
+        self.restore(SegmentUsage { name, len, live: 0, tombstones: BTreeMap::new(), stuck: false });
     }
 
-    pub(crate) fn restore(&mut self, segment: Segment) {
+    pub(crate) fn restore(&mut self, segment: SegmentUsage) {
         self.total += segment.len;
         self.live += segment.live;
         self.segments.insert(segment.name.id, segment);
     }
 
-    /// A segment's file is gone for good; the tombstones for its messages are no longer needed.
+    /// Removes a deleted segment; the tombstones for its messages are no longer needed.
     pub(crate) fn forget(&mut self, id: u32) {
         if let Some(segment) = self.segments.remove(&id) {
             self.total -= segment.len;
@@ -79,7 +79,7 @@ impl Ledger {
         }
     }
 
-    /// Notes a tombstone in `segment` for a message that lies in `holder`.
+    /// Counts a tombstone in `segment` for a message in `holder`.
     pub(crate) fn tombstone(&mut self, segment: u32, holder: u32) {
         if segment == holder || !self.has(holder) {
             return;
@@ -99,11 +99,11 @@ impl Ledger {
         self.segments.contains_key(&id)
     }
 
-    pub(crate) fn get(&self, id: u32) -> Option<&Segment> {
+    pub(crate) fn get(&self, id: u32) -> Option<&SegmentUsage> {
         self.segments.get(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SegmentUsage> {
         self.segments.values()
     }
 
@@ -124,20 +124,20 @@ mod tests {
 
     #[test]
     fn a_tombstone_is_needed_until_its_holder_has_gone() {
-        let mut ledger = Ledger::default();
+        let mut table = SegmentTable::default();
         for id in 1..=2 {
-            ledger.add(Name { id, salt: 0 }, 100);
+            table.add(SegmentName { id, salt: 0 }, 100);
         }
         let at = Loc { segment: 1, offset: 64, len: 30 };
-        ledger.live(at);
-        ledger.dead(at);
-        ledger.tombstone(2, 1);
-        ledger.tombstone(2, 2);
-        ledger.tombstone(2, 7);
-        assert_eq!(ledger.get(1).unwrap().needed(), 0);
-        assert_eq!(ledger.get(2).unwrap().needed(), TOMBSTONE);
-        ledger.forget(1);
-        assert_eq!(ledger.get(2).unwrap().needed(), 0);
-        assert_eq!((ledger.total(), ledger.total_live()), (100, 0));
+        table.live(at);
+        table.dead(at);
+        table.tombstone(2, 1);
+        table.tombstone(2, 2);
+        table.tombstone(2, 7);
+        assert_eq!(table.get(1).unwrap().needed(), 0);
+        assert_eq!(table.get(2).unwrap().needed(), TOMBSTONE);
+        table.forget(1);
+        assert_eq!(table.get(2).unwrap().needed(), 0);
+        assert_eq!((table.total(), table.total_live()), (100, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! What a client asked of us goes on as far as the receiver understands it, and what a message cannot do without is found missing beforehand.
+//! ESMTP parameters are passed on as far as the receiver understands them, and a missing required extension is found before MAIL.
 
 use bytes::Bytes;
 use posthaste_mail::{Address, Asks, BodyKind, Failure, Notify, RcptAsks, Ret, ReversePath};

@@ -1,21 +1,21 @@
-//! How the session says no: the reply, what it costs the client, and the step that has it logged.
+//! Refusals: the reply, the count towards a limit, and the step that has the refusal logged.
 
 use posthaste_mail::EnhancedCode;
 
-use super::{
-    Answer, Refusal, Session, Step, answer,
+use super::Session;
+use crate::server::{
+    Answer, Refusal, Step, answer,
     body::Flaw,
     fault::{Fault, Weight},
 };
 
 impl Session {
-    /// A message that ended, and is not taken.
-    /// `command`: `dot` or `bdat`.
+    /// Refuses a message that has ended. `command`: `dot` or `bdat`.
     pub(super) fn flawed(&mut self, command: &'static str, flaw: Flaw, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = match flaw {
-            Flaw::BareLf => bare(command, "bare_lf"),
-            Flaw::BareCr => bare(command, "bare_cr"),
+            Flaw::BareLf => Fault::bare(command, "bare_lf"),
+            Flaw::BareCr => Fault::bare(command, "bare_cr"),
             Flaw::Nul => Fault::refusal(command, "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
             Flaw::LineTooLong => {
                 let text = format!("the message holds a line longer than {} bytes", limits.text_line);
@@ -31,7 +31,8 @@ impl Session {
         self.end_transaction(fault, out)
     }
 
-    /// A permanent code, though the connection closes: a 421 would make the client send all of it again.
+    /// Refuses a message that is far too large, with a permanent code although the connection closes: after a 421 the client would send it
+    /// all again.
     pub(super) fn endless(&mut self, out: &mut Vec<u8>) -> Step {
         let fault = Fault::fatal("dot", "too_large", self.too_large());
         self.end_transaction(fault, out)
@@ -47,7 +48,7 @@ impl Session {
         Answer::new(552, 3, 4, format!("a message has at most {} bytes here", self.settings.limits.message_size))
     }
 
-    /// Refuses: reply, count, and the step that has it logged.
+    /// Writes the reply, counts the refusal, and returns the step that has it logged.
     pub(super) fn fault(&mut self, fault: Fault, out: &mut Vec<u8>) -> Step {
         let Fault { command, answer, reason, weight, given } = fault;
         if command == "ehlo" {
@@ -68,7 +69,7 @@ impl Session {
         Step::Refused(Refusal { command, from, rcpt, user, answer, reason })
     }
 
-    /// Counts a refusal, and closes where it was one too many, or leaves nothing to trust.
+    /// Counts a refusal; closes the session if the limit is reached or the fault is fatal.
     pub(super) fn weigh(&mut self, weight: Weight, code: u16, out: &mut Vec<u8>) {
         let limits = &self.settings.limits;
         let (count, limit) = match weight {
@@ -91,18 +92,5 @@ impl Session {
             answer::write(out, 421, Some(EnhancedCode::new(4, subject, detail)), &text);
             self.close();
         }
-    }
-}
-
-/// Where a line ends is the one thing both sides must agree on: who breaks it is heard no further, so that nothing
-/// smuggled behind it is taken for a command.
-pub(super) fn bare(command: &'static str, reason: &'static str) -> Fault {
-    let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
-    let text = format!("{what} without {other} it: lines end in CRLF");
-    match command {
-        "dot" => Fault::fatal(command, reason, Answer::new(550, 6, 0, text)),
-        // A piece of declared length leaves no doubt about where commands go on.
-        "bdat" => Fault::refusal(command, reason, Answer::new(550, 6, 0, text)),
-        _ => Fault::fatal(command, reason, Answer::new(500, 5, 2, text)),
     }
 }

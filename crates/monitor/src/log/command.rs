@@ -1,0 +1,53 @@
+//! The commands from the handle to the writer thread, and the state that both share.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize},
+    mpsc::SyncSender,
+};
+
+use posthaste_mail::Event;
+
+use super::LogOptions;
+
+/// A command to the writer thread.
+pub(super) enum WriterCommand<T> {
+    // Boxed: an event is ten times the size of the rest, and the channel's blocks would grow with it.
+    Append(Box<Event>, Option<T>),
+    AppendAll(Vec<Event>, Option<T>),
+    Flush(SyncSender<()>),
+    #[cfg(test)]
+    Rotate(SyncSender<Result<(), super::LogError>>),
+    Keep(Box<LogOptions>),
+    Close,
+}
+
+/// The state that handle and writer thread share.
+#[derive(Default)]
+pub(super) struct WriterState {
+    pub(super) queued: AtomicUsize,
+    pub(super) queue_max: usize,
+    /// The log is being closed: after one more failed try the thread gives up.
+    pub(super) closing: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+impl WriterState {
+    pub(super) fn new(queue_max: usize) -> Self {
+        Self { queue_max, ..Self::default() }
+    }
+
+    pub(super) fn set_trouble(&self, text: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&text, trouble.is_some()) {
+            (Some(text), false) => tracing::error!("the delivery log cannot be written: {text}"),
+            (None, true) => tracing::info!("the delivery log is written again"),
+            _ => {}
+        }
+        *trouble = text;
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,39 @@
+//! What can go wrong with the log, as values.
+
+use std::{io, path::PathBuf};
+
+use super::Position;
+
+/// Why the log could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk failed.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// The operation: `open`, `read`, ...
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Another process has the log open for writing.
+    #[error("another process writes {0}")]
+    InUse(PathBuf),
+    /// The file that the position refers to was deleted or shortened.
+    #[error("the delivery log no longer holds {0}")]
+    Gone(Position),
+    /// The writer was closed.
+    #[error("the delivery log is closed")]
+    Closed,
+    /// The last lines could not be written before the log was closed.
+    #[error("lines of the delivery log are lost: {0}")]
+    Unwritten(String),
+}
+
+impl LogError {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,60 @@
+//! The options of the log, and what was found on opening it.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::Position;
+
+/// Where the log is and how it is rotated, kept and synced.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The folder; created if missing.
+    pub dir: PathBuf,
+    /// A file of at least this many bytes is rotated.
+    pub rotate_size: u64,
+    /// A file whose first line is this old is rotated before the next line.
+    pub rotate_age: Duration,
+    /// How many rotated files are kept.
+    pub keep_files: usize,
+    /// Rotated files older than this are deleted. None: only their number counts.
+    pub keep_age: Option<Duration>,
+    /// How long the first entry of a batch waits for others before it is written; this saves a wake-up and a write per entry.
+    pub gather: Duration,
+    /// How long written entries wait for the sync that makes them durable. [`Self::SYNC_ENTRIES`] entries end the wait.
+    pub sync: Duration,
+    /// How long to wait before the next try after the disk failed.
+    pub retry: Duration,
+    /// [`EventLog::trouble`](super::EventLog::trouble) reports if more entries than this wait.
+    pub queue_max: usize,
+    /// The files' mode.
+    pub mode: u32,
+}
+
+impl LogOptions {
+    /// This many entries are made durable without further waiting.
+    pub const SYNC_ENTRIES: usize = 2048;
+
+    /// The default options for a folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            rotate_size: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+            keep_files: 30,
+            keep_age: None,
+            gather: Duration::from_millis(10),
+            sync: Duration::from_millis(100),
+            retry: Duration::from_secs(1),
+            queue_max: 100_000,
+            mode: 0o640,
+        }
+    }
+}
+
+/// What was found on opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The end of the log; None if it is empty.
+    pub end: Option<Position>,
+    /// How many bytes of a torn last line were cut off.
+    pub cut: u64,
+}

@@ -1,0 +1,48 @@
+//! The result of opening a spool.
+
+use std::time::Duration;
+
+use crate::{checkpoint::StopCheckpoint, index::Index};
+
+/// What was found on opening.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the last stop was orderly.
+    pub clean: bool,
+    /// Whether the index was rebuilt from the log.
+    pub rebuilt: bool,
+    /// The number of live messages.
+    pub messages: u64,
+    /// Bytes cut off the end of the log: records that were being written.
+    pub torn_bytes: u64,
+    /// Damage that was copied to the folder `quarantine`.
+    pub quarantined: Vec<Quarantined>,
+    /// How long opening took.
+    pub took: Duration,
+}
+
+/// Damaged bytes in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The segment's number; 0 for a file that is no segment.
+    pub segment: u32,
+    /// The first damaged byte.
+    pub offset: u64,
+    /// The number of bytes.
+    pub len: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Recovery {
+    pub(crate) fn new(rebuilt: bool) -> Self {
+        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), took: Duration::ZERO }
+    }
+}
+
+/// The state that a spool starts with, from the checkpoint or from a rebuild.
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
+    pub(crate) checkpoint: StopCheckpoint,
+    pub(crate) recovery: Recovery,
+}
