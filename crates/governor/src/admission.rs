@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date};
 
-use crate::{governor::LaneId, shape::Shape};
+use crate::{key::LaneId, shape::Shape};
 
 /// Whether something may go.
 #[derive(Debug, PartialEq, Eq)]

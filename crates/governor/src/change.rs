@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     curve::Stage,
     day::Verdict,
-    governor::LaneId,
     health::{Counts, Health},
+    key::LaneId,
 };
 
 /// Something that happened to a lane.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     admission::{Admission, Hold, Permit},
-    governor::{Governor, LaneId},
+    governor::Governor,
+    key::LaneId,
     pace::Priority,
 };
 

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::{
     admission::Outcome,
     choose::{Choice, Order, Selection},
-    governor::{Governor, LaneId},
+    governor::Governor,
+    key::LaneId,
     pace::Priority,
 };
 
@@ -85,7 +86,7 @@ mod tests {
     use crate::{
         admission::Admission,
         curve::{Curve, Stage},
-        governor::LaneKey,
+        key::LaneKey,
         plan::Plan,
         shape::Shape,
     };

@@ -3,64 +3,21 @@
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     admission::{Admission, Hold, Outcome, Permit},
     backoff::{Cut, Standing, Usual},
     change::{LaneChange, Steer},
     curve::Stage,
-    day::Day,
+    entries::{Batch, Entry, Note, Part},
     health::Counts,
+    key::{LaneId, LaneKey},
     lane::Lane,
     ledger::Ledger,
     pace::Priority,
     plan::Plan,
     shape::Shape,
 };
-
-/// A lane's name: a source and a provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LaneKey {
-    /// The sending address's name in the configuration.
-    pub source: Arc<str>,
-    /// Who runs the mailboxes.
-    pub provider: Arc<str>,
-}
-
-/// A lane of one governor: cheap to hold and to look up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneId(pub(crate) u32);
-
-/// One durable fact about a lane. A later one with the same [`storage_key`](Entry::storage_key) replaces it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Which lane.
-    pub lane: LaneKey,
-    /// What about it.
-    pub part: Part,
-}
-
-/// What is kept of a lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// One of its days.
-    Day(Day),
-    /// Its pauses and climbs.
-    Standing(Standing),
-    /// This day is too old to keep: delete it.
-    Forgotten(Date),
-}
-
-/// Facts that have to be written together, in their order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// What [`Permit::durable`] refers to. Batches become durable in the order of their numbers.
-    pub number: u64,
-    /// The facts.
-    pub entries: Vec<Entry>,
-}
 
 /// All lanes. One task owns it; every method takes the time.
 #[derive(Debug, Default)]
@@ -75,39 +32,6 @@ pub struct Governor {
     taken: u64,
     touched: Vec<LaneId>,
     pub(crate) changes: Vec<LaneChange>,
-}
-
-/// Something that became known of mail sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Note {
-    /// A recipient called it spam.
-    Complaint,
-    /// A bounce came back after the mail was taken, and says that the address is no good.
-    LateBounce,
-}
-
-impl LaneKey {
-    /// A source at a provider.
-    pub fn new(source: &str, provider: &str) -> Self {
-        Self { source: source.into(), provider: provider.into() }
-    }
-}
-
-impl Entry {
-    /// The key under which it is kept. The two names are apart by a NUL, which stands in neither.
-    pub fn storage_key(&self) -> String {
-        let LaneKey { source, provider } = &self.lane;
-        match &self.part {
-            Part::Day(day) => format!("{source}\0{provider}\0{}", day.date),
-            Part::Forgotten(date) => format!("{source}\0{provider}\0{date}"),
-            Part::Standing(_) => format!("{source}\0{provider}\0standing"),
-        }
-    }
-
-    /// True when what is kept under the key is to be deleted.
-    pub fn is_deletion(&self) -> bool {
-        matches!(self.part, Part::Forgotten(_))
-    }
 }
 
 impl Governor {

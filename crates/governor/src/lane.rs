@@ -12,7 +12,7 @@ use crate::{
     change::Change,
     curve::Stage,
     day::Day,
-    governor::{LaneId, LaneKey},
+    key::{LaneId, LaneKey},
     ledger::{At, DAYS_MAX, Ledger},
     pace::Priority,
     plan::Plan,

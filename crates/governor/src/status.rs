@@ -8,8 +8,9 @@ use crate::{
     admission::Hold,
     curve::Stage,
     day::{Closing, Verdict, hour_start},
-    governor::{Governor, LaneId},
+    governor::Governor,
     health::{Counts, Health},
+    key::LaneId,
     lane::Lane,
     pace::Priority,
 };
