@@ -5,21 +5,13 @@ use std::sync::Arc;
 use posthaste_mail::{Class, Failure};
 
 use crate::{
+    context::Context,
     local,
     quoted::Quoted,
     rules::{Compiled, NOT, Rules, TEXT, Target},
     text::normalise,
     verdict::{Verdict, usual_action, usual_scope},
 };
-
-/// What is known beside the reply.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context<'a> {
-    /// The provider's name (`google`, or the registrable domain of the MX).
-    pub provider: Option<&'a str>,
-    /// The host that answered.
-    pub mx_host: Option<&'a str>,
-}
 
 impl Rules {
     /// What a live failure means.

@@ -5,6 +5,7 @@
 
 mod classify;
 mod codes;
+mod context;
 mod local;
 mod mail;
 mod mojibake;
@@ -15,8 +16,8 @@ mod shape;
 mod text;
 mod verdict;
 
-pub use classify::Context;
 pub use codes::codes_in;
+pub use context::Context;
 pub use mail::{Kind, Report, read_mail};
 pub use quoted::Quoted;
 pub use rule::RuleError;

@@ -9,7 +9,7 @@ use std::{
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::{
-    classify::Context,
+    context::Context,
     quoted::Quoted,
     rule::{CodePattern, EnhancedPattern, Provider, Rule, RuleError, RuleFile, error_at},
     text::normalise_pattern,
