@@ -3,11 +3,10 @@
 use posthaste_mail::EnhancedCode;
 
 use super::{
-    Kind, REPORTS_MAX, Report,
-    fields::{Fields, address, blocks, is_routed},
+    fields::{Fields, address, addresses, blocks, is_routed},
     free::{failed_addresses, judge},
-    notice,
     opened::Opened,
+    report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules};
 
@@ -82,7 +81,7 @@ fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
 }
 
 fn is_address(text: &str) -> bool {
-    notice::addresses(text).first() == Some(&text) || is_routed(text)
+    addresses(text).first() == Some(&text) || is_routed(text)
 }
 
 /// Two addresses of one mailbox, as far as one can see: the same local part.

@@ -1,14 +1,14 @@
 //! Feedback reports: RFC 5965 (ARF), and what Microsoft, AOL and Yahoo send in its place or beside it.
 
 use super::{
-    Kind, REPORTS_MAX, Report,
-    fields::{Fields, blocks},
+    fields::{Fields, addresses, blocks},
     notice,
     opened::Opened,
+    report::{Kind, REPORTS_MAX, Report},
 };
 
 fn address(value: &str) -> Option<String> {
-    notice::addresses(value).first().map(|a| (*a).to_owned())
+    addresses(value).first().map(|a| (*a).to_owned())
 }
 
 /// Reports of complaints; empty where the mail is none.

@@ -83,9 +83,32 @@ pub(super) fn address(value: &str) -> Option<String> {
         _ => value,
     };
     let value = value.trim();
-    if let Some(found) = super::notice::addresses(value).into_iter().next() {
+    if let Some(found) = addresses(value).into_iter().next() {
         return Some(found.to_owned());
     }
     let bare = value.trim_matches(|c: char| matches!(c, '<' | '>' | '"' | '\'' | ' ')).split_whitespace().next()?;
     (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+/// Addresses in a text: `local@domain` with a dot in the domain, in the order they come.
+pub(super) fn addresses(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('@').take(200) {
+        let inner = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+        let start = match text[..at].strip_suffix('"').and_then(|t| t.rfind('"')) {
+            Some(quote) => quote,
+            None => text[..at].rfind(|c| !inner(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8)),
+        };
+        let rest = &text[at + 1..];
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii() && c.is_alphanumeric()))
+            .unwrap_or(rest.len());
+        let domain = rest[..end].trim_end_matches(['.', '-']);
+        let local = text[start..at].trim_start_matches(['\'', '.', '/', '*', '-']);
+        if !local.is_empty() && local.len() <= 128 && domain.len() >= 3 && domain.contains('.') {
+            let from = at - local.len();
+            found.push(&text[from..at + 1 + domain.len()]);
+        }
+    }
+    found
 }

@@ -2,7 +2,13 @@
 
 use posthaste_mail::{Action, Stage};
 
-use super::{Kind, REPORTS_MAX, Report, fields::address, notice, opened::Opened, original};
+use super::{
+    fields::{address, addresses},
+    notice,
+    opened::Opened,
+    original,
+    report::{Kind, REPORTS_MAX, Report},
+};
 use crate::{Quoted, Rules, text::head};
 
 /// Lines looked at.
@@ -148,7 +154,7 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
             continue;
         }
         let near = introduced_at.is_some_and(|i: usize| at - i <= 6);
-        for address in notice::addresses(line) {
+        for address in addresses(line) {
             let points = points(address, line, &lower, near, mail);
             match found.iter().position(|f| f.address.eq_ignore_ascii_case(address)) {
                 Some(known) if found[known].points >= points => {}
@@ -327,9 +333,8 @@ const REASONS: [&str; 45] = [
 
 /// Where the words name nobody: Exim's header, then whom the returned mail was for.
 fn from_headers(mail: &Opened) -> Vec<Failed> {
-    let named = |text: &str| {
-        notice::addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>()
-    };
+    let named =
+        |text: &str| addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>();
     if let Some(list) = mail.headers.get("x-failed-recipients") {
         return named(list);
     }

@@ -3,8 +3,8 @@
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::{
-    fields::{Fields, address, blocks},
-    notice, original,
+    fields::{Fields, address, addresses, blocks},
+    original,
 };
 use crate::{mojibake::text_of, text::head};
 
@@ -70,7 +70,7 @@ impl Opened {
         self.from = self.headers.get("from").and_then(address);
         for name in ["to", "delivered-to", "envelope-to"] {
             for value in self.headers.all(name) {
-                self.to.extend(notice::addresses(value).into_iter().map(str::to_ascii_lowercase));
+                self.to.extend(addresses(value).into_iter().map(str::to_ascii_lowercase));
             }
         }
         self.take_parts(message, 0);

@@ -3,7 +3,11 @@
 use posthaste_mail::EnhancedCode;
 use serde_json::Value;
 
-use super::{Kind, REPORTS_MAX, Report, free::judge, opened::Opened};
+use super::{
+    free::judge,
+    opened::Opened,
+    report::{Kind, REPORTS_MAX, Report},
+};
 use crate::{Quoted, Rules};
 
 /// Reports out of such a notification; empty where the mail is none.
