@@ -1,6 +1,6 @@
 //! Automatic answers (RFC 3834): vacation notes, receipts, challenges. They come from people's mailboxes, not from mail systems.
 
-use super::{notice, opened::Opened};
+use super::{notice, parsed::Opened};
 use crate::text::normalise;
 
 /// Does a mailbox answer by itself here?

@@ -5,7 +5,7 @@ use posthaste_mail::EnhancedCode;
 use super::{
     fields::{Fields, address, addresses, blocks, is_routed},
     free::{failed_addresses, judge},
-    opened::Opened,
+    parsed::Opened,
     report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules};

@@ -3,7 +3,7 @@
 use super::{
     fields::{Fields, addresses, blocks},
     notice,
-    opened::Opened,
+    parsed::Opened,
     report::{Kind, REPORTS_MAX, Report},
 };
 

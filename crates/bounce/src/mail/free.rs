@@ -4,9 +4,8 @@ use posthaste_mail::{Action, Stage};
 
 use super::{
     fields::{address, addresses},
-    notice,
-    opened::Opened,
-    original,
+    notice, original,
+    parsed::Opened,
     report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules, text::head};

@@ -9,13 +9,13 @@ mod feedback;
 mod fields;
 mod free;
 mod notice;
-mod opened;
 mod original;
+mod parsed;
 mod report;
 mod sns;
 
 use crate::Rules;
-use opened::Opened;
+use parsed::Opened;
 use report::REPORTS_MAX;
 pub use report::{Kind, Report};
 

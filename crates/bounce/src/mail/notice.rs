@@ -1,6 +1,6 @@
 //! How a notice of a mail system is recognised: by its sender, its subject and the words in it.
 
-use super::opened::Opened;
+use super::parsed::Opened;
 use crate::text::{head, normalise};
 
 /// A mail system writes: an empty return path, or a name that only mail systems have.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     free::judge,
-    opened::Opened,
+    parsed::Opened,
     report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules};

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
 use toml::de::DeValue;
 
 use super::{
-    place::{Item, Place},
+    file::{Item, Place},
     value::{self, Parsed, Value},
 };
 use crate::{

@@ -12,8 +12,8 @@
 //!
 //! `config/curves.toml` is embedded, and says what each key means.
 
+mod file;
 mod keys;
-mod place;
 mod value;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -21,8 +21,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 use self::{
+    file::{Item, Place},
     keys::{Draft, is_key},
-    place::{Item, Place},
 };
 use crate::plan::Plan;
 
