@@ -34,13 +34,13 @@ pub enum Order {
 
 /// What a lane is chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
+struct Candidate {
     /// The lane and its weight.
-    pub choice: Choice,
-    /// The day's cap; `None`: warm.
-    pub cap: Option<u32>,
-    /// What of it is gone.
-    pub used: u32,
+    choice: Choice,
+    /// The day's cap; `None` for a warm lane.
+    cap: Option<u32>,
+    /// How much of it is used.
+    used: u32,
 }
 
 /// A lane, or none for now.
@@ -61,8 +61,8 @@ pub enum Selection {
     NoLane,
 }
 
-/// The candidates in order. Equals keep theirs.
-pub fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
+/// The candidates in the order in which they are asked. Equal candidates keep their order.
+fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
     let warmth = |c: &Candidate| (c.cap.unwrap_or(u32::MAX), c.cap.map_or(u32::MAX, |cap| cap.saturating_sub(c.used)));
     let mut ranked = candidates.to_vec();
     match order {

@@ -182,8 +182,8 @@ impl Curve {
         }
     }
 
-    /// The stage before this one; the first has none but itself.
-    pub fn back(&self, stage: Stage) -> Stage {
+    /// The stage before this one; the first stage for the first.
+    pub(crate) fn back(&self, stage: Stage) -> Stage {
         if self.is_uncapped() {
             return Stage::Past;
         }

@@ -110,16 +110,6 @@ impl Day {
         self.counts.spent.saturating_add(self.reserved).saturating_add(self.lost)
     }
 
-    /// Reserved by permits that are out.
-    pub fn reserved(&self) -> u32 {
-        self.reserved
-    }
-
-    /// What is left of the cap; `None` without a cap.
-    pub fn remaining(&self) -> Option<u32> {
-        self.cap.map(|cap| cap.saturating_sub(self.charge()))
-    }
-
     pub(crate) fn is_open_at(&self, now: Timestamp) -> bool {
         self.closed.is_none() && self.starts <= now && now < self.ends
     }
@@ -134,7 +124,7 @@ impl Day {
     }
 
     /// What this day's numbers mean for the stage.
-    pub fn verdict(&self, plan: &Plan, held: bool) -> Verdict {
+    fn verdict(&self, plan: &Plan, held: bool) -> Verdict {
         let counts = &self.counts;
         if counts.spent == 0 {
             return Verdict::Idle;

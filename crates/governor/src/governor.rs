@@ -166,7 +166,7 @@ impl Governor {
     /// some other lane's one day.
     pub fn forget(&mut self, id: LaneId) -> bool {
         let lane = &self.lanes[id.0 as usize];
-        let idle = lane.ledger.days().iter().all(|day| day.reserved() == 0);
+        let idle = lane.ledger.days().iter().all(|day| day.reserved == 0);
         let plain = lane.plan.curve.is_uncapped() && lane.standing == Standing::default() && !lane.standing_touched;
         if !plain || !idle || self.ids.get(&lane.key) != Some(&id) {
             return false;

@@ -235,8 +235,8 @@ impl Counts {
         }
     }
 
-    /// The larger of each count: what two incomplete countings of the same day know together.
-    pub fn at_least(self, other: Self) -> Self {
+    /// The larger of each count: what two incomplete counts of the same day know together.
+    pub(crate) fn at_least(self, other: Self) -> Self {
         Self {
             spent: self.spent.max(other.spent),
             accepted: self.accepted.max(other.accepted),

@@ -105,8 +105,8 @@ impl Lane {
         &self.standing
     }
 
-    /// True where nothing can stand in the way: no curve, no rate, no provider that pushed back.
-    pub fn is_free(&self) -> bool {
+    /// True if nothing limits the lane: no curve, no shape, no pause and no climb.
+    pub(crate) fn is_free(&self) -> bool {
         self.plan.curve.is_uncapped() && self.standing.pause.is_none() && self.standing.slow.is_none() && self.shaper.shape().is_none()
     }
 

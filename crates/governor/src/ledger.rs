@@ -61,8 +61,8 @@ impl Ledger {
         self.find(date).ok().map(|index| &self.days[index])
     }
 
-    /// The day that is open or was last.
-    pub fn current(&self) -> Option<&Day> {
+    /// The day that is open, or was open last.
+    pub(crate) fn current(&self) -> Option<&Day> {
         self.current.map(|index| &self.days[index])
     }
 

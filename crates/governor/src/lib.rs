@@ -77,7 +77,7 @@ pub use self::governor::Governor;
 pub use admission::{Admission, Hold, Outcome, Permit};
 pub use backoff::{Climb, Cut, Pause, STEPS, Slow, Standing, Usual};
 pub use change::{Change, LaneChange, Steer};
-pub use choose::{Candidate, Choice, Order, Selection, ranked};
+pub use choose::{Choice, Order, Selection};
 pub use curve::{After, Curve, CurveError, STAGES_MAX, Stage};
 pub use curves::{CurveFileError, Curves, SHIPPED, SHIPPED_NAME};
 pub use day::{Closing, Day, Verdict, Why};

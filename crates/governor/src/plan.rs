@@ -67,8 +67,8 @@ impl Plan {
         Self::new("none", Curve::uncapped())
     }
 
-    /// The recipients an hour at which a lane of this stage sends when nothing slows it; `None` without a cap.
-    pub fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
+    /// Recipients an hour that a lane on this stage sends when nothing slows it; `None` without a cap.
+    pub(crate) fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
         let even = div_up(i128::from(self.curve.cap(stage)?), i128::from(self.pace.window.hours()));
         NonZeroU32::new(even.clamp(1, i128::from(u32::MAX)) as u32)
     }

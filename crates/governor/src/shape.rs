@@ -151,8 +151,8 @@ impl Shaper {
         Ok(granted)
     }
 
-    /// How many of `n` may go now.
-    pub fn room(&self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
+    /// How many of `n` may go now; if none may, `Err` is the time at which one may.
+    fn room(&self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
         let next = self.next(now);
         if next > now {
             return Err(next);

@@ -101,7 +101,7 @@ impl Lane {
             date,
             cap,
             used,
-            reserved: day.map_or(0, |day| day.reserved()),
+            reserved: day.map_or(0, |day| day.reserved),
             lost: day.map_or(0, |day| day.lost),
             remaining: cap.map(|cap| cap.saturating_sub(used)),
             counts,

@@ -88,11 +88,6 @@ impl Reply {
         self.code / 100 == 2
     }
 
-    /// 4xx: not now (RFC 5321 §4.2.1).
-    pub fn is_transient(&self) -> bool {
-        self.code / 100 == 4
-    }
-
     /// 5xx: not so.
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
