@@ -16,13 +16,14 @@ mod file;
 mod keys;
 mod value;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
+pub use self::file::CurveFileError;
 use self::{
-    file::{Item, Place},
-    keys::{Draft, is_key},
+    file::{CurveFile, KeyedValue},
+    keys::{CurveDraft, is_key},
 };
 use crate::plan::Plan;
 
@@ -35,37 +36,17 @@ pub const SHIPPED_NAME: &str = "config/curves.toml";
 /// Plans by name and provider.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
-    named: BTreeMap<Arc<str>, Named>,
+    named: BTreeMap<Arc<str>, NamedCurve>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Named {
+struct NamedCurve {
     usual: Arc<Plan>,
     providers: BTreeMap<Arc<str>, Arc<Plan>>,
     file: Arc<str>,
     line: usize,
     /// The lines of its keys: `caps`, `microsoft.caps`.
     lines: BTreeMap<String, usize>,
-}
-
-/// Something wrong in a file of curves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub struct CurveFileError {
-    /// The file, by the name that it was given.
-    pub file: Arc<str>,
-    /// Its line, from 1.
-    pub line: usize,
-    /// The key, dotted: `curve.gentle.caps`.
-    pub key: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for CurveFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, key, message } = self;
-        if key.is_empty() { write!(f, "{file}:{line}: {message}") } else { write!(f, "{file}:{line}: {key}: {message}") }
-    }
 }
 
 impl Curves {
@@ -80,24 +61,24 @@ impl Curves {
     }
 
     fn parse_some(text: &str, file: &str, only_curves: bool) -> Result<Self, Vec<CurveFileError>> {
-        let mut place = Place::new(text, file);
+        let mut file = CurveFile::new(text, file);
         let mut curves = Self::default();
         let (tree, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            place.complain("", error.span().unwrap_or(0..0), error.message().replace('\n', "; "));
+            file.complain("", error.span().unwrap_or(0..0), error.message().replace('\n', "; "));
         }
         if errors.is_empty() {
             for (key, item) in tree.get_ref() {
                 match item.get_ref() {
-                    DeValue::Table(table) if key.get_ref() == "curve" => curves.read(table, &mut place),
+                    DeValue::Table(table) if key.get_ref() == "curve" => curves.read(table, &mut file),
                     _ if only_curves || key.get_ref() == "curve" => {
-                        place.complain(key.get_ref(), key.span(), "unknown; curves are tables: [curve.NAME]".into());
+                        file.complain(key.get_ref(), key.span(), "unknown; curves are tables: [curve.NAME]".into());
                     }
                     _ => {}
                 }
             }
         }
-        place.finish(curves)
+        file.finish(curves)
     }
 
     /// The curves that ship with the program.
@@ -137,41 +118,41 @@ impl Curves {
         Some((&named.file, line.copied().unwrap_or(named.line)))
     }
 
-    fn read(&mut self, table: &DeTable<'_>, place: &mut Place<'_>) {
+    fn read(&mut self, table: &DeTable<'_>, file: &mut CurveFile<'_>) {
         for (key, item) in table {
-            let (name, line) = (key.get_ref().as_ref(), place.line(key.span().start));
+            let (name, line) = (key.get_ref().as_ref(), file.line(key.span().start));
             let path = format!("curve.{name}");
             let DeValue::Table(table) = item.get_ref() else {
-                place.complain(&path, key.span(), format!("a curve is a table: [{path}]"));
+                file.complain(&path, key.span(), format!("a curve is a table: [{path}]"));
                 continue;
             };
             let (own, variants) = parted(table);
-            let mut lines: BTreeMap<_, _> = own.iter().map(|(key, item)| ((*key).to_owned(), place.line(item.key.start))).collect();
-            let mut draft = Draft::default();
-            draft.read(&own, &path, place);
+            let mut lines: BTreeMap<_, _> = own.iter().map(|(key, item)| ((*key).to_owned(), file.line(item.key.start))).collect();
+            let mut draft = CurveDraft::default();
+            draft.read(&own, &path, file);
             let mut providers = BTreeMap::new();
             for (provider, table) in variants {
                 let path = format!("{path}.{provider}");
                 let (differing, nested) = parted(table);
-                lines.extend(differing.iter().map(|(key, item)| (format!("{provider}.{key}"), place.line(item.key.start))));
+                lines.extend(differing.iter().map(|(key, item)| (format!("{provider}.{key}"), file.line(item.key.start))));
                 let mut variant = draft.clone();
-                variant.read(&differing, &path, place);
+                variant.read(&differing, &path, file);
                 for (nested, _) in nested {
-                    place.complain(&format!("{path}.{nested}"), item.span(), "a variant has no variants".into());
+                    file.complain(&format!("{path}.{nested}"), item.span(), "a variant has no variants".into());
                 }
                 let plan_name = format!("{name}.{provider}");
-                providers.extend(variant.plan(&plan_name, &path, item.span(), place).map(|plan| (provider.into(), Arc::new(plan))));
+                providers.extend(variant.plan(&plan_name, &path, item.span(), file).map(|plan| (provider.into(), Arc::new(plan))));
             }
-            if let Some(usual) = draft.plan(name, &path, item.span(), place) {
-                let file = place.file();
-                self.named.insert(name.into(), Named { usual: Arc::new(usual), providers, file, line, lines });
+            if let Some(usual) = draft.plan(name, &path, item.span(), file) {
+                let file = file.name();
+                self.named.insert(name.into(), NamedCurve { usual: Arc::new(usual), providers, file, line, lines });
             }
         }
     }
 }
 
-/// Keys of a curve, and variants of it: tables whose name is no key.
-type Parted<'t, 'i> = (Vec<(&'t str, Item<'t, 'i>)>, Vec<(&'t str, &'t DeTable<'i>)>);
+/// The keys of a curve, and its variants: tables whose name is not a key.
+type Parted<'t, 'i> = (Vec<(&'t str, KeyedValue<'t, 'i>)>, Vec<(&'t str, &'t DeTable<'i>)>);
 
 fn parted<'t, 'i>(table: &'t DeTable<'i>) -> Parted<'t, 'i> {
     let (mut own, mut variants) = (Vec::new(), Vec::new());
@@ -179,7 +160,7 @@ fn parted<'t, 'i>(table: &'t DeTable<'i>) -> Parted<'t, 'i> {
         let name = key.get_ref().as_ref();
         match item.get_ref() {
             DeValue::Table(table) if !is_key(name) => variants.push((name, table)),
-            _ => own.push((name, Item { key: key.span(), value: item })),
+            _ => own.push((name, KeyedValue { key: key.span(), value: item })),
         }
     }
     (own, variants)
