@@ -62,9 +62,9 @@ pub enum Hold {
     Shaped(Shape),
 }
 
-/// So many recipients of a lane's budget, reserved. It is settled with [`Governor::settle`](crate::Governor::settle), or split
-/// and settled in parts; a permit that is dropped stays reserved until its day is over.
-#[must_use = "a permit that is not settled is budget lost"]
+/// A number of recipients reserved from a lane's budget. It has to be settled with [`Governor::settle`](crate::Governor::settle),
+/// whole or split into parts; the recipients of a dropped permit stay reserved until its day is over.
+#[must_use = "an unsettled permit is lost budget"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     pub(crate) lane: LaneId,

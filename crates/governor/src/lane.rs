@@ -13,11 +13,11 @@ use crate::{
     curve::Stage,
     day::Day,
     key::{LaneId, LaneKey},
-    ledger::{At, DAYS_MAX, Ledger},
+    ledger::{DAYS_MAX, DayAt, Ledger},
     pace::Priority,
     plan::Plan,
     shape::{Shape, Shaper},
-    view::{Live, View},
+    view::{DaySchedule, DayView},
 };
 
 /// A source at a provider, with its plan, its days and its standing.
@@ -31,13 +31,13 @@ pub struct Lane {
     pub(crate) standing: Standing,
     pub(crate) standing_touched: bool,
     pub(crate) shaper: Shaper,
-    /// The open day's hours and release line; `None`: to be made.
-    pub(crate) live: Option<Live>,
+    /// The open day's hours and release line; `None` until they are worked out.
+    pub(crate) schedule: Option<DaySchedule>,
     lease: Lease,
     /// Settled since the day's record was last written.
     unsaved: u32,
-    /// Refusals that still hold, one for each priority.
-    refused: [Option<Refusal>; 2],
+    /// The last refusal of each priority, given again while it holds.
+    refused: [Option<KnownRefusal>; 2],
     seen: Option<Timestamp>,
     pub(crate) changes: Vec<(Timestamp, Change)>,
 }
@@ -50,7 +50,7 @@ struct Lease {
 }
 
 #[derive(Clone, Debug)]
-struct Refusal {
+struct KnownRefusal {
     asked: Timestamp,
     until: Timestamp,
     hold: Hold,
@@ -76,7 +76,7 @@ impl Lane {
             standing: Standing::default(),
             standing_touched: false,
             shaper,
-            live: None,
+            schedule: None,
             lease: Lease::default(),
             unsaved: 0,
             refused: [None, None],
@@ -132,7 +132,7 @@ impl Lane {
             None => Admission::Go(self.grant(n, priority, now, batch)),
             Some((first, hold)) => {
                 let until = self.first_open(first, priority);
-                self.refused[priority as usize] = Some(Refusal { asked: now, until, hold: hold.clone() });
+                self.refused[priority as usize] = Some(KnownRefusal { asked: now, until, hold: hold.clone() });
                 Admission::NotBefore(until, hold)
             }
         }
@@ -188,51 +188,51 @@ impl Lane {
             self.changes.push((now, Change::Resumed));
         }
         match self.ledger.locate(now, &self.plan.pace) {
-            At::Here | At::Closed(_) => {}
-            At::Longer(span) => {
+            DayAt::Here | DayAt::Closed(_) => {}
+            DayAt::Longer(span) => {
                 let day = self.ledger.current_mut().expect("a day that goes on is open");
                 *day = day.clone().longer(&span);
                 let date = day.date;
                 self.ledger.touch(date);
             }
-            at @ (At::Again(..) | At::Fresh(_)) => self.open(&at, now, batch),
+            at @ (DayAt::Again(..) | DayAt::Fresh(_)) => self.open(&at, now, batch),
         }
-        if self.live.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
-            self.live = self.ledger.current().map(|day| Live::resumed(day, &self.plan));
+        if self.schedule.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
+            self.schedule = self.ledger.current().map(|day| DaySchedule::resumed(day, &self.plan));
         }
     }
 
     /// The clock went back within the day: a line drawn by the clock that was ahead would make the lane wait for it.
     fn redraw(&mut self, now: Timestamp) {
         let burst = self.plan.pace.burst.get();
-        if let (Some(live), Some(day)) = (&mut self.live, self.ledger.current())
-            && let Some(release) = &live.release
+        if let (Some(schedule), Some(day)) = (&mut self.schedule, self.ledger.current())
+            && let Some(release) = &schedule.release
         {
             let ready = release.until(now, Priority::Urgent).saturating_sub(day.charge()).min(burst);
-            live.release = Some(live.line(&self.plan.pace, now, day, ready));
+            schedule.release = Some(schedule.line(&self.plan.pace, now, day, ready));
         }
     }
 
-    /// Closes what lies before and opens the day.
-    fn open(&mut self, at: &At, now: Timestamp, batch: u64) {
-        let (At::Again(_, span) | At::Fresh(span)) = at else { unreachable!("only these open") };
+    /// Closes the days before and opens this day.
+    fn open(&mut self, at: &DayAt, now: Timestamp, batch: u64) {
+        let (DayAt::Again(_, span) | DayAt::Fresh(span)) = at else { unreachable!("only these open") };
         let closed = self.close_before(span.date, now);
-        let footing = self.ledger.footing(span.date, &self.plan, self.standing.held.is_some(), self.first);
-        let fresh = !matches!(at, At::Again(..));
-        if let (Some(idle_days), true) = (footing.idle, fresh) {
-            self.changes.push((now, Change::Restarted { idle_days, to: footing.stage }));
+        let start = self.ledger.day_start(span.date, &self.plan, self.standing.held.is_some(), self.first);
+        let fresh = !matches!(at, DayAt::Again(..));
+        if let (Some(idle_days), true) = (start.idle, fresh) {
+            self.changes.push((now, Change::Restarted { idle_days, to: start.stage }));
         }
         let mut day = match at {
-            At::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
-            _ => Day::fresh(span, &footing, &self.plan, self.ledger.current()),
+            DayAt::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
+            _ => Day::fresh(span, &start, &self.plan, self.ledger.current()),
         };
         if !fresh && closed && !day.stepped_back {
-            // It was opened by a clock that was ahead, and what lies before it has only ended now.
-            (day.stage, day.cap) = (footing.stage, self.plan.curve.cap(footing.stage));
+            // A clock that was ahead opened this day, and the days before it have ended only now.
+            (day.stage, day.cap) = (start.stage, self.plan.curve.cap(start.stage));
         }
         self.lease = Lease { before: (day.leased, batch), newest: (day.leased, batch) };
         self.unsaved = 0;
-        self.live = Some(if fresh { Live::fresh(&day, span, &self.plan) } else { Live::resumed(&day, &self.plan) });
+        self.schedule = Some(if fresh { DaySchedule::fresh(&day, span, &self.plan) } else { DaySchedule::resumed(&day, &self.plan) });
         self.ledger.open(day);
         if self.plan.curve.is_uncapped() {
             self.ledger.keep_last(UNCAPPED_DAYS);
@@ -255,10 +255,10 @@ impl Lane {
 
     /// Closes the day that is over by now, if one is.
     pub(crate) fn close_day(&mut self, now: Timestamp) {
-        if let At::Again(_, span) | At::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
+        if let DayAt::Again(_, span) | DayAt::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
             && self.close_before(span.date, now)
         {
-            self.live = None;
+            self.schedule = None;
             self.forget_refusals();
         }
     }
@@ -266,18 +266,18 @@ impl Lane {
     fn grant(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Permit {
         let pace = &self.plan.pace;
         let mut room = n;
-        let live = self.live.as_mut().expect("an open day is live");
+        let schedule = self.schedule.as_mut().expect("an open day has a schedule");
         let day = self.ledger.current_mut().expect("an open day is in the ledger");
-        if let Some(mut release) = live.release {
+        if let Some(mut release) = schedule.release {
             if release.until(now, Priority::Urgent) - day.charge() > pace.burst.get() {
-                release = live.line(pace, now, day, pace.burst.get());
-                live.release = Some(release);
+                release = schedule.line(pace, now, day, pace.burst.get());
+                schedule.release = Some(release);
             }
             // Without a cap there is nothing to spread, and a burst is as large as the mail is.
             room = limit(room.min(pace.burst), release.until(now, priority) - day.charge());
         }
         let hour = day.hour_at(now);
-        if let Some(cap) = live.hour_cap {
+        if let Some(cap) = schedule.hour_cap {
             room = limit(room, cap - hour.1);
         }
         room = self.standing.at_once(now).map_or(room, |one| room.min(one));
@@ -352,39 +352,39 @@ impl Lane {
         self.ledger.touch(date);
     }
 
-    /// The day that this time belongs to, as it is or as it would be opened; `Err`: it is over, and the next comes then.
-    pub(crate) fn view(&self, time: Timestamp) -> Result<View, Timestamp> {
+    /// The day that this time belongs to, as it is or as it would be opened. `Err` if it is over: the time at which the next day may open.
+    pub(crate) fn view(&self, time: Timestamp) -> Result<DayView, Timestamp> {
         let held = self.standing.held.is_some();
         match self.ledger.locate(time, &self.plan.pace) {
-            At::Closed(until) => Err(until),
-            At::Here | At::Longer(_) => {
+            DayAt::Closed(until) => Err(until),
+            DayAt::Here | DayAt::Longer(_) => {
                 let day = self.ledger.current().expect("the day is open");
-                let live = self.live.unwrap_or_else(|| Live::resumed(day, &self.plan));
+                let schedule = self.schedule.unwrap_or_else(|| DaySchedule::resumed(day, &self.plan));
                 let ends = if day.is_open_at(time) { day.ends } else { self.plan.pace.span_at(time).ends };
-                Ok(View::of(day, live, ends, time))
+                Ok(DayView::of(day, schedule, ends, time))
             }
-            At::Again(index, span) => {
+            DayAt::Again(index, span) => {
                 let mut day = self.ledger.at_index(index).clone();
                 let settled = index.checked_sub(1).is_none_or(|before| self.ledger.at_index(before).closed.is_some());
                 if !settled && !day.stepped_back {
-                    day.stage = self.ledger.footing(span.date, &self.plan, held, self.first).stage;
+                    day.stage = self.ledger.day_start(span.date, &self.plan, held, self.first).stage;
                     day.cap = self.plan.curve.cap(day.stage);
                 }
-                let live = Live::resumed(&day, &self.plan);
-                Ok(View::of(&day, live, day.ends.max(span.ends), time))
+                let schedule = DaySchedule::resumed(&day, &self.plan);
+                Ok(DayView::of(&day, schedule, day.ends.max(span.ends), time))
             }
-            At::Fresh(span) => {
-                let footing = self.ledger.footing(span.date, &self.plan, held, self.first);
-                let day = Day::fresh(&span, &footing, &self.plan, self.ledger.current());
-                let live = Live::fresh(&day, &span, &self.plan);
-                Ok(View::of(&day, live, span.ends, time))
+            DayAt::Fresh(span) => {
+                let start = self.ledger.day_start(span.date, &self.plan, held, self.first);
+                let day = Day::fresh(&span, &start, &self.plan, self.ledger.current());
+                let schedule = DaySchedule::fresh(&day, &span, &self.plan);
+                Ok(DayView::of(&day, schedule, span.ends, time))
             }
         }
     }
 
     /// Something was taken back from the disk.
     pub(crate) fn restored(&mut self) {
-        (self.seen, self.live) = (None, None);
+        (self.seen, self.schedule) = (None, None);
         self.forget_refusals();
     }
 

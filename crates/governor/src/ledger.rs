@@ -28,9 +28,9 @@ pub struct Ledger {
     forgotten: Vec<Date>,
 }
 
-/// Which day a time belongs to.
-pub(crate) enum At {
-    /// The one that is open.
+/// The day that a time belongs to.
+pub(crate) enum DayAt {
+    /// The open day.
     Here,
     /// The open one, by the zone's clocks, although it was to end before.
     Longer(Span),
@@ -42,8 +42,8 @@ pub(crate) enum At {
     Closed(Timestamp),
 }
 
-/// Where a new day starts.
-pub(crate) struct Footing {
+/// How a new day starts.
+pub(crate) struct DayStart {
     pub(crate) stage: Stage,
     /// The lane starts again after so many idle days.
     pub(crate) idle: Option<u32>,
@@ -118,25 +118,25 @@ impl Ledger {
         self.days.last_mut()
     }
 
-    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> At {
+    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> DayAt {
         if self.current().is_some_and(|day| day.is_open_at(now)) {
-            return At::Here;
+            return DayAt::Here;
         }
         // After a restart no day is current, and the zone may be another one: a day that has not ended by its record goes on.
         let running = self.days.partition_point(|day| day.starts <= now).checked_sub(1);
         if let Some(index) = running.filter(|index| self.days[*index].is_open_at(now)) {
-            return At::Again(index, pace.window.span(self.days[index].date, &pace.zone));
+            return DayAt::Again(index, pace.window.span(self.days[index].date, &pace.zone));
         }
         let span = pace.span_at(now);
         match self.find(span.date) {
-            Ok(index) if self.days[index].closed.is_some() => At::Closed(self.reopens(index + 1, &span, now)),
-            Ok(index) if Some(index) == self.current => At::Longer(span),
-            Ok(index) => At::Again(index, span),
+            Ok(index) if self.days[index].closed.is_some() => DayAt::Closed(self.reopens(index + 1, &span, now)),
+            Ok(index) if Some(index) == self.current => DayAt::Longer(span),
+            Ok(index) => DayAt::Again(index, span),
             Err(index) => match self.days.get(index) {
                 Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED => {
-                    At::Closed(self.reopens(index, &span, now))
+                    DayAt::Closed(self.reopens(index, &span, now))
                 }
-                _ => At::Fresh(span),
+                _ => DayAt::Fresh(span),
             },
         }
     }
@@ -147,19 +147,19 @@ impl Ledger {
         self.days.get(next).map(|later| later.starts).filter(|starts| *starts > now).map_or(ends, |starts| starts.min(ends))
     }
 
-    /// Where a day of this date starts: from what the last day before it decided, or would decide if it were over.
-    pub(crate) fn footing(&self, date: Date, plan: &Plan, held: bool, first: Stage) -> Footing {
+    /// How a day of this date starts: by the verdict of the last day before it, or the verdict it would have if it were over.
+    pub(crate) fn day_start(&self, date: Date, plan: &Plan, held: bool, first: Stage) -> DayStart {
         let before = self.find(date).unwrap_or_else(|index| index);
         let Some(day) = before.checked_sub(1).map(|index| &self.days[index]) else {
-            return Footing { stage: first, idle: None, last_sent: None };
+            return DayStart { stage: first, idle: None, last_sent: None };
         };
         let last_sent = day.sent_last();
         let idle = last_sent.map_or(0, |last| (date.duration_since(last).as_hours() / 24 - 1).clamp(0, i64::from(u32::MAX)) as u32);
         if idle >= plan.idle_reset.get() {
-            return Footing { stage: Stage::FIRST, idle: Some(idle), last_sent };
+            return DayStart { stage: Stage::FIRST, idle: Some(idle), last_sent };
         }
         let closing = day.closed.unwrap_or_else(|| day.closing(plan, held));
-        Footing { stage: closing.next, idle: None, last_sent }
+        DayStart { stage: closing.next, idle: None, last_sent }
     }
 
     /// Closes every day before `date` that is not closed; tells which.

@@ -46,13 +46,13 @@ impl Shape {
 /// A shape in force, for a lane or a tenant.
 pub struct Shaper {
     shape: Shape,
-    windows: Vec<Limiter>,
+    windows: Vec<ShapeWindow>,
 }
 
-/// One window: the limiter, and the clock and state that it shares with us.
-struct Limiter {
-    rate: RateLimiter<NotKeyed, Arrival, Given, NoOpMiddleware<Nanos>>,
-    arrival: Arrival,
+/// One limit: the rate limiter, and the clock and the state that it shares with this module.
+struct ShapeWindow {
+    rate: RateLimiter<NotKeyed, ArrivalTime, GivenClock, NoOpMiddleware<Nanos>>,
+    arrival: ArrivalTime,
     burst: NonZeroU32,
     /// Nanoseconds that a full burst takes to come back: no state lies further ahead.
     reach: u64,
@@ -60,13 +60,13 @@ struct Limiter {
 
 /// The theoretical arrival time of the next cell, in nanoseconds since 1970; 0 for never yet.
 #[derive(Clone, Default)]
-struct Arrival(Arc<AtomicU64>);
+struct ArrivalTime(Arc<AtomicU64>);
 
 /// A clock that shows the time it was given.
 #[derive(Clone, Default)]
-struct Given(Arc<AtomicU64>);
+struct GivenClock(Arc<AtomicU64>);
 
-impl StateStore for Arrival {
+impl StateStore for ArrivalTime {
     type Key = NotKeyed;
 
     // One owner, so there is nobody to race with.
@@ -81,7 +81,7 @@ impl StateStore for Arrival {
     }
 }
 
-impl Clock for Given {
+impl Clock for GivenClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -89,16 +89,16 @@ impl Clock for Given {
     }
 }
 
-impl Limiter {
-    /// At most `most` in any `window`: a tenth of it at once, the rest evenly behind.
+impl ShapeWindow {
+    /// At most `most` recipients in any `window`: a tenth of them at once, the rest evenly after that.
     fn new(most: NonZeroU32, window: Duration) -> Self {
         let burst = NonZeroU32::new(most.get() / 10).unwrap_or(NonZeroU32::MIN);
         // A burst and what comes back within the window are together what the window may hold.
         let parts = u128::from(most.get() - burst.get() + 1);
         let period = window.as_nanos().div_ceil(parts) as u64;
         let quota = Quota::with_period(Duration::from_nanos(period)).expect("a window is longer than 0").allow_burst(burst);
-        let arrival = Arrival::default();
-        let rate = RateLimiter::new(quota, arrival.clone(), Given::default());
+        let arrival = ArrivalTime::default();
+        let rate = RateLimiter::new(quota, arrival.clone(), GivenClock::default());
         Self { rate, arrival, burst, reach: period * u64::from(burst.get()) }
     }
 
@@ -125,7 +125,7 @@ impl Shaper {
     pub fn new(shape: Shape, now: Timestamp) -> Self {
         let windows = [(shape.day, 86_400), (shape.hour, 3600), (shape.minute, 60), (shape.second, 1)];
         let windows: Vec<_> =
-            windows.into_iter().filter_map(|(most, seconds)| Some(Limiter::new(most?, Duration::from_secs(seconds)))).collect();
+            windows.into_iter().filter_map(|(most, seconds)| Some(ShapeWindow::new(most?, Duration::from_secs(seconds)))).collect();
         for limiter in &windows {
             limiter.arrival.0.store(clock_ns(now) + limiter.reach - limiter.reach / u64::from(limiter.burst.get()), Relaxed);
         }
@@ -168,8 +168,8 @@ impl Shaper {
     }
 }
 
-/// The most of `n` that the window lets go, where one may.
-fn most(window: &Limiter, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
+/// The most of `n` that the limit lets go, given that it lets one go.
+fn most(window: &ShapeWindow, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
     let n = n.min(window.burst);
     if window.peek(n, now).is_ok() {
         return n;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     admission::Hold,
     day::{Day, hour_start},
-    ledger::Footing,
+    ledger::DayStart,
     pace::{Pace, Priority, Release},
     plan::Plan,
     window::Span,
@@ -13,30 +13,30 @@ use crate::{
 
 /// What is worked out for an open day and not kept: its hours and its release line.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Live {
+pub(crate) struct DaySchedule {
     pub(crate) open: Option<(Timestamp, Timestamp)>,
     /// `None` without a cap, or without a window.
     pub(crate) release: Option<Release>,
     pub(crate) hour_cap: Option<u32>,
 }
 
-/// A day at some time: what stands in the way of sending.
-pub(crate) struct View {
-    pub(crate) day: Seen,
-    live: Live,
+/// A day at some time, to find out why no recipient may go.
+pub(crate) struct DayView {
+    pub(crate) day: DayNumbers,
+    schedule: DaySchedule,
     ends: Timestamp,
 }
 
-/// The day's numbers.
-pub(crate) struct Seen {
+/// The numbers of a day that admission needs.
+pub(crate) struct DayNumbers {
     pub(crate) stage: crate::curve::Stage,
     pub(crate) cap: Option<u32>,
     pub(crate) charge: u32,
     hour: (i64, u32),
 }
 
-impl Live {
-    /// At the day's beginning a burst is ready.
+impl DaySchedule {
+    /// For the beginning of a day: a burst is ready.
     pub(crate) fn fresh(day: &Day, span: &Span, plan: &Plan) -> Self {
         let hour_cap = plan.curve.hour_cap(day.stage);
         let release =
@@ -67,27 +67,27 @@ impl Live {
     }
 }
 
-impl View {
-    pub(crate) fn of(day: &Day, live: Live, ends: Timestamp, time: Timestamp) -> Self {
-        let day = Seen { stage: day.stage, cap: day.cap, charge: day.charge(), hour: day.hour_at(time) };
-        Self { day, live, ends }
+impl DayView {
+    pub(crate) fn of(day: &Day, schedule: DaySchedule, ends: Timestamp, time: Timestamp) -> Self {
+        let day = DayNumbers { stage: day.stage, cap: day.cap, charge: day.charge(), hour: day.hour_at(time) };
+        Self { day, schedule, ends }
     }
 
     /// What of this day stands in the way at this time, and when it no longer does (on this day or the next).
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
-        let Some((opens, closes)) = self.live.open else { return Some((self.ends, Hold::Window)) };
+        let Some((opens, closes)) = self.schedule.open else { return Some((self.ends, Hold::Window)) };
         if time < opens {
             return Some((opens, Hold::Window));
         }
         if time >= closes {
             return Some((self.ends, Hold::Window));
         }
-        if let (Some(cap), Some(release)) = (self.day.cap, &self.live.release)
+        if let (Some(cap), Some(release)) = (self.day.cap, &self.schedule.release)
             && let Some(held) = self.unreleased(cap, release, closes, time, priority)
         {
             return Some(held);
         }
-        let cap = self.live.hour_cap?;
+        let cap = self.schedule.hour_cap?;
         (self.day.hour.1 >= cap).then(|| (hour_start(self.day.hour.0 + 1), Hold::HourCap { cap }))
     }
 
@@ -115,21 +115,21 @@ impl Day {
         self
     }
 
-    /// A day that opens.
-    pub(crate) fn fresh(span: &Span, footing: &Footing, plan: &Plan, before: Option<&Self>) -> Self {
+    /// A new day.
+    pub(crate) fn fresh(span: &Span, start: &DayStart, plan: &Plan, before: Option<&Self>) -> Self {
         Self {
             date: span.date,
             starts: span.starts,
             ends: span.ends,
-            stage: footing.stage,
-            cap: plan.curve.cap(footing.stage),
+            stage: start.stage,
+            cap: plan.curve.cap(start.stage),
             leased: 0,
             lost: 0,
             counts: crate::health::Counts::default(),
             // The day's first hour may be the last one of the day before, where zones are not whole hours apart.
             hour: before.map_or((i64::MIN / 2, 0), |day| day.hour),
             as_of: span.starts,
-            last_sent: footing.last_sent,
+            last_sent: start.last_sent,
             stepped_back: false,
             closed: None,
             reserved: 0,

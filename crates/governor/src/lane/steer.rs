@@ -13,7 +13,7 @@ use crate::{
     plan::Plan,
     shape::{Shape, Shaper},
     time::after,
-    view::Live,
+    view::DaySchedule,
 };
 
 impl Lane {
@@ -79,7 +79,7 @@ impl Lane {
             let to = self.ledger.current().and_then(|day| day.cap);
             self.changes.push((now, Change::PlanChanged { stage, from, to }));
         } else {
-            self.live = None;
+            self.schedule = None;
         }
         self.forget_refusals();
     }
@@ -99,13 +99,13 @@ impl Lane {
             && day.closed.is_none()
         {
             let ready = self
-                .live
+                .schedule
                 .as_ref()
-                .and_then(|live| live.release)
+                .and_then(|schedule| schedule.release)
                 .map_or(0, |release: Release| release.until(now, Priority::Urgent).saturating_sub(day.charge()).min(burst));
             (day.stage, day.cap) = (stage, cap);
             let date = day.date;
-            self.live = Some(Live::moved(day, &self.plan, now, ready));
+            self.schedule = Some(DaySchedule::moved(day, &self.plan, now, ready));
             self.ledger.touch(date);
         } else if let Some(last) = self.ledger.last_mut()
             && let Some(closing) = &mut last.closed
