@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     local,
     quoted::Quoted,
-    rules::{Compiled, NOT, Rules, TEXT, Target},
+    rules::{CompiledRule, NOT, PatternTarget, Rules, TEXT},
     text::normalise,
     verdict::{Verdict, usual_action, usual_scope},
 };
@@ -30,7 +30,7 @@ impl Rules {
     /// What a reply means whose parts are known.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
         let seen = self.scan(&normalise(&quoted.text));
-        let facts = Facts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
+        let facts = ReplyFacts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
         let (detail, known) = (quoted.enhanced.map_or(0, |e| e.detail), !facts.is_nobody_known());
         let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
         let coded = of_subject
@@ -45,15 +45,15 @@ impl Rules {
         }
     }
 
-    /// Runs the automata once.
-    fn scan(&self, text: &str) -> Seen {
-        let mut seen = Seen { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
-        let mut places: Vec<Place> = Vec::new();
+    /// Runs the automata once over the text.
+    fn scan(&self, text: &str) -> TextMatches {
+        let mut seen = TextMatches { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
+        let mut places: Vec<LiteralMatch> = Vec::new();
         let needed = if text.is_ascii() { &self.automata[..1] } else { &self.automata[..] };
         for (literal, start, end) in needed.iter().flat_map(|a| a.places(text)) {
             self.hits.of(literal).iter().for_each(|t| seen.hit(*t));
             if self.in_gapped[literal] && places.len() < PLACES_MAX {
-                places.push(Place { literal: literal as u32, start: start as u32, end: end as u32 });
+                places.push(LiteralMatch { literal: literal as u32, start: start as u32, end: end as u32 });
             }
         }
         for last in &places {
@@ -83,18 +83,18 @@ impl Rules {
         })
     }
 
-    /// Whose words these are: a gateway may pass on what the receiver behind it said.
-    fn signed(&self, seen: &Seen) -> Option<u16> {
+    /// The provider whose words these are: a gateway may pass on the reply of the receiver behind it.
+    fn signed(&self, seen: &TextMatches) -> Option<u16> {
         seen.hits[self.rules.len()..].iter().position(|(mask, _)| *mask != 0).map(|i| i as u16)
     }
 
-    /// The page that the rule names, else that of the receiver whose words these are, or of whom they came from.
-    fn page(&self, compiled: &Compiled, facts: &Facts<'_>) -> Option<Arc<str>> {
+    /// The page that the rule names, else that of the provider whose words these are, else that of the provider that replied.
+    fn page(&self, compiled: &CompiledRule, facts: &ReplyFacts<'_>) -> Option<Arc<str>> {
         let of_provider = || [facts.signed, facts.told].into_iter().flatten().find_map(|p| self.providers[usize::from(p)].page.clone());
         compiled.link.clone().or_else(of_provider)
     }
 
-    fn candidate<'r>(&'r self, index: u32, facts: &Facts<'_>, seen: &Seen) -> Option<Candidate<'r>> {
+    fn candidate<'r>(&'r self, index: u32, facts: &ReplyFacts<'_>, seen: &TextMatches) -> Option<RuleMatch<'r>> {
         let compiled = &self.rules[index as usize];
         let (mask, length) = seen.hits[index as usize];
         if mask & compiled.needs != compiled.needs || mask & NOT != 0 || !facts.fit(compiled) {
@@ -106,7 +106,7 @@ impl Rules {
             _ => AT_HOME,
         };
         let rank = compiled.rule.confidence + home + if compiled.own { OWN_FIRST } else { 0.0 };
-        Some(Candidate { compiled, rank, length })
+        Some(RuleMatch { compiled, rank, length })
     }
 }
 
@@ -121,15 +121,15 @@ const HOMELESS: f32 = -0.1;
 /// The operator's rules go before all others.
 const OWN_FIRST: f32 = 10.0;
 
-/// What the automaton saw.
-struct Seen {
-    /// Per rule, then per provider: the groups hit, and the longest pattern of the text.
+/// The patterns found in a text.
+struct TextMatches {
+    /// Per rule, then per provider: the groups hit, and the length of the longest `text` pattern found.
     hits: Vec<(u8, u16)>,
     touched: Vec<u32>,
 }
 
-impl Seen {
-    fn hit(&mut self, target: Target) {
+impl TextMatches {
+    fn hit(&mut self, target: PatternTarget) {
         let (mask, length) = &mut self.hits[target.index as usize];
         if target.group == TEXT {
             if *mask & TEXT == 0 {
@@ -141,14 +141,15 @@ impl Seen {
     }
 }
 
-struct Place {
+/// A literal found in the text, with its place in bytes.
+struct LiteralMatch {
     literal: u32,
     start: u32,
     end: u32,
 }
 
-/// Do the literals stand in this order before `last`, near each other? (Neighbours may share the blank between them.)
-fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
+/// Whether the literals occur in this order, near each other, and end with `last`. Neighbours may share the blank between them.
+fn in_order(literals: &[u32], last: &LiteralMatch, places: &[LiteralMatch]) -> bool {
     let Some((closing, before)) = literals.split_last() else { return true };
     if *closing != last.literal {
         return false;
@@ -159,8 +160,8 @@ fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
     })
 }
 
-/// What is known of the reply beside its words.
-struct Facts<'a> {
+/// What is known of the reply besides its words.
+struct ReplyFacts<'a> {
     code: u16,
     quoted: &'a Quoted,
     /// The provider by what the caller said.
@@ -169,8 +170,8 @@ struct Facts<'a> {
     signed: Option<u16>,
 }
 
-impl Facts<'_> {
-    fn fit(&self, compiled: &Compiled) -> bool {
+impl ReplyFacts<'_> {
+    fn fit(&self, compiled: &CompiledRule) -> bool {
         let rule = &compiled.rule;
         let any_or_none = |empty: bool, any: bool| empty || any;
         any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
@@ -203,28 +204,28 @@ fn effective_code(quoted: &Quoted) -> u16 {
 }
 
 #[derive(Clone, Copy)]
-struct Candidate<'r> {
-    compiled: &'r Compiled,
+struct RuleMatch<'r> {
+    compiled: &'r CompiledRule,
     rank: f32,
     length: u16,
 }
 
-fn surer<'r>(best: Option<Candidate<'r>>, next: Candidate<'r>) -> Option<Candidate<'r>> {
+fn surer<'r>(best: Option<RuleMatch<'r>>, next: RuleMatch<'r>) -> Option<RuleMatch<'r>> {
     match best {
         Some(b) if (b.rank, b.length) >= (next.rank, next.length) => Some(b),
         _ => Some(next),
     }
 }
 
-/// Words before codes where both are equally sure.
-fn surer_of<'r>(texted: Option<Candidate<'r>>, coded: Option<Candidate<'r>>) -> Option<Candidate<'r>> {
+/// The surer of two rules; words go before codes if both are equally sure.
+fn surer_of<'r>(texted: Option<RuleMatch<'r>>, coded: Option<RuleMatch<'r>>) -> Option<RuleMatch<'r>> {
     match (texted, coded) {
         (Some(t), Some(c)) => Some(if t.rank >= c.rank { t } else { c }),
         (t, c) => t.or(c),
     }
 }
 
-fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>, link: Option<Arc<str>>) -> Verdict {
+fn verdict(best: RuleMatch<'_>, coded: Option<RuleMatch<'_>>, facts: &ReplyFacts<'_>, link: Option<Arc<str>>) -> Verdict {
     let rule = &best.compiled.rule;
     let confidence = match coded {
         // Two witnesses who agree: both must err for the verdict to be wrong.
@@ -246,8 +247,8 @@ fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>,
     }
 }
 
-/// A 4xx is never final. A 5xx is, unless the rule or sure words say that it passes.
-fn is_final(compiled: &Compiled, confidence: f32, facts: &Facts<'_>) -> bool {
+/// A 4xx is never final. A 5xx is, unless the rule, or words with enough confidence, say that the trouble passes.
+fn is_final(compiled: &CompiledRule, confidence: f32, facts: &ReplyFacts<'_>) -> bool {
     let rule = &compiled.rule;
     let passing = matches!(rule.class, Class::RateLimited | Class::Greylisting | Class::MailboxFull);
     let lasting = !matches!(rule.class, Class::ConnectionFailure | Class::DnsFailure | Class::TransientOther | Class::AutoReply);

@@ -25,7 +25,7 @@ pub struct RuleError {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleFile {
     #[serde(default, rename = "provider")]
-    pub(crate) providers: Vec<Provider>,
+    pub(crate) providers: Vec<ProviderSigns>,
     #[serde(default, rename = "rule")]
     pub(crate) rules: Vec<Spanned<Rule>>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct RuleFile {
 /// Whose hosts these are, and by which words their replies give them away.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Provider {
+pub(crate) struct ProviderSigns {
     pub(crate) name: String,
     /// Ends of MX host names.
     #[serde(default)]

@@ -11,7 +11,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use crate::{
     context::Context,
     quoted::Quoted,
-    rule::{CodePattern, EnhancedPattern, Provider, Rule, RuleError, RuleFile, error_at},
+    rule::{CodePattern, EnhancedPattern, ProviderSigns, Rule, RuleError, RuleFile, error_at},
     text::normalise_pattern,
     verdict::usual_why,
 };
@@ -19,27 +19,27 @@ use crate::{
 /// A compiled rule set.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) rules: Vec<Compiled>,
-    /// Rules without text, tried on every reply: those for any enhanced code, then those for the codes of one subject (RFC 3463 §3).
-    pub(crate) by_code: Vec<Coded>,
-    pub(crate) by_subject: [Vec<Coded>; SUBJECTS],
-    pub(crate) providers: Vec<Provider>,
-    /// Names of providers and ends of their hosts' names.
+    pub(crate) rules: Vec<CompiledRule>,
+    /// Rules without text: those for any enhanced code, tried on every reply, then those for the codes of one subject (RFC 3463 §3).
+    pub(crate) by_code: Vec<CodedRule>,
+    pub(crate) by_subject: [Vec<CodedRule>; SUBJECTS],
+    pub(crate) providers: Vec<ProviderSigns>,
+    /// The names of providers and the ends of their host names.
     pub(crate) provider_names: HashMap<String, u16>,
     /// For the literals in ASCII, and for the others, which most replies need not be held against.
     pub(crate) automata: [Automaton; 2],
-    /// What the literals of the automaton alone prove.
-    pub(crate) hits: Hits,
-    /// Per literal: the patterns with gaps that end in it.
+    /// The targets that a literal of the automaton proves alone.
+    pub(crate) hits: TargetLists,
+    /// Per literal: the patterns with gaps that end with it.
     pub(crate) closes: Vec<Vec<u32>>,
     /// Per literal: it stands in some pattern with gaps.
     pub(crate) in_gapped: Vec<bool>,
-    pub(crate) gapped: Vec<Gapped>,
+    pub(crate) gapped: Vec<GappedPattern>,
 }
 
 /// A rule, ready.
 #[derive(Debug)]
-pub(crate) struct Compiled {
+pub(crate) struct CompiledRule {
     pub(crate) rule: Rule,
     pub(crate) id: Arc<str>,
     pub(crate) why: Arc<str>,
@@ -53,7 +53,7 @@ pub(crate) struct Compiled {
 
 /// What a pattern proves: a group of a rule, or a provider (behind all rules).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
+pub(crate) struct PatternTarget {
     pub(crate) index: u32,
     pub(crate) group: u8,
     pub(crate) length: u16,
@@ -61,21 +61,21 @@ pub(crate) struct Target {
 
 /// `recipient * not found`: literals in this order, with little between them.
 #[derive(Debug)]
-pub(crate) struct Gapped {
+pub(crate) struct GappedPattern {
     pub(crate) literals: Vec<u32>,
-    pub(crate) target: Target,
+    pub(crate) target: PatternTarget,
 }
 
 /// The targets of each literal, one list behind the other: a look-up touches one place of memory.
 #[derive(Debug)]
-pub(crate) struct Hits {
-    /// Where the targets of a literal begin; one more than there are literals.
+pub(crate) struct TargetLists {
+    /// Where the targets of each literal begin; one entry more than there are literals.
     starts: Vec<u32>,
-    targets: Vec<Target>,
+    targets: Vec<PatternTarget>,
 }
 
-impl Hits {
-    fn new(lists: &[Vec<Target>]) -> Self {
+impl TargetLists {
+    fn new(lists: &[Vec<PatternTarget>]) -> Self {
         let mut starts = vec![0];
         let targets = lists.concat();
         starts.extend(lists.iter().scan(0, |end, list| {
@@ -85,14 +85,14 @@ impl Hits {
         Self { starts, targets }
     }
 
-    pub(crate) fn of(&self, literal: usize) -> &[Target] {
+    pub(crate) fn of(&self, literal: usize) -> &[PatternTarget] {
         &self.targets[self.starts[literal] as usize..self.starts[literal + 1] as usize]
     }
 }
 
 /// A rule without text, and which codes it may take: most are passed over without a look at the rule itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Coded {
+pub(crate) struct CodedRule {
     codes: RangeInclusive<u16>,
     details: RangeInclusive<u16>,
     /// Holds whoever answered.
@@ -100,8 +100,8 @@ pub(crate) struct Coded {
     pub(crate) index: u32,
 }
 
-impl Coded {
-    fn new(index: u32, compiled: &Compiled) -> Self {
+impl CodedRule {
+    fn new(index: u32, compiled: &CompiledRule) -> Self {
         let rule = &compiled.rule;
         let details = EnhancedPattern::details(&rule.enhanced);
         Self { codes: CodePattern::span(&rule.code), details, general: compiled.providers.is_empty(), index }
@@ -144,7 +144,7 @@ impl Rules {
     /// An operator's rule files (name, TOML), which come first, and the shipped ones; an own rule with a shipped one's id replaces it.
     pub fn with(own: &[(&str, &str)]) -> Result<Self, RuleError> {
         let mut seen = HashSet::new();
-        let mut build = Build::default();
+        let mut build = RulesBuilder::default();
         for (name, text) in own {
             build.read(name, text, true, &mut seen)?;
         }
@@ -217,18 +217,18 @@ impl Automaton {
 }
 
 #[derive(Default)]
-struct Build {
+struct RulesBuilder {
     rules: Vec<(Rule, bool)>,
-    providers: Vec<Provider>,
+    providers: Vec<ProviderSigns>,
     literal_ids: HashMap<String, u32>,
     literals: Vec<String>,
-    hits: Vec<Vec<Target>>,
+    hits: Vec<Vec<PatternTarget>>,
     closes: Vec<Vec<u32>>,
     in_gapped: Vec<bool>,
-    gapped: Vec<Gapped>,
+    gapped: Vec<GappedPattern>,
 }
 
-impl Build {
+impl RulesBuilder {
     fn read(&mut self, file: &str, text: &str, own: bool, seen: &mut HashSet<String>) -> Result<(), RuleError> {
         let read = RuleFile::read(file, text)?;
         for rule in read.rules {
@@ -265,13 +265,13 @@ impl Build {
             provider.signs.iter().for_each(|p| self.pattern(p, index, TEXT));
         }
         let without_text = (0u32..).zip(&rules).filter(|(_, r)| r.rule.text.is_empty());
-        let coded: Vec<Coded> = without_text.map(|(index, r)| Coded::new(index, r)).collect();
-        let enhanced = |c: &Coded| &rules[c.index as usize].rule.enhanced;
+        let coded: Vec<CodedRule> = without_text.map(|(index, r)| CodedRule::new(index, r)).collect();
+        let enhanced = |c: &CodedRule| &rules[c.index as usize].rule.enhanced;
         let by_code = coded.iter().filter(|c| enhanced(c).is_empty()).cloned().collect();
         let by_subject =
             std::array::from_fn(|s| coded.iter().filter(|c| enhanced(c).iter().any(|e| e.may_fit_subject(s as u16))).cloned().collect());
         let Self { literals, hits, closes, in_gapped, gapped, .. } = self;
-        let hits = Hits::new(&hits);
+        let hits = TargetLists::new(&hits);
         let automata = [Automaton::new(&literals, str::is_ascii), Automaton::new(&literals, |l| !l.is_ascii())];
         Rules { rules, by_code, by_subject, providers, provider_names, automata, hits, closes, in_gapped, gapped }
     }
@@ -279,7 +279,7 @@ impl Build {
     fn pattern(&mut self, pattern: &str, index: u32, group: u8) {
         let pieces = pieces(pattern);
         let length = pieces.iter().map(String::len).sum::<usize>().min(usize::from(u16::MAX)) as u16;
-        let target = Target { index, group, length };
+        let target = PatternTarget { index, group, length };
         let ids: Vec<u32> = pieces.into_iter().map(|p| self.literal(p)).collect();
         match ids[..] {
             [] => {}
@@ -287,7 +287,7 @@ impl Build {
             [.., last] => {
                 self.closes[last as usize].push(self.gapped.len() as u32);
                 ids.iter().for_each(|id| self.in_gapped[*id as usize] = true);
-                self.gapped.push(Gapped { literals: ids, target });
+                self.gapped.push(GappedPattern { literals: ids, target });
             }
         }
     }
@@ -306,9 +306,9 @@ impl Build {
     }
 }
 
-fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> Compiled {
+fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> CompiledRule {
     let needs = if rule.text.is_empty() { 0 } else { TEXT } | if rule.and.is_empty() { 0 } else { AND };
-    Compiled {
+    CompiledRule {
         id: rule.id.as_str().into(),
         why: rule.why.as_deref().unwrap_or(usual_why(rule.class)).into(),
         link: rule.link.as_deref().map(Into::into),

@@ -3,9 +3,9 @@
 use posthaste_mail::EnhancedCode;
 
 use super::{
-    fields::{Fields, address, addresses, blocks, is_routed},
+    fields::{FieldBlock, address, addresses, blocks, is_routed},
     free::{failed_addresses, judge},
-    parsed::Opened,
+    parsed::ParsedMail,
     report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules};
@@ -13,11 +13,11 @@ use crate::{Quoted, Rules};
 /// Fields that begin the block of another recipient.
 const OPENERS: [&str; 3] = ["Final-Recipient", "Original-Recipient", "Action"];
 
-/// A report per recipient; empty where the mail holds no delivery status.
-pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+/// One report per recipient; empty if the mail contains no delivery status.
+pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for status in &mail.statuses {
-        let mut message = Fields::default();
+        let mut message = FieldBlock::default();
         for block in blocks(status, &OPENERS) {
             if message.is_empty() && block.get("reporting-mta").is_some() {
                 message = block.clone();
@@ -32,7 +32,7 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
     reports
 }
 
-fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Option<Report> {
+fn report(message: &FieldBlock, block: &FieldBlock, mail: &ParsedMail, rules: &Rules) -> Option<Report> {
     let status: Option<EnhancedCode> = block.get("status").and_then(status_in);
     let kind = kind(block.get("action"), status)?;
     let mut report = Report::new(kind);
@@ -90,8 +90,8 @@ fn is_kin(one: &str, other: &str) -> bool {
     local(one) == local(other)
 }
 
-/// The only address that the words name as failed.
-fn named_in_words(mail: &Opened) -> Option<String> {
+/// The address that the text names as failed, if there is exactly one.
+fn named_in_words(mail: &ParsedMail) -> Option<String> {
     let lines: Vec<&str> = mail.words.lines().collect();
     match &failed_addresses(mail, &lines)[..] {
         [only] => Some(only.address.clone()),
@@ -99,7 +99,7 @@ fn named_in_words(mail: &Opened) -> Option<String> {
     }
 }
 
-fn failed_header(mail: &Opened) -> Option<String> {
+fn failed_header(mail: &ParsedMail) -> Option<String> {
     mail.headers.get("x-failed-recipients").and_then(address)
 }
 

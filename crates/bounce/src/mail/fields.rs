@@ -2,14 +2,14 @@
 
 /// One block: names in lower case, values unfolded.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub(super) struct FieldBlock(Vec<(String, String)>);
 
 /// More lines than this are not read.
 const LINES_MAX: usize = 4000;
 /// The longest value kept, in bytes.
 const VALUE_MAX: usize = 4096;
 
-impl Fields {
+impl FieldBlock {
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.trim().to_ascii_lowercase(), crate::text::head(value.trim(), VALUE_MAX).to_owned()));
     }
@@ -40,10 +40,11 @@ impl Fields {
     }
 }
 
-/// The blocks of a text; a block ends at an empty line, and where `opener` comes a second time (reports that lost their empty lines).
-pub(super) fn blocks(text: &str, openers: &[&str]) -> Vec<Fields> {
+/// The blocks of a text. A block ends at an empty line, and where one of the `openers` occurs a second time (in reports that lost their
+/// empty lines).
+pub(super) fn blocks(text: &str, openers: &[&str]) -> Vec<FieldBlock> {
     let mut blocks = Vec::new();
-    let mut block = Fields::default();
+    let mut block = FieldBlock::default();
     for line in text.lines().take(LINES_MAX) {
         if line.trim().is_empty() {
             blocks.push(std::mem::take(&mut block));

@@ -5,7 +5,7 @@ use posthaste_mail::{Action, Stage};
 use super::{
     fields::{address, addresses},
     notice, original,
-    parsed::Opened,
+    parsed::ParsedMail,
     report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules, text::head};
@@ -17,8 +17,8 @@ const REASON_LINES: usize = 14;
 /// A verdict surer than this needs no second opinion.
 const SURE: f32 = 0.6;
 
-/// Reports of failed (or late) recipients; empty where the mail is no notice.
-pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+/// Reports of failed or delayed recipients; empty if the mail is not a notice.
+pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     if !is_notice(mail) {
         return Vec::new();
     }
@@ -37,7 +37,7 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
     reports
 }
 
-fn is_notice(mail: &Opened) -> bool {
+fn is_notice(mail: &ParsedMail) -> bool {
     let system = notice::is_from_a_mail_system(mail);
     let subject = notice::subject_tells_of_failure(mail);
     let words = notice::words_tell_of_failure(mail);
@@ -48,8 +48,9 @@ fn is_notice(mail: &Opened) -> bool {
     marked || daemon || (system && (subject || words)) || (words && (subject || bare_body || returned))
 }
 
-/// Judges the reply that the report quotes; where that says little, what the notice says of this recipient, then all its words.
-pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &Rules) {
+/// Classifies the reply that the report quotes. If that says little, the lines of the notice about this recipient are classified, then
+/// its whole text.
+pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rules: &Rules) {
     let context = crate::Context { provider: None, mx_host: report.remote_mta.as_deref() };
     let mut said = quoted;
     let about = words_about(report.rcpt.as_deref(), mail);
@@ -87,7 +88,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &
 }
 
 /// The lines of the notice that are about this recipient.
-fn words_about(rcpt: Option<&str>, mail: &Opened) -> String {
+fn words_about(rcpt: Option<&str>, mail: &ParsedMail) -> String {
     let Some(rcpt) = rcpt else { return String::new() };
     let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
     let failed = failed_addresses(mail, &lines);
@@ -95,15 +96,15 @@ fn words_about(rcpt: Option<&str>, mail: &Opened) -> String {
     line.map_or_else(String::new, |at| reason(at, &failed, &lines))
 }
 
-/// An address that failed, and the line it stands on.
-pub(super) struct Failed {
+/// An address that failed, and its line.
+pub(super) struct FailedAddress {
     pub(super) address: String,
     line: Option<usize>,
     points: i32,
 }
 
-impl Failed {
-    fn report(&self, kind: Kind, all: &[Self], lines: &[&str], mail: &Opened, rules: &Rules) -> Report {
+impl FailedAddress {
+    fn report(&self, kind: Kind, all: &[Self], lines: &[&str], mail: &ParsedMail, rules: &Rules) -> Report {
         let mut report = Report::new(kind);
         report.rcpt = Some(self.address.clone());
         let reason = self.line.map_or_else(String::new, |at| reason(at, all, lines));
@@ -117,7 +118,7 @@ impl Failed {
 }
 
 /// The lines from an address to the next one.
-fn reason(at: usize, all: &[Failed], lines: &[&str]) -> String {
+fn reason(at: usize, all: &[FailedAddress], lines: &[&str]) -> String {
     let next = all.iter().filter_map(|f| f.line).filter(|l| *l > at).min().unwrap_or(lines.len());
     let end = next.min(at + REASON_LINES).min(lines.len());
     let own: Vec<&str> = lines[at..end].iter().map(|l| l.trim()).collect();
@@ -137,9 +138,9 @@ fn reply_before<'l>(lines: &[&'l str]) -> Option<&'l str> {
     lines.iter().rev().take(6).take_while(|l| !of_another(l)).find_map(|l| l.trim().strip_prefix("<<<"))
 }
 
-/// Addresses that stand where notices put the failed ones.
-pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
-    let mut found: Vec<Failed> = Vec::new();
+/// The addresses in places where notices name the failed ones.
+pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedAddress> {
+    let mut found: Vec<FailedAddress> = Vec::new();
     let (mut introduced_at, mut in_reason) = (None, false);
     for (at, line) in lines.iter().take(LINES_MAX).enumerate() {
         let lower = line.to_lowercase();
@@ -158,7 +159,7 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
             match found.iter().position(|f| f.address.eq_ignore_ascii_case(address)) {
                 Some(known) if found[known].points >= points => {}
                 Some(known) => (found[known].points, found[known].line) = (points, Some(at)),
-                None if found.len() < REPORTS_MAX => found.push(Failed { address: address.to_owned(), line: Some(at), points }),
+                None if found.len() < REPORTS_MAX => found.push(FailedAddress { address: address.to_owned(), line: Some(at), points }),
                 None => {}
             }
         }
@@ -175,7 +176,7 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
     found
 }
 
-fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail: &Opened) -> i32 {
+fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail: &ParsedMail) -> i32 {
     let trimmed = line.trim_start_matches([' ', '\t', '*', '-', '>', '<', '[', '"', '\'', '•']);
     let lower_address = address.to_ascii_lowercase();
     let local = lower_address.split('@').next().unwrap_or_default();
@@ -330,10 +331,11 @@ const REASONS: [&str; 45] = [
     "찾을 수 없",
 ];
 
-/// Where the words name nobody: Exim's header, then whom the returned mail was for.
-fn from_headers(mail: &Opened) -> Vec<Failed> {
-    let named =
-        |text: &str| addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>();
+/// Failed addresses if the text names none: those of Exim's header field, else the recipient of the returned mail.
+fn from_headers(mail: &ParsedMail) -> Vec<FailedAddress> {
+    let named = |text: &str| {
+        addresses(text).into_iter().map(|a| FailedAddress { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>()
+    };
     if let Some(list) = mail.headers.get("x-failed-recipients") {
         return named(list);
     }

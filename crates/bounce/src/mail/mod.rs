@@ -15,7 +15,7 @@ mod report;
 mod sns;
 
 use crate::Rules;
-use parsed::Opened;
+use parsed::ParsedMail;
 use report::REPORTS_MAX;
 pub use report::{Kind, Report};
 
@@ -26,7 +26,7 @@ const MAIL_MAX: usize = 1 << 20;
 ///
 /// Never panics; looks at the first MiB and gives at most 100 reports.
 pub fn read_mail(bytes: &[u8], rules: &Rules) -> Vec<Report> {
-    let mail = Opened::read(&bytes[..bytes.len().min(MAIL_MAX)]);
+    let mail = ParsedMail::read(&bytes[..bytes.len().min(MAIL_MAX)]);
     let mut reports = feedback::read(&mail);
     if reports.is_empty() {
         reports = dsn::read(&mail, rules);

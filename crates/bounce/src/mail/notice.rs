@@ -1,10 +1,10 @@
 //! How a notice of a mail system is recognised: by its sender, its subject and the words in it.
 
-use super::parsed::Opened;
+use super::parsed::ParsedMail;
 use crate::text::{head, normalise};
 
-/// A mail system writes: an empty return path, or a name that only mail systems have.
-pub(super) fn is_from_a_mail_system(mail: &Opened) -> bool {
+/// Whether a mail system sent it: by an empty return path, or by a name that only mail systems have.
+pub(super) fn is_from_a_mail_system(mail: &ParsedMail) -> bool {
     let from = mail.headers.get("from").unwrap_or_default().to_ascii_lowercase();
     let path = mail.headers.get("return-path").unwrap_or_default().to_ascii_lowercase();
     SYSTEMS.iter().any(|s| from.contains(s) || path.contains(s)) || path.trim() == "<>" && !is_person(&from)
@@ -31,19 +31,19 @@ const SYSTEMS: [&str; 14] = [
     "mdaemon@",
 ];
 
-/// The writer's name leaves no doubt.
-pub(super) fn is_from_a_daemon(mail: &Opened) -> bool {
+/// Whether the sender is certainly a mail system, by its name.
+pub(super) fn is_from_a_daemon(mail: &ParsedMail) -> bool {
     let from = mail.headers.get("from").unwrap_or_default().to_ascii_lowercase();
     ["mailer-daemon", "mailer_daemon", "mail delivery s"].iter().any(|s| from.contains(s))
 }
 
-/// Nobody is to be told of this mail's own failure (RFC 5321 §4.5.5): notices are sent so.
-pub(super) fn has_empty_return_path(mail: &Opened) -> bool {
+/// Whether the return path is empty, as it is for notices (RFC 5321 §4.5.5).
+pub(super) fn has_empty_return_path(mail: &ParsedMail) -> bool {
     mail.headers.get("return-path").is_some_and(|p| p.trim() == "<>")
 }
 
-/// The subject speaks of a failure or a delay.
-pub(super) fn subject_tells_of_failure(mail: &Opened) -> bool {
+/// Whether the subject is about a failure or a delay.
+pub(super) fn subject_tells_of_failure(mail: &ParsedMail) -> bool {
     let subject = normalise(&mail.subject);
     SUBJECTS.iter().any(|s| subject.contains(s))
 }
@@ -162,8 +162,8 @@ const SUBJECTS: [&str; 111] = [
     "エラーのお知らせ",
 ];
 
-/// The words speak of a failure, as notices do.
-pub(super) fn words_tell_of_failure(mail: &Opened) -> bool {
+/// Whether the text is about a failure, in the words of notices.
+pub(super) fn words_tell_of_failure(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     FAILURES.iter().any(|s| words.contains(s))
 }
@@ -286,8 +286,8 @@ const FAILURES: [&str; 115] = [
     "전달되지",
 ];
 
-/// Late, and still being tried.
-pub(super) fn tells_of_delay(mail: &Opened) -> bool {
+/// Whether delivery is late and still being tried.
+pub(super) fn tells_of_delay(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     let subject = normalise(&mail.subject);
     let says = |list: &[&str]| list.iter().any(|s| words.contains(s));
@@ -377,7 +377,7 @@ const GIVEN_UP: [&str; 14] = [
     " unable to deliver your message",
 ];
 
-/// `Content-Type: multipart/report; report-type=…`.
-pub(super) fn is_report_type(mail: &Opened, kind: &str) -> bool {
+/// Whether the mail is of this report type: `Content-Type: multipart/report; report-type=…`.
+pub(super) fn is_report_type(mail: &ParsedMail, kind: &str) -> bool {
     mail.headers.get("content-type").is_some_and(|c| c.to_ascii_lowercase().contains(kind))
 }

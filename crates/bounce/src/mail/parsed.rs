@@ -3,7 +3,7 @@
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::{
-    fields::{Fields, address, addresses, blocks},
+    fields::{FieldBlock, address, addresses, blocks},
     original,
 };
 use crate::{mojibake::text_of, text::head};
@@ -15,9 +15,9 @@ const DEPTH_MAX: usize = 4;
 
 /// A mail, opened.
 #[derive(Debug, Default)]
-pub(super) struct Opened {
-    /// The headers of the mail itself.
-    pub(super) headers: Fields,
+pub(super) struct ParsedMail {
+    /// The header of the mail itself.
+    pub(super) headers: FieldBlock,
     pub(super) subject: String,
     /// The address in From.
     pub(super) from: Option<String>,
@@ -29,31 +29,31 @@ pub(super) struct Opened {
     pub(super) statuses: Vec<String>,
     /// `message/feedback-report` parts.
     pub(super) feedback: Vec<String>,
-    /// Headers of the returned mail.
-    pub(super) original: Fields,
-    /// The dialogue with the receiver, where a gateway put it into the mail that it returns.
+    /// The header of the returned mail.
+    pub(super) original: FieldBlock,
+    /// The dialogue with the receiver, if a gateway put it into the returned mail.
     pub(super) dialogue: Option<String>,
 }
 
-impl Opened {
+impl ParsedMail {
     pub(super) fn read(bytes: &[u8]) -> Self {
-        let mut opened = Self::default();
+        let mut mail = Self::default();
         match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
             Some(message) => {
-                opened.take_message(&message);
-                if opened.words.trim().is_empty() && opened.statuses.is_empty() && opened.feedback.is_empty() {
-                    // A boundary was lost on the way: the words are there, in the raw body.
+                mail.take_message(&message);
+                if mail.words.trim().is_empty() && mail.statuses.is_empty() && mail.feedback.is_empty() {
+                    // A MIME boundary was lost on the way; the text is in the raw body.
                     let raw = text_of(bytes);
-                    opened.words =
+                    mail.words =
                         raw.split_once("\n\n").or(raw.split_once("\r\n\r\n")).map_or_else(String::new, |(_, body)| body.to_owned());
                 }
             }
-            // Only the body was kept, as some mailboxes and logs do.
-            None => opened.words = text_of(bytes).into_owned(),
+            // Only the body is there; some mailboxes and logs keep nothing else.
+            None => mail.words = text_of(bytes).into_owned(),
         }
-        opened.words.truncate(opened.words.floor_char_boundary(WORDS_MAX));
-        opened.part_with_the_original();
-        opened
+        mail.words.truncate(mail.words.floor_char_boundary(WORDS_MAX));
+        mail.part_with_the_original();
+        mail
     }
 
     /// The Message-ID of the returned mail.
