@@ -30,7 +30,7 @@ use mail_auth::{
     },
 };
 
-use crate::{Key, Signer, message::Message};
+use crate::{Key, Signer, message::MessageParts};
 
 /// Public keys that are looked up for one message, at most. A signature or seal whose key is beyond that does not hold.
 pub const LOOKUPS_MAX: usize = 20;
@@ -78,13 +78,13 @@ impl Signer {
     /// The three fields of an ARC set, to be put before the message that goes on. None where nothing may be added: the chain has failed
     /// before (RFC 8617 §5.1), is too long, or is no chain at all.
     pub fn seal(&self, passage: &Passage<'_>) -> Option<String> {
-        let zone = Zone::of(passage.records);
+        let zone = KnownRecords::of(passage.records);
         // mail-auth 0.13 takes a line of only blanks at the end of a body for a line, and so finds good signatures bad; without those
         // lines the message is as whoever signed it (relaxed) meant it. Who signed the body as "simple" meant it as it came.
         let tidy = tidied(&[passage.came]);
         let (tidy, came) = (AuthenticatedMessage::parse(&tidy)?, AuthenticatedMessage::parse(passage.came)?);
-        let seen = Seen::of(&tidy, &zone)?;
-        let seen = Seen::of(&came, &zone).filter(|other| other.passed() > seen.passed()).unwrap_or(seen);
+        let seen = Verification::of(&tidy, &zone)?;
+        let seen = Verification::of(&came, &zone).filter(|other| other.passed() > seen.passed()).unwrap_or(seen);
         let sets = seen.arc.sets().len();
         if !seen.arc.can_be_sealed() || (seen.brings_seals && sets == 0) || sets >= SETS_MAX {
             return None;
@@ -93,7 +93,7 @@ impl Signer {
         let goes = AuthenticatedMessage::parse(&goes)?;
         let results = AuthenticationResults::new(passage.host).with_dkim_results(&seen.dkim, goes.from.first().map_or("", String::as_str));
         let results = if seen.brings_seals { results.with_arc_result(&seen.arc, passage.client) } else { results };
-        let sealer = ArcSealer::from_key(Pen(self.key().clone())).domain(self.domain()).selector(self.selector());
+        let sealer = ArcSealer::from_key(SealingKey(self.key().clone())).domain(self.domain()).selector(self.selector());
         let set = sealer.headers(self.sealed_headers()).seal(&goes, &results, &seen.arc).ok()?;
         Some(set.to_header())
     }
@@ -110,15 +110,15 @@ impl Signer {
 const SETS_MAX: usize = 50;
 
 /// What a message brought, and whether it holds.
-struct Seen<'m> {
+struct Verification<'m> {
     dkim: Vec<DkimOutput<'m>>,
     arc: ArcOutput<'m>,
     /// It has fields of ARC, whole or broken.
     brings_seals: bool,
 }
 
-impl<'m> Seen<'m> {
-    fn of(message: &'m AuthenticatedMessage<'m>, zone: &'m Zone) -> Option<Self> {
+impl<'m> Verification<'m> {
+    fn of(message: &'m AuthenticatedMessage<'m>, zone: &'m KnownRecords) -> Option<Self> {
         // It never asks: the zone has an answer to everything.
         let verifier = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).ok()?;
         let dkim = at_once(verifier.verify_dkim(Parameters::new(message).with_txt_cache(zone)))?;
@@ -142,9 +142,9 @@ fn at_once<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// DNS as far as it was asked. It knows an answer to every question, if only that nobody asked it.
-struct Zone(HashMap<Box<str>, Txt>);
+struct KnownRecords(HashMap<Box<str>, Txt>);
 
-impl Zone {
+impl KnownRecords {
     fn of(records: &Records) -> Self {
         Self(records.iter().map(|(name, said)| (format!("{name}.").into(), parsed(said))).collect())
     }
@@ -165,7 +165,7 @@ fn parsed(said: &Result<Vec<String>, String>) -> Txt {
     outcome
 }
 
-impl ResolverCache<Box<str>, Txt> for Zone {
+impl ResolverCache<Box<str>, Txt> for KnownRecords {
     fn get<Q>(&self, name: &Q) -> Option<Txt>
     where
         Box<str>: Borrow<Q>,
@@ -187,9 +187,9 @@ impl ResolverCache<Box<str>, Txt> for Zone {
 }
 
 /// A key as the sealer wants it.
-struct Pen(Key);
+struct SealingKey(Key);
 
-impl SigningKey for Pen {
+impl SigningKey for SealingKey {
     type Hasher = Sha256;
 
     fn sign(&self, input: impl Writable) -> mail_auth::Result<Vec<u8>> {
@@ -203,7 +203,7 @@ impl SigningKey for Pen {
 
 /// The message with its body as relaxed canonicalization sees its end: that hash is the same, and mail-auth gets it right.
 fn tidied(parts: &[&[u8]]) -> Vec<u8> {
-    let message = Message::new(parts);
+    let message = MessageParts::new(parts);
     let mut whole = message.header.clone();
     whole.extend_from_slice(b"\r\n");
     for part in message.relaxed_body() {

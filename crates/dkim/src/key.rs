@@ -59,9 +59,9 @@ pub enum KeyError {
 
 /// A private key, ready to sign. Cheap to clone; never printed.
 #[derive(Clone)]
-pub struct Key(Arc<Inner>);
+pub struct Key(Arc<KeyParts>);
 
-struct Inner {
+struct KeyParts {
     signing: DkimKey,
     algorithm: Algorithm,
     bits: usize,
@@ -158,13 +158,13 @@ fn from_rsa(pair: &rsa::KeyPair, der: PrivateKeyDer<'_>) -> Result<Key, KeyError
     // RFC 6376 §3.6.1 asks for RSAPublicKey; its erratum 3017, and every verifier, take SubjectPublicKeyInfo.
     let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map_err(unfit)?.as_ref().to_vec();
     let signing = DkimKey::Rsa(RsaKey::from_key_der(der).map_err(unfit)?);
-    Ok(Key(Arc::new(Inner { signing, algorithm: Algorithm::RsaSha256, bits, public })))
+    Ok(Key(Arc::new(KeyParts { signing, algorithm: Algorithm::RsaSha256, bits, public })))
 }
 
 fn from_ed25519(pair: &Ed25519KeyPair, pkcs8: &[u8]) -> Result<Key, KeyError> {
     let signing = DkimKey::Ed25519(Ed25519Key::from_pkcs8_der(pkcs8).map_err(unfit)?);
     let public = pair.public_key().as_ref().to_vec();
-    Ok(Key(Arc::new(Inner { signing, algorithm: Algorithm::Ed25519Sha256, bits: 256, public })))
+    Ok(Key(Arc::new(KeyParts { signing, algorithm: Algorithm::Ed25519Sha256, bits: 256, public })))
 }
 
 fn unfit(error: impl fmt::Display) -> KeyError {

@@ -7,11 +7,11 @@ use crate::Signer;
 /// From domain → signers.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    domains: HashMap<String, Entry>,
+    domains: HashMap<String, DomainSigners>,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct DomainSigners {
     signers: Vec<Signer>,
     sign_subdomains: bool,
 }

@@ -3,17 +3,17 @@
 use memchr::memmem;
 
 /// A header field: its name as it stands before the colon, its value with folds and CRLF.
-pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type HeaderField<'a> = (&'a [u8], &'a [u8]);
 
 /// A message cut at the empty line that ends its header.
-pub(crate) struct Message<'a> {
+pub(crate) struct MessageParts<'a> {
     /// The header, each field with its CRLF, without the empty line.
     pub(crate) header: Vec<u8>,
     /// The body, in pieces.
     pub(crate) body: Vec<&'a [u8]>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> MessageParts<'a> {
     /// Cuts `parts`, which joined are the message. Without an empty line, all of it is header.
     pub(crate) fn new(parts: &[&'a [u8]]) -> Self {
         let mut header = Vec::with_capacity(parts.first().map_or(0, |part| part.len()));
@@ -43,7 +43,7 @@ impl<'a> Message<'a> {
     }
 
     /// The header's fields in order. Lines that are no field are left out.
-    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<HeaderField<'_>> {
         let mut fields = Vec::with_capacity(24);
         let mut rest = &self.header[..];
         while !rest.is_empty() {
@@ -93,7 +93,7 @@ mod tests {
         for first in 0..=text.len() {
             for second in first..=text.len() {
                 let parts = [&text[..first], &text[first..second], &text[second..]];
-                let message = Message::new(&parts);
+                let message = MessageParts::new(&parts);
                 assert_eq!(message.header, b"A: 1\r\nB: 2\r\n 3\r\n", "{first} {second}");
                 assert_eq!(message.body.concat(), b"body\r\n\r\n", "{first} {second}");
                 assert_eq!(message.relaxed_body().concat(), b"body", "{first} {second}");
@@ -103,15 +103,15 @@ mod tests {
 
     #[test]
     fn a_message_without_header_or_body_is_cut_too() {
-        assert_eq!(Message::new(&[b"\r\nbody"]).body.concat(), b"body");
-        assert!(Message::new(&[b"\r\nbody"]).header.is_empty());
-        assert_eq!(Message::new(&[b"A: 1\r\n"]).header, b"A: 1\r\n");
-        assert!(Message::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).relaxed_body().is_empty());
+        assert_eq!(MessageParts::new(&[b"\r\nbody"]).body.concat(), b"body");
+        assert!(MessageParts::new(&[b"\r\nbody"]).header.is_empty());
+        assert_eq!(MessageParts::new(&[b"A: 1\r\n"]).header, b"A: 1\r\n");
+        assert!(MessageParts::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).relaxed_body().is_empty());
     }
 
     #[test]
     fn a_field_keeps_its_folds() {
-        let message = Message::new(&[b"A: 1\r\nB : 2\r\n\t3\r\nnonsense\r\nC:\r\n\r\n"]);
+        let message = MessageParts::new(&[b"A: 1\r\nB : 2\r\n\t3\r\nnonsense\r\nC:\r\n\r\n"]);
         let fields: [(&[u8], &[u8]); 3] = [(b"A", b" 1\r\n"), (b"B ", b" 2\r\n\t3\r\n"), (b"C", b"\r\n")];
         assert_eq!(message.fields(), fields);
     }

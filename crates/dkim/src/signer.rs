@@ -10,7 +10,7 @@ use mail_auth::{
 
 use crate::{
     key::{Algorithm, Key},
-    message::{Field, Message},
+    message::{HeaderField, MessageParts},
     options::{Canonicalization, Covered, Form, SignerError, SignerOptions, check_identity, covered},
 };
 
@@ -89,7 +89,7 @@ impl Signer {
         &self.headers
     }
 
-    fn field(&self, fields: &[Field<'_>], body_hash: Vec<u8>, now: u64) -> Result<String, SignError> {
+    fn field(&self, fields: &[HeaderField<'_>], body_hash: Vec<u8>, now: u64) -> Result<String, SignError> {
         let (names, covered) = self.select(fields);
         let mut signature = Signature {
             v: 1,
@@ -116,7 +116,7 @@ impl Signer {
     }
 
     /// The names of `h=`, and the fields that they stand for: RFC 6376 §5.4.2 takes those of one name from the bottom up.
-    fn select<'m>(&self, fields: &[Field<'m>]) -> (Vec<String>, Vec<Field<'m>>) {
+    fn select<'m>(&self, fields: &[HeaderField<'m>]) -> (Vec<String>, Vec<HeaderField<'m>>) {
         let mut names = Vec::with_capacity(fields.len() + 8);
         let mut covered = Vec::with_capacity(fields.len());
         for header in &self.headers {
@@ -137,7 +137,7 @@ impl Signer {
 
 /// The fields of all signers, to be put before the message: what they share is worked out once.
 pub fn sign_all<'s>(signers: impl IntoIterator<Item = &'s Signer>, parts: &[&[u8]], now: u64) -> Result<String, SignError> {
-    let message = Message::new(parts);
+    let message = MessageParts::new(parts);
     let fields = message.fields();
     if !fields.iter().any(|(name, _)| name.trim_ascii_end().eq_ignore_ascii_case(b"From")) {
         return Err(SignError::NoFrom);
@@ -151,7 +151,7 @@ pub fn sign_all<'s>(signers: impl IntoIterator<Item = &'s Signer>, parts: &[&[u8
 }
 
 struct Signable<'a> {
-    covered: &'a [Field<'a>],
+    covered: &'a [HeaderField<'a>],
     signature: &'a Signature,
 }
 
@@ -169,7 +169,7 @@ fn form(form: Form) -> dkim::Canonicalization {
     }
 }
 
-fn body_hash(message: &Message<'_>, by: Form) -> Vec<u8> {
+fn body_hash(message: &MessageParts<'_>, by: Form) -> Vec<u8> {
     let mut hasher = BodyHasher::new(Sha256::hasher(), form(by), 0);
     let body = match by {
         Form::Relaxed => message.relaxed_body(),
@@ -323,7 +323,7 @@ mod tests {
             let body = tokens.concat();
             let text = format!("From: x\r\n\r\n{body}");
             let cut = text.floor_char_boundary(cut.min(text.len()));
-            let message = Message::new(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+            let message = MessageParts::new(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
             prop_assert_eq!(body_hash(&message, Form::Relaxed), sha256(&relaxed_body(&body)));
             prop_assert_eq!(body_hash(&message, Form::Simple), sha256(&(body.trim_end_matches("\r\n").to_owned() + "\r\n")));
         }
