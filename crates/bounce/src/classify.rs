@@ -1,4 +1,4 @@
-//! The decision: every rule that fits, and the surest of them.
+//! The decision: of all rules that fit a reply, the one with the highest confidence.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Rules {
-    /// What a live failure means.
+    /// Classifies a live failure.
     pub fn classify(&self, failure: &Failure, context: &Context<'_>) -> Verdict {
         match failure {
             Failure::Local { cause, .. } => local::judge(*cause),
@@ -22,12 +22,12 @@ impl Rules {
         }
     }
 
-    /// What a quoted reply means: `550 5.1.1 no`, `smtp; 550 …`, or a text without codes.
+    /// Classifies a quoted reply: `550 5.1.1 no`, `smtp; 550 …`, or a text without codes.
     pub fn classify_text(&self, raw: &str, provider: Option<&str>) -> Verdict {
         self.classify_quoted(&Quoted::read(raw), &Context { provider, mx_host: None })
     }
 
-    /// What a reply means whose parts are known.
+    /// Classifies a reply that is already split into its parts.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
         let seen = self.scan(&normalise(&quoted.text));
         let facts = ReplyFacts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
@@ -68,13 +68,13 @@ impl Rules {
         seen
     }
 
-    /// Whose reply this is, by what the caller knows.
+    /// The provider whose reply this is, by the caller's context.
     fn told(&self, context: &Context<'_>) -> Option<u16> {
         [context.provider, context.mx_host].into_iter().flatten().find_map(|name| {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
             let mut rest = name.as_str();
             loop {
-                // A name stands alone; only the end of a host's name may be what follows a dot.
+                // A bare name has to match whole; only the end of a host name may match after a dot.
                 if let Some(index) = self.provider_names.get(rest).filter(|_| rest.contains('.') || rest == name) {
                     return Some(*index);
                 }
@@ -110,15 +110,15 @@ impl Rules {
     }
 }
 
-/// More places than this are not looked at: a text made of nothing but patterns must not cost time.
+/// The most matches that are kept for gapped patterns: a text made only of patterns must not cost time.
 const PLACES_MAX: usize = 128;
-/// The widest gap that `*` stands for, in bytes.
+/// The widest gap that `*` matches, in bytes.
 const GAP_MAX: u32 = 60;
-/// A rule about the very provider that answered goes before an equal one.
+/// Added to the confidence of a rule about the provider that replied: it goes before an equal general rule.
 const AT_HOME: f32 = 0.04;
-/// A rule about one provider stands back where nobody knows who answered.
+/// Added to the confidence of a rule about one provider if it is unknown who replied.
 const HOMELESS: f32 = -0.1;
-/// The operator's rules go before all others.
+/// Added to the confidence of the operator's rules: they go before all others.
 const OWN_FIRST: f32 = 10.0;
 
 /// The patterns found in a text.
@@ -164,7 +164,7 @@ fn in_order(literals: &[u32], last: &LiteralMatch, places: &[LiteralMatch]) -> b
 struct ReplyFacts<'a> {
     code: u16,
     quoted: &'a Quoted,
-    /// The provider by what the caller said.
+    /// The provider by the caller's context.
     told: Option<u16>,
     /// The provider whose words these are.
     signed: Option<u16>,
@@ -179,7 +179,7 @@ impl ReplyFacts<'_> {
             && any_or_none(rule.stage.is_empty(), self.quoted.stage.is_some_and(|s| rule.stage.contains(&s)))
             && match compiled.providers[..] {
                 [] => true,
-                // Words that only one provider writes decide without its name; its use of a code does not.
+                // Words that only one provider uses decide even if its name is unknown; its use of a code does not.
                 _ if self.is_nobody_known() => !rule.text.is_empty(),
                 _ => [self.told, self.signed].into_iter().flatten().any(|p| compiled.providers.contains(&p)),
             }
@@ -189,13 +189,13 @@ impl ReplyFacts<'_> {
         self.told.is_none() && self.signed.is_none()
     }
 
-    /// 5xx; a text without any code is final when its meaning is.
+    /// Whether the reply is a 5xx.
     fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
 }
 
-/// The basic code, or what the enhanced one stands for.
+/// The basic code, or the class of the enhanced one as a basic code.
 fn effective_code(quoted: &Quoted) -> u16 {
     match (quoted.code, quoted.enhanced) {
         (0, Some(enhanced)) => u16::from(enhanced.class) * 100,
@@ -228,7 +228,7 @@ fn surer_of<'r>(texted: Option<RuleMatch<'r>>, coded: Option<RuleMatch<'r>>) -> 
 fn verdict(best: RuleMatch<'_>, coded: Option<RuleMatch<'_>>, facts: &ReplyFacts<'_>, link: Option<Arc<str>>) -> Verdict {
     let rule = &best.compiled.rule;
     let confidence = match coded {
-        // Two witnesses who agree: both must err for the verdict to be wrong.
+        // Two rules agree: both have to be wrong for the verdict to be wrong.
         Some(c) if c.compiled.id != best.compiled.id && c.compiled.rule.class == rule.class => {
             1.0 - (1.0 - rule.confidence) * (1.0 - c.compiled.rule.confidence)
         }
@@ -259,10 +259,10 @@ fn is_final(compiled: &CompiledRule, confidence: f32, facts: &ReplyFacts<'_>) ->
     }
 }
 
-/// A 5xx is tried again only on words at least this sure.
+/// A 5xx is tried again only if the words have at least this confidence.
 const SURELY_PASSING: f32 = 0.8;
 
-/// No rule fits: only the kind of code is known.
+/// The verdict when no rule fits and only the kind of code is known.
 fn unknown(permanent: bool) -> Verdict {
     let class = if permanent { Class::PolicyAuth } else { Class::TransientOther };
     Verdict {

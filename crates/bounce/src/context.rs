@@ -1,10 +1,10 @@
-//! What the caller of the classifier knows beside the reply.
+//! The context of a reply: whatever the caller knows besides the reply itself.
 
-/// What is known beside the reply.
+/// What the caller knows about the receiver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
-    /// The provider's name (`google`, or the registrable domain of the MX).
+    /// The provider's name: `google`, or the registrable domain of the MX.
     pub provider: Option<&'a str>,
-    /// The host that answered.
+    /// The host that replied.
     pub mx_host: Option<&'a str>,
 }

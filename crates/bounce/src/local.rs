@@ -1,4 +1,4 @@
-//! Troubles that no receiver put into words: DNS, connections, TLS.
+//! Failures that no receiver reported: DNS, connections, TLS.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,7 +6,7 @@ use posthaste_mail::{Action, Class, LocalCause, Scope};
 
 use crate::verdict::{Verdict, usual_action, usual_scope};
 
-/// What a local cause means. Certain by nature: the relay saw it itself.
+/// Classifies a local cause. The confidence is 1, as the relay saw the failure itself.
 pub(crate) fn judge(cause: LocalCause) -> Verdict {
     let (class, permanent, why) = meaning(cause);
     let (scope, action) = match cause {

@@ -1,4 +1,4 @@
-//! What one recipient costs: admit and settle, over a thousand lanes. Run with `--release`.
+//! Measures the time of one recipient (admit and settle) over a thousand lanes. Run it with `--release`.
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,4 +1,4 @@
-//! Which of a pool's lanes a message takes.
+//! The choice of the lane, among those of a pool, that sends a message.
 
 use std::{cmp::Reverse, num::NonZeroU32};
 
@@ -11,28 +11,28 @@ use crate::{
     pace::Priority,
 };
 
-/// A lane that a message may take, and the share that its source is to have among others.
+/// A lane that may send a message, and the weight of its source among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The lane.
     pub lane: LaneId,
-    /// Twice the weight, twice the mail.
+    /// Twice the weight means twice the mail.
     pub weight: NonZeroU32,
 }
 
-/// Which lane comes first.
+/// Which lane is asked first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// The one that is furthest behind its weight.
+    /// The lane that is furthest behind its weight.
     #[default]
     Weight,
-    /// The coldest: engaged recipients and transactional mail are what warms an address best.
+    /// The coldest lane: mail to engaged recipients and transactional mail warm an address best.
     ColdFirst,
-    /// The warmest: what spills over goes where it is noticed least.
+    /// The warmest lane: mail that spills over goes where it is noticed least.
     WarmFirst,
 }
 
-/// What a lane is chosen by.
+/// What the order of a lane depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Candidate {
     /// The lane and its weight.
@@ -43,12 +43,12 @@ struct Candidate {
     used: u32,
 }
 
-/// A lane, or none for now.
+/// The lane that sends, or why none does now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// This permit's.
+    /// The lane of this permit.
     Go(Permit),
-    /// This lane's turn comes first.
+    /// No lane may send now; this one may first.
     NotBefore {
         /// When.
         at: Timestamp,
@@ -57,7 +57,7 @@ pub enum Selection {
         /// Why not now.
         hold: Hold,
     },
-    /// There was nothing to choose from.
+    /// There were no lanes to choose from.
     NoLane,
 }
 
@@ -77,7 +77,7 @@ fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
 }
 
 impl Governor {
-    /// The lanes in the order in which they are to be asked.
+    /// The lanes in the order in which they are asked.
     pub fn rank(&self, choices: &[Choice], order: Order, now: Timestamp) -> Vec<LaneId> {
         let candidate = |choice: &Choice| {
             let day = self.lane(choice.lane).today(now);
@@ -86,7 +86,7 @@ impl Governor {
         ranked(&choices.iter().map(candidate).collect::<Vec<_>>(), order)
     }
 
-    /// What is left of a lane's cap today; `None` without a cap.
+    /// What is left of a lane's cap today; `None` if it has no cap.
     pub fn cap_left(&self, lane: LaneId, now: Timestamp) -> Option<u32> {
         let (cap, used) = self.lane(lane).today(now);
         Some(cap?.saturating_sub(used))
@@ -110,7 +110,7 @@ impl Governor {
 }
 
 impl crate::lane::Lane {
-    /// The cap and what of it is gone, on the day that it is now.
+    /// Cap and use of the day that `now` falls into.
     fn today(&self, now: Timestamp) -> (Option<u32>, u32) {
         match self.ledger.current().filter(|day| day.is_open_at(now)) {
             Some(day) => (day.cap, day.charge()),

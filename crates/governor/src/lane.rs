@@ -1,4 +1,4 @@
-//! One source at one provider.
+//! One lane: a source at a provider.
 
 mod steer;
 
@@ -20,7 +20,7 @@ use crate::{
     view::{DaySchedule, DayView},
 };
 
-/// A source at a provider, with its plan, its days and its standing.
+/// A source at a provider, with its plan, its days, and its pauses and climbs.
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub(crate) id: LaneId,
@@ -34,7 +34,7 @@ pub struct Lane {
     /// The open day's hours and release line; `None` until they are worked out.
     pub(crate) schedule: Option<DaySchedule>,
     lease: Lease,
-    /// Settled since the day's record was last written.
+    /// Recipients settled since the day's record was last written.
     unsaved: u32,
     /// The last refusal of each priority, given again while it holds.
     refused: [Option<KnownRefusal>; 2],
@@ -42,7 +42,7 @@ pub struct Lane {
     pub(crate) changes: Vec<(Timestamp, Change)>,
 }
 
-/// How much of the day's cap which batch of the ledger lets go.
+/// How much of the day's cap is leased, and by which batch: the newest lease and the one before it.
 #[derive(Clone, Debug, Default)]
 struct Lease {
     before: (u32, u64),
@@ -56,12 +56,12 @@ struct KnownRefusal {
     hold: Hold,
 }
 
-/// What a crash may cost of a day's cap: a sixty-fourth, at most [`LEASE_MAX`].
+/// The part of a day's cap that is leased ahead of need and that a crash may cost: a sixty-fourth, at most [`LEASE_MAX`] recipients.
 const LEASE_PART: u32 = 64;
 const LEASE_MAX: u32 = 1024;
-/// Days that are remembered of a lane without a curve, in memory alone.
+/// Days that a lane without a curve remembers, in memory only.
 const UNCAPPED_DAYS: usize = 8;
-/// Settlements after which the record of a day is written even if nothing was leased.
+/// Settled recipients after which a day's record is written even if nothing was leased.
 const UNSAVED_MAX: u32 = 256;
 
 impl Lane {
@@ -85,12 +85,12 @@ impl Lane {
         }
     }
 
-    /// Source and provider.
+    /// Its source and provider.
     pub fn key(&self) -> &LaneKey {
         &self.key
     }
 
-    /// What it goes by.
+    /// Its plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -100,7 +100,7 @@ impl Lane {
         &self.ledger
     }
 
-    /// Its pauses and climbs.
+    /// Its pause, its climb and an operator's hold.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
@@ -110,12 +110,12 @@ impl Lane {
         self.plan.curve.is_uncapped() && self.standing.pause.is_none() && self.standing.slow.is_none() && self.shaper.shape().is_none()
     }
 
-    /// How many connections may be open at once, where a provider's push-back limits them.
+    /// The number of simultaneous connections, if the provider's push-back limits it.
     pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
         self.standing.slow.as_ref()?.connections(now)
     }
 
-    /// The stage it is on, or would start on now.
+    /// Its stage, or the stage that it would start on now.
     pub fn stage(&self) -> Stage {
         self.ledger.days().last().map_or(self.first, |last| {
             let day = self.ledger.current().filter(|day| day.closed.is_none()).unwrap_or(last);
@@ -144,7 +144,7 @@ impl Lane {
         Some((refusal.until, refusal.hold.clone()))
     }
 
-    /// What stands in the way at this time, and the first time at which that does not.
+    /// Why no recipient may go at this time, and the first time at which that reason is gone.
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
         if let Some(held) = self.standing.hold(time) {
             return Some(held);
@@ -159,9 +159,9 @@ impl Lane {
         })
     }
 
-    /// The first time from `time` on at which nothing stands in the way, if nothing happens before.
+    /// The first time from `time` on at which a recipient may go, if nothing happens until then.
     pub(crate) fn first_open(&self, mut time: Timestamp, priority: Priority) -> Timestamp {
-        // Each look goes to another hour, day or pause; a lane that is open at some time is found long before this many.
+        // Each turn moves on to another hour, day or pause; if the lane ever opens, that is found in far fewer turns.
         for _ in 0..4 * DAYS_MAX {
             match self.blocked(time, priority) {
                 Some((next, _)) if time < Timestamp::MAX => time = next,
@@ -171,7 +171,7 @@ impl Lane {
         time
     }
 
-    /// Whatever day it is by this clock, that day is open behind this, unless it is over.
+    /// Opens the day that `now` belongs to, unless that day is over.
     pub(crate) fn turn_to(&mut self, now: Timestamp, batch: u64) {
         if self.seen.is_none() {
             self.ledger.woke(now);
@@ -202,7 +202,7 @@ impl Lane {
         }
     }
 
-    /// The clock went back within the day: a line drawn by the clock that was ahead would make the lane wait for it.
+    /// The clock went back within the day: with the release line of the clock that was ahead, the lane would wait for that clock.
     fn redraw(&mut self, now: Timestamp) {
         let burst = self.plan.pace.burst.get();
         if let (Some(schedule), Some(day)) = (&mut self.schedule, self.ledger.current())
@@ -239,7 +239,7 @@ impl Lane {
         }
     }
 
-    /// Closes the days before this date; true when there were some.
+    /// Closes the open days before this date; true if there were any.
     fn close_before(&mut self, date: Date, now: Timestamp) -> bool {
         let closed = self.ledger.close_before(date, &self.plan, self.standing.held.is_some());
         for date in &closed {
@@ -253,7 +253,7 @@ impl Lane {
         !closed.is_empty()
     }
 
-    /// Closes the day that is over by now, if one is.
+    /// Closes the day that is over by now, if there is one.
     pub(crate) fn close_day(&mut self, now: Timestamp) {
         if let DayAt::Again(_, span) | DayAt::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
             && self.close_before(span.date, now)
@@ -273,7 +273,7 @@ impl Lane {
                 release = schedule.line(pace, now, day, pace.burst.get());
                 schedule.release = Some(release);
             }
-            // Without a cap there is nothing to spread, and a burst is as large as the mail is.
+            // Without a cap nothing is spread over the day, and a burst may be of any size.
             room = limit(room.min(pace.burst), release.until(now, priority) - day.charge());
         }
         let hour = day.hour_at(now);
@@ -293,10 +293,10 @@ impl Lane {
         Permit { lane: self.id, date, hour: hour.0, count, durable }
     }
 
-    /// Leases enough for `need`, and some more ahead of need; tells the batch that makes it durable.
+    /// Leases enough for `need`, and some more ahead of need; returns the batch that makes it durable.
     ///
-    /// Days without a cap lease as well, as long as there is a curve: it may be that the day gets one, and then what a crash forgot must not
-    /// be free.
+    /// Days without a cap lease too if the lane has a curve: the day may get a cap later, and then whatever a crash forgot must count
+    /// against it.
     fn cover(&mut self, date: Date, need: u32, cap: Option<u32>, batch: u64) -> u64 {
         if self.plan.curve.is_uncapped() {
             return 0;
@@ -340,7 +340,7 @@ impl Lane {
         }
     }
 
-    /// The durable record is brought to what was really used: for a stop in good order.
+    /// Sets the durable record to what was really used, for a clean stop.
     pub(crate) fn return_lease(&mut self, batch: u64) {
         let Some(day) = self.ledger.current_mut() else { return };
         if day.closed.is_none() {
@@ -382,7 +382,7 @@ impl Lane {
         }
     }
 
-    /// Something was taken back from the disk.
+    /// An entry was restored from the disk: nothing worked out before holds.
     pub(crate) fn restored(&mut self) {
         (self.seen, self.schedule) = (None, None);
         self.forget_refusals();

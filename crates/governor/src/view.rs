@@ -1,4 +1,4 @@
-//! A day as admission sees it.
+//! A day as admission sees it: the hours, the release line and the numbers that decide whether a recipient may go.
 
 use jiff::Timestamp;
 
@@ -11,11 +11,11 @@ use crate::{
     window::Span,
 };
 
-/// What is worked out for an open day and not kept: its hours and its release line.
+/// The hours and the release line of a day. They are worked out from its record and the plan, and are not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DaySchedule {
     pub(crate) open: Option<(Timestamp, Timestamp)>,
-    /// `None` without a cap, or without a window.
+    /// `None` without a cap or without a window.
     pub(crate) release: Option<Release>,
     pub(crate) hour_cap: Option<u32>,
 }
@@ -44,18 +44,18 @@ impl DaySchedule {
         Self { open: span.open, release, hour_cap }
     }
 
-    /// In the middle of a day, after a restart say, no burst is ready: it may just have gone.
+    /// For the middle of a day, such as after a restart: no burst is ready, as it may just have been sent.
     pub(crate) fn resumed(day: &Day, plan: &Plan) -> Self {
         let span = plan.pace.window.span(day.date, &plan.pace.zone);
         if day.charge() == 0 { Self::fresh(day, &span, plan) } else { Self::over(span, day, plan, day.as_of, 0) }
     }
 
-    /// The cap or the hours changed; what was ready stays ready.
+    /// For a changed cap or changed hours: recipients that were ready stay ready.
     pub(crate) fn moved(day: &Day, plan: &Plan, now: Timestamp, ready: u32) -> Self {
         Self::over(plan.pace.window.span(day.date, &plan.pace.zone), day, plan, now, ready)
     }
 
-    /// The line from `now` on.
+    /// The release line from `now` on.
     pub(crate) fn line(&self, pace: &Pace, now: Timestamp, day: &Day, ready: u32) -> Release {
         let open = self.open.expect("a day with a release has a window");
         Release::new(pace, open, now, day.cap.unwrap_or(u32::MAX), day.charge(), ready)
@@ -73,7 +73,7 @@ impl DayView {
         Self { day, schedule, ends }
     }
 
-    /// What of this day stands in the way at this time, and when it no longer does (on this day or the next).
+    /// Why this day lets no recipient go at this time, and until when (on this day or the next).
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
         let Some((opens, closes)) = self.schedule.open else { return Some((self.ends, Hold::Window)) };
         if time < opens {
@@ -101,7 +101,7 @@ impl DayView {
         }
         let when = release.time_of(used + 1, priority, time);
         if when >= closes {
-            // What is left does not fit into what is left of the day.
+            // The rest of the cap does not fit into the rest of the day.
             return Some((self.ends, Hold::DayCap { cap, used }));
         }
         Some((when, Hold::Spread { cap, used }))
@@ -109,7 +109,7 @@ impl DayView {
 }
 
 impl Day {
-    /// The day as long as the zone's clocks make it, if that is longer than it was to be.
+    /// The day, extended to the length that the time zone's clocks give it, if that is longer than planned.
     pub(crate) fn longer(mut self, span: &Span) -> Self {
         (self.starts, self.ends) = (self.starts.min(span.starts), self.ends.max(span.ends));
         self
@@ -126,7 +126,7 @@ impl Day {
             leased: 0,
             lost: 0,
             counts: crate::health::Counts::default(),
-            // The day's first hour may be the last one of the day before, where zones are not whole hours apart.
+            // The day's first hour may be the last hour of the day before, if the time zone is not whole hours from UTC.
             hour: before.map_or((i64::MIN / 2, 0), |day| day.hour),
             as_of: span.starts,
             last_sent: start.last_sent,

@@ -1,4 +1,4 @@
-//! Automatic answers (RFC 3834): vacation notes, receipts, challenges. They come from people's mailboxes, not from mail systems.
+//! Automatic replies (RFC 3834): vacation notes, receipts, challenges. They come from people's mailboxes, not from mail systems.
 
 use super::{notice, parsed::ParsedMail};
 use crate::text::normalise;
@@ -28,7 +28,7 @@ fn headers_say(mail: &ParsedMail) -> bool {
         || value("x-mailer").contains("vacation")
 }
 
-/// In the form of [`normalise`]: words between blanks.
+/// Subjects of automatic replies, in the form of [`normalise`]: words between blanks.
 const SUBJECTS: [&str; 71] = [
     " out of office",
     " out of the office",

@@ -1,4 +1,4 @@
-//! Delivery status notifications: RFC 3464, and the ways in which it is written wrongly.
+//! Delivery status notifications (RFC 3464), and common deviations from the format.
 
 use posthaste_mail::EnhancedCode;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Quoted, Rules};
 
-/// Fields that begin the block of another recipient.
+/// Fields that begin the block of a recipient.
 const OPENERS: [&str; 3] = ["Final-Recipient", "Original-Recipient", "Action"];
 
 /// One report per recipient; empty if the mail contains no delivery status.
@@ -53,7 +53,7 @@ fn report(message: &FieldBlock, block: &FieldBlock, mail: &ParsedMail, rules: &R
     if matches!(kind, Kind::Bounce | Kind::Delayed) {
         let said = block.get("diagnostic-code").map(untyped);
         let mut quoted = Quoted::read(said.as_deref().unwrap_or_default());
-        // The relay's own Status is the only code where the diagnostic has none; X.0.0 says nothing.
+        // If the diagnostic has no code, the reporting host's Status is the only one; X.0.0 says nothing.
         if quoted.enhanced.is_none() {
             quoted.enhanced = status.filter(|s| (s.subject, s.detail) != (0, 0));
         }
@@ -64,7 +64,7 @@ fn report(message: &FieldBlock, block: &FieldBlock, mail: &ParsedMail, rules: &R
     Some(report)
 }
 
-/// RFC 3464 §2.3.3; a block without Action is judged by its Status.
+/// The kind by Action (RFC 3464 §2.3.3), or by Status if the block has no Action.
 fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
     let action = action.unwrap_or_default().trim().to_ascii_lowercase();
     let word = action.split([' ', '(', ';', ',']).next().unwrap_or_default();
@@ -84,7 +84,7 @@ fn is_address(text: &str) -> bool {
     addresses(text).first() == Some(&text) || is_routed(text)
 }
 
-/// Two addresses of one mailbox, as far as one can see: the same local part.
+/// Whether two addresses probably belong to one mailbox: they have the same local part.
 fn is_kin(one: &str, other: &str) -> bool {
     let local = |a: &str| a.split('@').next().unwrap_or_default().to_ascii_lowercase();
     local(one) == local(other)
@@ -103,13 +103,13 @@ fn failed_header(mail: &ParsedMail) -> Option<String> {
     mail.headers.get("x-failed-recipients").and_then(address)
 }
 
-/// `5.1.1 (bad mailbox)`.
+/// The code in `5.1.1 (bad mailbox)`.
 fn status_in(text: &str) -> Option<EnhancedCode> {
     let token = text.trim().split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
     token.parse().ok()
 }
 
-/// Without `smtp;`, `dns;`, `x-unix;`.
+/// The value without its type: `smtp;`, `dns;`, `x-unix;`.
 fn untyped(value: &str) -> String {
     match value.split_once(';') {
         Some((kind, rest)) if !kind.trim().contains(' ') && !rest.trim().is_empty() => rest.trim().to_owned(),

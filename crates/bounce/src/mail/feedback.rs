@@ -1,4 +1,4 @@
-//! Feedback reports: RFC 5965 (ARF), and what Microsoft, AOL and Yahoo send in its place or beside it.
+//! Feedback reports: RFC 5965 (ARF), and the formats that Microsoft, AOL and Yahoo send instead of it or beside it.
 
 use super::{
     fields::{FieldBlock, addresses, blocks},

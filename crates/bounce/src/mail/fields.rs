@@ -1,10 +1,10 @@
-//! Blocks of `Name: value` lines, as reports and headers have them (RFC 3464 §2.1, RFC 5322 §2.2), read leniently.
+//! Blocks of `Name: value` lines in reports and headers (RFC 3464 §2.1, RFC 5322 §2.2), read leniently; and addresses in text.
 
-/// One block: names in lower case, values unfolded.
+/// One block. Names are in lower case, values unfolded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldBlock(Vec<(String, String)>);
 
-/// More lines than this are not read.
+/// The most lines that are read.
 const LINES_MAX: usize = 4000;
 /// The longest value kept, in bytes.
 const VALUE_MAX: usize = 4096;
@@ -69,7 +69,8 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// `@relay.example:ann@store`: a route (RFC 5321 §4.1.2 `A-d-l`), which a system that hands mail on inside itself may still report.
+/// Whether a text is a routed address such as `@relay.example:ann@store` (RFC 5321 §4.1.2 `A-d-l`). Systems that route mail internally
+/// may still report these.
 pub(super) fn is_routed(text: &str) -> bool {
     let Some((route, mailbox)) = text.strip_prefix('@').and_then(|t| t.rsplit_once(':')) else { return false };
     let is_host = |h: &str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
@@ -77,7 +78,7 @@ pub(super) fn is_routed(text: &str) -> bool {
         && mailbox.split_once('@').is_some_and(|(l, d)| !l.is_empty() && !d.is_empty())
 }
 
-/// An address from a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`, or what else stands there.
+/// The address in a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`; if there is none, the first word of the value.
 pub(super) fn address(value: &str) -> Option<String> {
     let value = match value.split_once(';') {
         Some((kind, rest)) if !kind.contains('@') => rest,
@@ -91,7 +92,7 @@ pub(super) fn address(value: &str) -> Option<String> {
     (!bare.is_empty()).then(|| bare.to_owned())
 }
 
-/// Addresses in a text: `local@domain` with a dot in the domain, in the order they come.
+/// The addresses in a text, in their order: `local@domain` with a dot in the domain.
 pub(super) fn addresses(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('@').take(200) {

@@ -1,4 +1,4 @@
-//! Bounces in free text: which addresses failed, and why, in the words around them.
+//! Bounces in free text: the addresses that failed, and the reasons in the text around them.
 
 use posthaste_mail::{Action, Stage};
 
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{Quoted, Rules, text::head};
 
-/// Lines looked at.
+/// The most lines that are read.
 const LINES_MAX: usize = 400;
-/// Lines that belong to an address: its reason.
+/// The most lines after an address that are read as its reason.
 const REASON_LINES: usize = 14;
-/// A verdict surer than this needs no second opinion.
+/// A verdict with at least this confidence is final; others are compared with verdicts on more text.
 const SURE: f32 = 0.6;
 
 /// Reports of failed or delayed recipients; empty if the mail is not a notice.
@@ -54,7 +54,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rule
     let context = crate::Context { provider: None, mx_host: report.remote_mta.as_deref() };
     let mut said = quoted;
     let about = words_about(report.rcpt.as_deref(), mail);
-    // A delivery status does not say which command was refused; the words beside it often do.
+    // A delivery status does not say which command was refused; the text beside it often does.
     said.stage = said.stage.or_else(|| Quoted::read(&about).stage);
     let mut verdict = rules.classify_quoted(&said, &context);
     for (text, whole) in [(&about, false), (&mail.words, true)] {
@@ -68,7 +68,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rule
         let mut second = rules.classify_quoted(&words, &context);
         if second.confidence > verdict.confidence {
             if whole && second.action == Action::Suppress {
-                // Words that are about no one in particular condemn no one.
+                // Words that are not about this recipient must not suppress it.
                 second.action = Action::None;
             }
             verdict = second;
@@ -110,7 +110,7 @@ impl FailedAddress {
         let reason = self.line.map_or_else(String::new, |at| reason(at, all, lines));
         judge(&mut report, Quoted::read(&reason), mail, rules);
         if kind == Kind::Delayed && report.smtp_code.is_some_and(|c| c / 100 == 5) {
-            // Some recipients are late, this one was refused.
+            // The notice is about a delay of some recipients, but this one was refused.
             report.kind = Kind::Bounce;
         }
         report
@@ -125,7 +125,7 @@ fn reason(at: usize, all: &[FailedAddress], lines: &[&str]) -> String {
     if is_transcript(own[0]) {
         return format!("{}\n{}", own[0], reply_before(&lines[..at]).unwrap_or_default());
     }
-    // A paragraph behind the first empty line is about something else, if the first one says something.
+    // If the first paragraph says something, later ones are about something else.
     let stop = own.iter().skip(1).position(|l| l.is_empty()).map_or(own.len(), |i| i + 1);
     let first = own[..stop].join("\n");
     let says = first.split_whitespace().filter(|w| !w.contains('@')).count() >= 2;
@@ -147,7 +147,7 @@ pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedA
         if INTRODUCTIONS.iter().any(|i| lower.contains(i)) {
             introduced_at = Some(at);
         }
-        // Postfix and qmail: `<a@b.org>: reason`, continued on indented lines; an address in there is no other recipient.
+        // Postfix and qmail write `<a@b.org>: reason` and continue on indented lines; an address in those is not another recipient.
         let continued = in_reason && line.starts_with([' ', '\t']);
         in_reason = continued || (line.starts_with('<') && line.contains(">:"));
         if continued {
@@ -168,7 +168,7 @@ pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedA
     if let [only] = &mut found[..]
         && only.points == 0
     {
-        // The one address there, and nothing speaks against it: that no word known here stands beside it may be the language's doing.
+        // It is the only address, and nothing speaks against it; the words around it may be in a language that is not known here.
         only.points = 1;
         return found;
     }
@@ -182,7 +182,7 @@ fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail:
     let local = lower_address.split('@').next().unwrap_or_default();
     let lower = &lower.replace(&lower_address, "@");
     let mut points = 0;
-    // `a@b.org <c@d.org>: malformed`: the first is a name, the one in brackets the address (RFC 5322 §3.4).
+    // In `a@b.org <c@d.org>: malformed`, the first is a name and the one in brackets the address (RFC 5322 §3.4).
     let is_name = trimmed.strip_prefix(address).is_some_and(|rest| rest.starts_with(" <"));
     points += if trimmed.starts_with(address) && !is_name { 3 } else { 0 };
     points += if !trimmed.starts_with(address) && line.contains(&format!("<{address}>:")) { 3 } else { 0 };
@@ -205,7 +205,7 @@ fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail:
     points
 }
 
-/// `554 5.1.2 <a@b.org>... Host unknown`: Sendmail's transcript.
+/// Whether a line is from a transcript of Sendmail: `554 5.1.2 <a@b.org>... Host unknown`.
 fn is_transcript(line: &str) -> bool {
     let (code, rest) = line.split_at(line.floor_char_boundary(3));
     code.len() == 3 && code.starts_with(['4', '5']) && code.bytes().all(|b| b.is_ascii_digit()) && rest.contains("... ")

@@ -1,7 +1,7 @@
-//! Mail that came back: delivery reports (RFC 3464), bounces in free text, feedback reports (RFC 5965), automatic answers (RFC 3834).
+//! Mail that came back: delivery reports (RFC 3464), bounces in free text, feedback reports (RFC 5965), automatic replies (RFC 3834).
 //!
-//! Everything here was sent by strangers: it may be nested, damaged, forged or huge. What is read is bounded; nothing is believed
-//! that the caller does not match to a message of its own.
+//! All input comes from strangers: it may be nested, damaged, forged or huge. The amount that is read is limited, and a report proves
+//! nothing until the caller has matched it to a message of its own.
 
 mod auto;
 mod dsn;
@@ -19,12 +19,12 @@ use parsed::ParsedMail;
 use report::REPORTS_MAX;
 pub use report::{Kind, Report};
 
-/// What is read of a mail, in bytes.
+/// The bytes of a mail that are read.
 const MAIL_MAX: usize = 1 << 20;
 
-/// Reads a mail that came to the bounce address: at least one report, [`Kind::NotBounce`] where it reports nothing.
+/// Reads a mail that came to the bounce address. Returns at least one report: [`Kind::NotBounce`] if the mail reports nothing.
 ///
-/// Never panics; looks at the first MiB and gives at most 100 reports.
+/// Never panics. Reads the first MiB of the mail and returns at most 100 reports.
 pub fn read_mail(bytes: &[u8], rules: &Rules) -> Vec<Report> {
     let mail = ParsedMail::read(&bytes[..bytes.len().min(MAIL_MAX)]);
     let mut reports = feedback::read(&mail);

@@ -1,4 +1,4 @@
-//! A mail taken apart: headers, what its writer says, the machine-readable parts, and the mail that it returns.
+//! A parsed mail: its header, its text, its machine-readable parts, and the mail that it returns.
 
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{mojibake::text_of, text::head};
 
-/// What is read of the words in a mail, in bytes.
+/// The bytes of text that are read.
 const WORDS_MAX: usize = 64 << 10;
-/// How deep mails inside mails are opened.
+/// The depth to which mails inside mails are read.
 const DEPTH_MAX: usize = 4;
 
-/// A mail, opened.
+/// A mail that came back, parsed.
 #[derive(Debug, Default)]
 pub(super) struct ParsedMail {
     /// The header of the mail itself.
@@ -21,13 +21,13 @@ pub(super) struct ParsedMail {
     pub(super) subject: String,
     /// The address in From.
     pub(super) from: Option<String>,
-    /// The addresses it was sent to, in lower case: the original sender's, so never the failed recipient.
+    /// The addresses it was sent to, in lower case: those of the original sender, and never of the failed recipient.
     pub(super) to: Vec<String>,
-    /// The words of its writer, without the returned mail.
+    /// Its text, without the returned mail.
     pub(super) words: String,
-    /// `message/delivery-status` parts, or what looks like one.
+    /// Its `message/delivery-status` parts, or text that looks like one.
     pub(super) statuses: Vec<String>,
-    /// `message/feedback-report` parts.
+    /// Its `message/feedback-report` parts.
     pub(super) feedback: Vec<String>,
     /// The header of the returned mail.
     pub(super) original: FieldBlock,
@@ -93,7 +93,7 @@ impl ParsedMail {
         }
     }
 
-    /// A mail inside the mail: the returned one, or (forwarded by a person or a list) the report itself.
+    /// Takes a mail inside the mail: the returned one, or the report itself if a person or a list forwarded it.
     fn take_inner(&mut self, inner: &Message<'_>, depth: usize) {
         let is_report = inner.parts.iter().any(|p| matches!(kind_of(p).as_str(), "message/delivery-status" | "message/feedback-report"));
         if is_report && depth < DEPTH_MAX {
@@ -119,7 +119,7 @@ impl ParsedMail {
         }
     }
 
-    /// Cuts the returned mail off the words, and finds a delivery status that no MIME part holds.
+    /// Cuts the returned mail off the text, and finds a delivery status outside any MIME part.
     fn part_with_the_original(&mut self) {
         if self.statuses.is_empty()
             && let Some(status) = original::loose_status(&self.words)
@@ -135,13 +135,13 @@ impl ParsedMail {
     }
 }
 
-/// A text without a single header of a mail is a body.
+/// Whether the text has a mail header; if not, it is only a body.
 fn has_mail_headers(message: &Message<'_>) -> bool {
     let known = ["from", "to", "subject", "date", "received", "message-id", "return-path", "content-type"];
     message.headers_raw().filter(|(n, _)| known.iter().any(|k| n.eq_ignore_ascii_case(k))).count() >= 2
 }
 
-/// `type/subtype` in lower case; empty for plain text and where nothing is said.
+/// `type/subtype` in lower case; empty for plain text and if there is no type.
 fn kind_of(part: &MessagePart<'_>) -> String {
     match part.content_type() {
         Some(kind) if !(kind.ctype().eq_ignore_ascii_case("text") && kind.subtype() == Some("plain")) => {

@@ -1,4 +1,4 @@
-//! What Amazon SES mails through SNS: bounces and complaints as JSON.
+//! Notifications that Amazon SES mails through SNS: bounces and complaints as JSON.
 
 use posthaste_mail::EnhancedCode;
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     recipients.iter().take(REPORTS_MAX).map(report).collect()
 }
 
-/// The JSON object in the words; relays that fold long lines put `!` and a line end inside.
+/// The JSON object in the text. Relays that fold long lines insert `!` and a line end.
 fn notification(words: &str) -> Option<Value> {
     if !words.contains("otificationType\"") && !words.contains("ventType\"") {
         return None;

@@ -1,4 +1,4 @@
-//! Where in the text something is, and what is wrong there.
+//! The text of a file of curves: the lines of its keys, and the errors found in it.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -24,7 +24,7 @@ impl fmt::Display for CurveFileError {
     }
 }
 
-/// A value, and where its key stands.
+/// A value, and the place of its key in the text.
 #[derive(Clone)]
 pub(super) struct KeyedValue<'t, 'i> {
     pub(super) key: Range<usize>,

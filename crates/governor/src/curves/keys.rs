@@ -1,4 +1,4 @@
-//! A curve's keys, and the plan that they make.
+//! The keys of a curve, and the plan built from them.
 
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, ops::Range};
 
@@ -17,7 +17,7 @@ use crate::{
     window::Window,
 };
 
-/// What a curve can say, besides its variants.
+/// The keys of a curve; its other tables are variants.
 const KEYS: [&str; 20] = [
     "caps",
     "hourly",
@@ -45,7 +45,7 @@ pub(super) fn is_key(name: &str) -> bool {
     KEYS.contains(&name)
 }
 
-/// What was read of a curve, before it is known to fit together.
+/// The keys read for a curve, not yet checked against each other.
 #[derive(Clone, Default)]
 pub(super) struct CurveDraft {
     caps: CapsDraft,
@@ -66,7 +66,7 @@ pub(super) struct CurveDraft {
     step_back: SignShares,
     /// The places of the keys in the text.
     places: BTreeMap<String, Range<usize>>,
-    /// Something in it was wrong and is told already.
+    /// An error in it is already reported.
     spoiled: bool,
 }
 
@@ -214,7 +214,7 @@ impl CurveDraft {
     }
 }
 
-/// Keys that are right each for itself, and do not go together.
+/// Keys that are valid alone and do not fit together.
 struct Misfit {
     keys: &'static [&'static str],
     message: String,

@@ -1,4 +1,4 @@
-//! The file of curves: named plans, each with variants for single providers.
+//! The file of curves: named plans, each with variants for some providers.
 //!
 //! ```toml
 //! [curve.gentle]
@@ -10,7 +10,7 @@
 //! caps = [20, 40, 80]
 //! ```
 //!
-//! `config/curves.toml` is embedded, and says what each key means.
+//! `config/curves.toml` is embedded in the program and documents each key.
 
 mod file;
 mod keys;
@@ -27,10 +27,10 @@ use self::{
 };
 use crate::plan::Plan;
 
-/// The curves that ship.
+/// The curves that ship with the program.
 pub const SHIPPED: &str = include_str!("../../../../config/curves.toml");
 
-/// What the embedded file is called in errors and in `why`.
+/// The name of the embedded file in errors and in `why`.
 pub const SHIPPED_NAME: &str = "config/curves.toml";
 
 /// Plans by name and provider.
@@ -50,12 +50,12 @@ struct NamedCurve {
 }
 
 impl Curves {
-    /// The curves of a text, or all that is wrong with it.
+    /// The curves of a text, or all errors in it.
     pub fn parse(text: &str, file: &str) -> Result<Self, Vec<CurveFileError>> {
         Self::parse_some(text, file, true)
     }
 
-    /// The curves of a text that holds other tables too, which are not looked at: `[curve.NAME]` amid a configuration.
+    /// The curves of a text that holds other tables too, such as a configuration with `[curve.NAME]`; the other tables are ignored.
     pub fn parse_among_others(text: &str, file: &str) -> Result<Self, Vec<CurveFileError>> {
         Self::parse_some(text, file, false)
     }
@@ -86,7 +86,7 @@ impl Curves {
         Self::parse(SHIPPED, SHIPPED_NAME).expect("the embedded curves are right")
     }
 
-    /// These curves over those: a curve of the same name replaces the whole other one.
+    /// These curves and those; of two curves of one name, the whole curve of `self` is taken.
     pub fn or(mut self, those: Self) -> Self {
         for (name, named) in those.named {
             self.named.entry(name).or_insert(named);
@@ -100,7 +100,7 @@ impl Curves {
         Some(named.providers.get(provider).unwrap_or(&named.usual))
     }
 
-    /// The names that there are.
+    /// The names of all curves.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.keys().map(|name| &**name)
     }
@@ -110,8 +110,8 @@ impl Curves {
         self.named.get(name).into_iter().flat_map(|named| named.providers.keys()).map(|provider| &**provider)
     }
 
-    /// The file and the line that decide what a key is for a provider: the variant's, else the curve's own, else the line on
-    /// which the curve begins, since then the default holds.
+    /// The file and the line that set a key for a provider: the variant's line, else the curve's own, else the line on which the
+    /// curve begins, as the default then applies.
     pub fn origin(&self, name: &str, provider: &str, key: &str) -> Option<(&str, usize)> {
         let named = self.named.get(name)?;
         let line = named.lines.get(&format!("{provider}.{key}")).or_else(|| named.lines.get(key));

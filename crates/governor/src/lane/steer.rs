@@ -1,4 +1,4 @@
-//! What providers and operators do to a lane.
+//! Changes that providers, operators and the configuration make to a lane.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Lane {
-    /// The address is blocked: the stage falls at once, though only once a day, and the lane pauses.
+    /// The address is blocked: the lane pauses and steps back at once, but only once a day.
     pub(crate) fn block(&mut self, now: Timestamp, batch: u64) {
         self.turn_to(now, batch);
         let from = self.stage();
@@ -91,7 +91,7 @@ impl Lane {
         }
     }
 
-    /// Puts the open day, or else the one that comes, on another stage.
+    /// Puts the open day, or else the next one, on another stage.
     fn move_to(&mut self, stage: Stage, now: Timestamp) {
         let cap = self.plan.curve.cap(stage);
         let burst = self.plan.pace.burst.get();
