@@ -1,4 +1,4 @@
-//! One signature: what it covers, and the header field that carries it.
+//! Signatures: the fields that one covers, and the header field that carries it.
 
 use mail_auth::{
     common::{
@@ -17,7 +17,7 @@ use crate::{
 /// Why a message was not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// RFC 6376 §5.4: a signature covers From.
+    /// The message has no From field, which a signature has to cover (RFC 6376 §5.4).
     #[error("the message has no From header field")]
     NoFrom,
     /// The crypto library failed.
@@ -25,7 +25,7 @@ pub enum SignError {
     Crypto(String),
 }
 
-/// Signs for one domain with one key. Usable from several threads at once.
+/// Signs for one domain with one key. It can be used from several threads at once.
 #[derive(Clone, Debug)]
 pub struct Signer {
     domain: String,
@@ -64,12 +64,12 @@ impl Signer {
         })
     }
 
-    /// The domain that takes responsibility: `d=`.
+    /// The signing domain: `d=`.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The key's name in DNS: `s=`.
+    /// The selector, the name of the key in DNS: `s=`.
     pub fn selector(&self) -> &str {
         &self.selector
     }
@@ -80,7 +80,7 @@ impl Signer {
     }
 
     /// The whole `DKIM-Signature: …\r\n` field for a message, to be put before it. `parts`, joined, are the message with CRLF line
-    /// ends; `now` is in seconds since 1970. Costs a millisecond's fraction of one core: see examples/sign_speed.rs.
+    /// ends; `now` is in seconds since 1970. It takes a fraction of a millisecond of one core: see examples/sign_speed.rs.
     pub fn sign(&self, parts: &[&[u8]], now: u64) -> Result<String, SignError> {
         sign_all([self], parts, now)
     }
@@ -115,7 +115,7 @@ impl Signer {
         Ok(String::from_utf8(field).expect("names, base64 and digits are ASCII"))
     }
 
-    /// The names of `h=`, and the fields that they stand for: RFC 6376 §5.4.2 takes those of one name from the bottom up.
+    /// The names for `h=`, and the fields that they refer to. RFC 6376 §5.4.2: fields of one name are taken from the bottom up.
     fn select<'m>(&self, fields: &[HeaderField<'m>]) -> (Vec<String>, Vec<HeaderField<'m>>) {
         let mut names = Vec::with_capacity(fields.len() + 8);
         let mut covered = Vec::with_capacity(fields.len());
@@ -135,7 +135,7 @@ impl Signer {
     }
 }
 
-/// The fields of all signers, to be put before the message: what they share is worked out once.
+/// The signature fields of all signers, to be put before the message. Body hashes that signers share are computed once.
 pub fn sign_all<'s>(signers: impl IntoIterator<Item = &'s Signer>, parts: &[&[u8]], now: u64) -> Result<String, SignError> {
     let message = MessageParts::new(parts);
     let fields = message.fields();
@@ -178,7 +178,7 @@ fn body_hash(message: &MessageParts<'_>, by: Form) -> Vec<u8> {
     for part in body {
         hasher.write(part);
     }
-    // The end of line that the cut took, or that the message never had, is put back here.
+    // This adds the line end that was cut off, or that the message never had.
     let (hash, _) = hasher.finish();
     hash.complete().as_ref().to_vec()
 }
