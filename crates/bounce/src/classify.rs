@@ -272,7 +272,7 @@ fn unknown(permanent: bool) -> Verdict {
         permanent,
         confidence: 0.0,
         rule: "unknown".into(),
-        why: "no rule knows this reply".into(),
+        why: "no rule matches this reply".into(),
         link: None,
     }
 }

@@ -124,7 +124,7 @@ impl CodePattern {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let said = || format!("{text:?} is no reply code: write 550, \"5xx\" or \"550-554\"");
+        let said = || format!("{text:?} is not a reply code: write 550, \"5xx\" or \"550-554\"");
         if let Some(first) = text.strip_suffix("xx") {
             let first: u16 = first.parse().map_err(|_| said())?;
             return Ok(Self(first * 100..=first * 100 + 99));
@@ -175,7 +175,7 @@ impl EnhancedPattern {
         let parts: Vec<_> = text.split('.').map(number_range).collect::<Option<_>>().unwrap_or_default();
         let parts: [_; 3] = parts
             .try_into()
-            .map_err(|_| format!("{text:?} is no enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
+            .map_err(|_| format!("{text:?} is not an enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
         Ok(Self(parts))
     }
 }
@@ -196,13 +196,13 @@ impl<'de> Deserialize<'de> for EnhancedPattern {
 
 fn confidence<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
     let value = f32::deserialize(d)?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(D::Error::custom("confidence lies between 0.0 and 1.0")) }
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(D::Error::custom("confidence is a number between 0.0 and 1.0")) }
 }
 
 fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let value = String::deserialize(d)?;
     if value.trim().is_empty() {
-        Err(D::Error::custom("say where this comes from: an RFC, a page, a source file, a log line"))
+        Err(D::Error::custom("say where the rule comes from: an RFC, a page, a source file, a log line"))
     } else {
         Ok(value)
     }
@@ -210,5 +210,5 @@ fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
 
 fn filled_list<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     let value = Vec::<String>::deserialize(d)?;
-    if value.is_empty() { Err(D::Error::custom("a rule shows at least one reply that it decides")) } else { Ok(value) }
+    if value.is_empty() { Err(D::Error::custom("a rule needs at least one example: a reply that it decides")) } else { Ok(value) }
 }

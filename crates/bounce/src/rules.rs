@@ -240,7 +240,7 @@ impl RulesBuilder {
                 return Err(error_at(file, text, at, &format!("there are two rules with the id {:?}", rule.id)));
             }
             if let Some(p) = [&rule.text, &rule.and, &rule.not].into_iter().flatten().find(|p| is_blank(p)) {
-                return Err(error_at(file, text, at, &format!("the pattern {p:?} of rule {:?} holds no letter or digit", rule.id)));
+                return Err(error_at(file, text, at, &format!("the pattern {p:?} of rule {:?} contains no letter or digit", rule.id)));
             }
             self.rules.push((rule, own));
         }

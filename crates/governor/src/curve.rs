@@ -48,7 +48,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CurveError {
     /// A curve without stages would cap nothing.
-    #[error("a curve has at least one cap")]
+    #[error("a curve needs at least one cap")]
     Empty,
     /// A lane with a cap of 0 could never leave its stage.
     #[error("the cap of stage {stage} is 0; a cap is at least 1")]
@@ -67,7 +67,7 @@ pub enum CurveError {
         to: u32,
     },
     /// More than [`STAGES_MAX`] stages.
-    #[error("{0} stages; at most {STAGES_MAX}")]
+    #[error("the curve has {0} stages; it may have at most {STAGES_MAX}")]
     TooLong(usize),
     /// A factor of 1 or less never reaches the end.
     #[error("factor = {0}: it must be above 1 and at most 10")]

@@ -23,13 +23,13 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// The text is not of the form `HH:MM-HH:MM`.
-    #[error("{0:?} is no window; write it as \"08:00-20:00\", or \"00:00-24:00\" for all day")]
+    #[error("{0:?} is not a window; write it as \"08:00-20:00\", or \"00:00-24:00\" for all day")]
     Form(String),
     /// The window ends before it begins.
-    #[error("the window {0:?} ends before it begins; it cannot reach over midnight")]
+    #[error("the window {0:?} ends before it begins; it cannot extend past midnight")]
     Backwards(String),
     /// All seven days are off.
-    #[error("every day of the week is off: nothing would ever be sent")]
+    #[error("every day of the week is a day off: nothing would ever be sent")]
     NeverOpen,
 }
 

@@ -74,8 +74,8 @@ pub enum What {
         /// The user that the client claimed to be; not verified if the login itself was rejected.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
-        /// The command that was rejected: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `rset`, `noop`, `vrfy`, `help`,
-        /// `command`; `http`: a request.
+        /// The command that was rejected: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `rset`, `noop`, `vrfy`,
+        /// `help`, `command`; `http`: a request.
         command: Arc<str>,
         /// The reverse-path, if it was given.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,8 @@ pub enum What {
         /// The relay's reply.
         #[serde(flatten, serialize_with = "reply_fields")]
         reply: Reply,
-        /// The reason, as a word that can be counted: `not_allowed`, `bad_address`, `bare_lf`, `too_large`, `too_many_recipients`, `spool_full`, ...
+        /// The reason, as a word that can be counted: `not_allowed`, `bad_address`, `bare_lf`, `too_large`, `too_many_recipients`,
+        /// `spool_full`, ...
         reason: Arc<str>,
     },
     /// The recipient waits for something other than a retry. Logged once per change.

@@ -86,7 +86,7 @@ fn weekday(name: &str) -> Parsed<Weekday> {
         "friday" => Weekday::Friday,
         "saturday" => Weekday::Saturday,
         "sunday" => Weekday::Sunday,
-        _ => return Err(format!("{name:?} is no day of the week")),
+        _ => return Err(format!("{name:?} is not a day of the week")),
     })
 }
 
