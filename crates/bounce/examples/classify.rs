@@ -1,5 +1,5 @@
 //! `classify explain` reads replies from standard input, one a line (a line end inside is written `\n`); `classify read FILE…` reads mails.
-//! One JSON object a line.
+//! Both print one JSON object a line. `classify check` prints the rules that do not decide their own examples.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, Write};

@@ -1,6 +1,6 @@
-//! Replies and mails a second of one core's time:
+//! Measures how many replies and mails one core classifies a second:
 //! `cargo run --release -p posthaste-bounce --example speed -- [FOLDER OF replies.jsonl AND mails/]`.
-//! Without a folder: the examples of the shipped rules, and a few mails of its own.
+//! Without a folder, it takes the examples of the shipped rules and a few built-in mails.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::{path::Path, time::Instant};
@@ -45,7 +45,7 @@ fn own_replies() -> Result<Vec<String>, Box<dyn std::error::Error>> {
     Ok(replies)
 }
 
-/// Runs for about two seconds and prints how many a second of processor time, and how long one takes.
+/// Runs for about two seconds and prints the number of items per second of processor time, and the time of one.
 fn rate(what: &str, each: usize, mut round: impl FnMut() -> usize) {
     let (start, spent) = (Instant::now(), processor_seconds());
     let (mut rounds, mut kept) = (0, 0);
@@ -58,7 +58,7 @@ fn rate(what: &str, each: usize, mut round: impl FnMut() -> usize) {
     println!("{what}: {:.0} a second, {:.2} µs each ({rounds} rounds of {each}, {kept} counted)", done / seconds, seconds / done * 1e6);
 }
 
-/// The processor time of this thread: other programs on the machine do not count.
+/// The processor time of this thread, which other programs on the machine do not affect.
 fn processor_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds: f64 = stat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(f64::NAN);

@@ -1,28 +1,20 @@
-//! The decision: every rule that fits, and the surest of them.
+//! The decision: of all rules that fit a reply, the one with the highest confidence.
 
 use std::sync::Arc;
 
 use posthaste_mail::{Class, Failure};
 
 use crate::{
+    context::Context,
     local,
     quoted::Quoted,
-    rules::{Compiled, NOT, Rules, TEXT, Target},
+    rules::{CompiledRule, NOT, PatternTarget, Rules, TEXT},
     text::normalise,
     verdict::{Verdict, usual_action, usual_scope},
 };
 
-/// What is known beside the reply.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context<'a> {
-    /// The provider's name (`google`, or the registrable domain of the MX).
-    pub provider: Option<&'a str>,
-    /// The host that answered.
-    pub mx_host: Option<&'a str>,
-}
-
 impl Rules {
-    /// What a live failure means.
+    /// Classifies a live failure.
     pub fn classify(&self, failure: &Failure, context: &Context<'_>) -> Verdict {
         match failure {
             Failure::Local { cause, .. } => local::judge(*cause),
@@ -30,15 +22,15 @@ impl Rules {
         }
     }
 
-    /// What a quoted reply means: `550 5.1.1 no`, `smtp; 550 …`, or a text without codes.
+    /// Classifies a quoted reply: `550 5.1.1 no`, `smtp; 550 …`, or a text without codes.
     pub fn classify_text(&self, raw: &str, provider: Option<&str>) -> Verdict {
         self.classify_quoted(&Quoted::read(raw), &Context { provider, mx_host: None })
     }
 
-    /// What a reply means whose parts are known.
+    /// Classifies a reply that is already split into its parts.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
         let seen = self.scan(&normalise(&quoted.text));
-        let facts = Facts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
+        let facts = ReplyFacts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
         let (detail, known) = (quoted.enhanced.map_or(0, |e| e.detail), !facts.is_nobody_known());
         let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
         let coded = of_subject
@@ -53,15 +45,15 @@ impl Rules {
         }
     }
 
-    /// Runs the automata once.
-    fn scan(&self, text: &str) -> Seen {
-        let mut seen = Seen { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
-        let mut places: Vec<Place> = Vec::new();
+    /// Runs the automata once over the text.
+    fn scan(&self, text: &str) -> TextMatches {
+        let mut seen = TextMatches { hits: vec![(0, 0); self.rules.len() + self.providers.len()], touched: Vec::with_capacity(32) };
+        let mut places: Vec<LiteralMatch> = Vec::new();
         let needed = if text.is_ascii() { &self.automata[..1] } else { &self.automata[..] };
         for (literal, start, end) in needed.iter().flat_map(|a| a.places(text)) {
             self.hits.of(literal).iter().for_each(|t| seen.hit(*t));
             if self.in_gapped[literal] && places.len() < PLACES_MAX {
-                places.push(Place { literal: literal as u32, start: start as u32, end: end as u32 });
+                places.push(LiteralMatch { literal: literal as u32, start: start as u32, end: end as u32 });
             }
         }
         for last in &places {
@@ -76,13 +68,13 @@ impl Rules {
         seen
     }
 
-    /// Whose reply this is, by what the caller knows.
+    /// The provider whose reply this is, by the caller's context.
     fn told(&self, context: &Context<'_>) -> Option<u16> {
         [context.provider, context.mx_host].into_iter().flatten().find_map(|name| {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
             let mut rest = name.as_str();
             loop {
-                // A name stands alone; only the end of a host's name may be what follows a dot.
+                // A bare name has to match whole; only the end of a host name may match after a dot.
                 if let Some(index) = self.provider_names.get(rest).filter(|_| rest.contains('.') || rest == name) {
                     return Some(*index);
                 }
@@ -91,18 +83,18 @@ impl Rules {
         })
     }
 
-    /// Whose words these are: a gateway may pass on what the receiver behind it said.
-    fn signed(&self, seen: &Seen) -> Option<u16> {
+    /// The provider whose words these are: a gateway may pass on the reply of the receiver behind it.
+    fn signed(&self, seen: &TextMatches) -> Option<u16> {
         seen.hits[self.rules.len()..].iter().position(|(mask, _)| *mask != 0).map(|i| i as u16)
     }
 
-    /// The page that the rule names, else that of the receiver whose words these are, or of whom they came from.
-    fn page(&self, compiled: &Compiled, facts: &Facts<'_>) -> Option<Arc<str>> {
+    /// The page that the rule names, else that of the provider whose words these are, else that of the provider that replied.
+    fn page(&self, compiled: &CompiledRule, facts: &ReplyFacts<'_>) -> Option<Arc<str>> {
         let of_provider = || [facts.signed, facts.told].into_iter().flatten().find_map(|p| self.providers[usize::from(p)].page.clone());
         compiled.link.clone().or_else(of_provider)
     }
 
-    fn candidate<'r>(&'r self, index: u32, facts: &Facts<'_>, seen: &Seen) -> Option<Candidate<'r>> {
+    fn candidate<'r>(&'r self, index: u32, facts: &ReplyFacts<'_>, seen: &TextMatches) -> Option<RuleMatch<'r>> {
         let compiled = &self.rules[index as usize];
         let (mask, length) = seen.hits[index as usize];
         if mask & compiled.needs != compiled.needs || mask & NOT != 0 || !facts.fit(compiled) {
@@ -114,30 +106,30 @@ impl Rules {
             _ => AT_HOME,
         };
         let rank = compiled.rule.confidence + home + if compiled.own { OWN_FIRST } else { 0.0 };
-        Some(Candidate { compiled, rank, length })
+        Some(RuleMatch { compiled, rank, length })
     }
 }
 
-/// More places than this are not looked at: a text made of nothing but patterns must not cost time.
+/// The most matches that are kept for gapped patterns: a text made only of patterns must not cost time.
 const PLACES_MAX: usize = 128;
-/// The widest gap that `*` stands for, in bytes.
+/// The widest gap that `*` matches, in bytes.
 const GAP_MAX: u32 = 60;
-/// A rule about the very provider that answered goes before an equal one.
+/// Added to the confidence of a rule about the provider that replied: it goes before an equal general rule.
 const AT_HOME: f32 = 0.04;
-/// A rule about one provider stands back where nobody knows who answered.
+/// Added to the confidence of a rule about one provider if it is unknown who replied.
 const HOMELESS: f32 = -0.1;
-/// The operator's rules go before all others.
+/// Added to the confidence of the operator's rules: they go before all others.
 const OWN_FIRST: f32 = 10.0;
 
-/// What the automaton saw.
-struct Seen {
-    /// Per rule, then per provider: the groups hit, and the longest pattern of the text.
+/// The patterns found in a text.
+struct TextMatches {
+    /// Per rule, then per provider: the groups hit, and the length of the longest `text` pattern found.
     hits: Vec<(u8, u16)>,
     touched: Vec<u32>,
 }
 
-impl Seen {
-    fn hit(&mut self, target: Target) {
+impl TextMatches {
+    fn hit(&mut self, target: PatternTarget) {
         let (mask, length) = &mut self.hits[target.index as usize];
         if target.group == TEXT {
             if *mask & TEXT == 0 {
@@ -149,14 +141,15 @@ impl Seen {
     }
 }
 
-struct Place {
+/// A literal found in the text, with its place in bytes.
+struct LiteralMatch {
     literal: u32,
     start: u32,
     end: u32,
 }
 
-/// Do the literals stand in this order before `last`, near each other? (Neighbours may share the blank between them.)
-fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
+/// Whether the literals occur in this order, near each other, and end with `last`. Neighbours may share the blank between them.
+fn in_order(literals: &[u32], last: &LiteralMatch, places: &[LiteralMatch]) -> bool {
     let Some((closing, before)) = literals.split_last() else { return true };
     if *closing != last.literal {
         return false;
@@ -167,18 +160,18 @@ fn in_order(literals: &[u32], last: &Place, places: &[Place]) -> bool {
     })
 }
 
-/// What is known of the reply beside its words.
-struct Facts<'a> {
+/// What is known of the reply besides its words.
+struct ReplyFacts<'a> {
     code: u16,
     quoted: &'a Quoted,
-    /// The provider by what the caller said.
+    /// The provider by the caller's context.
     told: Option<u16>,
     /// The provider whose words these are.
     signed: Option<u16>,
 }
 
-impl Facts<'_> {
-    fn fit(&self, compiled: &Compiled) -> bool {
+impl ReplyFacts<'_> {
+    fn fit(&self, compiled: &CompiledRule) -> bool {
         let rule = &compiled.rule;
         let any_or_none = |empty: bool, any: bool| empty || any;
         any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
@@ -186,7 +179,7 @@ impl Facts<'_> {
             && any_or_none(rule.stage.is_empty(), self.quoted.stage.is_some_and(|s| rule.stage.contains(&s)))
             && match compiled.providers[..] {
                 [] => true,
-                // Words that only one provider writes decide without its name; its use of a code does not.
+                // Words that only one provider uses decide even if its name is unknown; its use of a code does not.
                 _ if self.is_nobody_known() => !rule.text.is_empty(),
                 _ => [self.told, self.signed].into_iter().flatten().any(|p| compiled.providers.contains(&p)),
             }
@@ -196,13 +189,13 @@ impl Facts<'_> {
         self.told.is_none() && self.signed.is_none()
     }
 
-    /// 5xx; a text without any code is final when its meaning is.
+    /// Whether the reply is a 5xx.
     fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
 }
 
-/// The basic code, or what the enhanced one stands for.
+/// The basic code, or the class of the enhanced one as a basic code.
 fn effective_code(quoted: &Quoted) -> u16 {
     match (quoted.code, quoted.enhanced) {
         (0, Some(enhanced)) => u16::from(enhanced.class) * 100,
@@ -211,31 +204,31 @@ fn effective_code(quoted: &Quoted) -> u16 {
 }
 
 #[derive(Clone, Copy)]
-struct Candidate<'r> {
-    compiled: &'r Compiled,
+struct RuleMatch<'r> {
+    compiled: &'r CompiledRule,
     rank: f32,
     length: u16,
 }
 
-fn surer<'r>(best: Option<Candidate<'r>>, next: Candidate<'r>) -> Option<Candidate<'r>> {
+fn surer<'r>(best: Option<RuleMatch<'r>>, next: RuleMatch<'r>) -> Option<RuleMatch<'r>> {
     match best {
         Some(b) if (b.rank, b.length) >= (next.rank, next.length) => Some(b),
         _ => Some(next),
     }
 }
 
-/// Words before codes where both are equally sure.
-fn surer_of<'r>(texted: Option<Candidate<'r>>, coded: Option<Candidate<'r>>) -> Option<Candidate<'r>> {
+/// The surer of two rules; words go before codes if both are equally sure.
+fn surer_of<'r>(texted: Option<RuleMatch<'r>>, coded: Option<RuleMatch<'r>>) -> Option<RuleMatch<'r>> {
     match (texted, coded) {
         (Some(t), Some(c)) => Some(if t.rank >= c.rank { t } else { c }),
         (t, c) => t.or(c),
     }
 }
 
-fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>, link: Option<Arc<str>>) -> Verdict {
+fn verdict(best: RuleMatch<'_>, coded: Option<RuleMatch<'_>>, facts: &ReplyFacts<'_>, link: Option<Arc<str>>) -> Verdict {
     let rule = &best.compiled.rule;
     let confidence = match coded {
-        // Two witnesses who agree: both must err for the verdict to be wrong.
+        // Two rules agree: both have to be wrong for the verdict to be wrong.
         Some(c) if c.compiled.id != best.compiled.id && c.compiled.rule.class == rule.class => {
             1.0 - (1.0 - rule.confidence) * (1.0 - c.compiled.rule.confidence)
         }
@@ -254,8 +247,8 @@ fn verdict(best: Candidate<'_>, coded: Option<Candidate<'_>>, facts: &Facts<'_>,
     }
 }
 
-/// A 4xx is never final. A 5xx is, unless the rule or sure words say that it passes.
-fn is_final(compiled: &Compiled, confidence: f32, facts: &Facts<'_>) -> bool {
+/// A 4xx is never final. A 5xx is, unless the rule, or words with enough confidence, say that the trouble passes.
+fn is_final(compiled: &CompiledRule, confidence: f32, facts: &ReplyFacts<'_>) -> bool {
     let rule = &compiled.rule;
     let passing = matches!(rule.class, Class::RateLimited | Class::Greylisting | Class::MailboxFull);
     let lasting = !matches!(rule.class, Class::ConnectionFailure | Class::DnsFailure | Class::TransientOther | Class::AutoReply);
@@ -266,10 +259,10 @@ fn is_final(compiled: &Compiled, confidence: f32, facts: &Facts<'_>) -> bool {
     }
 }
 
-/// A 5xx is tried again only on words at least this sure.
+/// A 5xx is tried again only if the words have at least this confidence.
 const SURELY_PASSING: f32 = 0.8;
 
-/// No rule fits: only the kind of code is known.
+/// The verdict when no rule fits and only the kind of code is known.
 fn unknown(permanent: bool) -> Verdict {
     let class = if permanent { Class::PolicyAuth } else { Class::TransientOther };
     Verdict {
@@ -279,7 +272,7 @@ fn unknown(permanent: bool) -> Verdict {
         permanent,
         confidence: 0.0,
         rule: "unknown".into(),
-        why: "no rule knows this reply".into(),
+        why: "no rule matches this reply".into(),
         link: None,
     }
 }

@@ -1,8 +1,8 @@
-//! Status codes in running text: `(#5.1.1)`, `550-5.7.1`, but not a piece of an IP address or of a version number.
+//! Status codes in running text: `(#5.1.1)`, `550-5.7.1`, but not a part of an IP address or of a version number.
 
 use posthaste_mail::EnhancedCode;
 
-/// The first enhanced status code in `text` (RFC 3463 shape, class 4 or 5), wherever it stands.
+/// The first enhanced status code anywhere in `text` (of the form of RFC 3463, class 4 or 5).
 pub(crate) fn enhanced_in(text: &str) -> Option<EnhancedCode> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -16,7 +16,7 @@ pub(crate) fn enhanced_in(text: &str) -> Option<EnhancedCode> {
     None
 }
 
-/// A code at the very start of `text`, closed by anything but more of a number.
+/// A code at the very start of `text` that is not part of a longer number or word.
 fn enhanced_at(text: &str) -> Option<EnhancedCode> {
     let end = text.bytes().position(|b| !(b.is_ascii_digit() || b == b'.')).unwrap_or(text.len());
     if text.as_bytes().get(end).is_some_and(u8::is_ascii_alphabetic) {
@@ -26,13 +26,13 @@ fn enhanced_at(text: &str) -> Option<EnhancedCode> {
     (code.class != 2 && code.subject <= 7).then_some(code)
 }
 
-/// The basic code (400 to 599, 0 where there is none) and the enhanced one that a quoted reply holds, wherever they stand.
+/// The basic code (400 to 599, or 0 if there is none) and the enhanced code of a quoted reply, anywhere in the text.
 pub fn codes_in(text: &str) -> (u16, Option<EnhancedCode>) {
     let basic = basic_at(text).and_then(|at| text.get(at..at + 3)?.parse().ok());
     (basic.unwrap_or(0), enhanced_in(text))
 }
 
-/// Where the first number 4xx or 5xx stands that is followed as a reply code is: by a blank, a hyphen or the end.
+/// The place of the first number 4xx or 5xx that is delimited like a reply code: followed by a blank, a hyphen, punctuation or the end.
 pub(crate) fn basic_at(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let opens =
@@ -43,7 +43,7 @@ pub(crate) fn basic_at(text: &str) -> Option<usize> {
         .find(|&i| matches!(bytes[i], b'4' | b'5') && opens(i) && closes(i + 3) && is_reply_code(&bytes[i..i + 3]))
 }
 
-/// RFC 5321 §4.2: the second digit is 0 to 5 (7 is seen: 571 of Exchange and Cisco).
+/// RFC 5321 §4.2: the second digit is 0 to 5 (7 occurs too: 571 of Exchange and Cisco).
 fn is_reply_code(digits: &[u8]) -> bool {
     digits.iter().all(u8::is_ascii_digit) && matches!(digits[1], b'0'..=b'5' | b'7')
 }

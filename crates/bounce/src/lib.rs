@@ -1,10 +1,20 @@
-//! The bounce classifier: what did the reply mean, whose problem is it, what now?
+//! The bounce classifier: what a reply means, whose problem it is, and what to do about it.
 //!
-//! [`Rules::classify`] judges a live reply, [`Rules::classify_text`] a reply that somebody quoted, [`read_mail`] a mail that came back.
-//! What they know stands in `config/bounce/*.toml`: rules as data, each with an example and a source, compiled into one automaton.
+//! [`Rules::classify`] judges a live reply, [`Rules::classify_text`] a quoted one, and [`read_mail`] a mail that came back. All their
+//! knowledge is in `config/bounce/*.toml`: rules as data, each with an example and a source, compiled into one automaton.
+//!
+//! The crate uses only `posthaste-mail`. It does no I/O and has no clock: files and mails come in as text and bytes.
+//!
+//! It keeps these invariants:
+//!
+//! - Every input gets an answer, in bounded time and memory, and no input makes it panic.
+//! - A 4xx reply is never permanent.
+//! - Unless a rule names its action, only a permanent verdict about the recipient with a confidence of at least 0.8 suppresses.
+//! - Every rule decides its own examples ([`Rules::check_examples`]); an operator's rule goes before every shipped one.
 
 mod classify;
 mod codes;
+mod context;
 mod local;
 mod mail;
 mod mojibake;
@@ -15,8 +25,8 @@ mod shape;
 mod text;
 mod verdict;
 
-pub use classify::Context;
 pub use codes::codes_in;
+pub use context::Context;
 pub use mail::{Kind, Report, read_mail};
 pub use quoted::Quoted;
 pub use rule::RuleError;

@@ -1,4 +1,4 @@
-//! Troubles that no receiver put into words: DNS, connections, TLS.
+//! Failures that no receiver reported: DNS, connections, TLS.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,7 +6,7 @@ use posthaste_mail::{Action, Class, LocalCause, Scope};
 
 use crate::verdict::{Verdict, usual_action, usual_scope};
 
-/// What a local cause means. Certain by nature: the relay saw it itself.
+/// Classifies a local cause. The confidence is 1, as the relay saw the failure itself.
 pub(crate) fn judge(cause: LocalCause) -> Verdict {
     let (class, permanent, why) = meaning(cause);
     let (scope, action) = match cause {
@@ -20,23 +20,23 @@ pub(crate) fn judge(cause: LocalCause) -> Verdict {
 fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
     match cause {
         LocalCause::NoSuchDomain => (Class::BadDomain, true, "the recipient's domain does not exist"),
-        LocalCause::NullMx => (Class::BadDomain, true, "the recipient's domain says that it takes no mail (RFC 7505)"),
-        LocalCause::NoHosts => (Class::BadDomain, true, "the recipient's domain has neither MX nor address"),
+        LocalCause::NullMx => (Class::BadDomain, true, "the recipient's domain declares that it accepts no mail (RFC 7505)"),
+        LocalCause::NoHosts => (Class::BadDomain, true, "the recipient's domain has neither MX nor address records"),
         LocalCause::DnsUnavailable => (Class::DnsFailure, false, "DNS gave no usable answer"),
-        LocalCause::ConnectionRefused => (Class::ConnectionFailure, false, "nobody listens on the receiver's host"),
+        LocalCause::ConnectionRefused => (Class::ConnectionFailure, false, "nothing listens on the SMTP port of the receiver's host"),
         LocalCause::ConnectTimeout => (Class::ConnectionFailure, false, "the receiver's host did not answer in time"),
         LocalCause::Unreachable => (Class::ConnectionFailure, false, "no route to the receiver's host"),
         LocalCause::SourceUnavailable => (Class::ConnectionFailure, false, "the source address cannot be used on this host"),
         LocalCause::ConnectionLost => (Class::ConnectionFailure, false, "the receiver closed the connection"),
-        LocalCause::Timeout => (Class::ConnectionFailure, false, "the receiver gave no reply in time"),
-        LocalCause::NotSmtp => (Class::ProtocolError, false, "what answered does not speak SMTP"),
-        LocalCause::TlsRequired => (Class::TlsFailure, false, "TLS was demanded and the receiver does not offer it"),
+        LocalCause::Timeout => (Class::ConnectionFailure, false, "the receiver did not reply in time"),
+        LocalCause::NotSmtp => (Class::ProtocolError, false, "the host that answered does not speak SMTP"),
+        LocalCause::TlsRequired => (Class::TlsFailure, false, "TLS is required and the receiver does not offer it"),
         LocalCause::TlsFailed => (Class::TlsFailure, false, "the TLS handshake or the check of the certificate failed"),
-        LocalCause::Loop => (Class::DnsFailure, true, "the domain's hosts are this relay itself"),
-        LocalCause::NoBudget => (Class::RateLimited, false, "no source that may send it had budget left for its provider"),
-        LocalCause::TooLate => (Class::TransientOther, false, "the time within which its sender wanted it delivered is over"),
-        LocalCause::LocalError => (Class::TransientOther, false, "this relay had a trouble of its own"),
-        LocalCause::Shutdown => (Class::TransientOther, false, "this relay was told to stop"),
+        LocalCause::Loop => (Class::DnsFailure, true, "the hosts of the domain are this relay itself"),
+        LocalCause::NoBudget => (Class::RateLimited, false, "no source that may send the message had budget left at the provider"),
+        LocalCause::TooLate => (Class::TransientOther, false, "the time within which the sender wanted the message delivered has passed"),
+        LocalCause::LocalError => (Class::TransientOther, false, "this relay had an internal problem"),
+        LocalCause::Shutdown => (Class::TransientOther, false, "this relay was stopping"),
     }
 }
 

@@ -1,20 +1,22 @@
-//! UTF-8 that somebody took for Latin-1 or Windows-1252 and wrote as UTF-8 again: `BoÃ®te pleine`. Undone where that is certain.
+//! Repair of UTF-8 that was taken for Latin-1 or Windows-1252 and encoded as UTF-8 again: `BoÃ®te pleine`. It is undone only where
+//! that is certain.
 
 use std::borrow::Cow;
 
-/// The text as it was meant. Whatever does not look broken through and through is left as it is.
+/// The text as it was meant. A text that is not broken throughout is left as it is.
 pub(crate) fn repaired(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();
     }
-    // Once taken for Latin-1, some are taken so again on the next host.
+    // Some texts are encoded twice, by two hosts.
     let once = undone(text);
     let twice = once.as_deref().filter(|t| !t.is_ascii()).and_then(undone);
     twice.or(once).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// Bytes that are nearly always text when they are UTF-8: a Latin-1 text has a letter with an accent here and there, between others,
-/// but UTF-8 read so has each of them followed by one to three signs that no language puts there.
+/// The text with one such encoding undone, if its bytes in Latin-1 are UTF-8. Then they were nearly certainly meant as UTF-8: a Latin-1
+/// text has an accented letter here and there between others, but in UTF-8 read as Latin-1, each of them is followed by one to three signs
+/// that no language puts there.
 fn undone(text: &str) -> Option<String> {
     let bytes: Vec<u8> = text.chars().map(byte_of).collect::<Option<_>>()?;
     let (mut out, mut good, mut bad) = (String::with_capacity(text.len()), 0, 0);
@@ -44,14 +46,14 @@ fn undone(text: &str) -> Option<String> {
             }
         }
     }
-    // A cut or a lost byte is forgiven in a text that is otherwise broken in just this way.
+    // A cut or lost byte is tolerated in a text that is otherwise broken in this way.
     (good > 0 && bad * FORGIVEN <= good).then_some(out)
 }
 
-/// Of so many characters one may be damaged.
+/// One of this many characters may be damaged.
 const FORGIVEN: usize = 8;
 
-/// The character of `len` bytes that `bytes` begin with. A no-break space (0xA0) in it may have become a blank.
+/// The character of `len` bytes at the start of `bytes`. A no-break space (0xA0) in it may have become a blank.
 fn whole(bytes: &[u8], len: usize) -> Option<char> {
     let mut unit = [0; 4];
     let unit = &mut unit[..len];
@@ -60,7 +62,7 @@ fn whole(bytes: &[u8], len: usize) -> Option<char> {
     std::str::from_utf8(unit).ok()?.chars().next()
 }
 
-/// The byte that Latin-1 or Windows-1252 shows as this character.
+/// The byte that is this character in Latin-1 or Windows-1252.
 fn byte_of(c: char) -> Option<u8> {
     match u32::from(c) {
         code @ 0..=0xff => Some(code as u8),
@@ -68,17 +70,17 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// What Windows-1252 has at 0x80 to 0x9F in place of control characters; its gaps stay those.
+/// The characters of Windows-1252 at 0x80 to 0x9F, in place of control characters; its gaps stay control characters.
 const WINDOWS_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–',
     '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Text out of bytes whose charset nobody told: UTF-8 if it is that, else Latin-1, in which no byte is wrong.
+/// The text of bytes in an unknown charset: UTF-8 if they are valid UTF-8, else Windows-1252, in which every byte is valid.
 pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
-        // Cut in the middle of a character.
+        // The text was cut in the middle of a character.
         Err(e) if e.error_len().is_none() => String::from_utf8_lossy(&bytes[..e.valid_up_to()]),
         Err(_) => {
             bytes.iter().map(|b| if (0x80..0xa0).contains(b) { WINDOWS_1252[usize::from(b - 0x80)] } else { char::from(*b) }).collect()

@@ -1,4 +1,4 @@
-//! Replies that somebody quoted: on a command line, in a log, in a bounce mail, with or without codes.
+//! Quoted replies: on a command line, in a log, in a bounce mail, with or without codes.
 
 use std::sync::OnceLock;
 
@@ -7,16 +7,16 @@ use posthaste_mail::{EnhancedCode, Failure, Reply, Stage};
 
 use crate::codes::{basic_at, codes_in};
 
-/// What can be read of a quoted reply.
+/// The parts of a quoted reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quoted {
-    /// The basic code; 0 where the text has none.
+    /// The basic code; 0 if the text has none.
     pub code: u16,
-    /// The enhanced code, wherever it stands in the text.
+    /// The enhanced code, from anywhere in the text.
     pub enhanced: Option<EnhancedCode>,
-    /// The stage, where the text tells ("in reply to RCPT TO command").
+    /// The stage, if the text names it ("in reply to RCPT TO command").
     pub stage: Option<Stage>,
-    /// The text, as it came.
+    /// The text as received.
     pub text: String,
 }
 
@@ -45,7 +45,7 @@ impl Quoted {
     }
 }
 
-/// What the receiver said, without what the quoting host wrote before it (`host mx[192.0.2.1] said: `): that is no reason for anything.
+/// The receiver's words, without the words of the quoting host before them (`host mx[192.0.2.1] said: `), which explain nothing.
 fn said(raw: &str) -> &str {
     let Some(at) = basic_at(raw) else { return raw };
     let (before, reply) = raw.split_at(at);
@@ -53,7 +53,7 @@ fn said(raw: &str) -> &str {
     if words >= 2 && !before.trim().is_empty() { reply } else { raw }
 }
 
-/// The command that a quoting host says it was answered at (Postfix, Exim, Sendmail, Exchange, DragonFly).
+/// The command that got the reply, as the quoting host names it (Postfix, Exim, Sendmail, Exchange, DragonFly).
 fn stage_in(text: &str) -> Option<Stage> {
     static AUTOMATON: OnceLock<AhoCorasick> = OnceLock::new();
     let automaton = AUTOMATON.get_or_init(|| AhoCorasick::new(SIGNS.map(|(sign, _)| sign)).expect("a few short signs fit an automaton"));
@@ -61,7 +61,7 @@ fn stage_in(text: &str) -> Option<Stage> {
     Some(SIGNS[first].1)
 }
 
-/// What tells the stage; of several, the first of this list.
+/// The words that tell the stage; if a text has several, the first of this list decides.
 const SIGNS: [(&str, Stage); 19] = [
     ("refused to talk to me", Stage::Banner),
     ("in reply to RCPT TO", Stage::Rcpt),

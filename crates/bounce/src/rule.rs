@@ -1,4 +1,4 @@
-//! A file of rules: what may stand in it, and errors that name the line.
+//! The format of a rule file, and errors that name the line.
 
 use std::ops::RangeInclusive;
 
@@ -6,11 +6,11 @@ use posthaste_mail::{Action, Class, Scope, Stage};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
-/// A rule file that cannot be used: where, and why.
+/// An error in a rule file: where and what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {}{message}", key.as_ref().map(|k| format!("{k}: ")).unwrap_or_default())]
 pub struct RuleError {
-    /// The file's name, as the caller gave it.
+    /// The name of the file, as the caller gave it.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -20,28 +20,28 @@ pub struct RuleError {
     pub message: String,
 }
 
-/// One file.
+/// A rule file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleFile {
     #[serde(default, rename = "provider")]
-    pub(crate) providers: Vec<Provider>,
+    pub(crate) providers: Vec<ProviderSigns>,
     #[serde(default, rename = "rule")]
     pub(crate) rules: Vec<Spanned<Rule>>,
 }
 
-/// Whose hosts these are, and by which words their replies give them away.
+/// A provider, with its hosts and the words that identify its replies.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Provider {
+pub(crate) struct ProviderSigns {
     pub(crate) name: String,
-    /// Ends of MX host names.
+    /// The ends of its MX host names.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
-    /// Patterns in the text.
+    /// Patterns in the text of its replies.
     #[serde(default)]
     pub(crate) signs: Vec<String>,
-    /// Its own page about refusals, for rules that name none.
+    /// Its page about refusals, for rules that name none.
     pub(crate) page: Option<std::sync::Arc<str>>,
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Provider {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     pub(crate) id: String,
-    /// Any of these patterns stands in the text.
+    /// One of these patterns has to occur in the text.
     #[serde(default)]
     pub(crate) text: Vec<String>,
-    /// And any of these.
+    /// One of these has to occur too.
     #[serde(default)]
     pub(crate) and: Vec<String>,
-    /// But none of these.
+    /// None of these may occur.
     #[serde(default)]
     pub(crate) not: Vec<String>,
     #[serde(default)]
@@ -77,7 +77,7 @@ pub(crate) struct Rule {
     pub(crate) link: Option<String>,
     #[serde(deserialize_with = "filled_list")]
     pub(crate) example: Vec<String>,
-    /// Shown to whoever reads the file; the program only insists that it is there.
+    /// For readers of the file; the program only checks that it is not empty.
     #[serde(deserialize_with = "filled", rename = "source")]
     _source: String,
 }
@@ -100,7 +100,7 @@ impl RuleFile {
     }
 }
 
-/// The error for the byte `at`; the key is read from its line.
+/// An error at the byte `at`; the key is taken from its line.
 pub(crate) fn error_at(file: &str, text: &str, at: usize, message: &str) -> RuleError {
     let before = text.get(..at).unwrap_or("");
     let line = before.matches('\n').count() + 1;
@@ -108,7 +108,7 @@ pub(crate) fn error_at(file: &str, text: &str, at: usize, message: &str) -> Rule
     RuleError { file: file.to_owned(), line, key, message: message.trim().to_owned() }
 }
 
-/// A basic code, `550`, or a whole kind, `"5xx"`.
+/// A basic code `550`, a range `"550-554"`, or a whole class `"5xx"`.
 #[derive(Debug, Clone)]
 pub(crate) struct CodePattern(RangeInclusive<u16>);
 
@@ -117,14 +117,14 @@ impl CodePattern {
         self.0.contains(&code)
     }
 
-    /// From the least to the greatest code that any of these takes; every code where there are none.
+    /// The range from the lowest to the highest code that any of these patterns matches; all codes if there are no patterns.
     pub(crate) fn span(patterns: &[Self]) -> RangeInclusive<u16> {
         let least = patterns.iter().map(|p| *p.0.start()).min().unwrap_or(0);
         least..=patterns.iter().map(|p| *p.0.end()).max().unwrap_or(u16::MAX)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let said = || format!("{text:?} is no reply code: write 550, \"5xx\" or \"550-554\"");
+        let said = || format!("{text:?} is not a reply code: write 550, \"5xx\" or \"550-554\"");
         if let Some(first) = text.strip_suffix("xx") {
             let first: u16 = first.parse().map_err(|_| said())?;
             return Ok(Self(first * 100..=first * 100 + 99));
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for CodePattern {
     }
 }
 
-/// An enhanced code with room: `5.1.1`, `*.1.1`, `5.7.*`, `5.7.500-699`.
+/// A pattern for enhanced codes: `5.1.1`, `*.1.1`, `5.7.*`, `5.7.500-699`.
 #[derive(Debug, Clone)]
 pub(crate) struct EnhancedPattern([RangeInclusive<u16>; 3]);
 
@@ -161,7 +161,7 @@ impl EnhancedPattern {
         subject.contains(&code.subject) && detail.contains(&code.detail) && class.contains(&u16::from(code.class))
     }
 
-    /// From the least to the greatest last number that any of these takes; every one where there are none.
+    /// The range from the lowest to the highest last number that any of these patterns matches; all numbers if there are no patterns.
     pub(crate) fn details(patterns: &[Self]) -> RangeInclusive<u16> {
         let least = patterns.iter().map(|p| *p.0[2].start()).min().unwrap_or(0);
         least..=patterns.iter().map(|p| *p.0[2].end()).max().unwrap_or(u16::MAX)
@@ -175,7 +175,7 @@ impl EnhancedPattern {
         let parts: Vec<_> = text.split('.').map(number_range).collect::<Option<_>>().unwrap_or_default();
         let parts: [_; 3] = parts
             .try_into()
-            .map_err(|_| format!("{text:?} is no enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
+            .map_err(|_| format!("{text:?} is not an enhanced code: write \"5.1.1\", \"*.1.1\", \"5.7.*\" or \"5.7.500-699\""))?;
         Ok(Self(parts))
     }
 }
@@ -196,13 +196,13 @@ impl<'de> Deserialize<'de> for EnhancedPattern {
 
 fn confidence<'de, D: Deserializer<'de>>(d: D) -> Result<f32, D::Error> {
     let value = f32::deserialize(d)?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(D::Error::custom("confidence lies between 0.0 and 1.0")) }
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(D::Error::custom("confidence is a number between 0.0 and 1.0")) }
 }
 
 fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     let value = String::deserialize(d)?;
     if value.trim().is_empty() {
-        Err(D::Error::custom("say where this comes from: an RFC, a page, a source file, a log line"))
+        Err(D::Error::custom("say where the rule comes from: an RFC, a page, a source file, a log line"))
     } else {
         Ok(value)
     }
@@ -210,5 +210,5 @@ fn filled<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
 
 fn filled_list<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     let value = Vec::<String>::deserialize(d)?;
-    if value.is_empty() { Err(D::Error::custom("a rule shows at least one reply that it decides")) } else { Ok(value) }
+    if value.is_empty() { Err(D::Error::custom("a rule needs at least one example: a reply that it decides")) } else { Ok(value) }
 }

@@ -1,4 +1,4 @@
-//! The rule set, compiled: every pattern of every rule in one automaton, run once over a text.
+//! The compiled rule set: the patterns of all rules in one automaton, which is run once over a text.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,9 +9,9 @@ use std::{
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::{
-    classify::Context,
+    context::Context,
     quoted::Quoted,
-    rule::{CodePattern, EnhancedPattern, Provider, Rule, RuleError, RuleFile, error_at},
+    rule::{CodePattern, EnhancedPattern, ProviderSigns, Rule, RuleError, RuleFile, error_at},
     text::normalise_pattern,
     verdict::usual_why,
 };
@@ -19,63 +19,63 @@ use crate::{
 /// A compiled rule set.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) rules: Vec<Compiled>,
-    /// Rules without text, tried on every reply: those for any enhanced code, then those for the codes of one subject (RFC 3463 §3).
-    pub(crate) by_code: Vec<Coded>,
-    pub(crate) by_subject: [Vec<Coded>; SUBJECTS],
-    pub(crate) providers: Vec<Provider>,
-    /// Names of providers and ends of their hosts' names.
+    pub(crate) rules: Vec<CompiledRule>,
+    /// Rules without text: those for any enhanced code, tried on every reply, then those for the codes of one subject (RFC 3463 §3).
+    pub(crate) by_code: Vec<CodedRule>,
+    pub(crate) by_subject: [Vec<CodedRule>; SUBJECTS],
+    pub(crate) providers: Vec<ProviderSigns>,
+    /// The names of providers and the ends of their host names.
     pub(crate) provider_names: HashMap<String, u16>,
-    /// For the literals in ASCII, and for the others, which most replies need not be held against.
+    /// One for the literals in ASCII, and one for the others, which a reply in ASCII does not need.
     pub(crate) automata: [Automaton; 2],
-    /// What the literals of the automaton alone prove.
-    pub(crate) hits: Hits,
-    /// Per literal: the patterns with gaps that end in it.
+    /// The targets that a literal of the automaton proves alone.
+    pub(crate) hits: TargetLists,
+    /// Per literal: the patterns with gaps that end with it.
     pub(crate) closes: Vec<Vec<u32>>,
-    /// Per literal: it stands in some pattern with gaps.
+    /// Per literal: whether a pattern with gaps contains it.
     pub(crate) in_gapped: Vec<bool>,
-    pub(crate) gapped: Vec<Gapped>,
+    pub(crate) gapped: Vec<GappedPattern>,
 }
 
-/// A rule, ready.
+/// A compiled rule.
 #[derive(Debug)]
-pub(crate) struct Compiled {
+pub(crate) struct CompiledRule {
     pub(crate) rule: Rule,
     pub(crate) id: Arc<str>,
     pub(crate) why: Arc<str>,
     pub(crate) link: Option<Arc<str>>,
     pub(crate) providers: Vec<u16>,
-    /// Written by the operator: before all others.
+    /// Written by the operator: it goes before all shipped rules.
     pub(crate) own: bool,
-    /// Which groups of patterns must have been hit.
+    /// The groups of patterns that have to be hit.
     pub(crate) needs: u8,
 }
 
-/// What a pattern proves: a group of a rule, or a provider (behind all rules).
+/// What a pattern proves: a group of a rule, or a provider (its index follows those of all rules).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
+pub(crate) struct PatternTarget {
     pub(crate) index: u32,
     pub(crate) group: u8,
     pub(crate) length: u16,
 }
 
-/// `recipient * not found`: literals in this order, with little between them.
+/// A pattern with gaps, `recipient * not found`: literals in this order, with little between them.
 #[derive(Debug)]
-pub(crate) struct Gapped {
+pub(crate) struct GappedPattern {
     pub(crate) literals: Vec<u32>,
-    pub(crate) target: Target,
+    pub(crate) target: PatternTarget,
 }
 
-/// The targets of each literal, one list behind the other: a look-up touches one place of memory.
+/// The targets of each literal, one list after the other, so that a look-up touches one place in memory.
 #[derive(Debug)]
-pub(crate) struct Hits {
-    /// Where the targets of a literal begin; one more than there are literals.
+pub(crate) struct TargetLists {
+    /// Where the targets of each literal begin; one entry more than there are literals.
     starts: Vec<u32>,
-    targets: Vec<Target>,
+    targets: Vec<PatternTarget>,
 }
 
-impl Hits {
-    fn new(lists: &[Vec<Target>]) -> Self {
+impl TargetLists {
+    fn new(lists: &[Vec<PatternTarget>]) -> Self {
         let mut starts = vec![0];
         let targets = lists.concat();
         starts.extend(lists.iter().scan(0, |end, list| {
@@ -85,29 +85,30 @@ impl Hits {
         Self { starts, targets }
     }
 
-    pub(crate) fn of(&self, literal: usize) -> &[Target] {
+    pub(crate) fn of(&self, literal: usize) -> &[PatternTarget] {
         &self.targets[self.starts[literal] as usize..self.starts[literal + 1] as usize]
     }
 }
 
-/// A rule without text, and which codes it may take: most are passed over without a look at the rule itself.
+/// A rule without text, with the codes that it may match: most rules are skipped without looking at the rule itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Coded {
+pub(crate) struct CodedRule {
     codes: RangeInclusive<u16>,
     details: RangeInclusive<u16>,
-    /// Holds whoever answered.
+    /// The rule is not limited to a provider.
     general: bool,
     pub(crate) index: u32,
 }
 
-impl Coded {
-    fn new(index: u32, compiled: &Compiled) -> Self {
+impl CodedRule {
+    fn new(index: u32, compiled: &CompiledRule) -> Self {
         let rule = &compiled.rule;
         let details = EnhancedPattern::details(&rule.enhanced);
         Self { codes: CodePattern::span(&rule.code), details, general: compiled.providers.is_empty(), index }
     }
 
-    /// False where the rule surely does not hold. `detail` is the enhanced code's last number, `known` that it is known who answered.
+    /// False if the rule certainly does not match. `detail` is the last number of the enhanced code; `known` says whether the provider is
+    /// known.
     pub(crate) fn may_fit(&self, code: u16, detail: u16, known: bool) -> bool {
         (known || self.general) && self.details.contains(&detail) && self.codes.contains(&code)
     }
@@ -116,35 +117,36 @@ impl Coded {
 /// Subjects 0 to 7 of enhanced codes.
 pub(crate) const SUBJECTS: usize = 8;
 
-/// Group of `text`.
+/// The group of `text`.
 pub(crate) const TEXT: u8 = 1;
-/// Group of `and`.
+/// The group of `and`.
 pub(crate) const AND: u8 = 2;
-/// Group of `not`.
+/// The group of `not`.
 pub(crate) const NOT: u8 = 4;
 
-/// A rule whose own example it does not decide.
+/// A rule that does not decide one of its own examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExampleFailure {
-    /// The rule.
+    /// The id of the rule.
     pub rule: String,
     /// Its example.
     pub example: String,
-    /// The rule that decided instead.
+    /// The id of the rule that decided instead.
     pub decided_by: String,
 }
 
 impl Rules {
-    /// The rules that come with the program.
+    /// The rules that ship with the program.
     pub fn shipped() -> &'static Self {
         static SHIPPED: OnceLock<Rules> = OnceLock::new();
         SHIPPED.get_or_init(|| Self::with(&[]).expect("a test compiles the shipped rules"))
     }
 
-    /// An operator's rule files (name, TOML), which come first, and the shipped ones; an own rule with a shipped one's id replaces it.
+    /// The operator's rule files (name and TOML text), which go first, and the shipped ones. An operator's rule replaces the shipped rule
+    /// of the same id.
     pub fn with(own: &[(&str, &str)]) -> Result<Self, RuleError> {
         let mut seen = HashSet::new();
-        let mut build = Build::default();
+        let mut build = RulesBuilder::default();
         for (name, text) in own {
             build.read(name, text, true, &mut seen)?;
         }
@@ -157,7 +159,7 @@ impl Rules {
         Ok(build.compile())
     }
 
-    /// Holds every rule against its own examples; that an operator's rule takes a shipped one's is what operators' rules are for.
+    /// Checks every rule against its own examples. It is no failure if an operator's rule decides the example of a shipped one.
     pub fn check_examples(&self) -> Vec<ExampleFailure> {
         let mut failures = Vec::new();
         for compiled in &self.rules {
@@ -177,22 +179,22 @@ impl Rules {
         failures
     }
 
-    /// How many rules there are.
+    /// The number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// No rule at all: never so with the shipped ones.
+    /// True if there are no rules; never so with the shipped ones.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 }
 
-/// Finds some of the literals in a text.
+/// An automaton that finds some of the literals in a text.
 #[derive(Debug)]
 pub(crate) struct Automaton {
     automaton: AhoCorasick,
-    /// Which literal a pattern of the automaton is.
+    /// The literal of each pattern of the automaton.
     literals: Vec<u32>,
 }
 
@@ -202,7 +204,7 @@ impl Automaton {
         let (ids, texts): (Vec<u32>, Vec<&String>) = chosen.unzip();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            // A fifteenth of a DFA's memory: it stays in the cache, which is what counts here.
+            // It takes a fifteenth of a DFA's memory and so stays in the cache, which decides the speed here.
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .dense_depth(3)
             .build(texts)
@@ -210,25 +212,25 @@ impl Automaton {
         Self { automaton, literals: ids }
     }
 
-    /// Each place where a literal stands: which, from where, to where.
+    /// Every occurrence of a literal: the literal, its start and its end in bytes.
     pub(crate) fn places<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
         self.automaton.find_overlapping_iter(text).map(|m| (self.literals[m.pattern().as_usize()] as usize, m.start(), m.end()))
     }
 }
 
 #[derive(Default)]
-struct Build {
+struct RulesBuilder {
     rules: Vec<(Rule, bool)>,
-    providers: Vec<Provider>,
+    providers: Vec<ProviderSigns>,
     literal_ids: HashMap<String, u32>,
     literals: Vec<String>,
-    hits: Vec<Vec<Target>>,
+    hits: Vec<Vec<PatternTarget>>,
     closes: Vec<Vec<u32>>,
     in_gapped: Vec<bool>,
-    gapped: Vec<Gapped>,
+    gapped: Vec<GappedPattern>,
 }
 
-impl Build {
+impl RulesBuilder {
     fn read(&mut self, file: &str, text: &str, own: bool, seen: &mut HashSet<String>) -> Result<(), RuleError> {
         let read = RuleFile::read(file, text)?;
         for rule in read.rules {
@@ -238,7 +240,7 @@ impl Build {
                 return Err(error_at(file, text, at, &format!("there are two rules with the id {:?}", rule.id)));
             }
             if let Some(p) = [&rule.text, &rule.and, &rule.not].into_iter().flatten().find(|p| is_blank(p)) {
-                return Err(error_at(file, text, at, &format!("the pattern {p:?} of rule {:?} holds no letter or digit", rule.id)));
+                return Err(error_at(file, text, at, &format!("the pattern {p:?} of rule {:?} contains no letter or digit", rule.id)));
             }
             self.rules.push((rule, own));
         }
@@ -265,13 +267,13 @@ impl Build {
             provider.signs.iter().for_each(|p| self.pattern(p, index, TEXT));
         }
         let without_text = (0u32..).zip(&rules).filter(|(_, r)| r.rule.text.is_empty());
-        let coded: Vec<Coded> = without_text.map(|(index, r)| Coded::new(index, r)).collect();
-        let enhanced = |c: &Coded| &rules[c.index as usize].rule.enhanced;
+        let coded: Vec<CodedRule> = without_text.map(|(index, r)| CodedRule::new(index, r)).collect();
+        let enhanced = |c: &CodedRule| &rules[c.index as usize].rule.enhanced;
         let by_code = coded.iter().filter(|c| enhanced(c).is_empty()).cloned().collect();
         let by_subject =
             std::array::from_fn(|s| coded.iter().filter(|c| enhanced(c).iter().any(|e| e.may_fit_subject(s as u16))).cloned().collect());
         let Self { literals, hits, closes, in_gapped, gapped, .. } = self;
-        let hits = Hits::new(&hits);
+        let hits = TargetLists::new(&hits);
         let automata = [Automaton::new(&literals, str::is_ascii), Automaton::new(&literals, |l| !l.is_ascii())];
         Rules { rules, by_code, by_subject, providers, provider_names, automata, hits, closes, in_gapped, gapped }
     }
@@ -279,7 +281,7 @@ impl Build {
     fn pattern(&mut self, pattern: &str, index: u32, group: u8) {
         let pieces = pieces(pattern);
         let length = pieces.iter().map(String::len).sum::<usize>().min(usize::from(u16::MAX)) as u16;
-        let target = Target { index, group, length };
+        let target = PatternTarget { index, group, length };
         let ids: Vec<u32> = pieces.into_iter().map(|p| self.literal(p)).collect();
         match ids[..] {
             [] => {}
@@ -287,7 +289,7 @@ impl Build {
             [.., last] => {
                 self.closes[last as usize].push(self.gapped.len() as u32);
                 ids.iter().for_each(|id| self.in_gapped[*id as usize] = true);
-                self.gapped.push(Gapped { literals: ids, target });
+                self.gapped.push(GappedPattern { literals: ids, target });
             }
         }
     }
@@ -306,9 +308,9 @@ impl Build {
     }
 }
 
-fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> Compiled {
+fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> CompiledRule {
     let needs = if rule.text.is_empty() { 0 } else { TEXT } | if rule.and.is_empty() { 0 } else { AND };
-    Compiled {
+    CompiledRule {
         id: rule.id.as_str().into(),
         why: rule.why.as_deref().unwrap_or(usual_why(rule.class)).into(),
         link: rule.link.as_deref().map(Into::into),
@@ -319,7 +321,8 @@ fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> Compiled
     }
 }
 
-/// A pattern's literals in the text's form. It begins at a word's start unless it begins with `*` or in another alphabet.
+/// The literals of a pattern, in the normalised form of the text. The first has to start a word unless the pattern begins with `*` or
+/// with a letter outside ASCII.
 fn pieces(pattern: &str) -> Vec<String> {
     let mut pieces: Vec<String> = pattern.split('*').map(normalise_pattern).filter(|p| !p.trim().is_empty()).collect();
     if let Some(first) = pieces.first_mut()

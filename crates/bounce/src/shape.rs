@@ -1,12 +1,12 @@
-//! Replies that differ only in numbers, addresses and ids are one: for finding what no rule knows yet.
+//! The shape of a reply: replies that differ only in numbers, addresses and ids have one shape. Used to find replies that no rule knows.
 
-/// The reply without what changes from one to the next: `550 5.1.1 <a@b.org> x7Fq2` becomes `550 5.1.1 <address> <id>`.
+/// The reply with its variable parts replaced: `550 5.1.1 <a@b.org> x7Fq2` becomes `550 5.1.1 <address> <id>`.
 pub fn shape(reply: &str) -> String {
     let words = crate::text::head(reply, crate::text::TEXT_MAX).split_whitespace().map(word_shape);
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A rule for a reply that no rule knows, to be filled in by an operator.
+/// A rule for a reply that no rule knows, for an operator to complete.
 pub fn rule_skeleton(reply: &str, number: usize) -> String {
     let (code, enhanced) = crate::codes_in(reply);
     let shape = shape(reply);

@@ -1,20 +1,20 @@
-//! One form of a reply's text, in which patterns are sought.
+//! The normalised form of a text, in which patterns are searched.
 //!
-//! Lower case, accents folded, everything but letters and digits one blank, blanks at both ends: `User-Unknown` and `user unknown`
-//! are the same words, and a pattern that begins with a blank begins a word. E-mail addresses become `@`, so that
-//! `spam@example.org` is no talk of spam.
+//! It is in lower case and without accents; everything but letters and digits is one blank, and there is a blank at both ends. So
+//! `User-Unknown` and `user unknown` are the same words, and a pattern that begins with a blank matches at the start of a word. E-mail
+//! addresses become `@`, so that the word in `spam@example.org` does not match.
 
 use crate::mojibake::repaired;
 
-/// What is read of a reply, in bytes: enough for the longest that receivers write, and a bound on the work.
+/// The bytes of a reply that are read: enough for the longest replies of receivers, and a limit on the work.
 pub(crate) const TEXT_MAX: usize = 4096;
 
-/// The form in which patterns are sought; `text` beyond [`TEXT_MAX`] bytes is not looked at.
+/// The normalised form of `text`; anything beyond [`TEXT_MAX`] bytes is ignored.
 pub(crate) fn normalise(text: &str) -> String {
     let text = &*repaired(head(text, TEXT_MAX));
     let mut out = String::with_capacity(text.len() + text.len() / 8 + 2);
     out.push(' ');
-    // Every byte between words is ASCII, so words begin and end at characters.
+    // Every byte between words is ASCII, so words begin and end at character boundaries.
     let mut start = 0;
     let (mut at, mut dots) = (false, false);
     for (i, b) in text.bytes().chain([b' ']).enumerate() {
@@ -33,7 +33,7 @@ pub(crate) fn normalise(text: &str) -> String {
     out
 }
 
-/// One word of a reply.
+/// Appends a word of a reply.
 fn push(out: &mut String, word: &str, has_at: bool, has_dots: bool) {
     if has_at {
         push_addressed(out, word);
@@ -51,7 +51,7 @@ const GAP: u8 = 1;
 const AT: u8 = 2;
 const DOT: u8 = 3;
 
-/// What a byte is between words and in them.
+/// The kind of each byte: between words, or special inside them.
 const KIND: [u8; 256] = {
     let mut kind = [0; 256];
     let gaps = b" \t\r\n<>()\",;'[]";
@@ -65,7 +65,7 @@ const KIND: [u8; 256] = {
     kind
 };
 
-/// Stands behind every word that is a domain: `example.org does not exist` is about a domain, `He does not exist` about a person.
+/// The mark after every word that is a domain: `example.org does not exist` is about a domain, `He does not exist` about a person.
 const DOMAIN: char = '\u{1}';
 
 fn is_domain(word: &str) -> bool {
@@ -75,19 +75,20 @@ fn is_domain(word: &str) -> bool {
     last.len() >= 2 && last.bytes().all(|b| b.is_ascii_alphabetic()) && !rest.is_empty() && rest.bytes().all(fits)
 }
 
-/// The form of a pattern; `*` stays, for the caller to read.
+/// The normalised form of a pattern. Stars are dropped: the caller splits the pattern at them before.
 pub(crate) fn normalise_pattern(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_word(&mut out, text);
     out
 }
 
-/// The first `max` bytes, cut at a character.
+/// The first `max` bytes of the text, cut at a character boundary.
 pub(crate) fn head(text: &str, max: usize) -> &str {
     if text.len() <= max { text } else { &text[..text.floor_char_boundary(max)] }
 }
 
-/// `550`, `5.7.1`, `550-5.7.1`: repeated on every line of a long reply, they would stand between its words.
+/// Whether a word is a code: `550`, `5.7.1`, `550-5.7.1`. Codes are dropped, as those at the start of each line would separate the words
+/// of a long reply.
 fn is_code(word: &str) -> bool {
     let word = word.trim_matches(['#', ':', '.']);
     if !word.starts_with(['2', '4', '5']) || word.len() > 15 || word.bytes().any(|b| !(b.is_ascii_digit() || matches!(b, b'.' | b'-'))) {
@@ -98,7 +99,7 @@ fn is_code(word: &str) -> bool {
     (basic.is_empty() || basic.len() == 3) && fits(enhanced)
 }
 
-/// A word with an '@': an address, perhaps glued to other text by a colon (`found:a@b.org`) or by signs of a script that writes no blanks
+/// Appends a word with an '@': an address, perhaps joined to other text by a colon (`found:a@b.org`) or by a script without blanks
 /// (`收件人（a@b.org）不存在`).
 fn push_addressed(out: &mut String, word: &str) {
     let mut rest = word;
@@ -134,7 +135,7 @@ fn push_word(out: &mut String, word: &str) {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
             'A'..='Z' => out.push(c.to_ascii_lowercase()),
-            // So a pattern writes it.
+            // The form of the mark in patterns.
             '°' => out.push(DOMAIN),
             '*' => {}
             _ if c.is_ascii() => blank(out),
@@ -143,7 +144,7 @@ fn push_word(out: &mut String, word: &str) {
     }
 }
 
-/// Letters of other alphabets stay, accents of the Latin one go, the rest is a blank.
+/// Keeps letters of other alphabets, removes accents from Latin letters, and turns everything else into a blank.
 fn push_foreign(out: &mut String, c: char) {
     if let Some(plain) = unaccented(c) {
         out.push_str(plain);

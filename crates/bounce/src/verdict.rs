@@ -1,11 +1,11 @@
-//! The answer, and what follows from a class where a rule does not say otherwise.
+//! The verdict on a reply, and the defaults for each class.
 
 use std::sync::Arc;
 
 use posthaste_mail::{Action, Class, Scope};
 use serde::Serialize;
 
-/// What a refusal means and what to do about it.
+/// What a reply means and what to do about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// What it means.
@@ -14,23 +14,23 @@ pub struct Verdict {
     pub scope: Scope,
     /// What to do about it.
     pub action: Action,
-    /// The recipient's story ends here: no further try. Apart from the class: a 5xx that says "slow down" is tried again.
+    /// True if the recipient gets no further attempt. This is independent of the class: a 5xx that says "slow down" is tried again.
     pub permanent: bool,
-    /// How sure the rule is, 0 to 1.
+    /// The confidence of the rule, from 0 to 1.
     pub confidence: f32,
     /// The id of the rule that decided.
     pub rule: Arc<str>,
-    /// A sentence for people.
+    /// An explanation for people.
     pub why: Arc<str>,
-    /// The receiver's own page about it.
+    /// The receiver's page about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Arc<str>>,
 }
 
-/// Below this nobody is suppressed: a guess must not delete a subscriber.
+/// The least confidence to suppress a recipient: a guess must not remove a subscriber.
 const SURE_ENOUGH_TO_SUPPRESS: f32 = 0.8;
 
-/// Whose problem a class is, where the rule does not say.
+/// Whose problem a class is, unless the rule says otherwise.
 pub(crate) fn usual_scope(class: Class) -> Scope {
     match class {
         Class::InvalidRecipient | Class::InactiveMailbox | Class::MailboxFull | Class::AutoReply => Scope::Recipient,
@@ -48,7 +48,7 @@ pub(crate) fn usual_scope(class: Class) -> Scope {
     }
 }
 
-/// What to do, where the rule does not say. Only what is about the recipient, final and sure leads to suppression.
+/// What to do about a class, unless the rule says otherwise. Only a verdict that is about the recipient, permanent and sure suppresses.
 pub(crate) fn usual_action(class: Class, permanent: bool, confidence: f32) -> Action {
     let sure = confidence >= SURE_ENOUGH_TO_SUPPRESS;
     match class {
@@ -64,25 +64,25 @@ pub(crate) fn usual_action(class: Class, permanent: bool, confidence: f32) -> Ac
     }
 }
 
-/// The sentence where a rule has none of its own.
+/// The explanation of a class, unless the rule has its own.
 pub(crate) fn usual_why(class: Class) -> &'static str {
     match class {
         Class::InvalidRecipient => "the receiver says that there is no such mailbox",
         Class::InactiveMailbox => "the mailbox exists but is disabled, suspended or expired",
-        Class::BadDomain => "the domain does not exist or takes no mail",
+        Class::BadDomain => "the domain does not exist or accepts no mail",
         Class::MailboxFull => "the mailbox is over its quota",
-        Class::MessageTooLarge => "the message is larger than the receiver takes",
-        Class::SpamContent => "the receiver judged the content unwanted",
+        Class::MessageTooLarge => "the message is larger than the receiver accepts",
+        Class::SpamContent => "the receiver judged the content to be unwanted",
         Class::IpReputation => "the receiver distrusts the sending address: a block list, its reputation or its reverse DNS",
-        Class::PolicyAuth => "the receiver's policy or the sender's authentication (SPF, DKIM, DMARC) stands against it",
-        Class::RateLimited => "too many messages, connections or recipients for the receiver just now",
-        Class::Greylisting => "the receiver asks every stranger to come back later",
-        Class::ProtocolError => "the receiver did not accept a command or the message's form",
+        Class::PolicyAuth => "the receiver's policy or the sender's authentication (SPF, DKIM, DMARC) does not allow it",
+        Class::RateLimited => "the receiver limits messages, connections or recipients at the moment",
+        Class::Greylisting => "the receiver asks unknown senders to try again later",
+        Class::ProtocolError => "the receiver did not accept a command or the format of the message",
         Class::DnsFailure => "DNS gave no usable answer",
-        Class::ConnectionFailure => "no connection, or it broke",
-        Class::TlsFailure => "no TLS where it was demanded",
-        Class::RelayingDenied => "the server does not take mail for this domain, or not from here",
-        Class::AutoReply => "an automatic answer, not a bounce",
-        Class::TransientOther => "the receiver has a trouble of its own and said nothing more exact",
+        Class::ConnectionFailure => "there was no connection, or it broke",
+        Class::TlsFailure => "TLS is required and was not available",
+        Class::RelayingDenied => "the server does not accept mail for this domain, or not from this relay",
+        Class::AutoReply => "an automatic reply, not a bounce",
+        Class::TransientOther => "the receiver has a temporary problem and gave no details",
     }
 }

@@ -1,4 +1,4 @@
-//! Held against the labelled corpora beside the repository, where they are.
+//! The classifier is measured against the labelled corpora beside the repository, if they are there.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -6,7 +6,7 @@ use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::Action;
 use serde_json::Value;
 
-/// Where the corpora lie; None, said aloud, where they do not.
+/// The folder of the corpora; without it, `None` and a note on standard error.
 fn corpora() -> Option<PathBuf> {
     let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
     if base.join("replies.jsonl").is_file() {
@@ -29,7 +29,7 @@ fn spelled(class: posthaste_mail::Class) -> String {
     class.as_str().replace('_', "-")
 }
 
-/// Nothing that any reading of the label lets be about the recipient.
+/// Whether no accepted label is about the recipient.
 fn is_about_something_else(row: &Value) -> bool {
     let about = ["invalid-recipient", "inactive-mailbox", "bad-domain"];
     !row["label"].is_null() && !accepted(row).iter().any(|a| about.contains(a))
@@ -49,7 +49,7 @@ fn the_replies_are_classified_above_the_bars() {
     assert!(score.is_above(0.90, 0.96), "{score:?}");
 }
 
-/// Mails whose label says something else than their text does: no rule is bent to them.
+/// Mails whose label contradicts their text: no rule is made to fit them.
 const WRONGLY_LABELLED: [(&str, &str); 32] = [
     ("mails/sisimai_lhost-amazonworkmail-05.eml", "given up for good (Action: failed, or words that say so), labelled delayed"),
     ("mails/sisimai_lhost-dragonfly-29.eml", "given up for good (Action: failed, or words that say so), labelled delayed"),
@@ -133,13 +133,13 @@ impl Score {
     }
 }
 
-/// The reports about a row's recipient; all where it names none.
+/// The reports about the recipient of a row; all of them if it names none.
 fn about<'r>(row: &Value, reports: &'r [Report]) -> Vec<&'r Report> {
     let wanted = row["recipient"].as_str().unwrap_or_default().to_lowercase();
     reports.iter().filter(|r| wanted.is_empty() || r.rcpt.as_deref().unwrap_or_default().to_lowercase() == wanted).collect()
 }
 
-/// Is the kind right, the class as labelled, the class among those accepted?
+/// Whether the kind is right, the class is the labelled one, and the class is among those accepted.
 fn held_against(row: &Value, reports: &[Report]) -> (bool, bool, bool) {
     let kind = match row["kind"].as_str().unwrap_or_default() {
         "delayed" => Kind::Delayed,

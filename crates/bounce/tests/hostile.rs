@@ -1,4 +1,4 @@
-//! Whatever strangers send: no panic, no flood of reports, no long work.
+//! Hostile input causes no panic, no flood of reports and no long work.
 
 use posthaste_bounce::{Kind, Rules, codes_in, read_mail};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Returning mail, one habit at a time.
+//! Mail that came back, one format at a time.
 
 use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::{Class, EnhancedCode};
@@ -212,7 +212,7 @@ fn a_gateway_that_returns_the_dialogue_with_the_mail_is_read() {
     };
     let report = one(&mail("ann@example.org"));
     assert_eq!((report.kind, class(&report), report.smtp_code), (Kind::Bounce, Some(Class::InvalidRecipient), Some(550)));
-    // What was said of somebody else condemns nobody.
+    // A reply about another recipient does not count.
     let report = one(&mail("bob@example.org"));
     assert_ne!(class(&report), Some(Class::InvalidRecipient));
 }

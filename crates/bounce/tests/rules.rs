@@ -1,4 +1,4 @@
-//! What the rule set promises: every rule decides its own examples, operators come first, errors name the line.
+//! The promises of the rule set: every rule decides its own examples, operators' rules go first, errors name the line.
 
 use posthaste_bounce::{Context, Rules};
 use posthaste_mail::{Action, Class, Failure, LocalCause, Reply, Scope, Stage};
@@ -115,13 +115,13 @@ fn a_bad_rule_file_is_refused_by_file_line_and_key() {
     let refused = |from: &str, to: &str| Rules::with(&[("own.toml", &OWN.replace(from, to))]).unwrap_err().to_string();
     let cases = [
         (refused("greylisting", "graylisting"), "own.toml:5: class: "),
-        (refused("0.3", "30"), "own.toml:6: confidence: confidence lies between"),
-        (refused("text = [\"recipient * moon\"]", "enhanced = [\"5.1\"]"), "own.toml:4: enhanced: \"5.1\" is no enhanced code"),
-        (refused("text = [\"recipient * moon\"]", "code = [700]"), "own.toml:4: code: \"700\" is no reply code"),
+        (refused("0.3", "30"), "own.toml:6: confidence: confidence is a number between"),
+        (refused("text = [\"recipient * moon\"]", "enhanced = [\"5.1\"]"), "own.toml:4: enhanced: \"5.1\" is not an enhanced code"),
+        (refused("text = [\"recipient * moon\"]", "code = [700]"), "own.toml:4: code: \"700\" is not a reply code"),
         (refused("text = [\"recipient * moon\"]", "text = [\" . \"]"), "own.toml:2: the pattern \" . \""),
         (refused("text = [\"recipient * moon\"]", ""), "own.toml:2: a rule needs a condition"),
         (refused("why =", "because ="), "own.toml:7: because: unknown field"),
-        (refused("example = [\"550 5.1.1 user unknown: recipient is on the moon\"]", "example = []"), "own.toml:8: example: a rule shows"),
+        (refused("example = [\"550 5.1.1 user unknown: recipient is on the moon\"]", "example = []"), "own.toml:8: example: a rule needs"),
         (refused("a call with the partner", ""), "own.toml:9: source: say where"),
         (refused("source = \"a call with the partner\"", ""), "own.toml:2: missing field `source`"),
         (refused("class = \"greylisting\"", "class = "), "own.toml:5: class: "),

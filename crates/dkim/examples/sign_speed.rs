@@ -1,4 +1,4 @@
-//! Signatures a second of one core: `cargo run --release -p posthaste-dkim --example sign_speed`.
+//! Measures signatures per second of one core: `cargo run --release -p posthaste-dkim --example sign_speed`.
 
 use std::{hint::black_box, time::Duration};
 
@@ -8,7 +8,7 @@ const HEADER: &str = "From: Ann <ann@example.com>\r\nTo: bob@example.org\r\nSubj
     Message-ID: <1@example.com>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n";
 const LINE: &str = "The quick brown fox jumps over the lazy dog; 0123456789\r\n";
 
-#[expect(clippy::print_stdout, reason = "for people")]
+#[expect(clippy::print_stdout, reason = "it prints its results")]
 fn main() {
     for algorithm in [Algorithm::RsaSha256, Algorithm::Ed25519Sha256] {
         for size in [10_000, 100_000] {
@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// What this process had of the processor: the wall clock would count the neighbours too.
+/// The processor time of this process; the wall clock would count other processes too.
 fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/schedstat").expect("Linux keeps scheduler statistics");
     Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).expect("nanoseconds come first"))

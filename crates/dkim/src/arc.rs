@@ -1,6 +1,6 @@
-//! ARC (RFC 8617): what forwarded mail brought with it is checked, and the outcome is sealed over the message as it goes on.
+//! ARC (RFC 8617): the signatures and seals of forwarded mail are verified, and the result is sealed over the outgoing message.
 //!
-//! mail-auth checks and seals. It is handed every DNS record beforehand, so that nothing here waits; the time it takes from the system.
+//! mail-auth verifies and seals. It gets every DNS record beforehand, so that nothing here waits. It takes the time from the system.
 
 use std::{
     borrow::Borrow,
@@ -30,27 +30,27 @@ use mail_auth::{
     },
 };
 
-use crate::{Key, Signer, message::Message};
+use crate::{Key, Signer, message::MessageParts};
 
-/// Public keys that are looked up for one message, at most. A signature or seal whose key is beyond that does not hold.
+/// The most public keys that are looked up for one message. A signature or seal whose key was not looked up does not verify.
 pub const LOOKUPS_MAX: usize = 20;
 
-/// The TXT records by name (without the final dot, in lower case), each with its strings joined; or why there was no answer.
+/// TXT records by name (in lower case, without the final dot), each with its strings joined; or why there was no answer.
 pub type Records = HashMap<String, Result<Vec<String>, String>>;
 
-/// True if a message brings DKIM signatures or ARC seals, `header` being its header.
+/// True if a message with this header has DKIM signatures or ARC fields.
 pub fn is_forwarded(header: &[u8]) -> bool {
     let is = |line: &[u8], name: &[u8]| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name);
     header.split(|b| *b == b'\n').any(|line| is(line, b"DKIM-Signature") || is(line, b"ARC-Seal") || is(line, b"ARC-Message-Signature"))
 }
 
-/// The names whose TXT records [`Signer::seal`] wants to know for this message, at most [`LOOKUPS_MAX`].
+/// The names whose TXT records [`Signer::seal`] needs for this message, at most [`LOOKUPS_MAX`].
 pub fn names(message: &[u8]) -> Vec<String> {
     let Some(parsed) = AuthenticatedMessage::parse(message) else { return Vec::new() };
     let dkim = parsed.dkim_headers.iter().map(|h| h.header.domain_key());
     let arc = parsed.as_headers.iter().map(|h| h.header.domain_key()).chain(parsed.ams_headers.iter().map(|h| h.header.domain_key()));
     let mut names: Vec<String> = Vec::new();
-    // The seals first: without one of them the chain is broken.
+    // Seals go first: if one cannot be verified, the chain is broken.
     for name in arc.chain(dkim).map(|name| canonical(&name)) {
         if names.len() < LOOKUPS_MAX && !names.contains(&name) {
             names.push(name);
@@ -59,32 +59,32 @@ pub fn names(message: &[u8]) -> Vec<String> {
     names
 }
 
-/// A message on its way through.
+/// A forwarded message, as received and as sent.
 #[derive(Clone, Copy)]
 pub struct Passage<'m> {
-    /// As it came in.
+    /// The message as received.
     pub came: &'m [u8],
-    /// As it goes on, without the seal; joined, they are the message.
+    /// The message as sent, without the seal, in parts; joined, they are the message.
     pub goes: &'m [&'m [u8]],
-    /// What DNS said to [`names`].
+    /// The DNS records of [`names`].
     pub records: &'m Records,
-    /// Who checked: the name in ARC-Authentication-Results.
+    /// The host that verified it: the name in ARC-Authentication-Results.
     pub host: &'m str,
-    /// Who handed it in.
+    /// The address of the client that submitted it.
     pub client: IpAddr,
 }
 
 impl Signer {
-    /// The three fields of an ARC set, to be put before the message that goes on. None where nothing may be added: the chain has failed
-    /// before (RFC 8617 §5.1), is too long, or is no chain at all.
+    /// The three fields of an ARC set, to be put before the outgoing message. `None` if no set may be added: the chain failed
+    /// before (RFC 8617 §5.1), is too long, or is malformed.
     pub fn seal(&self, passage: &Passage<'_>) -> Option<String> {
-        let zone = Zone::of(passage.records);
-        // mail-auth 0.13 takes a line of only blanks at the end of a body for a line, and so finds good signatures bad; without those
-        // lines the message is as whoever signed it (relaxed) meant it. Who signed the body as "simple" meant it as it came.
+        let zone = KnownRecords::of(passage.records);
+        // mail-auth 0.13 counts a line of blanks at the end of a body and so rejects good relaxed signatures; without such lines it accepts
+        // them. A signature over a "simple" body needs the message as received, so both are tried.
         let tidy = tidied(&[passage.came]);
         let (tidy, came) = (AuthenticatedMessage::parse(&tidy)?, AuthenticatedMessage::parse(passage.came)?);
-        let seen = Seen::of(&tidy, &zone)?;
-        let seen = Seen::of(&came, &zone).filter(|other| other.passed() > seen.passed()).unwrap_or(seen);
+        let seen = Verification::of(&tidy, &zone)?;
+        let seen = Verification::of(&came, &zone).filter(|other| other.passed() > seen.passed()).unwrap_or(seen);
         let sets = seen.arc.sets().len();
         if !seen.arc.can_be_sealed() || (seen.brings_seals && sets == 0) || sets >= SETS_MAX {
             return None;
@@ -93,12 +93,12 @@ impl Signer {
         let goes = AuthenticatedMessage::parse(&goes)?;
         let results = AuthenticationResults::new(passage.host).with_dkim_results(&seen.dkim, goes.from.first().map_or("", String::as_str));
         let results = if seen.brings_seals { results.with_arc_result(&seen.arc, passage.client) } else { results };
-        let sealer = ArcSealer::from_key(Pen(self.key().clone())).domain(self.domain()).selector(self.selector());
+        let sealer = ArcSealer::from_key(SealingKey(self.key().clone())).domain(self.domain()).selector(self.selector());
         let set = sealer.headers(self.sealed_headers()).seal(&goes, &results, &seen.arc).ok()?;
         Some(set.to_header())
     }
 
-    /// What is signed, what is oversigned, and the signatures that the message has.
+    /// The fields that are signed, those that are oversigned, and DKIM-Signature.
     fn sealed_headers(&self) -> Vec<String> {
         let once = self.covered().iter().map(|header| header.name.clone());
         let again = self.covered().iter().filter(|header| header.oversigned).map(|header| header.name.clone());
@@ -106,20 +106,20 @@ impl Signer {
     }
 }
 
-/// RFC 8617 §4.2.1.
+/// The most ARC sets of a message (RFC 8617 §4.2.1).
 const SETS_MAX: usize = 50;
 
-/// What a message brought, and whether it holds.
-struct Seen<'m> {
+/// The result of verifying a message.
+struct Verification<'m> {
     dkim: Vec<DkimOutput<'m>>,
     arc: ArcOutput<'m>,
-    /// It has fields of ARC, whole or broken.
+    /// The message has ARC fields, valid or not.
     brings_seals: bool,
 }
 
-impl<'m> Seen<'m> {
-    fn of(message: &'m AuthenticatedMessage<'m>, zone: &'m Zone) -> Option<Self> {
-        // It never asks: the zone has an answer to everything.
+impl<'m> Verification<'m> {
+    fn of(message: &'m AuthenticatedMessage<'m>, zone: &'m KnownRecords) -> Option<Self> {
+        // It never sends a query: the records below answer every look-up.
         let verifier = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).ok()?;
         let dkim = at_once(verifier.verify_dkim(Parameters::new(message).with_txt_cache(zone)))?;
         let arc = at_once(verifier.verify_arc(Parameters::new(message).with_txt_cache(zone)))?;
@@ -133,7 +133,7 @@ impl<'m> Seen<'m> {
     }
 }
 
-/// The outcome of a future that has nothing to wait for.
+/// The outcome of a future that never waits.
 fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => Some(outcome),
@@ -141,10 +141,10 @@ fn at_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-/// DNS as far as it was asked. It knows an answer to every question, if only that nobody asked it.
-struct Zone(HashMap<Box<str>, Txt>);
+/// The known DNS records. Every look-up gets an answer; for a name that was not looked up it is an error.
+struct KnownRecords(HashMap<Box<str>, Txt>);
 
-impl Zone {
+impl KnownRecords {
     fn of(records: &Records) -> Self {
         Self(records.iter().map(|(name, said)| (format!("{name}.").into(), parsed(said))).collect())
     }
@@ -165,7 +165,7 @@ fn parsed(said: &Result<Vec<String>, String>) -> Txt {
     outcome
 }
 
-impl ResolverCache<Box<str>, Txt> for Zone {
+impl ResolverCache<Box<str>, Txt> for KnownRecords {
     fn get<Q>(&self, name: &Q) -> Option<Txt>
     where
         Box<str>: Borrow<Q>,
@@ -186,10 +186,10 @@ impl ResolverCache<Box<str>, Txt> for Zone {
     fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
 }
 
-/// A key as the sealer wants it.
-struct Pen(Key);
+/// A key in the form that the sealer needs.
+struct SealingKey(Key);
 
-impl SigningKey for Pen {
+impl SigningKey for SealingKey {
     type Hasher = Sha256;
 
     fn sign(&self, input: impl Writable) -> mail_auth::Result<Vec<u8>> {
@@ -201,9 +201,10 @@ impl SigningKey for Pen {
     }
 }
 
-/// The message with its body as relaxed canonicalization sees its end: that hash is the same, and mail-auth gets it right.
+/// The message without the blank lines at its end that relaxed canonicalization ignores. The hash is the same, and mail-auth computes it
+/// correctly.
 fn tidied(parts: &[&[u8]]) -> Vec<u8> {
-    let message = Message::new(parts);
+    let message = MessageParts::new(parts);
     let mut whole = message.header.clone();
     whole.extend_from_slice(b"\r\n");
     for part in message.relaxed_body() {

@@ -1,4 +1,4 @@
-//! Private keys: read, made, and the public half that goes into DNS.
+//! Private keys: reading and generating them, and their public half for DNS.
 
 use std::{fmt, sync::Arc};
 
@@ -12,18 +12,18 @@ use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 
-/// RFC 8301 §3.2: signers use at least 1024 bits and should use 2048; the crypto library takes no less than these.
+/// RFC 8301 §3.2: signers use at least 1024 bits and should use 2048; the crypto library accepts no fewer than 2048.
 const RSA_BITS_MIN: usize = 2048;
-/// RFC 8301 §3.2: verifiers need not check anything longer.
+/// RFC 8301 §3.2: verifiers need not support longer keys.
 const RSA_BITS_MAX: usize = 4096;
 
-/// How a key signs: the `a=` tag.
+/// The signature algorithm: the `a=` tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSA PKCS#1 v1.5 over SHA-256 (RFC 6376 §3.3.1). New keys have 2048 bits.
     #[serde(rename = "rsa-sha256")]
     RsaSha256,
-    /// Ed25519 over SHA-256 (RFC 8463). Not every receiver checks it: sign with an RSA key besides.
+    /// Ed25519 over SHA-256 (RFC 8463). Not every receiver supports it: sign with an RSA key too.
     #[serde(rename = "ed25519-sha256")]
     Ed25519Sha256,
 }
@@ -37,31 +37,31 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Why a text is no key to sign with.
+/// Why a text is not a usable signing key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not PEM, or PEM of something else.
+    /// It is not PEM, or not of a private key.
     #[error("no private key in it: expected PEM with -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----")]
     NoKey,
     /// The key is protected by a passphrase.
     #[error("the key is encrypted; decrypt it with: openssl pkey -in KEY -out KEY.plain")]
     Encrypted,
-    /// Neither RSA nor Ed25519 (or damaged).
+    /// It is neither an RSA nor an Ed25519 key, or it is damaged or too short.
     #[error("neither an RSA key of {RSA_BITS_MIN} bits or more nor an Ed25519 key: {0}")]
     Unfit(String),
-    /// Longer than receivers check.
-    #[error("the RSA key has {0} bits; receivers check at most {RSA_BITS_MAX} (RFC 8301)")]
+    /// It is longer than receivers support.
+    #[error("the RSA key has {0} bits; receivers need to support at most {RSA_BITS_MAX} (RFC 8301)")]
     TooLong(usize),
-    /// The crypto library failed to make a key.
-    #[error("the crypto library made no key")]
+    /// The crypto library failed to generate a key.
+    #[error("the crypto library failed to generate a key")]
     Generate,
 }
 
 /// A private key, ready to sign. Cheap to clone; never printed.
 #[derive(Clone)]
-pub struct Key(Arc<Inner>);
+pub struct Key(Arc<KeyParts>);
 
-struct Inner {
+struct KeyParts {
     signing: DkimKey,
     algorithm: Algorithm,
     bits: usize,
@@ -77,7 +77,7 @@ impl Key {
             false => KeyError::NoKey,
         })?;
         match &der {
-            // Some tools leave the header of PKCS#1 in place and encrypt what is inside.
+            // Some tools keep the PKCS#1 header and encrypt the contents.
             PrivateKeyDer::Pkcs1(_) if text.contains("ENCRYPTED") => Err(KeyError::Encrypted),
             PrivateKeyDer::Pkcs1(pkcs1) => {
                 rsa::KeyPair::from_der(pkcs1.secret_pkcs1_der()).map_err(unfit).and_then(|pair| from_rsa(&pair, der))
@@ -90,12 +90,12 @@ impl Key {
         }
     }
 
-    /// Makes a key (an RSA key of 2048 bits); also its PKCS#8 PEM, for a file that only the relay may read.
+    /// Generates a key (an RSA key gets 2048 bits). Also returns its PKCS#8 PEM, for a file that only the relay may read.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, String), KeyError> {
         Self::generate_sized(algorithm, RSA_BITS_MIN)
     }
 
-    /// The same; an RSA key has the next of 2048, 3072 and 4096 bits.
+    /// Like [`Self::generate`]; an RSA key gets 2048, 3072 or 4096 bits, whichever is the next size for `bits`.
     pub fn generate_sized(algorithm: Algorithm, bits: usize) -> Result<(Self, String), KeyError> {
         let generate = |_| KeyError::Generate;
         let der = match algorithm {
@@ -108,19 +108,19 @@ impl Key {
                 let pair = rsa::KeyPair::generate(size).map_err(generate)?;
                 AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(generate)?.as_ref().to_vec()
             }
-            // Version 1 of PKCS#8: OpenSSL 3.0 reads no version 2.
+            // Version 1 of PKCS#8, as OpenSSL 3.0 does not read version 2.
             Algorithm::Ed25519Sha256 => Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(generate)?.as_ref().to_vec(),
         };
         let pem = pem("PRIVATE KEY", &der);
         Ok((Self::from_pem(&pem)?, pem))
     }
 
-    /// How it signs.
+    /// Its signature algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm
     }
 
-    /// The length of the key in bits: that of the RSA modulus, or 256.
+    /// The length of the key in bits: that of the RSA modulus, or 256 for Ed25519.
     pub fn bits(&self) -> usize {
         self.0.bits
     }
@@ -134,7 +134,7 @@ impl Key {
         format!("v=DKIM1; k={kind}; p={}", BASE64_STANDARD.encode(&self.0.public))
     }
 
-    /// The public half as DNS has it in `p=`.
+    /// The public half, as in `p=` of the DNS record.
     pub(crate) fn public(&self) -> &[u8] {
         &self.0.public
     }
@@ -158,13 +158,13 @@ fn from_rsa(pair: &rsa::KeyPair, der: PrivateKeyDer<'_>) -> Result<Key, KeyError
     // RFC 6376 §3.6.1 asks for RSAPublicKey; its erratum 3017, and every verifier, take SubjectPublicKeyInfo.
     let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map_err(unfit)?.as_ref().to_vec();
     let signing = DkimKey::Rsa(RsaKey::from_key_der(der).map_err(unfit)?);
-    Ok(Key(Arc::new(Inner { signing, algorithm: Algorithm::RsaSha256, bits, public })))
+    Ok(Key(Arc::new(KeyParts { signing, algorithm: Algorithm::RsaSha256, bits, public })))
 }
 
 fn from_ed25519(pair: &Ed25519KeyPair, pkcs8: &[u8]) -> Result<Key, KeyError> {
     let signing = DkimKey::Ed25519(Ed25519Key::from_pkcs8_der(pkcs8).map_err(unfit)?);
     let public = pair.public_key().as_ref().to_vec();
-    Ok(Key(Arc::new(Inner { signing, algorithm: Algorithm::Ed25519Sha256, bits: 256, public })))
+    Ok(Key(Arc::new(KeyParts { signing, algorithm: Algorithm::Ed25519Sha256, bits: 256, public })))
 }
 
 fn unfit(error: impl fmt::Display) -> KeyError {

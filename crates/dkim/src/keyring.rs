@@ -1,31 +1,32 @@
-//! Which key signs what: by the domain of the From header, so that DMARC finds it aligned; and by domains that sign besides.
+//! The keyring: which key signs a message. Keys are chosen by the domain of the From field, so that DMARC finds the signature aligned;
+//! other domains can sign in addition.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use crate::Signer;
 
-/// From domain → signers.
+/// The signers of each From domain.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    domains: HashMap<String, Entry>,
+    domains: HashMap<String, DomainSigners>,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct DomainSigners {
     signers: Vec<Signer>,
     sign_subdomains: bool,
 }
 
 impl Keyring {
-    /// Lets `signer` sign what comes from `from_domain`, and from the domains below it that have no signer of their own if
-    /// `sign_subdomains` is set by any signer of the domain. Several signers of one domain all sign (RSA and Ed25519, RFC 8463 §3).
+    /// Adds a signer for mail from `from_domain`. If any signer of the domain is added with `sign_subdomains`, they also sign for its
+    /// subdomains without signers of their own. All signers of a domain sign each message (RSA and Ed25519, RFC 8463 §3).
     pub fn add(&mut self, from_domain: &str, sign_subdomains: bool, signer: Signer) {
         let entry = self.domains.entry(lower(from_domain).into_owned()).or_default();
         entry.signers.push(signer);
         entry.sign_subdomains |= sign_subdomains;
     }
 
-    /// Who signs a message from this domain: its own signers, else those of the nearest domain above that sign for subdomains.
+    /// The signers of a message from this domain: its own, else those of the nearest parent domain that signs for subdomains.
     pub fn signers_for(&self, from_domain: &str) -> &[Signer] {
         let name = lower(from_domain);
         if let Some(entry) = self.domains.get(&*name) {
@@ -41,12 +42,12 @@ impl Keyring {
         &[]
     }
 
-    /// Who signs in the name of exactly this domain.
+    /// The signers of exactly this domain.
     pub fn signers_of(&self, domain: &str) -> &[Signer] {
         self.domains.get(&*lower(domain)).map_or(&[], |entry| &entry.signers)
     }
 
-    /// Everybody who signs a message, each once: for the domains of its From field, then in the name of the domains `also`.
+    /// All signers of a message, each once: those for the domains of its From field, then those of the domains in `also`.
     pub fn choose<'a>(&self, from: impl IntoIterator<Item = &'a str>, also: impl IntoIterator<Item = &'a str>) -> Vec<&Signer> {
         let authors = from.into_iter().flat_map(|domain| self.signers_for(domain));
         let all = authors.chain(also.into_iter().flat_map(|domain| self.signers_of(domain)));
@@ -60,12 +61,12 @@ impl Keyring {
         chosen
     }
 
-    /// The domains that have signers, in no order.
+    /// The domains that have signers, in no particular order.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.domains.keys().map(String::as_str)
     }
 
-    /// True if nothing is signed.
+    /// True if there are no signers.
     pub fn is_empty(&self) -> bool {
         self.domains.is_empty()
     }

@@ -1,5 +1,15 @@
-//! The DKIM signer (RFC 6376, RFC 8463): keys, which key signs what, the signature itself; how one key follows another;
-//! seals for forwarded mail.
+//! The DKIM signer (RFC 6376, RFC 8463): keys, the keyring that says which key signs what, signatures, the rotation of keys, and ARC
+//! seals for forwarded mail (RFC 8617).
+//!
+//! The crate uses no other crate of the workspace. It does no I/O and asks no DNS: the caller reads the files, asks for the records and
+//! passes the time. Only the time inside an ARC seal comes from the system, as mail-auth takes it there.
+//!
+//! It keeps these invariants:
+//!
+//! - A [`Signer`] that could only make signatures that do not verify cannot be built.
+//! - From is always signed.
+//! - A new key signs only once DNS has its record, and an old key is retired only once it is not needed any more ([`Succession`]).
+//! - A private key is never printed.
 //!
 //! ```
 //! use posthaste_dkim::{Algorithm, Key, Keyring, Signer, SignerOptions};

@@ -1,20 +1,20 @@
-//! A message as the signer sees it: header fields, and the body, whole or without what relaxed canonicalization drops at its end.
+//! A message as the signer sees it: its header fields and its body, whole or without the end that relaxed canonicalization drops.
 
 use memchr::memmem;
 
-/// A header field: its name as it stands before the colon, its value with folds and CRLF.
-pub(crate) type Field<'a> = (&'a [u8], &'a [u8]);
+/// A header field: its name as written before the colon, and its value with folds and CRLF.
+pub(crate) type HeaderField<'a> = (&'a [u8], &'a [u8]);
 
-/// A message cut at the empty line that ends its header.
-pub(crate) struct Message<'a> {
-    /// The header, each field with its CRLF, without the empty line.
+/// A message, split at the empty line that ends its header.
+pub(crate) struct MessageParts<'a> {
+    /// The header: each field with its CRLF, without the empty line.
     pub(crate) header: Vec<u8>,
     /// The body, in pieces.
     pub(crate) body: Vec<&'a [u8]>,
 }
 
-impl<'a> Message<'a> {
-    /// Cuts `parts`, which joined are the message. Without an empty line, all of it is header.
+impl<'a> MessageParts<'a> {
+    /// Splits a message whose parts, joined, are `parts`. Without an empty line, all of it is header.
     pub(crate) fn new(parts: &[&'a [u8]]) -> Self {
         let mut header = Vec::with_capacity(parts.first().map_or(0, |part| part.len()));
         let mut parts = parts.iter();
@@ -32,18 +32,18 @@ impl<'a> Message<'a> {
         Self { header, body }
     }
 
-    /// The body up to its last byte that is neither blank nor line end. Empty if there is none.
+    /// The body up to its last byte that is neither a blank nor part of a line end; empty if there is none.
     ///
-    /// RFC 6376 §3.4.4 drops blanks at line ends and empty lines at the end; mail-auth 0.13 forgets that a line of only
-    /// blanks is an empty line. Cut here, the question does not arise, and nothing is copied.
+    /// RFC 6376 §3.4.4 drops blanks at line ends and empty lines at the end of the body; mail-auth 0.13 does not treat a line of only
+    /// blanks as empty. Cutting the body here avoids the problem without copying.
     pub(crate) fn relaxed_body(&self) -> Vec<&'a [u8]> {
         let mut body = self.body.clone();
         trim_end(&mut body);
         body
     }
 
-    /// The header's fields in order. Lines that are no field are left out.
-    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
+    /// The fields of the header, in order. Lines that are not fields are left out.
+    pub(crate) fn fields(&self) -> Vec<HeaderField<'_>> {
         let mut fields = Vec::with_capacity(24);
         let mut rest = &self.header[..];
         while !rest.is_empty() {
@@ -57,12 +57,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Where in `part` the header ends, behind the empty line, if the header read so far ends in it.
+/// Where the header ends in `part`, after the empty line, if it ends in this part. `before` is the header so far.
 fn header_end(before: &[u8], part: &[u8]) -> Option<usize> {
-    // The four bytes of CRLF CRLF may straddle two parts.
+    // The four bytes of CRLF CRLF may be split between two parts.
     let tail = &before[before.len().saturating_sub(3)..];
     let seam = [tail, &part[..part.len().min(3)]].concat();
-    // A message that begins with an empty line has no header at all.
+    // A message that begins with an empty line has no header.
     let at_start = before.is_empty() && part.starts_with(b"\r\n");
     let in_seam = || memmem::find(&seam, b"\r\n\r\n").map(|at| at + 4 - tail.len());
     if at_start { Some(2) } else { in_seam().or_else(|| memmem::find(part, b"\r\n\r\n").map(|at| at + 4)) }
@@ -93,7 +93,7 @@ mod tests {
         for first in 0..=text.len() {
             for second in first..=text.len() {
                 let parts = [&text[..first], &text[first..second], &text[second..]];
-                let message = Message::new(&parts);
+                let message = MessageParts::new(&parts);
                 assert_eq!(message.header, b"A: 1\r\nB: 2\r\n 3\r\n", "{first} {second}");
                 assert_eq!(message.body.concat(), b"body\r\n\r\n", "{first} {second}");
                 assert_eq!(message.relaxed_body().concat(), b"body", "{first} {second}");
@@ -103,15 +103,15 @@ mod tests {
 
     #[test]
     fn a_message_without_header_or_body_is_cut_too() {
-        assert_eq!(Message::new(&[b"\r\nbody"]).body.concat(), b"body");
-        assert!(Message::new(&[b"\r\nbody"]).header.is_empty());
-        assert_eq!(Message::new(&[b"A: 1\r\n"]).header, b"A: 1\r\n");
-        assert!(Message::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).relaxed_body().is_empty());
+        assert_eq!(MessageParts::new(&[b"\r\nbody"]).body.concat(), b"body");
+        assert!(MessageParts::new(&[b"\r\nbody"]).header.is_empty());
+        assert_eq!(MessageParts::new(&[b"A: 1\r\n"]).header, b"A: 1\r\n");
+        assert!(MessageParts::new(&[b"A: 1\r\n\r\n", b" \r\n", b"\t"]).relaxed_body().is_empty());
     }
 
     #[test]
     fn a_field_keeps_its_folds() {
-        let message = Message::new(&[b"A: 1\r\nB : 2\r\n\t3\r\nnonsense\r\nC:\r\n\r\n"]);
+        let message = MessageParts::new(&[b"A: 1\r\nB : 2\r\n\t3\r\nnonsense\r\nC:\r\n\r\n"]);
         let fields: [(&[u8], &[u8]); 3] = [(b"A", b" 1\r\n"), (b"B ", b" 2\r\n\t3\r\n"), (b"C", b"\r\n")];
         assert_eq!(message.fields(), fields);
     }

@@ -1,9 +1,9 @@
-//! What a signature covers, how it is written, and how long it holds.
+//! The options of a signer: the fields that a signature covers, its form, and how long it is valid.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// What is signed where present: RFC 6376 §5.4.1, the MIME fields, RFC 8058 §4's List-Unsubscribe-Post, and Feedback-ID,
-/// which Gmail counts only where a signature covers it.
+/// The fields that are signed if present: those of RFC 6376 §5.4.1, the MIME fields, List-Unsubscribe-Post (RFC 8058 §4), and
+/// Feedback-ID, which Gmail uses only if a signature covers it.
 pub const SIGNED: &[&str] = &[
     "From",
     "Sender",
@@ -36,8 +36,8 @@ pub const SIGNED: &[&str] = &[
     "Auto-Submitted",
 ];
 
-/// What is signed once more than it is present (RFC 6376 §5.4.2), so that nobody adds a second one that people or programs heed instead:
-/// who writes to whom and when, how the body is to be read (a second Content-Type shows another body), and where a click unsubscribes.
+/// The fields that are signed once more than they occur (RFC 6376 §5.4.2), so that nobody can add another one that people or programs use
+/// instead: sender, recipients and date, how the body is read (a second Content-Type shows another body), and where a click unsubscribes.
 pub const OVERSIGNED: &[&str] = &[
     "From",
     "Sender",
@@ -59,25 +59,25 @@ pub const OVERSIGNED: &[&str] = &[
     "Feedback-ID",
 ];
 
-/// Fields that every host on the way rewrites or adds: a signature over them breaks (RFC 6376 §5.4).
+/// Fields that hosts on the way rewrite or add: a signature over them breaks (RFC 6376 §5.4).
 const NEVER_SIGNED: &[&str] = &["Return-Path", "Received", "DKIM-Signature", "Authentication-Results"];
 
-/// How much a signature forgives on the way (RFC 6376 §3.4).
+/// Which changes on the way a signature survives (RFC 6376 §3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
-    /// Blanks may change.
+    /// Changes of white space.
     #[default]
     Relaxed,
-    /// Nothing may.
+    /// None.
     Simple,
 }
 
-/// The form of the header and that of the body: the `c=` tag.
+/// The canonicalization of header and body: the `c=` tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Canonicalization {
-    /// Of the signed fields.
+    /// The form of the signed fields.
     pub header: Form,
-    /// Of the body.
+    /// The form of the body.
     pub body: Form,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Canonicalization {
 impl FromStr for Canonicalization {
     type Err = SignerError;
 
-    /// Both parts, as `c=` has them.
+    /// Reads both parts, as written in `c=`.
     fn from_str(text: &str) -> Result<Self, SignerError> {
         let form = |word: &str| [Form::Relaxed, Form::Simple].into_iter().find(|form| form.to_string() == word);
         let both = text.split_once('/').and_then(|(header, body)| Some(Self { header: form(header)?, body: form(body)? }));
@@ -107,26 +107,27 @@ impl FromStr for Canonicalization {
     }
 }
 
-/// The longest `i=`: what a path can hold (RFC 5321 §4.5.3.1.3).
+/// The longest `i=`, in bytes: that of a path (RFC 5321 §4.5.3.1.3).
 const IDENTITY_MAX: usize = 254;
 
-/// What a signature covers, how it is written, and how long it holds.
+/// The fields that a signature covers, its form, and how long it is valid.
 #[derive(Clone, Debug)]
 pub struct SignerOptions {
-    /// Header fields that are signed, all of each name, where present.
+    /// Header fields that are signed if present, each occurrence of a name.
     pub headers: Vec<String>,
-    /// Header fields that are signed once more than they are present, so that none can be added. Present ones are signed too.
+    /// Header fields that are signed once more than they occur, so that none can be added. Those present are signed too.
     pub oversign: Vec<String>,
-    /// How long the signature holds (`x=`); None for ever.
+    /// How long the signature is valid (`x=`); `None` for ever.
     pub expire: Option<Duration>,
-    /// What may change on the way (`c=`).
+    /// Which changes on the way the signature survives (`c=`).
     pub canonicalization: Canonicalization,
-    /// On whose behalf it is signed (`i=`): an address, or `@` and a domain, at or below the signing domain. None: it doesn't say.
+    /// The identity on whose behalf it signs (`i=`): an address, or `@` and a domain, at or below the signing domain.
+    /// `None` leaves `i=` out.
     pub identity: Option<String>,
 }
 
 impl SignerOptions {
-    /// Whether these fields can be signed.
+    /// Checks that these fields can be signed.
     pub fn check(&self) -> Result<(), SignerError> {
         covered(self).map(drop)
     }
@@ -140,48 +141,48 @@ impl Default for SignerOptions {
     }
 }
 
-/// Why a signer cannot be made.
+/// Why a signer cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
-    /// Not a domain name in ASCII.
+    /// The domain is not a name in ASCII.
     #[error("{0:?} is not a domain name (write non-ASCII ones as xn--…)")]
     Domain(String),
-    /// Not one or more labels.
+    /// The selector does not consist of labels.
     #[error("{0:?} is not a selector: letters, digits, hyphens and underscores, in parts joined by dots")]
     Selector(String),
-    /// Not a header field's name.
+    /// It is not the name of a header field.
     #[error("{0:?} is not the name of a header field")]
     HeaderName(String),
-    /// A field that changes on the way.
+    /// The field changes on the way.
     #[error("{0:?} changes on the way: a signature over it would break")]
     Volatile(String),
     /// RFC 6376 §5.4: From is always signed.
     #[error("the signed headers must include From (RFC 6376 §5.4)")]
     FromNotSigned,
-    /// RFC 6376 §3.5: i= is the signing domain or below it.
+    /// RFC 6376 §3.5: the domain of `i=` is the signing domain or below it.
     #[error("{identity:?} is no identity of {domain}: write \"name@{domain}\", \"@{domain}\", or a domain below it behind the @")]
     Identity {
-        /// What was asked for.
+        /// The identity, as given.
         identity: String,
         /// The signing domain.
         domain: String,
     },
-    /// Not two forms.
+    /// The canonicalization does not consist of two forms.
     #[error("{0:?} is no canonicalization: relaxed/relaxed, relaxed/simple, simple/relaxed or simple/simple")]
     Canonicalization(String),
-    /// Nothing would verify.
-    #[error("a signature must hold for at least a second")]
+    /// The signature would expire at once.
+    #[error("a signature has to be valid for at least one second")]
     ExpiresAtOnce,
 }
 
-/// A header field that is signed, and whether once more than it is present.
+/// A header field that is signed, and whether once more than it occurs.
 #[derive(Clone, Debug)]
 pub(crate) struct Covered {
     pub(crate) name: String,
     pub(crate) oversigned: bool,
 }
 
-/// Both lists as one, each name once; refuses what would not verify.
+/// Both lists as one, each name once; an error if a signature over these fields would not verify.
 pub(crate) fn covered(options: &SignerOptions) -> Result<Vec<Covered>, SignerError> {
     let mut all: Vec<Covered> = Vec::new();
     let names = options.headers.iter().map(|name| (name, false)).chain(options.oversign.iter().map(|name| (name, true)));
@@ -198,7 +199,8 @@ pub(crate) fn covered(options: &SignerOptions) -> Result<Vec<Covered>, SignerErr
     Ok(all)
 }
 
-/// Whether `i=` can say this where `d=` says `domain` (in lower case). RFC 6376 §3.5: an optional local part, and the signing domain or one below it.
+/// Checks that `identity` is allowed in `i=` beside `domain` (in lower case) in `d=`. RFC 6376 §3.5: an optional local part, and the
+/// signing domain or one below it.
 pub fn check_identity(identity: &str, domain: &str) -> Result<(), SignerError> {
     let below = |of: &str| of == domain || of.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
     let fits = identity.bytes().all(|b| b.is_ascii_graphic()) && identity.len() <= IDENTITY_MAX;

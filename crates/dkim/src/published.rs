@@ -1,39 +1,39 @@
-//! What DNS says of a key, held against the key.
+//! The comparison of a key with its record in DNS.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::{Algorithm, Key};
 
-/// What stands in DNS at a key's name.
+/// The state of the DNS record at the name of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// The key's own public half.
+    /// It is the key's own record.
     Matches,
-    /// Nothing.
+    /// There is no record.
     Missing,
-    /// Something that makes receivers refuse what the key signs; why.
+    /// With this record, receivers reject what the key signs; the reason.
     Mismatch(String),
-    /// Nobody knows: DNS gave no answer; why.
+    /// DNS gave no answer; the reason.
     Unknown(String),
 }
 
 impl Published {
-    /// Holds the TXT records at the key's name (each with its strings joined) against the key, as RFC 6376 §3.6.1 has receivers read them.
+    /// Compares the TXT records at the key's name (each with its strings joined) with the key, as receivers do by RFC 6376 §3.6.1.
     pub fn of(key: &Key, records: &[String]) -> Self {
         match records {
             [] => Self::Missing,
             [record] => judge(key, record).map_or_else(Self::Mismatch, |()| Self::Matches),
-            // RFC 6376 §3.6.2.2: with several the result is undefined.
-            several => Self::Mismatch(format!("{} records stand there; receivers may read any of them", several.len())),
+            // RFC 6376 §3.6.2.2: with several records the result is undefined.
+            several => Self::Mismatch(format!("there are {} records; receivers may read any of them", several.len())),
         }
     }
 
-    /// True if receivers find the key.
+    /// True if the record is the key's own.
     pub fn is_there(&self) -> bool {
         *self == Self::Matches
     }
 
-    /// The word for it.
+    /// The state as a word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Matches => "matches",
@@ -43,7 +43,7 @@ impl Published {
         }
     }
 
-    /// Why, where there is more to say than the word.
+    /// The reason, for a mismatch or an unknown state.
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Mismatch(why) | Self::Unknown(why) => Some(why),
@@ -57,7 +57,7 @@ fn judge(key: &Key, record: &str) -> Result<(), String> {
         record.split(';').filter_map(|tag| tag.split_once('=')).map(|(n, v)| (n.trim(), blankless(v))).collect();
     let tag = |name: &str| tags.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
     if tag("v").is_some_and(|version| version != "DKIM1") {
-        return Err("it is no DKIM record: its v= is not DKIM1".into());
+        return Err("it is not a DKIM record: its v= is not DKIM1".into());
     }
     let kind = match key.algorithm() {
         Algorithm::RsaSha256 => "rsa",
@@ -65,20 +65,20 @@ fn judge(key: &Key, record: &str) -> Result<(), String> {
     };
     let said = tag("k").unwrap_or("rsa");
     if said != kind {
-        return Err(format!("it is for a key of the kind {said}, and the key is of the kind {kind}"));
+        return Err(format!("its k= is {said}, but the key is {kind}"));
     }
     if tag("h").is_some_and(|hashes| !hashes.split(':').any(|hash| hash == "sha256")) {
-        return Err("its h= does not let sha256".into());
+        return Err("its h= does not allow sha256".into());
     }
     if tag("s").is_some_and(|services| !services.split(':').any(|service| service == "*" || service == "email")) {
-        return Err("its s= is not for email".into());
+        return Err("its s= does not allow email".into());
     }
     match tag("p") {
         None => Err("it has no p=".into()),
         Some("") => Err("its p= is empty: the key is revoked".into()),
         Some(text) => match BASE64_STANDARD.decode(text) {
             Ok(public) if public == key.public() => Ok(()),
-            Ok(_) => Err("it is another key's".into()),
+            Ok(_) => Err("its p= belongs to another key".into()),
             Err(_) => Err("its p= is not base64".into()),
         },
     }
@@ -104,12 +104,12 @@ mod tests {
         assert_eq!(Published::of(&rsa, &[rsa.public_record().replace("k=rsa; ", "")]), Published::Matches);
         assert_eq!(Published::of(&key, &[]), Published::Missing);
         for (record, why) in [
-            (rsa.public_record(), "of the kind rsa"),
-            (Key::generate(Algorithm::Ed25519Sha256).unwrap().0.public_record(), "another key's"),
+            (rsa.public_record(), "k= is rsa"),
+            (Key::generate(Algorithm::Ed25519Sha256).unwrap().0.public_record(), "another key"),
             ("v=DKIM1; k=ed25519; p=".into(), "revoked"),
             ("v=DKIM1; k=ed25519".into(), "no p="),
             ("v=DKIM1; k=ed25519; p=!".into(), "not base64"),
-            (own.replace("DKIM1", "spf1"), "no DKIM record"),
+            (own.replace("DKIM1", "spf1"), "not a DKIM record"),
             (own.clone() + "; h=sha1", "sha256"),
             (own.clone() + "; s=tlsrpt", "email"),
         ] {

@@ -1,10 +1,10 @@
-//! The DNS record as a line of a zone file.
+//! The DNS record of a key in the format of a zone file.
 
-/// The longest string inside a TXT record (RFC 1035 §3.3).
+/// The longest string inside a TXT record, in bytes (RFC 1035 §3.3).
 const TXT_STRING_MAX: usize = 255;
 
-/// A zone-file entry for `selector._domainkey.domain`, ready to paste: the record is cut into strings of at most 255 bytes,
-/// one a line between parentheses, which resolvers join again (RFC 6376 §3.6.2.2).
+/// A zone-file entry for `selector._domainkey.domain`, ready to paste: the record is split into strings of at most 255 bytes,
+/// one a line between parentheses, which verifiers join again (RFC 6376 §3.6.2.2).
 pub fn zone_lines(selector: &str, domain: &str, record: &str) -> String {
     let mut lines = format!("{selector}._domainkey.{domain}. IN TXT (");
     let mut rest = record;

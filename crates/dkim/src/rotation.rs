@@ -1,4 +1,4 @@
-//! How one key follows another: the next one is made and told ahead of its turn, takes over only when DNS has it, and the one before
+//! The rotation of keys: the next key is made and announced ahead of its turn, takes over only once DNS has it, and the key before
 //! stays in DNS until the mail that it signed has arrived.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //!    └── made `ahead` of the turn ────────────────┘ every `every`
 //! ```
 //!
-//! Nothing here asks DNS, the disk or the clock: [`Succession::due`] says what to do, and the caller tells what came of it.
+//! Nothing here uses DNS, the disk or the clock: [`Succession::due`] says what to do, and the caller reports the result.
 
 use std::time::Duration;
 
@@ -19,47 +19,47 @@ use crate::Algorithm;
 /// When keys change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// How long a key signs; None: until somebody asks for another.
+    /// How long a key signs; `None` if keys change only on request.
     pub every: Option<Duration>,
-    /// How long before its turn the next key is made, so that DNS can have it in time.
+    /// How long before its turn the next key is made, so that it can be published in time.
     pub ahead: Duration,
     /// How long a key stays in DNS after its last signature.
     pub keep: Duration,
 }
 
-/// Where a key stands. Times are seconds since 1970.
+/// The stage of a key. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub enum Stage {
-    /// Made, waiting for DNS and for its turn.
+    /// It is made, and waits for DNS and for its turn.
     Next {
-        /// Whether somebody asked for it: then its turn is as soon as DNS has it.
+        /// True if somebody requested it: its turn is then as soon as DNS has it.
         asked: bool,
     },
-    /// Signs.
+    /// It signs.
     Active {
-        /// From when on.
+        /// Since when.
         since: u64,
     },
-    /// Signs no more, but must still be found in DNS.
+    /// It does not sign any more, but has to stay in DNS.
     Retiring {
-        /// From when on.
+        /// Since when.
         since: u64,
     },
-    /// Is not needed by anybody.
+    /// It is not needed any more.
     Retired,
 }
 
 /// One key of a succession.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heir {
-    /// Its name in DNS.
+    /// Its selector: its name in DNS.
     pub selector: String,
-    /// When it was made, or first seen; seconds since 1970.
+    /// When it was made or first seen, in seconds since 1970.
     pub made: u64,
     /// True if the relay made it and keeps its file; false if the operator did.
     pub ours: bool,
-    /// Where it stands.
+    /// Its stage.
     #[serde(flatten)]
     pub stage: Stage,
 }
@@ -69,51 +69,51 @@ pub struct Heir {
 pub struct Succession {
     /// The signing domain.
     pub domain: String,
-    /// How they sign.
+    /// Their algorithm.
     pub algorithm: Algorithm,
     /// The keys.
     pub keys: Vec<Heir>,
 }
 
-/// What is to be done.
+/// The next thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Make a key, then [`Succession::made`].
+    /// Make a key, then call [`Succession::made`].
     Make,
-    /// Look whether DNS has this key, then [`Succession::looked`].
+    /// Check whether DNS has the key with this selector, then call [`Succession::looked`].
     Look(String),
-    /// Nobody needs this key any more: [`Succession::retired`].
+    /// The key with this selector is not needed any more: remove it, then call [`Succession::retired`].
     Retire(String),
 }
 
-/// What came of a look at DNS.
+/// The result of a check of DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The next key signs from now on; those before it retire.
+    /// The next key signs from now on; the keys before it retire.
     Switched {
-        /// Who signed until now.
+        /// The selectors that signed until now.
         from: Vec<String>,
-        /// Who signs now.
+        /// The selector that signs now.
         to: String,
     },
-    /// DNS has it, and its turn is still to come; seconds since 1970.
+    /// DNS has the key, and its turn is still to come.
     Ready {
-        /// When.
+        /// Its turn, in seconds since 1970.
         turn: u64,
     },
-    /// Its turn has come, and DNS does not have it: the one before goes on.
+    /// Its turn has come, but DNS does not have it: the key before goes on signing.
     Overdue,
-    /// DNS does not have it yet, and has time.
+    /// DNS does not have it yet, and its turn is still to come.
     Waiting,
 }
 
 impl Succession {
-    /// An empty one.
+    /// A succession without keys.
     pub fn new(domain: &str, algorithm: Algorithm) -> Self {
         Self { domain: domain.into(), algorithm, keys: Vec::new() }
     }
 
-    /// Takes note of the operator's keys as they are now: new ones sign, and those that are gone are forgotten.
+    /// Takes over the operator's keys as they are configured now: new ones sign, and those that are gone are forgotten.
     pub fn adopt(&mut self, selectors: &[&str], now: u64) {
         self.keys.retain(|key| key.ours || selectors.contains(&key.selector.as_str()));
         for selector in selectors {
@@ -124,7 +124,7 @@ impl Succession {
         }
     }
 
-    /// Whether this key signs. A key that nobody has heard of does.
+    /// Whether this key signs. An unknown key does.
     pub fn signs(&self, selector: &str) -> bool {
         self.find(selector).is_none_or(|key| matches!(key.stage, Stage::Active { .. }))
     }
@@ -134,7 +134,7 @@ impl Succession {
         self.keys.iter().find(|key| matches!(key.stage, Stage::Next { .. }))
     }
 
-    /// What is to be done now, if anything. `settled` tells whether all mail that was signed until a time has left.
+    /// The next thing to do now, if any. `settled` says whether all mail signed until a time has left the queue.
     pub fn due(&self, schedule: &Schedule, now: u64, settled: impl Fn(u64) -> bool) -> Option<Due> {
         let over = |key: &&Heir| match key.stage {
             Stage::Retiring { since } => now >= since.saturating_add(schedule.keep.as_secs()) && settled(since),
@@ -150,21 +150,21 @@ impl Succession {
         (now >= turn.saturating_sub(schedule.ahead.as_secs())).then_some(Due::Make)
     }
 
-    /// A key was made. `asked`: by somebody who wants it now.
+    /// Records that a key was made. `asked` is true if somebody requested it.
     pub fn made(&mut self, selector: &str, asked: bool, now: u64) {
         self.keys.push(Heir { selector: selector.into(), made: now, ours: true, stage: Stage::Next { asked } });
     }
 
-    /// Somebody wants the next key now; false if there is none.
+    /// Records that somebody requested the next key; false if there is none.
     pub fn ask(&mut self) -> bool {
         let next = self.keys.iter_mut().find(|key| matches!(key.stage, Stage::Next { .. }));
         next.map(|key| key.stage = Stage::Next { asked: true }).is_some()
     }
 
-    /// DNS has the next key, or it does not.
+    /// Records whether DNS has the next key.
     pub fn looked(&mut self, there: bool, schedule: &Schedule, now: u64) -> Change {
         let asked = self.next().is_some_and(|key| key.stage == Stage::Next { asked: true });
-        // Without a schedule, what was made on schedule once waits until somebody asks.
+        // If the schedule was removed, a key that was made by it waits until somebody requests it.
         let turn = if asked { 0 } else { self.turn(schedule).unwrap_or(u64::MAX) };
         match there {
             true if now >= turn => self.switch(now),
@@ -174,8 +174,8 @@ impl Succession {
         }
     }
 
-    /// A key that retired is needed no more. Ours is gone; the operator's stays known, so that it does not come back while the
-    /// configuration names it.
+    /// Records that a retiring key is not needed any more. One of the relay's own is forgotten; one of the operator's stays known as
+    /// retired, so that it does not sign again while the configuration names it.
     pub fn retired(&mut self, selector: &str) {
         self.keys.retain(|key| !(key.ours && key.selector == selector));
         if let Some(key) = self.keys.iter_mut().find(|key| key.selector == selector) {
@@ -201,7 +201,7 @@ impl Succession {
         Change::Switched { from, to }
     }
 
-    /// When the next key is to take over: the youngest active key's time plus `every`.
+    /// When the next key takes over: `every` after the youngest active key began to sign.
     fn turn(&self, schedule: &Schedule) -> Option<u64> {
         let since = |key: &Heir| match key.stage {
             Stage::Active { since } => Some(since),

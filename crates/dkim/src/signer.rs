@@ -1,4 +1,4 @@
-//! One signature: what it covers, and the header field that carries it.
+//! Signatures: the fields that one covers, and the header field that carries it.
 
 use mail_auth::{
     common::{
@@ -10,14 +10,14 @@ use mail_auth::{
 
 use crate::{
     key::{Algorithm, Key},
-    message::{Field, Message},
+    message::{HeaderField, MessageParts},
     options::{Canonicalization, Covered, Form, SignerError, SignerOptions, check_identity, covered},
 };
 
 /// Why a message was not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// RFC 6376 §5.4: a signature covers From.
+    /// The message has no From field, which a signature has to cover (RFC 6376 §5.4).
     #[error("the message has no From header field")]
     NoFrom,
     /// The crypto library failed.
@@ -25,7 +25,7 @@ pub enum SignError {
     Crypto(String),
 }
 
-/// Signs for one domain with one key. Usable from several threads at once.
+/// Signs for one domain with one key. It can be used from several threads at once.
 #[derive(Clone, Debug)]
 pub struct Signer {
     domain: String,
@@ -64,12 +64,12 @@ impl Signer {
         })
     }
 
-    /// The domain that takes responsibility: `d=`.
+    /// The signing domain: `d=`.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The key's name in DNS: `s=`.
+    /// The selector, the name of the key in DNS: `s=`.
     pub fn selector(&self) -> &str {
         &self.selector
     }
@@ -80,7 +80,7 @@ impl Signer {
     }
 
     /// The whole `DKIM-Signature: …\r\n` field for a message, to be put before it. `parts`, joined, are the message with CRLF line
-    /// ends; `now` is in seconds since 1970. Costs a millisecond's fraction of one core: see examples/sign_speed.rs.
+    /// ends; `now` is in seconds since 1970. It takes a fraction of a millisecond of one core: see examples/sign_speed.rs.
     pub fn sign(&self, parts: &[&[u8]], now: u64) -> Result<String, SignError> {
         sign_all([self], parts, now)
     }
@@ -89,7 +89,7 @@ impl Signer {
         &self.headers
     }
 
-    fn field(&self, fields: &[Field<'_>], body_hash: Vec<u8>, now: u64) -> Result<String, SignError> {
+    fn field(&self, fields: &[HeaderField<'_>], body_hash: Vec<u8>, now: u64) -> Result<String, SignError> {
         let (names, covered) = self.select(fields);
         let mut signature = Signature {
             v: 1,
@@ -115,8 +115,8 @@ impl Signer {
         Ok(String::from_utf8(field).expect("names, base64 and digits are ASCII"))
     }
 
-    /// The names of `h=`, and the fields that they stand for: RFC 6376 §5.4.2 takes those of one name from the bottom up.
-    fn select<'m>(&self, fields: &[Field<'m>]) -> (Vec<String>, Vec<Field<'m>>) {
+    /// The names for `h=`, and the fields that they refer to. RFC 6376 §5.4.2: fields of one name are taken from the bottom up.
+    fn select<'m>(&self, fields: &[HeaderField<'m>]) -> (Vec<String>, Vec<HeaderField<'m>>) {
         let mut names = Vec::with_capacity(fields.len() + 8);
         let mut covered = Vec::with_capacity(fields.len());
         for header in &self.headers {
@@ -135,9 +135,9 @@ impl Signer {
     }
 }
 
-/// The fields of all signers, to be put before the message: what they share is worked out once.
+/// The signature fields of all signers, to be put before the message. Body hashes that signers share are computed once.
 pub fn sign_all<'s>(signers: impl IntoIterator<Item = &'s Signer>, parts: &[&[u8]], now: u64) -> Result<String, SignError> {
-    let message = Message::new(parts);
+    let message = MessageParts::new(parts);
     let fields = message.fields();
     if !fields.iter().any(|(name, _)| name.trim_ascii_end().eq_ignore_ascii_case(b"From")) {
         return Err(SignError::NoFrom);
@@ -151,7 +151,7 @@ pub fn sign_all<'s>(signers: impl IntoIterator<Item = &'s Signer>, parts: &[&[u8
 }
 
 struct Signable<'a> {
-    covered: &'a [Field<'a>],
+    covered: &'a [HeaderField<'a>],
     signature: &'a Signature,
 }
 
@@ -169,7 +169,7 @@ fn form(form: Form) -> dkim::Canonicalization {
     }
 }
 
-fn body_hash(message: &Message<'_>, by: Form) -> Vec<u8> {
+fn body_hash(message: &MessageParts<'_>, by: Form) -> Vec<u8> {
     let mut hasher = BodyHasher::new(Sha256::hasher(), form(by), 0);
     let body = match by {
         Form::Relaxed => message.relaxed_body(),
@@ -178,7 +178,7 @@ fn body_hash(message: &Message<'_>, by: Form) -> Vec<u8> {
     for part in body {
         hasher.write(part);
     }
-    // The end of line that the cut took, or that the message never had, is put back here.
+    // This adds the line end that was cut off, or that the message never had.
     let (hash, _) = hasher.finish();
     hash.complete().as_ref().to_vec()
 }
@@ -323,7 +323,7 @@ mod tests {
             let body = tokens.concat();
             let text = format!("From: x\r\n\r\n{body}");
             let cut = text.floor_char_boundary(cut.min(text.len()));
-            let message = Message::new(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+            let message = MessageParts::new(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
             prop_assert_eq!(body_hash(&message, Form::Relaxed), sha256(&relaxed_body(&body)));
             prop_assert_eq!(body_hash(&message, Form::Simple), sha256(&(body.trim_end_matches("\r\n").to_owned() + "\r\n")));
         }

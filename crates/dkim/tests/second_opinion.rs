@@ -1,4 +1,4 @@
-//! What we sign, three others verify: mail-auth's own verifier, dkimpy and OpenDKIM. None of them asks DNS.
+//! Three other implementations verify our signatures: mail-auth, dkimpy and OpenDKIM. None of them uses DNS.
 
 mod messages;
 mod verifiers;
@@ -16,7 +16,7 @@ use verifiers::{Record, Sample, dkimpy, mail_auth, opendkim};
 const NOW: u64 = 1_790_000_000;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86400);
 
-/// A key as it is, one for each algorithm; one whose signatures expire, with an identity; the other forms of canonicalization.
+/// A signer for each algorithm; one whose signatures expire, with an identity; one for each other canonicalization.
 fn signers() -> [Signer; 6] {
     let rsa = || Key::from_pem(include_str!("keys/rsa-pkcs1.pem")).unwrap();
     let ed25519 = Key::from_pem(include_str!("keys/ed25519.pem")).unwrap();

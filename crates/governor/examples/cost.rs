@@ -1,4 +1,4 @@
-//! What one recipient costs: admit and settle, over a thousand lanes. Run with `--release`.
+//! Measures the time of one recipient (admit and settle) over a thousand lanes. Run it with `--release`.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use posthaste_governor::{Admission, Curve, Governor, LaneKey, Outcome, Plan, Sha
 const LANES: usize = 1_000;
 const ROUNDS: usize = 2_000;
 
-#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and tells")]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures time and prints it")]
 fn main() {
     let rate = std::num::NonZeroU32::new(1_000_000);
     for (what, cap, shape) in [

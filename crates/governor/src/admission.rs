@@ -4,67 +4,67 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date};
 
-use crate::{governor::LaneId, shape::Shape};
+use crate::{key::LaneId, shape::Shape};
 
-/// Whether something may go.
+/// Whether recipients may go now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It may, as far as the permit goes.
+    /// Yes: as many as the permit covers.
     Go(Permit),
-    /// At this time one recipient may, if nothing else happens before; not a nanosecond earlier. And why not now.
+    /// One recipient may go at this time if nothing else happens until then, and not a nanosecond earlier; and why not now.
     NotBefore(Timestamp, Hold),
 }
 
 /// Why a lane does not send now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
-    /// The day's budget is gone.
+    /// The day's budget is used up.
     DayCap {
-        /// What the day allows.
+        /// The day's cap, in recipients.
         cap: u32,
-        /// What of it is gone, with what is reserved.
+        /// How much of it is used, reserved recipients included.
         used: u32,
     },
-    /// The day's budget is spread over the day, and so much of it was released by now.
+    /// The day's budget is spread over the day, and everything released so far is used.
     Spread {
-        /// What the day allows.
+        /// The day's cap, in recipients.
         cap: u32,
-        /// What of it is gone, with what is reserved.
+        /// How much of it is used, reserved recipients included.
         used: u32,
     },
-    /// The hour's share of the budget is gone.
+    /// The hour's share of the budget is used up.
     HourCap {
-        /// What an hour allows.
+        /// The cap of an hour, in recipients.
         cap: u32,
     },
-    /// Outside of the sending window, or a day off.
+    /// Outside the sending window, or a day off.
     Window,
     /// The clock went back into a day that is over.
     DayOver,
-    /// A provider asked for a pause.
+    /// The lane pauses because the provider pushed back.
     Paused {
-        /// Its reason.
+        /// The provider's reason.
         why: Arc<str>,
     },
-    /// Until an operator says otherwise.
+    /// Stopped until an operator resumes the lane.
     Stopped {
         /// The operator's reason.
         why: Arc<str>,
     },
-    /// A provider pushed back, and the lane climbs.
+    /// The provider pushed back, and the lane climbs back to its usual rate.
     Slowed {
-        /// The rate at present.
+        /// The current rate, in recipients an hour.
         per_hour: u32,
         /// The provider's reason.
         why: Arc<str>,
     },
-    /// A short window is full.
+    /// A limit of the shape (per second, minute, hour or 24 hours) is reached.
     Shaped(Shape),
 }
 
-/// So many recipients of a lane's budget, reserved. It is settled with [`Governor::settle`](crate::Governor::settle), or split
-/// and settled in parts; a permit that is dropped stays reserved until its day is over.
-#[must_use = "a permit that is not settled is budget lost"]
+/// A number of recipients reserved from a lane's budget. It has to be settled with [`Governor::settle`](crate::Governor::settle),
+/// whole or split into parts; the recipients of a dropped permit stay reserved until its day is over.
+#[must_use = "an unsettled permit is lost budget"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     pub(crate) lane: LaneId,
@@ -74,37 +74,37 @@ pub struct Permit {
     pub(crate) durable: u64,
 }
 
-/// What became of the recipients of a permit.
+/// What happened to the recipients of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The provider took them.
+    /// The provider accepted them.
     Accepted,
-    /// The provider refused them for good because the address is no good.
+    /// The provider rejected them for good because the address is invalid.
     HardBounce,
-    /// The provider refused them for good for another reason.
+    /// The provider rejected them for good for another reason.
     Refused,
-    /// The provider put them off because of rate or reputation.
+    /// The provider deferred them because of rate or reputation.
     Throttled,
-    /// The provider put them off for another reason.
+    /// The provider deferred them for another reason.
     Deferred,
     /// The provider blocks the sending address.
     Blocked,
-    /// The provider never saw them: no connection, no TLS, or put off before MAIL. The budget comes back.
+    /// The provider never saw them: no connection, no TLS, or a deferral before MAIL. The budget is returned.
     GivenBack,
 }
 
 impl Permit {
-    /// The lane it is for.
+    /// The lane whose budget it reserves.
     pub fn lane(&self) -> LaneId {
         self.lane
     }
 
-    /// The civil day whose budget it is from.
+    /// The civil day whose budget it reserves.
     pub fn date(&self) -> Date {
         self.date
     }
 
-    /// How many recipients. At least 1, at most what was asked for.
+    /// The number of recipients: at least 1, at most as many as were asked for.
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -114,7 +114,7 @@ impl Permit {
         self.durable
     }
 
-    /// Takes in another permit of the same lane, day and hour; gives it back where it is not.
+    /// Merges another permit of the same lane, day and hour into this one; returns it as the error if it is of another.
     pub fn join(&mut self, other: Self) -> Result<(), Self> {
         if (other.lane, other.date, other.hour) != (self.lane, self.date, self.hour) {
             return Err(other);
@@ -124,7 +124,7 @@ impl Permit {
         Ok(())
     }
 
-    /// Takes `count` recipients out of this permit into one of their own; `None` when that many are not in it, or none were asked for.
+    /// Moves `count` recipients from this permit into a new one; `None` if `count` is 0 or more than this permit holds.
     pub fn split(&mut self, count: u32) -> Option<Self> {
         if count == 0 || count > self.count {
             return None;

@@ -1,4 +1,4 @@
-//! What a lane does when a provider pushes back: at once slower, or not at all for a while; then up again step by step.
+//! How a lane reacts when a provider pushes back: it slows down or pauses at once, then climbs back step by step.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -11,62 +11,62 @@ use crate::{
     time::{after, between},
 };
 
-/// How far to go down, and how to come up again. What is `None` stays as it is.
+/// How far to slow a lane down, and how it climbs back. Whatever is `None` stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Recipients an hour, one at a time.
+    /// Recipients an hour, sent one at a time.
     pub rate: Option<NonZeroU32>,
-    /// Connections at once.
+    /// Simultaneous connections.
     pub connections: Option<NonZeroU32>,
-    /// Nothing at all for so long.
+    /// How long the lane sends nothing.
     pub pause: Option<SignedDuration>,
-    /// The way up, which begins after the pause.
+    /// The climb, which begins after the pause.
     pub climb: Climb,
-    /// What the receiver said, or its advice.
+    /// The receiver's words or advice.
     pub why: Arc<str>,
 }
 
-/// One step up each interval, never two.
+/// The steps of a climb: one step up each interval, never two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Climb {
     /// The interval.
     pub every: SignedDuration,
-    /// Recipients an hour more.
+    /// Recipients an hour added by a step.
     pub rate: NonZeroU32,
-    /// Connections more.
+    /// Connections added by a step.
     pub connections: NonZeroU32,
 }
 
-/// What a lane reaches when nothing holds it down: there the climb ends.
+/// What a lane reaches when nothing slows it: the climb ends there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usual {
-    /// Recipients an hour; unknown: after [`STEPS`] steps.
+    /// Recipients an hour; where unknown, the climb ends after [`STEPS`] steps.
     pub rate: Option<NonZeroU32>,
-    /// Connections; unknown: after [`STEPS`] steps.
+    /// Connections; where unknown, the climb ends after [`STEPS`] steps.
     pub connections: Option<NonZeroU32>,
 }
 
-/// The length of a climb to an unknown height.
+/// The number of steps of a climb whose end is unknown.
 pub const STEPS: u32 = 24;
 
-/// A lane's standing with its provider, beside its stage. Durable.
+/// What holds a lane back beside its stage: pauses, climbs and an operator's hold. Durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Standing {
-    /// Nothing goes until then.
+    /// The lane sends nothing until this pause ends.
     pub pause: Option<Pause>,
-    /// Less goes than usual.
+    /// The lane sends less than usual.
     pub slow: Option<Slow>,
-    /// An operator keeps the lane on its stage, for this reason.
+    /// An operator holds the lane on its stage, for this reason.
     pub held: Option<Arc<str>>,
 }
 
-/// A time in which nothing goes.
+/// A time in which a lane sends nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// Its end; `None`: until an operator ends it.
+    /// Its end; `None` if only an operator can end it.
     pub until: Option<Timestamp>,
-    /// How long it was to be.
+    /// Its planned length.
     pub length: SignedDuration,
     /// Why.
     pub why: Arc<str>,
@@ -77,13 +77,13 @@ pub struct Pause {
 pub struct Slow {
     /// When the climb began.
     pub since: Timestamp,
-    /// Recipients an hour: then, and where it ends.
+    /// Recipients an hour: at the beginning of the climb, and at its end.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
-    /// Connections: then, and where it ends.
+    /// Connections: at the beginning of the climb, and at its end.
     pub connections: Option<(NonZeroU32, NonZeroU32)>,
     /// The steps.
     pub climb: Climb,
-    /// The next recipient waits for this.
+    /// The next recipient may go at this time.
     pub next: Timestamp,
     /// Why.
     pub why: Arc<str>,
@@ -100,17 +100,17 @@ impl Slow {
         (between(self.since, now) / self.climb.interval()).clamp(0, i128::from(u32::MAX)) as u32
     }
 
-    /// Recipients an hour; `None` when the climb has arrived.
+    /// Recipients an hour at `now`; `None` when the climb is over.
     pub fn rate(&self, now: Timestamp) -> Option<NonZeroU32> {
         climbed(self.rate?, self.climb.rate, self.steps(now))
     }
 
-    /// Connections at once; `None` when the climb has arrived.
+    /// Simultaneous connections at `now`; `None` when the climb is over.
     pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
         climbed(self.connections?, self.climb.connections, self.steps(now))
     }
 
-    /// When the rate is the usual one again.
+    /// When the rate is back to the usual one.
     fn arrives(&self) -> Timestamp {
         let Some((from, usual)) = self.rate else { return self.since };
         let steps = usual.get().saturating_sub(from.get()).div_ceil(self.climb.rate.get());
@@ -124,7 +124,7 @@ fn climbed((from, usual): (NonZeroU32, NonZeroU32), step: NonZeroU32, steps: u32
 }
 
 impl Standing {
-    /// Goes down as the cut says, never up.
+    /// Applies a cut; it lowers rate and connections and never raises them.
     pub(crate) fn cut(&mut self, cut: &Cut, usual: Usual, now: Timestamp) {
         if let Some(length) = cut.pause {
             self.pause_for(length, &cut.why, now);
@@ -149,7 +149,7 @@ impl Standing {
         self.slow = Some(Slow { since, rate, connections, climb: cut.climb, next, why: cut.why.clone() });
     }
 
-    /// Nothing for so long; a longer pause stays.
+    /// Pauses for `length`; a pause that ends later stays in force.
     pub(crate) fn pause_for(&mut self, length: SignedDuration, why: &Arc<str>, now: Timestamp) {
         let until = after(now, length.as_nanos());
         let longer = self.pause.as_ref().is_some_and(|pause| pause.until.is_none_or(|held| held >= until));
@@ -158,7 +158,7 @@ impl Standing {
         }
     }
 
-    /// What holds the lane now, and until when.
+    /// Why the lane may not send now, and until when.
     pub(crate) fn hold(&self, now: Timestamp) -> Option<(Timestamp, Hold)> {
         if let Some(pause) = &self.pause {
             match pause.until {
@@ -173,12 +173,12 @@ impl Standing {
         (until > now).then(|| (until, Hold::Slowed { per_hour: rate.get(), why: slow.why.clone() }))
     }
 
-    /// How many may go together now.
+    /// How many recipients may go together now, if that is limited.
     pub(crate) fn at_once(&self, now: Timestamp) -> Option<NonZeroU32> {
         self.slow.as_ref()?.rate(now).map(|_| NonZeroU32::MIN)
     }
 
-    /// One went.
+    /// One recipient went: the next one waits for the gap of the current rate.
     pub(crate) fn went(&mut self, now: Timestamp) {
         if let Some(slow) = &mut self.slow
             && let Some(rate) = slow.rate(now)
@@ -187,7 +187,7 @@ impl Standing {
         }
     }
 
-    /// Takes away what is over; true when the lane is back to usual by it.
+    /// Removes a pause and a climb that are over; true if that ended all restrictions.
     pub(crate) fn tidy(&mut self, now: Timestamp) -> bool {
         let before = self.pause.is_some() || self.slow.is_some();
         self.pause.take_if(|pause| pause.until.is_some_and(|until| until <= now));
@@ -195,7 +195,7 @@ impl Standing {
         before && self.pause.is_none() && self.slow.is_none()
     }
 
-    /// The clock went back: nothing lasts longer than it was meant to.
+    /// The clock went back: pauses and climbs are moved so that none lasts longer than planned.
     pub(crate) fn clock_went_back(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.map(|until| until.min(after(now, pause.length.as_nanos())));

@@ -1,4 +1,4 @@
-//! What happened to a lane, with the numbers that decided: one each for the event log.
+//! What happened to a lane, with the numbers behind it: each change is one event for the log.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     curve::Stage,
     day::Verdict,
-    governor::LaneId,
     health::{Counts, Health},
+    key::LaneId,
 };
 
 /// Something that happened to a lane.
@@ -27,38 +27,38 @@ pub struct LaneChange {
 pub enum Change {
     /// A day is over.
     DayClosed {
-        /// Which.
+        /// The day.
         date: Date,
-        /// What its numbers mean.
+        /// What its numbers mean for the stage.
         verdict: Verdict,
-        /// The stage that it was on.
+        /// The day's stage.
         from: Stage,
         /// The stage of the next day.
         to: Stage,
-        /// What it allowed.
+        /// The day's cap; `None` if it had none.
         cap: Option<u32>,
         /// Its numbers.
         counts: Counts,
         /// Its rates.
         health: Health,
     },
-    /// The address is blocked: the stage falls at once, and the lane pauses.
+    /// The sending address is blocked: the lane steps back at once and pauses.
     Blocked {
         /// The stage before.
         from: Stage,
         /// The stage from now on.
         to: Stage,
-        /// The pause's end.
+        /// The end of the pause.
         until: Timestamp,
     },
-    /// After so many idle days it starts again.
+    /// The lane starts again after too many idle days.
     Restarted {
-        /// How many.
+        /// The number of idle days.
         idle_days: u32,
         /// The stage from now on.
         to: Stage,
     },
-    /// A provider pushed back.
+    /// The provider pushed back.
     Slowed {
         /// Recipients an hour from now on, if that was cut.
         rate: Option<u32>,
@@ -71,7 +71,7 @@ pub enum Change {
     },
     /// Pause and climb are over.
     Resumed,
-    /// An operator's hand.
+    /// An operator changed the lane.
     Steered {
         /// What was done.
         steer: Steer,
@@ -82,9 +82,9 @@ pub enum Change {
         /// The operator's reason.
         why: Arc<str>,
     },
-    /// The configuration changed under a lane that is on its way.
+    /// The lane has a new plan, in the middle of its warm-up.
     PlanChanged {
-        /// The stage, which stays.
+        /// The stage, which does not change.
         stage: Stage,
         /// The day's cap before.
         from: Option<u32>,
@@ -98,15 +98,15 @@ pub enum Change {
 pub enum Steer {
     /// One stage up, now.
     Advance,
-    /// Stay on the stage, day after day.
+    /// Stay on the stage until released.
     Hold,
-    /// Advance and step back again as the numbers say.
+    /// End a hold: advance and step back by the numbers again.
     Release,
     /// One stage down, now.
     Back,
     /// To the first stage, now.
     Restart,
-    /// Send nothing until told otherwise.
+    /// Send nothing until resumed.
     Stop,
     /// End every pause and climb, now.
     Resume,

@@ -1,4 +1,4 @@
-//! Which of a pool's lanes a message takes.
+//! The choice of the lane, among those of a pool, that sends a message.
 
 use std::{cmp::Reverse, num::NonZeroU32};
 
@@ -6,48 +6,49 @@ use jiff::Timestamp;
 
 use crate::{
     admission::{Admission, Hold, Permit},
-    governor::{Governor, LaneId},
+    governor::Governor,
+    key::LaneId,
     pace::Priority,
 };
 
-/// A lane that a message may take, and the share that its source is to have among others.
+/// A lane that may send a message, and the weight of its source among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The lane.
     pub lane: LaneId,
-    /// Twice the weight, twice the mail.
+    /// Twice the weight means twice the mail.
     pub weight: NonZeroU32,
 }
 
-/// Which lane comes first.
+/// Which lane is asked first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// The one that is furthest behind its weight.
+    /// The lane that is furthest behind its weight.
     #[default]
     Weight,
-    /// The coldest: engaged recipients and transactional mail are what warms an address best.
+    /// The coldest lane: mail to engaged recipients and transactional mail warm an address best.
     ColdFirst,
-    /// The warmest: what spills over goes where it is noticed least.
+    /// The warmest lane: mail that spills over goes where it is noticed least.
     WarmFirst,
 }
 
-/// What a lane is chosen by.
+/// What the order of a lane depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
+struct Candidate {
     /// The lane and its weight.
-    pub choice: Choice,
-    /// The day's cap; `None`: warm.
-    pub cap: Option<u32>,
-    /// What of it is gone.
-    pub used: u32,
+    choice: Choice,
+    /// The day's cap; `None` for a warm lane.
+    cap: Option<u32>,
+    /// How much of it is used.
+    used: u32,
 }
 
-/// A lane, or none for now.
+/// The lane that sends, or why none does now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// This permit's.
+    /// The lane of this permit.
     Go(Permit),
-    /// This lane's turn comes first.
+    /// No lane may send now; this one may first.
     NotBefore {
         /// When.
         at: Timestamp,
@@ -56,12 +57,12 @@ pub enum Selection {
         /// Why not now.
         hold: Hold,
     },
-    /// There was nothing to choose from.
+    /// There were no lanes to choose from.
     NoLane,
 }
 
-/// The candidates in order. Equals keep theirs.
-pub fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
+/// The candidates in the order in which they are asked. Equal candidates keep their order.
+fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
     let warmth = |c: &Candidate| (c.cap.unwrap_or(u32::MAX), c.cap.map_or(u32::MAX, |cap| cap.saturating_sub(c.used)));
     let mut ranked = candidates.to_vec();
     match order {
@@ -76,7 +77,7 @@ pub fn ranked(candidates: &[Candidate], order: Order) -> Vec<LaneId> {
 }
 
 impl Governor {
-    /// The lanes in the order in which they are to be asked.
+    /// The lanes in the order in which they are asked.
     pub fn rank(&self, choices: &[Choice], order: Order, now: Timestamp) -> Vec<LaneId> {
         let candidate = |choice: &Choice| {
             let day = self.lane(choice.lane).today(now);
@@ -85,7 +86,7 @@ impl Governor {
         ranked(&choices.iter().map(candidate).collect::<Vec<_>>(), order)
     }
 
-    /// What is left of a lane's cap today; `None` without a cap.
+    /// What is left of a lane's cap today; `None` if it has no cap.
     pub fn cap_left(&self, lane: LaneId, now: Timestamp) -> Option<u32> {
         let (cap, used) = self.lane(lane).today(now);
         Some(cap?.saturating_sub(used))
@@ -109,7 +110,7 @@ impl Governor {
 }
 
 impl crate::lane::Lane {
-    /// The cap and what of it is gone, on the day that it is now.
+    /// Cap and use of the day that `now` falls into.
     fn today(&self, now: Timestamp) -> (Option<u32>, u32) {
         match self.ledger.current().filter(|day| day.is_open_at(now)) {
             Some(day) => (day.cap, day.charge()),

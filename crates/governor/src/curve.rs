@@ -1,13 +1,13 @@
-//! How much a lane may send at each stage of its warm-up.
+//! How many recipients a lane may send at each stage of its warm-up.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The most stages that a curve may have: more than a year of sending days is a mistake.
+/// The most stages of a curve: more than a year of sending days is a mistake.
 pub const STAGES_MAX: usize = 400;
 
-/// Daily caps, stage by stage: at least one, each above zero, none below the one before it. Or, for what is warm, none at all.
+/// Daily caps, stage by stage: at least one, each above zero, none below the one before it. An uncapped curve has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Curve {
     caps: Box<[u32]>,
@@ -15,7 +15,7 @@ pub struct Curve {
     after: After,
 }
 
-/// What an hour may take of a day's cap.
+/// How much of a day's cap one hour may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hourly {
     Free,
@@ -27,10 +27,10 @@ enum Hourly {
 /// What follows the last stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum After {
-    /// The warm-up is over: no cap.
+    /// The warm-up is over and there is no cap.
     #[default]
     NoCap,
-    /// The last cap stays.
+    /// The last cap stays in force.
     LastCap,
 }
 
@@ -40,39 +40,39 @@ pub enum After {
 pub enum Stage {
     /// On this stage (a number from 1).
     On(u32),
-    /// The curve lies behind.
+    /// Past the end of the curve.
     Past,
 }
 
-/// Why there is no such curve.
+/// Why a curve cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CurveError {
-    /// A curve without stages caps nothing.
-    #[error("a curve has at least one cap")]
+    /// A curve without stages would cap nothing.
+    #[error("a curve needs at least one cap")]
     Empty,
-    /// A lane with nothing to send would never leave its stage.
+    /// A lane with a cap of 0 could never leave its stage.
     #[error("the cap of stage {stage} is 0; a cap is at least 1")]
     Zero {
-        /// From 1.
+        /// The stage, from 1.
         stage: usize,
     },
-    /// Warming up goes up.
+    /// A warm-up never goes down.
     #[error("stage {stage} falls from {from} to {to}; a curve never falls")]
     Falls {
-        /// From 1.
+        /// The stage, from 1.
         stage: usize,
         /// The cap of the stage before it.
         from: u32,
-        /// The cap that is below it.
+        /// The cap of this stage, which is lower.
         to: u32,
     },
-    /// See [`STAGES_MAX`].
-    #[error("{0} stages; at most {STAGES_MAX}")]
+    /// More than [`STAGES_MAX`] stages.
+    #[error("the curve has {0} stages; it may have at most {STAGES_MAX}")]
     TooLong(usize),
-    /// A factor that is not above 1 never arrives.
+    /// A factor of 1 or less never reaches the end.
     #[error("factor = {0}: it must be above 1 and at most 10")]
     Factor(String),
-    /// The end lies below the start.
+    /// The last cap is below the first.
     #[error("until = {until} is below start = {start}")]
     Ends {
         /// The first cap.
@@ -80,7 +80,7 @@ pub enum CurveError {
         /// The last one.
         until: u32,
     },
-    /// An hour's share is above nothing and at most the whole day.
+    /// The share of an hour is not above 0 or is more than the whole day.
     #[error("hourly_share = {0}: it must be above 0 and at most 1")]
     Share(String),
 }
@@ -102,7 +102,7 @@ impl Curve {
         if until < start {
             return Err(CurveError::Ends { start, until });
         }
-        // By powers and not step by step, so that rounding does not add up; small caps still rise by at least one.
+        // By powers and not step by step, so that rounding errors do not add up; small caps still rise by at least 1.
         let mut caps = vec![start];
         for step in 1.. {
             let before = caps[caps.len() - 1];
@@ -115,24 +115,24 @@ impl Curve {
         Self::new(caps)
     }
 
-    /// A curve of hourly caps for days that send for `hours` (1 to 24) hours: a day's cap is its hours' caps together.
+    /// A curve of hourly caps for days on which the lane sends for `hours` (1 to 24) hours: the day's cap is the sum over its hours.
     pub fn hourly(caps: impl Into<Vec<u32>>, hours: u32) -> Result<Self, CurveError> {
         let hourly = checked(caps.into())?;
         let caps = hourly.iter().map(|cap| cap.saturating_mul(hours.clamp(1, 24))).collect();
         Ok(Self { caps, hourly: Hourly::Caps(hourly), after: After::default() })
     }
 
-    /// No cap at any stage: for a source that does not warm up.
+    /// A curve without caps, for a source that does not warm up.
     pub fn uncapped() -> Self {
         Self { caps: Box::new([]), hourly: Hourly::Free, after: After::NoCap }
     }
 
-    /// True where no stage has a cap.
+    /// True if no stage has a cap.
     pub fn is_uncapped(&self) -> bool {
         self.caps.is_empty()
     }
 
-    /// The same curve, with at most `share` (above 0, at most 1) of a day's cap in one hour.
+    /// The same curve with at most `share` (above 0, at most 1) of a day's cap in one hour.
     pub fn with_hourly_share(mut self, share: f64) -> Result<Self, CurveError> {
         if !(share > 0.0 && share <= 1.0) {
             return Err(CurveError::Share(share.to_string()));
@@ -141,27 +141,27 @@ impl Curve {
         Ok(self)
     }
 
-    /// The same curve with this end.
+    /// The same curve with this behaviour after its last stage.
     pub fn with_after(self, after: After) -> Self {
         Self { after, ..self }
     }
 
-    /// How many stages it has.
+    /// The number of stages.
     pub fn stages(&self) -> u32 {
         self.caps.len() as u32
     }
 
-    /// The daily caps in the order of stages.
+    /// The daily caps in the order of the stages.
     pub fn caps(&self) -> &[u32] {
         &self.caps
     }
 
-    /// The day's cap at a stage; `None` where there is no cap. A stage beyond the end (the curve was cut short) has the last cap.
+    /// The day's cap at a stage; `None` if there is no cap. A stage beyond the end, after the curve was shortened, has the last cap.
     pub fn cap(&self, stage: Stage) -> Option<u32> {
         Some(self.caps[self.index(stage)?])
     }
 
-    /// The cap of each hour at a stage, where there is one.
+    /// The cap of each hour at a stage, if there is one.
     pub fn hour_cap(&self, stage: Stage) -> Option<u32> {
         let index = self.index(stage)?;
         match &self.hourly {
@@ -182,14 +182,14 @@ impl Curve {
         }
     }
 
-    /// The stage before this one; the first has none but itself.
-    pub fn back(&self, stage: Stage) -> Stage {
+    /// The stage before this one; the first stage for the first.
+    pub(crate) fn back(&self, stage: Stage) -> Stage {
         if self.is_uncapped() {
             return Stage::Past;
         }
         match stage {
             Stage::On(number) => Stage::On(number.min(self.stages()).saturating_sub(1).max(1)),
-            // Past the end under a cap that stays, the last stage is where the lane already is.
+            // Past the end with the last cap in force, the lane already is where the last stage would put it.
             Stage::Past if self.after == After::LastCap => Stage::On(self.stages().saturating_sub(1).max(1)),
             Stage::Past => Stage::On(self.stages()),
         }
@@ -222,11 +222,11 @@ fn checked(caps: Vec<u32>) -> Result<Box<[u32]>, CurveError> {
 }
 
 impl Stage {
-    /// The first one.
+    /// The first stage.
     pub const FIRST: Self = Self::On(1);
 }
 
-// On disk a stage is its number, and 0 is past the end.
+// On disk a stage is its number; 0 means past the end.
 impl From<u32> for Stage {
     fn from(number: u32) -> Self {
         if number == 0 { Self::Past } else { Self::On(number) }

@@ -1,4 +1,4 @@
-//! One lane's one civil day: what was allowed, what was used, and the verdict at its end.
+//! One civil day of one lane: its cap, its use, and the verdict at its end.
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -16,39 +16,39 @@ use crate::{
 pub struct Day {
     /// Which day.
     pub date: Date,
-    /// When it began, in the zone that held then.
+    /// When it began, in the time zone then in force.
     pub starts: Timestamp,
-    /// When it ends. The next day does not open before, whatever zone is configured meanwhile.
+    /// When it ends. The next day does not open before this time, whatever time zone is configured meanwhile.
     pub ends: Timestamp,
-    /// The stage that the lane is on.
+    /// The lane's stage on this day.
     pub stage: Stage,
-    /// How many recipients may go; `None`: any number.
+    /// How many recipients may go; `None` for any number.
     pub cap: Option<u32>,
-    /// How much of the cap the durable record lets go. After a crash all of it counts as gone.
+    /// How much of the cap is leased by the durable record. After a crash all of it counts as used.
     pub leased: u32,
-    /// Leased before a crash, and never accounted for.
+    /// Recipients leased before a crash and never accounted for.
     #[serde(default)]
     pub lost: u32,
-    /// What was done and met.
+    /// The day's outcomes.
     pub counts: Counts,
-    /// The last hour in which something was reserved, in hours since 1970, and how much.
+    /// The last hour in which recipients were reserved, in hours since 1970, and how many.
     #[serde(default)]
     pub hour: (i64, u32),
-    /// When this record was last written to.
+    /// When this record last changed.
     pub as_of: Timestamp,
-    /// The last day before this one on which something was answered.
+    /// The last day before this one on which the provider answered anything.
     #[serde(default)]
     pub last_sent: Option<Date>,
-    /// A block has cost it a stage already.
+    /// A block has already cost the lane a stage on this day.
     #[serde(default)]
     pub stepped_back: bool,
-    /// Set when the day is over: nothing more is reserved on it, even if the clock comes back to it.
+    /// Set when the day is over: nothing more is reserved on it, even if the clock goes back to it.
     #[serde(default)]
     pub closed: Option<Closing>,
-    /// Reserved and not yet settled.
+    /// Recipients reserved and not yet settled.
     #[serde(skip)]
     pub(crate) reserved: u32,
-    /// Lost just now, and perhaps sent within this hour.
+    /// Recipients lost in a crash just now, and perhaps sent within this hour.
     #[serde(skip)]
     pub(crate) hour_debt: u32,
 }
@@ -68,13 +68,13 @@ pub struct Closing {
 pub enum Verdict {
     /// One stage up.
     Advance,
-    /// The same stage, and why.
+    /// Stay on the stage, and why.
     Hold(Why),
-    /// One stage down, and the sign that says so.
+    /// One stage down, and the sign that decided.
     StepBack(Sign),
-    /// Nothing was answered: the day does not count.
+    /// The provider answered nothing: the day does not count.
     Idle,
-    /// The last stage is reached.
+    /// The lane is on its last stage.
     Finished,
 }
 
@@ -82,49 +82,39 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Too few were accepted.
+    /// Too few recipients were accepted.
     UsedLess {
-        /// So many.
+        /// The recipients accepted.
         accepted: u32,
-        /// So many are needed.
+        /// The recipients needed to advance.
         needed: u32,
     },
-    /// Some rate is at its threshold.
+    /// A rate reached its threshold.
     Health(Sign),
-    /// Too few were answered to judge by.
+    /// Too few recipients were answered to judge the day.
     FewAnswers {
-        /// So many.
+        /// The recipients answered.
         answered: u32,
         /// The plan's `min_sample`.
         needed: u32,
     },
-    /// A block has cost a stage on this day already.
+    /// A block has already cost a stage on this day.
     SteppedBack,
-    /// An operator holds it.
+    /// An operator holds the lane.
     Operator,
 }
 
 impl Day {
-    /// What counts against the cap.
+    /// The recipients that count against the cap: answered, reserved and lost.
     pub fn charge(&self) -> u32 {
         self.counts.spent.saturating_add(self.reserved).saturating_add(self.lost)
-    }
-
-    /// Reserved by permits that are out.
-    pub fn reserved(&self) -> u32 {
-        self.reserved
-    }
-
-    /// What is left of the cap; `None` without a cap.
-    pub fn remaining(&self) -> Option<u32> {
-        self.cap.map(|cap| cap.saturating_sub(self.charge()))
     }
 
     pub(crate) fn is_open_at(&self, now: Timestamp) -> bool {
         self.closed.is_none() && self.starts <= now && now < self.ends
     }
 
-    /// The hour that `now` counts into, and what was reserved in it. A clock that went back a little counts into the later hour.
+    /// The hour that `now` belongs to, and the recipients reserved in it. A clock that went back a little stays in the later hour.
     pub(crate) fn hour_at(&self, now: Timestamp) -> (i64, u32) {
         let (hour, used) = self.hour;
         match hour_of(now) {
@@ -134,7 +124,7 @@ impl Day {
     }
 
     /// What this day's numbers mean for the stage.
-    pub fn verdict(&self, plan: &Plan, held: bool) -> Verdict {
+    fn verdict(&self, plan: &Plan, held: bool) -> Verdict {
         let counts = &self.counts;
         if counts.spent == 0 {
             return Verdict::Idle;
@@ -165,7 +155,7 @@ impl Day {
         Verdict::Advance
     }
 
-    /// Writes down what became of so many.
+    /// Counts the outcome of `count` recipients.
     pub(crate) fn answer(&mut self, outcome: Outcome, count: u32) {
         self.counts.answer(outcome, count);
     }
@@ -180,7 +170,7 @@ impl Day {
         Closing { verdict, next }
     }
 
-    /// The last day on which something was answered, this one included.
+    /// The last day on which the provider answered anything, this one included.
     pub(crate) fn sent_last(&self) -> Option<Date> {
         if self.counts.spent > 0 { Some(self.date) } else { self.last_sent }
     }
@@ -195,10 +185,10 @@ pub(crate) fn hour_of(now: Timestamp) -> i64 {
     now.as_nanosecond().div_euclid(HOUR) as i64
 }
 
-/// When that hour begins.
+/// When an hour, counted since 1970, begins.
 pub(crate) fn hour_start(hour: i64) -> Timestamp {
     crate::time::at(i128::from(hour) * HOUR)
 }
 
-/// A clock further back than this was wrong before, not now.
+/// If the clock is further back than this, it was wrong before and is right now.
 const CLOCK_HOURS: i64 = 2;

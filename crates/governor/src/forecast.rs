@@ -1,16 +1,17 @@
-//! When mail that waits will go: the lanes as they are now, run ahead of time on copies.
+//! When waiting mail will go: copies of the lanes are run ahead of time.
 
 use jiff::Timestamp;
 
 use crate::{
     admission::Outcome,
     choose::{Choice, Order, Selection},
-    governor::{Governor, LaneId},
+    governor::Governor,
+    key::LaneId,
     pace::Priority,
 };
 
-/// Copies of some lanes at a time that runs ahead. Each recipient that is asked for counts as gone and as taken by its provider, so that a
-/// queue in its order gets one time each, over as many days and stages as it takes. It is true until something else happens to the lanes.
+/// Copies of some lanes, run ahead of time. Each recipient that is asked for counts as sent and accepted, so that a queue asked in its
+/// order gets a time for each recipient, over as many days and stages as it takes. It holds until something else happens to the lanes.
 #[derive(Debug)]
 pub struct Forecast {
     ahead: Governor,
@@ -21,7 +22,7 @@ pub struct Forecast {
 }
 
 impl Governor {
-    /// A look ahead over these lanes, from `now` to `horizon` at most.
+    /// A forecast for these lanes, from `now` to at most `horizon`.
     pub fn forecast(&self, choices: &[Choice], order: Order, now: Timestamp, horizon: Timestamp) -> Forecast {
         let mut ahead = Self::new();
         let choices = choices
@@ -41,7 +42,7 @@ impl Governor {
 }
 
 impl Forecast {
-    /// When the last of the next `n` recipients goes; `None` when that lies behind the horizon, or is not to be foreseen.
+    /// When the last of the next `n` recipients goes; `None` if that is after the horizon or if there is no lane.
     pub fn take(&mut self, n: u32, priority: Priority) -> Option<Timestamp> {
         let mut left = n.max(1);
         while self.now < self.horizon {
@@ -61,14 +62,14 @@ impl Forecast {
         None
     }
 
-    /// The time up to which it has run.
+    /// The time that the forecast has reached.
     pub fn now(&self) -> Timestamp {
         self.now
     }
 }
 
 impl crate::lane::Lane {
-    /// What is under way will have been taken.
+    /// Recipients under way count as accepted.
     fn suppose_taken(&mut self) {
         if let Some(day) = self.ledger.current_mut() {
             let under_way = std::mem::take(&mut day.reserved);
@@ -85,7 +86,7 @@ mod tests {
     use crate::{
         admission::Admission,
         curve::{Curve, Stage},
-        governor::LaneKey,
+        key::LaneKey,
         plan::Plan,
         shape::Shape,
     };

@@ -1,17 +1,17 @@
-//! All lanes together, and their ledger's way to the disk and back.
+//! All lanes together, and the way of their entries to the disk and back.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     admission::{Admission, Hold, Outcome, Permit},
     backoff::{Cut, Standing, Usual},
     change::{LaneChange, Steer},
     curve::Stage,
-    day::Day,
+    entries::{Batch, Entry, Note, Part},
     health::Counts,
+    key::{LaneId, LaneKey},
     lane::Lane,
     ledger::Ledger,
     pace::Priority,
@@ -19,55 +19,12 @@ use crate::{
     shape::Shape,
 };
 
-/// A lane's name: a source and a provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LaneKey {
-    /// The sending address's name in the configuration.
-    pub source: Arc<str>,
-    /// Who runs the mailboxes.
-    pub provider: Arc<str>,
-}
-
-/// A lane of one governor: cheap to hold and to look up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneId(pub(crate) u32);
-
-/// One durable fact about a lane. A later one with the same [`storage_key`](Entry::storage_key) replaces it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Which lane.
-    pub lane: LaneKey,
-    /// What about it.
-    pub part: Part,
-}
-
-/// What is kept of a lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// One of its days.
-    Day(Day),
-    /// Its pauses and climbs.
-    Standing(Standing),
-    /// This day is too old to keep: delete it.
-    Forgotten(Date),
-}
-
-/// Facts that have to be written together, in their order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// What [`Permit::durable`] refers to. Batches become durable in the order of their numbers.
-    pub number: u64,
-    /// The facts.
-    pub entries: Vec<Entry>,
-}
-
-/// All lanes. One task owns it; every method takes the time.
+/// All lanes. One task owns the governor; every method takes the time.
 #[derive(Debug, Default)]
 pub struct Governor {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) ids: HashMap<LaneKey, LaneId>,
-    /// Places of lanes that were forgotten.
+    /// Ids of forgotten lanes, free to be used again.
     free: Vec<LaneId>,
     /// Lanes on record that are not open.
     shelf: HashMap<LaneKey, (Ledger, Standing)>,
@@ -77,46 +34,13 @@ pub struct Governor {
     pub(crate) changes: Vec<LaneChange>,
 }
 
-/// Something that became known of mail sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Note {
-    /// A recipient called it spam.
-    Complaint,
-    /// A bounce came back after the mail was taken, and says that the address is no good.
-    LateBounce,
-}
-
-impl LaneKey {
-    /// A source at a provider.
-    pub fn new(source: &str, provider: &str) -> Self {
-        Self { source: source.into(), provider: provider.into() }
-    }
-}
-
-impl Entry {
-    /// The key under which it is kept. The two names are apart by a NUL, which stands in neither.
-    pub fn storage_key(&self) -> String {
-        let LaneKey { source, provider } = &self.lane;
-        match &self.part {
-            Part::Day(day) => format!("{source}\0{provider}\0{}", day.date),
-            Part::Forgotten(date) => format!("{source}\0{provider}\0{date}"),
-            Part::Standing(_) => format!("{source}\0{provider}\0standing"),
-        }
-    }
-
-    /// True when what is kept under the key is to be deleted.
-    pub fn is_deletion(&self) -> bool {
-        matches!(self.part, Part::Forgotten(_))
-    }
-}
-
 impl Governor {
-    /// No lanes.
+    /// A governor without lanes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a fact back from the disk: all of them, in any order, before the lanes are opened.
+    /// Restores an entry from the disk. Every entry has to be restored, in any order, before the lanes are opened.
     pub fn apply_entry(&mut self, entry: Entry) {
         let (ledger, standing) = match self.ids.get(&entry.lane) {
             Some(id) => {
@@ -136,7 +60,7 @@ impl Governor {
         }
     }
 
-    /// The lane of this name, with this plan and shape. A lane without a past starts on `first`.
+    /// Opens the lane of this name with this plan and shape. A lane without a record starts on stage `first`.
     pub fn open(&mut self, key: &LaneKey, plan: &Arc<Plan>, first: Stage, shape: Shape, now: Timestamp) -> LaneId {
         if let Some(id) = self.ids.get(key) {
             return *id;
@@ -154,12 +78,12 @@ impl Governor {
         id
     }
 
-    /// The lane of this name, if it is open.
+    /// The open lane of this name, if there is one.
     pub fn find(&self, key: &LaneKey) -> Option<LaneId> {
         self.ids.get(key).copied()
     }
 
-    /// A lane. Panics when the id is another governor's.
+    /// The lane with this id. Panics if the id is another governor's.
     pub fn lane(&self, id: LaneId) -> &Lane {
         &self.lanes[id.0 as usize]
     }
@@ -169,18 +93,18 @@ impl Governor {
         self.lanes.iter().filter(|lane| self.ids.get(&lane.key) == Some(&lane.id)).map(|lane| (lane.id, lane))
     }
 
-    /// May `n` recipients go (0 is taken for 1)? The permit may be for fewer: ask again for the rest.
+    /// Asks whether `n` recipients may go (0 counts as 1). The permit may cover fewer: ask again for the rest.
     pub fn admit(&mut self, lane: LaneId, n: u32, now: Timestamp) -> Admission {
         self.admit_as(lane, n, Priority::Usual, now)
     }
 
-    /// The same, for mail of this priority.
+    /// Like [`Self::admit`], for mail of this priority.
     pub fn admit_as(&mut self, lane: LaneId, n: u32, priority: Priority, now: Timestamp) -> Admission {
         let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         self.with(lane, |lane, batch| lane.admit(n, priority, now, batch))
     }
 
-    /// What would stand in the way of one recipient now, and the first time at which it does not. Nothing changes by asking.
+    /// Why one recipient could not go now, and the first time at which one could. Asking changes nothing.
     pub fn blocked(&self, lane: LaneId, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
         let lane = self.lane(lane);
         if lane.is_free() {
@@ -193,56 +117,56 @@ impl Governor {
         Some((lane.first_open(first, priority), hold))
     }
 
-    /// Whether a permit's day is still open: on the next one its recipients would count twice for the provider.
+    /// Whether the permit's day is still open. On the next day, the provider would get its recipients on top of that day's budget.
     pub fn holds(&self, permit: &Permit, now: Timestamp) -> bool {
         self.lane(permit.lane).ledger.day(permit.date).is_some_and(|day| day.is_open_at(now))
     }
 
-    /// Settles a permit: the budget is spent, or comes back, and the lane's health knows the outcome.
+    /// Settles a permit: its budget is spent or returned, and the outcome counts for the lane's health.
     #[allow(clippy::needless_pass_by_value, reason = "a permit is settled once")]
     pub fn settle(&mut self, permit: Permit, outcome: Outcome, now: Timestamp) {
         self.with(permit.lane, |lane, batch| lane.settle(&permit, outcome, now, batch));
     }
 
-    /// Counts what became known of mail sent before into the day on which it became known.
+    /// Counts news about mail sent earlier on the day on which the news arrives.
     pub fn note(&mut self, lane: LaneId, note: Note, n: u32, now: Timestamp) {
         self.with(lane, |lane, batch| lane.note(note, n, now, batch));
     }
 
-    /// A provider pushed back: slower, or not at all, and then up again. `usual` is where the climb ends; the plan knows the
-    /// usual rate where there is a cap.
+    /// Slows or pauses a lane after its provider pushed back; then the lane climbs. `usual` is where the climb ends; where it names
+    /// no rate, the plan's usual rate is taken, if the lane has a cap.
     pub fn cut(&mut self, lane: LaneId, cut: &Cut, usual: Usual, now: Timestamp) {
         self.with(lane, |lane, batch| lane.cut(cut, usual, now, batch));
     }
 
-    /// The sending address is found to be blocked at this provider, by other means than an answer to a permit.
+    /// Reports a block of the sending address at this provider that was found by other means than the outcome of a permit.
     pub fn block(&mut self, lane: LaneId, now: Timestamp) {
         self.with(lane, |lane, batch| lane.block(now, batch));
     }
 
-    /// Nothing goes for so long.
+    /// Pauses a lane for `length`.
     pub fn pause(&mut self, lane: LaneId, length: SignedDuration, why: &Arc<str>, now: Timestamp) {
         let climb = crate::backoff::Climb { every: length, rate: NonZeroU32::MIN, connections: NonZeroU32::MIN };
         let cut = Cut { rate: None, connections: None, pause: Some(length), climb, why: why.clone() };
         self.cut(lane, &cut, Usual::default(), now);
     }
 
-    /// An operator's hand on a lane.
+    /// Applies an operator's command to a lane.
     pub fn steer(&mut self, lane: LaneId, steer: Steer, why: &Arc<str>, now: Timestamp) {
         self.with(lane, |lane, batch| lane.steer(steer, why, now, batch));
     }
 
-    /// A new plan, in the middle of the way: the stage stays, and the day's cap is the new plan's for it. A lane that had no curve before
-    /// starts on `first`.
+    /// Gives a lane a new plan in the middle of its warm-up: the stage stays, and the day's cap becomes the new plan's cap for it. A lane
+    /// that had no curve before starts on `first`.
     pub fn set_plan(&mut self, lane: LaneId, plan: Arc<Plan>, first: Stage, now: Timestamp) {
         self.with(lane, |lane, batch| lane.set_plan(plan, first, now, batch));
     }
 
-    /// Forgets a lane of which nothing has to be remembered: it has no curve, no pause and no permit out. True when it did; its id is then
-    /// some other lane's one day.
+    /// Forgets a lane that has nothing to remember: no curve, no pause and no unsettled permit. True if it was forgotten; its id may then
+    /// be given to another lane.
     pub fn forget(&mut self, id: LaneId) -> bool {
         let lane = &self.lanes[id.0 as usize];
-        let idle = lane.ledger.days().iter().all(|day| day.reserved() == 0);
+        let idle = lane.ledger.days().iter().all(|day| day.reserved == 0);
         let plain = lane.plan.curve.is_uncapped() && lane.standing == Standing::default() && !lane.standing_touched;
         if !plain || !idle || self.ids.get(&lane.key) != Some(&id) {
             return false;
@@ -253,19 +177,19 @@ impl Governor {
         true
     }
 
-    /// New short windows. An unchanged shape goes on where it is.
+    /// Gives a lane a new shape. Setting the shape that is in force keeps the state of its limits.
     pub fn set_shape(&mut self, lane: LaneId, shape: Shape, now: Timestamp) {
         self.with(lane, |lane, _| lane.set_shape(shape, now));
     }
 
-    /// Closes every lane's day that is over. Days close by themselves when mail asks; this is for lanes that nobody asks.
+    /// Closes the days that are over in all lanes. A lane that is asked to admit mail closes its days itself; this is for idle lanes.
     pub fn close_day(&mut self, now: Timestamp) {
         for index in 0..self.lanes.len() {
             self.with(LaneId(index as u32), |lane, _| lane.close_day(now));
         }
     }
 
-    /// Takes what another count of a lane's day knows, for instance the event log's after a crash. It never refills a day.
+    /// Adds what another count of a lane's day knows, such as the event log's after a crash. It never refills a day.
     pub fn recount(&mut self, lane: LaneId, date: Date, counts: Counts) {
         self.with(lane, |lane, _| {
             lane.ledger.recount(date, counts);
@@ -273,7 +197,7 @@ impl Governor {
         });
     }
 
-    /// What has to be written. Nothing when nothing changed.
+    /// The entries that have to be written; `None` if nothing changed.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut entries = Vec::new();
         for id in std::mem::take(&mut self.touched) {
@@ -286,24 +210,24 @@ impl Governor {
         Some(Batch { number: self.taken, entries })
     }
 
-    /// For a stop in good order, when no permit is out: the next batch says what was really used, and nothing is lost.
+    /// For a clean stop, when no permit is unsettled: the next batch records what was really used, and nothing is lost.
     pub fn return_leases(&mut self) {
         for index in 0..self.lanes.len() {
             self.with(LaneId(index as u32), Lane::return_lease);
         }
     }
 
-    /// Every durable fact as it is now: what the disk holds when every batch was written.
+    /// All durable entries as they are now: what the disk holds when every batch is written.
     pub fn to_entries(&self) -> Vec<Entry> {
         self.lanes().flat_map(|(_, lane)| lane.to_entries()).collect()
     }
 
-    /// What happened to lanes since the last call.
+    /// The changes of lanes since the last call.
     pub fn take_changes(&mut self) -> Vec<LaneChange> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Does something to a lane, and notes what has to be written and told.
+    /// Runs `act` on a lane, and collects the entries to write and the changes to report.
     fn with<T>(&mut self, id: LaneId, act: impl FnOnce(&mut Lane, u64) -> T) -> T {
         let lane = &mut self.lanes[id.0 as usize];
         let before = lane.is_touched();

@@ -1,4 +1,4 @@
-//! How a lane's mail is received: rates over a day, and what they say.
+//! How a provider receives a lane's mail: rates over a day, and their grade.
 
 use std::fmt;
 
@@ -13,43 +13,43 @@ pub struct Share(u32);
 
 const WHOLE: u32 = 1_000_000;
 
-/// A number that is no share.
+/// A number that is not a share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not between 0 and 1 (0 % and 100 %)")]
 pub struct ShareError(pub String);
 
-/// What one lane did and met on one day, in recipients.
+/// The outcomes of one lane's day, in recipients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Answered by the provider, whatever the answer.
+    /// Answered by the provider, with any answer.
     pub spent: u32,
-    /// The provider took them.
+    /// Accepted by the provider.
     pub accepted: u32,
-    /// Refused for good because the address is no good.
+    /// Rejected for good because the address is invalid.
     pub hard_bounces: u32,
-    /// Refused for good for another reason.
+    /// Rejected for good for another reason.
     pub refused: u32,
-    /// Put off because of rate or reputation.
+    /// Deferred because of rate or reputation.
     pub throttled: u32,
-    /// Put off for another reason.
+    /// Deferred for another reason.
     pub deferred: u32,
-    /// Refused because the sending address is blocked.
+    /// Rejected because the sending address is blocked.
     pub blocked: u32,
-    /// Reserved and not offered.
+    /// Reserved and never offered to the provider.
     pub given_back: u32,
-    /// Feedback reports that came in on this day.
+    /// Feedback reports that arrived on this day.
     pub complaints: u32,
 }
 
-/// The shares at which a lane stays where it is and at which it steps back.
+/// The shares from which a lane holds its stage and from which it steps back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
     hold: Share,
     step_back: Share,
 }
 
-/// A threshold at which a lane would step back before it holds.
+/// A threshold with which a lane would step back before it holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("hold = {hold} is above step_back = {step_back}, or one of them is 0 %")]
 pub struct ThresholdError {
@@ -64,59 +64,59 @@ pub struct ThresholdError {
 pub struct Thresholds {
     /// Of the recipients answered.
     pub hard_bounces: Threshold,
-    /// Of the recipients answered: put off because of rate or reputation.
+    /// Of the recipients answered: those deferred because of rate or reputation.
     pub deferrals: Threshold,
     /// Of the recipients accepted.
     pub complaints: Threshold,
 }
 
-/// A sign of how mail is received.
+/// A sign of bad reception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sign {
-    /// Addresses that are no good.
+    /// Invalid addresses.
     HardBounces,
-    /// Put off because of rate or reputation.
+    /// Deferrals because of rate or reputation.
     Deferrals,
-    /// Recipients who called it spam.
+    /// Recipients who reported spam.
     Complaints,
     /// The sending address is blocked.
     Block,
 }
 
-/// What the signs say together.
+/// The grade of all signs together: that of the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// Every rate is below its threshold.
     Good,
-    /// Some rate says: stay here.
+    /// A rate is high enough to hold the stage.
     Fair,
-    /// Some rate says: step back.
+    /// A rate is high enough to step back, or the address is blocked.
     Bad,
 }
 
-/// A lane's health over a day, with its numbers.
+/// A lane's health over a day, with its rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// What the numbers say, whether or not there are enough of them.
+    /// The grade of the numbers, even if they are too few to act on.
     pub grade: Grade,
-    /// The worst of the signs, if one is not good.
+    /// The sign that decided the grade; `None` if the grade is good.
     pub worst: Option<Sign>,
-    /// Of the recipients answered.
+    /// The share of invalid addresses among the recipients answered.
     pub hard_bounces: Share,
-    /// Of the recipients answered.
+    /// The share of deferrals because of rate or reputation among the recipients answered.
     pub deferrals: Share,
-    /// Of the recipients accepted.
+    /// The share of complaints among the recipients accepted.
     pub complaints: Share,
-    /// The recipients answered: what the rates are taken over.
+    /// The number of recipients answered.
     pub sample: u32,
 }
 
 impl Share {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// All of it.
+    /// The whole.
     pub const ALL: Self = Self(WHOLE);
 
     /// From a number between 0 and 1.
@@ -124,13 +124,13 @@ impl Share {
         if (0.0..=1.0).contains(&share) { Ok(Self((share * f64::from(WHOLE)).round() as u32)) } else { Err(ShareError(share.to_string())) }
     }
 
-    /// From a number of percents between 0 and 100.
+    /// From a whole number of percent between 0 and 100.
     pub const fn percent(percent: u32) -> Self {
         assert!(percent <= 100, "at most 100 %");
         Self(percent * (WHOLE / 100))
     }
 
-    /// `part` of `whole`, at most all; nothing of nothing is nothing, something of nothing is all.
+    /// `part` of `whole`, at most all of it. If `whole` is 0, the share is 0 for a `part` of 0 and all of it for any other.
     pub fn of(part: u32, whole: u32) -> Self {
         if part == 0 {
             return Self::NONE;
@@ -161,7 +161,7 @@ impl fmt::Display for Share {
 }
 
 impl Threshold {
-    /// `hold` is above 0 and not above `step_back`.
+    /// A threshold; `hold` has to be above 0 and not above `step_back`.
     pub fn new(hold: Share, step_back: Share) -> Result<Self, ThresholdError> {
         if hold == Share::NONE || hold > step_back {
             return Err(ThresholdError { hold, step_back });
@@ -199,7 +199,7 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// What a day's counts say.
+    /// Grades a day's counts.
     pub fn read(&self, counts: &Counts) -> Health {
         let hard_bounces = Share::of(counts.hard_bounces, counts.spent);
         let deferrals = Share::of(counts.throttled, counts.spent);
@@ -218,7 +218,7 @@ impl Thresholds {
 }
 
 impl Counts {
-    /// Adds what became of so many recipients.
+    /// Counts the outcome of `count` recipients.
     pub fn answer(&mut self, outcome: Outcome, count: u32) {
         let counter = match outcome {
             Outcome::Accepted => &mut self.accepted,
@@ -235,8 +235,8 @@ impl Counts {
         }
     }
 
-    /// The larger of each count: what two incomplete countings of the same day know together.
-    pub fn at_least(self, other: Self) -> Self {
+    /// The larger of each count: what two incomplete counts of the same day know together.
+    pub(crate) fn at_least(self, other: Self) -> Self {
         Self {
             spent: self.spent.max(other.spent),
             accepted: self.accepted.max(other.accepted),

@@ -1,4 +1,4 @@
-//! One source at one provider.
+//! One lane: a source at a provider.
 
 mod steer;
 
@@ -12,15 +12,15 @@ use crate::{
     change::Change,
     curve::Stage,
     day::Day,
-    governor::{LaneId, LaneKey},
-    ledger::{At, DAYS_MAX, Ledger},
+    key::{LaneId, LaneKey},
+    ledger::{DAYS_MAX, DayAt, Ledger},
     pace::Priority,
     plan::Plan,
     shape::{Shape, Shaper},
-    view::{Live, View},
+    view::{DaySchedule, DayView},
 };
 
-/// A source at a provider, with its plan, its days and its standing.
+/// A source at a provider, with its plan, its days, and its pauses and climbs.
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub(crate) id: LaneId,
@@ -31,18 +31,18 @@ pub struct Lane {
     pub(crate) standing: Standing,
     pub(crate) standing_touched: bool,
     pub(crate) shaper: Shaper,
-    /// The open day's hours and release line; `None`: to be made.
-    pub(crate) live: Option<Live>,
+    /// The open day's hours and release line; `None` until they are worked out.
+    pub(crate) schedule: Option<DaySchedule>,
     lease: Lease,
-    /// Settled since the day's record was last written.
+    /// Recipients settled since the day's record was last written.
     unsaved: u32,
-    /// Refusals that still hold, one for each priority.
-    refused: [Option<Refusal>; 2],
+    /// The last refusal of each priority, given again while it holds.
+    refused: [Option<KnownRefusal>; 2],
     seen: Option<Timestamp>,
     pub(crate) changes: Vec<(Timestamp, Change)>,
 }
 
-/// How much of the day's cap which batch of the ledger lets go.
+/// How much of the day's cap is leased, and by which batch: the newest lease and the one before it.
 #[derive(Clone, Debug, Default)]
 struct Lease {
     before: (u32, u64),
@@ -50,18 +50,18 @@ struct Lease {
 }
 
 #[derive(Clone, Debug)]
-struct Refusal {
+struct KnownRefusal {
     asked: Timestamp,
     until: Timestamp,
     hold: Hold,
 }
 
-/// What a crash may cost of a day's cap: a sixty-fourth, at most [`LEASE_MAX`].
+/// The part of a day's cap that is leased ahead of need and that a crash may cost: a sixty-fourth, at most [`LEASE_MAX`] recipients.
 const LEASE_PART: u32 = 64;
 const LEASE_MAX: u32 = 1024;
-/// Days that are remembered of a lane without a curve, in memory alone.
+/// Days that a lane without a curve remembers, in memory only.
 const UNCAPPED_DAYS: usize = 8;
-/// Settlements after which the record of a day is written even if nothing was leased.
+/// Settled recipients after which a day's record is written even if nothing was leased.
 const UNSAVED_MAX: u32 = 256;
 
 impl Lane {
@@ -76,7 +76,7 @@ impl Lane {
             standing: Standing::default(),
             standing_touched: false,
             shaper,
-            live: None,
+            schedule: None,
             lease: Lease::default(),
             unsaved: 0,
             refused: [None, None],
@@ -85,12 +85,12 @@ impl Lane {
         }
     }
 
-    /// Source and provider.
+    /// Its source and provider.
     pub fn key(&self) -> &LaneKey {
         &self.key
     }
 
-    /// What it goes by.
+    /// Its plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -100,22 +100,22 @@ impl Lane {
         &self.ledger
     }
 
-    /// Its pauses and climbs.
+    /// Its pause, its climb and an operator's hold.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// True where nothing can stand in the way: no curve, no rate, no provider that pushed back.
-    pub fn is_free(&self) -> bool {
+    /// True if nothing limits the lane: no curve, no shape, no pause and no climb.
+    pub(crate) fn is_free(&self) -> bool {
         self.plan.curve.is_uncapped() && self.standing.pause.is_none() && self.standing.slow.is_none() && self.shaper.shape().is_none()
     }
 
-    /// How many connections may be open at once, where a provider's push-back limits them.
+    /// The number of simultaneous connections, if the provider's push-back limits it.
     pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
         self.standing.slow.as_ref()?.connections(now)
     }
 
-    /// The stage it is on, or would start on now.
+    /// Its stage, or the stage that it would start on now.
     pub fn stage(&self) -> Stage {
         self.ledger.days().last().map_or(self.first, |last| {
             let day = self.ledger.current().filter(|day| day.closed.is_none()).unwrap_or(last);
@@ -132,7 +132,7 @@ impl Lane {
             None => Admission::Go(self.grant(n, priority, now, batch)),
             Some((first, hold)) => {
                 let until = self.first_open(first, priority);
-                self.refused[priority as usize] = Some(Refusal { asked: now, until, hold: hold.clone() });
+                self.refused[priority as usize] = Some(KnownRefusal { asked: now, until, hold: hold.clone() });
                 Admission::NotBefore(until, hold)
             }
         }
@@ -144,7 +144,7 @@ impl Lane {
         Some((refusal.until, refusal.hold.clone()))
     }
 
-    /// What stands in the way at this time, and the first time at which that does not.
+    /// Why no recipient may go at this time, and the first time at which that reason is gone.
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
         if let Some(held) = self.standing.hold(time) {
             return Some(held);
@@ -159,9 +159,9 @@ impl Lane {
         })
     }
 
-    /// The first time from `time` on at which nothing stands in the way, if nothing happens before.
+    /// The first time from `time` on at which a recipient may go, if nothing happens until then.
     pub(crate) fn first_open(&self, mut time: Timestamp, priority: Priority) -> Timestamp {
-        // Each look goes to another hour, day or pause; a lane that is open at some time is found long before this many.
+        // Each turn moves on to another hour, day or pause; if the lane ever opens, that is found in far fewer turns.
         for _ in 0..4 * DAYS_MAX {
             match self.blocked(time, priority) {
                 Some((next, _)) if time < Timestamp::MAX => time = next,
@@ -171,7 +171,7 @@ impl Lane {
         time
     }
 
-    /// Whatever day it is by this clock, that day is open behind this, unless it is over.
+    /// Opens the day that `now` belongs to, unless that day is over.
     pub(crate) fn turn_to(&mut self, now: Timestamp, batch: u64) {
         if self.seen.is_none() {
             self.ledger.woke(now);
@@ -188,58 +188,58 @@ impl Lane {
             self.changes.push((now, Change::Resumed));
         }
         match self.ledger.locate(now, &self.plan.pace) {
-            At::Here | At::Closed(_) => {}
-            At::Longer(span) => {
+            DayAt::Here | DayAt::Closed(_) => {}
+            DayAt::Longer(span) => {
                 let day = self.ledger.current_mut().expect("a day that goes on is open");
                 *day = day.clone().longer(&span);
                 let date = day.date;
                 self.ledger.touch(date);
             }
-            at @ (At::Again(..) | At::Fresh(_)) => self.open(&at, now, batch),
+            at @ (DayAt::Again(..) | DayAt::Fresh(_)) => self.open(&at, now, batch),
         }
-        if self.live.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
-            self.live = self.ledger.current().map(|day| Live::resumed(day, &self.plan));
+        if self.schedule.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
+            self.schedule = self.ledger.current().map(|day| DaySchedule::resumed(day, &self.plan));
         }
     }
 
-    /// The clock went back within the day: a line drawn by the clock that was ahead would make the lane wait for it.
+    /// The clock went back within the day: with the release line of the clock that was ahead, the lane would wait for that clock.
     fn redraw(&mut self, now: Timestamp) {
         let burst = self.plan.pace.burst.get();
-        if let (Some(live), Some(day)) = (&mut self.live, self.ledger.current())
-            && let Some(release) = &live.release
+        if let (Some(schedule), Some(day)) = (&mut self.schedule, self.ledger.current())
+            && let Some(release) = &schedule.release
         {
             let ready = release.until(now, Priority::Urgent).saturating_sub(day.charge()).min(burst);
-            live.release = Some(live.line(&self.plan.pace, now, day, ready));
+            schedule.release = Some(schedule.line(&self.plan.pace, now, day, ready));
         }
     }
 
-    /// Closes what lies before and opens the day.
-    fn open(&mut self, at: &At, now: Timestamp, batch: u64) {
-        let (At::Again(_, span) | At::Fresh(span)) = at else { unreachable!("only these open") };
+    /// Closes the days before and opens this day.
+    fn open(&mut self, at: &DayAt, now: Timestamp, batch: u64) {
+        let (DayAt::Again(_, span) | DayAt::Fresh(span)) = at else { unreachable!("only these open") };
         let closed = self.close_before(span.date, now);
-        let footing = self.ledger.footing(span.date, &self.plan, self.standing.held.is_some(), self.first);
-        let fresh = !matches!(at, At::Again(..));
-        if let (Some(idle_days), true) = (footing.idle, fresh) {
-            self.changes.push((now, Change::Restarted { idle_days, to: footing.stage }));
+        let start = self.ledger.day_start(span.date, &self.plan, self.standing.held.is_some(), self.first);
+        let fresh = !matches!(at, DayAt::Again(..));
+        if let (Some(idle_days), true) = (start.idle, fresh) {
+            self.changes.push((now, Change::Restarted { idle_days, to: start.stage }));
         }
         let mut day = match at {
-            At::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
-            _ => Day::fresh(span, &footing, &self.plan, self.ledger.current()),
+            DayAt::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
+            _ => Day::fresh(span, &start, &self.plan, self.ledger.current()),
         };
         if !fresh && closed && !day.stepped_back {
-            // It was opened by a clock that was ahead, and what lies before it has only ended now.
-            (day.stage, day.cap) = (footing.stage, self.plan.curve.cap(footing.stage));
+            // A clock that was ahead opened this day, and the days before it have ended only now.
+            (day.stage, day.cap) = (start.stage, self.plan.curve.cap(start.stage));
         }
         self.lease = Lease { before: (day.leased, batch), newest: (day.leased, batch) };
         self.unsaved = 0;
-        self.live = Some(if fresh { Live::fresh(&day, span, &self.plan) } else { Live::resumed(&day, &self.plan) });
+        self.schedule = Some(if fresh { DaySchedule::fresh(&day, span, &self.plan) } else { DaySchedule::resumed(&day, &self.plan) });
         self.ledger.open(day);
         if self.plan.curve.is_uncapped() {
             self.ledger.keep_last(UNCAPPED_DAYS);
         }
     }
 
-    /// Closes the days before this date; true when there were some.
+    /// Closes the open days before this date; true if there were any.
     fn close_before(&mut self, date: Date, now: Timestamp) -> bool {
         let closed = self.ledger.close_before(date, &self.plan, self.standing.held.is_some());
         for date in &closed {
@@ -253,12 +253,12 @@ impl Lane {
         !closed.is_empty()
     }
 
-    /// Closes the day that is over by now, if one is.
+    /// Closes the day that is over by now, if there is one.
     pub(crate) fn close_day(&mut self, now: Timestamp) {
-        if let At::Again(_, span) | At::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
+        if let DayAt::Again(_, span) | DayAt::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
             && self.close_before(span.date, now)
         {
-            self.live = None;
+            self.schedule = None;
             self.forget_refusals();
         }
     }
@@ -266,18 +266,18 @@ impl Lane {
     fn grant(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Permit {
         let pace = &self.plan.pace;
         let mut room = n;
-        let live = self.live.as_mut().expect("an open day is live");
+        let schedule = self.schedule.as_mut().expect("an open day has a schedule");
         let day = self.ledger.current_mut().expect("an open day is in the ledger");
-        if let Some(mut release) = live.release {
+        if let Some(mut release) = schedule.release {
             if release.until(now, Priority::Urgent) - day.charge() > pace.burst.get() {
-                release = live.line(pace, now, day, pace.burst.get());
-                live.release = Some(release);
+                release = schedule.line(pace, now, day, pace.burst.get());
+                schedule.release = Some(release);
             }
-            // Without a cap there is nothing to spread, and a burst is as large as the mail is.
+            // Without a cap nothing is spread over the day, and a burst may be of any size.
             room = limit(room.min(pace.burst), release.until(now, priority) - day.charge());
         }
         let hour = day.hour_at(now);
-        if let Some(cap) = live.hour_cap {
+        if let Some(cap) = schedule.hour_cap {
             room = limit(room, cap - hour.1);
         }
         room = self.standing.at_once(now).map_or(room, |one| room.min(one));
@@ -293,10 +293,10 @@ impl Lane {
         Permit { lane: self.id, date, hour: hour.0, count, durable }
     }
 
-    /// Leases enough for `need`, and some more ahead of need; tells the batch that makes it durable.
+    /// Leases enough for `need`, and some more ahead of need; returns the batch that makes it durable.
     ///
-    /// Days without a cap lease as well, as long as there is a curve: it may be that the day gets one, and then what a crash forgot must not
-    /// be free.
+    /// Days without a cap lease too if the lane has a curve: the day may get a cap later, and then whatever a crash forgot must count
+    /// against it.
     fn cover(&mut self, date: Date, need: u32, cap: Option<u32>, batch: u64) -> u64 {
         if self.plan.curve.is_uncapped() {
             return 0;
@@ -340,7 +340,7 @@ impl Lane {
         }
     }
 
-    /// The durable record is brought to what was really used: for a stop in good order.
+    /// Sets the durable record to what was really used, for a clean stop.
     pub(crate) fn return_lease(&mut self, batch: u64) {
         let Some(day) = self.ledger.current_mut() else { return };
         if day.closed.is_none() {
@@ -352,39 +352,39 @@ impl Lane {
         self.ledger.touch(date);
     }
 
-    /// The day that this time belongs to, as it is or as it would be opened; `Err`: it is over, and the next comes then.
-    pub(crate) fn view(&self, time: Timestamp) -> Result<View, Timestamp> {
+    /// The day that this time belongs to, as it is or as it would be opened. `Err` if it is over: the time at which the next day may open.
+    pub(crate) fn view(&self, time: Timestamp) -> Result<DayView, Timestamp> {
         let held = self.standing.held.is_some();
         match self.ledger.locate(time, &self.plan.pace) {
-            At::Closed(until) => Err(until),
-            At::Here | At::Longer(_) => {
+            DayAt::Closed(until) => Err(until),
+            DayAt::Here | DayAt::Longer(_) => {
                 let day = self.ledger.current().expect("the day is open");
-                let live = self.live.unwrap_or_else(|| Live::resumed(day, &self.plan));
+                let schedule = self.schedule.unwrap_or_else(|| DaySchedule::resumed(day, &self.plan));
                 let ends = if day.is_open_at(time) { day.ends } else { self.plan.pace.span_at(time).ends };
-                Ok(View::of(day, live, ends, time))
+                Ok(DayView::of(day, schedule, ends, time))
             }
-            At::Again(index, span) => {
+            DayAt::Again(index, span) => {
                 let mut day = self.ledger.at_index(index).clone();
                 let settled = index.checked_sub(1).is_none_or(|before| self.ledger.at_index(before).closed.is_some());
                 if !settled && !day.stepped_back {
-                    day.stage = self.ledger.footing(span.date, &self.plan, held, self.first).stage;
+                    day.stage = self.ledger.day_start(span.date, &self.plan, held, self.first).stage;
                     day.cap = self.plan.curve.cap(day.stage);
                 }
-                let live = Live::resumed(&day, &self.plan);
-                Ok(View::of(&day, live, day.ends.max(span.ends), time))
+                let schedule = DaySchedule::resumed(&day, &self.plan);
+                Ok(DayView::of(&day, schedule, day.ends.max(span.ends), time))
             }
-            At::Fresh(span) => {
-                let footing = self.ledger.footing(span.date, &self.plan, held, self.first);
-                let day = Day::fresh(&span, &footing, &self.plan, self.ledger.current());
-                let live = Live::fresh(&day, &span, &self.plan);
-                Ok(View::of(&day, live, span.ends, time))
+            DayAt::Fresh(span) => {
+                let start = self.ledger.day_start(span.date, &self.plan, held, self.first);
+                let day = Day::fresh(&span, &start, &self.plan, self.ledger.current());
+                let schedule = DaySchedule::fresh(&day, &span, &self.plan);
+                Ok(DayView::of(&day, schedule, span.ends, time))
             }
         }
     }
 
-    /// Something was taken back from the disk.
+    /// An entry was restored from the disk: nothing worked out before holds.
     pub(crate) fn restored(&mut self) {
-        (self.seen, self.live) = (None, None);
+        (self.seen, self.schedule) = (None, None);
         self.forget_refusals();
     }
 

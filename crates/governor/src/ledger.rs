@@ -1,4 +1,4 @@
-//! A lane's days. Each civil day has at most one budget, ever: that is what restarts, clock steps and new time zones cannot change.
+//! A lane's days. Each civil day has at most one budget, ever: restarts, clock steps and new time zones cannot change that.
 
 use jiff::{Timestamp, civil::Date};
 
@@ -12,11 +12,11 @@ use crate::{
     window::Span,
 };
 
-/// The most days that are kept of a lane: counted, not measured, so that a clock that jumps ahead forgets nothing.
+/// The most days kept of a lane. They are counted and not limited by age, so that a clock that jumps ahead forgets nothing.
 pub const DAYS_MAX: usize = 400;
 
-/// The clock may be found behind a day's beginning by this much and be believed: the lane then waits for that day. Further
-/// behind, the clock was wrong when it opened that day, and days of their own open until it really comes.
+/// If the clock is behind the beginning of a day by at most this much, it is believed, and the lane waits for that day. If it is
+/// further behind, it was wrong when it opened that day, and other days open until that day really comes.
 const STEP_BELIEVED: i128 = 2 * DAY;
 
 /// The days of one lane, in order.
@@ -28,24 +28,24 @@ pub struct Ledger {
     forgotten: Vec<Date>,
 }
 
-/// Which day a time belongs to.
-pub(crate) enum At {
-    /// The one that is open.
+/// The day that a time belongs to.
+pub(crate) enum DayAt {
+    /// The open day.
     Here,
-    /// The open one, by the zone's clocks, although it was to end before.
+    /// The open day, which was planned to end earlier and goes on by the time zone's clocks.
     Longer(Span),
-    /// One that was opened before and is not over.
+    /// A day that was opened before and is not over.
     Again(usize, Span),
-    /// One that is not in the ledger.
+    /// A day that is not in the ledger.
     Fresh(Span),
-    /// One that is over. The next may open at this time.
+    /// A day that is over. The next day may open at this time.
     Closed(Timestamp),
 }
 
-/// Where a new day starts.
-pub(crate) struct Footing {
+/// How a new day starts.
+pub(crate) struct DayStart {
     pub(crate) stage: Stage,
-    /// The lane starts again after so many idle days.
+    /// The number of idle days, if the lane starts again because of them.
     pub(crate) idle: Option<u32>,
     pub(crate) last_sent: Option<Date>,
 }
@@ -56,17 +56,17 @@ impl Ledger {
         &self.days
     }
 
-    /// The day of this date, if something is on record.
+    /// The day of this date, if there is a record of it.
     pub fn day(&self, date: Date) -> Option<&Day> {
         self.find(date).ok().map(|index| &self.days[index])
     }
 
-    /// The day that is open or was last.
-    pub fn current(&self) -> Option<&Day> {
+    /// The day that is open, or was open last.
+    pub(crate) fn current(&self) -> Option<&Day> {
         self.current.map(|index| &self.days[index])
     }
 
-    /// Takes a day back from the durable record. What it leased and did not account for counts as sent.
+    /// Restores a day from the durable record. Recipients leased and not accounted for count as sent.
     pub(crate) fn restore(&mut self, mut day: Day) {
         let unaccounted = day.leased.saturating_sub(day.charge());
         day.lost = day.lost.saturating_add(unaccounted);
@@ -82,15 +82,15 @@ impl Ledger {
         }
     }
 
-    /// The first look after a restart: what a crash lost may have been sent in this hour.
+    /// The first call after a restart: recipients lost in a crash may have been sent within this hour.
     pub(crate) fn woke(&mut self, now: Timestamp) {
         for day in self.days.iter_mut().filter(|day| day.hour_debt > 0) {
             (day.hour, day.hour_debt) = (day.hour_at(now), 0);
         }
     }
 
-    /// Takes what another count of the same day knows, the event log's, say. A day is never refilled by it: what the log knows
-    /// to be sent was lost before, or is added.
+    /// Adds what another count of the same day knows, such as the event log's. It never refills the day: recipients that the log
+    /// knows to be sent either counted as lost before, or are added.
     pub(crate) fn recount(&mut self, date: Date, counts: Counts) {
         if let Ok(index) = self.find(date) {
             let day = &mut self.days[index];
@@ -113,56 +113,56 @@ impl Ledger {
         self.find(date).ok().map(|index| &mut self.days[index])
     }
 
-    /// The last day, which decides where the next one starts.
+    /// The last day, which decides the stage of the next one.
     pub(crate) fn last_mut(&mut self) -> Option<&mut Day> {
         self.days.last_mut()
     }
 
-    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> At {
+    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> DayAt {
         if self.current().is_some_and(|day| day.is_open_at(now)) {
-            return At::Here;
+            return DayAt::Here;
         }
-        // After a restart no day is current, and the zone may be another one: a day that has not ended by its record goes on.
+        // After a restart no day is current, and the time zone may have changed: a day that by its record has not ended goes on.
         let running = self.days.partition_point(|day| day.starts <= now).checked_sub(1);
         if let Some(index) = running.filter(|index| self.days[*index].is_open_at(now)) {
-            return At::Again(index, pace.window.span(self.days[index].date, &pace.zone));
+            return DayAt::Again(index, pace.window.span(self.days[index].date, &pace.zone));
         }
         let span = pace.span_at(now);
         match self.find(span.date) {
-            Ok(index) if self.days[index].closed.is_some() => At::Closed(self.reopens(index + 1, &span, now)),
-            Ok(index) if Some(index) == self.current => At::Longer(span),
-            Ok(index) => At::Again(index, span),
+            Ok(index) if self.days[index].closed.is_some() => DayAt::Closed(self.reopens(index + 1, &span, now)),
+            Ok(index) if Some(index) == self.current => DayAt::Longer(span),
+            Ok(index) => DayAt::Again(index, span),
             Err(index) => match self.days.get(index) {
                 Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED => {
-                    At::Closed(self.reopens(index, &span, now))
+                    DayAt::Closed(self.reopens(index, &span, now))
                 }
-                _ => At::Fresh(span),
+                _ => DayAt::Fresh(span),
             },
         }
     }
 
-    /// When the next day may open: by its record, or by the zone that is in force now.
+    /// When the next day may open: by its record, or by the time zone in force now.
     fn reopens(&self, next: usize, span: &Span, now: Timestamp) -> Timestamp {
         let ends = span.ends.max(after(now, 1));
         self.days.get(next).map(|later| later.starts).filter(|starts| *starts > now).map_or(ends, |starts| starts.min(ends))
     }
 
-    /// Where a day of this date starts: from what the last day before it decided, or would decide if it were over.
-    pub(crate) fn footing(&self, date: Date, plan: &Plan, held: bool, first: Stage) -> Footing {
+    /// How a day of this date starts: by the verdict of the last day before it, or the verdict it would have if it were over.
+    pub(crate) fn day_start(&self, date: Date, plan: &Plan, held: bool, first: Stage) -> DayStart {
         let before = self.find(date).unwrap_or_else(|index| index);
         let Some(day) = before.checked_sub(1).map(|index| &self.days[index]) else {
-            return Footing { stage: first, idle: None, last_sent: None };
+            return DayStart { stage: first, idle: None, last_sent: None };
         };
         let last_sent = day.sent_last();
         let idle = last_sent.map_or(0, |last| (date.duration_since(last).as_hours() / 24 - 1).clamp(0, i64::from(u32::MAX)) as u32);
         if idle >= plan.idle_reset.get() {
-            return Footing { stage: Stage::FIRST, idle: Some(idle), last_sent };
+            return DayStart { stage: Stage::FIRST, idle: Some(idle), last_sent };
         }
         let closing = day.closed.unwrap_or_else(|| day.closing(plan, held));
-        Footing { stage: closing.next, idle: None, last_sent }
+        DayStart { stage: closing.next, idle: None, last_sent }
     }
 
-    /// Closes every day before `date` that is not closed; tells which.
+    /// Closes every day before `date` that is not closed, and returns their dates.
     pub(crate) fn close_before(&mut self, date: Date, plan: &Plan, held: bool) -> Vec<Date> {
         let mut closed = Vec::new();
         for day in self.days.iter_mut().rev().skip_while(|day| day.date >= date) {
@@ -198,14 +198,14 @@ impl Ledger {
         }
     }
 
-    /// Lets go of all but the last so many days, which stay on record if they are there.
+    /// Drops all but the last `days` days and the open one from memory; nothing is deleted from the disk.
     pub(crate) fn keep_last(&mut self, days: usize) {
         let gone = self.days.len().saturating_sub(days).min(self.current.unwrap_or(0));
         self.days.drain(..gone);
         self.current = self.current.map(|current| current - gone);
     }
 
-    /// The day's record has to be written.
+    /// Marks a day whose record has to be written.
     pub(crate) fn touch(&mut self, date: Date) {
         if !self.touched.contains(&date) {
             self.touched.push(date);

@@ -1,11 +1,21 @@
-//! The rate governor: how much each sending address may send to each provider today, when, and why not more.
+//! The rate governor: how many recipients each sending address may send to each provider today, and when. It runs IP warm-up.
 //!
-//! A *lane* is a source (a sending address) at a provider (whoever runs the recipients' mailboxes). It climbs a [`Curve`] of
-//! daily caps: one stage up after a day that used its cap in good health, the same stage after any other, one down after a bad
-//! one. The day's cap is spread over the day by a [`Pace`]; [`Governor::admit`] hands out [`Permit`]s or says when one will be had;
-//! [`Governor::settle`] takes them back with what became of them.
+//! A *lane* is a source (a sending address) at a provider (the operator of the recipients' mailboxes). It climbs a [`Curve`] of
+//! daily caps: one stage up after a day that used its cap in good health, one stage down after a bad day, and no change after any
+//! other day. A [`Pace`] spreads the day's cap over the day. [`Governor::admit`] grants [`Permit`]s or says when the next one is
+//! due; [`Governor::settle`] takes them back with the outcome.
 //!
-//! There is no clock, no disk and no task in here: every call takes the time, and what has to be kept is handed out and in.
+//! The crate uses no other crate of the workspace and does no I/O. It has no clock, no disk and no tasks: every call takes the
+//! time, and the caller stores the [`Batch`]es that [`Governor::take_batch`] returns and gives them back at the next start with
+//! [`Governor::apply_entry`].
+//!
+//! It keeps these invariants:
+//!
+//! - A civil day of a lane has at most one budget, and grants never exceed its cap, whatever restarts, clock steps and changes of
+//!   the time zone happen in between.
+//! - Budget that a crash may have lost is never granted again.
+//! - [`Admission::NotBefore`] is exact: one recipient may go at that time, and not a nanosecond earlier.
+//! - A lane changes its stage only by the verdict on a day that is over, by a block, after too many idle days, or by an operator.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,7 +28,7 @@
 //!
 //! match governor.admit(lane, 3, now) {
 //!     Admission::Go(permit) => {
-//!         // Write what `governor.take_batch()` gives and wait until batch `permit.durable()` is on disk; then send.
+//!         // Write what `governor.take_batch()` returns, wait until batch `permit.durable()` is on disk, then send.
 //!         governor.settle(permit, Outcome::Accepted, now);
 //!     }
 //!     Admission::NotBefore(at, hold) => println!("not before {at}: {hold:?}"),
@@ -29,27 +39,27 @@
 //!
 //! # What is durable, and what a crash costs
 //!
-//! The durable record of a lane's day says how much of the cap is *leased*. A permit beyond the lease first raises it, by a
-//! sixty-fourth of the cap (at most 1,024 recipients) more than is needed, and says so by [`Permit::durable`]: the number of the
-//! [`Batch`] that has to be on disk before anything is offered to the provider. Leases are raised before they are used up, so that
-//! hardly any permit waits for the disk.
+//! The durable record of a lane's day says how much of the cap is *leased*. A permit beyond the lease first raises the lease, by a
+//! sixty-fourth of the cap (at most 1,024 recipients) more than it needs. [`Permit::durable`] is the number of the [`Batch`] that
+//! has to be on disk before anything is offered to the provider. Leases are raised ahead of need, so that hardly any permit
+//! waits for the disk.
 //!
-//! After a crash all that was leased counts as gone, whether it was sent or not: a crash can cost a lane up to one and a half
-//! parts of its day, and can never refill it. [`Governor::recount`] lets the event log say which of it was sent and accepted, so
-//! that the day's verdict is right; the budget does not come back by it. After [`Governor::return_leases`], a stop in good
-//! order, nothing is lost. The burst, too, is not ready again after a crash.
+//! After a crash, everything leased counts as sent. A crash can therefore cost a lane up to one and a half sixty-fourths of its
+//! day, and can never refill it. [`Governor::recount`] adds what the event log knows to have been sent and accepted, so that the
+//! day's verdict is right; it returns no budget. After a clean stop ([`Governor::return_leases`]) nothing is lost. The burst is
+//! not available again after a crash either.
 //!
-//! # Clocks and zones
+//! # Clocks and time zones
 //!
-//! Each civil day has at most one budget, ever. When a day opens, the ones before it are closed for good: a clock that goes back
-//! into them finds [`Hold::DayOver`] until the next begins. A clock that was ahead by more than two days and comes back finds
-//! days of its own, from the stage of the last real one, so that a wrong clock costs one day at most and no stage. A day lasts at
-//! least as long as it was to last when it opened, so that a changed zone opens no day early. Days of 23 and 25 hours have one
-//! budget, spread over 23 and 25 hours.
+//! Each civil day has at most one budget, ever. When a day opens, all earlier days are closed for good: a clock that goes back
+//! into one of them gets [`Hold::DayOver`] until the next day begins. If a clock was ahead by more than two days and comes back,
+//! days of their own open for it, starting from the stage of the last real day, so that a wrong clock costs at most one day and no
+//! stage. A day lasts at least as long as was planned when it opened, so that a changed time zone opens no day early. Days of 23
+//! and 25 hours have one budget each, spread over 23 and 25 hours.
 //!
-//! # A permit is for one day
+//! # A permit belongs to one day
 //!
-//! A permit that is settled after its day is over counts into that day's numbers, but no longer into its verdict.
+//! A permit that is settled after its day is over still counts in that day's numbers, but no longer in its verdict.
 
 mod admission;
 mod backoff;
@@ -62,6 +72,7 @@ mod entries;
 mod forecast;
 mod governor;
 mod health;
+mod key;
 mod lane;
 mod ledger;
 mod pace;
@@ -72,16 +83,18 @@ mod time;
 mod view;
 mod window;
 
-pub use self::governor::{Batch, Entry, Governor, LaneId, LaneKey, Note, Part};
+pub use self::governor::Governor;
 pub use admission::{Admission, Hold, Outcome, Permit};
 pub use backoff::{Climb, Cut, Pause, STEPS, Slow, Standing, Usual};
 pub use change::{Change, LaneChange, Steer};
-pub use choose::{Candidate, Choice, Order, Selection, ranked};
+pub use choose::{Choice, Order, Selection};
 pub use curve::{After, Curve, CurveError, STAGES_MAX, Stage};
 pub use curves::{CurveFileError, Curves, SHIPPED, SHIPPED_NAME};
 pub use day::{Closing, Day, Verdict, Why};
+pub use entries::{Batch, Entry, Note, Part};
 pub use forecast::Forecast;
 pub use health::{Counts, Grade, Health, Share, ShareError, Sign, Threshold, ThresholdError, Thresholds};
+pub use key::{LaneId, LaneKey};
 pub use lane::Lane;
 pub use ledger::{DAYS_MAX, Ledger};
 pub use pace::{Pace, PaceError, Priority};

@@ -16,34 +16,34 @@ pub struct Pace {
     pub(crate) window: Window,
     pub(crate) zone: TimeZone,
     pub(crate) burst: NonZeroU32,
-    /// Thousandths.
+    /// In thousandths of the even rate.
     catch_up: u32,
     pub(crate) reserve: Share,
 }
 
-/// A pace that cannot be.
+/// Why a pace cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaceError {
-    /// At 1 what was not sent in time is lost; above 24 there is no spreading left.
+    /// At 1, recipients not sent in time are lost for the day; above 24, nothing is spread any more.
     #[error("catch_up = {0}: it must be between 1 and 24")]
     CatchUp(String),
-    /// Priority must not become exclusion.
+    /// A larger reserve would shut out mail that is not urgent.
     #[error("reserve = {0}: at most 50 %")]
     Reserve(Share),
 }
 
-/// How much of a thing may go how urgently.
+/// How urgent mail is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Takes what the plan's reserve leaves.
+    /// May use the budget outside the plan's reserve.
     #[default]
     Usual,
-    /// Someone waits for it: may use the reserve as well.
+    /// Somebody is waiting for it: may use the reserve as well.
     Urgent,
 }
 
 impl Pace {
-    /// All day in UTC, 20 at once, catching up at four times the even rate, nothing reserved.
+    /// All day in UTC, bursts of 20, catching up at up to four times the even rate, no reserve.
     pub fn new() -> Self {
         let burst = NonZeroU32::new(20).expect("20 is not 0");
         Self { window: Window::ALWAYS, zone: TimeZone::UTC, burst, catch_up: 4000, reserve: Share::NONE }
@@ -59,7 +59,7 @@ impl Pace {
         Self { zone, ..self }
     }
 
-    /// The most recipients at one moment.
+    /// The most recipients that may go at one moment.
     pub fn with_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
     }
@@ -72,7 +72,7 @@ impl Pace {
         Ok(Self { catch_up: (times * 1000.0).round() as u32, ..self })
     }
 
-    /// The share of day and burst that is kept for urgent mail. What of it is left is released to all as the day goes by.
+    /// The share of the day and of the burst that is kept for urgent mail. Its unused part is released to all mail as the day goes by.
     pub fn with_reserve(self, reserve: Share) -> Result<Self, PaceError> {
         if reserve > Share::percent(50) { Err(PaceError::Reserve(reserve)) } else { Ok(Self { reserve, ..self }) }
     }
@@ -87,7 +87,7 @@ impl Pace {
         &self.zone
     }
 
-    /// The most recipients at one moment.
+    /// The most recipients that may go at one moment.
     pub fn burst(&self) -> NonZeroU32 {
         self.burst
     }
@@ -103,11 +103,11 @@ impl Default for Pace {
     }
 }
 
-/// The line along which what is left of a day's cap is released: `base` at once, then one every `num / den` nanoseconds.
+/// The line along which the rest of a day's cap is released: `base` recipients at once, then one every `num / den` nanoseconds.
 ///
-/// It is drawn again when it runs ahead of the mail by more than the burst: what is left is then spread over what is left of
-/// the window, but no steeper than `catch_up` allows; what does not fit is not sent that day. As all is in whole numbers, the
-/// time of each release is exact.
+/// It is redrawn when it runs ahead of the mail by more than the burst: the rest of the cap is then spread over the rest of
+/// the window, but no steeper than `catch_up` allows; recipients that do not fit are not sent that day. All numbers are whole, so
+/// that the time of each release is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Release {
     since: Timestamp,
@@ -117,17 +117,17 @@ pub(crate) struct Release {
     base: u32,
     num: i128,
     den: i128,
-    /// Kept of the cap, and of the burst, for urgent mail at the window's beginning.
+    /// The parts of the cap and of the burst that are kept for urgent mail when the window opens.
     kept: (u32, u32),
 }
 
 impl Release {
-    /// From `since` on (moved into the window), when `used` are gone and `ready` more may go at once.
+    /// A line from `since` on (moved into the window), when `used` of the cap are used and `ready` more may go at once.
     pub(crate) fn new(pace: &Pace, (opens, closes): (Timestamp, Timestamp), since: Timestamp, cap: u32, used: u32, ready: u32) -> Self {
         let since = since.clamp(opens, closes);
         let base = used.saturating_add(ready).min(cap);
         let (whole, left) = (between(opens, closes), between(since, closes));
-        // One more part than there are recipients: the last goes before the window closes, not when.
+        // One part more than there are recipients, so that the last one goes before the window closes and not as it closes.
         let even = (left, i128::from(cap - base) + 1);
         let steepest = (whole * 1000, i128::from(pace.catch_up) * i128::from(cap));
         let (num, den) = if even.0 * steepest.1 > steepest.0 * even.1 { even } else { steepest };
@@ -136,7 +136,7 @@ impl Release {
         Self { since, opens, closes, cap, base, num, den, kept }
     }
 
-    /// How many of the day's cap may be gone by now.
+    /// How many recipients of the day's cap may have been used by `now`.
     pub(crate) fn until(&self, now: Timestamp, priority: Priority) -> u32 {
         let gone = between(self.since, now).max(0) * self.den / self.num;
         let released = i128::from(self.base).saturating_add(gone).min(i128::from(self.cap)) as u32;
@@ -149,14 +149,14 @@ impl Release {
         }
     }
 
-    /// The first time, not before `now`, at which `target` of the cap may be gone. It can lie behind the window's end.
+    /// The first time, not before `now`, at which `target` recipients of the cap may have been used. It can be after the window's end.
     pub(crate) fn time_of(&self, target: u32, priority: Priority, now: Timestamp) -> Timestamp {
         let more = i128::from(target.saturating_sub(self.base));
         let line = if more == 0 { now } else { after(self.since, div_up(more * self.num, self.den)).max(now) };
         if priority == Priority::Urgent || self.kept == (0, 0) {
             return line;
         }
-        // Two lines of steps together have no inverse that could be written down; they rise, so halving finds the first place.
+        // The sum of two stepped lines has no closed inverse; it rises, so bisection finds the first such time.
         let (mut low, mut high) = (line, self.closes.max(line));
         while between(low, high) > 0 {
             let middle = after(low, between(low, high) / 2);

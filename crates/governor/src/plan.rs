@@ -1,4 +1,4 @@
-//! What a lane goes by: its curve, its pace, and when it advances, holds, steps back or starts again.
+//! The plan of a lane: its curve, its pace, and when it advances, holds, steps back or starts again.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -11,43 +11,43 @@ use crate::{
     time::{HOUR, div_up},
 };
 
-/// Everything that decides how a lane warms up. Many lanes share one.
+/// Everything that decides how a lane warms up. Many lanes share a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub name: Arc<str>,
-    /// How much a day.
+    /// How many recipients a day.
     pub curve: Curve,
-    /// When of the day.
+    /// When in the day.
     pub pace: Pace,
-    /// What signs mean.
+    /// From which rates the lane holds and steps back.
     pub thresholds: Thresholds,
-    /// A lane advances when it used at least this share of its cap in accepted recipients.
+    /// A lane advances if its accepted recipients are at least this share of its cap.
     pub advance_at: Share,
-    /// A day with fewer recipients answered than this says too little to step back on, or to advance on when more were allowed.
+    /// On a day with fewer recipients answered than this, a lane does not step back; nor does it advance if its cap allowed that many.
     pub min_sample: u32,
     /// After this many idle days a lane starts again.
     pub idle_reset: NonZeroU32,
     /// How long a lane pauses when its address is blocked.
     pub block_pause: SignedDuration,
-    /// What happens to mail that finds no budget.
+    /// What happens to mail when the lane has no budget.
     pub overflow: Overflow,
 }
 
-/// What happens to mail that finds its lane without budget.
+/// What happens to mail when its lane has no budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// It waits for the lane's next release.
     #[default]
     Defer,
-    /// The pool's other lanes take it, the warmest first.
+    /// The pool's other lanes send it, the warmest first.
     Spill,
-    /// The lanes of the pool of this name take it.
+    /// The lanes of the pool of this name send it.
     Pool(Arc<str>),
 }
 
 impl Plan {
-    /// This curve, and for all else the defaults of the rules.
+    /// This curve, with the defaults for everything else.
     pub fn new(name: &str, curve: Curve) -> Self {
         Self {
             name: name.into(),
@@ -62,19 +62,19 @@ impl Plan {
         }
     }
 
-    /// What does not warm up: no cap, and for health the defaults of the rules.
+    /// The plan of a source that does not warm up: no cap, and the defaults for everything else.
     pub fn warm() -> Self {
         Self::new("none", Curve::uncapped())
     }
 
-    /// The recipients an hour at which a lane of this stage sends when nothing slows it; `None` without a cap.
-    pub fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
+    /// Recipients an hour that a lane on this stage sends when nothing slows it; `None` without a cap.
+    pub(crate) fn usual_rate(&self, stage: Stage) -> Option<NonZeroU32> {
         let even = div_up(i128::from(self.curve.cap(stage)?), i128::from(self.pace.window.hours()));
         NonZeroU32::new(even.clamp(1, i128::from(u32::MAX)) as u32)
     }
 }
 
-/// The time between two at this many an hour.
+/// Nanoseconds between two recipients at this rate.
 pub(crate) fn gap(per_hour: NonZeroU32) -> i128 {
     div_up(HOUR, i128::from(per_hour.get()))
 }

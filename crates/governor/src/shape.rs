@@ -1,6 +1,6 @@
-//! Short windows: so many a second, a minute, an hour, a day. The arithmetic is the `governor` crate's; what it lacks is added by
-//! keeping its one number where we can see it: looking without taking, all of several windows or none, and a start that is not
-//! a full burst.
+//! Shapes: limits of recipients per second, minute, hour and 24 hours. The arithmetic is that of the `governor` crate. Its state is
+//! one number, which is kept here so that a limit can be looked at without taking from it, several limits can be taken from together or
+//! not at all, and a limit can start without a full burst.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::time::{at, ns};
 
-/// The most in any second, minute, hour, day. None of the four: no limit.
+/// The most recipients in any second, minute, hour and 24 hours. Without any of the four there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// In any second.
@@ -32,44 +32,44 @@ pub struct Shape {
     pub minute: Option<NonZeroU32>,
     /// In any 60 minutes.
     pub hour: Option<NonZeroU32>,
-    /// In any 24 hours, restarts included, as what is kept starts empty and fills evenly. It knows no midnight; a day's budget does.
+    /// In any 24 hours, restarts included, as a limit starts empty and fills evenly. Unlike a day's budget it does not begin at midnight.
     pub day: Option<NonZeroU32>,
 }
 
 impl Shape {
-    /// True where nothing is limited.
+    /// True if nothing is limited.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A shape in force, for a lane or a tenant.
+/// A shape in force for a lane or a tenant, with its state.
 pub struct Shaper {
     shape: Shape,
-    windows: Vec<Limiter>,
+    windows: Vec<ShapeWindow>,
 }
 
-/// One window: the limiter, and the clock and state that it shares with us.
-struct Limiter {
-    rate: RateLimiter<NotKeyed, Arrival, Given, NoOpMiddleware<Nanos>>,
-    arrival: Arrival,
+/// One limit: the rate limiter, and the clock and the state that it shares with this module.
+struct ShapeWindow {
+    rate: RateLimiter<NotKeyed, ArrivalTime, GivenClock, NoOpMiddleware<Nanos>>,
+    arrival: ArrivalTime,
     burst: NonZeroU32,
-    /// Nanoseconds that a full burst takes to come back: no state lies further ahead.
+    /// Nanoseconds until a full burst is available again: the state is never further ahead than that.
     reach: u64,
 }
 
-/// The theoretical arrival time of the next cell, in nanoseconds since 1970; 0 for never yet.
+/// The theoretical arrival time of the next cell (GCRA), in nanoseconds since 1970; 0 before the first.
 #[derive(Clone, Default)]
-struct Arrival(Arc<AtomicU64>);
+struct ArrivalTime(Arc<AtomicU64>);
 
-/// A clock that shows the time it was given.
+/// A clock that shows the time it was last set to.
 #[derive(Clone, Default)]
-struct Given(Arc<AtomicU64>);
+struct GivenClock(Arc<AtomicU64>);
 
-impl StateStore for Arrival {
+impl StateStore for ArrivalTime {
     type Key = NotKeyed;
 
-    // One owner, so there is nobody to race with.
+    // There is one owner, so there are no races.
     fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
@@ -81,7 +81,7 @@ impl StateStore for Arrival {
     }
 }
 
-impl Clock for Given {
+impl Clock for GivenClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -89,20 +89,20 @@ impl Clock for Given {
     }
 }
 
-impl Limiter {
-    /// At most `most` in any `window`: a tenth of it at once, the rest evenly behind.
+impl ShapeWindow {
+    /// At most `most` recipients in any `window`: a tenth of them at once, the rest evenly after that.
     fn new(most: NonZeroU32, window: Duration) -> Self {
         let burst = NonZeroU32::new(most.get() / 10).unwrap_or(NonZeroU32::MIN);
-        // A burst and what comes back within the window are together what the window may hold.
+        // A burst and the recipients released within the window add up to the most that the window may hold.
         let parts = u128::from(most.get() - burst.get() + 1);
         let period = window.as_nanos().div_ceil(parts) as u64;
         let quota = Quota::with_period(Duration::from_nanos(period)).expect("a window is longer than 0").allow_burst(burst);
-        let arrival = Arrival::default();
-        let rate = RateLimiter::new(quota, arrival.clone(), Given::default());
+        let arrival = ArrivalTime::default();
+        let rate = RateLimiter::new(quota, arrival.clone(), GivenClock::default());
         Self { rate, arrival, burst, reach: period * u64::from(burst.get()) }
     }
 
-    /// Takes `n` or tells when `n` can be had.
+    /// Takes `n`, or returns when `n` will be available.
     fn take(&self, n: NonZeroU32, now: Timestamp) -> Result<(), Timestamp> {
         self.rate.clock().0.store(clock_ns(now), Relaxed);
         match self.rate.check_n(n.min(self.burst)) {
@@ -121,11 +121,11 @@ impl Limiter {
 }
 
 impl Shaper {
-    /// Starts with one recipient and not with a burst, as what went out before is not known.
+    /// A shaper that starts with one recipient and not with a burst, as it does not know what was sent before.
     pub fn new(shape: Shape, now: Timestamp) -> Self {
         let windows = [(shape.day, 86_400), (shape.hour, 3600), (shape.minute, 60), (shape.second, 1)];
         let windows: Vec<_> =
-            windows.into_iter().filter_map(|(most, seconds)| Some(Limiter::new(most?, Duration::from_secs(seconds)))).collect();
+            windows.into_iter().filter_map(|(most, seconds)| Some(ShapeWindow::new(most?, Duration::from_secs(seconds)))).collect();
         for limiter in &windows {
             limiter.arrival.0.store(clock_ns(now) + limiter.reach - limiter.reach / u64::from(limiter.burst.get()), Relaxed);
         }
@@ -137,12 +137,12 @@ impl Shaper {
         self.shape
     }
 
-    /// The first time from `now` on at which one may go.
+    /// The first time from `now` on at which one recipient may go.
     pub fn next(&self, now: Timestamp) -> Timestamp {
         self.windows.iter().filter_map(|window| window.peek(NonZeroU32::MIN, now).err()).max().map_or(now, |later| later.max(now))
     }
 
-    /// Takes as many of `n` as may go now, from every window alike; `Err` tells when one may.
+    /// Takes as many of `n` as may go now, from every limit; if none may, `Err` is the time at which one may.
     pub fn take(&mut self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
         let granted = self.room(n, now)?;
         for window in &self.windows {
@@ -151,8 +151,8 @@ impl Shaper {
         Ok(granted)
     }
 
-    /// How many of `n` may go now.
-    pub fn room(&self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
+    /// How many of `n` may go now; if none may, `Err` is the time at which one may.
+    fn room(&self, n: NonZeroU32, now: Timestamp) -> Result<NonZeroU32, Timestamp> {
         let next = self.next(now);
         if next > now {
             return Err(next);
@@ -160,7 +160,7 @@ impl Shaper {
         Ok(self.windows.iter().fold(n, |n, window| most(window, n, now)))
     }
 
-    /// The clock went back: no window waits longer than it takes to fill.
+    /// The clock went back: no limit waits longer than it takes to fill.
     pub(crate) fn clock_went_back(&self, now: Timestamp) {
         for window in &self.windows {
             window.arrival.0.fetch_min(clock_ns(now) + window.reach, Relaxed);
@@ -168,8 +168,8 @@ impl Shaper {
     }
 }
 
-/// The most of `n` that the window lets go, where one may.
-fn most(window: &Limiter, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
+/// The most of `n` that the limit lets go, given that it lets one go.
+fn most(window: &ShapeWindow, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
     let n = n.min(window.burst);
     if window.peek(n, now).is_ok() {
         return n;
@@ -183,12 +183,12 @@ fn most(window: &Limiter, n: NonZeroU32, now: Timestamp) -> NonZeroU32 {
     NonZeroU32::new(fits).expect("at least 1")
 }
 
-/// Nanoseconds since 1970, without the times before it.
+/// Nanoseconds since 1970, at least 1: 0 stands for no time.
 fn clock_ns(now: Timestamp) -> u64 {
     ns(now).clamp(1, i128::from(u64::MAX / 2)) as u64
 }
 
-/// A copy goes its own way from here.
+/// The copy shares no state with the original.
 impl Clone for Shaper {
     fn clone(&self) -> Self {
         let copy = Self::new(self.shape, at(1));

@@ -1,4 +1,4 @@
-//! Everything about a lane that an operator wants to see.
+//! The status of a lane: everything that an operator wants to see.
 
 use std::num::NonZeroU32;
 
@@ -8,13 +8,14 @@ use crate::{
     admission::Hold,
     curve::Stage,
     day::{Closing, Verdict, hour_start},
-    governor::{Governor, LaneId},
+    governor::Governor,
     health::{Counts, Health},
+    key::LaneId,
     lane::Lane,
     pace::Priority,
 };
 
-/// Seconds of an hour before what it has seen says something of its rate.
+/// The least seconds by which the recipients of a started hour are divided to estimate its rate.
 const LEAST_OF_HOUR: i64 = 600;
 
 /// A lane at some time.
@@ -22,52 +23,52 @@ const LEAST_OF_HOUR: i64 = 600;
 pub struct Status {
     /// The stage of this day.
     pub stage: Stage,
-    /// How many stages the curve has.
+    /// The number of stages of the curve.
     pub stages: u32,
-    /// The civil day in the plan's zone; `None` when the clock is behind a day that is over.
+    /// The civil day in the plan's time zone; `None` if the clock is in a day that is over.
     pub date: Option<Date>,
-    /// What the day allows; `None`: any number.
+    /// The day's cap; `None` for any number.
     pub cap: Option<u32>,
-    /// What of it is gone: spent, reserved, or lost by a crash.
+    /// How much of it is used: spent, reserved, or lost in a crash.
     pub used: u32,
-    /// Reserved by permits that are out.
+    /// Recipients reserved by unsettled permits.
     pub reserved: u32,
-    /// Leased before a crash and never accounted for.
+    /// Recipients leased before a crash and never accounted for.
     pub lost: u32,
     /// What is left of the cap.
     pub remaining: Option<u32>,
-    /// The day's numbers; accepted and spent among them.
+    /// The day's outcomes.
     pub counts: Counts,
     /// The day's rates.
     pub health: Health,
-    /// When the next recipient may go: now, if nothing stands in the way.
+    /// When the next recipient may go: now, if nothing prevents it.
     pub next_release: Timestamp,
-    /// What stands in the way.
+    /// Why no recipient may go now.
     pub hold: Option<Hold>,
-    /// Recipients an hour while a provider's push-back is climbed out of.
+    /// Recipients an hour during a climb after a provider's push-back.
     pub rate: Option<u32>,
-    /// Connections at once, likewise.
+    /// Simultaneous connections during such a climb.
     pub connections: Option<u32>,
-    /// How the last day that is over ended: why the stage is what it is.
+    /// How the last closed day ended: why the stage is what it is.
     pub last: Option<(Date, Closing)>,
-    /// What this day's numbers mean if nothing more happens on it.
+    /// The day's verdict if nothing more happens on it.
     pub verdict: Verdict,
     /// The stage of the next day, if nothing more happens on this one.
     pub next_stage: Stage,
-    /// The cap of the next day, likewise.
+    /// The cap of the next day, if nothing more happens on this one.
     pub next_cap: Option<u32>,
 }
 
 impl Governor {
-    /// A lane as it is now. Nothing changes by asking.
+    /// The status of a lane at `now`. Asking changes nothing.
     pub fn status(&self, lane: LaneId, now: Timestamp) -> Status {
         self.lane(lane).status(now)
     }
 }
 
 impl Lane {
-    /// About how many recipients an hour it sends now: what a provider's push-back leaves, else what its cap comes to, else what this hour
-    /// has seen so far.
+    /// About how many recipients an hour the lane sends now: the rate of its climb, else the rate that its cap comes to, else an estimate
+    /// from this hour so far.
     pub fn hourly(&self, now: Timestamp) -> Option<NonZeroU32> {
         if let Some(slowed) = self.standing.slow.as_ref().and_then(|slow| slow.rate(now)) {
             return Some(slowed);
@@ -100,7 +101,7 @@ impl Lane {
             date,
             cap,
             used,
-            reserved: day.map_or(0, |day| day.reserved()),
+            reserved: day.map_or(0, |day| day.reserved),
             lost: day.map_or(0, |day| day.lost),
             remaining: cap.map(|cap| cap.saturating_sub(used)),
             counts,

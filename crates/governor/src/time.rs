@@ -1,4 +1,4 @@
-//! Nanoseconds for arithmetic, and back.
+//! Conversion of times to nanoseconds and back, for arithmetic.
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ pub(crate) fn ns(at: Timestamp) -> i128 {
     at.as_nanosecond()
 }
 
-/// The time that many nanoseconds since 1970; the first or last that there is when none is.
+/// The time `ns` nanoseconds since 1970, clamped to the range of [`Timestamp`].
 pub(crate) fn at(ns: i128) -> Timestamp {
     Timestamp::from_nanosecond(ns).unwrap_or(if ns < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
@@ -24,7 +24,7 @@ pub(crate) fn after(time: Timestamp, by: i128) -> Timestamp {
     at(ns(time).saturating_add(by))
 }
 
-/// Nanoseconds from `from` to `to`, negative when that is backwards.
+/// Nanoseconds from `from` to `to`; negative if `to` is earlier.
 pub(crate) fn between(from: Timestamp, to: Timestamp) -> i128 {
     ns(to) - ns(from)
 }

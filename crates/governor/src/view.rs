@@ -1,42 +1,42 @@
-//! A day as admission sees it.
+//! A day as admission sees it: the hours, the release line and the numbers that decide whether a recipient may go.
 
 use jiff::Timestamp;
 
 use crate::{
     admission::Hold,
     day::{Day, hour_start},
-    ledger::Footing,
+    ledger::DayStart,
     pace::{Pace, Priority, Release},
     plan::Plan,
     window::Span,
 };
 
-/// What is worked out for an open day and not kept: its hours and its release line.
+/// The hours and the release line of a day. They are worked out from its record and the plan, and are not stored.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Live {
+pub(crate) struct DaySchedule {
     pub(crate) open: Option<(Timestamp, Timestamp)>,
-    /// `None` without a cap, or without a window.
+    /// `None` without a cap or without a window.
     pub(crate) release: Option<Release>,
     pub(crate) hour_cap: Option<u32>,
 }
 
-/// A day at some time: what stands in the way of sending.
-pub(crate) struct View {
-    pub(crate) day: Seen,
-    live: Live,
+/// A day at some time, to find out why no recipient may go.
+pub(crate) struct DayView {
+    pub(crate) day: DayNumbers,
+    schedule: DaySchedule,
     ends: Timestamp,
 }
 
-/// The day's numbers.
-pub(crate) struct Seen {
+/// The numbers of a day that admission needs.
+pub(crate) struct DayNumbers {
     pub(crate) stage: crate::curve::Stage,
     pub(crate) cap: Option<u32>,
     pub(crate) charge: u32,
     hour: (i64, u32),
 }
 
-impl Live {
-    /// At the day's beginning a burst is ready.
+impl DaySchedule {
+    /// For the beginning of a day: a burst is ready.
     pub(crate) fn fresh(day: &Day, span: &Span, plan: &Plan) -> Self {
         let hour_cap = plan.curve.hour_cap(day.stage);
         let release =
@@ -44,18 +44,18 @@ impl Live {
         Self { open: span.open, release, hour_cap }
     }
 
-    /// In the middle of a day, after a restart say, no burst is ready: it may just have gone.
+    /// For the middle of a day, such as after a restart: no burst is ready, as it may just have been sent.
     pub(crate) fn resumed(day: &Day, plan: &Plan) -> Self {
         let span = plan.pace.window.span(day.date, &plan.pace.zone);
         if day.charge() == 0 { Self::fresh(day, &span, plan) } else { Self::over(span, day, plan, day.as_of, 0) }
     }
 
-    /// The cap or the hours changed; what was ready stays ready.
+    /// For a changed cap or changed hours: recipients that were ready stay ready.
     pub(crate) fn moved(day: &Day, plan: &Plan, now: Timestamp, ready: u32) -> Self {
         Self::over(plan.pace.window.span(day.date, &plan.pace.zone), day, plan, now, ready)
     }
 
-    /// The line from `now` on.
+    /// The release line from `now` on.
     pub(crate) fn line(&self, pace: &Pace, now: Timestamp, day: &Day, ready: u32) -> Release {
         let open = self.open.expect("a day with a release has a window");
         Release::new(pace, open, now, day.cap.unwrap_or(u32::MAX), day.charge(), ready)
@@ -67,27 +67,27 @@ impl Live {
     }
 }
 
-impl View {
-    pub(crate) fn of(day: &Day, live: Live, ends: Timestamp, time: Timestamp) -> Self {
-        let day = Seen { stage: day.stage, cap: day.cap, charge: day.charge(), hour: day.hour_at(time) };
-        Self { day, live, ends }
+impl DayView {
+    pub(crate) fn of(day: &Day, schedule: DaySchedule, ends: Timestamp, time: Timestamp) -> Self {
+        let day = DayNumbers { stage: day.stage, cap: day.cap, charge: day.charge(), hour: day.hour_at(time) };
+        Self { day, schedule, ends }
     }
 
-    /// What of this day stands in the way at this time, and when it no longer does (on this day or the next).
+    /// Why this day lets no recipient go at this time, and until when (on this day or the next).
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
-        let Some((opens, closes)) = self.live.open else { return Some((self.ends, Hold::Window)) };
+        let Some((opens, closes)) = self.schedule.open else { return Some((self.ends, Hold::Window)) };
         if time < opens {
             return Some((opens, Hold::Window));
         }
         if time >= closes {
             return Some((self.ends, Hold::Window));
         }
-        if let (Some(cap), Some(release)) = (self.day.cap, &self.live.release)
+        if let (Some(cap), Some(release)) = (self.day.cap, &self.schedule.release)
             && let Some(held) = self.unreleased(cap, release, closes, time, priority)
         {
             return Some(held);
         }
-        let cap = self.live.hour_cap?;
+        let cap = self.schedule.hour_cap?;
         (self.day.hour.1 >= cap).then(|| (hour_start(self.day.hour.0 + 1), Hold::HourCap { cap }))
     }
 
@@ -101,7 +101,7 @@ impl View {
         }
         let when = release.time_of(used + 1, priority, time);
         if when >= closes {
-            // What is left does not fit into what is left of the day.
+            // The rest of the cap does not fit into the rest of the day.
             return Some((self.ends, Hold::DayCap { cap, used }));
         }
         Some((when, Hold::Spread { cap, used }))
@@ -109,27 +109,27 @@ impl View {
 }
 
 impl Day {
-    /// The day as long as the zone's clocks make it, if that is longer than it was to be.
+    /// The day, extended to the length that the time zone's clocks give it, if that is longer than planned.
     pub(crate) fn longer(mut self, span: &Span) -> Self {
         (self.starts, self.ends) = (self.starts.min(span.starts), self.ends.max(span.ends));
         self
     }
 
-    /// A day that opens.
-    pub(crate) fn fresh(span: &Span, footing: &Footing, plan: &Plan, before: Option<&Self>) -> Self {
+    /// A new day.
+    pub(crate) fn fresh(span: &Span, start: &DayStart, plan: &Plan, before: Option<&Self>) -> Self {
         Self {
             date: span.date,
             starts: span.starts,
             ends: span.ends,
-            stage: footing.stage,
-            cap: plan.curve.cap(footing.stage),
+            stage: start.stage,
+            cap: plan.curve.cap(start.stage),
             leased: 0,
             lost: 0,
             counts: crate::health::Counts::default(),
-            // The day's first hour may be the last one of the day before, where zones are not whole hours apart.
+            // The day's first hour may be the last hour of the day before, if the time zone is not whole hours from UTC.
             hour: before.map_or((i64::MIN / 2, 0), |day| day.hour),
             as_of: span.starts,
-            last_sent: footing.last_sent,
+            last_sent: start.last_sent,
             stepped_back: false,
             closed: None,
             reserved: 0,

@@ -1,4 +1,4 @@
-//! When a lane sends: hours of the day, days of the week, in a time zone.
+//! The sending window of a lane: hours of the day and days of the week, in a time zone.
 
 use std::{fmt, str::FromStr};
 
@@ -8,40 +8,40 @@ use jiff::{
     tz::TimeZone,
 };
 
-/// The hours of the day at which mail goes out, from the first to the end, and the days on which none does.
+/// The hours of the day at which mail goes out, and the weekdays on which none does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Minutes since midnight.
     from: u16,
     /// Minutes since midnight, above `from`; [`MINUTES`] is the midnight that ends the day.
     to: u16,
-    /// A bit for each weekday, Monday's lowest.
+    /// The days off: a bit for each weekday, Monday's the lowest.
     off: u8,
 }
 
-/// Why there is no such window.
+/// Why a window cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Not of the form.
-    #[error("{0:?} is no window; write it as \"08:00-20:00\", or \"00:00-24:00\" for all day")]
+    /// The text is not of the form `HH:MM-HH:MM`.
+    #[error("{0:?} is not a window; write it as \"08:00-20:00\", or \"00:00-24:00\" for all day")]
     Form(String),
-    /// It ends before it begins.
-    #[error("the window {0:?} ends before it begins; it cannot reach over midnight")]
+    /// The window ends before it begins.
+    #[error("the window {0:?} ends before it begins; it cannot extend past midnight")]
     Backwards(String),
     /// All seven days are off.
-    #[error("every day of the week is off: nothing would ever be sent")]
+    #[error("every day of the week is a day off: nothing would ever be sent")]
     NeverOpen,
 }
 
 const MINUTES: u16 = 24 * 60;
 
-/// One civil day as the clock on the wall passes through it: 23 or 25 hours where summer time begins or ends.
+/// One civil day in a time zone: 23 or 25 hours long when summer time begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) date: Date,
     pub(crate) starts: Timestamp,
     pub(crate) ends: Timestamp,
-    /// The hours at which the lane sends on it; `None` on days off.
+    /// When the lane sends on this day; `None` on days off.
     pub(crate) open: Option<(Timestamp, Timestamp)>,
 }
 
@@ -49,13 +49,13 @@ impl Window {
     /// All day, every day.
     pub const ALWAYS: Self = Self { from: 0, to: MINUTES, off: 0 };
 
-    /// The same hours, never on these days.
+    /// The same hours, without these days.
     pub fn without(self, days: impl IntoIterator<Item = Weekday>) -> Result<Self, WindowError> {
         let off = days.into_iter().fold(self.off, |off, day| off | 1 << day.to_monday_zero_offset());
         if off == 0b111_1111 { Err(WindowError::NeverOpen) } else { Ok(Self { off, ..self }) }
     }
 
-    /// How many hours of a usual day it is open, rounded up.
+    /// The hours of a usual day in which it is open, rounded up.
     pub fn hours(self) -> u32 {
         u32::from(self.to - self.from).div_ceil(60)
     }
@@ -66,12 +66,12 @@ impl Window {
         let off = self.off & 1 << date.weekday().to_monday_zero_offset() != 0;
         let from = if self.from == 0 { starts } else { moment(date, self.from, zone) };
         let to = if self.to == MINUTES { ends } else { moment(date, self.to, zone) };
-        // A window that lies in the hour which summer time skips is empty on that day.
+        // A window inside the hour that summer time skips is empty on that day.
         Span { date, starts, ends, open: (!off && from < to).then_some((from, to)) }
     }
 }
 
-/// The time at which the zone's clocks show this; the first such where they show it twice, the end of the gap where they skip it.
+/// The time at which the time zone's clocks show this; the first one if they show it twice, the end of the gap if they skip it.
 fn moment(date: Date, minutes: u16, zone: &TimeZone) -> Timestamp {
     let time = Time::constant((minutes / 60) as i8, (minutes % 60) as i8, 0, 0);
     zone.to_timestamp(date.to_datetime(time)).unwrap_or(Timestamp::MAX)
@@ -88,7 +88,7 @@ impl FromStr for Window {
     }
 }
 
-/// Minutes since midnight of `HH:MM`, to 24:00.
+/// `HH:MM`, up to 24:00, as minutes since midnight.
 fn clock(text: &str) -> Option<u16> {
     let (hour, minute) = text.trim().split_once(':')?;
     let digits = |text: &str| (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<u16>().ok())?;

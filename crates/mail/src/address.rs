@@ -1,4 +1,4 @@
-//! Mailboxes and domains (RFC 5321 §4.1.2 and §4.5.3.1), refused at the door when they are not.
+//! Mailboxes and domains (RFC 5321 §4.1.2 and §4.5.3.1), checked when they are made.
 
 use std::{fmt, str::FromStr};
 
@@ -11,10 +11,10 @@ const DOMAIN_MAX: usize = 253;
 /// The longest path without its angle brackets, in bytes (RFC 5321 §4.5.3.1.3: 256 with them).
 const PATH_MAX: usize = 254;
 
-/// Why a text is no address or domain.
+/// Why a text is not an address or a domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// No '@', or nothing before or after it.
+    /// There is no '@', or nothing before or after it.
     #[error("an address is local-part@domain")]
     Shape,
     /// A part is longer than RFC 5321 §4.5.3.1 allows.
@@ -26,23 +26,23 @@ pub enum AddressError {
     /// The domain is neither dot-separated letter-digit-hyphen labels nor an address literal.
     #[error("the domain is not a host name or an address literal such as [192.0.2.1]")]
     Domain,
-    /// Outside ASCII, where SMTPUTF8 (RFC 6531) was not asked for.
+    /// It is not ASCII, and SMTPUTF8 (RFC 6531) was not requested.
     #[error("only ASCII addresses are taken")]
     NotAscii,
 }
 
-/// A domain as DNS takes it (lower case, labels of letters, digits, hyphens and underscores), or an address literal in brackets.
+/// A domain as DNS accepts it (in lower case, labels of letters, digits, hyphens and underscores), or an address literal in brackets.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Domain(Box<str>);
 
 impl Domain {
-    /// Checks and lower-cases; one trailing dot is dropped.
+    /// Checks a domain, puts it into lower case and drops one trailing dot.
     pub fn new(text: &str) -> Result<Self, AddressError> {
         check_domain(text).map(|d| Self(d.into()))
     }
 
-    /// Like [`Self::new`], and takes a domain in any alphabet: it becomes what DNS has for it (RFC 5890).
+    /// Like [`Self::new`], but accepts a domain in any alphabet and converts it to its form in DNS (RFC 5890).
     pub fn international(text: &str) -> Result<Self, AddressError> {
         check_international_domain(text).map(|d| Self(d.into()))
     }
@@ -52,7 +52,7 @@ impl Domain {
         &self.0
     }
 
-    /// The address inside `[192.0.2.1]` or `[IPv6:2001:db8::1]`; None for a name.
+    /// The IP address of `[192.0.2.1]` or `[IPv6:2001:db8::1]`; `None` for a name.
     pub fn literal(&self) -> Option<std::net::IpAddr> {
         literal(&self.0)
     }
@@ -76,7 +76,7 @@ impl std::borrow::Borrow<str> for Domain {
     }
 }
 
-/// A mailbox, `local-part@domain`: fit to be written between `<` and `>`. The domain is in lower case, the local part as it came.
+/// A mailbox, `local-part@domain`, that can be written between `<` and `>`. The domain is in lower case, the local part as given.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
@@ -93,7 +93,7 @@ impl Address {
         Self::international(text)
     }
 
-    /// Like [`Self::new`], and takes UTF-8 (RFC 6531 §3.3). The domain becomes ASCII, so that only the local part may need SMTPUTF8.
+    /// Like [`Self::new`], but accepts UTF-8 (RFC 6531 §3.3). The domain becomes ASCII, so that only the local part may need SMTPUTF8.
     pub fn international(text: &str) -> Result<Self, AddressError> {
         let at = text.rfind('@').ok_or(AddressError::Shape)?;
         let (local, domain) = (&text[..at], &text[at + 1..]);
@@ -124,27 +124,27 @@ impl Address {
         format!("{}@{}", local.to_ascii_lowercase(), self.domain())
     }
 
-    /// Whether it may be sent where SMTPUTF8 is not offered.
+    /// Whether it can be sent to a host without SMTPUTF8.
     pub fn is_ascii(&self) -> bool {
         self.text.is_ascii()
     }
 
-    /// All of it.
+    /// The whole address.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What stands before the '@', quotes included.
+    /// The part before the '@', quotes included.
     pub fn local(&self) -> &str {
         &self.text[..usize::from(self.at)]
     }
 
-    /// What stands behind the '@', in lower case.
+    /// The part after the '@', in lower case.
     pub fn domain(&self) -> &str {
         &self.text[usize::from(self.at) + 1..]
     }
 
-    /// The domain as a value of its own.
+    /// The domain as a [`Domain`].
     pub fn to_domain(&self) -> Domain {
         Domain(self.domain().into())
     }
@@ -185,7 +185,7 @@ macro_rules! text_conversions {
     };
 }
 text_conversions!(Domain, Domain::new, |d| d.0);
-// What was taken under SMTPUTF8 is read back from the spool.
+// Addresses accepted under SMTPUTF8 are read back from the spool.
 text_conversions!(Address, Address::international, |a| a.text);
 
 fn check_domain(text: &str) -> Result<String, AddressError> {
@@ -231,7 +231,7 @@ fn is_dot_string(local: &str) -> bool {
     local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
 }
 
-/// RFC 6531 §3.3: UTF8-non-ascii, without control characters and what no text holds.
+/// RFC 6531 §3.3: UTF8-non-ascii, without control characters, line separators and non-characters.
 fn is_utf8_text(c: char) -> bool {
     !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{fffd}' | '\u{feff}')
 }

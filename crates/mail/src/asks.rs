@@ -1,4 +1,4 @@
-//! What a client asked for a message beyond whom it is from and to: the parameters of ESMTP's extensions.
+//! The ESMTP parameters of a message and its recipients, as the client gave them in MAIL and RCPT.
 
 use std::{fmt, sync::Arc};
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::TransferPriority;
 
-/// What was asked for a whole message. The default asks for nothing.
+/// The ESMTP parameters of a whole message. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Asks {
-    /// `SMTPUTF8` (RFC 6531): addresses and header may hold UTF-8.
+    /// `SMTPUTF8` (RFC 6531): addresses and header may contain UTF-8.
     #[serde(skip_serializing_if = "is_default")]
     pub smtputf8: bool,
-    /// `REQUIRETLS` (RFC 8689): rather not at all than without verified TLS on every hop.
+    /// `REQUIRETLS` (RFC 8689): the message is not delivered without verified TLS on every hop.
     #[serde(skip_serializing_if = "is_default")]
     pub require_tls: bool,
     /// `RET` (RFC 3461 §4.3).
@@ -29,31 +29,31 @@ pub struct Asks {
     /// `BY` (RFC 2852).
     #[serde(skip_serializing_if = "is_default")]
     pub deliver_by: Option<DeliverBy>,
-    /// `MT-PRIORITY` (RFC 6710), as far as it was granted.
+    /// `MT-PRIORITY` (RFC 6710), as granted.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: Option<TransferPriority>,
-    /// What was asked for each recipient, by its place in the envelope; empty where nothing was.
+    /// The parameters of each recipient, by its place in the envelope; empty if there are none.
     #[serde(skip_serializing_if = "is_default")]
     pub rcpts: Vec<RcptAsks>,
 }
 
 impl Asks {
-    /// True where nothing was asked.
+    /// True if there are no parameters.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What was asked for the recipient at this place.
+    /// The parameters of the recipient at this place in the envelope.
     pub fn rcpt(&self, place: usize) -> Option<&RcptAsks> {
         self.rcpts.get(place)
     }
 }
 
-/// What was asked for one recipient (RFC 3461).
+/// The ESMTP parameters of one recipient (RFC 3461).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RcptAsks {
-    /// `NOTIFY`; None where nothing was said, which is as good as failure and delay.
+    /// `NOTIFY`; `None` if it was not given, which means the same as failure and delay.
     #[serde(skip_serializing_if = "is_default")]
     pub notify: Option<Notify>,
     /// `ORCPT`, decoded: `rfc822;address`, printable.
@@ -62,33 +62,33 @@ pub struct RcptAsks {
 }
 
 impl RcptAsks {
-    /// Whether the sender is told when this recipient's story ends badly.
+    /// Whether the sender is told of a failure.
     pub fn wants_failure(&self) -> bool {
         self.notify.is_none_or(|notify| notify.failure)
     }
 
-    /// Whether the sender is told that the time it gave (RFC 2852, `N`) has passed: wherever it said nothing else.
+    /// Whether the sender is told that the time of its `BY` (RFC 2852, mode `N`) has passed: unless its `NOTIFY` leaves out delay.
     pub fn wants_lateness(&self) -> bool {
         self.notify.is_none_or(|notify| notify.delay)
     }
 
-    /// Whether the sender wants to hear nothing at all: `NEVER`.
+    /// Whether the sender is told nothing at all: `NEVER`.
     pub fn is_never(&self) -> bool {
         self.notify == Some(Notify::default())
     }
 
-    /// Whether the sender is told when it takes long: only where that was asked for (RFC 3461 §4.1 leaves the rest to us).
+    /// Whether the sender is told of a delay: only if it asked for that (without `NOTIFY`, RFC 3461 §4.1 leaves the choice to the relay).
     pub fn wants_delay(&self) -> bool {
         self.notify.is_some_and(|notify| notify.delay)
     }
 
-    /// Whether the sender is told when it ends well.
+    /// Whether the sender is told of the delivery.
     pub fn wants_success(&self) -> bool {
         self.notify.is_some_and(|notify| notify.success)
     }
 }
 
-/// When to write to the sender (RFC 3461 §4.1); none of the three is `NEVER`.
+/// What the sender is told of (RFC 3461 §4.1). With none of the three it is `NEVER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notify {
@@ -111,7 +111,7 @@ impl fmt::Display for Notify {
     }
 }
 
-/// How much of a message comes back with a failure notice.
+/// How much of the message a failure notice returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ret {
@@ -122,7 +122,7 @@ pub enum Ret {
 }
 
 impl Ret {
-    /// The word of the parameter.
+    /// The value of the parameter.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "FULL",
@@ -131,18 +131,18 @@ impl Ret {
     }
 }
 
-/// Before when a message is not to be sent (RFC 4865 §4).
+/// The time before which a message is not sent (RFC 4865 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
-    /// So many seconds after it was accepted.
+    /// This many seconds after the message was accepted.
     For(u32),
-    /// This moment.
+    /// This time.
     Until(Timestamp),
 }
 
 impl Hold {
-    /// The moment, of a message accepted at `arrived`.
+    /// The time until which a message accepted at `arrived` is held.
     pub fn until(self, arrived: Timestamp) -> Timestamp {
         match self {
             Self::For(seconds) => arrived.saturating_add(jiff::SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX),
@@ -151,25 +151,25 @@ impl Hold {
     }
 }
 
-/// Within what time a message is to be delivered, and what is done where it is not (RFC 2852 §4).
+/// The time within which a message is to be delivered, and what happens otherwise (RFC 2852 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliverBy {
-    /// Seconds from when it was accepted, at most nine digits. Below 1 the time has passed, which only [`Otherwise::Notify`] goes with.
+    /// Seconds after the message was accepted, at most nine digits. Below 1 the time has passed, which only [`Otherwise::Notify`] allows.
     pub seconds: i32,
-    /// What is done behind that time.
+    /// What happens after that time.
     pub otherwise: Otherwise,
     /// `T`: the sender is told of every relay on the way.
     #[serde(default, skip_serializing_if = "is_default")]
     pub trace: bool,
 }
 
-/// What is done about a message whose time has passed.
+/// What happens to a message whose time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
-    /// `R`: it is given up and returned.
+    /// `R`: the relay gives it up and returns it.
     Return,
-    /// `N`: its sender is told, and it is tried on.
+    /// `N`: the sender is told, and delivery goes on.
     Notify,
 }
 
@@ -177,7 +177,7 @@ impl DeliverBy {
     /// RFC 2852 §4: nine digits.
     const SECONDS_MAX: i32 = 999_999_999;
 
-    /// Reads the parameter's value, such as `120;R` or `-5;NT`; None where it is none.
+    /// Reads the value of the parameter, such as `120;R` or `-5;NT`; `None` if it is invalid.
     pub fn parse(value: &str) -> Option<Self> {
         let (time, mode) = value.split_once(';')?;
         let digits = time.strip_prefix(['+', '-']).unwrap_or(time);
@@ -195,12 +195,12 @@ impl DeliverBy {
         (seconds > 0 || otherwise == Otherwise::Notify).then_some(Self { seconds, otherwise, trace })
     }
 
-    /// The moment, of a message accepted at `arrived`.
+    /// The time by which a message accepted at `arrived` is to be delivered.
     pub fn at(self, arrived: Timestamp) -> Timestamp {
         arrived.saturating_add(jiff::SignedDuration::from_secs(self.seconds.into())).unwrap_or(Timestamp::MAX)
     }
 
-    /// What the next relay is told at `now`: the time that is left, rounded down.
+    /// The parameter for the next relay at `now`: the time that is left, rounded down.
     #[must_use]
     pub fn left(self, arrived: Timestamp, now: Timestamp) -> Self {
         let left = self.at(arrived).duration_since(now).as_millis().div_euclid(1000);

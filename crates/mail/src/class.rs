@@ -1,4 +1,4 @@
-//! What a refusal means, whose problem it is, and what to do: the words shared by classifier, queue and log.
+//! What a failure means, whose problem it is, and what to do about it: the words that classifier, queue and log share.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)* }
 
         impl $name {
-            /// Every one, in the order of their definition.
+            /// All values, in the order of their definition.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word that stands in the log, in rules and in `--json` output.
+            /// The word used in the log, in rules and in `--json` output.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -20,7 +20,7 @@ macro_rules! words {
 
         impl std::str::FromStr for $name {
             type Err = String;
-            /// Takes the word with underscores or hyphens.
+            /// Reads the word, with underscores or hyphens.
             fn from_str(text: &str) -> Result<Self, String> {
                 let word = text.replace('-', "_");
                 Self::ALL.iter().copied().find(|c| c.as_str() == word).ok_or_else(|| {
@@ -42,51 +42,51 @@ pub(crate) use words;
 words! {
     /// What a refusal means.
     Class {
-        /// No such mailbox, now or ever.
+        /// There is no such mailbox.
         InvalidRecipient = "invalid_recipient",
         /// The mailbox exists but is disabled, suspended or expired.
         InactiveMailbox = "inactive_mailbox",
-        /// The domain does not exist or takes no mail.
+        /// The domain does not exist or accepts no mail.
         BadDomain = "bad_domain",
-        /// Over quota.
+        /// The mailbox is over its quota.
         MailboxFull = "mailbox_full",
-        /// The message is larger than the receiver takes.
+        /// The message is larger than the receiver accepts.
         MessageTooLarge = "message_too_large",
         /// The content, a link or an attachment was judged unwanted.
         SpamContent = "spam_content",
-        /// The sending address's standing: a block list, a low reputation.
+        /// The sending address is on a block list or has a low reputation.
         IpReputation = "ip_reputation",
         /// SPF, DKIM, DMARC, reverse DNS or a local policy of the receiver.
         PolicyAuth = "policy_auth",
         /// Too many messages, connections or recipients for now.
         RateLimited = "rate_limited",
-        /// Come back later, by design (RFC 6647).
+        /// The receiver asks unknown senders to try again later (RFC 6647).
         Greylisting = "greylisting",
         /// The receiver did not accept a command, or spoke no SMTP.
         ProtocolError = "protocol_error",
         /// DNS gave no answer, or the receiver's DNS is broken.
         DnsFailure = "dns_failure",
-        /// No connection, or it broke.
+        /// There was no connection, or it broke.
         ConnectionFailure = "connection_failure",
-        /// No TLS where it was demanded.
+        /// TLS was required and not available.
         TlsFailure = "tls_failure",
-        /// The receiver does not take mail for this domain.
+        /// The receiver does not accept mail for this domain.
         RelayingDenied = "relaying_denied",
-        /// A vacation note or other automatic answer, not a bounce.
+        /// A vacation note or another automatic reply; not a bounce.
         AutoReply = "auto_reply",
-        /// For now, for a reason not told or none of the above.
+        /// A temporary failure for an unknown reason or none of the above.
         TransientOther = "transient_other",
     }
 }
 
 words! {
-    /// Whose problem it is: what the refusal says something about.
+    /// Whose problem it is: what the failure is about.
     Scope {
         /// This mailbox.
         Recipient = "recipient",
         /// This message's content or size.
         Message = "message",
-        /// The sender's domain (its authentication, its standing).
+        /// The sender's domain: its authentication or its reputation.
         SenderDomain = "sender_domain",
         /// The sending address.
         SourceIp = "source_ip",
@@ -102,15 +102,15 @@ words! {
 words! {
     /// What to do about it.
     Action {
-        /// Never write to the address again.
+        /// Do not send to the address again.
         Suppress = "suppress",
         /// Try again on the retry schedule.
         Retry = "retry",
-        /// Try again, and send slower on this lane.
+        /// Try again, and slow this lane down.
         SlowDown = "slow_down",
-        /// Stop this lane for a while.
+        /// Pause this lane.
         PauseLane = "pause_lane",
-        /// An operator has to mend DNS, authentication, names or settings.
+        /// An operator has to fix DNS, authentication, names or settings.
         FixConfiguration = "fix_configuration",
         /// The sender has to change the message.
         FixMessage = "fix_message",

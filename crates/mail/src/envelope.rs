@@ -1,4 +1,4 @@
-//! The envelope: who is told of failures, and who is to get the message (RFC 5321 §2.3.1).
+//! The envelope: the reverse-path and the recipients of a message (RFC 5321 §2.3.1).
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::{Address, Asks};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum ReversePath {
-    /// `MAIL FROM:<>`: a notice must never be answered with a notice.
+    /// `MAIL FROM:<>`, so that a notice is never answered with a notice.
     Null,
     /// A mailbox.
     Mailbox(Address),
 }
 
 impl ReversePath {
-    /// The address, or the empty text for the null reverse-path.
+    /// The address; empty for the null reverse-path.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Null => "",
@@ -50,36 +50,36 @@ impl TryFrom<String> for ReversePath {
     }
 }
 
-/// What the client said of the body's bytes (RFC 6152).
+/// The body type that the client declared (RFC 6152).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyKind {
-    /// `BODY=7BIT`, or nothing said.
+    /// `BODY=7BIT`, or not declared.
     #[default]
     SevenBit,
     /// `BODY=8BITMIME`.
     EightBitMime,
-    /// `BODY=BINARYMIME` (RFC 3030): any bytes, lines or not.
+    /// `BODY=BINARYMIME` (RFC 3030): any bytes, with or without lines.
     BinaryMime,
 }
 
-/// One message's envelope. `recipients` is never empty, and a recipient is known by its place in it.
+/// The envelope of a message. `recipients` is never empty; a recipient is identified by its place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Who is told of failures.
+    /// Where failure notices go.
     pub reverse_path: ReversePath,
-    /// Who is to get it, in the order of the RCPT commands, each address once.
+    /// The recipients in the order of the RCPT commands, each address once.
     pub recipients: Vec<Address>,
-    /// What the client declared of the body.
+    /// The body type that the client declared.
     #[serde(default)]
     pub body: BodyKind,
-    /// What else the client asked for.
+    /// The other ESMTP parameters.
     #[serde(default, skip_serializing_if = "Asks::is_none")]
     pub asks: Asks,
 }
 
 impl Envelope {
-    /// From whom and to whom, nothing else being asked.
+    /// An envelope without ESMTP parameters.
     pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
         Self { reverse_path, recipients, body: BodyKind::default(), asks: Asks::default() }
     }

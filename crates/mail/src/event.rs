@@ -1,4 +1,4 @@
-//! One line of the delivery log. The words are fixed by the JSON Schema beside the monitor; fields are only ever added.
+//! The events of the delivery log, one a line. The JSON Schema of the monitor fixes their words; fields are only ever added.
 
 mod facts;
 mod text;
@@ -17,7 +17,7 @@ use crate::{EventId, MessageId, Name, Reply, TransferPriority};
 /// The value of every line's `v`.
 pub const SCHEMA_VERSION: u8 = 1;
 
-/// Something that happened, once, at a time.
+/// An event: one line of the delivery log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
     /// When, in UTC.
@@ -25,205 +25,206 @@ pub struct Event {
     pub time: Timestamp,
     /// [`SCHEMA_VERSION`].
     pub v: u8,
-    /// This line's own id.
+    /// The id of this line.
     pub id: EventId,
-    /// The relay that says it.
+    /// The relay that wrote it.
     pub node: Name,
     /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What happened. Those about a message carry one recipient each: a message with three recipients has three stories.
+/// What happened. An event about a message is about one of its recipients: a message to three recipients has three records in the log.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
-    /// The spool has it on disk, and the client is told 250.
+    /// The message is on disk in the spool, and the client gets its 250.
     Accepted {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// The client's address; None for notices that the relay wrote itself.
+        /// The client's address; `None` for notices of the relay itself.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ip: Option<IpAddr>,
         /// What the client called itself in EHLO.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ehlo: Option<Arc<str>>,
-        /// Who handed it in, where that was said.
+        /// The user that submitted it, if the client logged in.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<Arc<str>>,
-        /// How it stands among others of its stream, where that is not as usual.
+        /// Its priority among others of its stream, if it is not 0.
         #[serde(skip_serializing_if = "TransferPriority::is_usual")]
         priority: TransferPriority,
-        /// The spool's number of the message, rising in the order of storing.
+        /// The number of the message in the spool, rising in the order of storing.
         spool_seq: u64,
-        /// For a failure notice: the message it is about.
+        /// For a failure notice: the message that it is about.
         #[serde(skip_serializing_if = "Option::is_none")]
         notice_of: Option<MessageId>,
-        /// True where the line was written on recovery: the relay was killed between storing and logging.
+        /// True if the line was written on recovery because the relay was killed between storing and logging.
         #[serde(skip_serializing_if = "is_false")]
         recovered: bool,
     },
-    /// The relay refused it at submission; it was never queued.
+    /// The relay rejected it at submission; it was never queued.
     Rejected {
         /// The client's address.
         client_ip: IpAddr,
         /// What the client called itself in EHLO.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ehlo: Option<String>,
-        /// Who the client said it is: it need not be true where that is what was refused.
+        /// The user that the client claimed to be; not verified if the login itself was rejected.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
-        /// The command that was refused: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `rset`, `noop`, `vrfy`, `help`,
-        /// `command`; `http`: a request.
+        /// The command that was rejected: `connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`, `rset`, `noop`, `vrfy`,
+        /// `help`, `command`; `http`: a request.
         command: Arc<str>,
-        /// The reverse-path, if it had been given.
+        /// The reverse-path, if it was given.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<String>,
-        /// The recipient, where the refusal was about one.
+        /// The recipient, if the rejection is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         rcpt: Option<String>,
-        /// The relay's own reply.
+        /// The relay's reply.
         #[serde(flatten, serialize_with = "reply_fields")]
         reply: Reply,
-        /// Why, in a word that can be counted: `not_allowed`, `bad_address`, `bare_lf`, `too_large`, `too_many_recipients`, `spool_full`, ...
+        /// The reason, as a word that can be counted: `not_allowed`, `bad_address`, `bare_lf`, `too_large`, `too_many_recipients`,
+        /// `spool_full`, ...
         reason: Arc<str>,
     },
-    /// It has to wait for something other than a retry: logged once per change.
+    /// The recipient waits for something other than a retry. Logged once per change.
     Held {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// `operator`, or why no lane may send it yet: `day_cap`, `spread`, `hour_cap`, `window`, `day_over`, `paused`, `stopped`, `slowed`,
+        /// `operator`, or why no lane may send yet: `day_cap`, `spread`, `hour_cap`, `window`, `day_over`, `paused`, `stopped`, `slowed`,
         /// `rate`, `no_source`.
         reason: Arc<str>,
-        /// Until when, where that is known.
+        /// Until when, if that is known.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
         until: Option<Timestamp>,
-        /// Whose budget it waits for.
+        /// The budget that it waits for.
         #[serde(flatten)]
         budget: Option<BudgetFacts>,
     },
-    /// An operator let go what was held.
+    /// An operator released a held recipient.
     Released {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// Who or what.
+        /// Who or what released it.
         by: Arc<str>,
     },
-    /// An attempt failed for now.
+    /// An attempt failed temporarily.
     Deferred {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
         #[serde(flatten)]
         attempt: Attempt,
-        /// When it is tried again.
+        /// When the next attempt is due.
         #[serde(serialize_with = "millis")]
         retry_at: Timestamp,
     },
-    /// The receiver took responsibility. Ends the story.
+    /// The receiver accepted the message. Final.
     Delivered {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
         #[serde(flatten)]
         attempt: Attempt,
     },
-    /// Refused for good. Ends the story.
+    /// Delivery failed permanently. Final.
     Bounced {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The attempt.
         #[serde(flatten)]
         attempt: Attempt,
     },
-    /// Too old. Carries the last attempt, if there was one. Ends the story.
+    /// The message is too old. Carries the last attempt, if there was one. Final.
     Expired {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
         /// The last attempt.
         #[serde(flatten)]
         attempt: Attempt,
     },
-    /// An operator removed it. Ends the story.
+    /// An operator removed it. Final.
     Cancelled {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// Who.
+        /// Who removed it.
         by: Arc<str>,
-        /// Why, in the operator's words.
+        /// The reason, in the operator's words.
         reason: Arc<str>,
     },
-    /// The address is on the suppression list: nothing was sent. Ends the story.
+    /// The address is on the suppression list; nothing was sent. Final.
     Suppressed {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
         /// Why it is on the list: `hard_bounce`, `complaint`, `unsubscribe`, `manual`.
         reason: Arc<str>,
-        /// For whom: `global`, or a stream or a user.
+        /// The scope of the entry: `global`, or a stream or a user.
         scope: Arc<str>,
-        /// Since when.
+        /// Since when it is on the list.
         #[serde(serialize_with = "millis")]
         since: Timestamp,
     },
-    /// A bounce message came back after the receiver had taken the mail. The story had ended before.
+    /// A bounce message came back after the receiver had accepted the mail; the final event came before.
     LateBounced {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// How it came back.
+        /// How the report came back.
         #[serde(flatten)]
         returned: Returned,
-        /// What it says.
+        /// What the bounce says.
         #[serde(flatten)]
         bounce: ReturnedBounce,
     },
-    /// The recipient called it spam: a feedback report (RFC 5965) came back.
+    /// The recipient reported it as spam: a feedback report (RFC 5965) came back.
     Complained {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// How it came back.
+        /// How the report came back.
         #[serde(flatten)]
         returned: Returned,
-        /// The complaint's kind in the report's own word: `abuse`, `fraud`, ...
+        /// The kind of the complaint, as named by the report: `abuse`, `fraud`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         feedback_type: Option<Arc<str>>,
     },
-    /// The recipient wants no more mail of this stream.
+    /// The recipient unsubscribed from this stream.
     Unsubscribed {
-        /// Whose story it belongs to.
+        /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// How it came back.
+        /// How the report came back.
         #[serde(flatten)]
         returned: Returned,
     },
-    /// A lane (a source at a provider) advanced, held, stepped back, slowed, paused, resumed. Not about a message.
+    /// A lane (a source at a provider) changed: it advanced, held, stepped back, slowed, paused or resumed. Not about a message.
     Lane(Box<LaneFacts>),
-    /// The relay itself: started, stopping, reloaded, in trouble, out of it. Not about a message.
+    /// The state of the relay itself changed: it started, is stopping, reloaded, has a problem or has recovered. Not about a message.
     Relay {
         /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`,
         /// `renewed` (a certificate), `issued` (one, by an ACME authority), `banned` (a client), `source_gone`, `source_back`.
         state: Arc<str>,
-        /// What is concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `acme`, `auth`, ...
+        /// The part concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `acme`, `auth`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<Arc<str>>,
-        /// The particulars, for people.
+        /// The details, for people.
         detail: String,
     },
 }
 
 impl What {
-    /// The word in the line's `event`.
+    /// The word in the field `event` of the line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -244,7 +245,7 @@ impl What {
         }
     }
 
-    /// True where it ends a recipient's story.
+    /// True for the final event of a recipient.
     pub fn is_ending(&self) -> bool {
         matches!(
             self,
@@ -252,7 +253,7 @@ impl What {
         )
     }
 
-    /// Whose story it belongs to; None for events that are not about a queued message.
+    /// The message and the recipient; `None` for events that are not about a queued message.
     pub fn about(&self) -> Option<&RecipientFacts> {
         match self {
             Self::Accepted { about, .. }

@@ -1,4 +1,4 @@
-//! Ids that sort by the time they were made: ULIDs.
+//! Ids that sort by the time at which they were made: ULIDs.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
-/// The id of an accepted message, told to the client in the 250 reply: 26 letters and digits.
+/// The id of an accepted message: 26 letters and digits. The client gets it in the 250 reply.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(Ulid);
 
@@ -14,7 +14,7 @@ pub struct MessageId(Ulid);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Ulid);
 
-/// Why a text is no id.
+/// The error for a text that is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an id: ids are 26 letters and digits, such as 01K6Z5D0V4QK9M2T8YJ3N7RXCE")]
 pub struct IdError(String);
@@ -22,12 +22,12 @@ pub struct IdError(String);
 macro_rules! id {
     ($name:ident) => {
         impl $name {
-            /// Makes an id from the time (millisecond precision) and 80 random bits (the lower ones of `random`).
+            /// Makes an id from the time, in milliseconds, and the lower 80 bits of `random`.
             pub fn new(now: Timestamp, random: u128) -> Self {
                 Self(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), random))
             }
 
-            /// The 16 bytes, most significant first: they sort like the ids.
+            /// The 16 bytes, most significant first, so that they sort like the ids.
             pub fn to_bytes(self) -> [u8; 16] {
                 self.0.to_bytes()
             }

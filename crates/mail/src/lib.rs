@@ -1,6 +1,13 @@
-//! The nouns of mail: addresses, envelopes, replies, ids, events. No I/O, no clock.
+//! The nouns of mail: addresses, envelopes, replies, ids, events.
 //!
-//! Every value here was checked when it was made: whoever holds an [`Address`] may put it on the wire.
+//! The crate uses no other crate of the workspace. It does no I/O and has no clock; ids are made from a time and a random number that the
+//! caller gives.
+//!
+//! It keeps these invariants:
+//!
+//! - Every value is checked when it is made: an [`Address`] can be written to the wire as it is, without CR, LF, `<` or `>` outside quotes.
+//! - The text forms are stable, as the spool and the log hold them: a stored value reads back as the same value, and fields are only added.
+//! - Every id sorts by the time at which it was made.
 
 mod address;
 mod asks;

@@ -1,17 +1,17 @@
-//! Names of things that an operator names: streams, sources, pools, providers, nodes.
+//! The names that an operator gives: to streams, sources, pools, providers and nodes.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A stream's, source's, pool's, provider's or node's name: 1 to 128 bytes of `[A-Za-z0-9._:-]`.
+/// The name of a stream, source, pool, provider or node: 1 to 128 bytes of `[A-Za-z0-9._:-]`.
 ///
-/// Cheap to clone. Providers that nobody named carry the registrable domain of their MX, which fits too.
+/// Cheap to clone. The name of an unnamed provider is the registrable domain of its MX, which is a valid name too.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
-/// Why a text is no [`Name`].
+/// The error for a text that is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a name: names are 1 to {max} letters, digits, '.', '_', ':' or '-'", max = Name::MAX)]
 pub struct NameError(String);
@@ -20,7 +20,7 @@ impl Name {
     /// The longest name, in bytes.
     pub const MAX: usize = 128;
 
-    /// Checks and takes a name.
+    /// Checks a name.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
         if text.is_empty() || text.len() > Self::MAX || !text.bytes().all(fits) {

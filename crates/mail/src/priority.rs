@@ -1,26 +1,26 @@
-//! How a message stands among others of its stream.
+//! The priority of a message among others of its stream.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A message transfer priority (RFC 6710): -9 to 9, the higher the sooner; 0 where nobody said anything.
+/// A message transfer priority (RFC 6710): -9 to 9, higher is sooner; 0 if none was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "i8", into = "i8")]
 pub struct TransferPriority(i8);
 
 impl TransferPriority {
-    /// The least.
+    /// The lowest priority.
     pub const MIN: i8 = -9;
-    /// The most.
+    /// The highest priority.
     pub const MAX: i8 = 9;
 
-    /// `None` outside of -9 to 9.
+    /// A priority; `None` outside -9 to 9.
     pub fn new(number: i8) -> Option<Self> {
         (Self::MIN..=Self::MAX).contains(&number).then_some(Self(number))
     }
 
-    /// As SMTP writes it (RFC 6710 §6): one digit, with a minus before it where it is negative; no plus, and no `-0`.
+    /// Reads a priority as written in SMTP (RFC 6710 §6): one digit, with a minus if it is negative; no plus, and no `-0`.
     pub fn parse(text: &str) -> Option<Self> {
         let number: i8 = text.parse().ok()?;
         Self::new(number).filter(|priority| priority.to_string() == text)
@@ -31,7 +31,7 @@ impl TransferPriority {
         self.0
     }
 
-    /// Whether it is what every message has of which nothing is said.
+    /// Whether it is 0, the priority of a message for which none was given.
     pub fn is_usual(&self) -> bool {
         self.0 == 0
     }

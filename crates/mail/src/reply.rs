@@ -1,4 +1,4 @@
-//! What a receiver said (RFC 5321 §4.2, RFC 3463), or why nobody could say anything.
+//! The reply of a receiver (RFC 5321 §4.2, RFC 3463), or the reason why there is none.
 
 use std::{fmt, str::FromStr};
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::class::words;
 
-/// An enhanced status code, `class.subject.detail` (RFC 3463): whole numbers, so that 5.7.511 stays 5.7.511.
+/// An enhanced status code, `class.subject.detail` (RFC 3463). The parts are whole numbers, so that 5.7.511 stays 5.7.511.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnhancedCode {
     /// 2, 4 or 5.
     pub class: u8,
-    /// What it is about: 1 address, 2 mailbox, 3 system, 4 network, 5 protocol, 6 content, 7 security.
+    /// The subject: 1 address, 2 mailbox, 3 system, 4 network, 5 protocol, 6 content, 7 security.
     pub subject: u16,
-    /// The particular.
+    /// The detail.
     pub detail: u16,
 }
 
@@ -23,7 +23,7 @@ impl EnhancedCode {
         Self { class, subject, detail }
     }
 
-    /// Reads a code at the very start of `text` (up to a blank or the end); None where there is none.
+    /// Reads a code at the very start of `text` (up to a blank or the end); `None` if there is none.
     pub fn at_start(text: &str) -> Option<Self> {
         let token = text.split([' ', '\t', '\n', '\r']).next()?;
         token.parse().ok()
@@ -65,35 +65,30 @@ impl<'de> Deserialize<'de> for EnhancedCode {
     }
 }
 
-/// A receiver's reply, whole.
+/// A complete reply of a receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// The three digits, 200 to 599.
     pub code: u16,
-    /// The enhanced status code that the first line began with.
+    /// The enhanced status code at the start of the first line.
     pub enhanced: Option<EnhancedCode>,
-    /// The text of every line behind the three digits, enhanced code included, joined by `\n`; bytes that are not UTF-8 replaced.
+    /// The text of all lines after the three digits, enhanced codes included, joined by `\n`. Bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
 impl Reply {
-    /// A reply from its code and its whole text (the enhanced code is read from the text's start).
+    /// A reply with this code and text; the enhanced code is read from the start of the text.
     pub fn new(code: u16, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { code, enhanced: EnhancedCode::at_start(&text), text }
     }
 
-    /// 2xx.
+    /// Whether it is a 2xx.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// 4xx: not now (RFC 5321 §4.2.1).
-    pub fn is_transient(&self) -> bool {
-        self.code / 100 == 4
-    }
-
-    /// 5xx: not so.
+    /// Whether it is a 5xx, a permanent failure (RFC 5321 §4.2.1).
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
@@ -106,7 +101,7 @@ impl fmt::Display for Reply {
 }
 
 words! {
-    /// How far a dialogue had come when something was said or broke.
+    /// How far an attempt had come when it was answered or failed.
     Stage {
         /// Looking up the receiver's hosts.
         Dns = "dns",
@@ -116,7 +111,7 @@ words! {
         Banner = "banner",
         /// EHLO or HELO.
         Ehlo = "ehlo",
-        /// STARTTLS and the handshake behind it.
+        /// STARTTLS and the TLS handshake.
         Starttls = "starttls",
         /// AUTH.
         Auth = "auth",
@@ -124,9 +119,9 @@ words! {
         Mail = "mail",
         /// RCPT TO.
         Rcpt = "rcpt",
-        /// DATA, until its 354.
+        /// DATA, until the 354.
         Data = "data",
-        /// The body, and the answer to the final dot.
+        /// The body, and the reply to the final dot.
         Dot = "dot",
         /// RSET between messages.
         Rset = "rset",
@@ -134,77 +129,77 @@ words! {
 }
 
 words! {
-    /// Why an attempt ended without a reply that settles it.
+    /// Why an attempt failed without a reply that decides it.
     LocalCause {
         /// The domain does not exist (NXDOMAIN): final.
         NoSuchDomain = "no_such_domain",
-        /// The domain says that it takes no mail (RFC 7505): final.
+        /// The domain declares that it accepts no mail (RFC 7505): final.
         NullMx = "null_mx",
-        /// The domain exists but has neither MX nor address: final.
+        /// The domain exists but has neither MX nor address records: final.
         NoHosts = "no_hosts",
-        /// DNS gave no usable answer (SERVFAIL, time-out, refused, bogus): for now.
+        /// DNS gave no usable answer (SERVFAIL, time-out, refused, bogus): temporary.
         DnsUnavailable = "dns_unavailable",
-        /// Nobody listens.
+        /// Nothing listens on the port.
         ConnectionRefused = "connection_refused",
-        /// No answer to the connection in time.
+        /// The host did not answer the connection in time.
         ConnectTimeout = "connect_timeout",
-        /// No route, network or host unreachable.
+        /// There is no route: the network or the host is unreachable.
         Unreachable = "unreachable",
         /// The source address cannot be bound.
         SourceUnavailable = "source_unavailable",
         /// The other side closed or reset the connection.
         ConnectionLost = "connection_lost",
-        /// No reply in time.
+        /// There was no reply in time.
         Timeout = "timeout",
-        /// What came was not SMTP.
+        /// The answer was not SMTP.
         NotSmtp = "not_smtp",
-        /// TLS was demanded and not to be had.
+        /// TLS was required and not offered.
         TlsRequired = "tls_required",
-        /// The handshake or the certificate's check failed.
+        /// The TLS handshake or the check of the certificate failed.
         TlsFailed = "tls_failed",
         /// The receiver's hosts are this relay itself.
         Loop = "loop",
-        /// No source that may send it had budget left for its provider.
+        /// No source that may send the message had budget left at the provider.
         NoBudget = "no_budget",
-        /// The time within which the sender wanted it delivered (RFC 2852) is over.
+        /// The time within which the sender wanted the message delivered (RFC 2852) has passed.
         TooLate = "too_late",
-        /// The relay's own trouble: the spool could not give the body, a limit was hit.
+        /// The relay itself failed: the spool could not read the body, or a limit was reached.
         LocalError = "local_error",
-        /// The relay was told to stop.
+        /// The relay was stopping.
         Shutdown = "shutdown",
     }
 }
 
-/// Why an attempt did not deliver: what the receiver said, or what went wrong before it could say anything.
+/// Why an attempt did not deliver: the receiver's reply, or what failed without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The receiver answered 4xx or 5xx.
     Refused {
-        /// Which command it answered.
+        /// The command that it answered.
         stage: Stage,
-        /// What it said.
+        /// The reply.
         reply: Reply,
     },
-    /// No reply settled it.
+    /// No reply decided it.
     Local {
-        /// How far the dialogue had come.
+        /// How far the attempt had come.
         stage: Stage,
-        /// What kind of trouble.
+        /// The kind of failure.
         cause: LocalCause,
-        /// The trouble in words, for people.
+        /// A description for people.
         detail: String,
     },
 }
 
 impl Failure {
-    /// How far the dialogue had come.
+    /// How far the attempt had come.
     pub fn stage(&self) -> Stage {
         match self {
             Self::Refused { stage, .. } | Self::Local { stage, .. } => *stage,
         }
     }
 
-    /// What the receiver said, if it said anything.
+    /// The receiver's reply, if it gave one.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Refused { reply, .. } => Some(reply),

@@ -1,10 +1,10 @@
-//! Automatic answers (RFC 3834): vacation notes, receipts, challenges. They come from people's mailboxes, not from mail systems.
+//! Automatic replies (RFC 3834): vacation notes, receipts, challenges. They come from people's mailboxes, not from mail systems.
 
-use super::{notice, opened::Opened};
+use super::{notice, parsed::ParsedMail};
 use crate::text::normalise;
 
-/// Does a mailbox answer by itself here?
-pub(super) fn is_auto_reply(mail: &Opened) -> bool {
+/// Whether the mail is an automatic reply of a mailbox.
+pub(super) fn is_auto_reply(mail: &ParsedMail) -> bool {
     if notice::is_from_a_mail_system(mail) || mail.headers.get("x-failed-recipients").is_some() {
         return false;
     }
@@ -16,8 +16,8 @@ pub(super) fn is_auto_reply(mail: &Opened) -> bool {
     subject_says || headers_say(mail)
 }
 
-/// RFC 3834 §5 `Auto-Submitted: auto-replied`, and what was used before it.
-fn headers_say(mail: &Opened) -> bool {
+/// Whether the header says so: RFC 3834 §5 `Auto-Submitted: auto-replied`, and the fields used before it.
+fn headers_say(mail: &ParsedMail) -> bool {
     let value = |name| mail.headers.get(name).unwrap_or_default().to_ascii_lowercase();
     value("auto-submitted").starts_with("auto-replied")
         || value("precedence").contains("auto_reply")
@@ -28,7 +28,7 @@ fn headers_say(mail: &Opened) -> bool {
         || value("x-mailer").contains("vacation")
 }
 
-/// In the form of [`normalise`]: words between blanks.
+/// Subjects of automatic replies, in the form of [`normalise`]: words between blanks.
 const SUBJECTS: [&str; 71] = [
     " out of office",
     " out of the office",

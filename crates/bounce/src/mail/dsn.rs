@@ -1,24 +1,23 @@
-//! Delivery status notifications: RFC 3464, and the ways in which it is written wrongly.
+//! Delivery status notifications (RFC 3464), and common deviations from the format.
 
 use posthaste_mail::EnhancedCode;
 
 use super::{
-    Kind, REPORTS_MAX, Report,
-    fields::{Fields, address, blocks, is_routed},
+    fields::{FieldBlock, address, addresses, blocks, is_routed},
     free::{failed_addresses, judge},
-    notice,
-    opened::Opened,
+    parsed::ParsedMail,
+    report::{Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules};
 
-/// Fields that begin the block of another recipient.
+/// Fields that begin the block of a recipient.
 const OPENERS: [&str; 3] = ["Final-Recipient", "Original-Recipient", "Action"];
 
-/// A report per recipient; empty where the mail holds no delivery status.
-pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+/// One report per recipient; empty if the mail contains no delivery status.
+pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for status in &mail.statuses {
-        let mut message = Fields::default();
+        let mut message = FieldBlock::default();
         for block in blocks(status, &OPENERS) {
             if message.is_empty() && block.get("reporting-mta").is_some() {
                 message = block.clone();
@@ -33,7 +32,7 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
     reports
 }
 
-fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Option<Report> {
+fn report(message: &FieldBlock, block: &FieldBlock, mail: &ParsedMail, rules: &Rules) -> Option<Report> {
     let status: Option<EnhancedCode> = block.get("status").and_then(status_in);
     let kind = kind(block.get("action"), status)?;
     let mut report = Report::new(kind);
@@ -54,7 +53,7 @@ fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Opt
     if matches!(kind, Kind::Bounce | Kind::Delayed) {
         let said = block.get("diagnostic-code").map(untyped);
         let mut quoted = Quoted::read(said.as_deref().unwrap_or_default());
-        // The relay's own Status is the only code where the diagnostic has none; X.0.0 says nothing.
+        // If the diagnostic has no code, the reporting host's Status is the only one; X.0.0 says nothing.
         if quoted.enhanced.is_none() {
             quoted.enhanced = status.filter(|s| (s.subject, s.detail) != (0, 0));
         }
@@ -65,7 +64,7 @@ fn report(message: &Fields, block: &Fields, mail: &Opened, rules: &Rules) -> Opt
     Some(report)
 }
 
-/// RFC 3464 §2.3.3; a block without Action is judged by its Status.
+/// The kind by Action (RFC 3464 §2.3.3), or by Status if the block has no Action.
 fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
     let action = action.unwrap_or_default().trim().to_ascii_lowercase();
     let word = action.split([' ', '(', ';', ',']).next().unwrap_or_default();
@@ -82,17 +81,17 @@ fn kind(action: Option<&str>, status: Option<EnhancedCode>) -> Option<Kind> {
 }
 
 fn is_address(text: &str) -> bool {
-    notice::addresses(text).first() == Some(&text) || is_routed(text)
+    addresses(text).first() == Some(&text) || is_routed(text)
 }
 
-/// Two addresses of one mailbox, as far as one can see: the same local part.
+/// Whether two addresses probably belong to one mailbox: they have the same local part.
 fn is_kin(one: &str, other: &str) -> bool {
     let local = |a: &str| a.split('@').next().unwrap_or_default().to_ascii_lowercase();
     local(one) == local(other)
 }
 
-/// The only address that the words name as failed.
-fn named_in_words(mail: &Opened) -> Option<String> {
+/// The address that the text names as failed, if there is exactly one.
+fn named_in_words(mail: &ParsedMail) -> Option<String> {
     let lines: Vec<&str> = mail.words.lines().collect();
     match &failed_addresses(mail, &lines)[..] {
         [only] => Some(only.address.clone()),
@@ -100,17 +99,17 @@ fn named_in_words(mail: &Opened) -> Option<String> {
     }
 }
 
-fn failed_header(mail: &Opened) -> Option<String> {
+fn failed_header(mail: &ParsedMail) -> Option<String> {
     mail.headers.get("x-failed-recipients").and_then(address)
 }
 
-/// `5.1.1 (bad mailbox)`.
+/// The code in `5.1.1 (bad mailbox)`.
 fn status_in(text: &str) -> Option<EnhancedCode> {
     let token = text.trim().split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
     token.parse().ok()
 }
 
-/// Without `smtp;`, `dns;`, `x-unix;`.
+/// The value without its type: `smtp;`, `dns;`, `x-unix;`.
 fn untyped(value: &str) -> String {
     match value.split_once(';') {
         Some((kind, rest)) if !kind.trim().contains(' ') && !rest.trim().is_empty() => rest.trim().to_owned(),

@@ -1,18 +1,18 @@
-//! Feedback reports: RFC 5965 (ARF), and what Microsoft, AOL and Yahoo send in its place or beside it.
+//! Feedback reports: RFC 5965 (ARF), and the formats that Microsoft, AOL and Yahoo send instead of it or beside it.
 
 use super::{
-    Kind, REPORTS_MAX, Report,
-    fields::{Fields, blocks},
+    fields::{FieldBlock, addresses, blocks},
     notice,
-    opened::Opened,
+    parsed::ParsedMail,
+    report::{Kind, REPORTS_MAX, Report},
 };
 
 fn address(value: &str) -> Option<String> {
-    notice::addresses(value).first().map(|a| (*a).to_owned())
+    addresses(value).first().map(|a| (*a).to_owned())
 }
 
-/// Reports of complaints; empty where the mail is none.
-pub(super) fn read(mail: &Opened) -> Vec<Report> {
+/// Reports of complaints; empty if the mail is not a complaint.
+pub(super) fn read(mail: &ParsedMail) -> Vec<Report> {
     let mut reports = Vec::new();
     for text in &mail.feedback {
         let fields = merged(text);
@@ -38,13 +38,13 @@ pub(super) fn read(mail: &Opened) -> Vec<Report> {
     reports
 }
 
-/// One block out of all: a report has one (RFC 5965 §3), but some send an empty line inside.
-fn merged(text: &str) -> Fields {
+/// All blocks as one: a report has one block (RFC 5965 §3), but some senders put an empty line into it.
+fn merged(text: &str) -> FieldBlock {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     blocks(&lines.join("\n"), &[]).into_iter().next().unwrap_or_default()
 }
 
-fn arf(fields: &Fields, mail: &Opened) -> Report {
+fn arf(fields: &FieldBlock, mail: &ParsedMail) -> Report {
     let mut report = Report::new(Kind::Feedback);
     let told = ["original-rcpt-to", "removal-recipient", "original-recipient"].iter().find_map(|n| fields.get(n));
     report.rcpt = told.and_then(address).or_else(|| complainer(mail));
@@ -56,8 +56,8 @@ fn arf(fields: &Fields, mail: &Opened) -> Report {
     report
 }
 
-/// Who complained, where the report leaves it out: the returned mail knows.
-fn complainer(mail: &Opened) -> Option<String> {
+/// The recipient who complained, if the report does not name one: taken from the header of the returned mail.
+fn complainer(mail: &ParsedMail) -> Option<String> {
     let told = mail.headers.get("x-hmxmroriginalrecipient").and_then(address);
     told.or_else(|| {
         ["x-hmxmroriginalrecipient", "to", "x-original-to", "x-rcpt-to", "delivered-to"]
@@ -66,13 +66,14 @@ fn complainer(mail: &Opened) -> Option<String> {
     })
 }
 
-/// Mail programs ask to be left alone by a mail to the address in List-Unsubscribe (RFC 2369).
-fn is_opt_out(mail: &Opened) -> bool {
+/// Whether the mail is an unsubscribe request, which mail programs send to the address in List-Unsubscribe (RFC 2369).
+fn is_opt_out(mail: &ParsedMail) -> bool {
     mail.subject.trim().eq_ignore_ascii_case("unsubscribe") && mail.words.contains("to unsubscribe from the message")
 }
 
-/// Microsoft's Junk Mail Reporting Program sends the mail itself, and says so in the subject.
-fn is_plain_complaint(mail: &Opened) -> bool {
+/// Whether the mail is a complaint without a report: Microsoft's Junk Mail Reporting Program sends the mail itself and says so in the
+/// subject.
+fn is_plain_complaint(mail: &ParsedMail) -> bool {
     let subject = mail.subject.to_ascii_lowercase();
     let from = mail.from.as_deref().unwrap_or_default().to_ascii_lowercase();
     let microsoft = mail.headers.get("x-hmxmroriginalrecipient").is_some() || mail.original.get("x-hmxmroriginalrecipient").is_some();

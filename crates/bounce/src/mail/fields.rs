@@ -1,15 +1,15 @@
-//! Blocks of `Name: value` lines, as reports and headers have them (RFC 3464 §2.1, RFC 5322 §2.2), read leniently.
+//! Blocks of `Name: value` lines in reports and headers (RFC 3464 §2.1, RFC 5322 §2.2), read leniently; and addresses in text.
 
-/// One block: names in lower case, values unfolded.
+/// One block. Names are in lower case, values unfolded.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub(super) struct FieldBlock(Vec<(String, String)>);
 
-/// More lines than this are not read.
+/// The most lines that are read.
 const LINES_MAX: usize = 4000;
 /// The longest value kept, in bytes.
 const VALUE_MAX: usize = 4096;
 
-impl Fields {
+impl FieldBlock {
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.trim().to_ascii_lowercase(), crate::text::head(value.trim(), VALUE_MAX).to_owned()));
     }
@@ -40,10 +40,11 @@ impl Fields {
     }
 }
 
-/// The blocks of a text; a block ends at an empty line, and where `opener` comes a second time (reports that lost their empty lines).
-pub(super) fn blocks(text: &str, openers: &[&str]) -> Vec<Fields> {
+/// The blocks of a text. A block ends at an empty line, and where one of the `openers` occurs a second time (in reports that lost their
+/// empty lines).
+pub(super) fn blocks(text: &str, openers: &[&str]) -> Vec<FieldBlock> {
     let mut blocks = Vec::new();
-    let mut block = Fields::default();
+    let mut block = FieldBlock::default();
     for line in text.lines().take(LINES_MAX) {
         if line.trim().is_empty() {
             blocks.push(std::mem::take(&mut block));
@@ -68,7 +69,8 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// `@relay.example:ann@store`: a route (RFC 5321 §4.1.2 `A-d-l`), which a system that hands mail on inside itself may still report.
+/// Whether a text is a routed address such as `@relay.example:ann@store` (RFC 5321 §4.1.2 `A-d-l`). Systems that route mail internally
+/// may still report these.
 pub(super) fn is_routed(text: &str) -> bool {
     let Some((route, mailbox)) = text.strip_prefix('@').and_then(|t| t.rsplit_once(':')) else { return false };
     let is_host = |h: &str| !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
@@ -76,16 +78,39 @@ pub(super) fn is_routed(text: &str) -> bool {
         && mailbox.split_once('@').is_some_and(|(l, d)| !l.is_empty() && !d.is_empty())
 }
 
-/// An address from a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`, or what else stands there.
+/// The address in a field: `rfc822; a@b.org`, `<a@b.org> (comment)`, `"A" <a@b.org>`; if there is none, the first word of the value.
 pub(super) fn address(value: &str) -> Option<String> {
     let value = match value.split_once(';') {
         Some((kind, rest)) if !kind.contains('@') => rest,
         _ => value,
     };
     let value = value.trim();
-    if let Some(found) = super::notice::addresses(value).into_iter().next() {
+    if let Some(found) = addresses(value).into_iter().next() {
         return Some(found.to_owned());
     }
     let bare = value.trim_matches(|c: char| matches!(c, '<' | '>' | '"' | '\'' | ' ')).split_whitespace().next()?;
     (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+/// The addresses in a text, in their order: `local@domain` with a dot in the domain.
+pub(super) fn addresses(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('@').take(200) {
+        let inner = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+        let start = match text[..at].strip_suffix('"').and_then(|t| t.rfind('"')) {
+            Some(quote) => quote,
+            None => text[..at].rfind(|c| !inner(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8)),
+        };
+        let rest = &text[at + 1..];
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii() && c.is_alphanumeric()))
+            .unwrap_or(rest.len());
+        let domain = rest[..end].trim_end_matches(['.', '-']);
+        let local = text[start..at].trim_start_matches(['\'', '.', '/', '*', '-']);
+        if !local.is_empty() && local.len() <= 128 && domain.len() >= 3 && domain.contains('.') {
+            let from = at - local.len();
+            found.push(&text[from..at + 1 + domain.len()]);
+        }
+    }
+    found
 }

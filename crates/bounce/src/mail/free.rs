@@ -1,19 +1,24 @@
-//! Bounces in free text: which addresses failed, and why, in the words around them.
+//! Bounces in free text: the addresses that failed, and the reasons in the text around them.
 
 use posthaste_mail::{Action, Stage};
 
-use super::{Kind, REPORTS_MAX, Report, fields::address, notice, opened::Opened, original};
+use super::{
+    fields::{address, addresses},
+    notice, original,
+    parsed::ParsedMail,
+    report::{Kind, REPORTS_MAX, Report},
+};
 use crate::{Quoted, Rules, text::head};
 
-/// Lines looked at.
+/// The most lines that are read.
 const LINES_MAX: usize = 400;
-/// Lines that belong to an address: its reason.
+/// The most lines after an address that are read as its reason.
 const REASON_LINES: usize = 14;
-/// A verdict surer than this needs no second opinion.
+/// A verdict with at least this confidence is final; others are compared with verdicts on more text.
 const SURE: f32 = 0.6;
 
-/// Reports of failed (or late) recipients; empty where the mail is no notice.
-pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+/// Reports of failed or delayed recipients; empty if the mail is not a notice.
+pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     if !is_notice(mail) {
         return Vec::new();
     }
@@ -32,7 +37,7 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
     reports
 }
 
-fn is_notice(mail: &Opened) -> bool {
+fn is_notice(mail: &ParsedMail) -> bool {
     let system = notice::is_from_a_mail_system(mail);
     let subject = notice::subject_tells_of_failure(mail);
     let words = notice::words_tell_of_failure(mail);
@@ -43,12 +48,13 @@ fn is_notice(mail: &Opened) -> bool {
     marked || daemon || (system && (subject || words)) || (words && (subject || bare_body || returned))
 }
 
-/// Judges the reply that the report quotes; where that says little, what the notice says of this recipient, then all its words.
-pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &Rules) {
+/// Classifies the reply that the report quotes. If that says little, the lines of the notice about this recipient are classified, then
+/// its whole text.
+pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rules: &Rules) {
     let context = crate::Context { provider: None, mx_host: report.remote_mta.as_deref() };
     let mut said = quoted;
     let about = words_about(report.rcpt.as_deref(), mail);
-    // A delivery status does not say which command was refused; the words beside it often do.
+    // A delivery status does not say which command was refused; the text beside it often does.
     said.stage = said.stage.or_else(|| Quoted::read(&about).stage);
     let mut verdict = rules.classify_quoted(&said, &context);
     for (text, whole) in [(&about, false), (&mail.words, true)] {
@@ -62,7 +68,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &
         let mut second = rules.classify_quoted(&words, &context);
         if second.confidence > verdict.confidence {
             if whole && second.action == Action::Suppress {
-                // Words that are about no one in particular condemn no one.
+                // Words that are not about this recipient must not suppress it.
                 second.action = Action::None;
             }
             verdict = second;
@@ -82,7 +88,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &Opened, rules: &
 }
 
 /// The lines of the notice that are about this recipient.
-fn words_about(rcpt: Option<&str>, mail: &Opened) -> String {
+fn words_about(rcpt: Option<&str>, mail: &ParsedMail) -> String {
     let Some(rcpt) = rcpt else { return String::new() };
     let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
     let failed = failed_addresses(mail, &lines);
@@ -90,21 +96,21 @@ fn words_about(rcpt: Option<&str>, mail: &Opened) -> String {
     line.map_or_else(String::new, |at| reason(at, &failed, &lines))
 }
 
-/// An address that failed, and the line it stands on.
-pub(super) struct Failed {
+/// An address that failed, and its line.
+pub(super) struct FailedAddress {
     pub(super) address: String,
     line: Option<usize>,
     points: i32,
 }
 
-impl Failed {
-    fn report(&self, kind: Kind, all: &[Self], lines: &[&str], mail: &Opened, rules: &Rules) -> Report {
+impl FailedAddress {
+    fn report(&self, kind: Kind, all: &[Self], lines: &[&str], mail: &ParsedMail, rules: &Rules) -> Report {
         let mut report = Report::new(kind);
         report.rcpt = Some(self.address.clone());
         let reason = self.line.map_or_else(String::new, |at| reason(at, all, lines));
         judge(&mut report, Quoted::read(&reason), mail, rules);
         if kind == Kind::Delayed && report.smtp_code.is_some_and(|c| c / 100 == 5) {
-            // Some recipients are late, this one was refused.
+            // The notice is about a delay of some recipients, but this one was refused.
             report.kind = Kind::Bounce;
         }
         report
@@ -112,14 +118,14 @@ impl Failed {
 }
 
 /// The lines from an address to the next one.
-fn reason(at: usize, all: &[Failed], lines: &[&str]) -> String {
+fn reason(at: usize, all: &[FailedAddress], lines: &[&str]) -> String {
     let next = all.iter().filter_map(|f| f.line).filter(|l| *l > at).min().unwrap_or(lines.len());
     let end = next.min(at + REASON_LINES).min(lines.len());
     let own: Vec<&str> = lines[at..end].iter().map(|l| l.trim()).collect();
     if is_transcript(own[0]) {
         return format!("{}\n{}", own[0], reply_before(&lines[..at]).unwrap_or_default());
     }
-    // A paragraph behind the first empty line is about something else, if the first one says something.
+    // If the first paragraph says something, later ones are about something else.
     let stop = own.iter().skip(1).position(|l| l.is_empty()).map_or(own.len(), |i| i + 1);
     let first = own[..stop].join("\n");
     let says = first.split_whitespace().filter(|w| !w.contains('@')).count() >= 2;
@@ -132,28 +138,28 @@ fn reply_before<'l>(lines: &[&'l str]) -> Option<&'l str> {
     lines.iter().rev().take(6).take_while(|l| !of_another(l)).find_map(|l| l.trim().strip_prefix("<<<"))
 }
 
-/// Addresses that stand where notices put the failed ones.
-pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
-    let mut found: Vec<Failed> = Vec::new();
+/// The addresses in places where notices name the failed ones.
+pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedAddress> {
+    let mut found: Vec<FailedAddress> = Vec::new();
     let (mut introduced_at, mut in_reason) = (None, false);
     for (at, line) in lines.iter().take(LINES_MAX).enumerate() {
         let lower = line.to_lowercase();
         if INTRODUCTIONS.iter().any(|i| lower.contains(i)) {
             introduced_at = Some(at);
         }
-        // Postfix and qmail: `<a@b.org>: reason`, continued on indented lines; an address in there is no other recipient.
+        // Postfix and qmail write `<a@b.org>: reason` and continue on indented lines; an address in those is not another recipient.
         let continued = in_reason && line.starts_with([' ', '\t']);
         in_reason = continued || (line.starts_with('<') && line.contains(">:"));
         if continued {
             continue;
         }
         let near = introduced_at.is_some_and(|i: usize| at - i <= 6);
-        for address in notice::addresses(line) {
+        for address in addresses(line) {
             let points = points(address, line, &lower, near, mail);
             match found.iter().position(|f| f.address.eq_ignore_ascii_case(address)) {
                 Some(known) if found[known].points >= points => {}
                 Some(known) => (found[known].points, found[known].line) = (points, Some(at)),
-                None if found.len() < REPORTS_MAX => found.push(Failed { address: address.to_owned(), line: Some(at), points }),
+                None if found.len() < REPORTS_MAX => found.push(FailedAddress { address: address.to_owned(), line: Some(at), points }),
                 None => {}
             }
         }
@@ -162,7 +168,7 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
     if let [only] = &mut found[..]
         && only.points == 0
     {
-        // The one address there, and nothing speaks against it: that no word known here stands beside it may be the language's doing.
+        // It is the only address, and nothing speaks against it; the words around it may be in a language that is not known here.
         only.points = 1;
         return found;
     }
@@ -170,13 +176,13 @@ pub(super) fn failed_addresses(mail: &Opened, lines: &[&str]) -> Vec<Failed> {
     found
 }
 
-fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail: &Opened) -> i32 {
+fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail: &ParsedMail) -> i32 {
     let trimmed = line.trim_start_matches([' ', '\t', '*', '-', '>', '<', '[', '"', '\'', '•']);
     let lower_address = address.to_ascii_lowercase();
     let local = lower_address.split('@').next().unwrap_or_default();
     let lower = &lower.replace(&lower_address, "@");
     let mut points = 0;
-    // `a@b.org <c@d.org>: malformed`: the first is a name, the one in brackets the address (RFC 5322 §3.4).
+    // In `a@b.org <c@d.org>: malformed`, the first is a name and the one in brackets the address (RFC 5322 §3.4).
     let is_name = trimmed.strip_prefix(address).is_some_and(|rest| rest.starts_with(" <"));
     points += if trimmed.starts_with(address) && !is_name { 3 } else { 0 };
     points += if !trimmed.starts_with(address) && line.contains(&format!("<{address}>:")) { 3 } else { 0 };
@@ -199,7 +205,7 @@ fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail:
     points
 }
 
-/// `554 5.1.2 <a@b.org>... Host unknown`: Sendmail's transcript.
+/// Whether a line is from a transcript of Sendmail: `554 5.1.2 <a@b.org>... Host unknown`.
 fn is_transcript(line: &str) -> bool {
     let (code, rest) = line.split_at(line.floor_char_boundary(3));
     code.len() == 3 && code.starts_with(['4', '5']) && code.bytes().all(|b| b.is_ascii_digit()) && rest.contains("... ")
@@ -325,10 +331,10 @@ const REASONS: [&str; 45] = [
     "찾을 수 없",
 ];
 
-/// Where the words name nobody: Exim's header, then whom the returned mail was for.
-fn from_headers(mail: &Opened) -> Vec<Failed> {
+/// Failed addresses if the text names none: those of Exim's header field, else the recipient of the returned mail.
+fn from_headers(mail: &ParsedMail) -> Vec<FailedAddress> {
     let named = |text: &str| {
-        notice::addresses(text).into_iter().map(|a| Failed { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>()
+        addresses(text).into_iter().map(|a| FailedAddress { address: a.to_owned(), line: None, points: 0 }).collect::<Vec<_>>()
     };
     if let Some(list) = mail.headers.get("x-failed-recipients") {
         return named(list);

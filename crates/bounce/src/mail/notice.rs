@@ -1,33 +1,10 @@
-//! By what one knows a notice of a mail system: who writes, what the subject and the words say, which addresses stand there.
+//! How a notice of a mail system is recognised: by its sender, its subject and the words in it.
 
-use super::opened::Opened;
+use super::parsed::ParsedMail;
 use crate::text::{head, normalise};
 
-/// Addresses in a text: `local@domain` with a dot in the domain, in the order they come.
-pub(super) fn addresses(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices('@').take(200) {
-        let inner = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-        let start = match text[..at].strip_suffix('"').and_then(|t| t.rfind('"')) {
-            Some(quote) => quote,
-            None => text[..at].rfind(|c| !inner(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8)),
-        };
-        let rest = &text[at + 1..];
-        let end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || !c.is_ascii() && c.is_alphanumeric()))
-            .unwrap_or(rest.len());
-        let domain = rest[..end].trim_end_matches(['.', '-']);
-        let local = text[start..at].trim_start_matches(['\'', '.', '/', '*', '-']);
-        if !local.is_empty() && local.len() <= 128 && domain.len() >= 3 && domain.contains('.') {
-            let from = at - local.len();
-            found.push(&text[from..at + 1 + domain.len()]);
-        }
-    }
-    found
-}
-
-/// A mail system writes: an empty return path, or a name that only mail systems have.
-pub(super) fn is_from_a_mail_system(mail: &Opened) -> bool {
+/// Whether a mail system sent it: by an empty return path, or by a name that only mail systems have.
+pub(super) fn is_from_a_mail_system(mail: &ParsedMail) -> bool {
     let from = mail.headers.get("from").unwrap_or_default().to_ascii_lowercase();
     let path = mail.headers.get("return-path").unwrap_or_default().to_ascii_lowercase();
     SYSTEMS.iter().any(|s| from.contains(s) || path.contains(s)) || path.trim() == "<>" && !is_person(&from)
@@ -54,19 +31,19 @@ const SYSTEMS: [&str; 14] = [
     "mdaemon@",
 ];
 
-/// The writer's name leaves no doubt.
-pub(super) fn is_from_a_daemon(mail: &Opened) -> bool {
+/// Whether the sender is certainly a mail system, by its name.
+pub(super) fn is_from_a_daemon(mail: &ParsedMail) -> bool {
     let from = mail.headers.get("from").unwrap_or_default().to_ascii_lowercase();
     ["mailer-daemon", "mailer_daemon", "mail delivery s"].iter().any(|s| from.contains(s))
 }
 
-/// Nobody is to be told of this mail's own failure (RFC 5321 §4.5.5): notices are sent so.
-pub(super) fn has_empty_return_path(mail: &Opened) -> bool {
+/// Whether the return path is empty, as it is for notices (RFC 5321 §4.5.5).
+pub(super) fn has_empty_return_path(mail: &ParsedMail) -> bool {
     mail.headers.get("return-path").is_some_and(|p| p.trim() == "<>")
 }
 
-/// The subject speaks of a failure or a delay.
-pub(super) fn subject_tells_of_failure(mail: &Opened) -> bool {
+/// Whether the subject is about a failure or a delay.
+pub(super) fn subject_tells_of_failure(mail: &ParsedMail) -> bool {
     let subject = normalise(&mail.subject);
     SUBJECTS.iter().any(|s| subject.contains(s))
 }
@@ -185,8 +162,8 @@ const SUBJECTS: [&str; 111] = [
     "エラーのお知らせ",
 ];
 
-/// The words speak of a failure, as notices do.
-pub(super) fn words_tell_of_failure(mail: &Opened) -> bool {
+/// Whether the text is about a failure, in the words of notices.
+pub(super) fn words_tell_of_failure(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     FAILURES.iter().any(|s| words.contains(s))
 }
@@ -309,8 +286,8 @@ const FAILURES: [&str; 115] = [
     "전달되지",
 ];
 
-/// Late, and still being tried.
-pub(super) fn tells_of_delay(mail: &Opened) -> bool {
+/// Whether delivery is late and still being tried.
+pub(super) fn tells_of_delay(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     let subject = normalise(&mail.subject);
     let says = |list: &[&str]| list.iter().any(|s| words.contains(s));
@@ -400,7 +377,7 @@ const GIVEN_UP: [&str; 14] = [
     " unable to deliver your message",
 ];
 
-/// `Content-Type: multipart/report; report-type=…`.
-pub(super) fn is_report_type(mail: &Opened, kind: &str) -> bool {
+/// Whether the mail is of this report type: `Content-Type: multipart/report; report-type=…`.
+pub(super) fn is_report_type(mail: &ParsedMail, kind: &str) -> bool {
     mail.headers.get("content-type").is_some_and(|c| c.to_ascii_lowercase().contains(kind))
 }

@@ -1,6 +1,6 @@
-//! Where a notice ends and the mail that it returns begins, in running text; and reports whose MIME part was lost.
+//! Where a notice ends and the returned mail begins, in running text; and reports whose MIME part was lost.
 
-/// Where the returned mail begins in the words, in bytes; their length where it does not.
+/// Where the returned mail begins in the text, in bytes; the length of the text if it contains none.
 pub(super) fn start_of_original(words: &str) -> usize {
     let mut at = 0;
     let mut before = String::new();
@@ -49,7 +49,7 @@ const MARKERS: [&str; 21] = [
     "start of the message",
 ];
 
-/// `Return-Path:` and `Received:` begin a mail wherever they stand; other headers do after an empty line.
+/// Whether a mail begins with this line: `Return-Path:` and `Received:` begin one anywhere, other fields only after an empty line.
 fn is_header_block(line: &str, before: &str) -> bool {
     let starts = |name: &str| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name));
     starts("return-path:")
@@ -57,8 +57,8 @@ fn is_header_block(line: &str, before: &str) -> bool {
         || (before.is_empty() && (starts("message-id:") || starts("mime-version:")))
 }
 
-/// The lines of an SMTP dialogue, `>>> RCPT To:<a@b.org>` and `<<< 550 …`, in a returned mail's text: gateways pass on so what the server
-/// behind them wrote. None unless both sides speak.
+/// The lines of an SMTP dialogue, `>>> RCPT To:<a@b.org>` and `<<< 550 …`, in the text of a returned mail: gateways report the replies of
+/// the server behind them like this. `None` unless both sides occur.
 pub(super) fn dialogue(text: &str) -> Option<String> {
     let spoken = |line: &&str| line.starts_with(">>> ") || line.starts_with("<<< ");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(spoken).take(DIALOGUE_MAX).collect();
@@ -66,10 +66,10 @@ pub(super) fn dialogue(text: &str) -> Option<String> {
     both.then(|| lines.join("\n"))
 }
 
-/// Lines of a dialogue that are kept.
+/// The most lines of a dialogue that are kept.
 const DIALOGUE_MAX: usize = 100;
 
-/// What was answered when this recipient was named.
+/// The reply to the RCPT command for this recipient.
 pub(super) fn answer_to_recipient<'d>(dialogue: &'d str, rcpt: &str) -> Option<&'d str> {
     let mut lines = dialogue.lines();
     let named = format!("<{}>", rcpt.to_ascii_lowercase());
@@ -77,12 +77,12 @@ pub(super) fn answer_to_recipient<'d>(dialogue: &'d str, rcpt: &str) -> Option<&
     lines.next()?.strip_prefix("<<< ")
 }
 
-/// A delivery status that stands in the words: its part's type was lost on the way.
+/// A delivery status inside the text, whose MIME type was lost on the way.
 pub(super) fn loose_status(words: &str) -> Option<String> {
     let lower = words.to_ascii_lowercase();
     let at = ["reporting-mta:", "final-recipient:", "original-recipient:"].iter().filter_map(|s| lower.find(s)).min()?;
     let rest = &lower[at..];
     let whole = rest.contains("final-recipient:") && (rest.contains("action:") || rest.contains("status:"));
-    // Somebody may have forwarded it as a quotation.
+    // It may have been forwarded as a quotation.
     whole.then(|| words[at..].lines().map(|l| l.trim_start_matches(['>', ' '])).collect::<Vec<_>>().join("\n"))
 }

@@ -1,13 +1,17 @@
-//! What Amazon SES mails through SNS: bounces and complaints as JSON.
+//! Notifications that Amazon SES mails through SNS: bounces and complaints as JSON.
 
 use posthaste_mail::EnhancedCode;
 use serde_json::Value;
 
-use super::{Kind, REPORTS_MAX, Report, free::judge, opened::Opened};
+use super::{
+    free::judge,
+    parsed::ParsedMail,
+    report::{Kind, REPORTS_MAX, Report},
+};
 use crate::{Quoted, Rules};
 
-/// Reports out of such a notification; empty where the mail is none.
-pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
+/// The reports in such a notification; empty if the mail is not one.
+pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     let Some(value) = notification(&mail.words) else { return Vec::new() };
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = text(&value, "notificationType").or_else(|| text(&value, "eventType")).unwrap_or_default();
@@ -32,14 +36,14 @@ pub(super) fn read(mail: &Opened, rules: &Rules) -> Vec<Report> {
             let mut quoted = Quoted::read(&text(recipient, "diagnosticCode").unwrap_or_default());
             quoted.enhanced = quoted.enhanced.or(status);
             report.smtp_enhanced = quoted.enhanced;
-            judge(&mut report, quoted, &Opened::default(), rules);
+            judge(&mut report, quoted, &ParsedMail::default(), rules);
         }
         report
     };
     recipients.iter().take(REPORTS_MAX).map(report).collect()
 }
 
-/// The JSON object in the words; relays that fold long lines put `!` and a line end inside.
+/// The JSON object in the text. Relays that fold long lines insert `!` and a line end.
 fn notification(words: &str) -> Option<Value> {
     if !words.contains("otificationType\"") && !words.contains("ventType\"") {
         return None;

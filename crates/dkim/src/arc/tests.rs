@@ -1,4 +1,4 @@
-//! Mail that goes through two forwarders; dkimpy's opinion of the seals is asked in tests/second_opinion.rs.
+//! Mail that passes two forwarders. dkimpy verifies the seals in tests/second_opinion.rs.
 
 use super::*;
 use crate::{SignerOptions, sign_all};
@@ -16,7 +16,7 @@ fn records(signers: &[&Signer]) -> Records {
     signers.iter().map(record).collect()
 }
 
-/// The message as the next one gets it, sealed by `sealer`.
+/// The message as the next host receives it, sealed by `sealer`.
 fn pass_on(sealer: &Signer, came: &str, records: &Records) -> Option<String> {
     let passage = Passage { came: came.as_bytes(), goes: &[came.as_bytes()], records, host: "relay.test", client: [192, 0, 2, 1].into() };
     Some(sealer.seal(&passage)? + came)
@@ -50,7 +50,7 @@ fn a_chain_that_does_not_hold_is_sealed_as_failed_once_and_then_left_alone() {
     let failed = pass_on(&two, &first.replace("Hello.", "Goodbye."), &dns).unwrap();
     assert!(failed.starts_with("ARC-Seal: i=2; a=rsa-sha256; s=rsa; d=two.test; cv=fail;"), "{failed}");
     assert_eq!(pass_on(&one, &failed, &dns), None);
-    // DNS that is away is a failure too: the mail goes on.
+    // Without an answer from DNS the chain counts as failed too, and the mail goes on.
     let away: Records = dns.keys().map(|name| (name.clone(), Err("no answer".to_owned()))).collect();
     for unknown in [away, Records::new()] {
         assert!(pass_on(&two, &first, &unknown).unwrap().contains("cv=fail"));
@@ -77,10 +77,10 @@ fn lines_of_blanks_at_the_end_break_neither_signature_nor_chain() {
         let first = pass_on(&one, &signed(&author, body), &dns).unwrap();
         assert!(first.contains("dkim=pass"), "{body:?}: {first}");
         assert!(pass_on(&two, &first, &dns).unwrap().contains("cv=pass"), "{body:?}");
-        // What is wrong with a signature is told as it is.
+        // A failure of a signature is reported as it is.
         assert!(pass_on(&one, &signed(&author, body), &Records::new()).unwrap().contains("dkim=temperror"), "{body:?}");
     }
-    // Whoever signs the body as "simple" means every blank.
+    // A signature over a "simple" body covers every blank.
     let strict = SignerOptions { canonicalization: "relaxed/simple".parse().unwrap(), ..SignerOptions::default() };
     let strict = Signer::new("example.com", "rsa", author.key().clone(), &strict).unwrap();
     assert!(pass_on(&one, &signed(&strict, "Hello.\r\n \r\n"), &dns).unwrap().contains("dkim=pass"));

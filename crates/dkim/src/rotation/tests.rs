@@ -10,7 +10,7 @@ const QUARTERLY: Schedule =
     Schedule { every: Some(Duration::from_secs(90 * DAY)), ahead: Duration::from_secs(2 * DAY), keep: Duration::from_secs(10 * DAY) };
 const BY_HAND: Schedule = Schedule { every: None, ..QUARTERLY };
 
-/// A domain with its DNS and an operator who publishes what he is told `delay` later, and takes out what he is told at once.
+/// A domain, its DNS, and an operator who publishes new keys after `delay` and removes retired keys at once.
 struct Year {
     keys: Succession,
     dns: BTreeSet<String>,
@@ -61,7 +61,7 @@ impl Year {
     }
 }
 
-/// Lives a year; what was signed in each hour must be found in DNS for as long as mail may wait, and one key signs at any time.
+/// Runs a year. The key of each signature has to be in DNS for as long as mail may wait, and exactly one key signs at any time.
 fn live(mut year: Year) -> Year {
     const IN_FLIGHT: u64 = 5 * DAY;
     let mut signed: Vec<(u64, String)> = Vec::new();
@@ -81,7 +81,7 @@ fn a_year_has_four_turns_and_every_signature_is_found_in_dns_while_its_mail_is_i
     let year = live(Year::new(DAY));
     assert_eq!(year.switches, [(90, "d88".into()), (180, "d178".into()), (270, "d268".into()), (360, "d358".into())]);
     assert_eq!(year.overdue, 0);
-    // The operator's key stays known as retired, the last but one is still in DNS, the rest is gone.
+    // The operator's key stays known as retired, the last but one is still in DNS, the others are gone.
     let left: Vec<_> = year.keys.keys.iter().map(|key| key.selector.as_str()).collect();
     assert_eq!(left, ["s0", "d268", "d358"]);
     assert_eq!(year.keys.keys[0].stage, Stage::Retired);
@@ -118,7 +118,7 @@ fn a_scheduled_key_that_dns_has_early_waits_for_its_turn_unless_somebody_asks() 
     keys.adopt(&["s1"], 0);
     keys.made("n", false, 88 * DAY);
     assert_eq!(keys.looked(true, &QUARTERLY, 89 * DAY), Change::Ready { turn: 90 * DAY });
-    // The schedule was taken out of the configuration: nobody waits for it, and nothing happens by itself.
+    // The schedule was removed from the configuration: the key waits until somebody requests it.
     assert_eq!(keys.looked(true, &BY_HAND, 99 * DAY), Change::Ready { turn: u64::MAX });
     assert!(keys.ask());
     assert!(matches!(keys.looked(true, &QUARTERLY, 89 * DAY), Change::Switched { .. }));
@@ -146,7 +146,7 @@ fn a_retired_key_of_the_configuration_does_not_come_back_and_a_new_one_signs() {
     assert!(!keys.signs("s1") && keys.signs("n"));
     keys.adopt(&["s1", "s9"], 4);
     assert!(!keys.signs("s1") && keys.signs("n") && keys.signs("s9"));
-    // Taken out of the configuration, it is forgotten.
+    // Removed from the configuration, it is forgotten.
     keys.adopt(&["s9"], 5);
     assert_eq!(keys.keys.iter().map(|key| key.selector.as_str()).collect::<Vec<_>>(), ["n", "s9"]);
 }

@@ -1,4 +1,4 @@
-//! A curve's keys, and the plan that they make.
+//! The keys of a curve, and the plan built from them.
 
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, ops::Range};
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, civil::Weekday, tz::TimeZone};
 use toml::de::DeValue;
 
 use super::{
-    place::{Item, Place},
+    file::{CurveFile, KeyedValue},
     value::{self, Parsed, Value},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     window::Window,
 };
 
-/// What a curve can say, besides its variants.
+/// The keys of a curve; its other tables are variants.
 const KEYS: [&str; 20] = [
     "caps",
     "hourly",
@@ -45,10 +45,10 @@ pub(super) fn is_key(name: &str) -> bool {
     KEYS.contains(&name)
 }
 
-/// What was read of a curve, before it is known to fit together.
+/// The keys read for a curve, not yet checked against each other.
 #[derive(Clone, Default)]
-pub(super) struct Draft {
-    steps: Steps,
+pub(super) struct CurveDraft {
+    caps: CapsDraft,
     hourly_share: Option<f64>,
     after: Option<After>,
     window: Option<Window>,
@@ -62,18 +62,18 @@ pub(super) struct Draft {
     min_sample: Option<u32>,
     idle_reset: Option<NonZeroU32>,
     block_pause: Option<SignedDuration>,
-    hold: Signs,
-    step_back: Signs,
-    /// Where the keys stand.
+    hold: SignShares,
+    step_back: SignShares,
+    /// The places of the keys in the text.
     places: BTreeMap<String, Range<usize>>,
-    /// Something in it was wrong and is told already.
+    /// An error in it is already reported.
     spoiled: bool,
 }
 
 /// The three ways to give caps.
 #[derive(Clone, Default)]
-struct Steps {
-    caps: Option<Vec<u32>>,
+struct CapsDraft {
+    daily: Option<Vec<u32>>,
     hourly: Option<Vec<u32>>,
     start: Option<u32>,
     factor: Option<f64>,
@@ -81,17 +81,17 @@ struct Steps {
 }
 
 #[derive(Clone, Default)]
-struct Signs {
+struct SignShares {
     hard_bounces: Option<Share>,
     deferrals: Option<Share>,
     complaints: Option<Share>,
 }
 
-impl Draft {
-    pub(super) fn read(&mut self, items: &[(&str, Item<'_, '_>)], path: &str, place: &mut Place<'_>) {
+impl CurveDraft {
+    pub(super) fn read(&mut self, items: &[(&str, KeyedValue<'_, '_>)], path: &str, file: &mut CurveFile<'_>) {
         if items.iter().any(|(key, _)| KEYS[..5].contains(key)) {
-            // A variant that gives caps in one way forgets the other ways of the curve that it varies.
-            self.steps = Steps::default();
+            // A variant that gives caps in one way replaces the caps of its curve, in whatever way they are given.
+            self.caps = CapsDraft::default();
             self.places.retain(|key, _| !KEYS[..5].contains(&key.as_str()));
         }
         for (key, item) in items {
@@ -102,7 +102,7 @@ impl Draft {
                     let signs = if *key == "hold" { &mut self.hold } else { &mut self.step_back };
                     for (sign, value) in table {
                         if let Err(message) = signs.set(sign.get_ref(), value) {
-                            place.complain(&format!("{path}.{}", sign.get_ref()), sign.span(), message);
+                            file.complain(&format!("{path}.{}", sign.get_ref()), sign.span(), message);
                             self.spoiled = true;
                         }
                     }
@@ -111,7 +111,7 @@ impl Draft {
                 _ => self.set(key, item.value),
             };
             if let Err(message) = read {
-                place.complain(&path, item.key.clone(), message);
+                file.complain(&path, item.key.clone(), message);
                 self.spoiled = true;
             }
         }
@@ -119,11 +119,11 @@ impl Draft {
 
     fn set(&mut self, key: &str, value: Value<'_, '_>) -> Parsed<()> {
         match key {
-            "caps" => self.steps.caps = Some(value::caps(value)?),
-            "hourly" => self.steps.hourly = Some(value::caps(value)?),
-            "start" => self.steps.start = Some(value::count(value)?),
-            "factor" => self.steps.factor = Some(value::number(value)?),
-            "until" => self.steps.until = Some(value::count(value)?),
+            "caps" => self.caps.daily = Some(value::caps(value)?),
+            "hourly" => self.caps.hourly = Some(value::caps(value)?),
+            "start" => self.caps.start = Some(value::count(value)?),
+            "factor" => self.caps.factor = Some(value::number(value)?),
+            "until" => self.caps.until = Some(value::count(value)?),
             "hourly_share" => self.hourly_share = Some(value::share(value)?.as_f64()),
             "after" => self.after = Some(value::after(value)?),
             "window" => self.window = Some(value::window(value)?),
@@ -143,8 +143,8 @@ impl Draft {
         Ok(())
     }
 
-    /// The plan, if all of it fits together. What does not is told where the first of the keys stands that do not go together.
-    pub(super) fn plan(&self, name: &str, path: &str, at: Range<usize>, place: &mut Place<'_>) -> Option<Plan> {
+    /// The plan, if the keys fit together. If not, the error is reported at the first of the conflicting keys.
+    pub(super) fn plan(&self, name: &str, path: &str, at: Range<usize>, file: &mut CurveFile<'_>) -> Option<Plan> {
         if self.spoiled {
             return None;
         }
@@ -153,8 +153,8 @@ impl Draft {
             Err(misfit) => misfit,
         };
         match misfit.keys.iter().find_map(|key| Some((key, self.places.get(*key)?))) {
-            Some((key, at)) => place.complain(&format!("{path}.{key}"), at.clone(), misfit.message),
-            None => place.complain(path, at, misfit.message),
+            Some((key, at)) => file.complain(&format!("{path}.{key}"), at.clone(), misfit.message),
+            None => file.complain(path, at, misfit.message),
         }
         None
     }
@@ -164,7 +164,7 @@ impl Draft {
         let window = said(&["days_off"], self.window.unwrap_or(Window::ALWAYS).without(days_off))?;
         let mut curve = self.curve(window)?.with_after(self.after.unwrap_or_default());
         if let Some(share) = self.hourly_share {
-            if self.steps.hourly.is_some() {
+            if self.caps.hourly.is_some() {
                 return misfit(&["hourly_share", "hourly"], "hourly and hourly_share both cap the hour; give one");
             }
             curve = said(&["hourly_share"], curve.with_hourly_share(share))?;
@@ -184,8 +184,8 @@ impl Draft {
     }
 
     fn curve(&self, window: Window) -> Result<Curve, Misfit> {
-        let steps = &self.steps;
-        match (&steps.caps, &steps.hourly, steps.start, steps.factor, steps.until) {
+        let caps = &self.caps;
+        match (&caps.daily, &caps.hourly, caps.start, caps.factor, caps.until) {
             (Some(caps), None, None, None, None) => said(&["caps"], Curve::new(caps.clone())),
             (None, Some(hourly), None, None, None) => said(&["hourly"], Curve::hourly(hourly.clone(), window.hours())),
             (None, None, Some(start), Some(factor), Some(until)) => {
@@ -214,13 +214,13 @@ impl Draft {
     }
 }
 
-/// Keys that are right each for itself, and do not go together.
+/// Keys that are valid alone and do not fit together.
 struct Misfit {
     keys: &'static [&'static str],
     message: String,
 }
 
-impl Signs {
+impl SignShares {
     fn set(&mut self, sign: &str, value: Value<'_, '_>) -> Parsed<()> {
         match sign {
             "hard_bounces" => self.hard_bounces = Some(value::share(value)?),

@@ -82,14 +82,14 @@ fn an_operators_curve_replaces_the_shipped_one_of_its_name() {
 #[test]
 fn each_error_names_its_line_key_and_remedy() {
     for (text, expected) in [
-        ("[curve.a]\ncaps = []", "curves.toml:2: curve.a.caps: a curve has at least one cap"),
+        ("[curve.a]\ncaps = []", "curves.toml:2: curve.a.caps: a curve needs at least one cap"),
         ("[curve.a]\ncaps = [5, 0]", "curves.toml:2: curve.a.caps: the cap of stage 2 is 0; a cap is at least 1"),
         ("[curve.a]\ncaps = [5, 4]", "curves.toml:2: curve.a.caps: stage 2 falls from 5 to 4; a curve never falls"),
         ("[curve.a]\n\ncaps = [5, -4]", "curves.toml:3: curve.a.caps: expected a whole number from 0 to 4294967295"),
         ("[curve.a]\ncaps = [5]\nburst = 0", "curves.toml:3: curve.a.burst: expected at least 1"),
         (
             "[curve.a]\ncaps = [5]\nwindow = \"20:00-08:00\"",
-            "curves.toml:3: curve.a.window: the window \"20:00-08:00\" ends before it begins; it cannot reach over midnight",
+            "curves.toml:3: curve.a.window: the window \"20:00-08:00\" ends before it begins; it cannot extend past midnight",
         ),
         (
             "[curve.a]\ncaps = [5]\nhold = { complaints = 0.5 }",

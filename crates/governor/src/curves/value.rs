@@ -1,4 +1,4 @@
-//! Single values of the file.
+//! The values of a file of curves.
 
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
@@ -14,7 +14,7 @@ pub(super) fn caps(value: Value<'_, '_>) -> Parsed<Vec<u32>> {
     value.get_ref().as_array().ok_or("expected a list of numbers")?.iter().map(count).collect()
 }
 
-/// A whole number; underscores may part it.
+/// A whole number; it may contain underscores.
 pub(super) fn count(value: Value<'_, '_>) -> Parsed<u32> {
     let number = value.get_ref().as_integer().and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
     number.ok_or_else(|| format!("expected a whole number from 0 to {}", u32::MAX))
@@ -86,7 +86,7 @@ fn weekday(name: &str) -> Parsed<Weekday> {
         "friday" => Weekday::Friday,
         "saturday" => Weekday::Saturday,
         "sunday" => Weekday::Sunday,
-        _ => return Err(format!("{name:?} is no day of the week")),
+        _ => return Err(format!("{name:?} is not a day of the week")),
     })
 }
 

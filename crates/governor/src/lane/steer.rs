@@ -1,4 +1,4 @@
-//! What providers and operators do to a lane.
+//! Changes that providers, operators and the configuration make to a lane.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -13,11 +13,11 @@ use crate::{
     plan::Plan,
     shape::{Shape, Shaper},
     time::after,
-    view::Live,
+    view::DaySchedule,
 };
 
 impl Lane {
-    /// The address is blocked: the stage falls at once, though only once a day, and the lane pauses.
+    /// The address is blocked: the lane pauses and steps back at once, but only once a day.
     pub(crate) fn block(&mut self, now: Timestamp, batch: u64) {
         self.turn_to(now, batch);
         let from = self.stage();
@@ -79,7 +79,7 @@ impl Lane {
             let to = self.ledger.current().and_then(|day| day.cap);
             self.changes.push((now, Change::PlanChanged { stage, from, to }));
         } else {
-            self.live = None;
+            self.schedule = None;
         }
         self.forget_refusals();
     }
@@ -91,7 +91,7 @@ impl Lane {
         }
     }
 
-    /// Puts the open day, or else the one that comes, on another stage.
+    /// Puts the open day, or else the next one, on another stage.
     fn move_to(&mut self, stage: Stage, now: Timestamp) {
         let cap = self.plan.curve.cap(stage);
         let burst = self.plan.pace.burst.get();
@@ -99,13 +99,13 @@ impl Lane {
             && day.closed.is_none()
         {
             let ready = self
-                .live
+                .schedule
                 .as_ref()
-                .and_then(|live| live.release)
+                .and_then(|schedule| schedule.release)
                 .map_or(0, |release: Release| release.until(now, Priority::Urgent).saturating_sub(day.charge()).min(burst));
             (day.stage, day.cap) = (stage, cap);
             let date = day.date;
-            self.live = Some(Live::moved(day, &self.plan, now, ready));
+            self.schedule = Some(DaySchedule::moved(day, &self.plan, now, ready));
             self.ledger.touch(date);
         } else if let Some(last) = self.ledger.last_mut()
             && let Some(closing) = &mut last.closed

@@ -1,4 +1,4 @@
-//! How values stand in a line.
+//! The text forms of values in a line of the log.
 
 use std::{fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde::Serializer;
 
 use crate::Reply;
 
-/// RFC 3339 in UTC with three decimals: how every time in the log is written.
+/// A time as written in the log: RFC 3339 in UTC with three decimals.
 pub fn rfc3339_millis(time: Timestamp) -> impl fmt::Display {
     struct Millis(Timestamp);
     impl fmt::Display for Millis {

@@ -1,59 +1,59 @@
-//! A mail taken apart: headers, what its writer says, the machine-readable parts, and the mail that it returns.
+//! A parsed mail: its header, its text, its machine-readable parts, and the mail that it returns.
 
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::{
-    fields::{Fields, address, blocks},
-    notice, original,
+    fields::{FieldBlock, address, addresses, blocks},
+    original,
 };
 use crate::{mojibake::text_of, text::head};
 
-/// What is read of the words in a mail, in bytes.
+/// The bytes of text that are read.
 const WORDS_MAX: usize = 64 << 10;
-/// How deep mails inside mails are opened.
+/// The depth to which mails inside mails are read.
 const DEPTH_MAX: usize = 4;
 
-/// A mail, opened.
+/// A mail that came back, parsed.
 #[derive(Debug, Default)]
-pub(super) struct Opened {
-    /// The headers of the mail itself.
-    pub(super) headers: Fields,
+pub(super) struct ParsedMail {
+    /// The header of the mail itself.
+    pub(super) headers: FieldBlock,
     pub(super) subject: String,
     /// The address in From.
     pub(super) from: Option<String>,
-    /// The addresses it was sent to, in lower case: the original sender's, so never the failed recipient.
+    /// The addresses it was sent to, in lower case: those of the original sender, and never of the failed recipient.
     pub(super) to: Vec<String>,
-    /// The words of its writer, without the returned mail.
+    /// Its text, without the returned mail.
     pub(super) words: String,
-    /// `message/delivery-status` parts, or what looks like one.
+    /// Its `message/delivery-status` parts, or text that looks like one.
     pub(super) statuses: Vec<String>,
-    /// `message/feedback-report` parts.
+    /// Its `message/feedback-report` parts.
     pub(super) feedback: Vec<String>,
-    /// Headers of the returned mail.
-    pub(super) original: Fields,
-    /// The dialogue with the receiver, where a gateway put it into the mail that it returns.
+    /// The header of the returned mail.
+    pub(super) original: FieldBlock,
+    /// The dialogue with the receiver, if a gateway put it into the returned mail.
     pub(super) dialogue: Option<String>,
 }
 
-impl Opened {
+impl ParsedMail {
     pub(super) fn read(bytes: &[u8]) -> Self {
-        let mut opened = Self::default();
+        let mut mail = Self::default();
         match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
             Some(message) => {
-                opened.take_message(&message);
-                if opened.words.trim().is_empty() && opened.statuses.is_empty() && opened.feedback.is_empty() {
-                    // A boundary was lost on the way: the words are there, in the raw body.
+                mail.take_message(&message);
+                if mail.words.trim().is_empty() && mail.statuses.is_empty() && mail.feedback.is_empty() {
+                    // A MIME boundary was lost on the way; the text is in the raw body.
                     let raw = text_of(bytes);
-                    opened.words =
+                    mail.words =
                         raw.split_once("\n\n").or(raw.split_once("\r\n\r\n")).map_or_else(String::new, |(_, body)| body.to_owned());
                 }
             }
-            // Only the body was kept, as some mailboxes and logs do.
-            None => opened.words = text_of(bytes).into_owned(),
+            // Only the body is there; some mailboxes and logs keep nothing else.
+            None => mail.words = text_of(bytes).into_owned(),
         }
-        opened.words.truncate(opened.words.floor_char_boundary(WORDS_MAX));
-        opened.part_with_the_original();
-        opened
+        mail.words.truncate(mail.words.floor_char_boundary(WORDS_MAX));
+        mail.part_with_the_original();
+        mail
     }
 
     /// The Message-ID of the returned mail.
@@ -70,7 +70,7 @@ impl Opened {
         self.from = self.headers.get("from").and_then(address);
         for name in ["to", "delivered-to", "envelope-to"] {
             for value in self.headers.all(name) {
-                self.to.extend(notice::addresses(value).into_iter().map(str::to_ascii_lowercase));
+                self.to.extend(addresses(value).into_iter().map(str::to_ascii_lowercase));
             }
         }
         self.take_parts(message, 0);
@@ -93,7 +93,7 @@ impl Opened {
         }
     }
 
-    /// A mail inside the mail: the returned one, or (forwarded by a person or a list) the report itself.
+    /// Takes a mail inside the mail: the returned one, or the report itself if a person or a list forwarded it.
     fn take_inner(&mut self, inner: &Message<'_>, depth: usize) {
         let is_report = inner.parts.iter().any(|p| matches!(kind_of(p).as_str(), "message/delivery-status" | "message/feedback-report"));
         if is_report && depth < DEPTH_MAX {
@@ -119,7 +119,7 @@ impl Opened {
         }
     }
 
-    /// Cuts the returned mail off the words, and finds a delivery status that no MIME part holds.
+    /// Cuts the returned mail off the text, and finds a delivery status outside any MIME part.
     fn part_with_the_original(&mut self) {
         if self.statuses.is_empty()
             && let Some(status) = original::loose_status(&self.words)
@@ -135,13 +135,13 @@ impl Opened {
     }
 }
 
-/// A text without a single header of a mail is a body.
+/// Whether the text has a mail header; if not, it is only a body.
 fn has_mail_headers(message: &Message<'_>) -> bool {
     let known = ["from", "to", "subject", "date", "received", "message-id", "return-path", "content-type"];
     message.headers_raw().filter(|(n, _)| known.iter().any(|k| n.eq_ignore_ascii_case(k))).count() >= 2
 }
 
-/// `type/subtype` in lower case; empty for plain text and where nothing is said.
+/// `type/subtype` in lower case; empty for plain text and if there is no type.
 fn kind_of(part: &MessagePart<'_>) -> String {
     match part.content_type() {
         Some(kind) if !(kind.ctype().eq_ignore_ascii_case("text") && kind.subtype() == Some("plain")) => {
