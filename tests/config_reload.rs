@@ -51,7 +51,7 @@ fn files_of_providers_and_feedback_are_checked_with_their_lines_and_examples() {
     write("rules.toml", &format!("{rule}example = [\"450 slow down\"]\n"));
     refused("rules.toml:1: mine's example \"450 slow down\"");
     write("rules.toml", &format!("{rule}example = [\"421 slow down\"]\n"));
-    assert!(relay.ok(["check"]).contains("the configuration is good"));
+    assert!(relay.ok(["check"]).contains("the configuration is valid"));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_file_that_is_not_there_is_said_so() {
 #[test]
 fn a_good_file_is_good() {
     let relay = Relay::prepare("");
-    assert!(relay.ok(["check"]).contains("the configuration is good"));
+    assert!(relay.ok(["check"]).contains("the configuration is valid"));
 }
 
 #[test]

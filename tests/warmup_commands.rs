@@ -89,7 +89,7 @@ fn a_plot_draws_the_days_against_the_curve() {
 fn the_audit_counts_the_log_again_and_finds_a_line_too_many() {
     let mut world = five_for_three();
     let running = world.relay.ok(["warmup", "audit"]);
-    assert_eq!(running, "1 days of lanes, 3 recipients answered: ledger and log agree\n");
+    assert_eq!(running, "1 lane days, 3 recipients answered: ledger and log agree\n");
     assert!(world.relay.stop().success());
     assert_eq!(world.relay.ok(["warmup", "audit"]), running);
 
@@ -102,7 +102,7 @@ fn the_audit_counts_the_log_again_and_finds_a_line_too_many() {
     let out = world.relay.cli(["warmup", "audit"]);
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert_eq!(out.status.code(), Some(1), "{said}");
-    assert!(said.contains("accepted 3 by the ledger, 4 by the log") && said.contains("DIFFER"), "{said}");
+    assert!(said.contains("accepted 3 in the ledger, 4 in the log") && said.contains("DIFFER"), "{said}");
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn a_simulation_needs_no_relay() {
     let cold = |day: usize| days[day]["lanes"].as_array().unwrap().iter().map(|lane| lane["accepted"].as_u64().unwrap()).sum::<u64>();
     assert_eq!((cold(0), cold(1)), (50 + 30, 100 + 41));
     let text = world.relay.ok(options);
-    assert!(text.contains("full volume, each day's mail on its day: day 1"), "{text}");
+    assert!(text.contains("full volume, each day's mail sent on its day: day 1"), "{text}");
 }

@@ -74,5 +74,5 @@ fn without_a_relay_configuration_and_dns_are_told() {
     let nowhere = json(&world, "nowhere.test");
     assert!(nowhere["trouble"].as_str().unwrap().contains("nowhere.test does not exist"), "{nowhere}");
     let id = world.relay.cli(["why", "01KAQ2V3W4X5Y6Z7A8B9C0D1E2"]);
-    assert!(!id.status.success() && String::from_utf8_lossy(&id.stderr).contains("only a relay knows"), "{id:?}");
+    assert!(!id.status.success() && String::from_utf8_lossy(&id.stderr).contains("only a running relay knows"), "{id:?}");
 }
