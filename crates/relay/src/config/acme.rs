@@ -1,4 +1,4 @@
-//! `[acme]`: the authority that listeners' certificates are ordered from (RFC 8555), and how it is shown whose names they are.
+//! `[acme]`: the authority that issues listeners' certificates (RFC 8555), and how it verifies the names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,25 +19,25 @@ use super::{
 /// The names that one certificate is for.
 pub type AcmeNames = BTreeSet<Domain>;
 
-/// Names of one certificate: what Let's Encrypt gives at most.
+/// The most names in one certificate: Let's Encrypt's limit.
 const NAMES_MAX: usize = 100;
 
-/// Whom certificates are ordered from.
+/// The authority that certificates are ordered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acme {
     /// The authority's directory: an https URL.
     pub directory: String,
     /// Whether the operator agrees to its terms of service.
     pub agree_terms: bool,
-    /// Whom it may write to.
+    /// Addresses at which it may contact the operator.
     pub contact: Vec<Address>,
-    /// How it is shown whose the names are.
+    /// How the authority verifies the names.
     pub challenge: Challenge,
-    /// Where the authority is answered; not empty.
+    /// The addresses that answer the authority; not empty.
     pub addresses: Vec<SocketAddr>,
-    /// How long before its end a certificate is replaced, as long as it lives at least twice as long.
+    /// How long before its expiry a certificate is renewed, if it is valid for at least twice as long.
     pub renew_before: Duration,
-    /// Whom the authority's own certificate is checked against.
+    /// What the authority's own certificate is verified against.
     pub roots: Roots,
 }
 
@@ -46,12 +46,12 @@ pub struct Acme {
 pub enum Challenge {
     /// The authority fetches a file by HTTP (RFC 8555 §8.3).
     Http01,
-    /// It looks at a certificate that is made for it (RFC 8737).
+    /// The authority checks a TLS certificate that is made for the challenge (RFC 8737).
     TlsAlpn01,
 }
 
 impl Challenge {
-    /// The port that authorities connect to; no other will do.
+    /// The port that authorities connect to. No other port works.
     fn port(self) -> u16 {
         match self {
             Self::Http01 => 80,
@@ -64,7 +64,7 @@ impl Acme {
     pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Self {
         let here = |item: Item<'_>| match socket_address(item)? {
             address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
         };
         let challenge = t.get("challenge", one_of(&[("http-01", Challenge::Http01), ("tls-alpn-01", Challenge::TlsAlpn01)]));
         let acme = Self {
@@ -82,21 +82,21 @@ impl Acme {
         };
         let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());
         if let Some(other) = acme.addresses.iter().find_map(taken).filter(|_| ordered) {
-            t.object("address", format!("{other} has this address already: one address, one listener"));
+            t.object("address", format!("{other} has this address already: use another one"));
         }
         acme
     }
 
-    /// What listeners ask of the authority must be allowed.
+    /// Checks that listeners may order certificates.
     pub(super) fn suits(&self, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
         for (name, _) in listeners.iter().filter(|(_, listener)| !listener.tls.acme.is_empty() && !self.agree_terms) {
-            let message = "nothing is ordered before you agree to the authority's terms of service: say acme.agree_terms = true";
+            let message = "no certificate is ordered until you agree to the authority's terms of service: set acme.agree_terms = true";
             root.object_at(&["listen", name.as_str(), "acme"], message.into());
         }
     }
 }
 
-/// What a certificate is for.
+/// The names that a certificate is for.
 pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
     let names: AcmeNames = some(name)(item)?.into_iter().collect();
     if names.len() > NAMES_MAX { fault(item, format!("too many: at most {NAMES_MAX} names in one certificate")) } else { Ok(names) }
@@ -105,7 +105,7 @@ pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
 fn name(item: Item<'_>) -> Parsed<Domain> {
     let text = string(item)?;
     if text.contains('*') {
-        return fault(item, "a wildcard needs the challenge dns-01, which is not done here: name each host");
+        return fault(item, "a wildcard needs the challenge dns-01, which is not supported: name each host");
     }
     match Domain::international(text) {
         Ok(domain) if domain.literal().is_some() => fault(item, "expected a host name, found an address"),

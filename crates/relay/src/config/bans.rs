@@ -1,4 +1,4 @@
-//! `[bans]`: what guessing passwords costs.
+//! `[bans]`: how guessing of passwords is limited.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::bans::BanRules;
 
-/// What guessing passwords costs, and whom it never shuts out.
+/// How guessing of passwords is limited, and which clients are never banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bans {
-    /// When and for how long.
+    /// When clients are banned, and for how long.
     pub rules: BanRules,
-    /// Who is only slowed.
+    /// Networks whose clients are only delayed.
     pub exempt: Vec<IpNet>,
 }
 
 impl Bans {
-    /// Whether a client at `ip` is never shut out.
+    /// Whether a client at `ip` is never banned.
     pub fn exempts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.exempt.iter().any(|net| net.contains(&ip))

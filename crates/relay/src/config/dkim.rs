@@ -1,4 +1,4 @@
-//! `[dkim]`: what is signed with which keys.
+//! `[dkim]`: which mail is signed, and with which keys.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -12,48 +12,48 @@ use super::{
     value::{boolean, duration, from_text, items, list, number, some, string, zero_is_none},
 };
 
-/// Whose mail is signed, by the domain of its From field, and how.
+/// Which mail is signed, by the domain of its From field, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dkim {
     /// Signing domains.
     pub domains: ByDomain<Signing>,
-    /// The domain that signs all mail besides.
+    /// The domain that signs all mail in addition.
     pub also_sign_as: Option<Domain>,
     /// The domain that seals forwarded mail; None: that of `also_sign_as`.
     pub arc_domain: Option<Domain>,
-    /// How long a signature is good for (`x=`, RFC 6376 §3.5); None: it doesn't say.
+    /// How long a signature is valid (`x=`, RFC 6376 §3.5); None: no expiry is given.
     pub expire: Option<Duration>,
-    /// What may change on the way (`c=`).
+    /// What may change in transit (`c=`).
     pub canonicalization: Canonicalization,
-    /// Header fields that are signed where they stand.
+    /// Header fields that are signed if present.
     pub headers: Vec<String>,
-    /// Header fields that are signed once more than they stand there.
+    /// Header fields that are signed once more than they occur.
     pub oversign: Vec<String>,
-    /// Threads that sign; None: as many as there are cores.
+    /// Signer threads; None: one per core.
     pub threads: Option<NonZeroUsize>,
-    /// How keys change, for domains that don't say.
+    /// Key rotation, for domains without settings of their own.
     pub rotation: Schedule,
 }
 
 /// How the mail of one domain is signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signing {
-    /// Whether mail from below the domain is signed too, in the domain's name.
+    /// Whether mail from subdomains is signed too, in the domain's name.
     pub sign_subdomains: bool,
-    /// On whose behalf (`i=`).
+    /// The agent or user identifier (`i=`).
     pub identity: Option<String>,
-    /// How its keys change.
+    /// Its key rotation.
     pub rotation: Schedule,
-    /// A signature by each of these. At least one.
+    /// Each of these makes a signature. At least one.
     pub keys: Vec<DkimKey>,
 }
 
-/// A key with the name that receivers look it up by.
+/// A key with its selector.
 #[derive(Debug, Clone)]
 pub struct DkimKey {
-    /// `s=`: the public key stands at `SELECTOR._domainkey.DOMAIN`.
+    /// `s=`: the public key is published at `SELECTOR._domainkey.DOMAIN`.
     pub selector: Domain,
-    /// Where the private key lies.
+    /// The file of the private key.
     pub file: PathBuf,
     /// The private key.
     pub key: Key,
@@ -99,14 +99,14 @@ impl Dkim {
         }
     }
 
-    /// What the streams ask of the keys: that they are there, and that they stay as long as mail may wait.
+    /// Checks what streams and listeners need of the keys: that they exist, and that they are kept as long as mail may wait.
     pub(super) fn suits(&self, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
         let sealing = streams.iter().filter(|(_, s)| s.arc).map(|(name, _)| ("stream", name));
         let sealing = sealing.chain(listeners.iter().filter(|(_, l)| l.arc).map(|(name, _)| ("listen", name)));
         for (table, name) in sealing.filter(|_| self.sealer().is_none()) {
             root.object_at(
                 &[table, name.as_str(), "arc"],
-                "who seals? set dkim.arc_domain (or dkim.also_sign_as) to a domain with keys".into(),
+                "no domain seals this mail: set dkim.arc_domain (or dkim.also_sign_as) to a domain with keys".into(),
             );
         }
         for (name, stream) in streams {
@@ -116,8 +116,7 @@ impl Dkim {
         }
         let longest = streams.values().map(|stream| stream.retry.expire).max().unwrap_or_default();
         let short = |schedule: &Schedule| schedule.keep < longest;
-        let message =
-            "must be at least as long as mail may wait (the longest `expire` of [retry] and the streams): a key has to be found until then";
+        let message = "must be at least as long as mail may wait (the longest `expire` of [retry] and the streams): receivers must find the key until then";
         if short(&self.rotation) {
             root.object_at(&["dkim", "rotation", "keep"], message.to_owned());
         }
@@ -128,7 +127,7 @@ impl Dkim {
         }
     }
 
-    /// In whose name forwarded mail is sealed.
+    /// The domain that seals forwarded mail.
     pub fn sealer(&self) -> Option<&Domain> {
         self.arc_domain.as_ref().or(self.also_sign_as.as_ref())
     }
@@ -154,7 +153,7 @@ impl Signing {
         let keys: Vec<_> = items.into_iter().filter_map(|item| t.inline("keys", item, |t| DkimKey::read(t, place)).flatten()).collect();
         let twin = |(at, key): (usize, &DkimKey)| keys[..at].iter().any(|other| other.selector == key.selector);
         if keys.iter().enumerate().any(twin) {
-            t.object("keys", "two keys have the same selector, and DNS has room for one");
+            t.object("keys", "two keys have the same selector, but DNS can hold only one of them");
         }
         (!keys.is_empty()).then_some(Self { sign_subdomains, identity, rotation, keys })
     }
@@ -176,7 +175,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
     if general != Some(&schedule) && schedule.every.is_some_and(|every| schedule.ahead >= every) {
         t.object_to(
             &["publish_ahead", "every"],
-            "publish_ahead must be shorter than every: a key is published before its turn, not before that of the one before it",
+            "publish_ahead must be shorter than every: a key must not be published before the previous key's turn",
         );
     }
     schedule
@@ -184,7 +183,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
 
 fn header_name(item: Item<'_>) -> Parsed<String> {
     let name = string(item)?;
-    // What is fit to sign is fit beside From.
+    // A field that may be signed may be signed beside From.
     let options = SignerOptions { headers: vec!["From".into(), name.into()], oversign: Vec::new(), ..SignerOptions::default() };
     options.check().map_or_else(|error| fault(item, error.to_string()), |()| Ok(name.to_owned()))
 }
@@ -198,7 +197,7 @@ fn identity(item: Item<'_>, domain: &str) -> Parsed<String> {
     check_identity(text, &domain.to_ascii_lowercase()).map_or_else(|error| fault(item, error.to_string()), |()| Ok(text.to_owned()))
 }
 
-/// Objects to a domain without keys.
+/// Reports a domain without keys.
 fn defined(t: &Table<'_>, key: &str, domain: &Domain, domains: &ByDomain<Signing>) {
     if domains.exact(domain.as_str()).is_none() {
         t.object(key, no_such_domain(domain, domains));
@@ -207,8 +206,8 @@ fn defined(t: &Table<'_>, key: &str, domain: &Domain, domains: &ByDomain<Signing
 
 fn no_such_domain(domain: &Domain, domains: &ByDomain<Signing>) -> String {
     let all: Vec<String> = domains.iter().map(|(pattern, _)| pattern.to_string()).collect();
-    let there = if all.is_empty() { "there are none".to_owned() } else { format!("there are: {}", all.join(", ")) };
-    format!("no keys for it: [dkim.domain.\"{domain}\"] is not there ({there})")
+    let there = if all.is_empty() { "no domain has keys".to_owned() } else { format!("domains with keys are: {}", all.join(", ")) };
+    format!("it has no keys: [dkim.domain.\"{domain}\"] is missing ({there})")
 }
 
 impl DkimKey {

@@ -1,4 +1,4 @@
-//! `[http]`: the API over HTTP.
+//! `[http]`: the HTTP API.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -11,41 +11,41 @@ use super::{
     value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
 };
 
-/// The API over HTTP.
+/// The HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Where it listens; empty: nowhere.
+    /// The addresses it listens on; empty: there is no API.
     pub addresses: Vec<SocketAddr>,
-    /// Whether plain HTTP may leave this machine.
+    /// Whether plain HTTP may be offered to other machines.
     pub plain: bool,
-    /// Clients at once.
+    /// Concurrent connections.
     pub max_connections: usize,
-    /// Clients at once from one address.
+    /// Concurrent connections from one address.
     pub max_connections_per_ip: usize,
     /// Requests over one connection.
     pub requests_per_connection: u32,
-    /// How long a client may take over the head of a request, and between requests.
+    /// How long a client may take to send the head of a request, and between requests.
     pub header_timeout: Duration,
-    /// How long a client may take over the body of a request.
+    /// How long a client may take to send the body of a request.
     pub body_timeout: Duration,
     /// The longest body, in bytes.
     pub body_size: u64,
-    /// Memory for bodies and what is made of them, in bytes.
+    /// Memory for bodies and the messages made from them, in bytes.
     pub body_memory: u64,
-    /// Messages of one batch.
+    /// Messages in one batch.
     pub batch: usize,
     /// Idempotency keys that are remembered at once.
     pub idempotency_keys: usize,
 }
 
 impl Http {
-    /// Memory that a body costs, in lengths of itself: as it came, what is taken out of it, the message made of that.
+    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them.
     pub const BODY_COST: u64 = 3;
 
     pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>) -> Self {
         let here = |item: Item<'_>| match socket_address(item)? {
             address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
         };
         let http = Self {
             addresses: t.given("address", one_or_more(&here)).unwrap_or_default(),
@@ -68,18 +68,18 @@ impl Http {
         if !self.plain && self.addresses.iter().any(|a| !a.ip().is_loopback()) {
             t.object(
                 "address",
-                "anybody on the way could read tokens and mail; listen on loopback behind a proxy that has TLS, or say `plain = true`",
+                "anybody on the network path could read tokens and mail; listen on loopback behind a proxy with TLS, or set `plain = true`",
             );
         }
         let taken = |address: &SocketAddr| listeners.iter().find(|(_, l)| address.port() != 0 && l.addresses.contains(address));
         if let Some((name, _)) = self.addresses.iter().find_map(taken) {
-            t.object("address", format!("listen.{name} has this address already: one address, one listener"));
+            t.object("address", format!("listen.{name} has this address already: use another one"));
         }
         if self.body_memory < self.body_size.saturating_mul(Self::BODY_COST) {
             let times = Self::BODY_COST;
             t.object_to(
                 &["body_memory", "body_size"],
-                format!("body_memory must be at least {times} times body_size: one such body takes that much"),
+                format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `[introspection]`: the OAuth 2.0 server that is asked about bearer tokens.
+//! `[introspection]`: the OAuth 2.0 server that checks bearer tokens.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,29 +12,29 @@ use super::{
 };
 use crate::introspection::{Rules, UserField};
 
-/// Where and how it is asked whose tokens are, and what the answer must say.
+/// The server, how it is asked about tokens, and what its answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where.
+    /// The introspection endpoint.
     pub uri: Uri,
-    /// What the relay is called there.
+    /// The relay's client name there.
     pub client: String,
-    /// How it proves that.
+    /// The relay's client secret there.
     pub secret: Secret,
-    /// Whom the endpoint's certificate is checked against.
+    /// What the endpoint's certificate is verified against.
     pub roots: Roots,
-    /// What an answer must say.
+    /// What an answer must contain.
     pub rules: Rules,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long a right token is right without another question; None: not at all.
+    /// How long a valid token is accepted without asking again; None: not at all.
     pub remember: Option<Duration>,
-    /// Questions at once.
+    /// Concurrent requests.
     pub questions: usize,
 }
 
 impl Endpoint {
-    /// None where no endpoint is given: then users' own tokens are all there are.
+    /// None if no endpoint is given: then only users' own tokens are accepted.
     pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Self> {
         let uri = t.given("endpoint", endpoint);
         let client = t.given("client", line(255));
@@ -51,23 +51,23 @@ impl Endpoint {
         let questions = t.get("questions", number(1..=1000));
         if t.has("endpoint") {
             for key in ["client", "client_secret_file"].into_iter().filter(|key| !t.has(key)) {
-                t.object(key, "missing: an endpoint answers only those whom it knows (RFC 7662 §2.1)");
+                t.object(key, "missing: an endpoint answers only clients that it knows (RFC 7662 §2.1)");
             }
         } else if let Some(key) = KEYS.into_iter().find(|key| t.has(key)) {
-            t.object(key, "there is nobody to ask: add endpoint = \"https://…\"");
+            t.object(key, "there is no server to ask: add endpoint = \"https://…\"");
         }
         Some(Self { uri: uri?, client: client?, secret: secret?, roots, rules, timeout, remember, questions })
     }
 }
 
-/// What nobody gives who has no endpoint in mind. The others have defaults, and may stand there as they do.
+/// Keys that make no sense without an endpoint. The other keys have defaults and may be given without one.
 const KEYS: [&str; 4] = ["client", "client_secret_file", "scope", "audience"];
 
 fn endpoint(item: Item<'_>) -> Parsed<Uri> {
     const WANTED: &str = r#"expected the address of an endpoint, such as "https://login.example.com/oauth2/introspect""#;
     let text = string(item)?;
     let Ok(uri) = text.parse::<Uri>() else { return fault(item, WANTED) };
-    // A fragment is nothing that could be asked for, and what stands before an '@' would be a password.
+    // A fragment cannot be requested, and the part before an '@' would be a password.
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return fault(item, WANTED) };
     if authority.as_str().contains('@') || authority.host().is_empty() || text.contains('#') {
         return fault(item, WANTED);
@@ -75,7 +75,7 @@ fn endpoint(item: Item<'_>) -> Parsed<Uri> {
     match scheme {
         "https" => Ok(uri),
         "http" if is_loopback(authority.host()) => Ok(uri),
-        "http" => fault(item, "anybody on the way could read tokens: use https:// (http:// is for endpoints on this machine)"),
+        "http" => fault(item, "anybody on the network path could read tokens: use https:// (http:// is for endpoints on this machine)"),
         _ => fault(item, WANTED),
     }
 }
@@ -85,7 +85,7 @@ fn is_loopback(host: &str) -> bool {
     bare.parse::<IpAddr>().map_or(bare.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-/// A scope (RFC 6749 §3.3): one, of which the answer may have several.
+/// A single scope (RFC 6749 §3.3); the answer may contain several.
 fn word(item: Item<'_>) -> Parsed<String> {
     match line(255)(item)? {
         text if text.is_empty() || text.contains([' ', '"', '\\']) => fault(item, "expected one scope, such as \"smtp.send\""),

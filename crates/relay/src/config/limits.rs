@@ -1,4 +1,4 @@
-//! `[limits]`: what a client may ask of this relay.
+//! `[limits]`: limits for clients.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ pub struct Limits {
     pub text_line: Option<usize>,
     /// The longest header of a message, in bytes.
     pub header_size: u64,
-    /// Received fields before a message is taken for a loop (RFC 5321 §6.3).
+    /// Received fields before a message is refused as looping (RFC 5321 §6.3).
     pub received_hops: usize,
-    /// Commands that are none before the client is cut off.
+    /// Invalid commands before the client is disconnected.
     pub bad_commands: u32,
-    /// Commands that hand in nothing before the client is cut off.
+    /// Commands that submit no mail before the client is disconnected.
     pub idle_commands: u32,
-    /// Refused senders, recipients and messages before the client is cut off.
+    /// Refused senders, recipients and messages before the client is disconnected.
     pub refusals: u32,
-    /// Clients at once, all listeners together.
+    /// Concurrent connections over all listeners.
     pub connections: usize,
     /// How long to wait for a command.
     pub command_timeout: Duration,
@@ -36,15 +36,15 @@ pub struct Limits {
     pub data_timeout: Duration,
     /// Time for a TLS handshake and for a PROXY header.
     pub handshake_timeout: Duration,
-    /// How long a connection may go without handing in a message.
+    /// How long a connection may stay open without submitting a message.
     pub session_idle: Duration,
-    /// Bytes a second that a message must come in with, once `data_timeout` has passed.
+    /// A message must be complete within `data_timeout` plus one second for each time this many bytes have arrived.
     pub data_rate: u64,
-    /// Memory for messages that are still coming in, all sessions together.
+    /// Memory for messages that are still being received, over all sessions.
     pub receive_memory: u64,
     /// Messages over one connection; None: no limit.
     pub messages_per_connection: Option<u32>,
-    /// Messages waiting for delivery before new ones are put off; None: as many as the disk holds.
+    /// Messages waiting for delivery before new ones are deferred; None: as many as the disk holds.
     pub queue_messages: Option<u64>,
     /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
     pub future_release: Option<Duration>,
@@ -56,12 +56,12 @@ impl Limits {
     pub(super) fn read(t: &Table<'_>) -> Self {
         let wait = |key| t.get(key, duration(Duration::from_secs(1)..=Duration::from_hours(1)));
         let limits = Self {
-            // RFC 5321 §4.5.3.1.7: a server must take 64 KiB.
+            // RFC 5321 §4.5.3.1.7: a server must accept 64 KiB.
             message_size: t.get("message_size", size(64 * KIB..=2 * GIB)),
-            // RFC 5321 §4.5.3.1.8: a server must take 100.
+            // RFC 5321 §4.5.3.1.8: a server must accept 100.
             recipients: t.get("recipients", number(100..=100_000)),
             command_line: t.get("command_line", number(512..=65_536)),
-            // RFC 5321 §4.5.3.1.6: a server must take 998.
+            // RFC 5321 §4.5.3.1.6: a server must accept 998.
             text_line: t.get("text_line", zero_is_none(number(998..=1_000_000_000))),
             header_size: t.get("header_size", size(16 * KIB..=16 * MIB)),
             // RFC 5321 §6.3 asks for at least 100; relays in a chain of our own need far fewer.
@@ -84,13 +84,13 @@ impl Limits {
         if limits.header_size > limits.message_size {
             t.object_to(
                 &["header_size", "message_size"],
-                "header_size must not be more than message_size: a header is a part of its message",
+                "header_size must not be more than message_size: the header is part of the message",
             );
         }
         if limits.receive_memory < limits.message_size {
             t.object_to(
                 &["receive_memory", "message_size"],
-                "receive_memory must not be less than message_size: the longest message would never come in",
+                "receive_memory must not be less than message_size: the longest message could never be received",
             );
         }
         limits

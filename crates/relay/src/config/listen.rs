@@ -1,4 +1,4 @@
-//! `[listen.NAME]`: where mail is taken in, and from whom.
+//! `[listen.NAME]`: where mail is accepted, and from whom.
 
 use std::{
     collections::BTreeMap,
@@ -17,36 +17,36 @@ use super::{
     value::{boolean, from_text, line, list, number, one_of, one_or_more, socket_address, string},
 };
 
-/// A place where clients hand in mail by SMTP.
+/// A listener, where clients submit mail by SMTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// What is taken here.
+    /// What it accepts.
     pub role: Role,
     /// Addresses and ports.
     pub addresses: Vec<SocketAddr>,
-    /// Clients that may send without saying who they are.
+    /// Clients that may send without authentication.
     pub allow: Vec<IpNet>,
-    /// Balancers whose word about the client's address is taken (the PROXY protocol).
+    /// Load balancers that are trusted for the client's address (the PROXY protocol).
     pub proxy_from: Vec<IpNet>,
     /// TLS.
     pub tls: ListenTls,
-    /// Where a client may say who it is.
+    /// Where AUTH is offered.
     pub auth: AuthWhere,
-    /// Whether those of `allow` must say it too.
+    /// Whether clients in `allow` must authenticate too.
     pub require_auth: bool,
-    /// The stream of mail that comes in here and names none.
+    /// The stream of messages from this listener that name none.
     pub stream: Name,
-    /// Clients at once.
+    /// Concurrent connections.
     pub max_connections: usize,
-    /// Clients at once from one address.
+    /// Concurrent connections from one address.
     pub max_connections_per_ip: usize,
     /// Whether recipients on the suppression list are refused at RCPT.
     pub refuse_suppressed: bool,
-    /// What the greeting says behind the host name.
+    /// The text of the greeting after the host name.
     pub banner: String,
-    /// Whether what comes in here is forwarded mail, which is sealed (RFC 8617).
+    /// Whether mail from this listener is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
-    /// What is done about a CR or LF that stands alone in a message.
+    /// What to do with a CR or LF on its own in a message.
     pub bare_line_ends: BareLineEnds,
 }
 
@@ -61,12 +61,12 @@ pub enum AuthWhere {
     Always,
 }
 
-/// What a listener takes.
+/// What a listener accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Mail to be sent.
     Submission,
-    /// Mail that comes back.
+    /// Returned mail.
     Returns,
 }
 
@@ -79,7 +79,7 @@ impl Listener {
         self.proxy_from.iter().any(|net| net.contains(&ip))
     }
 
-    /// Whether a client at `ip` may send; an IPv4 address in IPv6 clothes (RFC 4291 §2.5.5.2) counts as what it is.
+    /// Whether a client at `ip` may send. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) counts as the IPv4 address.
     pub fn allows(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.allow.iter().any(|net| net.contains(&ip))
@@ -88,7 +88,7 @@ impl Listener {
     pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, Stream>) -> Self {
         let here = |item: Item<'_>| match socket_address(item)? {
             address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+            _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
         };
         let role = t.get("role", one_of(&ROLES));
         let allow = match role {
@@ -114,17 +114,17 @@ impl Listener {
         defined(t, "stream", &listener.stream, streams);
         let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);
         if listener.require_auth && never {
-            t.object("require_auth", "no client could ever send here: AUTH is not offered (auth = \"tls\" offers it under TLS only)");
+            t.object("require_auth", "no client could ever send here, since AUTH is not offered (auth = \"tls\" offers it under TLS only)");
         }
         listener
     }
 
-    /// Two listeners cannot share an address (port 0 means a fresh port each time).
+    /// Two listeners cannot share an address, except with port 0, which means a new port each time.
     pub(super) fn refuse_twins(root: &Table<'_>, listeners: &BTreeMap<Name, Self>) {
         let mut seen = BTreeMap::new();
         for (name, address) in listeners.iter().flat_map(|(name, l)| l.addresses.iter().map(move |a| (name, a))) {
             let Some(first) = seen.insert(*address, name).filter(|_| address.port() != 0) else { continue };
-            let message = format!("listen.{first} has {address} already: one address, one listener");
+            let message = format!("listen.{first} has {address} already: use another one");
             root.object_at(&["listen", name.as_str(), "address"], message);
         }
     }

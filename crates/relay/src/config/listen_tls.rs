@@ -1,4 +1,4 @@
-//! The keys of `[listen.NAME]` about TLS: whether, with which certificates, and whose certificates clients may show.
+//! The TLS keys of `[listen.NAME]`: whether TLS is used, with which certificates, and which client certificates are accepted.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,13 +15,13 @@ use crate::certs::{Files, Pair};
 pub struct ListenTls {
     /// When it begins.
     pub mode: ListenTlsMode,
-    /// Whether nothing is taken without it.
+    /// Whether mail is accepted only over TLS.
     pub required: bool,
-    /// What is shown, by the name that the client asks for; the first to all others. Empty: one that the relay makes up.
+    /// The certificates, selected by the name that the client asks for; the first is the default. Empty: the relay generates one.
     pub certificates: Vec<ListenCertificate>,
-    /// What the one certificate is for that is ordered from the ACME authority, in place of those; empty: none is.
+    /// The names of the certificate that is ordered from the ACME authority instead; empty: none is ordered.
     pub acme: AcmeNames,
-    /// The authorities, as PEM, that vouch for clients' certificates; None: clients are not asked for any.
+    /// The authorities for client certificates, as PEM; None: clients are not asked for a certificate.
     pub client_ca: Option<(PathBuf, String)>,
 }
 
@@ -36,12 +36,12 @@ pub enum ListenTlsMode {
     Implicit,
 }
 
-/// A certificate with its key, and where both lie.
+/// A certificate with its key, and the files of both.
 #[derive(Debug, Clone)]
 pub struct ListenCertificate {
-    /// Where.
+    /// The files.
     pub files: Files,
-    /// As read.
+    /// Their contents.
     pub pair: Arc<Pair>,
 }
 
@@ -67,7 +67,7 @@ impl ListenTls {
         if !acme.is_empty() && ["certificate", "key", "certificates"].iter().any(|key| t.has(key)) {
             t.object(
                 "acme",
-                "the certificate comes from the ACME authority or from files, not from both: take out certificate, key and certificates",
+                "the certificate comes from the ACME authority or from files, not from both: remove certificate, key and certificates",
             );
         }
         let client_ca = t.given("client_ca", |item| authorities(item, place));
@@ -78,7 +78,7 @@ impl ListenTls {
     }
 }
 
-/// `certificate` and `key`; where they are not `needed`, both may be missing.
+/// `certificate` and `key`; both may be missing unless `needed`.
 fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertificate> {
     let wanted = needed || t.has("certificate") || t.has("key");
     let file = |key| if wanted { t.need(key, |item| place.text_file(item)) } else { t.given(key, |item| place.text_file(item)) };
@@ -96,6 +96,6 @@ fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertific
 fn authorities(item: Item<'_>, place: &Place<'_>) -> Parsed<(PathBuf, String)> {
     match place.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok((path, pem)),
-        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+        (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }
 }

@@ -1,4 +1,4 @@
-//! `[returns]`: mail that comes back, where to, and how far it is believed.
+//! `[returns]`: returned mail, where it arrives, and how far it is trusted.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
     verp::{Secret, Verp},
 };
 
-/// What is done about returning mail.
+/// How returned mail is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returns {
-    /// The domain of reverse-paths, for streams that name none; None: those are the applications' own.
+    /// The domain of reverse-paths, for streams that name none; None: applications' reverse-paths are kept.
     pub domain: Option<Domain>,
-    /// What stands before the '+' in a reverse-path.
+    /// The part before the '+' in a reverse-path.
     pub prefix: String,
-    /// How long after acceptance a reverse-path is believed.
+    /// How long after acceptance a reverse-path is valid.
     pub good_for: Duration,
     /// Other addresses whose mail is read.
     pub addresses: Vec<Address>,
-    /// What may suppress.
+    /// Which reports may suppress an address.
     pub trust: Believe,
-    /// How far back a Message-ID is sought.
+    /// How far back the log is searched for a Message-ID.
     pub look_back: Option<Duration>,
     /// How often mailboxes are read.
     pub read_every: Duration,
@@ -36,12 +36,12 @@ pub struct Returns {
     pub mailboxes: Vec<(Name, Mailbox)>,
 }
 
-/// A mailbox that is read for what comes back.
+/// A mailbox that is read for returned mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mailbox {
     /// A Maildir.
     Maildir(PathBuf),
-    /// A file in mbox form (RFC 4155).
+    /// A file in mbox format (RFC 4155).
     Mbox(PathBuf),
     /// IMAP over TLS (RFC 8314 §3.2).
     Imap(Imap),
@@ -52,7 +52,7 @@ pub enum Mailbox {
 pub struct Imap {
     /// The server.
     pub server: NextHop,
-    /// Who reads.
+    /// The user.
     pub auth: Auth,
     /// The folder.
     pub folder: String,
@@ -64,7 +64,7 @@ impl Returns {
         Self {
             domain: t.given("domain", bounce_domain),
             prefix: t.get("prefix", prefix),
-            // What is remembered no longer must not be believed any more, or it would count twice.
+            // A report that is no longer remembered must not be valid any more, or it would count twice.
             good_for: t.get("good_for", duration(days(1)..=REMEMBERED)),
             addresses: t.get("addresses", list(from_text::<Address>)),
             trust: t.get("trust", one_of(&[("verp", Believe::Verp), ("hints", Believe::Hints)])),
@@ -80,18 +80,18 @@ impl Returns {
     pub(super) fn hold_together(&self, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
         let bouncing: Vec<_> = streams.iter().filter(|(_, s)| self.domain_of(s).is_some()).collect();
         if let Some((name, _)) = bouncing.iter().find(|(_, s)| s.retry.expire >= self.good_for) {
-            let message = format!("must be longer than stream.{name} is tried (expire), or what comes back late could not be believed");
+            let message = format!("must be longer than stream.{name} is tried (expire), or late bounces would be refused");
             root.object_at(&["returns", "good_for"], message);
         }
         for (name, _) in listeners.iter().filter(|(_, l)| l.role == Role::Returns) {
             if bouncing.is_empty() && self.addresses.is_empty() {
-                let message = "nothing could come back here: give returns.domain, a stream's bounce_domain, or returns.addresses";
+                let message = "no mail could be accepted here: give returns.domain, a stream's bounce_domain, or returns.addresses";
                 root.object_at(&["listen", name.as_str(), "role"], message.into());
             }
         }
     }
 
-    /// Where a stream's mail comes back to.
+    /// The domain that a stream's mail is returned to.
     pub fn domain_of<'a>(&'a self, stream: &'a Stream) -> Option<&'a Domain> {
         stream.bounce_domain.as_ref().map_or(self.domain.as_ref(), Option::as_ref)
     }
@@ -105,15 +105,15 @@ impl Mailbox {
         let (auth, folder) = (Auth::read(t, place), t.given("folder", line(255)).unwrap_or_else(|| "INBOX".into()));
         let kinds = ["maildir", "mbox", "imap"];
         if kinds.iter().filter(|kind| t.has(kind)).count() != 1 {
-            t.object_to(&kinds, "a mailbox is one of maildir, mbox and imap");
+            t.object_to(&kinds, "a mailbox needs exactly one of maildir, mbox and imap");
             return None;
         }
         if t.has("imap") && !t.has("user") && !t.has("password_file") {
-            t.object("imap", "nobody may read there without a user and a password_file");
+            t.object("imap", "reading by IMAP needs a user and a password_file");
         }
         let only_imap = ["user", "password_file", "folder"].into_iter().find(|key| t.has(key) && !t.has("imap"));
         if let Some(key) = only_imap {
-            t.object(key, "only imap has this");
+            t.object(key, "only a mailbox with imap has this key");
         }
         let imap = || Some(Self::Imap(Imap { server: server?, auth: auth?, folder }));
         maildir.map(Self::Maildir).or(mbox.map(Self::Mbox)).or_else(imap)
@@ -124,7 +124,7 @@ impl Mailbox {
 const IMAPS: u16 = 993;
 
 impl Config {
-    /// The domains that mail comes back to, each once.
+    /// The domains that mail is returned to, without duplicates.
     pub fn bounce_domains(&self) -> Vec<&Domain> {
         let mut domains: Vec<_> = self.streams.values().filter_map(|s| self.returns.domain_of(s)).collect();
         domains.sort();
@@ -133,7 +133,7 @@ impl Config {
     }
 }
 
-/// A domain that leaves room for a reverse-path.
+/// A domain that is short enough for a reverse-path in it.
 pub(super) fn bounce_domain(item: Item<'_>) -> Parsed<Domain> {
     let domain = from_text::<Domain>(item)?;
     Verp::new(&[SOME], domain.clone(), "b").map(|_| domain).or_else(|why| fault(item, why.to_string()))
@@ -145,5 +145,5 @@ fn prefix(item: Item<'_>) -> Parsed<String> {
     Verp::new(&[SOME], domain, text).map(|_| text.to_owned()).or_else(|why| fault(item, why.to_string()))
 }
 
-/// Stands for the true secret where only the form is looked at.
+/// A placeholder for the secret, for checks of the format alone.
 const SOME: Secret = Secret::new([0; 32]);

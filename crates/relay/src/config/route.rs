@@ -1,4 +1,4 @@
-//! `[route]`: hosts for domains, instead of what DNS says.
+//! `[route]`: hosts for domains, used instead of DNS.
 
 use std::{
     fmt,
@@ -20,13 +20,13 @@ use super::{
 pub struct Route {
     /// Hosts, tried in this order. At least one.
     pub hosts: Vec<NextHop>,
-    /// How this relay makes itself known there.
+    /// How this relay authenticates there.
     pub auth: Option<Auth>,
-    /// What encryption is asked for; None: what `[tls]` says.
+    /// The TLS policy; None: that of `[tls]`.
     pub tls: Option<TlsPolicy>,
 }
 
-/// A host to hand mail to: its addresses are looked up, its MX records are not.
+/// A host to deliver to: its addresses are looked up, its MX records are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHop {
     /// A name, or an address literal, `[192.0.2.1]`.
@@ -40,7 +40,7 @@ pub struct NextHop {
 pub struct Auth {
     /// The user.
     pub user: String,
-    /// The password, as read from `password_file`, without the line's end.
+    /// The password, as read from `password_file`, without the line end.
     pub password: Secret,
 }
 
@@ -103,7 +103,7 @@ impl Auth {
 pub(super) fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
     const WANTED: &str = r#"a host with or without a port, such as "mx.example.net:587", "192.0.2.1" or "[2001:db8::1]:25""#;
     let text = string(item)?;
-    // A bare IPv6 address is full of colons: none of them begins a port.
+    // None of the colons in a bare IPv6 address begins a port.
     let (host, port) = match text.rsplit_once(':') {
         _ if text.parse::<IpAddr>().is_ok() => (text, None),
         Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, Some(port)),

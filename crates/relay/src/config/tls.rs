@@ -11,27 +11,27 @@ use super::{
     value::{boolean, one_of, string},
 };
 
-/// What encryption is asked of receivers.
+/// The TLS rules for receivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// For domains without a rule of their own.
+    /// The rule for domains without one of their own.
     pub rule: TlsRule,
-    /// For the others.
+    /// The rule for all other domains.
     pub domains: ByDomain<TlsRule>,
-    /// Whom certificates are checked against where a policy checks them.
+    /// What certificates are verified against where a policy verifies them.
     pub roots: Roots,
 }
 
-/// What is asked of one receiver.
+/// The TLS rule for one receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsRule {
-    /// How much is asked.
+    /// The policy.
     pub policy: TlsPolicy,
-    /// Whether an opportunistic delivery goes on in plain text after a handshake that failed.
+    /// Whether an opportunistic delivery continues in plain text after a failed handshake.
     pub fallback: bool,
 }
 
-/// How much encryption is asked.
+/// How much encryption is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsPolicy {
     /// None: STARTTLS is not used.
@@ -59,7 +59,7 @@ pub enum Roots {
 }
 
 impl Tls {
-    /// What is asked of the hosts of `domain`.
+    /// The rule for the hosts of `domain`.
     pub fn rule_for(&self, domain: &Domain) -> TlsRule {
         self.domains.find(domain).copied().unwrap_or(self.rule)
     }
@@ -96,6 +96,6 @@ pub(super) fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
     }
     match place.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File { path, pem }),
-        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+        (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }
 }
