@@ -1,4 +1,4 @@
-//! Configurations, good and bad, at the start and on reload.
+//! Valid and invalid configurations, at start and on reload.
 
 use std::{
     net::TcpListener,
@@ -15,7 +15,7 @@ use support::{
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// What EHLO announces of SIZE.
+/// The SIZE line of the EHLO reply.
 fn announced(relay: &Relay) -> String {
     let (mut client, _) = Client::connect(relay.port()).unwrap();
     let answer = client.say("EHLO client.test").unwrap();
@@ -139,7 +139,7 @@ fn a_bad_new_file_leaves_the_old_one_in_force_and_says_so() {
 #[test]
 fn reload_exits_with_an_error_when_the_new_file_is_bad() {
     let relay = Relay::start("");
-    // The admin socket has to be found, so the file is good for whoever asks: what is bad is what it names.
+    // The command must find the admin socket, so the file itself is valid: the error is in a file that it names.
     let roots = relay.dir().join("roots.pem");
     relay.change_config(&format!("tls.roots = {roots:?}"));
     std::fs::write(&roots, support::certs::authority_pem()).unwrap();

@@ -1,4 +1,4 @@
-//! A spool that is full refuses for now, loses nothing, and takes mail again by itself.
+//! A full spool makes the relay defer mail; nothing is lost, and the relay accepts mail again by itself.
 
 use support::{Act, Client, Mail, Step, World, wait};
 

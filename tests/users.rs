@@ -1,4 +1,4 @@
-//! `posthaste user`: who may send, without a password in any file.
+//! `posthaste user`: manages who may send, and stores no password in any file.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use support::{Relay, relay::text};
 
-/// `posthaste user …` with this on standard input.
+/// Runs `posthaste user …` with this standard input.
 fn user(relay: &Relay, arguments: &[&str], input: &str) -> Output {
     let mut child = relay
         .command(["user"].iter().chain(arguments))

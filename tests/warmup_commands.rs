@@ -1,4 +1,4 @@
-//! `posthaste warmup`: what it shows, steers, foresees and proves, with a running relay and without one.
+//! `posthaste warmup`: status, control, simulation and audit, with a running relay and without one.
 
 use serde_json::Value;
 use support::{Mail, World, wait};
@@ -13,7 +13,7 @@ fn rcpt(n: usize) -> String {
     format!("r{n}@example.test")
 }
 
-/// Five recipients came in, three went out, two wait.
+/// Five recipients were accepted, three delivered, and two wait.
 fn five_for_three() -> World {
     let world = World::start(COLD);
     for n in 0..5 {
@@ -53,7 +53,7 @@ fn a_stop_holds_until_it_is_resumed_and_outlives_a_crash() {
     let mut world = World::start(COLD);
     world.relay.send(&Mail::new(FROM, &[&rcpt(0)], "news"));
     world.relay.log().wait_for("delivered", &rcpt(0));
-    // Past its curve nothing but the stop is in the way; under a cap a crash would cost it a part of the day.
+    // Past its curve only the stop holds the lane; under a cap a crash would cost part of the day's budget.
     world.relay.ok(["warmup", "advance", LANE, "--reason", "a trial"]);
     world.relay.ok(["warmup", "stop", LANE, "--reason", "they wrote to us"]);
     world.relay.send(&Mail::new(FROM, &[&rcpt(1)], "news"));

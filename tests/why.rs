@@ -23,7 +23,7 @@ curve.tiny = { caps = [1, 2], burst = 1 }
 #[test]
 fn what_waits_for_budget_says_until_when_and_by_which_line() {
     let world = World::start(WARMING);
-    // Under another name of Google's, so that the table knows it.
+    // Under one of Google's names, so that the provider table matches it.
     world.dns.mx("firm.test", 10, "aspmx.l.google.com").a("aspmx.l.google.com", "127.0.0.1");
     world.relay.send(&Mail::new(FROM, &["one@firm.test"], "one"));
     world.relay.log().wait_for("delivered", "one@firm.test");
