@@ -1,4 +1,4 @@
-//! From a client to a receiver that DNS names.
+//! Mail from a client to a receiver found in DNS.
 
 use std::{io::Read, net::TcpStream, process::Command};
 
@@ -187,7 +187,7 @@ fn a_client_that_smuggles_is_heard_no_further() {
 fn too_many_connections_from_one_address_are_refused() {
     let relay = Relay::start("listen.default.max_connections_per_ip = 1");
     let first = Client::hello(relay.port());
-    // The one that waited for the listener may not be gone yet.
+    // The connection that waited for the listener may not be closed yet.
     let _first = first.unwrap_or_else(|_| support::wait::until("a place", || Client::hello(relay.port()).ok()));
     let (_, refused) = Client::connect(relay.port()).unwrap();
     assert_eq!(refused.code, 421);

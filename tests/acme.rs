@@ -1,4 +1,4 @@
-//! Listeners whose certificates are ordered from an ACME authority, which is Pebble.
+//! Listeners whose certificates are ordered from an ACME authority, here Pebble.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ const SMTP: &str = "smtp.relay.test";
 /// Seconds.
 const HOUR: u32 = 3600;
 
-/// Pebble, a DNS that leads both names to the relay, a receiver, and a relay that is not started yet.
+/// Pebble, a DNS in which both names lead to the relay, a receiver, and a relay that is not started yet.
 struct Scene {
     relay: Relay,
     pebble: Pebble,
@@ -41,7 +41,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A listener with STARTTLS whose certificate is for `names`; None where there is no Pebble.
+    /// A listener with STARTTLS whose certificate is for `names`; None if Pebble is not installed.
     fn set(names: &[&str], acme: impl FnOnce(&Pebble) -> String) -> Option<Self> {
         if !have(Pebble::PROGRAM) {
             return None;
@@ -60,7 +60,7 @@ impl Scene {
         Some(Self { relay, pebble, mx, dns, trust })
     }
 
-    /// Waits until the listener has shown so many certificates of Pebble's, one after the other.
+    /// Waits until the listener has shown this many of Pebble's certificates, one after the other.
     #[track_caller]
     fn wait_for_certificates(&self, count: usize) {
         let shown =
@@ -68,7 +68,7 @@ impl Scene {
         wait::until(&format!("certificate {count} of Pebble's"), || (shown() >= count).then_some(()));
     }
 
-    /// A session with the listener, whose certificate must be Pebble's and for this name.
+    /// A session with the listener, whose certificate must be issued by Pebble for this name.
     #[track_caller]
     fn session(&self, name: &str) -> Client {
         Client::starttls(self.relay.port(), name, &self.trust).unwrap()
@@ -88,7 +88,7 @@ impl Scene {
     }
 }
 
-/// The details of what was told of orders.
+/// The details of the log lines about orders.
 fn told(log: &DeliveryLog, state: &str) -> Vec<String> {
     let about = |event: &Value| event["part"] == "acme" && event["state"] == state;
     let events = log.of("relay", "").into_iter().filter(about);
@@ -117,13 +117,13 @@ fn a_listener_gets_its_certificate_by_http_01_and_keeps_it_over_a_restart() {
     for file in scene.files() {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
-    // The door is closed again.
+    // The port for challenges is closed again.
     assert!(TcpStream::connect(("127.0.0.1", scene.pebble.http_port())).is_err());
 
     scene.relay.stop();
     scene.relay.run();
     assert_eq!(scene.shown(MAIL), first);
-    // Whatever is due is ordered in one go: another listener's certificate, and not the first again.
+    // Everything due is ordered at once: another listener's certificate, but not the first again.
     let smtps = free_port();
     scene.relay.change_config(&format!("[listen.other]\naddress = \"127.0.0.1:{smtps}\"\ntls = \"implicit\"\nacme = [\"{SMTP}\"]\n"));
     scene.relay.signal(Signal::HUP);
@@ -182,7 +182,7 @@ fn a_refused_order_is_told_and_what_the_relay_made_up_is_shown_meanwhile() {
     assert!(refused.contains("UnknownIssuer"), "{refused}");
     assert!(scene.relay.stderr().contains("listen.default waits for its certificate from https://127.0.0.1:"), "{}", scene.relay.stderr());
 
-    // Under another [acme] it is tried at once.
+    // With a changed [acme] it is tried at once.
     scene.dns.a(MAIL, "127.0.0.1");
     scene.relay.change_config("acme.contact = [\"postmaster@relay.test\"]");
     scene.relay.signal(Signal::HUP);
@@ -198,7 +198,7 @@ fn an_account_that_the_authority_has_forgotten_is_made_anew() {
     scene.relay.run();
     scene.wait_for_certificates(1);
     scene.relay.stop();
-    // An account that is not there.
+    // An account that does not exist.
     let [account, certificate] = &scene.files()[..] else { panic!("{:?}", scene.files()) };
     let mut kept: Value = serde_json::from_str(&fs::read_to_string(account).unwrap()).unwrap();
     let id = kept["credentials"]["id"].as_str().unwrap().to_owned();
@@ -233,7 +233,7 @@ fn an_authority_that_asks_for_more_time_gets_it() {
     assert!((7190..=7200).contains(&wait), "{wait}");
 }
 
-/// An HTTPS server that says the same to everybody.
+/// An HTTPS server that gives every client the same answer.
 struct Busy(u16);
 
 impl Busy {

@@ -1,4 +1,4 @@
-//! What the client sent is what the receiver gets, byte for byte, behind the header lines that the relay added.
+//! The receiver gets what the client sent, byte for byte, after the header lines that the relay added.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +6,7 @@ use support::{Act, Mail, Step, World};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
-/// Nothing is missing from it: the relay adds its Received field and no more.
+/// A complete message: the relay adds only its Received field.
 const HEADER: &str =
     "Date: Mon, 1 Jun 2026 10:00:00 +0200\r\nMessage-ID: <one@sender.test>\r\nFrom: <writer@sender.test>\r\nSubject: bytes\r\n\r\n";
 

@@ -1,4 +1,4 @@
-//! Failure notices: whom they reach, what they say, and when there is none.
+//! Failure notices: who gets them, what they say, and when none is sent.
 
 use mail_parser::{MessageParser, MimeHeaders};
 use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, world::relay};
@@ -6,7 +6,7 @@ use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, world::relay};
 const FROM: &str = "writer@sender.test";
 const GONE: &str = "gone@example.test";
 
-/// mx1.example.test refuses everybody; sender.test's host takes notices.
+/// mx1.example.test refuses every recipient; sender.test's host accepts notices.
 struct Post {
     relay: Relay,
     receiver: FakeMx,
@@ -72,7 +72,7 @@ fn a_refused_message_comes_back_as_an_rfc_3464_notice() {
     assert_eq!(log.wait_for("delivered", FROM)["message"], accepted["message"]);
 }
 
-/// The part of that type, its header included.
+/// The MIME part of that type, including its header.
 fn part<'a>(text: &'a str, kind: &str) -> &'a str {
     let from = text.find(&format!("Content-Type: {kind}")).unwrap_or_else(|| panic!("no {kind} in\n{text}"));
     &text[from..][..text[from..].find("\r\n--").expect("a part ends with a boundary")]
@@ -92,7 +92,7 @@ fn the_null_sender_gets_no_notice() {
     let post = post("");
     post.relay.send(&Mail::raw("", &[GONE], TEXT));
     post.relay.log().wait_for("bounced", GONE);
-    // What comes behind it shows that there is nothing in between.
+    // The next message shows that nothing was sent in between.
     post.relay.send(&Mail::raw("", &["last@example.test"], TEXT));
     post.relay.log().wait_for("delivered", "last@example.test");
     assert_eq!(post.relay.log().of("accepted", "").len(), 2);

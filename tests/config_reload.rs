@@ -1,4 +1,4 @@
-//! Configurations, good and bad, at the start and on reload.
+//! Valid and invalid configurations, at start and on reload.
 
 use std::{
     net::TcpListener,
@@ -15,7 +15,7 @@ use support::{
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// What EHLO announces of SIZE.
+/// The SIZE line of the EHLO reply.
 fn announced(relay: &Relay) -> String {
     let (mut client, _) = Client::connect(relay.port()).unwrap();
     let answer = client.say("EHLO client.test").unwrap();
@@ -51,7 +51,7 @@ fn files_of_providers_and_feedback_are_checked_with_their_lines_and_examples() {
     write("rules.toml", &format!("{rule}example = [\"450 slow down\"]\n"));
     refused("rules.toml:1: mine's example \"450 slow down\"");
     write("rules.toml", &format!("{rule}example = [\"421 slow down\"]\n"));
-    assert!(relay.ok(["check"]).contains("the configuration is good"));
+    assert!(relay.ok(["check"]).contains("the configuration is valid"));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_file_that_is_not_there_is_said_so() {
 #[test]
 fn a_good_file_is_good() {
     let relay = Relay::prepare("");
-    assert!(relay.ok(["check"]).contains("the configuration is good"));
+    assert!(relay.ok(["check"]).contains("the configuration is valid"));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_bad_new_file_leaves_the_old_one_in_force_and_says_so() {
 #[test]
 fn reload_exits_with_an_error_when_the_new_file_is_bad() {
     let relay = Relay::start("");
-    // The admin socket has to be found, so the file is good for whoever asks: what is bad is what it names.
+    // The command must find the admin socket, so the file itself is valid: the error is in a file that it names.
     let roots = relay.dir().join("roots.pem");
     relay.change_config(&format!("tls.roots = {roots:?}"));
     std::fs::write(&roots, support::certs::authority_pem()).unwrap();

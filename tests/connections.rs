@@ -5,7 +5,7 @@ use support::{Act, Client, FakeMx, Gate, Mail, Step, World, dns::DnsServer, worl
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// The dot's answer in the first connection; afterwards everything is taken.
+/// Answers the final dot of the first connection like this; afterwards everything is accepted.
 fn once_at_the_dot(act: Act) -> impl Fn(usize, Step<'_>) -> Act + Send + Sync {
     move |session, step| match step {
         Step::Dot(_) if session == 1 => act.clone(),
@@ -30,7 +30,7 @@ fn one_connection_carries_several_messages() {
     let gate = Gate::new();
     let held = gate.clone();
     world.mx.script(move |_, step| if let Step::Connect = step { Act::Wait(held.clone()) } else { Act::Usual });
-    // All wait for the first connections; what is left over goes by those.
+    // All wait for the first connections; the remaining messages use those.
     let to: Vec<String> = (0..60).map(|i| format!("r{i}@example.test")).collect();
     let mut client = Client::hello(world.relay.port()).unwrap();
     for rcpt in &to {
@@ -43,7 +43,7 @@ fn one_connection_carries_several_messages() {
     sessions.dedup();
     assert!(sessions.len() <= 20, "{} sessions, and delivery.connections_per_lane is 20", sessions.len());
     assert!(world.mx.sessions() <= 20);
-    // Only the first message of a connection tells what connecting cost.
+    // Only the first message of a connection records the time to connect.
     assert_eq!(delivered.iter().filter(|e| e.get("connect_ms").is_some()).count(), sessions.len());
 }
 

@@ -1,6 +1,6 @@
-//! kill -9 in the middle of everything, again and again: what was acknowledged arrives, and the log accounts for all of it.
+//! Repeated kill -9 under load: every acknowledged message arrives, and the log accounts for all of them.
 //!
-//! `POSTHASTE_CRASH_MESSAGES` says how many messages are acknowledged before the first of these tests is content.
+//! `POSTHASTE_CRASH_MESSAGES` is the number of acknowledged messages after which the first of these tests ends.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +21,7 @@ fn relay(mx: &FakeMx, extra: &str) -> Relay {
     Relay::start(&format!("route.\"*\" = \"{}\"\ntls.policy = \"none\"\n{extra}", mx.address()))
 }
 
-/// How often each message has a line of these kinds. No JSON is parsed: there are tens of thousands.
+/// How many lines of these kinds each message has. No JSON is parsed, since there are tens of thousands of lines.
 fn lines(relay: &Relay, events: &[&str]) -> HashMap<usize, usize> {
     let mut counts = HashMap::new();
     for file in std::fs::read_dir(relay.dir().join("data/log")).unwrap() {
@@ -44,7 +44,7 @@ fn wait_until_empty(relay: &Relay) {
     relay.assert_balanced();
 }
 
-/// Each message that was accepted, acknowledged or not, has one beginning and one end.
+/// Each accepted message, acknowledged or not, has exactly one `accepted` line and one final line.
 fn assert_told_once(relay: &Relay, acknowledged: &HashSet<usize>) {
     let both = || (lines(relay, &["accepted"]), lines(relay, &ENDINGS));
     // The queue is empty before the last lines are written.
@@ -72,7 +72,7 @@ fn what_was_acknowledged_survives_kill_9_and_duplicates_are_no_more_than_what_wa
     load.run(CLIENTS, KILLS, |_| {
         relay.kill();
         mx.wait_until_alone();
-        // Only what the receiver has, and the log does not know of, can come a second time.
+        // Only a message that the receiver has but that the log has no line for can arrive a second time.
         let known = lines(&relay, &["delivered"]);
         in_flight += arrived(&mx).keys().filter(|serial| !known.contains_key(serial)).count();
         relay.run();
@@ -143,7 +143,7 @@ fn restarts_by_sigterm_under_load_lose_nothing_and_send_nothing_twice() {
     assert!(!lines(&relay, &["accepted"]).is_empty());
 }
 
-/// Whether a process has such a file open.
+/// Whether a process has a matching file open.
 fn has_open(pid: u32, part: &str) -> bool {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path.to_string_lossy().contains(part))

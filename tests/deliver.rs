@@ -1,11 +1,11 @@
-//! What becomes of a message at the receiver's, reply by reply.
+//! The outcome of a message for each reply of the receiver.
 
 use support::{Act, Gate, Mail, Step, World, wait};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// Refuses this recipient so.
+/// Refuses this recipient with this reply.
 fn refuse(rcpt: &'static str, reply: &'static str) -> impl Fn(usize, Step<'_>) -> Act + Send + Sync {
     move |_, step| match step {
         Step::Rcpt(r) if r == rcpt => Act::Say(reply.into()),

@@ -1,4 +1,4 @@
-//! Keys that `posthaste dkim new` makes sign mail that dkimpy and OpenDKIM verify; nothing of a domain with keys goes out without.
+//! dkimpy and OpenDKIM verify mail signed with keys made by `posthaste dkim new`; no mail of a domain with keys is sent unsigned.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
@@ -11,7 +11,7 @@ use support::{
 
 const PYTHON: &str = "/usr/bin/python3";
 const DKIMPY: &str = "/usr/lib/python3/dist-packages/dkim/__init__.py";
-/// Says for each signature of a message whether it holds. Arguments: the message, then name and record in turns.
+/// Prints for each signature of a message whether it is valid. Arguments: the message, then pairs of name and record.
 const VERIFY: &str = "
 import dkim, sys
 records = dict(zip(sys.argv[2::2], sys.argv[3::2]))
@@ -142,17 +142,17 @@ fn the_streams_domain_and_the_relays_own_sign_besides_the_authors() {
         assert_eq!(holds(&relay, &got, &keys), all, "{}", text(&got));
         assert_eq!(text(&got).contains("i=@news.sender.test"), from == "sender.test");
     }
-    // A message without From is its sender's.
+    // A message without From is attributed to its sender.
     relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
     let got = mx.wait_for(5).remove(4).data;
     assert_eq!(signers(&got), ["sender.test", "relay.test"]);
     assert_eq!(holds(&relay, &got, &keys), "True True", "{}", text(&got));
-    // Nobody can sign a message without an author, and unsigned it does not go out.
+    // A message without an author cannot be signed, and it is not sent unsigned.
     let answer = relay.submit(&Mail::raw("", &["reader@example.test"], b"Subject: x\r\n\r\nHello.\r\n"));
     assert_eq!(answer.code, 554, "{answer:?}");
 }
 
-/// The d= of all signatures, in their order.
+/// The d= of all signatures, in order.
 fn signers(message: &[u8]) -> Vec<String> {
     let message = text(message);
     let fields = message.split("DKIM-Signature: ").skip(1);
@@ -243,12 +243,12 @@ fn a_reload_that_ends_a_domains_signatures_says_so_and_one_without_its_key_chang
     let said = relay.ok(["reload"]);
     assert!(said.contains("NOT SIGNED any more: sender.test"), "{said}");
     assert!(relay.log().wait_for_relay("reloaded")["detail"].as_str().unwrap().contains("sender.test"));
-    // And a start without the key is no start.
+    // The relay does not start without the key.
     relay.change_config(&key.2);
     assert!(!relay.cli(["check"]).status.success());
 }
 
-/// Says what becomes of a message's ARC chain. Arguments as for VERIFY.
+/// Prints the result for a message's ARC chain. Arguments as for VERIFY.
 const ARC_VERIFY: &str = "
 import dkim, sys
 records = dict(zip(sys.argv[2::2], sys.argv[3::2]))
@@ -269,7 +269,7 @@ fn forwarded_mail_is_sealed_with_what_was_found_and_goes_on_whatever_that_is() {
     for (name, record, _) in &keys {
         dns.txt(name, record);
     }
-    // The relay is the author's relay at first, then a forwarder.
+    // The relay is first the author's relay, then a forwarder.
     relay.change_config(&keys[0].2);
     relay.run();
     relay.send(&Mail::raw("a@sender.test", &["reader@example.test"], b"From: <a@sender.test>\r\nSubject: x\r\n\r\nHello.\r\n \r\n"));
@@ -309,14 +309,14 @@ fn forwarded_mail_is_sealed_with_what_was_found_and_goes_on_whatever_that_is() {
     assert!(text(&broken).contains("ARC-Seal: i=3;") && text(&broken).contains("cv=fail"), "{}", text(&broken));
     assert_eq!(verdict(&broken), "ARC-Seal[3] reported failure, the chain is terminated");
 
-    // DNS says nothing about the keys: the mail goes on, sealed as failed. (The relay remembers answers; a new configuration asks anew.)
+    // DNS has no keys: the mail is forwarded, sealed as failed. (The relay caches answers; a new configuration asks again.)
     dns.fault(&keys[0].0, support::dns::Fault::ServFail).fault(&keys[1].0, support::dns::Fault::ServFail);
     relay.ok(["reload"]);
     relay.send(&forward(&text(&once)));
     let unknown = mx.wait_for(5).remove(4).data;
     assert!(text(&unknown).contains("cv=fail") && text(&unknown).contains("dkim=temperror"), "{}", text(&unknown));
 
-    // Mail that brings nothing is nobody's forwarded mail.
+    // Mail without signatures or seals is not forwarded mail.
     relay.send(&forward("From: <b@other.test>\r\nSubject: x\r\n\r\nHello.\r\n"));
     assert!(!text(&mx.wait_for(6).remove(5).data).contains("ARC-Seal"));
 }

@@ -1,4 +1,4 @@
-//! One key follows another: by `posthaste dkim rotate`, only when DNS has the new one, and whatever happens in between.
+//! Key rotation by `posthaste dkim rotate`: a new key signs only when DNS has it, whatever happens in between.
 
 use std::fs;
 
@@ -24,20 +24,20 @@ impl Place {
             dns.address(),
             mx.port()
         ));
-        // `dkim new` needs no configuration, and this one names a key that is not there yet.
+        // `dkim new` needs no configuration, and this one names a key that does not exist yet.
         let zone = relay.ok(["dkim", "new", "sender.test", "s1"]);
         dns.txt(NAME, &record(&zone));
         Self { relay, mx, dns, sent: 0 }
     }
 
-    /// `dkim rotate`: the one key that it speaks of.
+    /// `dkim rotate`: the one key in its output.
     fn rotate(&self) -> Value {
         let said: Value = serde_json::from_str(&self.relay.ok(["dkim", "rotate", "sender.test", "--json"])).unwrap();
         assert_eq!(said.as_array().map(Vec::len), Some(1), "{said}");
         said[0].clone()
     }
 
-    /// `dkim status`: selector, stage and DNS of each key; and whether the command was content.
+    /// `dkim status`: selector, stage and DNS of each key, and whether the command succeeded.
     fn status(&self) -> (Vec<(String, String, String)>, bool) {
         let out = self.relay.cli(["dkim", "status", "--json"]);
         let said = text(&out.stdout);
@@ -84,7 +84,7 @@ fn the_next_key_signs_only_when_dns_has_it_and_still_does_after_a_restart() {
     assert_eq!(place.status(), (vec![row("s1", "active", "matches"), row(&next, "next", "missing")], true));
     assert!(place.relay.log().wait_for_relay("dkim_key_made")["detail"].as_str().unwrap().contains(&next));
 
-    // Somebody else's key at its name will not do, and asking again makes no third key.
+    // Another key at its name is not accepted, and asking again makes no third key.
     let name = format!("{next}._domainkey.sender.test");
     place.dns.txt(&name, "v=DKIM1; k=rsa; p=AAAA");
     let again = place.rotate();
@@ -103,7 +103,7 @@ fn the_next_key_signs_only_when_dns_has_it_and_still_does_after_a_restart() {
     place.relay.run();
     assert_eq!(place.signed_with(), next);
 
-    // What is to stand in DNS: both, as long as mail may be on its way.
+    // Both keys must be in DNS as long as mail may be in transit.
     let zone = place.relay.ok(["dkim", "dns", "sender.test"]);
     assert!(zone.contains("s1._domainkey.sender.test. IN TXT (") && zone.contains(&format!("{name}. IN TXT (")), "{zone}");
     place.dns.remove(&name);

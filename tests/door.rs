@@ -1,4 +1,4 @@
-//! Who may send, over what: TLS, AUTH, certificates, balancers, and what guessing costs.
+//! Who may send, and how: TLS, AUTH, certificates, load balancers, and bans for guessing.
 
 use std::{
     net::TcpListener,
@@ -18,7 +18,7 @@ use support::{
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// A relay with STARTTLS, a user "app" with the password "pencil", and this for the listener besides.
+/// A relay with STARTTLS, a user "app" with the password "pencil", and more keys for the listener.
 fn world(listener: &str, more: &str, user: &[&str]) -> World {
     listening(|relay| {
         let certificate = certificate(relay);
@@ -165,7 +165,7 @@ fn a_socket_that_systemd_opened_is_used() {
     let relay = Relay::prepare("");
     let port = free_port();
     let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    // As systemd does it: the socket is descriptor 3, and the environment says so.
+    // As systemd does: the socket is descriptor 3, and the environment says so.
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=default exec \"$0\" run";
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]).arg(binary()).current_dir(relay.dir()).env("POSTHASTE_CONFIG", relay.config_path());
@@ -184,7 +184,7 @@ fn who_sends_a_byte_now_and_then_is_not_waited_for() {
     let relay = Relay::start(
         "limits.command_timeout = \"1s\"\nlimits.data_timeout = \"1s\"\nlimits.data_rate = \"1 MiB\"\nlimits.session_idle = \"2s\"",
     );
-    // Each byte comes in time, and the command never.
+    // Each byte arrives in time, but the command is never complete.
     let mut slow = Client::hello(relay.port()).unwrap();
     assert_eq!(trickle(&mut slow, b"N"), 421);
     let mut slow = Client::hello(relay.port()).unwrap();
@@ -192,17 +192,17 @@ fn who_sends_a_byte_now_and_then_is_not_waited_for() {
         slow.say(&line).unwrap();
     }
     assert_eq!(trickle(&mut slow, b"x"), 421);
-    // Every command is whole, and nothing is ever handed in.
+    // Every command is complete, but no mail is ever submitted.
     let mut idle = Client::hello(relay.port()).unwrap();
     let last = wait::until("the end of patience", || idle.say("NOOP").ok().filter(|answer| answer.code != 250));
     assert_eq!(last.code, 421);
 }
 
-/// The answer to bytes that come one by one.
+/// The answer to bytes that are sent one by one.
 fn trickle(client: &mut Client, byte: &[u8]) -> u16 {
     client.patience(std::time::Duration::from_millis(100));
     wait::until("an answer", || {
-        // The relay may have hung up: its last word is still there.
+        // The relay may have closed the connection; its last reply can still be read.
         let _ = client.send(byte);
         client.answer().ok().map(|answer| answer.code)
     })
@@ -225,7 +225,7 @@ fn mail_that_comes_in_all_at_once_has_its_bound() {
     }
     modest.send(piece.repeat(300).as_bytes()).unwrap();
     greedy.send(piece.repeat(900).as_bytes()).unwrap();
-    // Both are read at once: it is told with the next bytes that come in behind the modest one's.
+    // Both are read at once: the greedy client gets its 421 with its next bytes after those of the modest one.
     greedy.patience(std::time::Duration::from_millis(100));
     let told = wait::until("the greedy one to be told", || {
         let _ = greedy.send(piece.as_bytes());

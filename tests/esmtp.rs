@@ -1,10 +1,10 @@
-//! What a client asks for by ESMTP's extensions, and what becomes of it in the queue and at the receiver's.
+//! ESMTP parameters of clients, and their effect in the queue and at the receiver.
 
 use support::{Client, World};
 
 const TO: &str = "reader@example.test";
 
-/// Hands in a small message with these parameters; every command is taken.
+/// Submits a small message with these parameters; every command is accepted.
 fn submit(world: &World, mail: &str, rcpts: &[&str], data: &str) {
     let mut client = Client::hello(world.relay.port()).unwrap();
     let mut say = |line: &str, code| {
@@ -17,7 +17,7 @@ fn submit(world: &World, mail: &str, rcpts: &[&str], data: &str) {
     say(&format!("From: <writer@sender.test>\r\n{data}\r\n."), 250);
 }
 
-/// The commands that the receiver heard which begin so.
+/// The commands with this beginning that the receiver got.
 fn heard(world: &World, start: &str) -> Vec<String> {
     world.mx.commands().into_iter().filter(|command| command.starts_with(start)).collect()
 }
@@ -52,7 +52,7 @@ fn a_priority_is_granted_as_far_as_may_be_told_and_goes_on_where_it_is_understoo
     assert!(log.wait_for("accepted", high)["priority"].is_null());
 }
 
-/// The notices that came back to the writer.
+/// The notices that were sent to the sender.
 fn notices(world: &World) -> Vec<String> {
     let notices = world.mx.messages().into_iter().filter(|message| message.from.is_empty());
     notices.map(|message| String::from_utf8(message.data).unwrap()).collect()

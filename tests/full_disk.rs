@@ -1,4 +1,4 @@
-//! A spool that is full refuses for now, loses nothing, and takes mail again by itself.
+//! A full spool makes the relay defer mail; nothing is lost, and the relay accepts mail again by itself.
 
 use support::{Act, Client, Mail, Step, World, wait};
 
@@ -55,7 +55,7 @@ fn a_full_queue_says_452_and_takes_mail_again_once_it_is_shorter() {
     let refused = world.relay.submit(&Mail::new(FROM, &["r3@example.test"], "one"));
     assert_eq!(refused.code, 452);
     assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "queue_full");
-    assert!(world.relay.ok(["queue"]).contains("no mail is taken"));
+    assert!(world.relay.ok(["queue"]).contains("no mail is accepted"));
     world.mx.behave();
     world.relay.ok(["queue", "retry", "--all"]);
     for i in 0..3 {

@@ -1,4 +1,4 @@
-//! Clients that mean harm, many at once, for as long as a good client needs: it is served, and the relay's memory stays within its bound.
+//! Many hostile clients at once, beside a good client: the good one is served, and the relay's memory stays within its limit.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ const FROM: &str = "writer@sender.test";
 const EACH: usize = 5;
 /// Messages of the good client.
 const MAILS: usize = 20;
-/// What the relay may hold at most, in KiB: a quarter of this is what messages under way may take (`limits.receive_memory`), as much the cache of
-/// bodies (`limits.body_cache`), the rest the program and its sessions.
+/// The most memory that the relay may use, in KiB. A quarter is for messages being received (`limits.receive_memory`), a quarter for the cache of
+/// bodies (`limits.body_cache`), the rest for the program and its sessions.
 const MEMORY_MAX: u64 = 256 << 10;
 
 /// One attack over one connection, until the relay ends it or the test does.
@@ -54,7 +54,7 @@ const ATTACKS: [(&str, Attack); 8] = [
     }),
 ];
 
-/// Reads what comes and says nothing.
+/// Reads what arrives and sends nothing.
 fn hear_until(stream: &mut TcpStream, over: &AtomicBool) -> io::Result<()> {
     while !over.load(Relaxed) {
         match stream.read(&mut [0; 512]) {
@@ -66,7 +66,7 @@ fn hear_until(stream: &mut TcpStream, over: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// The same bytes again and again, and no answer read.
+/// Sends the same bytes again and again and reads no reply.
 fn flood(stream: &mut TcpStream, over: &AtomicBool, bytes: &[u8]) -> io::Result<()> {
     while !over.load(Relaxed) {
         stream.write_all(bytes)?;
@@ -88,7 +88,7 @@ fn peak(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Hands in so many messages over one connection; how long that took.
+/// Submits this many messages over one connection; returns how long that took.
 fn good_client(world: &World, name: &str) -> Duration {
     let started = wait::instant();
     let mut client = Client::hello(world.relay.port()).expect("a good client is served");
@@ -122,14 +122,14 @@ fn under_attack_memory_has_its_bound_and_good_mail_goes_through() {
                         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, world.relay.port())) else { continue };
                         let patience = Some(Duration::from_millis(200));
                         stream.set_read_timeout(patience).and_then(|()| stream.set_write_timeout(patience)).expect("a socket");
-                        // It is cut off, or nobody reads what it says: both end this try.
+                        // The relay closed the connection or does not read: both end this attempt.
                         let _ = attack(&mut stream, &over);
                     }
                 });
             }
         }
         wait::until("every attack to have begun", || tries.iter().all(|t| t.load(Relaxed) >= EACH).then_some(()));
-        // Also where the good client is not served.
+        // This must happen even if the good client is not served.
         let _end = Ends(&over);
         good_client(&world, "attacked")
     });

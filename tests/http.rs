@@ -1,4 +1,4 @@
-//! The HTTP API: mail comes in as JSON or MIME and goes the way of all mail; nothing is sent twice; the suppression list is the same list.
+//! The HTTP API: mail submitted as JSON or MIME is handled like all mail; nothing is sent twice; the suppression list is the same list.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,11 +23,11 @@ const FROM: &str = "shop@sender.test";
 const TO: &str = "reader@example.test";
 const PYTHON: &str = "/usr/bin/python3";
 
-/// A world whose relay has the API, with more TOML on top.
+/// A world whose relay has the API, with more TOML.
 fn start(extra: &str) -> (World, Api) {
     let port = free_port();
     let world = World::start(&format!("{}\n{extra}", support::http::config(port, &[("all", ALL, &["send", "read", "suppress"])])));
-    // The world waits for the SMTP listener alone.
+    // The world waits only for the SMTP listener.
     wait::until("the API to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     (world, Api::new(port, ALL))
 }
@@ -36,7 +36,7 @@ fn draft(to: &str, subject: &str) -> Value {
     json!({"from": FROM, "to": to, "subject": subject, "text": "Hello.\n"})
 }
 
-/// What Python's reader makes of a message.
+/// A message as parsed by Python.
 fn python(message: &[u8]) -> Value {
     const READ: &str = r"
 import sys, json, email, email.policy
@@ -104,7 +104,7 @@ fn mime_goes_as_it_is() {
     assert_eq!((reply.status, reply.json()["recipients"].as_u64()), (202, Some(2)));
     assert_eq!(reply.header("location"), format!("/v1/messages/{}", reply.json()["id"].as_str().unwrap()));
     world.mx.wait_for(1);
-    // The same inside of JSON: base64 of "Subject: raw\r\n\r\nbody\r\n".
+    // The same inside JSON: base64 of "Subject: raw\r\n\r\nbody\r\n".
     api.mail(&json!({"from": FROM, "to": TO, "raw": "U3ViamVjdDogcmF3DQoNCmJvZHkNCg=="}));
     let sent = world.mx.wait_for(2);
     assert_eq!((sent[0].from.as_str(), sent[0].rcpts.len()), ("bounces@sender.test", 2));
@@ -129,7 +129,7 @@ fn a_key_and_its_answer_survive_kill_9_and_nothing_is_sent_twice() {
     world.relay.run();
     let after = api.post_with("/v1/messages", &key, &draft(TO, "one"));
     assert_eq!((after.status, after.json(), after.header("idempotency-replayed")), (202, first.json(), "true"));
-    // Somebody else's key, and one whose request was refused, are other keys.
+    // Another user's key, and the key of a refused request, do not count.
     let bad = api.post_with("/v1/messages", &[("Idempotency-Key", "bad")], &draft("nobody", "x"));
     let mended = api.post_with("/v1/messages", &[("Idempotency-Key", "bad")], &draft(TO, "x"));
     assert_eq!((bad.status, mended.status), (422, 202));
@@ -154,7 +154,7 @@ fn who_comes_back_with_his_key_after_any_crash_has_sent_once() {
                     }
                     let (key, body) = (format!("k{n}"), draft(&format!("r{n}@example.test"), "x").to_string());
                     let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key.as_str())];
-                    // What an application does: ask again until there is an answer.
+                    // As an application would: repeat the request until there is an answer.
                     let id = wait::until("an answer", || {
                         let reply = api.try_call("POST", "/v1/messages", &headers, body.as_bytes()).ok().filter(|r| r.status == 202)?;
                         Some(reply.json()["id"].as_str().unwrap().to_owned())
@@ -389,9 +389,9 @@ fn a_client_gets_no_more_than_its_limits() {
         assert_eq!((reply.status, reply.header("connection")), (200, close));
     }
     assert!(connection.is_over());
-    // A body that is promised, or comes, too long.
+    // A body that is declared too long, and one that is too long.
     assert_eq!(api.call("POST", "/v1/messages", &[("Content-Type", "application/json")], &vec![b' '; 65_537]).status, 413);
-    // A head that comes too slowly, or never ends, and one that is too large.
+    // A head that arrives too slowly, one that never ends, and one that is too large.
     let mut slow = Connection::open(port).unwrap();
     slow.send(b"GET /healthz HTTP/1.1\r\nHost: ").unwrap();
     assert!(slow.is_over());
@@ -448,7 +448,7 @@ fn without_an_address_there_is_no_api() {
         std::fs::read_dir(format!("/proc/{}/fd", relay.pid())).unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
     let inodes: HashSet<String> =
         sockets.filter_map(|s| s.to_string_lossy().strip_prefix("socket:[").map(|s| s.trim_end_matches(']').to_owned())).collect();
-    // Those in state 0A that are this process's: the SMTP listener alone.
+    // The sockets in state 0A (LISTEN) of this process: only the SMTP listener.
     let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let open =
         listening.lines().map(fields).filter(|f| f.get(3).is_some_and(|s| s == "0A") && f.get(9).is_some_and(|i| inodes.contains(i)));

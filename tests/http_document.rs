@@ -1,5 +1,5 @@
-//! The OpenAPI document and the server say the same: every documented answer can be had, and no answer is undocumented. (Each answer in all
-//! of the API's tests is held against the document by the client that asks.)
+//! The OpenAPI document and the server agree: every documented answer occurs, and no answer is undocumented. (In all API tests, the client
+//! checks each answer against the document.)
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const TO: &str = "reader@example.test";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const CSV: (&str, &str) = ("Content-Type", "text/csv");
 
-/// Answers that only a spool which cannot write gives, after it took mail a moment before: nobody can ask for them.
+/// Answers that occur only when the spool cannot write although it accepted mail a moment before: no test can produce them.
 const NOT_TO_BE_HAD: [(&str, &str, u16); 3] =
     [("put", "/v1/suppressions/{address}", 503), ("delete", "/v1/suppressions/{address}", 503), ("post", "/v1/suppressions/import", 503)];
 
@@ -30,7 +30,7 @@ fn all(api: &Api, asks: &[Ask<'_>]) {
     }
 }
 
-/// Sends a head and waits until the relay wants the body; then another asks meanwhile, then the body comes, or does not.
+/// Sends a head and waits until the relay asks for the body. Meanwhile another client asks; then the body is sent, or not.
 fn half_way(api: &Api, port: u16, path: &str, headers: &[(&str, &str)], length: usize) -> Connection {
     let mut connection = Connection::open(port).unwrap();
     let headers = [headers, &[("Expect", "100-continue")]].concat();
@@ -102,7 +102,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
             Ask("DELETE", listed, &[], b"", 404),
             Ask("DELETE", "/v1/suppressions/b", &[], b"", 422),
             Ask("DELETE", "/v1/suppressions/a@x.test?who=me", &[], b"", 400),
-            // What is nowhere documented.
+            // An answer that is documented nowhere.
             Ask("GET", "/v1/nothing", &[], b"", 404),
             Ask("PUT", "/v1/messages", &[], b"", 405),
         ],
@@ -118,10 +118,10 @@ fn every_documented_answer_can_be_had_and_no_other() {
     let id = api.mail(&json!({"from": FROM, "to": TO}));
     all(&api, &[Ask("GET", &format!("/v1/messages/{id}"), &[], b"", 200)]);
 
-    // One message an hour is what this user may send.
+    // This user may send one message an hour.
     all(&sender, &[Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202), Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 429)]);
 
-    // Bodies that do not come; meanwhile, their keys are busy.
+    // Bodies that never arrive; meanwhile their keys are busy.
     for path in ["/v1/messages", "/v1/messages/batch", "/v1/suppressions/import", listed] {
         let headers = if path.ends_with("import") { [CSV, ("Idempotency-Key", path)] } else { [JSON, ("Idempotency-Key", path)] };
         let mut waiting = half_way(&api, port, path, &headers, 10);
@@ -145,7 +145,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
     assert_eq!((full.header("retry-after"), full.json()["reason"].as_str()), ("30", Some("queue_full")));
     all(&api, &[Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 503)]);
 
-    // Who guesses tokens is shut out.
+    // A client that guesses tokens is banned.
     let guesser = Api::new(port, "wrong");
     all(&guesser, &[Ask("GET", listed, &[], b"", 401), Ask("GET", listed, &[], b"", 401)]);
     for (method, path) in sending.iter().chain(&reading).chain(&changing) {
@@ -169,12 +169,12 @@ fn the_document_is_whole() {
     let api = Api::new(port, "");
     let document = api.document();
     assert_eq!(document["openapi"], "3.1.0");
-    // Every reference leads somewhere.
+    // Every reference can be resolved.
     let text = document.to_string();
     for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
     }
-    // Everything that needs a token says so, and everything has words for people.
+    // Every operation that needs a token says so, and every operation has a description.
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let open = ["/healthz", "/v1/openapi.json"].contains(&path.as_str());

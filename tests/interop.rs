@@ -1,4 +1,4 @@
-//! Real clients hand in mail as their users would set them up, with TLS and AUTH where they can; each message arrives.
+//! Real clients, configured as their users would, submit mail with TLS and AUTH where they can; each message arrives.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use support::{
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// A relay that takes mail of the user "app" (password "pencil") on a port with STARTTLS and on one with TLS from the start.
+/// A relay that accepts mail of the user "app" (password "pencil") on a port with STARTTLS and on one with implicit TLS.
 struct Door {
     world: World,
     smtps: u16,
@@ -51,7 +51,7 @@ impl Door {
         self.world.relay.dir()
     }
 
-    /// Runs a client with this on its standard input; its mail must be accepted under TLS and AUTH, and arrive.
+    /// Runs a client with this standard input; its mail must be accepted under TLS and AUTH, and arrive.
     #[track_caller]
     fn delivers(&self, command: &mut Command, input: &str, subject: &str) {
         run(command.current_dir(self.dir()), input);
@@ -66,7 +66,7 @@ impl Door {
 #[track_caller]
 fn run(command: &mut Command, input: &str) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A client that needs no input may be gone already.
+    // A client that needs no input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));

@@ -133,7 +133,7 @@ fn log_ends_when_its_reader_goes_away() {
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(!first.is_empty());
-    // The pipe is closed; the next line has nowhere to go.
+    // The pipe is closed; the next line cannot be written.
     world.relay.send(&Mail::new("", &[TO], "four"));
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));

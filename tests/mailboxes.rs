@@ -1,4 +1,4 @@
-//! Bounces and complaints that are fetched from mailboxes: the same as those that come in by SMTP, and what was read is marked.
+//! Bounces and complaints fetched from mailboxes are handled like those that arrive by SMTP, and mail that was read is marked.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ fn world(mailbox: &str) -> World {
     world
 }
 
-/// Sends to both; what the receiver got.
+/// Sends to both recipients; returns what the receiver got.
 fn sent(world: &World) -> [Transaction; 2] {
     world.relay.send(&Mail::new(APP, &[GONE, ANGRY], "Offer"));
     world.relay.log().wait_for_many("delivered", "", 2);
@@ -22,7 +22,7 @@ fn sent(world: &World) -> [Transaction; 2] {
     [GONE, ANGRY].map(|rcpt| got.iter().find(|t| t.rcpts == [rcpt]).expect("it was delivered").clone())
 }
 
-/// A bounce in free text, delivered by somebody else's server into a mailbox.
+/// A bounce in free text, delivered into a mailbox by another server.
 fn bounce(of: &Transaction) -> String {
     format!(
         "Return-Path: <>\r\nDelivered-To: {}\r\nFrom: MAILER-DAEMON@mx1.example.test\r\nTo: <{}>\r\nSubject: failure notice\r\n\r\n\
@@ -44,7 +44,7 @@ fn complaint(of: &Transaction) -> String {
     )
 }
 
-/// Both are there, once, and the list knows.
+/// Both are in the log, once, and on the suppression list.
 fn assert_told(world: &World) {
     world.relay.log().wait_for("late_bounced", GONE);
     world.relay.log().wait_for("complained", ANGRY);
@@ -64,7 +64,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_maildir_is_read_and_its_mails_go_to_cur() {
     let dir = tempfile::tempdir().unwrap();
     let world = world(&format!("returns.mailbox.local.maildir = {:?}", dir.path()));
-    // It is not there yet: said once, and once that it is over.
+    // The mailbox does not exist yet: this is reported once, and its end once.
     let alarm = world.relay.log().wait_for_relay("alarm");
     assert!(alarm["detail"].as_str().unwrap().starts_with("the mailbox local cannot be read: "), "{alarm}");
     let [gone, angry] = sent(&world);

@@ -21,12 +21,12 @@ const CURL: &str = "/usr/bin/curl";
 const PYTHON: &str = "/usr/bin/python3";
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
-/// Every character that a token may have (RFC 6750 §2.1) is somewhere in it.
+/// A token that contains every character that a token may have (RFC 6750 §2.1).
 const TOKEN: &str = "s3cr3t-._~+/token==";
-/// The same in a form, as it might stand in a log by mistake.
+/// The same in form encoding, as it might appear in a log by mistake.
 const TOKEN_PART: &str = "s3cr3t";
 
-/// A relay with the users "app" and "web" that asks this endpoint; `keys` are more of its table.
+/// A relay with the users "app" and "web" that asks this endpoint; `keys` are more keys of its table.
 fn world(endpoint: &Endpoint, keys: &str, more: &str) -> World {
     listening(|relay| {
         let certificate = certificate(relay);
@@ -41,7 +41,7 @@ fn world(endpoint: &Endpoint, keys: &str, more: &str) -> World {
     })
 }
 
-/// An answer about a token of `user` with this scope that says this too.
+/// An answer about a token of `user` with this scope and more fields.
 fn active(user: &str, scope: &str, more: &str) -> String {
     format!(r#"{{"active":true,"username":"{user}","scope":"{scope}"{more}}}"#)
 }
@@ -50,7 +50,7 @@ fn secure(world: &World) -> Client {
     Client::starttls(world.relay.port(), HOST, &trusting(None)).unwrap()
 }
 
-/// The code after OAUTHBEARER (RFC 7628), the reason for a refusal heard.
+/// The reply code after OAUTHBEARER (RFC 7628), with the challenge of a refusal read.
 fn bearer(client: &mut Client, user: &str, token: &str) -> u16 {
     let name = if user.is_empty() { String::new() } else { format!("a={user}") };
     let message = format!("n,{name},\x01host={HOST}\x01port=587\x01auth=Bearer {token}\x01\x01");
@@ -70,12 +70,12 @@ fn curl(world: &World, mechanism: &str, token: &str, user: &str) -> Output {
     curl.arg("--resolve").arg(format!("{HOST}:{port}:127.0.0.1")).arg(format!("smtp://{HOST}:{port}"));
     let curl = curl.current_dir(world.relay.dir()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = curl.spawn().unwrap();
-    // One that was refused reads no mail.
+    // A refused client reads no mail.
     let _ = child.stdin.take().unwrap().write_all(format!("From: {FROM}\nTo: {TO}\nSubject: {mechanism}\n\nHello.\n").as_bytes());
     child.wait_with_output().unwrap()
 }
 
-/// Neither the delivery log nor the diagnostics have anything of a token or of the secret.
+/// Neither the delivery log nor the diagnostics contain any part of a token or of the secret.
 #[track_caller]
 fn assert_nothing_leaked(world: &World) {
     let events = format!("{:?}", world.relay.log().events());
@@ -168,7 +168,7 @@ fn who_guesses_tokens_is_shut_out() {
     for token in ["guess0", "guess1"] {
         assert_eq!(login(&world, "app", token), 535);
     }
-    // With the last one the relay hangs up.
+    // With the last one the relay closes the connection.
     let third = BASE64_STANDARD.encode("user=app\x01auth=Bearer guess2\x01\x01");
     let _ = secure(&world).say(&format!("AUTH XOAUTH2 {third}"));
     world.relay.log().wait_for_relay("banned");

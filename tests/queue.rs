@@ -1,4 +1,4 @@
-//! `posthaste queue`, `trace` and `audit`: what an operator sees and does.
+//! `posthaste queue`, `trace` and `audit`, as an operator uses them.
 
 use serde_json::Value;
 use support::{Act, Mail, Relay, Step, World, relay::text};
@@ -6,14 +6,14 @@ use support::{Act, Mail, Relay, Step, World, relay::text};
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// Nothing is taken, and nothing is tried again within the test.
+/// The receiver accepts nothing, and nothing is retried during the test.
 fn stuck() -> World {
     let world = World::start("retry.schedule = [\"1h\"]");
     world.mx.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("451 4.3.2 not today\u{7}".into()) } else { Act::Usual });
     world
 }
 
-/// A message that waits for its second attempt; its id.
+/// Submits a message, which then waits for its second attempt; returns its id.
 fn waiting(world: &World, rcpt: &str) -> String {
     let domain = rcpt.split_once('@').expect("an address has a domain").1;
     if domain != "example.test" {
@@ -193,7 +193,7 @@ fn audit_finds_a_message_that_is_lost() {
     let mut world = stuck();
     waiting(&world, TO);
     assert!(world.relay.stop().success());
-    // The worst that can happen: the spool is gone, and with it what was accepted.
+    // The worst case: the spool is lost, and with it accepted mail.
     std::fs::remove_dir_all(world.relay.dir().join("data/spool")).unwrap();
     let out = world.relay.cli(["audit"]);
     assert_eq!(out.status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! Mail that comes back: bounces and complaints find their message, are written down once, and stop further mail.
+//! Returned mail: bounces and complaints are matched to their message, recorded once, and stop further mail.
 
 use std::{sync::Mutex, thread};
 
@@ -10,7 +10,7 @@ const GONE: &str = "gone@example.test";
 const ANGRY: &str = "angry@example.test";
 const FBL: &str = "fbl@reports.test";
 
-/// A relay with a bounce domain, and the port where its returns come in.
+/// A relay with a bounce domain, and the port for returned mail.
 struct Place {
     world: World,
     port: u16,
@@ -33,7 +33,7 @@ impl Place {
         &self.world.relay
     }
 
-    /// Sends one message; what the receiver got for each of its recipients, in their order.
+    /// Sends one message; returns what the receiver got for each recipient, in order.
     fn sent(&self, to: &[&str]) -> Vec<Transaction> {
         let before = self.world.mx.messages().len();
         self.relay().send(&Mail::new(APP, to, "Offer"));
@@ -43,7 +43,7 @@ impl Place {
         to.iter().map(of).collect()
     }
 
-    /// Hands in what comes back: the answer's code and first line.
+    /// Submits returned mail; returns the reply's code and first line.
     fn comes_back(&self, to: &str, mail: &str) -> (u16, String) {
         let answer = Client::hello(self.port).and_then(|mut c| c.submit(&Mail::raw("", &[to], mail.as_bytes()))).expect("an answer");
         (answer.code, answer.text())
@@ -55,14 +55,14 @@ impl Place {
         assert_eq!(answer.0, 250, "{answer:?}");
     }
 
-    /// Every event about what came back.
+    /// Every event about returned mail.
     fn returns(&self) -> Vec<Value> {
         let what = |e: &Value| ["late_bounced", "complained", "unsubscribed"].contains(&e["event"].as_str().unwrap_or_default());
         self.relay().log().events().into_iter().filter(what).collect()
     }
 }
 
-/// A report as RFC 3464 has it.
+/// A report in the format of RFC 3464.
 fn dsn(rcpt: &str, action: &str, status: &str, diagnostic: &str) -> String {
     format!(
         "From: Mail Delivery System <MAILER-DAEMON@mx1.example.test>\r\nTo: <sender@bounce.relay.test>\r\n\
@@ -79,7 +79,7 @@ fn no_such_user(rcpt: &str) -> String {
     dsn(rcpt, "failed", "5.1.1", &format!("550 5.1.1 <{rcpt}>: Recipient address rejected: User unknown in virtual mailbox table"))
 }
 
-/// A complaint as RFC 5965 has it, from a feedback loop that leaves out who complained and returns the mail as it had got it.
+/// A complaint in the format of RFC 5965, from a feedback loop that omits who complained and returns the mail as received.
 fn complaint(about: &Transaction) -> String {
     format!(
         "From: <feedback@isp.test>\r\nTo: <{FBL}>\r\nSubject: FW: Offer\r\nMIME-Version: 1.0\r\n\
@@ -130,7 +130,7 @@ fn what_comes_back_is_part_of_one_story_and_told_once() {
     assert_eq!(late["provider"], place.relay().log().of("delivered", GONE)[0]["provider"]);
     assert_eq!(place.relay().log().of("late_bounced", "weg@example.test")[0]["class"], "invalid_recipient");
 
-    // The application hears of it at the reverse-path that it gave.
+    // The application is notified at the reverse-path that it gave.
     let notices: Vec<_> = (0..2).map(|_| APP).collect();
     assert_eq!(place.relay().log().wait_for_many("delivered", APP, notices.len()).len(), 2);
     let told = place.world.mx.messages().into_iter().filter(|t| t.rcpts == [APP]).map(|t| String::from_utf8(t.data).unwrap());
@@ -294,7 +294,7 @@ fn reports_amid_kills_are_told_once_and_none_is_lost() {
         });
         if round < KILLS {
             place.world.relay.run();
-            // Those that were answered come again as well.
+            // Reports that were answered are sent again too.
             *todo.lock().unwrap() = (0..RCPTS).collect();
         }
     }
@@ -313,7 +313,7 @@ fn the_log_makes_up_for_what_the_spool_did_not_learn_before_a_crash() {
     place.taken(FBL, &complaint(&sent[1]));
     place.relay().log().wait_for("delivered", APP);
     place.world.relay.stop();
-    // Worse than any crash: the spool knows nothing of what the log says.
+    // Worse than any crash: the spool has nothing of what the log records.
     std::fs::remove_dir_all(place.relay().dir().join("data/spool")).unwrap();
     place.world.relay.run();
     place.taken(&sent[0].from, &no_such_user(GONE));

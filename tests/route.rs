@@ -1,4 +1,4 @@
-//! Routes, found in a real DNS server: each rule of RFC 5321 §5.1 and each way in which DNS fails.
+//! Routes from a real DNS server: each rule of RFC 5321 §5.1, and each way in which DNS can fail.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ fn options(dns: &DnsServer) -> Options {
     Options { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), ..Options::default() }
 }
 
-/// For those who wait in vain.
+/// The timeout for queries that get no answer.
 const SHORT: Duration = Duration::from_millis(500);
 
 fn resolver(dns: &DnsServer) -> Resolver {
@@ -440,7 +440,7 @@ async fn a_provider_is_known_by_its_hosts_their_addresses_or_the_operators_word(
         ("firm.test", "microsoft365", by_mx.clone()),
         ("own.test", "microsoft365", By::Address("104.47.0.0/17".parse().unwrap())),
         ("ours.test", "ours", By::Domain("ours.test".into())),
-        // Where the operator leads a domain's mail past its own hosts, whoever runs those counts.
+        // If a route sends a domain's mail to other hosts, the provider of those hosts counts.
         ("routed.test", "microsoft365", by_mx),
     ] {
         let route = route(&resolver, domain).await;

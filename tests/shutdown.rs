@@ -1,4 +1,4 @@
-//! SIGTERM and what it does not lose.
+//! SIGTERM loses no mail.
 
 use rustix::process::Signal;
 use support::{Act, Client, Gate, Mail, Step, World, wait::PATIENCE};
@@ -6,7 +6,7 @@ use support::{Act, Client, Gate, Mail, Step, World, wait::PATIENCE};
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
-/// Every message waits at its dot for the second gate; the first opens when one is there.
+/// Every message waits at its final dot for the second gate; the first opens when a message has got there.
 fn slow(world: &World) -> (Gate, Gate) {
     let (arrived, go) = (Gate::new(), Gate::new());
     let (tell, held) = (arrived.clone(), go.clone());

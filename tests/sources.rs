@@ -19,7 +19,7 @@ fn a_source_whose_address_goes_is_left_out_at_once_and_costs_no_attempt_until_it
     }
     netns::give(ONE);
     netns::give(TWO);
-    // A connection for each message: each must be bound anew.
+    // One connection per message: each must be bound anew.
     let config = format!(
         "source.one = {{ address = \"{ONE}\" }}\nsource.two = {{ address = \"{TWO}\" }}\ndelivery.messages_per_connection = 1\n\
          retry.schedule = [\"1h\"]"
@@ -62,7 +62,7 @@ fn mail_waits_untried_while_all_its_sources_are_gone() {
         World::start(&format!("source.one = {{ address = \"{ONE}\" }}\npool.default.sources = [\"one\"]\nretry.schedule = [\"1h\"]"));
     let log = world.relay.log();
     netns::take(ONE);
-    // Found out by nobody's attempt, but by looking.
+    // Found by the periodic check, not by an attempt.
     log.wait_for_relay("source_gone");
     world.relay.send(&Mail::new(FROM, &["reader@example.test"], "one"));
     log.wait_for("accepted", "reader@example.test");

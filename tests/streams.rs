@@ -1,4 +1,4 @@
-//! Streams: who is in which, and what differs between them.
+//! Streams: which mail is in which stream, and how they differ.
 
 use support::{Act, Client, Mail, Relay, Step, World, relay::free_port};
 

@@ -1,4 +1,4 @@
-//! The suppression list in force: who is on it is not written to, and who bounces for good comes onto it.
+//! The suppression list: addresses on it get no mail, and permanent bounces put addresses on it.
 
 use support::{Act, Mail, Step, World, wait};
 
@@ -6,7 +6,7 @@ const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 const OTHER: &str = "other@example.test";
 
-/// The receiver answers RCPT for `TO` so, and takes everybody else.
+/// The receiver answers RCPT for `TO` with this reply, and accepts every other recipient.
 fn refusing(reply: &'static str) -> World {
     let world = World::start("");
     world.dns.mx("sender.test", 10, "mx1.example.test");
@@ -36,7 +36,7 @@ fn a_mailbox_that_certainly_does_not_exist_is_written_to_once() {
     let world = refusing("550 5.1.1 <reader@example.test>: Recipient address rejected: User unknown in virtual mailbox table");
     world.relay.send(&Mail::new(FROM, &[TO], "one"));
     world.relay.log().wait_for("bounced", TO);
-    // The list is told once the line is durable.
+    // The list changes once the log line is durable.
     wait::until("the address to be listed", || world.relay.cli(["suppress", "list", TO]).status.success().then_some(()));
     world.relay.send(&Mail::new(FROM, &[TO], "two"));
     let event = world.relay.log().wait_for("suppressed", TO);

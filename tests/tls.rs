@@ -1,4 +1,4 @@
-//! TLS towards receivers: what the policy demands, what is had, and what the log says of it.
+//! TLS towards receivers: what the policy requires, what is used, and what the log records.
 
 use support::{
     Act, Mail, Step, Tls, World,
@@ -13,7 +13,7 @@ fn send(world: &World) {
     world.relay.send(&Mail::new(FROM, &[TO], "one"));
 }
 
-/// A world and the file of roots that its relay needs as long as it lives.
+/// A world, and the file of roots that its relay needs while it runs.
 struct Trusting {
     world: World,
     _roots: tempfile::NamedTempFile,
@@ -26,7 +26,7 @@ fn trusting(extra: &str) -> Trusting {
     Trusting { world: World::start(&format!("tls.roots = {:?}\n{extra}", roots.path())), _roots: roots }
 }
 
-/// The mail is deferred for this cause, and nobody was told of it in plain text.
+/// The mail is deferred for this cause, and nothing was sent in plain text.
 fn assert_kept(world: &World, cause: &str) {
     send(world);
     let event = world.relay.log().wait_for("deferred", TO);

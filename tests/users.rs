@@ -1,4 +1,4 @@
-//! `posthaste user`: who may send, without a password in any file.
+//! `posthaste user`: manages who may send, and stores no password in any file.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use support::{Relay, relay::text};
 
-/// `posthaste user …` with this on standard input.
+/// Runs `posthaste user …` with this standard input.
 fn user(relay: &Relay, arguments: &[&str], input: &str) -> Output {
     let mut child = relay
         .command(["user"].iter().chain(arguments))
@@ -64,18 +64,18 @@ fn what_makes_no_sense_changes_nothing() {
         assert!(!relay.dir().join("data/users.toml").exists(), "{arguments:?}");
     };
     refused(&["add", "a b"], "x\n", "printable ASCII");
-    refused(&["add", "app"], "\n", "an empty password");
+    refused(&["add", "app"], "\n", "the password is empty");
     refused(&["add", "app", "--sender", "*@x"], "x\n", "expected an address");
     refused(&["add", "app", "--stream", "news"], "x\n", "no such stream");
     refused(&["add", "app", "--rate", "many"], "x\n", "1000/h");
     refused(&["add", "fixed"], "x\n", "already");
-    refused(&["passwd", "fixed"], "x\n", "in the configuration itself");
+    refused(&["passwd", "fixed"], "x\n", "in the configuration file itself");
     refused(&["remove", "nobody"], "", "no user nobody");
 }
 
 #[test]
 fn a_running_relay_learns_of_a_new_user_at_once() {
     let relay = Relay::start("");
-    assert!(ok(&relay, &["add", "app"], "opensesame\n").contains("the relay knows"));
+    assert!(ok(&relay, &["add", "app"], "opensesame\n").contains("the relay has reloaded its users"));
     relay.log().wait_for_relay("reloaded");
 }

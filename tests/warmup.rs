@@ -1,4 +1,4 @@
-//! A warm-up in minutes, with real sockets: caps, urgency, overflow, and kill -9 in the middle of it.
+//! A warm-up within minutes, with real sockets: caps, urgency, overflow, and kill -9 in the middle.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use support::{Client, FakeMx, Mail, Relay, dns::DnsServer, wait};
 
-/// A day passes in 12 seconds.
+/// The speed of time: a day passes in 12 seconds.
 const TIMES: u32 = 7_200;
 const CAPS: [usize; 4] = [30, 45, 60, 80];
 const SENDERS: usize = 20;
@@ -62,7 +62,7 @@ fn mail(n: usize, stream: &str, domain: &str) -> (String, String) {
     (rcpt, text)
 }
 
-/// Submits until it is taken: the relay may be down just now. True when it was.
+/// Submits until the message is accepted, as the relay may be down at the moment. True if it was.
 fn hand_in(port: u16, rcpt: &str, text: &str) -> bool {
     let mail = Mail::raw("a@sender.test", &[rcpt], text.as_bytes());
     Client::hello(port).and_then(|mut client| client.submit(&mail)).is_ok_and(|answer| answer.id().is_some())
@@ -72,7 +72,7 @@ fn time(event: &Value, key: &str) -> jiff::Timestamp {
     event[key].as_str().unwrap().parse().unwrap()
 }
 
-/// Deliveries from the cold source to a domain, by the day whose budget they took.
+/// Deliveries from the cold source to a domain, by the day whose budget they used.
 fn by_day(events: &[Value], domain: &str) -> BTreeMap<String, usize> {
     let mut days = BTreeMap::new();
     for event in events.iter().filter(|e| e["event"] == "delivered" && e["domain"] == domain && e["source"] == "cold") {
@@ -98,7 +98,7 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
         for sender in 0..SENDERS {
             let (taken, done) = (&taken, &done);
             scope.spawn(move || {
-                // Ten times the first days' budget together, all to one provider; some that spills; some that is urgent.
+                // Ten times the first days' total budget, all to one provider; some mail that spills; some that is urgent.
                 for n in 0.. {
                     if done.load(Ordering::Relaxed) || n >= 25 {
                         return;
@@ -121,7 +121,7 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    // Urgent mail comes when hundreds wait.
+    // Urgent mail arrives while hundreds of messages wait.
     for n in 0..resets {
         let (rcpt, text) = mail(n, "resets", "wait.test");
         assert!(hand_in(port, &rcpt, &text));
@@ -136,11 +136,11 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
         let lanes = queue["lanes"].as_array().unwrap();
         lanes.iter().all(|lane| lane["provider"] != "spill.test").then_some(())
     });
-    // The day in which it is now may yet fill up; two more let every wait that was told come true or be told anew.
+    // The current day may still fill up; after two more, every announced wait has ended or was announced anew.
     thread::sleep(Duration::from_secs(2 * 86_400 / u64::from(TIMES)));
     let events = relay.log().events();
 
-    // Caps: by the log, and by what the receiver saw.
+    // Caps: according to the log, and to the receiver.
     let (waiting, spilling) = (by_day(&events, "wait.test"), by_day(&events, "spill.test"));
     assert!(waiting.len() >= 4 && !spilling.is_empty(), "{waiting:?} {spilling:?}");
     for days in [&waiting, &spilling] {
@@ -151,11 +151,11 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
     let from_cold = mx.messages().iter().filter(|t| t.peer.is_some_and(|p| p.ip().to_string() == "127.0.0.2")).count();
     let logged: usize = waiting.values().chain(spilling.values()).sum();
     assert!(from_cold >= logged && from_cold <= logged + KILLS * 20, "{from_cold} arrived from the cold source, {logged} are in the log");
-    // Overflow: what spills went at once, from the warm source where the cold one had no budget; what waits never left from there.
+    // Overflow: mail that spills went at once, from the warm source when the cold one had no budget; mail that waits never left from there.
     assert!(events.iter().any(|e| e["event"] == "delivered" && e["domain"] == "spill.test" && e["source"] == "warm"));
     assert!(!events.iter().any(|e| e["event"] == "delivered" && e["domain"] == "wait.test" && e["source"] == "warm"));
 
-    // Every wait of which the end is known: it went within a burst's time of what was said last.
+    // Every wait whose end is known: the mail went within a burst's time of the last announcement.
     let mut last_said: HashMap<&str, &Value> = HashMap::new();
     let (mut true_ones, mut wrong) = (0, Vec::new());
     for event in &events {
@@ -177,7 +177,7 @@ fn caps_hold_to_the_message_under_ten_times_the_budget_and_five_kills() {
     assert!(true_ones > 50, "{true_ones}");
     assert!(wrong.is_empty(), "{} of {} were untrue:\n{}", wrong.len(), true_ones + wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
 
-    // Nothing is lost: each is delivered once in the log, or still waits.
+    // Nothing is lost: each message is delivered once according to the log, or still waits.
     let accepted: HashSet<&str> = events.iter().filter(|e| e["event"] == "accepted").filter_map(|e| e["rcpt"].as_str()).collect();
     assert!(accepted.len() >= taken.load(Ordering::Relaxed), "what was acknowledged is in the log");
     relay.assert_balanced();

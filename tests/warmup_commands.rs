@@ -1,4 +1,4 @@
-//! `posthaste warmup`: what it shows, steers, foresees and proves, with a running relay and without one.
+//! `posthaste warmup`: status, control, simulation and audit, with a running relay and without one.
 
 use serde_json::Value;
 use support::{Mail, World, wait};
@@ -13,7 +13,7 @@ fn rcpt(n: usize) -> String {
     format!("r{n}@example.test")
 }
 
-/// Five recipients came in, three went out, two wait.
+/// Five recipients were accepted, three delivered, and two wait.
 fn five_for_three() -> World {
     let world = World::start(COLD);
     for n in 0..5 {
@@ -53,7 +53,7 @@ fn a_stop_holds_until_it_is_resumed_and_outlives_a_crash() {
     let mut world = World::start(COLD);
     world.relay.send(&Mail::new(FROM, &[&rcpt(0)], "news"));
     world.relay.log().wait_for("delivered", &rcpt(0));
-    // Past its curve nothing but the stop is in the way; under a cap a crash would cost it a part of the day.
+    // Past its curve only the stop holds the lane; under a cap a crash would cost part of the day's budget.
     world.relay.ok(["warmup", "advance", LANE, "--reason", "a trial"]);
     world.relay.ok(["warmup", "stop", LANE, "--reason", "they wrote to us"]);
     world.relay.send(&Mail::new(FROM, &[&rcpt(1)], "news"));
@@ -89,7 +89,7 @@ fn a_plot_draws_the_days_against_the_curve() {
 fn the_audit_counts_the_log_again_and_finds_a_line_too_many() {
     let mut world = five_for_three();
     let running = world.relay.ok(["warmup", "audit"]);
-    assert_eq!(running, "1 days of lanes, 3 recipients answered: ledger and log agree\n");
+    assert_eq!(running, "1 lane days, 3 recipients answered: ledger and log agree\n");
     assert!(world.relay.stop().success());
     assert_eq!(world.relay.ok(["warmup", "audit"]), running);
 
@@ -102,7 +102,7 @@ fn the_audit_counts_the_log_again_and_finds_a_line_too_many() {
     let out = world.relay.cli(["warmup", "audit"]);
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert_eq!(out.status.code(), Some(1), "{said}");
-    assert!(said.contains("accepted 3 by the ledger, 4 by the log") && said.contains("DIFFER"), "{said}");
+    assert!(said.contains("accepted 3 in the ledger, 4 in the log") && said.contains("DIFFER"), "{said}");
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn a_simulation_needs_no_relay() {
     let cold = |day: usize| days[day]["lanes"].as_array().unwrap().iter().map(|lane| lane["accepted"].as_u64().unwrap()).sum::<u64>();
     assert_eq!((cold(0), cold(1)), (50 + 30, 100 + 41));
     let text = world.relay.ok(options);
-    assert!(text.contains("full volume, each day's mail on its day: day 1"), "{text}");
+    assert!(text.contains("full volume, each day's mail sent on its day: day 1"), "{text}");
 }

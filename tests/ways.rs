@@ -1,4 +1,4 @@
-//! From where and to where: sources, smart hosts, static routes, IPv6.
+//! Where mail is sent from and to: sources, smart hosts, static routes, IPv6.
 
 use support::{Client, FakeMx, Mail, World, dns::DnsServer, world::relay};
 

@@ -23,7 +23,7 @@ curve.tiny = { caps = [1, 2], burst = 1 }
 #[test]
 fn what_waits_for_budget_says_until_when_and_by_which_line() {
     let world = World::start(WARMING);
-    // Under another name of Google's, so that the table knows it.
+    // Under one of Google's names, so that the provider table matches it.
     world.dns.mx("firm.test", 10, "aspmx.l.google.com").a("aspmx.l.google.com", "127.0.0.1");
     world.relay.send(&Mail::new(FROM, &["one@firm.test"], "one"));
     world.relay.log().wait_for("delivered", "one@firm.test");
@@ -74,5 +74,5 @@ fn without_a_relay_configuration_and_dns_are_told() {
     let nowhere = json(&world, "nowhere.test");
     assert!(nowhere["trouble"].as_str().unwrap().contains("nowhere.test does not exist"), "{nowhere}");
     let id = world.relay.cli(["why", "01KAQ2V3W4X5Y6Z7A8B9C0D1E2"]);
-    assert!(!id.status.success() && String::from_utf8_lossy(&id.stderr).contains("only a relay knows"), "{id:?}");
+    assert!(!id.status.success() && String::from_utf8_lossy(&id.stderr).contains("only a running relay knows"), "{id:?}");
 }

@@ -1,5 +1,5 @@
-"""How long a message that is not signed takes from DATA's end to 250: alone, beside others that are not signed, and beside others whose
-RSA-4096 signatures take all that the signing threads have. Argument: the relay's port. Used by tests/bench/signing."""
+"""Measures how long an unsigned message takes from the end of DATA to 250: alone, beside other unsigned mail, and beside mail whose
+RSA-4096 signatures keep the signer threads fully busy. Argument: the relay's port. Used by tests/bench/signing."""
 
 import smtplib
 import sys

@@ -1,5 +1,5 @@
-"""How many messages a second a client gets in that writes the end of a message apart from the rest and leaves Nagle's algorithm on, as many
-do: what it wrote last goes out only when the part before is acknowledged. Arguments: the port (posthaste: tests/bench/serve), how many messages."""
+"""Messages per second for a client that writes the end of a message separately from the rest and leaves Nagle's algorithm on, as many
+do: its last write is sent only when the part before is acknowledged. Arguments: the port (posthaste: tests/bench/serve), the number of messages."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-//! libFuzzer's entry: gives what it makes up to the target that `POSTHASTE_FUZZ` names. `tests/fuzz/run` builds and runs it.
+//! libFuzzer's entry point: passes its input to the target named by `POSTHASTE_FUZZ`. `tests/fuzz/run` builds and runs it.
 #![no_main]
 
 use std::sync::LazyLock;

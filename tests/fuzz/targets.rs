@@ -1,17 +1,17 @@
-//! What is fuzzed. A new target is a function here, its place in [`TARGETS`], and `seeds/NAME/` with something to begin with, a file each.
+//! The fuzz targets. A new target needs a function here, an entry in [`TARGETS`], and `seeds/NAME/` with one file per seed.
 
 mod session;
 
 use posthaste_bounce::{Context, Kind, Quoted, Rules, Verdict, read_mail};
 use posthaste_smtp::client::replies_in;
 
-/// Takes what a stranger sent; panics where something is wrong.
+/// A target: takes untrusted input, and panics if something is wrong.
 pub(crate) type Target = fn(&[u8]);
 
-/// By name.
+/// All targets by name.
 pub(crate) const TARGETS: [(&str, Target); 4] = [("reply", reply), ("mail", mail), ("session", session::commands), ("body", session::body)];
 
-/// What a receiver answers: read off the wire, then classified.
+/// A receiver's reply: read from the wire, then classified.
 fn reply(bytes: &[u8]) {
     let (replies, _) = replies_in([bytes]);
     let (piecemeal, _) = replies_in(bytes.chunks(1));
@@ -27,7 +27,7 @@ fn reply(bytes: &[u8]) {
     sound(&rules.classify_text(&String::from_utf8_lossy(bytes), None));
 }
 
-/// What comes back to a bounce address.
+/// Mail returned to a bounce address.
 fn mail(bytes: &[u8]) {
     let reports = read_mail(bytes, Rules::shipped());
     assert!((1..=100).contains(&reports.len()), "{} reports", reports.len());

@@ -1,4 +1,4 @@
-//! Certificates for receivers.
+//! Certificates for the tests' servers and clients.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,22 +16,22 @@ struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// The authority of all these tests, as a file for `tls.roots`.
+/// The certificate authority of all tests, as a file for `tls.roots`.
 pub fn authority_pem() -> &'static str {
     &authority().pem
 }
 
-/// TLS with a certificate for `name` by that authority.
+/// TLS with a certificate for `name` from that authority.
 pub fn certified(name: &str) -> Tls {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
-    // Its subject must not be its issuer's: that would look self-signed.
+    // Its subject must differ from its issuer's, or it would look self-signed.
     params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
     Tls::Good(config(certificate.der().clone(), &key))
 }
 
-/// TLS with a certificate for `name` that nobody else vouches for.
+/// TLS with a self-signed certificate for `name`.
 pub fn self_signed(name: &str) -> Tls {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new([name.to_owned()]).expect("a host name");
@@ -39,17 +39,17 @@ pub fn self_signed(name: &str) -> Tls {
     Tls::Good(config(certificate.der().clone(), &key))
 }
 
-/// A certificate for `name` by that authority, and its key, as PEM.
+/// A certificate for `name` from that authority, and its key, as PEM.
 pub fn certified_pem(name: &str) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
-    // Its subject must not be its issuer's: that would look self-signed.
+    // Its subject must differ from its issuer's, or it would look self-signed.
     params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.signed_by(&key, &authority().issuer).expect("a certificate");
     (certificate.pem(), key.serialize_pem())
 }
 
-/// The same, good between these days (year, month, day).
+/// The same, valid between these days (year, month, day).
 pub fn dated_pem(name: &str, from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new([name.to_owned()]).expect("a host name");
@@ -59,7 +59,7 @@ pub fn dated_pem(name: &str, from: (i32, u8, u8), until: (i32, u8, u8)) -> (Stri
     (certificate.pem(), key.serialize_pem())
 }
 
-/// TLS towards a listener: its certificate must be by that authority; `own` is shown where the listener asks for one.
+/// TLS towards a listener, whose certificate must be from that authority. `own` is shown if the listener asks for a certificate.
 pub fn trusting(own: Option<&(String, String)>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).expect("PEM")).expect("an authority");

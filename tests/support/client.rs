@@ -1,4 +1,4 @@
-//! A submission client that says exactly what it is told, byte for byte.
+//! A submission client that sends exactly the given bytes.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -13,11 +13,11 @@ use crate::wait::PATIENCE;
 /// A connection to a listener.
 pub struct Client(BufReader<Channel>);
 
-/// What it goes over.
+/// The transport.
 enum Channel {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-    /// Between the two, for no longer than a line of code.
+    /// Neither: only during the switch to TLS.
     Gone,
 }
 
@@ -49,7 +49,7 @@ impl Write for Channel {
     }
 }
 
-/// What the relay says.
+/// A reply of the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The three digits.
@@ -65,7 +65,7 @@ pub struct Mail {
     pub from: String,
     /// The recipients.
     pub to: Vec<String>,
-    /// The bytes as they are to arrive, dots not stuffed, ended by CRLF unless empty.
+    /// The bytes as they must arrive, without dot stuffing, ended by CRLF unless empty.
     pub data: Vec<u8>,
 }
 
@@ -76,33 +76,33 @@ impl Mail {
         Self::raw(from, to, text.as_bytes())
     }
 
-    /// Any bytes.
+    /// A message of any bytes.
     pub fn raw(from: &str, to: &[&str], data: &[u8]) -> Self {
         Self { from: from.to_owned(), to: to.iter().map(|&t| t.to_owned()).collect(), data: data.to_owned() }
     }
 }
 
 impl Answer {
-    /// The lines, one under the other.
+    /// The lines, joined by line breaks.
     pub fn text(&self) -> String {
         self.lines.join("\n")
     }
 
-    /// The message's id in a 250 to the final dot.
+    /// The message's id from a 250 to the final dot.
     pub fn id(&self) -> Option<&str> {
         self.lines.last().filter(|_| self.code == 250)?.split_once("queued as ").map(|(_, id)| id)
     }
 }
 
 impl Client {
-    /// Connects to this port of 127.0.0.1 and takes the greeting, which may be a refusal.
+    /// Connects to this port of 127.0.0.1 and reads the greeting, which may be a refusal.
     pub fn connect(port: u16) -> io::Result<(Self, Answer)> {
         let mut client = Self::raw(port)?;
         let greeting = client.answer()?;
         Ok((client, greeting))
     }
 
-    /// Connects and hears nothing yet.
+    /// Connects without reading anything.
     pub fn raw(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -110,7 +110,7 @@ impl Client {
         Ok(Self(BufReader::new(Channel::Plain(stream))))
     }
 
-    /// Does the TLS handshake with a server that must be called `name`; nothing may be left unread.
+    /// Does the TLS handshake with a server whose name must be `name`; nothing may be left unread.
     pub fn secure(&mut self, name: &str, config: &Arc<ClientConfig>) -> io::Result<()> {
         let Channel::Plain(mut stream) = std::mem::replace(self.0.get_mut(), Channel::Gone) else {
             return Err(io::Error::other("TLS is on already"));
@@ -124,7 +124,7 @@ impl Client {
         Ok(())
     }
 
-    /// Connects, says STARTTLS, does the handshake and says EHLO again.
+    /// Connects, sends STARTTLS, does the handshake and sends EHLO again.
     pub fn starttls(port: u16, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let mut client = Self::hello(port)?;
         let answer = client.say("STARTTLS")?;
@@ -136,20 +136,20 @@ impl Client {
         Ok(client)
     }
 
-    /// Waits no longer than this for an answer.
+    /// Sets how long to wait for a reply.
     pub fn patience(&mut self, most: std::time::Duration) {
         if let Channel::Plain(stream) = self.0.get_ref() {
             stream.set_read_timeout(Some(most)).expect("a time that is not zero");
         }
     }
 
-    /// The server's certificate, as it showed it.
+    /// The certificate that the server showed.
     pub fn certificate(&self) -> Option<Vec<u8>> {
         let Channel::Tls(stream) = self.0.get_ref() else { return None };
         stream.conn.peer_certificates().and_then(<[_]>::first).map(|certificate| certificate.to_vec())
     }
 
-    /// Connects and says EHLO.
+    /// Connects and sends EHLO.
     pub fn hello(port: u16) -> io::Result<Self> {
         let (mut client, greeting) = Self::connect(port)?;
         if greeting.code != 220 {
@@ -165,13 +165,13 @@ impl Client {
         self.0.get_mut().flush()
     }
 
-    /// Says one line and hears the answer.
+    /// Sends one line and reads the reply.
     pub fn say(&mut self, line: &str) -> io::Result<Answer> {
         self.send(format!("{line}\r\n").as_bytes())?;
         self.answer()
     }
 
-    /// Hears one answer.
+    /// Reads one reply.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let mut lines = Vec::new();
         loop {
@@ -189,7 +189,7 @@ impl Client {
         }
     }
 
-    /// Hands a message in: the answer to its final dot, or the first refusal before.
+    /// Submits a message; returns the reply to its final dot, or the first refusal before it.
     pub fn submit(&mut self, mail: &Mail) -> io::Result<Answer> {
         let mut answer = self.say(&format!("MAIL FROM:<{}>", mail.from))?;
         for rcpt in &mail.to {
@@ -211,7 +211,7 @@ impl Client {
     }
 }
 
-/// RFC 5321 §4.5.2, with the final dot.
+/// Dot-stuffs a message (RFC 5321 §4.5.2), with the final dot.
 pub fn stuffed(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + data.len() / 32 + 3);
     let mut at_start = true;

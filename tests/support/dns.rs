@@ -1,6 +1,6 @@
 //! A real authoritative DNS server on 127.0.0.1, over UDP and TCP, whose zone and faults a test sets while it runs.
 //!
-//! It is authoritative for the root, so every name can be given records; what has none does not exist (NXDOMAIN).
+//! It is authoritative for the root, so every name can have records; a name without records does not exist (NXDOMAIN).
 //! It runs on a thread of its own: tests with and without a runtime can use it.
 
 use std::{
@@ -27,7 +27,7 @@ use hickory_server::{
 };
 use tokio::sync::oneshot;
 
-/// The server; it stops when dropped. Changes are in force for the next question (but a resolver may remember its last).
+/// The server; it stops when dropped. Changes apply from the next query on (but a resolver may cache earlier answers).
 pub struct DnsServer {
     address: SocketAddr,
     zone: Arc<Zone>,
@@ -42,7 +42,7 @@ pub enum Fault {
     ServFail,
     /// Answers REFUSED.
     Refused,
-    /// Says nothing, so that the question times out.
+    /// Gives no answer, so that the query times out.
     Silent,
 }
 
@@ -78,12 +78,12 @@ impl DnsServer {
         Self { address, zone, stop: Some(stop), thread: Some(thread.expect("a thread for the DNS server")) }
     }
 
-    /// Where it answers, over UDP and TCP.
+    /// The address it answers on, over UDP and TCP.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The TTL in seconds of the records that are added from here on.
+    /// Sets the TTL, in seconds, of records added from now on.
     pub fn ttl(&self, seconds: u32) -> &Self {
         self.zone.lock().ttl = seconds;
         self
@@ -94,7 +94,7 @@ impl DnsServer {
         self.record(domain, RData::MX(MX::new(preference, name(host))))
     }
 
-    /// Says that the domain takes no mail (RFC 7505).
+    /// Adds a null MX: the domain accepts no mail (RFC 7505).
     pub fn null_mx(&self, domain: &str) -> &Self {
         self.record(domain, RData::MX(MX::new(0, Name::root())))
     }
@@ -114,7 +114,7 @@ impl DnsServer {
         self.record(alias, RData::CNAME(CNAME(name(target))))
     }
 
-    /// Adds a TXT record; a long text is cut into strings of 255 bytes, as DNS wants it.
+    /// Adds a TXT record; a long text is split into strings of 255 bytes, as DNS requires.
     pub fn txt(&self, host: &str, text: &str) -> &Self {
         let strings = text.as_bytes().chunks(255).map(|part| String::from_utf8_lossy(part).into_owned());
         self.record(host, RData::TXT(TXT::new(strings.collect())))
@@ -129,7 +129,7 @@ impl DnsServer {
         self
     }
 
-    /// Takes away all records of a name, so that it does not exist.
+    /// Removes all records of a name, so that it does not exist.
     pub fn remove(&self, owner: &str) -> &Self {
         let (mut state, owner) = (self.zone.lock(), lower(owner));
         state.records.retain(|key, _| *key.name() != owner);
@@ -138,13 +138,13 @@ impl DnsServer {
         self
     }
 
-    /// All questions about this name fail so from here on.
+    /// Makes all queries for this name fail like this from now on.
     pub fn fault(&self, owner: &str, fault: Fault) -> &Self {
         self.zone.lock().faults.insert((lower(owner), None), fault);
         self
     }
 
-    /// Questions of one type about this name fail so from here on.
+    /// Makes queries of one type for this name fail like this from now on.
     pub fn fault_of(&self, owner: &str, kind: RecordType, fault: Fault) -> &Self {
         self.zone.lock().faults.insert((lower(owner), Some(kind)), fault);
         self
@@ -157,23 +157,23 @@ impl DnsServer {
         self
     }
 
-    /// How many questions about this name have come, of whatever type.
+    /// How many queries for this name have arrived, of any type.
     pub fn questions(&self, owner: &str) -> usize {
         let owner = lower(owner);
         self.zone.lock().questions.iter().filter(|((at, _), _)| *at == owner).map(|(_, count)| count).sum()
     }
 
-    /// How many questions of this type about this name have come.
+    /// How many queries of this type for this name have arrived.
     pub fn questions_of(&self, owner: &str, kind: RecordType) -> usize {
         self.zone.lock().questions.get(&(lower(owner), kind)).copied().unwrap_or_default()
     }
 
-    /// How many questions have come over TCP.
+    /// How many queries have arrived over TCP.
     pub fn questions_over_tcp(&self) -> usize {
         self.zone.lock().over_tcp
     }
 
-    /// Waits until so many questions about this name have come; false when they have not within the time.
+    /// Waits until this many queries for this name have arrived; false if they have not within the time.
     pub fn wait_for_questions(&self, owner: &str, count: usize, most: Duration) -> bool {
         let owner = lower(owner);
         let too_few = |state: &mut State| {
@@ -189,7 +189,7 @@ impl Drop for DnsServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic over there has been printed already.
+            // A panic in that thread has been printed already.
             let _ = thread.join();
         }
     }
@@ -280,12 +280,12 @@ fn serve(handler: Handler, tcp: TcpListener, udp: UdpSocket, stopped: oneshot::R
         server.register_socket(tokio::net::UdpSocket::from_std(udp).expect("the UDP socket is fit for tokio"));
         let tcp = tokio::net::TcpListener::from_std(tcp).expect("the TCP socket is fit for tokio");
         server.register_listener(tcp, Duration::from_secs(30), 64);
-        // The sender is never used but dropped: that is the sign.
+        // The sender is never used; its drop is the signal to stop.
         let _ = stopped.await;
     });
 }
 
-/// The same free port for both; the system chooses the one, and someone else may hold the other.
+/// The same free port for both. The system chooses the first; another process may hold the second.
 fn sockets() -> io::Result<(TcpListener, UdpSocket)> {
     const TRIES: usize = 100;
     let mut last = None;
@@ -303,7 +303,7 @@ fn sockets() -> io::Result<(TcpListener, UdpSocket)> {
     Err(last.expect("there was a try"))
 }
 
-/// "a.b", fully qualified whether or not a dot ends it.
+/// Parses "a.b" as a fully qualified name, with or without a final dot.
 fn name(text: &str) -> Name {
     let mut name = Name::from_ascii(text).expect("a domain name");
     name.set_fqdn(true);

@@ -1,4 +1,4 @@
-//! A gate that a test opens when it is time to go on.
+//! A gate that a test opens to let others continue.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -10,18 +10,18 @@ use std::{
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// A closed one.
+    /// A closed gate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets all through, now and later.
+    /// Opens the gate for all, now and later.
     pub fn open(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
-    /// Waits for it to open; false when it did not within `most`.
+    /// Waits for the gate to open; false if it did not within `most`.
     pub fn wait(&self, most: Duration) -> bool {
         let closed = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (open, _) = self.0.1.wait_timeout_while(closed, most, |open| !*open).unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! A client of the HTTP API. Each answer is held against the OpenAPI document that the relay itself gives out.
+//! A client of the HTTP API. Each answer is checked against the OpenAPI document that the relay itself serves.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::wait::PATIENCE;
 
-/// The API of a relay, as somebody with a token sees it.
+/// The API of a relay, used with a token.
 pub struct Api {
     port: u16,
     token: Option<String>,
@@ -33,7 +33,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A header; empty where it is not there.
+    /// A header's value; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
@@ -67,7 +67,7 @@ impl Connection {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// Hears one answer, or an interim one (1xx).
+    /// Reads one answer, final or interim (1xx).
     pub fn hear(&mut self) -> io::Result<Reply> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -123,7 +123,7 @@ impl Api {
         Self { port, token, document: OnceLock::new(), seen: Mutex::default() }
     }
 
-    /// Asks, and has the answer looked at.
+    /// Sends a request and checks the answer against the document.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let reply = self.try_call(method, path, headers, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
@@ -131,7 +131,7 @@ impl Api {
         reply
     }
 
-    /// Asks; the relay may be gone.
+    /// Sends a request; an error if the relay is gone.
     pub fn try_call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Reply> {
         let mut connection = Connection::open(self.port)?;
         connection.send(&[self.head(method, path, headers, body.len()).as_bytes(), body].concat())?;
@@ -154,7 +154,7 @@ impl Api {
         self.post_with(path, &[], body)
     }
 
-    /// Posts JSON with more headers. What is taken must be what the document describes.
+    /// Posts JSON with more headers. An accepted body must fit the document.
     #[track_caller]
     pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
         let headers = [&[("Content-Type", "application/json")], headers].concat();
@@ -166,7 +166,7 @@ impl Api {
         reply
     }
 
-    /// Hands a message in; its id.
+    /// Submits a message; returns its id.
     #[track_caller]
     pub fn mail(&self, draft: &Value) -> String {
         let reply = self.post("/v1/messages", draft);
@@ -185,12 +185,12 @@ impl Api {
         self.document.get_or_init(|| self.try_call("GET", "/v1/openapi.json", &[], b"").expect("the document can be had").json())
     }
 
-    /// What was answered so far.
+    /// The answers so far.
     pub fn seen(&self) -> BTreeSet<(String, String, u16)> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Holds an answer against the document: the status is there, the media type is one of its, the body fits its schema.
+    /// Checks an answer against the document: its status and media type are documented, and its body fits the schema.
     #[track_caller]
     pub fn judge(&self, method: &str, path: &str, reply: &Reply) {
         let (method, asked) = (method.to_ascii_lowercase(), path.split('?').next().unwrap_or_default());
@@ -227,7 +227,7 @@ impl Api {
     }
 }
 
-/// Whether a path fits one with names in braces.
+/// Whether a path matches a template with names in braces.
 fn is_at(written: &str, asked: &str) -> bool {
     let (written, asked): (Vec<_>, Vec<_>) = (written.split('/').collect(), asked.split('/').collect());
     written.len() == asked.len() && written.iter().zip(&asked).all(|(w, a)| w == a || (w.starts_with('{') && !a.is_empty()))

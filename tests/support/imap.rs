@@ -1,4 +1,4 @@
-//! An IMAP server with one folder, as much of RFC 3501 as reading it takes, over TLS from the start.
+//! An IMAP server with one folder, over implicit TLS. It supports as much of RFC 3501 as reading needs.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -11,23 +11,23 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::{certs, mx::Tls, wait::PATIENCE};
 
-/// The server; it serves until the test's process ends.
+/// The server; it runs until the test's process ends.
 pub struct FakeImap {
     port: u16,
     shared: Arc<Mutex<Folder>>,
 }
 
-/// The folder and who may read it.
+/// The folder and its login.
 struct Folder {
     login: String,
     name: String,
-    /// Each mail, and whether it was seen. UIDs are places from 1.
+    /// Each mail, and whether it was seen. UIDs are positions, counted from 1.
     mails: Vec<(Vec<u8>, bool)>,
     commands: Vec<String>,
 }
 
 impl FakeImap {
-    /// With a certificate for `localhost`; takes this login to this folder alone.
+    /// Starts the server, with a certificate for `localhost`; it accepts only this login and folder.
     pub fn start(user: &str, password: &str, folder: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on 127.0.0.1");
         let port = listener.local_addr().expect("the socket is bound").port();
@@ -38,7 +38,7 @@ impl FakeImap {
         let accept = move || {
             while let Ok((stream, _)) = listener.accept() {
                 let (of, tls) = (of.clone(), tls.clone());
-                // A client that goes away is no fault of the server's.
+                // A client that disconnects is not an error of the server.
                 thread::spawn(move || drop(talk(stream, tls, &of)));
             }
         };
@@ -56,12 +56,12 @@ impl FakeImap {
         lock(&self.shared).mails.push((mail.into(), false));
     }
 
-    /// How many mails were not seen yet.
+    /// The number of mails not seen yet.
     pub fn unseen(&self) -> usize {
         lock(&self.shared).mails.iter().filter(|(_, seen)| !seen).count()
     }
 
-    /// Every command without its tag.
+    /// Every command so far, without its tag.
     pub fn commands(&self) -> Vec<String> {
         lock(&self.shared).commands.clone()
     }

@@ -1,4 +1,4 @@
-//! Clients that hand in mail as fast as it is taken, over as many connections as that takes, and know what was acknowledged.
+//! Clients that submit mail as fast as it is accepted, reconnect as needed, and record what was acknowledged.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,10 +12,10 @@ use std::{
 
 use crate::{Client, FakeMx, Mail, wait};
 
-/// The reverse-path of all of it.
+/// The reverse-path of all messages.
 pub const FROM: &str = "writer@sender.test";
 
-/// The load; every message has a number of its own.
+/// The load; every message has its own number.
 pub struct Load {
     port: u16,
     wanted: usize,
@@ -25,13 +25,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// For the relay on this port, until so many messages were answered 250.
+    /// A load for the relay on this port, until this many messages were answered 250.
     pub fn new(port: u16, wanted: usize) -> Self {
         Self { port, wanted, serial: AtomicUsize::new(0), acknowledged: Mutex::default(), done: AtomicBool::new(false) }
     }
 
-    /// Feeds the relay with so many clients; meanwhile `disturb` is called for each part from 0, at a random place within it. Panics where a
-    /// client hears anything but 250, 421 or the end of its connection.
+    /// Runs this many clients; meanwhile `disturb` is called for each part from 0, at a random place within it. Panics if a
+    /// client gets anything but 250, 421 or the end of its connection.
     pub fn run(&self, clients: usize, parts: usize, mut disturb: impl FnMut(usize)) {
         thread::scope(|scope| {
             let clients: Vec<_> = (0..clients).map(|_| scope.spawn(|| self.feed())).collect();
@@ -51,7 +51,7 @@ impl Load {
 
     fn feed(&self) {
         while !self.done.load(Ordering::SeqCst) {
-            // Refused and broken connections are what this is about.
+            // Refused and broken connections are expected here.
             let _ = Client::hello(self.port).and_then(|mut client| self.talk(&mut client));
             thread::yield_now();
         }
@@ -80,12 +80,12 @@ pub fn rcpt(serial: usize) -> String {
     format!("r{serial}@example.test")
 }
 
-/// The number of a recipient's message; None for others' addresses.
+/// The number of a recipient's message; None for other addresses.
 pub fn serial(rcpt: &str) -> Option<usize> {
     rcpt.strip_prefix('r')?.strip_suffix("@example.test")?.parse().ok()
 }
 
-/// How often each message was taken.
+/// How often each message was accepted.
 pub fn arrived(mx: &FakeMx) -> HashMap<usize, usize> {
     mx.look(|all| {
         let mut counts = HashMap::new();

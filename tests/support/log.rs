@@ -1,4 +1,4 @@
-//! The delivery log as a test reads it.
+//! Reads the delivery log for tests.
 
 use std::{
     fmt::Write,
@@ -19,11 +19,11 @@ pub struct DeliveryLog {
     dir: PathBuf,
 }
 
-/// Lines shown of a log when a test failed.
+/// The number of log lines shown when a test fails.
 const TAIL: usize = 12;
 
 impl DeliveryLog {
-    /// The one in `dir`, which need not be there yet.
+    /// The log in `dir`, which need not exist yet.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
@@ -46,7 +46,7 @@ impl DeliveryLog {
         self.events().into_iter().filter(|e| is(e, event, rcpt)).collect()
     }
 
-    /// The names of the events about a recipient, in their order.
+    /// The names of the events about a recipient, in order.
     pub fn story(&self, rcpt: &str) -> Vec<String> {
         let about: Vec<Value> = self.events().into_iter().filter(|e| e["rcpt"] == rcpt).collect();
         about.iter().map(|e| e["event"].as_str().unwrap_or_default().to_owned()).collect()
@@ -58,10 +58,10 @@ impl DeliveryLog {
         self.wait_for_many(event, rcpt, 1).swap_remove(0)
     }
 
-    /// Waits for so many events of that name about that recipient ("" for all).
+    /// Waits for this many events of that name about that recipient ("" for all).
     #[track_caller]
     pub fn wait_for_many(&self, event: &str, rcpt: &str, count: usize) -> Vec<Value> {
-        // Read on from where the last look ended: there may be thousands.
+        // Continue where the last look ended: there may be thousands of lines.
         let mut lines = Lines::all(&self.dir);
         let mut found = Vec::new();
         wait::until(&format!("{count} {event} {rcpt}"), || {
@@ -79,7 +79,7 @@ impl DeliveryLog {
         wait::until(&format!("the relay to say {state}"), || self.of("relay", "").into_iter().find(|e| e["state"] == state))
     }
 
-    /// The last lines, for people.
+    /// The last lines, as text.
     pub fn tail(&self) -> String {
         let text = fs::read_to_string(self.dir.join(CURRENT)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -89,7 +89,7 @@ impl DeliveryLog {
         })
     }
 
-    /// Everything in it that the published schema does not allow; empty is good.
+    /// Everything in it that the published schema does not allow; must be empty.
     pub fn violations(&self) -> String {
         let mut out = String::new();
         for event in self.events() {

@@ -1,6 +1,6 @@
-//! A receiver that does what a test wants: takes mail, refuses it at any step, hangs, breaks off, speaks TLS well or badly.
+//! A receiver that does what a test wants: accepts mail, refuses it at any step, hangs, disconnects, speaks TLS well or badly.
 //!
-//! It runs on plain threads, one for each connection, and writes down everything that it was given before it answers.
+//! It runs on plain threads, one per connection, and records everything it gets before it answers.
 
 mod session;
 mod wire;
@@ -26,7 +26,7 @@ pub struct FakeMx {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Where a dialogue is, and what was just said.
+/// The step of a dialogue, with what the client just sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     /// A connection.
@@ -35,13 +35,13 @@ pub enum Step<'a> {
     Ehlo(&'a str),
     /// STARTTLS.
     StartTls,
-    /// AUTH, and what follows it. (It is announced only where a test does so.)
+    /// AUTH, and what follows it. (It is announced only if a test does so.)
     Auth(&'a str),
     /// MAIL, and the address without its brackets.
     Mail(&'a str),
     /// RCPT, and the address without its brackets.
     Rcpt(&'a str),
-    /// DATA, with somebody to send to.
+    /// DATA, after at least one accepted recipient.
     Data,
     /// The end of a message.
     Dot(&'a Transaction),
@@ -51,54 +51,54 @@ pub enum Step<'a> {
     Quit,
 }
 
-/// What to do about it.
+/// What the receiver does at a step.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// What a receiver does that has nothing against it.
+    /// The usual positive reply.
     Usual,
-    /// Say this; for more than one line, all of them.
+    /// Reply with this; for a reply of several lines, all of them.
     Say(String),
-    /// Say this and close the connection.
+    /// Reply with this and close the connection.
     SayAndClose(String),
-    /// Close the connection without a word. Behind the final dot: with the message taken.
+    /// Close the connection without a reply. After the final dot: with the message accepted.
     Close,
     /// Wait for the gate, then do the usual.
     Wait(Gate),
-    /// Say nothing any more until the other side goes away.
+    /// Send nothing more until the other side disconnects.
     Hang,
 }
 
-/// One message that came as far as its final dot.
+/// One message that was received up to its final dot.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    /// Which connection, 1 for the first.
+    /// The number of the connection, 1 for the first.
     pub session: usize,
-    /// From where.
+    /// The sender's address.
     pub peer: Option<SocketAddr>,
-    /// What the sender called itself.
+    /// The name that the sender gave in EHLO.
     pub ehlo: String,
-    /// Whether it came over TLS.
+    /// Whether it arrived over TLS.
     pub tls: bool,
     /// The reverse-path without its brackets.
     pub from: String,
-    /// What stood behind it.
+    /// The parameters after it.
     pub parameters: String,
-    /// The recipients that were taken.
+    /// The recipients that were accepted.
     pub rcpts: Vec<String>,
-    /// The message, dots unstuffed, every other byte as it came.
+    /// The message, with dots unstuffed and every other byte as received.
     pub data: Vec<u8>,
-    /// Whether it was taken: answered 2xx, or swallowed without a word.
+    /// Whether it was accepted: answered 2xx, or the connection closed without a reply.
     pub taken: bool,
 }
 
-/// What STARTTLS leads to.
+/// What happens after STARTTLS.
 #[derive(Clone, Debug)]
 pub enum Tls {
     /// It is not offered.
     None,
     /// TLS.
     Good(Arc<ServerConfig>),
-    /// 220, and then something that is no TLS.
+    /// 220, and then something that is not TLS.
     Broken,
 }
 
@@ -108,13 +108,13 @@ struct Shared {
     stopped: AtomicBool,
     script: Mutex<Script>,
     tls: Mutex<Tls>,
-    /// EHLO's lines besides STARTTLS.
+    /// The lines of the EHLO reply besides STARTTLS.
     extensions: Mutex<Vec<String>>,
     seen: Mutex<Seen>,
     changed: Condvar,
 }
 
-/// All that happened.
+/// Everything that happened.
 #[derive(Default)]
 struct Seen {
     sessions: usize,
@@ -125,12 +125,12 @@ struct Seen {
 }
 
 impl FakeMx {
-    /// Takes everything, on a free port of 127.0.0.1.
+    /// Accepts everything, on a free port of 127.0.0.1.
     pub fn start() -> Self {
         Self::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on 127.0.0.1"))
     }
 
-    /// One for each address, all on the same port.
+    /// One receiver for each address, all on the same port.
     pub fn group<const N: usize>(ips: [&str; N]) -> [Self; N] {
         const TRIES: usize = 100;
         for _ in 0..TRIES {
@@ -164,7 +164,7 @@ impl FakeMx {
         Self { address, shared, thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -174,30 +174,30 @@ impl FakeMx {
         self.address.port()
     }
 
-    /// From now on each step is answered by this; the number is the connection's, 1 for the first.
+    /// From now on this function answers each step; the number is the connection's, 1 for the first.
     pub fn script(&self, script: impl Fn(usize, Step<'_>) -> Act + Send + Sync + 'static) -> &Self {
         *lock(&self.shared.script) = Arc::new(script);
         self
     }
 
-    /// From now on everything is taken.
+    /// From now on everything is accepted.
     pub fn behave(&self) -> &Self {
         self.script(|_, _| Act::Usual)
     }
 
-    /// What STARTTLS leads to from now on.
+    /// What happens after STARTTLS from now on.
     pub fn tls(&self, tls: Tls) -> &Self {
         *lock(&self.shared.tls) = tls;
         self
     }
 
-    /// What EHLO is answered from now on, besides STARTTLS.
+    /// The lines of the EHLO reply from now on, besides STARTTLS.
     pub fn extensions(&self, lines: &[&str]) -> &Self {
         *lock(&self.shared.extensions) = lines.iter().map(|l| (*l).to_owned()).collect();
         self
     }
 
-    /// Every message that came to its final dot, in that order.
+    /// Every message that was received up to its final dot, in that order.
     pub fn transactions(&self) -> Vec<Transaction> {
         lock(&self.shared.seen).transactions.clone()
     }
@@ -207,12 +207,12 @@ impl FakeMx {
         at(&lock(&self.shared.seen).transactions)
     }
 
-    /// Every message that was taken.
+    /// Every message that was accepted.
     pub fn messages(&self) -> Vec<Transaction> {
         lock(&self.shared.seen).transactions.iter().filter(|t| t.taken).cloned().collect()
     }
 
-    /// Waits for so many messages to be taken; all of them.
+    /// Waits until this many messages were accepted; returns all of them.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Transaction> {
         let got = |seen: &Seen| seen.transactions.iter().filter(|t| t.taken).count();
@@ -220,13 +220,13 @@ impl FakeMx {
         self.messages()
     }
 
-    /// Waits for somebody to say a line that begins so.
+    /// Waits for a command line with this beginning.
     #[track_caller]
     pub fn wait_for_command(&self, start: &str) {
         self.wait(&format!("{start:?} at {}", self.address), |seen| seen.commands.iter().any(|c| c.starts_with(start)));
     }
 
-    /// Waits until nobody is connected.
+    /// Waits until there is no connection.
     #[track_caller]
     pub fn wait_until_alone(&self) {
         self.wait(&format!("everybody to leave {}", self.address), |seen| seen.open.is_empty());
@@ -249,20 +249,20 @@ impl FakeMx {
         lock(&self.shared.seen).sessions
     }
 
-    /// Where they came from.
+    /// The addresses that they came from.
     pub fn peers(&self) -> Vec<SocketAddr> {
         lock(&self.shared.seen).peers.clone()
     }
 
-    /// Every command line of every connection, as it came.
+    /// Every command line of every connection, as received.
     pub fn commands(&self) -> Vec<String> {
         lock(&self.shared.seen).commands.clone()
     }
 
-    /// Breaks off all connections.
+    /// Closes all connections abruptly.
     pub fn hang_up(&self) {
         for (_, stream) in &lock(&self.shared.seen).open {
-            // It may be gone already, which is as good.
+            // It may be closed already, which is fine.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -294,7 +294,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         drop(seen);
         let shared = shared.clone();
         let talk = move || {
-            // A connection that breaks off is what many tests are about.
+            // Broken connections are part of many tests.
             let _ = session::talk(&shared, session, stream, peer);
             lock(&shared.seen).open.retain(|(open, _)| *open != session);
             shared.changed.notify_all();

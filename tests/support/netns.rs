@@ -1,14 +1,14 @@
-//! A network of a test's own, in which it may give and take addresses.
+//! A network namespace for a test, in which it may add and remove addresses.
 
 use std::{
     env,
     process::{Command, Stdio},
 };
 
-/// Says to the inner run that it is the inner one.
+/// The environment variable that marks the inner run.
 const INSIDE: &str = "POSTHASTE_TEST_NETWORK";
 
-/// Runs this very test once more in a network of its own and answers false; true in there. `name` is the test's, as `--exact` wants it.
+/// Runs this same test again in a network namespace of its own and returns false; returns true inside it. `name` is the test's, as for `--exact`.
 #[track_caller]
 pub fn inside(name: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
@@ -17,7 +17,7 @@ pub fn inside(name: &str) -> bool {
     }
     let this = env::current_exe().expect("a test knows its own program");
     let mut command = Command::new("unshare");
-    // Whoever is not root is it in there.
+    // A user that is not root is root in there.
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
@@ -29,13 +29,13 @@ pub fn inside(name: &str) -> bool {
     false
 }
 
-/// Gives this network's machine an address.
+/// Adds an address in this network.
 #[track_caller]
 pub fn give(address: &str) {
     ip(&["address", "add", &format!("{address}/32"), "dev", "lo"]);
 }
 
-/// Takes it away.
+/// Removes the address.
 #[track_caller]
 pub fn take(address: &str) {
     ip(&["address", "del", &format!("{address}/32"), "dev", "lo"]);

@@ -1,4 +1,4 @@
-//! An OAuth 2.0 server's introspection endpoint (RFC 7662), over TLS. It holds each question against the RFC.
+//! An OAuth 2.0 server's introspection endpoint (RFC 7662), over TLS. It checks each request against the RFC.
 
 use std::{
     collections::HashMap,
@@ -14,25 +14,25 @@ use rustls::{ServerConnection, StreamOwned};
 
 use crate::{certs::certified, mx::Tls, wait::PATIENCE};
 
-/// What it does with a question.
+/// What it does with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
     /// Answers.
     #[default]
     Well,
-    /// Answers with this status, and asks to go elsewhere.
+    /// Answers with this status, as a redirect.
     Status(u16),
-    /// Answers with something else than RFC 7662 describes.
+    /// Answers with something other than RFC 7662 describes.
     Junk,
-    /// Answers at greater length than anybody can want.
+    /// Answers with an excessively long body.
     Endless,
-    /// Takes the question and says nothing.
+    /// Reads the request and gives no answer.
     Silent,
     /// Does not even speak TLS.
     Gone,
 }
 
-/// The endpoint; it lives as long as the test.
+/// The endpoint; it runs as long as the test.
 pub struct Endpoint {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -48,9 +48,9 @@ struct State {
 }
 
 impl Endpoint {
-    /// What the relay is called there, and its secret: as nasty as they may be.
+    /// The relay's client name, with as many special characters as allowed.
     pub const CLIENT: &str = "mail:relay one";
-    /// The same as it goes over the wire (RFC 6749 §2.3.1).
+    /// Client name and secret as sent over the wire (RFC 6749 §2.3.1).
     const WIRE: &str = "mail%3Arelay+one:s%2Bc+r%25t%C3%A4";
     /// Its secret.
     pub const SECRET: &str = "s+c r%tä";
@@ -71,22 +71,22 @@ impl Endpoint {
         Self { port, state }
     }
 
-    /// Where it is asked.
+    /// Its URL.
     pub fn address(&self) -> String {
         format!("https://localhost:{}/oauth2/introspect?v=1", self.port)
     }
 
-    /// What is answered about a token; about others that they are not active.
+    /// Sets the answer for a token; all others are not active.
     pub fn knows(&self, token: &str, answer: &str) {
         self.state().answers.insert(token.into(), answer.into());
     }
 
-    /// From now on it does this.
+    /// Sets what it does from now on.
     pub fn be(&self, mood: Mood) {
         self.state().mood = mood;
     }
 
-    /// The tokens that it was asked about so far.
+    /// The tokens it was asked about so far.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }
@@ -96,7 +96,7 @@ impl Endpoint {
         self.state().connections
     }
 
-    /// What was not as the RFC wants it.
+    /// The violations of the RFC so far.
     pub fn faults(&self) -> Vec<String> {
         self.state().faults.clone()
     }
@@ -116,7 +116,7 @@ fn serve(stream: TcpStream, tls: ServerConnection, state: &Mutex<State>) {
         return;
     }
     let mut stream = BufReader::new(StreamOwned::new(tls, stream));
-    // It ends when the relay hangs up.
+    // It ends when the relay closes the connection.
     while answer(&mut stream, state).is_ok() {}
 }
 
@@ -165,7 +165,7 @@ fn question(stream: &mut impl BufRead) -> io::Result<(Vec<String>, String)> {
     Ok((head, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// The token that is asked about, or what is wrong with the question (RFC 7662 §2.1).
+/// The token asked about, or what is wrong with the request (RFC 7662 §2.1).
 fn judge(head: &[String], body: &str) -> Result<String, String> {
     let is = |name: &str, wanted: &str| match header(head, name) {
         Some(value) if value == wanted => Ok(()),

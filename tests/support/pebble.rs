@@ -1,4 +1,4 @@
-//! Pebble, the ACME server that Let's Encrypt made for tests: it looks at names as a real authority does, and forgets all when it ends.
+//! Pebble, Let's Encrypt's ACME server for tests: it verifies names as a real authority does, and keeps nothing when it ends.
 
 use std::{
     fs::{self, File},
@@ -36,14 +36,14 @@ pub struct Pebble {
 impl Pebble {
     /// The program.
     pub const PROGRAM: &str = "/usr/bin/pebble";
-    /// How many good nonces in a hundred it refuses, for clients to learn to try again.
+    /// How many of a hundred valid nonces it refuses, so that clients must retry.
     const BAD_NONCES: u8 = 10;
 
-    /// Starts one that asks this DNS; its certificates are good for so many seconds.
+    /// Starts a Pebble that uses this DNS; its certificates are valid for this many seconds.
     pub fn start(dns: SocketAddr, validity: u32) -> Self {
         let dir = TempDir::with_prefix("pebble-").expect("a folder");
         let [port, management, http, tls] = [(); 4].map(|()| free_port());
-        // Its own certificate is by the tests' authority.
+        // Its own certificate is from the tests' authority.
         let (certificate, key) = certified_pem("127.0.0.1");
         let path = |name: &str| dir.path().join(name);
         fs::write(path("own.pem"), certificate).expect("the folder is ours");
@@ -72,12 +72,12 @@ impl Pebble {
         pebble
     }
 
-    /// What a relay needs to order from it by http-01.
+    /// The configuration for a relay to order from it by http-01.
     pub fn by_http(&self) -> String {
         self.acme("http-01", self.http)
     }
 
-    /// What a relay needs to order from it by tls-alpn-01.
+    /// The configuration for a relay to order from it by tls-alpn-01.
     pub fn by_tls(&self) -> String {
         self.acme("tls-alpn-01", self.tls)
     }
@@ -97,22 +97,22 @@ impl Pebble {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("the usual versions");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        // A session that is taken up again shows the certificate that it began with.
+        // A resumed session would show the certificate that it began with.
         config.resumption = Resumption::disabled();
         Arc::new(config)
     }
 
-    /// Where http-01 is looked for.
+    /// The port it connects to for http-01.
     pub fn http_port(&self) -> u16 {
         self.http
     }
 
-    /// All that it said.
+    /// Its output.
     pub fn said(&self) -> String {
         fs::read_to_string(self.dir.path().join("said")).unwrap_or_default()
     }
 
-    /// What its management interface has at a path.
+    /// What its management interface returns for a path.
     fn get(&self, path: &str) -> String {
         let name = Ipv4Addr::LOCALHOST.to_string().try_into().expect("an address is a name");
         let connection = ClientConnection::new(trusting(None), name).expect("a client");
@@ -120,7 +120,7 @@ impl Pebble {
         let mut stream = StreamOwned::new(connection, stream);
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("pebble listens");
         let mut answer = String::new();
-        // It may hang up without a word of TLS; what came is there.
+        // It may close the connection without a TLS close; the data has arrived.
         let _ = stream.read_to_string(&mut answer);
         answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}")).1.to_owned()
     }

@@ -9,7 +9,7 @@ use crate::{certs::certified_pem, relay::Relay, relay::text};
 /// The name in the certificates of these listeners.
 pub const HOST: &str = "relay.test";
 
-/// Makes a user with this password and these options of `posthaste user add`.
+/// Adds a user with this password and these options of `posthaste user add`.
 #[track_caller]
 pub fn add_user(relay: &Relay, name: &str, password: &str, options: &[&str]) {
     let mut command = relay.command(["user", "add", name].iter().chain(options));
@@ -19,7 +19,7 @@ pub fn add_user(relay: &Relay, name: &str, password: &str, options: &[&str]) {
     assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
 }
 
-/// Puts a certificate for [`HOST`] into the relay's folder; the lines for a listener that shows it.
+/// Puts a certificate for [`HOST`] into the relay's folder; returns the lines for a listener that uses it.
 pub fn certificate(relay: &Relay) -> &'static str {
     let (certificate, key) = certified_pem(HOST);
     fs::write(relay.dir().join("relay.pem"), certificate).expect("the folder is ours");

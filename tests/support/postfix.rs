@@ -1,4 +1,4 @@
-//! Postfix as somebody else's relay, in a folder of its own, that hands its mail on to ours.
+//! Postfix as another relay, in a folder of its own, that forwards its mail to ours.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     wait,
 };
 
-/// The services that mail passes; none in a chroot.
+/// The services that handle mail; none in a chroot.
 const SERVICES: &str = "\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -41,8 +41,8 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Starts one that takes all mail from loopback and relays it by `more`, lines of its main.cf; `files` are put beside that, and `$dir` in
-    /// the lines is their folder. Needs root, as Postfix does.
+    /// Starts a Postfix that accepts all mail from loopback and relays it by `more`, lines of its main.cf. `files` are put beside main.cf, and
+    /// `$dir` in the lines stands for their folder. Needs root, as Postfix does.
     pub fn start(more: &str, files: &[(&str, &str)]) -> Self {
         let (dir, port) = (tempfile::tempdir().expect("a folder"), free_port());
         let path = dir.path();
@@ -68,7 +68,7 @@ impl Postfix {
         Self { dir, port }
     }
 
-    /// Where it takes mail.
+    /// The port that it accepts mail on.
     pub fn port(&self) -> u16 {
         self.port
     }

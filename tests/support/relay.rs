@@ -18,28 +18,28 @@ use crate::{
     wait,
 };
 
-/// A relay that may be killed and started again; what is left of it is ended, looked at and tidied away when it is dropped.
+/// A relay that may be killed and started again. When dropped, it is stopped, checked and cleaned up.
 pub struct Relay {
     dir: TempDir,
     port: u16,
-    /// As it was at the start: what a later, bad one does not change.
+    /// The configuration at the start, which a later, invalid one does not change.
     good: Table,
     child: Option<Child>,
-    /// How many times as fast time passes for it.
+    /// How many times as fast its time passes.
     rehearse: Option<u32>,
-    /// Whether the whole log must be in order at the end.
+    /// Whether the whole log must be valid at the end.
     looked_at: bool,
 }
 
 impl Relay {
-    /// Starts one with this TOML on top of the defaults below; it listens when this returns.
+    /// Starts a relay with this TOML on top of the defaults below; it listens when this returns.
     pub fn start(extra: &str) -> Self {
         let mut relay = Self::prepare(extra);
         relay.run();
         relay
     }
 
-    /// Makes its folder and configuration, and starts nothing.
+    /// Makes its folder and configuration without starting it.
     pub fn prepare(extra: &str) -> Self {
         let dir = TempDir::with_prefix("posthaste-").expect("a folder for the relay");
         let port = free_port();
@@ -50,7 +50,7 @@ impl Relay {
         relay
     }
 
-    /// From its next start on time passes for it so many times as fast.
+    /// Makes its time pass this many times as fast from its next start on.
     pub fn rehearse(&mut self, times: u32) {
         self.rehearse = Some(times);
     }
@@ -96,7 +96,7 @@ impl Relay {
         self.command(arguments).output().expect("posthaste runs")
     }
 
-    /// The same, and it must succeed; what it printed.
+    /// The same; it must succeed. Returns its output.
     #[track_caller]
     pub fn ok<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
         let out = self.cli(arguments);
@@ -104,12 +104,12 @@ impl Relay {
         text(&out.stdout)
     }
 
-    /// Hands one message in over a connection of its own.
+    /// Submits one message over a connection of its own.
     pub fn submit(&self, mail: &Mail) -> Answer {
         Client::hello(self.port).and_then(|mut client| client.submit(mail)).expect("the relay answers")
     }
 
-    /// Hands one message in; its id.
+    /// Submits one message; returns its id.
     #[track_caller]
     pub fn send(&self, mail: &Mail) -> String {
         let answer = self.submit(mail);
@@ -131,12 +131,12 @@ impl Relay {
         self.dir.path().join("posthaste.toml")
     }
 
-    /// Replaces its configuration's text; the relay has not heard of it yet.
+    /// Replaces its configuration file, without a reload.
     pub fn write_config(&self, toml: &str) {
         fs::write(self.config_path(), toml).expect("the configuration can be written");
     }
 
-    /// The configuration with this on top, written; the relay has not heard of it yet.
+    /// Writes the configuration with this TOML on top, without a reload.
     pub fn change_config(&self, extra: &str) {
         let mut changed = self.good.clone();
         merge(&mut changed, extra.parse().expect("the test's configuration is TOML"));
@@ -148,7 +148,7 @@ impl Relay {
         DeliveryLog::new(&self.dir.path().join("data/log"))
     }
 
-    /// All that it said on standard error.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.stderr_path()).unwrap_or_default()
     }
@@ -188,7 +188,7 @@ impl Relay {
         })
     }
 
-    /// `posthaste audit` must succeed and say so.
+    /// `posthaste audit` must succeed and report a balance.
     #[track_caller]
     pub fn assert_balanced(&self) -> String {
         let out = self.cli(["audit"]);
@@ -197,7 +197,7 @@ impl Relay {
         said
     }
 
-    /// The test has spoilt the log or the spool on purpose: they are not looked at in the end.
+    /// The test has damaged the log or the spool on purpose: they are not checked at the end.
     pub fn spoilt(&mut self) {
         self.looked_at = false;
     }
@@ -226,7 +226,7 @@ impl Drop for Relay {
     }
 }
 
-/// What every relay of the tests has, unless the test says otherwise: quick retries, nothing from the machine it runs on.
+/// The configuration of every test relay unless the test changes it: quick retries, independent of the machine.
 fn defaults(dir: &Path, port: u16) -> Table {
     let text = format!(
         r#"
@@ -247,7 +247,7 @@ fn defaults(dir: &Path, port: u16) -> Table {
     text.parse().expect("the tests' configuration is TOML")
 }
 
-/// Puts `more` into `table`, tables into tables.
+/// Merges `more` into `table`, recursively.
 fn merge(table: &mut Table, more: Table) {
     for (key, value) in more {
         match (table.get_mut(&key), value) {
@@ -257,14 +257,14 @@ fn merge(table: &mut Table, more: Table) {
     }
 }
 
-/// A port outside the range from which the system takes those of connections, so that nobody takes it while a relay is down.
+/// A port outside the system's ephemeral range, so that no other process gets it while a relay is down.
 pub fn free_port() -> u16 {
     const RANGE: std::ops::Range<u16> = 12_000..32_000;
     let free = |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
     std::iter::repeat_with(|| rand::random_range(RANGE)).take(1000).find(free).expect("a free port")
 }
 
-/// The program, built by the same profile as the test.
+/// The program, built with the same profile as the test.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its file");
     // target/PROFILE/deps/TEST

@@ -1,4 +1,4 @@
-//! Other people's programs, as second opinions.
+//! Other programs, for independent checks.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::{
     wait,
 };
 
-/// Whether a tool is there. Without it a test has nothing to say: it may end, unless `tests/run` has seen to it that all tools are there.
+/// Whether a tool is installed. Without it a test may end early, unless `tests/run` has made sure that all tools are installed.
 pub fn have(path: &str) -> bool {
     let there = Path::new(path).exists();
     assert!(there || std::env::var_os("POSTHASTE_TESTS_STRICT").is_none(), "{path} is missing: tests/run installs it");
@@ -23,7 +23,7 @@ pub fn have(path: &str) -> bool {
     there
 }
 
-/// Whether this is root: as [`have`], for tests that need it.
+/// Whether the test runs as root: like [`have`], for tests that need root.
 pub fn have_root(why: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -32,7 +32,7 @@ pub fn have_root(why: &str) -> bool {
     root
 }
 
-/// Whether OpenDKIM finds that all signatures of a message hold; `records` are names and texts in DNS.
+/// Whether OpenDKIM verifies all signatures of a message; `records` are names and texts in DNS.
 pub fn opendkim_says(dir: &Path, message: &[u8], records: &[(&str, &str)]) -> bool {
     let write = |name: &str, content: &[u8]| {
         fs::write(dir.join(name), content).expect("the folder is ours");
@@ -48,10 +48,10 @@ pub fn opendkim_says(dir: &Path, message: &[u8], records: &[(&str, &str)]) -> bo
     said.contains(" succeeded\n")
 }
 
-/// How the sink's file begins.
+/// The prefix of the sink's file name.
 const PREFIX: &str = "dump";
 
-/// Postfix's sink; it ends when dropped.
+/// Postfix's smtp-sink; it ends when dropped.
 pub struct Sink {
     child: Child,
     port: u16,
@@ -62,12 +62,12 @@ impl Sink {
     /// The program.
     pub const PROGRAM: &str = "/usr/sbin/smtp-sink";
 
-    /// Starts it on a free port; what it gets goes into a file in `dir`.
+    /// Starts it on a free port; it writes received mail to a file in `dir`.
     pub fn start(dir: &Path) -> Self {
         let port = free_port();
         let mut command = Command::new(Self::PROGRAM);
         if rustix::process::geteuid().is_root() {
-            // It refuses to work as root, and makes its file as the other one.
+            // It refuses to run as root, and creates its file as the other user.
             command.args(["-u", "nobody"]);
             fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).expect("the folder is ours");
         }
@@ -78,15 +78,15 @@ impl Sink {
         sink
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What it got so far: messages with their envelopes in X-Rcpt-Args and the like.
+    /// The messages so far, with their envelopes in X-Rcpt-Args and similar fields.
     pub fn dump(&self) -> String {
         let files = fs::read_dir(&self.dir).expect("the folder is there").map(|file| file.expect("the folder can be read").path());
-        // It adds a number of its own to the name.
+        // It adds a number to the name.
         let dumps = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)));
         dumps.map(|path| text(&fs::read(path).expect("the dump can be read"))).collect()
     }

@@ -1,26 +1,26 @@
-//! Waiting for things that happen, never for time to pass.
+//! Waiting for conditions, never for time to pass.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a test waits for what must come: machines may be slow, and nothing that comes costs that time.
+/// How long a test waits for something that must happen. It is long, since machines may be slow, and costs time only in a failure.
 pub const PATIENCE: Duration = Duration::from_secs(40);
-/// How often a file is looked at.
+/// How often a file is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The tests' one clock, for deadlines.
+/// The tests' only clock, for deadlines.
 #[expect(clippy::disallowed_methods, reason = "the one place of the tests that asks")]
 pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// Looks again and again until there is something to see; None once `most` has passed.
+/// Calls `look` repeatedly until it returns something; None once `most` has passed.
 pub fn within<T>(most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = instant() + most;
     loop {
-        // The time is taken before the look: what was there in time is seen.
+        // The time is taken before the look, so that everything in time is seen.
         let last = instant() >= deadline;
         if let Some(seen) = look() {
             return Some(seen);
@@ -32,7 +32,7 @@ pub fn within<T>(most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
-/// Looks until there is something to see; fails the test when that takes longer than anybody would wait.
+/// Calls `look` until it returns something; fails the test if that takes too long.
 #[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, look).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {what}"))

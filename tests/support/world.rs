@@ -1,4 +1,4 @@
-//! A relay with one receiver and a DNS that leads there.
+//! A relay with one receiver and a DNS that leads to it.
 
 use crate::{dns::DnsServer, mx::FakeMx, relay::Relay};
 
@@ -13,7 +13,7 @@ pub struct World {
 }
 
 impl World {
-    /// Everything started, with this TOML on top of the tests' configuration.
+    /// Starts everything, with this TOML on top of the tests' configuration.
     pub fn start(extra: &str) -> Self {
         let (dns, mx) = (DnsServer::start(), FakeMx::start());
         dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
@@ -22,7 +22,7 @@ impl World {
     }
 }
 
-/// The same, for a relay that needs files in its folder or users before it starts: `prepare` makes them and says what is configured besides.
+/// The same, for a relay that needs files in its folder or users before it starts: `prepare` makes them and returns more TOML.
 pub fn listening(prepare: impl FnOnce(&Relay) -> String) -> World {
     let (dns, mx) = (DnsServer::start(), FakeMx::start());
     dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
@@ -37,7 +37,7 @@ fn route(dns: &DnsServer, port: u16) -> String {
     format!("dns.nameservers = [\"{}\"]\ndelivery.port = {port}\n", dns.address())
 }
 
-/// A relay that asks this DNS and looks for receivers on this port.
+/// The TOML for a relay that uses this DNS and delivers to this port.
 pub fn relay(dns: &DnsServer, port: u16, extra: &str) -> Relay {
     Relay::start(&format!("{}{extra}", route(dns, port)))
 }

@@ -29,14 +29,14 @@ pub struct BanRules {
 /// What guessing passwords and tokens costs, and whom it never shuts out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanPolicy {
-    /// When and for how long.
+    /// When clients are banned, and for how long.
     pub rules: BanRules,
     /// Clients that are only slowed.
     pub exempt: Vec<IpNet>,
 }
 
 impl BanPolicy {
-    /// Whether a client at `ip` is never shut out.
+    /// Whether a client at `ip` is never banned.
     pub fn exempts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.exempt.iter().any(|net| net.contains(&ip))

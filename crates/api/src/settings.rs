@@ -22,34 +22,34 @@ pub struct Settings {
     pub log_dir: PathBuf,
 }
 
-/// The API over HTTP.
+/// The HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Where it listens; empty: nowhere.
+    /// The addresses it listens on; empty: there is no API.
     pub addresses: Vec<SocketAddr>,
-    /// Whether plain HTTP may leave this machine.
+    /// Whether plain HTTP may be offered to other machines.
     pub plain: bool,
-    /// Clients at once.
+    /// Concurrent connections.
     pub max_connections: usize,
-    /// Clients at once from one address.
+    /// Concurrent connections from one address.
     pub max_connections_per_ip: usize,
     /// Requests over one connection.
     pub requests_per_connection: u32,
-    /// How long a client may take over the head of a request, and between requests.
+    /// How long a client may take to send the head of a request, and between requests.
     pub header_timeout: Duration,
-    /// How long a client may take over the body of a request.
+    /// How long a client may take to send the body of a request.
     pub body_timeout: Duration,
     /// The longest body, in bytes.
     pub body_size: u64,
-    /// Memory for bodies and what is made of them, in bytes.
+    /// Memory for bodies and the messages made from them, in bytes.
     pub body_memory: u64,
-    /// Messages of one batch.
+    /// Messages in one batch.
     pub batch: usize,
     /// Idempotency keys that are remembered at once.
     pub idempotency_keys: usize,
 }
 
 impl Http {
-    /// Memory that a body costs, in lengths of itself: as it came, what is taken out of it, the message made of that.
+    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them.
     pub const BODY_COST: u64 = 3;
 }

@@ -30,22 +30,22 @@ pub struct Settings {
 /// The names that one certificate is for.
 pub type AcmeNames = BTreeSet<Domain>;
 
-/// Whom certificates are ordered from.
+/// The authority that certificates are ordered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acme {
     /// The authority's directory: an https URL.
     pub directory: String,
     /// Whether the operator agrees to its terms of service.
     pub agree_terms: bool,
-    /// Whom it may write to.
+    /// Addresses at which it may contact the operator.
     pub contact: Vec<Address>,
-    /// How it is shown whose the names are.
+    /// How the authority verifies the names.
     pub challenge: Challenge,
-    /// Where the authority is answered; not empty.
+    /// The addresses that answer the authority; not empty.
     pub addresses: Vec<SocketAddr>,
-    /// How long before its end a certificate is replaced, as long as it lives at least twice as long.
+    /// How long before its expiry a certificate is renewed, if it is valid for at least twice as long.
     pub renew_before: Duration,
-    /// Whom the authority's own certificate is checked against.
+    /// What the authority's own certificate is verified against.
     pub roots: Roots,
 }
 
@@ -54,12 +54,12 @@ pub struct Acme {
 pub enum Challenge {
     /// The authority fetches a file by HTTP (RFC 8555 §8.3).
     Http01,
-    /// It looks at a certificate that is made for it (RFC 8737).
+    /// The authority checks a TLS certificate that is made for the challenge (RFC 8737).
     TlsAlpn01,
 }
 
 impl Challenge {
-    /// The port that authorities connect to; no other will do.
+    /// The port that authorities connect to. No other port works.
     pub fn port(self) -> u16 {
         match self {
             Self::Http01 => 80,

@@ -1,4 +1,4 @@
-//! `posthaste`: one program, one file a command.
+//! `posthaste`: the program, with one file per command.
 
 mod commands;
 
@@ -20,33 +20,33 @@ struct Cli {
 enum Command {
     /// Run the relay in the foreground.
     Run(run::Run),
-    /// Say whether a configuration is good; every error with its line.
+    /// Check a configuration and report every error with its line.
     Check(check::Check),
-    /// Let the running relay read its configuration again.
+    /// Make the running relay read its configuration again.
     Reload(reload::Reload),
     /// Show the delivery log.
     Log(log::Log),
-    /// Show the whole life of a message, or of everything sent to an address.
+    /// Show the whole history of a message, or of all mail to an address.
     Trace(trace::Trace),
-    /// Say where mail goes, under which limits, what of it waits, why, and until when.
+    /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
     Why(why::Why),
-    /// Show and steer what is waiting.
+    /// Show and change the queue of waiting messages.
     Queue(queue::Queue),
-    /// Prove from log and spool that every accepted message was ended or is still waiting.
+    /// Prove from log and spool that every accepted message has a final outcome or is still queued.
     Audit(audit::Audit),
-    /// Make DKIM keys, see where they stand, and change them.
+    /// Make DKIM keys, show their stage, and rotate them.
     Dkim(dkim::Dkim),
-    /// Say what a receiver's reply means.
+    /// Explain what a receiver's reply means.
     Explain(explain::Explain),
-    /// Read mails that came back, and learn from replies that no rule knows.
+    /// Read returned mail, and list the replies that no rule knows.
     Bounce(bounce::Bounce),
-    /// Show and change the list of addresses that are not written to.
+    /// Show and change the suppression list: addresses that get no mail.
     Suppress(suppress::Suppress),
-    /// Say who may send: users, their passwords and tokens.
+    /// Manage the users who may send, their passwords and tokens.
     User(user::User),
-    /// See, steer and foresee the warm-up of sending addresses.
+    /// Show, control and simulate the warm-up of sending addresses.
     Warmup(warmup::Warmup),
-    /// Hand in a message as sendmail does; a program called sendmail does nothing else.
+    /// Submit a message as sendmail does. Under the name `sendmail`, the program does only this.
     Sendmail(sendmail::Sendmail),
 }
 
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        // `posthaste log | head` ends like any other program whose reader went away.
+        // `posthaste log | head` must end quietly when its reader has gone, like other programs.
         Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
         }

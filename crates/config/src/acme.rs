@@ -1,4 +1,4 @@
-//! `[acme]`: the authority that listeners' certificates are ordered from (RFC 8555), and how it is shown whose names they are.
+//! `[acme]`: the authority that issues listeners' certificates (RFC 8555), and how it verifies the names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use super::{
 pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let challenge = t.get("challenge", one_of(&[("http-01", Challenge::Http01), ("tls-alpn-01", Challenge::TlsAlpn01)]));
     let acme = Acme {
@@ -41,15 +41,15 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, 
     };
     let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());
     if let Some(other) = acme.addresses.iter().find_map(taken).filter(|_| ordered) {
-        t.object("address", format!("{other} has this address already: one address, one listener"));
+        t.object("address", format!("{other} has this address already: use another one"));
     }
     acme
 }
 
-/// What listeners ask of the authority must be allowed.
+/// Checks that listeners may order certificates.
 pub(super) fn suits(acme: &Acme, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
     for (name, _) in listeners.iter().filter(|(_, listener)| !listener.tls.acme.is_empty() && !acme.agree_terms) {
-        let message = "nothing is ordered before you agree to the authority's terms of service: say acme.agree_terms = true";
+        let message = "no certificate is ordered until you agree to the authority's terms of service: set acme.agree_terms = true";
         root.object_at(&["listen", name.as_str(), "acme"], message.into());
     }
 }

@@ -1,4 +1,4 @@
-//! `[admin]`: the socket that `posthaste queue` and its like speak to.
+//! `[admin]`: the socket that `posthaste queue` and similar commands connect to.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ fn mode(item: Item<'_>) -> Parsed<u32> {
     match u32::from_str_radix(string(item)?, 8) {
         Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 && mode & 0o007 == 0 => Ok(mode),
         Ok(mode) if mode & 0o007 != 0 => {
-            fault(item, "the socket gives away all mail: others must have no access; use \"0600\" or \"0660\"")
+            fault(item, "the socket gives access to all mail: other users must have none; use \"0600\" or \"0660\"")
         }
         _ => fault(item, "expected octal permissions such as \"0600\" or \"0660\""),
     }

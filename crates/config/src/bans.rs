@@ -1,4 +1,4 @@
-//! `[bans]`: what guessing passwords costs.
+//! `[bans]`: how guessing of passwords is limited.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! `[bounce]`: how receivers' replies are understood.
+//! `[bounce]`: how receivers' replies are interpreted.
 
 use std::path::PathBuf;
 
 use super::{place::Place, reader::Table, value::list};
 
-/// Rules that the operator adds to the built-in ones.
+/// Bounce rules that the operator adds to the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BounceRules {
     /// Rule files with their contents, the first with the highest rank.

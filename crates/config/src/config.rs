@@ -52,31 +52,31 @@ use crate::{
 /// The defaults, and the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../../config/posthaste.toml");
 
-/// What the file is called in errors when there is none.
+/// The file's name in errors when there is no file.
 const NO_FILE: &str = "(no configuration file)";
 
-/// A configuration that holds together: every name in it is defined, every value in range.
+/// A valid configuration: every name in it is defined, and every value is in range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// This relay's name in events.
     pub node: Name,
     /// This relay's name towards clients and receivers, in Received fields and notices.
     pub hostname: Domain,
-    /// Where everything lives that must survive a restart.
+    /// The folder for all data that must survive a restart.
     pub data_dir: PathBuf,
-    /// Worker threads; None: one for each core.
+    /// Worker threads; None: one per core.
     pub threads: Option<NonZeroUsize>,
-    /// How the program starts, stops and talks about itself.
+    /// How the program stops, and which diagnostics it prints.
     pub run: Run,
-    /// Where mail is taken in. At least one.
+    /// Listeners that accept mail. At least one.
     pub listeners: BTreeMap<Name, Listener>,
-    /// Whom listeners' certificates are ordered from.
+    /// The authority that issues listeners' certificates.
     pub acme: Acme,
-    /// The API over HTTP.
+    /// The HTTP API.
     pub http: Http,
     /// What a client may ask of this relay.
     pub limits: Limits,
-    /// The store of what is still owed.
+    /// The store of queued messages.
     pub spool: Spool,
     /// The delivery log.
     pub log: Log,
@@ -86,37 +86,37 @@ pub struct Config {
     pub delivery: Delivery,
     /// Encryption towards receivers.
     pub tls: Tls,
-    /// When to try again, for streams that don't say.
+    /// When to try again, for streams without settings of their own.
     pub retry: Retry,
-    /// Kinds of mail; `default` is always there.
+    /// Kinds of mail; `default` always exists.
     pub streams: BTreeMap<Name, Stream>,
     /// Addresses to send from. At least one.
     pub sources: BTreeMap<Name, Source>,
     /// Groups of sources. At least one.
     pub pools: BTreeMap<Name, Pool>,
-    /// How sources warm up: the operator's curves over those that ship.
+    /// How sources warm up: the operator's curves over the built-in ones.
     pub curves: Curves,
-    /// Hosts for domains, instead of what DNS says.
+    /// Hosts for domains, used instead of DNS.
     pub routes: ByDomain<Route>,
     /// What is signed with which keys.
     pub dkim: Dkim,
     /// Failure notices to senders.
     pub notice: NoticeRules,
-    /// How replies are understood.
+    /// How replies are interpreted.
     pub bounce: BounceRules,
-    /// What comes back.
+    /// How returned mail is handled.
     pub returns: Returns,
-    /// Who is not written to any more.
+    /// Rules for addresses that get no more mail.
     pub suppression: SuppressionRules,
-    /// The socket of `posthaste queue` and its like.
+    /// The socket for `posthaste queue` and similar commands.
     pub admin: Admin,
-    /// What guessing passwords costs.
+    /// How guessing of passwords is limited.
     pub bans: BanPolicy,
-    /// Who is asked about bearer tokens that are no user's own; None: nobody.
+    /// The server that checks bearer tokens that are no user's own; None: there is no such server.
     pub introspection: Option<Endpoint>,
     /// Who may send, by name: those of this file and those of `users_file`.
     pub users: UsersByName,
-    /// Where `posthaste user` keeps users.
+    /// The file in which `posthaste user` keeps users.
     pub users_file: PathBuf,
     /// Where each value comes from.
     pub lines: Lines,
@@ -142,12 +142,12 @@ impl Config {
         Self::parse(&text, &file, host)
     }
 
-    /// Reads `text` over the defaults. `file` names it in errors, and files that it refers to are looked for in that file's folder.
+    /// Reads `text` over the defaults. `file` is its name in errors; paths in it are relative to that file's folder.
     pub fn parse(text: &str, file: &str, host: &dyn Host) -> Result<Self, ConfigErrors> {
         Self::parse_noting_keys(text, file, host).map(|(config, _)| config)
     }
 
-    /// Like [`Self::parse`], and also gives every key that the code asked for, `*` standing for names: what the documentation must cover.
+    /// Like [`Self::parse`], and also returns every key that the code asked for, with `*` for names: the documentation must cover them.
     pub fn parse_noting_keys(text: &str, file: &str, host: &dyn Host) -> Result<(Self, BTreeSet<String>), ConfigErrors> {
         let base = Document::new("config/posthaste.toml", DEFAULTS).expect("the embedded defaults are TOML");
         let user = Document::new(file, text)?;
@@ -167,12 +167,12 @@ impl Config {
         if errors.is_empty() { Ok((Self { lines, ..config }, known)) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// Where the value of `key` (written as errors write it, `source.ip1.address`) comes from.
+    /// Where the value of `key` (as in errors, `source.ip1.address`) comes from.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.lines.origin(key)
     }
 
-    /// What a source's lane at a provider goes by; None: it is warm.
+    /// The plan of a source's lane at a provider; None: it is warm.
     pub fn plan(&self, source: &Name, provider: &str) -> Option<&Arc<Plan>> {
         let warmup = self.sources.get(source)?.warmup.as_ref()?;
         Some(self.curves.plan(&warmup.curve, provider).expect("a source's curve is there"))
@@ -186,10 +186,10 @@ impl Config {
 
     /// The stream of mail that names none: always defined.
     pub fn default_stream(&self) -> &Stream {
-        self.streams.get("default").expect("the stream `default` is always there")
+        self.streams.get("default").expect("the stream `default` always exists")
     }
 
-    /// The sources that a stream's mail may leave from, with their shares. At least one.
+    /// The sources that a stream's mail may be sent from, with their shares. At least one.
     pub fn sources_of(&self, stream: &Stream) -> &[(Name, u32)] {
         &self.pools.get(&stream.pool).expect("a stream's pool is defined").sources
     }

@@ -10,26 +10,26 @@ use super::{
     value::{duration, list, number},
 };
 
-/// How many connections are opened to receivers, how long they live and how long each step may take.
+/// How many connections are opened to receivers, how long they are kept and how long each step may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The port of a receiver's mail service.
     pub port: u16,
-    /// Open connections in all.
+    /// Concurrent connections in all.
     pub connections: usize,
-    /// Open connections of one lane (a source towards a provider).
+    /// Concurrent connections of one lane (a source at a provider).
     pub connections_per_lane: usize,
     /// Messages over one connection before it is closed.
     pub messages_per_connection: u32,
     /// Recipients of one transaction.
     pub recipients_per_transaction: usize,
-    /// How long a connection without work is kept.
+    /// How long an idle connection is kept.
     pub idle: Duration,
-    /// How long a host that refused or swallowed a connection is passed over.
+    /// How long a host that refused a connection or did not answer is skipped.
     pub host_down: Duration,
-    /// Files that say who runs which mailboxes, with their contents, the first with the highest rank.
+    /// Files that describe mailbox providers, with their contents; the first has the highest precedence.
     pub providers: Vec<(PathBuf, String)>,
-    /// Rules for when receivers push back, as files with their contents, the first with the highest rank.
+    /// Files of rules for when receivers push back, with their contents; the first has the highest precedence.
     pub feedback: Vec<(PathBuf, String)>,
     /// How long to wait at each step.
     pub timeouts: Timeouts,
@@ -53,7 +53,7 @@ impl Delivery {
             let (lane, all) = (delivery.connections_per_lane, delivery.connections);
             t.object_to(
                 &["connections_per_lane", "connections"],
-                format!("connections_per_lane is {lane} and connections {all}: one lane cannot have more than all"),
+                format!("connections_per_lane is {lane} and connections is {all}: one lane cannot have more than all lanes together"),
             );
         }
         delivery

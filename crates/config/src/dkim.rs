@@ -1,4 +1,4 @@
-//! `[dkim]`: what is signed with which keys.
+//! `[dkim]`: which mail is signed, and with which keys.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -45,14 +45,14 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Dkim {
     }
 }
 
-/// What the streams ask of the keys: that they are there, and that they stay as long as mail may wait.
+/// Checks what streams and listeners need of the keys: that they exist, and that they are kept as long as mail may wait.
 pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
     let sealing = streams.iter().filter(|(_, s)| s.arc).map(|(name, _)| ("stream", name));
     let sealing = sealing.chain(listeners.iter().filter(|(_, l)| l.arc).map(|(name, _)| ("listen", name)));
     for (table, name) in sealing.filter(|_| dkim.sealer().is_none()) {
         root.object_at(
             &[table, name.as_str(), "arc"],
-            "who seals? set dkim.arc_domain (or dkim.also_sign_as) to a domain with keys".into(),
+            "no domain seals this mail: set dkim.arc_domain (or dkim.also_sign_as) to a domain with keys".into(),
         );
     }
     for (name, stream) in streams {
@@ -62,8 +62,7 @@ pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stre
     }
     let longest = streams.values().map(|stream| stream.retry.expire).max().unwrap_or_default();
     let short = |schedule: &Schedule| schedule.keep < longest;
-    let message =
-        "must be at least as long as mail may wait (the longest `expire` of [retry] and the streams): a key has to be found until then";
+    let message = "must be at least as long as mail may wait (the longest `expire` of [retry] and the streams): receivers must find the key until then";
     if short(&dkim.rotation) {
         root.object_at(&["dkim", "rotation", "keep"], message.to_owned());
     }
@@ -82,7 +81,7 @@ fn signing(t: &Table<'_>, domain: &str, place: &Place<'_>, rotation: &Schedule) 
     let keys: Vec<_> = items.into_iter().filter_map(|item| t.inline("keys", item, |t| key(t, place)).flatten()).collect();
     let twin = |(at, key): (usize, &DkimKey)| keys[..at].iter().any(|other| other.selector == key.selector);
     if keys.iter().enumerate().any(twin) {
-        t.object("keys", "two keys have the same selector, and DNS has room for one");
+        t.object("keys", "two keys have the same selector, but DNS can hold only one of them");
     }
     (!keys.is_empty()).then_some(Signing { sign_subdomains, identity, rotation, keys })
 }
@@ -103,7 +102,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
     if general != Some(&schedule) && schedule.every.is_some_and(|every| schedule.ahead >= every) {
         t.object_to(
             &["publish_ahead", "every"],
-            "publish_ahead must be shorter than every: a key is published before its turn, not before that of the one before it",
+            "publish_ahead must be shorter than every: a key must not be published before the previous key's turn",
         );
     }
     schedule
@@ -111,7 +110,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
 
 fn header_name(item: Item<'_>) -> Parsed<String> {
     let name = string(item)?;
-    // What is fit to sign is fit beside From.
+    // A field that may be signed may be signed beside From.
     let options = SignerOptions { headers: vec!["From".into(), name.into()], oversign: Vec::new(), ..SignerOptions::default() };
     options.check().map_or_else(|error| fault(item, error.to_string()), |()| Ok(name.to_owned()))
 }
@@ -125,7 +124,7 @@ fn identity(item: Item<'_>, domain: &str) -> Parsed<String> {
     check_identity(text, &domain.to_ascii_lowercase()).map_or_else(|error| fault(item, error.to_string()), |()| Ok(text.to_owned()))
 }
 
-/// Objects to a domain without keys.
+/// Reports a domain without keys.
 fn defined(t: &Table<'_>, key: &str, domain: &Domain, domains: &ByDomain<Signing>) {
     if domains.exact(domain.as_str()).is_none() {
         t.object(key, no_such_domain(domain, domains));
@@ -134,8 +133,8 @@ fn defined(t: &Table<'_>, key: &str, domain: &Domain, domains: &ByDomain<Signing
 
 fn no_such_domain(domain: &Domain, domains: &ByDomain<Signing>) -> String {
     let all: Vec<String> = domains.iter().map(|(pattern, _)| pattern.to_string()).collect();
-    let there = if all.is_empty() { "there are none".to_owned() } else { format!("there are: {}", all.join(", ")) };
-    format!("no keys for it: [dkim.domain.\"{domain}\"] is not there ({there})")
+    let there = if all.is_empty() { "no domain has keys".to_owned() } else { format!("domains with keys are: {}", all.join(", ")) };
+    format!("it has no keys: [dkim.domain.\"{domain}\"] is missing ({there})")
 }
 
 fn key(t: &Table<'_>, place: &Place<'_>) -> Option<DkimKey> {

@@ -10,20 +10,20 @@ use super::{
     value::{boolean, duration, list, number, string},
 };
 
-/// Whom to ask, and how long.
+/// Which servers to ask, and how long to keep their answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
     /// Servers to ask; empty: those of /etc/resolv.conf.
     pub nameservers: Vec<SocketAddr>,
     /// How long to wait for one answer.
     pub timeout: Duration,
-    /// How often to ask.
+    /// How many times to ask.
     pub attempts: usize,
     /// Whether receivers are reached over IPv4.
     pub ipv4: bool,
     /// Whether receivers are reached over IPv6.
     pub ipv6: bool,
-    /// Whether loopback and private addresses are taken from DNS.
+    /// Whether loopback and private addresses found in DNS are used.
     pub private_addresses: bool,
     /// How many of a domain's hosts are looked up, best first.
     pub max_hosts: usize,
@@ -35,9 +35,9 @@ pub struct Dns {
     pub min_ttl: Duration,
     /// An answer is kept at most this long.
     pub max_ttl: Duration,
-    /// "There is none" is kept at most this long.
+    /// A negative answer is kept at most this long.
     pub max_negative_ttl: Duration,
-    /// How long a domain is left alone after DNS failed for it.
+    /// How long a domain is not tried again after its DNS lookup failed.
     pub unavailable_ttl: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Dns {
             t.object_to(&["min_ttl", "max_ttl"], "min_ttl must not be longer than max_ttl");
         }
         if !dns.ipv4 && !dns.ipv6 {
-            t.object_to(&["ipv6", "ipv4"], "with IPv4 and IPv6 both off nobody can be reached: leave one on");
+            t.object_to(&["ipv6", "ipv4"], "with IPv4 and IPv6 both off, no receiver can be reached: leave one on");
         }
         dns
     }

@@ -1,4 +1,4 @@
-//! A TOML text as a tree whose every value knows its place, and errors about places in it.
+//! A TOML text as a tree whose values know their place, and errors about places in it.
 
 use std::{ops::Range, sync::Arc};
 
@@ -12,17 +12,17 @@ use super::error::{ConfigError, ConfigErrors};
 /// A value with its place.
 pub(super) type Item<'r> = &'r Spanned<DeValue<'r>>;
 
-/// What is wrong with (a part of) a value.
+/// An error about a value or a part of it.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) span: Range<usize>,
     pub(super) message: String,
 }
 
-/// A value, or all that is wrong with it.
+/// A value, or all errors in it.
 pub(super) type Parsed<T> = Result<T, Vec<Fault>>;
 
-/// The one fault of an item.
+/// The only fault of an item.
 pub(super) fn fault<T>(item: Item<'_>, message: impl Into<String>) -> Parsed<T> {
     Err(vec![Fault { span: item.span(), message: message.into() }])
 }
@@ -35,7 +35,7 @@ pub(super) struct Document<'r> {
 }
 
 impl<'r> Document<'r> {
-    /// The tree of `text`, or its errors of syntax (all of them; the rest is not looked at, since the tree may be askew).
+    /// The tree of `text`, or all of its syntax errors. With a syntax error nothing else is checked, since the tree may be wrong.
     pub(super) fn new(file: &str, text: &'r str) -> Result<Self, ConfigErrors> {
         let (tree, errors) = DeTable::parse_recoverable(text);
         let document = Self { file: file.into(), text, tree };
@@ -53,7 +53,7 @@ impl<'r> Document<'r> {
         self.before(at).matches('\n').count() + 1
     }
 
-    /// The parser's word, and the line that it is about.
+    /// The parser's message, and the line that it is about.
     fn syntax_error(&self, message: &str, span: Option<&Range<usize>>) -> ConfigError {
         let line =
             span.and_then(|span| self.text.lines().nth(self.line(span.start) - 1)).map_or_else(String::new, |line| shown(line.trim()));
@@ -70,7 +70,7 @@ impl<'r> Document<'r> {
 
     /// An error at `span`, about the value at `value`.
     pub(super) fn error(&self, key: String, span: Option<&Range<usize>>, value: Option<&Range<usize>>, message: String) -> ConfigError {
-        // What begins a line with a bracket is a table's header: no value to show.
+        // A span that begins with a bracket at the start of a line is a table header: there is no value to show.
         let is_header = |text: &str, at: usize| text.starts_with('[') && self.column(at) == 1;
         let value = value.and_then(|span| self.text.get(span.clone()).filter(|text| !is_header(text, span.start))).map(shown);
         let (line, column) = (span.map(|s| self.line(s.start)), span.map(|s| self.column(s.start)));
@@ -78,7 +78,7 @@ impl<'r> Document<'r> {
     }
 }
 
-/// A value's first line, shortened: enough to find it by.
+/// A value's first line, shortened: enough to find it.
 fn shown(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let mut short: String = first.chars().take(60).collect();

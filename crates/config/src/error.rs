@@ -1,27 +1,27 @@
-//! What is wrong with a configuration, and where.
+//! Errors in a configuration, with their place.
 
 use std::{fmt, sync::Arc};
 
-/// Everything that is wrong with a configuration, in the order of its lines.
+/// All errors in a configuration, in the order of its lines.
 ///
-/// Its text has one line for each error, in the shape that editors and compilers share: `posthaste.toml:41: source.ip2.ehlo = "": …`.
+/// Its text has one line per error, in the format that editors and compilers share: `posthaste.toml:41: source.ip2.ehlo = "": …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {
-    /// The file as it was named to us.
+    /// The file, as named by the caller.
     pub file: Arc<str>,
-    /// The line, counted from 1; None when the file as a whole is meant.
+    /// The line, counted from 1; None if the error is about the whole file.
     pub line: Option<usize>,
     /// The column in characters, counted from 1.
     pub column: Option<usize>,
-    /// The key with its tables, `source.ip2.ehlo`; empty when no key is meant.
+    /// The key with its tables, `source.ip2.ehlo`; empty if the error is not about a key.
     pub key: String,
-    /// The offending value as it stands in the file.
+    /// The offending value, as written in the file.
     pub value: Option<String>,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong, and the remedy.
     pub message: String,
 }
 

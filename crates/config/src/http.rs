@@ -1,4 +1,4 @@
-//! `[http]`: the API over HTTP.
+//! `[http]`: the HTTP API.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let http = Http {
         addresses: t.given("address", one_or_more(&here)).unwrap_or_default(),
@@ -38,18 +38,18 @@ fn hold_together(http: &Http, t: &Table<'_>, listeners: &BTreeMap<Name, Listener
     if !http.plain && http.addresses.iter().any(|a| !a.ip().is_loopback()) {
         t.object(
             "address",
-            "anybody on the way could read tokens and mail; listen on loopback behind a proxy that has TLS, or say `plain = true`",
+            "anybody on the network path could read tokens and mail; listen on loopback behind a proxy with TLS, or set `plain = true`",
         );
     }
     let taken = |address: &SocketAddr| listeners.iter().find(|(_, l)| address.port() != 0 && l.addresses.contains(address));
     if let Some((name, _)) = http.addresses.iter().find_map(taken) {
-        t.object("address", format!("listen.{name} has this address already: one address, one listener"));
+        t.object("address", format!("listen.{name} has this address already: use another one"));
     }
     if http.body_memory < http.body_size.saturating_mul(Http::BODY_COST) {
         let times = Http::BODY_COST;
         t.object_to(
             &["body_memory", "body_size"],
-            format!("body_memory must be at least {times} times body_size: one such body takes that much"),
+            format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `[introspection]`: the OAuth 2.0 server that is asked about bearer tokens.
+//! `[introspection]`: the OAuth 2.0 server that checks bearer tokens.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     value::{duration, line, number, one_of, string, zero_is_none},
 };
 
-/// None where no endpoint is given: then users' own tokens are all there are.
+/// None if no endpoint is given: then only users' own tokens are accepted.
 pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Endpoint> {
     let uri = t.given("endpoint", endpoint);
     let client = t.given("client", line(255));
@@ -29,22 +29,22 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Endpoint> {
     let questions = t.get("questions", number(1..=1000));
     if t.has("endpoint") {
         for key in ["client", "client_secret_file"].into_iter().filter(|key| !t.has(key)) {
-            t.object(key, "missing: an endpoint answers only those whom it knows (RFC 7662 §2.1)");
+            t.object(key, "missing: an endpoint answers only clients that it knows (RFC 7662 §2.1)");
         }
     } else if let Some(key) = KEYS.into_iter().find(|key| t.has(key)) {
-        t.object(key, "there is nobody to ask: add endpoint = \"https://…\"");
+        t.object(key, "there is no server to ask: add endpoint = \"https://…\"");
     }
     Some(Endpoint { uri: uri?, client: client?, secret: secret?, roots, rules, timeout, remember, questions })
 }
 
-/// What nobody gives who has no endpoint in mind. The others have defaults, and may stand there as they do.
+/// Keys that make no sense without an endpoint. The other keys have defaults and may be given without one.
 const KEYS: [&str; 4] = ["client", "client_secret_file", "scope", "audience"];
 
 fn endpoint(item: Item<'_>) -> Parsed<Uri> {
     const WANTED: &str = r#"expected the address of an endpoint, such as "https://login.example.com/oauth2/introspect""#;
     let text = string(item)?;
     let Ok(uri) = text.parse::<Uri>() else { return fault(item, WANTED) };
-    // A fragment is nothing that could be asked for, and what stands before an '@' would be a password.
+    // A fragment cannot be requested, and the part before an '@' would be a password.
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return fault(item, WANTED) };
     if authority.as_str().contains('@') || authority.host().is_empty() || text.contains('#') {
         return fault(item, WANTED);
@@ -52,7 +52,7 @@ fn endpoint(item: Item<'_>) -> Parsed<Uri> {
     match scheme {
         "https" => Ok(uri),
         "http" if is_loopback(authority.host()) => Ok(uri),
-        "http" => fault(item, "anybody on the way could read tokens: use https:// (http:// is for endpoints on this machine)"),
+        "http" => fault(item, "anybody on the network path could read tokens: use https:// (http:// is for endpoints on this machine)"),
         _ => fault(item, WANTED),
     }
 }
@@ -62,7 +62,7 @@ fn is_loopback(host: &str) -> bool {
     bare.parse::<IpAddr>().map_or(bare.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-/// A scope (RFC 6749 §3.3): one, of which the answer may have several.
+/// A single scope (RFC 6749 §3.3); the answer may contain several.
 fn word(item: Item<'_>) -> Parsed<String> {
     match line(255)(item)? {
         text if text.is_empty() || text.contains([' ', '"', '\\']) => fault(item, "expected one scope, such as \"smtp.send\""),

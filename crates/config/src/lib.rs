@@ -1,6 +1,6 @@
 //! The configuration: one TOML file over the defaults, which are themselves a file (`config/posthaste.toml`) and its documentation.
 //!
-//! One file here for each noun. [`Config::load`] reads everything before it judges: all errors come at once, each with file, line, key and remedy.
+//! There is one file per noun. [`Config::load`] reads everything and reports all errors at once, each with file, line, key and remedy.
 //! A configuration that was read holds together: every name in it is defined, every value in range.
 //!
 //! It may know all crates below it, for whose settings it reads values; none of them knows it.

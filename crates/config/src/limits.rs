@@ -1,4 +1,4 @@
-//! `[limits]`: what a client may ask of this relay.
+//! `[limits]`: limits for clients.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{
 pub(super) fn read(t: &Table<'_>) -> Limits {
     let wait = |key| t.get(key, duration(Duration::from_secs(1)..=Duration::from_hours(1)));
     let limits = Limits {
-        // RFC 5321 §4.5.3.1.7: a server must take 64 KiB.
+        // RFC 5321 §4.5.3.1.7: a server must accept 64 KiB.
         message_size: t.get("message_size", size(64 * KIB..=2 * GIB)),
-        // RFC 5321 §4.5.3.1.8: a server must take 100.
+        // RFC 5321 §4.5.3.1.8: a server must accept 100.
         recipients: t.get("recipients", number(100..=100_000)),
         command_line: t.get("command_line", number(512..=65_536)),
-        // RFC 5321 §4.5.3.1.6: a server must take 998.
+        // RFC 5321 §4.5.3.1.6: a server must accept 998.
         text_line: t.get("text_line", zero_is_none(number(998..=1_000_000_000))),
         header_size: t.get("header_size", size(16 * KIB..=16 * MIB)),
         // RFC 5321 §6.3 asks for at least 100; relays in a chain of our own need far fewer.
@@ -38,12 +38,12 @@ pub(super) fn read(t: &Table<'_>) -> Limits {
         body_cache: t.get("body_cache", size(0..=64 * GIB)),
     };
     if limits.header_size > limits.message_size {
-        t.object_to(&["header_size", "message_size"], "header_size must not be more than message_size: a header is a part of its message");
+        t.object_to(&["header_size", "message_size"], "header_size must not be more than message_size: the header is part of the message");
     }
     if limits.receive_memory < limits.message_size {
         t.object_to(
             &["receive_memory", "message_size"],
-            "receive_memory must not be less than message_size: the longest message would never come in",
+            "receive_memory must not be less than message_size: the longest message could never be received",
         );
     }
     limits

@@ -1,4 +1,4 @@
-//! `[listen.NAME]`: where mail is taken in, and from whom.
+//! `[listen.NAME]`: where mail is accepted, and from whom.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ const ROLES: [(&str, Role); 2] = [("submission", Role::Submission), ("returns", 
 pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, Stream>) -> Listener {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
-        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all it has"),
+        _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let role = t.get("role", one_of(&ROLES));
     let allow = match role {
@@ -50,17 +50,17 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, St
     defined(t, "stream", &listener.stream, streams);
     let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);
     if listener.require_auth && never {
-        t.object("require_auth", "no client could ever send here: AUTH is not offered (auth = \"tls\" offers it under TLS only)");
+        t.object("require_auth", "no client could ever send here, since AUTH is not offered (auth = \"tls\" offers it under TLS only)");
     }
     listener
 }
 
-/// Two listeners cannot share an address (port 0 means a fresh port each time).
+/// Two listeners cannot share an address, except with port 0, which means a new port each time.
 pub(super) fn refuse_twins(root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
     let mut seen = BTreeMap::new();
     for (name, address) in listeners.iter().flat_map(|(name, l)| l.addresses.iter().map(move |a| (name, a))) {
         let Some(first) = seen.insert(*address, name).filter(|_| address.port() != 0) else { continue };
-        let message = format!("listen.{first} has {address} already: one address, one listener");
+        let message = format!("listen.{first} has {address} already: use another one");
         root.object_at(&["listen", name.as_str(), "address"], message);
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of `[listen.NAME]` about TLS: whether, with which certificates, and whose certificates clients may show.
+//! The TLS keys of `[listen.NAME]`: whether TLS is used, with which certificates, and which client certificates are accepted.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> ListenTls {
     if !acme.is_empty() && ["certificate", "key", "certificates"].iter().any(|key| t.has(key)) {
         t.object(
             "acme",
-            "the certificate comes from the ACME authority or from files, not from both: take out certificate, key and certificates",
+            "the certificate comes from the ACME authority or from files, not from both: remove certificate, key and certificates",
         );
     }
     let client_ca = t.given("client_ca", |item| authorities(item, place));
@@ -34,7 +34,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> ListenTls {
     ListenTls { mode, required, certificates, acme, client_ca }
 }
 
-/// `certificate` and `key`; where they are not `needed`, both may be missing.
+/// `certificate` and `key`; both may be missing unless `needed`.
 fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertificate> {
     let wanted = needed || t.has("certificate") || t.has("key");
     let file = |key| if wanted { t.need(key, |item| place.text_file(item)) } else { t.given(key, |item| place.text_file(item)) };
@@ -52,6 +52,6 @@ fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertific
 fn authorities(item: Item<'_>, place: &Place<'_>) -> Parsed<(PathBuf, String)> {
     match place.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok((path, pem)),
-        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+        (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }
 }

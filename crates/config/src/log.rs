@@ -23,9 +23,9 @@ pub struct Log {
     pub keep_files: Option<usize>,
     /// How long files are kept; None: for ever.
     pub keep_age: Option<Duration>,
-    /// How long an event waits for company before it is written.
+    /// How long events are collected before they are written.
     pub gather: Duration,
-    /// How long what is written waits before it is made durable.
+    /// How long written events may wait before they are made durable.
     pub sync: Duration,
 }
 

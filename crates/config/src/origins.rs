@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 pub enum Origin {
     /// The operator's file.
     File {
-        /// The file as it was named to us.
+        /// The file, as named by the caller.
         file: Arc<str>,
         /// Counted from 1.
         line: usize,
@@ -28,12 +28,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Key path (`source.ip1.address`, as errors write it) to the place of its value.
+/// From each key path (`source.ip1.address`, as in errors) to the place of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines(BTreeMap<String, Origin>);
 
 impl Lines {
-    /// Where the value of `key` comes from; None for keys that are in no file.
+    /// Where the value of `key` comes from; None if the key is in no file.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.0.get(key)
     }

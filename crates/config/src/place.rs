@@ -1,4 +1,4 @@
-//! The place that a configuration is read at.
+//! The machine and the folder that a configuration is read in.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::{
     value::string,
 };
 
-/// Where a configuration is read: the machine, and the folder that its files lie in.
+/// Where a configuration is read: the machine, and the folder of its files.
 pub(super) struct Place<'h> {
     pub(super) host: &'h dyn Host,
     pub(super) folder: &'h Path,
@@ -22,7 +22,7 @@ impl Place<'_> {
         self.folder.join(named)
     }
 
-    /// What this machine calls itself, as far as mail can use it.
+    /// This machine's name, if it is valid in mail.
     pub(super) fn hostname(&self) -> Domain {
         Domain::new(&self.host.name()).or_else(|_| Domain::new("localhost")).expect("localhost is a domain")
     }
@@ -34,7 +34,7 @@ impl Place<'_> {
         usable.or_else(|| Name::new("localhost").ok()).expect("localhost is a name")
     }
 
-    /// What stands in the first line of a file that the configuration names.
+    /// The first line of a file that the configuration names.
     pub(super) fn secret(&self, item: Item<'_>) -> Parsed<Secret> {
         let (path, content) = self.text_file(item)?;
         match content.lines().next() {
@@ -43,7 +43,7 @@ impl Place<'_> {
         }
     }
 
-    /// A file that the configuration names, with its content.
+    /// A file that the configuration names, with its contents.
     pub(super) fn text_file(&self, item: Item<'_>) -> Parsed<(PathBuf, String)> {
         let path = self.path(string(item)?);
         match self.host.read(&path).map(String::from_utf8) {

@@ -1,4 +1,4 @@
-//! Reads two trees at once, the operator's over the defaults, and gathers every error instead of stopping at the first.
+//! Reads two trees at once, the operator's over the defaults, and collects every error instead of stopping at the first.
 //!
 //! The embedded `config/posthaste.toml` is where defaults live: a key that the operator left out, or got wrong, takes its value from there. So reading
 //! always goes on to the end, and no default stands in the code.
@@ -25,13 +25,13 @@ pub(super) struct Reading<'r> {
     known: RefCell<BTreeSet<String>>,
 }
 
-/// What a reading gathered besides the values.
+/// What a reading collected besides the values.
 pub(super) struct Findings {
     /// All errors, by line.
     pub(super) errors: Vec<ConfigError>,
     /// Where the values come from.
     pub(super) lines: Lines,
-    /// Every key that was asked for, `*` standing for names: `source.*.address`.
+    /// Every key that was asked for, with `*` for names: `source.*.address`.
     pub(super) known: BTreeSet<String>,
 }
 
@@ -40,7 +40,7 @@ impl<'r> Reading<'r> {
         Self { user, base, errors: RefCell::default(), lines: RefCell::default(), known: RefCell::default() }
     }
 
-    /// Reads the whole with `read`; keys that it asked nobody for are errors.
+    /// Reads the whole tree with `read`. Keys that `read` did not ask for are errors.
     pub(super) fn root<T>(&'r self, read: impl FnOnce(&Table<'r>) -> T) -> T {
         let (user, base) = (Some(self.user.tree.get_ref()), Some(self.base.tree.get_ref()));
         let table = Table {
@@ -64,7 +64,7 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// A table of the operator's (if it is there) over the table of defaults (if there is one).
+/// A table of the operator's (if present) over the table of defaults (if there is one).
 pub(super) struct Table<'r> {
     reading: &'r Reading<'r>,
     path: String,
@@ -79,7 +79,7 @@ pub(super) struct Table<'r> {
 }
 
 impl<'r> Table<'r> {
-    /// The value of `key`: the operator's, else (also when the operator's is wrong) the default.
+    /// The value of `key`: the operator's, or the default if that is missing or wrong.
     pub(super) fn get<T>(&self, key: &str, parse: impl Fn(Item<'r>) -> Parsed<T>) -> T {
         if let Some(value) = self.given(key, &parse) {
             return value;
@@ -92,7 +92,7 @@ impl<'r> Table<'r> {
         parse(item).unwrap_or_else(|faults| panic!("config/posthaste.toml:{line} is right: {faults:?}"))
     }
 
-    /// The operator's value of a key that has no default; None when it is not there (or wrong).
+    /// The operator's value of a key that has no default; None if it is missing or wrong.
     pub(super) fn given<T>(&self, key: &str, parse: impl Fn(Item<'r>) -> Parsed<T>) -> Option<T> {
         self.take(key);
         let item = self.user?.get(key)?;
@@ -107,7 +107,7 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// The operator's value of a key that must be there; None after an error.
+    /// The operator's value of a required key; None after an error.
     pub(super) fn need<T>(&self, key: &str, parse: impl Fn(Item<'r>) -> Parsed<T>) -> Option<T> {
         let value = self.given(key, parse);
         if !self.has(key) {
@@ -116,13 +116,13 @@ impl<'r> Table<'r> {
         value
     }
 
-    /// The operator's whole file and its name, where it has `key`: for a table that a library reads by itself.
+    /// The operator's whole file and its name, if it has `key`: for a table that a library reads by itself.
     pub(super) fn leave(&self, key: &str) -> Option<(&'r str, &'r str)> {
         self.take(key);
         self.has(key).then_some((self.reading.user.text, &*self.reading.user.file))
     }
 
-    /// Puts an error among the others that is known with its place, which may be in another file.
+    /// Adds an error whose place is known already, which may be in another file.
     pub(super) fn report(&self, error: ConfigError) {
         self.reading.errors.borrow_mut().push(error);
     }
@@ -132,7 +132,7 @@ impl<'r> Table<'r> {
         self.user.is_some_and(|t| t.contains_key(key))
     }
 
-    /// Says that the value of `key` as it is in force does not go with the rest: at its line, or at the table's where it is a default.
+    /// Reports that the value of `key` in force does not fit the rest: at its line, or at the table's line if it is a default.
     pub(super) fn object(&self, key: &str, message: impl Into<String>) {
         match self.user.and_then(|t| t.get(key)) {
             Some(item) => self.complain_of(key, &item.span(), message.into()),
@@ -140,7 +140,7 @@ impl<'r> Table<'r> {
         }
     }
 
-    /// The same where several keys do not go together: at the first of them that the operator gave.
+    /// The same for several keys that do not fit together: at the first of them that the operator gave.
     pub(super) fn object_to(&self, keys: &[&str], message: impl Into<String>) {
         let given = keys.iter().find(|key| self.has(key)).or(keys.first()).expect("there is a key to object to");
         self.object(given, message);
@@ -170,7 +170,7 @@ impl<'r> Table<'r> {
         self.child(key, key, header, user, base).read(read)
     }
 
-    /// The tables inside table `key`, which the operator names; `default` alone when there are none, or (`always`) besides them.
+    /// The tables inside table `key`, which the operator names; only `default` if there are none, or (`always`) in addition to them.
     /// Keys left out take the values of the defaults' `default`.
     pub(super) fn named<T>(&self, key: &str, always: bool, mut read: impl FnMut(&Table<'r>, &Name) -> T) -> BTreeMap<Name, T> {
         self.table(key, |outer| {
@@ -194,7 +194,7 @@ impl<'r> Table<'r> {
         })
     }
 
-    /// Reads every entry of this table, whose keys the operator chose; no two of them may mean the same.
+    /// Reads every entry of this table, whose keys the operator chose. No two of them may have the same meaning.
     pub(super) fn entries<K: PartialEq, T>(
         &self,
         parse_key: impl Fn(&str) -> Result<K, String>,
@@ -207,7 +207,7 @@ impl<'r> Table<'r> {
             let value = read(self, word);
             match parse_key(word) {
                 Ok(key) if all.iter().any(|(other, _)| *other == key) => {
-                    self.complain(word, self.place(word).as_ref(), "is here twice".into())
+                    self.complain(word, self.place(word).as_ref(), "is given twice".into())
                 }
                 Ok(key) => all.extend(value.map(|value| (key, value))),
                 Err(message) => self.complain(word, self.place(word).as_ref(), message),
@@ -222,7 +222,7 @@ impl<'r> Table<'r> {
         self.child(word, "*", header, user, None).read(read)
     }
 
-    /// Reads a table that is a value (one of an array, or in line): errors name `key`.
+    /// Reads a table that is a value (in an array, or inline). Errors name `key`.
     pub(super) fn inline<T>(&self, key: &str, item: Item<'r>, read: impl FnOnce(&Table<'r>) -> T) -> Option<T> {
         let Some(table) = item.get_ref().as_table() else {
             self.complain_of(key, &item.span(), format!("expected a table, {{ … }}, found {}", a(item.get_ref().type_str())));
@@ -253,7 +253,7 @@ impl<'r> Table<'r> {
         Table { reading: self.reading, path, pattern, header, user, base, taken: RefCell::default(), open: Cell::default() }
     }
 
-    /// Place and content of the operator's table `key`; an error when it is something else.
+    /// Place and content of the operator's table `key`; an error if it is something else.
     fn inner(&self, key: &str) -> (Option<Range<usize>>, Option<&'r DeTable<'r>>) {
         let Some(item) = self.user.and_then(|t| t.get(key)) else { return (self.header.clone(), None) };
         let table = item.get_ref().as_table();

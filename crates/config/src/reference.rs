@@ -11,7 +11,7 @@ use super::{
     value::{from_text, some, string},
 };
 
-/// Names of one certificate: what Let's Encrypt gives at most.
+/// The most names in one certificate: Let's Encrypt's limit.
 const NAMES_MAX: usize = 100;
 
 /// Checks that `name`, the value of `key`, is among those defined.
@@ -30,7 +30,7 @@ pub(super) fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// What a certificate is for.
+/// The names that a certificate is for.
 pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
     let names: AcmeNames = some(name)(item)?.into_iter().collect();
     if names.len() > NAMES_MAX { fault(item, format!("too many: at most {NAMES_MAX} names in one certificate")) } else { Ok(names) }
@@ -39,7 +39,7 @@ pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
 fn name(item: Item<'_>) -> Parsed<Domain> {
     let text = string(item)?;
     if text.contains('*') {
-        return fault(item, "a wildcard needs the challenge dns-01, which is not done here: name each host");
+        return fault(item, "a wildcard needs the challenge dns-01, which is not supported: name each host");
     }
     match Domain::international(text) {
         Ok(domain) if domain.literal().is_some() => fault(item, "expected a host name, found an address"),
@@ -48,7 +48,7 @@ fn name(item: Item<'_>) -> Parsed<Domain> {
     }
 }
 
-/// A domain that leaves room for a reverse-path.
+/// A domain that is short enough for a reverse-path in it.
 pub(super) fn bounce_domain(item: Item<'_>) -> Parsed<Domain> {
     let domain = from_text::<Domain>(item)?;
     Verp::new(&[SOME], domain.clone(), "b").map(|_| domain).or_else(|why| fault(item, why.to_string()))

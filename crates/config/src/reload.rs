@@ -1,9 +1,9 @@
-//! What a running relay cannot change.
+//! The keys that a running relay cannot change.
 
 use crate::config::Config;
 
 impl Config {
-    /// The keys in which `new` differs and that only a restart can put in force; all else takes effect by a reload.
+    /// The keys in which `new` differs and that only a restart can put in force. All others take effect on reload.
     pub fn diff_restart_needed(&self, new: &Self) -> Vec<String> {
         let listeners = self.listeners.keys().chain(new.listeners.keys().filter(|name| !self.listeners.contains_key(*name)));
         let moved = listeners.filter(|name| {

@@ -1,4 +1,4 @@
-//! `[returns]`: mail that comes back, where to, and how far it is believed.
+//! `[returns]`: returned mail, where it arrives, and how far it is trusted.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Returns {
     Returns {
         domain: t.given("domain", reference::bounce_domain),
         prefix: t.get("prefix", prefix),
-        // What is remembered no longer must not be believed any more, or it would count twice.
+        // A report that is no longer remembered must not be valid any more, or it would count twice.
         good_for: t.get("good_for", duration(days(1)..=REMEMBERED)),
         addresses: t.get("addresses", list(from_text::<Address>)),
         trust: t.get("trust", one_of(&[("verp", Believe::Verp), ("hints", Believe::Hints)])),
@@ -38,12 +38,12 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Returns {
 pub(super) fn hold_together(returns: &Returns, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
     let bouncing: Vec<_> = streams.iter().filter(|(_, s)| bounce_domain_of(returns, s).is_some()).collect();
     if let Some((name, _)) = bouncing.iter().find(|(_, s)| s.retry.expire >= returns.good_for) {
-        let message = format!("must be longer than stream.{name} is tried (expire), or what comes back late could not be believed");
+        let message = format!("must be longer than stream.{name} is tried (expire), or late bounces would be refused");
         root.object_at(&["returns", "good_for"], message);
     }
     for (name, _) in listeners.iter().filter(|(_, l)| l.role == Role::Returns) {
         if bouncing.is_empty() && returns.addresses.is_empty() {
-            let message = "nothing could come back here: give returns.domain, a stream's bounce_domain, or returns.addresses";
+            let message = "no mail could be accepted here: give returns.domain, a stream's bounce_domain, or returns.addresses";
             root.object_at(&["listen", name.as_str(), "role"], message.into());
         }
     }
@@ -61,15 +61,15 @@ fn mailbox(t: &Table<'_>, place: &Place<'_>) -> Option<Mailbox> {
     let (auth, folder) = (route::login(t, place), t.given("folder", line(255)).unwrap_or_else(|| "INBOX".into()));
     let kinds = ["maildir", "mbox", "imap"];
     if kinds.iter().filter(|kind| t.has(kind)).count() != 1 {
-        t.object_to(&kinds, "a mailbox is one of maildir, mbox and imap");
+        t.object_to(&kinds, "a mailbox needs exactly one of maildir, mbox and imap");
         return None;
     }
     if t.has("imap") && !t.has("user") && !t.has("password_file") {
-        t.object("imap", "nobody may read there without a user and a password_file");
+        t.object("imap", "reading by IMAP needs a user and a password_file");
     }
     let only_imap = ["user", "password_file", "folder"].into_iter().find(|key| t.has(key) && !t.has("imap"));
     if let Some(key) = only_imap {
-        t.object(key, "only imap has this");
+        t.object(key, "only a mailbox with imap has this key");
     }
     let imap = || Some(Mailbox::Imap(Imap { server: server?, auth: auth?, folder }));
     maildir.map(Mailbox::Maildir).or(mbox.map(Mailbox::Mbox)).or_else(imap)
@@ -84,5 +84,5 @@ fn prefix(item: Item<'_>) -> Parsed<String> {
     Verp::new(&[SOME], domain, text).map(|_| text.to_owned()).or_else(|why| fault(item, why.to_string()))
 }
 
-/// Stands for the true secret where only the form is looked at.
+/// A placeholder for the secret, for checks of the format alone.
 const SOME: Secret = Secret::new([0; 32]);

@@ -1,4 +1,4 @@
-//! `[route]`: hosts for domains, instead of what DNS says.
+//! `[route]`: hosts for domains, used instead of DNS.
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ pub(super) fn login(t: &Table<'_>, place: &Place<'_>) -> Option<Login> {
 pub(super) fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
     const WANTED: &str = r#"a host with or without a port, such as "mx.example.net:587", "192.0.2.1" or "[2001:db8::1]:25""#;
     let text = string(item)?;
-    // A bare IPv6 address is full of colons: none of them begins a port.
+    // None of the colons in a bare IPv6 address begins a port.
     let (host, port) = match text.rsplit_once(':') {
         _ if text.parse::<IpAddr>().is_ok() => (text, None),
         Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, Some(port)),

@@ -1,4 +1,4 @@
-//! `[run]`: how the program stops and talks about itself.
+//! `[run]`: how the program stops, and which diagnostics it prints.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::{
     value::{duration, one_of},
 };
 
-/// The program's own conduct.
+/// Settings of the program itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// How long open connections have to end their business when the program is told to stop.
+    /// How long open connections may take to finish when the program is told to stop.
     pub drain: Duration,
-    /// Which diagnostics are shown (the delivery log is another thing).
+    /// Which diagnostics are printed. The delivery log is separate.
     pub log_level: LevelFilter,
 }
 

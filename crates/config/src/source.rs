@@ -20,20 +20,20 @@ use super::{
 /// An address to send from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What sockets are bound to; None: the kernel chooses.
+    /// The address that sockets are bound to; None: the kernel chooses.
     pub address: Option<IpAddr>,
     /// The name given in EHLO (RFC 5321 §4.1.1.1): it should resolve to the address.
     pub ehlo: Domain,
-    /// How it warms up; None: it is warm.
+    /// How it warms up; None: it counts as warm.
     pub warmup: Option<Warmup>,
 }
 
 /// A group of sources that share the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// The sources, in the order in which they were named, each with its share of the work. At least one.
+    /// The sources, in the order given, each with its share of the work. At least one.
     pub sources: Vec<(Name, u32)>,
-    /// Whether the others take the mail of a source that a provider has slowed or stopped.
+    /// Whether the others take over the mail of a source that a provider has slowed or stopped.
     pub relieve: bool,
 }
 
@@ -44,11 +44,11 @@ impl Source {
             _ => match unicast(item)? {
                 ip if ip.is_unspecified() => fault(item, "to let the kernel choose, write \"any\""),
                 ip if place.host.has(ip) => Ok(Some(ip)),
-                _ => fault(item, "this host has no such address; `ip address` lists those it has"),
+                _ => fault(item, "this host has no such address; `ip address` lists its addresses"),
             },
         };
         let ehlo = t.given("ehlo", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
-        // Two sources without an address would be one: only the default may be silent about it.
+        // Two sources without an address would be the same: only `default` may leave it out.
         let address = if name.as_str() == "default" { t.get("address", address) } else { t.need("address", address).flatten() };
         Self { address, ehlo, warmup: Warmup::read(t, curves) }
     }

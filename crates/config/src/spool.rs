@@ -1,4 +1,4 @@
-//! `[spool]`: the store of what is still owed.
+//! `[spool]`: the store of queued messages.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ pub struct Spool {
     pub dir: PathBuf,
     /// Bytes of one segment of its log.
     pub segment_size: u64,
-    /// Bytes of disk it may use before mail is put off; None: what the disk has.
+    /// Bytes of disk it may use before mail is deferred; None: no such limit.
     pub max_disk: Option<u64>,
-    /// Bytes of disk that are left free: mail is put off before.
+    /// Bytes of disk to keep free: mail is deferred before less is left.
     pub min_free: u64,
     /// Memory for its index, in bytes.
     pub index_cache: u64,
-    /// The share of a full segment that must still be needed, or else what is needed is copied and the segment deleted.
+    /// When less than this share of a full segment is still needed, that part is copied and the segment is deleted.
     pub compact_below: f64,
 }
 

@@ -19,21 +19,21 @@ use super::{
 pub struct Stream {
     /// Its retries.
     pub retry: Retry,
-    /// Its share of a lane against other streams: one of 20 goes out twice as fast as one of 10.
+    /// Its share of a connection against other streams: 20 sends twice as fast as 10.
     pub priority: u32,
-    /// The sources it is sent from.
+    /// The pool of sources that it is sent from.
     pub pool: Name,
-    /// Whether it may use the budget that curves keep for urgent mail.
+    /// Whether it may use the budget that curves reserve for urgent mail.
     pub urgency: Priority,
-    /// Which of the pool's sources comes first: the coldest, the warmest, or the one furthest behind its weight.
+    /// Which of the pool's sources is preferred: the coldest, the warmest, or the one furthest behind its weight.
     pub order: Order,
-    /// How much of it goes out at most, over all its sources and to all receivers.
+    /// The most recipients, over all its sources and to all receivers.
     pub shape: Shape,
-    /// The domain that signs it besides its author's.
+    /// The domain that signs it in addition to the author's domain.
     pub dkim_domain: Option<Domain>,
     /// Whether it is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
-    /// The domain of its reverse-paths; None: that of all, `Some(None)`: none.
+    /// The domain of its reverse-paths; None: `returns.domain`; `Some(None)`: none.
     pub bounce_domain: Option<Option<Domain>>,
 }
 
@@ -66,7 +66,7 @@ fn hold_together(retry: &Retry, t: &Table<'_>) {
 }
 
 impl Stream {
-    /// All streams; `default` is among them even where the operator defines only others.
+    /// All streams. `default` is among them even if the operator defines only others.
     pub(super) fn read_all(root: &Table<'_>, retry: &Retry, pools: &BTreeMap<Name, Pool>) -> BTreeMap<Name, Self> {
         root.named("stream", true, |t, _| Self::read(t, retry, pools))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// What to say about an unknown key of a table with the keys `known`.
+/// The message for an unknown key in a table with the keys `known`.
 pub(super) fn suggest(word: &str, known: &BTreeSet<String>) -> String {
     let nearest = known.iter().map(|k| (distance(word, k), k)).min();
     match nearest {

@@ -1,4 +1,4 @@
-//! `[suppression]`: who is not written to any more, and for how long.
+//! `[suppression]`: which addresses get no more mail, and for how long.
 
 use std::time::Duration;
 

@@ -11,19 +11,19 @@ use super::{
     value::{boolean, one_of, string},
 };
 
-/// What encryption is asked of receivers.
+/// The TLS rules for receivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// For domains without a rule of their own.
+    /// The rule for domains without one of their own.
     pub rule: TlsRule,
-    /// For the others.
+    /// The rule for all other domains.
     pub domains: ByDomain<TlsRule>,
-    /// Whom certificates are checked against where a policy checks them.
+    /// What certificates are verified against where a policy verifies them.
     pub roots: Roots,
 }
 
 impl Tls {
-    /// What is asked of the hosts of `domain`.
+    /// The rule for the hosts of `domain`.
     pub fn rule_for(&self, domain: &Domain) -> TlsRule {
         self.domains.find(domain).copied().unwrap_or(self.rule)
     }
@@ -58,6 +58,6 @@ pub(super) fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
     }
     match place.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File { path, pem }),
-        (path, _) => fault(item, format!("{} holds no PEM certificate", path.display())),
+        (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }
 }

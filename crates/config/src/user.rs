@@ -1,4 +1,4 @@
-//! `[user.NAME]`, here and in the file that `posthaste user` writes: who may send, and what.
+//! `[user.NAME]`, in the configuration and in the file that `posthaste user` writes: who may send, and what they may do.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use super::{
 /// All users by name.
 pub type UsersByName = BTreeMap<Arc<str>, Arc<User>>;
 
-/// What the file of users holds, or what is wrong with it; nothing where there is no such file.
+/// The users in the users file, or its errors; nothing if there is no such file.
 pub(super) fn read_file(path: &Path, host: &dyn Host, base: &Document<'_>, above: &Above<'_>) -> (UsersByName, Option<Findings>) {
     let name = path.display().to_string();
     let trouble = |message: String| {
@@ -46,18 +46,18 @@ pub(super) fn read_file(path: &Path, host: &dyn Host, base: &Document<'_>, above
     }
 }
 
-/// What a table of users is held against.
+/// What a table of users is checked against.
 pub(super) struct Above<'a> {
-    /// Streams that are there.
+    /// The defined streams.
     pub(super) streams: &'a BTreeMap<Name, Stream>,
-    /// Users of the configuration itself.
+    /// The users in the configuration itself.
     pub(super) users: &'a UsersByName,
 }
 
-/// The tables of a file. No two users share what they are known by.
+/// Reads the user tables of a file. No two users may share a certificate or a token.
 pub(super) fn read_all(root: &Table<'_>, above: &Above<'_>) -> UsersByName {
     let free = |word: &str| match check_name(word)? {
-        name if above.users.contains_key(&name) => Err("the configuration itself has a user of this name".to_owned()),
+        name if above.users.contains_key(&name) => Err("the configuration itself defines a user with this name".to_owned()),
         name => Ok(name),
     };
     let read = |t: &Table<'_>, word: &str| Some(t.entry(word, |t| read(t, word, above)));
@@ -84,7 +84,7 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
     if priority > priority_max {
         t.object_to(
             &["priority_max", "priority"],
-            "priority must not be more than priority_max, which is the highest that this user's mail may have",
+            "priority must not be more than priority_max, the highest that this user's mail may have",
         );
     }
     User {
@@ -105,7 +105,7 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
     }
 }
 
-/// Where `posthaste user` keeps them.
+/// The file in which `posthaste user` keeps users.
 pub(super) fn file(t: &Table<'_>, data_dir: &Path) -> PathBuf {
     data_dir.join(t.get("users_file", super::value::path))
 }
@@ -136,5 +136,5 @@ fn sender(item: Item<'_>) -> Parsed<SenderPattern> {
 }
 
 fn rate(item: Item<'_>) -> Parsed<Rate> {
-    Rate::parse(string(item)?).map_or_else(|| fault(item, r#"expected recipients in a time, such as "2/s", "100/m" or "1000/h""#), Ok)
+    Rate::parse(string(item)?).map_or_else(|| fault(item, r#"expected recipients per time, such as "2/s", "100/m" or "1000/h""#), Ok)
 }

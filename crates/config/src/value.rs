@@ -32,25 +32,25 @@ pub(super) fn text(item: Item<'_>) -> Parsed<String> {
     string(item).map(str::to_owned)
 }
 
-/// A path with something in it.
+/// A path that is not empty.
 pub(super) fn path(item: Item<'_>) -> Parsed<PathBuf> {
     match string(item)? {
         "" => fault(item, "must not be empty"),
-        text if text.contains('\0') => fault(item, "no path has a NUL in it"),
+        text if text.contains('\0') => fault(item, "a path cannot contain a NUL"),
         text => Ok(text.into()),
     }
 }
 
-/// Text without control characters, at most `max` bytes: fit for one line of the protocol.
+/// Printable ASCII of at most `max` bytes, for use in one line of the protocol.
 pub(super) fn line(max: usize) -> impl Fn(Item<'_>) -> Parsed<String> {
     move |item| match string(item)? {
         text if text.len() > max => fault(item, format!("too long: at most {max} bytes")),
-        text if !text.bytes().all(|b| (32..127).contains(&b)) => fault(item, "only printable ASCII goes here"),
+        text if !text.bytes().all(|b| (32..127).contains(&b)) => fault(item, "must be printable ASCII"),
         text => Ok(text.to_owned()),
     }
 }
 
-/// A text that reads itself.
+/// A type that parses itself from text.
 pub(super) fn from_text<T: TryFrom<String, Error: Display>>(item: Item<'_>) -> Parsed<T> {
     T::try_from(text(item)?).or_else(|error| fault(item, error.to_string()))
 }
@@ -93,7 +93,7 @@ pub(super) fn fraction(range: RangeInclusive<f64>) -> impl Fn(Item<'_>) -> Parse
     }
 }
 
-/// A limit that 0 switches off.
+/// A limit that 0 turns off.
 pub(super) fn zero_is_none<T>(parse: impl Fn(Item<'_>) -> Parsed<T>) -> impl Fn(Item<'_>) -> Parsed<Option<T>> {
     move |item| match integer(item) {
         Some(0) => Ok(None),
@@ -154,7 +154,7 @@ pub(super) fn list<'p, T: 'p>(parse: impl Fn(Item<'_>) -> Parsed<T> + 'p) -> imp
     }
 }
 
-/// The items of a list with something in it.
+/// The items of a list that is not empty.
 pub(super) fn items<'r>(item: Item<'r>) -> Parsed<Vec<Item<'r>>> {
     match item.get_ref().as_array() {
         Some(array) if array.is_empty() => fault(item, "must not be empty"),
@@ -163,7 +163,7 @@ pub(super) fn items<'r>(item: Item<'r>) -> Parsed<Vec<Item<'r>>> {
     }
 }
 
-/// A list, with something in it, each of whose items is read by `parse`.
+/// A list that is not empty, each of whose items is read by `parse`.
 pub(super) fn some<'p, T: 'p>(parse: impl Fn(Item<'_>) -> Parsed<T> + 'p) -> impl Fn(Item<'_>) -> Parsed<Vec<T>> + 'p {
     let parse = list(parse);
     move |item| match parse(item)? {
@@ -209,7 +209,7 @@ pub(super) fn expected<T>(item: Item<'_>, what: &str) -> Parsed<T> {
 
 fn integer(item: Item<'_>) -> Option<i64> {
     let DeValue::Integer(number) = item.get_ref() else { return None };
-    // A number beyond 64 bits is out of every range that we have: keep it a number, so that the range is what gets said.
+    // A number beyond 64 bits is out of every range here. It stays a number, so that the error states the range.
     Some(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
 }
 

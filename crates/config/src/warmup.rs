@@ -1,4 +1,4 @@
-//! `curves`, `[curve.NAME]`, and what a source says of its warm-up.
+//! `curves`, `[curve.NAME]`, and the warm-up keys of a source.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,10 +37,10 @@ pub enum Start {
 }
 
 impl Start {
-    /// The stage on which a lane without a past starts, of a source that this relay first saw on `seen`. A source that has been warming up for
-    /// some days is taken to have climbed a stage on each of them; after more days than the curve has stages it is past the curve's end.
+    /// The stage on which a lane without a history starts, if this relay first saw its source on `seen`. A source that has been warming up for
+    /// some days is assumed to have climbed one stage on each of them; after more days than the curve has stages it is past the curve's end.
     ///
-    /// `seen` does not change while lanes come and go: a provider that is first written to in a month starts where the others did.
+    /// `seen` does not change while lanes come and go: a provider that gets its first mail in a month starts where the others did.
     pub fn first_stage(self, plan: &Plan, seen: Date) -> Stage {
         match self {
             Self::Stage(stage) => stage,
@@ -60,7 +60,7 @@ impl Warmup {
         let curves = &read.curves;
         let known = |item: Item<'_>| match string(item)? {
             name if curves.names().any(|known| known == name) => Ok(Some(Arc::<str>::from(name))),
-            // It may be one of those that are wrong, which is said where they stand.
+            // It may be one of the curves with errors, which are reported at their own lines.
             _ if read.broken => Ok(None),
             _ => fault(item, no_such("curve", curves.names())),
         };
@@ -69,7 +69,10 @@ impl Warmup {
         let stage = t.given("stage", number(1..=STAGES_MAX as u32));
         if !t.has("warmup") {
             for key in ["since", "stage"].into_iter().filter(|key| t.has(key)) {
-                t.object(key, "says where a warm-up begins, and this source has none; give it a curve, such as warmup = \"standard\"");
+                t.object(
+                    key,
+                    "sets where a warm-up begins, but this source has no warm-up; give it a curve, such as warmup = \"standard\"",
+                );
             }
         }
         if t.has("since") && t.has("stage") {
@@ -79,7 +82,7 @@ impl Warmup {
         if let Some(stage) = stage {
             let longest = longest(curves, &curve);
             if stage > longest {
-                t.object("stage", format!("the curve {curve} has {longest} stages; a source that is past them needs no warm-up"));
+                t.object("stage", format!("the curve {curve} has {longest} stages; a source past its last stage needs no warm-up"));
             }
         }
         let start = since.map(Start::Since).unwrap_or(Start::Stage(stage.map_or(Stage::FIRST, Stage::On)));
@@ -87,14 +90,14 @@ impl Warmup {
     }
 }
 
-/// The operator's curves over those that ship.
+/// The operator's curves over the built-in ones.
 pub(super) struct ReadCurves {
     pub(super) curves: Curves,
-    /// Some could not be read, and that was said.
+    /// Whether some could not be read, which was reported.
     broken: bool,
 }
 
-/// Those in the configuration itself first, then those of its files in their order, then those that ship.
+/// Curves in the configuration itself come first, then those in its files in order, then the built-in ones.
 pub(super) fn read_curves(t: &Table<'_>, place: &Place<'_>) -> ReadCurves {
     let own = t.leave("curve").map(|(text, file)| Curves::parse_among_others(text, file));
     let files = t.get("curves", list(|item| place.text_file(item)));

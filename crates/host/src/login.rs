@@ -7,6 +7,6 @@ use crate::Secret;
 pub struct Login {
     /// The user.
     pub user: String,
-    /// The password, as read from `password_file`, without the line's end.
+    /// The password, as read from `password_file`, without the line end.
     pub password: Secret,
 }

@@ -1,4 +1,4 @@
-//! A text that no log may show.
+//! A text that must not appear in any log.
 
 use std::fmt;
 

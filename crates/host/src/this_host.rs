@@ -1,4 +1,4 @@
-//! This machine's name, addresses and files: what a configuration is held against.
+//! This machine's name, addresses and files: what a configuration is checked against.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 /// The machine that a configuration is read on.
 pub trait Host {
-    /// Its name, fully qualified where that is known.
+    /// Its name, fully qualified if known.
     fn name(&self) -> String;
     /// Whether a socket can be bound to `ip` here.
     fn has(&self, ip: IpAddr) -> bool;
@@ -28,14 +28,14 @@ impl Host for ThisHost {
         qualified(&name, &read("/etc/hosts")).unwrap_or(name)
     }
 
-    /// Binds a socket to find out, so that it is true of addresses in name spaces and of non-local binding too.
+    /// Binds a socket to find out, so that the answer is right for network namespaces and non-local binding too.
     fn has(&self, ip: IpAddr) -> bool {
         match UdpSocket::bind((ip, 0)) {
             Ok(_) => true,
-            // A machine without IPv6 says "address family not supported" rather than "address not available".
+            // A machine without IPv6 reports "address family not supported" rather than "address not available".
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => false,
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => false,
-            // Anything else (a filter on UDP, say) settles nothing: ask again as deliveries will.
+            // Any other error (such as a filter on UDP) is inconclusive: try again with TCP, as deliveries do.
             Err(_) => TcpListener::bind((ip, 0)).is_ok(),
         }
     }
@@ -45,7 +45,7 @@ impl Host for ThisHost {
     }
 }
 
-/// The first dotted name on the line of /etc/hosts that knows `name`: what `hostname -f` answers, without asking DNS at start.
+/// The first dotted name on the line of /etc/hosts that contains `name`: what `hostname -f` prints, without asking DNS at start.
 fn qualified(name: &str, hosts: &str) -> Option<String> {
     if name.contains('.') {
         return Some(name.to_owned());

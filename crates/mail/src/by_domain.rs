@@ -1,4 +1,4 @@
-//! Settings by a receiver's domain: exact names, everything under a name, everything.
+//! Settings by a receiver's domain: for exact names, for everything under a name, or for everything.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,11 +7,11 @@ use crate::address::Domain;
 /// Which domains a setting is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pattern {
-    /// `example.com`: this one.
+    /// `example.com`: this domain.
     Exact(Domain),
-    /// `.example.com`: all under it, not itself.
+    /// `.example.com`: everything under it, but not the domain itself.
     Under(Domain),
-    /// `*`: all.
+    /// `*`: all domains.
     All,
 }
 
@@ -23,7 +23,7 @@ impl Pattern {
             _ if text == "*" => Ok(Self::All),
             Ok(domain) if under => Ok(Self::Under(domain)),
             Ok(domain) => Ok(Self::Exact(domain)),
-            Err(_) => Err(r#"expected a domain, "example.com", all under one, ".example.com", or all, "*""#.into()),
+            Err(_) => Err(r#"expected a domain, "example.com", everything under one, ".example.com", or all domains, "*""#.into()),
         }
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Settings by domain; the nearest pattern wins: the name itself, then the longest `.suffix`, then `*`.
+/// Settings by domain. The most specific pattern wins: the name itself, then the longest `.suffix`, then `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByDomain<T> {
     exact: BTreeMap<Domain, T>,

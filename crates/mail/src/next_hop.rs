@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use crate::address::Domain;
 
-/// A host to hand mail to: its addresses are looked up, its MX records are not.
+/// A host to deliver to: its addresses are looked up, its MX records are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHop {
     /// A name, or an address literal, `[192.0.2.1]`.

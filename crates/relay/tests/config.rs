@@ -430,7 +430,7 @@ fn what_is_wrong_in_the_file_of_users_is_told_with_its_line() {
     assert_eq!(
         errors,
         concat!(
-            "/d/users.toml:1: user.app: the configuration itself has a user of this name\n",
+            "/d/users.toml:1: user.app: the configuration itself defines a user with this name\n",
             "/d/users.toml:3: user.web.stream = \"news\": no such stream; streams are: default\n",
             "/d/users.toml:4: users: no such key; did you mean user?"
         )

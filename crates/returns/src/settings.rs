@@ -34,17 +34,17 @@ pub struct Settings {
 /// What is done about returning mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returns {
-    /// The domain of reverse-paths, for streams that name none; None: those are the applications' own.
+    /// The domain of reverse-paths, for streams that name none; None: applications' reverse-paths are kept.
     pub domain: Option<Domain>,
-    /// What stands before the '+' in a reverse-path.
+    /// The part before the '+' in a reverse-path.
     pub prefix: String,
-    /// How long after acceptance a reverse-path is believed.
+    /// How long after acceptance a reverse-path is valid.
     pub good_for: Duration,
     /// Other addresses whose mail is read.
     pub addresses: Vec<Address>,
-    /// What may suppress.
+    /// Which reports may suppress an address.
     pub trust: Believe,
-    /// How far back a Message-ID is sought.
+    /// How far back the log is searched for a Message-ID.
     pub look_back: Option<Duration>,
     /// How often mailboxes are read.
     pub read_every: Duration,
@@ -52,12 +52,12 @@ pub struct Returns {
     pub mailboxes: Vec<(Name, Mailbox)>,
 }
 
-/// A mailbox that is read for what comes back.
+/// A mailbox that is read for returned mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mailbox {
     /// A Maildir.
     Maildir(PathBuf),
-    /// A file in mbox form (RFC 4155).
+    /// A file in mbox format (RFC 4155).
     Mbox(PathBuf),
     /// IMAP over TLS (RFC 8314 §3.2).
     Imap(Imap),
@@ -68,7 +68,7 @@ pub enum Mailbox {
 pub struct Imap {
     /// The server.
     pub server: NextHop,
-    /// Who reads.
+    /// The user.
     pub auth: Login,
     /// The folder.
     pub folder: String,

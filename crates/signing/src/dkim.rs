@@ -5,55 +5,55 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use posthaste_dkim::{Canonicalization, Key, Schedule};
 use posthaste_mail::{ByDomain, Domain};
 
-/// Whose mail is signed, by the domain of its From field, and how.
+/// Which mail is signed, by the domain of its From field, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dkim {
     /// Signing domains.
     pub domains: ByDomain<Signing>,
-    /// The domain that signs all mail besides.
+    /// The domain that signs all mail in addition.
     pub also_sign_as: Option<Domain>,
     /// The domain that seals forwarded mail; None: that of `also_sign_as`.
     pub arc_domain: Option<Domain>,
-    /// How long a signature is good for (`x=`, RFC 6376 §3.5); None: it doesn't say.
+    /// How long a signature is valid (`x=`, RFC 6376 §3.5); None: no expiry is given.
     pub expire: Option<Duration>,
-    /// What may change on the way (`c=`).
+    /// What may change in transit (`c=`).
     pub canonicalization: Canonicalization,
-    /// Header fields that are signed where they stand.
+    /// Header fields that are signed if present.
     pub headers: Vec<String>,
-    /// Header fields that are signed once more than they stand there.
+    /// Header fields that are signed once more than they occur.
     pub oversign: Vec<String>,
-    /// Threads that sign; None: as many as there are cores.
+    /// Signer threads; None: one per core.
     pub threads: Option<NonZeroUsize>,
-    /// How keys change, for domains that don't say.
+    /// Key rotation, for domains without settings of their own.
     pub rotation: Schedule,
 }
 
 /// How the mail of one domain is signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signing {
-    /// Whether mail from below the domain is signed too, in the domain's name.
+    /// Whether mail from subdomains is signed too, in the domain's name.
     pub sign_subdomains: bool,
-    /// On whose behalf (`i=`).
+    /// The agent or user identifier (`i=`).
     pub identity: Option<String>,
-    /// How its keys change.
+    /// Its key rotation.
     pub rotation: Schedule,
-    /// A signature by each of these. At least one.
+    /// Each of these makes a signature. At least one.
     pub keys: Vec<DkimKey>,
 }
 
-/// A key with the name that receivers look it up by.
+/// A key with its selector.
 #[derive(Debug, Clone)]
 pub struct DkimKey {
-    /// `s=`: the public key stands at `SELECTOR._domainkey.DOMAIN`.
+    /// `s=`: the public key is published at `SELECTOR._domainkey.DOMAIN`.
     pub selector: Domain,
-    /// Where the private key lies.
+    /// The file of the private key.
     pub file: PathBuf,
     /// The private key.
     pub key: Key,
 }
 
 impl Dkim {
-    /// In whose name forwarded mail is sealed.
+    /// The domain that seals forwarded mail.
     pub fn sealer(&self) -> Option<&Domain> {
         self.arc_domain.as_ref().or(self.also_sign_as.as_ref())
     }

@@ -39,36 +39,36 @@ pub struct Settings {
     pub suppression: SuppressionRules,
 }
 
-/// A place where clients hand in mail by SMTP.
+/// A listener, where clients submit mail by SMTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// What is taken here.
+    /// What it accepts.
     pub role: Role,
     /// Addresses and ports.
     pub addresses: Vec<SocketAddr>,
-    /// Clients that may send without saying who they are.
+    /// Clients that may send without authentication.
     pub allow: Vec<IpNet>,
-    /// Balancers whose word about the client's address is taken (the PROXY protocol).
+    /// Load balancers that are trusted for the client's address (the PROXY protocol).
     pub proxy_from: Vec<IpNet>,
     /// TLS.
     pub tls: ListenTls,
-    /// Where a client may say who it is.
+    /// Where AUTH is offered.
     pub auth: AuthWhere,
-    /// Whether those of `allow` must say it too.
+    /// Whether clients in `allow` must authenticate too.
     pub require_auth: bool,
-    /// The stream of mail that comes in here and names none.
+    /// The stream of messages from this listener that name none.
     pub stream: Name,
-    /// Clients at once.
+    /// Concurrent connections.
     pub max_connections: usize,
-    /// Clients at once from one address.
+    /// Concurrent connections from one address.
     pub max_connections_per_ip: usize,
     /// Whether recipients on the suppression list are refused at RCPT.
     pub refuse_suppressed: bool,
-    /// What the greeting says behind the host name.
+    /// The text of the greeting after the host name.
     pub banner: String,
-    /// Whether what comes in here is forwarded mail, which is sealed (RFC 8617).
+    /// Whether mail from this listener is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
-    /// What is done about a CR or LF that stands alone in a message.
+    /// What to do with a CR or LF on its own in a message.
     pub bare_line_ends: BareLineEnds,
 }
 
@@ -83,12 +83,12 @@ pub enum AuthWhere {
     Always,
 }
 
-/// What a listener takes.
+/// What a listener accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Mail to be sent.
     Submission,
-    /// Mail that comes back.
+    /// Returned mail.
     Returns,
 }
 
@@ -99,7 +99,7 @@ impl Listener {
         self.proxy_from.iter().any(|net| net.contains(&ip))
     }
 
-    /// Whether a client at `ip` may send; an IPv4 address in IPv6 clothes (RFC 4291 §2.5.5.2) counts as what it is.
+    /// Whether a client at `ip` may send. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) counts as the IPv4 address.
     pub fn allows(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.allow.iter().any(|net| net.contains(&ip))
@@ -111,13 +111,13 @@ impl Listener {
 pub struct ListenTls {
     /// When it begins.
     pub mode: ListenTlsMode,
-    /// Whether nothing is taken without it.
+    /// Whether mail is accepted only over TLS.
     pub required: bool,
-    /// What is shown, by the name that the client asks for; the first to all others. Empty: one that the relay makes up.
+    /// The certificates, selected by the name that the client asks for; the first is the default. Empty: the relay generates one.
     pub certificates: Vec<ListenCertificate>,
-    /// What the one certificate is for that is ordered from the ACME authority, in place of those; empty: none is.
+    /// The names of the certificate that is ordered from the ACME authority instead; empty: none is ordered.
     pub acme: AcmeNames,
-    /// The authorities, as PEM, that vouch for clients' certificates; None: clients are not asked for any.
+    /// The authorities for client certificates, as PEM; None: clients are not asked for a certificate.
     pub client_ca: Option<(PathBuf, String)>,
 }
 
@@ -132,12 +132,12 @@ pub enum ListenTlsMode {
     Implicit,
 }
 
-/// A certificate with its key, and where both lie.
+/// A certificate with its key, and the files of both.
 #[derive(Debug, Clone)]
 pub struct ListenCertificate {
     /// Where.
     pub files: Files,
-    /// As read.
+    /// Their contents.
     pub pair: Arc<Pair>,
 }
 
@@ -163,15 +163,15 @@ pub struct Limits {
     pub text_line: Option<usize>,
     /// The longest header of a message, in bytes.
     pub header_size: u64,
-    /// Received fields before a message is taken for a loop (RFC 5321 §6.3).
+    /// Received fields before a message is refused as looping (RFC 5321 §6.3).
     pub received_hops: usize,
-    /// Commands that are none before the client is cut off.
+    /// Invalid commands before the client is disconnected.
     pub bad_commands: u32,
-    /// Commands that hand in nothing before the client is cut off.
+    /// Commands that submit no mail before the client is disconnected.
     pub idle_commands: u32,
-    /// Refused senders, recipients and messages before the client is cut off.
+    /// Refused senders, recipients and messages before the client is disconnected.
     pub refusals: u32,
-    /// Clients at once, all listeners together.
+    /// Concurrent connections over all listeners.
     pub connections: usize,
     /// How long to wait for a command.
     pub command_timeout: Duration,
@@ -179,15 +179,15 @@ pub struct Limits {
     pub data_timeout: Duration,
     /// Time for a TLS handshake and for a PROXY header.
     pub handshake_timeout: Duration,
-    /// How long a connection may go without handing in a message.
+    /// How long a connection may stay open without submitting a message.
     pub session_idle: Duration,
-    /// Bytes a second that a message must come in with, once `data_timeout` has passed.
+    /// A message must be complete within `data_timeout` plus one second for each time this many bytes have arrived.
     pub data_rate: u64,
-    /// Memory for messages that are still coming in, all sessions together.
+    /// Memory for messages that are still being received, over all sessions.
     pub receive_memory: u64,
     /// Messages over one connection; None: no limit.
     pub messages_per_connection: Option<u32>,
-    /// Messages waiting for delivery before new ones are put off; None: as many as the disk holds.
+    /// Messages waiting for delivery before new ones are deferred; None: as many as the disk holds.
     pub queue_messages: Option<u64>,
     /// How long a message may be held back (FUTURERELEASE, RFC 4865); None: not at all.
     pub future_release: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What a client sends: the same comes of it in whatever pieces it arrives, and only CRLF.CRLF or a declared length ends a message.
+//! A client's input: the result is the same in whatever pieces it arrives, and only CRLF.CRLF or a declared length ends a message.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use posthaste_smtp::server::{
     sasl::{Mechanism, ScramKeys},
 };
 
-/// From the greeting on.
+/// Input from the greeting on.
 pub(crate) fn commands(bytes: &[u8]) {
     let told = talk(bytes, bytes.len());
     assert_eq!(told, talk(bytes, 1));
     assert_eq!(told, talk(bytes, 7));
 }
 
-/// Behind an envelope: DATA's bytes, or those of BDAT where they begin with a B.
+/// Input after an envelope: DATA's bytes, or those of BDAT if they begin with a B.
 pub(crate) fn body(bytes: &[u8]) {
     let envelope = &b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<x@y.test>\r\n"[..];
     let begin = if bytes.first() == Some(&b'B') { &b""[..] } else { b"DATA\r\n" };
@@ -32,7 +32,7 @@ pub(crate) fn body(bytes: &[u8]) {
     }
 }
 
-/// What a session said, and what it handed out.
+/// What a session replied, and what it handed out.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     out: Vec<u8>,

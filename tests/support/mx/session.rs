@@ -9,7 +9,7 @@ use std::{
 use super::{Act, Shared, Step, Tls, Transaction, lock, wire::Wire};
 use crate::wait::PATIENCE;
 
-/// Until the connection ends, by whomever.
+/// Runs until either side ends the connection.
 pub(super) fn talk(shared: &Arc<Shared>, session: usize, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let wire = Some(BufReader::with_capacity(64 << 10, Wire::Plain(stream)));
@@ -25,7 +25,7 @@ struct Session<'a> {
     shared: &'a Arc<Shared>,
     session: usize,
     peer: SocketAddr,
-    /// None only while it is being secured.
+    /// None only during the switch to TLS.
     wire: Option<BufReader<Wire>>,
     ehlo: String,
     now: Transaction,
@@ -102,7 +102,7 @@ impl Session<'_> {
                 Ok(())
             }
             _ => {
-                // Not before the other side has begun: what came with the 220 would be taken for an attack.
+                // Not before the other side has begun: data sent with the 220 would be treated as an attack.
                 self.wire().fill_buf()?;
                 self.say("this is no TLS")?;
                 Err(io::ErrorKind::ConnectionAborted.into())
@@ -131,7 +131,7 @@ impl Session<'_> {
         self.perform(if swallowed { Act::Close } else { act }, "250 2.0.0 taken").map(drop)
     }
 
-    /// The bytes up to CRLF.CRLF, dots unstuffed.
+    /// Reads the bytes up to CRLF.CRLF, with dots unstuffed.
     fn message(&mut self) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
         let mut at_start = true;
@@ -156,7 +156,7 @@ impl Session<'_> {
         script(self.session, step)
     }
 
-    /// Does what the script wants; true where that was to go on as usual, or to say something positive.
+    /// Does what the script wants; true if that was to go on as usual, or to give a positive reply.
     fn act(&mut self, step: Step<'_>, usual: &str) -> io::Result<bool> {
         let act = self.decide(step);
         self.perform(act, usual)
@@ -208,7 +208,7 @@ impl Session<'_> {
     }
 }
 
-/// "FROM:<a@b> SIZE=1": what stands in the brackets, and what behind them.
+/// Splits "FROM:<a@b> SIZE=1" into the part in the brackets and the part after them.
 fn path(rest: &str) -> (String, String) {
     let inner = rest.split_once('<').map_or(rest, |(_, inner)| inner);
     let (path, behind) = inner.rsplit_once('>').unwrap_or((inner, ""));

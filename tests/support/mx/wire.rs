@@ -1,4 +1,4 @@
-//! Plain text or TLS.
+//! The transport of a connection: plain text or TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -14,7 +14,7 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// Shakes hands; an error where that fails.
+    /// Does the handshake; an error if it fails.
     pub(super) fn secure(self, config: Arc<ServerConfig>) -> io::Result<Self> {
         let Self::Plain(mut stream) = self else { return Err(io::Error::other("STARTTLS inside TLS")) };
         let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;

@@ -7,23 +7,23 @@ use posthaste_host::{Roots, Secret};
 
 use super::Rules;
 
-/// Where and how it is asked whose tokens are, and what the answer must say.
+/// The server, how it is asked about tokens, and what its answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where.
+    /// The introspection endpoint.
     pub uri: Uri,
-    /// What the relay is called there.
+    /// The relay's client name there.
     pub client: String,
-    /// How it proves that.
+    /// The relay's client secret there.
     pub secret: Secret,
-    /// Whom the endpoint's certificate is checked against.
+    /// What the endpoint's certificate is verified against.
     pub roots: Roots,
-    /// What an answer must say.
+    /// What an answer must contain.
     pub rules: Rules,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long a right token is right without another question; None: not at all.
+    /// How long a valid token is accepted without asking again; None: not at all.
     pub remember: Option<Duration>,
-    /// Questions at once.
+    /// Concurrent requests.
     pub questions: usize,
 }

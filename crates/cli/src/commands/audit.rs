@@ -19,7 +19,7 @@ use posthaste_relay::{
 
 use super::At;
 
-/// Prove from log and spool that every accepted message was ended or is still waiting.
+/// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
 pub struct Audit {
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Asks the running relay; without one, brings spool and log into agreement as a start would, and looks itself. Exit status 1 where they disagree.
+    /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they disagree.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {

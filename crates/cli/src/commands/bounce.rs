@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::At;
 
-/// Read mails that came back, and learn from replies that no rule knows.
+/// Read returned mail, and list the replies that no rule knows.
 #[derive(Args)]
 pub struct Bounce {
     #[command(flatten)]
@@ -21,14 +21,14 @@ pub struct Bounce {
 
 #[derive(Subcommand)]
 enum What {
-    /// Say what a mail that came back reports.
+    /// Print what returned mail reports.
     Read(read::Read),
-    /// Group the log's replies that are only guessed at, the most frequent first, with the beginning of a rule for each.
+    /// Group the replies in the log whose meaning is uncertain, the most frequent first, each with a draft of a rule.
     Unknown(unknown::Unknown),
 }
 
 impl Bounce {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         match self.command {

@@ -11,7 +11,7 @@ use posthaste_relay::settings::Settings;
 
 use super::At;
 
-/// Say whether a configuration is good.
+/// Check a configuration and report every error with its line.
 #[derive(Args)]
 pub struct Check {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Reads it and makes everything of it that does not need the network.
+    /// Reads the configuration and builds everything from it that does not need the network.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let what = format!("{} listeners, {} sources, {} streams", config.listeners.len(), config.sources.len(), config.streams.len());
@@ -28,19 +28,21 @@ impl Check {
         let broken = settings.rules.check_examples();
         if let Some(first) = broken.first() {
             let (n, rule, example, other) = (broken.len(), &first.rule, &first.example, &first.decided_by);
-            anyhow::bail!("{n} examples of bounce rules are decided by other rules; the first: {rule}'s example {example:?} by {other}");
+            anyhow::bail!(
+                "{n} examples of bounce rules are decided by another rule than their own; the first is {rule}'s example {example:?}, decided by {other}"
+            );
         }
         let broken = settings.feedback.check_examples(&settings.rules);
         if let Some(first) = broken.first() {
             let (n, rule, example, origin) = (broken.len(), &first.rule, &first.example, &first.origin);
             let other = first.decided_by.as_ref().map_or("no rule".to_owned(), |other| format!("{other:?}"));
             anyhow::bail!(
-                "{n} examples of feedback rules are decided by others; the first, {origin}: {rule}'s example {example:?} by {other}"
+                "{n} examples of feedback rules are decided by another rule than their own; the first, {origin}: {rule}'s example {example:?}, decided by {other}"
             );
         }
         let cautions = settings.cautions(clock::now());
         cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
-        writeln!(stdout(), "the configuration is good: {what}")?;
+        writeln!(stdout(), "the configuration is valid: {what}")?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -17,7 +17,7 @@ use posthaste_signing::key_store::keep_key;
 
 use super::At;
 
-/// Make DKIM keys, look at them, change them.
+/// Make DKIM keys, show their stage, and rotate them.
 #[derive(Args)]
 pub struct Dkim {
     #[command(flatten)]
@@ -28,24 +28,24 @@ pub struct Dkim {
 
 #[derive(Subcommand)]
 enum What {
-    /// Make a key; print the DNS record and the lines for the configuration.
+    /// Make a key, and print its DNS record and the lines for the configuration.
     New(New),
-    /// Show where each key stands, and what DNS says of it; exit status 1 where a key that signs is not found there.
+    /// Show each key's stage and what DNS holds for it. Exit status 1 if a signing key is not in DNS.
     Status {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Print the DNS records of a domain's keys as a zone file has them.
+    /// Print the DNS records of a domain's keys in zone file format.
     Dns {
-        /// The domain that signs.
+        /// The signing domain.
         domain: Domain,
     },
-    /// Let the next key follow: make it, and sign with it as soon as DNS has it.
+    /// Rotate to the next key: make it, and sign with it as soon as DNS has it.
     Rotate {
-        /// The domain that signs.
+        /// The signing domain.
         domain: Domain,
-        /// JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -53,17 +53,17 @@ enum What {
 
 #[derive(Args)]
 struct New {
-    /// The domain that signs.
+    /// The signing domain.
     domain: Domain,
-    /// The key's name in DNS, such as 2026a.
+    /// The selector: the key's name in DNS, such as 2026a.
     selector: Domain,
-    /// The kind of key. Receivers check rsa everywhere; sign with both to be ready for ed25519 alone.
+    /// The kind of key. All receivers verify rsa; not all verify ed25519 yet, so sign with both if you use it.
     #[arg(long, value_enum, default_value_t = Kind::Rsa)]
     algorithm: Kind,
-    /// The length of an RSA key. Longer than 2048 costs time at every message, and some DNS hosts have no room for it.
+    /// The length of an RSA key in bits. More than 2048 costs time for every message, and some DNS hosts cannot hold the record.
     #[arg(long, value_enum, default_value_t = Bits::B2048)]
     bits: Bits,
-    /// Where the private key goes (mode 0600); a file that is there is never overwritten. Default: SELECTOR.DOMAIN.pem
+    /// The file for the private key (mode 0600). An existing file is never overwritten. Default: SELECTOR.DOMAIN.pem
     #[arg(long, short)]
     out: Option<PathBuf>,
 }
@@ -78,19 +78,19 @@ enum Kind {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Bits {
-    /// What every receiver and every DNS host takes.
+    /// Accepted by every receiver and every DNS host.
     #[value(name = "2048")]
     B2048,
     /// Longer.
     #[value(name = "3072")]
     B3072,
-    /// As long as receivers check.
+    /// The longest that receivers verify.
     #[value(name = "4096")]
     B4096,
 }
 
 impl Dkim {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             What::New(new) => new.run(),
@@ -116,7 +116,7 @@ impl New {
         let file = self.out.unwrap_or_else(|| format!("{}.{}.pem", self.selector, self.domain).into());
         keep_key(&file, &pem).with_context(|| format!("cannot make {}", file.display()))?;
         let mut out = stdout().lock();
-        writeln!(out, "; the DNS record, to publish before the key is used:")?;
+        writeln!(out, "; the DNS record; publish it before the key is used:")?;
         writeln!(out, "{}", zone_lines(self.selector.as_str(), self.domain.as_str(), &key.public_record()).trim_end())?;
         writeln!(out, "\n# for the configuration:\n[dkim.domain.{:?}]", self.domain.as_str())?;
         writeln!(out, "keys = [{{ selector = {:?}, file = {:?} }}]", self.selector.as_str(), file.display().to_string())?;

@@ -11,23 +11,23 @@ use posthaste_relay::settings::Settings;
 
 use super::At;
 
-/// Say what a receiver's reply means, whose problem it is, and what to do.
+/// Explain what a receiver's reply means, whose problem it is, and what to do.
 #[derive(Args)]
 pub struct Explain {
     #[command(flatten)]
     at: At,
-    /// The reply, such as "550 5.1.1 no such user". With --json and without it: replies from standard input, one a line (\n in a reply as backslash and n).
+    /// The reply, such as "550 5.1.1 no such user". Without it, --json reads replies from standard input, one per line (line breaks in a reply as \n).
     reply: Option<String>,
-    /// Who said it, where that is known: google, microsoft, yahoo, ...
+    /// The provider that sent it, if known: google, microsoft, yahoo, ...
     #[arg(long)]
     provider: Option<String>,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
 impl Explain {
-    /// Explains one reply, or all of standard input.
+    /// Explains one reply, or all replies on standard input.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::new(self.at.load()?).map_err(anyhow::Error::msg)?;
         let provider = self.provider.as_deref();
@@ -37,7 +37,7 @@ impl Explain {
             Some(reply) => {
                 let v = settings.rules.classify_text(reply, provider);
                 writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(v.action))?;
-                writeln!(out, "tried again {}", if v.permanent { "no" } else { "yes" })?;
+                writeln!(out, "retried     {}", if v.permanent { "no" } else { "yes" })?;
                 writeln!(out, "why         {}\nrule        {} (confidence {:.2})", v.why, v.rule, v.confidence)?;
                 if let Some(link) = &v.link {
                     writeln!(out, "see         {link}")?;
@@ -49,26 +49,26 @@ impl Explain {
                     writeln!(out, "{}", serde_json::to_string(&verdict)?)?;
                 }
             }
-            None => anyhow::bail!("give a reply, or --json and replies on standard input"),
+            None => anyhow::bail!("give a reply, or use --json with replies on standard input"),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What an action asks of people.
+/// What an action asks the operator to do.
 fn advice(action: Action) -> &'static str {
     match action {
-        Action::Suppress => "write to this address no more",
+        Action::Suppress => "send no more mail to this address",
         Action::Retry => "try again later",
         Action::SlowDown => "send less, over fewer connections",
         Action::PauseLane => "stop sending to this receiver from here until the cause is found",
-        Action::FixConfiguration => "mend DNS, authentication or the relay's settings",
+        Action::FixConfiguration => "fix DNS, authentication or the relay's settings",
         Action::FixMessage => "change the message",
         Action::None => "nothing can be done from here",
     }
 }
 
-/// `\n` becomes a line end, `\\` a backslash.
+/// Turns `\n` into a line break and `\\` into a backslash.
 fn unescape(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars();

@@ -13,7 +13,7 @@ use posthaste_monitor::{Filter, Format, Lines, SCHEMA, Story};
 
 use super::{At, colour};
 
-/// How often a followed log is looked at.
+/// How often a followed log is checked for new lines.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Show the delivery log.
@@ -21,19 +21,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Log {
     #[command(flatten)]
     at: At,
-    /// Go on with what is written from now on.
+    /// Keep running and show new lines as they are written.
     #[arg(long, short)]
     follow: bool,
-    /// How many of the last lines are looked at first; all of them where a time is given.
+    /// Start with this many of the last lines. --since and --all look further back.
     #[arg(long, short = 'n', default_value_t = 20, value_name = "LINES")]
     lines: usize,
-    /// Look at every line that is kept.
+    /// Show all lines that the log still holds.
     #[arg(long)]
     all: bool,
-    /// The lines as they stand in the file.
+    /// Print the lines as they are in the file.
     #[arg(long)]
     json: bool,
-    /// Print the JSON Schema of the lines, and nothing else.
+    /// Print only the JSON Schema of the lines.
     #[arg(long)]
     schema: bool,
     /// Only this event: delivered, deferred, bounced, ...
@@ -54,16 +54,16 @@ pub struct Log {
     /// Only this class: rate_limited, invalid_recipient, ...
     #[arg(long)]
     class: Option<String>,
-    /// Only from then on: a time (2026-11-23T10:00:00Z) or an age (2h).
+    /// Only lines from this time on: a time (2026-11-23T10:00:00Z) or an age (2h).
     #[arg(long, value_parser = moment)]
     since: Option<Timestamp>,
-    /// Only up to then: a time or an age.
+    /// Only lines up to this time: a time or an age.
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
 }
 
 impl Log {
-    /// Prints what fits; with `--follow` until the reader goes away.
+    /// Prints the lines that match; with `--follow`, until the reader goes away.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
             stdout().write_all(SCHEMA.as_bytes())?;
@@ -103,7 +103,7 @@ impl Log {
     }
 }
 
-/// A time, or an age such as `2h`.
+/// Parses a time, or an age such as `2h`.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);

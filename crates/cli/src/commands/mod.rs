@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! The commands, one file per command.
 
 use std::{
     io::{IsTerminal, stdout},
@@ -26,10 +26,10 @@ pub mod user;
 pub mod warmup;
 pub mod why;
 
-/// Which configuration; shared by all commands that need one.
+/// The `--config` option, shared by all commands that need a configuration.
 #[derive(Args, Clone, Debug)]
 pub struct At {
-    /// The configuration file; without one the defaults hold.
+    /// The configuration file. Without one, the defaults apply.
     #[arg(long, short, global = true, env = "POSTHASTE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -37,22 +37,22 @@ pub struct At {
 impl At {
     /// The configuration, or all of its errors.
     fn load(&self) -> anyhow::Result<Config> {
-        Config::load(self.config.as_deref(), &ThisHost).map_err(|errors| anyhow::anyhow!("the configuration is not good:\n{errors}"))
+        Config::load(self.config.as_deref(), &ThisHost).map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))
     }
 
-    /// Asks the running relay.
+    /// Sends a request to the running relay.
     fn ask<T: serde::de::DeserializeOwned>(&self, request: &posthaste_relay::admin::Request) -> anyhow::Result<T> {
         let socket = self.load()?.admin.socket;
         posthaste_relay::admin::ask(&socket, request).with_context(|| format!("asking the relay at {}", socket.display()))
     }
 }
 
-/// Colours for terminals, unless NO_COLOR asks for none.
+/// Whether to use colours: on a terminal, unless NO_COLOR is set.
 fn colour() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// Who works at this terminal, for the log.
+/// The name of the user at this terminal, for the log.
 fn operator() -> String {
     ["SUDO_USER", "USER", "LOGNAME"]
         .iter()

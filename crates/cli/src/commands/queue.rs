@@ -14,15 +14,15 @@ use posthaste_relay::admin::{self, Changed, List, Listed, Request};
 
 use super::{At, operator};
 
-/// Messages that `list` asks for where nothing else is said.
+/// The default for `list --limit`.
 const LISTED: usize = 100;
 
-/// Show and steer what is waiting. Without a command: the table.
+/// Show and change the queue of waiting messages. Without a command: a table by provider.
 #[derive(Args)]
 pub struct Queue {
     #[command(flatten)]
     at: At,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -35,29 +35,29 @@ enum What {
     List {
         #[command(flatten)]
         which: Which,
-        /// How many at most.
+        /// List at most this many messages.
         #[arg(long, short = 'n', default_value_t = LISTED)]
         limit: usize,
     },
     /// Show one message.
     Show {
-        /// Its id.
+        /// The message's id.
         id: MessageId,
     },
-    /// Try messages now, whatever their time and whatever is thought of their hosts.
+    /// Try messages now, even if they are not due or their hosts are considered down.
     Retry {
         #[command(flatten)]
         which: Which,
     },
-    /// Keep messages back until they are released.
+    /// Hold messages until they are released.
     Hold {
         #[command(flatten)]
         which: Which,
-        /// Why, for the log.
+        /// The reason, for the log.
         #[arg(long, default_value = "operator")]
         reason: String,
     },
-    /// Let go what is held.
+    /// Release messages that are held.
     Release {
         #[command(flatten)]
         which: Which,
@@ -66,13 +66,13 @@ enum What {
     Drop {
         #[command(flatten)]
         which: Which,
-        /// Why, for the log.
+        /// The reason, for the log.
         #[arg(long)]
         reason: String,
     },
 }
 
-/// Which messages: by id, or by all of the given.
+/// Which messages: one id, or all that match every given option.
 #[derive(Args)]
 struct Which {
     /// A message's id.
@@ -92,18 +92,18 @@ struct Which {
 }
 
 impl Which {
-    /// Refuses to mean everything by saying nothing.
+    /// An empty selection is an error: selecting everything needs `--all`.
     fn selection(&self) -> anyhow::Result<Selection> {
         let Self { id, domain, provider, stream, all } = self;
         if id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all {
-            anyhow::bail!("say which: an ID, --domain, --provider, --stream or --all");
+            anyhow::bail!("select messages by an ID, --domain, --provider, --stream or --all");
         }
         Ok(Selection { id: *id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
     }
 }
 
 impl Queue {
-    /// Does what was asked; exit status 1 where nothing fits.
+    /// Runs the subcommand. Exit status 1 if nothing matches.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let change = match self.command {
             None => return self.table(),
@@ -139,7 +139,7 @@ impl Queue {
             let head = ["provider", "sources", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next", "last error"];
             let mut rows = vec![head.map(str::to_owned)];
             for lane in &queue.lanes {
-                let down = lane.down_until.map(|t| format!(" (hosts left alone for {})", span(now, t)));
+                let down = lane.down_until.map(|t| format!(" (hosts not tried again for {})", span(now, t)));
                 rows.push([
                     lane.provider.clone(),
                     lane.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -163,7 +163,7 @@ impl Queue {
             c.messages, c.recipients, c.due, c.later, c.in_flight, c.held, c.connections
         )?;
         if let Some(why) = queue.closed {
-            writeln!(out, "no mail is taken: {why}")?;
+            writeln!(out, "no mail is accepted: {why}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -183,7 +183,7 @@ impl Queue {
             }
         }
         if list.messages.is_empty() {
-            eprintln!("posthaste: nothing in the queue fits");
+            eprintln!("posthaste: nothing in the queue matches");
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)
@@ -205,7 +205,7 @@ fn message(m: &Listed, now: Timestamp) -> String {
     out
 }
 
-/// Text in columns as wide as their widest cell; those in `right` end flush.
+/// Formats rows in columns as wide as their widest cell; the columns in `right` are aligned right.
 fn columns<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
     let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0));
     let mut out = String::new();

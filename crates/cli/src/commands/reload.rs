@@ -10,7 +10,7 @@ use posthaste_relay::admin::Request;
 
 use super::At;
 
-/// Let the running relay read its configuration again.
+/// Make the running relay read its configuration again.
 #[derive(Args)]
 pub struct Reload {
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Asks, and says what came of it. The relay reads the file that it was started with.
+    /// Asks the relay to reload and prints the result. The relay reads the file that it was started with.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let done: String = self.at.ask(&Request::Reload)?;
         writeln!(stdout(), "{done}")?;

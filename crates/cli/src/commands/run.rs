@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::Sub
 
 use super::At;
 
-/// How long tasks that are still at work get once everything is on disk.
+/// How long tasks that are still running get to finish once everything is on disk.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Run the relay in the foreground.
@@ -17,23 +17,23 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 pub struct Run {
     #[command(flatten)]
     at: At,
-    /// Let time pass so many times as fast, for a rehearsal against a sink: days, retries and warm-up, not sockets.
+    /// Make time pass this many times as fast, for a rehearsal against a sink. Affects days, retries and warm-up, not sockets.
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     rehearse: Option<u32>,
 }
 
 impl Run {
-    /// Runs until told to stop.
+    /// Runs until a signal stops it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
-            eprintln!("a rehearsal: time passes {times} times as fast. Not for mail that people wait for.");
+            eprintln!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail.");
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
         let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
-        // Fails only once the subscriber is gone, at the program's end.
+        // Fails only at the program's end, when the subscriber is gone.
         let set = move |level| drop(handle.reload(verbosity(level)));
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = config.threads {
@@ -46,7 +46,7 @@ impl Run {
     }
 }
 
-/// RUST_LOG goes before the configuration.
+/// RUST_LOG takes precedence over the configuration.
 fn verbosity(level: LevelFilter) -> EnvFilter {
     EnvFilter::builder().with_default_directive(level.into()).from_env_lossy()
 }

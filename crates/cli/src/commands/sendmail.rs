@@ -1,6 +1,6 @@
-//! `posthaste sendmail`: the command that cron, PHP and a generation of scripts call. It hands the message to the relay of this machine by SMTP.
+//! `posthaste sendmail`: the command that cron, PHP and a generation of scripts call. It submits the message to this machine's relay by SMTP.
 //!
-//! Whoever calls it need not be able to read keys and passwords: of the configuration only the listeners' addresses are looked at.
+//! Callers need no permission to read keys and passwords: only the listeners' addresses are read from the configuration.
 
 mod dialogue;
 mod message;
@@ -21,23 +21,23 @@ use self::{
     options::{Mode, Options},
 };
 
-/// Hand in a message as sendmail does: -t, -i, -f FROM, -F NAME, -bs, recipients.
+/// Submit a message as sendmail does: -t, -i, -f FROM, -F NAME, -bs, recipients.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub struct Sendmail {
-    /// What sendmail takes.
+    /// sendmail's options and recipients.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
-/// Why there was no success, as sysexits.h counts it.
+/// Why the message was not submitted, with the exit status of sysexits.h.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// EX_USAGE
     #[error("{0}")]
     Usage(String),
     /// EX_UNAVAILABLE
-    #[error("the relay refused: {0}")]
+    #[error("the relay refused the message: {0}")]
     Refused(String),
     /// EX_IOERR
     #[error("cannot read the message: {0}")]
@@ -59,13 +59,13 @@ impl Failure {
 }
 
 impl Sendmail {
-    /// Hands it in; the exit status says what came of it, for programs that look at nothing else.
+    /// Submits the message. The exit status gives the result, for callers that look at nothing else.
     pub fn run(self) -> ExitCode {
         run(&self.arguments)
     }
 }
 
-/// The same for a program that was called by the name of sendmail.
+/// The same for a program that was started under the name `sendmail`.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     match send(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,19 +80,19 @@ fn send(arguments: &[OsString]) -> Result<(), Failure> {
     let options = Options::read(arguments).map_err(Failure::Usage)?;
     let stream = |why| server::connect().map_err(|error| Failure::Later(format!("{why}: {error}")));
     if options.mode == Mode::Smtp {
-        return pass_through(&stream("the relay cannot be reached")?).map_err(|error| Failure::Later(error.to_string()));
+        return pass_through(&stream("cannot connect to the relay")?).map_err(|error| Failure::Later(error.to_string()));
     }
     let mut input = Vec::new();
     stdin().lock().read_to_end(&mut input).map_err(Failure::Input)?;
     let message = message::Message::new(&input, &options, &message::caller());
     if message.recipients.is_empty() {
-        return Err(Failure::Usage("nobody to send it to: name recipients, or let -t find them in To, Cc and Bcc".into()));
+        return Err(Failure::Usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".into()));
     }
     let refused = |refused| match refused {
         Refused::Now(reply) => Failure::Later(reply),
         Refused::Ever(reply) => Failure::Refused(reply),
     };
-    let mut dialogue = Dialogue::begin(stream("the relay cannot be reached")?).map_err(refused)?;
+    let mut dialogue = Dialogue::begin(stream("cannot connect to the relay")?).map_err(refused)?;
     dialogue.hand_in(&message).map_err(refused)
 }
 
@@ -100,7 +100,7 @@ fn send(arguments: &[OsString]) -> Result<(), Failure> {
 fn pass_through(stream: &TcpStream) -> io::Result<()> {
     let mut up = stream.try_clone()?;
     std::thread::spawn(move || {
-        // What goes wrong here is seen on the way back: the relay closes.
+        // An error here shows on the way back: the relay closes the connection.
         let _ = io::copy(&mut stdin().lock(), &mut up);
         let _ = up.shutdown(std::net::Shutdown::Write);
     });

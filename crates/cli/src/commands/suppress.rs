@@ -42,7 +42,7 @@ impl From<FileFormat> for Format {
     }
 }
 
-/// Show and change the list of addresses that are not written to.
+/// Show and change the suppression list: addresses that get no mail.
 #[derive(Args)]
 pub struct Suppress {
     #[command(flatten)]
@@ -53,35 +53,35 @@ pub struct Suppress {
 
 #[derive(Subcommand)]
 enum What {
-    /// Put addresses onto the list.
+    /// Add addresses to the list.
     Add(Add),
-    /// Take addresses off the list, and forget what was counted against them.
+    /// Remove addresses from the list, and reset the bounces counted against them.
     Remove {
         /// Which.
         #[arg(required = true)]
         addresses: Vec<Address>,
-        /// Only this entry: global, stream:NAME or user:NAME. Default: all of them.
+        /// Remove only the entry of this scope: global, stream:NAME or user:NAME. Default: all entries.
         #[arg(long)]
         scope: Option<Breadth>,
     },
-    /// Show the list, or what it says of an address.
+    /// Show the list, or its entries for an address.
     List {
         #[command(flatten)]
         which: Which,
-        /// How many at most.
+        /// Show at most this many entries.
         #[arg(long, short = 'n', default_value_t = LISTED)]
         limit: usize,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
     },
-    /// Put a file's addresses onto the list. Entries that hold longer stay.
+    /// Add the addresses in a file to the list. Existing entries that last longer stay.
     Import(Import),
     /// Write the whole list to standard output.
     Export {
         #[command(flatten)]
         which: Which,
-        /// In which form.
+        /// The output format.
         #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
         format: FileFormat,
     },
@@ -92,16 +92,16 @@ struct Add {
     /// Which.
     #[arg(required = true)]
     addresses: Vec<Address>,
-    /// For whom: global, stream:NAME or user:NAME.
+    /// The scope of the entry: global, stream:NAME or user:NAME.
     #[arg(long, default_value = "global")]
     scope: Breadth,
-    /// Why: hard_bounce, complaint, unsubscribe or manual.
+    /// The reason: hard_bounce, complaint, unsubscribe or manual.
     #[arg(long, default_value = "manual")]
     reason: Reason,
-    /// For how long, such as 30d. Default: for ever.
+    /// How long the entry lasts, such as 30d. Default: for ever.
     #[arg(long = "for", value_name = "TIME", value_parser = lasts)]
     lasts: Option<Duration>,
-    /// A remark.
+    /// A comment to store with the entry.
     #[arg(long)]
     note: Option<String>,
 }
@@ -110,36 +110,36 @@ struct Add {
 struct Import {
     /// The file, or "-" for standard input.
     file: PathBuf,
-    /// Its form. Default: by its name, .json, .jsonl or .ndjson; else CSV. A CSV file without a line of names is a list of addresses.
+    /// The file's format. Default: by its name, .json, .jsonl or .ndjson, otherwise CSV. A CSV file without a header line is a list of addresses.
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
-    /// For whom, where a line does not say.
+    /// The scope of lines that give none.
     #[arg(long, default_value = "global")]
     scope: Breadth,
-    /// Why, where a line does not say.
+    /// The reason of lines that give none.
     #[arg(long, default_value = "manual")]
     reason: Reason,
     /// Import nothing if any line is bad.
     #[arg(long)]
     strict: bool,
-    /// Replace entries that are there, even if they hold longer.
+    /// Replace existing entries, even if they last longer.
     #[arg(long)]
     replace: bool,
 }
 
-/// Which entries.
+/// Which entries to show.
 #[derive(Args)]
 struct Which {
-    /// Of this address.
+    /// Entries for this address.
     #[arg(value_name = "ADDRESS")]
     address: Option<Address>,
-    /// At this domain.
+    /// Entries for addresses at this domain.
     #[arg(long)]
     domain: Option<Domain>,
-    /// Of this scope: global, stream:NAME or user:NAME.
+    /// Entries of this scope: global, stream:NAME or user:NAME.
     #[arg(long)]
     scope: Option<Breadth>,
-    /// For this reason: hard_bounce, complaint, unsubscribe or manual.
+    /// Entries with this reason: hard_bounce, complaint, unsubscribe or manual.
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -152,15 +152,15 @@ impl Which {
     }
 }
 
-/// Entries that `list` shows where nothing else is said.
+/// The default for `list --limit`.
 const LISTED: usize = 100;
-/// The bytes of entries sent at once: well below the longest request that the relay reads.
+/// The most bytes of entries in one request: well below the longest request that the relay reads.
 const BATCH_BYTES: usize = 32 << 10;
-/// Bad lines that are shown one by one.
+/// The most bad lines that are shown one by one.
 const BAD_SHOWN: usize = 20;
 
 impl Suppress {
-    /// Does what was asked; exit status 1 where nothing fits, or where lines of an import were bad.
+    /// Runs the subcommand. Exit status 1 if nothing matches, or if an import had bad lines.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let door = Door::open(&self.at.load()?)?;
         let done = match self.command {
@@ -209,10 +209,10 @@ fn list(door: &Door, which: &Which, limit: usize, json: bool) -> anyhow::Result<
     })?;
     out.flush()?;
     if more {
-        eprintln!("posthaste: there are more; see --limit, or export");
+        eprintln!("posthaste: there are more entries; see --limit, or use export");
     }
     if left == limit && limit > 0 {
-        eprintln!("posthaste: nothing on the list fits");
+        eprintln!("posthaste: nothing on the list matches");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -254,14 +254,14 @@ impl Import {
             eprintln!("posthaste: … and {} more bad lines", bad - BAD_SHOWN);
         }
         if !import.ignored.is_empty() {
-            eprintln!("posthaste: columns that mean nothing here: {}", import.ignored.join(", "));
+            eprintln!("posthaste: ignored columns: {}", import.ignored.join(", "));
         }
         if self.strict && bad > 0 {
             anyhow::bail!("{bad} bad lines: nothing was imported");
         }
         let over = if self.replace { Over::Any } else { Over::Stronger };
         let (added, kept) = door.add(&import.entries, over)?;
-        writeln!(stdout(), "{added} entries added, {kept} were there already, {bad} bad lines")?;
+        writeln!(stdout(), "{added} entries added, {kept} existed already, {bad} bad lines")?;
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -271,7 +271,7 @@ impl Import {
             true => drop(stdin().lock().read_to_end(&mut bytes)?),
             false => bytes = std::fs::read(&self.file)?,
         }
-        // A damaged character spoils its line's address, and that line is named.
+        // An invalid character makes its line's address invalid, and that line is reported.
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -284,13 +284,13 @@ impl Import {
     }
 }
 
-/// The running relay, or the spool itself where none runs.
+/// The running relay, or the spool itself if none is running.
 enum Door {
     Relay(PathBuf),
     Spool { register: Box<Register<posthaste_spool::Spool>>, rules: SuppressionRules, _lock: posthaste_relay::Lock },
 }
 
-const ODD: &str = "the relay answered something else";
+const ODD: &str = "the relay gave an unexpected answer";
 
 impl Door {
     fn open(config: &Config) -> anyhow::Result<Self> {
@@ -304,33 +304,33 @@ impl Door {
                 mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
                 Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
             }
-            Err(error) => Err(error).with_context(|| format!("asking the relay at {}", socket.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot ask the relay at {}", socket.display())),
         }
     }
 
     fn ask(&self, ask: Ask) -> anyhow::Result<Answer> {
         match self {
             Self::Relay(socket) => {
-                admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("asking the relay at {}", socket.display()))
+                admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("cannot ask the relay at {}", socket.display()))
             }
             Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&ask, clock::now())),
         }
     }
 
-    /// Adds in batches. Says how far it came if it is stopped; to run it again does no harm.
+    /// Adds entries in batches. An error says how many were added; running it again does no harm.
     fn add(&self, entries: &[Entry], over: Over) -> anyhow::Result<(usize, usize)> {
         let (mut added, mut kept) = (0, 0);
         for batch in batches(entries) {
             let answer = self.ask(Ask::Add { entries: batch.to_vec(), over });
             let done = added + kept;
-            let answer = answer.with_context(|| format!("stopped after {done} of {} entries; they are on the list", entries.len()))?;
+            let answer = answer.with_context(|| format!("stopped after {done} of {} entries; those are on the list", entries.len()))?;
             let Answer::Changed { changed, kept: there } = answer else { anyhow::bail!(ODD) };
             (added, kept) = (added + changed, kept + there);
         }
         Ok((added, kept))
     }
 
-    /// Shows entries until told to stop (false); true if it was.
+    /// Passes entries to the callback until it returns false; returns true in that case.
     fn each(&self, filter: &Filter, mut show: impl FnMut(&Entry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
         let mut after = None;
         loop {
@@ -356,7 +356,7 @@ impl Door {
     }
 }
 
-/// Runs of entries that fit a request.
+/// Splits the entries into batches that fit a request.
 fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     let mut rest = entries;
     std::iter::from_fn(move || {
@@ -372,9 +372,9 @@ fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     })
 }
 
-/// `30d`, `12h`.
+/// Parses `30d` or `12h`.
 fn lasts(text: &str) -> Result<Duration, String> {
-    let span: jiff::Span = text.parse().map_err(|_| format!("{text:?} is no length of time such as 30d"))?;
+    let span: jiff::Span = text.parse().map_err(|_| format!("{text:?} is not a duration such as 30d"))?;
     let seconds = span.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).map_err(|e| e.to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }

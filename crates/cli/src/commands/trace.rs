@@ -10,29 +10,29 @@ use posthaste_monitor::{Format, Query, trace};
 
 use super::{At, colour};
 
-/// Show the whole life of a message, or of everything sent to an address.
+/// Show the whole history of a message, or of all mail to an address.
 #[derive(Args)]
 pub struct Trace {
     #[command(flatten)]
     at: At,
-    /// A message's id, as the client was told it, or a recipient's address.
+    /// A message's id, as given to the client, or a recipient's address.
     what: String,
-    /// The lines as they stand in the log.
+    /// Print the lines as they are in the log.
     #[arg(long)]
     json: bool,
 }
 
 impl Trace {
-    /// Prints what was found; exit status 1 where nothing was.
+    /// Prints what was found. Exit status 1 if nothing was.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let query = match self.what.parse() {
             Ok(id) => Query::Message(id),
             Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),
-            Err(error) => anyhow::bail!("{error}; or give an address"),
+            Err(error) => anyhow::bail!("{error}; give a message's id or a recipient's address"),
         };
         let found = trace(&self.at.load()?.log.dir, &query)?;
         if found.is_empty() {
-            eprintln!("posthaste: the log says nothing of {}", self.what);
+            eprintln!("posthaste: the log contains nothing about {}", self.what);
             return Ok(ExitCode::FAILURE);
         }
         let mut out = stdout().lock();

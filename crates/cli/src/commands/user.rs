@@ -13,7 +13,7 @@ use posthaste_relay::admin::{self, AskError, Request};
 
 use super::At;
 
-/// Say who may send: users, their passwords and tokens.
+/// Manage the users who may send, their passwords and tokens.
 #[derive(Args)]
 pub struct User {
     #[command(flatten)]
@@ -24,47 +24,47 @@ pub struct User {
 
 #[derive(Subcommand)]
 enum What {
-    /// Make a user. Asks for a password, or reads a line of it from standard input.
+    /// Add a user. Prompts for a password, or reads it as one line from standard input.
     Add(Add),
     /// Give a user a new password.
     Passwd(Named),
-    /// Make a bearer token for a user of the HTTP interface and show it, this once.
+    /// Make a bearer token for a user of the HTTP API and show it once.
     Token(Named),
-    /// Take a user away.
+    /// Remove a user.
     Remove(Named),
-    /// Show who there is, and what each may.
+    /// List the users and what each may do.
     List,
 }
 
 #[derive(Args)]
 struct Named {
-    /// What the user is called.
+    /// The user's name.
     name: String,
 }
 
 #[derive(Args)]
 struct Add {
-    /// What the user is called; an address will do.
+    /// The user's name; it may be a mail address.
     name: String,
-    /// In whose name it may write: an address, a domain, ".domain" for all below it. May stand several times; else it may write in any name.
+    /// A sender that the user may use: an address, a domain, or ".domain" for all subdomains. May be repeated. Default: any sender.
     #[arg(long = "sender", value_name = "WHO")]
     senders: Vec<String>,
-    /// The stream of its mail that names none.
+    /// The stream of the user's messages that name none.
     #[arg(long)]
     stream: Option<String>,
-    /// Recipients in a time, such as 1000/h.
+    /// The most recipients per time, such as 1000/h.
     #[arg(long)]
     rate: Option<String>,
-    /// Recipients in a day of UTC.
+    /// The most recipients per UTC day.
     #[arg(long)]
     daily_quota: Option<i64>,
-    /// No password: it has a certificate or a token instead.
+    /// Set no password: the user has a certificate or a token instead.
     #[arg(long)]
     no_password: bool,
 }
 
 impl User {
-    /// Does what was asked, and has the running relay know of it.
+    /// Runs the subcommand and makes the running relay read the users again.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let mut file = UsersFile::open(&config.users_file)?;
@@ -96,7 +96,7 @@ impl Add {
     fn write(&self, config: &Config, file: &mut UsersFile) -> anyhow::Result<()> {
         let name = check_name(&self.name).map_err(anyhow::Error::msg)?;
         if config.users.contains_key(&name) || file.has(&name) {
-            bail!("there is a user {name} already; `posthaste user passwd {name}` gives it a new password");
+            bail!("user {name} exists already; `posthaste user passwd {name}` gives it a new password");
         }
         for sender in &self.senders {
             users::SenderPattern::parse(sender).map_err(|why| anyhow::anyhow!("--sender {sender}: {why}"))?;
@@ -125,12 +125,12 @@ impl Add {
     }
 }
 
-/// A user of the configuration itself is the operator's to change: a program would spoil it.
+/// Users in the configuration file itself are not changed by the program: it would spoil the operator's file.
 fn ours(config: &Config, file: &UsersFile, name: &str) -> anyhow::Result<()> {
     match file.has(name) {
         true => Ok(()),
-        false if config.users.contains_key(name) => bail!("user {name} stands in the configuration itself: change it there"),
-        false => bail!("there is no user {name}; `posthaste user list` shows those there are"),
+        false if config.users.contains_key(name) => bail!("user {name} is defined in the configuration file itself: change it there"),
+        false => bail!("there is no user {name}; `posthaste user list` shows the existing users"),
     }
 }
 
@@ -140,23 +140,23 @@ fn set_password(file: &mut UsersFile, name: &str) -> anyhow::Result<()> {
     Ok(file.set(name, "scram_sha256", Some(scram::format(&scram::of_password(&password)).into()))?)
 }
 
-/// From the terminal, twice and unseen; else the first line of standard input.
+/// Reads the password from the terminal, twice and without echo; otherwise the first line of standard input.
 fn ask_password(name: &str) -> anyhow::Result<String> {
     let password = if stdin().is_terminal() {
         let password = rpassword::prompt_password(format!("password for {name}: "))?;
-        if rpassword::prompt_password("once more: ")? != password {
-            bail!("that was not the same twice; nothing is changed");
+        if rpassword::prompt_password("repeat password: ")? != password {
+            bail!("the passwords differ; nothing was changed");
         }
         password
     } else {
         let mut line = String::new();
-        stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
+        stdin().lock().read_line(&mut line).context("cannot read the password from standard input")?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
     match password.len() {
-        0 => bail!("an empty password is none; nothing is changed"),
-        n if n > PASSWORD_MAX => bail!("a password has at most {PASSWORD_MAX} bytes; nothing is changed"),
-        _ if password.contains('\0') => bail!("no client can say a NUL (RFC 4616); nothing is changed"),
+        0 => bail!("the password is empty; nothing was changed"),
+        n if n > PASSWORD_MAX => bail!("the password is longer than {PASSWORD_MAX} bytes; nothing was changed"),
+        _ if password.contains('\0') => bail!("the password contains a NUL, which no client can send (RFC 4616); nothing was changed"),
         _ => Ok(password),
     }
 }
@@ -164,7 +164,7 @@ fn ask_password(name: &str) -> anyhow::Result<String> {
 fn list(config: &Config) -> anyhow::Result<ExitCode> {
     let mut out = stdout().lock();
     if config.users.is_empty() {
-        writeln!(out, "no users; `posthaste user add NAME` makes one")?;
+        writeln!(out, "no users; `posthaste user add NAME` adds one")?;
     }
     for user in config.users.values() {
         let proofs = [
@@ -184,14 +184,14 @@ fn list(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A relay that runs reads its configuration again, the users with it; one that does not will read it when it starts.
+/// Makes a running relay read its configuration and the users again. A relay that is not running will read them when it starts.
 fn tell(at: &At, config: &Config) -> anyhow::Result<ExitCode> {
-    // Users that do not go with the configuration are told before the relay is.
+    // Users that do not fit the configuration are reported here, before the relay is asked.
     at.load()?;
     match admin::ask::<String>(&config.admin.socket, &Request::Reload) {
-        Ok(_) => writeln!(stdout(), "done; the relay knows")?,
-        Err(AskError::NotRunning(_)) => writeln!(stdout(), "done; no relay runs here that would have to know")?,
-        Err(error) => bail!("the file is written, but the relay does not go by it: {error}"),
+        Ok(_) => writeln!(stdout(), "done; the relay has reloaded its users")?,
+        Err(AskError::NotRunning(_)) => writeln!(stdout(), "done; no relay is running here")?,
+        Err(error) => bail!("the file is written, but the relay did not accept it: {error}"),
     }
     Ok(ExitCode::SUCCESS)
 }

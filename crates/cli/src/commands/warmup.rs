@@ -18,7 +18,7 @@ use posthaste_relay::admin::Request;
 
 use super::{At, operator};
 
-/// See, steer and foresee the warm-up. A lane is a source at a provider, written ip1/google.
+/// Show, control and simulate the warm-up of sending addresses. A lane is a source at a provider, written ip1/google.
 #[derive(Args)]
 pub struct Warmup {
     #[command(flatten)]
@@ -29,45 +29,45 @@ pub struct Warmup {
 
 #[derive(Subcommand)]
 enum What {
-    /// Show how every lane stands: stage, budget, health, what tomorrow brings.
+    /// Show every lane's stage, budget, health and tomorrow's cap.
     Status(status::Show),
-    /// Draw a lane's days against its curve.
+    /// Plot a lane's days against its curve.
     Plot(plot::Plot),
-    /// One stage up, now.
+    /// Move a lane up one stage now.
     Advance(Steer),
-    /// Keep a lane on its stage, day after day, until it is released.
+    /// Keep a lane on its stage until it is released.
     Hold(Steer),
-    /// Let a lane that is held go on as its numbers say.
+    /// Release a lane that is held: its numbers decide its stage again.
     Release(Steer),
-    /// One stage down, now.
+    /// Move a lane down one stage now.
     Back(Steer),
-    /// To the first stage, now.
+    /// Move a lane to the first stage now.
     Restart(Steer),
-    /// Send nothing over a lane until it is resumed.
+    /// Stop a lane: send nothing over it until it is resumed.
     Stop(Steer),
-    /// End a lane's pauses and its slow climb out of them, now.
+    /// End a lane's pauses and the slow climb after them now.
     Resume(Steer),
-    /// Play a warm-up through before the first message is sent.
+    /// Simulate a warm-up before the first message is sent.
     Simulate(simulate::Simulate),
-    /// Count every lane's days again from the delivery log, and compare them with the ledger. Exit status 1 where they differ.
+    /// Recount every lane's days from the delivery log and compare them with the ledger. Exit status 1 if they differ.
     Audit(audit::Audit),
 }
 
 #[derive(Args)]
 struct Steer {
-    /// Which lane: ip1/google.
+    /// The lane, such as ip1/google.
     #[arg(value_parser = lane)]
     lane: LaneKey,
-    /// Why, for the log.
+    /// The reason, for the log.
     #[arg(long)]
     reason: String,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
 }
 
 impl Warmup {
-    /// Does what was asked; exit status 1 where there is no such lane, or where an audit finds a difference.
+    /// Runs the subcommand. Exit status 1 if there is no such lane, or if an audit finds a difference.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let (at, steering) = (&self.at, |steer: Steer, steering| steer.run(&self.at, steering));
         match self.command {
@@ -99,7 +99,7 @@ impl Steer {
 fn asked(at: &At, ask: Ask, lane: &LaneKey) -> anyhow::Result<Answer> {
     match at.ask::<Answer>(&Request::Warmup(ask))? {
         Answer::NoSuchLane { lanes } if lanes.is_empty() => {
-            anyhow::bail!("there is no lane yet: lanes come with the first mail to a provider")
+            anyhow::bail!("there is no lane yet: a lane appears with the first mail to a provider")
         }
         Answer::NoSuchLane { lanes } => {
             anyhow::bail!("there is no lane {}/{}; lanes are: {}", lane.source, lane.provider, lanes.join(", "))
@@ -116,9 +116,9 @@ fn lane(text: &str) -> Result<LaneKey, String> {
     }
 }
 
-/// A line of JSON.
+/// Prints a line of JSON.
 fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(writeln!(out, "{}", serde_json::to_string(value)?)?)
 }
 
-const ODD: &str = "the relay answered something else";
+const ODD: &str = "the relay gave an unexpected answer";

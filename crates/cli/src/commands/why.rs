@@ -15,20 +15,20 @@ use posthaste_relay::{
 
 use super::At;
 
-/// Say where mail goes, under which limits, what of it waits, why, and until when.
+/// Explain where mail goes, which limits apply, and what is waiting, why and until when.
 #[derive(Args)]
 pub struct Why {
     #[command(flatten)]
     at: At,
-    /// A recipients' domain, a recipient's address, or a message's id.
+    /// A recipient domain, a recipient's address, or a message's id.
     subject: Subject,
-    /// JSON instead of text: one object for each domain.
+    /// Print JSON instead of text: one object per domain.
     #[arg(long)]
     json: bool,
 }
 
 impl Why {
-    /// Asks the relay; where none runs, configuration and DNS.
+    /// Asks the running relay; without one, uses the configuration and DNS.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let pages: Vec<why::Why> = match admin::ask(&config.admin.socket, &Request::Why { subject: self.subject.clone() }) {
@@ -37,7 +37,7 @@ impl Why {
             Err(error) => return Err(error.into()),
         };
         if pages.is_empty() {
-            anyhow::bail!("nothing of this message waits; posthaste trace tells its story");
+            anyhow::bail!("this message is not in the queue; posthaste trace shows its history");
         }
         let now = clock::now();
         let mut out = stdout().lock();
@@ -55,7 +55,9 @@ impl Why {
             Subject::Domain(domain) => domain.clone(),
             Subject::Address(address) => address.to_domain(),
             Subject::Message(_) => {
-                anyhow::bail!("no relay answers, and only a relay knows what waits; posthaste trace tells a message's story")
+                anyhow::bail!(
+                    "no relay is running, and only a running relay knows what is waiting; posthaste trace shows a message's history"
+                )
             }
         };
         let resolver = settings.new_resolver().map_err(anyhow::Error::msg)?;

@@ -11,13 +11,13 @@ use posthaste_bounce::{Report, read_mail};
 use posthaste_config::Config;
 use posthaste_relay::settings::Settings;
 
-/// Which mails.
+/// The mail to read, and the output format.
 #[derive(Args)]
 pub(super) struct Read {
-    /// Files of one mail each.
+    /// Files that contain one mail each.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object a line for each report.
+    /// Print one JSON object per line, one for each report.
     #[arg(long)]
     json: bool,
 }
@@ -47,7 +47,7 @@ impl Read {
     }
 }
 
-/// The report's fields behind the file's name.
+/// The report's fields, after the file's name.
 fn json(file: &str, report: &Report) -> anyhow::Result<String> {
     let mut line = serde_json::Map::new();
     line.insert("file".into(), file.into());

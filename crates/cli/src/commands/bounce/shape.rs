@@ -1,20 +1,20 @@
-//! What is the same in many replies: words stay, what differs from one recipient to the next becomes a stand-in.
+//! The shape of a reply, which many replies share: words stay, and parts that differ between recipients become placeholders.
 
 use std::net::IpAddr;
 
-/// Stand-ins read like what they stand for, so that a shape is an example too, and nobody's address stands in it.
+/// Placeholders look like what they replace, so that a shape can serve as an example, and contains nobody's address.
 const ADDRESS: &str = "someone@example.org";
 const IP: &str = "192.0.2.1";
 const HOST: &str = "host.example.org";
 const URL: &str = "https://example.org/page";
 const NUMBER: &str = "0";
 const ID: &str = "x0x0x0x0";
-/// What is kept of a reply, in bytes.
+/// The longest shape, in bytes.
 const SHAPE_MAX: usize = 400;
-/// Words of a pattern: more would fit fewer replies.
+/// The most words in a pattern: more words would match fewer replies.
 const WORDS_MAX: usize = 8;
 
-/// The reply's text with stand-ins, on one line.
+/// The reply's text with placeholders, on one line.
 pub(super) fn shape(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_whitespace() {
@@ -29,7 +29,7 @@ pub(super) fn shape(text: &str) -> String {
     out
 }
 
-/// The longest run of words without a stand-in: what a rule can look for. None where there is no word.
+/// The longest run of words without a placeholder, which a rule can match. None if there is no word.
 pub(super) fn pattern(shape: &str) -> Option<String> {
     let mut best: Vec<&str> = Vec::new();
     let mut run: Vec<&str> = Vec::new();
@@ -57,7 +57,7 @@ fn letters(run: &[&str]) -> usize {
     run.iter().take(WORDS_MAX).map(|w| w.chars().filter(|c| c.is_alphabetic()).count()).sum()
 }
 
-/// No stand-in, and no code: patterns are sought in texts without them.
+/// Whether the word is neither a placeholder nor a code: patterns are matched against texts without these.
 fn is_fixed(word: &str) -> bool {
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
     let stands_in = [ADDRESS, IP, HOST, ID, NUMBER].contains(&bare) || word.contains("https://example.org");

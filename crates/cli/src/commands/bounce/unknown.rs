@@ -16,16 +16,16 @@ use posthaste_relay::settings::Settings;
 
 use super::shape::{pattern, shape};
 
-/// How much is shown.
+/// What is shown, and in which format.
 #[derive(Args)]
 pub(super) struct Unknown {
-    /// How many shapes.
+    /// Show at most this many groups.
     #[arg(long, short = 'n', default_value_t = 20)]
     limit: usize,
-    /// Replies that the rules are less sure of than this, from 0 to 1.
+    /// Show replies that are classified with less confidence than this, from 0 to 1.
     #[arg(long, default_value_t = 0.5)]
     below: f32,
-    /// One JSON object a line instead of rules.
+    /// Print one JSON object per line instead of rules.
     #[arg(long)]
     json: bool,
 }
@@ -48,45 +48,45 @@ impl Unknown {
         }
         out.flush()?;
         if left > 0 {
-            eprintln!("posthaste: {left} replies of rarer shapes are not shown; see --limit");
+            eprintln!("posthaste: {left} replies in smaller groups are not shown; see --limit");
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Replies of one shape.
+/// The replies of one shape.
 #[derive(Debug, serde::Serialize)]
 struct Shape {
-    /// How many.
+    /// Their number.
     replies: u64,
-    /// With stand-ins.
+    /// The text with placeholders.
     shape: String,
     code: u16,
     stage: Option<String>,
-    /// What the rules make of it now.
+    /// How the rules in force classify it.
     class: Class,
     rule: String,
     confidence: f32,
-    /// Whose they are, some of them.
+    /// Some of the providers that sent them.
     providers: Vec<String>,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
 }
 
-/// By code and shape.
+/// Groups of replies by code and shape.
 #[derive(Default)]
 struct Shapes {
     shapes: HashMap<(u16, String), Shape>,
-    /// Replies of shapes that there was no room for.
+    /// Replies that were not grouped because there were too many shapes.
     left_out: u64,
 }
 
-/// More shapes are not told apart: on a log with so many the first thousand matter.
+/// Further shapes are only counted: in a log with so many, the first thousand matter.
 const SHAPES_MAX: usize = 20_000;
 const PROVIDERS_MAX: usize = 5;
 
 impl Shapes {
-    /// Counts a reply if the rules in force are not sure of it. What they were when it was logged does not matter.
+    /// Counts a reply if the rules in force are uncertain about it. The rules at the time of logging do not matter.
     fn take(&mut self, story: &Story<'_>, rules: &Rules, below: f32) {
         let failed = matches!(&*story.event, "deferred" | "bounced" | "expired" | "late_bounced");
         let (Some(text), true) = (story.smtp_text.as_deref(), failed) else { return };
@@ -122,7 +122,7 @@ impl Shapes {
         }
     }
 
-    /// The most frequent, and how many replies the others have.
+    /// The most frequent shapes, and the number of replies in the others.
     fn sorted(self, limit: usize) -> (Vec<Shape>, u64) {
         let mut shapes: Vec<_> = self.shapes.into_values().collect();
         shapes.sort_by(|a, b| b.replies.cmp(&a.replies).then_with(|| a.shape.cmp(&b.shape)));
@@ -138,7 +138,7 @@ fn verdict(story: &Story<'_>, code: u16, text: &str, rules: &Rules) -> Verdict {
     rules.classify_quoted(&quoted, &Context { provider: story.provider.as_deref(), mx_host: story.mx_host.as_deref() })
 }
 
-/// The beginning of a rule, to be put into a file that `[bounce] rules` names, after thinking about its class.
+/// A draft of a rule, to be put into a file named in `[bounce] rules` once its class has been checked.
 fn skeleton(shape: &Shape, n: usize) -> String {
     let quote = |text: &str| toml::Value::from(text).to_string();
     let reply = match shape.code {
@@ -149,7 +149,7 @@ fn skeleton(shape: &Shape, n: usize) -> String {
     let (first, last) = (day(shape.first), day(shape.last));
     let from = if shape.providers.is_empty() { String::new() } else { format!(" from {}", shape.providers.join(", ")) };
     let mut rule = format!(
-        "# {} replies{from}, {first} to {last}; now {} by {} ({:.2})\n[[rule]]\n",
+        "# {} replies{from}, {first} to {last}; currently {} by {} ({:.2})\n[[rule]]\n",
         shape.replies, shape.class, shape.rule, shape.confidence
     );
     let pattern = pattern(&shape.shape);
@@ -157,7 +157,7 @@ fn skeleton(shape: &Shape, n: usize) -> String {
     rule += &format!("id = {}\n", quote(&format!("own.{}-{n}", words.join("-"))));
     match pattern {
         Some(pattern) => rule += &format!("text = [{}]\n", quote(&pattern)),
-        None => rule += "# There are no words to look for: only the code decides.\n",
+        None => rule += "# The reply has no words to match: only the code decides.\n",
     }
     if shape.code > 0 {
         rule += &format!("code = [{}]\n", shape.code);

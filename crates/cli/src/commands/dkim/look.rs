@@ -1,4 +1,4 @@
-//! `posthaste dkim status` and `posthaste dkim dns`: the configured keys and those that follow them, beside what DNS says.
+//! `posthaste dkim status` and `posthaste dkim dns`: the configured keys and their successors, with what DNS holds for them.
 
 use std::{
     io::{Write, stdout},
@@ -23,13 +23,13 @@ use super::At;
 
 const DAY: i64 = 24 * 3600;
 
-/// A key with its place.
+/// A key with its domain, selector and stage.
 struct Known {
     domain: Domain,
     selector: String,
     key: Key,
     stage: &'static str,
-    /// In seconds since 1970.
+    /// In seconds since 1970-01-01 UTC.
     made: i64,
 }
 
@@ -46,7 +46,7 @@ struct Row<'a> {
     why: Option<&'a str>,
 }
 
-/// All keys, one a line.
+/// Prints all keys, one per line.
 pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
     let config = at.load()?;
     let keys = keys(&config)?;
@@ -82,7 +82,7 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if lost { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The records that must stand in DNS.
+/// Prints the records that must be in DNS.
 pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
     let keys = keys(&at.load()?)?;
     let mut out = stdout().lock();
@@ -95,7 +95,7 @@ pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every key of every domain, the configured ones of a domain first.
+/// Every key of every domain; of each domain, the configured keys first.
 fn keys(config: &Config) -> anyhow::Result<Vec<Known>> {
     let dir = Book::dir(&config.data_dir);
     let book = Book::read(&dir).map_err(anyhow::Error::msg)?;
@@ -125,7 +125,7 @@ fn word(stage: &Stage) -> &'static str {
     }
 }
 
-/// When a file was written last, in seconds since 1970: a key's file is written once.
+/// When a file was last written, in seconds since 1970-01-01 UTC. A key's file is written only once.
 fn changed(file: &Path) -> i64 {
     let time = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
     let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -1,4 +1,4 @@
-//! `posthaste dkim rotate`: asks the running relay; without one it does the work itself.
+//! `posthaste dkim rotate`: asks the running relay, or does the work itself if none is running.
 
 use std::{
     io::{Write, stdout},
@@ -21,7 +21,7 @@ use posthaste_signing::{
 
 use super::At;
 
-/// Makes the next keys, or puts them in force.
+/// Makes the next keys, or puts existing ones in force.
 pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
     let config = at.load()?;
     let keys: Vec<Next> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
@@ -37,11 +37,15 @@ pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<Exi
     for key in keys {
         let (selector, algorithm) = (&key.selector, key.algorithm);
         if key.signs {
-            writeln!(out, "; {domain} signs with {selector} ({algorithm}) from now on")?;
+            writeln!(out, "; {domain} now signs with {selector} ({algorithm})")?;
             continue;
         }
         let why = key.why.map_or_else(String::new, |why| format!(": {why}"));
-        writeln!(out, "; {selector} ({algorithm}) waits for DNS ({}{why}); publish this, and a running relay will sign with it", key.dns)?;
+        writeln!(
+            out,
+            "; {selector} ({algorithm}) is waiting for DNS ({}{why}); publish this record, and a running relay will sign with the key",
+            key.dns
+        )?;
         write!(out, "{}", key.record)?;
     }
     Ok(ExitCode::SUCCESS)

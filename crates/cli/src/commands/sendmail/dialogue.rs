@@ -1,4 +1,4 @@
-//! The SMTP dialogue of one message, with the relay of this machine.
+//! The SMTP dialogue for one message with this machine's relay.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,22 +7,22 @@ use std::{
 
 use super::message::{Message, hostname};
 
-/// The longest line of a reply that is looked at, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
+/// The longest reply line that is read, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
 const REPLY_LINE_MAX: u64 = 4096;
 
 /// A session.
 pub(super) struct Dialogue(BufReader<TcpStream>);
 
-/// What the relay said no with, or what broke.
+/// The relay's refusal, or what failed.
 pub(super) enum Refused {
-    /// 4xx, or no word at all.
+    /// 4xx, or no reply at all.
     Now(String),
     /// 5xx.
     Ever(String),
 }
 
 impl Dialogue {
-    /// `stream` has been greeted.
+    /// Reads the greeting on `stream` and sends EHLO.
     pub(super) fn begin(stream: TcpStream) -> Result<Self, Refused> {
         let mut dialogue = Self(BufReader::new(stream));
         dialogue.hear()?;
@@ -30,7 +30,7 @@ impl Dialogue {
         Ok(dialogue)
     }
 
-    /// All recipients or none: a caller who hears of a failure sends it again.
+    /// Submits to all recipients or to none: a caller that gets an error sends the message again.
     pub(super) fn hand_in(&mut self, message: &Message) -> Result<(), Refused> {
         let body = if message.data.is_ascii() { "" } else { " BODY=8BITMIME" };
         self.say(&format!("MAIL FROM:<{}>{body}", message.sender))?;
@@ -41,7 +41,7 @@ impl Dialogue {
         let sent = self.0.get_mut().write_all(&stuffed(&message.data));
         sent.map_err(|error| Refused::Now(error.to_string()))?;
         self.hear()?;
-        // It is the relay's now, whatever becomes of the rest.
+        // The relay has the message now, whatever happens after this.
         let _ = self.say("QUIT");
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Dialogue {
         self.hear()
     }
 
-    /// A reply to its last line.
+    /// Reads a reply up to its last line.
     fn hear(&mut self) -> Result<(), Refused> {
         use std::io::Read;
         loop {

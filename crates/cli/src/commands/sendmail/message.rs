@@ -1,4 +1,4 @@
-//! The message on standard input, made fit for SMTP.
+//! The message on standard input, prepared for SMTP.
 
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 use posthaste_host::{Host, ThisHost};
@@ -10,19 +10,19 @@ use super::options::Options;
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) sender: ReversePath,
-    /// Each once.
+    /// Without duplicates.
     pub(super) recipients: Vec<Address>,
-    /// Lines end in CRLF, dots are as they were.
+    /// Lines end in CRLF; dots are not yet stuffed.
     pub(super) data: Vec<u8>,
 }
 
-/// This machine's name, as far as mail can use it.
+/// This machine's name, if it is valid in mail.
 pub(super) fn hostname() -> String {
     let name = ThisHost.name();
     if posthaste_mail::Domain::new(&name).is_ok() { name } else { "localhost".into() }
 }
 
-/// Who calls, as a mail address on this machine.
+/// The calling user, as a mail address on this machine.
 pub(super) fn caller() -> Address {
     let name = ["LOGNAME", "USER"].iter().find_map(|v| std::env::var(v).ok()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
@@ -41,7 +41,7 @@ impl Message {
                 recipients.push(recipient.clone());
             }
         }
-        // RFC 5322 §3.6: a message has an author; scripts leave that to us.
+        // RFC 5322 §3.6: a message has a From field; scripts leave it out.
         if !has_from(&data) {
             let author = if let ReversePath::Mailbox(sender) = &sender { sender } else { caller };
             let from = match &options.full_name {
@@ -54,7 +54,7 @@ impl Message {
     }
 }
 
-/// CRLF at every line's end, and at the last one's; up to a line of one dot where that ends it.
+/// Ends every line in CRLF, the last one included; stops at a line with a single dot if that ends the message.
 fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
     let mut data = Vec::with_capacity(input.len() + input.len() / 32);
     for line in input.split_inclusive(|byte| *byte == b'\n') {
@@ -63,7 +63,7 @@ fn lines(input: &[u8], dot_ends: bool) -> Vec<u8> {
         if dot_ends && line == b"." {
             break;
         }
-        // A carriage return inside a line would be refused: old editors left some.
+        // The relay would refuse a carriage return inside a line; old editors left some.
         data.extend(line.iter().map(|byte| if *byte == b'\r' { b' ' } else { *byte }));
         data.extend_from_slice(b"\r\n");
     }
@@ -84,7 +84,7 @@ fn has_from(data: &[u8]) -> bool {
     MessageParser::default().parse_headers(data).is_some_and(|message| message.header(HeaderName::From).is_some())
 }
 
-/// RFC 5322 §3.2.4; what is no ASCII would need RFC 2047, and is left out.
+/// A quoted string (RFC 5322 §3.2.4). Non-ASCII characters would need RFC 2047 and are left out.
 fn quoted(name: &str) -> String {
     let safe: String = name.chars().filter(|c| c.is_ascii() && !c.is_ascii_control() && !"\"\\".contains(*c)).collect();
     format!("\"{safe}\"")

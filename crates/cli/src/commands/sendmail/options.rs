@@ -1,25 +1,25 @@
-//! sendmail's command line: older than getopt_long, with letters that may stick to their values, and many that mean nothing any more.
+//! sendmail's command line. It is older than getopt_long: options may be joined to their values, and many have no meaning any more.
 
 use std::ffi::OsString;
 
 use posthaste_mail::{Address, ReversePath};
 
-/// What to do.
+/// The mode of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Hand in the message on standard input.
+    /// Submit the message on standard input.
     Deliver,
     /// `-bs`: speak SMTP on standard input and output.
     Smtp,
 }
 
-/// What was asked.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) mode: Mode,
-    /// `-t`: To, Cc and Bcc name recipients too.
+    /// `-t`: take recipients from To, Cc and Bcc too.
     pub(super) from_header: bool,
-    /// Whether a line of one dot ends the message: not with `-i` or `-oi`.
+    /// Whether a line with a single dot ends the message: not with `-i` or `-oi`.
     pub(super) dot_ends: bool,
     /// `-f` or `-r`.
     pub(super) sender: Option<ReversePath>,
@@ -28,9 +28,9 @@ pub(super) struct Options {
     pub(super) recipients: Vec<Address>,
 }
 
-/// Letters that take a value, in the same word or the next.
+/// Options that take a value, in the same word or the next.
 const WITH_VALUE: &str = "bBCdfFhLNoOpqrRVX";
-/// Of these, those whose value is in the same word or not there at all.
+/// Of these, the options whose value is in the same word or absent.
 const STUCK: &str = "bdoqp";
 
 impl Options {
@@ -58,11 +58,11 @@ impl Options {
                 match letter {
                     't' => self.from_header = true,
                     'i' => self.dot_ends = false,
-                    // Verbose, and what concerns other times: no duplicate elimination, "to me too", errors, headers of a gateway.
+                    // Verbose, and obsolete options: no duplicate elimination, "to me too", error modes, gateway headers.
                     'v' | 'n' | 'm' | 'e' | 'G' | 'U' | 's' | 'x' => {}
                     other => return Err(format!("-{other}: no such option")),
                 }
-                // -em, -eq and their like carry a letter that is no option.
+                // In -em, -eq and similar, the second letter is not an option.
                 if letter == 'e' {
                     return Ok(());
                 }
@@ -82,7 +82,7 @@ impl Options {
         match (letter, value) {
             ('b', "m" | "") => {}
             ('b', "s") => self.mode = Mode::Smtp,
-            ('b', mode) => return Err(format!("-b{mode}: only -bm and -bs are there; `posthaste queue` shows the queue")),
+            ('b', mode) => return Err(format!("-b{mode}: only -bm and -bs are supported; `posthaste queue` shows the queue")),
             ('f' | 'r', "" | "<>") => self.sender = Some(ReversePath::Null),
             ('f' | 'r', sender) => self.sender = Some(ReversePath::Mailbox(recipient(sender)?)),
             ('F', name) => self.full_name = Some(name.to_owned()),
@@ -94,7 +94,7 @@ impl Options {
     }
 }
 
-/// An address, `<address>` too; a name alone is one of this machine's.
+/// Parses an address, also in the form `<address>`. A name without a domain gets this machine's.
 fn recipient(word: &str) -> Result<Address, String> {
     let bare = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
     let whole = if bare.contains('@') { bare.to_owned() } else { format!("{bare}@{}", super::message::hostname()) };

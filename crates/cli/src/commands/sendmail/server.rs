@@ -1,4 +1,4 @@
-//! Where the relay of this machine listens.
+//! The address that this machine's relay listens on.
 
 use std::{
     io,
@@ -9,19 +9,19 @@ use std::{
 
 use toml::{Table, Value};
 
-/// Where a configuration usually lies, for callers that name none.
+/// The usual place of the configuration, for callers that name none.
 const USUAL: &str = "/etc/posthaste/posthaste.toml";
-/// How long to wait for the relay at each step (RFC 5321 §4.5.3.2.6: it may take its time behind the final dot).
+/// How long to wait for the relay at each step (RFC 5321 §4.5.3.2.6 allows 10 minutes after the final dot).
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long to wait for a connection on this machine.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A connection to the first listener that can be had.
+/// Connects to the first listener that accepts a connection.
 pub(super) fn connect() -> io::Result<TcpStream> {
     let path = std::env::var_os("POSTHASTE_CONFIG").map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
-    // Not to be read, or not TOML: then where the defaults listen.
+    // If the file cannot be read or is not TOML, use the default listener.
     let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "no listener without TLS from the start is configured");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no listener without implicit TLS is configured");
     for address in addresses(&table) {
         match TcpStream::connect_timeout(&address, CONNECT) {
             Ok(stream) => {
@@ -36,7 +36,7 @@ pub(super) fn connect() -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The listeners' addresses, those on loopback first. A listener that wants users or TLS is not for us.
+/// The listeners' addresses, those on loopback first. Listeners that require authentication or TLS are left out.
 fn addresses(config: &Table) -> Vec<SocketAddr> {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 2525));
     let Some(listeners) = config.get("listen").and_then(Value::as_table) else { return vec![usual] };
@@ -57,7 +57,7 @@ fn given(address: Option<&Value>, usual: SocketAddr) -> Vec<SocketAddr> {
     texts.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Who listens on all addresses listens on loopback.
+/// The address to connect to: a listener on all addresses is reached on loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

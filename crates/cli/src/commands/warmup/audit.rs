@@ -22,15 +22,15 @@ use posthaste_warmup::{Comparison, Recount, compare};
 
 use super::{At, ODD, json};
 
-/// How to show it.
+/// The output format.
 #[derive(Args)]
 pub(super) struct Audit {
-    /// JSON instead of sentences.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-/// How often the log is looked at again while it is behind the ledger: lines are written a moment after what they tell of.
+/// How often the log is read again while it is behind the ledger: a line is written a moment after the event.
 const LOOKS: u32 = 25;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -40,7 +40,7 @@ impl Audit {
         let compared = match ask(&config.admin.socket, &Request::Warmup(Ask::Ledger)) {
             Ok(answer) => running(&config, answer)?,
             Err(AskError::NotRunning(_)) => stopped(&config)?,
-            Err(error) => return Err(error).with_context(|| format!("asking the relay at {}", config.admin.socket.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot ask the relay at {}", config.admin.socket.display())),
         };
         let mut out = stdout().lock();
         match self.json {
@@ -51,7 +51,7 @@ impl Audit {
     }
 }
 
-/// The log is read between two looks at the ledger, and again while it is behind.
+/// Reads the log between two looks at the ledger, and again while the log is behind.
 fn running(config: &Config, first: Answer) -> anyhow::Result<Comparison> {
     let before = days(first)?;
     let (mut recount, mut lines) = (Recount::default(), Lines::all(&config.log.dir));
@@ -87,7 +87,7 @@ fn days(answer: Answer) -> anyhow::Result<Vec<LaneDays>> {
     }
 }
 
-/// The lanes' days as they stand on the disk.
+/// The lanes' days as stored on disk.
 fn on_record(entries: Vec<Entry>) -> Vec<LaneDays> {
     let mut lanes: Vec<LaneDays> = Vec::new();
     for entry in entries {
@@ -105,11 +105,11 @@ fn text(compared: &Comparison) -> String {
     let Comparison { days, spent, older, differences } = compared;
     let mut out = String::new();
     for d in differences {
-        out += &format!("{} on {}: {} {} by the ledger, {} by the log\n", d.lane, d.date, d.number, d.ledger, d.log);
+        out += &format!("{} on {}: {} {} in the ledger, {} in the log\n", d.lane, d.date, d.number, d.ledger, d.log);
     }
     if *older > 0 {
-        out += &format!("{older} days of lanes began before the log does: it cannot tell of them\n");
+        out += &format!("{older} lane days began before the oldest line of the log and cannot be compared\n");
     }
     let verdict = if differences.is_empty() { "ledger and log agree" } else { "LEDGER AND LOG DIFFER" };
-    out + &format!("{days} days of lanes, {spent} recipients answered: {verdict}\n")
+    out + &format!("{days} lane days, {spent} recipients answered: {verdict}\n")
 }

@@ -11,23 +11,23 @@ use posthaste_queue::warmup::{Answer, Ask, DayStatus, LaneStatus};
 
 use super::{At, ODD, asked, json, lane};
 
-/// What to draw.
+/// What to plot.
 #[derive(Args)]
 pub(super) struct Plot {
-    /// Which lane: ip1/google.
+    /// The lane, such as ip1/google.
     #[arg(value_parser = lane)]
     lane: LaneKey,
-    /// How many of the last days.
+    /// The number of days, up to today.
     #[arg(long, short = 'n', default_value_t = 60)]
     days: usize,
-    /// One JSON object a day.
+    /// Print one JSON object per day.
     #[arg(long)]
     json: bool,
 }
 
-/// The bars' width.
+/// The width of the bars, in characters.
 const WIDTH: usize = 60;
-/// Stages of the curve that are drawn behind the last day.
+/// Stages of the curve that are drawn after the last day.
 const AHEAD: usize = 5;
 
 impl Plot {
@@ -44,12 +44,12 @@ impl Plot {
     }
 }
 
-/// A line a day: what was accepted as a bar, what else was answered as a lighter one, and the cap as a mark. The scale is logarithmic, as caps
+/// One line per day: accepted recipients as a bar, other answers as a lighter one, and the cap as a mark. The scale is logarithmic, as caps
 /// grow by a factor: equal lengths are equal factors.
 fn drawn(lane: &LaneStatus, caps: &[u32], days: &[DayStatus]) -> String {
     let curve = lane.curve.as_deref().unwrap_or("no curve");
     let mut out =
-        format!("{}/{} on {curve}: █ accepted, ▒ otherwise answered, │ the day's cap (logarithmic)\n", lane.source, lane.provider);
+        format!("{}/{} on {curve}: █ accepted, ▒ other answers, │ the day's cap (logarithmic scale)\n", lane.source, lane.provider);
     let ahead: Vec<(u32, u32)> = match (lane.stage, lane.next_stage) {
         (Some(_), Some(next)) => (next..).zip(caps.iter().skip(next as usize - 1).copied()).take(AHEAD).collect(),
         _ => Vec::new(),

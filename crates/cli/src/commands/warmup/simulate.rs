@@ -24,34 +24,34 @@ use super::{
     table::{span, table},
 };
 
-/// What is to come.
+/// The mail to simulate.
 #[derive(Args)]
 pub(super) struct Simulate {
-    /// Recipients a day: 50000/day; or day by day, the last one for all that follow: 1000,5000,20000.
+    /// Recipients per day, such as 50000/day; or day by day, such as 1000,5000,20000: the last number is used for all later days.
     #[arg(long, value_parser = volume)]
     volume: Volume,
-    /// What share each provider has: google=40,microsoft=25,yahoo=20,example.net=15.
+    /// Each provider's share, such as google=40,microsoft=25,yahoo=20,example.net=15.
     #[arg(long, value_parser = mix)]
     mix: Mix,
-    /// How many days.
+    /// The number of days.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=400))]
     days: u16,
     /// The first day. Default: today.
     #[arg(long, value_name = "DATE")]
     from: Option<Date>,
-    /// Whose pool, urgency and retries.
+    /// The stream whose pool, urgency and retries are used.
     #[arg(long, default_value = "default", value_parser = |text: &str| Name::new(text))]
     stream: Name,
-    /// How much of it receivers put off at each attempt: 2%.
+    /// The share of the mail that receivers defer at each attempt, such as 2%.
     #[arg(long, default_value = "0%", value_parser = rate, value_name = "PERCENT")]
     retry_rate: u32,
-    /// How much of it receivers refuse because the address is no good: 1%.
+    /// The share of the mail that receivers refuse because the address is invalid, such as 1%.
     #[arg(long, default_value = "0%", value_parser = rate, value_name = "PERCENT")]
     bounce_rate: u32,
-    /// Every lane's days besides.
+    /// Show every lane's days too.
     #[arg(long)]
     lanes: bool,
-    /// One JSON object a day.
+    /// Print one JSON object per day.
     #[arg(long)]
     json: bool,
 }
@@ -62,13 +62,13 @@ struct Volume(Vec<u64>);
 #[derive(Clone, Debug, PartialEq)]
 struct Mix(Vec<(Arc<str>, u32)>);
 
-/// Recipients on one day that are played through one by one: beyond that it takes minutes.
+/// The most recipients on one day. They are simulated one by one: more would take minutes.
 const VOLUME_MAX: u64 = 100_000_000;
 
 impl Simulate {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
         let config = Config::load(at.config.as_deref(), &Elsewhere);
-        let config = config.map_err(|errors| anyhow::anyhow!("the configuration is not good:\n{errors}"))?;
+        let config = config.map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))?;
         let streams = || config.streams.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
         anyhow::ensure!(config.streams.contains_key(&self.stream), "there is no stream {}; streams are: {}", self.stream, streams());
         let zone = zone(&config, &self.stream, &self.mix.0[0].0);
@@ -88,7 +88,9 @@ impl Simulate {
         }
         out.flush()?;
         if simulation.days.iter().all(|day| day.lanes.is_empty()) {
-            eprintln!("posthaste: no source of this stream's pool warms up; [source.NAME] warmup = \"standard\" gives one a curve");
+            eprintln!(
+                "posthaste: no source in this stream's pool is warming up; [source.NAME] warmup = \"standard\" gives a source a curve"
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -103,7 +105,7 @@ impl Simulate {
     }
 }
 
-/// This machine as if it had every address: what is foreseen is often foreseen elsewhere.
+/// This machine as if it had every address: simulations are often run on another machine.
 struct Elsewhere;
 
 impl Host for Elsewhere {
@@ -120,7 +122,7 @@ impl Host for Elsewhere {
     }
 }
 
-/// The zone of the first curve that the stream's mail meets, so that its days are the table's.
+/// The time zone of the first curve that applies to the stream's mail, so that the table's days are the curve's days.
 fn zone(config: &Config, stream: &Name, provider: &str) -> TimeZone {
     let sources = config.sources_of(&config.streams[stream]);
     let plan = sources.iter().find_map(|(source, _)| config.plan(source, provider));
@@ -140,11 +142,11 @@ fn days(simulation: &Simulation) -> String {
     table(&HEAD, &simulation.days.iter().map(row).collect::<Vec<_>>())
 }
 
-/// `ip1 3-5, ip2 warm`: from the slowest of a source's lanes to the quickest.
+/// Such as `ip1 3-5, ip2 warm`: from the slowest of a source's lanes to the fastest.
 fn stages(lanes: &[LaneDay]) -> String {
     let mut sources: Vec<(&str, Vec<u32>)> = Vec::new();
     for lane in lanes {
-        // Past the end is further than any stage.
+        // A lane past the end of its curve is further than any stage.
         let stage = u32::from(lane.stage).checked_sub(1).unwrap_or(u32::MAX);
         match sources.last_mut() {
             Some((source, stages)) if *source == &*lane.source => stages.push(stage),
@@ -172,13 +174,13 @@ fn lanes(simulation: &Simulation) -> String {
 fn summary(simulation: &Simulation) -> String {
     let day = |number: Option<usize>| number.map_or_else(|| "not within these days".to_owned(), |number| format!("day {number}"));
     let mut out = format!(
-        "full volume, each day's mail on its day: {}\nno mail meets an empty budget any more: {}\nworst delay: {}\n",
+        "full volume, each day's mail sent on its day: {}\nno mail waits for budget any more: {}\nworst delay: {}\n",
         day(simulation.full_volume()),
         day(simulation.unbound()),
         span(simulation.worst_delay())
     );
     if simulation.expired() > 0 {
-        out += &format!("too old before there was budget for them: {} recipients\n", simulation.expired());
+        out += &format!("expired before there was budget for them: {} recipients\n", simulation.expired());
     }
     out
 }
@@ -202,7 +204,7 @@ fn mix(text: &str) -> Result<Mix, String> {
     let mix: Option<Vec<(Arc<str>, u32)>> = text.split(',').map(share).collect();
     let mix = mix.ok_or("expected providers with their shares, such as google=40,microsoft=25,example.net=35")?;
     match mix.iter().enumerate().find(|(at, (name, _))| mix[..*at].iter().any(|(other, _)| other == name)) {
-        Some((_, (twice, _))) => Err(format!("{twice} is here twice")),
+        Some((_, (twice, _))) => Err(format!("{twice} is given twice")),
         None => Ok(Mix(mix)),
     }
 }

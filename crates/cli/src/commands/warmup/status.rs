@@ -16,16 +16,16 @@ use super::{
     table::{percent, span, table},
 };
 
-/// What to show.
+/// Which lanes to show.
 #[derive(Args)]
 pub(super) struct Show {
-    /// Only this source's lanes.
+    /// Show only this source's lanes.
     #[arg(long)]
     source: Option<String>,
-    /// Only lanes at this provider.
+    /// Show only lanes at this provider.
     #[arg(long)]
     provider: Option<String>,
-    /// One JSON object a lane.
+    /// Print one JSON object per lane.
     #[arg(long)]
     json: bool,
 }
@@ -37,7 +37,7 @@ impl Show {
         lanes.retain(|lane| self.provider.as_deref().is_none_or(|provider| *lane.provider == *provider));
         show(&lanes, self.json, &mut stdout().lock())?;
         if lanes.is_empty() {
-            eprintln!("posthaste: no lane warms up: there is no source with a curve that has sent, or none that fits");
+            eprintln!("posthaste: no lane is warming up: no source with a curve has sent mail yet, or none matches");
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)
@@ -92,11 +92,11 @@ fn cells(lane: &LaneStatus, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// What is out of the ordinary, and how the last day ended.
+/// What is unusual about the lane, and how the last day ended.
 fn notes(lane: &LaneStatus) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(hold) = &lane.hold {
-        let until = lane.next_release.map_or_else(|| "until an operator says so".to_owned(), |at| format!("until {at:.0}"));
+        let until = lane.next_release.map_or_else(|| "until an operator resumes it".to_owned(), |at| format!("until {at:.0}"));
         notes.push(format!("waits {until}: {hold}"));
     }
     if let Some(why) = &lane.kept_by_operator {
@@ -112,11 +112,11 @@ fn notes(lane: &LaneStatus) -> Vec<String> {
     for (name, rate) in [("hard bounces", health.hard_bounces), ("deferrals", health.deferrals), ("complaints", health.complaints)] {
         if rate.now >= rate.hold {
             let (now, hold, back) = (percent(rate.now), percent(rate.hold), percent(rate.step_back));
-            notes.push(format!("{name}: {now} of {}; it holds from {hold} and steps back from {back}", health.sample));
+            notes.push(format!("{name}: {now} of {}; the lane holds its stage from {hold} and steps back from {back}", health.sample));
         }
     }
     if lane.lost > 0 {
-        notes.push(format!("{} of the day's budget were lost in a crash", lane.lost));
+        notes.push(format!("{} recipients of the day's budget were lost in a crash", lane.lost));
     }
     if let Some(last) = &lane.last {
         let cap = last.cap.map_or_else(String::new, |cap| format!(" of {cap}"));
@@ -147,7 +147,7 @@ mod tests {
 lane        stage  cap  used  accepted  left    next  bounces  deferred  complaints  tomorrow  as it stands
 ip1/google    1/2   20    20        18     0  1d00h   10.0 %     0.0 %       0.0 %        20  step back: hard bounces reached its rate
     waits until 2026-11-24T00:00:00Z: the day's budget is gone: 20 of 20
-    hard bounces: 10.0 % of 20; it holds from 3.0 % and steps back from 10.0 %
+    hard bounces: 10.0 % of 20; the lane holds its stage from 3.0 % and steps back from 10.0 %
 ";
         assert_eq!(text, expected.replace("  left    next", "  left   next"));
     }

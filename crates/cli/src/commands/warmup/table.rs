@@ -1,6 +1,6 @@
-//! Tables with a headline and notes under their rows.
+//! Tables with a header and notes under their rows.
 
-/// Rows of cells as wide as their column's widest, the first column flush left, the others right; the last one is not padded.
+/// Formats rows. Each column is as wide as its widest cell; the first is aligned left, the others right; the last one is not padded.
 pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> String {
     let cells = |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> = head
@@ -24,7 +24,7 @@ pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> Strin
     out
 }
 
-/// Seconds in their two largest units.
+/// Formats seconds in their two largest units.
 pub(super) fn span(seconds: i64) -> String {
     let s = seconds.max(0);
     match s {
@@ -35,7 +35,7 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
-/// A share from 0 to 1, for people.
+/// Formats a share from 0 to 1 as a percentage.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
