@@ -8,6 +8,8 @@ use std::{
 
 use toml::{Table, Value};
 
+use self::{circles::circles, imports::Imports};
+
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/imports.rs"]
@@ -99,6 +101,16 @@ fn crates_depend_downwards_only() {
         let wrong: Vec<_> = dependencies(&name).into_iter().filter(|used| !allowed.contains(used.as_str())).collect();
         assert!(wrong.is_empty(), "crates/{name} depends on {wrong:?}; it may depend on {allowed:?}");
     }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let root = root();
+    let crates: Vec<String> = names(&root.join("crates")).iter().map(|name| format!("crates/{name}")).collect();
+    let imports = Imports::of_crates(crates.iter().map(String::as_str), &|path| fs::read_to_string(root.join(path)).ok());
+    assert!(imports.files.len() > 100, "{} files: not all were found", imports.files.len());
+    let found: Vec<String> = circles(&imports).iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{} circles of files\n\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
