@@ -103,6 +103,28 @@ fn crates_depend_downwards_only() {
     }
 }
 
+/// In percent of all lines in `src` folders.
+const CRATE_MAX: usize = 12;
+
+#[test]
+fn no_crate_has_more_than_12_percent_of_the_lines() {
+    let lines = |name: &String| {
+        let mut files = Vec::new();
+        rust_files(&root().join("crates").join(name).join("src"), &mut files);
+        files.iter().map(|path| fs::read_to_string(path).unwrap().lines().count()).sum::<usize>()
+    };
+    let mut sizes: Vec<(usize, String)> = names(&root().join("crates")).into_iter().map(|name| (lines(&name), name)).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let all: usize = sizes.iter().map(|(lines, _)| lines).sum();
+    let list: Vec<_> = sizes.iter().map(|(lines, name)| format!("{lines:6} lines, {:4.1} %: {name}", percent(*lines, all))).collect();
+    let largest = sizes.first().expect("there are crates").0;
+    assert!(largest * 100 <= all * CRATE_MAX, "more than {CRATE_MAX} % of the lines in one crate:\n{}", list.join("\n"));
+}
+
+fn percent(part: usize, of: usize) -> f64 {
+    part as f64 * 100.0 / of as f64
+}
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let root = root();
