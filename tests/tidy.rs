@@ -6,7 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml::Table;
+use toml::{Table, Value};
+
+use self::{circles::circles, imports::Imports};
+
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/modules.rs"]
+mod modules;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
@@ -21,27 +30,109 @@ fn manifest(path: &Path) -> Table {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).parse().unwrap()
 }
 
+/// Our own crates, the lowest first, with what each may use. Arrows lead only upwards in this list: to rows before.
+/// A crate that is planned has its row already.
+const MAY_USE: &[(&str, &str)] = &[
+    // Level 0: words, rules and the machine; they know nothing of ours.
+    ("mail", ""),
+    ("dkim", ""),
+    ("governor", ""),
+    ("host", ""),
+    // Level 1: one subject each.
+    ("bounce", "mail"),
+    ("smtp", "mail"),
+    ("spool", "mail"),
+    ("route", "mail"),
+    ("monitor", "mail"),
+    ("message", "mail"),
+    ("dsn", "mail"),
+    // Level 2: the rooms of the relay.
+    ("doctor", "mail dkim route"),
+    ("journal", "mail monitor host"),
+    ("verp", "mail message host"),
+    ("suppression", "mail bounce spool host"),
+    ("queue", "mail governor bounce route smtp message"),
+    ("access", "mail smtp spool message host journal"),
+    ("certificates", "mail host journal"),
+    ("signing", "mail dkim route message queue journal host"),
+    ("warmup", "mail governor monitor queue"),
+    ("delivery", "mail governor bounce route smtp spool message queue suppression verp journal host"),
+    // Level 3: the doors.
+    ("submission", "mail smtp dkim spool message queue access signing suppression certificates journal host"),
+    ("returns", "mail bounce governor monitor smtp spool dsn message queue suppression verp submission journal host"),
+    ("api", "mail monitor smtp spool queue message access suppression submission journal host"),
+    // Level 4 makes the settings of the rooms, and puts the rooms together.
+    ("config", ALL_BEFORE),
+    ("relay", ALL_BEFORE),
+    // Level 5: the commands.
+    ("cli", ALL_BEFORE),
+];
+const ALL_BEFORE: &str = "all rows before";
+
+/// What a row allows, by the names of crates.
+fn allowed_to(row: usize) -> BTreeSet<&'static str> {
+    let before: BTreeSet<_> = MAY_USE[..row].iter().map(|(name, _)| *name).collect();
+    let (name, words) = MAY_USE[row];
+    if words == ALL_BEFORE {
+        return before;
+    }
+    let allowed: BTreeSet<_> = words.split(' ').filter(|word| !word.is_empty()).collect();
+    assert!(allowed.is_subset(&before), "{name} may only use crates of rows before its own: {words}");
+    allowed
+}
+
 /// Our own crates on which this one depends, tests left out.
 fn dependencies(name: &str) -> BTreeSet<String> {
+    // A crate is known by its folder: `posthaste` is in crates/relay.
+    let folder = |dependency: &Value| dependency.get("path")?.as_str()?.rsplit('/').next().map(str::to_owned);
+    let workspace = manifest(&root().join("Cargo.toml"));
+    let shared = &workspace["workspace"]["dependencies"];
     let manifest = manifest(&root().join("crates").join(name).join("Cargo.toml"));
-    let ours = |table: &Table| table.keys().filter_map(|k| k.strip_prefix("posthaste-").map(str::to_owned)).collect();
-    manifest.get("dependencies").and_then(toml::Value::as_table).map(ours).unwrap_or_default()
+    let used = manifest.get("dependencies").and_then(Value::as_table);
+    used.into_iter().flatten().filter_map(|(key, own)| folder(own).or_else(|| folder(shared.get(key)?))).collect()
 }
 
 #[test]
 fn crates_depend_downwards_only() {
-    let allowed = |name: &str| match name {
-        "mail" | "dkim" | "governor" | "host" => Some(&[][..]),
-        "spool" | "smtp" | "route" | "monitor" | "bounce" => Some(&["mail"][..]),
-        "doctor" => Some(&["mail", "dkim", "route"][..]),
-        "relay" => None,
-        new => panic!("crates/{new} is new: say here on what it may depend"),
-    };
     for name in names(&root().join("crates")) {
-        let Some(allowed) = allowed(&name) else { continue };
-        let wrong: Vec<_> = dependencies(&name).into_iter().filter(|d| !allowed.contains(&d.as_str())).collect();
+        let row = MAY_USE.iter().position(|(crate_name, _)| *crate_name == name);
+        let row = row.unwrap_or_else(|| panic!("crates/{name} is new: say in MAY_USE on what it may depend"));
+        let allowed = allowed_to(row);
+        let wrong: Vec<_> = dependencies(&name).into_iter().filter(|used| !allowed.contains(used.as_str())).collect();
         assert!(wrong.is_empty(), "crates/{name} depends on {wrong:?}; it may depend on {allowed:?}");
     }
+}
+
+/// In percent of all lines in `src` folders.
+const CRATE_MAX: usize = 12;
+
+#[test]
+fn no_crate_has_more_than_12_percent_of_the_lines() {
+    let lines = |name: &String| {
+        let mut files = Vec::new();
+        rust_files(&root().join("crates").join(name).join("src"), &mut files);
+        files.iter().map(|path| fs::read_to_string(path).unwrap().lines().count()).sum::<usize>()
+    };
+    let mut sizes: Vec<(usize, String)> = names(&root().join("crates")).into_iter().map(|name| (lines(&name), name)).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let all: usize = sizes.iter().map(|(lines, _)| lines).sum();
+    let list: Vec<_> = sizes.iter().map(|(lines, name)| format!("{lines:6} lines, {:4.1} %: {name}", percent(*lines, all))).collect();
+    let largest = sizes.first().expect("there are crates").0;
+    assert!(largest * 100 <= all * CRATE_MAX, "more than {CRATE_MAX} % of the lines in one crate:\n{}", list.join("\n"));
+}
+
+fn percent(part: usize, of: usize) -> f64 {
+    part as f64 * 100.0 / of as f64
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let root = root();
+    let crates: Vec<String> = names(&root.join("crates")).iter().map(|name| format!("crates/{name}")).collect();
+    let imports = Imports::of_crates(crates.iter().map(String::as_str), &|path| fs::read_to_string(root.join(path)).ok());
+    assert!(imports.files.len() > 100, "{} files: not all were found", imports.files.len());
+    let found: Vec<String> = circles(&imports).iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{} circles of files\n\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
