@@ -134,7 +134,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue before the log: what ends in between is told as ended.
-    let rows = api.queue.messages(Selection::of(id), 1).await;
+    let rows = api.queue.messages(Selection::one(id), 1).await;
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
     let spool = api.intake.spool.clone();
     let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));
@@ -151,7 +151,7 @@ fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
     let record = |row: &MessageRow| Meta::decode(&spool.meta(row.seq).ok()??).ok();
     let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
     let named = |rcpt: u16| meta.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
-    row.rcpts.iter().filter_map(|(rcpt, _, _, due, _)| Some((named(*rcpt)?, *due))).collect()
+    row.rcpts.iter().filter_map(|recipient| Some((named(recipient.rcpt)?, recipient.due))).collect()
 }
 
 impl MessageStory {

@@ -1,7 +1,7 @@
 //! `[acme]`: the authority that issues listeners' certificates (RFC 8555), and how it verifies the names.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -9,15 +9,14 @@ use std::{
 use axum::http::{Uri, uri::Scheme};
 use posthaste_api::Http;
 use posthaste_certificates::{Acme, Challenge};
-use posthaste_host::Roots;
-use posthaste_mail::{Address, Domain, Name};
+use posthaste_mail::{Address, Name};
 use posthaste_submission::Listener;
 
 use super::{
     place::Place,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
-    value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, some, string},
+    value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, string},
 };
 
 pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {

@@ -1,9 +1,6 @@
 //! `[listen.NAME]`: where mail is accepted, and from whom.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use posthaste_mail::Name;

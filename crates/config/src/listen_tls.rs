@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_certificates::{AcmeNames, Files, Pair};
+use posthaste_certificates::{Files, Pair};
 use posthaste_submission::{ListenCertificate, ListenTls, ListenTlsMode};
 
 use super::{

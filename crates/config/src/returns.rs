@@ -1,8 +1,8 @@
 //! `[returns]`: returned mail, where it arrives, and how far it is trusted.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use posthaste_mail::{Address, Domain, Name, NextHop};
+use posthaste_mail::{Address, Domain, Name};
 use posthaste_returns::{Believe, REMEMBERED};
 use posthaste_returns::{Imap, Mailbox, Returns};
 use posthaste_submission::{Listener, Role};

@@ -1,20 +1,16 @@
 //! `curves`, `[curve.NAME]`, and the warm-up keys of a source.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::civil::Date;
-use posthaste_governor::{CurveFileError, Curves, Overflow, Plan, STAGES_MAX, Stage};
-use posthaste_mail::Name;
+use posthaste_governor::{CurveFileError, Curves, Plan, STAGES_MAX, Stage};
 use toml::de::DeValue;
 
 use super::{
-    config::Config,
     error::ConfigError,
     place::Place,
     reader::{Item, Parsed, Table, fault},
     reference::no_such,
-    source::Pool,
-    source::Source,
     value::{expected, list, number, string},
 };
 

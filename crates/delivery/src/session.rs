@@ -222,7 +222,7 @@ impl Outbound {
         let meta = &letter.meta;
         let user = meta.user.as_deref().and_then(User::new);
         let entry = |rcpt: &u16| list.look_up(&meta.envelope.recipients[usize::from(*rcpt)], &meta.stream, user.as_ref(), now);
-        rcpts.iter().map(|rcpt| entry(rcpt).map(forbids)).collect()
+        rcpts.iter().map(|rcpt| entry(rcpt).as_ref().map(forbids)).collect()
     }
 
     /// The load's message with its body: from memory, else from the spool.
@@ -247,7 +247,7 @@ impl Outbound {
 }
 
 /// The entry as events tell it.
-fn forbids(entry: Entry) -> Arc<Suppressed> {
+fn forbids(entry: &Entry) -> Arc<Suppressed> {
     Arc::new(Suppressed { reason: entry.reason.as_str(), scope: entry.scope.to_string().into(), since: entry.since })
 }
 

@@ -1,7 +1,338 @@
-//! What may be sent when: permits, and the mail that waits for them.
+//! What may be sent when: permits from the governor, the choice of the source, and the mail that waits for budget.
+//!
+//! The budget moves no mail. It says which lane may send, in which list mail waits, and what a list lets through when.
 
+mod ahead;
 pub(crate) mod block;
-pub(crate) mod choose;
-pub(crate) mod forecast;
-pub(crate) mod permits;
+mod choose;
+mod forecast;
+mod permits;
+mod sources;
 pub(crate) mod waitlist;
+
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use posthaste_governor::{
+    Admission, Batch, Choice, Entry, Governor, Hold, LaneId, LaneKey, Note, Order, Permit, Priority, Selection, Shaper,
+};
+use posthaste_mail::Name;
+
+use self::{
+    block::{Block, LOOK_AGAIN},
+    permits::{Changed, Permits},
+    sources::Sources,
+    waitlist::{Told, WaitListIx, WaitListKey, WaitLists},
+};
+use crate::{
+    backlog::{Apart, table::StreamIx},
+    connections::lanes::{Lane, Lanes},
+    exchange::{Load, Said},
+    policy::Policy,
+    times::after,
+    view::View,
+};
+
+/// Groups with a permit that may wait for a connection in one lane: more would take budget out of sight.
+const GRANTED_MAX: usize = 200;
+
+/// Permits, streams' own rates, sources' turns, and wait lists.
+#[derive(Default)]
+pub(crate) struct Budget {
+    permits: Permits,
+    sources: Sources,
+    /// Streams with a rate of their own.
+    rates: HashMap<StreamIx, Shaper>,
+    lists: WaitLists,
+}
+
+/// Where a group goes whose route is known.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// This lane may send it.
+    Lane(LaneId),
+    /// It waits in this list, and this stands in its way; None: it waits behind what waits there already.
+    Wait(WaitListKey, Option<Block>),
+}
+
+/// What of a group its stream's own rate lets go now.
+#[derive(Debug)]
+pub(crate) enum Through {
+    /// All.
+    All,
+    /// The first so many; the rest waits.
+    Part(u32, Block),
+    /// Nothing; None: it waits behind what waits already.
+    Wait(Option<Block>),
+}
+
+/// What goes first in a wait list.
+pub(crate) struct Head<'a> {
+    /// Its recipients.
+    pub(crate) n: u32,
+    /// Their stream.
+    pub(crate) stream: StreamIx,
+    /// The provider of their mailboxes.
+    pub(crate) provider: &'a Name,
+}
+
+/// What a wait list lets through.
+#[derive(Debug)]
+pub(crate) enum Release {
+    /// As many recipients as this permit covers.
+    Go(Box<Permit>),
+    /// So many recipients, for which a lane is to be chosen, as mail of this stream.
+    Choose(usize, StreamIx),
+    /// Nothing before this time.
+    NotBefore(Timestamp),
+}
+
+impl Budget {
+    /// Takes the ledger back from the disk; before any mail.
+    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.permits.restore(entries);
+    }
+
+    /// Lanes, budgets, health.
+    pub(crate) fn governor(&self) -> &Governor {
+        self.permits.governor()
+    }
+
+    /// The same, to be steered.
+    pub(crate) fn governor_mut(&mut self) -> &mut Governor {
+        self.permits.governor_mut()
+    }
+
+    /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.
+    pub(crate) fn open_lanes(&mut self, known: &HashSet<LaneKey>, policy: &Policy, now: Timestamp) {
+        for key in known {
+            let (Ok(source), Ok(provider)) = (Name::new(&key.source), Name::new(&key.provider)) else { continue };
+            if policy.warmups.contains_key(&source) {
+                self.permits.lane(&source, &provider, policy, now);
+            }
+        }
+    }
+
+    /// The source of a lane.
+    pub(crate) fn source(&self, lane: LaneId) -> Name {
+        self.permits.source(lane)
+    }
+
+    /// How many connections a lane may have now: fewer than its limits where the receiver or the provider pushed back.
+    pub(crate) fn most_connections(&self, id: LaneId, lane: &Lane, policy: &Policy, now: Timestamp) -> usize {
+        let most = lane.most_connections(policy.limits(lane.provider.as_str()));
+        self.permits.connections(id, now).map_or(most, |slowed| slowed.min(most))
+    }
+
+    /// A lane's permit for up to `n` recipients, or when and why there is none before. One that was granted before is used where it still
+    /// holds and covers them.
+    pub(crate) fn admit(
+        &mut self,
+        lane: LaneId,
+        granted: Option<Box<Permit>>,
+        n: usize,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<Box<Permit>, (Timestamp, Hold)> {
+        match granted {
+            Some(permit) if permit.count() as usize == n && self.permits.governor().holds(&permit, now) => return Ok(permit),
+            stale => self.give_back(stale, now),
+        }
+        match self.permits.admit(lane, n, priority, now) {
+            Admission::Go(permit) => Ok(Box::new(permit)),
+            Admission::NotBefore(at, hold) => Err((at, hold)),
+        }
+    }
+
+    /// Gives a job its permit.
+    pub(crate) fn grant(&mut self, job: &mut Load, permit: Box<Permit>) {
+        self.permits.grant(job, permit);
+    }
+
+    /// Nothing was offered under this permit.
+    pub(crate) fn give_back(&mut self, permit: Option<Box<Permit>>, now: Timestamp) {
+        if let Some(permit) = permit {
+            let provider = self.permits.give_back(*permit, now);
+            self.lists.open_soon(&provider);
+        }
+    }
+
+    /// Settles a job's permit by its results, and slows or stops the lane where the provider pushes back.
+    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[Said], policy: &Policy, now: Timestamp) {
+        let Some(permit) = permit else { return };
+        if let Some(provider) = self.permits.spend(*permit, said, policy, now) {
+            self.lists.open_soon(&provider);
+        }
+    }
+
+    /// Counts what became known of mail that was sent before.
+    pub(crate) fn note(&mut self, source: &Name, provider: &Name, note: Note, policy: &Policy, now: Timestamp) {
+        let lane = self.permits.lane(source, provider, policy, now);
+        self.permits.note(lane, note, now);
+    }
+
+    /// Follows a new configuration.
+    pub(crate) fn follow(&mut self, policy: &Policy, now: Timestamp) {
+        self.permits.follow(policy, now);
+        self.lists.look_again_everywhere();
+    }
+
+    /// Gives a stream the rate of its own that the configuration has for it, if it has one. An unchanged rate goes on where it is.
+    pub(crate) fn set_rate(&mut self, stream: StreamIx, shape: posthaste_governor::Shape, now: Timestamp) {
+        if shape.is_none() {
+            self.rates.remove(&stream);
+        } else if self.rates.get(&stream).is_none_or(|shaper| shaper.shape() != shape) {
+            self.rates.insert(stream, Shaper::new(shape, now));
+        }
+    }
+
+    /// These sources are not on this host; all others are.
+    pub(crate) fn set_gone(&mut self, gone: HashSet<Name>) {
+        self.sources.set_gone(gone);
+        self.lists.look_again_everywhere();
+    }
+
+    /// Whether a source is not on this host.
+    pub(crate) fn is_gone(&self, source: &Name) -> bool {
+        self.sources.is_gone(source)
+    }
+
+    /// What of `n` recipients of a stream its own rate lets go now.
+    pub(crate) fn through(&mut self, stream: StreamIx, n: usize, name: &Name, now: Timestamp) -> Through {
+        let Some(shaper) = self.rates.get_mut(&stream) else { return Through::All };
+        if self.lists.is_waited_at(&WaitListKey::Stream(stream)) {
+            return Through::Wait(None);
+        }
+        let Some(n) = u32::try_from(n).ok().and_then(NonZeroU32::new) else { return Through::All };
+        match shaper.take(n, now) {
+            Ok(granted) if granted == n => Through::All,
+            Ok(granted) => Through::Part(granted.get(), Block::of_stream(name, now, shaper.shape())),
+            Err(at) => Through::Wait(Some(Block::of_stream(name, at, shaper.shape()))),
+        }
+    }
+
+    /// Adds groups to a list, behind those that are as urgent. Returns what is to be logged about that.
+    pub(crate) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, apart: Apart, view: View<'_>) -> Vec<Told> {
+        let Some(ix) = self.lists.at(key, block) else { return Vec::new() };
+        let urgent = view.stream_policy(apart.stream).priority == Priority::Urgent;
+        let class = (u64::from(!urgent) << 32) | u64::from(u32::MAX - view.share(apart.stream));
+        let mut told = Vec::new();
+        for (domain, group) in apart.groups {
+            let (position, last) = self.lists.add(ix, class, domain, group, apart.expires);
+            told.extend(self.foresee(ix, position, last, view));
+        }
+        told
+    }
+
+    /// The wait lists.
+    pub(crate) fn lists(&self) -> &WaitLists {
+        &self.lists
+    }
+
+    /// The same, to take groups out.
+    pub(crate) fn lists_mut(&mut self) -> &mut WaitLists {
+        &mut self.lists
+    }
+
+    /// The lanes that take what waits in a list.
+    pub(crate) fn choices_of(&mut self, list: WaitListIx, view: View<'_>) -> Vec<Choice> {
+        let Some(key) = self.lists.key(list).cloned() else { return Vec::new() };
+        self.choices(&key, view)
+    }
+
+    /// What a list lets through of what goes first in it. `choices` are its lanes.
+    pub(crate) fn release(&mut self, list: WaitListIx, choices: &[Choice], head: &Head<'_>, view: View<'_>) -> Option<Release> {
+        let waiting = self.lists.get_mut(list)?;
+        if let WaitListKey::Stream(stream) = waiting.key {
+            let n = NonZeroU32::new(head.n)?;
+            let granted = self.rates.get_mut(&stream).map_or(Ok(n), |shaper| shaper.take(n, view.now));
+            return Some(granted.map_or_else(Release::NotBefore, |granted| Release::Choose(granted.get() as usize, stream)));
+        }
+        if *head.provider != waiting.block.provider {
+            // Its route has changed since.
+            return Some(Release::Choose(usize::MAX, head.stream));
+        }
+        let choices: Vec<_> = choices.iter().copied().filter(|choice| carries_more(choice.lane, view.lanes)).collect();
+        let priority = view.stream_policy(head.stream).priority;
+        Some(match self.permits.governor_mut().admit_any(&choices, Order::WarmFirst, head.n, priority, view.now) {
+            Selection::Go(permit) => Release::Go(Box::new(permit)),
+            Selection::NotBefore { at, lane, hold } => {
+                let source = Some(self.permits.source(lane));
+                waiting.block = Block { source, provider: waiting.block.provider.clone(), at, hold: Some(hold) };
+                Release::NotBefore(at)
+            }
+            Selection::NoLane => Release::NotBefore(after(view.now, LOOK_AGAIN)),
+        })
+    }
+
+    /// A list has let through what it could, and may let more through at `next`; None: it is empty. Returns what is to be logged.
+    pub(crate) fn wait_until(&mut self, list: WaitListIx, next: Option<Timestamp>, view: View<'_>) -> Vec<Told> {
+        let Some(at) = next else {
+            self.lists.close(list);
+            return Vec::new();
+        };
+        let soonest = after(view.now, SignedDuration::from_nanos(1));
+        self.lists.wake_at(list, at.max(soonest));
+        let told = self.foresee_all(list, view);
+        if let Some(waiting) = self.lists.get(list).filter(|waiting| waiting.stale) {
+            // Too soon to look at all of it again, and not to be forgotten until the list opens.
+            let again = waiting.wake.min(waiting.foreseen).max(soonest);
+            self.lists.wake_at(list, again);
+        }
+        told
+    }
+
+    /// Closes days that are over, and gives what of the ledger has to be written by now.
+    pub(crate) fn keep_ledger(&mut self, now: Timestamp) -> Option<Batch> {
+        self.permits.keep(now)
+    }
+
+    /// What of the ledger is not written yet.
+    pub(crate) fn write_ledger(&mut self) -> Option<Batch> {
+        self.permits.write()
+    }
+
+    /// For a stop in good order, when no permit is out: nothing of the day is lost by it.
+    pub(crate) fn return_leases(&mut self) -> Option<Batch> {
+        self.permits.governor_mut().return_leases();
+        self.permits.write()
+    }
+
+    /// What happened to lanes since the last call. Lists at their providers look again.
+    pub(crate) fn changes(&mut self) -> Vec<Changed> {
+        let changes = self.permits.changes();
+        changes.iter().for_each(|changed| self.lists.look_again(&changed.key.provider));
+        changes
+    }
+
+    /// Forgets lanes without recent mail, unless something has to be remembered about them.
+    pub(crate) fn sweep(&mut self, lanes: Vec<LaneId>) {
+        for lane in lanes {
+            self.permits.governor_mut().forget(lane);
+        }
+        self.sources.sweep();
+    }
+
+    /// When days are to be closed, in milliseconds since 1970, while there is a budget to keep.
+    pub(crate) fn next_close(&self, policy: &Policy) -> Option<i64> {
+        (!policy.warmups.is_empty()).then_some(self.permits.next_close())
+    }
+
+    /// When a wait list may let something through, or something in one expires.
+    pub(crate) fn next_release(&self) -> Option<Timestamp> {
+        self.lists.next()
+    }
+}
+
+/// Whether a lane has less in hand than it may keep waiting for connections.
+fn carries_more(lane: LaneId, lanes: &Lanes) -> bool {
+    lanes.get(lane).is_none_or(|lane| lane.granted < GRANTED_MAX)
+}
+
+/// Whether a provider does this to a lane, rather than its own curve.
+fn is_pushed_back(hold: &Hold) -> bool {
+    matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_))
+}

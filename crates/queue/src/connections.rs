@@ -1,4 +1,9 @@
-//! Ready mail and the connections that carry it.
+//! Ready mail and the connections that carry it: lanes, their ready queues, and sessions.
+//!
+//! This part knows nothing of budgets and of what becomes of recipients. It says which queue's turn it is and over which session a job
+//! goes.
 
 pub(crate) mod lanes;
-pub(crate) mod pump;
+mod sessions;
+
+pub(crate) use self::sessions::Connections;

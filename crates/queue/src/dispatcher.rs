@@ -1,84 +1,67 @@
-//! The dispatcher: who is tried when, over which connection. Pure: inputs and the time in, actions out.
+//! The dispatcher: who is tried when, over which connection. Inputs and the time go in, actions come out.
 //!
-//! A recipient is always in exactly one place, which its `RecipientState::phase` and the queues tell:
+//! A recipient is always in exactly one place, which its phase and the queues tell:
 //!
 //! ```text
-//! accepted ─→ domain.waiting ─(route known)─→ path (ready) ─→ session (in flight) ─→ ended
-//!                  ▲                                               │
-//!                  └────────── schedule (due later) ◀──deferred────┘        held: in no queue until released
+//! accepted ─→ domain (waits for DNS) ─(route known)─→ ready queue ─→ session (in flight) ─→ ended
+//!                  ▲                          │  ▲                        │
+//!                  │            no budget yet ▼  │                        │
+//!                  │                       wait list                      │
+//!                  └────────── schedule (due later) ◀──deferred───────────┘        held: in no queue until released
 //! ```
 //!
-//! Queues hold groups; a group is void when its message is gone, its recipients moved on, or the message's epoch rose.
-//! So whoever moves mail out of turn (an operator, say) raises the epoch and makes new groups, and never searches a queue.
+//! Queues hold groups of one message's recipients. A group is void when its message is gone, its recipients moved on, or the message's
+//! epoch rose. So whoever moves mail out of turn (an operator, say) raises the epoch and makes new groups, and never searches a queue.
+//!
+//! The dispatcher owns three parts, each with fields of its own: the [`Backlog`] knows every recipient's state, [`Connections`] the ready
+//! mail and the sessions, [`Budget`] what may be sent when. None of them knows the dispatcher: it asks one and hands the answer to the
+//! next.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+/// What the budget may read of the others while it is changed.
+macro_rules! view {
+    ($self:ident) => {
+        crate::view::View { backlog: &$self.backlog, lanes: $self.connections.lanes(), policy: &$self.policy, now: $self.now }
+    };
+}
+
+mod sending;
+mod steering;
+mod waiting;
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
-use posthaste_governor::{Governor, Shaper};
-use posthaste_mail::{Name, TransferPriority};
+use posthaste_governor::{Entry, Governor, LaneId, LaneKey};
+use posthaste_mail::Name;
 
 use crate::{
-    Action, Arrival, DomainIx, Input, Policy, Rcpt, Seq, SessionId,
     backlog::{
-        deadlines::Deadlines,
-        domains::Domains,
-        schedule::Schedule,
-        streams::Streams,
-        table::{Phase, QueuedMessage, Rcpts, RecipientGroup, RecipientState, StreamIx, Table},
+        Backlog,
+        table::{Seq, StreamIx},
     },
-    budget::{permits::Writing, waitlist::WaitLists},
-    connections::lanes::{LaneIx, Lanes, QueueIx},
+    budget::Budget,
+    connections::Connections,
+    exchange::{Action, Arrival, Input, Record, SessionId},
+    policy::Policy,
+    times::millis,
+    view::View,
 };
 
 /// Milliseconds between two cleanings of lists that nobody uses any more.
 const SWEEP_EVERY: i64 = 60_000;
-/// Turns of sources that are remembered: beyond, all begin anew, each somewhere else.
-const TURNS_MAX: usize = 100_000;
-/// Milliseconds until a lane whose receiver wanted no more connections tries one more.
-pub(crate) const SQUEEZE: i64 = 60_000;
-
-/// A connection in the hands of a task.
-pub(crate) struct Session {
-    pub(crate) path: QueueIx,
-    pub(crate) established: bool,
-    pub(crate) idle_since: Option<i64>,
-    pub(crate) carried: u32,
-    pub(crate) has: Option<Seq>,
-}
 
 /// The queue and its rules. One task owns it.
 pub struct Dispatcher {
-    pub(crate) policy: Policy,
-    pub(crate) table: Table,
-    pub(crate) domains: Domains,
-    pub(crate) lanes: Lanes,
-    pub(crate) sessions: HashMap<SessionId, Session>,
-    pub(crate) schedule: Schedule<(DomainIx, RecipientGroup)>,
-    /// Idle sessions in the order of their time.
-    pub(crate) idle: VecDeque<(i64, SessionId)>,
-    /// Lanes that wait for a connection because all are in use.
-    pub(crate) hungry: VecDeque<LaneIx>,
-    /// Lanes that hold fewer connections than configured, by the time when one more is tried.
-    pub(crate) squeezed: Schedule<LaneIx>,
-    pub(crate) streams: Streams,
-    /// Whose turn it is, by stream and provider.
-    pub(crate) sources_turn: HashMap<(StreamIx, Name), u64>,
-    pub(crate) turns_begun: u64,
-    pub(crate) governor: Governor,
-    pub(crate) gates: WaitLists,
-    pub(crate) deadlines: Deadlines,
-    /// Streams with a rate of their own.
-    pub(crate) tenants: HashMap<StreamIx, Shaper>,
-    /// Sources that are not on this host.
-    pub(crate) gone: HashSet<Name>,
-    pub(crate) writing: Writing,
+    policy: Policy,
+    backlog: Backlog,
+    connections: Connections,
+    budget: Budget,
     /// Lanes that got mail while this input was handled.
-    pub(crate) to_pump: Vec<LaneIx>,
-    pub(crate) now: Timestamp,
-    pub(crate) next_session: SessionId,
-    pub(crate) next_sweep: i64,
-    pub(crate) draining: bool,
-    pub(crate) actions: Vec<Action>,
+    to_pump: Vec<LaneId>,
+    now: Timestamp,
+    next_sweep: i64,
+    draining: bool,
+    actions: Vec<Action>,
 }
 
 impl Dispatcher {
@@ -86,202 +69,172 @@ impl Dispatcher {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
-            table: Table::default(),
-            domains: Domains::default(),
-            lanes: Lanes::default(),
-            sessions: HashMap::new(),
-            schedule: Schedule::default(),
-            idle: VecDeque::new(),
-            hungry: VecDeque::new(),
-            squeezed: Schedule::default(),
-            streams: Streams::default(),
-            sources_turn: HashMap::new(),
-            turns_begun: 0,
-            governor: Governor::new(),
-            gates: WaitLists::default(),
-            deadlines: Deadlines::default(),
-            tenants: HashMap::new(),
-            gone: HashSet::new(),
-            writing: Writing::default(),
+            backlog: Backlog::default(),
+            connections: Connections::default(),
+            budget: Budget::default(),
             to_pump: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
-            next_session: 0,
             next_sweep: 0,
             draining: false,
             actions: Vec::new(),
         }
     }
 
+    /// Takes the ledger back from the disk; before any mail.
+    pub fn restore_ledger(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        self.budget.restore(entries);
+    }
+
+    /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.
+    pub fn open_lanes(&mut self, known: &HashSet<LaneKey>, now: Timestamp) {
+        self.now = now;
+        self.budget.open_lanes(known, &self.policy, now);
+    }
+
     /// Takes one input at `now` and says what is to be done about it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
         self.now = now;
         match input {
-            Input::Arrived(arrival) => self.arrived(*arrival, now),
-            Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl, now),
-            Input::Opened(session) => self.opened(session),
-            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, &facts, now),
-            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable, now),
-            Input::Closed(session) => self.session_gone(session, now),
+            Input::Arrived(arrival) => self.arrived(*arrival),
+            Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl),
+            Input::Opened(session) => self.connections.opened(session),
+            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, facts),
+            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),
             Input::Sources(gone) => self.sources_gone(gone),
-            Input::Known { source, provider, note } => self.became_known(&source, &provider, note),
+            Input::Known { source, provider, note } => self.budget.note(&source, &provider, note, &self.policy, now),
             Input::Drain => self.drain(),
         }
-        self.turn_the_wheel(now);
+        self.turn_the_wheel();
         self.finish()
     }
 
+    /// When [`Input::Wake`] is wanted, at the latest.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let next = [self.backlog.next(), self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
+        let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        [next, self.budget.next_release().filter(|_| !self.draining)].into_iter().flatten().min()
+    }
+
+    /// Messages and recipients that are queued.
+    pub fn owed(&self) -> (usize, usize) {
+        (self.backlog.table().messages(), self.backlog.table().recipients())
+    }
+
+    /// Sessions opening or open.
+    pub fn sessions(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Lanes, budgets, health.
+    pub fn governor(&self) -> &Governor {
+        self.budget.governor()
+    }
+
+    /// The same, to be steered; what follows from it is done with the next input.
+    pub fn governor_mut(&mut self) -> &mut Governor {
+        self.budget.governor_mut()
+    }
+
+    /// When the next message's time is over, in milliseconds since 1970.
+    #[cfg(test)]
+    pub(crate) fn next_deadline(&self) -> Option<i64> {
+        self.backlog.next_deadline()
+    }
+
     /// Gives what got mail its connections, keeps the ledger, and says what is to be done.
-    pub(crate) fn finish(&mut self) -> Vec<Action> {
+    fn finish(&mut self) -> Vec<Action> {
         if !self.draining {
-            self.open_gates();
+            self.open_wait_lists();
         }
         while let Some(lane) = self.to_pump.pop() {
             self.pump(lane);
         }
-        self.keep_ledger();
+        self.actions.extend(self.budget.keep_ledger(self.now).map(Action::Ledger));
+        let changes = self.budget.changes().into_iter();
+        self.actions.extend(changes.map(|changed| Action::Lane { key: changed.key, plan: changed.plan, change: changed.change }));
         std::mem::take(&mut self.actions)
     }
 
     fn follow(&mut self, policy: Policy) {
         self.policy = policy;
-        self.follow_policy();
-        for stream in self.streams.wholes() {
-            self.set_tenant(stream);
+        self.budget.follow(&self.policy, self.now);
+        for stream in self.backlog.streams().wholes() {
+            self.set_rate(stream);
         }
-        self.gates.look_again_everywhere();
         self.leave_sources();
     }
 
-    /// A stream's own rate, if it has one.
-    fn set_tenant(&mut self, stream: StreamIx) {
-        let shape = self.stream_policy(stream).shape;
-        if shape.is_none() {
-            self.tenants.remove(&stream);
-        } else if self.tenants.get(&stream).is_none_or(|shaper| shaper.shape() != shape) {
-            self.tenants.insert(stream, Shaper::new(shape, self.now));
-        }
+    fn sources_gone(&mut self, gone: HashSet<Name>) {
+        self.budget.set_gone(gone);
+        self.leave_sources();
     }
 
-    /// When [`Input::Wake`] is wanted, at the latest.
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        let idle = self.idle.front().map(|(since, _)| since + millis(self.policy.idle));
-        let next =
-            [self.schedule.next(), idle, self.squeezed.next(), self.deadlines.next(), self.ledger_wake()].into_iter().flatten().min();
-        let next = next.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        [next, self.gates.next().filter(|_| !self.draining)].into_iter().flatten().min()
+    fn drain(&mut self) {
+        self.draining = true;
+        let closed = self.connections.close_all_idle();
+        self.tell_closed(closed);
     }
 
-    /// Messages and recipients owed.
-    pub fn owed(&self) -> (usize, usize) {
-        (self.table.messages(), self.table.recipients())
-    }
-
-    /// Sessions opening or open.
-    pub fn sessions(&self) -> usize {
-        self.sessions.len()
-    }
-
-    fn arrived(&mut self, arrival: Arrival, now: Timestamp) {
-        let Arrival { seq, id, arrived, stream, priority, deliver_by, size, domains, progress, warm } = arrival;
-        let stream = self.stream_ix(&stream, priority);
-        let fresh =
-            RecipientState { due: 0, domain: 0, attempts: 0, phase: if progress.is_some() { Phase::Ended } else { Phase::Waiting } };
-        let mut states = vec![fresh; domains.len()];
-        for saved in progress.iter().flat_map(|p| &p.owed) {
-            if let Some(s) = states.get_mut(usize::from(saved.0)) {
-                *s = RecipientState {
-                    due: saved.2,
-                    domain: 0,
-                    attempts: saved.1,
-                    phase: if saved.3 { Phase::Held } else { Phase::Waiting },
-                };
-            }
-        }
-        for (state, domain) in states.iter_mut().zip(&domains) {
-            if state.phase != Phase::Ended {
-                state.domain = self.domains.owe(domain);
-            }
-        }
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let mut owed = QueuedMessage::new(id, arrived.as_millisecond(), stream, size, states);
-        owed.warm = warm;
-        if owed.owed() > 0 {
-            self.table.insert(seq, owed);
-            if let Some(by) = deliver_by {
-                self.deadlines.watch(seq, by, progress.is_some_and(|progress| progress.told_late));
-            }
-            self.queue_all(seq, now);
-        }
-    }
-
-    /// Makes groups of all recipients that wait, by domain and time.
-    pub(crate) fn queue_all(&mut self, seq: Seq, now: Timestamp) {
-        let Some(owed) = self.table.get(seq) else { return };
-        let epoch = owed.epoch;
-        let at_once = self.stream_policy(owed.stream).recipients_at_once(&self.policy.limits);
-        // In the order of their first recipient, so that a simulation repeats.
-        let mut groups: Vec<((DomainIx, i64), Vec<Rcpt>)> = Vec::new();
-        let mut places: HashMap<(DomainIx, i64), usize> = HashMap::new();
-        for (rcpt, s) in owed.recipients().iter().enumerate().filter(|(_, s)| s.phase == Phase::Waiting) {
-            let rcpt = Rcpt::try_from(rcpt).expect("an envelope has at most 65,535 recipients");
-            let key = (s.domain, s.due);
-            let place = *places.entry(key).or_insert_with(|| {
-                groups.push((key, Vec::new()));
-                groups.len() - 1
-            });
-            groups[place].1.push(rcpt);
-        }
-        for ((domain, due), rcpts) in groups {
-            for chunk in rcpts.chunks(at_once) {
-                let group = RecipientGroup { seq, rcpts: Rcpts::new(chunk.to_vec()), epoch };
-                if due > now.as_millisecond() {
-                    self.schedule.add(due, (domain, group));
-                } else {
-                    self.place(domain, group, now);
-                }
-            }
-        }
-    }
-
-    fn stream_ix(&mut self, name: &Name, priority: TransferPriority) -> StreamIx {
-        let (whole, is_new) = self.streams.whole_of(name);
+    fn arrived(&mut self, arrival: Arrival) {
+        let (stream, is_new) = self.backlog.stream(&arrival.stream);
         if is_new {
-            self.set_tenant(whole);
+            self.set_rate(stream);
         }
-        self.streams.part_of(whole, priority)
+        let seq = arrival.seq;
+        if self.backlog.insert(arrival, stream) {
+            self.queue_all(seq);
+        }
     }
 
-    fn turn_the_wheel(&mut self, now: Timestamp) {
-        let ms = now.as_millisecond();
-        self.look_at_deadlines();
-        while let Some(due) = self.schedule.take_due(ms) {
+    /// Groups all recipients of a message that wait, and places the groups that are due.
+    fn queue_all(&mut self, seq: Seq) {
+        let Some(stream) = self.backlog.stream_of(seq) else { return };
+        let at_once = self.view().stream_policy(stream).recipients_at_once(&self.policy.limits);
+        for (domain, group) in self.backlog.regroup(seq, at_once, self.now.as_millisecond()) {
+            self.place(domain, group);
+        }
+    }
+
+    fn set_rate(&mut self, stream: StreamIx) {
+        let shape = self.view().stream_policy(stream).shape;
+        self.budget.set_rate(stream, shape, self.now);
+    }
+
+    fn turn_the_wheel(&mut self) {
+        let now = self.now.as_millisecond();
+        let overdue = self.backlog.end_overdue(self.now);
+        overdue.into_iter().for_each(|record| self.record(record));
+        while let Some(due) = self.backlog.take_due(now) {
             for (domain, group) in due {
-                self.place(domain, group, now);
+                self.place(domain, group);
             }
         }
-        while let Some(lanes) = self.squeezed.take_due(ms) {
-            lanes.into_iter().for_each(|lane| self.unsqueeze(lane, now));
+        while let Some(lanes) = self.connections.take_squeezed(now) {
+            lanes.into_iter().for_each(|lane| self.unsqueeze(lane));
         }
-        self.close_idle(ms);
-        if ms >= self.next_sweep {
-            self.next_sweep = ms + SWEEP_EVERY;
-            self.domains.sweep(ms);
-            for governed in self.lanes.sweep(ms) {
-                self.governor.forget(governed);
-            }
-            if self.sources_turn.len() > TURNS_MAX {
-                self.sources_turn.clear();
-            }
+        while let Some(session) = self.connections.close_idle(now - millis(self.policy.idle)) {
+            self.actions.push(Action::Close(session));
+            self.feed_the_hungry();
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_EVERY;
+            self.backlog.sweep(now);
+            let gone = self.connections.lanes_mut().sweep(now);
+            self.budget.sweep(gone);
         }
     }
-}
 
-pub(crate) fn millis(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
+    fn view(&self) -> View<'_> {
+        view!(self)
+    }
 
-pub(crate) fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
-    Timestamp::from_millisecond(now.as_millisecond().saturating_add(millis(wait))).unwrap_or(Timestamp::MAX)
+    fn record(&mut self, record: Record) {
+        self.actions.push(Action::Record(Box::new(record)));
+    }
+
+    fn tell_closed(&mut self, sessions: impl IntoIterator<Item = SessionId>) {
+        self.actions.extend(sessions.into_iter().map(Action::Close));
+    }
 }

@@ -1,17 +1,23 @@
-//! What the dispatcher is told, and what it wants done.
+//! The dispatcher's inputs and actions: what it is told, and what it wants done.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
-use posthaste_governor::{Batch, LaneChange, LaneKey, Permit, Plan};
+use posthaste_governor::{Batch, LaneChange, LaneKey, Note, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
 use posthaste_message::{Letter, Progress};
 
-use crate::Way;
-use crate::{Deadline, DomainIx, Policy, Rcpt, Seq, SessionId, Unroutable, Wait};
+use crate::{
+    Way,
+    backlog::table::{DomainIx, Rcpt, Seq},
+    policy::Policy,
+};
 
-/// A message that the spool has: new, or found there at the start.
+/// A session's number.
+pub type SessionId = u64;
+
+/// A message that is in the spool: new, or found there at the start.
 #[derive(Debug)]
 pub struct Arrival {
     /// Its number in the spool.
@@ -22,38 +28,38 @@ pub struct Arrival {
     pub arrived: Timestamp,
     /// Its stream.
     pub stream: Name,
-    /// How it stands among others of its stream.
+    /// Its priority among others of its stream (RFC 6710, MT-PRIORITY).
     pub priority: TransferPriority,
-    /// By when its sender wants it delivered, where it said so.
+    /// By when its sender wants it delivered, if the sender said so (RFC 2852, BY).
     pub deliver_by: Option<Deadline>,
     /// Bytes as stored.
     pub size: u64,
     /// Every recipient's domain, in the envelope's order.
     pub domains: Vec<Domain>,
-    /// Where they stand; None for a new message.
+    /// The state of its recipients; None for a new message.
     pub progress: Option<Progress>,
     /// The message itself, if it is in memory.
     pub warm: Option<Arc<Letter>>,
 }
 
-/// What a session is to send.
+/// A delivery job: what a session is to send.
 #[derive(Debug)]
 pub struct Load {
     /// The message.
     pub seq: Seq,
     /// Its id.
     pub id: MessageId,
-    /// To whom of its recipients.
+    /// The recipients, by their positions in its envelope.
     pub rcpts: Vec<Rcpt>,
     /// Which attempt it is, 1 for the first; the largest where recipients differ.
     pub attempt: u32,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Letter>>,
-    /// Its part of the lane's budget. A load without one has nothing to offer.
+    /// Its part of the lane's budget. A job without one must not be offered.
     pub permit: Option<Box<Permit>>,
     /// The day from whose budget that is, where the source warms up.
     pub lane_day: Option<Date>,
-    /// The batch of the ledger that has to be on disk before anything is offered.
+    /// The number of the ledger batch that has to be on disk before anything is offered.
     pub durable: u64,
 }
 
@@ -68,30 +74,30 @@ pub struct Suppressed {
     pub since: Timestamp,
 }
 
-/// What became of one recipient in one attempt.
+/// The result of one attempt for one recipient.
 #[derive(Debug, Clone)]
 pub enum Said {
-    /// Taken.
+    /// The receiver accepted the message.
     Delivered(Reply),
-    /// Refused, or it could not be tried.
+    /// The receiver refused the recipient or the message, or it could not be tried.
     Failed(Failure, Verdict),
     /// The address is on the suppression list: it was not offered.
     Suppressed(Arc<Suppressed>),
-    /// The connection died behind the final dot: taken or not, nobody knows.
+    /// The connection died after the final dot: whether the message was accepted is not known.
     Unknown(Failure, Verdict),
 }
 
-/// What a session says of a load.
+/// The result of a delivery job.
 #[derive(Debug)]
 pub enum Outcome {
     /// Every recipient has an answer.
     Answered {
-        /// In the order of the load's recipients.
+        /// In the order of the job's recipients.
         said: Vec<Said>,
         /// What the events say of the attempt.
         facts: Arc<Attempt>,
     },
-    /// The connection, used before, died before the receiver was offered the message: it is as if it had never been tried.
+    /// A connection that had been used before died before the message was offered: it counts as not tried.
     NotOffered {
         /// Why, for diagnostics.
         failure: Failure,
@@ -101,13 +107,13 @@ pub enum Outcome {
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    /// The spool has a message.
+    /// A message is in the spool.
     Arrived(Box<Arrival>),
-    /// DNS was asked.
-    Resolved(DomainIx, Result<Arc<Way>, Arc<Unroutable>>, std::time::Duration),
+    /// The answer of DNS for a domain, and how long it may be kept.
+    Resolved(DomainIx, Result<Arc<Way>, Arc<Unroutable>>, Duration),
     /// A session can take mail.
     Opened(SessionId),
-    /// A session could not be opened; the load was not offered to anybody.
+    /// A session could not be opened; its job was not offered to anybody.
     OpenFailed {
         /// Which.
         session: SessionId,
@@ -120,7 +126,7 @@ pub enum Input {
         /// What the events say of the attempt.
         facts: Arc<Attempt>,
     },
-    /// A session is through with a load.
+    /// A session has finished a job.
     Finished {
         /// Which.
         session: SessionId,
@@ -128,27 +134,25 @@ pub enum Input {
         load: Box<Load>,
         /// What became of it.
         outcome: Outcome,
-        /// Whether the connection can carry more.
+        /// Whether the connection can carry another job.
         usable: bool,
     },
-    /// An idle session's connection is gone.
-    Closed(SessionId),
     /// These sources are not on this host at present; all others are.
     Sources(HashSet<Name>),
-    /// Something became known of mail that was sent before, from this source to this provider.
+    /// Something became known about mail sent earlier from this source to this provider: a complaint, a late bounce.
     Known {
         /// The source.
         source: Name,
         /// The provider.
         provider: Name,
         /// What.
-        note: posthaste_governor::Note,
+        note: Note,
     },
-    /// Time passed.
+    /// Time has passed.
     Wake,
     /// A new configuration is in force.
     Policy(Box<Policy>),
-    /// Open nothing more, close what is idle: the relay stops.
+    /// The relay stops: open no session, close those that are idle.
     Drain,
 }
 
@@ -157,7 +161,7 @@ pub enum Input {
 pub enum Action {
     /// Ask DNS.
     Resolve(DomainIx, Arc<Domain>),
-    /// Open a session and send the load over it.
+    /// Open a session and send a job over it.
     Open {
         /// Its number.
         session: SessionId,
@@ -168,26 +172,26 @@ pub enum Action {
         /// What.
         load: Box<Load>,
     },
-    /// Send a load over an open session.
+    /// Send a job over an open session.
     Deliver(SessionId, Box<Load>),
-    /// Say QUIT.
+    /// End a session with QUIT.
     Close(SessionId),
-    /// Write down what became of recipients, then let the spool know.
+    /// Log what became of recipients, then update the spool.
     Record(Box<Record>),
-    /// Put this into the ledger on the disk.
+    /// Write this to the ledger on disk.
     Ledger(Batch),
-    /// Write down what happened to a lane.
+    /// Log what happened to a lane.
     Lane {
         /// Which.
         key: LaneKey,
-        /// What it goes by.
+        /// Its warm-up plan.
         plan: Arc<Plan>,
         /// What happened.
         change: LaneChange,
     },
 }
 
-/// What became of some recipients of one message, decided.
+/// A decision about some recipients of one message.
 #[derive(Debug)]
 pub struct Record {
     /// The message's number.
@@ -196,52 +200,91 @@ pub struct Record {
     pub id: MessageId,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Letter>>,
-    /// When it was decided.
+    /// When it was made.
     pub now: Timestamp,
     /// What the events say of the attempt.
     pub facts: Arc<Attempt>,
     /// Each recipient's fate.
     pub fates: Vec<Fate>,
-    /// What the spool is to keep; None: forget the message.
+    /// The recipients' state that the spool is to keep; None: delete the message.
     pub after: Option<Progress>,
 }
 
-/// What becomes of one recipient.
+/// The decision about one recipient.
 #[derive(Debug)]
 pub struct Fate {
-    /// Who.
+    /// The recipient.
     pub rcpt: Rcpt,
-    /// Which attempt it was.
+    /// The number of attempts so far, this one included.
     pub attempt: u32,
-    /// What was said, if anything was.
+    /// The result of the attempt, if there was one.
     pub said: Option<Said>,
     /// What becomes of it.
     pub next: Next,
-    /// When it was due, where it was tried: 1970 for the first time.
+    /// When it had been due, if it was tried; 1970 for a first attempt.
     pub was_due: Timestamp,
 }
 
 /// What becomes of a recipient.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// It has the message.
+    /// The message is delivered.
     Delivered,
-    /// Tried again at that time.
+    /// It is tried again at this time.
     Deferred(Timestamp),
     /// Refused for good.
     Bounced,
-    /// Given up for its age.
+    /// It is given up because of its age.
     Expired,
-    /// Not to be written to.
+    /// Its address is on the suppression list.
     Suppressed,
-    /// Removed by an operator: who, why.
+    /// An operator removed it: who, why.
     Cancelled(Arc<str>, Arc<str>),
-    /// Kept back by an operator: why.
+    /// An operator holds it: why.
     Held(Arc<str>),
-    /// Let go by an operator: who.
+    /// An operator released it: who.
     Released(Arc<str>),
-    /// No lane may send it yet: why, until when.
+    /// It waits for budget: why, until when.
     Waits(Arc<Wait>),
-    /// The time within which its sender wanted it delivered is over; it is tried on.
+    /// The time by which its sender wanted it delivered has passed; delivery goes on.
     Late,
+}
+
+/// By when a message is to be delivered (RFC 2852, BY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// The time.
+    pub at: Timestamp,
+    /// Whether the message is returned then (BY with R); else its sender is told that it is late, and it is tried on.
+    pub returns: bool,
+}
+
+/// There are no hosts to send a domain's mail to.
+#[derive(Clone, Debug)]
+pub struct Unroutable {
+    /// What DNS said.
+    pub failure: Failure,
+    /// What that means for the mail.
+    pub verdict: Verdict,
+}
+
+/// What an event says of mail that waits for budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wait {
+    /// In a word: `day_cap`, `spread`, `paused`, ...
+    pub reason: &'static str,
+    /// When it will go, if nothing else happens; None where that cannot be foreseen.
+    pub until: Option<Timestamp>,
+    /// The source whose turn it was.
+    pub source: Option<Name>,
+    /// The provider of the mailboxes.
+    pub provider: Option<Name>,
+    /// The lane's cap.
+    pub cap: Option<u32>,
+    /// What of it is used.
+    pub used: Option<u32>,
+    /// When the lane may send again.
+    pub next_release: Option<Timestamp>,
+    /// For people.
+    pub detail: String,
 }

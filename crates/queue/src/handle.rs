@@ -9,12 +9,14 @@ use posthaste_mail::{Attempt, Failure, Name};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    backlog::{domains::Unroutable, table::DomainIx},
-    connections::lanes::SessionId,
-    exchange::{Arrival, Input, Load, Outcome},
-    operator::steer::Selection,
+    backlog::table::DomainIx,
+    exchange::{Arrival, Input, Load, Outcome, SessionId, Unroutable},
+    operator::{
+        question::{Answer, Question, QueueTable, Reasons},
+        rows::Messages,
+        selection::Selection,
+    },
     policy::Policy,
-    question::{Change, Overview, Page, Question, Reply, Waiting},
     site::Way,
     warmup,
 };
@@ -27,8 +29,8 @@ const COMMANDS_MAX: usize = 4096;
 pub enum Command {
     /// Something happened.
     Input(Input),
-    /// Somebody wants to look at the queue or to change it.
-    Ask(Question),
+    /// Somebody wants to look at the queue or to change it, and hears the answer here.
+    Ask(Question, oneshot::Sender<Answer>),
 }
 
 /// What can be seen of the queue without asking.
@@ -125,42 +127,60 @@ impl QueueHandle {
     }
 
     /// The queue's table.
-    pub async fn overview(&self) -> Result<Overview, Stopping> {
-        self.ask(Question::Overview).await
+    pub async fn table(&self) -> Result<QueueTable, Stopping> {
+        match self.ask(Question::Table).await? {
+            Answer::Table(table) => Ok(table),
+            other => unreachable!("not a table: {other:?}"),
+        }
     }
 
-    /// Up to `limit` of the messages that fit.
-    pub async fn messages(&self, selection: Selection, limit: usize) -> Result<Page, Stopping> {
-        self.ask(|reply| Question::Messages { selection, limit, reply }).await
+    /// Up to `limit` of the messages that fit, the oldest first.
+    pub async fn messages(&self, selection: Selection, limit: usize) -> Result<Messages, Stopping> {
+        match self.ask(Question::Messages { selection, limit }).await? {
+            Answer::Messages(messages) => Ok(messages),
+            other => unreachable!("not messages: {other:?}"),
+        }
     }
 
-    /// Changes what becomes of the messages that fit; how many there were.
-    pub async fn change(&self, selection: Selection, change: Change) -> Result<usize, Stopping> {
-        self.ask(|reply| Question::Change { selection, change, reply }).await
+    /// Does what an operator wants (retry, hold, release, cancel); how many messages it concerned.
+    pub async fn change(&self, change: Question) -> Result<usize, Stopping> {
+        match self.ask(change).await? {
+            Answer::Changed(messages) => Ok(messages),
+            other => unreachable!("not a change: {other:?}"),
+        }
     }
 
-    /// Why up to `limit` recipients that fit wait; and how these lanes stand, a provider and the sources that could send there.
-    pub async fn waiting(&self, selection: Selection, limit: usize, lanes: Option<(Name, Vec<Name>)>) -> Result<Waiting, Stopping> {
-        self.ask(|reply| Question::Waiting { selection, limit, lanes, reply }).await
+    /// Why up to `limit` recipients that fit wait; and how these sources' lanes at a provider stand, where it is known.
+    pub async fn why(&self, selection: Selection, limit: usize, provider: Option<Name>, sources: Vec<Name>) -> Result<Reasons, Stopping> {
+        match self.ask(Question::Why { selection, limit, provider, sources }).await? {
+            Answer::Why(reasons) => Ok(reasons),
+            other => unreachable!("no reasons: {other:?}"),
+        }
     }
 
     /// When the oldest message that waits was accepted; None if there is none.
     pub async fn oldest(&self) -> Result<Option<Timestamp>, Stopping> {
-        self.ask(Question::Oldest).await
+        match self.ask(Question::Oldest).await? {
+            Answer::Oldest(oldest) => Ok(oldest),
+            other => unreachable!("not a time: {other:?}"),
+        }
     }
 
     /// Looks at the warm-up, or steers it. What was steered has been handed to the spool when this returns.
     pub async fn warmup(&self, ask: warmup::Ask) -> Result<warmup::Answer, Stopping> {
-        let answer = self.ask(|reply| Question::Warmup { ask, reply }).await?;
+        let answer = match self.ask(Question::Warmup(ask)).await? {
+            Answer::Warmup(answer) => answer,
+            other => unreachable!("not of the warm-up: {other:?}"),
+        };
         // What follows from the answer is done before the next question is taken up.
-        self.ask(Question::Barrier).await?;
+        self.ask(Question::Sync).await?;
         Ok(answer)
     }
 
     /// Gives back the budget that is leased and not used, for a stop; it has been handed to the spool when this returns.
     pub async fn return_leases(&self) -> Result<(), Stopping> {
         self.ask(Question::ReturnLeases).await?;
-        self.ask(Question::Barrier).await
+        self.ask(Question::Sync).await.map(drop)
     }
 
     async fn tell(&self, input: Input) {
@@ -168,9 +188,9 @@ impl QueueHandle {
         drop(self.commands.send(Command::Input(input)).await);
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Result<T, Stopping> {
+    async fn ask(&self, question: Question) -> Result<Answer, Stopping> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Ask(question(reply))).await.map_err(|_| Stopping)?;
+        self.commands.send(Command::Ask(question, reply)).await.map_err(|_| Stopping)?;
         answer.await.map_err(|_| Stopping)
     }
 }

@@ -1,11 +1,11 @@
-//! The delivery log's word for what happened to a lane.
+//! Changes of lanes as facts for the delivery log.
 
 use std::sync::Arc;
 
 use posthaste_governor::{Change, LaneChange, LaneKey, Plan, Sign, Stage, Steer, Verdict, Why};
 use posthaste_mail::{LaneFacts, Name};
 
-/// The line's facts; `None` for what is not worth a line: a day of a lane that does not warm up, or on which nothing was sent.
+/// The facts of a log line. None for days that are not logged: those of lanes that do not warm up, and those on which nothing was sent.
 pub fn lane_facts(key: &LaneKey, plan: &Plan, change: &LaneChange) -> Option<LaneFacts> {
     let facts = LaneFacts {
         source: Name::new(&key.source).ok()?,

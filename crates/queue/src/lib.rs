@@ -1,4 +1,9 @@
-//! The queue: who is tried when, over which connection, within which budget. Pure: it opens no socket, reads no file and asks no clock.
+//! The queue: who is tried when, over which connection, within which budget.
+//!
+//! Pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `route`, `smtp` and `message`; it knows nothing
+//! of the spool, the log, the configuration's text or the tasks around it. What it keeps: a recipient is in exactly one place; nothing goes out
+//! without a permit where budgets bind; every decision about a recipient comes out as a record; a void group is skipped when its turn comes, never
+//! searched for. The rest of the relay speaks to it through a [`QueueHandle`].
 
 mod backlog;
 mod budget;
@@ -8,32 +13,30 @@ mod exchange;
 pub mod feedback;
 mod handle;
 pub mod lane_event;
+mod numbers;
 mod operator;
 pub mod outcome;
 mod policy;
-mod question;
 mod site;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod times;
+mod verdicts;
+mod view;
 pub mod warmup;
 
 #[cfg(test)]
 mod tests;
 
-pub use backlog::{
-    deadlines::Deadline,
-    domains::Unroutable,
-    table::{DomainIx, Rcpt, Seq},
-};
-pub use budget::block::Wait;
-pub use connections::lanes::SessionId;
+pub use backlog::table::{DomainIx, Rcpt, Seq};
 pub use dispatcher::Dispatcher;
-pub use exchange::{Action, Arrival, Fate, Input, Load, Next, Outcome, Record, Said, Suppressed};
+pub use exchange::{Action, Arrival, Deadline, Fate, Input, Load, Next, Outcome, Record, Said, SessionId, Suppressed, Unroutable, Wait};
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
-    steer::{Counts, LaneRow, MessageRow, Selection},
-    why::{Held, LaneNow, StageNow, Waits},
+    question::{Answer, Question, QueueTable, Reasons},
+    rows::{Counts, LaneRow, MessageRow, Messages, RecipientRow},
+    selection::Selection,
+    why::{Held, LaneNow, SourceNow, StageNow, Waiting, Waits},
 };
 pub use policy::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup};
-pub use question::{Change, Overview, Page, Question, Reply, Waiting};
 pub use site::{DnsTime, Way};

@@ -1,4 +1,4 @@
-//! What the configuration says to the dispatcher: how often to try, how long, over what, how many at once.
+//! The dispatcher's settings: when to retry, for how long, from which sources, with how many connections.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -7,105 +7,105 @@ use posthaste_mail::Name;
 
 use crate::feedback::Feedback;
 
-/// When a stream's mail is tried again, and when it is given up.
+/// When a stream's mail is retried, and when it expires.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// The waits between attempts; the last one repeats. Not empty.
     pub schedule: Vec<Duration>,
-    /// Each wait is made longer or shorter by up to this share (0.1 = a tenth).
+    /// Each wait is lengthened or shortened at random by up to this fraction (0.1 is a tenth).
     pub jitter: f64,
-    /// Age at which a message is given up after one more attempt.
+    /// The age at which a message expires, after one more attempt.
     pub expire: Duration,
 }
 
-/// One stream's rules.
+/// The settings of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamPolicy {
     /// When to try again.
     pub retry: Retry,
-    /// Its share of a connection against other streams that wait for it.
+    /// Its share of a connection when several streams wait for it.
     pub share: u32,
     /// The pool it is sent from.
     pub pool: Name,
-    /// Which of the pool's sources comes first.
+    /// Which of the pool's sources is used first.
     pub order: Order,
-    /// Whether it may use what the curves reserve for mail that somebody waits for.
+    /// Whether it may use the part of each cap that curves reserve for urgent mail.
     pub priority: Priority,
-    /// What it may send in all.
+    /// Its own rate limit, over all sources.
     pub shape: Shape,
-    /// Each recipient in a transaction of its own: it has its own reverse-path.
+    /// Whether each recipient gets a transaction of its own, because it has a reverse-path of its own.
     pub one_by_one: bool,
 }
 
-/// One pool.
+/// The settings of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolPolicy {
     /// Its sources, with their weights. Not empty.
     pub sources: Vec<(Name, u32)>,
-    /// Whether the others take the mail of a source that a provider has slowed or stopped.
+    /// Whether the other sources take over mail of a source that a provider has slowed or stopped.
     pub relieve: bool,
 }
 
-/// How a source warms up.
+/// The warm-up of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warmup {
-    /// At providers that are not named.
+    /// The plan at providers without a plan of their own.
     pub usual: Arc<Plan>,
-    /// At these.
+    /// Plans by provider.
     pub providers: HashMap<Box<str>, Arc<Plan>>,
-    /// Where lanes without a past begin.
+    /// The stage on which lanes without a history start.
     pub first: Stage,
 }
 
-/// What a lane may do beside its budget.
+/// A lane's limits beside its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at once.
+    /// Open connections, at most.
     pub connections: usize,
-    /// Messages over one connection before it is closed.
+    /// Messages over one connection, after which it is closed.
     pub messages_per_connection: u32,
-    /// Recipients in one transaction.
+    /// Recipients in one transaction, at most.
     pub recipients_per_transaction: usize,
-    /// Recipients in time.
+    /// Recipients by minute, hour and day.
     pub shape: Shape,
 }
 
-/// Everything the dispatcher takes from the configuration.
+/// Everything that the dispatcher takes from the configuration.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Rules by stream; a stream that is not there follows `fallback`.
+    /// Settings by stream; a stream that is missing here uses `fallback`.
     pub streams: HashMap<Name, StreamPolicy>,
-    /// Rules of the default stream.
+    /// Settings of the default stream.
     pub fallback: StreamPolicy,
-    /// Pools by name. Every stream's is there.
+    /// Pools by name; the pool of every stream is among them.
     pub pools: HashMap<Name, PoolPolicy>,
     /// The sources that warm up.
     pub warmups: HashMap<Name, Warmup>,
-    /// What a source without a curve goes by.
+    /// The plan of sources without a curve.
     pub warm: Arc<Plan>,
-    /// Limits by provider; one that is not there has `limits`.
+    /// Limits by provider; a provider that is missing here has `limits`.
     pub providers: HashMap<Box<str>, Limits>,
     /// Limits of all other lanes.
     pub limits: Limits,
-    /// What a lane does when its provider pushes back.
+    /// The rules for lanes whose provider pushes back.
     pub feedback: Arc<Feedback>,
-    /// Open connections in all.
+    /// Open connections in all, at most.
     pub connections: usize,
-    /// How long a connection waits for more mail.
+    /// How long an idle connection stays open for more mail.
     pub idle: Duration,
-    /// How long hosts that could not be reached are left alone.
+    /// How long hosts that could not be reached are not tried again. Doubles with each failure in a row.
     pub host_down: Duration,
 }
 
 impl StreamPolicy {
-    /// How many of its recipients go in one transaction of a lane with these limits.
+    /// The recipients of a message in one transaction of a lane with these limits, at most.
     pub fn recipients_at_once(&self, limits: &Limits) -> usize {
         if self.one_by_one { 1 } else { limits.recipients_per_transaction }
     }
 }
 
 impl Policy {
-    /// The rules of a stream.
+    /// The settings of a stream.
     pub fn stream(&self, name: &Name) -> &StreamPolicy {
         self.streams.get(name).unwrap_or(&self.fallback)
     }
@@ -115,7 +115,7 @@ impl Policy {
         self.providers.get(provider).unwrap_or(&self.limits)
     }
 
-    /// What a lane goes by, and where it begins without a past.
+    /// The plan of a lane, and the stage on which it starts without a history.
     pub fn plan(&self, source: &Name, provider: &str) -> (&Arc<Plan>, Stage) {
         let Some(warmup) = self.warmups.get(source) else { return (&self.warm, Stage::Past) };
         let plan = warmup.providers.get(provider).unwrap_or(&warmup.usual);
@@ -125,7 +125,7 @@ impl Policy {
 }
 
 impl Retry {
-    /// How long to wait after the `attempts`-th attempt (1 = the first). `salt` spreads what failed together.
+    /// The wait after attempt number `attempts`, from 1. `salt` spreads mail that failed together.
     pub fn wait(&self, attempts: u32, salt: u64) -> Duration {
         let step = (attempts.max(1) as usize - 1).min(self.schedule.len() - 1);
         let base = self.schedule[step].as_secs_f64();

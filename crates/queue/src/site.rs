@@ -1,4 +1,4 @@
-//! The way to a domain: its route, with what the configuration says of TLS and AUTH on it.
+//! A site: the hosts that take a domain's mail, with the TLS and AUTH settings for them.
 
 use std::sync::{
     Arc,
@@ -9,38 +9,38 @@ use posthaste_mail::Name;
 use posthaste_route::Host;
 use posthaste_smtp::client::{Credentials, TlsPolicy};
 
-/// Where mail for some domains goes, and how. Domains with the same `key` share connections.
+/// The hosts that mail for some domains goes to, and how. Domains whose sites have the same `key` share connections.
 #[derive(Debug)]
 pub struct Way {
-    /// Whose mailboxes.
+    /// The provider of the mailboxes.
     pub provider: Name,
-    /// The hosts in the order to try.
+    /// The hosts, in the order in which they are tried.
     pub hosts: Vec<Host>,
-    /// What TLS is demanded.
+    /// The TLS that is demanded.
     pub tls: TlsPolicy,
-    /// Whether plain text will do after a handshake that failed, where TLS is not demanded.
+    /// Whether mail goes in plain text after a failed handshake, where TLS is not demanded.
     pub fallback: bool,
-    /// Who we are to a smart host.
+    /// The credentials for a smart host.
     pub auth: Option<Credentials>,
-    /// The operator's word, whose order stays; hosts from DNS that are equally preferred take turns (RFC 5321 §5.1).
+    /// Whether the hosts are configured, so that their order is kept; hosts of equal preference from DNS take turns (RFC 5321 §5.1).
     pub fixed: bool,
-    /// The same for the same hosts, ports and demands.
+    /// Identifies the hosts, ports, TLS demand and user.
     pub key: Arc<str>,
-    /// How long DNS took.
+    /// How long the look-up took.
     pub dns: DnsTime,
 }
 
-/// Milliseconds that a look-up took, for the events of the first connection that it led to.
+/// The milliseconds that a look-up took. The first connection to use it reports it in its events.
 #[derive(Debug)]
 pub struct DnsTime(AtomicU32);
 
 impl DnsTime {
-    /// Not told yet.
+    /// A time that is not reported yet.
     pub fn new(ms: u32) -> Self {
         Self(AtomicU32::new(ms.min(u32::MAX - 1)))
     }
 
-    /// The time, once.
+    /// The time, the first time it is asked for.
     pub fn take(&self) -> Option<u32> {
         Some(self.0.swap(u32::MAX, Ordering::Relaxed)).filter(|ms| *ms != u32::MAX)
     }

@@ -18,13 +18,13 @@ use posthaste_smtp::client::TlsPolicy;
 use super::*;
 use crate::{DnsTime, Way};
 
-pub type Answer = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
+pub type Receivers = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
 
 /// Receivers as the test wants them. Every session takes `takes` per load.
 pub struct World {
     pub dispatcher: Dispatcher,
     pub now: Timestamp,
-    pub answer: Answer,
+    pub answer: Receivers,
     /// Sessions to these domains' hosts can't be opened.
     pub dead: HashSet<String>,
     pub takes: HashMap<String, Duration>,
@@ -209,7 +209,7 @@ impl World {
 
     pub fn later(&mut self, wait: Duration, input: Input) {
         self.seen += 1;
-        self.pending.insert((super::dispatcher::later(self.now, wait), self.seen), input);
+        self.pending.insert((super::times::later(self.now, wait), self.seen), input);
     }
 
     pub fn perform(&mut self, actions: Vec<Action>) {
@@ -312,7 +312,7 @@ impl World {
     }
 
     pub fn run_for(&mut self, time: Duration) {
-        self.run(super::dispatcher::later(self.now, time));
+        self.run(super::times::later(self.now, time));
     }
 
     pub fn fates(&self, seq: Seq) -> Vec<&Next> {

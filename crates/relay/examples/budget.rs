@@ -1,5 +1,5 @@
-//! What the governor costs on the way of a message: the dispatcher over a thousand lanes, with a curve that never binds and without, by turns:
-//! `cargo run --release -p posthaste --example budget -- [MESSAGES=200000]`. Receivers here take everything at once, and nothing is sent.
+//! The governor's cost for each message: the dispatcher over a thousand lanes, alternately with a curve that never binds and without one:
+//! `cargo run --release -p posthaste-relay --example budget -- [MESSAGES=200000]`. Receivers accept everything at once, and nothing is sent.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::{
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Microseconds a message, and entries that the ledger would write for one.
+/// Microseconds and ledger entries for each message.
 fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Error>> {
     let config = Config::parse(config, "posthaste.toml", &ThisHost).map_err(|errors| errors.to_string())?;
     let feedback = Arc::new(Feedback::with(&[], Providers::shipped()).map_err(|_| "the shipped rules are whole")?);
@@ -55,7 +55,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
     let reply = Reply::new(250, "2.0.0 taken");
     let (mut taken, mut entries, mut inputs) = (0u64, 0usize, VecDeque::new());
     let mut began = Instant::now();
-    // The first time around opens each lane and asks for each domain, and is not counted.
+    // The first round opens each lane and resolves each domain; it is not counted.
     for seq in 1..=count + LANES {
         if seq == LANES + 1 {
             (began, entries) = (Instant::now(), 0);
@@ -103,12 +103,12 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
     }
     let each = began.elapsed().as_secs_f64() * 1e6 / count as f64;
     if taken < count {
-        return Err(format!("{taken} of {count} went: the curve was meant to hold nobody back").into());
+        return Err(format!("{taken} of {count} went: the curve is meant to hold nothing back").into());
     }
     Ok((each, entries as f64 / count as f64))
 }
 
-/// Each domain is a provider of its own.
+/// The site of a domain that is a provider of its own.
 fn way(domain: &str) -> Result<Way, Box<dyn std::error::Error>> {
     Ok(Way {
         provider: Name::new(domain)?,

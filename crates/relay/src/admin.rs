@@ -4,9 +4,11 @@ use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_host::clock;
-use posthaste_mail::{Domain, MessageId, Name};
+use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
-use posthaste_queue::{Change, Counts, LaneRow, MessageRow, Overview, Page, QueueHandle, Selection, Stopping, Waiting, warmup};
+use posthaste_queue::{
+    Counts, LaneRow, MessageRow, Messages, Question, QueueHandle, QueueTable, Reasons, Selection, SourceNow, Stopping, warmup,
+};
 use posthaste_signing::rotation::Rotation;
 use posthaste_submission::Intake;
 use posthaste_suppression::Ask;
@@ -215,22 +217,22 @@ impl Admin {
     async fn perform(&self, request: Request) -> Result<Value, Undone> {
         match request {
             Request::Queue => {
-                let Overview { counts, lanes } = self.queue().overview().await?;
+                let QueueTable { counts, lanes } = self.queue().table().await?;
                 json(&Queue { counts, lanes, closed: self.intake.closed().map(|(answer, _)| answer.text) })
             }
             Request::List { selection, limit } => {
-                let Page { rows, total } = self.queue().messages(selection, limit).await?;
+                let Messages { rows, total } = self.queue().messages(selection, limit).await?;
                 let spool = self.intake.spool.clone();
                 let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
                 json(&List { total, messages: messages.await.map_err(Undone::of)? })
             }
             Request::Retry { selection } => {
                 self.outbound.down.clear();
-                self.change(selection, Change::Retry).await
+                self.change(Question::Retry { selection }).await
             }
-            Request::Hold { selection, reason } => self.change(selection, Change::Hold { reason }).await,
-            Request::Release { selection, by } => self.change(selection, Change::Release { by }).await,
-            Request::Drop { selection, by, reason } => self.change(selection, Change::Cancel { by, reason }).await,
+            Request::Hold { selection, reason } => self.change(Question::Hold { selection, reason }).await,
+            Request::Release { selection, by } => self.change(Question::Release { selection, by }).await,
+            Request::Drop { selection, by, reason } => self.change(Question::Cancel { selection, by, reason }).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
             Request::Warmup(ask) => self.warmup(ask).await,
@@ -267,8 +269,8 @@ impl Admin {
         json(&answer)
     }
 
-    async fn change(&self, selection: Selection, change: Change) -> Result<Value, Undone> {
-        json(&Changed { messages: self.queue().change(selection, change).await? })
+    async fn change(&self, change: Question) -> Result<Value, Undone> {
+        json(&Changed { messages: self.queue().change(change).await? })
     }
 
     /// A page for each domain; none for a message that is not in the queue.
@@ -280,13 +282,14 @@ impl Admin {
             let mut why = Why::of(&settings, &domain, &resolver.route(&domain).await);
             let provider = why.provider.as_ref().map(|known| known.name.clone());
             let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
-            let asked = self.queue().waiting(selection, why::READ_MAX, provider.map(|provider| (provider, sources)));
-            let Waiting { lanes, recipients: waits, total } = asked.await?;
-            for (source, now) in lanes {
+            let Reasons { lanes, waiting } = self.queue().why(selection, why::READ_MAX, provider, sources).await?;
+            for SourceNow { source, now } in lanes {
                 why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
             }
             let (spool, subject) = (self.intake.spool.clone(), subject.clone());
-            let read = move || WaitingMail::read(&subject, waits, total, |seq| Some(read_record(&spool, seq).ok()?.envelope.recipients));
+            let read = move || {
+                WaitingMail::read(&subject, waiting.first, waiting.total, |seq| Some(read_record(&spool, seq).ok()?.envelope.recipients))
+            };
             why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(Undone::of)?);
             pages.push(why);
         }
@@ -301,7 +304,7 @@ impl Admin {
             Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
             Subject::Message(id) => *id,
         };
-        let waits = self.queue().waiting(Selection::of(id), why::READ_MAX, None).await?.recipients;
+        let waits = self.queue().why(Selection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
         let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
         domains.sort();
         domains.dedup();
@@ -332,7 +335,7 @@ fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
     match read_record(spool, row.seq) {
         Ok(meta) => {
             let address = |rcpt: &u16| meta.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
-            let addresses = row.rcpts.iter().map(|(rcpt, ..)| address(rcpt)).collect();
+            let addresses = row.rcpts.iter().map(|recipient| address(&recipient.rcpt)).collect();
             Listed { from: meta.envelope.reverse_path.to_string(), addresses, row }
         }
         // It ended between the question and the look.

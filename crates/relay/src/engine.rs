@@ -53,7 +53,12 @@ impl Engine {
             for command in batch.drain(..) {
                 let actions = match command {
                     Command::Input(input) => self.dispatcher.handle(input, now),
-                    Command::Ask(question) => self.dispatcher.answer(question, now),
+                    Command::Ask(question, reply) => {
+                        let (answer, actions) = self.dispatcher.answer(question, now);
+                        // Whoever asked may be gone; what was to be done is done all the same.
+                        drop(reply.send(answer));
+                        actions
+                    }
                 };
                 actions.into_iter().for_each(|action| self.perform(action));
                 while let Some(input) = self.follow_up.pop_front() {

@@ -15,7 +15,7 @@ use posthaste_host::{clock, systemd};
 use posthaste_journal::{Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
-use posthaste_queue::{Action, Dispatcher, QueueHandle};
+use posthaste_queue::{Dispatcher, QueueHandle};
 use posthaste_returns::ReturnHandler;
 use posthaste_signing::{Crew, Signatures, key_store::Book, rotation::Rotation, watch::turn_keys};
 use posthaste_spool::Spool;
@@ -164,7 +164,7 @@ impl Relay {
             pending,
             allowances: Allowances::new(spool.clone()),
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
-            register: register.clone(),
+            register,
         });
         let (recorder, recorder_ended) = start_recorder(&swap, &intake)?;
         let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone());

@@ -13,7 +13,7 @@ use posthaste_bounce::Rules;
 use posthaste_config::{Config, bounce_domain_of};
 use posthaste_delivery::{Source, ledger::FirstSeen};
 use posthaste_host::InForce;
-use posthaste_mail::{Domain, Name};
+use posthaste_mail::Name;
 use posthaste_queue::{Policy, feedback::Feedback};
 use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
@@ -134,7 +134,7 @@ impl Settings {
             paths,
             suppression: c.suppression.clone(),
             log_dir: c.log.dir.clone(),
-            tls: tls.strict.clone(),
+            tls: tls.strict,
         };
         let api = posthaste_api::Settings {
             http: c.http.clone(),

@@ -1,13 +1,13 @@
 //! What returning mail comes to, and how far it is believed.
 
 use posthaste_bounce::{Kind, Report};
-use posthaste_mail::{Action, Address, Class};
+use posthaste_mail::{Address, Class};
 
 use crate::sent::SentTo;
 
 /// What a report, or a part of one, comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Return {
+pub(crate) enum Return {
     /// A recipient's mail bounced after somebody had taken it.
     LateBounce(Match),
     /// It is late, and still being tried elsewhere: no failure.
@@ -31,7 +31,7 @@ pub enum Return {
 
 /// A report with the recipient it is about.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Match {
+pub(crate) struct Match {
     /// The message and recipient, as the log has them.
     pub sent: SentTo,
     /// How it was matched.
@@ -44,7 +44,7 @@ pub struct Match {
 
 /// Whom a report names beside the recipient that it was matched to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     /// That one, or nobody.
     Recipient,
     /// The same mailbox name at another domain, as hosts with names of their own inside report it.
@@ -68,7 +68,7 @@ impl Names {
 
 /// How a report was matched, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// By a keyed reverse-path.
     Verp,
     /// By the envelope id (RFC 3461 ENVID).
@@ -79,7 +79,7 @@ pub enum Trust {
 
 /// Why a report matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub(crate) enum Why {
     /// It came to, or returns, a reverse-path that was not made here.
     Forged,
     /// The reverse-path is too old.
@@ -94,7 +94,7 @@ pub enum Why {
 
 impl Trust {
     /// The word in the log.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Verp => "verp",
             Self::Envid => "envid",
@@ -105,7 +105,7 @@ impl Trust {
 
 impl Why {
     /// The word for a counter.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Forged => "forged",
             Self::Expired => "expired",
@@ -118,13 +118,8 @@ impl Why {
 
 impl Match {
     /// What the report means; None for complaints.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         self.report.verdict.as_ref().map(|v| v.class)
-    }
-
-    /// What to do about it; None for complaints.
-    pub fn action(&self) -> Option<Action> {
-        self.report.verdict.as_ref().map(|v| v.action)
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn remember<F: Facts>(facts: &F, found: &Return, now: Timestamp) {
 }
 
 /// Forgets old reports. How many went.
-pub fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
+pub(crate) fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
     delete_where(facts, KEYS, |value| value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond()))
 }
 

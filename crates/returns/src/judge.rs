@@ -16,7 +16,7 @@ use crate::{
 
 /// What is needed to judge.
 #[derive(Clone, Copy)]
-pub struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     /// Our reverse-paths: one for each domain and prefix.
     pub verps: &'a [Verp],
     /// What replies mean.
@@ -33,7 +33,7 @@ impl Judge<'_> {
     /// message that it is about.
     ///
     /// Never panics; reads the first MiB, and the log where it has a reason to.
-    pub fn judge(&self, rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Vec<Return> {
+    pub(crate) fn judge(&self, rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Vec<Return> {
         let reports = read_mail(mail, self.rules);
         let mut case = Case { judge: self, found: tokens::find(self.verps, rcpt, mail, now), known: None, hints: HINTS_MAX };
         let mut seen = HashSet::new();

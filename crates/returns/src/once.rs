@@ -67,7 +67,7 @@ impl Drop for Claim {
 }
 
 /// A return whose line is on its way to the disk. Rides on that line as its ticket.
-pub struct Settling {
+pub(crate) struct Settling {
     pub(crate) found: Return,
     pub(crate) at: Timestamp,
     /// Whose rules hold.
@@ -79,7 +79,7 @@ pub struct Settling {
 
 impl Settling {
     /// The line is durable: the suppression list is told, and the report remembered.
-    pub fn settle(self, register: &Register<Spool>) {
+    pub(crate) fn settle(self, register: &Register<Spool>) {
         let Self { found, at, settings, claim, done } = self;
         settle_once(register, &settings, &found, at);
         drop(claim);

@@ -9,7 +9,7 @@ use posthaste_monitor::{Lines, LogError, Story, Text};
 
 /// One recipient of a message that was accepted.
 #[derive(Clone, Debug)]
-pub struct SentTo {
+pub(crate) struct SentTo {
     /// What every event of the message repeats.
     pub facts: Arc<MessageFacts>,
     /// The recipient.
@@ -22,7 +22,7 @@ pub struct SentTo {
 
 /// The way that a message went: what its receiver's later words count for or against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lane {
+pub(crate) struct Lane {
     /// Who took it.
     pub provider: Option<Name>,
     /// The source that it left from.
@@ -37,7 +37,7 @@ impl PartialEq for SentTo {
 
 impl SentTo {
     /// For an event at `now`.
-    pub fn about(&self, now: Timestamp) -> RecipientFacts {
+    pub(crate) fn about(&self, now: Timestamp) -> RecipientFacts {
         RecipientFacts {
             message: self.facts.clone(),
             rcpt: self.address.as_str().into(),
@@ -48,7 +48,7 @@ impl SentTo {
 }
 
 /// Who knows what was sent.
-pub trait Sent {
+pub(crate) trait Sent {
     /// The recipient of a message that `is_it` says yes to.
     fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
         self.recipients(message).into_iter().find(|sent| is_it(&sent.address))
@@ -61,7 +61,7 @@ pub trait Sent {
 
 /// The delivery log. Its disk is read: not for a thread that others wait for.
 #[derive(Clone, Copy, Debug)]
-pub struct LogSent<'a> {
+pub(crate) struct LogSent<'a> {
     /// Where the log is.
     pub dir: &'a Path,
     /// How far back a Message-ID that is not the relay's own is sought, which reads all of that. Zero: not at all.

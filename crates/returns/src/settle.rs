@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Puts onto the list whom a return puts there. Call it once for each report.
-pub fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
+pub(crate) fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
     let Some((_, trust, ..)) = identity(found) else { return Noted::Nothing };
     if !believed(trust, believe) {
         return Noted::Nothing;

@@ -14,8 +14,7 @@ use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
 use posthaste_submission::Limits;
-use serde::Deserialize;
-use serde_json::{Value, error::Category};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{

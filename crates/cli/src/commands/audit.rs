@@ -21,14 +21,14 @@ use super::At;
 
 /// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
-pub struct Audit {
+pub(crate) struct Audit {
     #[command(flatten)]
     at: At,
 }
 
 impl Audit {
     /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they disagree.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {
             Ok(audited) => audited,

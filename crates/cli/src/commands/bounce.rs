@@ -12,7 +12,7 @@ use super::At;
 
 /// Read returned mail, and list the replies that no rule knows.
 #[derive(Args)]
-pub struct Bounce {
+pub(crate) struct Bounce {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -29,7 +29,7 @@ enum What {
 
 impl Bounce {
     /// Runs the subcommand.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         match self.command {
             What::Read(read) => read.run(config),

@@ -13,14 +13,14 @@ use super::At;
 
 /// Check a configuration and report every error with its line.
 #[derive(Args)]
-pub struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     at: At,
 }
 
 impl Check {
     /// Reads the configuration and builds everything from it that does not need the network.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let what = format!("{} listeners, {} sources, {} streams", config.listeners.len(), config.sources.len(), config.streams.len());
         let settings = Settings::new(config).map_err(anyhow::Error::msg)?;

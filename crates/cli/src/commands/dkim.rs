@@ -19,7 +19,7 @@ use super::At;
 
 /// Make DKIM keys, show their stage, and rotate them.
 #[derive(Args)]
-pub struct Dkim {
+pub(crate) struct Dkim {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -91,7 +91,7 @@ enum Bits {
 
 impl Dkim {
     /// Runs the subcommand.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             What::New(new) => new.run(),
             What::Status { json } => look::status(&self.at, json),

@@ -13,7 +13,7 @@ use super::At;
 
 /// Explain what a receiver's reply means, whose problem it is, and what to do.
 #[derive(Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     #[command(flatten)]
     at: At,
     /// The reply, such as "550 5.1.1 no such user". Without it, --json reads replies from standard input, one per line (line breaks in a reply as \n).
@@ -28,7 +28,7 @@ pub struct Explain {
 
 impl Explain {
     /// Explains one reply, or all replies on standard input.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::new(self.at.load()?).map_err(anyhow::Error::msg)?;
         let provider = self.provider.as_deref();
         let mut out = std::io::BufWriter::new(stdout().lock());

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Show the delivery log.
 #[derive(Args)]
-pub struct Log {
+pub(crate) struct Log {
     #[command(flatten)]
     at: At,
     /// Keep running and show new lines as they are written.
@@ -64,7 +64,7 @@ pub struct Log {
 
 impl Log {
     /// Prints the lines that match; with `--follow`, until the reader goes away.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
             stdout().write_all(SCHEMA.as_bytes())?;
             return Ok(ExitCode::SUCCESS);

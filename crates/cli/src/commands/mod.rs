@@ -10,25 +10,25 @@ use clap::Args;
 use posthaste_config::Config;
 use posthaste_host::ThisHost;
 
-pub mod audit;
-pub mod bounce;
-pub mod check;
-pub mod dkim;
-pub mod explain;
-pub mod log;
-pub mod queue;
-pub mod reload;
-pub mod run;
-pub mod sendmail;
-pub mod suppress;
-pub mod trace;
-pub mod user;
-pub mod warmup;
-pub mod why;
+pub(crate) mod audit;
+pub(crate) mod bounce;
+pub(crate) mod check;
+pub(crate) mod dkim;
+pub(crate) mod explain;
+pub(crate) mod log;
+pub(crate) mod queue;
+pub(crate) mod reload;
+pub(crate) mod run;
+pub(crate) mod sendmail;
+pub(crate) mod suppress;
+pub(crate) mod trace;
+pub(crate) mod user;
+pub(crate) mod warmup;
+pub(crate) mod why;
 
 /// The `--config` option, shared by all commands that need a configuration.
 #[derive(Args, Clone, Debug)]
-pub struct At {
+pub(crate) struct At {
     /// The configuration file. Without one, the defaults apply.
     #[arg(long, short, global = true, env = "POSTHASTE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::{clock, span};
 use posthaste_mail::MessageId;
-use posthaste_queue::Selection;
+use posthaste_queue::{RecipientRow, Selection};
 use posthaste_relay::admin::{self, Changed, List, Listed, Request};
 
 use super::{At, operator};
@@ -19,7 +19,7 @@ const LISTED: usize = 100;
 
 /// Show and change the queue of waiting messages. Without a command: a table by provider.
 #[derive(Args)]
-pub struct Queue {
+pub(crate) struct Queue {
     #[command(flatten)]
     at: At,
     /// Print JSON instead of a table.
@@ -104,14 +104,14 @@ impl Which {
 
 impl Queue {
     /// Runs the subcommand. Exit status 1 if nothing matches.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let change = match self.command {
             None => return self.table(),
             Some(What::List { ref which, limit }) => {
                 let selection = which.selection().unwrap_or_default();
                 return self.list(selection, limit);
             }
-            Some(What::Show { id }) => return self.list(Selection::of(id), 1),
+            Some(What::Show { id }) => return self.list(Selection::one(id), 1),
             Some(What::Retry { ref which }) => Request::Retry { selection: which.selection()? },
             Some(What::Hold { ref which, ref reason }) => Request::Hold { selection: which.selection()?, reason: reason.clone() },
             Some(What::Release { ref which }) => Request::Release { selection: which.selection()?, by: operator() },
@@ -193,7 +193,7 @@ impl Queue {
 fn message(m: &Listed, now: Timestamp) -> String {
     let row = &m.row;
     let mut out = format!("{}  {} old  {} bytes  stream {}  from <{}>\n", row.id, span(row.arrived, now), row.size, row.stream, m.from);
-    for (i, (_, domain, attempts, due, phase)) in row.rcpts.iter().enumerate() {
+    for (i, RecipientRow { domain, attempts, due, phase, .. }) in row.rcpts.iter().enumerate() {
         let address = m.addresses.get(i).cloned().unwrap_or_else(|| format!("?@{domain}"));
         let when = match phase.as_str() {
             "waiting" if *due > now => format!("due in {}", span(now, *due)),

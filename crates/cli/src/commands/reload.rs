@@ -12,14 +12,14 @@ use super::At;
 
 /// Make the running relay read its configuration again.
 #[derive(Args)]
-pub struct Reload {
+pub(crate) struct Reload {
     #[command(flatten)]
     at: At,
 }
 
 impl Reload {
     /// Asks the relay to reload and prints the result. The relay reads the file that it was started with.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let done: String = self.at.ask(&Request::Reload)?;
         writeln!(stdout(), "{done}")?;
         Ok(ExitCode::SUCCESS)

@@ -14,7 +14,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Run the relay in the foreground.
 #[derive(Args)]
-pub struct Run {
+pub(crate) struct Run {
     #[command(flatten)]
     at: At,
     /// Make time pass this many times as fast, for a rehearsal against a sink. Affects days, retries and warm-up, not sockets.
@@ -24,7 +24,7 @@ pub struct Run {
 
 impl Run {
     /// Runs until a signal stops it.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {

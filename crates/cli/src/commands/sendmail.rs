@@ -24,7 +24,7 @@ use self::{
 /// Submit a message as sendmail does: -t, -i, -f FROM, -F NAME, -bs, recipients.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
-pub struct Sendmail {
+pub(crate) struct Sendmail {
     /// sendmail's options and recipients.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -60,13 +60,13 @@ impl Failure {
 
 impl Sendmail {
     /// Submits the message. The exit status gives the result, for callers that look at nothing else.
-    pub fn run(self) -> ExitCode {
+    pub(crate) fn run(self) -> ExitCode {
         run(&self.arguments)
     }
 }
 
 /// The same for a program that was started under the name `sendmail`.
-pub fn run(arguments: &[OsString]) -> ExitCode {
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     match send(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

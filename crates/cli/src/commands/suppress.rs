@@ -44,7 +44,7 @@ impl From<FileFormat> for Format {
 
 /// Show and change the suppression list: addresses that get no mail.
 #[derive(Args)]
-pub struct Suppress {
+pub(crate) struct Suppress {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -161,7 +161,7 @@ const BAD_SHOWN: usize = 20;
 
 impl Suppress {
     /// Runs the subcommand. Exit status 1 if nothing matches, or if an import had bad lines.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let door = Door::open(&self.at.load()?)?;
         let done = match self.command {
             What::Add(add) => add.run(&door),

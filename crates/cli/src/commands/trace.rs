@@ -12,7 +12,7 @@ use super::{At, colour};
 
 /// Show the whole history of a message, or of all mail to an address.
 #[derive(Args)]
-pub struct Trace {
+pub(crate) struct Trace {
     #[command(flatten)]
     at: At,
     /// A message's id, as given to the client, or a recipient's address.
@@ -24,7 +24,7 @@ pub struct Trace {
 
 impl Trace {
     /// Prints what was found. Exit status 1 if nothing was.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let query = match self.what.parse() {
             Ok(id) => Query::Message(id),
             Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),

@@ -15,7 +15,7 @@ use super::At;
 
 /// Manage the users who may send, their passwords and tokens.
 #[derive(Args)]
-pub struct User {
+pub(crate) struct User {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -65,7 +65,7 @@ struct Add {
 
 impl User {
     /// Runs the subcommand and makes the running relay read the users again.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let mut file = UsersFile::open(&config.users_file)?;
         match self.command {

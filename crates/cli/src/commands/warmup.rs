@@ -20,7 +20,7 @@ use super::{At, operator};
 
 /// Show, control and simulate the warm-up of sending addresses. A lane is a source at a provider, written ip1/google.
 #[derive(Args)]
-pub struct Warmup {
+pub(crate) struct Warmup {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -68,7 +68,7 @@ struct Steer {
 
 impl Warmup {
     /// Runs the subcommand. Exit status 1 if there is no such lane, or if an audit finds a difference.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let (at, steering) = (&self.at, |steer: Steer, steering| steer.run(&self.at, steering));
         match self.command {
             What::Status(show) => show.run(at),

@@ -17,7 +17,7 @@ use super::At;
 
 /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
 #[derive(Args)]
-pub struct Why {
+pub(crate) struct Why {
     #[command(flatten)]
     at: At,
     /// A recipient domain, a recipient's address, or a message's id.
@@ -29,7 +29,7 @@ pub struct Why {
 
 impl Why {
     /// Asks the running relay; without one, uses the configuration and DNS.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let pages: Vec<why::Why> = match admin::ask(&config.admin.socket, &Request::Why { subject: self.subject.clone() }) {
             Ok(pages) => pages,

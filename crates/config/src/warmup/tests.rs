@@ -4,8 +4,12 @@ use jiff::civil::date;
 use posthaste_governor::{Order, Priority};
 use posthaste_host::Host;
 
+use posthaste_governor::Overflow;
+use posthaste_mail::Name;
+
 use super::*;
 use crate::ConfigErrors;
+use crate::config::Config;
 
 /// A machine that has every address, and these files.
 #[derive(Default)]

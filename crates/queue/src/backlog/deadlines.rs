@@ -1,41 +1,21 @@
-//! By when senders want messages delivered (RFC 2852): at that moment a message is given up, or its sender is told and it is tried on.
+//! By when senders want messages delivered (RFC 2852): at that time a message is returned, or its sender is told that it is late and it is
+//! tried on.
 //!
-//! Few messages have such a time, so it stands beside the table of what is owed: the others pay nothing for it.
+//! Few messages have such a time, so it is kept beside the table: the others pay nothing for it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
-use jiff::Timestamp;
-use posthaste_bounce::Verdict;
-use posthaste_mail::{Class, Failure, LocalCause, Stage};
+use super::table::Seq;
+use crate::exchange::Deadline;
 
-use crate::{
-    Dispatcher, Fate, Next, Said,
-    backlog::{
-        settle::of_our_own,
-        table::{Phase, Rcpt, Seq},
-    },
-};
-
-/// Milliseconds before a message is given up at which it is tried once more, where its schedule would not.
+/// Milliseconds before a message is returned at which it is tried once more, where its schedule would not.
 const LAST_CHANCE: i64 = 30_000;
-
-/// By when a message is to be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// The moment.
-    pub at: Timestamp,
-    /// Whether it is given up then; else its sender is told.
-    pub returns: bool,
-}
 
 /// The messages whose senders gave a time.
 #[derive(Default)]
 pub(crate) struct Deadlines {
     by: HashMap<Seq, Watched>,
-    /// Those whose time is to come, with that time. A story that ends leaves nothing here: times may be years away.
+    /// Those whose time is to come, with that time. A message that ends leaves nothing here: times may be years away.
     due: BTreeSet<(i64, Seq)>,
 }
 
@@ -48,7 +28,7 @@ struct Watched {
 }
 
 impl Deadlines {
-    /// `told`: the sender has heard that this message is late.
+    /// `told`: the sender has been told that this message is late.
     pub(crate) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
         // Rounded up: at that millisecond it is over, whoever looks.
         let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
@@ -58,7 +38,7 @@ impl Deadlines {
         }
     }
 
-    /// The message's story is over.
+    /// The message has ended.
     pub(crate) fn forget(&mut self, seq: Seq) {
         if self.by.is_empty() {
             return;
@@ -68,26 +48,36 @@ impl Deadlines {
         }
     }
 
-    /// When it is given up, `expires` being when it is too old; both in milliseconds.
+    /// When the message is given up, in milliseconds; `expires` is when it is too old for its stream.
     pub(crate) fn expires(&self, seq: Seq, expires: i64) -> i64 {
         self.returned_at(seq).map_or(expires, |at| at.min(expires))
     }
 
-    /// When it is tried for the last time, `expires` being when it is given up: at that moment, so that what ends it is fresh; but nothing is
-    /// handed over at a moment by which it was to be delivered.
+    /// When the message is tried for the last time; `expires` is when it is given up. It is tried at that moment, so that the reply it ends
+    /// with is fresh; but where its sender gave the time, nothing is handed over at the moment by which it was to be delivered.
     pub(crate) fn last_attempt(&self, seq: Seq, expires: i64, now: i64) -> i64 {
         let chance = expires - LAST_CHANCE;
         if self.returned_at(seq) == Some(expires) && chance > now + LAST_CHANCE { chance } else { expires }
     }
 
-    /// Whether the sender has been told that it is late.
+    /// Whether the sender has been told that the message is late.
     pub(crate) fn is_told(&self, seq: Seq) -> bool {
         self.by.get(&seq).is_some_and(|deadline| deadline.told)
     }
 
-    /// When the next message's time is over, milliseconds since 1970.
+    /// When the next message's time is over, in milliseconds since 1970.
     pub(crate) fn next(&self) -> Option<i64> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a message whose time is over, and says whether it is to be returned. Where it is not, its sender counts as told from now
+    /// on.
+    pub(crate) fn take_over(&mut self, now: i64) -> Option<(Seq, bool)> {
+        let (at, seq) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
+        self.due.remove(&(at, seq));
+        let watched = self.by.get_mut(&seq).expect("what is due is watched");
+        watched.told |= !watched.returns;
+        Some((seq, watched.returns))
     }
 
     fn returned_at(&self, seq: Seq) -> Option<i64> {
@@ -96,53 +86,4 @@ impl Deadlines {
         }
         self.by.get(&seq).filter(|deadline| deadline.returns).map(|deadline| deadline.at)
     }
-}
-
-impl Dispatcher {
-    /// Deals with the messages whose time is over.
-    pub(crate) fn look_at_deadlines(&mut self) {
-        let now = self.now.as_millisecond();
-        while let Some((at, seq)) = self.deadlines.due.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.due.remove(&(at, seq));
-            self.is_over(seq);
-        }
-    }
-
-    fn is_over(&mut self, seq: Seq) {
-        let (Some(deadline), Some(owed)) = (self.deadlines.by.get_mut(&seq), self.table.get(seq)) else { return };
-        let (id, warm) = (owed.id, owed.warm.clone());
-        let states = (0..).zip(owed.recipients());
-        let fate = |rcpt: Rcpt, attempts: u16, said: Option<Said>, next: Next| Fate {
-            rcpt,
-            attempt: u32::from(attempts),
-            said,
-            next,
-            was_due: Timestamp::UNIX_EPOCH,
-        };
-        let fates: Vec<Fate> = if deadline.returns {
-            let (failure, verdict) = too_late();
-            let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
-            // What a connection has in hand ends with that attempt.
-            let waiting = states.filter(|(_, s)| matches!(s.phase, Phase::Waiting | Phase::Held));
-            waiting.map(|(rcpt, s)| fate(rcpt, s.attempts, said(), Next::Expired)).collect()
-        } else {
-            deadline.told = true;
-            let owed = states.filter(|(_, s)| s.phase != Phase::Ended);
-            owed.map(|(rcpt, s)| fate(rcpt, s.attempts, None, Next::Late)).collect()
-        };
-        if fates.is_empty() {
-            return;
-        }
-        for fate in fates.iter().filter(|fate| fate.next == Next::Expired) {
-            self.end(seq, fate.rcpt);
-        }
-        self.record(seq, id, warm, Arc::default(), fates, self.now);
-    }
-}
-
-fn too_late() -> (Failure, Verdict) {
-    let detail = "not delivered within the time that its sender gave it".to_owned();
-    let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::TooLate, detail };
-    let verdict = of_our_own(Class::TransientOther, "deliver_by", "its sender wanted it delivered by then or not at all");
-    (failure, verdict)
 }

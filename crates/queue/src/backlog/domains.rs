@@ -1,34 +1,32 @@
-//! What is known of each recipient domain: its route for as long as DNS lets us keep it, and who waits for it.
+//! Recipient domains: each one's route, for as long as DNS allows to keep it, and the groups that wait for the route.
 
 use std::{collections::HashMap, sync::Arc};
 
-use posthaste_bounce::Verdict;
-use posthaste_mail::{Domain, Failure};
+use posthaste_mail::Domain;
 
-use crate::{
-    Way,
-    backlog::table::{DomainIx, RecipientGroup},
-};
-
-/// No hosts, why, and what that means.
-#[derive(Clone, Debug)]
-pub struct Unroutable {
-    /// What DNS said.
-    pub failure: Failure,
-    /// What that means for the mail.
-    pub verdict: Verdict,
-}
+use super::table::{DomainIx, RecipientGroup};
+use crate::{Way, exchange::Unroutable, numbers::NumberMap};
 
 /// How far a domain's route is known.
 pub(crate) enum Known {
-    /// Never asked, or too long ago.
+    /// Never asked for, or too long ago.
     No,
-    /// Asked.
+    /// DNS is being asked.
     Asking,
-    /// The hosts, until then.
+    /// The hosts, until then (milliseconds since 1970).
     Route(Arc<Way>, i64),
-    /// No hosts, until then.
+    /// There are no hosts, until then.
     Nowhere(Arc<Unroutable>, i64),
+}
+
+/// Where mail for a domain goes now.
+pub(crate) enum Route {
+    /// To these hosts.
+    To(Arc<Way>),
+    /// There are no hosts.
+    Nowhere(Arc<Unroutable>),
+    /// That is not known. With the domain's name where DNS has to be asked now; without it where DNS has been asked already.
+    Unknown(Option<Arc<Domain>>),
 }
 
 /// One domain.
@@ -38,48 +36,98 @@ pub(crate) struct DomainEntry {
     /// Its route.
     pub(crate) known: Known,
     /// Groups that wait for the answer.
-    pub(crate) waiting: Vec<RecipientGroup>,
-    /// Recipients owed at it.
-    pub(crate) owed: usize,
+    waiting: Vec<RecipientGroup>,
+    /// Queued recipients at it.
+    queued: usize,
 }
 
-/// All domains that mail is owed to.
+/// All domains with queued mail.
 #[derive(Default)]
 pub(crate) struct Domains {
-    entries: HashMap<DomainIx, DomainEntry>,
+    entries: NumberMap<DomainIx, DomainEntry>,
     by_name: HashMap<Arc<Domain>, DomainIx>,
     next: DomainIx,
 }
 
+impl DomainEntry {
+    fn route(&mut self, now: i64) -> Route {
+        match &self.known {
+            Known::Route(way, until) if *until > now => Route::To(way.clone()),
+            Known::Nowhere(why, until) if *until > now => Route::Nowhere(why.clone()),
+            Known::Asking => Route::Unknown(None),
+            _ => {
+                self.known = Known::Asking;
+                Route::Unknown(Some(self.name.clone()))
+            }
+        }
+    }
+}
+
 impl Domains {
-    /// A domain's number, for one more recipient owed there.
-    pub(crate) fn owe(&mut self, name: &Domain) -> DomainIx {
+    /// The number of a domain where one more recipient is queued.
+    pub(crate) fn add_recipient(&mut self, name: &Domain) -> DomainIx {
         if let Some(ix) = self.by_name.get(name) {
-            self.entries.get_mut(ix).expect("by_name leads to entries that exist").owed += 1;
+            self.entries.get_mut(ix).expect("by_name leads to entries that exist").queued += 1;
             return *ix;
         }
         self.next += 1;
         let name = Arc::new(name.clone());
         self.by_name.insert(name.clone(), self.next);
-        self.entries.insert(self.next, DomainEntry { name, known: Known::No, waiting: Vec::new(), owed: 1 });
+        self.entries.insert(self.next, DomainEntry { name, known: Known::No, waiting: Vec::new(), queued: 1 });
         self.next
     }
 
-    /// One recipient less is owed at it.
-    pub(crate) fn settle(&mut self, ix: DomainIx) {
+    /// One recipient fewer is queued at it.
+    pub(crate) fn remove_recipient(&mut self, ix: DomainIx) {
         if let Some(entry) = self.entries.get_mut(&ix) {
-            entry.owed = entry.owed.saturating_sub(1);
+            entry.queued = entry.queued.saturating_sub(1);
         }
     }
 
-    /// A domain by its number.
-    pub(crate) fn get_mut(&mut self, ix: DomainIx) -> Option<&mut DomainEntry> {
-        self.entries.get_mut(&ix)
+    /// A domain's route.
+    pub(crate) fn route(&mut self, ix: DomainIx, now: i64) -> Route {
+        self.entries.get_mut(&ix).map_or(Route::Unknown(None), |entry| entry.route(now))
+    }
+
+    /// A domain's route for a group. Where the route is not known, the group waits here for the answer of DNS; else it is returned.
+    pub(crate) fn place(&mut self, ix: DomainIx, group: RecipientGroup, now: i64) -> (Route, Option<RecipientGroup>) {
+        // A domain is forgotten only when no recipient is queued there: the group is void.
+        let Some(entry) = self.entries.get_mut(&ix) else { return (Route::Unknown(None), None) };
+        let route = entry.route(now);
+        if matches!(route, Route::Unknown(_)) {
+            entry.waiting.push(group);
+            return (route, None);
+        }
+        (route, Some(group))
+    }
+
+    /// Keeps the answer of DNS until `until`; returns the groups that waited for it.
+    pub(crate) fn resolved(&mut self, ix: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, until: i64) -> Vec<RecipientGroup> {
+        let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
+        entry.known = match answer {
+            Ok(way) => Known::Route(way.clone(), until),
+            Err(why) => Known::Nowhere(why.clone(), until),
+        };
+        std::mem::take(&mut entry.waiting)
     }
 
     /// A domain by its number.
     pub(crate) fn get(&self, ix: DomainIx) -> Option<&DomainEntry> {
         self.entries.get(&ix)
+    }
+
+    /// A domain's name; empty for one that is forgotten.
+    pub(crate) fn name(&self, ix: DomainIx) -> &str {
+        self.get(ix).map_or("", |entry| entry.name.as_str())
+    }
+
+    /// The provider of a domain's mailboxes, or the domain's own name while no route to it is known.
+    pub(crate) fn provider(&self, ix: DomainIx) -> &str {
+        match self.get(ix) {
+            Some(DomainEntry { known: Known::Route(way, _), .. }) => way.provider.as_str(),
+            Some(entry) => entry.name.as_str(),
+            None => "",
+        }
     }
 
     /// The numbers of all of them.
@@ -96,7 +144,7 @@ impl Domains {
         }
     }
 
-    /// Forgets domains that nothing is owed to and whose answer is too old.
+    /// Forgets domains without queued mail whose answer is too old.
     pub(crate) fn sweep(&mut self, now: i64) {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
@@ -104,7 +152,7 @@ impl Domains {
                 Known::Asking => false,
                 Known::Route(_, until) | Known::Nowhere(_, until) => until <= now,
             };
-            e.owed == 0 && e.waiting.is_empty() && stale
+            e.queued == 0 && e.waiting.is_empty() && stale
         };
         self.by_name.retain(|_, ix| !done(&self.entries[ix]));
         self.entries.retain(|_, e| !done(e));

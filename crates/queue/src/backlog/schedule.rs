@@ -1,4 +1,4 @@
-//! The timer wheel: what is due later, in slots of a tenth of a second.
+//! A timer wheel with slots of a tenth of a second.
 //!
 //! Slots that hold nothing do not exist, so an hour of silence costs nothing, and a slot is taken out whole.
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Milliseconds in a slot.
 const SLOT: i64 = 100;
 
-/// Things and the times before which they are not due.
+/// Things that are due later.
 pub(crate) struct Schedule<T> {
     slots: BTreeMap<i64, Vec<T>>,
 }
@@ -19,12 +19,12 @@ impl<T> Default for Schedule<T> {
 }
 
 impl<T> Schedule<T> {
-    /// Keeps `thing` until `due` (milliseconds since 1970), never shorter, at most a slot longer.
+    /// Keeps `thing` until `due`, in milliseconds since 1970: never shorter, at most a slot longer.
     pub(crate) fn add(&mut self, due: i64, thing: T) {
         self.slots.entry(due.div_euclid(SLOT) + i64::from(due.rem_euclid(SLOT) != 0)).or_default().push(thing);
     }
 
-    /// Takes out one slot of what is due at `now`; None when nothing is.
+    /// Takes out one slot that is due at `now`; None when there is none.
     pub(crate) fn take_due(&mut self, now: i64) -> Option<Vec<T>> {
         let slot = self.slots.first_entry()?;
         if *slot.key() * SLOT > now {
@@ -33,7 +33,7 @@ impl<T> Schedule<T> {
         Some(slot.remove())
     }
 
-    /// When the next slot is due, milliseconds since 1970.
+    /// When the next slot is due, in milliseconds since 1970.
     pub(crate) fn next(&self) -> Option<i64> {
         self.slots.first_key_value().map(|(slot, _)| slot * SLOT)
     }

@@ -1,147 +1,62 @@
-//! From what was said to what becomes of it: delivered, again later, given up.
+//! From the results of attempts to decisions about recipients: delivered, retried later, given up.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Action as BounceAction, Attempt, Class, Failure, LocalCause, MessageId, Scope};
+use posthaste_mail::{Attempt, Failure, MessageId};
 use posthaste_message::{Letter, Progress, SavedStanding};
 
+use super::{
+    Backlog, by_domain,
+    table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx},
+};
 use crate::{
-    Action, Dispatcher, Fate, Load, Next, Outcome, Record, Said, SessionId,
-    backlog::{
-        domains::Unroutable,
-        table::{Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, Seq},
-    },
-    budget::permits::expires,
-    connections::lanes::QueueIx,
-    dispatcher::{SQUEEZE, later, millis},
+    exchange::{Fate, Load, Next, Record, Said, Wait},
+    policy::Policy,
+    times::{expires, later, timestamp},
+    verdicts::{cancelled_in_flight, too_late},
 };
 
-impl Dispatcher {
-    pub(crate) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool, now: Timestamp) {
-        match outcome {
-            Outcome::Answered { said, facts } => {
-                self.note_error(session, &said, now);
-                self.spend(load.permit.take(), &said);
-                self.settle(&load, said, facts, now);
-            }
-            Outcome::NotOffered { failure } => {
-                tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
-                let path = self.sessions.get(&session).expect("a session that reports exists until it is closed").path;
-                self.hand_back(path, load, now);
-            }
+/// A job that a session returned without offering it.
+#[derive(Default)]
+pub(crate) struct HandedBack {
+    /// The recipients that wait again, and their stream.
+    pub(crate) group: Option<(RecipientGroup, StreamIx)>,
+    /// The end of those that an operator has dropped meanwhile.
+    pub(crate) record: Option<Record>,
+}
+
+impl Backlog {
+    /// Takes what is still to be sent of a group for an attempt: its recipients are in flight from now on.
+    pub(crate) fn take(&mut self, group: &RecipientGroup) -> Option<Load> {
+        let (message, rcpts) = self.table.open_mut(group)?;
+        let mut attempt = 1;
+        for rcpt in &rcpts {
+            let recipient = message.recipient_mut(*rcpt);
+            recipient.phase = Phase::InFlight;
+            attempt = attempt.max(u32::from(recipient.attempts) + 1);
         }
-        self.session_free(session, usable, now);
+        let (id, warm) = (message.id, message.warm.clone());
+        Some(Load { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0 })
     }
 
-    /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone for a while.
-    pub(crate) fn open_failed(
-        &mut self,
-        session: SessionId,
-        mut load: Load,
-        failure: Failure,
-        verdict: Verdict,
-        facts: &Arc<Attempt>,
-        now: Timestamp,
-    ) {
-        let Some(path) = self.forget(session) else {
-            self.give_back(load.permit.take());
-            return self.settle_same(&load, &failure, &verdict, facts.clone(), now);
-        };
-        // Others may send it: a bind that failed is no attempt.
-        let source = &self.lanes.lanes[&self.lanes.paths[&path].lane].source;
-        if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) && self.gone.contains(source) {
-            self.hand_back(path, load, now);
-            self.leave_sources();
-            return self.after_close(path);
-        }
-        let established = self.lanes.paths[&path].established;
-        if established > 0 && !verdict.permanent {
-            self.squeeze(path, established, now.as_millisecond() + SQUEEZE);
-            self.hand_back(path, load, now);
-            return self.after_close(path);
-        }
-        self.lanes.lane_of(path).last_error = Some((now, failure.to_string().into()));
-        let said = vec![Said::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
-        self.spend(load.permit.take(), &said);
-        self.settle_same(&load, &failure, &verdict, facts.clone(), now);
-        if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
-            self.leave_alone(path, failure, verdict, now);
-        }
-        self.after_close(path);
-    }
-
-    /// Hosts that could not be reached: what waits for them is tried later, without trying each message in vain.
-    fn leave_alone(&mut self, path: QueueIx, failure: Failure, verdict: Verdict, now: Timestamp) {
-        let queue = self.lanes.paths.get_mut(&path).expect("a session's path exists");
-        // Doubles with each failure in a row, up to 32 times the configured time.
-        let wait = millis(self.policy.host_down) << queue.failures.min(5);
-        queue.failures += 1;
-        let why = Arc::new(Unroutable { failure, verdict });
-        queue.down = Some((now.as_millisecond() + wait, why.clone()));
-        for ready in self.empty(path) {
-            self.give_back(ready.permit);
-            self.not_tried(path, &ready.group, &why);
-        }
-    }
-
-    /// Defers a group whose hosts are known to be out of reach.
-    pub(crate) fn not_tried(&mut self, path: QueueIx, group: &RecipientGroup, why: &Unroutable) {
-        let Some(load) = self.take_for_failure(group) else { return };
-        let facts = Arc::new(self.lane_facts(path));
-        let failure = match &why.failure {
-            Failure::Local { stage, cause, detail } => {
-                Failure::Local { stage: *stage, cause: *cause, detail: format!("not tried, the hosts were just out of reach: {detail}") }
-            }
-            Failure::Refused { stage, reply } => Failure::Local {
-                stage: *stage,
-                cause: LocalCause::ConnectionRefused,
-                detail: format!("not tried, the hosts just refused a connection: {reply}"),
-            },
-        };
-        self.settle_same(&load, &failure, &why.verdict, facts, self.now);
-    }
-
-    pub(crate) fn unroutable(&mut self, why: &Unroutable, group: &RecipientGroup, now: Timestamp) {
-        if let Some(load) = self.take_for_failure(group) {
-            self.settle_same(&load, &why.failure, &why.verdict, Arc::new(Attempt::default()), now);
-        }
-    }
-
-    fn settle_same(&mut self, load: &Load, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>, now: Timestamp) {
-        let said = load.rcpts.iter().map(|_| Said::Failed(failure.clone(), verdict.clone())).collect();
-        self.settle(load, said, facts, now);
-    }
-
-    fn note_error(&mut self, session: SessionId, said: &[Said], now: Timestamp) {
-        let trouble = said.iter().find_map(|s| match s {
-            Said::Failed(failure, _) | Said::Unknown(failure, _) => Some(failure),
-            Said::Delivered(_) | Said::Suppressed(_) => None,
-        });
-        if let (Some(failure), Some(s)) = (trouble, self.sessions.get(&session)) {
-            let path = s.path;
-            let text: String = failure.to_string().lines().next().unwrap_or("").chars().take(160).collect();
-            self.lanes.lane_of(path).last_error = Some((now, text.into()));
-        }
-    }
-
-    /// Decides each recipient's fate, puts back what is to be tried again, and has it all written down.
-    fn settle(&mut self, load: &Load, said: Vec<Said>, facts: Arc<Attempt>, now: Timestamp) {
-        let Some(owed) = self.table.get_mut(load.seq) else { return };
-        let retry = &self.policy.stream(self.streams.name(owed.stream)).retry;
-        let warm = owed.warm.take().or_else(|| load.warm.clone());
+    /// Decides about each recipient of a job, and schedules those that are retried.
+    pub(crate) fn settle(&mut self, load: &Load, said: Vec<Said>, facts: Arc<Attempt>, policy: &Policy, now: Timestamp) -> Option<Record> {
+        let message = self.table.get_mut(load.seq)?;
+        let retry = &policy.stream(self.streams.name(message.stream)).retry;
+        let warm = message.warm.take().or_else(|| load.warm.clone());
+        let expires = self.deadlines.expires(load.seq, expires(message.arrived, retry.expire));
         let mut fates = Vec::with_capacity(said.len());
-        // What is deferred together goes together again, by the first one's draw.
+        // What is deferred together goes together again, at the time drawn for the first one.
         let mut together: Option<Timestamp> = None;
         for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
-            let state = owed.recipient(rcpt);
-            let cancelling = state.phase == Phase::Cancelling;
-            let was_due = Timestamp::from_millisecond(state.due).unwrap_or(Timestamp::UNIX_EPOCH);
-            let attempt = u32::from(state.attempts) + 1;
-            state.attempts = state.attempts.saturating_add(1);
+            let recipient = message.recipient_mut(rcpt);
+            let cancelling = recipient.phase == Phase::Cancelling;
+            let was_due = Timestamp::from_millisecond(recipient.due).unwrap_or(Timestamp::UNIX_EPOCH);
+            let attempt = u32::from(recipient.attempts) + 1;
+            recipient.attempts = recipient.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
-            let expires = self.deadlines.expires(load.seq, expires(owed.arrived, retry.expire));
             let next = match &said {
                 Said::Delivered(_) => Next::Delivered,
                 Said::Suppressed(_) => Next::Suppressed,
@@ -149,8 +64,7 @@ impl Dispatcher {
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 _ => {
-                    let last = self.deadlines.last_attempt(load.seq, expires, now.as_millisecond());
-                    let last = Timestamp::from_millisecond(last).unwrap_or(Timestamp::MAX);
+                    let last = timestamp(self.deadlines.last_attempt(load.seq, expires, now.as_millisecond()));
                     Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
                 }
             };
@@ -158,102 +72,186 @@ impl Dispatcher {
         }
         // While others of the same message are in flight or queued the body is worth keeping.
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
-            owed.warm.clone_from(&warm);
+            message.warm.clone_from(&warm);
         }
         let deferred = self.apply(load.seq, &fates);
-        self.record(load.seq, load.id, warm, facts, fates, now);
+        let record = self.record(load.seq, load.id, warm, facts, fates, now);
         if let Some((due, rcpts)) = deferred {
             self.schedule_later(load.seq, due, rcpts);
         }
+        Some(record)
     }
 
-    /// Moves the states to where the fates say. Those deferred, with their common time.
+    /// The same, with one failure for all recipients.
+    pub(crate) fn fail(
+        &mut self,
+        load: &Load,
+        (failure, verdict): (&Failure, &Verdict),
+        facts: Arc<Attempt>,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<Record> {
+        let said = load.rcpts.iter().map(|_| Said::Failed(failure.clone(), verdict.clone())).collect();
+        self.settle(load, said, facts, policy, now)
+    }
+
+    /// Lets the recipients of a job wait again that was not offered, and ends those that an operator has dropped meanwhile.
+    pub(crate) fn hand_back(&mut self, load: &Load, now: Timestamp) -> HandedBack {
+        let Some(message) = self.table.get_mut(load.seq) else { return HandedBack::default() };
+        let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
+        for rcpt in &load.rcpts {
+            let recipient = message.recipient_mut(*rcpt);
+            if recipient.phase == Phase::Cancelling {
+                cancelled.push(untried(*rcpt, recipient, None, cancelled_in_flight()));
+            } else {
+                recipient.phase = Phase::Waiting;
+                waiting.push(*rcpt);
+            }
+        }
+        let (stream, epoch) = (message.stream, message.epoch);
+        let group = (!waiting.is_empty()).then(|| (RecipientGroup { seq: load.seq, rcpts: Rcpts::new(waiting), epoch }, stream));
+        let record = (!cancelled.is_empty()).then(|| {
+            self.end_all(load.seq, &cancelled);
+            self.record(load.seq, load.id, load.warm.clone(), Arc::default(), cancelled, now)
+        });
+        HandedBack { group, record }
+    }
+
+    /// Ends the recipients of a group that has waited until it expired.
+    pub(crate) fn give_up(&mut self, group: &RecipientGroup, (failure, verdict): (Failure, Verdict), now: Timestamp) -> Option<Record> {
+        let (message, rcpts) = self.table.open(group)?;
+        let (id, warm) = (message.id, message.warm.clone());
+        let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
+        let fates: Vec<Fate> = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), said(), Next::Expired)).collect();
+        self.end_all(group.seq, &fates);
+        Some(self.record(group.seq, id, warm, Arc::default(), fates, now))
+    }
+
+    /// A record of why a group waits, and until when.
+    pub(crate) fn record_wait(&self, group: &RecipientGroup, wait: Wait, now: Timestamp) -> Option<Record> {
+        let (message, rcpts) = self.table.open(group)?;
+        let wait = Arc::new(wait);
+        let fates = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), None, Next::Waits(wait.clone()))).collect();
+        Some(self.record(group.seq, message.id, message.warm.clone(), Arc::default(), fates, now))
+    }
+
+    /// Returns the messages whose senders' time is over, or has their senders told that they are late.
+    pub(crate) fn end_overdue(&mut self, now: Timestamp) -> Vec<Record> {
+        let mut records = Vec::new();
+        while let Some((seq, returns)) = self.deadlines.take_over(now.as_millisecond()) {
+            records.extend(self.overdue(seq, returns, now));
+        }
+        records
+    }
+
+    fn overdue(&mut self, seq: Seq, returns: bool, now: Timestamp) -> Option<Record> {
+        let message = self.table.get(seq)?;
+        let (id, warm) = (message.id, message.warm.clone());
+        let fates: Vec<Fate> = if returns {
+            let (failure, verdict) = too_late();
+            let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
+            // What a connection has in hand ends with that attempt.
+            let waiting = message.queued().filter(|(_, recipient)| matches!(recipient.phase, Phase::Waiting | Phase::Held));
+            waiting.map(|(rcpt, recipient)| untried(rcpt, recipient, said(), Next::Expired)).collect()
+        } else {
+            message.queued().map(|(rcpt, recipient)| untried(rcpt, recipient, None, Next::Late)).collect()
+        };
+        if fates.is_empty() {
+            return None;
+        }
+        if returns {
+            self.end_all(seq, &fates);
+        }
+        Some(self.record(seq, id, warm, Arc::default(), fates, now))
+    }
+
+    /// Makes those recipients of a message that wait due now; whether there are any.
+    pub(crate) fn make_due(&mut self, seq: Seq, now: Timestamp) -> bool {
+        let Some(message) = self.table.get_mut(seq) else { return false };
+        let waiting = message.recipients_mut().iter_mut().filter(|recipient| recipient.phase == Phase::Waiting);
+        waiting.map(|recipient| recipient.due = now.as_millisecond()).count() > 0
+    }
+
+    /// Has those recipients of a message that a connection has in hand dropped, unless that attempt delivers to them.
+    pub(crate) fn cancel_in_flight(&mut self, seq: Seq, fits: impl Fn(DomainIx) -> bool) {
+        let Some(message) = self.table.get_mut(seq) else { return };
+        let in_flight = |recipient: &&mut RecipientState| recipient.phase == Phase::InFlight && fits(recipient.domain);
+        message.recipients_mut().iter_mut().filter(in_flight).for_each(|recipient| recipient.phase = Phase::Cancelling);
+    }
+
+    /// Changes recipients of a message for an operator: `to` gives the new phase and what is logged, or None for recipients that stay.
+    pub(crate) fn change(&mut self, seq: Seq, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>, now: Timestamp) -> Option<Record> {
+        let message = self.table.get_mut(seq)?;
+        let (id, warm) = (message.id, message.warm.clone());
+        let mut fates = Vec::new();
+        for (rcpt, recipient) in (0..).zip(message.recipients_mut()) {
+            if let Some((phase, next)) = to(recipient) {
+                if phase != Phase::Ended {
+                    recipient.phase = phase;
+                }
+                fates.push(untried(rcpt, recipient, None, next));
+            }
+        }
+        if fates.is_empty() {
+            return None;
+        }
+        self.end_all(seq, &fates);
+        Some(self.record(seq, id, warm, Arc::default(), fates, now))
+    }
+
+    /// Moves recipients to where the fates say. Those deferred, with their common time.
     fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
         let mut deferred: Option<(i64, Vec<Rcpt>)> = None;
         for fate in fates {
-            match fate.next {
-                Next::Deferred(at) => {
-                    let Some(owed) = self.table.get_mut(seq) else { continue };
-                    let state = owed.recipient(fate.rcpt);
-                    state.phase = Phase::Waiting;
-                    state.due = at.as_millisecond();
-                    deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
-                }
-                Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => self.end(seq, fate.rcpt),
-                Next::Held(_) | Next::Released(_) | Next::Waits(_) | Next::Late => {}
+            if let Next::Deferred(at) = fate.next {
+                let Some(message) = self.table.get_mut(seq) else { continue };
+                let recipient = message.recipient_mut(fate.rcpt);
+                recipient.phase = Phase::Waiting;
+                recipient.due = at.as_millisecond();
+                deferred.get_or_insert_with(|| (at.as_millisecond(), Vec::new())).1.push(fate.rcpt);
             }
         }
+        self.end_all(seq, fates);
         deferred
     }
 
-    /// One recipient's story is over.
-    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) {
-        if let Some(owed) = self.table.get_mut(seq)
-            && owed.recipient(rcpt).phase != Phase::Ended
-        {
-            let domain = owed.recipient(rcpt).domain;
-            self.domains.settle(domain);
-            if self.table.end(seq, rcpt) {
-                self.deadlines.forget(seq);
+    /// Ends those recipients whose fate is an end.
+    fn end_all(&mut self, seq: Seq, fates: &[Fate]) {
+        for fate in fates {
+            let ends = match fate.next {
+                Next::Delivered | Next::Bounced | Next::Expired | Next::Suppressed | Next::Cancelled(..) => true,
+                Next::Deferred(_) | Next::Held(_) | Next::Released(_) | Next::Waits(_) | Next::Late => false,
+            };
+            if ends && let Some((domain, last)) = self.table.end(seq, fate.rcpt) {
+                self.domains.remove_recipient(domain);
+                if last {
+                    self.deadlines.forget(seq);
+                }
             }
         }
     }
 
     fn schedule_later(&mut self, seq: Seq, due: i64, rcpts: Vec<Rcpt>) {
-        let Some(owed) = self.table.get_mut(seq) else { return };
-        let epoch = owed.epoch;
-        let mut by_domain: Vec<(u32, Vec<Rcpt>)> = Vec::new();
-        for rcpt in rcpts {
-            let domain = owed.recipient(rcpt).domain;
-            match by_domain.iter_mut().find(|(d, _)| *d == domain) {
-                Some((_, list)) => list.push(rcpt),
-                None => by_domain.push((domain, vec![rcpt])),
-            }
-        }
-        for (domain, rcpts) in by_domain {
+        let Some(message) = self.table.get(seq) else { return };
+        let epoch = message.epoch;
+        for (domain, rcpts) in by_domain(message, rcpts) {
             self.schedule.add(due, (domain, RecipientGroup { seq, rcpts: Rcpts::new(rcpts), epoch }));
         }
     }
 
-    /// Has fates written down, with what the spool is to keep afterwards.
-    pub(crate) fn record(
-        &mut self,
-        seq: Seq,
-        id: MessageId,
-        warm: Option<Arc<Letter>>,
-        facts: Arc<Attempt>,
-        fates: Vec<Fate>,
-        now: Timestamp,
-    ) {
-        let after = self.table.get(seq).map(|owed| Progress { told_late: self.deadlines.is_told(seq), ..progress(owed) });
-        self.actions.push(Action::Record(Box::new(Record { seq, id, warm, now, facts, fates, after })));
+    /// A record of decisions, with what the spool is to keep of the message afterwards.
+    fn record(&self, seq: Seq, id: MessageId, warm: Option<Arc<Letter>>, facts: Arc<Attempt>, fates: Vec<Fate>, now: Timestamp) -> Record {
+        let after = self.table.get(seq).map(|message| Progress { owed: saved(message), told_late: self.deadlines.is_told(seq) });
+        Record { seq, id, warm, now, facts, fates, after }
     }
 }
 
-/// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
-pub(crate) fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
-    Verdict {
-        class,
-        scope: Scope::Local,
-        action: BounceAction::None,
-        permanent: false,
-        confidence: 1.0,
-        rule: rule.into(),
-        why: why.into(),
-        link: None,
-    }
-}
-
-/// The end of a recipient whose removal waited for an attempt.
-pub(crate) fn cancelled_in_flight() -> Next {
-    Next::Cancelled("operator".into(), "dropped while an attempt was under way".into())
+/// A decision without an attempt.
+fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<Said>, next: Next) -> Fate {
+    Fate { rcpt, attempt: u32::from(recipient.attempts), said, next, was_due: Timestamp::UNIX_EPOCH }
 }
 
 /// What the spool is to keep of a message's recipients.
-pub(crate) fn progress(owed: &QueuedMessage) -> Progress {
-    let saved = owed.recipients().iter().enumerate().filter(|(_, s)| s.phase != Phase::Ended).map(|(i, s)| {
-        let rcpt = Rcpt::try_from(i).expect("an envelope has at most 65,535 recipients");
-        SavedStanding(rcpt, s.attempts, s.due, s.phase == Phase::Held)
-    });
-    Progress { owed: saved.collect(), told_late: false }
+fn saved(message: &QueuedMessage) -> Vec<SavedStanding> {
+    message.queued().map(|(rcpt, r)| SavedStanding(rcpt, r.attempts, r.due, r.phase == Phase::Held)).collect()
 }

@@ -1,26 +1,27 @@
-//! Streams by number, and within each what is more or less urgent: mail of another priority has its own queue and its own share, and else all
-//! that its stream has.
+//! Streams by number. Mail of another priority than usual (RFC 6710) counts as a stream of its own, with its own queues and its own share;
+//! everything else it has in common with its stream.
 
 use posthaste_mail::{Name, TransferPriority};
 
-use crate::backlog::table::StreamIx;
+use super::table::StreamIx;
 
-/// What a stream's share is taken for at each priority from -9 to 9: twice as much every two steps. The middle one leaves room for parts.
+/// The factor of a stream's share at each priority from -9 to 9: it doubles every two steps. The middle one is 64, not 1, so that the lower
+/// ones are whole numbers.
 const WEIGHTS: [u32; 19] = [3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448];
 
-/// All that were seen.
+/// All streams that had mail.
 #[derive(Default)]
 pub(crate) struct Streams(Vec<Stream>);
 
 struct Stream {
     name: Name,
     priority: TransferPriority,
-    /// The one of usual priority.
+    /// The number of its mail of usual priority.
     whole: StreamIx,
 }
 
 impl Streams {
-    /// The number of this stream's mail of usual priority; true where it is new.
+    /// The number of a stream's mail of usual priority; true if it is new.
     pub(crate) fn whole_of(&mut self, name: &Name) -> (StreamIx, bool) {
         let usual = TransferPriority::default();
         match self.find(name, usual) {
@@ -29,7 +30,7 @@ impl Streams {
         }
     }
 
-    /// The number of its mail of this priority.
+    /// The number of a stream's mail of this priority.
     pub(crate) fn part_of(&mut self, whole: StreamIx, priority: TransferPriority) -> StreamIx {
         if priority.is_usual() {
             return whole;
@@ -38,22 +39,22 @@ impl Streams {
         self.find(&name, priority).unwrap_or_else(|| self.add(name, priority, Some(whole)))
     }
 
-    /// The number of all mail of this one's stream, for what counts it together.
+    /// The number that stands for all mail of a stream, for limits that count it together.
     pub(crate) fn whole(&self, ix: StreamIx) -> StreamIx {
         self.0[usize::from(ix)].whole
     }
 
-    /// Every stream as a whole.
+    /// The numbers that stand for whole streams.
     pub(crate) fn wholes(&self) -> Vec<StreamIx> {
         (0..).zip(&self.0).filter(|(ix, stream)| stream.whole == *ix).map(|(ix, _)| ix).collect()
     }
 
-    /// Its name.
+    /// The name of a stream.
     pub(crate) fn name(&self, ix: StreamIx) -> &Name {
         &self.0[usize::from(ix)].name
     }
 
-    /// What it has of a connection against others, by its stream's share.
+    /// The share of a connection that mail has, given its stream's share.
     pub(crate) fn share(&self, ix: StreamIx, share: u32) -> u32 {
         let place = self.0[usize::from(ix)].priority.get() - TransferPriority::MIN;
         share.saturating_mul(WEIGHTS[usize::from(place.unsigned_abs())])

@@ -1,62 +1,65 @@
-//! The messages that are owed: one small entry each, so that a million of them fit in memory.
+//! The queued messages: one small entry each, so that a million of them fit in memory.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use posthaste_mail::MessageId;
 use posthaste_message::Letter;
 
-/// The spool's number of a message.
+use super::ids::Ids;
+use crate::numbers::NumberMap;
+
+/// A message's number in the spool.
 pub type Seq = u64;
-/// A recipient's place in its message's envelope.
+/// A recipient's position in its message's envelope.
 pub type Rcpt = u16;
-/// A domain's place in the dispatcher's list of domains.
+/// A domain's number in the dispatcher.
 pub type DomainIx = u32;
-/// A stream's place in the dispatcher's list of streams.
+/// A stream's number in the dispatcher.
 pub(crate) type StreamIx = u16;
 
-/// Where one recipient of one message stands.
+/// The state of one recipient of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecipientState {
-    /// Milliseconds since 1970: not tried before.
+    /// It is not tried before this time, in milliseconds since 1970.
     pub(crate) due: i64,
     /// Its domain.
     pub(crate) domain: DomainIx,
-    /// Attempts that ended.
+    /// Attempts that have ended.
     pub(crate) attempts: u16,
-    /// What is the matter with it now.
+    /// Where it is on its way.
     pub(crate) phase: Phase,
 }
 
-/// What is the matter with a recipient.
+/// Where a recipient is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// In a queue: waiting for its time, its route, its turn.
+    /// In a queue: it waits for its time, its route or its turn.
     Waiting,
-    /// A session has it in hand.
+    /// A session is delivering to it.
     InFlight,
-    /// The same, and an operator wants it gone: it goes unless that attempt delivers it.
+    /// The same, and an operator wants it dropped: it is dropped unless that attempt delivers it.
     Cancelling,
     /// An operator holds it.
     Held,
-    /// Its story is over.
+    /// Delivered, bounced, expired, suppressed or dropped.
     Ended,
 }
 
-/// A message with at least one recipient whose story is not over.
+/// A message with at least one recipient that has not ended.
 pub(crate) struct QueuedMessage {
-    /// The id the client was told.
+    /// The id that the client was told.
     pub(crate) id: MessageId,
-    /// When it was accepted, milliseconds since 1970.
+    /// When it was accepted, in milliseconds since 1970.
     pub(crate) arrived: i64,
     /// Its stream.
     pub(crate) stream: StreamIx,
-    /// Rises when its groups are made anew: older groups in any queue are then void.
+    /// Rises when its recipients are grouped anew: groups of an older epoch in any queue are then void.
     pub(crate) epoch: u16,
     /// Bytes as stored.
     pub(crate) size: u32,
     /// The message itself, while it is fresh.
     pub(crate) warm: Option<Arc<Letter>>,
-    states: States,
+    recipients: States,
 }
 
 /// Nearly all messages have one recipient: those need no allocation.
@@ -67,17 +70,17 @@ enum States {
 
 impl QueuedMessage {
     /// A message with its recipients' states, in the envelope's order.
-    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, states: Vec<RecipientState>) -> Self {
-        let states = match <[RecipientState; 1]>::try_from(states) {
+    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, recipients: Vec<RecipientState>) -> Self {
+        let recipients = match <[RecipientState; 1]>::try_from(recipients) {
             Ok(one) => States::One(one),
             Err(many) => States::Many(many.into()),
         };
-        Self { id, arrived, stream, epoch: 0, size, warm: None, states }
+        Self { id, arrived, stream, epoch: 0, size, warm: None, recipients }
     }
 
     /// Every recipient's state.
     pub(crate) fn recipients(&self) -> &[RecipientState] {
-        match &self.states {
+        match &self.recipients {
             States::One(one) => one,
             States::Many(many) => many,
         }
@@ -85,25 +88,36 @@ impl QueuedMessage {
 
     /// Every recipient's state, to change.
     pub(crate) fn recipients_mut(&mut self) -> &mut [RecipientState] {
-        match &mut self.states {
+        match &mut self.recipients {
             States::One(one) => one,
             States::Many(many) => many,
         }
     }
 
     /// One recipient's state.
-    pub(crate) fn recipient(&mut self, rcpt: Rcpt) -> &mut RecipientState {
+    pub(crate) fn recipient(&self, rcpt: Rcpt) -> &RecipientState {
+        &self.recipients()[usize::from(rcpt)]
+    }
+
+    /// One recipient's state, to change.
+    pub(crate) fn recipient_mut(&mut self, rcpt: Rcpt) -> &mut RecipientState {
         &mut self.recipients_mut()[usize::from(rcpt)]
     }
 
-    /// Recipients whose story is not over.
-    pub(crate) fn owed(&self) -> usize {
-        self.recipients().iter().filter(|s| s.phase != Phase::Ended).count()
+    /// The recipients that have not ended.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = (Rcpt, &RecipientState)> {
+        (0..).zip(self.recipients()).filter(|(_, recipient)| recipient.phase != Phase::Ended)
+    }
+
+    /// Those of a group that are still to be sent; none when the group is void.
+    fn still_waiting(&self, group: &RecipientGroup) -> impl Iterator<Item = Rcpt> {
+        let rcpts = if self.epoch == group.epoch { group.rcpts.as_slice() } else { &[] };
+        rcpts.iter().copied().filter(|rcpt| self.recipient(*rcpt).phase == Phase::Waiting)
     }
 }
 
-/// Some recipients of one message that go the same way at the same time.
-#[derive(Debug)]
+/// Some recipients of one message that go to the same domain, or over the same hosts, at the same time.
+#[derive(Clone, Debug)]
 pub(crate) struct RecipientGroup {
     /// The message.
     pub(crate) seq: Seq,
@@ -114,7 +128,7 @@ pub(crate) struct RecipientGroup {
 }
 
 /// One recipient without an allocation, or several.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Rcpts {
     /// One.
     One([Rcpt; 1]),
@@ -140,21 +154,23 @@ impl Rcpts {
     }
 }
 
-/// All messages that are owed, by their number in the spool.
+/// All queued messages, by their number in the spool.
 #[derive(Default)]
 pub(crate) struct Table {
-    messages: HashMap<Seq, QueuedMessage>,
+    messages: NumberMap<Seq, QueuedMessage>,
+    ids: Ids,
     recipients: usize,
 }
 
 impl Table {
     /// Adds a message.
-    pub(crate) fn insert(&mut self, seq: Seq, owed: QueuedMessage) {
-        self.recipients += owed.owed();
-        self.messages.insert(seq, owed);
+    pub(crate) fn insert(&mut self, seq: Seq, message: QueuedMessage) {
+        self.recipients += message.queued().count();
+        self.ids.insert(message.id, seq);
+        self.messages.insert(seq, message);
     }
 
-    /// A message, while it is owed.
+    /// A message, while it is queued.
     pub(crate) fn get(&self, seq: Seq) -> Option<&QueuedMessage> {
         self.messages.get(&seq)
     }
@@ -164,58 +180,71 @@ impl Table {
         self.messages.get_mut(&seq)
     }
 
-    /// Ends one recipient's story; true when it was the message's last. The message then is forgotten.
-    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) -> bool {
-        let Some(owed) = self.messages.get_mut(&seq) else { return true };
-        let state = owed.recipient(rcpt);
-        if state.phase != Phase::Ended {
-            state.phase = Phase::Ended;
-            self.recipients -= 1;
-        }
-        let gone = owed.owed() == 0;
-        if gone {
-            self.messages.remove(&seq);
-        }
-        gone
-    }
-
-    /// Takes out of a group what is still to be sent; None where nothing is left of it.
-    pub(crate) fn open(&mut self, group: &RecipientGroup) -> Option<(&mut QueuedMessage, Vec<Rcpt>)> {
-        let owed = self.messages.get_mut(&group.seq)?;
-        if owed.epoch != group.epoch {
+    /// Ends one recipient: its domain, where it had not ended before, and whether it was the message's last. The message is then forgotten.
+    pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) -> Option<(DomainIx, bool)> {
+        let message = self.messages.get_mut(&seq)?;
+        let recipient = message.recipient_mut(rcpt);
+        if recipient.phase == Phase::Ended {
             return None;
         }
-        let rcpts: Vec<Rcpt> =
-            group.rcpts.as_slice().iter().copied().filter(|r| owed.recipients()[usize::from(*r)].phase == Phase::Waiting).collect();
-        if rcpts.is_empty() { None } else { Some((owed, rcpts)) }
+        recipient.phase = Phase::Ended;
+        let domain = recipient.domain;
+        self.recipients -= 1;
+        let last = message.queued().next().is_none();
+        if last {
+            self.ids.remove(message.id, seq);
+            self.messages.remove(&seq);
+        }
+        Some((domain, last))
     }
 
-    /// A group's first `n` recipients that are still to be sent, and the rest, if there is one.
-    pub(crate) fn split(&mut self, group: &RecipientGroup, n: usize) -> Option<(RecipientGroup, RecipientGroup)> {
+    /// A group's stream, and how many of its recipients are still to be sent; None when nothing is left of it.
+    pub(crate) fn count(&self, group: &RecipientGroup) -> Option<(StreamIx, usize)> {
+        let message = self.messages.get(&group.seq)?;
+        let count = message.still_waiting(group).count();
+        (count > 0).then_some((message.stream, count))
+    }
+
+    /// A group's message and those recipients that are still to be sent; None when nothing is left of the group.
+    pub(crate) fn open(&self, group: &RecipientGroup) -> Option<(&QueuedMessage, Vec<Rcpt>)> {
+        let message = self.messages.get(&group.seq)?;
+        let rcpts: Vec<Rcpt> = message.still_waiting(group).collect();
+        (!rcpts.is_empty()).then_some((message, rcpts))
+    }
+
+    /// The same, to change.
+    pub(crate) fn open_mut(&mut self, group: &RecipientGroup) -> Option<(&mut QueuedMessage, Vec<Rcpt>)> {
+        let message = self.messages.get_mut(&group.seq)?;
+        let rcpts: Vec<Rcpt> = message.still_waiting(group).collect();
+        (!rcpts.is_empty()).then_some((message, rcpts))
+    }
+
+    /// A group's first `n` recipients that are still to be sent, and the rest, if there is one; None when nothing is left of the group.
+    pub(crate) fn split(&self, group: &RecipientGroup, n: usize) -> Option<(RecipientGroup, Option<RecipientGroup>)> {
         let (seq, epoch) = (group.seq, group.epoch);
         let (_, mut first) = self.open(group)?;
         let rest = first.split_off(n.min(first.len()));
         let part = |rcpts: Vec<Rcpt>| RecipientGroup { seq, rcpts: Rcpts::new(rcpts), epoch };
-        (!rest.is_empty()).then(|| (part(first), part(rest)))
+        Some((part(first), (!rest.is_empty()).then(|| part(rest))))
     }
 
-    /// Messages owed.
+    /// Messages that are queued.
     pub(crate) fn messages(&self) -> usize {
         self.messages.len()
     }
 
-    /// Recipients owed.
+    /// Recipients that are queued.
     pub(crate) fn recipients(&self) -> usize {
         self.recipients
     }
 
     /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &QueuedMessage)> {
-        self.messages.iter().map(|(seq, owed)| (*seq, owed))
+        self.messages.iter().map(|(seq, message)| (*seq, message))
     }
 
     /// The number of the message with this id.
     pub(crate) fn find(&self, id: MessageId) -> Option<Seq> {
-        self.iter().find(|(_, owed)| owed.id == id).map(|(seq, _)| seq)
+        self.ids.find(id, |seq| self.get(seq).is_some_and(|message| message.id == id))
     }
 }

@@ -1,49 +1,34 @@
-//! Why something may not go, in words.
+//! Why mail may not go yet, in words.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Hold, Shape};
 use posthaste_mail::Name;
 
-use crate::budget::waitlist::{LOOK_AGAIN, after};
+use crate::{exchange::Wait, times::after};
 
-/// Why something may not go.
+/// How soon a wait list is looked at again whose lanes have all they can carry, or whose sources are gone.
+pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// Why mail may not go yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
+    /// The source whose turn it was.
     pub(crate) source: Option<Name>,
+    /// The provider of the mailboxes, or the name of a stream that has sent what it may.
     pub(crate) provider: Name,
     /// When the first may go.
     pub(crate) at: Timestamp,
-    /// `None`: the sources are gone.
+    /// What the governor says; None: the sources are gone.
     pub(crate) hold: Option<Hold>,
 }
 
-/// What an event says of mail that waits for budget.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wait {
-    /// In a word: `day_cap`, `spread`, `paused`, ...
-    pub reason: &'static str,
-    /// When it will go, if nothing else happens; None where that is not to be foreseen.
-    pub until: Option<Timestamp>,
-    /// The source whose turn it was.
-    pub source: Option<Name>,
-    /// Who runs the mailboxes.
-    pub provider: Option<Name>,
-    /// The lane's cap.
-    pub cap: Option<u32>,
-    /// What of it is gone.
-    pub used: Option<u32>,
-    /// When the lane may send again.
-    pub next_release: Option<Timestamp>,
-    /// For people.
-    pub detail: String,
-}
-
 impl Block {
+    /// No source of the pool is on this host.
     pub(crate) fn no_source(provider: Name, now: Timestamp) -> Self {
         Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
     }
 
-    /// A stream that has sent what it may for now.
+    /// A stream has sent what it may for now.
     pub(crate) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
         Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
     }

@@ -1,246 +1,202 @@
-//! The governor's part in the queue: lanes with their plans, permits for what goes out, what became of it, and what has to be on disk.
+//! Permits: the governor's lanes with their plans, what is spent of their budgets, and what has to be on disk.
 
-use std::{collections::HashSet, num::NonZeroU32};
+use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_governor::{Admission, Entry, Governor, LaneId, LaneKey, Note, Outcome as Spent, Permit, Usual};
-use posthaste_mail::{Failure, LocalCause, Name};
+use posthaste_governor::{
+    Admission, Batch, Entry, Governor, LaneChange, LaneId, LaneKey, Note, Outcome as Spent, Permit, Plan, Priority, Usual,
+};
+use posthaste_mail::{Action as BounceAction, Failure, Name};
 
 use crate::{
-    Action, Dispatcher, Input, Load, Said,
-    backlog::settle::of_our_own,
-    connections::lanes::LaneIx,
-    dispatcher::millis,
+    exchange::{Load, Said},
     outcome::{Ending, outcome},
-    warmup,
+    policy::Policy,
 };
 
 /// Milliseconds between two writings of what changed in the ledger, where no permit waits for it.
 const LEDGER_EVERY: i64 = 1_000;
 /// Milliseconds between two looks for days that are over.
 const CLOSE_EVERY: i64 = 60_000;
-
-/// What a lane is taken to send an hour at least when a provider asks for a share of it.
+/// The hourly rate that a lane is taken to have at least when it is cut to a share of its rate.
 const LEAST_HOURLY: NonZeroU32 = NonZeroU32::new(120).expect("120 is not 0");
 
-/// How far the ledger was handed out to be written.
+/// The governor, and how far its ledger was handed out to be written.
 #[derive(Default)]
-pub(crate) struct Writing {
+pub(crate) struct Permits {
+    governor: Governor,
     /// The batch that some permit waits for.
     wanted: u64,
     taken: u64,
-    next: i64,
+    /// When the ledger is to be written, and when days are to be closed; milliseconds since 1970.
+    next_write: i64,
     next_close: i64,
 }
 
-impl Dispatcher {
+/// A change of a lane.
+pub(crate) struct Changed {
+    /// Which lane.
+    pub(crate) key: LaneKey,
+    /// Its warm-up plan.
+    pub(crate) plan: Arc<Plan>,
+    /// What happened.
+    pub(crate) change: LaneChange,
+}
+
+impl Permits {
     /// Takes the ledger back from the disk; before any mail.
-    pub fn restore_ledger(&mut self, entries: impl IntoIterator<Item = Entry>) {
+    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = Entry>) {
         entries.into_iter().for_each(|entry| self.governor.apply_entry(entry));
     }
 
     /// Lanes, budgets, health.
-    pub fn governor(&self) -> &Governor {
+    pub(crate) fn governor(&self) -> &Governor {
         &self.governor
     }
 
-    /// The same, to be steered; what follows from it is done with the next input.
-    pub fn governor_mut(&mut self) -> &mut Governor {
+    /// The same, to be steered.
+    pub(crate) fn governor_mut(&mut self) -> &mut Governor {
         &mut self.governor
     }
 
-    /// Answers a question about the warm-up. What it changed is told, acted on, and handed to the disk at once.
-    pub fn warmup(&mut self, ask: &warmup::Ask, now: Timestamp) -> (warmup::Answer, Vec<Action>) {
-        let answer = warmup::perform(&mut self.governor, ask, now);
-        let mut actions = self.handle(Input::Wake, now);
-        self.write_ledger();
-        actions.append(&mut self.actions);
-        (answer, actions)
-    }
-
-    /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.
-    pub fn open_lanes(&mut self, known: &HashSet<LaneKey>, now: Timestamp) {
-        self.now = now;
-        for key in known {
-            let (Ok(source), Ok(provider)) = (Name::new(&key.source), Name::new(&key.provider)) else { continue };
-            if self.policy.warmups.contains_key(&source) {
-                self.governed(&source, &provider);
-            }
-        }
-    }
-
     /// The budget of this source at this provider.
-    pub(crate) fn governed(&mut self, source: &Name, provider: &Name) -> LaneId {
+    pub(crate) fn lane(&mut self, source: &Name, provider: &Name, policy: &Policy, now: Timestamp) -> LaneId {
         let key = LaneKey { source: source.as_str().into(), provider: provider.as_str().into() };
         if let Some(id) = self.governor.find(&key) {
             return id;
         }
-        let (plan, first) = self.policy.plan(source, provider.as_str());
-        let shape = self.policy.limits(provider.as_str()).shape;
-        self.governor.open(&key, plan, first, shape, self.now)
+        let (plan, first) = policy.plan(source, provider.as_str());
+        let shape = policy.limits(provider.as_str()).shape;
+        self.governor.open(&key, plan, first, shape, now)
     }
 
-    pub(crate) fn lane(&mut self, source: &Name, provider: &Name) -> LaneIx {
-        match self.lanes.find(source, provider) {
-            Some(lane) => lane,
-            None => {
-                let governed = self.governed(source, provider);
-                self.lanes.add(source, provider, governed)
-            }
-        }
+    /// The source of a lane.
+    pub(crate) fn source(&self, lane: LaneId) -> Name {
+        Name::new(&self.governor.lane(lane).key().source).expect("lanes are opened for sources")
+    }
+
+    /// How many connections a lane may have because its provider pushed back; None: any number.
+    pub(crate) fn connections(&self, lane: LaneId, now: Timestamp) -> Option<usize> {
+        self.governor.lane(lane).connections(now).map(|most| most.get() as usize)
     }
 
     /// A permit for up to `n` recipients of a lane.
-    pub(crate) fn admit(&mut self, lane: LaneIx, n: usize, priority: posthaste_governor::Priority) -> Admission {
-        let governed = self.lanes.lanes[&lane].governed;
-        self.governor.admit_as(governed, u32::try_from(n).unwrap_or(u32::MAX), priority, self.now)
+    pub(crate) fn admit(&mut self, lane: LaneId, n: usize, priority: Priority, now: Timestamp) -> Admission {
+        self.governor.admit_as(lane, u32::try_from(n).unwrap_or(u32::MAX), priority, now)
     }
 
-    /// Gives a load its permit: from which day's budget it is, and what has to be on disk before anything is offered.
-    pub(crate) fn permit(&mut self, load: &mut Load, permit: Box<Permit>) {
+    /// Gives a job its permit: from which day's budget it is, and what has to be on disk before anything is offered.
+    pub(crate) fn grant(&mut self, job: &mut Load, permit: Box<Permit>) {
         let capped = !self.governor.lane(permit.lane()).plan().curve.is_uncapped();
-        self.writing.wanted = self.writing.wanted.max(permit.durable());
-        (load.durable, load.lane_day, load.permit) = (permit.durable(), capped.then(|| permit.date()), Some(permit));
+        self.wanted = self.wanted.max(permit.durable());
+        (job.durable, job.lane_day, job.permit) = (permit.durable(), capped.then(|| permit.date()), Some(permit));
     }
 
-    /// Nothing was offered.
-    pub(crate) fn give_back(&mut self, permit: Option<Box<Permit>>) {
-        if let Some(permit) = permit {
-            self.gates.open_soon(&self.governor.lane(permit.lane()).key().provider);
-            self.governor.settle(*permit, Spent::GivenBack, self.now);
-        }
+    /// Nothing was offered under a permit. Returns the provider where budget comes back.
+    pub(crate) fn give_back(&mut self, permit: Permit, now: Timestamp) -> Arc<str> {
+        let provider = self.governor.lane(permit.lane()).key().provider.clone();
+        self.governor.settle(permit, Spent::GivenBack, now);
+        provider
     }
 
-    /// Settles a load's permit by what was said of its recipients, and lets the lane feel what the provider thinks of it.
-    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[Said]) {
-        let Some(mut permit) = permit else { return };
+    /// Settles a job's permit by its results, and slows or stops the lane as the feedback rules say. Returns the provider where budget
+    /// comes back.
+    pub(crate) fn spend(&mut self, mut permit: Permit, said: &[Said], policy: &Policy, now: Timestamp) -> Option<Arc<str>> {
         let lane = permit.lane();
         let (mut blocked, mut given_back) = (false, false);
-        self.react(lane, said);
+        self.react(lane, said, policy, now);
         for said in said {
             let (outcome, block) = settled(said);
             // In the greeting, say: the permit is given back, and the block is one all the same.
             blocked |= block && outcome != Spent::Blocked;
             given_back |= outcome == Spent::GivenBack;
             if let Some(one) = permit.split(1) {
-                self.governor.settle(one, outcome, self.now);
+                self.governor.settle(one, outcome, now);
             }
         }
         if permit.count() > 0 {
-            self.governor.settle(*permit, Spent::GivenBack, self.now);
+            self.governor.settle(permit, Spent::GivenBack, now);
         }
         if blocked {
-            self.governor.block(lane, self.now);
+            self.governor.block(lane, now);
         }
-        if given_back {
-            self.gates.open_soon(&self.governor.lane(lane).key().provider);
-        }
+        given_back.then(|| self.governor.lane(lane).key().provider.clone())
     }
 
-    /// Cuts or stops a lane as the feedback rules say, once for what was said together.
-    fn react(&mut self, lane: LaneId, said: &[Said]) {
-        let provider = self.governor.lane(lane).key().provider.clone();
+    /// Slows or stops a lane as the feedback rules say, once for all recipients of a job.
+    fn react(&mut self, lane: LaneId, said: &[Said], policy: &Policy, now: Timestamp) {
+        let provider = &self.governor.lane(lane).key().provider;
         let reaction = said.iter().find_map(|said| match said {
-            Said::Failed(failure, verdict) | Said::Unknown(failure, verdict) => self.policy.feedback.reaction(&provider, failure, verdict),
+            Said::Failed(failure, verdict) | Said::Unknown(failure, verdict) => policy.feedback.reaction(provider, failure, verdict),
             Said::Delivered(_) | Said::Suppressed(_) => None,
         });
         let Some(reaction) = reaction else { return };
-        let limits = self.policy.limits(&provider);
+        let limits = policy.limits(provider);
         let connections = u32::try_from(limits.connections).ok().and_then(NonZeroU32::new);
         let usual = Usual { rate: limits.shape.hour, connections };
-        // Of what is next to nothing a share would be a standstill.
-        let hourly = self.governor.lane(lane).hourly(self.now).map(|hourly| hourly.max(LEAST_HOURLY));
+        // A share of next to nothing would be a standstill.
+        let hourly = self.governor.lane(lane).hourly(now).map(|hourly| hourly.max(LEAST_HOURLY));
         let cut = reaction.at(hourly);
-        self.governor.cut(lane, &cut, usual, self.now);
+        self.governor.cut(lane, &cut, usual, now);
         if let Some(stop) = reaction.stop {
-            self.governor.pause(lane, stop, &reaction.reason, self.now);
+            self.governor.pause(lane, stop, &reaction.reason, now);
         }
     }
 
-    /// Counts what became known of mail that was sent before.
-    pub(crate) fn became_known(&mut self, source: &Name, provider: &Name, note: Note) {
-        let lane = self.governed(source, provider);
-        self.governor.note(lane, note, 1, self.now);
+    /// Counts what became known about mail sent earlier.
+    pub(crate) fn note(&mut self, lane: LaneId, note: Note, now: Timestamp) {
+        self.governor.note(lane, note, 1, now);
     }
 
-    /// The lanes' part of a new policy: another curve keeps its lanes' stages.
-    pub(crate) fn follow_policy(&mut self) {
+    /// Follows a new configuration. A lane with another curve keeps its stage.
+    pub(crate) fn follow(&mut self, policy: &Policy, now: Timestamp) {
         let lanes: Vec<(LaneId, LaneKey)> = self.governor.lanes().map(|(id, lane)| (id, lane.key().clone())).collect();
         for (id, key) in lanes {
             let (Ok(source), Ok(provider)) = (Name::new(&key.source), Name::new(&key.provider)) else { continue };
-            let (plan, first) = self.policy.plan(&source, provider.as_str());
+            let (plan, first) = policy.plan(&source, provider.as_str());
             if **self.governor.lane(id).plan() != **plan {
-                self.governor.set_plan(id, plan.clone(), first, self.now);
+                self.governor.set_plan(id, plan.clone(), first, now);
             }
-            self.governor.set_shape(id, self.policy.limits(provider.as_str()).shape, self.now);
+            self.governor.set_shape(id, policy.limits(provider.as_str()).shape, now);
         }
     }
 
-    /// What is due in the ledger by now: days that are over, records to be written, changes to be told.
-    pub(crate) fn keep_ledger(&mut self) {
-        let now = self.now.as_millisecond();
-        if now >= self.writing.next_close {
-            self.writing.next_close = now.div_euclid(CLOSE_EVERY) * CLOSE_EVERY + CLOSE_EVERY;
-            self.governor.close_day(self.now);
+    /// Closes days that are over, and gives what of the ledger has to be written by now.
+    pub(crate) fn keep(&mut self, time: Timestamp) -> Option<Batch> {
+        let now = time.as_millisecond();
+        if now >= self.next_close {
+            self.next_close = now.div_euclid(CLOSE_EVERY) * CLOSE_EVERY + CLOSE_EVERY;
+            self.governor.close_day(time);
         }
-        if self.writing.wanted > self.writing.taken || now >= self.writing.next {
-            self.writing.next = now + LEDGER_EVERY;
-            self.write_ledger();
+        if self.wanted <= self.taken && now < self.next_write {
+            return None;
         }
-        for change in self.governor.take_changes() {
+        self.next_write = now + LEDGER_EVERY;
+        self.write()
+    }
+
+    /// What of the ledger is not written yet.
+    pub(crate) fn write(&mut self) -> Option<Batch> {
+        let batch = self.governor.take_batch()?;
+        self.taken = batch.number;
+        Some(batch)
+    }
+
+    /// What happened to lanes since the last call.
+    pub(crate) fn changes(&mut self) -> Vec<Changed> {
+        let changes = self.governor.take_changes();
+        let changed = |change: LaneChange| {
             let lane = self.governor.lane(change.lane);
-            let (key, plan) = (lane.key().clone(), lane.plan().clone());
-            self.gates.look_again(&key.provider);
-            self.actions.push(Action::Lane { key, plan, change });
-        }
+            Changed { key: lane.key().clone(), plan: lane.plan().clone(), change }
+        };
+        changes.into_iter().map(changed).collect()
     }
 
-    fn write_ledger(&mut self) {
-        if let Some(batch) = self.governor.take_batch() {
-            self.writing.taken = batch.number;
-            self.actions.push(Action::Ledger(batch));
-        }
+    /// When days are to be closed, in milliseconds since 1970.
+    pub(crate) fn next_close(&self) -> i64 {
+        self.next_close
     }
-
-    /// For a stop in good order, when no session is left: nothing of the day is lost by it.
-    pub fn return_leases(&mut self, now: Timestamp) -> Vec<Action> {
-        self.now = now;
-        let paths: Vec<_> = self.lanes.paths.keys().copied().collect();
-        for path in paths {
-            self.empty(path).into_iter().for_each(|ready| self.give_back(ready.permit));
-        }
-        self.governor.return_leases();
-        self.write_ledger();
-        std::mem::take(&mut self.actions)
-    }
-
-    /// When the ledger wants to be looked at, while there is a budget to keep.
-    pub(crate) fn ledger_wake(&self) -> Option<i64> {
-        (!self.policy.warmups.is_empty()).then_some(self.writing.next_close)
-    }
-
-    /// How many connections a lane may have now.
-    pub(crate) fn most_connections(&self, lane: LaneIx) -> usize {
-        let lane = &self.lanes.lanes[&lane];
-        let usual = self.policy.limits(lane.provider.as_str()).connections;
-        let slowed = self.governor.lane(lane.governed).connections(self.now).map_or(usize::MAX, |most| most.get() as usize);
-        let squeezed = lane.squeezed.map_or(usize::MAX, |(most, _)| most);
-        usual.min(slowed).min(squeezed)
-    }
-}
-
-/// A message that waited for budget until it was too old.
-pub(crate) fn out_of_budget(detail: String) -> (Failure, Verdict) {
-    use posthaste_mail::{Class, Stage};
-    let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::NoBudget, detail };
-    let verdict = of_our_own(Class::RateLimited, "governor", "no source that may send it had budget left before it expired");
-    (failure, verdict)
-}
-
-/// Milliseconds at which a message of this age is given up.
-pub(crate) fn expires(arrived: i64, expire: std::time::Duration) -> i64 {
-    arrived.saturating_add(millis(expire))
 }
 
 /// What a permit is settled with for one recipient, and whether the provider blocks the sending address.
@@ -252,7 +208,7 @@ fn settled(said: &Said) -> (Spent, bool) {
             let Verdict { class, action, permanent, .. } = *verdict;
             let ending = Ending::Failed { stage: failure.stage(), class, action, permanent };
             let refused = matches!(failure, Failure::Refused { .. });
-            (outcome(ending), refused && action == posthaste_mail::Action::PauseLane)
+            (outcome(ending), refused && action == BounceAction::PauseLane)
         }
     }
 }

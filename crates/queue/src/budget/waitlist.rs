@@ -1,60 +1,46 @@
-//! WaitLists: where mail waits that no lane may send yet, and when it will go.
+//! Wait lists: mail that no lane may send yet.
 //!
-//! What waits at a gate goes strictly by urgency, then by the streams' priorities, then in the order in which it was accepted. Each is told once when it
-//! will go (see `foresee`), and again when that has become wrong by more than a burst's time.
+//! A list lets mail through strictly by urgency, then by the streams' shares, then in the order of acceptance. The time at which a group
+//! will go is logged once (see `forecast`), and again when it has become wrong by more than the time of a burst.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    num::NonZeroU32,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Order, Priority, Selection};
 use posthaste_mail::Name;
 
-use crate::Way;
+use super::{ahead::Ahead, block::Block};
 use crate::{
-    Action, Dispatcher, Fate, Next, Rcpt, Seq, Unroutable,
     backlog::{
-        domains::Known,
-        schedule::Schedule,
-        table::{DomainIx, Rcpts, RecipientGroup, StreamIx},
+        Schedule,
+        table::{DomainIx, RecipientGroup, Seq, StreamIx},
     },
-    budget::{
-        block::{Block, Wait},
-        forecast::Ahead,
-        permits::{expires, out_of_budget},
-    },
-    connections::lanes::Ready,
+    exchange::Wait,
+    numbers::NumberMap,
+    times::after,
 };
 
 /// Waits shorter than this are not worth a line.
-pub(crate) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
-/// Groups with a permit that may wait for a connection in one lane: more would take budget out of sight.
-const GRANTED_MAX: usize = 200;
-/// How many may be passed over because their ways are being looked up.
-const PASSED_MAX: usize = 16;
-/// How soon a gate looks again whose lanes have all they can carry, or whose sources are gone.
-pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
+/// Groups at the head of a list that are passed over because their routes are being looked up, at most.
+pub(crate) const PASSED_MAX: usize = 16;
 
-/// Which gate.
+/// Which wait list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum WaitListKey {
     /// Only this source will do, at this provider.
     Lane(Name, Name),
-    /// Any source of this pool.
+    /// Any source of this pool, at this provider.
     Pool(Name, Name),
-    /// This source, or any of that pool.
+    /// This source, or any of that pool, at this provider.
     Either(Name, Name, Name),
-    /// The stream itself sends as much as it may.
+    /// The stream itself has sent as much as it may.
     Stream(StreamIx),
 }
 
-/// A gate's number.
+/// A wait list's number.
 pub(crate) type WaitListIx = u32;
 
-/// Where something stands at a gate: the smallest goes first.
+/// Where a group stands in a wait list: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     class: u64,
@@ -62,363 +48,239 @@ pub(crate) struct Position {
     n: u32,
 }
 
+/// A group that waits.
 pub(crate) struct Waiting {
-    domain: DomainIx,
+    /// Its domain.
+    pub(crate) domain: DomainIx,
+    /// The group.
     pub(crate) group: RecipientGroup,
-    /// What was said of it: nothing yet, or until when it waits (`Timestamp::MAX` where that is not to be foreseen).
-    pub(crate) told: Option<Timestamp>,
+    /// Until when it waits, as it was logged; `Timestamp::MAX` where that cannot be foreseen. None: nothing was logged yet.
+    pub(super) told: Option<Timestamp>,
 }
 
-pub(crate) struct WaitList {
-    pub(crate) key: WaitListKey,
-    pub(crate) queue: BTreeMap<Position, Waiting>,
-    pub(crate) wake: Timestamp,
-    block: Block,
-    pub(crate) forecast: Option<Ahead>,
-    /// Something happened that no forecast knew.
-    pub(crate) stale: bool,
+/// A group that waits, and what is to be logged about it.
+pub(crate) struct Told {
+    /// The group.
+    pub(crate) group: RecipientGroup,
+    /// Why it waits, and until when.
+    pub(crate) wait: Wait,
+}
+
+pub(super) struct WaitList {
+    pub(super) key: WaitListKey,
+    pub(super) queue: BTreeMap<Position, Waiting>,
+    pub(super) wake: Timestamp,
+    pub(super) block: Block,
+    pub(super) forecast: Option<Ahead>,
+    /// The forecast is out of date.
+    pub(super) stale: bool,
     /// All of it may be looked at again from then on.
-    pub(crate) foreseen: Timestamp,
+    pub(super) foreseen: Timestamp,
 }
 
-/// What goes first.
-struct Head {
-    place: Position,
-    n: u32,
-    stream: StreamIx,
-    way: Arc<Way>,
-}
-
-/// All gates at which something waits.
+/// All wait lists with mail.
 #[derive(Default)]
 pub(crate) struct WaitLists {
     by_key: HashMap<WaitListKey, WaitListIx>,
-    pub(crate) gates: HashMap<WaitListIx, WaitList>,
+    lists: NumberMap<WaitListIx, WaitList>,
     wakes: BTreeSet<(Timestamp, WaitListIx)>,
     expiries: Schedule<(WaitListIx, Position)>,
     next: u32,
 }
 
+impl Position {
+    /// Before all others.
+    pub(crate) const FIRST: Self = Self { class: 0, seq: 0, n: 0 };
+
+    /// Right behind this one.
+    pub(crate) fn next(self) -> Self {
+        Self { n: self.n + 1, ..self }
+    }
+}
+
+impl WaitList {
+    /// What waits of a message: one look for each class, of which there are few.
+    fn of(&self, seq: Seq) -> Vec<&Waiting> {
+        let (mut found, mut from) = (Vec::new(), Position::FIRST);
+        while let Some((&Position { class, .. }, _)) = self.queue.range(from..).next() {
+            let this = Position { class, seq, n: 0 }..=Position { class, seq, n: u32::MAX };
+            found.extend(self.queue.range(this).map(|(_, waiting)| waiting));
+            from = Position { class: class + 1, ..Position::FIRST };
+        }
+        found
+    }
+}
+
 impl WaitLists {
+    /// Whether mail waits in the list with this key.
     pub(crate) fn is_waited_at(&self, key: &WaitListKey) -> bool {
         self.by_key.contains_key(key)
     }
 
-    /// When the first gate opens, or something at one expires; milliseconds.
+    /// When the first list may let something through, or something in one expires.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         let expiry = self.expiries.next().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         [self.wakes.first().map(|(at, _)| *at), expiry].into_iter().flatten().min()
     }
 
-    /// What was foreseen for gates of this provider may be wrong, and they may open earlier.
+    /// What was foreseen for lists of this provider may be wrong, and they may let something through earlier.
     pub(crate) fn look_again(&mut self, provider: &str) {
-        self.gates.values_mut().filter(|gate| gate.block.provider.as_str() == provider).for_each(|gate| gate.stale = true);
+        self.lists.values_mut().filter(|list| list.block.provider.as_str() == provider).for_each(|list| list.stale = true);
         self.open_soon(provider);
     }
 
-    /// The same for all gates.
+    /// The same for all lists.
     pub(crate) fn look_again_everywhere(&mut self) {
-        let providers: BTreeSet<Name> = self.gates.values().map(|gate| gate.block.provider.clone()).collect();
+        let providers: BTreeSet<Name> = self.lists.values().map(|list| list.block.provider.clone()).collect();
         providers.iter().for_each(|provider| self.look_again(provider.as_str()));
     }
 
-    /// The gates of this provider may open earlier: budget came back.
+    /// The lists of this provider may let something through earlier: budget came back.
     pub(crate) fn open_soon(&mut self, provider: &str) {
-        for (ix, gate) in &mut self.gates {
-            if gate.block.provider.as_str() == provider {
-                self.wakes.remove(&(gate.wake, *ix));
-                gate.wake = Timestamp::MIN;
-                self.wakes.insert((gate.wake, *ix));
+        for (ix, list) in &mut self.lists {
+            if list.block.provider.as_str() == provider {
+                self.wakes.remove(&(list.wake, *ix));
+                list.wake = Timestamp::MIN;
+                self.wakes.insert((list.wake, *ix));
             }
         }
     }
 
-    /// A way was found, or is known not to exist: gates whose foremost wait for it look again.
-    pub(crate) fn way_known(&mut self, domain: DomainIx) {
-        let waits = |gate: &WaitList| gate.queue.values().take(PASSED_MAX).any(|waiting| waiting.domain == domain);
-        let found: Vec<WaitListIx> = self.gates.iter().filter(|(_, gate)| waits(gate)).map(|(ix, _)| *ix).collect();
+    /// A route was found, or is known not to exist: lists whose foremost wait for it look again.
+    pub(crate) fn route_known(&mut self, domain: DomainIx) {
+        let waits = |list: &WaitList| list.queue.values().take(PASSED_MAX).any(|waiting| waiting.domain == domain);
+        let found: Vec<WaitListIx> = self.lists.iter().filter(|(_, list)| waits(list)).map(|(ix, _)| *ix).collect();
         found.into_iter().for_each(|ix| self.wake_at(ix, Timestamp::MIN));
     }
 
-    /// All that waits, and until when, as far as that was said.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&RecipientGroup, Option<Timestamp>)> {
-        self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.group, waiting.told)))
+    /// All that waits, until when as far as that was said, and what stands in the way.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&RecipientGroup, Option<Timestamp>, &Block)> {
+        self.lists.values().flat_map(|list| list.queue.values().map(|waiting| (&waiting.group, waiting.told, &list.block)))
     }
 
-    /// The same, with what stands in the way.
-    pub(crate) fn all_blocked(&self) -> impl Iterator<Item = (&RecipientGroup, Option<Timestamp>, &Block)> {
-        self.gates.values().flat_map(|gate| gate.queue.values().map(|waiting| (&waiting.group, waiting.told, &gate.block)))
+    /// The same for these messages. For a single one no list is looked through.
+    pub(crate) fn of(&self, seqs: &[Seq]) -> Vec<(&RecipientGroup, Option<Timestamp>, &Block)> {
+        let [seq] = seqs else {
+            let seqs: HashSet<Seq> = seqs.iter().copied().collect();
+            return self.all().filter(|(group, ..)| seqs.contains(&group.seq)).collect();
+        };
+        self.lists.values().flat_map(|list| list.of(*seq).into_iter().map(|waiting| (&waiting.group, waiting.told, &list.block))).collect()
     }
 
-    fn gate(&mut self, key: &WaitListKey, block: &Block) -> WaitListIx {
+    /// The list with this key; made where it is not there, if it is said what stands in the way.
+    pub(super) fn at(&mut self, key: &WaitListKey, block: Option<Block>) -> Option<WaitListIx> {
         if let Some(ix) = self.by_key.get(key) {
-            return *ix;
+            return Some(*ix);
         }
+        let block = block?;
         self.next += 1;
         let (queue, forecast) = (BTreeMap::new(), None);
-        let gate =
-            WaitList { key: key.clone(), queue, wake: block.at, block: block.clone(), forecast, stale: false, foreseen: Timestamp::MIN };
+        let list = WaitList { key: key.clone(), queue, wake: block.at, block, forecast, stale: false, foreseen: Timestamp::MIN };
         self.by_key.insert(key.clone(), self.next);
-        self.wakes.insert((gate.wake, self.next));
-        self.gates.insert(self.next, gate);
-        self.next
+        self.wakes.insert((list.wake, self.next));
+        self.lists.insert(self.next, list);
+        Some(self.next)
     }
 
-    fn wake_at(&mut self, ix: WaitListIx, at: Timestamp) {
-        let Some(gate) = self.gates.get_mut(&ix) else { return };
-        self.wakes.remove(&(gate.wake, ix));
-        gate.wake = at;
+    /// Puts a group into a list that exists: its position, and whether it stands behind all others.
+    pub(super) fn add(&mut self, ix: WaitListIx, class: u64, domain: DomainIx, group: RecipientGroup, expires: i64) -> (Position, bool) {
+        self.next += 1;
+        let position = Position { class, seq: group.seq, n: self.next };
+        let list = self.lists.get_mut(&ix).expect("added to a list that exists");
+        let last = list.queue.last_key_value().is_none_or(|(last, _)| *last < position);
+        let first = list.queue.first_key_value().is_some_and(|(first, _)| position < *first);
+        list.queue.insert(position, Waiting { domain, group, told: None });
+        self.expiries.add(expires, (ix, position));
+        if !last {
+            list.stale = true;
+        }
+        if first {
+            // What is more urgent may be let through where the others are not.
+            self.wake_at(ix, Timestamp::MIN);
+        }
+        (position, last)
+    }
+
+    pub(super) fn get(&self, ix: WaitListIx) -> Option<&WaitList> {
+        self.lists.get(&ix)
+    }
+
+    pub(super) fn get_mut(&mut self, ix: WaitListIx) -> Option<&mut WaitList> {
+        self.lists.get_mut(&ix)
+    }
+
+    /// The key of a list.
+    pub(crate) fn key(&self, ix: WaitListIx) -> Option<&WaitListKey> {
+        self.lists.get(&ix).map(|list| &list.key)
+    }
+
+    /// The first group of a list at this position or behind it.
+    pub(crate) fn first_from(&self, ix: WaitListIx, from: Position) -> Option<(Position, &Waiting)> {
+        self.lists.get(&ix)?.queue.range(from..).next().map(|(position, waiting)| (*position, waiting))
+    }
+
+    /// Takes a group out of a list.
+    pub(crate) fn take(&mut self, ix: WaitListIx, position: Position) -> Option<RecipientGroup> {
+        self.lists.get_mut(&ix)?.queue.remove(&position).map(|waiting| waiting.group)
+    }
+
+    /// Leaves this of a group in a list.
+    pub(crate) fn leave(&mut self, ix: WaitListIx, position: Position, rest: RecipientGroup) {
+        if let Some(waiting) = self.lists.get_mut(&ix).and_then(|list| list.queue.get_mut(&position)) {
+            waiting.group = rest;
+        }
+    }
+
+    /// Whether nothing waits in a list.
+    pub(crate) fn is_empty(&self, ix: WaitListIx) -> bool {
+        self.lists.get(&ix).is_none_or(|list| list.queue.is_empty())
+    }
+
+    /// Takes out a list whose time has come to let something through.
+    pub(crate) fn take_open(&mut self, now: Timestamp) -> Option<WaitListIx> {
+        let (at, ix) = self.wakes.first().copied().filter(|(at, _)| *at <= now)?;
+        self.wakes.remove(&(at, ix));
+        Some(ix)
+    }
+
+    /// Takes out some groups that have waited until they are too old, each with what stood in its way.
+    pub(crate) fn take_expired(&mut self, now: Timestamp) -> Option<Vec<(RecipientGroup, Block)>> {
+        let due = self.expiries.take_due(now.as_millisecond())?;
+        let mut expired = Vec::new();
+        for (ix, position) in due {
+            let Some(list) = self.lists.get_mut(&ix) else { continue };
+            let Some(waiting) = list.queue.remove(&position) else { continue };
+            expired.push((waiting.group, list.block.clone()));
+            if list.queue.is_empty() {
+                self.close(ix);
+            }
+        }
+        Some(expired)
+    }
+
+    pub(super) fn wake_at(&mut self, ix: WaitListIx, at: Timestamp) {
+        let Some(list) = self.lists.get_mut(&ix) else { return };
+        self.wakes.remove(&(list.wake, ix));
+        list.wake = at;
         self.wakes.insert((at, ix));
     }
 
-    fn close(&mut self, ix: WaitListIx) {
-        if let Some(gate) = self.gates.remove(&ix) {
-            self.by_key.remove(&gate.key);
-            self.wakes.remove(&(gate.wake, ix));
-        }
-    }
-}
-
-impl Dispatcher {
-    /// Lets a group wait behind those that wait already.
-    pub(crate) fn join_gate(&mut self, key: &WaitListKey, group: &RecipientGroup) {
-        let Some(block) = self.gates.by_key.get(key).and_then(|ix| self.gates.gates.get(ix)).map(|gate| gate.block.clone()) else { return };
-        self.wait(key, group, &block);
-    }
-
-    /// Lets a group wait, and says so. Recipients at different domains wait apart: their ways may part.
-    pub(crate) fn wait(&mut self, key: &WaitListKey, group: &RecipientGroup, block: &Block) {
-        let Some((owed, rcpts)) = self.table.open(group) else { return };
-        let stream = owed.stream;
-        let mut by_domain: Vec<(DomainIx, Vec<Rcpt>)> = Vec::new();
-        for rcpt in rcpts {
-            let domain = owed.recipient(rcpt).domain;
-            match by_domain.iter_mut().find(|(known, _)| *known == domain) {
-                Some((_, rcpts)) => rcpts.push(rcpt),
-                None => by_domain.push((domain, vec![rcpt])),
-            }
-        }
-        let arrived = owed.arrived;
-        let (policy, share) = (self.stream_policy(stream), self.share(stream));
-        let class = (u64::from(policy.priority != Priority::Urgent) << 32) | u64::from(u32::MAX - share);
-        let expires = self.deadlines.expires(group.seq, expires(arrived, policy.retry.expire));
-        let ix = self.gates.gate(key, block);
-        for (domain, rcpts) in by_domain {
-            self.gates.next += 1;
-            let place = Position { class, seq: group.seq, n: self.gates.next };
-            let waiting =
-                Waiting { domain, group: RecipientGroup { seq: group.seq, rcpts: Rcpts::new(rcpts), epoch: group.epoch }, told: None };
-            let gate = self.gates.gates.get_mut(&ix).expect("made above");
-            let last = gate.queue.last_key_value().is_none_or(|(last, _)| *last < place);
-            let first = gate.queue.first_key_value().is_some_and(|(first, _)| place < *first);
-            gate.queue.insert(place, waiting);
-            self.gates.expiries.add(expires, (ix, place));
-            if !last {
-                gate.stale = true;
-            }
-            if first {
-                // What is more urgent may be let through where the others are not.
-                self.gates.wake_at(ix, Timestamp::MIN);
-            }
-            self.foresee(ix, place, last);
+    /// Forgets a list in which nothing waits.
+    pub(super) fn close(&mut self, ix: WaitListIx) {
+        if let Some(list) = self.lists.remove(&ix) {
+            self.by_key.remove(&list.key);
+            self.wakes.remove(&(list.wake, ix));
         }
     }
 
-    /// Opens the gates whose time has come, and ends what is too old.
-    pub(crate) fn open_gates(&mut self) {
-        while let Some((at, ix)) = self.gates.wakes.first().copied().filter(|(at, _)| *at <= self.now) {
-            self.gates.wakes.remove(&(at, ix));
-            self.open_gate(ix);
-        }
-        while let Some(due) = self.gates.expiries.take_due(self.now.as_millisecond()) {
-            due.into_iter().for_each(|(ix, place)| self.expire(ix, place));
-        }
-    }
-
-    fn open_gate(&mut self, ix: WaitListIx) {
-        let Some(gate) = self.gates.gates.get(&ix) else { return };
-        let key = gate.key.clone();
-        let next = match &key {
-            WaitListKey::Stream(stream) => self.let_through_stream(ix, *stream),
-            _ => self.let_through_lanes(ix, &key),
-        };
-        match next {
-            None => self.gates.close(ix),
-            Some(at) => {
-                let soonest = after(self.now, SignedDuration::from_nanos(1));
-                self.gates.wake_at(ix, at.max(soonest));
-                self.foresee_all(ix);
-                if let Some(gate) = self.gates.gates.get(&ix).filter(|gate| gate.stale) {
-                    // Too soon to look at all of it again, and not to be forgotten until the gate opens.
-                    let again = gate.wake.min(gate.foreseen).max(soonest);
-                    self.gates.wake_at(ix, again);
-                }
-            }
-        }
-    }
-
-    /// Lets through what lanes may send; when the next may go, `None` when nothing is left.
-    fn let_through_lanes(&mut self, ix: WaitListIx, key: &WaitListKey) -> Option<Timestamp> {
-        let all = self.choices(key);
-        loop {
-            let Head { place, n, stream, way } = match self.head(ix)? {
-                Ok(head) => head,
-                Err(again) => return Some(again),
-            };
-            if way.provider != self.gates.gates.get(&ix)?.block.provider {
-                let group = self.take_out(ix, place, usize::MAX)?;
-                self.choose(&way, stream, group);
-                continue;
-            }
-            let choices: Vec<_> = all.iter().copied().filter(|choice| self.carries_more(choice.lane)).collect();
-            let priority = self.stream_policy(stream).priority;
-            match self.governor.admit_any(&choices, Order::WarmFirst, n, priority, self.now) {
-                Selection::Go(permit) => {
-                    let lane = self.governor.lane(permit.lane()).key().clone();
-                    let source = Name::new(&lane.source).expect("lanes are opened for sources");
-                    let lane = self.lane(&source, &way.provider);
-                    let group = self.take_out(ix, place, permit.count() as usize)?;
-                    self.send_by(lane, &way, Ready { group, permit: Some(Box::new(permit)) });
-                }
-                Selection::NotBefore { at, lane, hold } => {
-                    let source = Name::new(&self.governor.lane(lane).key().source).ok();
-                    let gate = self.gates.gates.get_mut(&ix)?;
-                    gate.block = Block { source, provider: gate.block.provider.clone(), at, hold: Some(hold) };
-                    return Some(at);
-                }
-                Selection::NoLane => return Some(after(self.now, LOOK_AGAIN)),
-            }
-        }
-    }
-
-    /// Lets through what the stream may send.
-    fn let_through_stream(&mut self, ix: WaitListIx, stream: StreamIx) -> Option<Timestamp> {
-        loop {
-            let Head { place, n, way, .. } = match self.head(ix)? {
-                Ok(head) => head,
-                Err(again) => return Some(again),
-            };
-            let n = NonZeroU32::new(n)?;
-            let granted = self.tenants.get_mut(&stream).map_or(Ok(n), |shaper| shaper.take(n, self.now));
-            match granted {
-                Ok(granted) => {
-                    let group = self.take_out(ix, place, granted.get() as usize)?;
-                    self.choose(&way, stream, group);
-                }
-                Err(at) => return Some(at),
-            }
-        }
-    }
-
-    /// The first that still waits and whose way is known; `Err`: none of the foremost has one yet, look again then; `None`: nothing is left.
-    fn head(&mut self, ix: WaitListIx) -> Option<Result<Head, Timestamp>> {
-        let mut passed = Position { class: 0, seq: 0, n: 0 };
-        for _ in 0..PASSED_MAX {
-            let gate = self.gates.gates.get_mut(&ix)?;
-            let Some((place, waiting)) = gate.queue.range(passed..).next() else { break };
-            let (place, domain) = (*place, waiting.domain);
-            let Some((owed, rcpts)) = self.table.open(&waiting.group) else {
-                gate.queue.remove(&place);
-                continue;
-            };
-            let (n, stream) = (u32::try_from(rcpts.len()).unwrap_or(u32::MAX), owed.stream);
-            match self.known_way(domain) {
-                Some(Ok(way)) => return Some(Ok(Head { place, n, stream, way })),
-                Some(Err(why)) => {
-                    let waiting = self.gates.gates.get_mut(&ix)?.queue.remove(&place)?;
-                    self.unroutable(&why, &waiting.group, self.now);
-                }
-                None => passed = Position { n: place.n + 1, ..place },
-            }
-        }
-        let left = !self.gates.gates.get(&ix)?.queue.is_empty();
-        left.then(|| Err(after(self.now, LOOK_AGAIN)))
-    }
-
-    /// A domain's way, or why there is none; asked for where nobody knows.
-    fn known_way(&mut self, domain: DomainIx) -> Option<Result<Arc<Way>, Arc<Unroutable>>> {
-        let entry = self.domains.get_mut(domain)?;
-        let now = self.now.as_millisecond();
-        match &entry.known {
-            Known::Route(way, until) if *until > now => Some(Ok(way.clone())),
-            Known::Nowhere(why, until) if *until > now => Some(Err(why.clone())),
-            Known::Asking => None,
-            _ => {
-                entry.known = Known::Asking;
-                self.actions.push(Action::Resolve(domain, entry.name.clone()));
-                None
-            }
-        }
-    }
-
-    /// Takes up to `n` recipients of a group out of the gate.
-    fn take_out(&mut self, ix: WaitListIx, place: Position, n: usize) -> Option<RecipientGroup> {
-        let gate = self.gates.gates.get_mut(&ix)?;
-        let waiting = gate.queue.get_mut(&place)?;
-        let (seq, epoch) = (waiting.group.seq, waiting.group.epoch);
-        let (_, mut rcpts) = self.table.open(&waiting.group)?;
-        let rest = rcpts.split_off(n.min(rcpts.len()));
-        if rest.is_empty() {
-            gate.queue.remove(&place);
-        } else {
-            waiting.group.rcpts = Rcpts::new(rest);
-        }
-        Some(RecipientGroup { seq, rcpts: Rcpts::new(rcpts), epoch })
-    }
-
-    /// Whether a lane has less in hand than it may keep waiting for connections.
-    fn carries_more(&self, lane: posthaste_governor::LaneId) -> bool {
-        self.lanes.of_budget(lane).is_none_or(|lane| lane.granted < GRANTED_MAX)
-    }
-
-    /// Too old: its story ends here.
-    fn expire(&mut self, ix: WaitListIx, place: Position) {
-        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
-        let Some(waiting) = gate.queue.remove(&place) else { return };
-        let detail = format!("expired while it waited: {}", gate.block.told().detail);
-        if gate.queue.is_empty() {
-            self.gates.close(ix);
-        }
-        let Some((owed, rcpts)) = self.table.open(&waiting.group) else { return };
-        let (id, warm, seq) = (owed.id, owed.warm.clone(), waiting.group.seq);
-        let (failure, verdict) = out_of_budget(detail);
-        let fate = |rcpt: Rcpt, attempt: u16| Fate {
-            rcpt,
-            attempt: u32::from(attempt),
-            said: Some(crate::Said::Failed(failure.clone(), verdict.clone())),
-            next: Next::Expired,
-            was_due: Timestamp::UNIX_EPOCH,
-        };
-        let fates: Vec<Fate> = rcpts.iter().map(|rcpt| fate(*rcpt, owed.recipient(*rcpt).attempts)).collect();
-        rcpts.iter().for_each(|rcpt| self.end(seq, *rcpt));
-        self.record(seq, id, warm, Arc::default(), fates, self.now);
-    }
-
-    /// Writes down until when something waits.
-    pub(crate) fn tell(&mut self, ix: WaitListIx, place: Position, until: Option<Timestamp>) {
-        let now = self.now;
-        let Some(gate) = self.gates.gates.get_mut(&ix) else { return };
-        let wait = Wait { until, ..gate.block.told() };
-        let Some(waiting) = gate.queue.get_mut(&place) else { return };
+    /// Sets until when a group waits. Returns what is to be logged; None where the wait is not worth a line.
+    pub(super) fn tell(&mut self, ix: WaitListIx, position: Position, until: Option<Timestamp>, now: Timestamp) -> Option<Told> {
+        let list = self.lists.get_mut(&ix)?;
+        let waiting = list.queue.get_mut(&position)?;
         if waiting.told.is_none() && until.is_some_and(|until| until < after(now, TOLD_FROM)) {
-            return;
+            return None;
         }
         waiting.told = Some(until.unwrap_or(Timestamp::MAX));
-        let Some((owed, rcpts)) = self.table.open(&waiting.group) else { return };
-        let (id, warm, seq) = (owed.id, owed.warm.clone(), waiting.group.seq);
-        let wait = Arc::new(wait);
-        let fate = |rcpt: Rcpt, attempt: u16| Fate {
-            rcpt,
-            attempt: u32::from(attempt),
-            said: None,
-            next: Next::Waits(wait.clone()),
-            was_due: Timestamp::UNIX_EPOCH,
-        };
-        let fates = rcpts.iter().map(|rcpt| fate(*rcpt, owed.recipient(*rcpt).attempts)).collect();
-        self.record(seq, id, warm, Arc::default(), fates, now);
+        Some(Told { group: waiting.group.clone(), wait: Wait { until, ..list.block.told() } })
     }
-}
-
-pub(crate) fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
-    time.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

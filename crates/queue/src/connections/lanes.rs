@@ -1,9 +1,9 @@
-//! Ready mail: lanes (source × provider), inside them the host lists they lead to, inside those the streams.
+//! Ready mail: lanes (source × provider), inside them ready queues (one for each list of hosts), inside those the streams.
 //!
-//! Fair at each step: lanes take turns for connections, host lists take turns inside a lane, streams take turns on a host list.
+//! Each step is fair: lanes take turns for connections, ready queues take turns inside a lane, streams take turns in a ready queue.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -11,59 +11,55 @@ use jiff::Timestamp;
 use posthaste_governor::{LaneId, Permit};
 use posthaste_mail::Name;
 
-use crate::Way;
-use crate::backlog::{
-    domains::Unroutable,
-    table::{Rcpts, RecipientGroup, StreamIx},
+use crate::{
+    Way,
+    backlog::table::{Rcpts, RecipientGroup, StreamIx},
+    exchange::{SessionId, Unroutable},
+    numbers::NumberMap,
+    policy::Limits,
 };
 
-/// A lane's number.
-pub(crate) type LaneIx = u32;
-/// A host list's number.
+/// A ready queue's number.
 pub(crate) type QueueIx = u32;
-/// A session's number.
-pub type SessionId = u64;
 
 /// One source at one provider.
 pub(crate) struct Lane {
-    /// Where it sends from.
+    /// The source that it sends from.
     pub(crate) source: Name,
-    /// Who runs the mailboxes.
+    /// The provider of the mailboxes.
     pub(crate) provider: Name,
-    /// Its budget.
-    pub(crate) governed: LaneId,
-    /// Groups ready in it that have a permit.
-    pub(crate) granted: usize,
-    /// Its host lists that hold mail, in the order of their turns.
-    pub(crate) turns: VecDeque<QueueIx>,
+    /// Its ready queues that hold mail, in the order of their turns.
+    pub(super) turns: VecDeque<QueueIx>,
     /// Groups ready in it.
     pub(crate) ready: usize,
+    /// Groups ready in it that have a permit.
+    pub(crate) granted: usize,
     /// Sessions opening or open.
     pub(crate) sessions: usize,
-    /// Fewer sessions than configured, because the receiver wanted no more: how many, and when one more is tried.
-    pub(crate) squeezed: Option<(usize, i64)>,
+    /// Fewer sessions than configured, because the receiver wanted no more: how many, and when one more is tried (milliseconds since 1970).
+    pub(super) squeezed: Option<(usize, i64)>,
     /// Whether it waits in line for a connection.
-    pub(crate) hungry: bool,
+    pub(super) hungry: bool,
     /// The last trouble, for the queue's table.
     pub(crate) last_error: Option<(Timestamp, Arc<str>)>,
 }
 
-/// One list of hosts that a lane leads to.
+/// A lane's mail for one list of hosts.
 pub(crate) struct ReadyQueue {
-    /// Whose it is.
-    pub(crate) lane: LaneIx,
-    /// Which hosts.
-    pub(crate) route: Arc<Way>,
-    /// Sessions that wait for mail, the warmest last.
-    pub(crate) idle: Vec<SessionId>,
+    /// Its lane.
+    pub(crate) lane: LaneId,
+    /// The hosts.
+    pub(crate) site: Arc<Way>,
+    /// Sessions that wait for mail, the one used last at the end.
+    pub(super) idle: Vec<SessionId>,
     /// Sessions opening or open.
-    pub(crate) sessions: usize,
+    pub(super) sessions: usize,
     /// Sessions that got as far as taking mail.
-    pub(crate) established: usize,
-    /// Left alone until then, and why.
+    pub(super) established: usize,
+    /// The hosts could not be reached and are left alone until then (milliseconds since 1970), and why.
     pub(crate) down: Option<(i64, Arc<Unroutable>)>,
-    /// How many times in a row it could not be reached.
-    pub(crate) failures: u32,
+    /// How many times in a row they could not be reached.
+    pub(super) failures: u32,
     streams: Vec<StreamQueue>,
     len: usize,
 }
@@ -77,13 +73,31 @@ pub(crate) struct Ready {
     pub(crate) permit: Option<Box<Permit>>,
 }
 
+/// What a stream's mail is queued by: the stream, its share of a connection, and how many recipients go in one transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Which stream.
+    pub(crate) stream: StreamIx,
+    /// Its share of a connection against the others.
+    pub(crate) share: u32,
+    /// Recipients in one transaction, at most.
+    pub(crate) at_once: usize,
+}
+
+impl Lane {
+    /// How many connections it may have: as configured for its provider, or fewer where the receiver wanted no more.
+    pub(crate) fn most_connections(&self, limits: &Limits) -> usize {
+        self.squeezed.map_or(limits.connections, |(most, _)| most.min(limits.connections))
+    }
+}
+
 impl From<RecipientGroup> for Ready {
     fn from(group: RecipientGroup) -> Self {
         Self { group, permit: None }
     }
 }
 
-/// One stream's mail for one host list.
+/// One stream's mail in a ready queue.
 struct StreamQueue {
     stream: StreamIx,
     share: u32,
@@ -93,10 +107,10 @@ struct StreamQueue {
 
 impl Ready {
     /// Takes in more recipients of the same message, where they fit into one transaction and one permit.
-    fn join(&mut self, mut more: Self, max_rcpts: usize) -> Result<(), Self> {
+    fn join(&mut self, mut more: Self, at_once: usize) -> Result<(), Self> {
         let (here, there) = (self.group.rcpts.as_slice(), more.group.rcpts.as_slice());
         let same = self.group.seq == more.group.seq && self.group.epoch == more.group.epoch;
-        if !same || here.len() + there.len() > max_rcpts {
+        if !same || here.len() + there.len() > at_once {
             return Err(more);
         }
         match (&mut self.permit, more.permit.take()) {
@@ -118,21 +132,16 @@ impl Ready {
 }
 
 impl ReadyQueue {
-    /// A host list without mail.
-    pub(crate) fn new(lane: LaneIx, route: Arc<Way>) -> Self {
-        Self { lane, route, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
+    fn new(lane: LaneId, site: Arc<Way>) -> Self {
+        Self { lane, site, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
     }
 
-    /// Groups that wait here.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Puts a group behind its stream's others (`stream`: which, and its share); joins it to the last one where that is the same message and room is left.
-    pub(crate) fn push(&mut self, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) -> bool {
-        let queue = self.stream(stream.0, stream.1);
+    /// Puts a group behind its stream's others; joins it to the last one where that is the same message and room is left. True where it
+    /// stands by itself.
+    fn push(&mut self, share: Share, ready: Ready) -> bool {
+        let queue = self.stream(share);
         let ready = match queue.back_mut() {
-            Some(last) => match last.join(ready, max_rcpts) {
+            Some(last) => match last.join(ready, share.at_once) {
                 Ok(()) => return false,
                 Err(ready) => ready,
             },
@@ -144,14 +153,14 @@ impl ReadyQueue {
     }
 
     /// Puts a group before its stream's others: it was in hand already.
-    pub(crate) fn push_front(&mut self, stream: (StreamIx, u32), ready: Ready) {
-        self.stream(stream.0, stream.1).push_front(ready);
+    fn push_front(&mut self, share: Share, ready: Ready) {
+        self.stream(share).push_front(ready);
         self.len += 1;
     }
 
     /// The next group. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
     /// one, one of the other, and so on.
-    pub(crate) fn pop(&mut self) -> Option<Ready> {
+    fn pop(&mut self) -> Option<Ready> {
         let mut total = 0;
         let mut best: Option<usize> = None;
         for i in 0..self.streams.len() {
@@ -171,7 +180,7 @@ impl ReadyQueue {
         stream.groups.pop_front()
     }
 
-    fn stream(&mut self, stream: StreamIx, share: u32) -> &mut VecDeque<Ready> {
+    fn stream(&mut self, Share { stream, share, .. }: Share) -> &mut VecDeque<Ready> {
         let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
             self.streams.push(StreamQueue { stream, share, turn: 0, groups: VecDeque::new() });
             self.streams.len() - 1
@@ -181,125 +190,145 @@ impl ReadyQueue {
     }
 }
 
-/// Every lane and host list that holds mail or sessions, or did so lately.
+/// Every lane and ready queue that holds mail or sessions, or did so lately.
 #[derive(Default)]
 pub(crate) struct Lanes {
-    /// By number.
-    pub(crate) lanes: HashMap<LaneIx, Lane>,
-    /// By number.
-    pub(crate) paths: HashMap<QueueIx, ReadyQueue>,
-    by_name: HashMap<(Name, Name), LaneIx>,
-    by_budget: HashMap<LaneId, LaneIx>,
-    by_key: HashMap<(LaneIx, Arc<str>), QueueIx>,
-    next: u32,
+    pub(super) lanes: NumberMap<LaneId, Lane>,
+    pub(super) queues: NumberMap<QueueIx, ReadyQueue>,
+    by_name: HashMap<(Name, Name), LaneId>,
+    by_key: HashMap<(LaneId, Arc<str>), QueueIx>,
+    next: QueueIx,
 }
 
 impl Lanes {
-    /// The host list of `route` for mail from `source`; made where it does not exist. A newer route replaces the older one's addresses.
-    pub(crate) fn path(&mut self, lane: LaneIx, route: &Arc<Way>) -> QueueIx {
-        let path = *self.by_key.entry((lane, route.key.clone())).or_insert_with(|| {
+    /// The ready queue of a lane for these hosts; made where it does not exist. A newer route replaces the older one's addresses.
+    pub(crate) fn queue(&mut self, lane: LaneId, site: &Arc<Way>) -> QueueIx {
+        let queue = *self.by_key.entry((lane, site.key.clone())).or_insert_with(|| {
             self.next += 1;
-            self.paths.insert(self.next, ReadyQueue::new(lane, route.clone()));
+            self.queues.insert(self.next, ReadyQueue::new(lane, site.clone()));
             self.next
         });
-        let existing = self.paths.get_mut(&path).expect("by_key leads to paths that exist");
-        if !Arc::ptr_eq(&existing.route, route) {
-            existing.route = route.clone();
+        let existing = self.queues.get_mut(&queue).expect("by_key leads to queues that exist");
+        if !Arc::ptr_eq(&existing.site, site) {
+            existing.site = site.clone();
         }
-        path
+        queue
     }
 
-    /// The lane of this source at this provider, if it holds anything.
-    pub(crate) fn find(&self, source: &Name, provider: &Name) -> Option<LaneIx> {
+    /// The lane of this source at this provider, if it is here.
+    pub(crate) fn find(&self, source: &Name, provider: &Name) -> Option<LaneId> {
         self.by_name.get(&(source.clone(), provider.clone())).copied()
     }
 
-    /// A lane that is not there yet, with its budget.
-    pub(crate) fn add(&mut self, source: &Name, provider: &Name, governed: LaneId) -> LaneIx {
-        self.next += 1;
-        self.by_name.insert((source.clone(), provider.clone()), self.next);
-        self.by_budget.insert(governed, self.next);
+    /// Adds a lane that is not here yet.
+    pub(crate) fn add(&mut self, id: LaneId, source: &Name, provider: &Name) {
+        self.by_name.insert((source.clone(), provider.clone()), id);
         let lane = Lane {
             source: source.clone(),
             provider: provider.clone(),
-            governed,
-            granted: 0,
             turns: VecDeque::new(),
             ready: 0,
+            granted: 0,
             sessions: 0,
             squeezed: None,
             hungry: false,
             last_error: None,
         };
-        self.lanes.insert(self.next, lane);
-        self.next
+        self.lanes.insert(id, lane);
     }
 
-    /// The lane with this budget, if it holds anything.
-    pub(crate) fn of_budget(&self, governed: LaneId) -> Option<&Lane> {
-        self.lanes.get(self.by_budget.get(&governed)?)
+    /// A lane, if it is here.
+    pub(crate) fn get(&self, lane: LaneId) -> Option<&Lane> {
+        self.lanes.get(&lane)
     }
 
-    /// The lane of a path that exists.
-    pub(crate) fn lane_of(&mut self, path: QueueIx) -> &mut Lane {
-        let lane = self.paths[&path].lane;
-        self.lanes.get_mut(&lane).expect("a path's lane outlives it")
+    /// All lanes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.lanes.iter().map(|(id, lane)| (*id, lane))
     }
 
-    /// Queues a group and gives its host list a turn.
-    pub(crate) fn push(&mut self, path: QueueIx, stream: (StreamIx, u32), ready: Ready, max_rcpts: usize) {
-        let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
-        let was_empty = queue.len() == 0;
+    /// All ready queues.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &ReadyQueue> {
+        self.queues.values()
+    }
+
+    /// A ready queue that exists.
+    pub(crate) fn at(&self, queue: QueueIx) -> &ReadyQueue {
+        &self.queues[&queue]
+    }
+
+    /// The lane of a queue that exists.
+    pub(crate) fn lane_of(&self, queue: QueueIx) -> &Lane {
+        &self.lanes[&self.queues[&queue].lane]
+    }
+
+    /// The same, to change.
+    pub(super) fn lane_of_mut(&mut self, queue: QueueIx) -> &mut Lane {
+        let lane = self.queues[&queue].lane;
+        self.lanes.get_mut(&lane).expect("a queue's lane outlives it")
+    }
+
+    /// Queues a group, and gives its ready queue a turn.
+    pub(crate) fn push(&mut self, ix: QueueIx, share: Share, ready: Ready) {
+        let queue = self.queues.get_mut(&ix).expect("pushed to a queue that exists");
+        let was_empty = queue.len == 0;
         let granted = ready.permit.is_some();
-        if queue.push(stream, ready, max_rcpts) {
-            let lane = self.lane_of(path);
-            lane.ready += 1;
-            lane.granted += usize::from(granted);
-            if was_empty {
-                lane.turns.push_back(path);
-            }
+        if queue.push(share, ready) {
+            self.pushed(ix, granted, was_empty);
         }
     }
 
     /// Queues again, first in line, what a session gave back unsent.
-    pub(crate) fn push_front(&mut self, path: QueueIx, stream: (StreamIx, u32), ready: Ready) {
-        let queue = self.paths.get_mut(&path).expect("pushed to a path that exists");
-        let was_empty = queue.len() == 0;
+    pub(crate) fn push_front(&mut self, ix: QueueIx, share: Share, ready: Ready) {
+        let queue = self.queues.get_mut(&ix).expect("pushed to a queue that exists");
+        let was_empty = queue.len == 0;
         let granted = ready.permit.is_some();
-        queue.push_front(stream, ready);
-        let lane = self.lane_of(path);
+        queue.push_front(share, ready);
+        self.pushed(ix, granted, was_empty);
+    }
+
+    fn pushed(&mut self, queue: QueueIx, granted: bool, was_empty: bool) {
+        let lane = self.lane_of_mut(queue);
         lane.ready += 1;
         lane.granted += usize::from(granted);
         if was_empty {
-            lane.turns.push_back(path);
+            lane.turns.push_back(queue);
         }
     }
 
-    /// The next group of a host list.
-    pub(crate) fn pop(&mut self, path: QueueIx) -> Option<Ready> {
-        let queue = self.paths.get_mut(&path)?;
+    /// The next group of a ready queue.
+    pub(crate) fn pop(&mut self, ix: QueueIx) -> Option<Ready> {
+        let queue = self.queues.get_mut(&ix)?;
         let ready = queue.pop();
-        let left = queue.len();
-        let lane = self.lane_of(path);
+        let left = queue.len;
+        let lane = self.lanes.get_mut(&queue.lane).expect("a queue's lane outlives it");
         if let Some(ready) = &ready {
             lane.ready -= 1;
             lane.granted -= usize::from(ready.permit.is_some());
         }
         if left == 0 {
-            lane.turns.retain(|p| *p != path);
+            lane.turns.retain(|turn| *turn != ix);
         }
         ready
     }
 
-    /// Forgets host lists and lanes that hold nothing and are not left alone; the budgets of these lanes.
+    /// Takes out everything that waits in a ready queue.
+    pub(crate) fn empty(&mut self, queue: QueueIx) -> Vec<Ready> {
+        std::iter::from_fn(|| self.pop(queue)).collect()
+    }
+
+    /// Forgets that hosts could not be reached.
+    pub(crate) fn forget_trouble(&mut self) {
+        self.queues.values_mut().for_each(|queue| (queue.down, queue.failures) = (None, 0));
+    }
+
+    /// Forgets queues and lanes that hold nothing and are not left alone; the lanes that went.
     pub(crate) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
-        let idle = |p: &ReadyQueue| p.len() == 0 && p.sessions == 0 && p.down.as_ref().is_none_or(|(until, _)| *until <= now);
-        self.by_key.retain(|_, path| !idle(&self.paths[path]));
-        self.paths.retain(|_, p| !idle(p));
-        let used: std::collections::HashSet<LaneIx> = self.paths.values().map(|p| p.lane).collect();
+        let idle = |q: &ReadyQueue| q.len == 0 && q.sessions == 0 && q.down.as_ref().is_none_or(|(until, _)| *until <= now);
+        self.by_key.retain(|_, queue| !idle(&self.queues[queue]));
+        self.queues.retain(|_, queue| !idle(queue));
+        let used: HashSet<LaneId> = self.queues.values().map(|queue| queue.lane).collect();
         self.by_name.retain(|_, lane| used.contains(lane));
-        let gone: Vec<LaneId> = self.lanes.extract_if(|ix, _| !used.contains(ix)).map(|(_, lane)| lane.governed).collect();
-        self.by_budget.retain(|governed, _| !gone.contains(governed));
-        gone
+        self.lanes.extract_if(|lane, _| !used.contains(lane)).map(|(lane, _)| lane).collect()
     }
 }

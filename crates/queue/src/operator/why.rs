@@ -7,13 +7,15 @@ use posthaste_governor::{LaneKey, Stage};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
+use super::selection::Selection;
 use crate::{
-    Dispatcher, Rcpt, Selection, Seq,
     backlog::{
         domains::Known,
-        table::{DomainIx, Phase, RecipientState},
+        table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
     },
-    budget::{block::Block, permits::expires},
+    budget::{Budget, block::Block, waitlist::WaitLists},
+    times::timestamp,
+    view::View,
 };
 
 /// A lane as it stands.
@@ -85,123 +87,135 @@ pub struct Waits {
     pub held: Held,
 }
 
-impl Dispatcher {
-    /// How these sources' lanes at a provider stand; those that never sent there are left out.
-    pub fn lanes_now(&self, provider: &Name, sources: &[Name], now: Timestamp) -> Vec<(Name, LaneNow)> {
-        let lane = |source: &Name| Some((source.clone(), self.lane_now(source, provider, now)?));
-        sources.iter().filter_map(lane).collect()
-    }
+/// A source's lane as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceNow {
+    /// The source.
+    pub source: Name,
+    /// Its lane.
+    pub now: LaneNow,
+}
 
-    /// Up to `limit` recipients that wait and fit, the oldest messages first, and how many fit in all.
-    pub fn waits(&self, selection: &Selection, limit: usize, now: Timestamp) -> (Vec<Waits>, usize) {
-        let fits = self.fitting_domains(selection);
-        let gated = self.gated();
-        let (mut waits, mut total) = (Vec::new(), 0);
-        for seq in self.select(selection) {
-            let Some(owed) = self.table.get(seq) else { continue };
-            for (rcpt, recipient) in (0..).zip(owed.recipients()) {
-                if recipient.phase == Phase::Ended || fits.as_ref().is_some_and(|f| !f.contains(&recipient.domain)) {
-                    continue;
-                }
-                total += 1;
-                if waits.len() >= limit {
-                    continue;
-                }
-                let stream = self.streams.name(owed.stream);
-                let (state, held) = self.held(recipient, gated.get(&(seq, rcpt)), now);
-                waits.push(Waits {
-                    seq,
-                    id: owed.id,
-                    rcpt,
-                    domain: self.domains.get(recipient.domain).map_or_else(String::new, |d| d.name.to_string()),
-                    stream: stream.clone(),
-                    arrived: time(owed.arrived),
-                    expires: time(self.deadlines.expires(seq, expires(owed.arrived, self.policy.stream(stream).retry.expire))),
-                    attempts: recipient.attempts,
-                    state: state.into(),
-                    held,
-                });
-            }
-        }
-        (waits, total)
-    }
+/// Some recipients that wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// The first that fit, those of the oldest messages.
+    pub first: Vec<Waits>,
+    /// How many fit in all.
+    pub total: usize,
+}
 
-    fn lane_now(&self, source: &Name, provider: &Name, now: Timestamp) -> Option<LaneNow> {
-        let key = LaneKey::new(source.as_str(), provider.as_str());
-        let governed = self.governor.find(&key)?;
-        let status = self.governor.status(governed, now);
-        let block = |hold| Block { source: Some(source.clone()), provider: provider.clone(), at: status.next_release, hold: Some(hold) };
-        let until = Some(status.next_release).filter(|at| *at < Timestamp::MAX);
-        let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).told().detail });
-        let warming = !self.governor.lane(governed).plan().curve.is_uncapped();
-        let stage = warming.then_some(StageNow {
-            stage: match status.stage {
-                Stage::On(number) => Some(number),
-                _ => None,
-            },
-            stages: status.stages,
-            cap: status.cap,
-            used: status.used,
-            accepted: status.counts.accepted,
-            next_cap: status.next_cap,
-        });
-        let working = self.lanes.lanes.iter().find(|(_, lane)| lane.source == *source && lane.provider == *provider);
-        Some(LaneNow {
-            connections: working.map_or(0, |(_, lane)| lane.sessions),
-            most_connections: working
-                .map_or_else(|| self.policy.limits(provider.as_str()).connections, |(ix, _)| self.most_connections(*ix)),
-            ready: working.map_or(0, |(_, lane)| lane.ready),
-            hold,
-            stage,
-            last_error: working.and_then(|(_, lane)| lane.last_error.as_ref()).map(|(at, text)| (*at, text.to_string())),
-        })
-    }
+/// How these sources' lanes at a provider stand; those that never sent there are left out.
+pub(crate) fn lanes_now(view: View<'_>, budget: &Budget, provider: &Name, sources: &[Name]) -> Vec<SourceNow> {
+    let lane = |source: &Name| Some(SourceNow { source: source.clone(), now: lane_now(view, budget, source, provider)? });
+    sources.iter().filter_map(lane).collect()
+}
 
-    /// What waits at gates, with what was said of it and why.
-    fn gated(&self) -> HashMap<(Seq, Rcpt), Held> {
-        let mut gated = HashMap::new();
-        for (group, told, block) in self.gates.all_blocked() {
-            let until = told.filter(|told| *told < Timestamp::MAX);
-            let held = Held { until, why: block.told().detail };
-            gated.extend(group.rcpts.as_slice().iter().map(|rcpt| ((group.seq, *rcpt), held.clone())));
-        }
-        gated
-    }
-
-    fn held(&self, state: &RecipientState, gated: Option<&Held>, now: Timestamp) -> (&'static str, Held) {
-        let held = |until, why: String| Held { until, why };
-        match (state.phase, gated) {
-            (Phase::InFlight | Phase::Cancelling, _) => ("in_flight", held(None, "a connection has it in hand".into())),
-            (Phase::Held, _) => ("held", held(None, "an operator holds it: posthaste queue release".into())),
-            _ if state.due > now.as_millisecond() => {
-                let why = format!("attempt {} failed; the next is due by the retry schedule", state.attempts);
-                ("later", held(Some(time(state.due)), why))
-            }
-            (_, Some(gated)) => ("budget", gated.clone()),
-            _ => self.on_its_way(state.domain, now),
+/// Up to `limit` recipients that wait and fit. For one message nothing else is looked through.
+pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> Waiting {
+    let selected = selection.of(view.backlog);
+    let table = view.backlog.table();
+    let fitting = selected.messages.iter().filter_map(|seq| Some((*seq, table.get(*seq)?)));
+    let fitting = fitting.flat_map(|(seq, message)| message.queued().map(move |(rcpt, recipient)| (seq, message, rcpt, recipient)));
+    let (mut shown, mut total) = (Vec::new(), 0);
+    for recipient in fitting.filter(|(.., recipient)| selected.has(recipient.domain)) {
+        total += 1;
+        if shown.len() < limit {
+            shown.push(recipient);
         }
     }
-
-    /// Due, and not with a connection yet.
-    fn on_its_way(&self, domain: DomainIx, now: Timestamp) -> (&'static str, Held) {
-        let held = |until, why: String| Held { until, why };
-        let known = self.domains.get(domain).map(|entry| &entry.known);
-        let Some(Known::Route(way, _)) = known else {
-            let why = match known {
-                Some(Known::Nowhere(why, _)) => format!("DNS: {}", why.failure),
-                _ => "DNS is being asked for its hosts".into(),
-            };
-            return ("dns", held(None, why));
-        };
-        let down = |path: &crate::connections::lanes::ReadyQueue| path.down.clone().filter(|(until, _)| *until > now.as_millisecond());
-        let downs: Vec<_> = self.lanes.paths.values().filter(|path| path.route.key == way.key).map(down).collect();
-        if let Some(Some((until, why))) = downs.iter().find(|down| down.is_some()).filter(|_| downs.iter().all(Option::is_some)) {
-            return ("hosts_down", held(Some(time(*until)), format!("its hosts could not be reached and are left alone: {}", why.failure)));
+    let mut seqs: Vec<Seq> = shown.iter().map(|(seq, ..)| *seq).collect();
+    seqs.dedup();
+    let budget = waiting_for_budget(lists, &seqs);
+    let waits = |(seq, message, rcpt, recipient): (Seq, &QueuedMessage, Rcpt, &RecipientState)| {
+        let (state, held) = held(view, recipient, budget.get(&(seq, rcpt)));
+        Waits {
+            seq,
+            id: message.id,
+            rcpt,
+            domain: view.backlog.domains().name(recipient.domain).to_owned(),
+            stream: view.backlog.streams().name(message.stream).clone(),
+            arrived: timestamp(message.arrived),
+            expires: timestamp(view.backlog.expires(seq, message, view.policy)),
+            attempts: recipient.attempts,
+            state: state.into(),
+            held,
         }
-        ("connection", held(None, format!("it waits for its turn on a connection to {}", way.provider)))
+    };
+    Waiting { first: shown.into_iter().map(waits).collect(), total }
+}
+
+fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> Option<LaneNow> {
+    let governor = budget.governor();
+    let id = governor.find(&LaneKey::new(source.as_str(), provider.as_str()))?;
+    let status = governor.status(id, view.now);
+    let block = |hold| Block { source: Some(source.clone()), provider: provider.clone(), at: status.next_release, hold: Some(hold) };
+    let until = Some(status.next_release).filter(|at| *at < Timestamp::MAX);
+    let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).told().detail });
+    let warming = !governor.lane(id).plan().curve.is_uncapped();
+    let stage = warming.then_some(StageNow {
+        stage: match status.stage {
+            Stage::On(number) => Some(number),
+            _ => None,
+        },
+        stages: status.stages,
+        cap: status.cap,
+        used: status.used,
+        accepted: status.counts.accepted,
+        next_cap: status.next_cap,
+    });
+    let working = view.lanes.find(source, provider).and_then(|lane| view.lanes.get(lane));
+    let limits = view.policy.limits(provider.as_str());
+    Some(LaneNow {
+        connections: working.map_or(0, |lane| lane.sessions),
+        most_connections: working.map_or(limits.connections, |lane| budget.most_connections(id, lane, view.policy, view.now)),
+        ready: working.map_or(0, |lane| lane.ready),
+        hold,
+        stage,
+        last_error: working.and_then(|lane| lane.last_error.as_ref()).map(|(at, text)| (*at, text.to_string())),
+    })
+}
+
+/// What of these messages waits for budget, until when as far as that was said, and why.
+fn waiting_for_budget(lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Held> {
+    let mut waiting = HashMap::new();
+    for (group, told, block) in lists.of(seqs) {
+        let held = Held { until: told.filter(|told| *told < Timestamp::MAX), why: block.told().detail };
+        waiting.extend(group.rcpts.as_slice().iter().map(|rcpt| ((group.seq, *rcpt), held.clone())));
+    }
+    waiting
+}
+
+fn held(view: View<'_>, recipient: &RecipientState, budget: Option<&Held>) -> (&'static str, Held) {
+    let held = |until, why: String| Held { until, why };
+    match (recipient.phase, budget) {
+        (Phase::InFlight | Phase::Cancelling, _) => ("in_flight", held(None, "a connection has it in hand".into())),
+        (Phase::Held, _) => ("held", held(None, "an operator holds it: posthaste queue release".into())),
+        _ if recipient.due > view.now.as_millisecond() => {
+            let why = format!("attempt {} failed; the next is due by the retry schedule", recipient.attempts);
+            ("later", held(Some(timestamp(recipient.due)), why))
+        }
+        (_, Some(budget)) => ("budget", budget.clone()),
+        _ => on_its_way(view, recipient.domain),
     }
 }
 
-fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+/// Due, and not with a connection yet.
+fn on_its_way(view: View<'_>, domain: DomainIx) -> (&'static str, Held) {
+    let held = |until, why: String| Held { until, why };
+    let known = view.backlog.domains().get(domain).map(|entry| &entry.known);
+    let Some(Known::Route(way, _)) = known else {
+        let why = match known {
+            Some(Known::Nowhere(why, _)) => format!("DNS: {}", why.failure),
+            _ => "DNS is being asked for its hosts".into(),
+        };
+        return ("dns", held(None, why));
+    };
+    let queues = view.lanes.queues().filter(|queue| queue.site.key == way.key);
+    let down: Vec<_> = queues.map(|queue| queue.down.as_ref().filter(|(until, _)| *until > view.now.as_millisecond())).collect();
+    if let Some(Some((until, why))) = down.first().filter(|_| down.iter().all(Option::is_some)) {
+        let why = format!("its hosts could not be reached and are left alone: {}", why.failure);
+        return ("hosts_down", held(Some(timestamp(*until)), why));
+    }
+    ("connection", held(None, format!("it waits for its turn on a connection to {}", way.provider)))
 }

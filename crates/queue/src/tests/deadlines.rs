@@ -8,7 +8,7 @@ use super::{
 };
 
 fn by(world: &World, seconds: u64, returns: bool) -> Deadline {
-    Deadline { at: super::super::dispatcher::later(world.now, Duration::from_secs(seconds)), returns }
+    Deadline { at: super::super::times::later(world.now, Duration::from_secs(seconds)), returns }
 }
 
 fn arrive(world: &mut World, seconds: u64, returns: bool) -> Seq {
@@ -70,7 +70,7 @@ fn whose_time_is_over_while_the_relay_is_down_is_dealt_with_when_it_is_back() {
     let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
     let (late, returned) = (arrive(&mut world, 100, false), arrive(&mut world, 100, true));
     world.run_for(Duration::from_secs(10));
-    world.now = super::super::dispatcher::later(world.now, Duration::from_secs(600));
+    world.now = super::super::times::later(world.now, Duration::from_secs(600));
     let mut world = world.restarted(policy());
     world.run_for(Duration::from_secs(10));
     assert!(world.fates(late).contains(&&Next::Late));
@@ -84,9 +84,9 @@ fn a_story_that_ends_leaves_no_time_behind() {
     for returns in [true, false] {
         arrive(&mut world, 999_999_999, returns);
     }
-    assert!(world.dispatcher.deadlines.next().is_some());
+    assert!(world.dispatcher.next_deadline().is_some());
     world.run_for(Duration::from_secs(60));
-    assert_eq!((world.dispatcher.owed(), world.dispatcher.deadlines.next()), ((0, 0), None));
+    assert_eq!((world.dispatcher.owed(), world.dispatcher.next_deadline()), ((0, 0), None));
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The dispatcher in simulated time.
 
+mod budget;
+mod deadlines;
+mod questions;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -7,17 +11,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_bounce::{Context, Rules, Verdict};
-use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
-use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Name, Reply, Stage, TransferPriority};
+use posthaste_governor::{Plan, Shape};
+use posthaste_mail::{Domain, MessageId, Name, TransferPriority};
 use posthaste_message::{Progress, SavedStanding};
-use posthaste_route::Host;
-use posthaste_smtp::client::TlsPolicy;
 
 use super::{testing::*, *};
-
-mod budget;
-mod deadlines;
 
 #[test]
 fn a_week_of_retries_for_ten_thousand_messages_ends_each_story_once_and_on_schedule() {
@@ -272,7 +270,7 @@ fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
 #[test]
 fn a_message_from_the_spool_goes_on_where_it_stood() {
     let mut world = World::new(policy(), |_, _| ok());
-    let due = super::dispatcher::later(world.now, Duration::from_secs(1000));
+    let due = super::times::later(world.now, Duration::from_secs(1000));
     let saved = |rcpt, held| SavedStanding(rcpt, 4, due.as_millisecond(), held);
     let arrival = Arrival {
         seq: 9,

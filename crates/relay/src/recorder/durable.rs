@@ -1,7 +1,5 @@
 //! What is done once lines are durable: the suppression list hears of endings, the spool forgets, and now and then it keeps how far the log had come.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use posthaste_journal::{Pending, Ticket};
 use posthaste_mail::Address;
@@ -18,7 +16,7 @@ const CHECKPOINT_EVERY: u64 = 8 << 20;
 
 /// What the suppression list is told of an ending.
 #[derive(Debug)]
-pub enum Told {
+pub(super) enum Told {
     /// The mailbox is alive.
     Delivered(Address),
     /// It is not, or seems so.

@@ -12,8 +12,8 @@ use posthaste_mail::Name;
 use posthaste_queue::Policy;
 
 use super::{
-    gates::{GateKey, OWN_POOL},
     rows::LaneDay,
+    waitlists::{OWN_POOL, WaitListKey},
 };
 
 /// Sources by number, pools of them, and lanes as they are opened.
@@ -24,7 +24,7 @@ pub(super) struct Lanes<'p> {
     lanes: HashMap<(usize, usize), LaneId>,
     /// Whose lane it is.
     source_of: HashMap<LaneId, usize>,
-    /// By provider, so that a mix that beats in time with the turns does not lead each provider to one source.
+    /// By provider: with one turn for all, a mix of providers in step with the turns would give each provider a single source.
     turns: HashMap<usize, u64>,
 }
 
@@ -44,7 +44,7 @@ impl<'p> Lanes<'p> {
         Self { policy, sources, pools, lanes, source_of, turns: HashMap::new() }
     }
 
-    /// Whether the stream's pool takes the mail of a source that a provider has slowed or stopped.
+    /// Whether the stream's pool takes over mail of a source that a provider has slowed or stopped.
     pub(super) fn relieves(&self) -> bool {
         self.policy.pools[&self.pools[OWN_POOL].0].relieve
     }
@@ -53,10 +53,10 @@ impl<'p> Lanes<'p> {
         self.pools.iter().position(|(pool, _)| pool.as_str() == name)
     }
 
-    /// The sources whose lanes take what waits at a gate, each once.
-    pub(super) fn members(&self, gate: &GateKey) -> Vec<(usize, NonZeroU32)> {
-        let mut members: Vec<_> = gate.own().map(|own| (own, NonZeroU32::MIN)).into_iter().collect();
-        for member in gate.other_pool().map_or(&[][..], |pool| &self.pools[pool].1) {
+    /// The sources whose lanes take what waits in a list, each once.
+    pub(super) fn members(&self, list: &WaitListKey) -> Vec<(usize, NonZeroU32)> {
+        let mut members: Vec<_> = list.own().map(|own| (own, NonZeroU32::MIN)).into_iter().collect();
+        for member in list.other_pool().map_or(&[][..], |pool| &self.pools[pool].1) {
             if !members.iter().any(|(known, _)| *known == member.0) {
                 members.push(*member);
             }

@@ -1,4 +1,4 @@
-//! What a simulation tells.
+//! The result of a simulation.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, civil::Date};
 use posthaste_governor::{Lane, Stage};
 use serde::Serialize;
 
-/// A scenario's days.
+/// The days of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Simulation {
     /// One row each.
@@ -20,23 +20,23 @@ pub struct DayRow {
     pub day: usize,
     /// Its date.
     pub date: Date,
-    /// Came in.
+    /// Accepted by the relay.
     pub arrived: u64,
-    /// Taken by the receivers.
+    /// Delivered.
     pub sent: u64,
-    /// Refused for good.
+    /// Bounced.
     pub bounced: u64,
-    /// Attempts that receivers put off.
+    /// Attempts that receivers deferred.
     pub put_off: u64,
-    /// Found no budget at once and had to wait, whether for minutes or for days.
+    /// Had to wait for budget, whether for minutes or for days.
     pub deferred: u64,
-    /// Attempts that another source made than the one whose turn it was.
+    /// Attempts made by another source than the one whose turn it was.
     pub spilled: u64,
-    /// Became too old.
+    /// Expired while they waited.
     pub expired: u64,
-    /// Waits for budget when the day ends.
+    /// Waiting for budget at the end of the day.
     pub held: u64,
-    /// The longest time between coming in and being taken, in seconds, of those taken on this day.
+    /// The longest time from acceptance to delivery, in seconds, of those delivered on this day.
     pub worst_delay: i64,
     /// The lanes that warm up.
     pub lanes: Vec<LaneDay>,
@@ -47,19 +47,19 @@ pub struct DayRow {
 pub struct LaneDay {
     /// The sending address's name.
     pub source: Arc<str>,
-    /// Who runs the mailboxes.
+    /// The provider of the mailboxes.
     pub provider: Arc<str>,
-    /// The stage; 0 is past the curve's end.
+    /// The stage; 0 after the end of the curve.
     pub stage: Stage,
-    /// What the day allowed; None: any number.
+    /// The day's cap; None: unlimited.
     pub cap: Option<u32>,
-    /// Answered by the provider.
+    /// Recipients that the provider answered.
     pub spent: u32,
-    /// Taken by the provider.
+    /// Recipients that the provider accepted.
     pub accepted: u32,
 }
 
-/// A day's numbers while it lasts.
+/// The numbers of a day that is not over.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) arrived: u64,
@@ -73,21 +73,21 @@ pub(super) struct Tally {
 }
 
 impl Simulation {
-    /// The day (from 1) from which on every day's mail is sent without waiting over midnight; None: not within the scenario.
+    /// The first day (from 1) from which no mail waits over midnight any more; None: not within the scenario.
     pub fn full_volume(&self) -> Option<usize> {
         let last_held = self.days.iter().rposition(|day| day.held > 0);
         let first = last_held.map_or(0, |index| index + 1);
         self.days.get(first).map(|day| day.day)
     }
 
-    /// The day (from 1) from which on no mail finds its source without budget: the warm-up binds nobody any more.
+    /// The first day (from 1) from which no mail has to wait or to take another source; None: not within the scenario.
     pub fn unbound(&self) -> Option<usize> {
         let last_bound = self.days.iter().rposition(|day| day.deferred + day.spilled + day.held > 0);
         let first = last_bound.map_or(0, |index| index + 1);
         self.days.get(first).map(|day| day.day)
     }
 
-    /// Recipients that waited for budget until they were too old.
+    /// Recipients that expired while they waited for budget.
     pub fn expired(&self) -> u64 {
         self.days.iter().map(|day| day.expired).sum()
     }

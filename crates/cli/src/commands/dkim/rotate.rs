@@ -3,7 +3,6 @@
 use std::{
     io::{Write, stdout},
     process::ExitCode,
-    sync::Arc,
 };
 
 use posthaste_config::Config;

@@ -1,14 +1,26 @@
-//! Where mail waits that no lane may send yet.
+//! The simulation's wait lists: mail that no lane may send yet.
 
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Mail;
+/// One recipient on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mail {
+    /// In the order of acceptance.
+    pub(super) seq: u64,
+    pub(super) arrived: Timestamp,
+    pub(super) provider: usize,
+    pub(super) attempts: u32,
+    /// It has had to wait for budget already.
+    pub(super) waited: bool,
+    /// The source whose turn it was, if it came so far.
+    pub(super) turn: Option<usize>,
+}
 
-/// Which gate: mail of one provider that waits for a lane of its own, for any of the pool's, or for its own or any of another pool's.
+/// Which wait list: mail of one provider that waits for a lane of its own, for any of the pool's, or for its own or any of another pool's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct GateKey {
+pub(super) struct WaitListKey {
     source: Option<usize>,
     pool: Option<usize>,
     provider: usize,
@@ -17,7 +29,7 @@ pub(super) struct GateKey {
 /// The stream's own pool among [`super::pool::Lanes`].
 pub(super) const OWN_POOL: usize = 0;
 
-impl GateKey {
+impl WaitListKey {
     pub(super) fn lane(source: usize, provider: usize) -> Self {
         Self { source: Some(source), pool: None, provider }
     }
@@ -30,7 +42,7 @@ impl GateKey {
         Self { source: Some(source), pool: Some(pool), provider }
     }
 
-    /// The source that mail at this gate was first meant for, where it is one.
+    /// The source that the mail was meant for, where it waits for that one.
     pub(super) fn own(&self) -> Option<usize> {
         self.source
     }
@@ -44,30 +56,30 @@ impl GateKey {
     }
 }
 
-/// All gates. One at which nothing waits is not there.
+/// All wait lists with mail.
 #[derive(Default)]
-pub(super) struct Gates {
+pub(super) struct WaitLists {
     /// By order of acceptance.
-    waiting: HashMap<GateKey, BTreeMap<u64, Mail>>,
+    waiting: HashMap<WaitListKey, BTreeMap<u64, Mail>>,
 }
 
-impl Gates {
-    pub(super) fn is_waited_at(&self, key: &GateKey) -> bool {
+impl WaitLists {
+    pub(super) fn is_waited_at(&self, key: &WaitListKey) -> bool {
         self.waiting.contains_key(key)
     }
 
-    /// True for the first one.
-    pub(super) fn join(&mut self, key: GateKey, mail: Mail) -> bool {
+    /// True if it is the first in its list.
+    pub(super) fn join(&mut self, key: WaitListKey, mail: Mail) -> bool {
         let queue = self.waiting.entry(key).or_default();
         queue.insert(mail.seq, mail);
         queue.len() == 1
     }
 
-    pub(super) fn first(&self, key: GateKey) -> Option<Mail> {
+    pub(super) fn first(&self, key: WaitListKey) -> Option<Mail> {
         self.waiting.get(&key)?.first_key_value().map(|(_, mail)| *mail)
     }
 
-    pub(super) fn take_first(&mut self, key: GateKey) {
+    pub(super) fn take_first(&mut self, key: WaitListKey) {
         if let Some(queue) = self.waiting.get_mut(&key) {
             queue.pop_first();
             if queue.is_empty() {
@@ -76,8 +88,8 @@ impl Gates {
         }
     }
 
-    /// Gives up what is too old at the head of a gate.
-    pub(super) fn expire_first(&mut self, key: GateKey, now: Timestamp, expire: SignedDuration) -> u64 {
+    /// Ends what is too old at the head of a list; how many.
+    pub(super) fn expire_first(&mut self, key: WaitListKey, now: Timestamp, expire: SignedDuration) -> u64 {
         let mut expired = 0;
         while self.first(key).is_some_and(|mail| now.duration_since(mail.arrived) >= expire) {
             self.take_first(key);
@@ -86,7 +98,7 @@ impl Gates {
         expired
     }
 
-    /// Gives up what is too old anywhere.
+    /// Ends what is too old in any list; how many.
     pub(super) fn expire(&mut self, now: Timestamp, expire: SignedDuration) -> u64 {
         let keys: Vec<_> = self.waiting.keys().copied().collect();
         keys.into_iter().map(|key| self.expire_first(key, now, expire)).sum()

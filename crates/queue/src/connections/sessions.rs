@@ -1,0 +1,318 @@
+//! Connections: which queue's turn it is, who gets a connection where they are scarce, and when one is closed.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+use posthaste_governor::LaneId;
+use posthaste_mail::{Attempt, Name};
+
+use super::lanes::{Lanes, QueueIx};
+use crate::{
+    Way,
+    backlog::Schedule,
+    exchange::{Action, Load, SessionId, Unroutable},
+    numbers::NumberMap,
+    policy::Limits,
+    times::millis,
+};
+
+/// Jobs that a connection carries before it gives way to another queue of its lane that has none.
+const GIVE_WAY_AFTER: u32 = 20;
+/// Milliseconds until a lane whose receiver wanted no more connections tries one more.
+const SQUEEZE: i64 = 60_000;
+/// The time for which hosts are left alone doubles with each failure in a row, so many times at most.
+const DOUBLINGS_MAX: u32 = 5;
+
+/// A connection in the hands of a task.
+struct Session {
+    queue: QueueIx,
+    established: bool,
+    idle_since: Option<i64>,
+    carried: u32,
+}
+
+/// A turn for a connection: of a lane in [`Connections::turn`], of the lanes that wait for one in [`Connections::next_hungry`].
+#[derive(Debug)]
+pub(crate) struct Turn<T> {
+    /// Whose turn it is; None: no one's, there is no mail or no connection.
+    pub(crate) who: Option<T>,
+    /// Idle sessions that were closed to make room, to be told so.
+    pub(crate) closed: Vec<SessionId>,
+}
+
+/// Lanes with their ready mail, and the sessions that carry it.
+#[derive(Default)]
+pub(crate) struct Connections {
+    lanes: Lanes,
+    sessions: NumberMap<SessionId, Session>,
+    /// Idle sessions in the order of their time.
+    idle: VecDeque<(i64, SessionId)>,
+    /// Lanes that wait for a connection because all are in use.
+    hungry: VecDeque<LaneId>,
+    /// Lanes that hold fewer connections than configured, by the time when one more is tried.
+    squeezed: Schedule<LaneId>,
+    next_session: SessionId,
+}
+
+impl Connections {
+    /// Lanes and their ready mail, to read.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Lanes and their ready mail.
+    pub(crate) fn lanes_mut(&mut self) -> &mut Lanes {
+        &mut self.lanes
+    }
+
+    /// Sessions opening or open.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Which ready queue of a lane may send now, over an idle session or a new one. The lane may have `most` connections, all lanes
+    /// together `most_in_all`.
+    pub(crate) fn turn(&mut self, lane_id: LaneId, most: usize, most_in_all: usize) -> Turn<QueueIx> {
+        let mut closed = Vec::new();
+        let over = |closed| Turn { who: None, closed };
+        let Some(lane) = self.lanes.get(lane_id) else { return over(closed) };
+        let Some(queue) = lane.turns.front().copied() else { return over(closed) };
+        let full = lane.sessions >= most;
+        if self.lanes.at(queue).idle.is_empty() {
+            if full {
+                match self.idle_elsewhere(lane_id, queue) {
+                    Some(session) => closed.extend(self.close(session)),
+                    None => return over(closed),
+                }
+            }
+            if self.sessions.len() >= most_in_all {
+                match self.close_longest_idle() {
+                    Some(session) => closed.push(session),
+                    None => {
+                        let lane = self.lanes.lanes.get_mut(&lane_id).expect("looked up above");
+                        if !std::mem::replace(&mut lane.hungry, true) {
+                            self.hungry.push_back(lane_id);
+                        }
+                        return over(closed);
+                    }
+                }
+            }
+        }
+        self.lanes.lanes.get_mut(&lane_id).expect("looked up above").turns.rotate_left(1);
+        Turn { who: Some(queue), closed }
+    }
+
+    /// The next of the lanes that waited for a connection, while there are any or somebody else's is idle.
+    pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<Turn<LaneId>> {
+        if self.hungry.is_empty() {
+            return None;
+        }
+        let mut closed = Vec::new();
+        if self.sessions.len() >= most_in_all {
+            closed.push(self.close_longest_idle()?);
+        }
+        let lane_id = self.hungry.pop_front().expect("not empty");
+        let lane = self.lanes.lanes.get_mut(&lane_id);
+        let who = lane.map(|lane| {
+            lane.hungry = false;
+            lane_id
+        });
+        Some(Turn { who, closed })
+    }
+
+    /// Sends a job of a queue over one of its idle sessions, or over a new one.
+    pub(crate) fn send(&mut self, ix: QueueIx, job: Load) -> Action {
+        let queue = self.lanes.queues.get_mut(&ix).expect("the queue of a job exists");
+        if let Some(session) = queue.idle.pop() {
+            return self.hand_over(session, job);
+        }
+        self.next_session += 1;
+        let session = self.next_session;
+        queue.sessions += 1;
+        let route = queue.site.clone();
+        let lane = self.lanes.lane_of_mut(ix);
+        lane.sessions += 1;
+        let source = lane.source.clone();
+        self.sessions.insert(session, Session { queue: ix, established: false, idle_since: None, carried: 1 });
+        Action::Open { session, route, source, load: Box::new(job) }
+    }
+
+    /// Sends another job over a session.
+    pub(crate) fn hand_over(&mut self, session: SessionId, job: Load) -> Action {
+        let s = self.sessions.get_mut(&session).expect("a session that is handed a job exists");
+        s.idle_since = None;
+        s.carried += 1;
+        Action::Deliver(session, Box::new(job))
+    }
+
+    /// A session can take mail: its hosts are reachable.
+    pub(crate) fn opened(&mut self, session: SessionId) {
+        let Some(s) = self.sessions.get_mut(&session) else { return };
+        s.established = true;
+        let queue = self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists");
+        queue.established += 1;
+        queue.down = None;
+        queue.failures = 0;
+    }
+
+    /// The queue that a session sends for, and the jobs that it has carried.
+    pub(crate) fn of(&self, session: SessionId) -> Option<(QueueIx, u32)> {
+        self.sessions.get(&session).map(|s| (s.queue, s.carried))
+    }
+
+    /// Whether a session that is free has to go because others need a connection: another queue of its lane has mail but no connection, and
+    /// the lane may open no more (`most`); or another lane waits for one.
+    pub(crate) fn must_give_way(&self, queue: QueueIx, carried: u32, most: usize) -> bool {
+        if !carried.is_multiple_of(GIVE_WAY_AFTER) {
+            return false;
+        }
+        let lane = self.lanes.lane_of(queue);
+        let full = lane.sessions >= most;
+        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || !self.hungry.is_empty()
+    }
+
+    /// A session without more mail stays open for a while.
+    pub(crate) fn rest(&mut self, session: SessionId, now: i64) {
+        let s = self.sessions.get_mut(&session).expect("a session that rests exists");
+        s.idle_since = Some(now);
+        self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists").idle.push(session);
+        self.idle.push_back((now, session));
+    }
+
+    /// Takes a session off all lists; its queue, if it was there.
+    pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
+        let s = self.sessions.remove(&session)?;
+        let queue = self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists");
+        queue.sessions -= 1;
+        queue.established -= usize::from(s.established);
+        queue.idle.retain(|i| *i != session);
+        self.lanes.lane_of_mut(s.queue).sessions -= 1;
+        Some(s.queue)
+    }
+
+    /// The same; the session, if it was there, to be told so.
+    pub(crate) fn close(&mut self, session: SessionId) -> Option<SessionId> {
+        self.forget(session).map(|_| session)
+    }
+
+    /// Closes the next session that has been idle since `since` or longer.
+    pub(crate) fn close_idle(&mut self, since: i64) -> Option<SessionId> {
+        while let Some((idle_since, session)) = self.idle.front().copied() {
+            let current = self.is_idle_since(session, idle_since);
+            if current && idle_since > since {
+                return None;
+            }
+            self.idle.pop_front();
+            if current {
+                return self.close(session);
+            }
+        }
+        None
+    }
+
+    /// Closes every idle session.
+    pub(crate) fn close_all_idle(&mut self) -> Vec<SessionId> {
+        let idle: Vec<SessionId> = self.sessions.iter().filter(|(_, s)| s.idle_since.is_some()).map(|(id, _)| *id).collect();
+        idle.into_iter().filter_map(|session| self.close(session)).collect()
+    }
+
+    /// Closes the idle sessions of a queue.
+    pub(crate) fn close_idle_of(&mut self, queue: QueueIx) -> Vec<SessionId> {
+        let idle = self.lanes.queues.get_mut(&queue).map(|queue| std::mem::take(&mut queue.idle)).unwrap_or_default();
+        idle.into_iter().filter_map(|session| self.close(session)).collect()
+    }
+
+    /// The queues of lanes whose source fits.
+    pub(crate) fn queues_of(&self, fits: impl Fn(&Name) -> bool) -> Vec<QueueIx> {
+        let queues = self.lanes.queues.iter();
+        queues.filter(|(_, queue)| fits(&self.lanes.lanes[&queue.lane].source)).map(|(ix, _)| *ix).collect()
+    }
+
+    /// A session could not be opened. Where others to the same hosts are at work, the receiver wants no more of them: the lane stays with
+    /// those for a while, and it is true.
+    pub(crate) fn squeeze(&mut self, queue: QueueIx, now: i64) -> bool {
+        let (lane, established) = (self.lanes.at(queue).lane, self.lanes.at(queue).established);
+        if established == 0 {
+            return false;
+        }
+        let until = now + SQUEEZE;
+        self.lanes.lane_of_mut(queue).squeezed = Some((established, until));
+        self.squeezed.add(until, lane);
+        true
+    }
+
+    /// Takes out some lanes that may have to try one more connection now.
+    pub(crate) fn take_squeezed(&mut self, now: i64) -> Option<Vec<LaneId>> {
+        self.squeezed.take_due(now)
+    }
+
+    /// Lets a lane try one more connection, where its time has come; it then wants its turn.
+    pub(crate) fn unsqueeze(&mut self, lane_id: LaneId, limits: &Limits, now: i64) -> bool {
+        let Some(lane) = self.lanes.lanes.get_mut(&lane_id) else { return false };
+        let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now) else { return false };
+        if most + 1 >= limits.connections {
+            lane.squeezed = None;
+        } else {
+            let next = until.max(now) + SQUEEZE;
+            lane.squeezed = Some((most + 1, next));
+            self.squeezed.add(next, lane_id);
+        }
+        true
+    }
+
+    /// Leaves hosts alone that could not be reached, for `wait` after the first failure and longer after each in a row.
+    pub(crate) fn leave_alone(&mut self, queue: QueueIx, why: Arc<Unroutable>, wait: std::time::Duration, now: i64) {
+        let queue = self.lanes.queues.get_mut(&queue).expect("a session's queue exists");
+        let wait = millis(wait) << queue.failures.min(DOUBLINGS_MAX);
+        queue.failures += 1;
+        queue.down = Some((now + wait, why));
+    }
+
+    /// Why a queue's hosts are left alone at present.
+    pub(crate) fn still_down(&self, queue: QueueIx, now: i64) -> Option<Arc<Unroutable>> {
+        let (until, why) = self.lanes.at(queue).down.as_ref()?;
+        (*until > now).then(|| why.clone())
+    }
+
+    /// Keeps a lane's last trouble, for the queue's table.
+    pub(crate) fn note_error(&mut self, queue: QueueIx, text: &str, now: Timestamp) {
+        self.lanes.lane_of_mut(queue).last_error = Some((now, text.into()));
+    }
+
+    /// Facts of an attempt that got as far as knowing its lane.
+    pub(crate) fn facts(&self, queue: QueueIx) -> Attempt {
+        let lane = self.lanes.lane_of(queue);
+        Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
+    }
+
+    /// The hosts that a queue leads to.
+    pub(crate) fn site(&self, queue: QueueIx) -> &Arc<Way> {
+        &self.lanes.at(queue).site
+    }
+
+    /// When something is to be done, in milliseconds since 1970: a session has been idle for `idle`, a lane tries one more connection.
+    pub(crate) fn next(&self, idle: std::time::Duration) -> Option<i64> {
+        let idle = self.idle.front().map(|(since, _)| since + millis(idle));
+        [idle, self.squeezed.next()].into_iter().flatten().min()
+    }
+
+    /// An idle session of the lane that leads elsewhere.
+    fn idle_elsewhere(&self, lane: LaneId, wanted: QueueIx) -> Option<SessionId> {
+        let other = self.lanes.queues.iter().find(|(ix, q)| q.lane == lane && **ix != wanted && !q.idle.is_empty());
+        other.and_then(|(_, queue)| queue.idle.first().copied())
+    }
+
+    /// Closes the session that has been idle longest; None where all are at work.
+    fn close_longest_idle(&mut self) -> Option<SessionId> {
+        while let Some((since, session)) = self.idle.pop_front() {
+            if self.is_idle_since(session, since) {
+                return self.close(session);
+            }
+        }
+        None
+    }
+
+    fn is_idle_since(&self, session: SessionId, since: i64) -> bool {
+        self.sessions.get(&session).is_some_and(|s| s.idle_since == Some(since))
+    }
+}

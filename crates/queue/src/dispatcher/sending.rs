@@ -1,0 +1,319 @@
+//! From a domain's mail to a connection's, and back: routes, lanes, turns, what came of a session.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use posthaste_bounce::Verdict;
+use posthaste_governor::LaneId;
+use posthaste_mail::{Attempt, Failure, LocalCause, Name};
+
+use super::Dispatcher;
+use crate::{
+    Way,
+    backlog::{
+        domains::Route,
+        table::{DomainIx, RecipientGroup, StreamIx},
+    },
+    budget::{Chosen, Through, waitlist::WaitListKey},
+    connections::lanes::{QueueIx, Ready, Share},
+    exchange::{Action, Load, Outcome, Said, SessionId, Unroutable},
+    verdicts::not_tried,
+};
+
+/// The most letters of a lane's last trouble that are kept for the queue's table.
+const TROUBLE_MAX: usize = 160;
+
+impl Dispatcher {
+    /// Brings a group whose time has come to its lane, asking DNS first where that is needed.
+    pub(super) fn place(&mut self, domain: DomainIx, group: RecipientGroup) {
+        match self.backlog.place(domain, group, self.now) {
+            (Route::To(way), Some(group)) => self.enqueue(&way, group),
+            (Route::Nowhere(why), Some(group)) => self.unroutable(&why, &group),
+            (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration) {
+        for group in self.backlog.resolved(domain, answer, ttl, self.now) {
+            match answer {
+                Ok(way) => self.enqueue(way, group),
+                Err(why) => self.unroutable(why, &group),
+            }
+        }
+        self.budget.lists_mut().route_known(domain);
+    }
+
+    /// Brings a group whose route is known to a lane that may send it, or to a wait list.
+    fn enqueue(&mut self, way: &Arc<Way>, group: RecipientGroup) {
+        let Some((stream, n)) = self.backlog.waiting(&group) else { return };
+        let streams = self.backlog.streams();
+        let stream = streams.whole(stream);
+        match self.budget.through(stream, n, streams.name(stream), self.now) {
+            Through::All => self.choose(way, stream, n, group),
+            Through::Wait(block) => self.wait(&WaitListKey::Stream(stream), block, &group),
+            Through::Part(granted, block) => {
+                let Some((first, rest)) = self.backlog.split(&group, granted as usize) else { return };
+                if let Some(rest) = rest {
+                    self.wait(&WaitListKey::Stream(stream), Some(block), &rest);
+                }
+                self.choose(way, stream, granted as usize, first);
+            }
+        }
+    }
+
+    /// The same behind the stream's own rate. `n` of the group's recipients are still to be sent.
+    pub(super) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, n: usize, group: RecipientGroup) {
+        let view = view!(self);
+        match self.budget.choose(stream, n, &way.provider, view) {
+            Chosen::Lane(lane) => self.send_by(lane, way, group.into()),
+            Chosen::Wait(key, block) => self.wait(&key, block, &group),
+        }
+    }
+
+    /// Queues a group in a lane.
+    pub(super) fn send_by(&mut self, lane: LaneId, way: &Arc<Way>, ready: Ready) {
+        let Some((stream, _)) = self.backlog.waiting(&ready.group) else { return self.budget.give_back(ready.permit, self.now) };
+        if self.connections.lanes().get(lane).is_none() {
+            let source = self.budget.source(lane);
+            self.connections.lanes_mut().add(lane, &source, &way.provider);
+        }
+        let queue = self.connections.lanes_mut().queue(lane, way);
+        if let Some(why) = self.connections.still_down(queue, self.now.as_millisecond()) {
+            self.budget.give_back(ready.permit, self.now);
+            return self.not_tried(queue, &ready.group, &why);
+        }
+        let share = self.share(stream, &way.provider);
+        self.connections.lanes_mut().push(queue, share, ready);
+        self.to_pump.push(lane);
+    }
+
+    fn share(&self, stream: StreamIx, provider: &Name) -> Share {
+        let policy = self.backlog.stream_policy(stream, &self.policy);
+        let share = self.backlog.streams().share(stream, policy.share);
+        Share { stream, share, at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())) }
+    }
+
+    /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
+    pub(super) fn pump(&mut self, lane: LaneId) {
+        if self.draining {
+            return;
+        }
+        while let Some(most) = self.most_connections(lane) {
+            let turn = self.connections.turn(lane, most, self.policy.connections);
+            self.tell_closed(turn.closed);
+            let Some(queue) = turn.who else { return };
+            if let Some(job) = self.next_job(queue) {
+                let action = self.connections.send(queue, job);
+                self.actions.push(action);
+            }
+        }
+    }
+
+    /// How many connections a lane may have now; None for one that holds nothing.
+    fn most_connections(&self, id: LaneId) -> Option<usize> {
+        let lane = self.connections.lanes().get(id)?;
+        Some(self.budget.most_connections(id, lane, &self.policy, self.now))
+    }
+
+    /// Takes the next group that still holds something out of a queue, with a permit. What the lane may not send now stays first in line,
+    /// or goes elsewhere.
+    fn next_job(&mut self, queue: QueueIx) -> Option<Load> {
+        while let Some(Ready { mut group, permit }) = self.connections.lanes_mut().pop(queue) {
+            let Some((stream, n)) = self.backlog.waiting(&group) else {
+                self.budget.give_back(permit, self.now);
+                continue;
+            };
+            let lane = self.connections.lanes().at(queue).lane;
+            let priority = self.view().stream_policy(stream).priority;
+            match self.budget.admit(lane, permit, n, priority, self.now) {
+                Ok(permit) => {
+                    if (permit.count() as usize) < n
+                        && let Some((first, Some(rest))) = self.backlog.split(&group, permit.count() as usize)
+                    {
+                        let share = self.share(stream, &self.connections.lanes().at(queue).site.provider);
+                        self.connections.lanes_mut().push_front(queue, share, rest.into());
+                        group = first;
+                    }
+                    let mut job = self.backlog.take(&group).expect("the group was not void");
+                    self.budget.grant(&mut job, permit);
+                    return Some(job);
+                }
+                Err(hold) => {
+                    let way = self.connections.site(queue).clone();
+                    let view = view!(self);
+                    match self.budget.overflow(lane, stream, n, hold, view) {
+                        Chosen::Lane(lane) => self.send_by(lane, &way, group.into()),
+                        Chosen::Wait(key, block) => self.wait(&key, block, &group),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool) {
+        match outcome {
+            Outcome::Answered { said, facts } => {
+                if let (Some(trouble), Some((queue, _))) = (trouble(&said), self.connections.of(session)) {
+                    self.connections.note_error(queue, &trouble, self.now);
+                }
+                self.budget.spend(load.permit.take(), &said, &self.policy, self.now);
+                let record = self.backlog.settle(&load, said, facts, &self.policy, self.now);
+                record.into_iter().for_each(|record| self.record(record));
+            }
+            Outcome::NotOffered { failure } => {
+                tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
+                let (queue, _) = self.connections.of(session).expect("a session that reports exists until it is closed");
+                self.hand_back(queue, load);
+            }
+        }
+        self.session_free(session, usable);
+    }
+
+    /// A session is free: it carries more of the same, stays idle, or is closed.
+    fn session_free(&mut self, session: SessionId, usable: bool) {
+        let Some((queue, carried)) = self.connections.of(session) else { return };
+        if !usable || self.draining || self.is_over(queue, carried) {
+            let closed = self.connections.close(session);
+            self.tell_closed(closed);
+            return self.after_close(queue);
+        }
+        if let Some(job) = self.next_job(queue) {
+            let action = self.connections.hand_over(session, job);
+            return self.actions.push(action);
+        }
+        self.connections.rest(session, self.now.as_millisecond());
+        let lane = self.connections.lanes().at(queue).lane;
+        self.pump(lane);
+        self.feed_the_hungry();
+    }
+
+    /// Whether a session has carried all that it may, or others need its connection.
+    fn is_over(&self, queue: QueueIx, carried: u32) -> bool {
+        let queued = self.connections.lanes().at(queue);
+        let most = self.most_connections(queued.lane).unwrap_or(0);
+        carried >= self.policy.limits(queued.site.provider.as_str()).messages_per_connection
+            || self.connections.must_give_way(queue, carried, most)
+    }
+
+    /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone
+    /// for a while.
+    pub(super) fn open_failed(&mut self, session: SessionId, mut load: Load, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
+        let Some(queue) = self.connections.forget(session) else {
+            self.budget.give_back(load.permit.take(), self.now);
+            return self.settle_failed(&load, &failure, &verdict, facts);
+        };
+        // Others may send it: a bind that failed is no attempt.
+        let gone = self.budget.is_gone(&self.connections.lanes().lane_of(queue).source);
+        if gone && matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
+            self.hand_back(queue, load);
+            self.leave_sources();
+            return self.after_close(queue);
+        }
+        if !verdict.permanent && self.connections.squeeze(queue, self.now.as_millisecond()) {
+            self.hand_back(queue, load);
+            return self.after_close(queue);
+        }
+        self.connections.note_error(queue, &failure.to_string(), self.now);
+        let said = vec![Said::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
+        self.budget.spend(load.permit.take(), &said, &self.policy, self.now);
+        let record = self.backlog.settle(&load, said, facts, &self.policy, self.now);
+        record.into_iter().for_each(|record| self.record(record));
+        if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
+            self.leave_alone(queue, failure, verdict);
+        }
+        self.after_close(queue);
+    }
+
+    /// Leaves hosts alone that could not be reached: what waits for them is tried later, without trying each message in vain.
+    fn leave_alone(&mut self, queue: QueueIx, failure: Failure, verdict: Verdict) {
+        let why = Arc::new(Unroutable { failure, verdict });
+        self.connections.leave_alone(queue, why.clone(), self.policy.host_down, self.now.as_millisecond());
+        for ready in self.connections.lanes_mut().empty(queue) {
+            self.budget.give_back(ready.permit, self.now);
+            self.not_tried(queue, &ready.group, &why);
+        }
+    }
+
+    /// Defers a group whose hosts are known to be out of reach.
+    fn not_tried(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
+        let Some(job) = self.backlog.take(group) else { return };
+        let facts = Arc::new(self.connections.facts(queue));
+        self.settle_failed(&job, &not_tried(&why.failure), &why.verdict, facts);
+    }
+
+    /// Defers or bounces a group that has no hosts.
+    pub(super) fn unroutable(&mut self, why: &Unroutable, group: &RecipientGroup) {
+        if let Some(job) = self.backlog.take(group) {
+            self.settle_failed(&job, &why.failure, &why.verdict, Arc::default());
+        }
+    }
+
+    fn settle_failed(&mut self, job: &Load, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
+        let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
+        record.into_iter().for_each(|record| self.record(record));
+    }
+
+    /// Puts what a session gave back first in line again. A fresh connection always answers for its first job, so this ends.
+    fn hand_back(&mut self, queue: QueueIx, mut load: Load) {
+        let permit = load.permit.take();
+        let back = self.backlog.hand_back(&load, self.now);
+        match back.group {
+            Some((group, stream)) => {
+                let share = self.share(stream, &self.connections.lanes().at(queue).site.provider);
+                self.connections.lanes_mut().push_front(queue, share, Ready { group, permit });
+            }
+            None => self.budget.give_back(permit, self.now),
+        }
+        back.record.into_iter().for_each(|record| self.record(record));
+    }
+
+    fn after_close(&mut self, queue: QueueIx) {
+        let lane = self.connections.lanes().at(queue).lane;
+        self.feed_the_hungry();
+        self.pump(lane);
+    }
+
+    /// Lanes that waited for a connection take turns, while there are any or somebody else's is idle.
+    pub(super) fn feed_the_hungry(&mut self) {
+        while let Some(turn) = self.connections.next_hungry(self.policy.connections) {
+            self.tell_closed(turn.closed);
+            turn.who.into_iter().for_each(|lane| self.pump(lane));
+        }
+    }
+
+    /// Lets a lane whose receiver wanted no more connections try one more.
+    pub(super) fn unsqueeze(&mut self, lane: LaneId) {
+        let Some(provider) = self.connections.lanes().get(lane).map(|lane| &lane.provider) else { return };
+        let limits = self.policy.limits(provider.as_str());
+        if self.connections.unsqueeze(lane, limits, self.now.as_millisecond()) {
+            self.pump(lane);
+        }
+    }
+
+    /// Moves the mail of sources that are gone, or are no longer configured, to others.
+    pub(super) fn leave_sources(&mut self) {
+        let known: HashSet<&Name> = self.policy.pools.values().flat_map(|pool| pool.sources.iter().map(|(name, _)| name)).collect();
+        let queues = self.connections.queues_of(|source| self.budget.is_gone(source) || !known.contains(source));
+        for queue in queues {
+            let closed = self.connections.close_idle_of(queue);
+            self.tell_closed(closed);
+            let way = self.connections.site(queue).clone();
+            for ready in self.connections.lanes_mut().empty(queue) {
+                self.budget.give_back(ready.permit, self.now);
+                if let Some((stream, n)) = self.backlog.waiting(&ready.group) {
+                    self.choose(&way, stream, n, ready.group);
+                }
+            }
+        }
+    }
+}
+
+/// The first failure among what was said, in one short line.
+fn trouble(said: &[Said]) -> Option<String> {
+    let failure = said.iter().find_map(|s| match s {
+        Said::Failed(failure, _) | Said::Unknown(failure, _) => Some(failure),
+        Said::Delivered(_) | Said::Suppressed(_) => None,
+    })?;
+    Some(failure.to_string().lines().next().unwrap_or("").chars().take(TROUBLE_MAX).collect())
+}

@@ -1,0 +1,129 @@
+//! Mail that waits for budget: into the wait lists, and out of them when their time has come.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Dispatcher;
+use crate::{
+    Way,
+    backlog::{
+        domains::Route,
+        table::{RecipientGroup, StreamIx},
+    },
+    budget::{
+        Head, Release,
+        block::{Block, LOOK_AGAIN},
+        waitlist::{PASSED_MAX, Position, Told, WaitListIx, WaitListKey},
+    },
+    connections::lanes::Ready,
+    exchange::Action,
+    times::after,
+    verdicts::out_of_budget,
+};
+
+/// What goes first in a list, and where it goes.
+struct First {
+    position: Position,
+    n: usize,
+    stream: StreamIx,
+    way: Arc<Way>,
+}
+
+impl Dispatcher {
+    /// Lets a group wait, and logs until when. Recipients at different domains wait in groups of their own: their routes may change.
+    pub(super) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, group: &RecipientGroup) {
+        let Some(apart) = self.backlog.apart(group, &self.policy) else { return };
+        let view = view!(self);
+        let told = self.budget.wait(key, block, apart, view);
+        self.tell(told);
+    }
+
+    /// Lets mail through from the wait lists whose time has come, and ends what has expired.
+    pub(super) fn open_wait_lists(&mut self) {
+        while let Some(list) = self.budget.lists_mut().take_open(self.now) {
+            let next = self.let_through(list);
+            let view = view!(self);
+            let told = self.budget.wait_until(list, next, view);
+            self.tell(told);
+        }
+        while let Some(expired) = self.budget.lists_mut().take_expired(self.now) {
+            for (group, block) in expired {
+                let detail = format!("expired while it waited: {}", block.told().detail);
+                let record = self.backlog.give_up(&group, out_of_budget(detail), self.now);
+                record.into_iter().for_each(|record| self.record(record));
+            }
+        }
+    }
+
+    /// Lets through what may go; when the next may, None when nothing is left.
+    fn let_through(&mut self, list: WaitListIx) -> Option<Timestamp> {
+        let view = view!(self);
+        let choices = self.budget.choices_of(list, view);
+        loop {
+            let First { position, n, stream, way } = match self.first(list)? {
+                Ok(first) => first,
+                Err(again) => return Some(again),
+            };
+            let head = Head { n: u32::try_from(n).unwrap_or(u32::MAX), stream, provider: &way.provider };
+            let view = view!(self);
+            match self.budget.release(list, &choices, &head, view)? {
+                Release::Go(permit) => {
+                    let group = self.take_out(list, position, permit.count() as usize)?;
+                    self.send_by(permit.lane(), &way, Ready { group, permit: Some(permit) });
+                }
+                Release::Choose(most, stream) => {
+                    let group = self.take_out(list, position, most)?;
+                    self.choose(&way, stream, n.min(most), group);
+                }
+                Release::NotBefore(at) => return Some(at),
+            }
+        }
+    }
+
+    /// The first in a list that still waits and whose route is known; Err: none of the foremost has one yet, look again then; None: nothing
+    /// is left.
+    fn first(&mut self, list: WaitListIx) -> Option<Result<First, Timestamp>> {
+        let mut from = Position::FIRST;
+        for _ in 0..PASSED_MAX {
+            let Some((position, waiting)) = self.budget.lists().first_from(list, from) else { break };
+            let Some((stream, n)) = self.backlog.waiting(&waiting.group) else {
+                self.budget.lists_mut().take(list, position);
+                continue;
+            };
+            let domain = waiting.domain;
+            match self.backlog.route(domain, self.now) {
+                Route::To(way) => return Some(Ok(First { position, n, stream, way })),
+                Route::Nowhere(why) => {
+                    let group = self.budget.lists_mut().take(list, position)?;
+                    self.unroutable(&why, &group);
+                }
+                Route::Unknown(name) => {
+                    self.actions.extend(name.map(|name| Action::Resolve(domain, name)));
+                    from = position.next();
+                }
+            }
+        }
+        (!self.budget.lists().is_empty(list)).then(|| Err(after(self.now, LOOK_AGAIN)))
+    }
+
+    /// Takes up to `n` recipients of a group out of a list.
+    fn take_out(&mut self, list: WaitListIx, position: Position, n: usize) -> Option<RecipientGroup> {
+        let (at, waiting) = self.budget.lists().first_from(list, position)?;
+        debug_assert_eq!(at, position, "what goes first has not moved");
+        let (first, rest) = self.backlog.split(&waiting.group, n)?;
+        match rest {
+            Some(rest) => self.budget.lists_mut().leave(list, position, rest),
+            None => drop(self.budget.lists_mut().take(list, position)),
+        }
+        Some(first)
+    }
+
+    /// Logs until when groups wait.
+    fn tell(&mut self, told: Vec<Told>) {
+        for Told { group, wait } in told {
+            let record = self.backlog.record_wait(&group, wait, self.now);
+            record.into_iter().for_each(|record| self.record(record));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The queue's tables: by provider, by message, and in all.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use posthaste_mail::{MessageId, Name};
+use serde::{Deserialize, Serialize};
+
+use super::selection::Selection;
+use crate::{
+    backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
+    budget::waitlist::WaitLists,
+    times::timestamp,
+    view::View,
+};
+
+/// How many recipients are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages that are queued.
+    pub messages: usize,
+    /// Recipients that are queued.
+    pub recipients: usize,
+    /// Due now: waiting for a route, a turn, a connection.
+    pub due: usize,
+    /// Due later.
+    pub later: usize,
+    /// In the hands of a connection.
+    pub in_flight: usize,
+    /// Held by an operator.
+    pub held: usize,
+    /// Connections opening or open.
+    pub connections: usize,
+}
+
+/// One line of the queue's table: a provider, or a domain whose provider is not known yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LaneRow {
+    /// Provider or domain.
+    pub provider: String,
+    /// The sources that have sent or are sending there lately.
+    pub sources: Vec<Name>,
+    /// Recipients that are queued.
+    pub queued: usize,
+    /// Of these, due now.
+    pub due: usize,
+    /// Of these, held.
+    pub held: usize,
+    /// Of these, waiting for budget.
+    pub budget: usize,
+    /// When the last of those will go, as far as that can be foreseen.
+    pub budget_until: Option<Timestamp>,
+    /// Of these, in the hands of a connection.
+    pub in_flight: usize,
+    /// Connections opening or open.
+    pub connections: usize,
+    /// When the oldest was accepted.
+    pub oldest: Option<Timestamp>,
+    /// When the next one is due, where none is due now.
+    pub next: Option<Timestamp>,
+    /// Hosts left alone until then because they could not be reached.
+    pub down_until: Option<Timestamp>,
+    /// The last trouble.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
+}
+
+/// One message of the queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageRow {
+    /// Its number in the spool.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// When it was accepted.
+    pub arrived: Timestamp,
+    /// Its stream.
+    pub stream: Name,
+    /// Bytes as stored.
+    pub size: u32,
+    /// Its recipients that are queued.
+    pub rcpts: Vec<RecipientRow>,
+}
+
+/// One recipient of a message. `posthaste queue list --json` prints it as an array.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "RecipientArray", into = "RecipientArray")]
+pub struct RecipientRow {
+    /// Its position in the envelope.
+    pub rcpt: Rcpt,
+    /// Its domain.
+    pub domain: String,
+    /// Attempts that have ended.
+    pub attempts: u16,
+    /// When it is tried, as far as that is known.
+    pub due: Timestamp,
+    /// Where it is on its way, for people.
+    pub phase: String,
+}
+
+type RecipientArray = (Rcpt, String, u16, Timestamp, String);
+
+impl From<RecipientArray> for RecipientRow {
+    fn from((rcpt, domain, attempts, due, phase): RecipientArray) -> Self {
+        Self { rcpt, domain, attempts, due, phase }
+    }
+}
+
+impl From<RecipientRow> for RecipientArray {
+    fn from(row: RecipientRow) -> Self {
+        (row.rcpt, row.domain, row.attempts, row.due, row.phase)
+    }
+}
+
+/// Some messages of the queue.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    /// The oldest that fit.
+    pub rows: Vec<MessageRow>,
+    /// How many fit in all.
+    pub total: usize,
+}
+
+/// How many recipients are where. Looks through every message.
+pub(crate) fn counts(view: View<'_>, connections: usize) -> Counts {
+    let table = view.backlog.table();
+    let mut counts = Counts { messages: table.messages(), recipients: table.recipients(), connections, ..Counts::default() };
+    let now = view.now.as_millisecond();
+    for (_, recipient) in table.iter().flat_map(|(_, message)| message.queued()) {
+        match recipient.phase {
+            Phase::Waiting if recipient.due > now => counts.later += 1,
+            Phase::Waiting => counts.due += 1,
+            Phase::InFlight | Phase::Cancelling => counts.in_flight += 1,
+            Phase::Held => counts.held += 1,
+            Phase::Ended => {}
+        }
+    }
+    counts
+}
+
+/// When the oldest message was accepted. Looks through every message.
+pub(crate) fn oldest(view: View<'_>) -> Option<Timestamp> {
+    view.backlog.table().iter().map(|(_, message)| message.arrived).min().map(timestamp)
+}
+
+/// The queue's table, the fullest line first. Looks through every message.
+pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
+    let (table, domains, now) = (view.backlog.table(), view.backlog.domains(), view.now.as_millisecond());
+    let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
+    for (_, message) in table.iter() {
+        for (_, recipient) in message.queued() {
+            let row = by_domain.entry(recipient.domain).or_insert_with(|| LaneRow::new(domains.provider(recipient.domain)));
+            row.count(recipient, message.arrived, now);
+        }
+    }
+    for (group, told, _) in lists.all() {
+        let Some((message, rcpts)) = table.open(group) else { continue };
+        for rcpt in rcpts {
+            if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
+                row.budget += 1;
+                row.budget_until = row.budget_until.max(told.filter(|told| *told < Timestamp::MAX));
+            }
+        }
+    }
+    let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
+    for row in by_domain.into_values() {
+        match rows.get_mut(&row.provider) {
+            Some(known) => known.add(&row),
+            None => drop(rows.insert(row.provider.clone(), row)),
+        }
+    }
+    for (_, lane) in view.lanes.iter() {
+        let Some(row) = rows.get_mut(lane.provider.as_str()) else { continue };
+        row.sources.push(lane.source.clone());
+        row.connections += lane.sessions;
+        if let Some((at, text)) = &lane.last_error
+            && row.last_error_at.is_none_or(|seen| seen < *at)
+        {
+            (row.last_error_at, row.last_error) = (Some(*at), Some(text.to_string()));
+        }
+    }
+    for queue in view.lanes.queues() {
+        let Some(lane) = view.lanes.get(queue.lane) else { continue };
+        if let (Some(row), Some((until, _))) = (rows.get_mut(lane.provider.as_str()), &queue.down)
+            && *until > now
+        {
+            row.down_until = row.down_until.max(Timestamp::from_millisecond(*until).ok());
+        }
+    }
+    let mut rows: Vec<LaneRow> = rows.into_values().collect();
+    rows.iter_mut().for_each(|r| r.sources.sort());
+    rows.sort_by(|a, b| b.queued.cmp(&a.queued).then_with(|| a.provider.cmp(&b.provider)));
+    rows
+}
+
+/// Up to `limit` messages that fit, the oldest first. For one message nothing else is looked through.
+pub(crate) fn message_rows(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> Messages {
+    let mut seqs = selection.of(view.backlog).messages;
+    let total = seqs.len();
+    seqs.truncate(limit);
+    let waits = waits(view, lists, &seqs);
+    let row = |seq| view.backlog.table().get(seq).map(|message| row(view, seq, message, &waits));
+    Messages { rows: seqs.into_iter().filter_map(row).collect(), total }
+}
+
+/// Which recipients of these messages wait for budget, and until when.
+fn waits(view: View<'_>, lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Option<Timestamp>> {
+    let mut waits = HashMap::new();
+    for (group, told, _) in lists.of(seqs) {
+        let rcpts = view.backlog.table().open(group).map(|(_, rcpts)| rcpts).unwrap_or_default();
+        waits.extend(rcpts.into_iter().map(|rcpt| ((group.seq, rcpt), told)));
+    }
+    waits
+}
+
+fn row(view: View<'_>, seq: Seq, message: &QueuedMessage, waits: &HashMap<(Seq, Rcpt), Option<Timestamp>>) -> MessageRow {
+    let rcpts = message.queued().map(|(rcpt, recipient)| {
+        let due = timestamp(recipient.due.max(message.arrived));
+        let (due, phase) = match waits.get(&(seq, rcpt)) {
+            Some(until) => (until.filter(|until| *until < Timestamp::MAX).unwrap_or(due), "waiting for budget"),
+            None => (due, phase(recipient.phase)),
+        };
+        let domain = view.backlog.domains().name(recipient.domain).to_owned();
+        RecipientRow { rcpt, domain, attempts: recipient.attempts, due, phase: phase.to_owned() }
+    });
+    MessageRow {
+        seq,
+        id: message.id,
+        arrived: timestamp(message.arrived),
+        stream: view.backlog.streams().name(message.stream).clone(),
+        size: message.size,
+        rcpts: rcpts.collect(),
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::InFlight => "in flight",
+        Phase::Cancelling => "in flight, then dropped",
+        Phase::Held => "held",
+        Phase::Ended => "ended",
+    }
+}
+
+impl LaneRow {
+    fn new(provider: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            sources: Vec::new(),
+            queued: 0,
+            due: 0,
+            held: 0,
+            budget: 0,
+            budget_until: None,
+            in_flight: 0,
+            connections: 0,
+            oldest: None,
+            next: None,
+            down_until: None,
+            last_error: None,
+            last_error_at: None,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.queued += other.queued;
+        self.due += other.due;
+        self.held += other.held;
+        self.budget += other.budget;
+        self.budget_until = self.budget_until.max(other.budget_until);
+        self.in_flight += other.in_flight;
+        self.oldest = earlier(self.oldest, other.oldest);
+        self.next = earlier(self.next, other.next);
+    }
+
+    fn count(&mut self, recipient: &RecipientState, arrived: i64, now: i64) {
+        self.queued += 1;
+        self.oldest = earlier(self.oldest, Timestamp::from_millisecond(arrived).ok());
+        match recipient.phase {
+            Phase::Waiting if recipient.due <= now => self.due += 1,
+            Phase::Waiting => self.next = earlier(self.next, Timestamp::from_millisecond(recipient.due).ok()),
+            Phase::Held => self.held += 1,
+            Phase::InFlight | Phase::Cancelling => self.in_flight += 1,
+            Phase::Ended => {}
+        }
+    }
+}
+
+/// The earlier of two times, where there are two.
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    [a, b].into_iter().flatten().min()
+}

@@ -1,0 +1,77 @@
+//! Which messages an operator means.
+
+use std::collections::HashSet;
+
+use posthaste_mail::MessageId;
+use serde::{Deserialize, Serialize};
+
+use crate::backlog::{
+    Backlog,
+    table::{DomainIx, QueuedMessage, Seq},
+};
+
+/// Which messages an operator means: those that fit every part that is given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Selection {
+    /// This message.
+    pub id: Option<MessageId>,
+    /// Recipients at this domain.
+    pub domain: Option<String>,
+    /// Recipients whose mailboxes this provider runs.
+    pub provider: Option<String>,
+    /// Messages of this stream.
+    pub stream: Option<String>,
+}
+
+/// A selection, held against the domains of the queue.
+pub(crate) struct Selected {
+    /// The messages that fit, the oldest first.
+    pub(crate) messages: Vec<Seq>,
+    domains: Option<HashSet<DomainIx>>,
+}
+
+impl Selection {
+    /// One message.
+    pub fn one(id: MessageId) -> Self {
+        Self { id: Some(id), ..Self::default() }
+    }
+
+    /// The messages and the domains of the queue that fit.
+    pub(crate) fn of(&self, backlog: &Backlog) -> Selected {
+        let domains = self.domains(backlog);
+        let messages = match self.id {
+            Some(id) => backlog.table().find(id).into_iter().collect(),
+            None => self.messages(backlog, domains.as_ref()),
+        };
+        Selected { messages, domains }
+    }
+
+    fn messages(&self, backlog: &Backlog, domains: Option<&HashSet<DomainIx>>) -> Vec<Seq> {
+        let stream = |message: &QueuedMessage| self.stream.as_ref().is_none_or(|s| backlog.streams().name(message.stream).as_str() == s);
+        let domain = |message: &QueuedMessage| domains.is_none_or(|d| message.queued().any(|(_, r)| d.contains(&r.domain)));
+        let fits = backlog.table().iter().filter(|(_, message)| stream(message) && domain(message));
+        let mut seqs: Vec<Seq> = fits.map(|(seq, _)| seq).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// The domains that it names; None where it names none.
+    fn domains(&self, backlog: &Backlog) -> Option<HashSet<DomainIx>> {
+        if self.domain.is_none() && self.provider.is_none() {
+            return None;
+        }
+        let domains = backlog.domains();
+        let fits = |ix: &DomainIx| {
+            self.domain.as_ref().is_none_or(|d| domains.name(*ix).eq_ignore_ascii_case(d))
+                && self.provider.as_ref().is_none_or(|p| domains.provider(*ix).eq_ignore_ascii_case(p))
+        };
+        Some(domains.numbers().filter(fits).collect())
+    }
+}
+
+impl Selected {
+    /// Whether recipients at this domain are meant.
+    pub(crate) fn has(&self, domain: DomainIx) -> bool {
+        self.domains.as_ref().is_none_or(|domains| domains.contains(&domain))
+    }
+}

@@ -1,0 +1,83 @@
+//! Questions to the dispatcher, as values.
+
+use posthaste_governor::Overflow;
+
+use super::{
+    budget::{plan, warming},
+    *,
+};
+
+fn id(world: &World, seq: Seq) -> MessageId {
+    MessageId::new(world.arrivals[&seq].2, u128::from(seq))
+}
+
+fn messages(world: &mut World, selection: Selection) -> Messages {
+    let Answer::Messages(messages) = ask(world, Question::Messages { selection, limit: 100 }) else { panic!("messages were asked for") };
+    messages
+}
+
+fn ask(world: &mut World, question: Question) -> Answer {
+    let now = world.now;
+    let (answer, actions) = world.dispatcher.answer(question, now);
+    world.perform(actions);
+    answer
+}
+
+#[test]
+fn a_message_asked_for_by_its_id_is_told_as_in_the_list_of_all() {
+    let mut policy = warming(plan(&[1], Overflow::Defer), &[]);
+    policy.streams.insert(Name::new("resets").unwrap(), StreamPolicy { share: 50, ..policy.fallback.clone() });
+    let mut world = World::new(policy, |_, _| ok());
+    let seqs: Vec<Seq> = (0..6).map(|n| world.arrive(["default", "resets"][n % 2], &["a.example", "b.example"])).collect();
+    world.run_for(Duration::from_secs(60));
+    let all = messages(&mut world, Selection::default());
+    let mut waiting = 0;
+    for seq in seqs {
+        let selection = Selection::one(id(&world, seq));
+        let one = messages(&mut world, selection);
+        let same = all.rows.iter().find(|row| row.seq == seq);
+        assert_eq!(format!("{:?}", one.rows.first()), format!("{same:?}"));
+        assert_eq!(one.total, usize::from(same.is_some()));
+        waiting += one.rows.iter().flat_map(|row| &row.rcpts).filter(|rcpt| rcpt.phase == "waiting for budget").count();
+    }
+    assert_eq!((waiting, world.dispatcher.owed().1), (10, 10), "one recipient a day goes to each provider");
+}
+
+#[test]
+fn why_a_message_waits_is_told_with_how_its_lanes_stand() {
+    let mut world = World::new(warming(plan(&[1], Overflow::Defer), &[]), |_, _| ok());
+    let seqs = [world.arrive("default", &["a.example"]), world.arrive("default", &["a.example"])];
+    world.run_for(Duration::from_secs(60));
+    let (provider, sources) = (Some(Name::new("a.example").unwrap()), vec![Name::new("ip1").unwrap(), Name::new("ip9").unwrap()]);
+    let question = Question::Why { selection: Selection::one(id(&world, seqs[1])), limit: 10, provider, sources };
+    let Answer::Why(reasons) = ask(&mut world, question) else { panic!("reasons were asked for") };
+    let [lane] = &reasons.lanes[..] else { panic!("ip9 never sent there: {:?}", reasons.lanes) };
+    assert_eq!((lane.source.as_str(), lane.now.stage.as_ref().map(|stage| (stage.cap, stage.used))), ("ip1", Some((Some(1), 1))));
+    let [waits] = &reasons.waiting.first[..] else { panic!("{:?}", reasons.waiting) };
+    assert_eq!((waits.seq, waits.state.as_str(), reasons.waiting.total), (seqs[1], "budget", 1));
+}
+
+#[test]
+fn the_table_the_oldest_and_changes_are_asked_for_by_value() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    assert!(matches!(ask(&mut world, Question::Oldest), Answer::Oldest(None)));
+    let start = world.now;
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    world.arrive("default", &["b.example"]);
+    world.run_for(Duration::from_secs(10));
+    assert!(matches!(ask(&mut world, Question::Oldest), Answer::Oldest(Some(at)) if at == start));
+    let held = ask(&mut world, Question::Hold { selection: Selection::default(), reason: "looks odd".into() });
+    assert!(matches!(held, Answer::Changed(2)));
+    let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
+    assert_eq!((table.counts.messages, table.counts.held, table.lanes.len()), (2, 2, 2));
+    assert!(matches!(ask(&mut world, Question::Sync), Answer::Done));
+}
+
+#[test]
+fn a_recipient_of_a_list_is_an_array_in_json() {
+    let row = RecipientRow { rcpt: 1, domain: "a.example".into(), attempts: 2, due: Timestamp::UNIX_EPOCH, phase: "waiting".into() };
+    let text = serde_json::to_string(&row).unwrap();
+    assert_eq!(text, r#"[1,"a.example",2,"1970-01-01T00:00:00Z","waiting"]"#);
+    assert_eq!(serde_json::from_str::<RecipientRow>(&text).unwrap().domain, row.domain);
+}

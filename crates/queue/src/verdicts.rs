@@ -1,0 +1,54 @@
+//! Verdicts on what ends here although no receiver refused anything, and on what is not tried.
+
+use posthaste_bounce::Verdict;
+use posthaste_mail::{Action, Class, Failure, LocalCause, Scope, Stage};
+
+use crate::exchange::Next;
+
+/// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
+fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
+    Verdict {
+        class,
+        scope: Scope::Local,
+        action: Action::None,
+        permanent: false,
+        confidence: 1.0,
+        rule: rule.into(),
+        why: why.into(),
+        link: None,
+    }
+}
+
+/// A message that waited for budget until it expired.
+pub(crate) fn out_of_budget(detail: String) -> (Failure, Verdict) {
+    let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::NoBudget, detail };
+    let verdict = of_our_own(Class::RateLimited, "governor", "no source that may send it had budget left before it expired");
+    (failure, verdict)
+}
+
+/// A message that its sender wanted delivered by now, or returned (RFC 2852, BY with R).
+pub(crate) fn too_late() -> (Failure, Verdict) {
+    let detail = "not delivered within the time that its sender gave it".to_owned();
+    let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::TooLate, detail };
+    let verdict = of_our_own(Class::TransientOther, "deliver_by", "its sender wanted it delivered by then or not at all");
+    (failure, verdict)
+}
+
+/// The failure of mail that is not even tried, because its hosts have just been out of reach.
+pub(crate) fn not_tried(failure: &Failure) -> Failure {
+    match failure {
+        Failure::Local { stage, cause, detail } => {
+            Failure::Local { stage: *stage, cause: *cause, detail: format!("not tried, the hosts were just out of reach: {detail}") }
+        }
+        Failure::Refused { stage, reply } => Failure::Local {
+            stage: *stage,
+            cause: LocalCause::ConnectionRefused,
+            detail: format!("not tried, the hosts just refused a connection: {reply}"),
+        },
+    }
+}
+
+/// The end of a recipient whose removal waited for an attempt.
+pub(crate) fn cancelled_in_flight() -> Next {
+    Next::Cancelled("operator".into(), "dropped while an attempt was under way".into())
+}

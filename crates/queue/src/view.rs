@@ -1,0 +1,39 @@
+//! What one part of the dispatcher may read of the others.
+
+use jiff::Timestamp;
+
+use crate::{
+    backlog::{Backlog, table::StreamIx},
+    connections::lanes::Lanes,
+    policy::{Policy, StreamPolicy},
+};
+
+/// The backlog, the lanes, the configuration and the time, to read.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Queued messages, domains, streams.
+    pub(crate) backlog: &'a Backlog,
+    /// Ready mail.
+    pub(crate) lanes: &'a Lanes,
+    /// The configuration.
+    pub(crate) policy: &'a Policy,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+impl<'a> View<'a> {
+    /// The same at another time.
+    pub(crate) fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The rules of a stream.
+    pub(crate) fn stream_policy(&self, stream: StreamIx) -> &'a StreamPolicy {
+        self.backlog.stream_policy(stream, self.policy)
+    }
+
+    /// A stream's share of a connection against other streams, and against its own mail of another priority.
+    pub(crate) fn share(&self, stream: StreamIx) -> u32 {
+        self.backlog.streams().share(stream, self.stream_policy(stream).share)
+    }
+}
