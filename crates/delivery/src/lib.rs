@@ -9,6 +9,7 @@ mod connect;
 pub mod ledger;
 mod needs;
 mod open;
+mod outbound;
 mod resolve;
 pub mod session;
 mod settings;
@@ -16,7 +17,7 @@ pub mod sources;
 mod stored;
 
 pub use connect::Down;
+pub use outbound::Outbound;
 pub use resolve::Lookups;
-pub use session::Outbound;
 pub use settings::{Route, Settings, Source, TlsRule};
 pub use stored::read_record;

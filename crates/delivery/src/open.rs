@@ -11,7 +11,7 @@ use posthaste_queue::Way;
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, OpenFailure};
 
-use crate::{connect::connect, session::Outbound, settings::Settings};
+use crate::{connect::connect, outbound::Outbound, settings::Settings};
 
 /// Addresses tried for one load: hosts with dozens of dead addresses must not hold a message up for an hour.
 const ADDRESSES_MAX: usize = 12;

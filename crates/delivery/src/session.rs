@@ -4,38 +4,17 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use posthaste_bounce::{Context, Verdict};
-use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_host::clock;
+use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Letter;
-use posthaste_queue::{Load, Outcome, QueueHandle, Said, SessionId, Suppressed, Way};
+use posthaste_queue::{Load, Outcome, Said, SessionId, Suppressed, Way};
 use posthaste_smtp::client::{Needs, RecipientResult, Transaction};
-use posthaste_spool::Spool;
-use posthaste_suppression::{Entry, List, Register, User};
+use posthaste_suppression::{Entry, List, User};
 use posthaste_verp::Stamped;
 use tokio::sync::mpsc;
 
-use crate::{connect::Down, ledger::LedgerReader, needs::needs, open::Open, settings::Settings, sources, stored::read_record};
-
-/// What sessions share.
-pub struct Outbound {
-    /// Where bodies are read back from.
-    pub spool: Spool,
-    /// What is in force.
-    pub settings: InForce<Settings>,
-    /// Where what became of jobs is told.
-    pub queue: QueueHandle,
-    /// Where breakdowns are told.
-    pub journal: Journal,
-    /// Addresses that could not be reached lately.
-    pub down: Down,
-    /// What of the warm-up ledger is on disk.
-    pub ledger: LedgerReader,
-    /// Which sources are on this host.
-    pub sources: Arc<sources::Watch>,
-    /// Who is not written to.
-    pub register: Arc<Register<Spool>>,
-}
+use crate::{needs::needs, open::Open, outbound::Outbound, stored::read_record};
 
 /// Opens a session and sends the first job; then what comes, until told to close. A job is always given back, whatever happens to the session.
 pub async fn run(out: Arc<Outbound>, id: SessionId, way: Arc<Way>, source: Name, first: Box<Load>, mut next: mpsc::Receiver<Box<Load>>) {

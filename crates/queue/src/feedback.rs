@@ -17,7 +17,7 @@ use std::{
 
 use jiff::SignedDuration;
 use posthaste_bounce::{Context, Rules, Verdict};
-use posthaste_governor::{Climb, Cut, Share};
+use posthaste_governor::{Cut, Share};
 use posthaste_mail::{Failure, Reply, Stage};
 use posthaste_route::Providers;
 use regex::{RegexSet, RegexSetBuilder, SetMatches};
@@ -221,7 +221,3 @@ fn alias(provider: &str) -> &str {
         other => other,
     }
 }
-
-/// One more connection and a hundred recipients an hour more every ten minutes: a rule that cuts and says nothing about the way up.
-const CLIMB: Climb =
-    Climb { every: SignedDuration::from_mins(10), rate: NonZeroU32::new(100).expect("100 is not 0"), connections: NonZeroU32::MIN };

@@ -17,3 +17,4 @@ mod watch;
 pub mod why;
 
 pub use open::{Lock, lock, open_spool};
+pub use reload::Verbosity;

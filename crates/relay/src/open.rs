@@ -105,3 +105,13 @@ pub(crate) fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &Hash
         }
     }
 }
+
+/// Memory for bodies that are sent at once, in bytes.
+pub(crate) fn body_cache(config: &Config) -> usize {
+    usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)
+}
+
+/// Days are the curves' own, but since when a source warms up is counted in UTC.
+pub(crate) fn today() -> jiff::civil::Date {
+    jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
+}

@@ -10,13 +10,16 @@ use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{keyring, rotation::Rotation};
 use posthaste_spool::Spool;
+use tracing::level_filters::LevelFilter;
 
 use crate::{
-    open::spool_options,
+    open::{body_cache, spool_options, today},
     recover::log_options,
-    run::{Verbosity, body_cache, today},
     settings::{Settings, Swap},
 };
+
+/// Sets how much the diagnostics say.
+pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
 /// What a reload acts on.
 pub(crate) struct Reloader {

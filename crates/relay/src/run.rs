@@ -30,25 +30,21 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::level_filters::LevelFilter;
 
 use crate::{
     admin::{self, Admin, Reload},
     engine::Engine,
     notify::Notifier,
-    open,
+    open::{self, body_cache, today},
     recorder::{Note, Recorder},
     recover::{Recovered, recover},
-    reload::Reloader,
+    reload::{Reloader, Verbosity},
     settings::{Settings, Swap},
     watch::watch_trouble,
 };
 
 /// Reloads waiting their turn.
 const RELOADS_MAX: usize = 16;
-
-/// Sets how much the diagnostics say.
-pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
 /// Runs the relay that `config` describes. `path` is where a reload reads it again.
 pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> anyhow::Result<()> {
@@ -325,13 +321,4 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> anyhow::Result<(threads:
 
 fn signers(config: &Config) -> usize {
     config.dkim.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(2, usize::from)
-}
-
-pub(crate) fn body_cache(config: &Config) -> usize {
-    usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)
-}
-
-/// Days are the curves' own, but since when a source warms up is counted in UTC.
-pub(crate) fn today() -> jiff::civil::Date {
-    jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
 }

@@ -1,19 +1,20 @@
 //! The change from one key to the next, as `posthaste_dkim::Succession` decides it: keys are made and kept, DNS is asked, the keyring in
 //! force is replaced. The book on disk is the truth, written before anything is done by it.
 
+pub mod news;
 mod work;
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_dkim::{Algorithm, Due, Key, Published};
+use posthaste_dkim::Due;
 use posthaste_host::InForce;
-use posthaste_journal::{Journal, Part, State};
 use posthaste_mail::Domain;
-use posthaste_route::Resolver;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use self::work::Work;
+use self::{
+    news::{KeyNews, Next},
+    work::Work,
+};
 use crate::{key_store::Book, keyring::keyring, settings::Settings};
 
 /// Changes keys, one change at a time.
@@ -22,32 +23,6 @@ pub struct Rotation {
     settings: InForce<Settings>,
     /// Whether the keyring in force may be older than the book. Whoever holds it may change both.
     behind: Mutex<bool>,
-}
-
-/// Something that the operator must know, for the delivery log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyNews {
-    /// The word for it.
-    pub state: State,
-    /// In whole sentences.
-    pub detail: String,
-}
-
-/// The next key of a domain and an algorithm, as `posthaste dkim rotate` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Next {
-    /// How it signs.
-    pub algorithm: Algorithm,
-    /// Its name in DNS.
-    pub selector: String,
-    /// True if it signs from now on.
-    pub signs: bool,
-    /// What DNS has at its name: matches, missing, mismatch or unknown.
-    pub dns: String,
-    /// Why, where there is more to say.
-    pub why: Option<String>,
-    /// The record as a zone file has it.
-    pub record: String,
 }
 
 impl Rotation {
@@ -68,7 +43,7 @@ impl Rotation {
     /// Whether a key could retire if all mail that it signed has left.
     pub async fn may_retire(&self, now: i64) -> Result<bool, String> {
         let _turn = self.behind.lock().await;
-        let mut open = Work::open(self, now)?;
+        let mut open = Work::open(&self.dir, self.settings.get(), now)?;
         let now = open.now;
         let all = open
             .rotating()
@@ -83,7 +58,7 @@ impl Rotation {
     /// Does all that is due. `settled` tells whether all mail that was accepted until a time (seconds) has left.
     pub async fn tick(&self, now: i64, settled: impl Fn(u64) -> bool) -> Result<Vec<KeyNews>, String> {
         let mut behind = self.behind.lock().await;
-        let mut work = Work::open(self, now)?;
+        let mut work = Work::open(&self.dir, self.settings.get(), now)?;
         work.keep_all_up(&settled).await;
         *behind |= work.switched;
         self.catch_up(&mut behind)?;
@@ -93,7 +68,7 @@ impl Rotation {
     /// The next key of each of a domain's algorithms: made if there is none, put in force if DNS has it.
     pub async fn rotate(&self, domain: &Domain, now: i64) -> Result<(Vec<Next>, Vec<KeyNews>), String> {
         let mut behind = self.behind.lock().await;
-        let mut work = Work::open(self, now)?;
+        let mut work = Work::open(&self.dir, self.settings.get(), now)?;
         let next = work.bring_forward(domain).await;
         *behind |= work.switched;
         self.catch_up(&mut behind)?;
@@ -108,21 +83,6 @@ impl Rotation {
             *behind = false;
         }
         Ok(())
-    }
-}
-
-impl KeyNews {
-    /// Writes it down.
-    pub fn write(&self, journal: &Journal) {
-        journal.say(Part::Dkim, self.state, self.detail.clone());
-    }
-}
-
-/// The public record of a key, asked of DNS and held against the key.
-pub async fn published(resolver: &Resolver, key: &Key, selector: &str, domain: &Domain) -> Published {
-    match resolver.txt(&format!("{selector}._domainkey.{domain}")).await {
-        Ok(records) => Published::of(key, &records),
-        Err(why) => Published::Unknown(why),
     }
 }
 

@@ -6,7 +6,7 @@ use posthaste_host::clock;
 use posthaste_journal::{Journal, State};
 use posthaste_queue::QueueHandle;
 
-use super::rotation::{KeyNews, Rotation};
+use crate::rotation::{Rotation, news::KeyNews};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@ mod login;
 mod places;
 mod pressure;
 mod proxy;
+mod shared;
 mod wire;
 
 use std::{
@@ -15,10 +16,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use posthaste_access::{Lockout, ShutOut, users::Passwords};
+use posthaste_access::{Lockout, ShutOut};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
-use posthaste_mail::{Name, What};
+use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refusal, Refused, Session};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -29,16 +30,13 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::shared::Inboxes;
 use self::{
     conversation::Conversation,
-    places::Places,
-    pressure::Pressure,
+    shared::{Shared, told},
     wire::{Begun, Wire},
 };
-use crate::{
-    inbox::Inbox,
-    settings::{AuthWhere, ListenTlsMode, Listener, Role, Settings},
-};
+use crate::settings::{AuthWhere, ListenTlsMode, Listener, Settings};
 
 /// How long a listener waits after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,24 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// All sessions of all listeners.
-pub struct Listeners {
-    settings: InForce<Settings>,
-    journal: Journal,
-    lockout: Arc<Lockout>,
-    inboxes: Inboxes,
-    places: Arc<Places>,
-    pressure: Arc<Pressure>,
-    passwords: Passwords,
-    stopping: watch::Receiver<bool>,
-}
-
-/// Who takes what comes in, by what a listener is for.
-pub struct Inboxes {
-    /// Mail that applications hand in.
-    pub submitted: Arc<dyn Inbox>,
-    /// Mail that comes back.
-    pub returned: Arc<dyn Inbox>,
-}
+pub struct Listeners(Arc<Shared>);
 
 impl Listeners {
     /// No session yet.
@@ -75,20 +56,12 @@ impl Listeners {
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let (places, pressure, passwords) = Default::default();
-        Arc::new(Self { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })
-    }
-
-    /// Who takes what comes in at a listener of this role.
-    fn inbox(&self, role: Role) -> &dyn Inbox {
-        match role {
-            Role::Submission => &*self.inboxes.submitted,
-            Role::Returns => &*self.inboxes.returned,
-        }
+        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })))
     }
 
     /// Takes connections until told to stop, then waits for the sessions to end.
     pub async fn serve(self: Arc<Self>, name: Name, listener: TcpListener) {
-        let mut stopping = self.stopping.clone();
+        let mut stopping = self.0.stopping.clone();
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
@@ -117,7 +90,7 @@ impl Listeners {
         socket.set_nodelay(true)?;
         // A client whose machine went away without a word holds its place no longer than this.
         SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-        let settings = self.settings.get();
+        let settings = self.0.settings.get();
         let (Some(rules), Some(config)) = (settings.sessions.get(&listener), settings.listeners.get(&listener)) else { return Ok(()) };
         let mut read = BytesMut::new();
         let mut ip = peer;
@@ -139,7 +112,7 @@ impl Listeners {
             Err((answer, reason)) => return self.turn_away(config, socket, ip, session, (answer, reason)).await,
         };
         let wire = Wire::Plain(Begun { read, socket });
-        let conversation = Conversation::new(self.clone(), listener.clone(), ip, session, wire);
+        let conversation = Conversation::new(self.0.clone(), listener.clone(), ip, session, wire);
         drop(settings);
         let ended = conversation.hold().await;
         drop(place);
@@ -148,13 +121,13 @@ impl Listeners {
 
     /// Whether this client may speak here at all, and then its place.
     fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::Place, Refused> {
-        if let Some(ShutOut { answer, tell }) = self.lockout.shut_out(ip) {
+        if let Some(ShutOut { answer, tell }) = self.0.lockout.shut_out(ip) {
             return Err((answer, if tell { "banned" } else { UNTOLD }));
         }
         if !config.allows(ip) && !can_log_in(settings, name, config) {
             return Err((Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
         }
-        self.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
+        self.0.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
     }
 
     async fn turn_away(
@@ -168,24 +141,10 @@ impl Listeners {
         let mut out = Vec::new();
         session.refuse(&answer, &mut out);
         if reason != UNTOLD {
-            self.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
+            self.0.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
         }
         // A client that waits for TLS could make nothing of it.
         if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }
-    }
-
-    fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &Refusal) {
-        let what = What::Rejected {
-            client_ip,
-            client_ehlo: session.hello().map(|h| h.name.to_string()),
-            command: refusal.command.into(),
-            from: refusal.from.clone(),
-            rcpt: refusal.rcpt.clone(),
-            user: refusal.user.clone().or_else(|| session.user().map(ToString::to_string)),
-            reply: refusal.answer.to_reply(),
-            reason: refusal.reason.into(),
-        };
-        self.journal.append(clock::now(), what);
     }
 }
 
@@ -197,10 +156,4 @@ fn can_log_in(settings: &Settings, name: &Name, config: &Listener) -> bool {
     let offered = settings.sessions.get(name).is_some_and(|s| !s.offers.auth.is_empty());
     let reachable = config.auth == AuthWhere::Always || config.tls.mode != ListenTlsMode::None;
     (offered && reachable) || (config.tls.client_ca.is_some() && config.tls.mode != ListenTlsMode::None)
-}
-
-/// Comes back when it is time to stop.
-async fn told(stopping: &mut watch::Receiver<bool>) {
-    // An error means that whoever could say so is gone, which is as good.
-    drop(stopping.wait_for(|stop| *stop).await.map(drop));
 }

@@ -2,6 +2,7 @@
 //!
 //! Callers need no permission to read keys and passwords: only the listeners' addresses are read from the configuration.
 
+mod caller;
 mod dialogue;
 mod message;
 mod options;
@@ -84,7 +85,7 @@ fn send(arguments: &[OsString]) -> Result<(), Failure> {
     }
     let mut input = Vec::new();
     stdin().lock().read_to_end(&mut input).map_err(Failure::Input)?;
-    let message = message::Message::new(&input, &options, &message::caller());
+    let message = message::Message::new(&input, &options, &caller::caller());
     if message.recipients.is_empty() {
         return Err(Failure::Usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".into()));
     }

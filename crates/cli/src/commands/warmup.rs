@@ -1,21 +1,19 @@
 //! `posthaste warmup`
 
 mod audit;
+mod common;
 mod plot;
 mod simulate;
 mod status;
 mod table;
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::stdout, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use posthaste_governor::LaneKey;
 use posthaste_queue::warmup::{Answer, Ask, Steering};
-use posthaste_relay::admin::Request;
 
+use self::common::{ODD, asked, lane};
 use super::{At, operator};
 
 /// Show, control and simulate the warm-up of sending addresses. A lane is a source at a provider, written ip1/google.
@@ -94,31 +92,3 @@ impl Steer {
         Ok(ExitCode::SUCCESS)
     }
 }
-
-/// Asks the running relay about a lane.
-fn asked(at: &At, ask: Ask, lane: &LaneKey) -> anyhow::Result<Answer> {
-    match at.ask::<Answer>(&Request::Warmup(ask))? {
-        Answer::NoSuchLane { lanes } if lanes.is_empty() => {
-            anyhow::bail!("there is no lane yet: a lane appears with the first mail to a provider")
-        }
-        Answer::NoSuchLane { lanes } => {
-            anyhow::bail!("there is no lane {}/{}; lanes are: {}", lane.source, lane.provider, lanes.join(", "))
-        }
-        answer => Ok(answer),
-    }
-}
-
-/// `ip1/google`
-fn lane(text: &str) -> Result<LaneKey, String> {
-    match text.split_once('/') {
-        Some((source, provider)) if !source.is_empty() && !provider.is_empty() => Ok(LaneKey::new(source, provider)),
-        _ => Err("a lane is a source and a provider, such as ip1/google".into()),
-    }
-}
-
-/// Prints a line of JSON.
-fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
-    Ok(writeln!(out, "{}", serde_json::to_string(value)?)?)
-}
-
-const ODD: &str = "the relay gave an unexpected answer";

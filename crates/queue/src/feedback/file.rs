@@ -10,10 +10,11 @@ use posthaste_route::Providers;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
-use super::{
-    CLIMB,
-    pattern::{CodePattern, EnhancedPattern},
-};
+use super::pattern::{CodePattern, EnhancedPattern};
+
+/// One more connection and a hundred recipients an hour more every ten minutes: a rule that cuts and says nothing about the way up.
+pub(super) const CLIMB: Climb =
+    Climb { every: SignedDuration::from_mins(10), rate: NonZeroU32::new(100).expect("100 is not 0"), connections: NonZeroU32::MIN };
 
 /// Something wrong in a file of feedback rules: the first that was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

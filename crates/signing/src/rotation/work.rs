@@ -1,6 +1,6 @@
 //! The book, opened for changes: what is due is done, each change written down before the next.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_dkim::{Algorithm, Change, Due, Key, Published, Schedule, Succession, zone_lines};
@@ -8,7 +8,7 @@ use posthaste_host::files;
 use posthaste_journal::State;
 use posthaste_mail::Domain;
 
-use super::{KeyNews, Next, Rotation, published};
+use super::news::{KeyNews, Next, published};
 use crate::{
     Signing,
     key_store::{Book, keep_key, key_file},
@@ -21,7 +21,7 @@ const NAMES_MAX: usize = 100;
 
 /// The book, open for changes.
 pub(super) struct Work<'r> {
-    rotation: &'r Rotation,
+    dir: &'r Path,
     settings: Arc<Settings>,
     book: Book,
     pub(super) now: u64,
@@ -33,10 +33,9 @@ pub(super) struct Work<'r> {
 
 impl<'r> Work<'r> {
     /// Opens the book, with the operator's keys as they are now taken into those successions that are under way or scheduled.
-    pub(super) fn open(rotation: &'r Rotation, now: i64) -> Result<Self, String> {
-        let book = Book::read(&rotation.dir)?;
-        let settings = rotation.settings.get();
-        Ok(Self { rotation, settings, book, now: u64::try_from(now).unwrap_or(0), told: Vec::new(), switched: false })
+    pub(super) fn open(dir: &'r Path, settings: Arc<Settings>, now: i64) -> Result<Self, String> {
+        let book = Book::read(dir)?;
+        Ok(Self { dir, settings, book, now: u64::try_from(now).unwrap_or(0), told: Vec::new(), switched: false })
     }
 
     /// The plan of one domain; its configured keys are in the book after this.
@@ -85,7 +84,7 @@ impl<'r> Work<'r> {
             }
             let selector = self.succession(domain, algorithm).next().expect("it was there, or made").selector.clone();
             self.write()?;
-            let key = own_key(&self.rotation.dir, &selector, domain)?;
+            let key = own_key(self.dir, &selector, domain)?;
             let (published, change) = self.look(domain, algorithm, &selector, &schedule).await?;
             all.push(Next {
                 algorithm,
@@ -101,7 +100,7 @@ impl<'r> Work<'r> {
 
     /// Forgets what could not be written down.
     fn back_to_the_disk(&mut self) -> Result<(), String> {
-        self.book = Book::read(&self.rotation.dir)?;
+        self.book = Book::read(self.dir)?;
         Ok(())
     }
 
@@ -113,7 +112,7 @@ impl<'r> Work<'r> {
         schedule: &Schedule,
         settled: &impl Fn(u64) -> bool,
     ) -> Result<(), String> {
-        let before = Book::read(&self.rotation.dir)?;
+        let before = Book::read(self.dir)?;
         let now = self.now;
         while let Some(due) = self.succession(domain, algorithm).due(schedule, now, settled) {
             match due {
@@ -137,10 +136,8 @@ impl<'r> Work<'r> {
         let bits = alike.map(|key| key.key.bits()).max().unwrap_or_default();
         let (key, pem) = Key::generate_sized(algorithm, bits).map_err(|e| e.to_string())?;
         let selector = self.free_name(domain, algorithm)?;
-        let file = key_file(&self.rotation.dir, &selector, domain.as_str());
-        files::make_dir(&self.rotation.dir)
-            .and_then(|()| keep_key(&file, &pem))
-            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+        let file = key_file(self.dir, &selector, domain.as_str());
+        files::make_dir(self.dir).and_then(|()| keep_key(&file, &pem)).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
         let now = self.now;
         self.succession(domain, algorithm).made(&selector, asked, now);
         let record = key.public_record();
@@ -164,7 +161,7 @@ impl<'r> Work<'r> {
             all.filter(|(d, _)| d == domain).flat_map(|(_, signing)| &signing.keys).any(|key| key.selector.as_str() == name)
         };
         let known = |name: &str| self.book.of(domain.as_str()).flat_map(|s| &s.keys).any(|key| key.selector == name);
-        let taken = |name: &String| configured(name) || known(name) || key_file(&self.rotation.dir, name, domain.as_str()).exists();
+        let taken = |name: &String| configured(name) || known(name) || key_file(self.dir, name, domain.as_str()).exists();
         let names = (1..=NAMES_MAX).map(|n| if n == 1 { format!("{day}{kind}") } else { format!("{day}{kind}{n}") });
         names.into_iter().find(|name| !taken(name)).ok_or_else(|| format!("{NAMES_MAX} keys of {domain} were made today"))
     }
@@ -177,7 +174,7 @@ impl<'r> Work<'r> {
         selector: &str,
         schedule: &Schedule,
     ) -> Result<(Published, Change), String> {
-        let key = own_key(&self.rotation.dir, selector, domain)?;
+        let key = own_key(self.dir, selector, domain)?;
         // One of its own, without memory: what DNS says now is what counts.
         let resolver = (self.settings.new_resolver)()?;
         let published = published(&resolver, &key, selector, domain).await;
@@ -211,7 +208,7 @@ impl<'r> Work<'r> {
         self.write()?;
         if ours {
             // Left behind, it does no harm but to be there.
-            let file = key_file(&self.rotation.dir, selector, domain.as_str());
+            let file = key_file(self.dir, selector, domain.as_str());
             std::fs::remove_file(&file).unwrap_or_else(|error| tracing::warn!(%error, file = %file.display(), "a retired key stays"));
         }
         let rest = if ours { "" } else { "; the configuration does not need it any more either" };
@@ -224,7 +221,7 @@ impl<'r> Work<'r> {
     }
 
     fn write(&self) -> Result<(), String> {
-        self.book.write(&self.rotation.dir).map_err(|e| format!("cannot write the book of keys in {}: {e}", self.rotation.dir.display()))
+        self.book.write(self.dir).map_err(|e| format!("cannot write the book of keys in {}: {e}", self.dir.display()))
     }
 
     fn tell(&mut self, state: State, detail: String) {

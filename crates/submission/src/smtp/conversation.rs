@@ -12,7 +12,11 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Listeners, pressure::Held, told, wire::Wire};
+use super::{
+    pressure::Held,
+    shared::{Shared, told},
+    wire::Wire,
+};
 use crate::{
     inbox::{Guest, Inbox},
     settings::{Limits, ListenTlsMode},
@@ -63,7 +67,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// A session on its connection.
 pub(super) struct Conversation {
-    pub(super) of: Arc<Listeners>,
+    pub(super) of: Arc<Shared>,
     listener: Name,
     pub(super) ip: IpAddr,
     pub(super) session: Session,
@@ -90,7 +94,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(of: Arc<Listeners>, listener: Name, ip: IpAddr, session: Session, wire: Wire) -> Self {
+    pub(super) fn new(of: Arc<Shared>, listener: Name, ip: IpAddr, session: Session, wire: Wire) -> Self {
         let now = Instant::from_std(clock::instant());
         Self {
             of,

@@ -11,7 +11,7 @@ use posthaste_host::clock;
 use posthaste_journal::Part;
 use posthaste_smtp::server::{Answer, Credentials, Refusal};
 
-use super::Conversation;
+use super::conversation::Conversation;
 use crate::settings::Settings;
 
 impl Conversation {
@@ -88,7 +88,7 @@ impl Conversation {
         let mut stopping = self.of.stopping.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = super::told(&mut stopping) => {}
+            () = super::shared::told(&mut stopping) => {}
         }
     }
 }

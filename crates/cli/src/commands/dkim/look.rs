@@ -15,11 +15,11 @@ use posthaste_relay::settings::Settings;
 use posthaste_signing::{
     key_store::{Book, key_file},
     keyring::{own_key, signing_domains},
-    rotation::published,
+    rotation::news::published,
 };
 use serde::Serialize;
 
-use super::At;
+use crate::commands::At;
 
 const DAY: i64 = 24 * 3600;
 

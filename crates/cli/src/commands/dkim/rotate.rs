@@ -15,10 +15,10 @@ use posthaste_relay::{
 };
 use posthaste_signing::{
     key_store::Book,
-    rotation::{Next, Rotation},
+    rotation::{Rotation, news::Next},
 };
 
-use super::At;
+use crate::commands::At;
 
 /// Makes the next keys, or puts existing ones in force.
 pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {

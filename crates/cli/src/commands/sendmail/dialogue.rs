@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use super::message::{Message, hostname};
+use super::{caller::hostname, message::Message};
 
 /// The longest reply line that is read, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
 const REPLY_LINE_MAX: u64 = 4096;

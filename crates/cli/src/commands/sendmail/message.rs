@@ -1,10 +1,10 @@
 //! The message on standard input, prepared for SMTP.
 
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
-use posthaste_host::{Host, ThisHost};
+use posthaste_host::Host;
 use posthaste_mail::{Address, ReversePath};
 
-use super::options::Options;
+use super::{caller::hostname, options::Options};
 
 /// A message and its envelope.
 #[derive(Debug)]
@@ -14,20 +14,6 @@ pub(super) struct Message {
     pub(super) recipients: Vec<Address>,
     /// Lines end in CRLF; dots are not yet stuffed.
     pub(super) data: Vec<u8>,
-}
-
-/// This machine's name, if it is valid in mail.
-pub(super) fn hostname() -> String {
-    let name = ThisHost.name();
-    if posthaste_mail::Domain::new(&name).is_ok() { name } else { "localhost".into() }
-}
-
-/// The calling user, as a mail address on this machine.
-pub(super) fn caller() -> Address {
-    let name = ["LOGNAME", "USER"].iter().find_map(|v| std::env::var(v).ok()).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
-    let host = hostname();
-    Address::new(&format!("{name}@{host}")).or_else(|_| Address::new(&format!("nobody@{host}"))).expect("nobody is a name")
 }
 
 impl Message {

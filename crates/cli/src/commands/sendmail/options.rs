@@ -97,7 +97,7 @@ impl Options {
 /// Parses an address, also in the form `<address>`. A name without a domain gets this machine's.
 fn recipient(word: &str) -> Result<Address, String> {
     let bare = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
-    let whole = if bare.contains('@') { bare.to_owned() } else { format!("{bare}@{}", super::message::hostname()) };
+    let whole = if bare.contains('@') { bare.to_owned() } else { format!("{bare}@{}", super::caller::hostname()) };
     Address::new(&whole).map_err(|error| format!("{word}: {error}"))
 }
 

@@ -20,7 +20,8 @@ use posthaste_relay::{
 };
 use posthaste_warmup::{Comparison, Recount, compare};
 
-use super::{At, ODD, json};
+use super::common::{ODD, json};
+use crate::commands::At;
 
 /// The output format.
 #[derive(Args)]

@@ -9,7 +9,8 @@ use clap::Args;
 use posthaste_governor::LaneKey;
 use posthaste_queue::warmup::{Answer, Ask, DayStatus, LaneStatus};
 
-use super::{At, ODD, asked, json, lane};
+use super::common::{ODD, asked, json, lane};
+use crate::commands::At;
 
 /// What to plot.
 #[derive(Args)]

@@ -19,10 +19,9 @@ use posthaste_warmup::{
     simulate::{DayRow, LaneDay, Simulation, simulate},
 };
 
-use super::{
-    At, json,
-    table::{span, table},
-};
+use super::common::json;
+use super::table::{span, table};
+use crate::commands::At;
 
 /// The mail to simulate.
 #[derive(Args)]

@@ -11,10 +11,9 @@ use posthaste_host::clock;
 use posthaste_queue::warmup::{Answer, Ask, LaneStatus, Rate};
 use posthaste_relay::admin::Request;
 
-use super::{
-    At, ODD, json,
-    table::{percent, span, table},
-};
+use super::common::{ODD, json};
+use super::table::{percent, span, table};
+use crate::commands::At;
 
 /// Which lanes to show.
 #[derive(Args)]
