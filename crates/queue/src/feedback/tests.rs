@@ -1,3 +1,4 @@
+use posthaste_governor::Climb;
 use posthaste_mail::{Action, Class, LocalCause, Scope};
 
 use super::*;

@@ -13,8 +13,10 @@ use hickory_proto::{
     op::{Message, OpCode, ResponseCode},
     rr::{RData, Record, rdata::TXT},
 };
-use posthaste_dkim::{Canonicalization, Schedule, Signer};
+use posthaste_dkim::{Algorithm, Canonicalization, Key, Schedule, Signer};
+use posthaste_journal::State;
 use posthaste_mail::Pattern;
+use posthaste_route::Resolver;
 
 use super::*;
 use crate::{

@@ -1,7 +1,6 @@
 //! The message on standard input, prepared for SMTP.
 
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
-use posthaste_host::Host;
 use posthaste_mail::{Address, ReversePath};
 
 use super::{caller::hostname, options::Options};
