@@ -88,19 +88,11 @@ impl Outbound {
             return Outcome::NotOffered { failure };
         }
         if load.durable > 0 && !self.ledger.clone().durable(load.durable).await {
-            let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::Shutdown, detail: "the relay stops".into() };
-            let verdict = self.judge(&failure, way, host.as_deref());
-            let said = vec![Said::Failed(failure, verdict); load.rcpts.len()];
-            return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
+            return self.not_tried(open, way, load, LocalCause::Shutdown, "the relay stops".into());
         }
         let letter = match self.letter(load).await {
             Ok(letter) => letter,
-            Err(detail) => {
-                let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::LocalError, detail };
-                let verdict = self.judge(&failure, way, host.as_deref());
-                let said = vec![Said::Failed(failure, verdict); load.rcpts.len()];
-                return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
-            }
+            Err(detail) => return self.not_tried(open, way, load, LocalCause::LocalError, detail),
         };
         let envelope = &letter.meta.envelope;
         let now = clock::now();
@@ -155,6 +147,13 @@ impl Outbound {
         });
         let answer = |said: Option<Said>| said.or_else(|| answers.next());
         Outcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
+    }
+
+    /// The outcome of a job that the relay itself could not offer.
+    fn not_tried(&self, open: &Open, way: &Way, load: &Load, cause: LocalCause, detail: String) -> Outcome {
+        let failure = Failure::Local { stage: Stage::Mail, cause, detail };
+        let verdict = self.judge(&failure, way, open.facts.mx_host.as_deref());
+        Outcome::Answered { said: vec![Said::Failed(failure, verdict); load.rcpts.len()], facts: Arc::new(open.facts.clone()) }
     }
 
     /// For each of these recipients, what is known before the receiver is asked: that it is not written to, or that this receiver lacks
