@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::rr::{Name, RData, RecordType, rdata::MX};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
-use posthaste_route::{By, Options, Providers, Resolver, Route, RouteFailure, StaticRoutes};
+use posthaste_route::{By, Providers, Resolver, ResolverOptions, Route, RouteFailure, StaticRoutes};
 use support::dns::{DnsServer, Fault};
 
-fn options(dns: &DnsServer) -> Options {
-    Options { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), ..Options::default() }
+fn options(dns: &DnsServer) -> ResolverOptions {
+    ResolverOptions { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), ..ResolverOptions::default() }
 }
 
 /// The timeout for queries that get no answer.
@@ -73,7 +73,7 @@ async fn equal_preferences_are_shuffled_and_can_be_shuffled_again() {
     dns.mx("example.test", 5, "best.test").a("best.test", "192.0.2.9");
     let mut seconds = std::collections::BTreeSet::new();
     for seed in 0..20 {
-        let resolver = Resolver::new(Options { seed: Some(seed), ..options(&dns) }, StaticRoutes::new()).unwrap();
+        let resolver = Resolver::new(ResolverOptions { seed: Some(seed), ..options(&dns) }, StaticRoutes::new()).unwrap();
         let mut route = route(&resolver, "example.test").await;
         assert_eq!(names(&route)[0], "best.test");
         seconds.insert(route.hosts[1].name.to_string());
@@ -194,7 +194,7 @@ async fn a_domain_with_neither_mx_nor_address_has_no_hosts() {
 #[tokio::test]
 async fn every_silence_and_every_refusal_is_for_now() {
     let dns = DnsServer::start();
-    let resolver = Resolver::new(Options { timeout: SHORT, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    let resolver = Resolver::new(ResolverOptions { timeout: SHORT, ..options(&dns) }, StaticRoutes::new()).unwrap();
     for (domain, fault) in [("a.test", Fault::ServFail), ("b.test", Fault::Refused), ("c.test", Fault::Silent)] {
         dns.mx(domain, 10, "mx.test").a("mx.test", "192.0.2.1").fault(domain, fault);
         assert_eq!(failure(&resolver, domain).await, UNAVAILABLE, "{fault:?}");
@@ -208,7 +208,7 @@ async fn a_question_is_tried_as_often_as_the_options_say() {
     let dns = DnsServer::start();
     for (domain, attempts) in [("a.test", 0), ("b.test", 1), ("c.test", 3)] {
         dns.fault(domain, Fault::ServFail);
-        let resolver = Resolver::new(Options { attempts, ..options(&dns) }, StaticRoutes::new()).unwrap();
+        let resolver = Resolver::new(ResolverOptions { attempts, ..options(&dns) }, StaticRoutes::new()).unwrap();
         assert_eq!(failure(&resolver, domain).await, UNAVAILABLE);
         assert_eq!(dns.questions(domain), attempts.max(1), "{domain}");
     }
@@ -217,7 +217,7 @@ async fn a_question_is_tried_as_often_as_the_options_say() {
 #[tokio::test]
 async fn a_name_server_that_is_down_is_for_now() {
     let gone = DnsServer::start().address();
-    let options = Options { nameservers: vec![gone], timeout: SHORT, attempts: 2, ..Options::default() };
+    let options = ResolverOptions { nameservers: vec![gone], timeout: SHORT, attempts: 2, ..ResolverOptions::default() };
     let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
     assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
 }
@@ -226,7 +226,7 @@ async fn a_name_server_that_is_down_is_for_now() {
 async fn a_second_name_server_helps_out() {
     let (down, dns) = (DnsServer::start().address(), DnsServer::start());
     dns.a("example.test", "192.0.2.1");
-    let options = Options { nameservers: vec![down, dns.address()], ..options(&dns) };
+    let options = ResolverOptions { nameservers: vec![down, dns.address()], ..options(&dns) };
     let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
     assert_eq!(names(&route(&resolver, "example.test").await), ["example.test"]);
 }
@@ -277,12 +277,12 @@ async fn one_family_is_enough() {
 async fn a_family_that_is_off_is_not_asked_for() {
     let dns = DnsServer::start();
     dns.a("both.test", "192.0.2.1").aaaa("both.test", "2001:db8::1").aaaa("six.test", "2001:db8::2");
-    let four = Resolver::new(Options { ipv6: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    let four = Resolver::new(ResolverOptions { ipv6: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
     assert_eq!(addresses(&route(&four, "both.test").await), ["192.0.2.1:25"]);
     assert_eq!(dns.questions_of("both.test", RecordType::AAAA), 0);
     assert_eq!(failure(&four, "[IPv6:2001:db8::1]").await, NO_HOSTS);
     assert!(detail(&four, "six.test").await.contains("no IPv4 address, and IPv6 is off"));
-    let six = Resolver::new(Options { ipv4: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    let six = Resolver::new(ResolverOptions { ipv4: false, ..options(&dns) }, StaticRoutes::new()).unwrap();
     assert_eq!(addresses(&route(&six, "both.test").await), ["[2001:db8::1]:25"]);
 }
 
@@ -294,7 +294,7 @@ async fn only_the_best_hosts_and_so_many_addresses_are_taken() {
         dns.mx("example.test", n, &host);
         (1..=12).fold(&dns, |dns, k| dns.a(&host, &format!("192.0.2.{}", k * 15 + n)));
     }
-    let options = Options { max_hosts: 3, max_addresses: 4, ..options(&dns) };
+    let options = ResolverOptions { max_hosts: 3, max_addresses: 4, ..options(&dns) };
     let route = route(&Resolver::new(options, StaticRoutes::new()).unwrap(), "example.test").await;
     assert_eq!(names(&route), ["mx1.test", "mx2.test", "mx3.test"]);
     assert!(route.hosts.iter().all(|host| host.addresses.len() == 4));
@@ -305,7 +305,7 @@ async fn only_the_best_hosts_and_so_many_addresses_are_taken() {
 async fn hosts_that_nobody_asked_for_leave_the_matter_open() {
     let dns = DnsServer::start();
     dns.mx("example.test", 10, "gone1.test").mx("example.test", 20, "gone2.test").mx("example.test", 30, "mx.test");
-    let resolver = Resolver::new(Options { max_hosts: 2, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    let resolver = Resolver::new(ResolverOptions { max_hosts: 2, ..options(&dns) }, StaticRoutes::new()).unwrap();
     assert_eq!(failure(&resolver, "example.test").await, UNAVAILABLE);
 }
 
@@ -322,7 +322,7 @@ async fn addresses_that_nobody_can_have_are_dropped() {
     assert_eq!(route(&open, "home.test").await.hosts[0].addresses.len(), 2);
     let mut routes = StaticRoutes::new();
     routes.add("inside.test", &["home.test:26"]).unwrap();
-    let strict = Resolver::new(Options { private_addresses: false, ..options(&dns) }, routes).unwrap();
+    let strict = Resolver::new(ResolverOptions { private_addresses: false, ..options(&dns) }, routes).unwrap();
     assert_eq!(failure(&strict, "home.test").await, NO_HOSTS);
     assert_eq!(failure(&strict, "[10.0.0.1]").await, NO_HOSTS);
     assert_eq!(route(&strict, "inside.test").await.hosts[0].addresses.len(), 2);
@@ -357,7 +357,7 @@ async fn a_route_lives_as_long_as_its_shortest_record_within_bounds() {
     dns.ttl(500).mx("a.test", 1, "mx.a.test").ttl(200).a("mx.a.test", "192.0.2.1");
     dns.ttl(0).mx("b.test", 1, "mx.b.test").a("mx.b.test", "192.0.2.1");
     dns.ttl(80_000).mx("c.test", 1, "mx.c.test").a("mx.c.test", "192.0.2.1");
-    let options = Options { ipv6: false, ..options(&dns) };
+    let options = ResolverOptions { ipv6: false, ..options(&dns) };
     let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
     for (domain, ttl) in [("a.test", 200), ("b.test", 5), ("c.test", 3600)] {
         assert_eq!(route(&resolver, domain).await.ttl, Duration::from_secs(ttl), "{domain}");
@@ -465,7 +465,7 @@ async fn a_static_route_that_cannot_be_found_is_never_final() {
 async fn another_port_is_another_route() {
     let dns = DnsServer::start();
     dns.a("example.test", "127.0.0.1");
-    let route = route(&Resolver::new(Options { port: 2525, ..options(&dns) }, StaticRoutes::new()).unwrap(), "example.test").await;
+    let route = route(&Resolver::new(ResolverOptions { port: 2525, ..options(&dns) }, StaticRoutes::new()).unwrap(), "example.test").await;
     assert_eq!((addresses(&route), &*route.key), (vec!["127.0.0.1:2525".to_owned()], "example.test:2525"));
 }
 

@@ -6,7 +6,7 @@ mod parts;
 
 use bytes::Bytes;
 use posthaste_mail::{Address, BodyKind, Envelope, ReversePath};
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 
 use self::common::{Flaws, Named, bad_field};
 use crate::{
@@ -24,7 +24,7 @@ pub(super) struct Composed {
 }
 
 /// Makes a message of a draft.
-pub(super) fn compose(draft: &Draft<'_>, limits: &Limits) -> Result<Composed, Refused> {
+pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Composed, Refused> {
     let mut flaws = Flaws::default();
     let from = draft.from.as_ref().and_then(|from| flaws.mailbox("/from", from, 7));
     if draft.from.is_none() {
@@ -57,7 +57,7 @@ pub(super) fn compose(draft: &Draft<'_>, limits: &Limits) -> Result<Composed, Re
 }
 
 /// The envelope and control fields of a message that comes as MIME, from the query of its request.
-pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &Limits) -> Result<Composed, Refused> {
+pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &ClientLimits) -> Result<Composed, Refused> {
     let mut draft = Draft::default();
     let mut to = Vec::new();
     for (name, value) in query {

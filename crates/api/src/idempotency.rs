@@ -20,7 +20,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 use posthaste_mail::MessageId;
-use posthaste_monitor::{Lines, LogError, Story};
+use posthaste_monitor::{Lines, LogError, LogRecord};
 use posthaste_smtp::server::Answer;
 use posthaste_spool::{Facts, delete_where, in_shards, sharded};
 use serde::{Deserialize, Serialize};
@@ -184,7 +184,7 @@ pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageI
     let mut lines = Lines::since(log, oldest.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN));
     while let Some(line) = lines.next_line()? {
         if finder.find(line.bytes).is_some() {
-            let id = Story::parse(line.bytes).filter(|s| &*s.event == "accepted").and_then(|s| s.message());
+            let id = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted").and_then(|s| s.message());
             found.extend(id.filter(|id| ids.contains(id)));
         }
     }

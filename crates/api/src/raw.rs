@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memchr3_iter};
 use posthaste_smtp::server::{Answer, Refused};
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 
 /// A message whose every line ends in CRLF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Fit {
 
 /// Makes it fit. Programs write files with LF alone; here, where HTTP says how long a message is, nothing can hide behind one, so it becomes
 /// CRLF. A CR alone is nobody's line end.
-pub(super) fn fit(data: Bytes, limits: &Limits) -> Result<Fit, Refused> {
+pub(super) fn fit(data: Bytes, limits: &ClientLimits) -> Result<Fit, Refused> {
     let ends = Ends::find(&data)?;
     let size = (data.len() + ends.bare + if ends.is_open { 2 } else { 0 }) as u64;
     if size > limits.message_size {
@@ -88,7 +88,7 @@ mod tests {
     use posthaste_config::Config;
     use posthaste_host::ThisHost;
 
-    fn limits() -> Limits {
+    fn limits() -> ClientLimits {
         Config::parse("", "test", &ThisHost).unwrap().limits
     }
 
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn limits_hold_for_what_is_kept() {
-        let limits = Limits { message_size: 10, text_line: Some(4), ..limits() };
+        let limits = ClientLimits { message_size: 10, text_line: Some(4), ..limits() };
         let reason = |data: &'static [u8]| fit(Bytes::from_static(data), &limits).map_err(|(_, reason)| reason).err();
         assert_eq!(reason(b"1234\n678\n"), Some("too_large"), "eleven bytes with their line ends");
         assert_eq!(reason(b"1234\n67\n"), None);

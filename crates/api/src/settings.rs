@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use posthaste_access::{bans::BanPolicy, users::Users};
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
 
 /// What is in force.
@@ -11,7 +11,7 @@ pub struct Settings {
     /// How it is served.
     pub http: Http,
     /// What a client may ask of the relay.
-    pub limits: Limits,
+    pub limits: ClientLimits,
     /// Who may send.
     pub users: Arc<Users>,
     /// What guessing tokens costs.

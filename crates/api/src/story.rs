@@ -9,8 +9,8 @@ use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use posthaste_access::users::Right;
 use posthaste_mail::{MessageId, rfc3339_millis};
-use posthaste_message::Meta;
-use posthaste_monitor::{Life, Query, RecipientLife, Story, trace};
+use posthaste_message::MessageRecord;
+use posthaste_monitor::{LogRecord, MessageHistory, Query, RecipientHistory, trace};
 use posthaste_queue::{MessageRow, Selection};
 use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, Serializer};
@@ -148,7 +148,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
 
 /// When the recipients that are owed are tried next.
 fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
-    let record = |row: &MessageRow| Meta::decode(&spool.meta(row.seq).ok()??).ok();
+    let record = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
     let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
     let named = |rcpt: u16| meta.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
     row.rcpts.iter().filter_map(|recipient| Some((named(recipient.rcpt)?, recipient.due))).collect()
@@ -156,8 +156,8 @@ fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
 
 impl MessageStory {
     /// None where every line is damaged.
-    fn of(life: &Life, due: &HashMap<String, Timestamp>) -> Option<Self> {
-        let first = life.recipients.iter().flat_map(|r| &r.lines).find_map(|line| Story::parse(line))?;
+    fn of(life: &MessageHistory, due: &HashMap<String, Timestamp>) -> Option<Self> {
+        let first = life.recipients.iter().flat_map(|r| &r.lines).find_map(|line| LogRecord::parse(line))?;
         let recipients: Vec<_> = life.recipients.iter().map(|r| RecipientStory::of(r, due.get(&r.rcpt).copied())).collect();
         Some(Self {
             id: life.message.to_string(),
@@ -180,8 +180,8 @@ impl MessageStory {
 }
 
 impl RecipientStory {
-    fn of(life: &RecipientLife, due: Option<Timestamp>) -> Self {
-        let stories: Vec<_> = life.lines.iter().filter_map(|line| Story::parse(line)).collect();
+    fn of(life: &RecipientHistory, due: Option<Timestamp>) -> Self {
+        let stories: Vec<_> = life.lines.iter().filter_map(|line| LogRecord::parse(line)).collect();
         let end = stories.iter().rev().find(|s| s.is_ending());
         let state = end.or_else(|| stories.iter().rev().find(|s| RecipientState::after(&s.event).is_some()));
         let state = state.and_then(|s| RecipientState::after(&s.event)).unwrap_or(RecipientState::Queued);

@@ -15,7 +15,7 @@ use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
-use posthaste_suppression::{Answer, Ask, Breadth, Entry, Filter, Over, Reason, Source, answer};
+use posthaste_suppression::{Answer, Ask, Breadth, Filter, Over, Reason, Source, SuppressionEntry, answer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -210,7 +210,7 @@ pub(super) async fn put(
         let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
         let source = Source { text: new.text, by: Some(who.0.name.to_string()), ..Source::default() };
-        let entry = Entry { until: new.until, ..Entry::new(address, scope, reason, clock::now(), None, source) };
+        let entry = SuppressionEntry { until: new.until, ..SuppressionEntry::new(address, scope, reason, clock::now(), None, source) };
         api.change(Ask::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
         Ok(Json(Suppression::of(entry)))
     };
@@ -268,7 +268,7 @@ impl<T> Of<T> for Asked<T> {
 }
 
 impl Api {
-    async fn list(&self, ask: Ask) -> Result<(Vec<Entry>, Option<String>), Refused> {
+    async fn list(&self, ask: Ask) -> Result<(Vec<SuppressionEntry>, Option<String>), Refused> {
         match self.suppression(ask).await? {
             Answer::Entries { entries, next } => Ok((entries, next)),
             Answer::Changed { .. } => unreachable!("a list is answered with entries"),
@@ -293,14 +293,14 @@ impl Api {
 }
 
 impl Suppressions {
-    fn of(entries: Vec<Entry>, next: Option<String>) -> Self {
+    fn of(entries: Vec<SuppressionEntry>, next: Option<String>) -> Self {
         let next = next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
         Self { suppressions: entries.into_iter().map(Suppression::of).collect(), next }
     }
 }
 
 impl Suppression {
-    fn of(entry: Entry) -> Self {
+    fn of(entry: SuppressionEntry) -> Self {
         let source = entry.source;
         Self {
             address: entry.address.to_string(),

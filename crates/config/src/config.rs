@@ -18,7 +18,7 @@ use posthaste_mail::{ByDomain, Domain, Name};
 use posthaste_queue::Retry;
 use posthaste_returns::Returns;
 use posthaste_signing::Dkim;
-use posthaste_submission::{Limits, Listener};
+use posthaste_submission::{ClientLimits, Listener};
 use posthaste_suppression::SuppressionRules;
 
 use crate::{
@@ -75,7 +75,7 @@ pub struct Config {
     /// The HTTP API.
     pub http: Http,
     /// What a client may ask of this relay.
-    pub limits: Limits,
+    pub limits: ClientLimits,
     /// The store of queued messages.
     pub spool: Spool,
     /// The delivery log.

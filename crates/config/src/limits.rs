@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 
 use super::{
     reader::Table,
     value::{GIB, KIB, MIB, duration, number, size, zero_is_none},
 };
 
-pub(super) fn read(t: &Table<'_>) -> Limits {
+pub(super) fn read(t: &Table<'_>) -> ClientLimits {
     let wait = |key| t.get(key, duration(Duration::from_secs(1)..=Duration::from_hours(1)));
-    let limits = Limits {
+    let limits = ClientLimits {
         // RFC 5321 §4.5.3.1.7: a server must accept 64 KiB.
         message_size: t.get("message_size", size(64 * KIB..=2 * GIB)),
         // RFC 5321 §4.5.3.1.8: a server must accept 100.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
-use posthaste_governor::{Batch, Entry, LaneKey, Part};
+use posthaste_governor::{Batch, LaneEntry, LaneKey, Part};
 use posthaste_mail::Name;
 use posthaste_spool::Spool;
 use tokio::sync::watch;
@@ -63,7 +63,7 @@ impl LedgerReader {
 }
 
 /// Hands facts to the spool, which makes them durable with its next sync.
-pub fn put(spool: &Spool, entries: &[Entry]) {
+pub fn put(spool: &Spool, entries: &[LaneEntry]) {
     for entry in entries {
         let key = [PREFIX, entry.storage_key().as_bytes()].concat();
         if entry.is_deletion() {
@@ -76,7 +76,7 @@ pub fn put(spool: &Spool, entries: &[Entry]) {
 }
 
 /// All facts on the disk. What cannot be read is told, and left where it is.
-pub fn read(spool: &Spool) -> (Vec<Entry>, Vec<String>) {
+pub fn read(spool: &Spool) -> (Vec<LaneEntry>, Vec<String>) {
     let (mut entries, mut bad) = (Vec::new(), Vec::new());
     for (key, value) in spool.scan(PREFIX) {
         match serde_json::from_slice(&value) {
@@ -88,12 +88,12 @@ pub fn read(spool: &Spool) -> (Vec<Entry>, Vec<String>) {
 }
 
 /// Whether some day was leased more than it tells of: the last stop was none in good order, whoever opened the spool since.
-pub fn is_unaccounted(entries: &[Entry]) -> bool {
+pub fn is_unaccounted(entries: &[LaneEntry]) -> bool {
     entries.iter().any(|entry| matches!(&entry.part, Part::Day(day) if day.closed.is_none() && day.leased > day.charge()))
 }
 
 /// The lanes that the facts are about.
-pub fn lanes(entries: &[Entry]) -> HashSet<LaneKey> {
+pub fn lanes(entries: &[LaneEntry]) -> HashSet<LaneKey> {
     entries.iter().map(|entry| entry.lane.clone()).collect()
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use posthaste_host::clock;
 use posthaste_mail::{Attempt, EventId, Failure, LocalCause, Name, Stage};
-use posthaste_queue::Way;
+use posthaste_queue::Site;
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, OpenFailure};
 
@@ -28,7 +28,7 @@ pub(crate) struct Open {
 
 impl Outbound {
     /// Tries the hosts in their order until one takes a session; those just out of reach come last.
-    pub(crate) async fn open(&self, way: &Way, source: &Name) -> Result<Open, (Failure, Attempt)> {
+    pub(crate) async fn open(&self, way: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
         let settings = self.settings.get();
         let bind = settings.source_address(source);
         let mut facts =
@@ -56,7 +56,7 @@ impl Outbound {
         Err((failure, facts))
     }
 
-    fn candidates(&self, way: &Way, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
+    fn candidates(&self, way: &Site, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
         let fits = |a: &SocketAddr| bind.is_none_or(|b| b.is_ipv4() == a.is_ipv4());
         let mut hosts: Vec<&Host> = way.hosts.iter().collect();
         if !way.fixed {
@@ -74,7 +74,7 @@ impl Outbound {
     async fn open_at(
         &self,
         settings: &Settings,
-        way: &Way,
+        way: &Site,
         source: &Name,
         bind: Option<IpAddr>,
         host: &Arc<str>,

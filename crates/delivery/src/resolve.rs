@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use posthaste_bounce::Context;
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
-use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Unroutable, Way};
+use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Site, Unroutable};
 use tokio::sync::Semaphore;
 
 use crate::settings::Settings;
@@ -46,7 +46,7 @@ impl Lookups {
     }
 }
 
-type Answer = (Result<Arc<Way>, Arc<Unroutable>>, Duration);
+type Answer = (Result<Arc<Site>, Arc<Unroutable>>, Duration);
 
 async fn look_up(settings: &Settings, domain: &Domain) -> Answer {
     let asked = clock::instant();
@@ -67,12 +67,12 @@ fn unroutable(settings: &Settings, failure: Failure, ttl: Duration) -> Answer {
 }
 
 /// A route with what the configuration says of TLS and AUTH on it.
-fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns_ms: u32) -> Way {
+fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns_ms: u32) -> Site {
     let rule = settings.tls_rule(domain);
     let (tls, fallback) = (rule.policy, rule.fallback);
     let auth = settings.credentials(domain).filter(|_| route.static_route);
     let user = auth.as_ref().map_or("", |a| a.user.as_str());
     let key = format!("{}|{}|{fallback}|{user}", route.key, tls.as_str()).into();
     let dns = DnsTime::new(dns_ms);
-    Way { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
+    Site { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
 }

@@ -7,17 +7,24 @@ use posthaste_bounce::{Context, Verdict};
 use posthaste_host::clock;
 use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
-use posthaste_message::Letter;
-use posthaste_queue::{Load, Outcome, Said, SessionId, Suppressed, Way};
+use posthaste_message::Message;
+use posthaste_queue::{AttemptResult, DeliveryJob, Outcome, SessionId, Site, Suppressed};
 use posthaste_smtp::client::{Needs, RecipientResult, Transaction};
-use posthaste_suppression::{Entry, List, User};
+use posthaste_suppression::{List, SuppressionEntry, UserScope};
 use posthaste_verp::Stamped;
 use tokio::sync::mpsc;
 
 use crate::{needs::needs, open::Open, outbound::Outbound, stored::read_record};
 
 /// Opens a session and sends the first job; then what comes, until told to close. A job is always given back, whatever happens to the session.
-pub async fn run(out: Arc<Outbound>, id: SessionId, way: Arc<Way>, source: Name, first: Box<Load>, mut next: mpsc::Receiver<Box<Load>>) {
+pub async fn run(
+    out: Arc<Outbound>,
+    id: SessionId,
+    way: Arc<Site>,
+    source: Name,
+    first: Box<DeliveryJob>,
+    mut next: mpsc::Receiver<Box<DeliveryJob>>,
+) {
     match guarded(out.forbidden(&first)).await {
         Ok(None) => {}
         Ok(Some(said)) => {
@@ -67,22 +74,22 @@ async fn guarded<T>(step: impl Future<Output = T>) -> Result<T, String> {
 
 impl Outbound {
     /// Gives back the job of a session that panicked: its recipients are tried again, and the operator hears of it.
-    async fn broke_down(&self, id: SessionId, load: Box<Load>, way: &Way, source: Name, stage: Stage, detail: String) {
+    async fn broke_down(&self, id: SessionId, load: Box<DeliveryJob>, way: &Site, source: Name, stage: Stage, detail: String) {
         let detail = format!("a session broke down in the relay: {detail}");
         self.journal.say(Part::Delivery, State::Alarm, format!("{}: {detail}; it is tried again", load.id));
         let failure = Failure::Local { stage, cause: LocalCause::LocalError, detail };
         let verdict = self.judge(&failure, way, None);
         let facts = Attempt { provider: Some(way.provider.clone()), source: Some(source), ..Attempt::default() };
         let said = match stage {
-            Stage::Dot => Said::Unknown(failure, verdict),
-            _ => Said::Failed(failure, verdict),
+            Stage::Dot => AttemptResult::Unknown(failure, verdict),
+            _ => AttemptResult::Failed(failure, verdict),
         };
         let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(facts) };
         self.queue.finished(id, load, outcome, false).await;
     }
 
     /// Hands one load over. `used`: the connection has carried mail before, so that its death says nothing about this load.
-    async fn deliver(&self, open: &mut Open, way: &Way, load: &Load, used: bool) -> Outcome {
+    async fn deliver(&self, open: &mut Open, way: &Site, load: &DeliveryJob, used: bool) -> Outcome {
         let host = open.facts.mx_host.clone();
         if used && let Some(failure) = open.connection.gone() {
             return Outcome::NotOffered { failure };
@@ -135,36 +142,36 @@ impl Outbound {
             }
         }
         let mut answers = report.recipients.into_iter().map(|result| match result {
-            RecipientResult::Delivered(reply) => Said::Delivered(reply),
+            RecipientResult::Delivered(reply) => AttemptResult::Delivered(reply),
             RecipientResult::Failed(failure) | RecipientResult::NotOffered(failure) => {
                 let verdict = self.judge(&failure, way, host.as_deref());
-                Said::Failed(failure, verdict)
+                AttemptResult::Failed(failure, verdict)
             }
             RecipientResult::Unknown(failure) => {
                 let verdict = self.judge(&failure, way, host.as_deref());
-                Said::Unknown(failure, verdict)
+                AttemptResult::Unknown(failure, verdict)
             }
         });
-        let answer = |said: Option<Said>| said.or_else(|| answers.next());
+        let answer = |said: Option<AttemptResult>| said.or_else(|| answers.next());
         Outcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
     }
 
     /// The outcome of a job that the relay itself could not offer.
-    fn not_tried(&self, open: &Open, way: &Way, load: &Load, cause: LocalCause, detail: String) -> Outcome {
+    fn not_tried(&self, open: &Open, way: &Site, load: &DeliveryJob, cause: LocalCause, detail: String) -> Outcome {
         let failure = Failure::Local { stage: Stage::Mail, cause, detail };
         let verdict = self.judge(&failure, way, open.facts.mx_host.as_deref());
-        Outcome::Answered { said: vec![Said::Failed(failure, verdict); load.rcpts.len()], facts: Arc::new(open.facts.clone()) }
+        Outcome::Answered { said: vec![AttemptResult::Failed(failure, verdict); load.rcpts.len()], facts: Arc::new(open.facts.clone()) }
     }
 
     /// For each of these recipients, what is known before the receiver is asked: that it is not written to, or that this receiver lacks
     /// what the message needs.
-    fn beforehand(&self, open: &Open, way: &Way, letter: &Letter, rcpts: &[u16], needs: Needs) -> Vec<Option<Said>> {
+    fn beforehand(&self, open: &Open, way: &Site, letter: &Message, rcpts: &[u16], needs: Needs) -> Vec<Option<AttemptResult>> {
         let host = open.facts.mx_host.as_deref();
         let known = |(rcpt, entry): (&u16, Option<Arc<Suppressed>>)| {
-            entry.map(Said::Suppressed).or_else(|| {
+            entry.map(AttemptResult::Suppressed).or_else(|| {
                 let failure = open.connection.lacks(needs, &letter.meta.envelope.recipients[usize::from(*rcpt)])?;
                 let verdict = self.judge(&failure, way, host);
-                Some(Said::Failed(failure, verdict))
+                Some(AttemptResult::Failed(failure, verdict))
             })
         };
         rcpts.iter().zip(self.suppressed(letter, rcpts)).map(known).collect()
@@ -172,39 +179,39 @@ impl Outbound {
 
     /// The letter as it goes out where its returns come to us. Recipients that were put together before a bounce domain came into force go
     /// as they are.
-    fn stamped(&self, letter: &Letter, rcpts: &[u16]) -> Option<Stamped> {
+    fn stamped(&self, letter: &Message, rcpts: &[u16]) -> Option<Stamped> {
         let [rcpt] = rcpts else { return None };
         let path = self.settings.get().paths.towards(&letter.meta, *rcpt)?;
         Some(Stamped::new(path, letter))
     }
 
     /// What becomes of a load whose every recipient is on the suppression list: nobody need be connected to.
-    async fn forbidden(&self, load: &Load) -> Option<Vec<Said>> {
+    async fn forbidden(&self, load: &DeliveryJob) -> Option<Vec<AttemptResult>> {
         let letter = match &load.warm {
             Some(letter) => letter.clone(),
             None => {
                 let (spool, seq) = (self.spool.clone(), load.seq);
                 let meta = tokio::task::spawn_blocking(move || read_record(&spool, seq)).await.ok()?.ok()?;
-                Arc::new(Letter::new(meta, Vec::new(), None))
+                Arc::new(Message::new(meta, Vec::new(), None))
             }
         };
-        self.suppressed(&letter, &load.rcpts).into_iter().map(|entry| entry.map(Said::Suppressed)).collect()
+        self.suppressed(&letter, &load.rcpts).into_iter().map(|entry| entry.map(AttemptResult::Suppressed)).collect()
     }
 
     /// For each of these recipients, the entry of the suppression list that forbids it. Looked up at the last moment: what came onto the list
     /// while the message waited counts too.
-    fn suppressed(&self, letter: &Letter, rcpts: &[u16]) -> Vec<Option<Arc<Suppressed>>> {
+    fn suppressed(&self, letter: &Message, rcpts: &[u16]) -> Vec<Option<Arc<Suppressed>>> {
         let settings = self.settings.get();
         let list = List::new(&self.register, &settings.suppression);
         let now = clock::now();
         let meta = &letter.meta;
-        let user = meta.user.as_deref().and_then(User::new);
+        let user = meta.user.as_deref().and_then(UserScope::new);
         let entry = |rcpt: &u16| list.look_up(&meta.envelope.recipients[usize::from(*rcpt)], &meta.stream, user.as_ref(), now);
         rcpts.iter().map(|rcpt| entry(rcpt).as_ref().map(forbids)).collect()
     }
 
     /// The load's message with its body: from memory, else from the spool.
-    async fn letter(&self, load: &Load) -> Result<Arc<Letter>, String> {
+    async fn letter(&self, load: &DeliveryJob) -> Result<Arc<Message>, String> {
         if let Some(letter) = load.warm.as_ref().filter(|l| !l.body.is_empty()) {
             return Ok(letter.clone());
         }
@@ -213,19 +220,19 @@ impl Outbound {
             let letter = read_record(&spool, seq)?;
             let body = spool.body(seq).map_err(|e| format!("the spool cannot give the body: {e}"))?;
             let body = body.ok_or("the spool does not have the body")?;
-            Ok(Arc::new(Letter::new(letter, vec![body], None)))
+            Ok(Arc::new(Message::new(letter, vec![body], None)))
         });
         read.await.unwrap_or_else(|e| Err(format!("reading from the spool failed: {e}")))
     }
 
-    fn judge(&self, failure: &Failure, way: &Way, mx_host: Option<&str>) -> Verdict {
+    fn judge(&self, failure: &Failure, way: &Site, mx_host: Option<&str>) -> Verdict {
         let context = Context { provider: Some(way.provider.as_str()), mx_host };
         self.settings.get().rules.classify(failure, &context)
     }
 }
 
 /// The entry as events tell it.
-fn forbids(entry: &Entry) -> Arc<Suppressed> {
+fn forbids(entry: &SuppressionEntry) -> Arc<Suppressed> {
     Arc::new(Suppressed { reason: entry.reason.as_str(), scope: entry.scope.to_string().into(), since: entry.since })
 }
 

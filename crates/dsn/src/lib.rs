@@ -10,5 +10,5 @@ mod text;
 mod words;
 mod write;
 
-pub use notice::{Ending, HEADER_MAX, Notice, Original, Told};
+pub use notice::{Ending, HEADER_MAX, Notice, NoticeRecipient, Original};
 pub use rules::NoticeRules;

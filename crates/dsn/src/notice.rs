@@ -48,7 +48,7 @@ pub enum Ending {
 
 /// One recipient whose story ended.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct NoticeRecipient {
     /// The address.
     pub rcpt: Address,
     /// What it was before it came to us (ORCPT), `type;address`.
@@ -67,7 +67,7 @@ pub struct Told {
     pub ending: Ending,
 }
 
-impl Told {
+impl NoticeRecipient {
     /// Whether it will not get the message.
     pub fn is_failed(&self) -> bool {
         matches!(self.ending, Ending::Bounced | Ending::Expired | Ending::TooLate)
@@ -88,5 +88,5 @@ pub struct Notice<'a> {
     /// What it is about.
     pub original: Original<'a>,
     /// Whom it is about; not empty.
-    pub told: &'a [Told],
+    pub told: &'a [NoticeRecipient],
 }

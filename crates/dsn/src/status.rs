@@ -3,14 +3,14 @@
 use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
 
 use crate::{
-    notice::{Ending, Told},
+    notice::{Ending, NoticeRecipient},
     text,
 };
 
 /// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
 /// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the
 /// message went beyond where notices come from).
-pub(super) fn of(failed: &Told) -> EnhancedCode {
+pub(super) fn of(failed: &NoticeRecipient) -> EnhancedCode {
     if failed.ending == Ending::Relayed {
         return EnhancedCode::new(2, 1, 9);
     }
@@ -99,7 +99,7 @@ mod tests {
 
     fn status(failure: Option<Failure>, class: Class, ending: Ending) -> String {
         let rcpt = "b@example.org".parse().unwrap();
-        of(&Told { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, retry_until: None, ending }).to_string()
+        of(&NoticeRecipient { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, retry_until: None, ending }).to_string()
     }
 
     fn refused(code: u16, text: &str) -> Option<Failure> {

@@ -3,7 +3,7 @@
 use posthaste_mail::{Class, Failure, LocalCause, Stage, rfc5322_date};
 
 use crate::{
-    notice::{Ending, Notice, Told},
+    notice::{Ending, Notice, NoticeRecipient},
     text,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
     out.replace('\n', "\r\n")
 }
 
-fn recipient(failed: &Told) -> String {
+fn recipient(failed: &NoticeRecipient) -> String {
     if matches!(failed.ending, Ending::Relayed | Ending::Traced) {
         let host = failed.mx_host.as_deref().map_or_else(|| "the receiving host".into(), text::ascii_line);
         let then = if failed.ending == Ending::Relayed { ", from where no further notices come" } else { "" };
@@ -93,7 +93,7 @@ fn asked(stage: Stage) -> &'static str {
 }
 
 /// The problem and the remedy, each a sentence.
-fn meaning(failed: &Told) -> (&'static str, &'static str) {
+fn meaning(failed: &NoticeRecipient) -> (&'static str, &'static str) {
     match &failed.failure {
         None if failed.ending == Ending::Delayed => {
             ("It was not delivered within the time that you gave it (DELIVERBY).", "Nothing: it is tried again by itself.")

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use posthaste_mail::rfc5322_date;
 
 use crate::{
-    notice::{Ending, HEADER_MAX, Notice, Told},
+    notice::{Ending, HEADER_MAX, Notice, NoticeRecipient},
     status, text, words,
 };
 
@@ -59,12 +59,12 @@ impl Notice<'_> {
     }
 
     /// Those that will not get it.
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &Told> {
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &NoticeRecipient> {
         self.told.iter().filter(|told| told.is_failed())
     }
 
     /// Those that do not have it yet.
-    pub(crate) fn delayed(&self) -> impl Iterator<Item = &Told> {
+    pub(crate) fn delayed(&self) -> impl Iterator<Item = &NoticeRecipient> {
         self.told.iter().filter(|told| told.ending == Ending::Delayed)
     }
 

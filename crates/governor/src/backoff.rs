@@ -52,7 +52,7 @@ pub const STEPS: u32 = 24;
 /// What holds a lane back beside its stage: pauses, climbs and an operator's hold. Durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Standing {
+pub struct Restrictions {
     /// The lane sends nothing until this pause ends.
     pub pause: Option<Pause>,
     /// The lane sends less than usual.
@@ -123,7 +123,7 @@ fn climbed((from, usual): (NonZeroU32, NonZeroU32), step: NonZeroU32, steps: u32
     (reached < usual).then_some(reached)
 }
 
-impl Standing {
+impl Restrictions {
     /// Applies a cut; it lowers rate and connections and never raises them.
     pub(crate) fn cut(&mut self, cut: &Cut, usual: Usual, now: Timestamp) {
         if let Some(length) = cut.pause {

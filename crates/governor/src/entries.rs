@@ -3,11 +3,11 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{backoff::Standing, day::Day, key::LaneKey, lane::Lane};
+use crate::{backoff::Restrictions, day::Day, key::LaneKey, lane::Lane};
 
 /// One durable fact about a lane. A later entry with the same [`storage_key`](Entry::storage_key) replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LaneEntry {
     /// The lane.
     pub lane: LaneKey,
     /// The fact.
@@ -21,7 +21,7 @@ pub enum Part {
     /// One of its days.
     Day(Day),
     /// Its pause, its climb and an operator's hold.
-    Standing(Standing),
+    Standing(Restrictions),
     /// This day is too old to keep: its record is deleted.
     Forgotten(Date),
 }
@@ -32,7 +32,7 @@ pub struct Batch {
     /// The number that [`Permit::durable`](crate::Permit::durable) refers to. Batches become durable in the order of their numbers.
     pub number: u64,
     /// The entries.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LaneEntry>,
 }
 
 /// News about mail sent earlier.
@@ -44,7 +44,7 @@ pub enum Note {
     LateBounce,
 }
 
-impl Entry {
+impl LaneEntry {
     /// The key under which the fact is stored. A NUL separates the names; neither can contain one.
     pub fn storage_key(&self) -> String {
         let LaneKey { source, provider } = &self.lane;
@@ -63,7 +63,7 @@ impl Entry {
 
 impl Lane {
     /// The entries that changed since the last call, days in their order.
-    pub(crate) fn take_entries(&mut self, into: &mut Vec<Entry>) {
+    pub(crate) fn take_entries(&mut self, into: &mut Vec<LaneEntry>) {
         let (mut days, forgotten) = self.ledger.take_touched();
         days.sort_unstable();
         days.dedup();
@@ -73,16 +73,16 @@ impl Lane {
             days.clear();
         }
         let written = days.iter().filter_map(|date| self.ledger.day(*date)).cloned().map(Part::Day);
-        into.extend(forgotten.into_iter().map(Part::Forgotten).chain(written).map(|part| Entry { lane: lane.clone(), part }));
+        into.extend(forgotten.into_iter().map(Part::Forgotten).chain(written).map(|part| LaneEntry { lane: lane.clone(), part }));
         if std::mem::take(&mut self.standing_touched) {
-            into.push(Entry { lane: lane.clone(), part: Part::Standing(self.standing.clone()) });
+            into.push(LaneEntry { lane: lane.clone(), part: Part::Standing(self.standing.clone()) });
         }
     }
 
-    pub(crate) fn to_entries(&self) -> Vec<Entry> {
+    pub(crate) fn to_entries(&self) -> Vec<LaneEntry> {
         let days = self.ledger.days().iter().cloned().map(Part::Day);
         let standing = (self.standing != Default::default()).then(|| Part::Standing(self.standing.clone()));
-        days.chain(standing).map(|part| Entry { lane: self.key.clone(), part }).collect()
+        days.chain(standing).map(|part| LaneEntry { lane: self.key.clone(), part }).collect()
     }
 
     pub(crate) fn note(&mut self, note: Note, n: u32, now: Timestamp, batch: u64) {

@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use crate::{
     admission::{Admission, Hold, Outcome, Permit},
-    backoff::{Cut, Standing, Usual},
+    backoff::{Cut, Restrictions, Usual},
     change::{LaneChange, Steer},
     curve::Stage,
-    entries::{Batch, Entry, Note, Part},
+    entries::{Batch, LaneEntry, Note, Part},
     health::Counts,
     key::{LaneId, LaneKey},
     lane::Lane,
-    ledger::Ledger,
+    ledger::DayLedger,
     pace::Priority,
     plan::Plan,
     shape::Shape,
@@ -27,7 +27,7 @@ pub struct Governor {
     /// Ids of forgotten lanes, free to be used again.
     free: Vec<LaneId>,
     /// Lanes on record that are not open.
-    shelf: HashMap<LaneKey, (Ledger, Standing)>,
+    shelf: HashMap<LaneKey, (DayLedger, Restrictions)>,
     /// Batches taken so far.
     taken: u64,
     touched: Vec<LaneId>,
@@ -41,7 +41,7 @@ impl Governor {
     }
 
     /// Restores an entry from the disk. Every entry has to be restored, in any order, before the lanes are opened.
-    pub fn apply_entry(&mut self, entry: Entry) {
+    pub fn apply_entry(&mut self, entry: LaneEntry) {
         let (ledger, standing) = match self.ids.get(&entry.lane) {
             Some(id) => {
                 let lane = &mut self.lanes[id.0 as usize];
@@ -167,7 +167,7 @@ impl Governor {
     pub fn forget(&mut self, id: LaneId) -> bool {
         let lane = &self.lanes[id.0 as usize];
         let idle = lane.ledger.days().iter().all(|day| day.reserved == 0);
-        let plain = lane.plan.curve.is_uncapped() && lane.standing == Standing::default() && !lane.standing_touched;
+        let plain = lane.plan.curve.is_uncapped() && lane.standing == Restrictions::default() && !lane.standing_touched;
         if !plain || !idle || self.ids.get(&lane.key) != Some(&id) {
             return false;
         }
@@ -218,7 +218,7 @@ impl Governor {
     }
 
     /// All durable entries as they are now: what the disk holds when every batch is written.
-    pub fn to_entries(&self) -> Vec<Entry> {
+    pub fn to_entries(&self) -> Vec<LaneEntry> {
         self.lanes().flat_map(|(_, lane)| lane.to_entries()).collect()
     }
 

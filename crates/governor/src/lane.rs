@@ -8,12 +8,12 @@ use jiff::{Timestamp, civil::Date};
 
 use crate::{
     admission::{Admission, Hold, Outcome, Permit},
-    backoff::Standing,
+    backoff::Restrictions,
     change::Change,
     curve::Stage,
     day::Day,
     key::{LaneId, LaneKey},
-    ledger::{DAYS_MAX, DayAt, Ledger},
+    ledger::{DAYS_MAX, DayAt, DayLedger},
     pace::Priority,
     plan::Plan,
     shape::{Shape, Shaper},
@@ -27,8 +27,8 @@ pub struct Lane {
     pub(crate) key: LaneKey,
     pub(crate) plan: Arc<Plan>,
     pub(crate) first: Stage,
-    pub(crate) ledger: Ledger,
-    pub(crate) standing: Standing,
+    pub(crate) ledger: DayLedger,
+    pub(crate) standing: Restrictions,
     pub(crate) standing_touched: bool,
     pub(crate) shaper: Shaper,
     /// The open day's hours and release line; `None` until they are worked out.
@@ -72,8 +72,8 @@ impl Lane {
             key,
             plan,
             first,
-            ledger: Ledger::default(),
-            standing: Standing::default(),
+            ledger: DayLedger::default(),
+            standing: Restrictions::default(),
             standing_touched: false,
             shaper,
             schedule: None,
@@ -96,12 +96,12 @@ impl Lane {
     }
 
     /// Its days.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &DayLedger {
         &self.ledger
     }
 
     /// Its pause, its climb and an operator's hold.
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &Restrictions {
         &self.standing
     }
 

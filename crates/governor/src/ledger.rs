@@ -21,7 +21,7 @@ const STEP_BELIEVED: i128 = 2 * DAY;
 
 /// The days of one lane, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct DayLedger {
     days: Vec<Day>,
     current: Option<usize>,
     touched: Vec<Date>,
@@ -50,7 +50,7 @@ pub(crate) struct DayStart {
     pub(crate) last_sent: Option<Date>,
 }
 
-impl Ledger {
+impl DayLedger {
     /// The days on record, oldest first.
     pub fn days(&self) -> &[Day] {
         &self.days

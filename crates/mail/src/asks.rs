@@ -10,7 +10,7 @@ use crate::TransferPriority;
 /// The ESMTP parameters of a whole message. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Asks {
+pub struct EsmtpParameters {
     /// `SMTPUTF8` (RFC 6531): addresses and header may contain UTF-8.
     #[serde(skip_serializing_if = "is_default")]
     pub smtputf8: bool,
@@ -34,17 +34,17 @@ pub struct Asks {
     pub priority: Option<TransferPriority>,
     /// The parameters of each recipient, by its place in the envelope; empty if there are none.
     #[serde(skip_serializing_if = "is_default")]
-    pub rcpts: Vec<RcptAsks>,
+    pub rcpts: Vec<RcptParameters>,
 }
 
-impl Asks {
+impl EsmtpParameters {
     /// True if there are no parameters.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
     /// The parameters of the recipient at this place in the envelope.
-    pub fn rcpt(&self, place: usize) -> Option<&RcptAsks> {
+    pub fn rcpt(&self, place: usize) -> Option<&RcptParameters> {
         self.rcpts.get(place)
     }
 }
@@ -52,7 +52,7 @@ impl Asks {
 /// The ESMTP parameters of one recipient (RFC 3461).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RcptAsks {
+pub struct RcptParameters {
     /// `NOTIFY`; `None` if it was not given, which means the same as failure and delay.
     #[serde(skip_serializing_if = "is_default")]
     pub notify: Option<Notify>,
@@ -61,7 +61,7 @@ pub struct RcptAsks {
     pub orcpt: Option<Arc<str>>,
 }
 
-impl RcptAsks {
+impl RcptParameters {
     /// Whether the sender is told of a failure.
     pub fn wants_failure(&self) -> bool {
         self.notify.is_none_or(|notify| notify.failure)
@@ -229,16 +229,16 @@ mod tests {
 
     #[test]
     fn what_was_asked_reads_back_and_nothing_takes_no_room() {
-        let asks = Asks {
+        let asks = EsmtpParameters {
             ret: Some(Ret::Hdrs),
             hold: Some(Hold::Until("2030-01-01T00:00:00Z".parse().unwrap())),
             deliver_by: DeliverBy::parse("-120;nt"),
-            rcpts: vec![RcptAsks { notify: Some(Notify::default()), orcpt: Some("rfc822;a@b.c".into()) }],
-            ..Asks::default()
+            rcpts: vec![RcptParameters { notify: Some(Notify::default()), orcpt: Some("rfc822;a@b.c".into()) }],
+            ..EsmtpParameters::default()
         };
         let text = serde_json::to_string(&asks).unwrap();
-        assert_eq!(serde_json::from_str::<Asks>(&text).unwrap(), asks);
-        assert_eq!(serde_json::to_string(&Asks::default()).unwrap(), "{}");
+        assert_eq!(serde_json::from_str::<EsmtpParameters>(&text).unwrap(), asks);
+        assert_eq!(serde_json::to_string(&EsmtpParameters::default()).unwrap(), "{}");
     }
 
     #[test]
@@ -259,8 +259,8 @@ mod tests {
 
     #[test]
     fn never_is_not_the_same_as_nothing_said() {
-        let never = RcptAsks { notify: Some(Notify::default()), orcpt: None };
-        assert!(!never.wants_failure() && RcptAsks::default().wants_failure() && !RcptAsks::default().wants_success());
+        let never = RcptParameters { notify: Some(Notify::default()), orcpt: None };
+        assert!(!never.wants_failure() && RcptParameters::default().wants_failure() && !RcptParameters::default().wants_success());
         assert_eq!(never.notify.unwrap().to_string(), "NEVER");
         assert_eq!(Notify { success: true, delay: true, failure: false }.to_string(), "SUCCESS,DELAY");
     }

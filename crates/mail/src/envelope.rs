@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Asks};
+use crate::{Address, EsmtpParameters};
 
 /// Where failure notices go: an address, or nowhere (`<>`, RFC 5321 §4.5.5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,14 +74,14 @@ pub struct Envelope {
     #[serde(default)]
     pub body: BodyKind,
     /// The other ESMTP parameters.
-    #[serde(default, skip_serializing_if = "Asks::is_none")]
-    pub asks: Asks,
+    #[serde(default, skip_serializing_if = "EsmtpParameters::is_none")]
+    pub asks: EsmtpParameters,
 }
 
 impl Envelope {
     /// An envelope without ESMTP parameters.
     pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
-        Self { reverse_path, recipients, body: BodyKind::default(), asks: Asks::default() }
+        Self { reverse_path, recipients, body: BodyKind::default(), asks: EsmtpParameters::default() }
     }
 }
 

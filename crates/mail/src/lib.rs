@@ -23,7 +23,7 @@ mod priority;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
-pub use asks::{Asks, DeliverBy, Hold, Notify, Otherwise, RcptAsks, Ret};
+pub use asks::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use by_domain::{ByDomain, Pattern};
 pub use class::{Action, Class, Scope};
 pub use date::rfc5322_date;

@@ -12,10 +12,10 @@ mod record;
 mod sender;
 
 pub use body_cache::{WarmBudget, WarmShare};
-pub use message::Letter;
+pub use message::Message;
 pub use prepare::{
-    Limits, META_MAX, META_NAME_MAX, META_VALUE_MAX, Prepared, RETURN_FIELD, Submission, TAG_MAX, TAGS_MAX, Unfit, header_block, is_lines,
-    prepare,
+    HeaderLimits, META_MAX, META_NAME_MAX, META_VALUE_MAX, Prepared, RETURN_FIELD, Submission, TAG_MAX, TAGS_MAX, Unfit, header_block,
+    is_lines, prepare,
 };
-pub use progress::{Progress, SavedStanding};
-pub use record::Meta;
+pub use progress::{Progress, SavedRecipient};
+pub use record::MessageRecord;

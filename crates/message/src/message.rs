@@ -6,13 +6,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_mail::{MessageFacts, RecipientFacts};
 
-use crate::{body_cache::WarmShare, record::Meta};
+use crate::{body_cache::WarmShare, record::MessageRecord};
 
 /// A message with what its events repeat, and its body where that is in memory.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Message {
     /// What the spool keeps.
-    pub meta: Meta,
+    pub meta: MessageRecord,
     /// What every event of it repeats.
     pub facts: Arc<MessageFacts>,
     /// The message in parts: the relay's header lines, the rest. Empty where it has to be read back.
@@ -20,9 +20,9 @@ pub struct Letter {
     _share: Option<WarmShare>,
 }
 
-impl Letter {
+impl Message {
     /// From its meta; `body` may be empty.
-    pub fn new(meta: Meta, body: Vec<Bytes>, share: Option<WarmShare>) -> Self {
+    pub fn new(meta: MessageRecord, body: Vec<Bytes>, share: Option<WarmShare>) -> Self {
         let facts = MessageFacts {
             message: meta.id,
             message_id: meta.message_id.clone(),

@@ -68,14 +68,14 @@ pub struct Submission<'a> {
 
 /// How much is taken.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HeaderLimits {
     /// Bytes of the header.
     pub header: usize,
     /// Received fields (RFC 5321 §6.3: no fewer than 100).
     pub hops: usize,
 }
 
-impl Default for Limits {
+impl Default for HeaderLimits {
     fn default() -> Self {
         Self { header: 256 * 1024, hops: 100 }
     }
@@ -199,7 +199,7 @@ impl Unfit {
 ///
 /// The header ends at the empty line, or else before the first line that is no field; then an empty line is put in, as other
 /// mail systems do, so that all of them agree on what is header.
-pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: Limits) -> Result<Prepared, Unfit> {
+pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) -> Result<Prepared, Unfit> {
     let header = Header::scan(data, limits.header).ok_or(Unfit::HeaderTooLarge { limit: limits.header })?;
     let mut found = Found::read(data, &header)?;
     if found.hops > limits.hops {

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// How one recipient stands, as the spool keeps it: place in the envelope, attempts, due (ms since 1970), held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedStanding(pub u16, pub u16, pub i64, pub bool);
+pub struct SavedRecipient(pub u16, pub u16, pub i64, pub bool);
 
 /// What changes of a message in the spool: the recipients still owed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Those still owed.
-    pub owed: Vec<SavedStanding>,
+    pub owed: Vec<SavedRecipient>,
     /// The sender has been told that it is late (RFC 2852).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_late: bool,

@@ -4,12 +4,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{Asks, DeliverBy, Envelope, MessageId, Name, Otherwise, RcptAsks, TransferPriority};
+use posthaste_mail::{DeliverBy, Envelope, EsmtpParameters, MessageId, Name, Otherwise, RcptParameters, TransferPriority};
 use serde::{Deserialize, Serialize};
 
 /// What the spool keeps of a message beside its body. Never changes after the message was stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Meta {
+pub struct MessageRecord {
     /// The id the client was told.
     pub id: MessageId,
     /// When it was accepted.
@@ -52,7 +52,7 @@ pub struct Meta {
     pub notice_of: Option<MessageId>,
 }
 
-impl Meta {
+impl MessageRecord {
     /// As stored.
     pub fn encode(&self) -> Bytes {
         serde_json::to_vec(self).expect("a meta has nothing that JSON can't hold").into()
@@ -74,12 +74,12 @@ impl Meta {
     }
 
     /// What a receiver is asked for it at `now`, as far as it concerns these recipients.
-    pub fn asks_for(&self, rcpts: &[u16], now: Timestamp) -> Asks {
+    pub fn asks_for(&self, rcpts: &[u16], now: Timestamp) -> EsmtpParameters {
         let all = &self.envelope.asks;
         let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
         let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
         let deliver_by = all.deliver_by.map(|by| by.left(self.arrived, now));
-        Asks { rcpts, ret: all.ret, envid: all.envid.clone(), deliver_by, priority: all.priority, ..Asks::default() }
+        EsmtpParameters { rcpts, ret: all.ret, envid: all.envid.clone(), deliver_by, priority: all.priority, ..EsmtpParameters::default() }
     }
 
     /// By when the sender wanted it delivered (RFC 2852), and what is done then.
@@ -99,22 +99,22 @@ impl Meta {
 
     /// Whether the sender is told that the time passed without a delivery to this recipient.
     pub fn tells_lateness(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_lateness)
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_lateness)
     }
 
     /// Whether the sender wants to hear nothing at all of this recipient.
     pub fn tells_nothing(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::is_never)
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::is_never)
     }
 
     /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).
     pub fn tells_failure(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptAsks::wants_failure)
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_failure)
     }
 
     /// Whether the sender is told that it takes long.
     pub fn tells_delay(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_delay)
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_delay)
     }
 
     /// From when its age counts.
@@ -124,6 +124,6 @@ impl Meta {
 
     /// Whether the sender is told that it ended well, unless the receiver will tell.
     pub fn tells_success(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptAsks::wants_success)
+        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_success)
     }
 }

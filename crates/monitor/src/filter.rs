@@ -3,7 +3,7 @@
 use aho_corasick::AhoCorasick;
 use jiff::Timestamp;
 
-use crate::{Story, Text};
+use crate::{LogRecord, LogText};
 
 /// What a line must match: every field that is Some, without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the record matches.
-    pub fn matches(&self, record: &Story<'_>) -> bool {
-        let is = |wanted: &Option<String>, has: Option<&Text<'_>>| match wanted {
+    pub fn matches(&self, record: &LogRecord<'_>) -> bool {
+        let is = |wanted: &Option<String>, has: Option<&LogText<'_>>| match wanted {
             Some(wanted) => has.is_some_and(|has| has.eq_ignore_ascii_case(wanted)),
             None => true,
         };
@@ -39,7 +39,7 @@ impl Filter {
             && self.time_matches(record)
     }
 
-    fn time_matches(&self, record: &Story<'_>) -> bool {
+    fn time_matches(&self, record: &LogRecord<'_>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
         }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_asked_for_must_match() {
-        let record = Story::parse(LINE).unwrap();
+        let record = LogRecord::parse(LINE).unwrap();
         let some = |text: &str| Some(text.to_owned());
         assert!(Filter::default().matches(&record));
         let google = Filter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..Filter::default() };
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn since_is_inside_and_until_is_outside() {
-        let record = Story::parse(LINE).unwrap();
+        let record = LogRecord::parse(LINE).unwrap();
         let time = record.time();
         assert!(Filter { since: time, ..Filter::default() }.matches(&record));
         assert!(!Filter { until: time, ..Filter::default() }.matches(&record));

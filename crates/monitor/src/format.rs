@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use crate::{Story, Text};
+use crate::{LogRecord, LogText};
 
 /// How to show records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Format {
     /// One line without a line end: time, event, message, from → recipient, provider and host, reply, what follows, timings.
     ///
     /// Receivers can put anything into their replies, so all characters that could control a terminal are replaced.
-    pub fn line(&self, record: &Story<'_>) -> String {
+    pub fn line(&self, record: &LogRecord<'_>) -> String {
         let mut out = String::with_capacity(256);
         let time = record.time_text.strip_suffix('Z').unwrap_or(&record.time_text).replacen('T', " ", 1);
         let _ = write!(out, "{} ", self.dim(&plain(&time)));
@@ -62,7 +62,7 @@ impl Format {
     }
 }
 
-fn message(record: &Story<'_>) -> Vec<String> {
+fn message(record: &LogRecord<'_>) -> Vec<String> {
     let arrow = match (&record.from, &record.rcpt) {
         (Some(from), Some(rcpt)) => format!("{} → {}", sender(from), plain(rcpt)),
         _ => String::new(),
@@ -86,14 +86,14 @@ fn message(record: &Story<'_>) -> Vec<String> {
     ]
 }
 
-fn rejected(record: &Story<'_>) -> Vec<String> {
+fn rejected(record: &LogRecord<'_>) -> Vec<String> {
     let from = text_of(record.from.as_ref(), |from| format!("from {}", sender(from)));
     let rcpt = text_of(record.rcpt.as_ref(), |rcpt| format!("→ {}", plain(rcpt)));
     let command = text_of(record.command.as_ref(), |command| format!("at {}", plain(command)));
     vec![accepted_from(record), from, rcpt, command, said(record), text(&record.reason)]
 }
 
-fn lane(record: &Story<'_>) -> Vec<String> {
+fn lane(record: &LogRecord<'_>) -> Vec<String> {
     let name = match (&record.source, &record.provider) {
         (Some(source), Some(provider)) => format!("{} → {}", plain(source), plain(provider)),
         _ => String::new(),
@@ -112,11 +112,11 @@ fn lane(record: &Story<'_>) -> Vec<String> {
     vec![name, text(&record.change), text(&record.day), stages, caps, until, text(&record.detail)]
 }
 
-fn relay(record: &Story<'_>) -> Vec<String> {
+fn relay(record: &LogRecord<'_>) -> Vec<String> {
     vec![text(&record.state), text(&record.part), text(&record.detail)]
 }
 
-fn accepted_from(record: &Story<'_>) -> String {
+fn accepted_from(record: &LogRecord<'_>) -> String {
     let ehlo = text_of(record.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
     let client = text_of(record.client_ip.as_ref(), |ip| format!("client {}{ehlo}", plain(ip)));
     let user = text_of(record.user.as_ref(), |user| format!("user {}", plain(user)));
@@ -124,7 +124,7 @@ fn accepted_from(record: &Story<'_>) -> String {
     [client, user, notice].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
-fn attempt(record: &Story<'_>) -> String {
+fn attempt(record: &LogRecord<'_>) -> String {
     match record.attempt {
         Some(n) if n > 1 => format!("try {n}"),
         _ => String::new(),
@@ -132,7 +132,7 @@ fn attempt(record: &Story<'_>) -> String {
 }
 
 /// The first line of the reply, or the local cause of the failure.
-fn said(record: &Story<'_>) -> String {
+fn said(record: &LogRecord<'_>) -> String {
     if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
         let mut lines = reply.lines();
         let first = lines.next().unwrap_or_default();
@@ -154,7 +154,7 @@ fn said(record: &Story<'_>) -> String {
 /// The most characters of a reply shown in a line.
 const SAID_MAX: usize = 160;
 
-fn verdict(record: &Story<'_>) -> String {
+fn verdict(record: &LogRecord<'_>) -> String {
     match (&record.class, &record.action) {
         (Some(class), Some(action)) => format!("[{} → {}]", plain(class), plain(action)),
         (Some(class), None) => format!("[{}]", plain(class)),
@@ -163,7 +163,7 @@ fn verdict(record: &Story<'_>) -> String {
 }
 
 /// How a return (late bounce, complaint, unsubscription) came back and was matched.
-pub(crate) fn returned(record: &Story<'_>) -> Vec<String> {
+pub(crate) fn returned(record: &LogRecord<'_>) -> Vec<String> {
     let Some(by) = &record.matched_by else { return Vec::new() };
     let mut parts = Vec::new();
     parts.extend(record.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
@@ -174,7 +174,7 @@ pub(crate) fn returned(record: &Story<'_>) -> Vec<String> {
     parts
 }
 
-fn flags(record: &Story<'_>) -> String {
+fn flags(record: &LogRecord<'_>) -> String {
     let mut flags = Vec::new();
     if record.ambiguous {
         flags.push(if record.is_ending() { "AMBIGUOUS: it may have arrived twice" } else { "AMBIGUOUS: it may have arrived" });
@@ -185,7 +185,7 @@ fn flags(record: &Story<'_>) -> String {
     flags.join(", ")
 }
 
-pub(crate) fn timings(record: &Story<'_>) -> String {
+pub(crate) fn timings(record: &LogRecord<'_>) -> String {
     let steps = [
         ("dns", record.dns_ms),
         ("connect", record.connect_ms),
@@ -201,11 +201,11 @@ pub(crate) fn sender(from: &str) -> String {
     if from.is_empty() { "<>".into() } else { plain(from).into_owned() }
 }
 
-fn text(field: &Option<Text<'_>>) -> String {
+fn text(field: &Option<LogText<'_>>) -> String {
     text_of(field.as_ref(), |text| plain(text).into_owned())
 }
 
-pub(crate) fn text_of(field: Option<&Text<'_>>, show: impl FnOnce(&str) -> String) -> String {
+pub(crate) fn text_of(field: Option<&LogText<'_>>, show: impl FnOnce(&str) -> String) -> String {
     field.map(|text| show(text)).unwrap_or_default()
 }
 

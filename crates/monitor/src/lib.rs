@@ -29,10 +29,10 @@ pub use audit::{Audit, Finding, LISTED_MAX, Recipient, audit};
 pub use encode::encode;
 pub use filter::Filter;
 pub use format::Format;
-pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, Opened, Position};
-pub use record::{Story, Text};
+pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, OpenedLog, Position};
+pub use record::{LogRecord, LogText};
 pub use recovery::{Checkpoint, Tail, tail_since};
-pub use trace::{Life, Query, RecipientLife, Trace, trace};
+pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace};
 pub use watermark::Watermark;
 
 /// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; a reader of the log should ignore unknown fields.

@@ -9,41 +9,41 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 
 /// A string in a line, borrowed unless it holds escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text<'a>(Cow<'a, str>);
+pub struct LogText<'a>(Cow<'a, str>);
 
-impl Deref for Text<'_> {
+impl Deref for LogText<'_> {
     type Target = str;
     fn deref(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for LogText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-impl<'a> From<&'a str> for Text<'a> {
+impl<'a> From<&'a str> for LogText<'a> {
     fn from(text: &'a str) -> Self {
         Self(Cow::Borrowed(text))
     }
 }
 
 // Implemented by hand, because serde's Option<Cow<str>> always copies.
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for LogText<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct Borrow;
         impl<'de> Visitor<'de> for Borrow {
-            type Value = Text<'de>;
+            type Value = LogText<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<LogText<'de>, E> {
+                Ok(LogText(Cow::Borrowed(text)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<LogText<'de>, E> {
+                Ok(LogText(Cow::Owned(text.to_owned())))
             }
         }
         d.deserialize_str(Borrow)
@@ -54,91 +54,91 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 /// fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[allow(missing_docs)]
-pub struct Story<'a> {
+pub struct LogRecord<'a> {
     #[serde(borrow)]
-    pub event: Text<'a>,
+    pub event: LogText<'a>,
     /// The time as written in the line; [`Self::time`] parses it.
     #[serde(rename = "time")]
-    pub time_text: Text<'a>,
-    pub id: Option<Text<'a>>,
-    pub node: Option<Text<'a>>,
-    pub message: Option<Text<'a>>,
-    pub message_id: Option<Text<'a>>,
-    pub stream: Option<Text<'a>>,
+    pub time_text: LogText<'a>,
+    pub id: Option<LogText<'a>>,
+    pub node: Option<LogText<'a>>,
+    pub message: Option<LogText<'a>>,
+    pub message_id: Option<LogText<'a>>,
+    pub stream: Option<LogText<'a>>,
     #[serde(default)]
-    pub tags: Vec<Text<'a>>,
+    pub tags: Vec<LogText<'a>>,
     #[serde(default)]
-    pub meta: Vec<Text<'a>>,
-    pub from: Option<Text<'a>>,
+    pub meta: Vec<LogText<'a>>,
+    pub from: Option<LogText<'a>>,
     pub size: Option<u64>,
-    pub rcpt: Option<Text<'a>>,
-    pub domain: Option<Text<'a>>,
+    pub rcpt: Option<LogText<'a>>,
+    pub domain: Option<LogText<'a>>,
     pub age_ms: Option<u64>,
-    pub client_ip: Option<Text<'a>>,
-    pub client_ehlo: Option<Text<'a>>,
+    pub client_ip: Option<LogText<'a>>,
+    pub client_ehlo: Option<LogText<'a>>,
     /// The user who submitted the message, or the name that a refused client gave.
     #[serde(borrow)]
-    pub user: Option<Text<'a>>,
+    pub user: Option<LogText<'a>>,
     pub spool_seq: Option<u64>,
-    pub notice_of: Option<Text<'a>>,
+    pub notice_of: Option<LogText<'a>>,
     #[serde(default)]
     pub recovered: bool,
-    pub command: Option<Text<'a>>,
-    pub reason: Option<Text<'a>>,
-    pub until: Option<Text<'a>>,
-    pub by: Option<Text<'a>>,
-    pub retry_at: Option<Text<'a>>,
-    pub provider: Option<Text<'a>>,
-    pub source: Option<Text<'a>>,
-    pub source_ip: Option<Text<'a>>,
-    pub lane_day: Option<Text<'a>>,
-    pub mx_host: Option<Text<'a>>,
-    pub mx_ip: Option<Text<'a>>,
+    pub command: Option<LogText<'a>>,
+    pub reason: Option<LogText<'a>>,
+    pub until: Option<LogText<'a>>,
+    pub by: Option<LogText<'a>>,
+    pub retry_at: Option<LogText<'a>>,
+    pub provider: Option<LogText<'a>>,
+    pub source: Option<LogText<'a>>,
+    pub source_ip: Option<LogText<'a>>,
+    pub lane_day: Option<LogText<'a>>,
+    pub mx_host: Option<LogText<'a>>,
+    pub mx_ip: Option<LogText<'a>>,
     pub attempt: Option<u32>,
     pub smtp_code: Option<u16>,
-    pub smtp_enhanced: Option<Text<'a>>,
-    pub smtp_text: Option<Text<'a>>,
-    pub smtp_stage: Option<Text<'a>>,
-    pub cause: Option<Text<'a>>,
-    pub detail: Option<Text<'a>>,
-    pub class: Option<Text<'a>>,
-    pub action: Option<Text<'a>>,
-    pub rule: Option<Text<'a>>,
+    pub smtp_enhanced: Option<LogText<'a>>,
+    pub smtp_text: Option<LogText<'a>>,
+    pub smtp_stage: Option<LogText<'a>>,
+    pub cause: Option<LogText<'a>>,
+    pub detail: Option<LogText<'a>>,
+    pub class: Option<LogText<'a>>,
+    pub action: Option<LogText<'a>>,
+    pub rule: Option<LogText<'a>>,
     #[serde(default)]
     pub ambiguous: bool,
-    pub tls_version: Option<Text<'a>>,
-    pub tls_cipher: Option<Text<'a>>,
-    pub tls_policy: Option<Text<'a>>,
+    pub tls_version: Option<LogText<'a>>,
+    pub tls_cipher: Option<LogText<'a>>,
+    pub tls_policy: Option<LogText<'a>>,
     pub tls_verified: Option<bool>,
-    pub tls_fallback: Option<Text<'a>>,
+    pub tls_fallback: Option<LogText<'a>>,
     pub dns_ms: Option<u32>,
     pub connect_ms: Option<u32>,
     pub tls_ms: Option<u32>,
     pub envelope_ms: Option<u32>,
     pub body_ms: Option<u32>,
-    pub session: Option<Text<'a>>,
+    pub session: Option<LogText<'a>>,
     pub cap: Option<u64>,
     pub used: Option<u64>,
-    pub next_release: Option<Text<'a>>,
-    pub curve: Option<Text<'a>>,
-    pub change: Option<Text<'a>>,
-    pub day: Option<Text<'a>>,
-    pub stage_from: Option<Text<'a>>,
-    pub stage_to: Option<Text<'a>>,
+    pub next_release: Option<LogText<'a>>,
+    pub curve: Option<LogText<'a>>,
+    pub change: Option<LogText<'a>>,
+    pub day: Option<LogText<'a>>,
+    pub stage_from: Option<LogText<'a>>,
+    pub stage_to: Option<LogText<'a>>,
     pub next_cap: Option<u64>,
-    pub matched_by: Option<Text<'a>>,
-    pub names: Option<Text<'a>>,
-    pub reporting_mta: Option<Text<'a>>,
-    pub remote_mta: Option<Text<'a>>,
-    pub status: Option<Text<'a>>,
-    pub scope: Option<Text<'a>>,
+    pub matched_by: Option<LogText<'a>>,
+    pub names: Option<LogText<'a>>,
+    pub reporting_mta: Option<LogText<'a>>,
+    pub remote_mta: Option<LogText<'a>>,
+    pub status: Option<LogText<'a>>,
+    pub scope: Option<LogText<'a>>,
     pub confidence: Option<f32>,
-    pub feedback_type: Option<Text<'a>>,
-    pub state: Option<Text<'a>>,
-    pub part: Option<Text<'a>>,
+    pub feedback_type: Option<LogText<'a>>,
+    pub state: Option<LogText<'a>>,
+    pub part: Option<LogText<'a>>,
 }
 
-impl<'a> Story<'a> {
+impl<'a> LogRecord<'a> {
     /// Parses a line; None if it is damaged.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
@@ -183,10 +183,10 @@ pub(crate) fn is_routine(line: &[u8]) -> bool {
 #[derive(Debug, Deserialize)]
 pub(crate) struct BriefRecord<'a> {
     #[serde(borrow)]
-    pub(crate) event: Text<'a>,
-    pub(crate) time: Text<'a>,
-    pub(crate) message: Option<Text<'a>>,
-    pub(crate) rcpt: Option<Text<'a>>,
+    pub(crate) event: LogText<'a>,
+    pub(crate) time: LogText<'a>,
+    pub(crate) message: Option<LogText<'a>>,
+    pub(crate) rcpt: Option<LogText<'a>>,
     pub(crate) spool_seq: Option<u64>,
     #[serde(default)]
     pub(crate) ambiguous: bool,

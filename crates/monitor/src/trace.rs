@@ -7,7 +7,7 @@ use memchr::memmem;
 use posthaste_mail::MessageId;
 
 use crate::{
-    Format, Lines, LogError, Story,
+    Format, Lines, LogError, LogRecord,
     filter::Needle,
     format::{clock_time, duration, plain, returned, sender, text_of, timings},
 };
@@ -25,7 +25,7 @@ pub enum Query {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// The messages in the order of their first lines.
-    pub lives: Vec<Life>,
+    pub lives: Vec<MessageHistory>,
     /// Lines without a message: refusals at submission.
     pub refusals: Vec<Vec<u8>>,
     /// True if there were more lines than [`Trace::LINES_MAX`].
@@ -36,16 +36,16 @@ pub struct Trace {
 
 /// The history of one message.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct MessageHistory {
     /// Its id.
     pub message: MessageId,
     /// Its recipients in the order of their first lines.
-    pub recipients: Vec<RecipientLife>,
+    pub recipients: Vec<RecipientHistory>,
 }
 
 /// One recipient of one message.
 #[derive(Clone, Debug)]
-pub struct RecipientLife {
+pub struct RecipientHistory {
     /// The address.
     pub rcpt: String,
     /// The lines as written in the log, in order.
@@ -59,13 +59,13 @@ pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
         Query::Message(id) => {
             let text = id.to_string();
             let finder = memmem::Finder::new(text.as_bytes());
-            let is_it = |record: &Story<'_>| [&record.message, &record.notice_of].into_iter().flatten().any(|m| **m == *text);
+            let is_it = |record: &LogRecord<'_>| [&record.message, &record.notice_of].into_iter().flatten().any(|m| **m == *text);
             let since = id.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
             found.collect(Lines::since(dir, since), |line| finder.find(line).is_some(), is_it)?;
         }
         Query::Address(address) => {
             let needle = Needle::new(address);
-            let is_it = |record: &Story<'_>| record.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
+            let is_it = |record: &LogRecord<'_>| record.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
             found.collect(Lines::all(dir), |line| needle.is_in(line), is_it)?;
         }
     }
@@ -79,13 +79,13 @@ impl Trace {
     /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
 
-    fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&Story<'_>) -> bool) -> Result<(), LogError> {
+    fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&LogRecord<'_>) -> bool) -> Result<(), LogError> {
         let mut taken = 0;
         while let Some(line) = lines.next_line()? {
             if !may(line.bytes) {
                 continue;
             }
-            match Story::parse(line.bytes) {
+            match LogRecord::parse(line.bytes) {
                 Some(record) if is_it(&record) => self.take(&record, line.bytes),
                 Some(_) => continue,
                 None => self.damaged += 1,
@@ -99,7 +99,7 @@ impl Trace {
         Ok(())
     }
 
-    fn take(&mut self, record: &Story<'_>, line: &[u8]) {
+    fn take(&mut self, record: &LogRecord<'_>, line: &[u8]) {
         let (Some(message), Some(rcpt)) = (record.message(), record.rcpt.as_deref()) else {
             self.refusals.push(line.to_vec());
             return;
@@ -108,13 +108,13 @@ impl Trace {
         let life = match self.lives.iter().rposition(|life| life.message == message) {
             Some(at) => &mut self.lives[at],
             None => {
-                self.lives.push(Life { message, recipients: Vec::new() });
+                self.lives.push(MessageHistory { message, recipients: Vec::new() });
                 self.lives.last_mut().expect("just pushed")
             }
         };
         match life.recipients.iter_mut().find(|r| r.rcpt == rcpt) {
             Some(recipient) => recipient.lines.push(line.to_vec()),
-            None => life.recipients.push(RecipientLife { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
+            None => life.recipients.push(RecipientHistory { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
         }
     }
 
@@ -135,7 +135,7 @@ impl Trace {
         for life in &self.lives {
             life.render(format, &mut out);
         }
-        for record in self.refusals.iter().filter_map(|line| Story::parse(line)) {
+        for record in self.refusals.iter().filter_map(|line| LogRecord::parse(line)) {
             let _ = writeln!(out, "{}", format.line(&record));
         }
         if self.more {
@@ -145,9 +145,9 @@ impl Trace {
     }
 }
 
-impl Life {
+impl MessageHistory {
     fn render(&self, format: Format, out: &mut String) {
-        let first = self.recipients.first().and_then(|r| r.lines.first()).and_then(|line| Story::parse(line));
+        let first = self.recipients.first().and_then(|r| r.lines.first()).and_then(|line| LogRecord::parse(line));
         let _ = write!(out, "message {}", format.bold(&self.message.to_string()));
         if let Some(record) = first {
             let _ = write!(out, "{}", text_of(record.message_id.as_ref(), |id| format!("  {}", plain(id))));
@@ -168,9 +168,9 @@ impl Life {
     }
 }
 
-impl RecipientLife {
+impl RecipientHistory {
     fn render(&self, format: Format, out: &mut String) {
-        let records: Vec<_> = self.lines.iter().filter_map(|line| Story::parse(line)).collect();
+        let records: Vec<_> = self.lines.iter().filter_map(|line| LogRecord::parse(line)).collect();
         let _ = writeln!(out, "  to {}", format.bold(&plain(&self.rcpt)));
         for record in &records {
             render_event(record, format, out);
@@ -179,7 +179,7 @@ impl RecipientLife {
     }
 }
 
-fn ending(records: &[Story<'_>]) -> String {
+fn ending(records: &[LogRecord<'_>]) -> String {
     let Some(end) = records.iter().rev().find(|record| record.is_ending()) else {
         return match records.iter().rev().find_map(|record| record.retry_at.as_ref()) {
             Some(at) => format!("= not ended; next try at {}", clock_time(at)),
@@ -196,7 +196,7 @@ fn ending(records: &[Story<'_>]) -> String {
 }
 
 /// A record's headline, and below it the reply and details, line by line.
-fn render_event(record: &Story<'_>, format: Format, out: &mut String) {
+fn render_event(record: &LogRecord<'_>, format: Format, out: &mut String) {
     let time = clock_time(&record.time_text);
     let _ = writeln!(out, "    {} {}  {}", format.dim(&time), format.event(&record.event, 9), headline(record));
     let mut below = |text: &str| {
@@ -228,10 +228,10 @@ fn render_event(record: &Story<'_>, format: Format, out: &mut String) {
     }
 }
 
-fn headline(record: &Story<'_>) -> String {
+fn headline(record: &LogRecord<'_>) -> String {
     let mut parts = Vec::new();
     parts.extend(record.attempt.filter(|n| *n > 0).map(|n| format!("try {n}")));
-    let ip = |ip: Option<&crate::Text<'_>>| text_of(ip, |ip| format!(" [{}]", plain(ip)));
+    let ip = |ip: Option<&crate::LogText<'_>>| text_of(ip, |ip| format!(" [{}]", plain(ip)));
     let source_ip = ip(record.source_ip.as_ref());
     parts.extend(record.source.as_ref().map(|source| format!("by {}{source_ip}", plain(source))));
     let mx_ip = ip(record.mx_ip.as_ref());
@@ -246,7 +246,7 @@ fn headline(record: &Story<'_>) -> String {
     parts.join(" ")
 }
 
-fn verdict(record: &Story<'_>) -> String {
+fn verdict(record: &LogRecord<'_>) -> String {
     let class = text_of(record.class.as_ref(), |class| plain(class).into_owned());
     let action = text_of(record.action.as_ref(), |action| format!(" → {}", plain(action)));
     let rule = text_of(record.rule.as_ref(), |rule| format!(" (rule {})", plain(rule)));
@@ -254,7 +254,7 @@ fn verdict(record: &Story<'_>) -> String {
     format!("{class}{action}{rule}{retry}").trim_start_matches([';', ' ']).to_owned()
 }
 
-fn protection(record: &Story<'_>) -> String {
+fn protection(record: &LogRecord<'_>) -> String {
     let mut parts = Vec::new();
     parts.extend(record.tls_version.as_ref().map(|version| plain(version).into_owned()));
     parts.extend(record.tls_cipher.as_ref().map(|cipher| plain(cipher).into_owned()));

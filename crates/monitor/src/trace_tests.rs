@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use posthaste_mail::{Event, MessageId, What};
 
-use crate::{CURRENT, Format, Query, Story, encode, samples, samples::*, trace};
+use crate::{CURRENT, Format, LogRecord, Query, encode, samples, samples::*, trace};
 
 fn write(path: &Path, events: &[Event]) {
     let mut lines = Vec::new();
@@ -90,7 +90,7 @@ fn every_event_is_one_readable_line() {
     for event in samples::each(true).iter().chain(&samples::each(false)) {
         let mut line = Vec::new();
         encode(event, &mut line);
-        let record = Story::parse(&line).unwrap();
+        let record = LogRecord::parse(&line).unwrap();
         let shown = Format::default().line(&record);
         assert!(!shown.contains(char::is_control), "{shown:?}");
         let coloured = Format { colour: true }.line(&record);
@@ -104,14 +104,14 @@ fn every_event_is_one_readable_line() {
 #[test]
 fn no_reply_can_command_the_terminal() {
     let line = br#"{"time":"2026-08-24T10:11:12.345Z","event":"bounced","message":"\u001b[2J","rcpt":"a\u202eb@x","smtp_code":550,"smtp_text":"\u001b]0;x\u0007\u009b\r"}"#;
-    let record = Story::parse(line).unwrap();
+    let record = LogRecord::parse(line).unwrap();
     let shown = Format::default().line(&record);
     assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
 }
 
 #[test]
 fn events_and_fields_from_the_future_are_taken_as_they_are() {
-    let record = Story::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
+    let record = LogRecord::parse(br#"{"time":"2027-01-01T00:00:00.000Z","event":"opened","message":"x","new":{"a":[1]},"v":2}"#).unwrap();
     assert_eq!(Format::default().line(&record), "2027-01-01 00:00:00.000 opened      x");
-    assert!(Story::parse(b"{\"event\":\"opened\"").is_none());
+    assert!(LogRecord::parse(b"{\"event\":\"opened\"").is_none());
 }

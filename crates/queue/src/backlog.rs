@@ -28,7 +28,7 @@ use super::{
     policy::{Policy, StreamPolicy},
     times::{expires, millis},
 };
-use crate::Way;
+use crate::Site;
 
 /// Every queued message, and what is known of where it goes.
 #[derive(Default)]
@@ -154,7 +154,7 @@ impl Backlog {
     pub(crate) fn resolved(
         &mut self,
         domain: DomainIx,
-        answer: &Result<Arc<Way>, Arc<Unroutable>>,
+        answer: &Result<Arc<Site>, Arc<Unroutable>>,
         ttl: Duration,
         now: Timestamp,
     ) -> Vec<RecipientGroup> {

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{
-    Admission, Batch, Choice, Entry, Governor, Hold, LaneId, LaneKey, Note, Order, Permit, Priority, Selection, Shaper,
+    Admission, Batch, Choice, Governor, Hold, LaneEntry, LaneId, LaneKey, Note, Order, Permit, Priority, Selection, Shaper,
 };
 use posthaste_mail::Name;
 
@@ -30,7 +30,7 @@ use self::{
 use crate::{
     backlog::{Apart, table::StreamIx},
     connections::lanes::{Lane, Lanes},
-    exchange::{Load, Said},
+    exchange::{AttemptResult, DeliveryJob},
     policy::Policy,
     times::after,
     view::View,
@@ -92,7 +92,7 @@ pub(crate) enum Release {
 
 impl Budget {
     /// Takes the ledger back from the disk; before any mail.
-    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = Entry>) {
+    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         self.permits.restore(entries);
     }
 
@@ -148,7 +148,7 @@ impl Budget {
     }
 
     /// Gives a job its permit.
-    pub(crate) fn grant(&mut self, job: &mut Load, permit: Box<Permit>) {
+    pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         self.permits.grant(job, permit);
     }
 
@@ -161,7 +161,7 @@ impl Budget {
     }
 
     /// Settles a job's permit by its results, and slows or stops the lane where the provider pushes back.
-    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[Said], policy: &Policy, now: Timestamp) {
+    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[AttemptResult], policy: &Policy, now: Timestamp) {
         let Some(permit) = permit else { return };
         if let Some(provider) = self.permits.spend(*permit, said, policy, now) {
             self.lists.open_soon(&provider);

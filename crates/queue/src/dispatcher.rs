@@ -31,7 +31,7 @@ mod waiting;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use posthaste_governor::{Entry, Governor, LaneId, LaneKey};
+use posthaste_governor::{Governor, LaneEntry, LaneId, LaneKey};
 use posthaste_mail::Name;
 
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
     },
     budget::Budget,
     connections::Connections,
-    exchange::{Action, Arrival, Input, Record, SessionId},
+    exchange::{Action, Arrival, FateRecord, Input, SessionId},
     policy::Policy,
     times::millis,
     view::View,
@@ -81,7 +81,7 @@ impl Dispatcher {
     }
 
     /// Takes the ledger back from the disk; before any mail.
-    pub fn restore_ledger(&mut self, entries: impl IntoIterator<Item = Entry>) {
+    pub fn restore_ledger(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         self.budget.restore(entries);
     }
 
@@ -230,7 +230,7 @@ impl Dispatcher {
         view!(self)
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: FateRecord) {
         self.actions.push(Action::Record(Box::new(record)));
     }
 

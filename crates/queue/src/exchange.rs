@@ -6,10 +6,10 @@ use jiff::{Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Note, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
-use posthaste_message::{Letter, Progress};
+use posthaste_message::{Message, Progress};
 
 use crate::{
-    Way,
+    Site,
     backlog::table::{DomainIx, Rcpt, Seq},
     policy::Policy,
 };
@@ -39,12 +39,12 @@ pub struct Arrival {
     /// The state of its recipients; None for a new message.
     pub progress: Option<Progress>,
     /// The message itself, if it is in memory.
-    pub warm: Option<Arc<Letter>>,
+    pub warm: Option<Arc<Message>>,
 }
 
 /// A delivery job: what a session is to send.
 #[derive(Debug)]
-pub struct Load {
+pub struct DeliveryJob {
     /// The message.
     pub seq: Seq,
     /// Its id.
@@ -54,7 +54,7 @@ pub struct Load {
     /// Which attempt it is, 1 for the first; the largest where recipients differ.
     pub attempt: u32,
     /// The message, if it is in memory.
-    pub warm: Option<Arc<Letter>>,
+    pub warm: Option<Arc<Message>>,
     /// Its part of the lane's budget. A job without one must not be offered.
     pub permit: Option<Box<Permit>>,
     /// The day from whose budget that is, where the source warms up.
@@ -76,7 +76,7 @@ pub struct Suppressed {
 
 /// The result of one attempt for one recipient.
 #[derive(Debug, Clone)]
-pub enum Said {
+pub enum AttemptResult {
     /// The receiver accepted the message.
     Delivered(Reply),
     /// The receiver refused the recipient or the message, or it could not be tried.
@@ -93,7 +93,7 @@ pub enum Outcome {
     /// Every recipient has an answer.
     Answered {
         /// In the order of the job's recipients.
-        said: Vec<Said>,
+        said: Vec<AttemptResult>,
         /// What the events say of the attempt.
         facts: Arc<Attempt>,
     },
@@ -110,7 +110,7 @@ pub enum Input {
     /// A message is in the spool.
     Arrived(Box<Arrival>),
     /// The answer of DNS for a domain, and how long it may be kept.
-    Resolved(DomainIx, Result<Arc<Way>, Arc<Unroutable>>, Duration),
+    Resolved(DomainIx, Result<Arc<Site>, Arc<Unroutable>>, Duration),
     /// A session can take mail.
     Opened(SessionId),
     /// A session could not be opened; its job was not offered to anybody.
@@ -118,7 +118,7 @@ pub enum Input {
         /// Which.
         session: SessionId,
         /// What it was to send.
-        load: Box<Load>,
+        load: Box<DeliveryJob>,
         /// Why.
         failure: Failure,
         /// What that means.
@@ -131,7 +131,7 @@ pub enum Input {
         /// Which.
         session: SessionId,
         /// What it was to send.
-        load: Box<Load>,
+        load: Box<DeliveryJob>,
         /// What became of it.
         outcome: Outcome,
         /// Whether the connection can carry another job.
@@ -166,18 +166,18 @@ pub enum Action {
         /// Its number.
         session: SessionId,
         /// Where to.
-        route: Arc<Way>,
+        route: Arc<Site>,
         /// From where.
         source: Name,
         /// What.
-        load: Box<Load>,
+        load: Box<DeliveryJob>,
     },
     /// Send a job over an open session.
-    Deliver(SessionId, Box<Load>),
+    Deliver(SessionId, Box<DeliveryJob>),
     /// End a session with QUIT.
     Close(SessionId),
     /// Log what became of recipients, then update the spool.
-    Record(Box<Record>),
+    Record(Box<FateRecord>),
     /// Write this to the ledger on disk.
     Ledger(Batch),
     /// Log what happened to a lane.
@@ -193,13 +193,13 @@ pub enum Action {
 
 /// A decision about some recipients of one message.
 #[derive(Debug)]
-pub struct Record {
+pub struct FateRecord {
     /// The message's number.
     pub seq: Seq,
     /// Its id.
     pub id: MessageId,
     /// The message, if it is in memory.
-    pub warm: Option<Arc<Letter>>,
+    pub warm: Option<Arc<Message>>,
     /// When it was made.
     pub now: Timestamp,
     /// What the events say of the attempt.
@@ -218,7 +218,7 @@ pub struct Fate {
     /// The number of attempts so far, this one included.
     pub attempt: u32,
     /// The result of the attempt, if there was one.
-    pub said: Option<Said>,
+    pub said: Option<AttemptResult>,
     /// What becomes of it.
     pub next: Next,
     /// When it had been due, if it was tried; 1970 for a first attempt.

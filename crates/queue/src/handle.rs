@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     backlog::table::DomainIx,
-    exchange::{Arrival, Input, Load, Outcome, SessionId, Unroutable},
+    exchange::{Arrival, DeliveryJob, Input, Outcome, SessionId, Unroutable},
     operator::{
         question::{Answer, Question, QueueTable, Reasons},
         rows::Messages,
         selection::Selection,
     },
     policy::Policy,
-    site::Way,
+    site::Site,
     warmup,
 };
 
@@ -87,7 +87,7 @@ impl QueueHandle {
     }
 
     /// DNS was asked for a domain's hosts.
-    pub async fn resolved(&self, domain: DomainIx, answer: Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration) {
+    pub async fn resolved(&self, domain: DomainIx, answer: Result<Arc<Site>, Arc<Unroutable>>, ttl: Duration) {
         self.tell(Input::Resolved(domain, answer, ttl)).await;
     }
 
@@ -97,12 +97,12 @@ impl QueueHandle {
     }
 
     /// A session could not be opened; its first load was offered to nobody.
-    pub async fn open_failed(&self, session: SessionId, load: Box<Load>, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
+    pub async fn open_failed(&self, session: SessionId, load: Box<DeliveryJob>, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
         self.tell(Input::OpenFailed { session, load, failure, verdict, facts }).await;
     }
 
     /// A session has done with a load. `usable`: it can take another.
-    pub async fn finished(&self, session: SessionId, load: Box<Load>, outcome: Outcome, usable: bool) {
+    pub async fn finished(&self, session: SessionId, load: Box<DeliveryJob>, outcome: Outcome, usable: bool) {
         self.tell(Input::Finished { session, load, outcome, usable }).await;
     }
 

@@ -30,13 +30,15 @@ mod tests;
 
 pub use backlog::table::{DomainIx, Rcpt, Seq};
 pub use dispatcher::Dispatcher;
-pub use exchange::{Action, Arrival, Deadline, Fate, Input, Load, Next, Outcome, Record, Said, SessionId, Suppressed, Unroutable, Wait};
+pub use exchange::{
+    Action, Arrival, AttemptResult, Deadline, DeliveryJob, Fate, FateRecord, Input, Next, Outcome, SessionId, Suppressed, Unroutable, Wait,
+};
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
     question::{Answer, Question, QueueTable, Reasons},
     rows::{Counts, LaneRow, MessageRow, Messages, RecipientRow},
     selection::Selection,
-    why::{Held, LaneNow, SourceNow, StageNow, Waiting, Waits},
+    why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},
 };
-pub use policy::{Limits, Policy, PoolPolicy, Retry, StreamPolicy, Warmup};
-pub use site::{DnsTime, Way};
+pub use policy::{LaneLimits, Policy, PoolPolicy, Retry, SourceWarmup, StreamPolicy};
+pub use site::{DnsTime, Site};

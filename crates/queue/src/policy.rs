@@ -48,7 +48,7 @@ pub struct PoolPolicy {
 
 /// The warm-up of a source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Warmup {
+pub struct SourceWarmup {
     /// The plan at providers without a plan of their own.
     pub usual: Arc<Plan>,
     /// Plans by provider.
@@ -59,7 +59,7 @@ pub struct Warmup {
 
 /// A lane's limits beside its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LaneLimits {
     /// Open connections, at most.
     pub connections: usize,
     /// Messages over one connection, after which it is closed.
@@ -80,13 +80,13 @@ pub struct Policy {
     /// Pools by name; the pool of every stream is among them.
     pub pools: HashMap<Name, PoolPolicy>,
     /// The sources that warm up.
-    pub warmups: HashMap<Name, Warmup>,
+    pub warmups: HashMap<Name, SourceWarmup>,
     /// The plan of sources without a curve.
     pub warm: Arc<Plan>,
     /// Limits by provider; a provider that is missing here has `limits`.
-    pub providers: HashMap<Box<str>, Limits>,
+    pub providers: HashMap<Box<str>, LaneLimits>,
     /// Limits of all other lanes.
-    pub limits: Limits,
+    pub limits: LaneLimits,
     /// The rules for lanes whose provider pushes back.
     pub feedback: Arc<Feedback>,
     /// Open connections in all, at most.
@@ -99,7 +99,7 @@ pub struct Policy {
 
 impl StreamPolicy {
     /// The recipients of a message in one transaction of a lane with these limits, at most.
-    pub fn recipients_at_once(&self, limits: &Limits) -> usize {
+    pub fn recipients_at_once(&self, limits: &LaneLimits) -> usize {
         if self.one_by_one { 1 } else { limits.recipients_per_transaction }
     }
 }
@@ -111,7 +111,7 @@ impl Policy {
     }
 
     /// The limits of a provider's lanes.
-    pub fn limits(&self, provider: &str) -> &Limits {
+    pub fn limits(&self, provider: &str) -> &LaneLimits {
         self.providers.get(provider).unwrap_or(&self.limits)
     }
 

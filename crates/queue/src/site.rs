@@ -11,7 +11,7 @@ use posthaste_smtp::client::{Credentials, TlsPolicy};
 
 /// The hosts that mail for some domains goes to, and how. Domains whose sites have the same `key` share connections.
 #[derive(Debug)]
-pub struct Way {
+pub struct Site {
     /// The provider of the mailboxes.
     pub provider: Name,
     /// The hosts, in the order in which they are tried.

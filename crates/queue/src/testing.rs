@@ -16,9 +16,9 @@ use posthaste_route::Host;
 use posthaste_smtp::client::TlsPolicy;
 
 use super::*;
-use crate::{DnsTime, Way};
+use crate::{DnsTime, Site};
 
-pub type Receivers = Box<dyn Fn(&Load, Timestamp) -> Result<Reply, Failure>>;
+pub type Receivers = Box<dyn Fn(&DeliveryJob, Timestamp) -> Result<Reply, Failure>>;
 
 /// Receivers as the test wants them. Every session takes `takes` per load.
 pub struct World {
@@ -42,7 +42,7 @@ pub struct World {
     /// The source and the provider of each message's last attempt.
     pub went: HashMap<Seq, (String, String)>,
     pub sources: HashMap<SessionId, String>,
-    pub disk: HashMap<String, posthaste_governor::Entry>,
+    pub disk: HashMap<String, posthaste_governor::LaneEntry>,
     pub changes: Vec<(LaneKey, LaneChange)>,
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
@@ -52,7 +52,7 @@ pub struct World {
 }
 
 /// What is said to a source at a provider at a time.
-pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> Said>;
+pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> AttemptResult>;
 
 pub fn policy() -> Policy {
     let retry = Retry {
@@ -78,7 +78,7 @@ pub fn policy() -> Policy {
         warmups: HashMap::new(),
         warm: Arc::new(Plan::warm()),
         providers: HashMap::new(),
-        limits: Limits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
+        limits: LaneLimits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
         feedback: Arc::new(crate::feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
         connections: 50,
         idle: Duration::from_secs(5),
@@ -99,7 +99,7 @@ pub fn verdict(failure: &Failure) -> Verdict {
 }
 
 impl World {
-    pub fn new(policy: Policy, answer: impl Fn(&Load, Timestamp) -> Result<Reply, Failure> + 'static) -> Self {
+    pub fn new(policy: Policy, answer: impl Fn(&DeliveryJob, Timestamp) -> Result<Reply, Failure> + 'static) -> Self {
         Self {
             dispatcher: Dispatcher::new(policy),
             now: "2026-11-23T00:00:00Z".parse().unwrap(),
@@ -258,18 +258,18 @@ impl World {
         }
     }
 
-    pub fn deliver(&mut self, session: SessionId, load: Box<Load>) {
+    pub fn deliver(&mut self, session: SessionId, load: Box<DeliveryJob>) {
         self.order.push(load.seq);
         self.went.insert(load.seq, (self.sources[&session].clone(), self.open[&session].clone()));
         let (source, provider) = self.went[&load.seq].clone();
         let said = match &mut self.judge {
             Some(judge) => judge(&source, &provider, self.now),
             None => match (self.answer)(&load, self.now) {
-                Ok(reply) => Said::Delivered(reply),
-                Err(failure) => Said::Failed(failure.clone(), verdict(&failure)),
+                Ok(reply) => AttemptResult::Delivered(reply),
+                Err(failure) => AttemptResult::Failed(failure.clone(), verdict(&failure)),
             },
         };
-        if matches!(said, Said::Delivered(_)) {
+        if matches!(said, AttemptResult::Delivered(_)) {
             self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, source.clone())));
         }
         let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(Attempt::default()) };
@@ -279,7 +279,7 @@ impl World {
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
         let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
-        let way = Way {
+        let way = Site {
             provider: Name::new(domain).unwrap(),
             hosts: vec![host],
             tls: TlsPolicy::Opportunistic,

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use posthaste_config::Config;
 use posthaste_host::ThisHost;
 use posthaste_mail::{Attempt, Domain, MessageId, Name, Reply};
-use posthaste_queue::{Action, Arrival, Dispatcher, DnsTime, Input, Outcome, Said, Way, feedback::Feedback};
+use posthaste_queue::{Action, Arrival, AttemptResult, Dispatcher, DnsTime, Input, Outcome, Site, feedback::Feedback};
 use posthaste_relay::settings as live;
 use posthaste_route::{Host, Providers};
 use posthaste_smtp::client::TlsPolicy;
@@ -96,7 +96,8 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
                     Action::Record(_) | Action::Close(_) | Action::Lane { .. } => continue,
                 };
                 taken += load.rcpts.len() as u64;
-                let outcome = Outcome::Answered { said: vec![Said::Delivered(reply.clone()); load.rcpts.len()], facts: facts.clone() };
+                let outcome =
+                    Outcome::Answered { said: vec![AttemptResult::Delivered(reply.clone()); load.rcpts.len()], facts: facts.clone() };
                 inputs.push_back(Input::Finished { session, load, outcome, usable: true });
             }
         }
@@ -109,8 +110,8 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
 }
 
 /// The site of a domain that is a provider of its own.
-fn way(domain: &str) -> Result<Way, Box<dyn std::error::Error>> {
-    Ok(Way {
+fn way(domain: &str) -> Result<Site, Box<dyn std::error::Error>> {
+    Ok(Site {
         provider: Name::new(domain)?,
         hosts: vec![Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse()?] }],
         tls: TlsPolicy::Opportunistic,

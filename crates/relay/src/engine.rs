@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, Dispatcher, Gauge, Input, Load, Outcome, QueueEnd, SessionId, lane_event::lane_facts};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, Outcome, QueueEnd, SessionId, lane_event::lane_facts};
 use tokio::sync::mpsc;
 
 use crate::recorder::Note;
@@ -27,7 +27,7 @@ pub struct Engine {
     lookups: Lookups,
     recorder: Sender<Note>,
     ledger: LedgerWriter,
-    sessions: HashMap<SessionId, mpsc::Sender<Box<Load>>>,
+    sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
     /// What follows from actions that could not be done, to be handled next.
     follow_up: VecDeque<Input>,
 }
@@ -91,7 +91,7 @@ impl Engine {
         }
     }
 
-    fn deliver(&mut self, session: SessionId, load: Box<Load>) {
+    fn deliver(&mut self, session: SessionId, load: Box<DeliveryJob>) {
         let loads = self.sessions.get(&session).expect("the dispatcher gives jobs to sessions that it opened");
         let Err(refused) = loads.try_send(load) else { return };
         // A session that broke down gave back its last job; this one was offered to nobody.

@@ -5,11 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_config::Config;
-use posthaste_dsn::{Ending, Notice, NoticeRules, Original, Told};
+use posthaste_dsn::{Ending, Notice, NoticeRecipient, NoticeRules, Original};
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Class, Domain, MessageId, Name, Otherwise, Ret, ReversePath};
-use posthaste_message::{Letter, header_block};
-use posthaste_queue::{Fate, Next, Record, Said};
+use posthaste_message::{Message, header_block};
+use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_submission::Intake;
 
 /// How long a notice waits before the spool is asked again to take it.
@@ -49,21 +49,21 @@ pub struct Notifier {
 
 impl Notifier {
     /// Whether the sender is told of any of a record's fates.
-    pub fn is_worth_a_notice(&self, record: &Record, letter: &Letter) -> bool {
+    pub fn is_worth_a_notice(&self, record: &FateRecord, letter: &Message) -> bool {
         let rules = &self.settings.get().notice;
         let tells = || record.fates.iter().any(|fate| ending(record, letter, fate, rules.delay).is_some());
         rules.send && !letter.meta.envelope.reverse_path.is_null() && tells()
     }
 
     /// Puts a failure notice for a record's fates into the spool; comes back only when it is there.
-    pub async fn notify(&self, record: &Record, letter: &Letter) {
+    pub async fn notify(&self, record: &FateRecord, letter: &Message) {
         loop {
             let settings = self.settings.get();
             let now = clock::now();
             let id = MessageId::new(now, rand::random());
             let body = self.body_of(record.seq, letter).await;
             let header = header_block(&body);
-            let told: Vec<Told> = record.fates.iter().filter_map(|fate| told(&settings, record, letter, fate)).collect();
+            let told: Vec<NoticeRecipient> = record.fates.iter().filter_map(|fate| told(&settings, record, letter, fate)).collect();
             let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
             let original = Original {
                 id: letter.meta.id,
@@ -86,7 +86,7 @@ impl Notifier {
         }
     }
 
-    async fn body_of(&self, seq: u64, letter: &Letter) -> Bytes {
+    async fn body_of(&self, seq: u64, letter: &Message) -> Bytes {
         if letter.body.is_empty() {
             let spool = self.intake.spool.clone();
             let read = tokio::task::spawn_blocking(move || spool.body(seq)).await;
@@ -97,15 +97,15 @@ impl Notifier {
     }
 }
 
-fn told(settings: &NotifySettings, record: &Record, letter: &Letter, fate: &Fate) -> Option<Told> {
+fn told(settings: &NotifySettings, record: &FateRecord, letter: &Message, fate: &Fate) -> Option<NoticeRecipient> {
     let ending = ending(record, letter, fate, settings.notice.delay)?;
     let expire = settings.expire.get(&letter.meta.stream).copied().unwrap_or(settings.rest_expire);
     let (failure, class) = match &fate.said {
-        Some(Said::Failed(failure, verdict) | Said::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
-        Some(Said::Delivered(_)) | None => (None, Class::TransientOther),
-        Some(Said::Suppressed(_)) => return None,
+        Some(AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
+        Some(AttemptResult::Delivered(_)) | None => (None, Class::TransientOther),
+        Some(AttemptResult::Suppressed(_)) => return None,
     };
-    Some(Told {
+    Some(NoticeRecipient {
         rcpt: letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
         orcpt: letter.meta.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|asks| asks.orcpt.clone()),
         failure,
@@ -118,7 +118,7 @@ fn told(settings: &NotifySettings, record: &Record, letter: &Letter, fate: &Fate
 }
 
 /// What the sender is told of a fate; None: nothing (RFC 3461 §5.2).
-fn ending(record: &Record, letter: &Letter, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
+fn ending(record: &FateRecord, letter: &Message, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
     let meta = &letter.meta;
     match fate.next {
         // Who gave a time of its own hears when that is over.
@@ -151,9 +151,9 @@ fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
 
 /// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
 /// notice might be unable to take.
-fn comes_back_whole(letter: &Letter, told: &[Told], body: &[u8], max: u64) -> bool {
+fn comes_back_whole(letter: &Message, told: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
     let meta = &letter.meta;
-    let failed = told.iter().any(Told::is_failed);
+    let failed = told.iter().any(NoticeRecipient::is_failed);
     failed && meta.envelope.asks.ret == Some(Ret::Full) && meta.size <= max && !body.is_empty() && !meta.utf8_header && !meta.binary
 }
 

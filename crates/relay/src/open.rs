@@ -52,9 +52,9 @@ pub fn open_spool(config: &Config) -> anyhow::Result<(Spool, Vec<(State, String)
     Ok((spool, mended))
 }
 
-pub(crate) fn spool_options(config: &Config) -> posthaste_spool::Options {
+pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
     let c = &config.spool;
-    posthaste_spool::Options {
+    posthaste_spool::SpoolOptions {
         segment_size: c.segment_size,
         max_disk: c.max_disk.unwrap_or(0),
         min_free: c.min_free,

@@ -19,8 +19,8 @@ use posthaste_delivery::read_record;
 use posthaste_host::InForce;
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{LaneFacts, What};
-use posthaste_message::{Letter, Progress};
-use posthaste_queue::{Next, Record, Seq};
+use posthaste_message::{Message, Progress};
+use posthaste_queue::{FateRecord, Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
@@ -36,9 +36,9 @@ use crate::notify::Notifier;
 #[derive(Debug)]
 pub enum Note {
     /// Fates to write down.
-    Record(Box<Record>),
+    Record(Box<FateRecord>),
     /// The notice that a record waited for is in the spool.
-    Noticed(Box<Record>, Arc<Letter>),
+    Noticed(Box<FateRecord>, Arc<Message>),
     /// What happened to a lane, and when.
     Lane(Timestamp, Box<LaneFacts>),
     /// The relay stops: no more notes come.
@@ -62,7 +62,7 @@ pub struct Recorder {
     /// Its own front door, for notices that are done.
     pub door: Sender<Note>,
     /// Records of messages whose notice is under way, in their order.
-    pub waiting: HashMap<Seq, VecDeque<Box<Record>>>,
+    pub waiting: HashMap<Seq, VecDeque<Box<FateRecord>>>,
 }
 
 impl Recorder {
@@ -82,14 +82,14 @@ impl Recorder {
         }
     }
 
-    fn take(&mut self, record: Box<Record>) {
+    fn take(&mut self, record: Box<FateRecord>) {
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
             return queue.push_back(record);
         }
         let letter = match record.warm.clone() {
             Some(letter) => letter,
             None => match read_record(&self.spool, record.seq) {
-                Ok(meta) => Arc::new(Letter::new(meta, Vec::new(), None)),
+                Ok(meta) => Arc::new(Message::new(meta, Vec::new(), None)),
                 Err(why) => return self.lost_letter(&record, &why),
             },
         };
@@ -100,7 +100,7 @@ impl Recorder {
     }
 
     /// Puts a failure notice into the spool, then comes back with the record.
-    fn notice(&mut self, record: Box<Record>, letter: Arc<Letter>) {
+    fn notice(&mut self, record: Box<FateRecord>, letter: Arc<Message>) {
         self.waiting.insert(record.seq, VecDeque::new());
         let (notifier, door) = (self.notifier.clone(), self.door.clone());
         self.runtime.spawn(async move {
@@ -109,14 +109,14 @@ impl Recorder {
         });
     }
 
-    fn noticed(&mut self, record: &Record, letter: &Letter) {
+    fn noticed(&mut self, record: &FateRecord, letter: &Message) {
         self.write(record, letter);
         for waiting in self.waiting.remove(&record.seq).unwrap_or_default() {
             self.take(waiting);
         }
     }
 
-    fn write(&self, record: &Record, letter: &Letter) {
+    fn write(&self, record: &FateRecord, letter: &Message) {
         if record.fates.iter().all(|fate| matches!(fate.next, Next::Waits(_))) {
             // The spool has nothing to learn: what waits stands as it stood.
             return self.journal.append_all(record.now, record.fates.iter().map(|fate| what(record, letter, fate)), None);
@@ -137,7 +137,7 @@ impl Recorder {
     }
 
     /// The spool has lost what its events would say: say that, and keep the message where it is.
-    fn lost_letter(&self, record: &Record, why: &str) {
+    fn lost_letter(&self, record: &FateRecord, why: &str) {
         self.journal.say(Part::Spool, State::Alarm, format!("{}: {why}", record.id));
     }
 }

@@ -10,11 +10,11 @@ use posthaste_config::Config;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Pending, Ticket};
 use posthaste_mail::Name;
-use posthaste_message::{Letter, Meta, Progress, SavedStanding};
+use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{Checkpoint, EventLog, LogOptions, Tail, Watermark, tail_since};
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
-use posthaste_spool::{Live as Stored, Spool};
+use posthaste_spool::{LiveMessage as Stored, Spool};
 use posthaste_submission::{Announced, announce, arrival};
 use posthaste_suppression::Register;
 
@@ -81,7 +81,7 @@ pub fn recover(
     let journal = Journal::new(open_log(config, spool, mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
     for (seq, meta) in unannounced {
-        let letter = Letter::new(meta, Vec::new(), None);
+        let letter = Message::new(meta, Vec::new(), None);
         announce(&journal, &letter, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
     }
     pending.stored(highest);
@@ -107,8 +107,8 @@ struct Work {
 
 impl Work {
     /// Queues one message again. Gives its meta back where some of its `accepted` lines are missing.
-    fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<Meta> {
-        let meta = match Meta::decode(&stored.meta) {
+    fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<MessageRecord> {
+        let meta = match MessageRecord::decode(&stored.meta) {
             Ok(meta) => meta,
             Err(error) => {
                 self.found.unreadable.push(format!("{}: {error}", stored.id));
@@ -116,8 +116,8 @@ impl Work {
             }
         };
         let before = self.progress(stored, &meta);
-        let rcpt = |s: &SavedStanding| meta.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
-        let owed: Vec<SavedStanding> =
+        let rcpt = |s: &SavedRecipient| meta.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
+        let owed: Vec<SavedRecipient> =
             before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(meta.id, r))).collect();
         let ended = before.owed.len() - owed.len();
         self.found.ended += ended as u64;
@@ -143,14 +143,14 @@ impl Work {
     }
 
     /// Where the recipients stand: as last saved, else all as new.
-    fn progress(&mut self, stored: &Stored, meta: &Meta) -> Progress {
+    fn progress(&mut self, stored: &Stored, meta: &MessageRecord) -> Progress {
         let saved = stored.state.as_deref().map(Progress::decode);
         if let Some(Err(error)) = &saved {
             self.found.unreadable.push(format!("{}: {error}; every recipient is tried again", stored.id));
         }
         let due = meta.held_until().unwrap_or(meta.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
-            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedStanding(i, 0, due.as_millisecond(), false)).collect(),
+            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
             told_late: false,
         })
     }
@@ -184,7 +184,7 @@ pub fn log_options(config: &Config) -> LogOptions {
 pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, String> {
     let mut all = Vec::new();
     let read = spool.for_each(|stored| {
-        let Ok(meta) = Meta::decode(&stored.meta) else { return };
+        let Ok(meta) = MessageRecord::decode(&stored.meta) else { return };
         let saved = stored.state.as_deref().and_then(|s| Progress::decode(s).ok());
         let recipients = &meta.envelope.recipients;
         let owed: Vec<usize> = match saved {

@@ -17,7 +17,7 @@ use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
 use posthaste_queue::{Dispatcher, QueueHandle};
 use posthaste_returns::ReturnHandler;
-use posthaste_signing::{Crew, Signatures, key_store::Book, rotation::Rotation, watch::turn_keys};
+use posthaste_signing::{Signatures, SignerThreads, key_store::KeyStore, rotation::Rotation, watch::turn_keys};
 use posthaste_spool::Spool;
 use posthaste_submission::{
     Intake,
@@ -150,7 +150,7 @@ impl Relay {
         let (ledger, ledger_rx) = LedgerWriter::new(spool.clone());
         let outbound = outbound(&swap, &spool, &journal, &queue, &register, ledger_rx);
         let warm = WarmBudget::new(body_cache(&config));
-        let threads = Crew::start(signers(&config)).context("starting the threads that sign")?;
+        let threads = SignerThreads::start(signers(&config)).context("starting the threads that sign")?;
         let intake = Arc::new(Intake {
             spool: spool.clone(),
             journal: journal.clone(),
@@ -168,7 +168,7 @@ impl Relay {
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
         let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone());
-        let rotation = Arc::new(Rotation::new(Book::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
+        let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
         let (stop, drain, messages) = (watch::Sender::new(false), config.run.drain, found.messages);
         Ok(Self { reloader, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })

@@ -205,7 +205,7 @@ fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_sign
     let streams = streams.map(|(name, s)| (name.clone(), StreamSigning { also: s.dkim_domain.clone(), arc: s.arc })).collect();
     let (c, p) = (config.clone(), providers.clone());
     let new_resolver = Box::new(move || resolver(&c, &p));
-    let key_dir = key_store::Book::dir(&config.data_dir);
+    let key_dir = key_store::KeyStore::dir(&config.data_dir);
     posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)
 }
 
@@ -236,7 +236,7 @@ fn submission(
 /// The resolver that the configuration asks for.
 fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, String> {
     let d = &c.dns;
-    let options = posthaste_route::Options {
+    let options = posthaste_route::ResolverOptions {
         nameservers: d.nameservers.clone(),
         timeout: d.timeout,
         attempts: d.attempts,

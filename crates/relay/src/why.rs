@@ -10,7 +10,7 @@ use std::{net::IpAddr, str::FromStr};
 
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
-use posthaste_queue::{LaneNow, Seq, Waits};
+use posthaste_queue::{LaneNow, Seq, WaitingRecipient};
 use posthaste_route::{Route, RouteFailure};
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ pub struct WaitingMail {
     /// How many.
     pub total: usize,
     /// The first of them with their addresses.
-    pub first: Vec<(String, Waits)>,
+    pub first: Vec<(String, WaitingRecipient)>,
 }
 
 impl Why {
@@ -143,13 +143,13 @@ impl Why {
 
 impl WaitingMail {
     /// Of what waits (`total` in all), what the subject is about, with addresses from the envelopes.
-    pub fn read(subject: &Subject, waits: Vec<Waits>, total: usize, envelope: impl Fn(Seq) -> Option<Vec<Address>>) -> Self {
-        let read = |waits: Waits| {
+    pub fn read(subject: &Subject, waits: Vec<WaitingRecipient>, total: usize, envelope: impl Fn(Seq) -> Option<Vec<Address>>) -> Self {
+        let read = |waits: WaitingRecipient| {
             // It may have ended between the question and the look.
             let address = envelope(waits.seq)?.into_iter().nth(usize::from(waits.rcpt))?;
             Some((address, waits))
         };
-        let wanted = |(address, _): &(Address, Waits)| match subject {
+        let wanted = |(address, _): &(Address, WaitingRecipient)| match subject {
             Subject::Address(asked) => asked == address,
             _ => true,
         };

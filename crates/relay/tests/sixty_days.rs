@@ -11,7 +11,7 @@ use posthaste_governor::Outcome as Spent;
 use posthaste_host::AnyAddress;
 use posthaste_mail::{Action as Remedy, Class, Failure, Name, Reply, Scope, Stage};
 use posthaste_queue::{
-    Policy, Said,
+    AttemptResult, Policy,
     feedback::Feedback,
     testing::{World, ok},
 };
@@ -84,17 +84,17 @@ fn scenario() -> Scenario {
 }
 
 /// As the scenario answers, in words.
-fn said(outcome: Spent) -> Said {
+fn said(outcome: Spent) -> AttemptResult {
     let (code, text, class, action, permanent) = match outcome {
         Spent::HardBounce => (550, "5.1.1 no such user", Class::InvalidRecipient, Remedy::Suppress, true),
         Spent::Throttled => (451, "4.7.1 too much", Class::RateLimited, Remedy::SlowDown, false),
         Spent::Deferred => (451, "4.3.0 later", Class::TransientOther, Remedy::Retry, false),
         Spent::Blocked => (554, "5.7.1 blocked", Class::IpReputation, Remedy::PauseLane, true),
-        _ => return Said::Delivered(Reply::new(250, "2.0.0 ok")),
+        _ => return AttemptResult::Delivered(Reply::new(250, "2.0.0 ok")),
     };
     let verdict =
         Verdict { class, scope: Scope::Recipient, action, permanent, confidence: 1.0, rule: "test".into(), why: "test".into(), link: None };
-    Said::Failed(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }, verdict)
+    AttemptResult::Failed(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }, verdict)
 }
 
 /// What the relay did on one day: taken by all, and by each lane that warms up, with its stage and cap.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::{Address, MessageId};
-use posthaste_verp::{Opened, Token, Verp};
+use posthaste_verp::{OpenedPath, Token, Verp};
 
 use crate::{
     found::{Match, Names, Return, Trust, Why},
@@ -78,8 +78,8 @@ impl Case<'_> {
 
     fn recipient(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Why> {
         match self.found {
-            Found::One(verp, Opened::Valid(token)) => self.by_token(verp, &token).map(|sent| (sent, Trust::Verp)),
-            Found::One(_, Opened::Expired(_)) => Err(Why::Expired),
+            Found::One(verp, OpenedPath::Valid(token)) => self.by_token(verp, &token).map(|sent| (sent, Trust::Verp)),
+            Found::One(_, OpenedPath::Expired(_)) => Err(Why::Expired),
             Found::One(..) => Err(Why::Forged),
             Found::Several => Err(Why::Several),
             Found::None => self.by_hint(report, named),

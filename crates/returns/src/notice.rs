@@ -1,7 +1,7 @@
 //! The application hears of a late bounce as of any other: by a notice to the reverse-path that it gave.
 
 use jiff::Timestamp;
-use posthaste_dsn::{Ending, Notice, Original, Told};
+use posthaste_dsn::{Ending, Notice, NoticeRecipient, Original};
 use posthaste_mail::{Address, Class, Failure, MessageId, Reply, Stage};
 use posthaste_smtp::server::Refused;
 use posthaste_submission::Intake;
@@ -12,7 +12,7 @@ use crate::{found::Match, settings::Settings};
 pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Match, now: Timestamp) -> Result<(), Refused> {
     let facts = &about.sent.facts;
     let Some(to) = Address::new(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
-    let told = [Told {
+    let told = [NoticeRecipient {
         rcpt: about.sent.address.clone(),
         orcpt: None,
         failure: Some(failure(about)),

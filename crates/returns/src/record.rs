@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Verdict};
 use posthaste_mail::{Address, Returned, ReturnedBounce, What};
-use posthaste_monitor::Story;
+use posthaste_monitor::LogRecord;
 
 use crate::{
     found::{Match, Names, Return, Trust},
@@ -60,7 +60,7 @@ fn bounce(report: &Report, verdict: &Verdict) -> ReturnedBounce {
 
 /// What a line says came back, and when; None for other lines.
 pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
-    let story = Story::parse(line)?;
+    let story = LogRecord::parse(line)?;
     let (about, kind): (fn(Match) -> Return, _) = match &*story.event {
         "late_bounced" => (Return::LateBounce, Kind::Bounce),
         "complained" => (Return::Complaint, Kind::Feedback),
@@ -75,8 +75,8 @@ pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
     Some((about(Match { sent, trust, names, report }), story.time()?))
 }
 
-fn report(story: &Story<'_>, kind: Kind) -> Report {
-    let text = |field: &Option<posthaste_monitor::Text<'_>>| field.as_deref().map(str::to_owned);
+fn report(story: &LogRecord<'_>, kind: Kind) -> Report {
+    let text = |field: &Option<posthaste_monitor::LogText<'_>>| field.as_deref().map(str::to_owned);
     Report {
         kind,
         rcpt: text(&story.names),
@@ -95,7 +95,7 @@ fn report(story: &Story<'_>, kind: Kind) -> Report {
     }
 }
 
-fn verdict(story: &Story<'_>) -> Option<Verdict> {
+fn verdict(story: &LogRecord<'_>) -> Option<Verdict> {
     Some(Verdict {
         class: story.class.as_deref()?.parse().ok()?,
         scope: story.scope.as_deref()?.parse().ok()?,

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
-use posthaste_monitor::{Lines, LogError, Story, Text};
+use posthaste_monitor::{Lines, LogError, LogRecord, LogText};
 
 /// One recipient of a message that was accepted.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Sent for LogSent<'_> {
         }
         let since = message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
         let until = message.time().saturating_add(ACCEPTED_WITHIN).unwrap_or(Timestamp::MAX);
-        let is_it = |story: &Story<'_>| story.message.as_deref() == Some(&text);
+        let is_it = |story: &LogRecord<'_>| story.message.as_deref() == Some(&text);
         self.seek(since, until, text.as_bytes(), RECIPIENTS_MAX, is_it)
     }
 
@@ -104,7 +104,7 @@ impl Sent for LogSent<'_> {
         }
         let since = self.now.saturating_sub(jiff::SignedDuration::try_from(self.look_back).ok()?).ok()?;
         let wanted: Vec<String> = named.iter().map(Address::folded).collect();
-        let is_it = |story: &Story<'_>| {
+        let is_it = |story: &LogRecord<'_>| {
             let id = story.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
             let rcpt = story.rcpt.as_deref().and_then(|r| Address::new(r).ok());
             id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
@@ -114,7 +114,7 @@ impl Sent for LogSent<'_> {
 }
 
 impl LogSent<'_> {
-    fn seek(&self, since: Timestamp, until: Timestamp, needle: &[u8], most: usize, is_it: impl Fn(&Story<'_>) -> bool) -> Vec<SentTo> {
+    fn seek(&self, since: Timestamp, until: Timestamp, needle: &[u8], most: usize, is_it: impl Fn(&LogRecord<'_>) -> bool) -> Vec<SentTo> {
         self.try_seek(since, until, needle, most, is_it).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look into the log for what was sent");
             Vec::new()
@@ -127,7 +127,7 @@ impl LogSent<'_> {
         let mut lines = Lines::near(self.dir, message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN))?;
         let mut found: Option<SentTo> = None;
         while let Some(line) = lines.next_line()? {
-            let story = finder.find(line.bytes).and_then(|_| Story::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
+            let story = finder.find(line.bytes).and_then(|_| LogRecord::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
             let Some(story) = story else { continue };
             match (&*story.event, &mut found) {
                 ("accepted", None) => found = read(&story).filter(|sent| is_it(&sent.address)),
@@ -147,7 +147,7 @@ impl LogSent<'_> {
         until: Timestamp,
         needle: &[u8],
         most: usize,
-        is_it: impl Fn(&Story<'_>) -> bool,
+        is_it: impl Fn(&LogRecord<'_>) -> bool,
     ) -> Result<Vec<SentTo>, LogError> {
         let (finder, accepted) = (memmem::Finder::new(needle), memmem::Finder::new(b"\"event\":\"accepted\""));
         let mut found = Vec::new();
@@ -156,13 +156,13 @@ impl LogSent<'_> {
         while let Some(line) = lines.next_line()? {
             looked += 1;
             // Lines stand in the order of time, so that now and then one tells whether to go on.
-            if looked.is_multiple_of(TIME_EVERY) && Story::parse(line.bytes).and_then(|s| s.time()).is_some_and(|t| t > until) {
+            if looked.is_multiple_of(TIME_EVERY) && LogRecord::parse(line.bytes).and_then(|s| s.time()).is_some_and(|t| t > until) {
                 break;
             }
             if finder.find(line.bytes).is_none() || accepted.find(line.bytes).is_none() {
                 continue;
             }
-            if let Some(story) = Story::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
+            if let Some(story) = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
                 found.extend(read(&story));
             }
             if found.len() >= most {
@@ -176,7 +176,7 @@ impl LogSent<'_> {
 const TIME_EVERY: u32 = 4096;
 
 /// Whose story a line belongs to.
-pub(super) fn read(story: &Story<'_>) -> Option<SentTo> {
+pub(super) fn read(story: &LogRecord<'_>) -> Option<SentTo> {
     let facts = MessageFacts {
         message: story.message()?,
         message_id: story.message_id.as_deref().map(Arc::from),
@@ -191,8 +191,8 @@ pub(super) fn read(story: &Story<'_>) -> Option<SentTo> {
     Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(story) })
 }
 
-fn lane(story: &Story<'_>) -> Lane {
-    let name = |field: &Option<Text<'_>>| field.as_deref().and_then(|n| Name::new(n).ok());
+fn lane(story: &LogRecord<'_>) -> Lane {
+    let name = |field: &Option<LogText<'_>>| field.as_deref().and_then(|n| Name::new(n).ok());
     Lane { provider: name(&story.provider), source: name(&story.source) }
 }
 

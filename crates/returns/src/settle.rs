@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use posthaste_spool::Facts;
-use posthaste_suppression::{List, Noted, Said, Source, Sureness};
+use posthaste_suppression::{BounceEvidence, List, Noted, Source, Sureness};
 
 use crate::{
     found::{Believe, Match, Names, Return, believed},
@@ -25,7 +25,7 @@ pub(crate) fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Beli
 
 fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted {
     let Some(verdict) = &about.report.verdict else { return Noted::Nothing };
-    let mut said = Said::new(verdict, Some(about.sent.facts.message), about.report.diagnostic.as_deref().unwrap_or_default());
+    let mut said = BounceEvidence::new(verdict, Some(about.sent.facts.message), about.report.diagnostic.as_deref().unwrap_or_default());
     said.source.by = about.report.reporting_mta.clone();
     said.late = true;
     // One dead member of a list, or the far end of a forwarding, does not make the address dead that we write to.

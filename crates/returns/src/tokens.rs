@@ -5,13 +5,13 @@ use std::str;
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::Address;
-use posthaste_verp::{Opened, Verp};
+use posthaste_verp::{OpenedPath, Verp};
 
 /// What was found, with the place of the [`Verp`] that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// One.
-    One(usize, Opened),
+    One(usize, OpenedPath),
     /// Different ones: a digest, or a conversation that quotes others. None of them is meant for sure.
     Several,
     /// None.
@@ -27,7 +27,7 @@ const TRIED_MAX: usize = 200;
 pub(super) fn find(verps: &[Verp], rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Found {
     for (i, verp) in verps.iter().enumerate() {
         match rcpt.map(|rcpt| verp.open(rcpt, now)) {
-            Some(Opened::NotOurs) | None => {}
+            Some(OpenedPath::NotOurs) | None => {}
             Some(opened) => return Found::One(i, opened),
         }
     }
@@ -61,16 +61,16 @@ fn inside(verps: &[Verp], mail: &[u8], now: Timestamp) -> Found {
 }
 
 /// A valid one before an expired one before a forged one; two that are valid are too many.
-fn better(best: Found, verp: usize, opened: Opened) -> Found {
-    let rank = |o: &Opened| match o {
-        Opened::Valid(_) => 3,
-        Opened::Expired(_) => 2,
-        Opened::Forged => 1,
-        Opened::NotOurs => 0,
+fn better(best: Found, verp: usize, opened: OpenedPath) -> Found {
+    let rank = |o: &OpenedPath| match o {
+        OpenedPath::Valid(_) => 3,
+        OpenedPath::Expired(_) => 2,
+        OpenedPath::Forged => 1,
+        OpenedPath::NotOurs => 0,
     };
     match (best, opened) {
-        (_, Opened::NotOurs) => best,
-        (Found::One(_, Opened::Valid(one)), Opened::Valid(other)) if one != other => Found::Several,
+        (_, OpenedPath::NotOurs) => best,
+        (Found::One(_, OpenedPath::Valid(one)), OpenedPath::Valid(other)) if one != other => Found::Several,
         (Found::One(_, old), new) if rank(&old) >= rank(&new) => best,
         _ => Found::One(verp, opened),
     }

@@ -14,7 +14,7 @@ use hickory_resolver::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{Options, ResolverError, options::RESOLV_CONF, order::Mx};
+use crate::{ResolverError, ResolverOptions, options::RESOLV_CONF, order::Mx};
 
 /// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub(crate) struct Dns {
     resolver: TokioResolver,
     patience: Duration,
     turns: Arc<Semaphore>,
-    options: Arc<Options>,
+    options: Arc<ResolverOptions>,
 }
 
 /// The most concurrent queries; each has a UDP socket of its own.
 const QUESTIONS_MAX: usize = 512;
 
 impl Dns {
-    pub(crate) fn new(options: Arc<Options>) -> Result<Self, ResolverError> {
+    pub(crate) fn new(options: Arc<ResolverOptions>) -> Result<Self, ResolverError> {
         let servers = match &*options.nameservers {
             [] => system_servers()?,
             servers => servers.iter().map(|server| at(server.ip(), server.port())).collect(),
@@ -163,7 +163,7 @@ fn system_servers() -> Result<Vec<NameServerConfig>, ResolverError> {
     servers_in(&text)
 }
 
-/// Only the name servers: search lists do not apply to mail, and the time limits are those of [`Options`].
+/// Only the name servers: search lists do not apply to mail, and the time limits are those of [`ResolverOptions`].
 fn servers_in(text: &[u8]) -> Result<Vec<NameServerConfig>, ResolverError> {
     let (config, _) = parse_resolv_conf(text).map_err(|error| ResolverError::System(error.to_string()))?;
     Ok(config.into_parts().2)
@@ -177,7 +177,7 @@ fn at(ip: IpAddr, port: u16) -> NameServerConfig {
     server
 }
 
-fn hickory_options(options: &Options) -> ResolverOpts {
+fn hickory_options(options: &ResolverOptions) -> ResolverOpts {
     let mut to = ResolverOpts::default();
     to.timeout = options.timeout;
     to.attempts = attempts(options) - 1; // hickory counts the tries after the first.
@@ -192,7 +192,7 @@ fn hickory_options(options: &Options) -> ResolverOpts {
     to
 }
 
-fn attempts(options: &Options) -> usize {
+fn attempts(options: &ResolverOptions) -> usize {
     options.attempts.clamp(1, 10)
 }
 

@@ -23,9 +23,9 @@ mod route;
 mod statics;
 
 pub use error::ResolverError;
-pub use options::Options;
+pub use options::ResolverOptions;
 pub use order::shuffle_equals;
-pub use providers::{By, Limits, Origin, Provider, ProviderFileError, Providers};
+pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers};
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};

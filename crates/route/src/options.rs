@@ -7,7 +7,7 @@ pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How to query DNS, and how much of the answers to use. `Options::default()` suits a relay on the Internet.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ResolverOptions {
     /// The recursive name servers, queried over UDP, and over TCP for long answers. Empty: those of /etc/resolv.conf.
     pub nameservers: Vec<SocketAddr>,
     /// How long one try of a query may take.
@@ -40,7 +40,7 @@ pub struct Options {
     pub seed: Option<u64>,
 }
 
-impl Default for Options {
+impl Default for ResolverOptions {
     fn default() -> Self {
         Self {
             nameservers: Vec::new(),

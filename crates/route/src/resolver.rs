@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    Host, Options, Providers, ResolverError, Route, RouteFailure, StaticRoutes,
+    Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
     dns::{Dns, DnsAnswer},
     order::{Exchanges, Mx, exchanges},
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Resolver {
     dns: Dns,
-    options: Arc<Options>,
+    options: Arc<ResolverOptions>,
     routes: Arc<StaticRoutes>,
     providers: Arc<Providers>,
     random: Arc<Mutex<StdRng>>,
@@ -52,7 +52,7 @@ struct LookedUp {
 
 impl Resolver {
     /// Sets up DNS without a query. It is an error if `options.nameservers` is empty and /etc/resolv.conf lists no name server.
-    pub fn new(options: Options, routes: StaticRoutes) -> Result<Self, ResolverError> {
+    pub fn new(options: ResolverOptions, routes: StaticRoutes) -> Result<Self, ResolverError> {
         let random = options.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let options = Arc::new(options);
         let dns = Dns::new(Arc::clone(&options))?;

@@ -10,13 +10,13 @@ use posthaste_dkim::{
 use posthaste_message as message;
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::{settings::Settings, threads::Crew};
+use crate::{settings::Settings, threads::SignerThreads};
 
 /// How long DNS has for all keys of a message together. A key that has not come by then counts as one that is not there.
 const LOOKUPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The ARC set to put before a message that `came` like this and goes on as `goes`; None if it brought nothing, or nothing may be added.
-pub(crate) async fn seal(settings: &Arc<Settings>, crew: &Crew, came: Bytes, goes: Vec<Bytes>, client: IpAddr) -> Option<String> {
+pub(crate) async fn seal(settings: &Arc<Settings>, crew: &SignerThreads, came: Bytes, goes: Vec<Bytes>, client: IpAddr) -> Option<String> {
     if !is_forwarded(message::header_block(&came)) {
         return None;
     }

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 /// All successions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Book {
+pub struct KeyStore {
     /// One for each domain and algorithm whose keys ever changed, or are to.
     pub successions: Vec<Succession>,
 }
 
-impl Book {
+impl KeyStore {
     /// The folder of a relay with this data folder.
     pub fn dir(data_dir: &Path) -> PathBuf {
         data_dir.join("dkim")
@@ -84,13 +84,13 @@ mod tests {
     fn what_is_written_is_read_and_damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("dkim");
-        assert_eq!(Book::read(&dir), Ok(Book::default()));
-        let mut book = Book::default();
+        assert_eq!(KeyStore::read(&dir), Ok(KeyStore::default()));
+        let mut book = KeyStore::default();
         book.succession("example.com", Algorithm::RsaSha256).adopt(&["s1"], 5);
         book.write(&dir).unwrap();
-        assert_eq!(Book::read(&dir), Ok(book));
+        assert_eq!(KeyStore::read(&dir), Ok(book));
         fs::write(dir.join(FILE), "{").unwrap();
-        assert!(Book::read(&dir).unwrap_err().contains("keys.json"));
+        assert!(KeyStore::read(&dir).unwrap_err().contains("keys.json"));
     }
 
     #[test]

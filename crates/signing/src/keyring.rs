@@ -5,12 +5,12 @@ use std::{fmt::Display, path::Path};
 use posthaste_dkim::{Key, Keyring, Signer, SignerOptions, Stage};
 use posthaste_mail::{Domain, Pattern};
 
-use crate::key_store::{Book, key_file};
+use crate::key_store::{KeyStore, key_file};
 use crate::{Dkim, Signing};
 
 /// The keyring. A key that cannot be read is an error, and so is a domain that would be left without one: mail of a domain with keys
 /// never goes out unsigned.
-pub fn keyring(dkim: &Dkim, book: &Book, dir: &Path) -> Result<Keyring, String> {
+pub fn keyring(dkim: &Dkim, book: &KeyStore, dir: &Path) -> Result<Keyring, String> {
     let mut ring = Keyring::default();
     for (domain, signing) in signing_domains(dkim) {
         let options = options(dkim, signing);

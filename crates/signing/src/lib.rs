@@ -18,4 +18,4 @@ pub mod watch;
 pub use dkim::{Dkim, DkimKey, Signing};
 pub use settings::{NewResolver, Settings, StreamSigning};
 pub use sign::{Signatures, Unsigned};
-pub use threads::Crew;
+pub use threads::SignerThreads;

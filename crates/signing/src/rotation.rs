@@ -12,10 +12,10 @@ use posthaste_mail::Domain;
 use tokio::sync::Mutex;
 
 use self::{
-    news::{KeyNews, Next},
+    news::{KeyNews, NextKey},
     work::Work,
 };
-use crate::{key_store::Book, keyring::keyring, settings::Settings};
+use crate::{key_store::KeyStore, keyring::keyring, settings::Settings};
 
 /// Changes keys, one change at a time.
 pub struct Rotation {
@@ -66,7 +66,7 @@ impl Rotation {
     }
 
     /// The next key of each of a domain's algorithms: made if there is none, put in force if DNS has it.
-    pub async fn rotate(&self, domain: &Domain, now: i64) -> Result<(Vec<Next>, Vec<KeyNews>), String> {
+    pub async fn rotate(&self, domain: &Domain, now: i64) -> Result<(Vec<NextKey>, Vec<KeyNews>), String> {
         let mut behind = self.behind.lock().await;
         let mut work = Work::open(&self.dir, self.settings.get(), now)?;
         let next = work.bring_forward(domain).await;
@@ -79,7 +79,7 @@ impl Rotation {
     fn catch_up(&self, behind: &mut bool) -> Result<(), String> {
         if *behind {
             let settings = self.settings.get();
-            settings.keyring.store(Arc::new(keyring(&settings.dkim, &Book::read(&self.dir)?, &self.dir)?));
+            settings.keyring.store(Arc::new(keyring(&settings.dkim, &KeyStore::read(&self.dir)?, &self.dir)?));
             *behind = false;
         }
         Ok(())

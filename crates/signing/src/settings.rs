@@ -7,7 +7,7 @@ use posthaste_dkim::Keyring;
 use posthaste_mail::{Domain, Name};
 use posthaste_route::Resolver;
 
-use crate::{dkim::Dkim, key_store::Book, keyring::keyring};
+use crate::{dkim::Dkim, key_store::KeyStore, keyring::keyring};
 
 /// Makes a resolver that remembers nothing yet.
 pub type NewResolver = Box<dyn Fn() -> Result<Resolver, String> + Send + Sync>;
@@ -51,7 +51,7 @@ impl Settings {
         key_dir: PathBuf,
         new_resolver: NewResolver,
     ) -> Result<Self, String> {
-        let keyring = ArcSwap::from_pointee(keyring(&dkim, &Book::read(&key_dir)?, &key_dir)?);
+        let keyring = ArcSwap::from_pointee(keyring(&dkim, &KeyStore::read(&key_dir)?, &key_dir)?);
         Ok(Self { dkim, streams, hostname, key_dir, keyring, new_resolver, keys: OnceLock::new() })
     }
 

@@ -7,12 +7,12 @@ use posthaste_dkim::{SignError, sign_all};
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Domain, Name};
 
-use crate::{arc, settings::Settings, threads::Crew};
+use crate::{arc, settings::Settings, threads::SignerThreads};
 
 /// Signs and seals mail on its way in.
 pub struct Signatures {
     settings: InForce<Settings>,
-    threads: Crew,
+    threads: SignerThreads,
 }
 
 /// Why a message has not all the signatures that it is to have.
@@ -28,7 +28,7 @@ pub enum Unsigned {
 
 impl Signatures {
     /// By the settings in force, on these threads.
-    pub fn new(settings: InForce<Settings>, threads: Crew) -> Self {
+    pub fn new(settings: InForce<Settings>, threads: SignerThreads) -> Self {
         Self { settings, threads }
     }
 

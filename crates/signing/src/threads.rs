@@ -19,14 +19,14 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads for work that only computes. Clones share them; they end with the last one.
 #[derive(Clone)]
-pub struct Crew(mpsc::Sender<Work>);
+pub struct SignerThreads(mpsc::Sender<Work>);
 
 /// The work panicked, which has been said on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the work broke down")]
 pub struct BrokeDown;
 
-impl Crew {
+impl SignerThreads {
     /// Starts the threads.
     pub fn start(threads: usize) -> io::Result<Self> {
         let (door, waiting) = mpsc::channel(WAITING_MAX);
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_and_a_panic_is_an_error_that_costs_no_thread() {
-        let crew = Crew::start(1).unwrap();
+        let crew = SignerThreads::start(1).unwrap();
         assert_eq!(crew.run(|| 1 + 1).await, Ok(2));
         assert_eq!(crew.run(|| -> u8 { panic!("on purpose") }).await, Err(BrokeDown));
         assert_eq!(crew.run(|| 3).await, Ok(3));
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_done_at_once_than_there_are_threads_and_the_runtime_goes_on() {
-        let crew = Crew::start(2).unwrap();
+        let crew = SignerThreads::start(2).unwrap();
         let (gate, at_work) = (Arc::new(Mutex::new(())), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
         // Held by a thread of its own, until told to let go.
         let (open, opened) = std_mpsc::channel::<()>();

@@ -6,13 +6,13 @@ use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use posthaste_mail::BodyKind;
 use posthaste_smtp::server::{
-    Answer, BareLineEnds, Bindings, Credentials, Limits, Offers, Session, Settings, Step,
+    Answer, BareLineEnds, Bindings, Credentials, Offers, Session, SessionLimits, SessionSettings, Step,
     sasl::{Mechanism, ScramKeys},
 };
 
 /// A parsed file: what the client sends, and the replies and steps expected.
 struct Dialogue {
-    limits: Limits,
+    limits: SessionLimits,
     offers: Offers,
     turns: Vec<Turn>,
 }
@@ -83,7 +83,7 @@ struct Replay {
 impl Replay {
     fn new(dialogue: &Dialogue) -> Self {
         let (limits, offers) = (dialogue.limits.clone(), dialogue.offers.clone());
-        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits, offers };
+        let settings = SessionSettings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits, offers };
         let session = Session::new(Arc::new(settings), "2030-01-01T00:00:00Z".parse().unwrap());
         let mut replay = Self { session, input: BytesMut::new(), out: Vec::new(), told: Vec::new(), messages: 0 };
         replay.session.greet(&mut replay.out);
@@ -217,7 +217,7 @@ fn read(text: &str) -> Result<Dialogue, String> {
     if !text.starts_with("# ") {
         return Err("the first line states the fact: # ...".into());
     }
-    let mut dialogue = Dialogue { limits: Limits::default(), offers: Offers::default(), turns: vec![Turn::default()] };
+    let mut dialogue = Dialogue { limits: SessionLimits::default(), offers: Offers::default(), turns: vec![Turn::default()] };
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let line = &repeated(line)?;
         let sent = match line.split_at_checked(2) {
@@ -250,7 +250,7 @@ fn read(text: &str) -> Result<Dialogue, String> {
     Ok(dialogue)
 }
 
-fn limit(limits: &mut Limits, word: &str) -> Result<(), String> {
+fn limit(limits: &mut SessionLimits, word: &str) -> Result<(), String> {
     let (name, value) = word.split_once('=').ok_or(format!("{word}: name=number"))?;
     let value: u32 = value.parse().map_err(|_| format!("{word}: not a number"))?;
     match name {

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
-use posthaste_spool::{Options, Spool};
+use posthaste_spool::{Spool, SpoolOptions};
 use tokio::task::JoinSet;
 
 fn main() {
@@ -41,7 +41,7 @@ fn main() {
 }
 
 async fn store_and_remove(dir: &Path, span: Duration, writers: usize, size: usize, keep: usize) {
-    let (spool, _) = Spool::open(dir, Options::default(), now).expect("an open spool");
+    let (spool, _) = Spool::open(dir, SpoolOptions::default(), now).expect("an open spool");
     let body = Bytes::from(vec![b'x'; size]);
     let stop = Arc::new(AtomicBool::new(false));
     let (began, cpu, written) = (now(), cpu_micros(), written_bytes());
@@ -131,7 +131,7 @@ fn open_and_walk(dir: &Path) -> Spool {
 
 fn open(dir: &Path) -> Spool {
     let before = rss_mib();
-    let (spool, recovery) = Spool::open(dir, Options::default(), now).expect("an open spool");
+    let (spool, recovery) = Spool::open(dir, SpoolOptions::default(), now).expect("an open spool");
     say(&format!("open: {recovery:?}, RSS {before} -> {} MiB", rss_mib()));
     spool
 }

@@ -4,7 +4,7 @@ use crate::StoreError;
 
 /// How much disk a spool may use, and when it compacts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
+pub struct SpoolOptions {
     /// Bytes after which a new segment begins. A segment exceeds this by at most one record.
     pub segment_size: u64,
     /// The most bytes of all segments together; 0: no limit.
@@ -17,13 +17,13 @@ pub struct Options {
     pub compact_below: f64,
 }
 
-impl Default for Options {
+impl Default for SpoolOptions {
     fn default() -> Self {
         Self { segment_size: 64 << 20, max_disk: 0, min_free: 256 << 20, index_cache: 16 << 20, compact_below: 0.5 }
     }
 }
 
-/// [`Options`] made consistent.
+/// [`SpoolOptions`] made consistent.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolLimits {
     pub(crate) segment_size: u64,
@@ -33,8 +33,8 @@ pub(crate) struct SpoolLimits {
 }
 
 impl SpoolLimits {
-    pub(crate) fn new(options: &Options) -> Self {
-        let Options { segment_size, max_disk, min_free, compact_below, .. } = *options;
+    pub(crate) fn new(options: &SpoolOptions) -> Self {
+        let SpoolOptions { segment_size, max_disk, min_free, compact_below, .. } = *options;
         // Offsets are 32 bits wide. A small spool needs several segments too, because only closed ones can be compacted.
         let most = if max_disk == 0 { u64::MAX } else { (max_disk / 8).max(SEGMENT_MIN) };
         let segment_size = segment_size.clamp(SEGMENT_MIN, SEGMENT_MAX).min(most);
@@ -42,7 +42,7 @@ impl SpoolLimits {
     }
 
     /// The limits of `options`, with the segment size unchanged.
-    pub(crate) fn changed(&self, options: &Options) -> Self {
+    pub(crate) fn changed(&self, options: &SpoolOptions) -> Self {
         Self { segment_size: self.segment_size, ..Self::new(options) }
     }
 
@@ -63,7 +63,7 @@ impl SpoolLimits {
 
 /// The disk usage of a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub struct SpoolUsage {
     /// Bytes of all segments.
     pub disk: u64,
     /// Bytes of live records.

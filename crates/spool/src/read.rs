@@ -15,7 +15,7 @@ use crate::{
 
 /// A live message, as passed by [`Spool::for_each`](crate::Spool::for_each).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveMessage {
     /// Its number, which rises in the order of acceptance.
     pub seq: u64,
     /// The id that it was stored with.
@@ -109,7 +109,7 @@ impl Shared {
         if good { Ok(Record { bytes: bytes.into(), header }) } else { Err(damaged()) }
     }
 
-    pub(crate) fn for_each(&self, mut f: impl FnMut(Live)) -> Result<u64, ReadError> {
+    pub(crate) fn for_each(&self, mut f: impl FnMut(LiveMessage)) -> Result<u64, ReadError> {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         self.queue.push(Op::Barrier(done));
         // An error means that the writer has stopped, so there is nothing to wait for.
@@ -124,7 +124,7 @@ impl Shared {
         }
     }
 
-    fn page(&self, mut from: u64) -> Result<Vec<Live>, ReadError> {
+    fn page(&self, mut from: u64) -> Result<Vec<LiveMessage>, ReadError> {
         loop {
             let view = self.view();
             let entries = view.locations.page(from, PAGE);
@@ -148,7 +148,7 @@ impl Shared {
     }
 
     /// Fills in what is not in memory from the index, and what is not in the index from the log.
-    fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<Live>, ReadError> {
+    fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<LiveMessage>, ReadError> {
         let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
         let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
         let mut page = Vec::with_capacity(found.len());
@@ -176,7 +176,7 @@ impl Shared {
             }
             let Some((id, meta)) = message else { continue };
             let body_len = u64::from(entry.at.len) - (HEADER + ID + meta.len()) as u64;
-            page.push(Live { seq, id, meta, state, body_len });
+            page.push(LiveMessage { seq, id, meta, state, body_len });
         }
         Ok(page)
     }

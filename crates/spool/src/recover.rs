@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    OpenError, Options, Recovery, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, log::Log, options::SpoolLimits,
+    OpenError, Recovery, SpoolOptions, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, log::Log, options::SpoolLimits,
     rebuild, recovery::Recovered, segment, shared::Shared, writer::Writer,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct OpenedSpool {
     pub(crate) recovery: Recovery,
 }
 
-pub(crate) fn open(dir: &Path, options: &Options, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
+pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     for folder in ["log", "quarantine"] {
@@ -67,7 +67,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// The checkpoint and the index, if both and the log are as the last stop left them.
-fn resume(dir: &Path, options: &Options, checkpoint: StopCheckpoint) -> Option<Recovered> {
+fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint) -> Option<Recovered> {
     let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
     let expected = checkpoint.table.iter().map(|segment| (segment.name, segment.len));
     if !strangers.is_empty() || !segments.into_iter().eq(expected) {
@@ -77,7 +77,7 @@ fn resume(dir: &Path, options: &Options, checkpoint: StopCheckpoint) -> Option<R
     index.is_sealed(checkpoint.stamp).then(|| Recovered { index, checkpoint, recovery: Recovery::new(false) })
 }
 
-fn start_over(dir: &Path, options: &Options, clean: bool) -> Result<Recovered, OpenError> {
+fn start_over(dir: &Path, options: &SpoolOptions, clean: bool) -> Result<Recovered, OpenError> {
     if clean {
         tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }

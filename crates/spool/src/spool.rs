@@ -12,7 +12,7 @@ use posthaste_mail::MessageId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Live, OpenError, Options, ReadError, Recovery, StoreError, Usage,
+    LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, SpoolUsage, StoreError,
     disk::{Disk, RealDisk},
     queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
@@ -35,13 +35,13 @@ struct Inner {
 
 impl Spool {
     /// Opens the spool in `dir` (created if missing), recovers after a crash, and starts the threads. Blocks.
-    pub fn open(dir: &Path, options: Options, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
+    pub fn open(dir: &Path, options: SpoolOptions, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
         Self::open_on(dir, &options, clock, Arc::new(RealDisk))
     }
 
     pub(crate) fn open_on(
         dir: &Path,
-        options: &Options,
+        options: &SpoolOptions,
         clock: fn() -> Instant,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Recovery), OpenError> {
@@ -51,7 +51,7 @@ impl Spool {
     }
 
     /// Changes `max_disk`, `min_free` and `compact_below`. The other options stay as opened.
-    pub fn set_limits(&self, options: &Options) {
+    pub fn set_limits(&self, options: &SpoolOptions) {
         let shared = &self.inner.shared;
         shared.set_limits(shared.limits().changed(options));
     }
@@ -123,7 +123,7 @@ impl Spool {
 
     /// Calls `f` with all live messages by rising seq; returns how many. Everything stored, updated or removed before the call is taken
     /// into account. Reads the disk; holds one page of messages in memory.
-    pub fn for_each(&self, f: impl FnMut(Live)) -> Result<u64, ReadError> {
+    pub fn for_each(&self, f: impl FnMut(LiveMessage)) -> Result<u64, ReadError> {
         self.inner.shared.for_each(f)
     }
 
@@ -135,12 +135,12 @@ impl Spool {
     }
 
     /// How full the spool is.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> SpoolUsage {
         let shared = &self.inner.shared;
         let messages = shared.view().locations.len() as u64;
         let free = shared.disk.free(&shared.dir).unwrap_or(0);
         let status = shared.status();
-        Usage { disk: status.disk, live: status.live, messages, segments: status.segments, free }
+        SpoolUsage { disk: status.disk, live: status.live, messages, segments: status.segments, free }
     }
 
     /// Why the spool refuses mail at present, if it does: a full or failing disk.

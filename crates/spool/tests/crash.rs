@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
-use posthaste_spool::{Options, Spool};
+use posthaste_spool::{Spool, SpoolOptions};
 use rand::RngExt;
 
 const KILLS: u64 = 24;
@@ -172,8 +172,8 @@ fn tell(text: &str) {
     std::io::stdout().write_all(format!("told {text}\n").as_bytes()).unwrap();
 }
 
-fn options() -> Options {
-    Options { segment_size: 256 * 1024, index_cache: 1 << 20, ..Options::default() }
+fn options() -> SpoolOptions {
+    SpoolOptions { segment_size: 256 * 1024, index_cache: 1 << 20, ..SpoolOptions::default() }
 }
 
 fn id(n: u64) -> MessageId {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_host::clock;
 use posthaste_journal::{Journal, Ticket, Token};
 use posthaste_mail::What;
-use posthaste_message::{Letter, Meta, Progress, SavedStanding};
+use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_queue::{Arrival, Deadline};
 
 /// When a message's `accepted` lines are written.
@@ -19,10 +19,10 @@ pub enum Announced {
 }
 
 /// What the dispatcher is told of a message in the spool.
-pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
+pub fn arrival(meta: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> Arrival {
     // A message that waits for its time counts its age from then, and is due then.
     let held = meta.held_until();
-    let due = |rcpt, until: Timestamp| SavedStanding(rcpt, 0, until.as_millisecond(), false);
+    let due = |rcpt, until: Timestamp| SavedRecipient(rcpt, 0, until.as_millisecond(), false);
     let all = || (0..).zip(&meta.envelope.recipients).map(|(rcpt, _)| rcpt);
     let late = meta.late_at().map(|at| Deadline { at, returns: false });
     Arrival {
@@ -40,7 +40,7 @@ pub fn arrival(meta: &Meta, seq: u64, warm: Option<Arc<Letter>>) -> Arrival {
 }
 
 /// Appends the `accepted` lines of those recipients that `missing` says yes to, as one: no checkpoint falls between them.
-pub fn announce(journal: &Journal, letter: &Letter, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
+pub fn announce(journal: &Journal, letter: &Message, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
     let meta = &letter.meta;
     let wanted = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str()));

@@ -10,13 +10,13 @@ use posthaste_access::{
 };
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Pending};
-use posthaste_mail::{Address, Asks, BodyKind, EnhancedCode, Envelope, Hold, MessageFacts, MessageId, Name, ReversePath, What};
-use posthaste_message::{Letter, Meta, Prepared, WarmBudget};
+use posthaste_mail::{Address, BodyKind, EnhancedCode, Envelope, EsmtpParameters, Hold, MessageFacts, MessageId, Name, ReversePath, What};
+use posthaste_message::{Message, MessageRecord, Prepared, WarmBudget};
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{Signatures, Unsigned};
 use posthaste_smtp::server::{Answer, Refused, Submission};
 use posthaste_spool::{Spool, StoreError};
-use posthaste_suppression::{List, Reason, Register, User as SuppressionUser};
+use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser};
 
 use crate::{
     announce::{Announced, announce, arrival},
@@ -98,7 +98,7 @@ impl Intake {
             now,
         };
         let header = usize::try_from(settings.limits.header_size).unwrap_or(usize::MAX);
-        let limits = posthaste_message::Limits { header, hops: settings.limits.received_hops };
+        let limits = posthaste_message::HeaderLimits { header, hops: settings.limits.received_hops };
         let prepared = posthaste_message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&settings, &prepared, client)?;
         let mut envelope = submission.envelope;
@@ -114,7 +114,7 @@ impl Intake {
         let parts = self.signatures.sign(prepared.parts, &prepared.from_domains, &stream).await.map_err(unsigned)?;
         let parts = self.signatures.seal(&submission.data, parts, &stream, client.arc, client.ip).await;
         let binary = envelope.body == BodyKind::BinaryMime && !posthaste_message::is_lines(&submission.data);
-        let meta = Meta {
+        let meta = MessageRecord {
             id,
             arrived: now,
             stream,
@@ -136,7 +136,7 @@ impl Intake {
     }
 
     /// Spool, log, queue: in this order, so that no line speaks of what a crash could undo, and no attempt comes before its line.
-    async fn store(&self, meta: Meta, parts: Vec<Bytes>) -> Result<(), Refused> {
+    async fn store(&self, meta: MessageRecord, parts: Vec<Bytes>) -> Result<(), Refused> {
         let token = self.pending.begin();
         let stored = self.spool.store(meta.id, meta.encode(), parts.clone()).await;
         let seq = stored.map_err(|e| {
@@ -151,7 +151,7 @@ impl Intake {
         let held = meta.held_until();
         let share = if held.is_some() { None } else { self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX)) };
         let parts = if share.is_some() { parts } else { Vec::new() };
-        let letter = Arc::new(Letter::new(meta, parts, share));
+        let letter = Arc::new(Message::new(meta, parts, share));
         announce(&self.journal, &letter, seq, token, Announced::Now, |_| true);
         if let Some(until) = held {
             let all = 0..letter.meta.envelope.recipients.len() as u16;
@@ -174,7 +174,7 @@ impl Intake {
         let from = self.settings.get().notice_from.domain().to_owned();
         let has_8bit = !text.is_ascii();
         let parts = self.signatures.sign(vec![text], &[from], &of.stream).await.map_err(unsigned)?;
-        let meta = Meta {
+        let meta = MessageRecord {
             id,
             arrived: id.time(),
             stream: of.stream.clone(),
@@ -224,7 +224,7 @@ fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Dur
 }
 
 /// What is held back for longer than the time within which it is to be delivered would come back, or be told to be late, in any case.
-fn may_be_in_time(asks: &Asks, now: Timestamp) -> Result<(), Refused> {
+fn may_be_in_time(asks: &EsmtpParameters, now: Timestamp) -> Result<(), Refused> {
     let (Some(hold), Some(by)) = (asks.hold, asks.deliver_by) else { return Ok(()) };
     if hold.until(now) < by.at(now) {
         return Ok(());

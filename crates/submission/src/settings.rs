@@ -20,11 +20,11 @@ pub struct Settings {
     /// The relay's name.
     pub hostname: Domain,
     /// What a client may ask of it.
-    pub limits: Limits,
+    pub limits: ClientLimits,
     /// Where mail is taken in.
     pub listeners: BTreeMap<Name, Listener>,
     /// What each listener's sessions follow.
-    pub sessions: HashMap<Name, Arc<server::Settings>>,
+    pub sessions: HashMap<Name, Arc<server::SessionSettings>>,
     /// What each listener's handshakes go by, where it has TLS.
     pub tls_servers: HashMap<Name, Arc<rustls::ServerConfig>>,
     /// Kinds of mail.
@@ -152,7 +152,7 @@ impl Eq for ListenCertificate {}
 
 /// Limits of submission and of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClientLimits {
     /// The longest message, in bytes; announced by SIZE (RFC 1870).
     pub message_size: u64,
     /// Recipients of one message.

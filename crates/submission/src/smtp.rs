@@ -20,7 +20,7 @@ use posthaste_access::{Lockout, ShutOut};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
 use posthaste_mail::Name;
-use posthaste_smtp::server::{Answer, Refusal, Refused, Session};
+use posthaste_smtp::server::{Answer, Refused, Session, SessionRefusal};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncWriteExt,
@@ -141,7 +141,7 @@ impl Listeners {
         let mut out = Vec::new();
         session.refuse(&answer, &mut out);
         if reason != UNTOLD {
-            self.0.rejected(ip, &session, &Refusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
+            self.0.rejected(ip, &session, &SessionRefusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
         }
         // A client that waits for TLS could make nothing of it.
         if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }

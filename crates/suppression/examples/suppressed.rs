@@ -6,8 +6,8 @@ use std::{hint::black_box, time::Instant};
 
 use jiff::Timestamp;
 use posthaste_mail::{Address, Class, Name};
-use posthaste_spool::{Options, Spool};
-use posthaste_suppression::{Breadth, Entry, List, Over, Reason, Register, Source, SuppressionRules};
+use posthaste_spool::{Spool, SpoolOptions};
+use posthaste_suppression::{Breadth, List, Over, Reason, Register, Source, SuppressionEntry, SuppressionRules};
 
 const LOOKS: usize = 200_000;
 
@@ -16,12 +16,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let rules = SuppressionRules::default();
     let now = Timestamp::now();
-    let open = || Spool::open(dir.path(), Options::default(), Instant::now).map(|(spool, _)| Register::new(spool));
+    let open = || Spool::open(dir.path(), SpoolOptions::default(), Instant::now).map(|(spool, _)| Register::new(spool));
     let register = open()?;
     let began = Instant::now();
     for n in 0..count {
         let source = Source { class: Some(Class::InvalidRecipient), text: Some("550 5.1.1 user unknown".into()), ..Source::default() };
-        let entry = Entry::new(address(n), Breadth::Global, Reason::HardBounce, now, None, source);
+        let entry = SuppressionEntry::new(address(n), Breadth::Global, Reason::HardBounce, now, None, source);
         List::new(&register, &rules).add(&entry, Over::Any, now);
     }
     register.facts().close()?;

@@ -7,7 +7,7 @@ use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 use serde::{Deserialize, Serialize};
 
-use crate::{Added, Breadth, Entry, List, Over, Reason, keys::ENTRIES};
+use crate::{Added, Breadth, List, Over, Reason, SuppressionEntry, keys::ENTRIES};
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub enum Ask {
     /// Put entries onto the list.
     Add {
         /// Which.
-        entries: Vec<Entry>,
+        entries: Vec<SuppressionEntry>,
         /// What becomes of those that are there.
         over: Over,
     },
@@ -58,7 +58,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn fits(&self, entry: &Entry) -> bool {
+    fn fits(&self, entry: &SuppressionEntry) -> bool {
         self.domain.as_ref().is_none_or(|d| entry.address.domain() == d)
             && self.scope.as_ref().is_none_or(|s| entry.scope == *s)
             && self.reason.is_none_or(|r| entry.reason == r)
@@ -79,7 +79,7 @@ pub enum Answer {
     /// To `List`.
     Entries {
         /// Those that hold.
-        entries: Vec<Entry>,
+        entries: Vec<SuppressionEntry>,
         /// Where to go on, if there may be more.
         next: Option<String>,
     },
@@ -108,7 +108,7 @@ impl<F: Facts> List<'_, F> {
         }
         let (mut entries, mut next) = (Vec::new(), None);
         let _ = in_shards(self.register.facts(), ENTRIES, after, |key, value| {
-            entries.extend(Entry::decode(value).filter(|e| e.holds(now) && filter.fits(e)));
+            entries.extend(SuppressionEntry::decode(value).filter(|e| e.holds(now) && filter.fits(e)));
             if entries.len() < limit {
                 return ControlFlow::Continue(());
             }

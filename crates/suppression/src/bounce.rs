@@ -3,11 +3,11 @@
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action, Class, MessageId, Scope};
 
-use crate::entry::{Entry, Source};
+use crate::entry::{Source, SuppressionEntry};
 
 /// What a bounce said of a recipient.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct BounceEvidence {
     /// What it meant.
     pub class: Class,
     /// Whose problem it is.
@@ -36,7 +36,7 @@ impl Sureness {
     const LIKELY: f32 = 0.5;
 }
 
-impl Said {
+impl BounceEvidence {
     /// What a verdict on a live reply says. Certain is what the classifier itself would suppress for.
     pub fn new(verdict: &Verdict, message: Option<MessageId>, text: &str) -> Self {
         let sureness = match verdict.action {
@@ -62,7 +62,7 @@ pub enum Noted {
         of: u32,
     },
     /// The address is on the list from now on.
-    Suppressed(Entry),
+    Suppressed(SuppressionEntry),
     /// It was on the list.
-    Already(Entry),
+    Already(SuppressionEntry),
 }

@@ -5,8 +5,8 @@ use posthaste_mail::{Address, Class, MessageId, Scope};
 use posthaste_spool::{Facts, sharded};
 
 use crate::{
-    bounce::{Noted, Said, Sureness},
-    entry::{Breadth, Entry, Reason, Source},
+    bounce::{BounceEvidence, Noted, Sureness},
+    entry::{Breadth, Reason, Source, SuppressionEntry},
     list::List,
 };
 
@@ -19,13 +19,13 @@ pub(super) const STRIKES: &[u8] = b"bounces/";
 
 impl<F: Facts> List<'_, F> {
     /// A recipient's story ended in a bounce. Only for endings: a message that is tried ten times bounces once.
-    pub fn note_bounce(&self, address: &Address, said: &Said, now: Timestamp) -> Noted {
+    pub fn note_bounce(&self, address: &Address, said: &BounceEvidence, now: Timestamp) -> Noted {
         let Some(lasts) = self.rules.lasts(said.class).filter(|_| said.scope == Scope::Recipient) else { return Noted::Nothing };
         if said.sureness == Sureness::Guess {
             return Noted::Nothing;
         }
         let source = Source { class: Some(said.class), ..said.source.clone() };
-        let entry = Entry::new(address.clone(), Breadth::Global, Reason::HardBounce, now, lasts, source);
+        let entry = SuppressionEntry::new(address.clone(), Breadth::Global, Reason::HardBounce, now, lasts, source);
         // A full mailbox is never certain to stay so.
         if said.sureness == Sureness::Certain && said.class != Class::MailboxFull {
             self.forget_bounces(address);
@@ -67,7 +67,7 @@ impl<F: Facts> List<'_, F> {
     }
 
     /// The bounces that still count, this one among them unless it is too near the last or of the same message.
-    fn strike(&self, address: &Address, said: &Said, now: Timestamp) -> Vec<Strike> {
+    fn strike(&self, address: &Address, said: &BounceEvidence, now: Timestamp) -> Vec<Strike> {
         let message = said.source.message;
         let mut strikes = decode(&self.register.facts().get(&strikes_key(address)).unwrap_or_default());
         let signed = |d| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// An address that is not written to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct SuppressionEntry {
     /// Who, as it came; compared by [`Address::folded`].
     pub address: Address,
     /// For whom.
@@ -50,7 +50,7 @@ impl Source {
     pub const TEXT_MAX: usize = 512;
 }
 
-impl Entry {
+impl SuppressionEntry {
     /// An entry from now on; `lasts` None is for ever.
     pub fn new(address: Address, scope: Breadth, reason: Reason, now: Timestamp, lasts: Option<Duration>, mut source: Source) -> Self {
         if let Some(text) = &mut source.text {
@@ -147,7 +147,7 @@ pub enum Breadth {
     /// One stream's.
     Stream(Name),
     /// One user's.
-    User(User),
+    User(UserScope),
 }
 
 impl Breadth {
@@ -167,7 +167,7 @@ impl Breadth {
         key
     }
 
-    pub(super) fn write_user<'k>(user: &User, key: &'k mut Vec<u8>) -> &'k [u8] {
+    pub(super) fn write_user<'k>(user: &UserScope, key: &'k mut Vec<u8>) -> &'k [u8] {
         key.extend_from_slice(USER.as_bytes());
         key.extend_from_slice(user.as_str().as_bytes());
         key
@@ -194,7 +194,7 @@ impl FromStr for Breadth {
         match (text, text.strip_prefix(STREAM), text.strip_prefix(USER)) {
             ("global", ..) => Ok(Self::Global),
             (_, Some(name), _) => Name::new(name).map(Self::Stream).map_err(|_| wrong()),
-            (.., Some(user)) => User::new(user).map(Self::User).ok_or_else(wrong),
+            (.., Some(user)) => UserScope::new(user).map(Self::User).ok_or_else(wrong),
             _ => Err(wrong()),
         }
     }
@@ -215,9 +215,9 @@ impl From<Breadth> for String {
 
 /// Who hands in mail, by the name of the login: 1 to 128 printable ASCII characters without blanks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct User(Arc<str>);
+pub struct UserScope(Arc<str>);
 
-impl User {
+impl UserScope {
     /// Checks and takes a name.
     pub fn new(text: &str) -> Option<Self> {
         let fits = (1..=Name::MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());

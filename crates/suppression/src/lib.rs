@@ -18,8 +18,8 @@ pub mod transfer;
 
 pub use answer::answer;
 pub use ask::{Answer, Ask, Filter};
-pub use bounce::{Noted, Said, Sureness};
-pub use entry::{Breadth, Entry, Reason, Source, User, WordError};
+pub use bounce::{BounceEvidence, Noted, Sureness};
+pub use entry::{Breadth, Reason, Source, SuppressionEntry, UserScope, WordError};
 pub use list::{Added, List, Over};
 pub use register::Register;
 pub use rules::SuppressionRules;

@@ -6,7 +6,7 @@ use posthaste_spool::Facts;
 
 use crate::{
     bounce::Noted,
-    entry::{Breadth, Entry, Reason, Source, User},
+    entry::{Breadth, Reason, Source, SuppressionEntry, UserScope},
     keys::{key_of, prefix_of},
     register::Register,
     rules::SuppressionRules,
@@ -35,7 +35,7 @@ pub enum Added {
     /// It is on the list.
     New,
     /// This one was there, and stays.
-    Kept(Box<Entry>),
+    Kept(Box<SuppressionEntry>),
 }
 
 impl<'a, F: Facts> List<'a, F> {
@@ -48,7 +48,7 @@ impl<'a, F: Facts> List<'a, F> {
     ///
     /// Answered from memory once the register is filled: then the entry has no source, `since` is to the second and `until` to the minute.
     /// [`List::find`] tells all.
-    pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&User>, now: Timestamp) -> Option<Entry> {
+    pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&UserScope>, now: Timestamp) -> Option<SuppressionEntry> {
         let mut key = prefix_of(address);
         let bare = key.len();
         let everybody = self.noted(Breadth::Global.write(&mut key), address, || Breadth::Global, now);
@@ -64,7 +64,7 @@ impl<'a, F: Facts> List<'a, F> {
             })
     }
 
-    fn noted(&self, key: &[u8], address: &Address, scope: impl FnOnce() -> Breadth, now: Timestamp) -> Option<Entry> {
+    fn noted(&self, key: &[u8], address: &Address, scope: impl FnOnce() -> Breadth, now: Timestamp) -> Option<SuppressionEntry> {
         match self.register.note(key) {
             Ok(note) => note?.entry(address, scope(), now),
             Err(_) => self.at(key, now),
@@ -72,18 +72,18 @@ impl<'a, F: Facts> List<'a, F> {
     }
 
     /// The entry of exactly this breadth.
-    pub fn get(&self, address: &Address, scope: &Breadth, now: Timestamp) -> Option<Entry> {
+    pub fn get(&self, address: &Address, scope: &Breadth, now: Timestamp) -> Option<SuppressionEntry> {
         self.at(&key_of(address, scope), now)
     }
 
     /// Every entry of an address.
-    pub fn find(&self, address: &Address, now: Timestamp) -> Vec<Entry> {
+    pub fn find(&self, address: &Address, now: Timestamp) -> Vec<SuppressionEntry> {
         let found = self.register.facts().scan(&prefix_of(address));
-        found.iter().filter_map(|(_, value)| Entry::decode(value)).filter(|e| e.holds(now)).collect()
+        found.iter().filter_map(|(_, value)| SuppressionEntry::decode(value)).filter(|e| e.holds(now)).collect()
     }
 
     /// Puts an entry onto the list.
-    pub fn add(&self, entry: &Entry, over: Over, now: Timestamp) -> Added {
+    pub fn add(&self, entry: &SuppressionEntry, over: Over, now: Timestamp) -> Added {
         let key = key_of(&entry.address, &entry.scope);
         if over == Over::Stronger
             && let Some(there) = self.at(&key, now)
@@ -111,24 +111,24 @@ impl<'a, F: Facts> List<'a, F> {
     /// A recipient complained of mail of this stream.
     pub fn note_complaint(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
         let scope = if self.rules.complaints_are_global { Breadth::Global } else { Breadth::Stream(stream.clone()) };
-        self.note(Entry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
+        self.note(SuppressionEntry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
     }
 
     /// A recipient wants no more mail of this stream.
     pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
         let scope = Breadth::Stream(stream.clone());
-        self.note(Entry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
+        self.note(SuppressionEntry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
     }
 
-    pub(crate) fn note(&self, entry: Entry, now: Timestamp) -> Noted {
+    pub(crate) fn note(&self, entry: SuppressionEntry, now: Timestamp) -> Noted {
         match self.add(&entry, Over::Stronger, now) {
             Added::New => Noted::Suppressed(entry),
             Added::Kept(there) => Noted::Already(*there),
         }
     }
 
-    fn at(&self, key: &[u8], now: Timestamp) -> Option<Entry> {
-        Entry::decode(&self.register.facts().get(key)?).filter(|e| e.holds(now))
+    fn at(&self, key: &[u8], now: Timestamp) -> Option<SuppressionEntry> {
+        SuppressionEntry::decode(&self.register.facts().get(key)?).filter(|e| e.holds(now))
     }
 }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 
-use crate::{Breadth, Entry, Reason, Source, keys::ENTRIES};
+use crate::{Breadth, Reason, Source, SuppressionEntry, keys::ENTRIES};
 
 /// Facts, and a note of each entry in memory: 20 to 40 bytes for each, and a look-up touches no disk whether it hits or misses.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<F: Facts> Register<F> {
     pub fn fill(&self) {
         let mut some = Vec::new();
         let _ = in_shards(&self.facts, ENTRIES, None, |key, value| {
-            some.extend(Entry::decode(value).map(|entry| (self.hash(key), Note::of(&entry))));
+            some.extend(SuppressionEntry::decode(value).map(|entry| (self.hash(key), Note::of(&entry))));
             if some.len() >= AT_ONCE {
                 self.take(&mut some);
             }
@@ -79,7 +79,7 @@ impl<F: Facts> Register<F> {
     }
 
     /// Sets an entry.
-    pub(super) fn list(&self, key: &[u8], entry: &Entry) {
+    pub(super) fn list(&self, key: &[u8], entry: &SuppressionEntry) {
         // The fact with the lock held: two changes of one entry come in the same order to both places.
         let mut notes = self.notes.write().expect(POISON);
         let hash = self.hash(key);
@@ -118,7 +118,7 @@ pub(super) struct Unfilled;
 pub(super) struct Note(u64);
 
 impl Note {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &SuppressionEntry) -> Self {
         let reason = Reason::ALL.iter().position(|r| *r == entry.reason).unwrap_or(0) as u64;
         let since = u64::try_from(entry.since.as_second()).unwrap_or(0).min(SINCE_MAX);
         let minutes = |until: Timestamp| u64::try_from(until.as_millisecond()).map_or(0, |ms| ms.div_ceil(60_000).min(FOR_EVER));
@@ -137,8 +137,8 @@ impl Note {
     }
 
     /// The entry without what put it onto the list, if it holds.
-    pub(super) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<Entry> {
-        self.holds(now).then(|| Entry {
+    pub(super) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<SuppressionEntry> {
+        self.holds(now).then(|| SuppressionEntry {
             address: address.clone(),
             scope,
             reason: Reason::ALL[(self.0 >> 62) as usize],

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use posthaste_spool::{Facts, delete_where};
 
-use crate::{Entry, Register, SuppressionRules, bounces, keys::ENTRIES};
+use crate::{Register, SuppressionEntry, SuppressionRules, bounces, keys::ENTRIES};
 
 /// Deletes expired entries and counts that count no more. How many facts went. Reads the whole list: once a day will do.
 pub fn sweep<F: Facts>(register: &Register<F>, rules: &SuppressionRules, now: Timestamp) -> usize {
     register.forget_expired(now);
     let facts = register.facts();
     let oldest = now.as_millisecond().saturating_sub(i64::try_from(rules.within.as_millis()).unwrap_or(i64::MAX));
-    let entries = delete_where(facts, ENTRIES, |value| Entry::decode(value).is_some_and(|e| !e.holds(now)));
+    let entries = delete_where(facts, ENTRIES, |value| SuppressionEntry::decode(value).is_some_and(|e| !e.holds(now)));
     entries + delete_where(facts, bounces::STRIKES, |value| bounces::last_strike(value).is_none_or(|last| last <= oldest))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Address, Class, MessageId};
 use serde::Deserialize;
 
-use super::{Breadth, Entry, Reason, Source};
+use super::{Breadth, Reason, Source, SuppressionEntry};
 
 /// A form of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Defaults {
 #[derive(Debug, Default, PartialEq)]
 pub struct Import {
     /// The good lines.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<SuppressionEntry>,
     /// The others.
     pub bad: Vec<BadLine>,
     /// Columns that mean nothing here.
@@ -76,7 +76,7 @@ pub fn head(format: Format) -> String {
 }
 
 /// One entry, with its line end.
-pub fn line(entry: &Entry, format: Format) -> String {
+pub fn line(entry: &SuppressionEntry, format: Format) -> String {
     match format {
         Format::Jsonl => serde_json::to_string(entry).expect("an entry has nothing that JSON can't hold") + "\n",
         Format::Csv => {
@@ -116,7 +116,7 @@ struct Row {
 }
 
 impl Row {
-    fn entry(self, defaults: &Defaults) -> Result<Entry, String> {
+    fn entry(self, defaults: &Defaults) -> Result<SuppressionEntry, String> {
         let address =
             Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
@@ -130,7 +130,7 @@ impl Row {
             by: Some(filled(self.by).unwrap_or_else(|| defaults.by.clone())),
         };
         let until = parsed("until", self.until)?;
-        Ok(Entry { until, ..Entry::new(address, scope, reason, since, None, source) })
+        Ok(SuppressionEntry { until, ..SuppressionEntry::new(address, scope, reason, since, None, source) })
     }
 
     fn set(&mut self, column: &str, cell: String) {
@@ -208,7 +208,7 @@ fn row(cells: Vec<String>, names: Option<&[String]>) -> Result<Row, String> {
 }
 
 impl Import {
-    fn take(&mut self, line: usize, read: Result<Entry, String>) {
+    fn take(&mut self, line: usize, read: Result<SuppressionEntry, String>) {
         match read {
             Ok(entry) => self.entries.push(entry),
             Err(why) => self.bad.push(BadLine { line, why }),

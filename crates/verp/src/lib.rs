@@ -9,4 +9,4 @@ mod verp;
 
 pub use paths::{PathRules, Paths, Stamped, Unwanted};
 pub use secret::{Secret, SecretError, load_or_create};
-pub use verp::{Opened, Token, Verp, VerpError};
+pub use verp::{OpenedPath, Token, Verp, VerpError};

@@ -5,9 +5,9 @@ use std::{collections::HashMap, collections::HashSet, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_mail::{Address, Domain, Name, ReversePath};
-use posthaste_message::{Letter, Meta, RETURN_FIELD};
+use posthaste_message::{Message, MessageRecord, RETURN_FIELD};
 
-use crate::{Opened, Secret, Verp, VerpError};
+use crate::{OpenedPath, Secret, Verp, VerpError};
 
 /// The reverse-paths of all streams. By default there are none.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Paths {
 
     /// The reverse-path towards one recipient; None where the application's own stays. Always the same for one recipient of one message:
     /// a receiver that greylists must know it again.
-    pub fn towards(&self, meta: &Meta, rcpt: u16) -> Option<Address> {
+    pub fn towards(&self, meta: &MessageRecord, rcpt: u16) -> Option<Address> {
         // RFC 5321 §4.5.5: notices go out with the null reverse-path, and nothing comes back from them.
         let verp = &self.verps[self.by_stream.get(&meta.stream).copied().unwrap_or(self.rest)?];
         let to = meta.envelope.recipients.get(usize::from(rcpt)).filter(|_| !meta.envelope.reverse_path.is_null())?;
@@ -102,10 +102,10 @@ impl Paths {
         }
         for verp in &self.verps {
             match verp.open(address, now) {
-                Opened::Valid(_) => return Ok(()),
-                Opened::Expired(_) => return Err(Unwanted::Expired),
-                Opened::Forged => return Err(Unwanted::Forged),
-                Opened::NotOurs => {}
+                OpenedPath::Valid(_) => return Ok(()),
+                OpenedPath::Expired(_) => return Err(Unwanted::Expired),
+                OpenedPath::Forged => return Err(Unwanted::Forged),
+                OpenedPath::NotOurs => {}
             }
         }
         Err(if ours { Unwanted::Unknown } else { Unwanted::Elsewhere })
@@ -126,7 +126,7 @@ pub struct Stamped {
 
 impl Stamped {
     /// A letter for the one recipient that `path` was made for.
-    pub fn new(path: Address, letter: &Letter) -> Self {
+    pub fn new(path: Address, letter: &Message) -> Self {
         let field = Bytes::from(format!("{RETURN_FIELD}: <{path}>\r\n"));
         let size = letter.meta.size + field.len() as u64;
         let body = std::iter::once(field).chain(letter.body.iter().cloned()).collect();

@@ -38,7 +38,7 @@ pub struct Token {
 
 /// What came of opening an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
+pub enum OpenedPath {
     /// Ours, and in time.
     Valid(Token),
     /// Ours, but too old to be believed.
@@ -101,18 +101,18 @@ impl Verp {
     }
 
     /// What an address says, if it is one of ours.
-    pub fn open(&self, address: &Address, now: Timestamp) -> Opened {
+    pub fn open(&self, address: &Address, now: Timestamp) -> OpenedPath {
         if address.domain() != self.domain.as_str() {
-            return Opened::NotOurs;
+            return OpenedPath::NotOurs;
         }
-        let Some((prefix, code)) = address.local().split_once('+') else { return Opened::NotOurs };
+        let Some((prefix, code)) = address.local().split_once('+') else { return OpenedPath::NotOurs };
         if !prefix.eq_ignore_ascii_case(&self.prefix) {
-            return Opened::NotOurs;
+            return OpenedPath::NotOurs;
         }
         match unbase32(code).and_then(|bytes| self.token(&bytes)) {
-            Some(token) if token.expires > now => Opened::Valid(token),
-            Some(token) => Opened::Expired(token),
-            None => Opened::Forged,
+            Some(token) if token.expires > now => OpenedPath::Valid(token),
+            Some(token) => OpenedPath::Expired(token),
+            None => OpenedPath::Forged,
         }
     }
 

@@ -97,7 +97,7 @@ fn differing((lane, date): &(LaneKey, Date), low: Option<Counts>, high: Option<C
 
 #[cfg(test)]
 mod tests {
-    use posthaste_monitor::Story;
+    use posthaste_monitor::LogRecord;
 
     use super::*;
 
@@ -108,7 +108,7 @@ mod tests {
         let start = format!(r#"{{"time":"{first}","event":"relay"}}"#);
         let line = format!(r#"{{"time":"{DAY}T10:00:00.000Z","event":"delivered","source":"ip1","provider":"google","lane_day":"{DAY}"}}"#);
         std::iter::once(&start).chain(std::iter::repeat_n(&line, delivered)).for_each(|line| {
-            recount.take(&Story::parse(line.as_bytes()).unwrap());
+            recount.take(&LogRecord::parse(line.as_bytes()).unwrap());
         });
         recount
     }

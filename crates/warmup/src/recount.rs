@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use jiff::{Timestamp, civil::Date};
 use posthaste_governor::{Counts, LaneKey, Outcome};
 use posthaste_mail::Stage;
-use posthaste_monitor::{Lines, LogError, Story};
+use posthaste_monitor::{Lines, LogError, LogRecord};
 use posthaste_queue::outcome::{Ending, outcome};
 
 /// A fold over the log's lines. Only attempts that were made from a day's budget count, which their lines say (`lane_day`).
@@ -30,7 +30,7 @@ impl Recount {
     /// Takes all lines that are there by now.
     pub fn read(&mut self, lines: &mut Lines) -> Result<(), LogError> {
         while let Some(line) = lines.next_line()? {
-            if let Some(story) = Story::parse(line.bytes) {
+            if let Some(story) = LogRecord::parse(line.bytes) {
                 self.take(&story);
             }
         }
@@ -38,7 +38,7 @@ impl Recount {
     }
 
     /// Takes one line.
-    pub fn take(&mut self, story: &Story<'_>) {
+    pub fn take(&mut self, story: &LogRecord<'_>) {
         if self.first.is_none() {
             self.first = story.time();
         }
@@ -65,7 +65,7 @@ impl Recount {
 }
 
 /// The lane, the day and what became of an attempt that a line tells of.
-fn spent(story: &Story<'_>) -> Option<(LaneKey, Date, Outcome)> {
+fn spent(story: &LogRecord<'_>) -> Option<(LaneKey, Date, Outcome)> {
     let date = story.lane_day.as_deref()?.parse().ok()?;
     let lane = LaneKey::new(story.source.as_deref()?, story.provider.as_deref()?);
     let failed = |permanent| {
@@ -103,7 +103,7 @@ mod tests {
 
     fn count(lines: &[String]) -> Recount {
         let mut recount = Recount::default();
-        lines.iter().for_each(|line| recount.take(&Story::parse(line.as_bytes()).unwrap()));
+        lines.iter().for_each(|line| recount.take(&LogRecord::parse(line.as_bytes()).unwrap()));
         recount
     }
 

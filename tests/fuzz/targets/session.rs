@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use posthaste_smtp::server::{
-    Answer, Bindings, Credentials, Limits, Offers, Session, Settings, Step,
+    Answer, Bindings, Credentials, SessionLimits, Offers, Session, SessionSettings, Step,
     sasl::{Mechanism, ScramKeys},
 };
 
@@ -41,10 +41,10 @@ struct Told {
 }
 
 fn talk(bytes: &[u8], piece: usize) -> Told {
-    let limits = Limits { line: 512, recipients: 5, message_size: 4000, header_size: 1000, refusals: 50, ..Limits::default() };
+    let limits = SessionLimits { line: 512, recipients: 5, message_size: 4000, header_size: 1000, refusals: 50, ..SessionLimits::default() };
     let offers =
         Offers { auth: Mechanism::ALL.to_vec(), auth_in_clear: true, hold: Some(std::time::Duration::from_secs(60)), ..Offers::default() };
-    let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits, offers };
+    let settings = SessionSettings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits, offers };
     let mut session = Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH);
     session.secured(Bindings { exporter: Some([1; 32]), server_end_point: None });
     let (mut told, mut input) = (Told::default(), BytesMut::new());

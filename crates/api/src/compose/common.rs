@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use mail_builder::headers::Header;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer;
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 
 use crate::{
     draft::{Draft, Mailbox, Mailboxes},
@@ -69,7 +69,7 @@ impl Flaws {
         }
     }
 
-    pub(super) fn judge_recipients(&mut self, count: usize, limits: &Limits) {
+    pub(super) fn judge_recipients(&mut self, count: usize, limits: &ClientLimits) {
         if count == 0 {
             self.note(|| (Answer::new(554, 5, 1, "no recipient was given"), "no_recipients", None));
         }

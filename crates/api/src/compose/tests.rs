@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{common::decoded, *};
 
-fn limits() -> Limits {
+fn limits() -> ClientLimits {
     Config::parse("", "test", &ThisHost).unwrap().limits
 }
 
@@ -174,7 +174,7 @@ fn what_is_wrong_is_said_field_by_field_with_smtps_codes() {
 
 #[test]
 fn a_message_that_grows_beyond_the_limit_is_refused() {
-    let limits = Limits { message_size: 3000, ..limits() };
+    let limits = ClientLimits { message_size: 3000, ..limits() };
     let text = draft(json!({"text": "x ".repeat(1500)})).to_string();
     let refused = compose(&serde_json::from_str(&text).unwrap(), &limits).unwrap_err();
     assert_eq!((refused.reason, refused.from.as_deref(), refused.answer.code), ("too_large", Some("shop@example.com"), 552));

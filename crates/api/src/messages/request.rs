@@ -13,7 +13,7 @@ use posthaste_host::clock;
 use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
-use posthaste_submission::Limits;
+use posthaste_submission::ClientLimits;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -33,7 +33,7 @@ pub(super) struct Incoming {
     path: String,
     claim: Option<Claim<Spool>>,
     share: Option<OwnedSemaphorePermit>,
-    limits: Limits,
+    limits: ClientLimits,
 }
 
 /// What the key says.
@@ -103,7 +103,7 @@ impl Incoming {
     /// Work that may take a while, off the threads that serve everybody.
     pub(super) async fn blocking<T: Send + 'static>(
         self,
-        work: impl FnOnce(&Self, &Limits) -> Result<T, Refused> + Send + 'static,
+        work: impl FnOnce(&Self, &ClientLimits) -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {
         tokio::task::spawn_blocking(move || work(&self, &self.limits)).await.map_err(|e| broken(&e))?
     }

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use jiff::{Span, Timestamp};
 use posthaste_host::clock;
-use posthaste_monitor::{Filter, Format, Lines, SCHEMA, Story};
+use posthaste_monitor::{Filter, Format, Lines, LogRecord, SCHEMA};
 
 use super::{At, colour};
 
@@ -81,7 +81,7 @@ impl Log {
         let mut out = std::io::BufWriter::new(stdout().lock());
         loop {
             while let Some(line) = lines.next_line()? {
-                let Some(story) = Story::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
+                let Some(story) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
                 if json {
                     out.write_all(line.bytes)?;
                     out.write_all(b"\n")?;

@@ -18,7 +18,7 @@ use posthaste_relay::{
     lock, open_spool,
 };
 use posthaste_suppression::{
-    Answer, Ask, Breadth, Entry, Filter, List, Over, Reason, Register, Source, SuppressionRules,
+    Answer, Ask, Breadth, Filter, List, Over, Reason, Register, Source, SuppressionEntry, SuppressionRules,
     transfer::{self, Defaults, Format},
 };
 
@@ -178,7 +178,7 @@ impl Suppress {
 impl Add {
     fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
         let source = Source { text: self.note, by: Some(operator()), ..Source::default() };
-        let entry = |address| Entry::new(address, self.scope.clone(), self.reason, clock::now(), self.lasts, source.clone());
+        let entry = |address| SuppressionEntry::new(address, self.scope.clone(), self.reason, clock::now(), self.lasts, source.clone());
         let entries: Vec<_> = self.addresses.into_iter().map(entry).collect();
         let (added, _) = door.add(&entries, Over::Any)?;
         writeln!(stdout(), "{added} entries added")?;
@@ -229,7 +229,7 @@ fn export(door: &Door, which: &Which, format: Format) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn shown(entry: &Entry) -> String {
+fn shown(entry: &SuppressionEntry) -> String {
     let until = entry.until.map_or_else(|| "for ever".to_owned(), |t| format!("until {}", short(t)));
     let source = &entry.source;
     let class = source.class.map(|c| format!("  {c}")).unwrap_or_default();
@@ -318,7 +318,7 @@ impl Door {
     }
 
     /// Adds entries in batches. An error says how many were added; running it again does no harm.
-    fn add(&self, entries: &[Entry], over: Over) -> anyhow::Result<(usize, usize)> {
+    fn add(&self, entries: &[SuppressionEntry], over: Over) -> anyhow::Result<(usize, usize)> {
         let (mut added, mut kept) = (0, 0);
         for batch in batches(entries) {
             let answer = self.ask(Ask::Add { entries: batch.to_vec(), over });
@@ -331,7 +331,7 @@ impl Door {
     }
 
     /// Passes entries to the callback until it returns false; returns true in that case.
-    fn each(&self, filter: &Filter, mut show: impl FnMut(&Entry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+    fn each(&self, filter: &Filter, mut show: impl FnMut(&SuppressionEntry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
         let mut after = None;
         loop {
             let ask = Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX };
@@ -357,11 +357,11 @@ impl Door {
 }
 
 /// Splits the entries into batches that fit a request.
-fn batches(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+fn batches(entries: &[SuppressionEntry]) -> impl Iterator<Item = &[SuppressionEntry]> {
     let mut rest = entries;
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let fits = |e: &&Entry| {
+        let fits = |e: &&SuppressionEntry| {
             bytes += transfer::line(e, Format::Jsonl).len();
             bytes <= BATCH_BYTES
         };
@@ -387,7 +387,7 @@ mod tests {
     fn batches_are_small_and_leave_nobody_out() {
         let source = Source { text: Some("é".repeat(Source::TEXT_MAX)), ..Source::default() };
         let entry = |n| {
-            Entry::new(
+            SuppressionEntry::new(
                 Address::new(&format!("a{n}@x.org")).unwrap(),
                 Breadth::Global,
                 Reason::Manual,

@@ -14,8 +14,8 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn refused(rcpt: &str, code: u16, text: &str) -> Told {
-    Told {
+fn refused(rcpt: &str, code: u16, text: &str) -> NoticeRecipient {
+    NoticeRecipient {
         orcpt: None,
         rcpt: rcpt.parse().unwrap(),
         failure: Some(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }),
@@ -27,17 +27,23 @@ fn refused(rcpt: &str, code: u16, text: &str) -> Told {
     }
 }
 
-fn expired(rcpt: &str) -> Told {
+fn expired(rcpt: &str) -> NoticeRecipient {
     let failure =
         Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "no answer from 192.0.2.25:25 in 30 s".into() };
-    Told { failure: Some(failure), class: Class::ConnectionFailure, mx_host: None, ending: Ending::Expired, ..refused(rcpt, 0, "") }
+    NoticeRecipient {
+        failure: Some(failure),
+        class: Class::ConnectionFailure,
+        mx_host: None,
+        ending: Ending::Expired,
+        ..refused(rcpt, 0, "")
+    }
 }
 
-fn message(header: &[u8], told: &[Told]) -> Vec<u8> {
+fn message(header: &[u8], told: &[NoticeRecipient]) -> Vec<u8> {
     message_about(header, None, told)
 }
 
-fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[Told]) -> Vec<u8> {
+fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[NoticeRecipient]) -> Vec<u8> {
     let reverse_path: Address = "ann@example.com".parse().unwrap();
     let from: Address = "MAILER-DAEMON@mx.example.com".parse().unwrap();
     let original = Original {
@@ -158,7 +164,7 @@ fn endless_replies_and_odd_headers_still_make_a_sound_message() {
 
 #[test]
 fn one_that_expired_without_an_attempt_says_so() {
-    let failed = Told { failure: None, last_attempt: None, class: Class::TransientOther, ..expired("cid@example.net") };
+    let failed = NoticeRecipient { failure: None, last_attempt: None, class: Class::TransientOther, ..expired("cid@example.net") };
     let report = read_back(&message(HEADER, &[failed]));
     assert_eq!(field(&report, 1, "Status"), Some("4.4.7"));
     assert_eq!(field(&report, 1, "Diagnostic-Code"), None);
@@ -179,7 +185,7 @@ fn a_message_that_comes_back_whole_is_a_message_and_byte_for_byte_the_same() {
 
 #[test]
 fn a_delay_is_no_failure_and_says_until_when_it_is_tried() {
-    let told = Told { ending: Ending::Delayed, ..refused("bob@example.org", 451, "4.7.1 greylisted, come back") };
+    let told = NoticeRecipient { ending: Ending::Delayed, ..refused("bob@example.org", 451, "4.7.1 greylisted, come back") };
     let message = String::from_utf8(message(HEADER, &[told])).unwrap();
     assert!(message.contains("Subject: Not delivered yet to\r\n bob@example.org\r\n"), "{message}");
     let fields = "Action: delayed\r\nStatus: 4.7.1\r\n";

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{
-    Admission, Batch, Curve, Entry, Governor, Hold, LaneId, LaneKey, Outcome, Permit, Plan, Priority, Shape, Stage, Status,
+    Admission, Batch, Curve, Governor, Hold, LaneEntry, LaneId, LaneKey, Outcome, Permit, Plan, Priority, Shape, Stage, Status,
 };
 
 pub(crate) fn time(text: &str) -> Timestamp {
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) shape: Shape,
     pub(crate) now: Timestamp,
     /// What is on disk, by key.
-    disk: Vec<Entry>,
+    disk: Vec<LaneEntry>,
     pub(crate) durable: u64,
     waiting: Vec<Batch>,
 }

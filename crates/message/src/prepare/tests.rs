@@ -23,7 +23,7 @@ fn submission() -> Submission<'static> {
 }
 
 fn prepared(data: &[u8]) -> Prepared {
-    prepare(&Bytes::copy_from_slice(data), &submission(), Limits::default()).unwrap()
+    prepare(&Bytes::copy_from_slice(data), &submission(), HeaderLimits::default()).unwrap()
 }
 
 fn text(prepared: &Prepared) -> String {
@@ -45,7 +45,7 @@ fn a_complete_message_only_gains_a_received_field() {
 #[test]
 fn the_body_is_not_copied() {
     let data = Bytes::from(format!("{WHOLE}\r\nHello.\r\n"));
-    let message = prepare(&data, &submission(), Limits::default()).unwrap();
+    let message = prepare(&data, &submission(), HeaderLimits::default()).unwrap();
     assert_eq!(message.parts.last().unwrap().as_ptr(), data[WHOLE.len()..].as_ptr());
 }
 
@@ -76,7 +76,7 @@ fn stream_and_tags_are_read_and_taken_out() {
 
 #[test]
 fn tags_have_their_limits() {
-    let refused = |data: String| prepare(&Bytes::from(data), &submission(), Limits::default()).unwrap_err();
+    let refused = |data: String| prepare(&Bytes::from(data), &submission(), HeaderLimits::default()).unwrap_err();
     assert_eq!(refused("X-Posthaste-Tag: a\r\n".repeat(TAGS_MAX + 1)), Unfit::BadTag);
     assert_eq!(refused(format!("X-Posthaste-Tag: {}\r\n\r\n", "a".repeat(TAG_MAX + 1))), Unfit::BadTag);
     assert_eq!(refused("X-Posthaste-Tag: a\0b\r\n\r\n".into()), Unfit::BadTag);
@@ -107,8 +107,8 @@ fn a_message_of_header_alone_is_closed() {
 #[test]
 fn a_message_in_circles_is_refused() {
     let data = |hops| Bytes::from(format!("{}{WHOLE}\r\n", "Received: by x\r\n".repeat(hops)));
-    assert_eq!(prepare(&data(100), &submission(), Limits::default()).unwrap().hops, 100);
-    let unfit = prepare(&data(101), &submission(), Limits::default()).unwrap_err();
+    assert_eq!(prepare(&data(100), &submission(), HeaderLimits::default()).unwrap().hops, 100);
+    let unfit = prepare(&data(101), &submission(), HeaderLimits::default()).unwrap_err();
     assert_eq!(unfit.reply().to_string(), "554 5.4.6 101 hops, more than 100: the message goes in circles");
     assert_eq!(unfit.reason(), "too_many_hops");
 }
@@ -116,7 +116,7 @@ fn a_message_in_circles_is_refused() {
 #[test]
 fn an_endless_header_is_refused() {
     let data = Bytes::from(format!("A: {}\r\n\r\n", "x".repeat(2000)));
-    let unfit = prepare(&data, &submission(), Limits { header: 1000, ..Limits::default() }).unwrap_err();
+    let unfit = prepare(&data, &submission(), HeaderLimits { header: 1000, ..HeaderLimits::default() }).unwrap_err();
     assert_eq!((unfit.reply().code, unfit.reason()), (552, "header_too_large"));
 }
 
@@ -162,7 +162,7 @@ fn all_authors_are_known_or_none() {
 fn a_message_has_one_author_field_that_names_somebody() {
     let by = |reverse_path, header: &str| {
         let data = Bytes::from(format!("{header}\r\nHello.\r\n"));
-        prepare(&data, &Submission { reverse_path, ..submission() }, Limits::default())
+        prepare(&data, &Submission { reverse_path, ..submission() }, HeaderLimits::default())
     };
     let unfit = |header| by("bounces@example.com", header).unwrap_err();
     assert_eq!(unfit("From: a@example.com\r\nX: y\r\nfrom: b@example.org\r\n"), Unfit::ManyFroms { count: 2 });
@@ -183,7 +183,7 @@ fn facts_of_the_application_are_read_and_taken_out() {
     assert_eq!(text(&message), format!("{RECEIVED}{WHOLE}\r\n"));
     let facts: Vec<_> = message.meta.iter().map(|fact| &**fact).collect();
     assert_eq!(facts, ["order=4711", "shop_2=d\u{e9}j\u{e0} vu"]);
-    let refused = |data: String| prepare(&Bytes::from(data), &submission(), Limits::default()).unwrap_err();
+    let refused = |data: String| prepare(&Bytes::from(data), &submission(), HeaderLimits::default()).unwrap_err();
     let many: String = (0..=META_MAX).map(|n| format!("X-Posthaste-Meta-{n}: x\r\n")).collect();
     let long = "a".repeat(META_VALUE_MAX + 1);
     for bad in [
@@ -204,7 +204,7 @@ fn the_time_to_send_it_is_read_in_both_notations_and_taken_out() {
         let message = prepared(format!("X-Posthaste-Send-At: {said}\r\n{WHOLE}\r\n").as_bytes());
         assert_eq!((message.send_at, text(&message)), (Some(moment), format!("{RECEIVED}{WHOLE}\r\n")));
     }
-    let refused = |data: &str| prepare(&Bytes::copy_from_slice(data.as_bytes()), &submission(), Limits::default()).unwrap_err();
+    let refused = |data: &str| prepare(&Bytes::copy_from_slice(data.as_bytes()), &submission(), HeaderLimits::default()).unwrap_err();
     assert_eq!(prepared(format!("X-Posthaste-Priority: -3\r\n{WHOLE}\r\n").as_bytes()).priority.map(|p| p.get()), Some(-3));
     assert_eq!(refused("X-Posthaste-Priority: high\r\n"), Unfit::BadPriority);
     assert_eq!(refused(&"X-Posthaste-Priority: 1\r\n".repeat(2)), Unfit::BadPriority);

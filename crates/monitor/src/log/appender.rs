@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use memchr::{memchr, memrchr};
 
 use super::{
-    FileId, LogError, LogOptions, Opened, Position,
+    FileId, LogError, LogOptions, OpenedLog, Position,
     files::{self, CURRENT, LogFile},
 };
-use crate::record::Story;
+use crate::record::LogRecord;
 
 /// A file as the writer uses it; tests substitute one that fails.
 pub(super) trait WritableFile: Send {
@@ -63,7 +63,7 @@ pub(super) struct Appender {
 }
 
 impl Appender {
-    pub(super) fn open(options: LogOptions, clock: fn() -> Timestamp, wrap: Wrap) -> Result<(Self, Opened), LogError> {
+    pub(super) fn open(options: LogOptions, clock: fn() -> Timestamp, wrap: Wrap) -> Result<(Self, OpenedLog), LogError> {
         fs::create_dir_all(&options.dir).map_err(LogError::io("make", &options.dir))?;
         let current = open_current(&options)?;
         files::sync_dir(&options.dir)?;
@@ -71,7 +71,7 @@ impl Appender {
             Some(file) => Some(Position { file, offset: current.length }),
             None => newest_end(&files::list(&options.dir)?)?,
         };
-        let opened = Opened { end, cut: current.cut };
+        let opened = OpenedLog { end, cut: current.cut };
         let appender = Self {
             clock,
             disk: wrap(current.handle),
@@ -274,7 +274,7 @@ fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     let mut head = vec![0; 16 << 10];
     let have = file.read_at(&mut head, 0)?;
     let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
-    Ok(line.and_then(Story::parse).and_then(|record| record.time()))
+    Ok(line.and_then(LogRecord::parse).and_then(|record| record.time()))
 }
 
 fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {

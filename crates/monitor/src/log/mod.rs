@@ -16,7 +16,7 @@ mod writer;
 
 pub use error::LogError;
 pub use files::CURRENT;
-pub use options::{LogOptions, Opened};
+pub use options::{LogOptions, OpenedLog};
 pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
 pub use writer::EventLog;

@@ -52,7 +52,7 @@ impl LogOptions {
 
 /// What was found on opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenedLog {
     /// The end of the log; None if it is empty.
     pub end: Option<Position>,
     /// How many bytes of a torn last line were cut off.

@@ -14,7 +14,7 @@ use super::{
     FileId, LogError, Position,
     files::{self, LogFile},
 };
-use crate::Story;
+use crate::LogRecord;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +220,7 @@ impl OpenFile {
             let start = self.read_line(&mut line, false)?.then_some(self.offset);
             let early = start.is_some()
                 && self.read_line(&mut line, false)?
-                && Story::parse(&line).and_then(|s| s.time()).is_some_and(|t| t < time);
+                && LogRecord::parse(&line).and_then(|s| s.time()).is_some_and(|t| t < time);
             match start.filter(|_| early) {
                 Some(start) => before = start,
                 None => behind = middle,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use posthaste_mail::Event;
 
 use super::{
-    LogError, LogOptions, Opened, Position,
+    LogError, LogOptions, OpenedLog, Position,
     appender::{Appender, Wrap},
     command::{WriterCommand, WriterState},
     worker::Worker,
@@ -48,7 +48,7 @@ impl<T: Send + 'static> EventLog<T> {
         options: LogOptions,
         clock: fn() -> Timestamp,
         on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
-    ) -> Result<(Self, Opened), LogError> {
+    ) -> Result<(Self, OpenedLog), LogError> {
         Self::open_on(options, clock, on_durable, Box::new(|file| Box::new(file)))
     }
 
@@ -58,7 +58,7 @@ impl<T: Send + 'static> EventLog<T> {
         clock: fn() -> Timestamp,
         on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
         wrap: Wrap,
-    ) -> Result<(Self, Opened), LogError> {
+    ) -> Result<(Self, OpenedLog), LogError> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
         let (appender, opened) = Appender::open(options, clock, wrap)?;
         let (commands, inbox) = channel();

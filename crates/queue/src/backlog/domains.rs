@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use posthaste_mail::Domain;
 
 use super::table::{DomainIx, RecipientGroup};
-use crate::{Way, exchange::Unroutable, numbers::NumberMap};
+use crate::{Site, exchange::Unroutable, numbers::NumberMap};
 
 /// How far a domain's route is known.
 pub(crate) enum Known {
@@ -14,7 +14,7 @@ pub(crate) enum Known {
     /// DNS is being asked.
     Asking,
     /// The hosts, until then (milliseconds since 1970).
-    Route(Arc<Way>, i64),
+    Route(Arc<Site>, i64),
     /// There are no hosts, until then.
     Nowhere(Arc<Unroutable>, i64),
 }
@@ -22,7 +22,7 @@ pub(crate) enum Known {
 /// Where mail for a domain goes now.
 pub(crate) enum Route {
     /// To these hosts.
-    To(Arc<Way>),
+    To(Arc<Site>),
     /// There are no hosts.
     Nowhere(Arc<Unroutable>),
     /// That is not known. With the domain's name where DNS has to be asked now; without it where DNS has been asked already.
@@ -102,7 +102,7 @@ impl Domains {
     }
 
     /// Keeps the answer of DNS until `until`; returns the groups that waited for it.
-    pub(crate) fn resolved(&mut self, ix: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, until: i64) -> Vec<RecipientGroup> {
+    pub(crate) fn resolved(&mut self, ix: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, until: i64) -> Vec<RecipientGroup> {
         let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
         entry.known = match answer {
             Ok(way) => Known::Route(way.clone(), until),

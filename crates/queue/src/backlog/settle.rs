@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Attempt, Failure, MessageId};
-use posthaste_message::{Letter, Progress, SavedStanding};
+use posthaste_message::{Message, Progress, SavedRecipient};
 
 use super::{
     Backlog, by_domain,
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx},
 };
 use crate::{
-    exchange::{Fate, Load, Next, Record, Said, Wait},
+    exchange::{AttemptResult, DeliveryJob, Fate, FateRecord, Next, Wait},
     policy::Policy,
     times::{expires, later, timestamp},
     verdicts::{cancelled_in_flight, too_late},
@@ -24,12 +24,12 @@ pub(crate) struct HandedBack {
     /// The recipients that wait again, and their stream.
     pub(crate) group: Option<(RecipientGroup, StreamIx)>,
     /// The end of those that an operator has dropped meanwhile.
-    pub(crate) record: Option<Record>,
+    pub(crate) record: Option<FateRecord>,
 }
 
 impl Backlog {
     /// Takes what is still to be sent of a group for an attempt: its recipients are in flight from now on.
-    pub(crate) fn take(&mut self, group: &RecipientGroup) -> Option<Load> {
+    pub(crate) fn take(&mut self, group: &RecipientGroup) -> Option<DeliveryJob> {
         let (message, rcpts) = self.table.open_mut(group)?;
         let mut attempt = 1;
         for rcpt in &rcpts {
@@ -38,11 +38,18 @@ impl Backlog {
             attempt = attempt.max(u32::from(recipient.attempts) + 1);
         }
         let (id, warm) = (message.id, message.warm.clone());
-        Some(Load { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0 })
+        Some(DeliveryJob { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0 })
     }
 
     /// Decides about each recipient of a job, and schedules those that are retried.
-    pub(crate) fn settle(&mut self, load: &Load, said: Vec<Said>, facts: Arc<Attempt>, policy: &Policy, now: Timestamp) -> Option<Record> {
+    pub(crate) fn settle(
+        &mut self,
+        load: &DeliveryJob,
+        said: Vec<AttemptResult>,
+        facts: Arc<Attempt>,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<FateRecord> {
         let message = self.table.get_mut(load.seq)?;
         let retry = &policy.stream(self.streams.name(message.stream)).retry;
         let warm = message.warm.take().or_else(|| load.warm.clone());
@@ -58,9 +65,9 @@ impl Backlog {
             recipient.attempts = recipient.attempts.saturating_add(1);
             let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
             let next = match &said {
-                Said::Delivered(_) => Next::Delivered,
-                Said::Suppressed(_) => Next::Suppressed,
-                Said::Failed(_, verdict) if verdict.permanent => Next::Bounced,
+                AttemptResult::Delivered(_) => Next::Delivered,
+                AttemptResult::Suppressed(_) => Next::Suppressed,
+                AttemptResult::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 _ => {
@@ -85,18 +92,18 @@ impl Backlog {
     /// The same, with one failure for all recipients.
     pub(crate) fn fail(
         &mut self,
-        load: &Load,
+        load: &DeliveryJob,
         (failure, verdict): (&Failure, &Verdict),
         facts: Arc<Attempt>,
         policy: &Policy,
         now: Timestamp,
-    ) -> Option<Record> {
-        let said = load.rcpts.iter().map(|_| Said::Failed(failure.clone(), verdict.clone())).collect();
+    ) -> Option<FateRecord> {
+        let said = load.rcpts.iter().map(|_| AttemptResult::Failed(failure.clone(), verdict.clone())).collect();
         self.settle(load, said, facts, policy, now)
     }
 
     /// Lets the recipients of a job wait again that was not offered, and ends those that an operator has dropped meanwhile.
-    pub(crate) fn hand_back(&mut self, load: &Load, now: Timestamp) -> HandedBack {
+    pub(crate) fn hand_back(&mut self, load: &DeliveryJob, now: Timestamp) -> HandedBack {
         let Some(message) = self.table.get_mut(load.seq) else { return HandedBack::default() };
         let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
         for rcpt in &load.rcpts {
@@ -118,17 +125,17 @@ impl Backlog {
     }
 
     /// Ends the recipients of a group that has waited until it expired.
-    pub(crate) fn give_up(&mut self, group: &RecipientGroup, (failure, verdict): (Failure, Verdict), now: Timestamp) -> Option<Record> {
+    pub(crate) fn give_up(&mut self, group: &RecipientGroup, (failure, verdict): (Failure, Verdict), now: Timestamp) -> Option<FateRecord> {
         let (message, rcpts) = self.table.open(group)?;
         let (id, warm) = (message.id, message.warm.clone());
-        let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
+        let said = || Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
         let fates: Vec<Fate> = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), said(), Next::Expired)).collect();
         self.end_all(group.seq, &fates);
         Some(self.record(group.seq, id, warm, Arc::default(), fates, now))
     }
 
     /// A record of why a group waits, and until when.
-    pub(crate) fn record_wait(&self, group: &RecipientGroup, wait: Wait, now: Timestamp) -> Option<Record> {
+    pub(crate) fn record_wait(&self, group: &RecipientGroup, wait: Wait, now: Timestamp) -> Option<FateRecord> {
         let (message, rcpts) = self.table.open(group)?;
         let wait = Arc::new(wait);
         let fates = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), None, Next::Waits(wait.clone()))).collect();
@@ -136,7 +143,7 @@ impl Backlog {
     }
 
     /// Returns the messages whose senders' time is over, or has their senders told that they are late.
-    pub(crate) fn end_overdue(&mut self, now: Timestamp) -> Vec<Record> {
+    pub(crate) fn end_overdue(&mut self, now: Timestamp) -> Vec<FateRecord> {
         let mut records = Vec::new();
         while let Some((seq, returns)) = self.deadlines.take_over(now.as_millisecond()) {
             records.extend(self.overdue(seq, returns, now));
@@ -144,12 +151,12 @@ impl Backlog {
         records
     }
 
-    fn overdue(&mut self, seq: Seq, returns: bool, now: Timestamp) -> Option<Record> {
+    fn overdue(&mut self, seq: Seq, returns: bool, now: Timestamp) -> Option<FateRecord> {
         let message = self.table.get(seq)?;
         let (id, warm) = (message.id, message.warm.clone());
         let fates: Vec<Fate> = if returns {
             let (failure, verdict) = too_late();
-            let said = || Some(Said::Failed(failure.clone(), verdict.clone()));
+            let said = || Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
             // What a connection has in hand ends with that attempt.
             let waiting = message.queued().filter(|(_, recipient)| matches!(recipient.phase, Phase::Waiting | Phase::Held));
             waiting.map(|(rcpt, recipient)| untried(rcpt, recipient, said(), Next::Expired)).collect()
@@ -180,7 +187,7 @@ impl Backlog {
     }
 
     /// Changes recipients of a message for an operator: `to` gives the new phase and what is logged, or None for recipients that stay.
-    pub(crate) fn change(&mut self, seq: Seq, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>, now: Timestamp) -> Option<Record> {
+    pub(crate) fn change(&mut self, seq: Seq, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>, now: Timestamp) -> Option<FateRecord> {
         let message = self.table.get_mut(seq)?;
         let (id, warm) = (message.id, message.warm.clone());
         let mut fates = Vec::new();
@@ -240,18 +247,26 @@ impl Backlog {
     }
 
     /// A record of decisions, with what the spool is to keep of the message afterwards.
-    fn record(&self, seq: Seq, id: MessageId, warm: Option<Arc<Letter>>, facts: Arc<Attempt>, fates: Vec<Fate>, now: Timestamp) -> Record {
+    fn record(
+        &self,
+        seq: Seq,
+        id: MessageId,
+        warm: Option<Arc<Message>>,
+        facts: Arc<Attempt>,
+        fates: Vec<Fate>,
+        now: Timestamp,
+    ) -> FateRecord {
         let after = self.table.get(seq).map(|message| Progress { owed: saved(message), told_late: self.deadlines.is_told(seq) });
-        Record { seq, id, warm, now, facts, fates, after }
+        FateRecord { seq, id, warm, now, facts, fates, after }
     }
 }
 
 /// A decision without an attempt.
-fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<Said>, next: Next) -> Fate {
+fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<AttemptResult>, next: Next) -> Fate {
     Fate { rcpt, attempt: u32::from(recipient.attempts), said, next, was_due: Timestamp::UNIX_EPOCH }
 }
 
 /// What the spool is to keep of a message's recipients.
-fn saved(message: &QueuedMessage) -> Vec<SavedStanding> {
-    message.queued().map(|(rcpt, r)| SavedStanding(rcpt, r.attempts, r.due, r.phase == Phase::Held)).collect()
+fn saved(message: &QueuedMessage) -> Vec<SavedRecipient> {
+    message.queued().map(|(rcpt, r)| SavedRecipient(rcpt, r.attempts, r.due, r.phase == Phase::Held)).collect()
 }

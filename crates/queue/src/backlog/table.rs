@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_mail::MessageId;
-use posthaste_message::Letter;
+use posthaste_message::Message;
 
 use super::ids::Ids;
 use crate::numbers::NumberMap;
@@ -58,7 +58,7 @@ pub(crate) struct QueuedMessage {
     /// Bytes as stored.
     pub(crate) size: u32,
     /// The message itself, while it is fresh.
-    pub(crate) warm: Option<Arc<Letter>>,
+    pub(crate) warm: Option<Arc<Message>>,
     recipients: States,
 }
 

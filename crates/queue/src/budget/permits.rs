@@ -5,12 +5,12 @@ use std::{num::NonZeroU32, sync::Arc};
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
 use posthaste_governor::{
-    Admission, Batch, Entry, Governor, LaneChange, LaneId, LaneKey, Note, Outcome as Spent, Permit, Plan, Priority, Usual,
+    Admission, Batch, Governor, LaneChange, LaneEntry, LaneId, LaneKey, Note, Outcome as Spent, Permit, Plan, Priority, Usual,
 };
 use posthaste_mail::{Action as BounceAction, Failure, Name};
 
 use crate::{
-    exchange::{Load, Said},
+    exchange::{AttemptResult, DeliveryJob},
     outcome::{Ending, outcome},
     policy::Policy,
 };
@@ -46,7 +46,7 @@ pub(crate) struct Changed {
 
 impl Permits {
     /// Takes the ledger back from the disk; before any mail.
-    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = Entry>) {
+    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         entries.into_iter().for_each(|entry| self.governor.apply_entry(entry));
     }
 
@@ -87,7 +87,7 @@ impl Permits {
     }
 
     /// Gives a job its permit: from which day's budget it is, and what has to be on disk before anything is offered.
-    pub(crate) fn grant(&mut self, job: &mut Load, permit: Box<Permit>) {
+    pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         let capped = !self.governor.lane(permit.lane()).plan().curve.is_uncapped();
         self.wanted = self.wanted.max(permit.durable());
         (job.durable, job.lane_day, job.permit) = (permit.durable(), capped.then(|| permit.date()), Some(permit));
@@ -102,7 +102,7 @@ impl Permits {
 
     /// Settles a job's permit by its results, and slows or stops the lane as the feedback rules say. Returns the provider where budget
     /// comes back.
-    pub(crate) fn spend(&mut self, mut permit: Permit, said: &[Said], policy: &Policy, now: Timestamp) -> Option<Arc<str>> {
+    pub(crate) fn spend(&mut self, mut permit: Permit, said: &[AttemptResult], policy: &Policy, now: Timestamp) -> Option<Arc<str>> {
         let lane = permit.lane();
         let (mut blocked, mut given_back) = (false, false);
         self.react(lane, said, policy, now);
@@ -125,11 +125,13 @@ impl Permits {
     }
 
     /// Slows or stops a lane as the feedback rules say, once for all recipients of a job.
-    fn react(&mut self, lane: LaneId, said: &[Said], policy: &Policy, now: Timestamp) {
+    fn react(&mut self, lane: LaneId, said: &[AttemptResult], policy: &Policy, now: Timestamp) {
         let provider = &self.governor.lane(lane).key().provider;
         let reaction = said.iter().find_map(|said| match said {
-            Said::Failed(failure, verdict) | Said::Unknown(failure, verdict) => policy.feedback.reaction(provider, failure, verdict),
-            Said::Delivered(_) | Said::Suppressed(_) => None,
+            AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict) => {
+                policy.feedback.reaction(provider, failure, verdict)
+            }
+            AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) => None,
         });
         let Some(reaction) = reaction else { return };
         let limits = policy.limits(provider);
@@ -200,11 +202,11 @@ impl Permits {
 }
 
 /// What a permit is settled with for one recipient, and whether the provider blocks the sending address.
-fn settled(said: &Said) -> (Spent, bool) {
+fn settled(said: &AttemptResult) -> (Spent, bool) {
     match said {
-        Said::Delivered(_) => (outcome(Ending::Delivered), false),
-        Said::Suppressed(_) => (Spent::GivenBack, false),
-        Said::Failed(failure, verdict) | Said::Unknown(failure, verdict) => {
+        AttemptResult::Delivered(_) => (outcome(Ending::Delivered), false),
+        AttemptResult::Suppressed(_) => (Spent::GivenBack, false),
+        AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict) => {
             let Verdict { class, action, permanent, .. } = *verdict;
             let ending = Ending::Failed { stage: failure.stage(), class, action, permanent };
             let refused = matches!(failure, Failure::Refused { .. });

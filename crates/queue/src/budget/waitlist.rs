@@ -49,7 +49,7 @@ pub(crate) struct Position {
 }
 
 /// A group that waits.
-pub(crate) struct Waiting {
+pub(crate) struct WaitingRecipients {
     /// Its domain.
     pub(crate) domain: DomainIx,
     /// The group.
@@ -68,7 +68,7 @@ pub(crate) struct Told {
 
 pub(super) struct WaitList {
     pub(super) key: WaitListKey,
-    pub(super) queue: BTreeMap<Position, Waiting>,
+    pub(super) queue: BTreeMap<Position, WaitingRecipients>,
     pub(super) wake: Timestamp,
     pub(super) block: Block,
     pub(super) forecast: Option<Ahead>,
@@ -100,7 +100,7 @@ impl Position {
 
 impl WaitList {
     /// What waits of a message: one look for each class, of which there are few.
-    fn of(&self, seq: Seq) -> Vec<&Waiting> {
+    fn of(&self, seq: Seq) -> Vec<&WaitingRecipients> {
         let (mut found, mut from) = (Vec::new(), Position::FIRST);
         while let Some((&Position { class, .. }, _)) = self.queue.range(from..).next() {
             let this = Position { class, seq, n: 0 }..=Position { class, seq, n: u32::MAX };
@@ -189,7 +189,7 @@ impl WaitLists {
         let list = self.lists.get_mut(&ix).expect("added to a list that exists");
         let last = list.queue.last_key_value().is_none_or(|(last, _)| *last < position);
         let first = list.queue.first_key_value().is_some_and(|(first, _)| position < *first);
-        list.queue.insert(position, Waiting { domain, group, told: None });
+        list.queue.insert(position, WaitingRecipients { domain, group, told: None });
         self.expiries.add(expires, (ix, position));
         if !last {
             list.stale = true;
@@ -215,7 +215,7 @@ impl WaitLists {
     }
 
     /// The first group of a list at this position or behind it.
-    pub(crate) fn first_from(&self, ix: WaitListIx, from: Position) -> Option<(Position, &Waiting)> {
+    pub(crate) fn first_from(&self, ix: WaitListIx, from: Position) -> Option<(Position, &WaitingRecipients)> {
         self.lists.get(&ix)?.queue.range(from..).next().map(|(position, waiting)| (*position, waiting))
     }
 

@@ -12,11 +12,11 @@ use posthaste_governor::{LaneId, Permit};
 use posthaste_mail::Name;
 
 use crate::{
-    Way,
+    Site,
     backlog::table::{Rcpts, RecipientGroup, StreamIx},
     exchange::{SessionId, Unroutable},
     numbers::NumberMap,
-    policy::Limits,
+    policy::LaneLimits,
 };
 
 /// A ready queue's number.
@@ -49,7 +49,7 @@ pub(crate) struct ReadyQueue {
     /// Its lane.
     pub(crate) lane: LaneId,
     /// The hosts.
-    pub(crate) site: Arc<Way>,
+    pub(crate) site: Arc<Site>,
     /// Sessions that wait for mail, the one used last at the end.
     pub(super) idle: Vec<SessionId>,
     /// Sessions opening or open.
@@ -86,7 +86,7 @@ pub(crate) struct Share {
 
 impl Lane {
     /// How many connections it may have: as configured for its provider, or fewer where the receiver wanted no more.
-    pub(crate) fn most_connections(&self, limits: &Limits) -> usize {
+    pub(crate) fn most_connections(&self, limits: &LaneLimits) -> usize {
         self.squeezed.map_or(limits.connections, |(most, _)| most.min(limits.connections))
     }
 }
@@ -132,7 +132,7 @@ impl Ready {
 }
 
 impl ReadyQueue {
-    fn new(lane: LaneId, site: Arc<Way>) -> Self {
+    fn new(lane: LaneId, site: Arc<Site>) -> Self {
         Self { lane, site, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
     }
 
@@ -202,7 +202,7 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     /// The ready queue of a lane for these hosts; made where it does not exist. A newer route replaces the older one's addresses.
-    pub(crate) fn queue(&mut self, lane: LaneId, site: &Arc<Way>) -> QueueIx {
+    pub(crate) fn queue(&mut self, lane: LaneId, site: &Arc<Site>) -> QueueIx {
         let queue = *self.by_key.entry((lane, site.key.clone())).or_insert_with(|| {
             self.next += 1;
             self.queues.insert(self.next, ReadyQueue::new(lane, site.clone()));

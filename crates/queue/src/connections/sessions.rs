@@ -8,11 +8,11 @@ use posthaste_mail::{Attempt, Name};
 
 use super::lanes::{Lanes, QueueIx};
 use crate::{
-    Way,
+    Site,
     backlog::Schedule,
-    exchange::{Action, Load, SessionId, Unroutable},
+    exchange::{Action, DeliveryJob, SessionId, Unroutable},
     numbers::NumberMap,
-    policy::Limits,
+    policy::LaneLimits,
     times::millis,
 };
 
@@ -121,7 +121,7 @@ impl Connections {
     }
 
     /// Sends a job of a queue over one of its idle sessions, or over a new one.
-    pub(crate) fn send(&mut self, ix: QueueIx, job: Load) -> Action {
+    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob) -> Action {
         let queue = self.lanes.queues.get_mut(&ix).expect("the queue of a job exists");
         if let Some(session) = queue.idle.pop() {
             return self.hand_over(session, job);
@@ -138,7 +138,7 @@ impl Connections {
     }
 
     /// Sends another job over a session.
-    pub(crate) fn hand_over(&mut self, session: SessionId, job: Load) -> Action {
+    pub(crate) fn hand_over(&mut self, session: SessionId, job: DeliveryJob) -> Action {
         let s = self.sessions.get_mut(&session).expect("a session that is handed a job exists");
         s.idle_since = None;
         s.carried += 1;
@@ -247,7 +247,7 @@ impl Connections {
     }
 
     /// Lets a lane try one more connection, where its time has come; it then wants its turn.
-    pub(crate) fn unsqueeze(&mut self, lane_id: LaneId, limits: &Limits, now: i64) -> bool {
+    pub(crate) fn unsqueeze(&mut self, lane_id: LaneId, limits: &LaneLimits, now: i64) -> bool {
         let Some(lane) = self.lanes.lanes.get_mut(&lane_id) else { return false };
         let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now) else { return false };
         if most + 1 >= limits.connections {
@@ -286,7 +286,7 @@ impl Connections {
     }
 
     /// The hosts that a queue leads to.
-    pub(crate) fn site(&self, queue: QueueIx) -> &Arc<Way> {
+    pub(crate) fn site(&self, queue: QueueIx) -> &Arc<Site> {
         &self.lanes.at(queue).site
     }
 

@@ -8,14 +8,14 @@ use posthaste_mail::{Attempt, Failure, LocalCause, Name};
 
 use super::Dispatcher;
 use crate::{
-    Way,
+    Site,
     backlog::{
         domains::Route,
         table::{DomainIx, RecipientGroup, StreamIx},
     },
     budget::{Chosen, Through, waitlist::WaitListKey},
     connections::lanes::{QueueIx, Ready, Share},
-    exchange::{Action, Load, Outcome, Said, SessionId, Unroutable},
+    exchange::{Action, AttemptResult, DeliveryJob, Outcome, SessionId, Unroutable},
     verdicts::not_tried,
 };
 
@@ -33,7 +33,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Way>, Arc<Unroutable>>, ttl: Duration) {
+    pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, ttl: Duration) {
         for group in self.backlog.resolved(domain, answer, ttl, self.now) {
             match answer {
                 Ok(way) => self.enqueue(way, group),
@@ -44,7 +44,7 @@ impl Dispatcher {
     }
 
     /// Brings a group whose route is known to a lane that may send it, or to a wait list.
-    fn enqueue(&mut self, way: &Arc<Way>, group: RecipientGroup) {
+    fn enqueue(&mut self, way: &Arc<Site>, group: RecipientGroup) {
         let Some((stream, n)) = self.backlog.waiting(&group) else { return };
         let streams = self.backlog.streams();
         let stream = streams.whole(stream);
@@ -62,7 +62,7 @@ impl Dispatcher {
     }
 
     /// The same behind the stream's own rate. `n` of the group's recipients are still to be sent.
-    pub(super) fn choose(&mut self, way: &Arc<Way>, stream: StreamIx, n: usize, group: RecipientGroup) {
+    pub(super) fn choose(&mut self, way: &Arc<Site>, stream: StreamIx, n: usize, group: RecipientGroup) {
         let view = view!(self);
         match self.budget.choose(stream, n, &way.provider, view) {
             Chosen::Lane(lane) => self.send_by(lane, way, group.into()),
@@ -71,7 +71,7 @@ impl Dispatcher {
     }
 
     /// Queues a group in a lane.
-    pub(super) fn send_by(&mut self, lane: LaneId, way: &Arc<Way>, ready: Ready) {
+    pub(super) fn send_by(&mut self, lane: LaneId, way: &Arc<Site>, ready: Ready) {
         let Some((stream, _)) = self.backlog.waiting(&ready.group) else { return self.budget.give_back(ready.permit, self.now) };
         if self.connections.lanes().get(lane).is_none() {
             let source = self.budget.source(lane);
@@ -117,7 +117,7 @@ impl Dispatcher {
 
     /// Takes the next group that still holds something out of a queue, with a permit. What the lane may not send now stays first in line,
     /// or goes elsewhere.
-    fn next_job(&mut self, queue: QueueIx) -> Option<Load> {
+    fn next_job(&mut self, queue: QueueIx) -> Option<DeliveryJob> {
         while let Some(Ready { mut group, permit }) = self.connections.lanes_mut().pop(queue) {
             let Some((stream, n)) = self.backlog.waiting(&group) else {
                 self.budget.give_back(permit, self.now);
@@ -151,7 +151,7 @@ impl Dispatcher {
         None
     }
 
-    pub(super) fn finished(&mut self, session: SessionId, mut load: Load, outcome: Outcome, usable: bool) {
+    pub(super) fn finished(&mut self, session: SessionId, mut load: DeliveryJob, outcome: Outcome, usable: bool) {
         match outcome {
             Outcome::Answered { said, facts } => {
                 if let (Some(trouble), Some((queue, _))) = (trouble(&said), self.connections.of(session)) {
@@ -198,7 +198,14 @@ impl Dispatcher {
 
     /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone
     /// for a while.
-    pub(super) fn open_failed(&mut self, session: SessionId, mut load: Load, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
+    pub(super) fn open_failed(
+        &mut self,
+        session: SessionId,
+        mut load: DeliveryJob,
+        failure: Failure,
+        verdict: Verdict,
+        facts: Arc<Attempt>,
+    ) {
         let Some(queue) = self.connections.forget(session) else {
             self.budget.give_back(load.permit.take(), self.now);
             return self.settle_failed(&load, &failure, &verdict, facts);
@@ -215,7 +222,7 @@ impl Dispatcher {
             return self.after_close(queue);
         }
         self.connections.note_error(queue, &failure.to_string(), self.now);
-        let said = vec![Said::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
+        let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
         self.budget.spend(load.permit.take(), &said, &self.policy, self.now);
         let record = self.backlog.settle(&load, said, facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record(record));
@@ -249,13 +256,13 @@ impl Dispatcher {
         }
     }
 
-    fn settle_failed(&mut self, job: &Load, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
+    fn settle_failed(&mut self, job: &DeliveryJob, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
         let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record(record));
     }
 
     /// Puts what a session gave back first in line again. A fresh connection always answers for its first job, so this ends.
-    fn hand_back(&mut self, queue: QueueIx, mut load: Load) {
+    fn hand_back(&mut self, queue: QueueIx, mut load: DeliveryJob) {
         let permit = load.permit.take();
         let back = self.backlog.hand_back(&load, self.now);
         match back.group {
@@ -310,10 +317,10 @@ impl Dispatcher {
 }
 
 /// The first failure among what was said, in one short line.
-fn trouble(said: &[Said]) -> Option<String> {
+fn trouble(said: &[AttemptResult]) -> Option<String> {
     let failure = said.iter().find_map(|s| match s {
-        Said::Failed(failure, _) | Said::Unknown(failure, _) => Some(failure),
-        Said::Delivered(_) | Said::Suppressed(_) => None,
+        AttemptResult::Failed(failure, _) | AttemptResult::Unknown(failure, _) => Some(failure),
+        AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) => None,
     })?;
     Some(failure.to_string().lines().next().unwrap_or("").chars().take(TROUBLE_MAX).collect())
 }

@@ -13,7 +13,7 @@ use crate::{
         question::{Answer, Question, QueueTable, Reasons},
         rows::{self, Counts, LaneRow, MessageRow},
         selection::Selection,
-        why::{self, LaneNow, Waits},
+        why::{self, LaneNow, WaitingRecipient},
     },
     warmup,
 };
@@ -71,7 +71,7 @@ impl Dispatcher {
     }
 
     /// Up to `limit` recipients that wait and fit, the oldest messages first, and how many fit in all.
-    pub fn waits(&self, selection: &Selection, limit: usize, now: Timestamp) -> (Vec<Waits>, usize) {
+    pub fn waits(&self, selection: &Selection, limit: usize, now: Timestamp) -> (Vec<WaitingRecipient>, usize) {
         let waiting = why::waits(self.view().at(now), self.budget.lists(), selection, limit);
         (waiting.first, waiting.total)
     }

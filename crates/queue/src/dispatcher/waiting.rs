@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Dispatcher;
 use crate::{
-    Way,
+    Site,
     backlog::{
         domains::Route,
         table::{RecipientGroup, StreamIx},
@@ -27,7 +27,7 @@ struct First {
     position: Position,
     n: usize,
     stream: StreamIx,
-    way: Arc<Way>,
+    way: Arc<Site>,
 }
 
 impl Dispatcher {

@@ -6,7 +6,7 @@ use posthaste_mail::Name;
 use super::{
     rows::{Counts, LaneRow, Messages},
     selection::Selection,
-    why::{SourceNow, Waiting},
+    why::{SourceNow, WaitingRecipients},
 };
 use crate::warmup;
 
@@ -105,5 +105,5 @@ pub struct Reasons {
     /// How the lanes stand; those that never sent to the provider are left out.
     pub lanes: Vec<SourceNow>,
     /// The recipients that wait.
-    pub waiting: Waiting,
+    pub waiting: WaitingRecipients,
 }

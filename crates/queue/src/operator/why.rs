@@ -63,7 +63,7 @@ pub struct StageNow {
 
 /// A recipient that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Waits {
+pub struct WaitingRecipient {
     /// The message's number in the spool.
     pub seq: Seq,
     /// The message.
@@ -98,9 +98,9 @@ pub struct SourceNow {
 
 /// Some recipients that wait.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Waiting {
+pub struct WaitingRecipients {
     /// The first that fit, those of the oldest messages.
-    pub first: Vec<Waits>,
+    pub first: Vec<WaitingRecipient>,
     /// How many fit in all.
     pub total: usize,
 }
@@ -112,7 +112,7 @@ pub(crate) fn lanes_now(view: View<'_>, budget: &Budget, provider: &Name, source
 }
 
 /// Up to `limit` recipients that wait and fit. For one message nothing else is looked through.
-pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> Waiting {
+pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> WaitingRecipients {
     let selected = selection.of(view.backlog);
     let table = view.backlog.table();
     let fitting = selected.messages.iter().filter_map(|seq| Some((*seq, table.get(*seq)?)));
@@ -129,7 +129,7 @@ pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, li
     let budget = waiting_for_budget(lists, &seqs);
     let waits = |(seq, message, rcpt, recipient): (Seq, &QueuedMessage, Rcpt, &RecipientState)| {
         let (state, held) = held(view, recipient, budget.get(&(seq, rcpt)));
-        Waits {
+        WaitingRecipient {
             seq,
             id: message.id,
             rcpt,
@@ -142,7 +142,7 @@ pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, li
             held,
         }
     };
-    Waiting { first: shown.into_iter().map(waits).collect(), total }
+    WaitingRecipients { first: shown.into_iter().map(waits).collect(), total }
 }
 
 fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> Option<LaneNow> {

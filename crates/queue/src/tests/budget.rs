@@ -22,7 +22,7 @@ pub(super) fn warming(plan: Arc<Plan>, warm: &[&str]) -> Policy {
     let mut policy = policy();
     let sources = ["ip1"].iter().chain(warm).map(|s| (name(s), 1)).collect();
     policy.pools.insert(name("default"), PoolPolicy { sources, relieve: true });
-    policy.warmups.insert(name("ip1"), Warmup { usual: plan, providers: HashMap::new(), first: posthaste_governor::Stage::FIRST });
+    policy.warmups.insert(name("ip1"), SourceWarmup { usual: plan, providers: HashMap::new(), first: posthaste_governor::Stage::FIRST });
     policy
 }
 
@@ -192,7 +192,7 @@ fn a_restart_refills_no_day() {
 fn a_provider_that_blocks_one_source_stops_that_lane_alone() {
     let mut policy = policy();
     policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: true });
-    let blocks = |load: &Load, _: Timestamp| match load.seq {
+    let blocks = |load: &DeliveryJob, _: Timestamp| match load.seq {
         1 => refused(550, "5.7.1 Service unavailable, client host [192.0.2.1] blocked using Spamhaus"),
         _ => ok(),
     };
@@ -221,7 +221,7 @@ fn a_provider_that_blocks_one_source_stops_that_lane_alone() {
 fn without_relief_the_mail_of_a_slowed_source_waits_and_says_until_when() {
     let mut policy = policy();
     policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: false });
-    let slows = |load: &Load, _: Timestamp| match load.seq {
+    let slows = |load: &DeliveryJob, _: Timestamp| match load.seq {
         1 => refused(421, "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume"),
         _ => ok(),
     };

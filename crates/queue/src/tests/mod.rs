@@ -13,7 +13,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Plan, Shape};
 use posthaste_mail::{Domain, MessageId, Name, TransferPriority};
-use posthaste_message::{Progress, SavedStanding};
+use posthaste_message::{Progress, SavedRecipient};
 
 use super::{testing::*, *};
 
@@ -67,7 +67,7 @@ fn a_week_of_retries_for_ten_thousand_messages_ends_each_story_once_and_on_sched
 
 #[test]
 fn no_lane_and_no_relay_ever_has_more_connections_than_allowed() {
-    let policy = Policy { connections: 12, limits: Limits { connections: 5, ..policy().limits }, ..policy() };
+    let policy = Policy { connections: 12, limits: LaneLimits { connections: 5, ..policy().limits }, ..policy() };
     let mut world = World::new(policy, |_, _| ok());
     for i in 0..2000 {
         let domain = format!("d{}.example", i % 7);
@@ -104,7 +104,7 @@ fn time_for_fast(slow: bool) -> SignedDuration {
 
 #[test]
 fn streams_take_turns_in_a_lane() {
-    let policy = Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
+    let policy = Policy { limits: LaneLimits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
     let mut world = World::new(policy, |_, _| ok());
     let bulk: HashSet<Seq> = (0..1000).map(|_| world.arrive("bulk", &["a.example"])).collect();
     let urgent: Vec<Seq> = (0..10).map(|_| world.arrive("urgent", &["a.example"])).collect();
@@ -116,7 +116,7 @@ fn streams_take_turns_in_a_lane() {
 
 #[test]
 fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
-    let mut policy = Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
+    let mut policy = Policy { limits: LaneLimits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() };
     policy.streams.insert(Name::new("double").unwrap(), StreamPolicy { share: 20, ..policy.fallback.clone() });
     let mut world = World::new(policy, |_, _| ok());
     let double: HashSet<Seq> = (0..600).map(|_| world.arrive("double", &["a.example"])).collect();
@@ -130,10 +130,10 @@ fn a_stream_with_twice_the_share_goes_out_twice_as_fast() {
 
 #[test]
 fn mail_of_a_higher_priority_goes_out_faster_and_nothing_starves() {
-    let mut world =
-        World::new(Policy { limits: Limits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() }, |_, _| {
-            ok()
-        });
+    let mut world = World::new(
+        Policy { limits: LaneLimits { connections: 1, messages_per_connection: 10_000, ..policy().limits }, ..policy() },
+        |_, _| ok(),
+    );
     let usual: HashSet<Seq> = (0..600).map(|_| world.arrive("default", &["a.example"])).collect();
     let high: HashSet<Seq> = (0..600).map(|_| world.arrive_with(TransferPriority::new(2).unwrap(), "default", &["a.example"])).collect();
     let highest: HashSet<Seq> = (0..20).map(|_| world.arrive_with(TransferPriority::new(9).unwrap(), "default", &["a.example"])).collect();
@@ -162,7 +162,7 @@ fn a_streams_rate_counts_its_mail_of_every_priority_and_lets_the_higher_through_
 
 #[test]
 fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit() {
-    let mut world = World::new(Policy { limits: Limits { recipients_per_transaction: 3, ..policy().limits }, ..policy() }, |_, _| ok());
+    let mut world = World::new(Policy { limits: LaneLimits { recipients_per_transaction: 3, ..policy().limits }, ..policy() }, |_, _| ok());
     world.arrive("default", &["a.example"; 7]);
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.order.len(), 3);
@@ -173,7 +173,7 @@ fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit()
 fn recipients_with_reverse_paths_of_their_own_go_one_by_one() {
     let mut policy = policy();
     policy.streams.insert(Name::new("news").unwrap(), StreamPolicy { one_by_one: true, ..policy.fallback.clone() });
-    let answer = |load: &Load, _| if load.attempt > 1 { ok() } else { refused(451, "4.3.0 later") };
+    let answer = |load: &DeliveryJob, _| if load.attempt > 1 { ok() } else { refused(451, "4.3.0 later") };
     let mut world = World::new(policy, answer);
     world.arrive("news", &["a.example"; 7]);
     world.run_for(Duration::from_secs(3600));
@@ -271,7 +271,7 @@ fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
 fn a_message_from_the_spool_goes_on_where_it_stood() {
     let mut world = World::new(policy(), |_, _| ok());
     let due = super::times::later(world.now, Duration::from_secs(1000));
-    let saved = |rcpt, held| SavedStanding(rcpt, 4, due.as_millisecond(), held);
+    let saved = |rcpt, held| SavedRecipient(rcpt, 4, due.as_millisecond(), held);
     let arrival = Arrival {
         seq: 9,
         id: MessageId::new(world.now, 9),
@@ -318,7 +318,7 @@ proptest::proptest! {
         dead in 0usize..5,
     ) {
         let table = answers;
-        let mut world = World::new(Policy { connections: 3, limits: Limits { connections: 2, messages_per_connection: 4, ..policy().limits }, ..policy() }, move |load, _| {
+        let mut world = World::new(Policy { connections: 3, limits: LaneLimits { connections: 2, messages_per_connection: 4, ..policy().limits }, ..policy() }, move |load, _| {
             match table[(load.seq as usize * 7 + load.attempt as usize) % table.len()] {
                 0 | 1 => ok(),
                 2 => refused(451, "4.3.0 later"),

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use posthaste_journal::{Pending, Ticket};
 use posthaste_mail::Address;
-use posthaste_message::Letter;
+use posthaste_message::Message;
 use posthaste_monitor::{Checkpoint, Position, Watermark};
-use posthaste_queue::{Fate, Next, Record, Said};
+use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_spool::Spool;
 use posthaste_suppression::{self as suppression, List, Register, SuppressionRules};
 
@@ -20,16 +20,16 @@ pub(super) enum Told {
     /// The mailbox is alive.
     Delivered(Address),
     /// It is not, or seems so.
-    Bounced(Address, posthaste_suppression::Said, Timestamp),
+    Bounced(Address, posthaste_suppression::BounceEvidence, Timestamp),
 }
 
 /// What the suppression list is told of a fate.
-pub(super) fn told(record: &Record, letter: &Letter, fate: &Fate) -> Option<Told> {
+pub(super) fn told(record: &FateRecord, letter: &Message, fate: &Fate) -> Option<Told> {
     let rcpt = || letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone();
     match (&fate.next, &fate.said) {
         (Next::Delivered, _) => Some(Told::Delivered(rcpt())),
-        (Next::Bounced | Next::Expired, Some(Said::Failed(failure, verdict))) => {
-            let said = suppression::Said::new(verdict, Some(record.id), &failure.to_string());
+        (Next::Bounced | Next::Expired, Some(AttemptResult::Failed(failure, verdict))) => {
+            let said = suppression::BounceEvidence::new(verdict, Some(record.id), &failure.to_string());
             Some(Told::Bounced(rcpt(), said, record.now))
         }
         _ => None,

@@ -2,11 +2,11 @@
 
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Attempt, BudgetFacts, Failure, Stage, What};
-use posthaste_message::Letter;
-use posthaste_queue::{Fate, Next, Record, Said, Wait};
+use posthaste_message::Message;
+use posthaste_queue::{AttemptResult, Fate, FateRecord, Next, Wait};
 
 /// The line of one recipient's fate.
-pub(super) fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
+pub(super) fn what(record: &FateRecord, letter: &Message, fate: &Fate) -> What {
     let about = letter.about(fate.rcpt, record.now);
     let attempt = || attempt(&record.facts, fate);
     match &fate.next {
@@ -15,7 +15,7 @@ pub(super) fn what(record: &Record, letter: &Letter, fate: &Fate) -> What {
         Next::Bounced => What::Bounced { about, attempt: attempt() },
         Next::Expired => What::Expired { about, attempt: attempt() },
         Next::Suppressed => {
-            let Some(Said::Suppressed(entry)) = &fate.said else { unreachable!("only the list suppresses") };
+            let Some(AttemptResult::Suppressed(entry)) = &fate.said else { unreachable!("only the list suppresses") };
             let scope = entry.scope.clone();
             What::Suppressed { about, reason: entry.reason.into(), scope, since: entry.since }
         }
@@ -41,16 +41,16 @@ fn budget(wait: &Wait) -> BudgetFacts {
 fn attempt(facts: &Attempt, fate: &Fate) -> Attempt {
     let mut attempt = Attempt { attempt: fate.attempt, ..facts.clone() };
     match &fate.said {
-        Some(Said::Delivered(reply)) => {
+        Some(AttemptResult::Delivered(reply)) => {
             attempt.smtp_stage = Some(Stage::Dot);
             attempt.reply = Some(reply.clone());
         }
-        Some(Said::Failed(failure, verdict)) => failed(&mut attempt, failure, verdict),
-        Some(Said::Unknown(failure, verdict)) => {
+        Some(AttemptResult::Failed(failure, verdict)) => failed(&mut attempt, failure, verdict),
+        Some(AttemptResult::Unknown(failure, verdict)) => {
             failed(&mut attempt, failure, verdict);
             attempt.ambiguous = true;
         }
-        Some(Said::Suppressed(_)) | None => {}
+        Some(AttemptResult::Suppressed(_)) | None => {}
     }
     attempt
 }

@@ -7,12 +7,12 @@ use posthaste_config::{self as config, Config, bounce_domain_of};
 use posthaste_delivery::ledger::FirstSeen;
 use posthaste_governor::{Plan, Shape};
 use posthaste_mail::Name;
-use posthaste_queue::{Limits, Policy, PoolPolicy, StreamPolicy, Warmup, feedback::Feedback};
+use posthaste_queue::{LaneLimits, Policy, PoolPolicy, SourceWarmup, StreamPolicy, feedback::Feedback};
 use posthaste_route::Providers;
 
 /// What the dispatcher follows.
 pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: &FirstSeen) -> Policy {
-    let limits = Limits {
+    let limits = LaneLimits {
         connections: c.delivery.connections_per_lane,
         messages_per_connection: c.delivery.messages_per_connection,
         recipients_per_transaction: c.delivery.recipients_per_transaction,
@@ -35,14 +35,14 @@ pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: 
 }
 
 /// How a source warms up that was first seen on this day.
-fn warmup(c: &Config, source: &Name, seen: Date) -> Option<Warmup> {
+fn warmup(c: &Config, source: &Name, seen: Date) -> Option<SourceWarmup> {
     let warmup = c.sources.get(source)?.warmup.as_ref()?;
     let curves = &c.curves;
     // No provider has an empty name: that asks for the curve itself.
     let usual = curves.plan(&warmup.curve, "")?.clone();
     let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
     let first = warmup.start.first_stage(&usual, seen);
-    Some(Warmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
+    Some(SourceWarmup { first, providers: curves.providers(&warmup.curve).filter_map(variant).collect(), usual })
 }
 
 fn stream(config: &Config, stream: &config::Stream) -> StreamPolicy {
@@ -58,9 +58,9 @@ fn stream(config: &Config, stream: &config::Stream) -> StreamPolicy {
 }
 
 /// A provider's limits, the general ones where it has none.
-fn over(general: &Limits, own: &posthaste_route::Limits) -> Limits {
+fn over(general: &LaneLimits, own: &posthaste_route::ProviderLimits) -> LaneLimits {
     let many = |n: Option<u32>| n.and_then(NonZeroU32::new);
-    Limits {
+    LaneLimits {
         connections: own.connections.map_or(general.connections, |n| n as usize),
         messages_per_connection: own.messages_per_connection.unwrap_or(general.messages_per_connection),
         recipients_per_transaction: own.recipients_per_transaction.map_or(general.recipients_per_transaction, |n| n as usize),

@@ -5,12 +5,12 @@ use posthaste_config::Config;
 use posthaste_smtp::server::{self, sasl::Mechanism};
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener};
 
-pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Users) -> server::Settings {
+pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Users) -> server::SessionSettings {
     let l = &config.limits;
-    server::Settings {
+    server::SessionSettings {
         hostname: config.hostname.to_string(),
         banner: listener.banner.clone(),
-        limits: server::Limits {
+        limits: server::SessionLimits {
             line: l.command_line,
             recipients: l.recipients,
             message_size: l.message_size,
@@ -19,7 +19,7 @@ pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Use
             bad_commands: l.bad_commands,
             idle_commands: l.idle_commands,
             refusals: l.refusals,
-            logins: server::Limits::default().logins,
+            logins: server::SessionLimits::default().logins,
             messages: l.messages_per_connection.unwrap_or(0),
         },
         offers: server::Offers {

@@ -120,7 +120,7 @@ fn a_subject_is_an_id_an_address_or_a_domain() {
 
 #[test]
 fn an_address_is_told_of_alone_and_a_domain_with_its_total() {
-    let waits = |seq, rcpt| Waits {
+    let waits = |seq, rcpt| WaitingRecipient {
         seq,
         id: "01KAQ2V3W4X5Y6Z7A8B9C0D1E2".parse().unwrap(),
         rcpt,
@@ -155,7 +155,7 @@ fn people_read_it_like_this() {
         last_error: Some((at("2026-11-23T11:50:00Z"), "421 4.7.28 slow down".into())),
     });
     why.lanes[1].here = false;
-    let waits = Waits {
+    let waits = WaitingRecipient {
         seq: 1,
         id: "01KAQ2V3W4X5Y6Z7A8B9C0D1E2".parse().unwrap(),
         rcpt: 0,

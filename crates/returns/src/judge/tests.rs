@@ -214,8 +214,8 @@ fn a_path_broken_by_quoted_printable_is_found() {
     let text = path().to_string();
     let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
     assert_eq!(tokens::find(&[verp()], Some(&address("fbl@bounce.example.org")), broken.as_bytes(), day(3)), {
-        let Opened::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
-        Found::One(0, Opened::Valid(token))
+        let OpenedPath::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
+        Found::One(0, OpenedPath::Valid(token))
     });
 }
 

@@ -8,7 +8,7 @@ use posthaste_mail::{Domain, Name};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Limits, Origin, ProviderFileError,
+    Origin, ProviderFileError, ProviderLimits,
     text::{Keys, SourceText, texts},
 };
 
@@ -17,7 +17,7 @@ use super::{
 pub(super) struct ProviderEntry {
     pub(super) name: Name,
     pub(super) origin: Origin,
-    pub(super) limits: Limits,
+    pub(super) limits: ProviderLimits,
     pub(super) keys: Keys,
     pub(super) mx: Option<Vec<Box<str>>>,
     pub(super) domains: Option<Vec<Box<str>>>,
@@ -61,8 +61,15 @@ fn read_all(table: &DeTable<'_>, entries: &mut Vec<ProviderEntry>, text: &mut So
         match (Name::new(key.get_ref()), item.get_ref()) {
             (Ok(name), DeValue::Table(table)) => {
                 let origin = text.origin(&key.span());
-                let mut entry =
-                    ProviderEntry { name, origin, limits: Limits::default(), keys: Keys::new(), mx: None, domains: None, addresses: None };
+                let mut entry = ProviderEntry {
+                    name,
+                    origin,
+                    limits: ProviderLimits::default(),
+                    keys: Keys::new(),
+                    mx: None,
+                    domains: None,
+                    addresses: None,
+                };
                 entry.read(table, &path, text);
                 entries.push(entry);
             }

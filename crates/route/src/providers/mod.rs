@@ -20,7 +20,7 @@ mod tests;
 mod text;
 
 pub use self::{
-    provider::{By, Limits, Origin, Provider},
+    provider::{By, Origin, Provider, ProviderLimits},
     table::Providers,
     text::ProviderFileError,
 };

@@ -11,7 +11,7 @@ pub struct Provider {
     /// Its name in lanes, events and curves.
     pub name: Name,
     /// How much it accepts.
-    pub limits: Limits,
+    pub limits: ProviderLimits,
     /// Where its entry begins; the operator's entry if there are two.
     pub origin: Origin,
     /// Where each of its keys is set.
@@ -20,7 +20,7 @@ pub struct Provider {
 
 /// What one sending address may do at a provider. None: not set, so the relay's general limits apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct ProviderLimits {
     /// Concurrent connections.
     pub connections: Option<u32>,
     /// Messages per connection.
@@ -68,7 +68,7 @@ impl Provider {
     }
 }
 
-impl Limits {
+impl ProviderLimits {
     /// Takes from `other` the limits that are not set here.
     pub(super) fn fill(&mut self, other: &Self) {
         self.connections = self.connections.or(other.connections);

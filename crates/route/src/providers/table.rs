@@ -9,7 +9,7 @@ use std::{
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    By, Limits, Provider, ProviderFileError,
+    By, Provider, ProviderFileError, ProviderLimits,
     file::{self, ProviderEntry},
     index::ProviderIndex,
 };
@@ -46,7 +46,7 @@ impl Providers {
         let mut named = BTreeMap::new();
         for entry in entries.into_iter().flatten() {
             let ProviderEntry { name, origin, limits, keys, .. } = entry;
-            let new = || Provider { name: name.clone(), limits: Limits::default(), origin, keys: BTreeMap::new() };
+            let new = || Provider { name: name.clone(), limits: ProviderLimits::default(), origin, keys: BTreeMap::new() };
             let provider: &mut Provider = named.entry(name.clone()).or_insert_with(new);
             provider.limits.fill(&limits);
             for (key, origin) in keys {

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use posthaste_mail::{Domain, Name};
 
-use super::{By, Limits, Providers, table::SHIPPED_NAME};
+use super::{By, ProviderLimits, Providers, table::SHIPPED_NAME};
 use crate::Host;
 
 fn host(preference: u16, name: &str, addresses: &[&str]) -> Host {
@@ -153,7 +153,7 @@ fn an_operators_entry_replaces_single_keys_and_says_where_each_comes_from() {
     let google = mine.get("google").unwrap();
     let shipped = Providers::shipped();
     let before = shipped.get("google").unwrap();
-    let changed = Limits { connections: Some(3), per_hour: Some(500), ..before.limits.clone() };
+    let changed = ProviderLimits { connections: Some(3), per_hour: Some(500), ..before.limits.clone() };
     assert_eq!(google.limits, changed);
     let place = |key| google.origin_of(key).unwrap().to_string();
     assert_eq!((place("connections"), google.origin.to_string()), ("mine.toml:2".to_owned(), "mine.toml:1".to_owned()));

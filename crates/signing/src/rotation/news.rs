@@ -17,7 +17,7 @@ pub struct KeyNews {
 
 /// The next key of a domain and an algorithm, as `posthaste dkim rotate` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Next {
+pub struct NextKey {
     /// How it signs.
     pub algorithm: Algorithm,
     /// Its name in DNS.

@@ -8,10 +8,10 @@ use posthaste_host::files;
 use posthaste_journal::State;
 use posthaste_mail::Domain;
 
-use super::news::{KeyNews, Next, published};
+use super::news::{KeyNews, NextKey, published};
 use crate::{
     Signing,
-    key_store::{Book, keep_key, key_file},
+    key_store::{KeyStore, keep_key, key_file},
     keyring::{own_key, signing_domains},
     settings::Settings,
 };
@@ -23,7 +23,7 @@ const NAMES_MAX: usize = 100;
 pub(super) struct Work<'r> {
     dir: &'r Path,
     settings: Arc<Settings>,
-    book: Book,
+    book: KeyStore,
     pub(super) now: u64,
     /// What the operator must know.
     pub(super) told: Vec<KeyNews>,
@@ -34,7 +34,7 @@ pub(super) struct Work<'r> {
 impl<'r> Work<'r> {
     /// Opens the book, with the operator's keys as they are now taken into those successions that are under way or scheduled.
     pub(super) fn open(dir: &'r Path, settings: Arc<Settings>, now: i64) -> Result<Self, String> {
-        let book = Book::read(dir)?;
+        let book = KeyStore::read(dir)?;
         Ok(Self { dir, settings, book, now: u64::try_from(now).unwrap_or(0), told: Vec::new(), switched: false })
     }
 
@@ -73,7 +73,7 @@ impl<'r> Work<'r> {
     }
 
     /// The next key of each of a domain's algorithms, whatever the schedule says.
-    pub(super) async fn bring_forward(&mut self, domain: &Domain) -> Result<Vec<Next>, String> {
+    pub(super) async fn bring_forward(&mut self, domain: &Domain) -> Result<Vec<NextKey>, String> {
         let Some((schedule, algorithms)) = self.domain(domain) else {
             return Err(format!("{domain} has no keys: the configuration needs [dkim.domain.\"{domain}\"]"));
         };
@@ -86,7 +86,7 @@ impl<'r> Work<'r> {
             self.write()?;
             let key = own_key(self.dir, &selector, domain)?;
             let (published, change) = self.look(domain, algorithm, &selector, &schedule).await?;
-            all.push(Next {
+            all.push(NextKey {
                 algorithm,
                 signs: matches!(change, Change::Switched { .. }),
                 dns: published.word().into(),
@@ -100,7 +100,7 @@ impl<'r> Work<'r> {
 
     /// Forgets what could not be written down.
     fn back_to_the_disk(&mut self) -> Result<(), String> {
-        self.book = Book::read(self.dir)?;
+        self.book = KeyStore::read(self.dir)?;
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl<'r> Work<'r> {
         schedule: &Schedule,
         settled: &impl Fn(u64) -> bool,
     ) -> Result<(), String> {
-        let before = Book::read(self.dir)?;
+        let before = KeyStore::read(self.dir)?;
         let now = self.now;
         while let Some(due) = self.succession(domain, algorithm).due(schedule, now, settled) {
             match due {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
-use posthaste_mail::RcptAsks;
+use posthaste_mail::RcptParameters;
 
 use super::{Extensions, Transaction};
 
@@ -32,7 +32,7 @@ pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can:
     }
 }
 
-pub(super) fn rcpt_parameters(out: &mut Vec<u8>, asks: &RcptAsks) {
+pub(super) fn rcpt_parameters(out: &mut Vec<u8>, asks: &RcptParameters) {
     if let Some(notify) = asks.notify {
         let _ = write!(out, " NOTIFY={notify}");
     }
@@ -64,7 +64,7 @@ mod tests {
     fn xtext_is_ascii_without_blanks_plus_and_equals() {
         assert_eq!(xtext("QQ+314=1 a"), "QQ+2B314+3D1+20a");
         let mut out = Vec::new();
-        rcpt_parameters(&mut out, &RcptAsks { notify: Some(Default::default()), orcpt: Some("rfc822;a+b@c.d".into()) });
+        rcpt_parameters(&mut out, &RcptParameters { notify: Some(Default::default()), orcpt: Some("rfc822;a+b@c.d".into()) });
         assert_eq!(out, b" NOTIFY=NEVER ORCPT=rfc822;a+2Bb@c.d");
     }
 }

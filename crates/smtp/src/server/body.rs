@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use posthaste_mail::BodyKind;
 
-use super::{BareLineEnds, Settings};
+use super::{BareLineEnds, SessionSettings};
 
 /// The most memory that is reserved for a declared size, in bytes.
 const RESERVE_MAX: u64 = 1 << 20;
@@ -101,11 +101,11 @@ pub(super) struct BodyReceiver {
 
 impl BodyReceiver {
     /// A receiver for DATA.
-    pub(super) fn new(settings: &Settings, declared: Option<u64>) -> Self {
+    pub(super) fn new(settings: &SessionSettings, declared: Option<u64>) -> Self {
         Self::of_kind(settings, declared, BodyFraming::Dotted)
     }
 
-    pub(super) fn of_kind(settings: &Settings, declared: Option<u64>, kind: BodyFraming) -> Self {
+    pub(super) fn of_kind(settings: &SessionSettings, declared: Option<u64>, kind: BodyFraming) -> Self {
         let limits = &settings.limits;
         let unlimited = |limit| if limit == 0 { u64::MAX } else { limit };
         let room = declared.unwrap_or(0).clamp(RESERVE_MIN, RESERVE_MAX);
@@ -278,13 +278,13 @@ fn bit(flaw: Flaw) -> u8 {
 mod tests {
     use super::*;
 
-    use crate::server::{Limits, Offers};
+    use crate::server::{Offers, SessionLimits};
 
-    fn settings(limits: &Limits) -> Settings {
-        Settings { hostname: String::new(), banner: String::new(), limits: limits.clone(), offers: Offers::default() }
+    fn settings(limits: &SessionLimits) -> SessionSettings {
+        SessionSettings { hostname: String::new(), banner: String::new(), limits: limits.clone(), offers: Offers::default() }
     }
 
-    fn receive(limits: &Limits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
+    fn receive(limits: &SessionLimits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
         let mut receiver = BodyReceiver::new(&settings(limits), None);
         assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
         receiver.finish().map(|body| body.data.to_vec())
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn dots_at_line_starts_are_undone_the_first_line_included() {
-        let limits = Limits::default();
+        let limits = SessionLimits::default();
         for (raw, data) in [
             (&b".\r\n"[..], &b""[..]),
             (b"a\r\n.\r\n", b"a\r\n"),
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_flawed_message_is_read_to_its_real_end() {
-        let limits = Limits { text_line: 9, header_size: 20, message_size: 40, ..Limits::default() };
+        let limits = SessionLimits { text_line: 9, header_size: 20, message_size: 40, ..SessionLimits::default() };
         for (raw, flaw) in [
             (&b"a\nb\r\n.\r\n"[..], Flaw::BareLf),
             (b"a\n.\nb\r\n.\r\n", Flaw::BareLf),
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn limits_are_exact() {
-        let limits = Limits { text_line: 9, header_size: 15, message_size: 20, ..Limits::default() };
+        let limits = SessionLimits { text_line: 9, header_size: 15, message_size: 20, ..SessionLimits::default() };
         assert!(receive(&limits, b"A: 456789\r\n\r\n..2345\r\n.\r\n").is_ok(), "20 bytes");
         assert_eq!(receive(&limits, b"A: 456789\r\n\r\n..23456\r\n.\r\n"), Err(Flaw::TooLarge), "21 bytes");
         assert!(receive(&limits, b"A: 456789\r\nB:\r\n.\r\n").is_ok(), "15 bytes of header");
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_message_without_end_is_given_up_and_was_not_kept() {
-        let limits = Limits { message_size: 1000, ..Limits::default() };
+        let limits = SessionLimits { message_size: 1000, ..SessionLimits::default() };
         let mut receiver = BodyReceiver::new(&settings(&limits), Some(u64::MAX));
         let mut read = 0;
         loop {
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn bytes_above_127_are_noticed() {
-        let mut receiver = BodyReceiver::new(&settings(&Limits::default()), None);
+        let mut receiver = BodyReceiver::new(&settings(&SessionLimits::default()), None);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use posthaste_mail::{Address, Asks, BodyKind, RcptAsks};
+use posthaste_mail::{Address, BodyKind, EsmtpParameters, RcptParameters};
 
 use super::{
     Answer, MailRequest,
@@ -23,7 +23,7 @@ const CHUNK_DIGITS_MAX: usize = 20;
 pub(super) enum Command {
     Hello { name: Arc<str>, extended: bool },
     Mail(MailRequest),
-    Rcpt { recipient: Address, asks: RcptAsks, needs_utf8: bool },
+    Rcpt { recipient: Address, asks: RcptParameters, needs_utf8: bool },
     Data,
     Bdat { size: u64, last: bool },
     StartTls,
@@ -137,7 +137,7 @@ fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {
     };
     let Bracketed { inner, rest } = path::bracketed(rest).map_err(|e| bad_sender(rest, &e))?;
     let reverse_path = path::reverse(inner).map_err(|e| bad_sender(inner, &e))?;
-    let mut request = MailRequest { reverse_path, size: None, body: BodyKind::default(), asks: Asks::default() };
+    let mut request = MailRequest { reverse_path, size: None, body: BodyKind::default(), asks: EsmtpParameters::default() };
     let about = |answer| Fault::refusal("mail", "bad_parameter", answer).about(inner);
     params::mail(rest, offered, &mut request).map_err(about)?;
     if !inner.is_ascii() && !request.asks.smtputf8 {

@@ -4,20 +4,20 @@ use super::Offers;
 
 /// The settings that all sessions of a listener share.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SessionSettings {
     /// The name in the greeting and the EHLO reply: a domain or an address literal.
     pub hostname: String,
     /// The text after the name in the greeting, such as `ESMTP posthaste`.
     pub banner: String,
     /// The limits.
-    pub limits: Limits,
+    pub limits: SessionLimits,
     /// The optional extensions on offer.
     pub offers: Offers,
 }
 
 /// The limits of a session. 0 means no limit only where a field says so.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct SessionLimits {
     /// The longest command line in bytes, CRLF included (RFC 5321 §4.5.3.1.4 asks for 512; parameters need more).
     pub line: usize,
     /// The longest line of a message in bytes, without its CRLF. 0, the default: any length. RFC 5321 §4.5.3.1.6 asks servers to accept at
@@ -41,7 +41,7 @@ pub struct Limits {
     pub messages: u32,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             line: 2048,

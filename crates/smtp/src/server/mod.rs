@@ -43,9 +43,9 @@ mod props;
 
 pub use answer::Answer;
 pub use bindings::Bindings;
-pub use limits::{Limits, Settings};
+pub use limits::{SessionLimits, SessionSettings};
 pub use offers::{BareLineEnds, Offers};
 pub use refused::Refused;
 pub use sasl::Credentials;
 pub use session::{Hello, Session};
-pub use step::{MailRequest, Refusal, Step, Submission};
+pub use step::{MailRequest, SessionRefusal, Step, Submission};

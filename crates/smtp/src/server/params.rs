@@ -1,7 +1,7 @@
 //! Parses the parameters of MAIL and RCPT. Numbers never overflow, and no parameter is accepted twice.
 
 use jiff::Timestamp;
-use posthaste_mail::{BodyKind, DeliverBy, Hold, Notify, RcptAsks, Ret, TransferPriority};
+use posthaste_mail::{BodyKind, DeliverBy, Hold, Notify, RcptParameters, Ret, TransferPriority};
 
 use super::{Answer, MailRequest, offers::Offered, path};
 
@@ -37,8 +37,8 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
 }
 
 /// Parses the parameters of RCPT.
-pub(super) fn rcpt(rest: &str) -> Result<RcptAsks, Answer> {
-    let mut asks = RcptAsks::default();
+pub(super) fn rcpt(rest: &str) -> Result<RcptParameters, Answer> {
+    let mut asks = RcptParameters::default();
     let mut seen = Vec::new();
     for (keyword, value) in path::parameters(rest).map_err(|e| bad(e.to_string()))? {
         let keyword = once(keyword, &mut seen)?;
@@ -189,7 +189,7 @@ fn held(hold: Hold, within: bool, twice: bool) -> Result<Hold, Answer> {
 
 #[cfg(test)]
 mod tests {
-    use posthaste_mail::{Asks, ReversePath};
+    use posthaste_mail::{EsmtpParameters, ReversePath};
 
     use super::*;
     use crate::server::offers::HoldBounds;
@@ -197,7 +197,8 @@ mod tests {
     fn read(rest: &str) -> Result<MailRequest, u16> {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
         let offered = Offered { auth: true, require_tls: true, hold: Some(HoldBounds { seconds: 86_400, until }), priority: true };
-        let mut request = MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: Asks::default() };
+        let mut request =
+            MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: EsmtpParameters::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)
     }
 

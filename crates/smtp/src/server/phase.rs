@@ -1,6 +1,6 @@
 //! The state of a session: how it reads the next bytes, or which question it waits to have answered.
 
-use posthaste_mail::{Address, RcptAsks};
+use posthaste_mail::{Address, RcptParameters};
 
 use super::{MailRequest, body::BodyReceiver, fault::Fault, line::Discard, sasl::Exchange};
 
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Question {
     Mail(MailRequest),
-    Rcpt(Address, RcptAsks),
+    Rcpt(Address, RcptParameters),
     Message,
     Tls,
     Auth(Box<Exchange>),

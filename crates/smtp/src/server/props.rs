@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::{Answer, Limits, Offers, Session, Settings, Step};
+use super::{Answer, Offers, Session, SessionLimits, SessionSettings, Step};
 
-const LIMITS: Limits = Limits {
+const LIMITS: SessionLimits = SessionLimits {
     line: 80,
     text_line: 0,
     recipients: 3,
@@ -37,8 +37,9 @@ impl Transcript {
     }
 }
 
-fn talk<'a>(limits: &Limits, chunks: impl Iterator<Item = &'a [u8]>) -> Transcript {
-    let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone(), offers: Offers::default() };
+fn talk<'a>(limits: &SessionLimits, chunks: impl Iterator<Item = &'a [u8]>) -> Transcript {
+    let settings =
+        SessionSettings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: limits.clone(), offers: Offers::default() };
     let mut session = Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH);
     let mut transcript = Transcript { open: true, ..Transcript::default() };
     let mut input = BytesMut::new();
@@ -185,7 +186,7 @@ proptest! {
             b".\r\n",
         ]
         .concat();
-        let transcript = talk(&Limits::default(), std::iter::once(&bytes[..]));
+        let transcript = talk(&SessionLimits::default(), std::iter::once(&bytes[..]));
         prop_assert_eq!(transcript.messages().collect::<Vec<_>>(), vec![&text[..]]);
     }
 }
@@ -209,7 +210,7 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
     let mut ended = 0;
     for (before, dot, after) in ends.iter().flat_map(|b| dots.iter().flat_map(move |d| ends.iter().map(move |a| (b, d, a)))) {
         let middle = [before, dot, after].map(|part| &part[..]).concat();
-        let transcript = talk(&Limits::default(), std::iter::once(&[&first[..], &middle, smuggled].concat()[..]));
+        let transcript = talk(&SessionLimits::default(), std::iter::once(&[&first[..], &middle, smuggled].concat()[..]));
         let evil = transcript.steps.iter().any(|step| matches!(step, Step::Mail(mail) if mail.reverse_path.as_str() == "evil@b.test"));
         let end = memchr::memmem::find(&middle, b"\r\n.\r\n").map(|at| at + 5);
         // Without an end of its own the body continues to the end of the smuggled one.
@@ -226,7 +227,7 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
 #[test]
 fn a_flood_of_commands_leaves_nothing_piled_up() {
     let flood = b"EHLO c.test\r\n".repeat(20_000);
-    let transcript = talk(&Limits { idle_commands: 20_000, ..LIMITS }, std::iter::once(&flood[..]));
+    let transcript = talk(&SessionLimits { idle_commands: 20_000, ..LIMITS }, std::iter::once(&flood[..]));
     assert!(transcript.open);
     assert_eq!(occurrences(&transcript.out, b"250 ENHANCEDSTATUSCODES\r\n"), 20_000);
 }

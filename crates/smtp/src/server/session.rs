@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use posthaste_mail::TransferPriority;
 
 use super::{
-    Answer, Bindings, Settings, Step, Submission, answer,
+    Answer, Bindings, SessionSettings, Step, Submission, answer,
     body::{Progress, ReceivedBody},
     command,
     fault::{Fault, Weight},
@@ -39,10 +39,10 @@ pub struct Hello {
 /// One client's session, from greeting to close.
 ///
 /// Replies are appended to the `out` argument in the order of the commands (RFC 2920). The session keeps one message and its recipients,
-/// within [`Limits`](super::Limits), and nothing else.
+/// within [`SessionLimits`](super::SessionLimits), and nothing else.
 #[derive(Debug)]
 pub struct Session {
-    settings: Arc<Settings>,
+    settings: Arc<SessionSettings>,
     /// The start of the session.
     began: Timestamp,
     phase: Phase,
@@ -50,13 +50,13 @@ pub struct Session {
     transaction: Option<OpenTransaction>,
     /// Messages received to their end, accepted or not.
     messages: u32,
-    /// Counted towards `Limits::bad_commands`.
+    /// Counted towards `SessionLimits::bad_commands`.
     junk: u32,
-    /// Counted towards `Limits::idle_commands`.
+    /// Counted towards `SessionLimits::idle_commands`.
     idle: u32,
-    /// Counted towards `Limits::refusals`.
+    /// Counted towards `SessionLimits::refusals`.
     refusals: u32,
-    /// Counted towards `Limits::logins`.
+    /// Counted towards `SessionLimits::logins`.
     logins: u32,
     /// The channel bindings of TLS; None while TLS is off.
     tls: Option<Bindings>,
@@ -66,7 +66,7 @@ pub struct Session {
 
 impl Session {
     /// A session that has not sent its greeting yet.
-    pub fn new(settings: Arc<Settings>, now: Timestamp) -> Self {
+    pub fn new(settings: Arc<SessionSettings>, now: Timestamp) -> Self {
         Self {
             settings,
             began: now,
@@ -341,11 +341,15 @@ impl From<Step> for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{Limits, Offers};
+    use crate::server::{Offers, SessionLimits};
 
     fn session() -> Session {
-        let settings =
-            Settings { hostname: "mx.test".into(), banner: "ESMTP posthaste".into(), limits: Limits::default(), offers: Offers::default() };
+        let settings = SessionSettings {
+            hostname: "mx.test".into(),
+            banner: "ESMTP posthaste".into(),
+            limits: SessionLimits::default(),
+            offers: Offers::default(),
+        };
         Session::new(Arc::new(settings), Timestamp::UNIX_EPOCH)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste_mail::{Address, Asks, BodyKind, Envelope, ReversePath};
+use posthaste_mail::{Address, BodyKind, Envelope, EsmtpParameters, ReversePath};
 
 use super::{Answer, Credentials};
 
@@ -27,7 +27,7 @@ pub enum Step {
     /// Store this message, then call [`Session::answer_message`](super::Session::answer_message).
     Message(Submission),
     /// The session refused something itself; the reply is in `out`. Log it, then call again.
-    Refused(Refusal),
+    Refused(SessionRefusal),
     /// Write `out` and close the connection.
     Close,
 }
@@ -42,7 +42,7 @@ pub struct MailRequest {
     /// The body type that the client declared.
     pub body: BodyKind,
     /// The other ESMTP parameters; those of each recipient come with RCPT.
-    pub asks: Asks,
+    pub asks: EsmtpParameters,
 }
 
 /// A message that arrived completely and is well-formed.
@@ -66,7 +66,7 @@ pub struct Submission {
 
 /// A refusal by the session itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SessionRefusal {
     /// `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot` or `command`.
     pub command: &'static str,
     /// The reverse-path, made printable, if one was given; empty for `<>`.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use posthaste_mail::{Address, Asks, Envelope, RcptAsks};
+use posthaste_mail::{Address, Envelope, EsmtpParameters, RcptParameters};
 
 use super::{MailRequest, body::BodyReceiver};
 
@@ -11,7 +11,7 @@ use super::{MailRequest, body::BodyReceiver};
 pub(super) struct OpenTransaction {
     pub(super) mail: MailRequest,
     recipients: Vec<Address>,
-    asks: Vec<RcptAsks>,
+    asks: Vec<RcptParameters>,
     known: HashSet<Address>,
     /// The body received by BDAT so far.
     pub(super) chunks: Option<Box<BodyReceiver>>,
@@ -28,7 +28,7 @@ impl OpenTransaction {
         self.known.contains(recipient)
     }
 
-    pub(super) fn add(&mut self, recipient: Address, asks: RcptAsks) {
+    pub(super) fn add(&mut self, recipient: Address, asks: RcptParameters) {
         if self.known.insert(recipient.clone()) {
             self.recipients.push(recipient);
             self.asks.push(asks);
@@ -41,9 +41,9 @@ impl OpenTransaction {
     }
 
     pub(super) fn into_envelope(self) -> Envelope {
-        let nothing = self.asks.iter().all(|asks| *asks == RcptAsks::default());
+        let nothing = self.asks.iter().all(|asks| *asks == RcptParameters::default());
         let rcpts = if nothing { Vec::new() } else { self.asks };
         let MailRequest { reverse_path, body, asks, .. } = self.mail;
-        Envelope { reverse_path, recipients: self.recipients, body, asks: Asks { rcpts, ..asks } }
+        Envelope { reverse_path, recipients: self.recipients, body, asks: EsmtpParameters { rcpts, ..asks } }
     }
 }

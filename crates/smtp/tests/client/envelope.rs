@@ -1,7 +1,7 @@
 //! MAIL, RCPT and DATA, with and without pipelining; the result of each recipient; the state of the connection afterwards.
 
 use bytes::Bytes;
-use posthaste_mail::{Address, Asks, BodyKind, Failure, LocalCause, ReversePath, Stage};
+use posthaste_mail::{Address, BodyKind, EsmtpParameters, Failure, LocalCause, ReversePath, Stage};
 use posthaste_smtp::client::{Needs, Transaction, open};
 
 use crate::fake::{Peer, SOON, hello, receiver, send, session, session_with, tell};
@@ -289,7 +289,7 @@ async fn the_null_sender_and_eight_bits_are_declared() {
         body_kind: BodyKind::EightBitMime,
         has_8bit: true,
         needs: Needs::default(),
-        asks: &Asks::default(),
+        asks: &EsmtpParameters::default(),
         size: 4,
         body: &parts,
     };

@@ -3,7 +3,7 @@
 use std::{future::Future, net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
-use posthaste_mail::{Address, Asks, BodyKind, ReversePath};
+use posthaste_mail::{Address, BodyKind, EsmtpParameters, ReversePath};
 use posthaste_smtp::client::{Connection, Hello, Needs, RecipientResult, Report, Timeouts, TlsConfigs, TlsPolicy, Transaction, open};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
@@ -179,7 +179,7 @@ pub(crate) async fn send(connection: &mut Connection, users: &[&str], body: &[u8
         body_kind: BodyKind::SevenBit,
         has_8bit: !body.is_ascii(),
         needs: Needs::default(),
-        asks: &Asks { envid: Some("01K3ENVELOPE".into()), ..Asks::default() },
+        asks: &EsmtpParameters { envid: Some("01K3ENVELOPE".into()), ..EsmtpParameters::default() },
         size: body.len() as u64,
         body: &parts,
     };

@@ -1,22 +1,22 @@
 //! ESMTP parameters are passed on as far as the receiver understands them, and a missing required extension is found before MAIL.
 
 use bytes::Bytes;
-use posthaste_mail::{Address, Asks, BodyKind, Failure, Notify, RcptAsks, Ret, ReversePath};
+use posthaste_mail::{Address, BodyKind, EsmtpParameters, Failure, Notify, RcptParameters, Ret, ReversePath};
 use posthaste_smtp::client::{Needs, Transaction};
 
 use crate::fake::{session, tell};
 
-fn asks() -> Asks {
+fn asks() -> EsmtpParameters {
     let success = Notify { success: true, failure: true, delay: false };
-    Asks {
+    EsmtpParameters {
         ret: Some(Ret::Hdrs),
         envid: Some("QQ+1".into()),
-        rcpts: vec![RcptAsks { notify: Some(success), orcpt: Some("rfc822;b+x@y.org".into()) }, RcptAsks::default()],
-        ..Asks::default()
+        rcpts: vec![RcptParameters { notify: Some(success), orcpt: Some("rfc822;b+x@y.org".into()) }, RcptParameters::default()],
+        ..EsmtpParameters::default()
     }
 }
 
-fn transaction<'a>(from: &'a ReversePath, recipients: &'a [&'a Address], body: &'a [Bytes], asks: &'a Asks) -> Transaction<'a> {
+fn transaction<'a>(from: &'a ReversePath, recipients: &'a [&'a Address], body: &'a [Bytes], asks: &'a EsmtpParameters) -> Transaction<'a> {
     let size = body.iter().map(|part| part.len() as u64).sum();
     Transaction {
         reverse_path: from,
@@ -66,7 +66,7 @@ async fn a_binary_message_goes_by_bdat_as_it_is() {
     .await;
     let b = Address::new("b@y.org").unwrap();
     let body = [Bytes::from_static(b"Subject: x\r\n\r\n"), Bytes::from_static(b"a\rb\r\n")];
-    let asks = Asks::default();
+    let asks = EsmtpParameters::default();
     let recipients = [&b];
     let binary =
         Transaction { needs: Needs { binary: true, ..Needs::default() }, ..transaction(&ReversePath::Null, &recipients, &body, &asks) };

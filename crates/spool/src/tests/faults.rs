@@ -54,7 +54,7 @@ impl Disk for FlakyDisk {
 
 fn flaky(dir: &Path) -> (Spool, Arc<FlakyDisk>) {
     let disk = FlakyDisk::new();
-    let options = Options { min_free: 10_000, ..small_segments() };
+    let options = SpoolOptions { min_free: 10_000, ..small_segments() };
     (Spool::open_on(dir, &options, clock, disk.clone()).unwrap().0, disk)
 }
 
@@ -85,9 +85,9 @@ fn new_limits_hold_at_once() {
     let (spool, disk) = flaky(dir.path());
     disk.free.store(20_000, SeqCst);
     try_store(&spool, 1, 1000).unwrap();
-    spool.set_limits(&Options { min_free: 50_000, ..small_segments() });
+    spool.set_limits(&SpoolOptions { min_free: 50_000, ..small_segments() });
     assert!(matches!(try_store(&spool, 2, 1000), Err(StoreError::Full { .. })));
-    spool.set_limits(&Options { min_free: 1000, ..small_segments() });
+    spool.set_limits(&SpoolOptions { min_free: 1000, ..small_segments() });
     try_store(&spool, 3, 1000).unwrap();
 }
 

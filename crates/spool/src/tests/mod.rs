@@ -14,15 +14,15 @@ use std::{
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
-use crate::{Live, Options, Recovery, Spool};
+use crate::{LiveMessage, Recovery, Spool, SpoolOptions};
 
 #[expect(clippy::disallowed_methods, reason = "the spool's shell is given a real clock")]
 fn clock() -> Instant {
     Instant::now()
 }
 
-fn small_segments() -> Options {
-    Options { segment_size: 4096, min_free: 0, index_cache: 1 << 20, ..Options::default() }
+fn small_segments() -> SpoolOptions {
+    SpoolOptions { segment_size: 4096, min_free: 0, index_cache: 1 << 20, ..SpoolOptions::default() }
 }
 
 fn open(dir: &Path) -> (Spool, Recovery) {
@@ -45,7 +45,7 @@ fn store(spool: &Spool, n: u64, len: usize) -> u64 {
     block_on(spool.store(id(n), format!("meta {n}").into(), vec![body(n, len)])).unwrap()
 }
 
-fn all(spool: &Spool) -> Vec<Live> {
+fn all(spool: &Spool) -> Vec<LiveMessage> {
     let mut all = Vec::new();
     let count = spool.for_each(|live| all.push(live)).unwrap();
     assert_eq!(count, all.len() as u64);

@@ -15,7 +15,7 @@ fn what_was_stored_reads_back() {
     assert_eq!(spool.body(seq + 1).unwrap(), None);
     spool.update(seq, b"one".to_vec());
     spool.update(seq, b"two".to_vec());
-    let live = Live { seq, id: id(1), meta: "meta".into(), state: Some(b"two".to_vec()), body_len: 300_017 };
+    let live = LiveMessage { seq, id: id(1), meta: "meta".into(), state: Some(b"two".to_vec()), body_len: 300_017 };
     assert_eq!(all(&spool), [live]);
     spool.remove(seq);
     assert_eq!(spool.body(seq).unwrap(), None);
@@ -151,7 +151,7 @@ fn dead_segments_are_deleted_and_sparse_ones_emptied() {
 #[test]
 fn the_disk_limit_refuses_messages_but_not_their_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { max_disk: 64 * 1024, ..small_segments() };
+    let options = SpoolOptions { max_disk: 64 * 1024, ..small_segments() };
     let (spool, _) = Spool::open(dir.path(), options, clock).unwrap();
     let mut stored = Vec::new();
     let refused = loop {

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use posthaste_access::users::granted;
 use posthaste_host::clock;
 use posthaste_mail::{Address, Name};
-use posthaste_smtp::server::{Answer, MailRequest, Refusal, Refused, Session, Step, Submission};
+use posthaste_smtp::server::{Answer, MailRequest, Refused, Session, SessionRefusal, Step, Submission};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     inbox::{Guest, Inbox},
-    settings::{Limits, ListenTlsMode},
+    settings::{ClientLimits, ListenTlsMode},
 };
 
 /// Bytes read at once of a message.
@@ -176,7 +176,7 @@ impl Conversation {
         }
     }
 
-    async fn read(&mut self, limits: &Limits) -> io::Result<()> {
+    async fn read(&mut self, limits: &ClientLimits) -> io::Result<()> {
         self.flush(limits).await?;
         if self.session.is_receiving() && self.held.is_none() {
             self.held = Some(self.of.pressure.begin());
@@ -244,7 +244,7 @@ impl Conversation {
     }
 
     /// The handshake; false where it failed, and there is nobody left to speak to.
-    async fn secure(&mut self, limits: &Limits) -> io::Result<bool> {
+    async fn secure(&mut self, limits: &ClientLimits) -> io::Result<bool> {
         let server = self.of.settings.get().tls_servers.get(&self.listener).cloned();
         let (Some(server), Some(wire)) = (server, self.wire.take()) else { return Ok(false) };
         match timeout(limits.handshake_timeout, wire.secured(server)).await.map_err(io::Error::from).flatten() {
@@ -309,7 +309,7 @@ impl Conversation {
         }
     }
 
-    async fn message(&mut self, submission: Submission, limits: &Limits) {
+    async fn message(&mut self, submission: Submission, limits: &ClientLimits) {
         let from = submission.envelope.reverse_path.to_string();
         let (of, settings) = (self.of.clone(), self.of.settings.get());
         let taken = match settings.listeners.get(&self.listener) {
@@ -331,7 +331,7 @@ impl Conversation {
 
     fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, (answer, reason): Refused) {
         let user = self.certified.as_ref().map(ToString::to_string);
-        self.of.rejected(self.ip, &self.session, &Refusal { command, from, rcpt, user, answer, reason });
+        self.of.rejected(self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
 
     /// What a refusal costs its client in time.
@@ -353,7 +353,7 @@ impl Conversation {
     }
 
     /// A client that does not read its replies is no better than one that does not write.
-    async fn flush(&mut self, limits: &Limits) -> io::Result<()> {
+    async fn flush(&mut self, limits: &ClientLimits) -> io::Result<()> {
         let Some(wire) = self.wire.as_mut().filter(|_| !self.out.is_empty()) else { return Ok(()) };
         let written = async {
             wire.write_all(&self.out).await?;
@@ -364,7 +364,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn renew(&mut self, limits: &Limits) {
+    fn renew(&mut self, limits: &ClientLimits) {
         self.whole_by = self.now() + limits.command_timeout;
     }
 

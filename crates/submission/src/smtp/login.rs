@@ -9,7 +9,7 @@ use posthaste_access::{
 };
 use posthaste_host::clock;
 use posthaste_journal::Part;
-use posthaste_smtp::server::{Answer, Credentials, Refusal};
+use posthaste_smtp::server::{Answer, Credentials, SessionRefusal};
 
 use super::conversation::Conversation;
 use crate::settings::Settings;
@@ -44,8 +44,14 @@ impl Conversation {
             Some(user) => self.session.authenticated(Ok(user.name.clone()), &mut self.out),
             None => {
                 let answer = Answer::auth_failed();
-                let refusal =
-                    Refusal { command: "auth", from: None, rcpt: None, user: Some(name), answer: answer.clone(), reason: "auth_failed" };
+                let refusal = SessionRefusal {
+                    command: "auth",
+                    from: None,
+                    rcpt: None,
+                    user: Some(name),
+                    answer: answer.clone(),
+                    reason: "auth_failed",
+                };
                 self.of.rejected(self.ip, &self.session, &refusal);
                 self.login_failed().await;
                 self.session.authenticated(Err(answer), &mut self.out);

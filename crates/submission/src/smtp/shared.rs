@@ -6,7 +6,7 @@ use posthaste_access::{Lockout, users::Passwords};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
 use posthaste_mail::What;
-use posthaste_smtp::server::{Refusal, Session};
+use posthaste_smtp::server::{Session, SessionRefusal};
 use tokio::sync::watch;
 
 use super::{places::Places, pressure::Pressure};
@@ -45,7 +45,7 @@ impl Shared {
     }
 
     /// One line in the log for each refusal.
-    pub(super) fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &Refusal) {
+    pub(super) fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &SessionRefusal) {
         let what = What::Rejected {
             client_ip,
             client_ehlo: session.hello().map(|h| h.name.to_string()),

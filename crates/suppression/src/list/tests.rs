@@ -5,7 +5,7 @@ use posthaste_mail::{Class, MessageId, Scope};
 use posthaste_spool::MemoryFacts;
 
 use super::*;
-use crate::{Answer, Ask, Filter, Said, Sureness, sweep};
+use crate::{Answer, Ask, BounceEvidence, Filter, Sureness, sweep};
 
 /// A register that knows who is listed.
 pub(crate) fn filled<F: Facts>(facts: F) -> Register<F> {
@@ -51,9 +51,9 @@ fn id(n: u128) -> MessageId {
     MessageId::new(day(0), n)
 }
 
-fn said(class: Class, sureness: Sureness, message: u128) -> Said {
+fn said(class: Class, sureness: Sureness, message: u128) -> BounceEvidence {
     let source = Source { message: Some(id(message)), ..Source::default() };
-    Said { class, scope: Scope::Recipient, sureness, late: false, source }
+    BounceEvidence { class, scope: Scope::Recipient, sureness, late: false, source }
 }
 
 fn is_on<F: Facts>(list: &List<'_, F>, now: Timestamp) -> bool {
@@ -114,7 +114,7 @@ fn a_delivery_between_bounces_begins_anew() {
 fn a_delivery_does_not_disprove_what_bounced_after_one() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    let late = |message| Said { late: true, ..said(Class::MailboxFull, Sureness::Likely, message) };
+    let late = |message| BounceEvidence { late: true, ..said(Class::MailboxFull, Sureness::Likely, message) };
     list.note_bounce(&a(), &late(1), day(0));
     list.note_bounce(&a(), &said(Class::MailboxFull, Sureness::Likely, 2), day(2));
     list.note_delivered(&a());
@@ -161,7 +161,7 @@ fn only_what_is_about_the_recipient_can_suppress() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     for n in 0..20 {
-        let elsewhere = Said { scope: Scope::SourceIp, ..said(Class::InvalidRecipient, Sureness::Certain, n) };
+        let elsewhere = BounceEvidence { scope: Scope::SourceIp, ..said(Class::InvalidRecipient, Sureness::Certain, n) };
         assert_eq!(list.note_bounce(&a(), &elsewhere, day(2 * n as u64)), Noted::Nothing);
         assert_eq!(list.note_bounce(&a(), &said(Class::InvalidRecipient, Sureness::Guess, n), day(2 * n as u64)), Noted::Nothing);
     }
@@ -181,13 +181,13 @@ fn what_blocks_us_never_counts_against_a_subscriber() {
         "452 4.3.1 Insufficient system storage",
     ];
     for (n, reply) in blocked.iter().enumerate() {
-        let said = Said::new(&Rules::shipped().classify_text(reply, None), None, reply);
+        let said = BounceEvidence::new(&Rules::shipped().classify_text(reply, None), None, reply);
         assert!(!matches!(list.note_bounce(&a(), &said, day(2 * n as u64)), Noted::Suppressed(_)), "{reply}");
     }
     assert!(!is_on(&list, day(20)));
     let gone =
         Rules::shipped().classify_text("550 5.1.1 <a@x.org>: Recipient address rejected: User unknown in virtual mailbox table", None);
-    assert!(matches!(list.note_bounce(&a(), &Said::new(&gone, Some(id(1)), "text"), day(20)), Noted::Suppressed(_)));
+    assert!(matches!(list.note_bounce(&a(), &BounceEvidence::new(&gone, Some(id(1)), "text"), day(20)), Noted::Suppressed(_)));
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn complaints_and_unsubscribes_stop_their_stream_for_ever() {
 fn a_users_entry_stops_that_user_only() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    let (shop, other) = (User::new("shop@x.org").unwrap(), User::new("other").unwrap());
-    list.add(&Entry::new(a(), Breadth::User(shop.clone()), Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
+    let (shop, other) = (UserScope::new("shop@x.org").unwrap(), UserScope::new("other").unwrap());
+    list.add(&SuppressionEntry::new(a(), Breadth::User(shop.clone()), Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
     let found = |user| list.look_up(&a(), &name("news"), user, day(1)).is_some();
     assert_eq!((found(Some(&shop)), found(Some(&other)), found(None)), (true, false, false));
 }
@@ -218,7 +218,7 @@ fn a_users_entry_stops_that_user_only() {
 fn the_longer_entry_stays_unless_the_operator_says_otherwise() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    let entry = |lasts| Entry::new(a(), Breadth::Global, Reason::Manual, day(0), lasts, Source::default());
+    let entry = |lasts| SuppressionEntry::new(a(), Breadth::Global, Reason::Manual, day(0), lasts, Source::default());
     assert_eq!(list.add(&entry(None), Over::Stronger, day(0)), Added::New);
     assert_eq!(list.add(&entry(Some(days(9))), Over::Stronger, day(0)), Added::Kept(Box::new(entry(None))));
     assert_eq!(list.add(&entry(Some(days(9))), Over::Any, day(0)), Added::New);
@@ -260,7 +260,7 @@ fn pages_show_every_entry_once() {
     for n in 0..25 {
         let address = Address::new(&format!("{}{n}@x{}.org", ["a", "b", "Ab"][n % 3], n % 2)).unwrap();
         list.add(
-            &Entry::new(address, Breadth::Global, Reason::Manual, day(0), (n == 7).then(|| days(1)), Source::default()),
+            &SuppressionEntry::new(address, Breadth::Global, Reason::Manual, day(0), (n == 7).then(|| days(1)), Source::default()),
             Over::Any,
             day(0),
         );
@@ -307,13 +307,14 @@ fn the_sweep_takes_what_has_expired_and_nothing_else() {
 fn what_is_kept_in_memory_tells_what_the_facts_tell() {
     for (reason, lasts) in Reason::ALL.into_iter().zip([None, Some(days(1)), Some(days(40_000)), Some(days(3_000_000))]) {
         let (noted, facts) = (filled(MemoryFacts::default()), Register::new(MemoryFacts::default()));
-        let entry = Entry::new(a(), Breadth::Stream(name("news")), reason, day(0), lasts, Source::default());
+        let entry = SuppressionEntry::new(a(), Breadth::Stream(name("news")), reason, day(0), lasts, Source::default());
         for register in [&noted, &facts] {
             List::new(register, &RULES).add(&entry, Over::Any, day(0));
         }
         for now in [day(0), day(2), day(4), day(30_000), day(50_000)] {
             let [here, there] = [&noted, &facts].map(|r| List::new(r, &RULES).look_up(&a(), &name("news"), None, now));
-            let facts = |e: &Entry| (e.address.clone(), e.scope.clone(), e.reason, e.since, e.until.is_some_and(|u| u < day(100_000)));
+            let facts =
+                |e: &SuppressionEntry| (e.address.clone(), e.scope.clone(), e.reason, e.since, e.until.is_some_and(|u| u < day(100_000)));
             assert_eq!(here.as_ref().map(facts), there.as_ref().map(facts), "{reason} {now}");
         }
         assert!(List::new(&noted, &RULES).look_up(&a(), &name("other"), None, day(0)).is_none());
@@ -324,7 +325,8 @@ fn what_is_kept_in_memory_tells_what_the_facts_tell() {
 fn what_changes_while_the_register_is_filled_is_not_undone() {
     struct Slow(MemoryFacts);
     let memory = MemoryFacts::default();
-    let entry = |text: &str| Entry::new(Address::new(text).unwrap(), Breadth::Global, Reason::Manual, day(0), None, Source::default());
+    let entry =
+        |text: &str| SuppressionEntry::new(Address::new(text).unwrap(), Breadth::Global, Reason::Manual, day(0), None, Source::default());
     let before = Register::new(memory);
     for text in ["stays@x.org", "goes@x.org", "returns@x.org"] {
         List::new(&before, &RULES).add(&entry(text), Over::Any, day(0));
@@ -354,7 +356,7 @@ fn what_changes_while_the_register_is_filled_is_not_undone() {
 #[test]
 fn the_spool_keeps_the_list_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || posthaste_spool::Spool::open(dir.path(), posthaste_spool::Options::default(), clock).unwrap().0;
+    let open = || posthaste_spool::Spool::open(dir.path(), posthaste_spool::SpoolOptions::default(), clock).unwrap().0;
     let register = filled(open());
     List::new(&register, &RULES).note_complaint(&a(), &name("news"), Source::default(), day(0));
     register.facts().close().unwrap();
@@ -383,7 +385,7 @@ proptest::proptest! {
         let facts = filled(MemoryFacts::default());
         let address = |name: &String| Address::new(&format!("{name}@x.org")).unwrap();
         for name in &names {
-            List::new(&facts, &RULES).add(&Entry::new(address(name), Breadth::Global, Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
+            List::new(&facts, &RULES).add(&SuppressionEntry::new(address(name), Breadth::Global, Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
         }
         let again = filled(MemoryFacts(facts.facts().0.clone()));
         let stream = Name::new("news").unwrap();

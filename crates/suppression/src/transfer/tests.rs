@@ -4,7 +4,7 @@ fn defaults() -> Defaults {
     Defaults { scope: Breadth::Global, reason: Reason::Manual, now: "2026-11-23T10:00:00Z".parse().unwrap(), by: "ann".into() }
 }
 
-fn entry() -> Entry {
+fn entry() -> SuppressionEntry {
     let source = Source {
         class: Some(Class::InactiveMailbox),
         message: Some(MessageId::new(defaults().now, 5)),
@@ -14,12 +14,15 @@ fn entry() -> Entry {
     };
     let until = Some("2027-05-22T10:00:00.5Z".parse().unwrap());
     let scope = Breadth::Stream(posthaste_mail::Name::new("news").unwrap());
-    Entry { until, ..Entry::new(Address::new("\"a,b\"@x.org").unwrap(), scope, Reason::HardBounce, defaults().now, None, source) }
+    SuppressionEntry {
+        until,
+        ..SuppressionEntry::new(Address::new("\"a,b\"@x.org").unwrap(), scope, Reason::HardBounce, defaults().now, None, source)
+    }
 }
 
 #[test]
 fn both_forms_read_back_what_they_write() {
-    let plain = Entry::new(
+    let plain = SuppressionEntry::new(
         Address::new("c@x.org").unwrap(),
         Breadth::Global,
         Reason::Complaint,

@@ -24,31 +24,31 @@ fn a_path_says_what_it_was_made_for_until_it_expires() {
     let address = verp(&[1]).address(id(), 513, &rcpt(), at(2000));
     assert_eq!(address.local().len(), 58);
     assert!(address.local().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'+'));
-    let Opened::Valid(token) = verp(&[1]).open(&address, at(1999)) else { panic!("not valid") };
+    let OpenedPath::Valid(token) = verp(&[1]).open(&address, at(1999)) else { panic!("not valid") };
     assert_eq!((token.message, token.rcpt, token.expires), (id(), 513, at(2000)));
-    assert_eq!(verp(&[1]).open(&address, at(2000)), Opened::Expired(token));
+    assert_eq!(verp(&[1]).open(&address, at(2000)), OpenedPath::Expired(token));
 }
 
 #[test]
 fn a_part_of_an_hour_counts_as_one() {
     let expires = at(2000) + jiff::SignedDuration::from_secs(1);
-    let Opened::Valid(token) = verp(&[1]).open(&verp(&[1]).address(id(), 0, &rcpt(), expires), at(2000)) else { panic!("not valid") };
+    let OpenedPath::Valid(token) = verp(&[1]).open(&verp(&[1]).address(id(), 0, &rcpt(), expires), at(2000)) else { panic!("not valid") };
     assert_eq!(token.expires, at(2001));
 }
 
 #[test]
 fn an_old_secret_is_believed_and_a_dropped_one_is_not() {
     let old = verp(&[1]).address(id(), 0, &rcpt(), at(2000));
-    let Opened::Valid(token) = verp(&[2, 1]).open(&old, at(1999)) else { panic!("not valid") };
+    let OpenedPath::Valid(token) = verp(&[2, 1]).open(&old, at(1999)) else { panic!("not valid") };
     assert!(verp(&[2, 1]).is_for(&token, &rcpt()));
-    assert_eq!(verp(&[2]).open(&old, at(1999)), Opened::Forged);
+    assert_eq!(verp(&[2]).open(&old, at(1999)), OpenedPath::Forged);
     assert_eq!(verp(&[2, 1]).address(id(), 0, &rcpt(), at(2000)), verp(&[2]).address(id(), 0, &rcpt(), at(2000)));
 }
 
 #[test]
 fn a_path_is_for_one_recipient_only() {
     let verp = verp(&[1]);
-    let Opened::Valid(token) = verp.open(&verp.address(id(), 0, &rcpt(), at(2000)), at(1999)) else { panic!("not valid") };
+    let OpenedPath::Valid(token) = verp.open(&verp.address(id(), 0, &rcpt(), at(2000)), at(1999)) else { panic!("not valid") };
     assert!(verp.is_for(&token, &Address::new("some.one@EXAMPLE.net").unwrap()));
     assert!(!verp.is_for(&token, &Address::new("another@example.net").unwrap()));
 }
@@ -58,14 +58,14 @@ fn a_path_of_another_domain_or_prefix_is_not_ours() {
     let address = verp(&[1]).address(id(), 0, &rcpt(), at(2000));
     let secrets = [Secret::new([1; 32])];
     let other = |domain: &str, prefix: &str| Verp::new(&secrets, Domain::new(domain).unwrap(), prefix).unwrap();
-    assert_eq!(other("bounce.example.com", "b").open(&address, at(1)), Opened::NotOurs);
-    assert_eq!(other("bounce.example.org", "news").open(&address, at(1)), Opened::NotOurs);
+    assert_eq!(other("bounce.example.com", "b").open(&address, at(1)), OpenedPath::NotOurs);
+    assert_eq!(other("bounce.example.org", "news").open(&address, at(1)), OpenedPath::NotOurs);
     for text in ["postmaster@bounce.example.org", "b@bounce.example.org", "bb+x@bounce.example.org"] {
-        assert_eq!(verp(&[1]).open(&Address::new(text).unwrap(), at(1)), Opened::NotOurs, "{text}");
+        assert_eq!(verp(&[1]).open(&Address::new(text).unwrap(), at(1)), OpenedPath::NotOurs, "{text}");
     }
     // The same code under another prefix or domain that has the same secret.
     let moved = Address::new(&address.as_str().replace("b+", "news+")).unwrap();
-    assert_eq!(other("bounce.example.org", "news").open(&moved, at(1)), Opened::Forged);
+    assert_eq!(other("bounce.example.org", "news").open(&moved, at(1)), OpenedPath::Forged);
 }
 
 #[test]
@@ -93,8 +93,8 @@ proptest! {
         let text = String::from_utf8_lossy(&local);
         if let Ok(changed) = Address::new(&format!("{text}@bounce.example.org")) {
             // What is no longer one local part is not ours at all.
-            prop_assert!(!matches!(verp.open(&changed, at(1999)), Opened::Valid(_) | Opened::Expired(_)));
-            prop_assert_eq!(verp.open(&changed, at(1999)) == Opened::Forged, changed.local().len() == 58);
+            prop_assert!(!matches!(verp.open(&changed, at(1999)), OpenedPath::Valid(_) | OpenedPath::Expired(_)));
+            prop_assert_eq!(verp.open(&changed, at(1999)) == OpenedPath::Forged, changed.local().len() == 58);
         }
     }
 
@@ -105,7 +105,7 @@ proptest! {
         let mut bytes = unbase32(&address.local()[2..]).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let flipped = Address::new(&format!("b+{}@bounce.example.org", base32(&bytes))).unwrap();
-        prop_assert_eq!(verp.open(&flipped, at(1999)), Opened::Forged);
+        prop_assert_eq!(verp.open(&flipped, at(1999)), OpenedPath::Forged);
     }
 
     #[test]
@@ -114,7 +114,7 @@ proptest! {
         let message = MessageId::new(at(1000), random);
         let address = verp.address(message, rcpt_no, &rcpt(), at(2000));
         let text: String = address.as_str().chars().zip(upper.iter().cycle()).map(|(c, u)| if *u { c.to_ascii_uppercase() } else { c }).collect();
-        let Opened::Valid(token) = verp.open(&Address::new(&text).unwrap(), at(1999)) else { panic!("not valid") };
+        let OpenedPath::Valid(token) = verp.open(&Address::new(&text).unwrap(), at(1999)) else { panic!("not valid") };
         prop_assert_eq!((token.message, token.rcpt), (message, rcpt_no));
     }
 

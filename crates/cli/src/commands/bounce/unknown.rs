@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use posthaste_bounce::{Context, Quoted, Rules, Verdict};
 use posthaste_config::Config;
 use posthaste_mail::{Class, EnhancedCode};
-use posthaste_monitor::{Lines, Story};
+use posthaste_monitor::{Lines, LogRecord};
 use posthaste_relay::settings::Settings;
 
 use super::shape::{pattern, shape};
@@ -36,7 +36,7 @@ impl Unknown {
         let mut shapes = Shapes::default();
         let mut lines = Lines::all(&settings.config.log.dir);
         while let Some(line) = lines.next_line()? {
-            if let Some(story) = Story::parse(line.bytes) {
+            if let Some(story) = LogRecord::parse(line.bytes) {
                 shapes.take(&story, &settings.rules, self.below);
             }
         }
@@ -87,7 +87,7 @@ const PROVIDERS_MAX: usize = 5;
 
 impl Shapes {
     /// Counts a reply if the rules in force are uncertain about it. The rules at the time of logging do not matter.
-    fn take(&mut self, story: &Story<'_>, rules: &Rules, below: f32) {
+    fn take(&mut self, story: &LogRecord<'_>, rules: &Rules, below: f32) {
         let failed = matches!(&*story.event, "deferred" | "bounced" | "expired" | "late_bounced");
         let (Some(text), true) = (story.smtp_text.as_deref(), failed) else { return };
         let code = story.smtp_code.unwrap_or(0);
@@ -131,7 +131,7 @@ impl Shapes {
     }
 }
 
-fn verdict(story: &Story<'_>, code: u16, text: &str, rules: &Rules) -> Verdict {
+fn verdict(story: &LogRecord<'_>, code: u16, text: &str, rules: &Rules) -> Verdict {
     let enhanced: Option<EnhancedCode> = story.smtp_enhanced.as_deref().and_then(|e| e.parse().ok());
     let stage = story.smtp_stage.as_deref().and_then(|s| s.parse().ok());
     let quoted = Quoted { code, enhanced, stage, text: text.to_owned() };
@@ -180,7 +180,7 @@ mod tests {
 
     fn shapes(lines: &[String], below: f32) -> (Vec<Shape>, u64) {
         let mut shapes = Shapes::default();
-        lines.iter().for_each(|l| shapes.take(&Story::parse(l.as_bytes()).unwrap(), Rules::shipped(), below));
+        lines.iter().for_each(|l| shapes.take(&LogRecord::parse(l.as_bytes()).unwrap(), Rules::shipped(), below));
         shapes.sorted(10)
     }
 

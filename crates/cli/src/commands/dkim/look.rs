@@ -13,7 +13,7 @@ use posthaste_host::clock;
 use posthaste_mail::Domain;
 use posthaste_relay::settings::Settings;
 use posthaste_signing::{
-    key_store::{Book, key_file},
+    key_store::{KeyStore, key_file},
     keyring::{own_key, signing_domains},
     rotation::news::published,
 };
@@ -97,8 +97,8 @@ pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
 
 /// Every key of every domain; of each domain, the configured keys first.
 fn keys(config: &Config) -> anyhow::Result<Vec<Known>> {
-    let dir = Book::dir(&config.data_dir);
-    let book = Book::read(&dir).map_err(anyhow::Error::msg)?;
+    let dir = KeyStore::dir(&config.data_dir);
+    let book = KeyStore::read(&dir).map_err(anyhow::Error::msg)?;
     let mut keys = Vec::new();
     for (domain, signing) in signing_domains(&config.dkim) {
         let heirs = || book.of(domain.as_str()).flat_map(|succession| &succession.keys);

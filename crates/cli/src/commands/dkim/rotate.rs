@@ -14,8 +14,8 @@ use posthaste_relay::{
     settings::Settings,
 };
 use posthaste_signing::{
-    key_store::Book,
-    rotation::{Rotation, news::Next},
+    key_store::KeyStore,
+    rotation::{Rotation, news::NextKey},
 };
 
 use crate::commands::At;
@@ -23,7 +23,7 @@ use crate::commands::At;
 /// Makes the next keys, or puts existing ones in force.
 pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
     let config = at.load()?;
-    let keys: Vec<Next> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
+    let keys: Vec<NextKey> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
         Ok(keys) => keys,
         Err(AskError::NotRunning(_)) => alone(config, domain)?,
         Err(error) => anyhow::bail!("{error}"),
@@ -50,9 +50,9 @@ pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn alone(config: Config, domain: &Domain) -> anyhow::Result<Vec<Next>> {
+fn alone(config: Config, domain: &Domain) -> anyhow::Result<Vec<NextKey>> {
     let _lock = lock(&config.data_dir)?;
-    let dir = Book::dir(&config.data_dir);
+    let dir = KeyStore::dir(&config.data_dir);
     let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
     let rotation = Rotation::new(dir, InForce::new(move || settings.signing.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

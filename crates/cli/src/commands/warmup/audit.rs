@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use posthaste_config::Config;
 use posthaste_delivery::ledger;
-use posthaste_governor::{Entry, Part};
+use posthaste_governor::{LaneEntry, Part};
 use posthaste_monitor::Lines;
 use posthaste_queue::warmup::{Answer, Ask, CountedDay, LaneDays};
 use posthaste_relay::{
@@ -89,7 +89,7 @@ fn days(answer: Answer) -> anyhow::Result<Vec<LaneDays>> {
 }
 
 /// The lanes' days as stored on disk.
-fn on_record(entries: Vec<Entry>) -> Vec<LaneDays> {
+fn on_record(entries: Vec<LaneEntry>) -> Vec<LaneDays> {
     let mut lanes: Vec<LaneDays> = Vec::new();
     for entry in entries {
         let Part::Day(day) = entry.part else { continue };

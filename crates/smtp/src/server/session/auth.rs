@@ -188,10 +188,10 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::server::{Credentials, Limits, Offers, Settings};
+    use crate::server::{Credentials, Offers, SessionLimits, SessionSettings};
 
     fn session(offers: Offers) -> Session {
-        let settings = Settings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: Limits::default(), offers };
+        let settings = SessionSettings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits: SessionLimits::default(), offers };
         Session::new(Arc::new(settings), jiff::Timestamp::UNIX_EPOCH)
     }
 

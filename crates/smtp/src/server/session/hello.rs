@@ -1,7 +1,7 @@
 //! The reply to EHLO and HELO: the server's name and the extensions.
 
 use super::{Hello, Session};
-use crate::server::{Settings, answer, sasl::Mechanism};
+use crate::server::{SessionSettings, answer, sasl::Mechanism};
 
 impl Session {
     /// RFC 5321 §4.1.4: EHLO also does what RSET does.
@@ -14,7 +14,7 @@ impl Session {
 
     /// The lines of the reply to EHLO, as they apply at this moment.
     fn announcement(&self) -> String {
-        let Settings { hostname, limits, offers, .. } = &*self.settings;
+        let SessionSettings { hostname, limits, offers, .. } = &*self.settings;
         let mut text =
             format!("{hostname}\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8\nCHUNKING\nBINARYMIME\nDSN\nDELIVERBY", limits.message_size);
         // RFC 9422 §4: announces the limits whose excess gets 452 or 421.

@@ -1,6 +1,6 @@
 //! Executes commands (RFC 5321 §4.1.1) and checks their order (§4.1.4).
 
-use posthaste_mail::{Address, BodyKind, RcptAsks};
+use posthaste_mail::{Address, BodyKind, RcptParameters};
 
 use super::{Hello, Session};
 use crate::server::{
@@ -67,7 +67,7 @@ impl Session {
         self.fault(fault.about(request.reverse_path.as_str()), out)
     }
 
-    fn rcpt(&mut self, recipient: Address, asks: RcptAsks, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
+    fn rcpt(&mut self, recipient: Address, asks: RcptParameters, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
         let limit = self.settings.limits.recipients;
         let fault = match &self.transaction {
             None => Fault::out_of_order("rcpt", "say MAIL first"),

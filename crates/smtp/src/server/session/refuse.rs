@@ -4,7 +4,7 @@ use posthaste_mail::EnhancedCode;
 
 use super::Session;
 use crate::server::{
-    Answer, Refusal, Step, answer,
+    Answer, SessionRefusal, Step, answer,
     body::Flaw,
     fault::{Fault, Weight},
 };
@@ -66,7 +66,7 @@ impl Session {
             "auth" => (known, None, given),
             _ => (known, given, None),
         };
-        Step::Refused(Refusal { command, from, rcpt, user, answer, reason })
+        Step::Refused(SessionRefusal { command, from, rcpt, user, answer, reason })
     }
 
     /// Counts a refusal; closes the session if the limit is reached or the fault is fatal.
