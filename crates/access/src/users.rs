@@ -7,6 +7,7 @@ pub mod check;
 pub mod file;
 pub mod password;
 pub mod quota;
+pub mod rate;
 pub mod scram;
 pub mod senders;
 pub mod token;
@@ -22,7 +23,8 @@ use posthaste_smtp::server::sasl::ScramKeys;
 pub use self::{
     check::{Check, Passwords},
     password::PasswordHash,
-    quota::{Quotas, Rate, Spent},
+    quota::{Quotas, Spent},
+    rate::Rate,
     senders::SenderPattern,
     token::TokenHash,
 };

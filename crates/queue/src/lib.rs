@@ -1,6 +1,6 @@
 //! The queue: who is tried when, over which connection, within which budget.
 //!
-//! Pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `route`, `smtp` and `message`; it knows nothing
+//! Pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `feedback`, `route`, `smtp` and `message`; it knows nothing
 //! of the spool, the log, the configuration's text or the tasks around it. What it keeps: a recipient is in exactly one place; nothing goes out
 //! without a permit where budgets bind; every decision about a recipient comes out as a record; a void group is skipped when its turn comes, never
 //! searched for. The rest of the relay speaks to it through a [`QueueHandle`].
@@ -10,7 +10,6 @@ mod budget;
 mod connections;
 mod dispatcher;
 mod exchange;
-pub mod feedback;
 mod handle;
 pub mod lane_event;
 mod numbers;

@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use posthaste_feedback::Feedback;
 use posthaste_governor::{Order, Plan, Priority, Shape, Stage};
 use posthaste_mail::Name;
-
-use crate::feedback::Feedback;
 
 /// When a stream's mail is retried, and when it expires.
 #[derive(Clone, Debug, PartialEq)]

@@ -79,7 +79,7 @@ pub fn policy() -> Policy {
         warm: Arc::new(Plan::warm()),
         providers: HashMap::new(),
         limits: LaneLimits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
-        feedback: Arc::new(crate::feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
+        feedback: Arc::new(posthaste_feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
         connections: 50,
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),

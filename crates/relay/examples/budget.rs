@@ -10,9 +10,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_config::Config;
+use posthaste_feedback::Feedback;
 use posthaste_host::ThisHost;
 use posthaste_mail::{Attempt, Domain, MessageId, Name, Reply};
-use posthaste_queue::{Action, Arrival, AttemptResult, Dispatcher, DnsTime, Input, Outcome, Site, feedback::Feedback};
+use posthaste_queue::{Action, Arrival, AttemptResult, Dispatcher, DnsTime, Input, Outcome, Site};
 use posthaste_relay::settings as live;
 use posthaste_route::{Host, Providers};
 use posthaste_smtp::client::TlsPolicy;

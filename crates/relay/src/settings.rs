@@ -12,9 +12,10 @@ use posthaste_access::{bans::BanPolicy, introspection::Introspection, users::Use
 use posthaste_bounce::Rules;
 use posthaste_config::{Config, bounce_domain_of};
 use posthaste_delivery::{Source, ledger::FirstSeen};
+use posthaste_feedback::Feedback;
 use posthaste_host::InForce;
 use posthaste_mail::Name;
-use posthaste_queue::{Policy, feedback::Feedback};
+use posthaste_queue::Policy;
 use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::ListenTlsMode;

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, civil::date, tz::TimeZone};
 use posthaste_bounce::Verdict;
 use posthaste_config::Config;
 use posthaste_delivery::ledger::FirstSeen;
+use posthaste_feedback::Feedback;
 use posthaste_governor::Outcome as Spent;
 use posthaste_host::AnyAddress;
 use posthaste_mail::{Action as Remedy, Class, Failure, Name, Reply, Scope, Stage};
 use posthaste_queue::{
     AttemptResult, Policy,
-    feedback::Feedback,
     testing::{World, ok},
 };
 use posthaste_relay::settings as live;

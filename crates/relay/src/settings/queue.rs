@@ -5,9 +5,10 @@ use std::{num::NonZeroU32, sync::Arc};
 use jiff::civil::Date;
 use posthaste_config::{self as config, Config, bounce_domain_of};
 use posthaste_delivery::ledger::FirstSeen;
+use posthaste_feedback::Feedback;
 use posthaste_governor::{Plan, Shape};
 use posthaste_mail::Name;
-use posthaste_queue::{LaneLimits, Policy, PoolPolicy, SourceWarmup, StreamPolicy, feedback::Feedback};
+use posthaste_queue::{LaneLimits, Policy, PoolPolicy, SourceWarmup, StreamPolicy};
 use posthaste_route::Providers;
 
 /// What the dispatcher follows.

@@ -10,7 +10,7 @@ use posthaste_route::Providers;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
-use super::pattern::{CodePattern, EnhancedPattern};
+use crate::pattern::{CodePattern, EnhancedPattern};
 
 /// One more connection and a hundred recipients an hour more every ten minutes: a rule that cuts and says nothing about the way up.
 pub(super) const CLIMB: Climb =

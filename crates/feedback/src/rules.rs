@@ -1,10 +1,6 @@
-//! What a lane does when its provider pushes back: rules as data, `config/feedback.toml`, the operator's own files first.
-//!
-//! Pure: a failure and its verdict go in, what the governor shall cut comes out. All texts of all rules are one automaton, run once over a
+//! The rules, ready: the operator's own files first, then those that ship. All texts of all rules are one automaton, run once over a
 //! reply, and only where a rule that fits so far asks for it.
 
-mod file;
-mod pattern;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +18,7 @@ use posthaste_mail::{Failure, Reply, Stage};
 use posthaste_route::Providers;
 use regex::{RegexSet, RegexSetBuilder, SetMatches};
 
-pub use self::file::FeedbackFileError;
-use self::file::{Given, Rate, RuleFile};
+use crate::file::{FeedbackFileError, Given, Rate, RuleFile};
 
 /// The rules that ship.
 const SHIPPED: &str = include_str!("../../../config/feedback.toml");
