@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{backoff::Restrictions, day::Day, key::LaneKey, lane::Lane};
 
-/// One durable fact about a lane. A later entry with the same [`storage_key`](Entry::storage_key) replaces it.
+/// One durable fact about a lane. A later entry with the same [`storage_key`](LaneEntry::storage_key) replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneEntry {
     /// The lane.

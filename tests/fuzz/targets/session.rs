@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use posthaste_smtp::server::{
-    Answer, Bindings, Credentials, SessionLimits, Offers, Session, SessionSettings, Step,
+    Answer, Bindings, Credentials, Offers, Session, SessionLimits, SessionSettings, Step,
     sasl::{Mechanism, ScramKeys},
 };
 
@@ -41,7 +41,8 @@ struct Told {
 }
 
 fn talk(bytes: &[u8], piece: usize) -> Told {
-    let limits = SessionLimits { line: 512, recipients: 5, message_size: 4000, header_size: 1000, refusals: 50, ..SessionLimits::default() };
+    let limits =
+        SessionLimits { line: 512, recipients: 5, message_size: 4000, header_size: 1000, refusals: 50, ..SessionLimits::default() };
     let offers =
         Offers { auth: Mechanism::ALL.to_vec(), auth_in_clear: true, hold: Some(std::time::Duration::from_secs(60)), ..Offers::default() };
     let settings = SessionSettings { hostname: "mx.test".into(), banner: "ESMTP".into(), limits, offers };
