@@ -41,7 +41,7 @@ impl Allowances {
     pub fn may_add(&self, user: &User, recipients: u64) -> Result<(), Refused> {
         if user.recipients.is_some_and(|max| recipients > max as u64) {
             let text = format!("no more than {} recipients in one message of this user", user.recipients.unwrap_or_default());
-            return Err((Answer::new(452, 5, 3, text), "too_many_recipients"));
+            return Err(Refused::new(Answer::new(452, 5, 3, text), "too_many_recipients"));
         }
         self.quotas.check(user, recipients, clock::now()).map_err(spent)
     }
@@ -64,26 +64,29 @@ pub fn may_hand_in(user: &User, prepared: &Prepared) -> Result<(), Refused> {
     }
     match &prepared.authors {
         Some(authors) => authors.iter().try_for_each(|author| may_send_as(user, author)),
-        None => {
-            Err((Answer::new(550, 7, 1, format!("user {}: the From field has no addresses that can be checked", user.name)), "bad_from"))
-        }
+        None => Err(Refused::new(
+            Answer::new(550, 7, 1, format!("user {}: the From field has no addresses that can be checked", user.name)),
+            "bad_from",
+        )),
     }
 }
 
 fn may_send_as(user: &User, address: &str) -> Result<(), Refused> {
     match user.may_send_as(address) {
         true => Ok(()),
-        false => Err((Answer::new(550, 7, 1, format!("user {} may not send as {address}", user.name)), "sender_not_allowed")),
+        false => Err(Refused::new(Answer::new(550, 7, 1, format!("user {} may not send as {address}", user.name)), "sender_not_allowed")),
     }
 }
 
 fn fits(user: &User, size: u64) -> Result<(), Refused> {
     match user.message_size {
-        Some(max) if size > max => Err((Answer::new(552, 3, 4, format!("larger than {max} bytes, this user's limit")), "too_large")),
+        Some(max) if size > max => {
+            Err(Refused::new(Answer::new(552, 3, 4, format!("larger than {max} bytes, this user's limit")), "too_large"))
+        }
         _ => Ok(()),
     }
 }
 
 fn spent(spent: Spent) -> Refused {
-    (Answer::new(452, 7, 1, spent.to_string()), spent.reason())
+    Refused::new(Answer::new(452, 7, 1, spent.to_string()), spent.reason())
 }

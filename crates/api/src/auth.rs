@@ -11,7 +11,7 @@ use posthaste_smtp::server::Answer;
 use tokio::time::sleep;
 
 use crate::{
-    problem::{Refusal, Refused},
+    problem::{BoxedRefusal, Refusal},
     state::{Api, Peer},
 };
 
@@ -27,15 +27,15 @@ pub(super) struct Principal(pub(super) Arc<User>);
 
 impl Principal {
     /// A refusal unless this may be done.
-    pub(super) fn may(&self, right: Right) -> Result<(), Refused> {
+    pub(super) fn may(&self, right: Right) -> Result<(), BoxedRefusal> {
         if self.0.rights.contains(&right) {
             return Ok(());
         }
         let word = Right::ALL.iter().find(|(_, r)| *r == right).map_or("", |(word, _)| word);
-        Err(Refusal::mail((
+        Err(Refusal::mail(
             Answer::not_allowed(format!("user {} does not have the right to {word:?} over HTTP", self.0.name)),
             "not_allowed",
-        )))
+        ))
     }
 
     /// What was given as a token.
@@ -64,6 +64,6 @@ impl FromRequestParts<Arc<Api>> for Principal {
         let wait = if token.is_some() { api.lockout.failed(ip).wait } else { settings.bans.rules.delay };
         drop(settings);
         sleep(wait.min(WAIT_MAX)).await;
-        Err(*Refusal::mail((Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token")))
+        Err(*Refusal::mail(Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token"))
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::problem::{Refusal, Refused};
+use crate::problem::{BoxedRefusal, Refusal};
 use crate::settings::Http;
 
 /// The memory is counted in pieces of this size.
@@ -38,7 +38,7 @@ impl Bodies {
     }
 
     /// Reads the body. A client that does not say how long it is pays for the longest.
-    pub(super) async fn read(&self, request: Request, config: &Http) -> Result<Body, Refused> {
+    pub(super) async fn read(&self, request: Request, config: &Http) -> Result<Body, BoxedRefusal> {
         let length = length(request.headers()).unwrap_or(config.body_size);
         if length > config.body_size {
             return Err(too_large(config.body_size));
@@ -62,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a mere promise of length reserves at most.
 const RESERVE_MAX: u64 = 1 << 20;
 
-async fn gather(request: Request, length: u64, max: u64) -> Result<Bytes, Refused> {
+async fn gather(request: Request, length: u64, max: u64) -> Result<Bytes, BoxedRefusal> {
     let mut body = request.into_body();
     let mut bytes = BytesMut::with_capacity(usize::try_from(length.min(RESERVE_MAX)).unwrap_or(0));
     while let Some(frame) = body.frame().await {
@@ -87,14 +87,14 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// A media type that means nothing here.
-pub(super) fn unsupported(given: &str, wanted: &str) -> Refused {
+pub(super) fn unsupported(given: &str, wanted: &str) -> BoxedRefusal {
     Refusal::http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", format!("Content-Type is {given:?}; what goes here is {wanted}"))
 }
 
-fn too_large(max: u64) -> Refused {
-    Refusal::mail((Answer::new(552, 3, 4, format!("a request has at most {max} bytes here")), "too_large"))
+fn too_large(max: u64) -> BoxedRefusal {
+    Refusal::mail(Answer::new(552, 3, 4, format!("a request has at most {max} bytes here")), "too_large")
 }
 
-fn busy() -> Refused {
-    Refusal::mail((Answer::trouble("too many requests are under way, try again later"), "busy"))
+fn busy() -> BoxedRefusal {
+    Refusal::mail(Answer::trouble("too many requests are under way, try again later"), "busy")
 }

@@ -11,7 +11,7 @@ use posthaste_submission::ClientLimits;
 use self::common::{Flaws, Named, bad_field};
 use crate::{
     draft::{Draft, Mailbox, Mailboxes},
-    problem::{FieldError, Refusal, Refused},
+    problem::{BoxedRefusal, FieldError, Refusal},
     raw::fit,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Composed {
 }
 
 /// Makes a message of a draft.
-pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Composed, Refused> {
+pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Composed, BoxedRefusal> {
     let mut flaws = Flaws::default();
     let from = draft.from.as_ref().and_then(|from| flaws.mailbox("/from", from, 7));
     if draft.from.is_none() {
@@ -51,13 +51,13 @@ pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Compos
     let sender = reverse_path.as_ref().map(ToString::to_string);
     flaws.verdict().map_err(|refused| refused.sent_by(sender.clone()))?;
     let reverse_path = reverse_path.expect("a draft without flaws has a sender");
-    let fit = fit(data.into(), limits).map_err(|unfit| Refusal::mail(unfit).sent_by(sender))?;
+    let fit = fit(data.into(), limits).map_err(|unfit| Refusal::of(unfit).sent_by(sender))?;
     let body = if fit.has_8bit { BodyKind::EightBitMime } else { BodyKind::SevenBit };
     Ok(Composed { envelope: Envelope { body, ..Envelope::new(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
 }
 
 /// The envelope and control fields of a message that comes as MIME, from the query of its request.
-pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &ClientLimits) -> Result<Composed, Refused> {
+pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &ClientLimits) -> Result<Composed, BoxedRefusal> {
     let mut draft = Draft::default();
     let mut to = Vec::new();
     for (name, value) in query {
@@ -94,7 +94,7 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
     let sender = reverse_path.as_ref().map(ToString::to_string);
     flaws.verdict().map_err(|refused| refused.sent_by(sender.clone()))?;
     let data = if control.is_empty() { message.clone() } else { [&control[..], message].concat().into() };
-    let fit = fit(data, limits).map_err(|unfit| Refusal::mail(unfit).sent_by(sender))?;
+    let fit = fit(data, limits).map_err(|unfit| Refusal::of(unfit).sent_by(sender))?;
     let body = if fit.has_8bit { BodyKind::EightBitMime } else { BodyKind::SevenBit };
     let reverse_path = reverse_path.expect("a message without flaws has a sender");
     Ok(Composed { envelope: Envelope { body, ..Envelope::new(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })

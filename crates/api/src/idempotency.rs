@@ -26,7 +26,7 @@ use posthaste_spool::{Facts, delete_where, in_shards, sharded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::problem::{Refusal, Refused};
+use crate::problem::{BoxedRefusal, Refusal};
 
 /// How long a key is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -103,7 +103,7 @@ impl<F: Facts> Keys<F> {
     }
 
     /// Takes a user's key for one request.
-    pub(super) fn claim(self: &Arc<Self>, user: &str, key: &str) -> Result<Claim<F>, Refused> {
+    pub(super) fn claim(self: &Arc<Self>, user: &str, key: &str) -> Result<Claim<F>, BoxedRefusal> {
         if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| (32..127).contains(&b)) {
             let text = format!("an Idempotency-Key is 1 to {KEY_MAX} printable ASCII characters");
             return Err(Refusal::http(StatusCode::BAD_REQUEST, "bad_idempotency_key", text));
@@ -122,7 +122,7 @@ impl<F: Facts> Keys<F> {
 
 impl<F: Facts> Claim<F> {
     /// What is remembered of a request with this hash.
-    pub(super) fn look(&self, hash: &str, now: Timestamp) -> Result<Memory, Refused> {
+    pub(super) fn look(&self, hash: &str, now: Timestamp) -> Result<Memory, BoxedRefusal> {
         let Some(fact) = self.of.facts.get(&self.key).and_then(|f| Fact::decode(&f)).filter(|f| !f.is_stale(now)) else {
             return Ok(Memory::New);
         };
@@ -134,10 +134,10 @@ impl<F: Facts> Claim<F> {
     }
 
     /// Remembers which ids the messages will have; to be called before they are stored.
-    pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), Refused> {
+    pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), BoxedRefusal> {
         if self.of.count.load(Relaxed) >= max {
             let text = format!("{max} idempotency keys of the last 24 hours are remembered, and no more; try again later");
-            return Err(Refusal::mail((Answer::full(text), "idempotency_keys")));
+            return Err(Refusal::mail(Answer::full(text), "idempotency_keys"));
         }
         self.of.count.fetch_add(1, Relaxed);
         self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None });

@@ -23,7 +23,7 @@ use crate::{
     auth::Principal,
     compose::{Composed, compose, compose_raw},
     draft::Draft,
-    problem::{Problem, Refusal, Refused, broken, json},
+    problem::{BoxedRefusal, Problem, Refusal, broken, json},
     state::{Api, Peer},
 };
 use request::{Idempotent, Incoming};
@@ -89,13 +89,13 @@ pub(super) async fn send(State(api): State<Arc<Api>>, peer: Peer, who: Result<Pr
         // A task of its own: a client that goes away does not leave a message half taken.
         tokio::spawn(async move { one(&api, &who, peer, incoming).await }).await.map_err(|e| broken(&e))?
     };
-    sent.await.unwrap_or_else(|refused: Refused| {
+    sent.await.unwrap_or_else(|refused: BoxedRefusal| {
         api.rejected(peer.0, known.as_ref(), &refused);
         refused.into_response()
     })
 }
 
-async fn one(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incoming) -> Result<Response, Refused> {
+async fn one(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incoming) -> Result<Response, BoxedRefusal> {
     let mut work = match incoming.remembered(api).await? {
         Idempotent::Answered(status, body) => return Ok(answer(status, body, true)),
         Idempotent::To(work) => work,
@@ -135,16 +135,16 @@ impl Taken {
 
 impl Api {
     /// Hands a message to intake: the same way as one that comes by SMTP.
-    pub(crate) async fn take(&self, who: &Principal, ip: IpAddr, id: MessageId, composed: Composed) -> Result<Taken, Refused> {
+    pub(crate) async fn take(&self, who: &Principal, ip: IpAddr, id: MessageId, composed: Composed) -> Result<Taken, BoxedRefusal> {
         let taken = Taken::of(id, &composed);
         let from = composed.envelope.reverse_path.to_string();
         if let Some(closed) = self.intake.closed() {
-            return Err(Refusal::mail(closed).sent_by(Some(from)));
+            return Err(Refusal::of(closed).sent_by(Some(from)));
         }
         let user = &who.0;
         let may = self.intake.allowances.may_begin(user, &composed.envelope.reverse_path, None);
         let may = may.and_then(|()| self.intake.allowances.may_add(user, composed.envelope.recipients.len() as u64));
-        may.map_err(|refused| Refusal::mail(refused).sent_by(Some(from.clone())))?;
+        may.map_err(|refused| Refusal::of(refused).sent_by(Some(from.clone())))?;
         let (helo, has_8bit) = ("".into(), composed.has_8bit);
         let submission =
             Submission { envelope: composed.envelope, data: composed.data, helo, esmtp: true, tls: false, user: None, has_8bit };
@@ -152,7 +152,7 @@ impl Api {
         let client = Client { ip, stream, arc: false, user: Some(user.clone()), http: true };
         match self.intake.take_as(id, submission, &client).await {
             Ok(()) => Ok(taken),
-            Err(refused) => Err(Refusal::mail(refused).sent_by(Some(from))),
+            Err(refused) => Err(Refusal::of(refused).sent_by(Some(from))),
         }
     }
 

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use posthaste_access::ShutOut;
-use posthaste_smtp::server::Answer;
+use posthaste_smtp::server::{Answer, Refused};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use utoipa::ToSchema;
@@ -70,47 +70,52 @@ pub(super) struct Refusal {
 }
 
 /// Boxed: it is large, and rare.
-pub(super) type Refused = Box<Refusal>;
+pub(super) type BoxedRefusal = Box<Refusal>;
 
 /// When to come back after a refusal that will pass, in seconds.
 const RETRY_AFTER: u32 = 30;
 
 impl Refusal {
     /// One that SMTP has too.
-    pub(super) fn mail((answer, reason): (Answer, &'static str)) -> Refused {
+    pub(super) fn mail(answer: Answer, reason: &'static str) -> BoxedRefusal {
         Self::new(status_of(&answer, reason), answer, reason, true)
     }
 
+    /// What an SMTP client would have been told.
+    pub(super) fn of(refused: Refused) -> BoxedRefusal {
+        Self::mail(refused.answer, refused.reason)
+    }
+
     /// One about the request, not about mail.
-    pub(super) fn http(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Refused {
+    pub(super) fn http(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> BoxedRefusal {
         let code = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS { 451 } else { 550 };
         Self::new(status, Answer::new(code, 5, 0, detail), reason, false)
     }
 
     /// One to a client that guessed tokens or passwords too often.
-    pub(super) fn shut_out(ShutOut { answer, tell }: ShutOut) -> Refused {
-        let mut refused = Self::mail((answer, "banned"));
+    pub(super) fn shut_out(ShutOut { answer, tell }: ShutOut) -> BoxedRefusal {
+        let mut refused = Self::mail(answer, "banned");
         refused.untold = !tell;
         refused
     }
 
     /// There is no such thing.
-    pub(super) fn not_found(what: &str) -> Refused {
+    pub(super) fn not_found(what: &str) -> BoxedRefusal {
         Self::http(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }
 
-    fn new(status: StatusCode, answer: Answer, reason: &'static str, is_mail: bool) -> Refused {
+    fn new(status: StatusCode, answer: Answer, reason: &'static str, is_mail: bool) -> BoxedRefusal {
         Box::new(Self { status, answer, reason, errors: Vec::new(), is_mail, from: None, rcpt: None, untold: false })
     }
 
     /// The same with the fields that are wrong.
-    pub(super) fn about(mut self: Box<Self>, errors: Vec<FieldError>) -> Refused {
+    pub(super) fn about(mut self: Box<Self>, errors: Vec<FieldError>) -> BoxedRefusal {
         self.errors = errors;
         self
     }
 
     /// The same, of a message by this sender.
-    pub(super) fn sent_by(mut self: Box<Self>, from: Option<String>) -> Refused {
+    pub(super) fn sent_by(mut self: Box<Self>, from: Option<String>) -> BoxedRefusal {
         self.from = from;
         self
     }
@@ -159,19 +164,19 @@ fn status_of(answer: &Answer, reason: &str) -> StatusCode {
 }
 
 /// A task of ours that broke.
-pub(crate) fn broken(error: &tokio::task::JoinError) -> Refused {
+pub(crate) fn broken(error: &tokio::task::JoinError) -> BoxedRefusal {
     tracing::error!(%error, "a request could not be worked on");
-    Refusal::mail((posthaste_smtp::server::Answer::trouble("the relay could not work on this, try again later"), "trouble"))
+    Refusal::mail(posthaste_smtp::server::Answer::trouble("the relay could not work on this, try again later"), "trouble")
 }
 
 /// Reads an object of JSON: what is no JSON at all is another fault than what says the wrong thing.
-pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Refused> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, BoxedRefusal> {
     // Serde would take a list for an object whose fields are told by their order.
     if text.trim_ascii_start().starts_with(b"[") {
-        return Err(Refusal::mail((Answer::new(554, 6, 0, "an object goes here, not a list"), "bad_field")));
+        return Err(Refusal::mail(Answer::new(554, 6, 0, "an object goes here, not a list"), "bad_field"));
     }
     serde_json::from_slice(text).map_err(|error| match error.classify() {
-        Category::Data => Refusal::mail((Answer::new(554, 6, 0, error.to_string()), "bad_field")),
+        Category::Data => Refusal::mail(Answer::new(554, 6, 0, error.to_string()), "bad_field"),
         _ => Refusal::http(StatusCode::BAD_REQUEST, "syntax", format!("not JSON: {error}")),
     })
 }

@@ -18,10 +18,13 @@ pub(super) fn fit(data: Bytes, limits: &ClientLimits) -> Result<Fit, Refused> {
     let ends = Ends::find(&data)?;
     let size = (data.len() + ends.bare + if ends.is_open { 2 } else { 0 }) as u64;
     if size > limits.message_size {
-        return Err((Answer::new(552, 3, 4, format!("a message has at most {} bytes here", limits.message_size)), "too_large"));
+        return Err(Refused::new(Answer::new(552, 3, 4, format!("a message has at most {} bytes here", limits.message_size)), "too_large"));
     }
     if let Some(max) = limits.text_line.filter(|max| ends.longest > *max) {
-        return Err((Answer::new(550, 6, 0, format!("the message holds a line longer than {max} bytes")), "text_line_too_long"));
+        return Err(Refused::new(
+            Answer::new(550, 6, 0, format!("the message holds a line longer than {max} bytes")),
+            "text_line_too_long",
+        ));
     }
     let has_8bit = !data.is_ascii();
     if ends.bare == 0 && !ends.is_open {
@@ -58,9 +61,9 @@ impl Ends {
         let mut line = 0;
         for at in memchr3_iter(b'\r', b'\n', 0, data) {
             match data[at] {
-                0 => return Err((Answer::new(550, 6, 0, "the message holds a NUL byte"), "nul")),
+                0 => return Err(Refused::new(Answer::new(550, 6, 0, "the message holds a NUL byte"), "nul")),
                 b'\r' if data.get(at + 1) != Some(&b'\n') => {
-                    return Err((Answer::new(550, 6, 0, "CR without LF behind it: lines end in CRLF"), "bare_cr"));
+                    return Err(Refused::new(Answer::new(550, 6, 0, "CR without LF behind it: lines end in CRLF"), "bare_cr"));
                 }
                 b'\r' => ends.longest = ends.longest.max(at - line),
                 _ => {
@@ -93,7 +96,7 @@ mod tests {
     }
 
     fn fitted(data: &'static [u8]) -> Result<Bytes, &'static str> {
-        fit(Bytes::from_static(data), &limits()).map(|f| f.data).map_err(|(_, reason)| reason)
+        fit(Bytes::from_static(data), &limits()).map(|f| f.data).map_err(|refused| refused.reason)
     }
 
     #[test]
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn limits_hold_for_what_is_kept() {
         let limits = ClientLimits { message_size: 10, text_line: Some(4), ..limits() };
-        let reason = |data: &'static [u8]| fit(Bytes::from_static(data), &limits).map_err(|(_, reason)| reason).err();
+        let reason = |data: &'static [u8]| fit(Bytes::from_static(data), &limits).map_err(|refused| refused.reason).err();
         assert_eq!(reason(b"1234\n678\n"), Some("too_large"), "eleven bytes with their line ends");
         assert_eq!(reason(b"1234\n67\n"), None);
         assert_eq!(reason(b"12345\n"), Some("text_line_too_long"));

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::{
     auth::Principal,
-    problem::{Problem, Refusal, Refused},
+    problem::{BoxedRefusal, Problem, Refusal},
     state::{Api, Segment},
 };
 
@@ -130,7 +130,7 @@ pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment
     tell(&api, &who, &id).await.map(Json).map_err(|refused| *refused)
 }
 
-async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory, Refused> {
+async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory, BoxedRefusal> {
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue before the log: what ends in between is told as ended.

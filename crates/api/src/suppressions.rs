@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     auth::Principal,
-    problem::{Problem, Refusal, Refused, json},
+    problem::{BoxedRefusal, Problem, Refusal, json},
     state::{Api, Segment},
 };
 
@@ -142,7 +142,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         let (entries, next) = api.list(Ask::List { filter: which.filter()?, after, limit }).await?;
         Ok(Json(Suppressions::of(entries, next)))
     };
-    listed.await.map_err(|refused: Refused| *refused)
+    listed.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// Look an address up.
@@ -170,7 +170,7 @@ pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(ad
             (entries, _) => Ok(Json(Suppressions::of(entries, None))),
         }
     };
-    found.await.map_err(|refused: Refused| *refused)
+    found.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// Put an address onto the list.
@@ -214,7 +214,7 @@ pub(super) async fn put(
         api.change(Ask::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
         Ok(Json(Suppression::of(entry)))
     };
-    put.await.map_err(|refused: Refused| *refused)
+    put.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// Take an address off the list.
@@ -250,7 +250,7 @@ pub(super) async fn remove(
             _ => Ok(StatusCode::NO_CONTENT),
         }
     };
-    removed.await.map_err(|refused: Refused| *refused)
+    removed.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// A query, or that it cannot be read: what is asked comes after who asks.
@@ -258,17 +258,17 @@ pub(super) type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejec
 
 trait Of<T> {
     /// The query.
-    fn of(self) -> Result<T, Refused>;
+    fn of(self) -> Result<T, BoxedRefusal>;
 }
 
 impl<T> Of<T> for Asked<T> {
-    fn of(self) -> Result<T, Refused> {
+    fn of(self) -> Result<T, BoxedRefusal> {
         self.map(|Query(query)| query).map_err(|e| Refusal::http(StatusCode::BAD_REQUEST, "bad_query", e.body_text()))
     }
 }
 
 impl Api {
-    async fn list(&self, ask: Ask) -> Result<(Vec<SuppressionEntry>, Option<String>), Refused> {
+    async fn list(&self, ask: Ask) -> Result<(Vec<SuppressionEntry>, Option<String>), BoxedRefusal> {
         match self.suppression(ask).await? {
             Answer::Entries { entries, next } => Ok((entries, next)),
             Answer::Changed { .. } => unreachable!("a list is answered with entries"),
@@ -276,14 +276,14 @@ impl Api {
     }
 
     /// How many entries were added or removed, and how many were not; durable by then.
-    async fn change(&self, ask: Ask) -> Result<(usize, usize), Refused> {
+    async fn change(&self, ask: Ask) -> Result<(usize, usize), BoxedRefusal> {
         match self.suppression(ask).await? {
             Answer::Changed { changed, kept } => Ok((changed, kept)),
             Answer::Entries { .. } => unreachable!("a change is answered with its extent"),
         }
     }
 
-    async fn suppression(&self, ask: Ask) -> Result<Answer, Refused> {
+    async fn suppression(&self, ask: Ask) -> Result<Answer, BoxedRefusal> {
         let rules = self.settings.get().suppression.clone();
         answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
             tracing::error!(why, "the suppression list cannot be changed");
@@ -318,7 +318,7 @@ impl Suppression {
 }
 
 impl Which {
-    fn filter(&self) -> Result<Filter, Refused> {
+    fn filter(&self) -> Result<Filter, BoxedRefusal> {
         Ok(Filter {
             address: None,
             domain: self.domain.as_ref().map(|d| d.to_ascii_lowercase()),
@@ -328,23 +328,23 @@ impl Which {
     }
 }
 
-fn cursor_key(cursor: &str) -> Result<String, Refused> {
+fn cursor_key(cursor: &str) -> Result<String, BoxedRefusal> {
     let key = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|key| String::from_utf8(key).ok());
     key.ok_or_else(|| bad_query(&"the cursor is what the last page called `next`"))
 }
 
-fn bad_query(why: &dyn std::fmt::Display) -> Refused {
+fn bad_query(why: &dyn std::fmt::Display) -> BoxedRefusal {
     Refusal::http(StatusCode::BAD_REQUEST, "bad_query", why.to_string())
 }
 
-fn named(address: &str) -> Result<Address, Refused> {
-    Address::new(address).map_err(|e| Refusal::mail((Said::new(501, 1, 3, e.to_string()), "bad_address")))
+fn named(address: &str) -> Result<Address, BoxedRefusal> {
+    Address::new(address).map_err(|e| Refusal::mail(Said::new(501, 1, 3, e.to_string()), "bad_address"))
 }
 
-fn scope(text: &str) -> Result<Breadth, Refused> {
-    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+fn scope(text: &str) -> Result<Breadth, BoxedRefusal> {
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail(Said::new(554, 6, 0, e.to_string()), "bad_field"))
 }
 
-fn reason(text: &str) -> Result<Reason, Refused> {
-    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail((Said::new(554, 6, 0, e.to_string()), "bad_field")))
+fn reason(text: &str) -> Result<Reason, BoxedRefusal> {
+    text.parse().map_err(|e: posthaste_suppression::WordError| Refusal::mail(Said::new(554, 6, 0, e.to_string()), "bad_field"))
 }

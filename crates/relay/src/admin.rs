@@ -218,7 +218,7 @@ impl Admin {
         match request {
             Request::Queue => {
                 let QueueTable { counts, lanes } = self.queue().table().await?;
-                json(&Queue { counts, lanes, closed: self.intake.closed().map(|(answer, _)| answer.text) })
+                json(&Queue { counts, lanes, closed: self.intake.closed().map(|refused| refused.answer.text) })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit).await?;

@@ -80,7 +80,7 @@ impl Notifier {
             let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
             match self.intake.take_notice(id, &letter.facts, text, to).await {
                 Ok(()) => return,
-                Err((answer, _)) => tracing::warn!(message = %letter.meta.id, why = answer.text, "a failure notice has to wait"),
+                Err(refused) => tracing::warn!(message = %letter.meta.id, why = refused.answer.text, "a failure notice has to wait"),
             }
             tokio::time::sleep(NOTICE_RETRY).await;
         }

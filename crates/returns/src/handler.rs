@@ -64,10 +64,10 @@ impl ReturnHandler {
     /// Whether mail to this address is read.
     fn wants(&self, rcpt: &Address) -> Result<(), Refused> {
         self.settings.get().paths.want(rcpt, clock::now()).map_err(|why| match why {
-            Unwanted::Expired => (Answer::new(550, 1, 1, "this reverse-path has expired"), "expired_return"),
-            Unwanted::Forged => (Answer::new(550, 1, 1, "nobody here made this reverse-path"), "forged_return"),
-            Unwanted::Unknown => (Answer::new(550, 1, 1, "no such address"), "unknown_return"),
-            Unwanted::Elsewhere => (Answer::new(550, 7, 1, "mail to this domain is not taken here"), "relaying_denied"),
+            Unwanted::Expired => Refused::new(Answer::new(550, 1, 1, "this reverse-path has expired"), "expired_return"),
+            Unwanted::Forged => Refused::new(Answer::new(550, 1, 1, "nobody here made this reverse-path"), "forged_return"),
+            Unwanted::Unknown => Refused::new(Answer::new(550, 1, 1, "no such address"), "unknown_return"),
+            Unwanted::Elsewhere => Refused::new(Answer::new(550, 7, 1, "mail to this domain is not taken here"), "relaying_denied"),
         })
     }
 
@@ -81,7 +81,7 @@ impl ReturnHandler {
         }
         for (done, known) in waiting {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
-                return Err((Answer::trouble("the report could not be written down, try again later"), "log_trouble"));
+                return Err(Refused::new(Answer::trouble("the report could not be written down, try again later"), "log_trouble"));
             }
             if let Some(Known { source, provider, note }) = known {
                 self.queue.known(source, provider, note).await;
@@ -117,7 +117,7 @@ impl ReturnHandler {
         });
         judged.await.map_err(|error| {
             tracing::error!(%error, "a returning mail could not be judged");
-            (Answer::trouble("the mail could not be read, try again later"), "return_trouble")
+            Refused::new(Answer::trouble("the mail could not be read, try again later"), "return_trouble")
         })
     }
 
@@ -130,7 +130,10 @@ impl ReturnHandler {
         let claim = match self.claims.claim(self.register.facts(), &found, now) {
             Some(Turn::Mine(claim)) => claim,
             Some(Turn::UnderWay) => {
-                return Err((Answer::trouble("the same report is just being written down, try again later"), "return_under_way"));
+                return Err(Refused::new(
+                    Answer::trouble("the same report is just being written down, try again later"),
+                    "return_under_way",
+                ));
             }
             Some(Turn::Over) | None => {
                 self.tally.count("repeated");
@@ -194,7 +197,7 @@ impl ReturnHandler {
 impl Inbox for ReturnHandler {
     fn closed(&self) -> Option<Refused> {
         let trouble = self.journal.trouble().or_else(|| self.intake.spool.trouble());
-        trouble.map(|_| (Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
+        trouble.map(|_| Refused::new(Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
     }
 
     /// Returns come from anywhere; whom they are for is what counts.

@@ -66,12 +66,12 @@ impl Intake {
     pub fn closed(&self) -> Option<Refused> {
         let max = self.settings.get().limits.queue_messages;
         if max.is_some_and(|max| self.queue.gauge().messages as u64 >= max) {
-            return Some((Answer::full("the queue is full, try again later"), "queue_full"));
+            return Some(Refused::new(Answer::full("the queue is full, try again later"), "queue_full"));
         }
         if self.spool.trouble().is_some() {
-            return Some((Answer::full("no room on the relay's disk, try again later"), "spool_trouble"));
+            return Some(Refused::new(Answer::full("no room on the relay's disk, try again later"), "spool_trouble"));
         }
-        self.journal.trouble().map(|_| (Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
+        self.journal.trouble().map(|_| Refused::new(Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
     }
 
     /// Takes a submitted message: on disk and in the log when this returns its id.
@@ -142,8 +142,8 @@ impl Intake {
         let seq = stored.map_err(|e| {
             tracing::warn!(error = %e, "the spool refused a message");
             match e {
-                StoreError::Full { .. } => (Answer::full("no room on the relay's disk, try again later"), "spool_full"),
-                _ => (Answer::trouble("the relay could not store the message, try again later"), "spool_trouble"),
+                StoreError::Full { .. } => Refused::new(Answer::full("no room on the relay's disk, try again later"), "spool_full"),
+                _ => Refused::new(Answer::trouble("the relay could not store the message, try again later"), "spool_trouble"),
             }
         })?;
         self.pending.stored(seq);
@@ -204,14 +204,16 @@ fn stream(settings: &Settings, prepared: &Prepared, client: &Client) -> Result<N
     let Some(asked) = &prepared.stream else { return Ok(own().unwrap_or_else(|| client.stream.clone())) };
     match Name::new(asked).ok().filter(|name| settings.streams.contains(name)) {
         Some(name) => Ok(name),
-        None => Err((Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream")),
+        None => {
+            Err(Refused::new(Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream"))
+        }
     }
 }
 
 /// What the header says of the time is kept like FUTURERELEASE (RFC 4865) within the same limit; where both are said, the later one counts.
 fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Duration>) -> Result<(), Refused> {
     let most = most.and_then(|most| now.checked_add(most).ok());
-    let refused = |text: &str| Err((Answer::new(554, 6, 0, format!("X-Posthaste-Send-At: {text}")), "bad_send_at"));
+    let refused = |text: &str| Err(Refused::new(Answer::new(554, 6, 0, format!("X-Posthaste-Send-At: {text}")), "bad_send_at"));
     match most {
         _ if at <= now => return Ok(()),
         None => return refused("mail is not held back here"),
@@ -229,7 +231,10 @@ fn may_be_in_time(asks: &EsmtpParameters, now: Timestamp) -> Result<(), Refused>
     if hold.until(now) < by.at(now) {
         return Ok(());
     }
-    Err((Answer::new(554, 5, 4, "the message is held back until the time by which it is to be delivered (BY) is over"), "held_too_long"))
+    Err(Refused::new(
+        Answer::new(554, 5, 4, "the message is held back until the time by which it is to be delivered (BY) is over"),
+        "held_too_long",
+    ))
 }
 
 impl Inbox for Intake {
@@ -241,7 +246,7 @@ impl Inbox for Intake {
         match &guest.user {
             Some(user) => self.allowances.may_begin(user, from, size),
             None if guest.listener.allows(guest.ip) && !guest.listener.require_auth => Ok(()),
-            None => Err((Answer::auth_required(), "auth_required")),
+            None => Err(Refused::new(Answer::auth_required(), "auth_required")),
         }
     }
 
@@ -262,7 +267,7 @@ impl Inbox for Intake {
             Reason::HardBounce => Answer::new(550, 1, 1, why),
             Reason::Complaint | Reason::Unsubscribe | Reason::Manual => Answer::new(550, 7, 1, why),
         };
-        Err((answer, "suppressed"))
+        Err(Refused::new(answer, "suppressed"))
     }
 
     fn take<'a>(&'a self, submission: Submission, guest: &Guest<'_>) -> Taking<'a> {
@@ -274,10 +279,10 @@ impl Inbox for Intake {
 
 fn unsigned(why: Unsigned) -> Refused {
     match why {
-        Unsigned::NoFrom(why) => (Answer::new(550, 6, 0, why), "no_from"),
+        Unsigned::NoFrom(why) => Refused::new(Answer::new(550, 6, 0, why), "no_from"),
         Unsigned::Trouble(why) => {
             tracing::error!(%why, "cannot sign");
-            (Answer::trouble("the message could not be signed, try again later"), "signing_trouble")
+            Refused::new(Answer::trouble("the message could not be signed, try again later"), "signing_trouble")
         }
     }
 }
@@ -285,5 +290,5 @@ fn unsigned(why: Unsigned) -> Refused {
 fn refusal(unfit: &posthaste_message::Unfit) -> Refused {
     let reply = unfit.reply();
     let code = reply.enhanced.unwrap_or(EnhancedCode::new(5, 6, 0));
-    (Answer { code: reply.code, enhanced: code, text: unfit.to_string() }, unfit.reason())
+    Refused::new(Answer { code: reply.code, enhanced: code, text: unfit.to_string() }, unfit.reason())
 }

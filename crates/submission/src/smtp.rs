@@ -102,14 +102,17 @@ impl Listeners {
                 // It connected and hung up: that is how balancers look whether anybody is there.
                 Err(_) if read.is_empty() => return Ok(()),
                 Err(_) => {
-                    proxied = Err((Answer::new(421, 5, 0, "the balancer has to say who the client is (PROXY protocol)"), "no_proxy_header"))
+                    proxied = Err(Refused::new(
+                        Answer::new(421, 5, 0, "the balancer has to say who the client is (PROXY protocol)"),
+                        "no_proxy_header",
+                    ))
                 }
             }
         }
         let session = Session::new(rules.clone(), clock::now());
         let place = match proxied.and_then(|()| self.admit(&settings, &listener, config, ip)) {
             Ok(place) => place,
-            Err((answer, reason)) => return self.turn_away(config, socket, ip, session, (answer, reason)).await,
+            Err(refused) => return self.turn_away(config, socket, ip, session, refused).await,
         };
         let wire = Wire::Plain(Begun { read, socket });
         let conversation = Conversation::new(self.0.clone(), listener.clone(), ip, session, wire);
@@ -122,10 +125,10 @@ impl Listeners {
     /// Whether this client may speak here at all, and then its place.
     fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::Place, Refused> {
         if let Some(ShutOut { answer, tell }) = self.0.lockout.shut_out(ip) {
-            return Err((answer, if tell { "banned" } else { UNTOLD }));
+            return Err(Refused::new(answer, if tell { "banned" } else { UNTOLD }));
         }
         if !config.allows(ip) && !can_log_in(settings, name, config) {
-            return Err((Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
+            return Err(Refused::new(Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
         }
         self.0.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
     }
@@ -136,7 +139,7 @@ impl Listeners {
         mut socket: TcpStream,
         ip: IpAddr,
         mut session: Session,
-        (answer, reason): Refused,
+        Refused { answer, reason }: Refused,
     ) -> io::Result<()> {
         let mut out = Vec::new();
         session.refuse(&answer, &mut out);

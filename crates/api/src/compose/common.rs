@@ -8,7 +8,7 @@ use posthaste_submission::ClientLimits;
 
 use crate::{
     draft::{Draft, Mailbox, Mailboxes},
-    problem::{FieldError, Refusal, Refused},
+    problem::{BoxedRefusal, FieldError, Refusal},
 };
 
 /// The envelope of a draft and what is wrong with the draft so far.
@@ -34,9 +34,9 @@ pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &impl Header) {
 }
 
 /// What is said of a draft that is not fit.
-pub(super) fn bad_field(errors: Vec<FieldError>) -> Refused {
+pub(super) fn bad_field(errors: Vec<FieldError>) -> BoxedRefusal {
     let text = errors.first().map_or_else(String::new, |e| format!("{}: {}", e.field, e.detail));
-    Refusal::mail((Answer::new(554, 6, 0, text), "bad_field")).about(errors)
+    Refusal::mail(Answer::new(554, 6, 0, text), "bad_field").about(errors)
 }
 
 /// Errors of one message that are told.
@@ -124,9 +124,9 @@ impl Flaws {
         }
     }
 
-    pub(super) fn verdict(self) -> Result<(), Refused> {
+    pub(super) fn verdict(self) -> Result<(), BoxedRefusal> {
         let Some((answer, reason, rcpt)) = self.first else { return Ok(()) };
-        let mut refused = Refusal::mail((answer, reason)).about(self.errors);
+        let mut refused = Refusal::mail(answer, reason).about(self.errors);
         refused.rcpt = rcpt;
         Err(refused)
     }

@@ -11,7 +11,7 @@ fn limits() -> ClientLimits {
     Config::parse("", "test", &ThisHost).unwrap().limits
 }
 
-fn composed(draft: &Value) -> Result<Composed, Refused> {
+fn composed(draft: &Value) -> Result<Composed, BoxedRefusal> {
     let text = draft.to_string();
     let draft: Draft<'_> = serde_json::from_str(&text).unwrap();
     compose(&draft, &limits())

@@ -24,7 +24,7 @@ use crate::{
     body::unsupported,
     compose::{Composed, compose},
     draft::{Batch, Draft},
-    problem::{Problem, Refusal, Refused, broken, json},
+    problem::{BoxedRefusal, Problem, Refusal, broken, json},
     state::{Api, Peer},
 };
 
@@ -104,13 +104,13 @@ pub(crate) async fn send_batch(State(api): State<Arc<Api>>, peer: Peer, who: Res
         let api = api.clone();
         tokio::spawn(async move { many(&api, &who, peer, incoming).await }).await.map_err(|e| broken(&e))?
     };
-    sent.await.unwrap_or_else(|refused: Refused| {
+    sent.await.unwrap_or_else(|refused: BoxedRefusal| {
         api.rejected(peer.0, known.as_ref(), &refused);
         refused.into_response()
     })
 }
 
-async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incoming) -> Result<Response, Refused> {
+async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incoming) -> Result<Response, BoxedRefusal> {
     let mut work = match incoming.remembered(api).await? {
         Idempotent::Answered(_, body) => {
             return Ok(([("idempotency-replayed", HeaderValue::from_static("true"))], Json(body)).into_response());
@@ -121,7 +121,7 @@ async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incomin
     let composed = incoming.blocking(move |i, limits| {
         let elements = json::<Elements<'_>>(&i.body)?.messages;
         if elements.len() > most {
-            return Err(Refusal::mail((Answer::new(552, 3, 4, format!("a batch has at most {most} messages here")), "too_large")));
+            return Err(Refusal::mail(Answer::new(552, 3, 4, format!("a batch has at most {most} messages here")), "too_large"));
         }
         Ok(elements.iter().map(|e| compose(&json::<Draft<'_>>(e.get().as_bytes())?, limits)).collect::<Vec<_>>())
     });
@@ -145,7 +145,7 @@ async fn take_all(
     who: &Principal,
     peer: Peer,
     work: &Work,
-    messages: Vec<(MessageId, Result<Composed, Refused>)>,
+    messages: Vec<(MessageId, Result<Composed, BoxedRefusal>)>,
 ) -> Vec<BatchResult> {
     let mut results = vec![None; messages.len()];
     let mut under_way = JoinSet::new();
@@ -175,12 +175,12 @@ async fn take_all(
             results[i] = Some(result);
         }
     }
-    let lost = || BatchResult::of(Err(Refusal::mail((Answer::trouble("the relay could not work on this, try again later"), "trouble"))));
+    let lost = || BatchResult::of(Err(Refusal::mail(Answer::trouble("the relay could not work on this, try again later"), "trouble")));
     results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
 }
 
 impl BatchResult {
-    fn of(taken: Result<Taken, Refused>) -> Self {
+    fn of(taken: Result<Taken, BoxedRefusal>) -> Self {
         match taken {
             Ok(taken) => {
                 Self { status: StatusCode::ACCEPTED.as_u16(), id: Some(taken.id), recipients: Some(taken.recipients), problem: None }

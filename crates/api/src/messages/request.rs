@@ -21,7 +21,7 @@ use crate::{
     auth::Principal,
     body::media_type,
     idempotency::{Claim, Memory, accepted, hash},
-    problem::{Refusal, Refused, broken},
+    problem::{BoxedRefusal, Refusal, broken},
     state::Api,
 };
 
@@ -60,14 +60,14 @@ pub(super) struct Work {
 
 impl Incoming {
     /// Right and room first, then the key, then the body.
-    pub(super) async fn read(api: &Arc<Api>, who: &Principal, request: Request) -> Result<Self, Refused> {
+    pub(super) async fn read(api: &Arc<Api>, who: &Principal, request: Request) -> Result<Self, BoxedRefusal> {
         who.may(Right::Send)?;
         let key = key(request.headers());
         // With a key, there may be an answer already.
         if key.is_none()
             && let Some(closed) = api.intake.closed()
         {
-            return Err(Refusal::mail(closed));
+            return Err(Refusal::of(closed));
         }
         let claim = key.map(|key| api.keys.claim(&who.0.name, &key)).transpose()?;
         let query = Query::try_from_uri(request.uri());
@@ -79,7 +79,7 @@ impl Incoming {
     }
 
     /// What the key says of this request.
-    pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, Refused> {
+    pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, BoxedRefusal> {
         let now = clock::now();
         let keys_max = api.settings.get().http.idempotency_keys;
         let _share = self.share.take();
@@ -103,8 +103,8 @@ impl Incoming {
     /// Work that may take a while, off the threads that serve everybody.
     pub(super) async fn blocking<T: Send + 'static>(
         self,
-        work: impl FnOnce(&Self, &ClientLimits) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<T, Refused> {
+        work: impl FnOnce(&Self, &ClientLimits) -> Result<T, BoxedRefusal> + Send + 'static,
+    ) -> Result<T, BoxedRefusal> {
         tokio::task::spawn_blocking(move || work(&self, &self.limits)).await.map_err(|e| broken(&e))?
     }
 }
@@ -124,7 +124,7 @@ impl Work {
     }
 
     /// To be called before the first message is stored.
-    pub(super) fn begin(&mut self) -> Result<(), Refused> {
+    pub(super) fn begin(&mut self) -> Result<(), BoxedRefusal> {
         if let Some((claim, hash)) = self.claim.as_ref().filter(|_| !self.begun) {
             claim.begin(hash, &self.ids, self.now, self.keys_max)?;
             self.begun = true;
@@ -148,11 +148,11 @@ impl Work {
 }
 
 /// Which of these the log knows. Everything that the spool had at the start is in it by now.
-async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, Refused> {
+async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, BoxedRefusal> {
     let read = api.read_log(move |dir| accepted(dir, &ids));
     read.await.map_err(|why| {
         tracing::error!(why, "the log cannot be read for an idempotency key");
-        Refusal::mail((Answer::trouble("the relay cannot read its log, try again later"), "log_trouble"))
+        Refusal::mail(Answer::trouble("the relay cannot read its log, try again later"), "log_trouble")
     })
 }
 

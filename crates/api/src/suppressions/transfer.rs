@@ -24,7 +24,7 @@ use super::{Asked, Of, bad_query};
 use crate::{
     auth::Principal,
     body::{media_type, unsupported},
-    problem::{Problem, Refusal, Refused, broken},
+    problem::{BoxedRefusal, Problem, Refusal, broken},
     state::Api,
 };
 
@@ -146,7 +146,7 @@ pub(crate) async fn import(
         let bad_lines = read.bad.iter().take(BAD_TOLD).map(told).collect();
         Ok(Json(Imported { added, kept, bad: read.bad.len(), bad_lines, ignored: read.ignored }))
     };
-    imported.await.map_err(|refused: Refused| *refused)
+    imported.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// The list as a file.
@@ -192,7 +192,7 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: As
     Ok(([(header::CONTENT_TYPE, kind)], Body::new(body)).into_response())
 }
 
-fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, Filter), Refused> {
+fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, Filter), BoxedRefusal> {
     who.may(Right::Read)?;
     let what = what.of()?;
     let form = match what.format.as_deref() {

@@ -222,7 +222,7 @@ impl Conversation {
                 let read = read as u64;
                 if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
                     let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
-                    self.refused("data", None, None, (answer.clone(), "receive_memory"));
+                    self.refused("data", None, None, Refused::new(answer.clone(), "receive_memory"));
                     self.session.refuse(&answer, &mut self.out);
                     self.held = None;
                     self.slow_down().await;
@@ -258,7 +258,7 @@ impl Conversation {
             }
             Err(error) => {
                 let answer = Answer::new(454, 7, 0, format!("the TLS handshake failed: {error}"));
-                self.refused("starttls", None, None, (answer, "tls_handshake"));
+                self.refused("starttls", None, None, Refused::new(answer, "tls_handshake"));
                 Ok(false)
             }
         }
@@ -280,7 +280,7 @@ impl Conversation {
             }
             Err(refused) => {
                 self.refused("mail", Some(from.to_string()), None, refused.clone());
-                self.session.answer(Err(refused.0), &mut self.out);
+                self.session.answer(Err(refused.answer), &mut self.out);
                 false
             }
         }
@@ -303,7 +303,7 @@ impl Conversation {
             }
             Err(refused) => {
                 self.refused("rcpt", self.sender.clone(), Some(recipient.to_string()), refused.clone());
-                self.session.answer(Err(refused.0), &mut self.out);
+                self.session.answer(Err(refused.answer), &mut self.out);
                 false
             }
         }
@@ -324,12 +324,12 @@ impl Conversation {
             }
             Err(refused) => {
                 self.refused("dot", Some(from), None, refused.clone());
-                self.session.answer_message(&refused.0, &mut self.out);
+                self.session.answer_message(&refused.answer, &mut self.out);
             }
         }
     }
 
-    fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, (answer, reason): Refused) {
+    fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, Refused { answer, reason }: Refused) {
         let user = self.certified.as_ref().map(ToString::to_string);
         self.of.rejected(self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
@@ -374,5 +374,5 @@ impl Conversation {
 }
 
 fn gone() -> Refused {
-    (Answer::trouble("this listener is gone, try again"), "listener_gone")
+    Refused::new(Answer::trouble("this listener is gone, try again"), "listener_gone")
 }

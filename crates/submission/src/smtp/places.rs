@@ -43,7 +43,9 @@ impl Places {
         max_per_ip: usize,
         max_total: usize,
     ) -> Result<Place, Refused> {
-        let too_many = |who: &str| (Answer::new(421, 7, 0, format!("too many connections {who}, try again later")), "too_many_connections");
+        let too_many = |who: &str| {
+            Refused::new(Answer::new(421, 7, 0, format!("too many connections {who}, try again later")), "too_many_connections")
+        };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, client) = (counts.all, subject(ip));
         let here = counts.listeners.entry(listener.clone()).or_default();
@@ -86,9 +88,9 @@ mod tests {
         let take = |listener: &str, ip: &str| places.take(&name(listener), ip.parse().unwrap(), 3, 2, 4);
         let first = take("a", "192.0.2.1").ok();
         let _second = take("a", "192.0.2.1").ok();
-        assert!(take("a", "192.0.2.1").is_err_and(|(answer, _)| answer.text.contains("from your address")));
+        assert!(take("a", "192.0.2.1").is_err_and(|refused| refused.answer.text.contains("from your address")));
         let _third = take("a", "2001:db8::1").ok();
-        assert!(take("a", "192.0.2.2").is_err_and(|(answer, _)| answer.text.contains("connections here")), "the listener has three");
+        assert!(take("a", "192.0.2.2").is_err_and(|refused| refused.answer.text.contains("connections here")), "the listener has three");
         let _fourth = take("b", "192.0.2.1").ok();
         assert!(take("b", "192.0.2.2").is_err(), "there are four in all");
         drop(first);
