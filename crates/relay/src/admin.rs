@@ -10,6 +10,7 @@ use posthaste_queue::{
     Counts, LaneRow, MessageRow, Messages, Question, QueueHandle, QueueTable, Reasons, Selection, SourceNow, Stopping, warmup,
 };
 use posthaste_signing::rotation::Rotation;
+use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::Ask;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{
     recover::spooled,
-    settings::Swap,
+    settings::{SettingsError, Swap},
     why::{self, Subject, WaitingMail, Why},
 };
 
@@ -348,6 +349,10 @@ fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
 enum Undone {
     #[error(transparent)]
     Stopping(#[from] Stopping),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Spool(#[from] ReadError),
     #[error("{0}")]
     Failed(String),
 }

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod engine;
+pub mod error;
 pub mod notify;
 mod open;
 pub mod recorder;

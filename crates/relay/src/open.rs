@@ -7,7 +7,6 @@ use std::{
     path::Path,
 };
 
-use anyhow::Context as _;
 use posthaste_config::Config;
 use posthaste_governor::LaneKey;
 use posthaste_host::{clock, listen, systemd};
@@ -18,6 +17,8 @@ use posthaste_spool::Spool;
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
+use crate::error::OpeningError;
+
 /// How far back the log is counted again after a crash: the day before may still be open in some zone.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
 
@@ -26,20 +27,20 @@ const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
 pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
 
 /// Makes the data folder and takes it; an error where another relay has it.
-pub fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
-    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
+    std::fs::create_dir_all(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
     let path = data_dir.join("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    let file = file.map_err(|source| OpeningError::LockFile { path, source })?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another posthaste is running on {}", data_dir.display()))?;
+        .map_err(|error| OpeningError::AlreadyRunning { path: data_dir.to_owned(), source: error.into() })?;
     Ok(Lock(file))
 }
 
 /// Opens the spool; also what had to be mended, as states and details for the log.
-pub fn open_spool(config: &Config) -> anyhow::Result<(Spool, Vec<(State, String)>)> {
+pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), OpeningError> {
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
-        .with_context(|| format!("cannot open the spool {}", config.spool.dir.display()))?;
+        .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let mut mended = Vec::new();
     if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
         let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
@@ -64,31 +65,27 @@ pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
 }
 
 /// The listeners' sockets: those that systemd opened for a listener, by its name; else the listener's own addresses.
-pub(crate) fn listeners(config: &Config) -> anyhow::Result<Vec<(Name, TcpListener)>> {
+pub(crate) fn listeners(config: &Config) -> Result<Vec<(Name, TcpListener)>, OpeningError> {
     let mut bound = Vec::new();
-    for (name, socket) in systemd::sockets().context("the sockets that systemd handed over")? {
+    for (name, socket) in systemd::sockets().map_err(OpeningError::Handed)? {
         match config.listeners.get_key_value(name.as_str()) {
-            Some((name, _)) => {
-                bound.push((name.clone(), TcpListener::from_std(socket).context("a socket of systemd's is no listening one")?))
-            }
-            None => {
-                anyhow::bail!("systemd handed over a socket called {name:?} (FileDescriptorName=), and there is no listener of that name")
-            }
+            Some((name, _)) => bound.push((name.clone(), TcpListener::from_std(socket).map_err(OpeningError::NotListening)?)),
+            None => return Err(OpeningError::NoSuchListener(name)),
         }
     }
     let handed: BTreeSet<Name> = bound.iter().map(|(name, _)| name.clone()).collect();
     for (name, listener) in config.listeners.iter().filter(|(name, _)| !handed.contains(*name)) {
         for address in &listener.addresses {
-            let listener = posthaste_host::listen::open(*address);
-            bound.push((name.clone(), listener.with_context(|| format!("listen.{name}: cannot listen on {address}"))?));
+            let (address, refused) = (*address, |source| OpeningError::Listener { name: name.clone(), address: *address, source });
+            bound.push((name.clone(), listen::open(address).map_err(refused)?));
         }
     }
     Ok(bound)
 }
 
 /// The API's sockets.
-pub(crate) fn http_listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    config.http.addresses.iter().map(|a| listen::open(*a).with_context(|| format!("http: cannot listen on {a}"))).collect()
+pub(crate) fn http_listeners(config: &Config) -> Result<Vec<TcpListener>, OpeningError> {
+    config.http.addresses.iter().map(|a| listen::open(*a).map_err(|source| OpeningError::Http { address: *a, source })).collect()
 }
 
 /// Where the last stop was none in good order the log says what of the leased budget was sent, and how it was received.

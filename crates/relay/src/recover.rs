@@ -14,11 +14,12 @@ use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{Checkpoint, EventLog, LogOptions, Tail, Watermark, tail_since};
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
-use posthaste_spool::{LiveMessage as Stored, Spool};
+use posthaste_spool::{LiveMessage as Stored, ReadError, Spool};
 use posthaste_submission::{Announced, announce, arrival};
 use posthaste_suppression::Register;
 
 use crate::{
+    error::RecoveryError,
     recorder::{CHECKPOINT, settle_on_durable},
     settings::Settings,
 };
@@ -57,11 +58,11 @@ pub fn recover(
     node: InForce<Name>,
     dispatcher: &mut Dispatcher,
     now: Timestamp,
-) -> Result<Recovered, String> {
+) -> Result<Recovered, RecoveryError> {
     let config = &settings.config;
-    std::fs::create_dir_all(&config.log.dir).map_err(|e| format!("{}: {e}", config.log.dir.display()))?;
+    std::fs::create_dir_all(&config.log.dir).map_err(|source| RecoveryError::LogFolder { path: config.log.dir.clone(), source })?;
     let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
-    let tail = tail_since(&config.log.dir, checkpoint.position.as_ref()).map_err(|e| e.to_string())?;
+    let tail = tail_since(&config.log.dir, checkpoint.position.as_ref())?;
     let mut work =
         Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
     let (mut unannounced, mut highest) = (Vec::new(), 0);
@@ -71,7 +72,7 @@ pub fn recover(
             unannounced.push((stored.seq, meta));
         }
     });
-    read.map_err(|e| format!("the spool cannot be read: {e}"))?;
+    read.map_err(RecoveryError::Spool)?;
     let Work { tail, mut mark, live, mut found, actions, changes } = work;
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
     let pending = Pending::default();
@@ -85,7 +86,7 @@ pub fn recover(
         announce(&journal, &letter, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
     }
     pending.stored(highest);
-    journal.flush().map_err(|e| e.to_string())?;
+    journal.flush()?;
     for (seq, progress) in changes {
         match progress {
             Some(progress) => spool.update(seq, progress.encode()),
@@ -156,10 +157,10 @@ impl Work {
     }
 }
 
-fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<EventLog<Ticket>, String> {
+fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<EventLog<Ticket>, RecoveryError> {
     let options = log_options(config);
     let (log, opened) =
-        EventLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(|e| format!("delivery log: {e}"))?;
+        EventLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(RecoveryError::OpenLog)?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
     }
@@ -181,7 +182,7 @@ pub fn log_options(config: &Config) -> LogOptions {
 }
 
 /// Every recipient that the spool holds, for the audit. Blocks on the disk.
-pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, String> {
+pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, ReadError> {
     let mut all = Vec::new();
     let read = spool.for_each(|stored| {
         let Ok(meta) = MessageRecord::decode(&stored.meta) else { return };
@@ -193,5 +194,5 @@ pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>
         };
         all.extend(owed.into_iter().filter_map(|i| recipients.get(i)).map(|r| (meta.id, r.to_string())));
     });
-    read.map(|_| all).map_err(|e| e.to_string())
+    read.map(|_| all)
 }

@@ -43,7 +43,7 @@ impl Reloader {
         let old = self.settings.load_full();
         let made = read.and_then(|config| {
             let restart = old.config.diff_restart_needed(&config);
-            Settings::for_sending(config).map(|new| (new, restart))
+            Settings::for_sending(config).map(|new| (new, restart)).map_err(|e| e.to_string())
         });
         match made {
             Ok((new, restart)) => {

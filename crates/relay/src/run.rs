@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use posthaste_access::{Allowances, Lockout};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
@@ -34,6 +33,7 @@ use tokio::{
 use crate::{
     admin::{self, Admin, Reload},
     engine::Engine,
+    error::{OpeningError, RunError},
     notify::Notifier,
     open::{self, body_cache, today},
     recorder::{Note, Recorder},
@@ -47,15 +47,15 @@ use crate::{
 const RELOADS_MAX: usize = 16;
 
 /// Runs the relay that `config` describes. `path` is where a reload reads it again.
-pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> anyhow::Result<()> {
+pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> Result<(), RunError> {
     // Before anything else: a signal that nobody listens for ends the process on the spot.
-    let signals = Signals::listen()?;
+    let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
     let sockets = Sockets::open(&config)?;
-    let swap = Swap::new(Settings::for_sending(config).map_err(anyhow::Error::msg)?);
+    let swap = Swap::new(Settings::for_sending(config)?);
     let store = Store::open(&swap)?;
     let relay = Relay::build(swap, store, verbosity, path)?;
-    let serving = relay.serve(sockets)?;
+    let serving = relay.serve(sockets);
     relay.until_stopped(signals, serving).await
 }
 
@@ -67,12 +67,12 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn open(config: &Config) -> anyhow::Result<Self> {
+    fn open(config: &Config) -> Result<Self, OpeningError> {
         Ok(Self {
             smtp: open::listeners(config)?,
             http: open::http_listeners(config)?,
             admin: admin::bind(&config.admin.socket, config.admin.mode)
-                .with_context(|| format!("cannot listen on the admin socket {}", config.admin.socket.display()))?,
+                .map_err(|source| OpeningError::AdminSocket { path: config.admin.socket.clone(), source })?,
         })
     }
 }
@@ -86,7 +86,7 @@ struct Store {
 
 impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and says what was found.
-    fn open(swap: &Swap) -> anyhow::Result<Self> {
+    fn open(swap: &Swap) -> Result<Self, RunError> {
         let settings = swap.load_full();
         let (spool, mended) = open::open_spool(&settings.config)?;
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(&spool, &settings.warming(), today())));
@@ -96,7 +96,7 @@ impl Store {
         dispatcher.restore_ledger(facts);
         dispatcher.open_lanes(&lanes, clock::now());
         let node = swap.view(|settings| &settings.node);
-        let recovered = recover(&spool, &settings, node, &mut dispatcher, clock::now()).map_err(anyhow::Error::msg)?;
+        let recovered = recover(&spool, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
         mended.into_iter().for_each(|(state, detail)| journal.say(Part::Spool, state, detail));
         for what in &found.unreadable {
@@ -140,7 +140,7 @@ struct Serving {
 
 impl Relay {
     /// Starts everything that works on mail; nobody can hand any in yet.
-    fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> anyhow::Result<Self> {
+    fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> Result<Self, RunError> {
         let Store { spool, dispatcher, recovered } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
         let config = swap.load().config.clone();
@@ -150,7 +150,8 @@ impl Relay {
         let (ledger, ledger_rx) = LedgerWriter::new(spool.clone());
         let outbound = outbound(&swap, &spool, &journal, &queue, &register, ledger_rx);
         let warm = WarmBudget::new(body_cache(&config));
-        let threads = SignerThreads::start(signers(&config)).context("starting the threads that sign")?;
+        let threads =
+            SignerThreads::start(signers(&config)).map_err(|source| RunError::Thread { what: "the threads that sign", source })?;
         let intake = Arc::new(Intake {
             spool: spool.clone(),
             journal: journal.clone(),
@@ -162,7 +163,8 @@ impl Relay {
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
             register,
         });
-        let (recorder, recorder_ended) = start_recorder(&swap, &intake)?;
+        let recorder = start_recorder(&swap, &intake).map_err(|source| RunError::Thread { what: "the recorder", source });
+        let (recorder, recorder_ended) = recorder?;
         let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone());
         let engine = Engine::new(dispatcher, outbound.clone(), lookups, recorder.clone(), ledger);
         let engine = tokio::spawn(engine.run(end, actions));
@@ -175,7 +177,7 @@ impl Relay {
     }
 
     /// Opens the doors, and starts what looks after things.
-    fn serve(&self, sockets: Sockets) -> anyhow::Result<Serving> {
+    fn serve(&self, sockets: Sockets) -> Serving {
         let Reloader { settings, journal, spool, queue, rotation, .. } = &self.reloader;
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let view = settings.view(|settings| &settings.submission);
@@ -201,17 +203,17 @@ impl Relay {
         tokio::spawn(watch_trouble(spool.clone(), journal.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         systemd::ready();
-        Ok(Serving { doors, reloads })
+        Serving { doors, reloads }
     }
 
     /// Works until told to stop, then lets what is under way end, and closes everything.
-    async fn until_stopped(mut self, signals: Signals, serving: Serving) -> anyhow::Result<()> {
+    async fn until_stopped(mut self, signals: Signals, serving: Serving) -> Result<(), RunError> {
         let Serving { doors, reloads } = serving;
         // Mail must not be taken by a relay that can neither send nor write down: whoever started it shall start it anew.
         tokio::select! {
             () = signals.stop_or_reload(&self.reloader, reloads) => {}
-            ended = &mut self.engine => anyhow::bail!("the dispatcher has ended: {ended:?}"),
-            _ = &mut self.recorder_ended => anyhow::bail!("the recorder has ended"),
+            ended = &mut self.engine => return Err(RunError::DispatcherEnded(ended)),
+            _ = &mut self.recorder_ended => return Err(RunError::RecorderEnded),
         }
         systemd::stopping();
         self.reloader.journal.say(None, State::Stopping, format!("up to {:?} for what is under way", self.drain));
@@ -222,7 +224,7 @@ impl Relay {
         if timeout(self.drain, &mut self.recorder_ended).await.is_err() {
             tracing::warn!("some lines could not be written in time; they are made up for at the next start");
         }
-        tokio::task::spawn_blocking(move || self.close()).await?
+        tokio::task::spawn_blocking(move || self.close()).await.map_err(RunError::Close)?
     }
 
     /// Lets sessions end, those of clients first; what is not through in time stays in the spool.
@@ -243,10 +245,10 @@ impl Relay {
     }
 
     /// Writes the last lines and closes log and spool. Blocks.
-    fn close(&self) -> anyhow::Result<()> {
+    fn close(&self) -> Result<(), RunError> {
         self.reloader.journal.say(None, State::Stopped, "everything is on disk");
-        self.reloader.journal.close().context("closing the delivery log")?;
-        self.reloader.spool.close().context("closing the spool")
+        self.reloader.journal.close().map_err(RunError::CloseLog)?;
+        self.reloader.spool.close().map_err(RunError::CloseSpool)
     }
 }
 
@@ -299,7 +301,7 @@ fn outbound(
 }
 
 /// Starts the recorder's thread; what it is told, and what tells that it has ended.
-fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> anyhow::Result<(threads::Sender<Note>, oneshot::Receiver<()>)> {
+fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads::Sender<Note>, oneshot::Receiver<()>)> {
     let (door, notes) = threads::channel();
     let recorder = Recorder {
         journal: intake.journal.clone(),

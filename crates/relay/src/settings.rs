@@ -1,6 +1,7 @@
 //! The settings in force: those of all parts, made of the configuration in one place and swapped at once on a reload.
 
 mod cautions;
+mod error;
 mod queue;
 mod smtp;
 mod tls;
@@ -16,11 +17,12 @@ use posthaste_feedback::Feedback;
 use posthaste_host::InForce;
 use posthaste_mail::Name;
 use posthaste_queue::Policy;
-use posthaste_route::{ProviderFileError, Providers, Resolver, StaticRoutes};
+use posthaste_route::{Providers, Resolver, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::ListenTlsMode;
 use posthaste_verp::{PathRules, Paths};
 
+pub use error::SettingsError;
 pub use queue::policy;
 
 use crate::notify::NotifySettings;
@@ -88,23 +90,23 @@ impl Swap {
 }
 
 impl Settings {
-    /// What the configuration asks for; the error is one line for people.
-    pub fn new(config: Config) -> Result<Self, String> {
+    /// What the configuration asks for.
+    pub fn new(config: Config) -> Result<Self, SettingsError> {
         Self::with_paths(config, Paths::default())
     }
 
     /// The same for a relay that sends: with the reverse-paths of its bounce domains, and with their secret, which is made if there is none.
-    pub fn for_sending(config: Config) -> Result<Self, String> {
+    pub fn for_sending(config: Config) -> Result<Self, SettingsError> {
         let rules = path_rules(&config);
         let secrets = match rules.domains()[..] {
             [] => Vec::new(),
-            _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret")).map_err(|e| e.to_string())?,
+            _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret"))?,
         };
-        let paths = Paths::new(&rules, &secrets).map_err(|e| e.to_string())?;
+        let paths = Paths::new(&rules, &secrets)?;
         Self::with_paths(config, paths)
     }
 
-    fn with_paths(config: Config, paths: Paths) -> Result<Self, String> {
+    fn with_paths(config: Config, paths: Paths) -> Result<Self, SettingsError> {
         let c = &config;
         let paths = Arc::new(paths);
         let rules = rules(c)?;
@@ -173,7 +175,7 @@ impl Settings {
     }
 
     /// A resolver that remembers nothing yet.
-    pub fn new_resolver(&self) -> Result<Resolver, String> {
+    pub fn new_resolver(&self) -> Result<Resolver, SettingsError> {
         resolver(&self.config, &self.providers)
     }
 }
@@ -189,7 +191,7 @@ fn path_rules(config: &Config) -> PathRules {
     }
 }
 
-fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, String> {
+fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, SettingsError> {
     let with_tls = config.listeners.values().map(|l| &l.tls).filter(|tls| tls.mode != ListenTlsMode::None);
     let ordered = config.listeners.values().any(|listener| !listener.tls.acme.is_empty());
     Ok(posthaste_certificates::Settings {
@@ -201,20 +203,21 @@ fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, Str
     })
 }
 
-fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_signing::Settings, String> {
+fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_signing::Settings, SettingsError> {
     let streams = config.streams.iter();
     let streams = streams.map(|(name, s)| (name.clone(), StreamSigning { also: s.dkim_domain.clone(), arc: s.arc })).collect();
     let (c, p) = (config.clone(), providers.clone());
-    let new_resolver = Box::new(move || resolver(&c, &p));
+    let new_resolver = Box::new(move || resolver(&c, &p).map_err(|e| e.to_string()));
     let key_dir = key_store::KeyStore::dir(&config.data_dir);
     posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)
+        .map_err(SettingsError::Signing)
 }
 
 fn submission(
     config: &Config,
     users: Arc<Users>,
     certificates: &posthaste_certificates::Settings,
-) -> Result<posthaste_submission::Settings, String> {
+) -> Result<posthaste_submission::Settings, SettingsError> {
     let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(smtp::session_settings(config, l, &users)))).collect();
     let introspection = config
         .introspection
@@ -235,7 +238,7 @@ fn submission(
 }
 
 /// The resolver that the configuration asks for.
-fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, String> {
+fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, SettingsError> {
     let d = &c.dns;
     let options = posthaste_route::ResolverOptions {
         nameservers: d.nameservers.clone(),
@@ -257,26 +260,24 @@ fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, String> 
     let mut routes = StaticRoutes::default();
     for (pattern, route) in c.routes.iter() {
         let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
-        routes.add(&pattern.to_string(), &hosts).map_err(|e| e.to_string())?;
+        routes.add(&pattern.to_string(), &hosts)?;
     }
-    let resolver = Resolver::new(options, routes).map_err(|e| e.to_string())?;
-    Ok(resolver.with_providers(providers.clone()))
+    Ok(Resolver::new(options, routes)?.with_providers(providers.clone()))
 }
 
-fn rules(config: &Config) -> Result<Arc<Rules>, String> {
-    Rules::with(&named(&config.bounce.files)).map(Arc::new).map_err(|e| e.to_string())
+fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {
+    Ok(Arc::new(Rules::with(&named(&config.bounce.files))?))
 }
 
-fn providers(config: &Config) -> Result<Arc<Providers>, String> {
-    let lines = |errors: Vec<ProviderFileError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+fn providers(config: &Config) -> Result<Arc<Providers>, SettingsError> {
     match &*config.delivery.providers {
         [] => Ok(Providers::shipped()),
-        files => Providers::with(&named(files)).map(Arc::new).map_err(lines),
+        files => Providers::with(&named(files)).map(Arc::new).map_err(SettingsError::Providers),
     }
 }
 
-fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>, String> {
-    Feedback::with(&named(&config.delivery.feedback), providers).map(Arc::new).map_err(|e| e.to_string())
+fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>, SettingsError> {
+    Ok(Arc::new(Feedback::with(&named(&config.delivery.feedback), providers)?))
 }
 
 /// Files by the names that errors give them.

@@ -23,8 +23,8 @@ impl Check {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
         let what = format!("{} listeners, {} sources, {} streams", config.listeners.len(), config.sources.len(), config.streams.len());
-        let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
-        settings.new_resolver().map_err(anyhow::Error::msg)?;
+        let settings = Settings::new(config)?;
+        settings.new_resolver()?;
         let broken = settings.rules.check_examples();
         if let Some(first) = broken.first() {
             let (n, rule, example, other) = (broken.len(), &first.rule, &first.example, &first.decided_by);

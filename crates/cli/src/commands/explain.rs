@@ -29,7 +29,7 @@ pub(crate) struct Explain {
 impl Explain {
     /// Explains one reply, or all replies on standard input.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = Settings::new(self.at.load()?).map_err(anyhow::Error::msg)?;
+        let settings = Settings::new(self.at.load()?)?;
         let provider = self.provider.as_deref();
         let mut out = std::io::BufWriter::new(stdout().lock());
         match &self.reply {

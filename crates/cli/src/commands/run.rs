@@ -42,7 +42,8 @@ impl Run {
         let runtime = runtime.enable_all().thread_name("relay").build()?;
         let done = runtime.block_on(posthaste_relay::run::run(config, self.at.config, Box::new(set)));
         runtime.shutdown_timeout(LAST_MOMENT);
-        done.map(|()| ExitCode::SUCCESS)
+        done?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -33,7 +33,7 @@ impl Why {
         let config = self.at.load()?;
         let pages: Vec<why::Why> = match admin::ask(&config.admin.socket, &Request::Why { subject: self.subject.clone() }) {
             Ok(pages) => pages,
-            Err(AskError::NotRunning(_)) => vec![self.without_relay(&Settings::new(config).map_err(anyhow::Error::msg)?)?],
+            Err(AskError::NotRunning(_)) => vec![self.without_relay(&Settings::new(config)?)?],
             Err(error) => return Err(error.into()),
         };
         if pages.is_empty() {
@@ -60,7 +60,7 @@ impl Why {
                 )
             }
         };
-        let resolver = settings.new_resolver().map_err(anyhow::Error::msg)?;
+        let resolver = settings.new_resolver()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let route = runtime.block_on(resolver.route(&domain));
         Ok(why::Why::of(settings, &domain, &route))

@@ -24,7 +24,7 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
-        let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+        let settings = Settings::new(config)?;
         let mut out = BufWriter::new(stdout().lock());
         let mut code = ExitCode::SUCCESS;
         for file in &self.files {

@@ -32,7 +32,7 @@ pub(super) struct Unknown {
 
 impl Unknown {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
-        let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+        let settings = Settings::new(config)?;
         let mut shapes = Shapes::default();
         let mut lines = Lines::all(&settings.config.log.dir);
         while let Some(line) = lines.next_line()? {

@@ -50,10 +50,10 @@ struct Row<'a> {
 pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
     let config = at.load()?;
     let keys = keys(&config)?;
-    let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+    let settings = Settings::new(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let said: Vec<Published> = runtime.block_on(async {
-        let resolver = settings.new_resolver().map_err(anyhow::Error::msg)?;
+        let resolver = settings.new_resolver()?;
         let mut said = Vec::new();
         for known in &keys {
             said.push(published(&resolver, &known.key, &known.selector, &known.domain).await);

@@ -53,7 +53,7 @@ pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<Exi
 fn alone(config: Config, domain: &Domain) -> anyhow::Result<Vec<NextKey>> {
     let _lock = lock(&config.data_dir)?;
     let dir = KeyStore::dir(&config.data_dir);
-    let settings = Settings::new(config).map_err(anyhow::Error::msg)?;
+    let settings = Settings::new(config)?;
     let rotation = Rotation::new(dir, InForce::new(move || settings.signing.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (keys, _) = runtime.block_on(rotation.rotate(domain, clock::now().as_second())).map_err(anyhow::Error::msg)?;

@@ -73,7 +73,7 @@ impl Simulate {
         let zone = zone(&config, &self.stream, &self.mix.0[0].0);
         let scenario = self.scenario(zone);
         let seen = config.sources.keys().map(|source| (source.clone(), scenario.first)).collect();
-        let policy = Settings::new(config).map_err(anyhow::Error::msg)?.policy(&seen);
+        let policy = Settings::new(config)?.policy(&seen);
         let simulation = simulate(&policy, &self.stream, &scenario);
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
