@@ -87,11 +87,6 @@ impl Resolver {
         }
     }
 
-    /// The same resolver with the same cache and other static routes.
-    pub fn with_routes(&self, routes: StaticRoutes) -> Self {
-        Self { routes: Arc::new(routes), ..self.clone() }
-    }
-
     async fn by_mx(&self, domain: &Domain) -> Result<Route, RouteFailure> {
         let (records, ttl) = match self.dns.mx(domain.as_str()).await {
             DnsAnswer::Found { records, ttl } => (records, ttl),

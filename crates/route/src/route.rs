@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use posthaste_mail::{Failure, LocalCause, Name, Stage};
-use rand::Rng;
 
-use crate::{By, order::shuffle_equals};
+use crate::By;
 
 /// Where the mail of a domain goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +22,6 @@ pub struct Route {
     /// Equal for all domains with the same set of hosts and ports, whatever their order and whichever of them could be looked up: such
     /// domains may share connections.
     pub key: Arc<str>,
-}
-
-impl Route {
-    /// Shuffles equally preferred hosts again (RFC 5321 §5.1 asks to spread the load over them), so that a route kept for an hour does not
-    /// favour one of them. A static route keeps the operator's order.
-    pub fn reshuffle(&mut self, rng: &mut impl Rng) {
-        shuffle_equals(&mut self.hosts, |host| host.preference, rng);
-    }
 }
 
 /// One host to try.
