@@ -238,8 +238,8 @@ impl Admin {
             Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
             Request::RotateKeys { domain } => {
-                let (keys, told) = self.rotation.rotate(&domain, clock::now().as_second()).await?;
-                told.iter().for_each(|told| told.write(&self.intake.journal));
+                let (keys, news) = self.rotation.rotate(&domain, clock::now().as_second()).await.map_err(Undone::of)?;
+                news.iter().for_each(|news| news.write(&self.intake.journal));
                 json(&keys)
             }
             Request::Reload => {
