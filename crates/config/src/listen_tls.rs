@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_certificates::{Files, Pair};
+use posthaste_certificates::{Pair, PairFiles};
 use posthaste_submission::{ListenCertificate, ListenTls, ListenTlsMode};
 
 use super::{
@@ -41,7 +41,7 @@ fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertific
     let (certificate, key) = (file("certificate"), file("key"));
     let ((certificate, chain), (key, key_pem)) = (certificate?, key?);
     match Pair::from_pem(&chain, &key_pem) {
-        Ok(pair) => Some(ListenCertificate { files: Files { certificate, key }, pair: Arc::new(pair) }),
+        Ok(pair) => Some(ListenCertificate { files: PairFiles { certificate, key }, pair: Arc::new(pair) }),
         Err(error) => {
             t.object("certificate", format!("{} with {}: {error}", certificate.display(), key.display()));
             None
