@@ -1,4 +1,4 @@
-//! The OAuth 2.0 server that is asked, as the configuration describes it.
+//! The OAuth 2.0 server that checks tokens, as configured.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use posthaste_host::{Roots, Secret};
 
 use super::Rules;
 
-/// The server, how it is asked about tokens, and what its answer must contain.
+/// The server, how to ask it about tokens, and what its answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The introspection endpoint.

@@ -6,7 +6,7 @@ fn rules() -> Rules {
     Rules { username: UserField::Username, scope: None, audience: None }
 }
 
-fn judged(answer: &str, rules: &Rules) -> Result<Judgement, Junk> {
+fn judged(answer: &str, rules: &Rules) -> Result<Judgement, Unreadable> {
     judge(answer.as_bytes(), rules, Timestamp::from_second(NOW).unwrap())
 }
 
@@ -131,6 +131,6 @@ fn what_says_neither_yes_nor_no_is_junk_and_not_a_wrong_token() {
 
 #[test]
 fn what_is_told_of_junk_holds_nothing_of_it() {
-    let Err(Junk(why)) = judged(r#"{"active":"s3cret"}"#, &rules()) else { panic!("it is junk") };
+    let Err(Unreadable(why)) = judged(r#"{"active":"s3cret"}"#, &rules()) else { panic!("it is junk") };
     assert!(!why.contains("s3cret"), "{why}");
 }
