@@ -286,7 +286,7 @@ impl Api {
     async fn suppression(&self, ask: Ask) -> Result<Answer, Refused> {
         let rules = self.settings.get().suppression.clone();
         answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
-            tracing::error!(why, "the suppression list cannot be changed");
+            tracing::error!(%why, "the suppression list cannot be changed");
             Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
         })
     }

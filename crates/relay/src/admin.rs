@@ -256,7 +256,7 @@ impl Admin {
 
     async fn suppression(&self, ask: Ask) -> Result<Value, Undone> {
         let rules = self.settings.load().config.suppression.clone();
-        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await?)
+        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
     }
 
     /// What was steered is answered when it is durable.

@@ -1,4 +1,4 @@
-//! How long a look at the suppression list takes, for who is on it and for who is not, with the list on disk:
+//! Measures look-ups in a suppression list on disk, for listed and unlisted addresses:
 //! `cargo run --release -p posthaste-suppression --example suppressed -- [ENTRIES=1000000]`.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Looks all over the list, so that no cache is flattered.
+/// Spreads look-ups over the whole list, so that caches do not flatter the figures.
 fn measure(list: &List<'_, Spool>, when: &str, count: usize, looks: usize, now: Timestamp) {
     let stream = Name::new("news").expect("a name");
     for (what, from) in [("hit", 0), ("miss", count)] {
