@@ -6,7 +6,7 @@ use posthaste_mail::{Address, Domain, Name};
 use posthaste_returns::{Believe, REMEMBERED};
 use posthaste_returns::{Imap, Mailbox, Returns};
 use posthaste_submission::{Listener, Role};
-use posthaste_verp::{Secret, Verp};
+use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
     place::Place,
@@ -85,4 +85,4 @@ fn prefix(item: Item<'_>) -> Parsed<String> {
 }
 
 /// A placeholder for the secret, for checks of the format alone.
-const SOME: Secret = Secret::new([0; 32]);
+const SOME: VerpSecret = VerpSecret::new([0; 32]);
