@@ -86,7 +86,7 @@ pub struct Config {
     pub delivery: Delivery,
     /// Encryption towards receivers.
     pub tls: Tls,
-    /// When to try again, for streams without settings of their own.
+    /// Retries of streams without settings of their own.
     pub retry: Retry,
     /// Kinds of mail; `default` always exists.
     pub streams: BTreeMap<Name, Stream>,
@@ -98,7 +98,7 @@ pub struct Config {
     pub curves: Curves,
     /// Hosts for domains, used instead of DNS.
     pub routes: ByDomain<Route>,
-    /// What is signed with which keys.
+    /// Signing domains and their keys.
     pub dkim: Dkim,
     /// Failure notices to senders.
     pub notice: NoticeRules,
@@ -112,9 +112,9 @@ pub struct Config {
     pub admin: Admin,
     /// How guessing of passwords is limited.
     pub bans: BanPolicy,
-    /// The server that checks bearer tokens that are no user's own; None: there is no such server.
+    /// The server that checks bearer tokens of other issuers; None: there is no such server.
     pub introspection: Option<Endpoint>,
-    /// Who may send, by name: those of this file and those of `users_file`.
+    /// Users by name, from this file and from `users_file`.
     pub users: UsersByName,
     /// The file in which `posthaste user` keeps users.
     pub users_file: PathBuf,

@@ -1,4 +1,4 @@
-//! `[dkim]`: which mail is signed, and with which keys.
+//! `[dkim]`: signing domains and their keys.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -45,7 +45,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Dkim {
     }
 }
 
-/// Checks what streams and listeners need of the keys: that they exist, and that they are kept as long as mail may wait.
+/// Checks that the keys that streams and listeners need exist, and that keys are kept for as long as mail may wait.
 pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
     let sealing = streams.iter().filter(|(_, s)| s.arc).map(|(name, _)| ("stream", name));
     let sealing = sealing.chain(listeners.iter().filter(|(_, l)| l.arc).map(|(name, _)| ("listen", name)));
@@ -110,7 +110,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
 
 fn header_name(item: Item<'_>) -> Parsed<String> {
     let name = string(item)?;
-    // A field that may be signed may be signed beside From.
+    // The check demands that From is signed, so the field is checked together with it.
     let options = SignerOptions { headers: vec!["From".into(), name.into()], oversign: Vec::new(), ..SignerOptions::default() };
     options.check().map_or_else(|error| fault(item, error.to_string()), |()| Ok(name.to_owned()))
 }

@@ -88,10 +88,10 @@ impl Pool {
     }
 }
 
-/// Mail that finds no budget must not be sent to a pool that is not there.
+/// Checks that the pools to which curves divert mail beyond the budget are defined.
 pub(super) fn refuse_strange_pools(t: &Table<'_>, curves: &Curves, sources: &BTreeMap<Name, Source>, pools: &BTreeMap<Name, Pool>) {
     for warmup in sources.values().filter_map(|source| source.warmup.as_ref()) {
-        // No provider has an empty name: that asks for the curve itself.
+        // No provider has an empty name, so this is the curve without its exceptions for providers.
         for provider in curves.providers(&warmup.curve).chain([""]) {
             let Some(plan) = curves.plan(&warmup.curve, provider) else { continue };
             let Overflow::Pool(pool) = &plan.overflow else { continue };

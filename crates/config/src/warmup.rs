@@ -19,16 +19,16 @@ use super::{
 pub struct Warmup {
     /// The curve's name.
     pub curve: Arc<str>,
-    /// Where a lane begins that has no past.
+    /// Where lanes without a history start.
     pub start: Start,
 }
 
-/// Where a lane begins that has no past.
+/// Where lanes without a history start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The source has been warming up since this day.
     Since(Date),
-    /// On this stage.
+    /// Lanes start on this stage.
     Stage(Stage),
 }
 
@@ -89,7 +89,7 @@ impl Warmup {
 /// The operator's curves over the built-in ones.
 pub(super) struct ReadCurves {
     pub(super) curves: Curves,
-    /// Whether some could not be read, which was reported.
+    /// Whether some could not be read; that has been reported.
     broken: bool,
 }
 
