@@ -13,7 +13,7 @@ use posthaste_mail::{Address, Name};
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, string},

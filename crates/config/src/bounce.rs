@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{place::Place, reader::Table, value::list};
+use super::{environment::Place, reader::Table, value::list};
 
 /// Bounce rules that the operator adds to the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq)]

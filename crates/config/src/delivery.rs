@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use posthaste_smtp::client::Timeouts;
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::Table,
     value::{duration, list, number},
 };

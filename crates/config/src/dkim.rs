@@ -8,7 +8,7 @@ use posthaste_signing::{Dkim, DkimKey, Signing};
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     stream::Stream,
     value::{boolean, duration, from_text, items, list, number, some, string, zero_is_none},

@@ -7,7 +7,7 @@ use posthaste_mail::Name;
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Table, fault},
     value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
 };

@@ -6,7 +6,7 @@ use hyper::Uri;
 use posthaste_access::introspection::{Endpoint, Rules, UserField};
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{duration, line, number, one_of, string, zero_is_none},

@@ -8,8 +8,8 @@ use posthaste_smtp::server::BareLineEnds;
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
 use super::{
+    environment::Place,
     listen_tls,
-    place::Place,
     reader::{Item, Parsed, Table, fault},
     reference::defined,
     stream::Stream,

@@ -6,7 +6,7 @@ use posthaste_certificates::{Pair, PairFiles};
 use posthaste_submission::{ListenCertificate, ListenTls, ListenTlsMode};
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     reference::names,
     value::{boolean, items, one_of},

@@ -9,7 +9,7 @@ use posthaste_submission::{Listener, Role};
 use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     reference,
     route::{self, next_hop},

@@ -10,7 +10,7 @@ use posthaste_smtp::client::TlsPolicy;
 
 use super::{
     delivery::Delivery,
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     tls::Tls,
     tls::policy,

@@ -6,15 +6,15 @@ use posthaste_governor::{Curves, Overflow};
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    error::ConfigError,
-    reference::{joined, no_such},
-};
-use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, from_text, number, some, string, unicast},
     warmup::ReadCurves,
     warmup::Warmup,
+};
+use super::{
+    error::ConfigError,
+    reference::{joined, no_such},
 };
 
 /// An address to send from.

@@ -6,7 +6,7 @@ use posthaste_mail::{ByDomain, Domain, Pattern};
 use posthaste_smtp::client::TlsPolicy;
 
 use super::{
-    place::Place,
+    environment::Place,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, one_of, string},
 };

@@ -7,8 +7,8 @@ use posthaste_governor::{CurveFileError, Curves, Plan, STAGES_MAX, Stage};
 use toml::de::DeValue;
 
 use super::{
+    environment::Place,
     error::ConfigError,
-    place::Place,
     reader::{Item, Parsed, Table, fault},
     reference::no_such,
     value::{expected, list, number, string},
