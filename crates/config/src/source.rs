@@ -6,7 +6,7 @@ use posthaste_governor::{Curves, Overflow};
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    environment::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, from_text, number, some, string, unicast},
     warmup::ReadCurves,
@@ -38,12 +38,12 @@ pub struct Pool {
 }
 
 impl Source {
-    pub(super) fn read(t: &Table<'_>, name: &Name, place: &Place<'_>, hostname: &Domain, curves: &ReadCurves) -> Self {
+    pub(super) fn read(t: &Table<'_>, name: &Name, environment: &Environment<'_>, hostname: &Domain, curves: &ReadCurves) -> Self {
         let address = |item: Item<'_>| match string(item)? {
             "any" => Ok(None),
             _ => match unicast(item)? {
                 ip if ip.is_unspecified() => fault(item, "to let the kernel choose, write \"any\""),
-                ip if place.host.has(ip) => Ok(Some(ip)),
+                ip if environment.host.has(ip) => Ok(Some(ip)),
                 _ => fault(item, "this host has no such address; `ip address` lists its addresses"),
             },
         };

@@ -7,7 +7,7 @@ use posthaste_governor::{CurveFileError, Curves, Plan, STAGES_MAX, Stage};
 use toml::de::DeValue;
 
 use super::{
-    environment::Place,
+    environment::Environment,
     error::ConfigError,
     reader::{Item, Parsed, Table, fault},
     reference::no_such,
@@ -94,9 +94,9 @@ pub(super) struct ReadCurves {
 }
 
 /// Curves in the configuration itself come first, then those in its files in order, then the built-in ones.
-pub(super) fn read_curves(t: &Table<'_>, place: &Place<'_>) -> ReadCurves {
+pub(super) fn read_curves(t: &Table<'_>, environment: &Environment<'_>) -> ReadCurves {
     let own = t.leave("curve").map(|(text, file)| Curves::parse_among_others(text, file));
-    let files = t.get("curves", list(|item| place.text_file(item)));
+    let files = t.get("curves", list(|item| environment.text_file(item)));
     let files = files.iter().map(|(path, text)| Curves::parse(text, &path.display().to_string()));
     let (mut curves, mut broken) = (Curves::default(), false);
     for read in own.into_iter().chain(files) {
