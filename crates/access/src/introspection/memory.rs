@@ -16,7 +16,7 @@ const REMEMBERED_MAX: usize = 4096;
 /// The keyed hash of a token.
 pub(super) type Key = [u8; 32];
 
-/// Whose the right tokens are.
+/// The owners of valid tokens.
 #[derive(Debug)]
 pub(super) struct Memory {
     secret: [u8; 32],

@@ -2,7 +2,7 @@ use posthaste_host::{Roots, Secret, clock};
 
 use super::*;
 
-/// Asks where nobody listens, as `change` has it.
+/// Introspection at an address where nobody listens, with its endpoint changed by `change`.
 fn introspection(change: impl FnOnce(&mut Endpoint)) -> Introspection {
     let mut endpoint = Endpoint {
         uri: "http://127.0.0.1:1/".parse().unwrap(),

@@ -177,7 +177,7 @@ mod tests {
         let key = passwords.key("app", &hash, "pencil");
         assert!(passwords.remembers(&key, now + REMEMBERED - Duration::from_secs(1)));
         assert!(!passwords.remembers(&key, now + REMEMBERED));
-        // No turn is to be had, and the remembered one needs none.
+        // All turns are taken, but a remembered password needs none.
         let _turns = passwords.turns.acquire_many(u32::try_from(passwords.turns.available_permits()).unwrap()).await.unwrap();
         assert!(right(&passwords.check(&all, "app", "pencil", now).await).is_some());
     }
@@ -190,7 +190,7 @@ mod tests {
         let waits = passwords.check(&all, "app", "pen", now);
         tokio::pin!(waits);
         assert!(tokio::time::timeout(Duration::ZERO, &mut waits).await.is_err(), "there is no turn");
-        // No hash would make this one right: it is known by now, or it is wrong.
+        // The hash does not match this password: only memory makes it right.
         let hash = all.get("app").unwrap().password.clone().unwrap();
         passwords.remember(passwords.key("app", &hash, "pen"), now);
         drop(held);

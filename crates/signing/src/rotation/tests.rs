@@ -147,7 +147,7 @@ async fn keys_follow_one_another_and_what_signs_is_always_in_dns() {
     let quarter =
         |start: i64| [(start + 83, State::DkimKeyMade), (start + 90, State::DkimKeySwitched), (start + 100, State::DkimKeyRetired)];
     assert_eq!(history, [quarter(0), quarter(90)].concat());
-    // What retired is gone from the disk; a relay that starts now signs with the same key.
+    // Files of retired keys are deleted; a relay that starts now signs with the same key.
     assert_eq!(relay.made_keys(), 1);
     let first = Key::from_pem(&std::fs::read_to_string(relay.dir.path().join("s1.pem")).unwrap()).unwrap();
     let anew = settings(relay.dir.path(), first, relay.nameserver);

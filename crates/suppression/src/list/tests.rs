@@ -7,7 +7,7 @@ use posthaste_spool::MemoryFacts;
 use super::*;
 use crate::{Answer, Ask, BounceEvidence, Filter, Sureness, sweep};
 
-/// A register that knows who is listed.
+/// A register that has been filled.
 pub(crate) fn filled<F: Facts>(facts: F) -> Register<F> {
     let register = Register::new(facts);
     register.fill();
@@ -157,7 +157,7 @@ fn only_what_is_about_the_recipient_can_suppress() {
         }
         assert!(facts.facts().0.borrow().is_empty());
     }
-    // Nor does a rule that calls it somebody else's problem, nor a guess, however often.
+    // Nor does a verdict with another scope than the recipient, nor a guess, however often.
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     for n in 0..20 {
@@ -331,7 +331,7 @@ fn what_changes_while_the_register_is_filled_is_not_undone() {
     for text in ["stays@x.org", "goes@x.org", "returns@x.org"] {
         List::new(&before, &RULES).add(&entry(text), Over::Any, day(0));
     }
-    // What the filling reads is as old as can be: from before the changes.
+    // The filling reads the oldest possible state: that before the changes.
     impl Facts for Slow {
         fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
             self.0.get(key)

@@ -92,7 +92,7 @@ proptest! {
         prop_assume!(!was.eq_ignore_ascii_case(&(other as u8)));
         let text = String::from_utf8_lossy(&local);
         if let Ok(changed) = Address::new(&format!("{text}@bounce.example.org")) {
-            // What is no longer one local part is not ours at all.
+            // If the change splits the local part, the address is not ours at all.
             prop_assert!(!matches!(verp.open(&changed, at(1999)), OpenedPath::Valid(_) | OpenedPath::Expired(_)));
             prop_assert_eq!(verp.open(&changed, at(1999)) == OpenedPath::Forged, changed.local().len() == 58);
         }

@@ -10,7 +10,7 @@ fn judged(answer: &str, rules: &Rules) -> Result<Judgement, Unreadable> {
     judge(answer.as_bytes(), rules, Timestamp::from_second(NOW).unwrap())
 }
 
-/// An answer about an active token of `app` that says this too.
+/// An answer about an active token of `app` with these fields in addition.
 fn saying(more: &str) -> String {
     format!(r#"{{"active":true,"username":"app"{more}}}"#)
 }
