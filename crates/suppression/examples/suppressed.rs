@@ -7,7 +7,7 @@ use std::{hint::black_box, time::Instant};
 use jiff::Timestamp;
 use posthaste_mail::{Address, Class, Name};
 use posthaste_spool::{Spool, SpoolOptions};
-use posthaste_suppression::{Breadth, List, Over, Reason, Register, Source, SuppressionEntry, SuppressionRules};
+use posthaste_suppression::{Breadth, EntrySource, List, Over, Reason, Register, SuppressionEntry, SuppressionRules};
 
 const LOOKS: usize = 200_000;
 
@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let register = open()?;
     let began = Instant::now();
     for n in 0..count {
-        let source = Source { class: Some(Class::InvalidRecipient), text: Some("550 5.1.1 user unknown".into()), ..Source::default() };
+        let source =
+            EntrySource { class: Some(Class::InvalidRecipient), text: Some("550 5.1.1 user unknown".into()), ..EntrySource::default() };
         let entry = SuppressionEntry::new(address(n), Breadth::Global, Reason::HardBounce, now, None, source);
         List::new(&register, &rules).add(&entry, Over::Any, now);
     }

@@ -3,7 +3,7 @@
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action, Class, MessageId, Scope};
 
-use crate::entry::{Source, SuppressionEntry};
+use crate::entry::{EntrySource, SuppressionEntry};
 
 /// Evidence about a recipient from a bounce.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub struct BounceEvidence {
     /// It came after the receiver had accepted the message. Later deliveries are then no evidence against it.
     pub late: bool,
     /// The reply and where it came from; its `class` is replaced by the one above.
-    pub source: Source,
+    pub source: EntrySource,
 }
 
 /// How reliable a bounce is.
@@ -44,7 +44,7 @@ impl BounceEvidence {
             _ if verdict.confidence >= Sureness::LIKELY => Sureness::Likely,
             _ => Sureness::Guess,
         };
-        let source = Source { message, rule: Some(verdict.rule.clone()), text: Some(text.to_owned()), ..Source::default() };
+        let source = EntrySource { message, rule: Some(verdict.rule.clone()), text: Some(text.to_owned()), ..EntrySource::default() };
         Self { class: verdict.class, scope: verdict.scope, sureness, late: false, source }
     }
 }

@@ -6,7 +6,7 @@ use posthaste_spool::{Facts, sharded};
 
 use crate::{
     bounce::{BounceEvidence, Noted, Sureness},
-    entry::{Breadth, Reason, Source, SuppressionEntry},
+    entry::{Breadth, EntrySource, Reason, SuppressionEntry},
     list::List,
 };
 
@@ -24,7 +24,7 @@ impl<F: Facts> List<'_, F> {
         if evidence.sureness == Sureness::Guess {
             return Noted::Nothing;
         }
-        let source = Source { class: Some(evidence.class), ..evidence.source.clone() };
+        let source = EntrySource { class: Some(evidence.class), ..evidence.source.clone() };
         let entry = SuppressionEntry::new(address.clone(), Breadth::Global, Reason::HardBounce, now, lasts, source);
         // A full mailbox is never certain to stay full.
         if evidence.sureness == Sureness::Certain && evidence.class != Class::MailboxFull {

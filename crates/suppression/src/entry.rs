@@ -22,12 +22,12 @@ pub struct SuppressionEntry {
     pub until: Option<Timestamp>,
     /// What caused the entry.
     #[serde(flatten)]
-    pub source: Source,
+    pub source: EntrySource,
 }
 
 /// What put an address on the list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Source {
+pub struct EntrySource {
     /// The class of the bounce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
@@ -37,7 +37,7 @@ pub struct Source {
     /// The classifier's rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
-    /// The reply, or a remark; at most [`Source::TEXT_MAX`] bytes.
+    /// The reply, or a remark; at most [`EntrySource::TEXT_MAX`] bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Who made the entry by hand, or the server that reported the bounce.
@@ -45,16 +45,16 @@ pub struct Source {
     pub by: Option<String>,
 }
 
-impl Source {
+impl EntrySource {
     /// The longest text kept, in bytes.
     pub const TEXT_MAX: usize = 512;
 }
 
 impl SuppressionEntry {
     /// Makes an entry in force from `now` on; it expires after `lasts`, or never if None.
-    pub fn new(address: Address, scope: Breadth, reason: Reason, now: Timestamp, lasts: Option<Duration>, mut source: Source) -> Self {
+    pub fn new(address: Address, scope: Breadth, reason: Reason, now: Timestamp, lasts: Option<Duration>, mut source: EntrySource) -> Self {
         if let Some(text) = &mut source.text {
-            text.truncate(text.floor_char_boundary(Source::TEXT_MAX));
+            text.truncate(text.floor_char_boundary(EntrySource::TEXT_MAX));
         }
         let until = lasts.map(|lasts| now.saturating_add(lasts).unwrap_or(Timestamp::MAX));
         Self { address, scope, reason, since: now, until, source }

@@ -19,7 +19,7 @@ pub mod transfer;
 pub use answer::{AnswerError, answer};
 pub use ask::{Answer, Ask, Filter};
 pub use bounce::{BounceEvidence, Noted, Sureness};
-pub use entry::{Breadth, Reason, Source, SuppressionEntry, UserScope, WordError};
+pub use entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope, WordError};
 pub use list::{Added, List, Over};
 pub use register::Register;
 pub use rules::SuppressionRules;

@@ -6,7 +6,7 @@ use posthaste_spool::Facts;
 
 use crate::{
     bounce::Noted,
-    entry::{Breadth, Reason, Source, SuppressionEntry, UserScope},
+    entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope},
     keys::{key_of, prefix_of},
     register::Register,
     rules::SuppressionRules,
@@ -109,13 +109,13 @@ impl<'a, F: Facts> List<'a, F> {
     }
 
     /// Reports a complaint about mail of this stream.
-    pub fn note_complaint(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+    pub fn note_complaint(&self, address: &Address, stream: &Name, source: EntrySource, now: Timestamp) -> Noted {
         let scope = if self.rules.complaints_are_global { Breadth::Global } else { Breadth::Stream(stream.clone()) };
         self.note(SuppressionEntry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
     }
 
     /// Reports that a recipient unsubscribed from this stream.
-    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: EntrySource, now: Timestamp) -> Noted {
         let scope = Breadth::Stream(stream.clone());
         self.note(SuppressionEntry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 
-use crate::{Breadth, Reason, Source, SuppressionEntry, keys::ENTRIES};
+use crate::{Breadth, EntrySource, Reason, SuppressionEntry, keys::ENTRIES};
 
 /// The stored entries, with a note in memory for each (20 to 40 bytes). A look-up reads no disk, whether it hits or misses.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Note {
             reason: Reason::ALL[(self.0 >> 62) as usize],
             since: Timestamp::from_second((self.0 >> 30 & SINCE_MAX) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
             until: self.until(),
-            source: Source::default(),
+            source: EntrySource::default(),
         })
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Address, Class, MessageId};
 use serde::Deserialize;
 
-use super::{Breadth, Reason, Source, SuppressionEntry};
+use super::{Breadth, EntrySource, Reason, SuppressionEntry};
 
 /// A file format of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Row {
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
-        let source = Source {
+        let source = EntrySource {
             class: parsed::<Class>("class", self.class)?,
             message: parsed::<MessageId>("message", self.message)?,
             rule: filled(self.rule).map(Arc::from),
