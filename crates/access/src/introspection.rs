@@ -28,7 +28,7 @@ use self::{
 pub use self::{
     endpoint::Endpoint,
     health::EndpointNews,
-    judge::{Rules, UserField},
+    judge::{TokenRules, UserField},
 };
 
 /// Requests that may wait, for each concurrent one. Beyond that, clients are told to try again later.
@@ -50,7 +50,7 @@ pub enum TokenOwner {
 /// Checks tokens with the endpoint. A reload makes a new one, with an empty memory.
 pub struct Introspection {
     client: Client,
-    rules: Rules,
+    rules: TokenRules,
     timeout: Duration,
     remember: Duration,
     turns: Semaphore,

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use hyper::Uri;
-use posthaste_access::introspection::{Endpoint, Rules, UserField};
+use posthaste_access::introspection::{Endpoint, TokenRules, UserField};
 
 use super::{
     environment::Environment,
@@ -19,7 +19,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Option<Endpo
     let secret = t.given("client_secret_file", |item| environment.secret(item));
     let seconds = Duration::from_secs;
     let roots = t.get("roots", |item| roots(item, environment));
-    let rules = Rules {
+    let rules = TokenRules {
         username: t.get("username", one_of(&UserField::ALL)),
         scope: t.given("scope", word),
         audience: t.given("audience", audience),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// What an answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct TokenRules {
     /// The field that names the user.
     pub username: UserField,
     /// Must be among the token's scopes; None: any scope is accepted.
@@ -70,7 +70,7 @@ struct Fields {
 const LEEWAY: SignedDuration = SignedDuration::from_secs(10);
 
 /// Checks an answer against the rules.
-pub(super) fn judge(answer: &[u8], rules: &Rules, now: Timestamp) -> Result<Judgement, Unreadable> {
+pub(super) fn judge(answer: &[u8], rules: &TokenRules, now: Timestamp) -> Result<Judgement, Unreadable> {
     let fields: Fields =
         serde_json::from_slice(answer).map_err(|e| Unreadable(format!("it is not what RFC 7662 §2.2 describes: {}", shape(&e))))?;
     if !fields.active {

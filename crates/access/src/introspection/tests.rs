@@ -9,7 +9,7 @@ fn introspection(change: impl FnOnce(&mut Endpoint)) -> Introspection {
         client: "c".into(),
         secret: Secret::new("s3cret"),
         roots: Roots::System,
-        rules: Rules { username: UserField::Username, scope: None, audience: None },
+        rules: TokenRules { username: UserField::Username, scope: None, audience: None },
         timeout: Duration::from_secs(5),
         remember: Some(Duration::from_secs(60)),
         questions: 16,
