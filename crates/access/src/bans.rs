@@ -60,7 +60,8 @@ pub(crate) enum Cost {
 pub(crate) struct Banned {
     /// Time until it ends.
     pub(crate) left: Duration,
-    /// Whether to log this refusal: the first, second, fourth and so on are logged, so that a client that returns in a loop does not fill the disk.
+    /// Whether to log this refusal: the first, second, fourth and so on are logged, so that a client that returns in a loop does not fill
+    /// the disk.
     pub(crate) tell: bool,
 }
 

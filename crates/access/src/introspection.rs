@@ -1,7 +1,7 @@
 //! Bearer tokens issued by an OAuth 2.0 server, which is asked about them (RFC 7662).
 //!
-//! `client` asks, `judge` decides what an answer means, `memory` remembers valid tokens for a while, and `health` decides when to alarm the operator.
-//! A token that cannot be checked at present never counts as a wrong one: it does not get its owner banned.
+//! `client` asks, `judge` decides what an answer means, `memory` remembers valid tokens for a while, and `health` decides when to alarm the
+//! operator. A token that cannot be checked at present never counts as a wrong one: it does not get its owner banned.
 
 mod client;
 mod endpoint;

@@ -1,7 +1,8 @@
-//! Users: their passwords, tokens and certificates, the senders and quotas allowed to them; and the lockout of clients that guess passwords.
+//! Users: their passwords, tokens and certificates, the senders and quotas allowed to them; and the lockout of clients that guess
+//! passwords.
 //!
-//! It may know `mail`, `smtp`, `spool`, `message`, `journal` and `host`. Neither an answer nor its timing reveals whether a user exists. A token that
-//! cannot be checked at present never counts as a wrong one.
+//! It may know `mail`, `smtp`, `spool`, `message`, `journal` and `host`. Neither an answer nor its timing reveals whether a user exists. A
+//! token that cannot be checked at present never counts as a wrong one.
 
 mod allowance;
 pub mod bans;

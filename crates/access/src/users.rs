@@ -1,7 +1,8 @@
 //! Users with their passwords, tokens and certificates, and their limits.
 //!
-//! Nothing here can be turned back into a password: [`password`] keeps argon2id hashes, [`scram`] the keys of RFC 5802, [`token`] SHA-256 hashes of
-//! tokens, which are random enough for that. `check` verifies passwords; neither its answer nor its timing reveals whether a user exists.
+//! Nothing here can be turned back into a password: [`password`] keeps argon2id hashes, [`scram`] the keys of RFC 5802, [`token`] SHA-256
+//! hashes of tokens, which are random enough for that. `check` verifies passwords; neither its answer nor its timing reveals whether a user
+//! exists.
 
 mod check;
 pub mod file;
@@ -74,8 +75,8 @@ impl User {
     }
 }
 
-/// The priority of a message, given the user, if any, and the priority asked for, if any. A client that is not logged in may lower its priority but
-/// never raise it (RFC 6710 §5 leaves that to us).
+/// The priority of a message, given the user, if any, and the priority asked for, if any. A client that is not logged in may lower its
+/// priority but never raise it (RFC 6710 §5 leaves that to us).
 pub fn granted(user: Option<&User>, asked: Option<TransferPriority>) -> TransferPriority {
     let (usual, most) = user.map_or_else(Default::default, |user| (user.priority, user.priority_max));
     asked.map_or(usual, |asked| asked.min(most))
@@ -160,7 +161,8 @@ impl Users {
 /// The longest name of a user, in bytes.
 pub const NAME_MAX: usize = 128;
 
-/// Checks a user's name: printable ASCII without blanks, so that it reads the same in every mechanism, file and log. An address is a valid name.
+/// Checks a user's name: printable ASCII without blanks, so that it reads the same in every mechanism, file and log. An address is a valid
+/// name.
 pub fn check_name(text: &str) -> Result<Arc<str>, String> {
     let fits = |b: u8| b.is_ascii_graphic() && !b"\"\\,=<>".contains(&b);
     match text {

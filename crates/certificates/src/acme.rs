@@ -1,8 +1,8 @@
 //! Certificates ordered from an ACME authority (RFC 8555) for the names that listeners ask for.
 //!
-//! An ordered certificate is only written to a file of [`Store`]; listeners watch these files like any others and show their contents. `due`
-//! decides when to order, without a clock; `order` is one order from beginning to end; `answer` listens, during an order only, for the
-//! authority's checks that the names lead here; `client` sends the requests.
+//! An ordered certificate is only written to a file of [`Store`]; listeners watch these files like any others and show their contents.
+//! `due` decides when to order, without a clock; `order` is one order from beginning to end; `answer` listens, during an order only, for
+//! the authority's checks that the names lead here; `client` sends the requests.
 
 mod answer;
 mod client;
@@ -27,8 +27,8 @@ use crate::settings::{Acme, AcmeNames, Settings};
 /// How often the relay checks what is due; the check is cheap.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Orders the certificates that listeners ask for and renews them in time, one after the other, for as long as the relay runs. A rehearsal orders
-/// nothing: its clock runs faster than the authority's, and every certificate would seem to have run out.
+/// Orders the certificates that listeners ask for and renews them in time, one after the other, for as long as the relay runs. A rehearsal
+/// orders nothing: its clock runs faster than the authority's, and every certificate would seem to have run out.
 pub async fn keep(settings: InForce<Settings>, journal: Journal) {
     if clock::is_rehearsal() {
         return;

@@ -46,7 +46,7 @@ pub struct Certificates {
 #[derive(Debug)]
 struct Watched {
     files: PairFiles,
-    /// The files' stamp when they were read last; None: they have not been there yet.
+    /// The files' stamp when they were read last; None: they have not been read yet.
     seen: Option<Stamp>,
 }
 

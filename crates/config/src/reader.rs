@@ -1,7 +1,7 @@
 //! Reads two trees at once, the operator's over the defaults, and collects every error instead of stopping at the first.
 //!
-//! Defaults are in the embedded `config/posthaste.toml`: a key that the operator left out or got wrong takes its value from there. So reading always
-//! continues to the end, and the code contains no defaults.
+//! Defaults are in the embedded `config/posthaste.toml`: a key that the operator left out or got wrong takes its value from there. So
+//! reading always continues to the end, and the code contains no defaults.
 
 use std::{
     cell::{Cell, RefCell},

@@ -33,8 +33,9 @@ pub enum Start {
 }
 
 impl Start {
-    /// The stage on which a lane without a history starts, if this relay first saw its source on `seen`. A source that has been warming up for
-    /// some days is assumed to have climbed one stage on each of them; after more days than the curve has stages it is past the curve's end.
+    /// The stage on which a lane without a history starts, if this relay first saw its source on `seen`. A source that has been warming up
+    /// for some days is assumed to have climbed one stage on each of them; after more days than the curve has stages it is past the curve's
+    /// end.
     ///
     /// `seen` does not change while lanes come and go: a provider that gets its first mail in a month starts where the others did.
     pub fn first_stage(self, plan: &Plan, seen: Date) -> Stage {

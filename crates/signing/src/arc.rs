@@ -12,10 +12,11 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{settings::Settings, threads::SignerThreads};
 
-/// The time for looking up all keys of a message. A key that has not arrived by then counts as absent.
+/// The time for looking up all keys of a message. A key that has not arrived by then counts as a look-up that failed.
 const LOOKUPS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The ARC set to put before a message that was received as `came` and is sent as `goes`; None if it is not forwarded mail or may not be sealed.
+/// The ARC set to put before a message that was received as `came` and is sent as `goes`; None if it is not forwarded mail or may not be
+/// sealed.
 pub(crate) async fn seal(
     settings: &Arc<Settings>,
     threads: &SignerThreads,
@@ -69,7 +70,7 @@ async fn look_up(settings: &Arc<Settings>, names: Vec<String>) -> Records {
             records.extend(answer.ok());
         }
     };
-    // The seal treats a missing record as a look-up that failed.
+    // Names without an answer are missing from the records; the seal counts them as look-ups that failed.
     let _ = timeout(LOOKUPS_WITHIN, all).await;
     records
 }

@@ -8,8 +8,8 @@ use posthaste_mail::{Domain, Pattern};
 use crate::key_store::{KeyStore, key_file};
 use crate::{Dkim, Signing, SigningError};
 
-/// Makes the keyring. A key that cannot be read is an error, and so is a domain that would be left without a key: mail of a domain with keys
-/// never goes out unsigned.
+/// Makes the keyring. A key that cannot be read is an error, and so is a domain that would be left without a key: mail of a domain with
+/// keys never goes out unsigned.
 pub(crate) fn keyring(dkim: &Dkim, store: &KeyStore, dir: &Path) -> Result<Keyring, SigningError> {
     let mut ring = Keyring::default();
     for (domain, signing) in signing_domains(dkim) {

@@ -1,9 +1,9 @@
-//! DKIM signing of outgoing mail: the keyring made from the configuration and the key successions, the signer threads, ARC seals for forwarded
-//! mail, and key rotation.
+//! DKIM signing of outgoing mail: the keyring made from the configuration and the key successions, the signer threads, ARC seals for
+//! forwarded mail, and key rotation.
 //!
-//! It may know `mail`, `dkim`, `route`, `message`, `queue`, `journal` and `host`. Mail of a domain with keys never goes out unsigned: a key that
-//! cannot be read is an error, and a message that cannot be signed is not accepted. A next key signs only once DNS has it, and the key store on
-//! disk is written before the keyring changes.
+//! It may know `mail`, `dkim`, `route`, `message`, `queue`, `journal` and `host`. Mail of a domain with keys never goes out unsigned: a key
+//! that cannot be read is an error, and a message that cannot be signed is not accepted. A next key signs only once DNS has it, and the key
+//! store on disk is written before the keyring changes.
 
 mod arc;
 mod dkim;

@@ -1,5 +1,5 @@
-//! Key rotation, as `posthaste_dkim::Succession` decides it: keys are made and stored, DNS is asked, the keyring in force is replaced. The key
-//! store on disk is authoritative: it is written before the keyring changes.
+//! Key rotation, as `posthaste_dkim::Succession` decides it: keys are made and stored, DNS is asked, the keyring in force is replaced. The
+//! key store on disk is authoritative: it is written before the keyring changes.
 
 pub mod news;
 mod work;

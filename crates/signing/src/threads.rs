@@ -1,5 +1,5 @@
-//! The signer threads. An RSA signature occupies a core for a fraction of a millisecond, or two. Threads of its own keep that work from delaying
-//! anything but the mail that is signed.
+//! The signer threads. An RSA signature occupies a core for a fraction of a millisecond, or two. Threads of its own keep that work from
+//! delaying anything but the mail that is signed.
 
 use std::{
     io,

@@ -1,4 +1,5 @@
-//! Keyed facts for other crates: a trait with two implementations, and sharded keys, so that a walk over millions of facts never holds many.
+//! Keyed facts for other crates: a trait with two implementations, and sharded keys, so that a walk over millions of facts never holds
+//! many.
 
 use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow};
 
@@ -64,8 +65,8 @@ pub fn delete_where<F: Facts>(facts: &F, prefix: &[u8], stale: impl Fn(&[u8]) ->
     gone
 }
 
-/// The key `PREFIX SHARD/NAME`. The shard is two hexadecimal digits of a hash, which spreads any names evenly over 256 shards, so that a walk over
-/// millions never holds many in memory.
+/// The key `PREFIX SHARD/NAME`. The shard is two hexadecimal digits of a hash, which spreads any names evenly over 256 shards, so that a
+/// walk over millions never holds many in memory.
 pub fn sharded(prefix: &[u8], name: &str) -> Vec<u8> {
     // FNV-1a: short. It must never change, because keys are on disk.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

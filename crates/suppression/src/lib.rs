@@ -1,8 +1,8 @@
 //! The suppression list: addresses that receive no mail, from anybody, from a stream or from a user.
 //!
-//! The list consists of keyed facts in the spool. Bounces, complaints and deliveries are reported to [`List`], which decides which addresses to add.
-//! Decisions take the time as an argument and touch nothing but the [`Register`]. It may know `mail`, `bounce` and `spool`. Only a verdict about the
-//! recipient can put an address on the list.
+//! The list consists of keyed facts in the spool. Bounces, complaints and deliveries are reported to [`List`], which decides which
+//! addresses to add. Decisions take the time as an argument and touch nothing but the [`Register`]. It may know `mail`, `bounce` and
+//! `spool`. Only a verdict about the recipient can put an address on the list.
 
 mod answer;
 mod ask;

@@ -46,8 +46,8 @@ impl<'a, F: Facts> List<'a, F> {
 
     /// The entry that stops mail to `address`, if any: for everybody, for this stream or for this user.
     ///
-    /// Answered from memory once the register is filled. The entry then has no source, `since` is exact to the second and `until` to the minute;
-    /// [`List::find`] reads complete entries.
+    /// Answered from memory once the register is filled. The entry then has no source, `since` is exact to the second and `until` to the
+    /// minute; [`List::find`] reads complete entries.
     pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&UserScope>, now: Timestamp) -> Option<SuppressionEntry> {
         let mut key = prefix_of(address);
         let bare = key.len();

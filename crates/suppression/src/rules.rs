@@ -46,8 +46,8 @@ impl Default for SuppressionRules {
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl SuppressionRules {
-    /// How long a bounce of this class keeps an address on the list; the outer None: never, because the class is not about the recipient. A domain
-    /// that does not exist is not about the recipient either: it may exist tomorrow, and most often our own DNS is at fault.
+    /// How long a bounce of this class keeps an address on the list; the outer None: never, because the class is not about the recipient. A
+    /// domain that does not exist is not about the recipient either: it may exist tomorrow, and most often our own DNS is at fault.
     pub(crate) fn lasts(&self, class: Class) -> Option<Option<Duration>> {
         match class {
             Class::InvalidRecipient => Some(self.hard_bounce_for),

@@ -84,8 +84,8 @@ impl Paths {
         &self.verps
     }
 
-    /// The reverse-path towards one recipient; None if the application's own stays. It is always the same for one recipient of one message, so that
-    /// greylisting receivers recognize it.
+    /// The reverse-path towards one recipient; None if the application's own stays. It is always the same for one recipient of one message,
+    /// so that greylisting receivers recognize it.
     pub fn towards(&self, record: &MessageRecord, rcpt: u16) -> Option<Address> {
         // RFC 5321 §4.5.5: notices are sent with the null reverse-path and return no mail.
         let verp = &self.verps[self.by_stream.get(&record.stream).copied().unwrap_or(self.rest)?];

@@ -93,7 +93,8 @@ fn read(path: &Path, text: &str) -> Result<Vec<VerpSecret>, SecretError> {
     if secrets.is_empty() { Err(SecretError::Empty(path.to_owned())) } else { Ok(secrets) }
 }
 
-/// Writes a temporary file, makes it durable and links it: a crash leaves no partial secret, and a file that was made meanwhile is not overwritten.
+/// Writes a temporary file, makes it durable and links it: a crash leaves no partial secret, and a file that was made meanwhile is not
+/// overwritten.
 fn create(path: &Path) -> io::Result<()> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;

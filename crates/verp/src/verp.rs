@@ -1,11 +1,12 @@
-//! Signed reverse-paths: `b+<56 letters and digits>@bounce.example.org` tells which message and recipient a returning mail is about and until when
-//! it is valid, and proves that this relay made it.
+//! Signed reverse-paths: `b+<56 letters and digits>@bounce.example.org` tells which message and recipient a returning mail is about and
+//! until when it is valid, and proves that this relay made it.
 //!
 //! The 56 characters are base32 of 35 bytes: the message's id (16), the recipient's index in the envelope (2), the hour of expiry (3),
 //! a keyed tag of the recipient's address (4), and the first 80 bits of an HMAC-SHA256 over all of it with prefix and domain. They are
 //! letters and digits of one case because some mail systems change the case of local parts, and they fit RFC 5321's 64 bytes.
 //!
-//! The tag binds the address: anybody who receives a message knows its reverse-path, and could otherwise report somebody else's address with it.
+//! The tag binds the address: anybody who receives a message knows its reverse-path, and could otherwise report somebody else's address
+//! with it.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use jiff::Timestamp;
@@ -85,7 +86,8 @@ impl Verp {
         &self.domain
     }
 
-    /// Makes the reverse-path of a message towards the recipient `to`, at index `rcpt` of its envelope. `expires` is rounded up to a whole hour.
+    /// Makes the reverse-path of a message towards the recipient `to`, at index `rcpt` of its envelope. `expires` is rounded up to a whole
+    /// hour.
     pub fn address(&self, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> Address {
         let hours = expires.as_second().max(0).div_euclid(HOUR) + i64::from(expires.as_second().rem_euclid(HOUR) > 0);
         let hours = u32::try_from(hours).unwrap_or(u32::MAX).min(HOURS_MAX);

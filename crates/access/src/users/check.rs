@@ -70,7 +70,8 @@ impl Passwords {
         }
         let Ok(_slot) = self.waiting.try_acquire() else { return Check::Busy };
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        // While this check waited, another may have verified the same password: an application that opens twenty connections costs one hash or two.
+        // While this check waited, another may have verified the same password: an application that opens twenty connections costs one hash
+        // or two.
         if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
             return Check::Right(user.clone());
         }

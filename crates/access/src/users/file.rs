@@ -1,4 +1,5 @@
-//! The file of users that `posthaste user` writes: the same tables as in the configuration, in a file of their own because a program changes them.
+//! The file of users that `posthaste user` writes: the same tables as in the configuration, in a file of their own because a program
+//! changes them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -96,7 +97,8 @@ impl UsersFile {
         self.document.get_mut("user").and_then(Item::as_table_like_mut).is_some_and(|users| users.remove(name).is_some())
     }
 
-    /// Replaces the file atomically, with mode 0600 and the owner of the old file, or of the folder, so that the relay can read what root wrote.
+    /// Replaces the file atomically, with mode 0600 and the owner of the old file, or of the folder, so that the relay can read what root
+    /// wrote.
     pub fn save(&self) -> Result<(), FileError> {
         let io = |source| FileError::Io { what: "write", path: self.path.clone(), source };
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,7 +1,7 @@
 //! How much a user may send: recipients per short time, and recipients per day (UTC).
 //!
-//! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one timestamp per user): it allows a burst of the whole count and then
-//! flows evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
+//! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one timestamp per user): it allows a burst of the whole count
+//! and then flows evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
 
 use std::{
     collections::HashMap,

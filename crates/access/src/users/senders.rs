@@ -33,7 +33,8 @@ impl SenderPattern {
         })
     }
 
-    /// Whether the pattern covers `address`. The case of the local part, which only its own domain may interpret (RFC 5321 §2.4), is ignored here.
+    /// Whether the pattern covers `address`. The case of the local part, which only its own domain may interpret (RFC 5321 §2.4), is
+    /// ignored here.
     pub fn covers(&self, address: &str) -> bool {
         let Some((_, domain)) = address.rsplit_once('@') else { return *self == Self::Anybody };
         match self {

@@ -1,4 +1,5 @@
-//! Answers an authority's checks that names lead here. Anybody can connect: connections and their time are limited, and only expected requests are answered.
+//! Answers an authority's checks that names lead here. Anybody can connect: connections and their time are limited, and only expected
+//! requests are answered.
 
 mod alpn;
 mod http;

@@ -25,8 +25,8 @@ impl Validity {
         Self { from: pair.not_before(), until: pair.not_after() }
     }
 
-    /// When the next one is ordered: `before` its end, but not in the first half of its validity. Otherwise a certificate that is valid for less
-    /// than `before` would be ordered again and again.
+    /// When the next one is ordered: `before` its end, but not in the first half of its validity. Otherwise a certificate that is valid for
+    /// less than `before` would be ordered again and again.
     pub(super) fn renewed_at(self, before: Duration) -> Timestamp {
         let before = SignedDuration::try_from(before).unwrap_or(SignedDuration::MAX).min(self.half());
         self.until.checked_sub(before).unwrap_or(self.from)

@@ -75,8 +75,8 @@ impl Order<'_> {
         Ok(pair)
     }
 
-    /// Orders, and begins again where that helps. An authority may refuse good nonces (RFC 8555 §6.5): instant-acme repeats each request twice,
-    /// and sometimes that is not enough. If the authority no longer knows our account, a new one is made.
+    /// Orders, and begins again where that helps. An authority may refuse good nonces (RFC 8555 §6.5): instant-acme repeats each request
+    /// twice, and sometimes that is not enough. If the authority no longer knows our account, a new one is made.
     async fn ordered_with_retries(&self, answerer: &Answerer) -> Result<(String, String), OrderError> {
         for _ in 1..TRIES {
             match self.ordered(answerer).await {

@@ -1,5 +1,5 @@
-//! The files of an authority: `data_dir/acme/AUTHORITY/`, with the account and a file for each certificate. Each authority has its own folder,
-//! so that a trial leaves nothing behind for the real one.
+//! The files of an authority: `data_dir/acme/AUTHORITY/`, with the account and a file for each certificate. Each authority has its own
+//! folder, so that a trial leaves nothing behind for the real one.
 
 use std::{
     fs, io,
