@@ -1,4 +1,4 @@
-//! What a user may: in whose name, how much, to how many.
+//! What a user may send: from which addresses, how much, and to how many recipients.
 
 use posthaste_host::clock;
 use posthaste_mail::ReversePath;
@@ -8,17 +8,17 @@ use posthaste_spool::Spool;
 
 use crate::users::{Quotas, Spent, User};
 
-/// Before a user's name in the spool, where the count of its day is kept.
+/// The key prefix in the spool of the day's count of each user.
 const QUOTA_KEY: &str = "quota/";
 
-/// What users may, and what they have sent of it.
+/// Checks messages against their users' limits and counts what users send.
 pub struct Allowances {
     quotas: Quotas,
     spool: Spool,
 }
 
 impl Allowances {
-    /// With what users have sent today, as the spool has it.
+    /// Starts with today's counts from the spool.
     pub fn new(spool: Spool) -> Self {
         let saved = spool.scan(QUOTA_KEY.as_bytes()).into_iter().filter_map(|(key, value)| {
             let name = key.strip_prefix(QUOTA_KEY.as_bytes()).and_then(|name| std::str::from_utf8(name).ok())?;
@@ -27,9 +27,9 @@ impl Allowances {
         Self { quotas: Quotas::saved(saved, clock::now()), spool }
     }
 
-    /// Whether `user` may begin a message with this sender and, where it said so, of this size.
+    /// Whether `user` may begin a message with this sender and, if declared, this size in bytes.
     pub fn may_begin(&self, user: &User, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
-        // The null reverse-path is nobody's name; From is checked all the same.
+        // The null reverse-path is nobody's address; the From field is checked in any case.
         if let ReversePath::Mailbox(from) = from {
             may_send_as(user, from.as_str())?;
         }
@@ -37,7 +37,7 @@ impl Allowances {
         self.quotas.check(user, 1, clock::now()).map_err(spent)
     }
 
-    /// Whether `user` may write to so many recipients in one message now.
+    /// Whether `user` may send one message to this many recipients now.
     pub fn may_add(&self, user: &User, recipients: u64) -> Result<(), Refused> {
         if user.recipients.is_some_and(|max| recipients > max as u64) {
             let text = format!("no more than {} recipients in one message of this user", user.recipients.unwrap_or_default());
@@ -46,7 +46,7 @@ impl Allowances {
         self.quotas.check(user, recipients, clock::now()).map_err(spent)
     }
 
-    /// Takes a message's recipients from what its user has.
+    /// Charges a message's recipients to its user's rate and quota.
     pub fn charge(&self, user: Option<&User>, recipients: u64) -> Result<(), Refused> {
         let Some(user) = user else { return Ok(()) };
         if let Some(bytes) = self.quotas.take(user, recipients, clock::now()).map_err(spent)? {
@@ -56,7 +56,7 @@ impl Allowances {
     }
 }
 
-/// Whether `user` may hand in this message: its size, and every author in From.
+/// Whether `user` may submit this message: checks its size and every author in its From field.
 pub fn may_hand_in(user: &User, prepared: &Prepared) -> Result<(), Refused> {
     fits(user, prepared.size)?;
     if user.may_send_as_anybody() {

@@ -1,4 +1,4 @@
-//! Who guesses passwords is slowed, and shut out for a time. Pure: time is an argument, and what is remembered has a bound.
+//! Clients that guess passwords are slowed down and then banned for a time. Pure: time is an argument, and memory is bounded.
 
 use std::{
     collections::HashMap,
@@ -10,95 +10,96 @@ use ipnet::IpNet;
 
 /// Clients remembered at once. Each takes some 60 bytes.
 const REMEMBERED_MAX: usize = 65_536;
-/// How often the delay doubles.
+/// How often the delay doubles at most.
 const DOUBLINGS_MAX: u32 = 4;
 
-/// When a client is shut out, and for how long.
+/// When a client is banned, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanRules {
-    /// Failures, `within` one another, that are one too many.
+    /// Failures `within` the time that cause a ban.
     pub failures: u32,
     /// The time in which they count.
     pub within: Duration,
-    /// How long the client is shut out.
+    /// How long the ban lasts.
     pub lasts: Duration,
-    /// How long the answer to the first failure waits; each next one's waits twice as long, up to sixteen times.
+    /// The delay of the answer to the first failure; each further failure doubles it, up to sixteen times.
     pub delay: Duration,
 }
 
-/// What guessing passwords and tokens costs, and whom it never shuts out.
+/// The rules of bans, and clients that are never banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanPolicy {
     /// When clients are banned, and for how long.
     pub rules: BanRules,
-    /// Clients that are only slowed.
+    /// Clients that are only slowed down.
     pub exempt: Vec<IpNet>,
 }
 
 impl BanPolicy {
     /// Whether a client at `ip` is never banned.
-    pub fn exempts(&self, ip: IpAddr) -> bool {
+    pub(crate) fn exempts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.exempt.iter().any(|net| net.contains(&ip))
     }
 }
 
-/// What a failure costs.
+/// The consequence of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cost {
-    /// The answer waits so long.
+pub(crate) enum Cost {
+    /// The answer is delayed by this time.
     Wait(Duration),
-    /// The client is shut out.
+    /// The client is banned.
     Banned {
-        /// It was not before.
+        /// Whether this failure caused the ban.
         first: bool,
     },
 }
 
-/// A client that is shut out.
+/// A ban in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Banned {
-    /// For so much longer.
-    pub left: Duration,
-    /// Whether the log should say so: the first time, the second, the fourth and so on, so that who comes back in a loop fills no disk.
-    pub tell: bool,
+pub(crate) struct Banned {
+    /// Time until it ends.
+    pub(crate) left: Duration,
+    /// Whether to log this refusal: the first, second, fourth and so on are logged, so that a client that returns in a loop does not fill
+    /// the disk.
+    pub(crate) tell: bool,
 }
 
-/// All clients that failed.
+/// Clients with recent failures.
 #[derive(Debug, Default)]
-pub struct Bans(HashMap<IpAddr, Entry>);
+pub(crate) struct Bans(HashMap<IpAddr, Offender>);
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Offender {
     failures: u32,
-    /// The first of them.
+    /// The time of the first failure.
     since: Instant,
-    /// Until when they count, or the ban lasts.
+    /// When the failures expire, or the ban ends.
     until: Instant,
     is_banned: bool,
     refused: u32,
 }
 
 impl Bans {
-    /// Whether the client at `ip` is shut out.
-    pub fn check(&mut self, ip: IpAddr, now: Instant) -> Option<Banned> {
+    /// The ban of the client at `ip`, if any; counts a refusal.
+    pub(crate) fn check(&mut self, ip: IpAddr, now: Instant) -> Option<Banned> {
         let entry = self.0.get_mut(&subject(ip)).filter(|e| e.is_banned && e.until > now)?;
         entry.refused = entry.refused.saturating_add(1);
         Some(Banned { left: entry.until - now, tell: entry.refused.is_power_of_two() })
     }
 
-    /// The client at `ip` said a wrong password. `spared`: it is never shut out, only slowed.
-    pub fn failed(&mut self, ip: IpAddr, spared: bool, rules: &BanRules, now: Instant) -> Cost {
+    /// Counts a wrong password from `ip`. `spared`: the client is only slowed down, never banned.
+    pub(crate) fn failed(&mut self, ip: IpAddr, spared: bool, rules: &BanRules, now: Instant) -> Cost {
         if self.0.len() >= REMEMBERED_MAX && !self.0.contains_key(&subject(ip)) {
             self.make_room(now);
         }
-        let fresh = Entry { failures: 0, since: now, until: now + rules.within, is_banned: false, refused: 0 };
+        let fresh = Offender { failures: 0, since: now, until: now + rules.within, is_banned: false, refused: 0 };
         let entry = self.0.entry(subject(ip)).or_insert(fresh);
         if entry.until <= now || (!entry.is_banned && now.saturating_duration_since(entry.since) >= rules.within) {
             *entry = fresh;
         }
         entry.failures = entry.failures.saturating_add(1);
-        // Connections that were open when the ban came are no way round it.
+        // Connections that were open when the ban began are no way around it.
         if entry.is_banned || (entry.failures >= rules.failures && !spared) {
             let first = !entry.is_banned;
             if first {
@@ -109,7 +110,7 @@ impl Bans {
         Cost::Wait(rules.delay * 2_u32.pow((entry.failures - 1).min(DOUBLINGS_MAX)))
     }
 
-    /// Forgets what counts no more, and where that is not enough, those that are only suspected.
+    /// Forgets expired clients; if that is not enough, those without a ban; then all.
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, entry| entry.until > now);
         if self.0.len() >= REMEMBERED_MAX {
@@ -121,7 +122,7 @@ impl Bans {
     }
 }
 
-/// What stands for a client: its address, or the network of 64 bits that one IPv6 client has to choose from (RFC 4291 §2.5.4).
+/// The key of a client: its IPv4 address, or its IPv6 /64 network, from which one client can choose any address (RFC 4291 §2.5.4).
 pub fn subject(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),

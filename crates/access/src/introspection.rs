@@ -1,7 +1,7 @@
-//! Bearer tokens that are no user's own: an OAuth 2.0 server is asked whose they are (RFC 7662).
+//! Bearer tokens issued by an OAuth 2.0 server, which is asked about them (RFC 7662).
 //!
-//! `judge` decides what an answer means, `memory` keeps what was right for a while, `health` knows when the operator must hear of trouble, and
-//! `client` asks. A token that cannot be checked is never a wrong one: it costs its owner no ban.
+//! `client` asks, `judge` decides what an answer means, `memory` remembers valid tokens for a while, and `health` decides when to alarm the
+//! operator. A token that cannot be checked at present never counts as a wrong one: it does not get its owner banned.
 
 mod client;
 mod endpoint;
@@ -20,37 +20,37 @@ use rustls::ClientConfig;
 use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
-    client::Client,
+    client::{Client, NoAnswer},
     health::Health,
-    judge::{Judgement, Junk, judge},
+    judge::{Judgement, judge},
     memory::{Key, Memory},
 };
 pub use self::{
     endpoint::Endpoint,
-    health::News,
-    judge::{Rules, UserField},
+    health::EndpointNews,
+    judge::{TokenRules, UserField},
 };
 
-/// Questions that may wait for a turn, for each that has one; past that a client is told to come again.
+/// Requests that may wait, for each concurrent one. Beyond that, clients are told to try again later.
 const WAITING_PER_TURN: usize = 8;
-/// The longest token, in bytes. They come from strangers; a line of AUTH holds no longer one, as base64.
+/// The longest token, in bytes. Tokens come from strangers; a line of AUTH holds no longer one in base64.
 const TOKEN_MAX: usize = 8192;
 
-/// Whose a token is.
+/// The owner of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
-    /// Of somebody of this name, whom the relay may know or not.
+pub enum TokenOwner {
+    /// The token is valid and names this user, whom the relay may not know.
     Named(Arc<str>),
-    /// Nobody's: it is wrong.
+    /// The token is wrong.
     Nobody,
-    /// That cannot be told at present.
+    /// The token cannot be checked at present.
     Trouble,
 }
 
-/// Asks whose tokens are. A reload makes a new one, which has everything to learn.
+/// Checks tokens with the endpoint. A reload makes a new one, with an empty memory.
 pub struct Introspection {
     client: Client,
-    rules: Rules,
+    rules: TokenRules,
     timeout: Duration,
     remember: Duration,
     turns: Semaphore,
@@ -60,64 +60,70 @@ pub struct Introspection {
 }
 
 impl Introspection {
-    /// Asks the endpoint of this configuration, which must show a certificate that `tls` trusts.
-    pub fn new(asked: &Endpoint, tls: &ClientConfig) -> Self {
+    /// For this endpoint, which must show a certificate that `tls` trusts.
+    pub fn new(endpoint: &Endpoint, tls: &ClientConfig) -> Self {
         Self {
-            client: Client::new(asked, tls),
-            rules: asked.rules.clone(),
-            timeout: asked.timeout,
-            remember: asked.remember.unwrap_or_default(),
-            turns: Semaphore::new(asked.questions),
-            waiting: Semaphore::new(asked.questions * (1 + WAITING_PER_TURN)),
+            client: Client::new(endpoint, tls),
+            rules: endpoint.rules.clone(),
+            timeout: endpoint.timeout,
+            remember: endpoint.remember.unwrap_or_default(),
+            turns: Semaphore::new(endpoint.questions),
+            waiting: Semaphore::new(endpoint.questions * (1 + WAITING_PER_TURN)),
             memory: Mutex::new(Memory::new(rand::random())),
             health: Mutex::default(),
         }
     }
 
-    /// Whose this token is, and what the operator is to hear besides. `clock` is asked again once the answer is there.
-    pub async fn whose(&self, token: &str, clock: impl Fn() -> (Instant, Timestamp)) -> (Whose, Option<News>) {
+    /// The owner of this token, and news of the endpoint for the operator. `clock` is read again after the answer has arrived.
+    pub async fn owner(&self, token: &str, clock: impl Fn() -> (Instant, Timestamp)) -> (TokenOwner, Option<EndpointNews>) {
         if token.len() > TOKEN_MAX {
-            return (Whose::Nobody, None);
+            return (TokenOwner::Nobody, None);
         }
         let key = self.memory().key(token);
         if let Some(user) = self.known(&key, clock().0) {
-            return (Whose::Named(user), None);
+            return (TokenOwner::Named(user), None);
         }
-        // What is too much for us says nothing about the endpoint.
-        let Ok(_place) = self.waiting.try_acquire() else { return (Whose::Trouble, None) };
-        let Ok(turn) = timeout(self.timeout, self.turns.acquire()).await else { return (Whose::Trouble, None) };
+        // A full queue here says nothing about the endpoint's health.
+        let Ok(_slot) = self.waiting.try_acquire() else { return (TokenOwner::Trouble, None) };
+        let Ok(turn) = timeout(self.timeout, self.turns.acquire()).await else { return (TokenOwner::Trouble, None) };
         let _turn = turn.expect("the semaphore is never closed");
-        // While this one waited, another may have asked the same.
+        // While this request waited, another may have asked about the same token.
         if let Some(user) = self.known(&key, clock().0) {
-            return (Whose::Named(user), None);
+            return (TokenOwner::Named(user), None);
         }
         let answer = timeout(self.timeout, self.client.ask(token)).await;
-        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)));
+        let answer = answer.unwrap_or_else(|_| Err(NoAnswer::Late(self.timeout)));
         self.understand(key, answer, clock())
     }
 
-    fn understand(&self, key: Key, answer: Result<Vec<u8>, String>, (now, time): (Instant, Timestamp)) -> (Whose, Option<News>) {
-        let judged = answer.and_then(|answer| judge(&answer, &self.rules, time).map_err(|Junk(why)| format!("of its answer: {why}")));
-        let news = self.health.lock().unwrap_or_else(PoisonError::into_inner).heard(judged.as_ref().err().map(String::as_str), now);
-        let whose = match judged {
+    fn understand(
+        &self,
+        key: Key,
+        answer: Result<Vec<u8>, NoAnswer>,
+        (now, time): (Instant, Timestamp),
+    ) -> (TokenOwner, Option<EndpointNews>) {
+        let judged = answer.and_then(|answer| judge(&answer, &self.rules, time).map_err(NoAnswer::from));
+        let trouble = judged.as_ref().err().map(ToString::to_string);
+        let news = self.health.lock().unwrap_or_else(PoisonError::into_inner).heard(trouble.as_deref(), now);
+        let owner = match judged {
             Ok(Judgement::Right { user, until }) => {
                 let user: Arc<str> = user.into();
                 let left = until.map(|until| Duration::try_from(until.duration_since(time)).unwrap_or_default());
                 let lasts = left.map_or(self.remember, |left| left.min(self.remember));
                 self.memory().keep(key, user.clone(), lasts, now);
-                Whose::Named(user)
+                TokenOwner::Named(user)
             }
             Ok(Judgement::Wrong(why)) => {
-                tracing::debug!("a token is refused: {why}");
-                Whose::Nobody
+                tracing::debug!("a token was refused: {why}");
+                TokenOwner::Nobody
             }
-            Err(_) => Whose::Trouble,
+            Err(_) => TokenOwner::Trouble,
         };
-        (whose, news)
+        (owner, news)
     }
 
     fn known(&self, key: &Key, now: Instant) -> Option<Arc<str>> {
-        self.memory().whose(key, now)
+        self.memory().owner(key, now)
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {

@@ -1,7 +1,8 @@
-//! Users: who may send, with what password, token or certificate, in whose name and how much; and who is shut out because he guessed.
+//! Users: their passwords, tokens and certificates, the senders and quotas allowed to them; and the lockout of clients that guess
+//! passwords.
 //!
-//! It may know `mail`, `smtp`, `spool`, `message`, `journal` and `host`. What a stranger says is held against it without telling, by the answer or
-//! by its time, whether there is such a user; a token that cannot be checked is never a wrong one.
+//! It may know `mail`, `smtp`, `spool`, `message`, `journal` and `host`. Neither an answer nor its timing reveals whether a user exists. A
+//! token that cannot be checked at present never counts as a wrong one.
 
 mod allowance;
 pub mod bans;

@@ -1,4 +1,4 @@
-//! Who guesses passwords and tokens, at whatever door: slowed, then shut out of all of them for a time.
+//! Clients that guess passwords or tokens, at any listener, are slowed down and then shut out of all listeners for a time.
 
 use std::{
     net::IpAddr,
@@ -15,22 +15,22 @@ use crate::bans::{BanPolicy, Bans, Cost};
 /// A client that is shut out.
 #[derive(Debug)]
 pub struct ShutOut {
-    /// What it is told.
+    /// The answer to give it.
     pub answer: Answer,
-    /// Whether the log should say so this time.
+    /// Whether to log this refusal.
     pub tell: bool,
 }
 
-/// What a wrong password or token costs.
+/// The consequence of a wrong password or token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// How long the answer waits.
+    /// How long to delay the answer.
     pub wait: Duration,
-    /// The client is shut out from now on.
+    /// Whether the client is shut out from now on.
     pub shut_out: bool,
 }
 
-/// Keeps those out who guess. One for all doors.
+/// Shuts out clients that guess passwords or tokens. One for all listeners.
 pub struct Lockout {
     bans: Mutex<Bans>,
     policy: InForce<BanPolicy>,
@@ -38,12 +38,12 @@ pub struct Lockout {
 }
 
 impl Lockout {
-    /// Nobody is shut out yet.
+    /// A lockout with no client shut out.
     pub fn new(policy: InForce<BanPolicy>, journal: Journal) -> Self {
         Self { bans: Mutex::default(), policy, journal }
     }
 
-    /// Whether the client at `ip` is shut out.
+    /// The answer to the client at `ip` if it is shut out.
     pub fn shut_out(&self, ip: IpAddr) -> Option<ShutOut> {
         let banned = self.bans.lock().unwrap_or_else(PoisonError::into_inner).check(ip, clock::instant())?;
         let text = format!("too many wrong passwords or tokens from {ip}, try again in {} minutes", banned.left.as_secs() / 60 + 1);
@@ -54,8 +54,8 @@ impl Lockout {
     pub fn failed(&self, ip: IpAddr) -> Price {
         let policy = self.policy.get();
         let cost = {
-            let mut all = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
-            all.failed(ip, policy.exempts(ip), &policy.rules, clock::instant())
+            let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+            bans.failed(ip, policy.exempts(ip), &policy.rules, clock::instant())
         };
         let first = match cost {
             Cost::Wait(wait) => return Price { wait, shut_out: false },

@@ -1,15 +1,16 @@
-//! Who may send: users with their passwords, tokens and certificates, and what each of them may.
+//! Users with their passwords, tokens and certificates, and their limits.
 //!
-//! Nothing here can be turned back into a password: [`password`] keeps argon2id hashes, [`scram`] the keys of RFC 5802, [`token`] SHA-256 of what is
-//! random enough for that. [`check`] holds what a client says against them without telling, by its answer or by its time, whether there is such a user.
+//! Nothing here can be turned back into a password: [`password`] keeps argon2id hashes, [`scram`] the keys of RFC 5802, [`token`] SHA-256
+//! hashes of tokens, which are random enough for that. `check` verifies passwords; neither its answer nor its timing reveals whether a user
+//! exists.
 
-pub mod check;
+mod check;
 pub mod file;
 pub mod password;
-pub mod quota;
-pub mod rate;
+mod quota;
+mod rate;
 pub mod scram;
-pub mod senders;
+mod senders;
 pub mod token;
 
 use std::{
@@ -20,84 +21,84 @@ use std::{
 use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
 
+pub(crate) use self::quota::{Quotas, Spent};
 pub use self::{
     check::{Check, Passwords},
     password::PasswordHash,
-    quota::{Quotas, Spent},
     rate::Rate,
     senders::SenderPattern,
     token::TokenHash,
 };
 
-/// Somebody who may send, and what.
+/// A user, with credentials and limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
-    /// What it is called when it says who it is, and in the log.
+    /// Its name in logins and in the log.
     pub name: Arc<str>,
-    /// For AUTH PLAIN and LOGIN; None: it has no password.
+    /// Its password for AUTH PLAIN and LOGIN, if any.
     pub password: Option<PasswordHash>,
-    /// For AUTH SCRAM-SHA-256, which never shows us the password.
+    /// Its keys for AUTH SCRAM-SHA-256, in which the password is never sent.
     pub scram: Option<ScramKeys>,
-    /// Names in certificates that prove it is this user, in lower case.
+    /// Names in client certificates that identify this user, in lower case.
     pub certificates: Vec<String>,
     /// Bearer tokens of the HTTP interface.
     pub tokens: Vec<TokenHash>,
-    /// What may be done with them.
+    /// What the tokens may be used for.
     pub rights: Vec<Right>,
-    /// In whose name it may write: by the envelope's sender and by From. Never empty.
+    /// Addresses that it may use as the envelope's sender and in From. Never empty.
     pub senders: Vec<SenderPattern>,
-    /// The stream of its mail that names none; None: the listener's.
+    /// The stream of messages that name none; None: the listener's stream.
     pub stream: Option<Name>,
-    /// How its mail stands among others of its stream, where it does not say.
+    /// The priority, within the stream, of messages that ask for none.
     pub priority: TransferPriority,
-    /// The highest that it may ask for.
+    /// The highest priority that it may ask for.
     pub priority_max: TransferPriority,
-    /// How many recipients it may write to, in short; None: no limit.
+    /// Limit of recipients per second, minute or hour; None: no limit.
     pub rate: Option<Rate>,
-    /// How many recipients it may write to in a day of UTC; None: no limit.
+    /// Limit of recipients per day (UTC); None: no limit.
     pub daily_quota: Option<u64>,
-    /// The longest of its messages, where that is less than everybody's.
+    /// Limit of a message's size in bytes, if lower than the general one.
     pub message_size: Option<u64>,
-    /// Recipients of one of its messages, where that is less than everybody's.
+    /// Limit of recipients per message, if lower than the general one.
     pub recipients: Option<usize>,
 }
 
 impl User {
-    /// Whether it may write in the name of `address`.
+    /// Whether it may use `address` as a sender.
     pub fn may_send_as(&self, address: &str) -> bool {
         self.senders.iter().any(|pattern| pattern.covers(address))
     }
 
-    /// Whether it may write in anybody's name.
-    pub fn may_send_as_anybody(&self) -> bool {
+    /// Whether it may use any address as a sender.
+    pub(crate) fn may_send_as_anybody(&self) -> bool {
         self.senders.contains(&SenderPattern::Anybody)
     }
 }
 
-/// The priority of a message of this user, or of a client that is none, that asked for one or did not. Who is not known may step back, and never
-/// forward (RFC 6710 §5 leaves that to us).
+/// The priority of a message, given the user, if any, and the priority asked for, if any. A client that is not logged in may lower its
+/// priority but never raise it (RFC 6710 §5 leaves that to us).
 pub fn granted(user: Option<&User>, asked: Option<TransferPriority>) -> TransferPriority {
     let (usual, most) = user.map_or_else(Default::default, |user| (user.priority, user.priority_max));
     asked.map_or(usual, |asked| asked.min(most))
 }
 
-/// What may be done with a user's tokens.
+/// What a user's tokens may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Hand in mail.
+    /// Submit mail.
     Send,
-    /// Look at messages and at the suppression list.
+    /// Read the state of messages and the suppression list.
     Read,
     /// Change the suppression list.
     Suppress,
 }
 
 impl Right {
-    /// Every one, with its word.
+    /// All rights, with their words in the configuration.
     pub const ALL: [(&'static str, Self); 3] = [("send", Self::Send), ("read", Self::Read), ("suppress", Self::Suppress)];
 }
 
-/// All users, found by each of the ways in which they say who they are.
+/// All users, indexed by name, token and certificate.
 #[derive(Debug, Default)]
 pub struct Users {
     by_name: BTreeMap<Arc<str>, Arc<User>>,
@@ -106,7 +107,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// From a configuration, in which no two share a token or a certificate.
+    /// From the configured users, no two of which share a token or a certificate.
     pub fn new(users: &BTreeMap<Arc<str>, Arc<User>>) -> Self {
         let mut all = Self { by_name: users.clone(), ..Self::default() };
         for user in users.values() {
@@ -121,37 +122,37 @@ impl Users {
         self.by_name.is_empty()
     }
 
-    /// Whether anybody can say a password.
+    /// Whether any user has a password.
     pub fn have_passwords(&self) -> bool {
         self.by_name.values().any(|user| user.password.is_some())
     }
 
-    /// Whether anybody can use SCRAM-SHA-256.
+    /// Whether any user can use SCRAM-SHA-256.
     pub fn have_scram(&self) -> bool {
         self.by_name.values().any(|user| user.scram.is_some())
     }
 
-    /// Whether anybody has a bearer token.
+    /// Whether any user has a bearer token.
     pub fn have_tokens(&self) -> bool {
         !self.by_token.is_empty()
     }
 
-    /// The user of that name.
+    /// The user with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<User>> {
         self.by_name.get(name)
     }
 
-    /// The user who has this bearer token. A hash is looked up, so that the time it takes says nothing about tokens.
+    /// The user with this bearer token. The hash is looked up, so that timing reveals nothing about tokens.
     pub fn by_token(&self, token: &str) -> Option<&Arc<User>> {
         self.by_token.get(&TokenHash::of(token))
     }
 
-    /// The user whose certificate carries one of these names; the certificate has been verified.
+    /// The user with one of these certificate names. The certificate must have been verified.
     pub fn by_certificate<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<&Arc<User>> {
         names.into_iter().find_map(|name| self.by_certificate.get(&name.to_ascii_lowercase()))
     }
 
-    /// All, by name.
+    /// All users, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<User>> {
         self.by_name.values()
     }
@@ -160,7 +161,8 @@ impl Users {
 /// The longest name of a user, in bytes.
 pub const NAME_MAX: usize = 128;
 
-/// A user's name: printable ASCII without blanks, so that it reads the same in every mechanism, file and log. An address is one.
+/// Checks a user's name: printable ASCII without blanks, so that it reads the same in every mechanism, file and log. An address is a valid
+/// name.
 pub fn check_name(text: &str) -> Result<Arc<str>, String> {
     let fits = |b: u8| b.is_ascii_graphic() && !b"\"\\,=<>".contains(&b);
     match text {
@@ -173,12 +175,12 @@ pub fn check_name(text: &str) -> Result<Arc<str>, String> {
     }
 }
 
-/// What the tests of this folder share.
+/// Shared by tests.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
-    /// A user who may everything and has nothing to prove it by.
+    /// A user without limits and without credentials.
     pub(crate) fn user(name: &str) -> User {
         User {
             name: name.into(),

@@ -142,7 +142,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
         tracing::error!(why, "the log cannot be read for the API");
         Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")
     })?;
-    let life = found.lives.iter().find(|life| life.message == id).ok_or_else(|| Refusal::not_found("message"))?;
+    let life = found.messages.iter().find(|life| life.message == id).ok_or_else(|| Refusal::not_found("message"))?;
     MessageStory::of(life, &due).ok_or_else(|| Refusal::not_found("message"))
 }
 

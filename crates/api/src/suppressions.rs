@@ -15,7 +15,7 @@ use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
-use posthaste_suppression::{Answer, Ask, Breadth, Filter, Over, Reason, Source, SuppressionEntry, answer};
+use posthaste_suppression::{Answer, Ask, Breadth, EntrySource, Filter, Over, Reason, SuppressionEntry, answer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -209,7 +209,7 @@ pub(super) async fn put(
         let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };
         let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
-        let source = Source { text: new.text, by: Some(who.0.name.to_string()), ..Source::default() };
+        let source = EntrySource { text: new.text, by: Some(who.0.name.to_string()), ..EntrySource::default() };
         let entry = SuppressionEntry { until: new.until, ..SuppressionEntry::new(address, scope, reason, clock::now(), None, source) };
         api.change(Ask::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
         Ok(Json(Suppression::of(entry)))
@@ -286,7 +286,7 @@ impl Api {
     async fn suppression(&self, ask: Ask) -> Result<Answer, BoxedRefusal> {
         let rules = self.settings.get().suppression.clone();
         answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
-            tracing::error!(why, "the suppression list cannot be changed");
+            tracing::error!(%why, "the suppression list cannot be changed");
             Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
         })
     }

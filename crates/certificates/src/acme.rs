@@ -1,8 +1,8 @@
-//! Certificates that an authority gives (ACME, RFC 8555) to listeners that ask for one by name.
+//! Certificates ordered from an ACME authority (RFC 8555) for the names that listeners ask for.
 //!
-//! What is ordered is written to a file of [`Store`], and that is all: listeners watch these files like any others and show
-//! what is in them. `due` decides when it is time, without a clock; `order` is one order from its beginning to its end; `answer` is the door
-//! at which the authority looks whether the names lead here, open only meanwhile; `client` carries the requests.
+//! An ordered certificate is only written to a file of [`Store`]; listeners watch these files like any others and show their contents.
+//! `due` decides when to order, without a clock; `order` is one order from beginning to end; `answer` listens, during an order only, for
+//! the authority's checks that the names lead here; `client` sends the requests.
 
 mod answer;
 mod client;
@@ -19,33 +19,33 @@ use posthaste_journal::{Journal, Part, State};
 pub use self::store::Store;
 use self::{
     client::Https,
-    due::{Standing, Validity},
+    due::{RenewalState, Validity},
     order::Order,
 };
 use crate::settings::{Acme, AcmeNames, Settings};
 
-/// How often it is asked what is due; that costs nothing.
+/// How often the relay checks what is due; the check is cheap.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Orders what listeners ask for and renews it in time, one after the other, for as long as the relay runs. Not in a rehearsal: the authority's
-/// time would not pass as fast, and every certificate would seem to have run out.
+/// Orders the certificates that listeners ask for and renews them in time, one after the other, for as long as the relay runs. A rehearsal
+/// orders nothing: its clock runs faster than the authority's, and every certificate would seem to have run out.
 pub async fn keep(settings: InForce<Settings>, journal: Journal) {
     if clock::is_rehearsal() {
         return;
     }
-    let mut keeper = Keeper { journal, followed: None, standings: BTreeMap::new() };
+    let mut keeper = Keeper { journal, followed: None, states: BTreeMap::new() };
     loop {
         keeper.look(&settings.get()).await;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// What is known of the certificates that listeners ask for.
+/// The state of the certificates that listeners ask for.
 struct Keeper {
     journal: Journal,
-    /// Whose words the standings follow: under others everything is looked at anew.
+    /// The settings that the states belong to. When these change, the states are read from the disk again.
     followed: Option<(Acme, PathBuf)>,
-    standings: BTreeMap<AcmeNames, Standing>,
+    states: BTreeMap<AcmeNames, RenewalState>,
 }
 
 impl Keeper {
@@ -53,13 +53,13 @@ impl Keeper {
         let following = Some((settings.acme.clone(), settings.data_dir.clone()));
         if self.followed != following {
             self.followed = following;
-            self.standings.clear();
+            self.states.clear();
         }
-        self.standings.retain(|names, _| settings.wanted.contains(names));
+        self.states.retain(|names, _| settings.wanted.contains(names));
         let store = Store::new(&settings.data_dir, &settings.acme.directory);
         for names in &settings.wanted {
-            let standing = self.standings.entry(names.clone()).or_insert_with(|| stored(&store, names));
-            if standing.is_due(settings.acme.renew_before, clock::now()) {
+            let state = self.states.entry(names.clone()).or_insert_with(|| stored(&store, names));
+            if state.is_due(settings.acme.renew_before, clock::now()) {
                 self.order(settings, &store, names.clone()).await;
             }
         }
@@ -67,14 +67,14 @@ impl Keeper {
 
     async fn order(&mut self, settings: &Settings, store: &Store, names: AcmeNames) {
         let Some(tls) = &settings.tls else { return };
-        let (acme, standing) = (&settings.acme, self.standings.entry(names.clone()).or_default());
+        let (acme, renewal) = (&settings.acme, self.states.entry(names.clone()).or_default());
         tracing::info!(names = listed(&names), directory = acme.directory, "ordering a certificate");
         let https = Https::new(tls);
         let done = Order { acme, store, https: &https, names: &names }.done().await;
         let (state, detail) = match done {
             Ok(pair) => {
                 let validity = Validity::of(&pair);
-                standing.issued(validity, clock::now());
+                renewal.issued(validity, clock::now());
                 let renewed = second(validity.renewed_at(acme.renew_before));
                 let Validity { until, .. } = validity;
                 (
@@ -83,10 +83,10 @@ impl Keeper {
                 )
             }
             Err(error) => {
-                let again = second(standing.failed(https.asked_to_wait_until(), clock::now()));
-                let shown = match standing.validity() {
-                    Some(Validity { until, .. }) => format!("the one that is there is good until {until}"),
-                    None => "the relay shows one that it made up".to_owned(),
+                let again = second(renewal.failed(https.asked_to_wait_until(), clock::now()));
+                let shown = match renewal.validity() {
+                    Some(Validity { until, .. }) => format!("the present one is good until {until}"),
+                    None => "the relay shows one that it made up itself".to_owned(),
                 };
                 (State::Alarm, format!("no certificate for {}: {error}; tried again at {again}; {shown}", listed(&names)))
             }
@@ -95,17 +95,17 @@ impl Keeper {
     }
 }
 
-/// Where a certificate stands by what lies on the disk. One that cannot be read is none.
-fn stored(store: &Store, names: &AcmeNames) -> Standing {
+/// The state of a certificate by its file on disk. A file that cannot be read counts as absent.
+fn stored(store: &Store, names: &AcmeNames) -> RenewalState {
     let pair = store.files(names).read().ok().filter(|pair| names.iter().all(|name| pair.is_for(name.as_str())));
-    pair.as_ref().map(Validity::of).map(Standing::with).unwrap_or_default()
+    pair.as_ref().map(Validity::of).map(RenewalState::with).unwrap_or_default()
 }
 
 fn listed(names: &AcmeNames) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// As people write times.
+/// Rounded to seconds, for people.
 fn second(time: Timestamp) -> Timestamp {
     time.round(Unit::Second).unwrap_or(time)
 }

@@ -1,7 +1,7 @@
-//! The certificates that listeners show, and those that the relay orders for them from an ACME authority (RFC 8555).
+//! TLS certificates of listeners, and the ordering of certificates from an ACME authority (RFC 8555).
 //!
-//! It may know `mail`, `host` and `journal`. A listener never stops showing a certificate because a new one is bad: the old one stays and the log
-//! says so. What is ordered is written to files, and shown as any other file is.
+//! It may know `mail`, `host` and `journal`. If a new certificate is bad, the listener goes on showing the old one and the log says so.
+//! Ordered certificates are written to files, and listeners read them like any other files.
 
 pub mod acme;
 pub mod names;
@@ -15,5 +15,5 @@ pub use acme::Store;
 pub use pair::{Pair, PairError};
 pub use server::{ServerError, server_config};
 pub use settings::{Acme, AcmeNames, Challenge, Settings};
-pub use shown::{Certificates, Files, Looked};
+pub use shown::{Certificates, PairFiles};
 pub use watch::watch;

@@ -2,8 +2,8 @@
 
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
-/// Whom a certificate is for: DNS names, mail addresses and URIs among its alternative names, and the common name. All in lower case, each once;
-/// nothing where the bytes are no certificate.
+/// The names of a certificate: the DNS names, mail addresses and URIs among its alternative names, and the common name. In lower case, each
+/// once; empty if the bytes are no certificate.
 pub fn of(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = x509_parser::certificate::X509Certificate::from_der(certificate) else { return Vec::new() };
     let alternatives = certificate.subject_alternative_name().ok().flatten();

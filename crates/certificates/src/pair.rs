@@ -13,7 +13,7 @@ use x509_parser::prelude::FromDer;
 
 use super::names;
 
-/// A certificate chain with its key, ready to be shown.
+/// A certificate chain with its key, ready for handshakes.
 #[derive(Debug)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
@@ -22,10 +22,10 @@ pub struct Pair {
     not_after: Timestamp,
 }
 
-/// Why there is no pair.
+/// Why a certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
-    /// The disk.
+    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
@@ -33,22 +33,22 @@ pub enum PairError {
         /// Why.
         source: io::Error,
     },
-    /// No certificate in the one file.
+    /// The certificate's file holds no certificate.
     #[error("no PEM certificate is there (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
-    /// No key in the other.
+    /// The key's file holds no key.
     #[error("no PEM private key is there (-----BEGIN PRIVATE KEY-----), or it has a password")]
     NoKey,
-    /// A key of a kind that TLS has no use for, or a certificate that is none.
+    /// TLS cannot use keys of this kind, or the certificate is malformed.
     #[error("not fit for TLS: {0}")]
     Unfit(String),
-    /// They do not belong together.
+    /// The key does not belong to the certificate.
     #[error("the key is not that of the first certificate in the file")]
     Mismatch,
 }
 
 impl Pair {
-    /// From PEM: the chain, the certificate itself first, and its private key.
+    /// Reads PEM: the chain, the certificate itself first, and its private key.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, PairError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(PairError::NoCertificate)?;
@@ -56,7 +56,7 @@ impl Pair {
         Self::new(chain, &key)
     }
 
-    /// One that nobody vouches for, for first steps: clients that check certificates refuse it.
+    /// Makes a self-signed certificate for first steps. Clients that check certificates refuse it.
     pub fn self_signed(hostname: &str) -> Result<Self, PairError> {
         let unfit = |error: rcgen::Error| PairError::Unfit(error.to_string());
         let key = rcgen::KeyPair::generate().map_err(unfit)?;
@@ -74,7 +74,7 @@ impl Pair {
         let names = names::of(&chain[0]);
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
-            // A key that cannot tell its public half is taken at its word.
+            // The check is skipped for keys whose public half cannot be derived.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(Self { key: Arc::new(key), names, not_before, not_after })
             }
@@ -83,17 +83,17 @@ impl Pair {
         }
     }
 
-    /// For the handshake.
+    /// The certificate and key for handshakes.
     pub fn key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
     }
 
-    /// When it begins to be good.
+    /// When it becomes valid.
     pub fn not_before(&self) -> Timestamp {
         self.not_before
     }
 
-    /// When it runs out.
+    /// When it expires.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
@@ -106,7 +106,7 @@ impl Pair {
     }
 }
 
-/// What tests of this folder share.
+/// Shared by tests.
 #[cfg(test)]
 pub(super) mod testing {
     /// A certificate for these names, and its key.

@@ -1,4 +1,4 @@
-//! TLS as the server: versions 1.2 and 1.3, and whose certificates clients may show.
+//! TLS as the server: versions 1.2 and 1.3, and the authorities that clients' certificates are checked against.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use rustls::{
     server::{ResolvesServerCert, WebPkiClientVerifier},
 };
 
-/// Why clients' certificates cannot be checked.
+/// Why a server configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// No authority, or one that is none.
+    /// There is no authority to check clients' certificates against, or it cannot be used.
     #[error("no certificate of an authority that could vouch for clients: {0}")]
     Authority(String),
-    /// What rustls says.
+    /// An error of rustls.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// What a listener's handshakes go by. With `client_ca` (PEM) clients are asked for a certificate; they may have none, but not a bad one.
+/// The TLS configuration of a listener. With `client_ca` (PEM) clients are asked for a certificate; they may have none, but not a bad one.
 pub fn server_config(certificates: Arc<dyn ResolvesServerCert>, client_ca: Option<&str>) -> Result<Arc<ServerConfig>, ServerError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;

@@ -1,4 +1,4 @@
-//! Which certificates are shown and ordered, as the configuration has it.
+//! The settings in force: the certificates that listeners show, and those to order.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,17 +13,17 @@ use posthaste_mail::{Address, Domain, Name};
 
 use crate::shown::Certificates;
 
-/// What is in force.
+/// The settings in force.
 pub struct Settings {
-    /// Where certificates are ordered.
+    /// The authority that certificates are ordered from.
     pub acme: Acme,
-    /// TLS towards the authority, where anything is ordered.
+    /// TLS towards the authority; None if nothing is ordered.
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// The folder below which they are kept.
+    /// The relay's data folder, which holds ordered certificates.
     pub data_dir: PathBuf,
     /// The certificates that listeners want ordered.
     pub wanted: BTreeSet<AcmeNames>,
-    /// What listeners show.
+    /// The certificates that listeners show, by listener.
     pub shown: HashMap<Name, Arc<Certificates>>,
 }
 

@@ -1,5 +1,5 @@
-//! Certificates that listeners show: from files, chosen by the name that the client asks for, read again when the files change. No connection
-//! ends for that: each handshake takes what is there at its time.
+//! Certificates that listeners show: read from files, chosen by the name that the client asks for, read again when the files change. No
+//! connection ends because of a change: each handshake uses the certificates of its time.
 
 use std::{
     fs, io,
@@ -17,16 +17,16 @@ use rustls::{
 
 use crate::pair::{Pair, PairError};
 
-/// Where a certificate and its key lie.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
+pub struct PairFiles {
     /// The chain, the certificate itself first.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-impl Files {
+impl PairFiles {
     /// Reads both.
     pub fn read(&self) -> Result<Pair, PairError> {
         let text = |path: &Path| fs::read_to_string(path).map_err(|source| PairError::Unreadable { path: path.to_owned(), source });
@@ -34,61 +34,62 @@ impl Files {
     }
 }
 
-/// What one listener shows.
+/// The certificates of one listener.
 #[derive(Debug)]
 pub struct Certificates {
-    /// The first is for clients that ask for no name, or for one that none of them has.
+    /// The first is for clients that ask for no name, or for a name that no certificate has.
     pairs: ArcSwap<Vec<Arc<Pair>>>,
     watched: Mutex<Vec<Watched>>,
 }
 
-/// The files of the pair at the same place.
+/// The files of the pair at the same index.
 #[derive(Debug)]
 struct Watched {
-    files: Files,
+    files: PairFiles,
+    /// The files' stamp when they were read last; None: they have not been read yet.
     seen: Option<Stamp>,
 }
 
-/// What changes when a file does, or when another takes its place.
+/// Inode, length and modification time of both files: a file that changes or is replaced has another stamp.
 type Stamp = [(u64, u64, i64, i64); 2];
 
-/// What came of looking at files that changed.
+/// What became of files that changed.
 #[derive(Debug)]
-pub enum Looked {
-    /// The new certificate is shown from now on, until then.
+pub(crate) enum FileChange {
+    /// The new certificate is shown from now on; it expires at this time.
     Renewed(PathBuf, Timestamp),
-    /// It is no good; the old one is still shown.
+    /// The new certificate cannot be used; the old one is still shown.
     Kept(PathBuf, PairError),
 }
 
 impl Certificates {
-    /// These, each with its files. Not empty.
-    pub fn new(pairs: Vec<(Files, Arc<Pair>)>) -> Self {
+    /// Certificates, each with its files. Not empty.
+    pub fn new(pairs: Vec<(PairFiles, Arc<Pair>)>) -> Self {
         let (files, pairs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let watched = files.into_iter().map(|files| Watched { seen: stamp(&files).ok(), files }).collect();
         Self { pairs: ArcSwap::from_pointee(pairs), watched: Mutex::new(watched) }
     }
 
-    /// One that is in no file.
+    /// A certificate that is in no file.
     pub fn fixed(pair: Pair) -> Self {
         Self { pairs: ArcSwap::from_pointee(vec![Arc::new(pair)]), watched: Mutex::default() }
     }
 
-    /// One that is in these files, or will be; until then `meanwhile`.
-    pub fn awaited(files: Files, meanwhile: impl FnOnce() -> Result<Pair, PairError>) -> Result<Self, PairError> {
+    /// The certificate in these files. Until they exist, `meanwhile` is shown.
+    pub fn awaited(files: PairFiles, meanwhile: impl FnOnce() -> Result<Pair, PairError>) -> Result<Self, PairError> {
         match files.read() {
             Ok(pair) => Ok(Self::new(vec![(files, Arc::new(pair))])),
             Err(_) => Ok(Self { watched: Mutex::new(vec![Watched { files, seen: None }]), ..Self::fixed(meanwhile()?) }),
         }
     }
 
-    /// Whether what is shown is made up until files are there.
+    /// Whether a substitute is shown until the files exist.
     pub fn awaits(&self) -> bool {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|watched| watched.seen.is_none())
     }
 
-    /// Reads files again that have changed. Reads the disk.
-    pub fn look(&self) -> Vec<Looked> {
+    /// Reads changed files again. Blocks on the disk.
+    pub(crate) fn look(&self) -> Vec<FileChange> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         let mut pairs = Vec::clone(&self.pairs.load());
@@ -97,26 +98,26 @@ impl Certificates {
             let Some(now) = stamp(&watched.files).ok().filter(|now| watched.seen != Some(*now)) else { continue };
             watched.seen = Some(now);
             match watched.files.read() {
-                // Certificate and key are two files, and the other one may not be there yet: it will change too.
-                Err(error) => found.push(Looked::Kept(watched.files.certificate.clone(), error)),
+                // Certificate and key are two files, and the other one may not have been replaced yet: its change will follow.
+                Err(error) => found.push(FileChange::Kept(watched.files.certificate.clone(), error)),
                 Ok(new) => {
-                    found.push(Looked::Renewed(watched.files.certificate.clone(), new.not_after()));
+                    found.push(FileChange::Renewed(watched.files.certificate.clone(), new.not_after()));
                     *pair = Arc::new(new);
                 }
             }
         }
-        if found.iter().any(|looked| matches!(looked, Looked::Renewed(..))) {
+        if found.iter().any(|looked| matches!(looked, FileChange::Renewed(..))) {
             self.pairs.store(Arc::new(pairs));
         }
         found
     }
 
-    /// When the first of them runs out.
+    /// When the first of them expires.
     pub fn not_after(&self) -> Timestamp {
         self.pairs.load().iter().map(|pair| pair.not_after()).min().unwrap_or(Timestamp::MAX)
     }
 
-    /// The one to show to a client that asks for `name` and can check what `fits`.
+    /// The certificate for a client that asks for `name` and can verify certificates that `fits`.
     fn choose(&self, name: Option<&str>, fits: impl Fn(&Pair) -> bool) -> Option<Arc<CertifiedKey>> {
         let pairs = self.pairs.load();
         let named = || pairs.iter().filter(|pair| name.is_some_and(|name| pair.is_for(name)));
@@ -132,7 +133,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-fn stamp(files: &Files) -> io::Result<Stamp> {
+fn stamp(files: &PairFiles) -> io::Result<Stamp> {
     let of = |path: &Path| fs::metadata(path).map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()));
     Ok([of(&files.certificate)?, of(&files.key)?])
 }
@@ -142,15 +143,15 @@ mod tests {
     use super::*;
     use crate::{names, pair::testing::pem};
 
-    fn written(folder: &Path, stem: &str, names: &[&str]) -> Files {
+    fn written(folder: &Path, stem: &str, names: &[&str]) -> PairFiles {
         let (certificate, key) = pem(names);
-        let files = Files { certificate: folder.join(format!("{stem}.pem")), key: folder.join(format!("{stem}.key")) };
+        let files = PairFiles { certificate: folder.join(format!("{stem}.pem")), key: folder.join(format!("{stem}.key")) };
         fs::write(&files.certificate, certificate).unwrap();
         fs::write(&files.key, key).unwrap();
         files
     }
 
-    fn certificates(files: &[&Files]) -> Certificates {
+    fn certificates(files: &[&PairFiles]) -> Certificates {
         Certificates::new(files.iter().map(|files| ((*files).clone(), Arc::new(files.read().unwrap()))).collect())
     }
 
@@ -196,11 +197,11 @@ mod tests {
         // The key of another certificate: half of a renewal.
         let (certificate, key) = pem(&["new.test"]);
         fs::write(&files.certificate, certificate).unwrap();
-        assert!(matches!(one.look()[..], [Looked::Kept(_, PairError::Mismatch)]));
+        assert!(matches!(one.look()[..], [FileChange::Kept(_, PairError::Mismatch)]));
         assert_eq!(shown(&one, None), ["old.test"]);
         assert!(one.look().is_empty(), "said once");
         fs::write(&files.key, key).unwrap();
-        assert!(matches!(one.look()[..], [Looked::Renewed(..)]));
+        assert!(matches!(one.look()[..], [FileChange::Renewed(..)]));
         assert_eq!(shown(&one, None), ["new.test"]);
         fs::remove_file(&files.key).unwrap();
         assert!(one.look().is_empty());
@@ -210,13 +211,13 @@ mod tests {
     #[test]
     fn what_is_made_up_is_shown_until_the_files_are_there() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files { certificate: folder.path().join("one.pem"), key: folder.path().join("one.key") };
+        let files = PairFiles { certificate: folder.path().join("one.pem"), key: folder.path().join("one.key") };
         let awaited = || Certificates::awaited(files.clone(), || Pair::self_signed("made.test")).unwrap();
         let one = awaited();
         assert!(one.look().is_empty() && one.awaits());
         assert_eq!(shown(&one, None)[0], "made.test");
         written(folder.path(), "one", &["real.test"]);
-        assert!(matches!(one.look()[..], [Looked::Renewed(..)]) && !one.awaits());
+        assert!(matches!(one.look()[..], [FileChange::Renewed(..)]) && !one.awaits());
         assert_eq!(shown(&one, None), ["real.test"]);
         let again = awaited();
         assert!(again.look().is_empty() && !again.awaits());

@@ -13,15 +13,15 @@ use posthaste_mail::{Address, Name};
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, string},
 };
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {
     let here = |item: Item<'_>| match socket_address(item)? {
-        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let challenge = t.get("challenge", one_of(&[("http-01", Challenge::Http01), ("tls-alpn-01", Challenge::TlsAlpn01)]));
@@ -30,9 +30,9 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, 
         agree_terms: t.given("agree_terms", boolean).unwrap_or(false),
         contact: t.get("contact", list(from_text::<Address>)),
         challenge,
-        addresses: t.given("address", one_or_more(&here)).unwrap_or_else(|| everywhere(challenge.port(), place)),
+        addresses: t.given("address", one_or_more(&here)).unwrap_or_else(|| everywhere(challenge.port(), environment)),
         renew_before: t.get("renew_before", duration(Duration::from_hours(1)..=Duration::from_hours(365 * 24))),
-        roots: t.get("roots", |item| roots(item, place)),
+        roots: t.get("roots", |item| roots(item, environment)),
     };
     let taken = |address: &SocketAddr| {
         let smtp = listeners.iter().find(|(_, l)| l.addresses.contains(address)).map(|(name, _)| format!("listen.{name}"));
@@ -63,7 +63,7 @@ fn directory(item: Item<'_>) -> Parsed<String> {
 }
 
 /// All addresses of this host.
-fn everywhere(port: u16, place: &Place<'_>) -> Vec<SocketAddr> {
-    let ipv6 = place.host.has(Ipv6Addr::UNSPECIFIED.into()).then_some(Ipv6Addr::UNSPECIFIED.into());
+fn everywhere(port: u16, environment: &Environment<'_>) -> Vec<SocketAddr> {
+    let ipv6 = environment.host.has(Ipv6Addr::UNSPECIFIED.into()).then_some(Ipv6Addr::UNSPECIFIED.into());
     [Some(Ipv4Addr::UNSPECIFIED.into()), ipv6].into_iter().flatten().map(|ip| SocketAddr::new(ip, port)).collect()
 }

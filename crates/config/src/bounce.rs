@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{place::Place, reader::Table, value::list};
+use super::{environment::Environment, reader::Table, value::list};
 
 /// Bounce rules that the operator adds to the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct BounceRules {
 }
 
 impl BounceRules {
-    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
-        Self { files: t.get("rules", list(|item| place.text_file(item))) }
+    pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
+        Self { files: t.get("rules", list(|item| environment.text_file(item))) }
     }
 }

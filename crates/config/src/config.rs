@@ -30,12 +30,12 @@ use crate::{
     dkim,
     dns::Dns,
     document::Document,
+    environment::Environment,
     error::{ConfigError, ConfigErrors},
     http, introspection, limits, listen,
     log::Log,
     notice,
     origins::{Lines, Origin},
-    place::Place,
     reader::{Findings, Reading, Table},
     returns, route,
     run::Run,
@@ -86,7 +86,7 @@ pub struct Config {
     pub delivery: Delivery,
     /// Encryption towards receivers.
     pub tls: Tls,
-    /// When to try again, for streams without settings of their own.
+    /// Retries of streams without settings of their own.
     pub retry: Retry,
     /// Kinds of mail; `default` always exists.
     pub streams: BTreeMap<Name, Stream>,
@@ -98,7 +98,7 @@ pub struct Config {
     pub curves: Curves,
     /// Hosts for domains, used instead of DNS.
     pub routes: ByDomain<Route>,
-    /// What is signed with which keys.
+    /// Signing domains and their keys.
     pub dkim: Dkim,
     /// Failure notices to senders.
     pub notice: NoticeRules,
@@ -112,9 +112,9 @@ pub struct Config {
     pub admin: Admin,
     /// How guessing of passwords is limited.
     pub bans: BanPolicy,
-    /// The server that checks bearer tokens that are no user's own; None: there is no such server.
+    /// The server that checks bearer tokens of other issuers; None: there is no such server.
     pub introspection: Option<Endpoint>,
-    /// Who may send, by name: those of this file and those of `users_file`.
+    /// Users by name, from this file and from `users_file`.
     pub users: UsersByName,
     /// The file in which `posthaste user` keeps users.
     pub users_file: PathBuf,
@@ -153,7 +153,7 @@ impl Config {
         let user = Document::new(file, text)?;
         let reading = Reading::new(&user, &base);
         let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-        let config = reading.root(|t| Self::read(t, &Place { host, folder }));
+        let config = reading.root(|t| Self::read(t, &Environment { host, folder }));
         let Findings { mut errors, mut lines, mut known } = reading.finish();
         let above = user::Above { streams: &config.streams, users: &config.users };
         let (filed, found) = user::read_file(&config.users_file, host, &base, &above);
@@ -194,44 +194,44 @@ impl Config {
         &self.pools.get(&stream.pool).expect("a stream's pool is defined").sources
     }
 
-    fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
-        let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| place.hostname());
-        let node = t.given("node", from_text::<Name>).unwrap_or_else(|| place.node(&hostname));
+    fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
+        let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| environment.hostname());
+        let node = t.given("node", from_text::<Name>).unwrap_or_else(|| environment.node(&hostname));
         let data_dir = t.get("data_dir", path);
         let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
-        let delivery = t.table("delivery", |t| Delivery::read(t, place));
-        let tls = t.table("tls", |t| Tls::read(t, place));
+        let delivery = t.table("delivery", |t| Delivery::read(t, environment));
+        let tls = t.table("tls", |t| Tls::read(t, environment));
         let retry = t.table("retry", stream::read_retry);
-        let curves = warmup::read_curves(t, place);
-        let sources = t.named("source", false, |t, name| Source::read(t, name, place, &hostname, &curves));
+        let curves = warmup::read_curves(t, environment);
+        let sources = t.named("source", false, |t, name| Source::read(t, name, environment, &hostname, &curves));
         let pools = t.named("pool", false, |t, _| Pool::read(t, &sources));
         source::refuse_strange_pools(t, &curves.curves, &sources, &pools);
         let streams = Stream::read_all(t, &retry, &pools);
-        let listeners = t.named("listen", false, |t, _| listen::read(t, place, &streams));
+        let listeners = t.named("listen", false, |t, _| listen::read(t, environment, &streams));
         listen::refuse_twins(t, &listeners);
-        let http = t.table("http", |t| http::read(t, place, &listeners));
-        let acme = t.table("acme", |t| acme::read(t, place, &listeners, &http));
+        let http = t.table("http", |t| http::read(t, environment, &listeners));
+        let acme = t.table("acme", |t| acme::read(t, environment, &listeners, &http));
         acme::suits(&acme, t, &listeners);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
         let users_file = user::file(t, &data_dir);
-        let dkim = t.table("dkim", |t| dkim::read(t, place));
+        let dkim = t.table("dkim", |t| dkim::read(t, environment));
         dkim::suits(&dkim, t, &streams, &listeners);
-        let returns = t.table("returns", |t| returns::read(t, place));
+        let returns = t.table("returns", |t| returns::read(t, environment));
         returns::hold_together(&returns, t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
             bans: t.table("bans", bans::read),
-            introspection: t.table("introspection", |t| introspection::read(t, place)),
+            introspection: t.table("introspection", |t| introspection::read(t, environment)),
             acme,
             http,
             limits: t.table("limits", limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),
             dns: t.table("dns", Dns::read),
-            routes: t.table("route", |t| route::read_all(t, place, &delivery, &tls)),
+            routes: t.table("route", |t| route::read_all(t, environment, &delivery, &tls)),
             dkim,
             notice: t.table("notice", |t| notice::read(t, &hostname)),
-            bounce: t.table("bounce", |t| BounceRules::read(t, place)),
+            bounce: t.table("bounce", |t| BounceRules::read(t, environment)),
             suppression: t.table("suppression", suppression::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use posthaste_smtp::client::Timeouts;
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::Table,
     value::{duration, list, number},
 };
@@ -36,7 +36,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+    pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
         let delivery = Self {
             port: t.get("port", number(1..=u16::MAX)),
             connections: t.get("connections", number(1..=100_000)),
@@ -45,8 +45,8 @@ impl Delivery {
             recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
             idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
             host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),
-            providers: t.get("providers", list(|item| place.text_file(item))),
-            feedback: t.get("feedback", list(|item| place.text_file(item))),
+            providers: t.get("providers", list(|item| environment.text_file(item))),
+            feedback: t.get("feedback", list(|item| environment.text_file(item))),
             timeouts: t.table("timeouts", timeouts),
         };
         if delivery.connections_per_lane > delivery.connections {

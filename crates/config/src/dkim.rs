@@ -1,4 +1,4 @@
-//! `[dkim]`: which mail is signed, and with which keys.
+//! `[dkim]`: signing domains and their keys.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -8,13 +8,13 @@ use posthaste_signing::{Dkim, DkimKey, Signing};
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     stream::Stream,
     value::{boolean, duration, from_text, items, list, number, some, string, zero_is_none},
 };
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Dkim {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Dkim {
     let day = Duration::from_hours(24);
     let expire = t.get("expire", zero_is_none(duration(Duration::from_hours(1)..=365 * day)));
     let rotation = t.table("rotation", |t| schedule(t, None));
@@ -24,7 +24,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Dkim {
         t.object_to(&["headers", "oversign"], SignerError::FromNotSigned.to_string());
     }
     let domains: ByDomain<Signing> = t.table("domain", |t| {
-        let domains = t.entries(signing_domain, |t, word| t.entry(word, |t| signing(t, word, place, &rotation)));
+        let domains = t.entries(signing_domain, |t, word| t.entry(word, |t| signing(t, word, environment, &rotation)));
         domains.into_iter().collect()
     });
     let with_keys = |key: &str| {
@@ -45,7 +45,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Dkim {
     }
 }
 
-/// Checks what streams and listeners need of the keys: that they exist, and that they are kept as long as mail may wait.
+/// Checks that the keys that streams and listeners need exist, and that keys are kept for as long as mail may wait.
 pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
     let sealing = streams.iter().filter(|(_, s)| s.arc).map(|(name, _)| ("stream", name));
     let sealing = sealing.chain(listeners.iter().filter(|(_, l)| l.arc).map(|(name, _)| ("listen", name)));
@@ -73,12 +73,12 @@ pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stre
     }
 }
 
-fn signing(t: &Table<'_>, domain: &str, place: &Place<'_>, rotation: &Schedule) -> Option<Signing> {
+fn signing(t: &Table<'_>, domain: &str, environment: &Environment<'_>, rotation: &Schedule) -> Option<Signing> {
     let sign_subdomains = t.given("sign_subdomains", boolean).unwrap_or(true);
     let identity = t.given("identity", |item| identity(item, domain));
     let rotation = t.table("rotation", |t| schedule(t, Some(rotation)));
     let items = t.need("keys", items)?;
-    let keys: Vec<_> = items.into_iter().filter_map(|item| t.inline("keys", item, |t| key(t, place)).flatten()).collect();
+    let keys: Vec<_> = items.into_iter().filter_map(|item| t.inline("keys", item, |t| key(t, environment)).flatten()).collect();
     let twin = |(at, key): (usize, &DkimKey)| keys[..at].iter().any(|other| other.selector == key.selector);
     if keys.iter().enumerate().any(twin) {
         t.object("keys", "two keys have the same selector, but DNS can hold only one of them");
@@ -110,7 +110,7 @@ fn schedule(t: &Table<'_>, general: Option<&Schedule>) -> Schedule {
 
 fn header_name(item: Item<'_>) -> Parsed<String> {
     let name = string(item)?;
-    // A field that may be signed may be signed beside From.
+    // The check demands that From is signed, so the field is checked together with it.
     let options = SignerOptions { headers: vec!["From".into(), name.into()], oversign: Vec::new(), ..SignerOptions::default() };
     options.check().map_or_else(|error| fault(item, error.to_string()), |()| Ok(name.to_owned()))
 }
@@ -137,15 +137,15 @@ fn no_such_domain(domain: &Domain, domains: &ByDomain<Signing>) -> String {
     format!("it has no keys: [dkim.domain.\"{domain}\"] is missing ({there})")
 }
 
-fn key(t: &Table<'_>, place: &Place<'_>) -> Option<DkimKey> {
+fn key(t: &Table<'_>, environment: &Environment<'_>) -> Option<DkimKey> {
     let selector = t.need("selector", from_text::<Domain>);
-    let key = t.need("file", |item| private_key(item, place));
+    let key = t.need("file", |item| private_key(item, environment));
     let (file, key) = key?;
     Some(DkimKey { selector: selector?, file, key })
 }
 
-fn private_key(item: Item<'_>, place: &Place<'_>) -> Parsed<(PathBuf, Key)> {
-    let (path, pem) = place.text_file(item)?;
+fn private_key(item: Item<'_>, environment: &Environment<'_>) -> Parsed<(PathBuf, Key)> {
+    let (path, pem) = environment.text_file(item)?;
     match Key::from_pem(&pem) {
         Ok(key) => Ok((path, key)),
         Err(error) => fault(item, format!("{}: {error}; `posthaste dkim new DOMAIN SELECTOR` makes a key", path.display())),

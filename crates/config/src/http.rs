@@ -7,14 +7,14 @@ use posthaste_mail::Name;
 use posthaste_submission::Listener;
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Table, fault},
     value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
 };
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
     let here = |item: Item<'_>| match socket_address(item)? {
-        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let http = Http {

@@ -3,23 +3,23 @@
 use std::{net::IpAddr, time::Duration};
 
 use hyper::Uri;
-use posthaste_access::introspection::{Endpoint, Rules, UserField};
+use posthaste_access::introspection::{Endpoint, TokenRules, UserField};
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
     value::{duration, line, number, one_of, string, zero_is_none},
 };
 
 /// None if no endpoint is given: then only users' own tokens are accepted.
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Option<Endpoint> {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Option<Endpoint> {
     let uri = t.given("endpoint", endpoint);
     let client = t.given("client", line(255));
-    let secret = t.given("client_secret_file", |item| place.secret(item));
+    let secret = t.given("client_secret_file", |item| environment.secret(item));
     let seconds = Duration::from_secs;
-    let roots = t.get("roots", |item| roots(item, place));
-    let rules = Rules {
+    let roots = t.get("roots", |item| roots(item, environment));
+    let rules = TokenRules {
         username: t.get("username", one_of(&UserField::ALL)),
         scope: t.given("scope", word),
         audience: t.given("audience", audience),

@@ -8,8 +8,8 @@ use posthaste_smtp::server::BareLineEnds;
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
 use super::{
+    environment::Environment,
     listen_tls,
-    place::Place,
     reader::{Item, Parsed, Table, fault},
     reference::defined,
     stream::Stream,
@@ -18,9 +18,9 @@ use super::{
 
 const ROLES: [(&str, Role); 2] = [("submission", Role::Submission), ("returns", Role::Returns)];
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, Stream>) -> Listener {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTreeMap<Name, Stream>) -> Listener {
     let here = |item: Item<'_>| match socket_address(item)? {
-        address if address.ip().is_unspecified() || place.host.has(address.ip()) => Ok(address),
+        address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
     let role = t.get("role", one_of(&ROLES));
@@ -33,7 +33,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>, streams: &BTreeMap<Name, St
         addresses: t.get("address", one_or_more(&here)),
         allow,
         proxy_from: t.get("proxy_from", list(network)),
-        tls: listen_tls::read(t, place),
+        tls: listen_tls::read(t, environment),
         auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
         require_auth: t.get("require_auth", boolean),
         stream: t.get("stream", from_text::<Name>),

@@ -2,23 +2,23 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_certificates::{Files, Pair};
+use posthaste_certificates::{Pair, PairFiles};
 use posthaste_submission::{ListenCertificate, ListenTls, ListenTlsMode};
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     reference::names,
     value::{boolean, items, one_of},
 };
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> ListenTls {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> ListenTls {
     let modes = [("none", ListenTlsMode::None), ("starttls", ListenTlsMode::StartTls), ("implicit", ListenTlsMode::Implicit)];
     let mode = t.get("tls", one_of(&modes));
     let required = t.get("require_tls", boolean);
-    let mut certificates: Vec<_> = pair(t, place, false).into_iter().collect();
+    let mut certificates: Vec<_> = pair(t, environment, false).into_iter().collect();
     for item in t.given("certificates", items).into_iter().flatten() {
-        certificates.extend(t.inline("certificates", item, |t| pair(t, place, true)).flatten());
+        certificates.extend(t.inline("certificates", item, |t| pair(t, environment, true)).flatten());
     }
     let acme = t.given("acme", names).unwrap_or_default();
     if !acme.is_empty() && ["certificate", "key", "certificates"].iter().any(|key| t.has(key)) {
@@ -27,7 +27,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> ListenTls {
             "the certificate comes from the ACME authority or from files, not from both: remove certificate, key and certificates",
         );
     }
-    let client_ca = t.given("client_ca", |item| authorities(item, place));
+    let client_ca = t.given("client_ca", |item| authorities(item, environment));
     if mode == ListenTlsMode::None && required {
         t.object_to(&["require_tls", "tls"], "no client could ever send here: require_tls needs tls = \"starttls\" or \"implicit\"");
     }
@@ -35,13 +35,14 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> ListenTls {
 }
 
 /// `certificate` and `key`; both may be missing unless `needed`.
-fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertificate> {
+fn pair(t: &Table<'_>, environment: &Environment<'_>, needed: bool) -> Option<ListenCertificate> {
     let wanted = needed || t.has("certificate") || t.has("key");
-    let file = |key| if wanted { t.need(key, |item| place.text_file(item)) } else { t.given(key, |item| place.text_file(item)) };
+    let file =
+        |key| if wanted { t.need(key, |item| environment.text_file(item)) } else { t.given(key, |item| environment.text_file(item)) };
     let (certificate, key) = (file("certificate"), file("key"));
     let ((certificate, chain), (key, key_pem)) = (certificate?, key?);
     match Pair::from_pem(&chain, &key_pem) {
-        Ok(pair) => Some(ListenCertificate { files: Files { certificate, key }, pair: Arc::new(pair) }),
+        Ok(pair) => Some(ListenCertificate { files: PairFiles { certificate, key }, pair: Arc::new(pair) }),
         Err(error) => {
             t.object("certificate", format!("{} with {}: {error}", certificate.display(), key.display()));
             None
@@ -49,8 +50,8 @@ fn pair(t: &Table<'_>, place: &Place<'_>, needed: bool) -> Option<ListenCertific
     }
 }
 
-fn authorities(item: Item<'_>, place: &Place<'_>) -> Parsed<(PathBuf, String)> {
-    match place.text_file(item)? {
+fn authorities(item: Item<'_>, environment: &Environment<'_>) -> Parsed<(PathBuf, String)> {
+    match environment.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok((path, pem)),
         (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }

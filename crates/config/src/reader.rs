@@ -1,7 +1,7 @@
 //! Reads two trees at once, the operator's over the defaults, and collects every error instead of stopping at the first.
 //!
-//! The embedded `config/posthaste.toml` is where defaults live: a key that the operator left out, or got wrong, takes its value from there. So reading
-//! always goes on to the end, and no default stands in the code.
+//! Defaults are in the embedded `config/posthaste.toml`: a key that the operator left out or got wrong takes its value from there. So
+//! reading always continues to the end, and the code contains no defaults.
 
 use std::{
     cell::{Cell, RefCell},
@@ -64,7 +64,7 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// A table of the operator's (if present) over the table of defaults (if there is one).
+/// A table of the operator's file, if present, over the table of defaults, if there is one.
 pub(super) struct Table<'r> {
     reading: &'r Reading<'r>,
     path: String,

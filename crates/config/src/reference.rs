@@ -1,10 +1,10 @@
-//! Names that stand in one place of the configuration and are defined in another, and what several nouns read alike.
+//! Checks of names that are defined elsewhere in the configuration, and readers that several nouns share.
 
 use std::collections::BTreeMap;
 
 use posthaste_certificates::AcmeNames;
 use posthaste_mail::{Domain, Name};
-use posthaste_verp::{Secret, Verp};
+use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
     reader::{Item, Parsed, Table, fault},
@@ -30,7 +30,7 @@ pub(super) fn joined<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The names that a certificate is for.
+/// The names of a certificate.
 pub(super) fn names(item: Item<'_>) -> Parsed<AcmeNames> {
     let names: AcmeNames = some(name)(item)?.into_iter().collect();
     if names.len() > NAMES_MAX { fault(item, format!("too many: at most {NAMES_MAX} names in one certificate")) } else { Ok(names) }
@@ -48,11 +48,11 @@ fn name(item: Item<'_>) -> Parsed<Domain> {
     }
 }
 
-/// A domain that is short enough for a reverse-path in it.
+/// A domain that is short enough for reverse-paths.
 pub(super) fn bounce_domain(item: Item<'_>) -> Parsed<Domain> {
     let domain = from_text::<Domain>(item)?;
     Verp::new(&[SOME], domain.clone(), "b").map(|_| domain).or_else(|why| fault(item, why.to_string()))
 }
 
-/// Stands for the true secret where only the form is looked at.
-const SOME: Secret = Secret::new([0; 32]);
+/// A placeholder for the secret, for checks of the format alone.
+const SOME: VerpSecret = VerpSecret::new([0; 32]);

@@ -6,10 +6,10 @@ use posthaste_mail::{Address, Domain, Name};
 use posthaste_returns::{Believe, REMEMBERED};
 use posthaste_returns::{Imap, Mailbox, Returns};
 use posthaste_submission::{Listener, Role};
-use posthaste_verp::{Secret, Verp};
+use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     reference,
     route::{self, next_hop},
@@ -17,7 +17,7 @@ use super::{
     value::{duration, from_text, line, list, one_of, path, string, zero_is_none},
 };
 
-pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Returns {
+pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Returns {
     let days = |n: u64| Duration::from_hours(24 * n);
     Returns {
         domain: t.given("domain", reference::bounce_domain),
@@ -30,7 +30,7 @@ pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Returns {
         read_every: t.get("read_every", duration(Duration::from_secs(1)..=days(1))),
         mailboxes: t.table("mailbox", |t| {
             let name = |word: &str| Name::new(word).map_err(|e| e.to_string());
-            t.entries(name, |t, word| t.entry(word, |t| mailbox(t, place)))
+            t.entries(name, |t, word| t.entry(word, |t| mailbox(t, environment)))
         }),
     }
 }
@@ -54,11 +54,11 @@ pub fn bounce_domain_of<'a>(returns: &'a Returns, stream: &'a Stream) -> Option<
     stream.bounce_domain.as_ref().map_or(returns.domain.as_ref(), Option::as_ref)
 }
 
-fn mailbox(t: &Table<'_>, place: &Place<'_>) -> Option<Mailbox> {
-    let file = |item: Item<'_>| path(item).map(|p| place.path(&p.to_string_lossy()));
+fn mailbox(t: &Table<'_>, environment: &Environment<'_>) -> Option<Mailbox> {
+    let file = |item: Item<'_>| path(item).map(|p| environment.path(&p.to_string_lossy()));
     let (maildir, mbox) = (t.given("maildir", file), t.given("mbox", file));
     let server = t.given("imap", |item| next_hop(item, IMAPS));
-    let (auth, folder) = (route::login(t, place), t.given("folder", line(255)).unwrap_or_else(|| "INBOX".into()));
+    let (auth, folder) = (route::login(t, environment), t.given("folder", line(255)).unwrap_or_else(|| "INBOX".into()));
     let kinds = ["maildir", "mbox", "imap"];
     if kinds.iter().filter(|kind| t.has(kind)).count() != 1 {
         t.object_to(&kinds, "a mailbox needs exactly one of maildir, mbox and imap");
@@ -85,4 +85,4 @@ fn prefix(item: Item<'_>) -> Parsed<String> {
 }
 
 /// A placeholder for the secret, for checks of the format alone.
-const SOME: Secret = Secret::new([0; 32]);
+const SOME: VerpSecret = VerpSecret::new([0; 32]);

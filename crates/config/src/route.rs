@@ -10,19 +10,19 @@ use posthaste_smtp::client::TlsPolicy;
 
 use super::{
     delivery::Delivery,
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     tls::Tls,
     tls::policy,
     value::{expected, line, one_or_more, string},
 };
 
-pub(super) fn read_all(t: &Table<'_>, place: &Place<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<Route> {
+pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<Route> {
     let hop = |item: Item<'_>| next_hop(item, delivery.port);
     let hops = one_or_more(&hop);
     let routes = t.entries(Pattern::new, |t, word| {
         if t.is_table(word) {
-            t.entry(word, |t| read(t, place, &hops, tls))
+            t.entry(word, |t| read(t, environment, &hops, tls))
         } else {
             t.given(word, &hops).map(|hosts| Route { hosts, auth: None, tls: None })
         }
@@ -30,9 +30,9 @@ pub(super) fn read_all(t: &Table<'_>, place: &Place<'_>, delivery: &Delivery, tl
     routes.into_iter().collect()
 }
 
-fn read(t: &Table<'_>, place: &Place<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<Route> {
+fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<Route> {
     let hosts = t.need("hosts", hops);
-    let auth = login(t, place);
+    let auth = login(t, environment);
     let policy = t.given("tls", policy);
     let hosts = hosts?;
     let exposed = !matches!(policy.unwrap_or(tls.rule.policy), TlsPolicy::Require | TlsPolicy::Verify);
@@ -42,9 +42,9 @@ fn read(t: &Table<'_>, place: &Place<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<
     Some(Route { hosts, auth, tls: policy })
 }
 
-pub(super) fn login(t: &Table<'_>, place: &Place<'_>) -> Option<Login> {
+pub(super) fn login(t: &Table<'_>, environment: &Environment<'_>) -> Option<Login> {
     let user = t.given("user", line(255));
-    let password = t.given("password_file", |item| place.secret(item));
+    let password = t.given("password_file", |item| environment.secret(item));
     match (t.has("user"), t.has("password_file")) {
         (true, false) => t.object("user", "a user needs a password: add password_file = \"…\""),
         (false, true) => t.object("password_file", "a password needs a user: add user = \"…\""),

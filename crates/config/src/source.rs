@@ -6,15 +6,15 @@ use posthaste_governor::{Curves, Overflow};
 use posthaste_mail::{Domain, Name};
 
 use super::{
-    error::ConfigError,
-    reference::{joined, no_such},
-};
-use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, from_text, number, some, string, unicast},
     warmup::ReadCurves,
     warmup::Warmup,
+};
+use super::{
+    error::ConfigError,
+    reference::{joined, no_such},
 };
 
 /// An address to send from.
@@ -38,12 +38,12 @@ pub struct Pool {
 }
 
 impl Source {
-    pub(super) fn read(t: &Table<'_>, name: &Name, place: &Place<'_>, hostname: &Domain, curves: &ReadCurves) -> Self {
+    pub(super) fn read(t: &Table<'_>, name: &Name, environment: &Environment<'_>, hostname: &Domain, curves: &ReadCurves) -> Self {
         let address = |item: Item<'_>| match string(item)? {
             "any" => Ok(None),
             _ => match unicast(item)? {
                 ip if ip.is_unspecified() => fault(item, "to let the kernel choose, write \"any\""),
-                ip if place.host.has(ip) => Ok(Some(ip)),
+                ip if environment.host.has(ip) => Ok(Some(ip)),
                 _ => fault(item, "this host has no such address; `ip address` lists its addresses"),
             },
         };
@@ -88,10 +88,10 @@ impl Pool {
     }
 }
 
-/// Mail that finds no budget must not be sent to a pool that is not there.
+/// Checks that the pools to which curves divert mail beyond the budget are defined.
 pub(super) fn refuse_strange_pools(t: &Table<'_>, curves: &Curves, sources: &BTreeMap<Name, Source>, pools: &BTreeMap<Name, Pool>) {
     for warmup in sources.values().filter_map(|source| source.warmup.as_ref()) {
-        // No provider has an empty name: that asks for the curve itself.
+        // No provider has an empty name, so this is the curve without its exceptions for providers.
         for provider in curves.providers(&warmup.curve).chain([""]) {
             let Some(plan) = curves.plan(&warmup.curve, provider) else { continue };
             let Overflow::Pool(pool) = &plan.overflow else { continue };

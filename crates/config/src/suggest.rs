@@ -12,7 +12,7 @@ pub(super) fn suggest(word: &str, known: &BTreeSet<String>) -> String {
     }
 }
 
-/// How many letters to add, drop or change to get from one word to the other (Levenshtein).
+/// The number of letters to add, drop or change to turn one word into the other (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

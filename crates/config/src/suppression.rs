@@ -1,4 +1,4 @@
-//! `[suppression]`: which addresses get no more mail, and for how long.
+//! `[suppression]`: the addresses that get no more mail, and for how long.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use posthaste_mail::{ByDomain, Domain, Pattern};
 use posthaste_smtp::client::TlsPolicy;
 
 use super::{
-    place::Place,
+    environment::Environment,
     reader::{Item, Parsed, Table, fault},
     value::{boolean, one_of, string},
 };
@@ -28,10 +28,10 @@ impl Tls {
         self.domains.find(domain).copied().unwrap_or(self.rule)
     }
 
-    pub(super) fn read(t: &Table<'_>, place: &Place<'_>) -> Self {
+    pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
         let rule = TlsRule { policy: t.get("policy", policy), fallback: t.get("fallback", boolean) };
         let domains = t.table("domain", |t| t.entries(Pattern::new, |t, word| Some(t.entry(word, |t| read_over(t, rule)))));
-        Self { rule, domains: domains.into_iter().collect(), roots: t.get("roots", |item| roots(item, place)) }
+        Self { rule, domains: domains.into_iter().collect(), roots: t.get("roots", |item| roots(item, environment)) }
     }
 }
 
@@ -52,11 +52,11 @@ pub(super) fn policy(item: Item<'_>) -> Parsed<TlsPolicy> {
     one_of(&words)(item)
 }
 
-pub(super) fn roots(item: Item<'_>, place: &Place<'_>) -> Parsed<Roots> {
+pub(super) fn roots(item: Item<'_>, environment: &Environment<'_>) -> Parsed<Roots> {
     if string(item)? == "system" {
         return Ok(Roots::System);
     }
-    match place.text_file(item)? {
+    match environment.text_file(item)? {
         (path, pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File { path, pem }),
         (path, _) => fault(item, format!("{} contains no PEM certificate", path.display())),
     }

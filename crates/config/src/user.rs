@@ -1,4 +1,4 @@
-//! `[user.NAME]`, in the configuration and in the file that `posthaste user` writes: who may send, and what they may do.
+//! `[user.NAME]`, in the configuration and in the file that `posthaste user` writes: users, their credentials and limits.
 
 use std::{
     collections::BTreeMap,

@@ -7,8 +7,8 @@ use posthaste_governor::{CurveFileError, Curves, Plan, STAGES_MAX, Stage};
 use toml::de::DeValue;
 
 use super::{
+    environment::Environment,
     error::ConfigError,
-    place::Place,
     reader::{Item, Parsed, Table, fault},
     reference::no_such,
     value::{expected, list, number, string},
@@ -19,22 +19,23 @@ use super::{
 pub struct Warmup {
     /// The curve's name.
     pub curve: Arc<str>,
-    /// Where a lane begins that has no past.
+    /// Where lanes without a history start.
     pub start: Start,
 }
 
-/// Where a lane begins that has no past.
+/// Where lanes without a history start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// The source has been warming up since this day.
     Since(Date),
-    /// On this stage.
+    /// Lanes start on this stage.
     Stage(Stage),
 }
 
 impl Start {
-    /// The stage on which a lane without a history starts, if this relay first saw its source on `seen`. A source that has been warming up for
-    /// some days is assumed to have climbed one stage on each of them; after more days than the curve has stages it is past the curve's end.
+    /// The stage on which a lane without a history starts, if this relay first saw its source on `seen`. A source that has been warming up
+    /// for some days is assumed to have climbed one stage on each of them; after more days than the curve has stages it is past the curve's
+    /// end.
     ///
     /// `seen` does not change while lanes come and go: a provider that gets its first mail in a month starts where the others did.
     pub fn first_stage(self, plan: &Plan, seen: Date) -> Stage {
@@ -89,14 +90,14 @@ impl Warmup {
 /// The operator's curves over the built-in ones.
 pub(super) struct ReadCurves {
     pub(super) curves: Curves,
-    /// Whether some could not be read, which was reported.
+    /// Whether some could not be read; that has been reported.
     broken: bool,
 }
 
 /// Curves in the configuration itself come first, then those in its files in order, then the built-in ones.
-pub(super) fn read_curves(t: &Table<'_>, place: &Place<'_>) -> ReadCurves {
+pub(super) fn read_curves(t: &Table<'_>, environment: &Environment<'_>) -> ReadCurves {
     let own = t.leave("curve").map(|(text, file)| Curves::parse_among_others(text, file));
-    let files = t.get("curves", list(|item| place.text_file(item)));
+    let files = t.get("curves", list(|item| environment.text_file(item)));
     let files = files.iter().map(|(path, text)| Curves::parse(text, &path.display().to_string()));
     let (mut curves, mut broken) = (Curves::default(), false);
     for read in own.into_iter().chain(files) {

@@ -25,7 +25,7 @@ pub enum Query {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// The messages in the order of their first lines.
-    pub lives: Vec<MessageHistory>,
+    pub messages: Vec<MessageHistory>,
     /// Lines without a message: refusals at submission.
     pub refusals: Vec<Vec<u8>>,
     /// True if there were more lines than [`Trace::LINES_MAX`].
@@ -105,35 +105,35 @@ impl Trace {
             return;
         };
         // Search from the back: the lines of one message are close together.
-        let life = match self.lives.iter().rposition(|life| life.message == message) {
-            Some(at) => &mut self.lives[at],
+        let history = match self.messages.iter().rposition(|history| history.message == message) {
+            Some(at) => &mut self.messages[at],
             None => {
-                self.lives.push(MessageHistory { message, recipients: Vec::new() });
-                self.lives.last_mut().expect("just pushed")
+                self.messages.push(MessageHistory { message, recipients: Vec::new() });
+                self.messages.last_mut().expect("just pushed")
             }
         };
-        match life.recipients.iter_mut().find(|r| r.rcpt == rcpt) {
+        match history.recipients.iter_mut().find(|r| r.rcpt == rcpt) {
             Some(recipient) => recipient.lines.push(line.to_vec()),
-            None => life.recipients.push(RecipientHistory { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
+            None => history.recipients.push(RecipientHistory { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
         }
     }
 
     /// Every line as written in the log, by message and recipient.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let recipients = self.lives.iter().flat_map(|life| &life.recipients);
+        let recipients = self.messages.iter().flat_map(|history| &history.recipients);
         recipients.flat_map(|r| &r.lines).chain(&self.refusals).map(Vec::as_slice)
     }
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.lives.is_empty() && self.refusals.is_empty()
+        self.messages.is_empty() && self.refusals.is_empty()
     }
 
     /// A text for people: each message, each recipient, each attempt with its reply.
     pub fn render(&self, format: Format) -> String {
         let mut out = String::new();
-        for life in &self.lives {
-            life.render(format, &mut out);
+        for history in &self.messages {
+            history.render(format, &mut out);
         }
         for record in self.refusals.iter().filter_map(|line| LogRecord::parse(line)) {
             let _ = writeln!(out, "{}", format.line(&record));

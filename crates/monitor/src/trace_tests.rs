@@ -12,18 +12,18 @@ fn write(path: &Path, events: &[Event]) {
     fs::write(path, lines).unwrap();
 }
 
-fn life(message: MessageId, rcpt: &str) -> Vec<Event> {
+fn history(message: MessageId, rcpt: &str) -> Vec<Event> {
     vec![event(0, accepted(message, rcpt, 17)), event(5, deferred(message, rcpt)), event(81, delivered(message, rcpt))]
 }
 
 /// Two messages over two files, a refusal, and a damaged line.
-fn history(dir: &Path) {
-    let mut first = life(message_id(1), "b@gmail.com");
+fn write_history(dir: &Path) {
+    let mut first = history(message_id(1), "b@gmail.com");
     let last = first.pop().unwrap();
     first.push(event(3, accepted(message_id(1), "C@x.org", 17)));
     first.push(samples::each(true).remove(1));
     write(&dir.join("delivery-20260824T100010Z-1.log"), &first);
-    let mut second = life(message_id(2), "c@X.org");
+    let mut second = history(message_id(2), "c@X.org");
     second.push(last);
     write(&dir.join(CURRENT), &second);
     let damaged = format!("{}{{\"message\":\"{}\n", fs::read_to_string(dir.join(CURRENT)).unwrap(), message_id(1));
@@ -33,10 +33,10 @@ fn history(dir: &Path) {
 #[test]
 fn a_messages_whole_life_is_found_over_all_files() {
     let dir = tempfile::tempdir().unwrap();
-    history(dir.path());
+    write_history(dir.path());
     let found = trace(dir.path(), &Query::Message(message_id(1))).unwrap();
-    assert_eq!((found.lives.len(), found.damaged, found.more), (1, 1, false));
-    let recipients: Vec<_> = found.lives[0].recipients.iter().map(|r| (r.rcpt.as_str(), r.lines.len())).collect();
+    assert_eq!((found.messages.len(), found.damaged, found.more), (1, 1, false));
+    let recipients: Vec<_> = found.messages[0].recipients.iter().map(|r| (r.rcpt.as_str(), r.lines.len())).collect();
     assert_eq!(recipients, [("b@gmail.com", 3), ("C@x.org", 1)]);
     assert_eq!(found.lines().count(), 4);
 }
@@ -44,12 +44,12 @@ fn a_messages_whole_life_is_found_over_all_files() {
 #[test]
 fn an_address_is_found_in_any_case_with_its_refusals() {
     let dir = tempfile::tempdir().unwrap();
-    history(dir.path());
+    write_history(dir.path());
     let found = trace(dir.path(), &Query::Address("c@x.ORG".into())).unwrap();
-    let lives: Vec<_> = found.lives.iter().map(|life| (life.message, life.recipients[0].lines.len())).collect();
-    assert_eq!(lives, [(message_id(1), 1), (message_id(2), 3)]);
+    let messages: Vec<_> = found.messages.iter().map(|history| (history.message, history.recipients[0].lines.len())).collect();
+    assert_eq!(messages, [(message_id(1), 1), (message_id(2), 3)]);
     let found = trace(dir.path(), &Query::Address("B@gmail.com".into())).unwrap();
-    assert_eq!((found.lives.len(), found.refusals.len()), (1, 1));
+    assert_eq!((found.messages.len(), found.refusals.len()), (1, 1));
     assert!(trace(dir.path(), &Query::Address("@gmail.com".into())).unwrap().is_empty());
 }
 
@@ -63,7 +63,7 @@ fn a_notice_is_part_of_what_became_of_a_message() {
         What::Accepted { about, client_ip, client_ehlo, user, priority, spool_seq: 18, notice_of: Some(message_id(1)), recovered: false };
     write(&dir.path().join(CURRENT), &[event(0, accepted(message_id(1), "b@gmail.com", 17)), event(9, notice)]);
     let found = trace(dir.path(), &Query::Message(message_id(1))).unwrap();
-    assert_eq!(found.lives.iter().map(|life| life.message).collect::<Vec<_>>(), [message_id(1), message_id(9)]);
+    assert_eq!(found.messages.iter().map(|history| history.message).collect::<Vec<_>>(), [message_id(1), message_id(9)]);
     assert!(found.render(Format::default()).contains(&format!("failure notice about {}", message_id(1))));
 }
 
@@ -80,7 +80,7 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn a_trace_reads_like_its_golden() {
     let dir = tempfile::tempdir().unwrap();
-    history(dir.path());
+    write_history(dir.path());
     golden("trace.txt", &trace(dir.path(), &Query::Message(message_id(1))).unwrap().render(Format::default()));
 }
 

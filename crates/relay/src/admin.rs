@@ -239,8 +239,8 @@ impl Admin {
             Request::Warmup(ask) => self.warmup(ask).await,
             Request::Suppression(ask) => self.suppression(ask).await,
             Request::RotateKeys { domain } => {
-                let (keys, told) = self.rotation.rotate(&domain, clock::now().as_second()).await?;
-                told.iter().for_each(|told| told.write(&self.intake.journal));
+                let (keys, news) = self.rotation.rotate(&domain, clock::now().as_second()).await.map_err(Undone::of)?;
+                news.iter().for_each(|news| news.write(&self.intake.journal));
                 json(&keys)
             }
             Request::Reload => {
@@ -257,7 +257,7 @@ impl Admin {
 
     async fn suppression(&self, ask: Ask) -> Result<Value, Undone> {
         let rules = self.settings.load().config.suppression.clone();
-        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await?)
+        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
     }
 
     /// What was steered is answered when it is durable.

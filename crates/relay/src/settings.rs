@@ -209,8 +209,7 @@ fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_sign
     let (c, p) = (config.clone(), providers.clone());
     let new_resolver = Box::new(move || resolver(&c, &p).map_err(|e| e.to_string()));
     let key_dir = key_store::KeyStore::dir(&config.data_dir);
-    posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)
-        .map_err(SettingsError::Signing)
+    Ok(posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)?)
 }
 
 fn submission(

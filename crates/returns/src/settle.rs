@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use posthaste_spool::Facts;
-use posthaste_suppression::{BounceEvidence, List, Noted, Source, Sureness};
+use posthaste_suppression::{BounceEvidence, EntrySource, List, Noted, Sureness};
 
 use crate::{
     found::{Believe, Match, Names, Return, believed},
@@ -37,7 +37,7 @@ fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted 
     list.note_bounce(&about.sent.address, &said, now)
 }
 
-fn source(about: &Match) -> Source {
+fn source(about: &Match) -> EntrySource {
     let text = about.report.feedback_type.as_ref().map(|kind| format!("feedback: {kind}"));
-    Source { message: Some(about.sent.facts.message), text, by: about.report.reporting_mta.clone(), ..Source::default() }
+    EntrySource { message: Some(about.sent.facts.message), text, by: about.report.reporting_mta.clone(), ..EntrySource::default() }
 }

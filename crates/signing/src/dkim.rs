@@ -1,22 +1,22 @@
-//! What is signed with which keys, as the configuration has it.
+//! Signing domains and their keys, as configured.
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use posthaste_dkim::{Canonicalization, Key, Schedule};
 use posthaste_mail::{ByDomain, Domain};
 
-/// Which mail is signed, by the domain of its From field, and how.
+/// Signing settings, by the domain in a message's From field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dkim {
     /// Signing domains.
     pub domains: ByDomain<Signing>,
     /// The domain that signs all mail in addition.
     pub also_sign_as: Option<Domain>,
-    /// The domain that seals forwarded mail; None: that of `also_sign_as`.
+    /// The domain that seals forwarded mail; None: `also_sign_as` seals it.
     pub arc_domain: Option<Domain>,
     /// How long a signature is valid (`x=`, RFC 6376 §3.5); None: no expiry is given.
     pub expire: Option<Duration>,
-    /// What may change in transit (`c=`).
+    /// How much a message may change in transit (`c=`).
     pub canonicalization: Canonicalization,
     /// Header fields that are signed if present.
     pub headers: Vec<String>,
@@ -35,9 +35,9 @@ pub struct Signing {
     pub sign_subdomains: bool,
     /// The agent or user identifier (`i=`).
     pub identity: Option<String>,
-    /// Its key rotation.
+    /// The domain's key rotation.
     pub rotation: Schedule,
-    /// Each of these makes a signature. At least one.
+    /// Keys; each makes one signature. Never empty.
     pub keys: Vec<DkimKey>,
 }
 

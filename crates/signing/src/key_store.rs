@@ -1,4 +1,4 @@
-//! What is known of the keys that follow one another: `data_dir/dkim/keys.json`, and beside it the keys that the relay made.
+//! The key store: the successions of keys in `data_dir/dkim/keys.json`, and beside it the private keys that the relay made.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,31 +11,33 @@ use posthaste_dkim::{Algorithm, Succession};
 use posthaste_host::files;
 use serde::{Deserialize, Serialize};
 
-/// All successions.
+use crate::SigningError;
+
+/// The successions of all domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyStore {
-    /// One for each domain and algorithm whose keys ever changed, or are to.
+    /// One for each domain and algorithm whose keys were ever rotated or are to be.
     pub successions: Vec<Succession>,
 }
 
 impl KeyStore {
-    /// The folder of a relay with this data folder.
+    /// The key store's folder in a relay's data folder.
     pub fn dir(data_dir: &Path) -> PathBuf {
         data_dir.join("dkim")
     }
 
-    /// Reads it; a folder without one has an empty one.
-    pub fn read(dir: &Path) -> Result<Self, String> {
+    /// Reads the store; it is empty if the folder has no such file.
+    pub fn read(dir: &Path) -> Result<Self, SigningError> {
         let path = dir.join(FILE);
-        let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|e| told(&e)),
+        let store = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(told(&e)),
-        }
+            Err(e) => Err(e),
+        };
+        store.map_err(|source| SigningError::ReadStore { path, source })
     }
 
-    /// Writes it; it is durable, whole or as it was before, when this returns.
+    /// Writes the store atomically; it is durable when this returns.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         files::replace(&dir.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
@@ -54,18 +56,18 @@ impl KeyStore {
         self.successions.iter().filter(move |s| s.domain == domain)
     }
 
-    /// Whether this key signs; one that no succession knows does.
+    /// Whether this key signs. A key that is in no succession does.
     pub fn signs(&self, domain: &str, selector: &str) -> bool {
         self.of(domain).all(|s| s.signs(selector))
     }
 }
 
-/// Where the relay keeps a key that it made.
+/// The file of a private key that the relay made.
 pub fn key_file(dir: &Path, selector: &str, domain: &str) -> PathBuf {
     dir.join(format!("{selector}.{domain}.pem"))
 }
 
-/// Keeps a new private key; it is durable, and nobody else can read it, when this returns. A file that is there is never overwritten.
+/// Writes a new private key, readable by the owner alone; it is durable when this returns. An existing file is never overwritten.
 pub fn keep_key(path: &Path, pem: &str) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -84,13 +86,13 @@ mod tests {
     fn what_is_written_is_read_and_damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("dkim");
-        assert_eq!(KeyStore::read(&dir), Ok(KeyStore::default()));
-        let mut book = KeyStore::default();
-        book.succession("example.com", Algorithm::RsaSha256).adopt(&["s1"], 5);
-        book.write(&dir).unwrap();
-        assert_eq!(KeyStore::read(&dir), Ok(book));
+        assert_eq!(KeyStore::read(&dir).unwrap(), KeyStore::default());
+        let mut store = KeyStore::default();
+        store.succession("example.com", Algorithm::RsaSha256).adopt(&["s1"], 5);
+        store.write(&dir).unwrap();
+        assert_eq!(KeyStore::read(&dir).unwrap(), store);
         fs::write(dir.join(FILE), "{").unwrap();
-        assert!(KeyStore::read(&dir).unwrap_err().contains("keys.json"));
+        assert!(KeyStore::read(&dir).unwrap_err().to_string().contains("keys.json"));
     }
 
     #[test]

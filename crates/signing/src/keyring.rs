@@ -1,41 +1,40 @@
-//! The keyring that the configuration asks for, with those of its keys that sign at present.
+//! The keyring: the configured signing domains, with those of their keys that sign at present.
 
-use std::{fmt::Display, path::Path};
+use std::path::Path;
 
 use posthaste_dkim::{Key, Keyring, Signer, SignerOptions, Stage};
 use posthaste_mail::{Domain, Pattern};
 
 use crate::key_store::{KeyStore, key_file};
-use crate::{Dkim, Signing};
+use crate::{Dkim, Signing, SigningError};
 
-/// The keyring. A key that cannot be read is an error, and so is a domain that would be left without one: mail of a domain with keys
-/// never goes out unsigned.
-pub fn keyring(dkim: &Dkim, book: &KeyStore, dir: &Path) -> Result<Keyring, String> {
+/// Makes the keyring. A key that cannot be read is an error, and so is a domain that would be left without a key: mail of a domain with
+/// keys never goes out unsigned.
+pub(crate) fn keyring(dkim: &Dkim, store: &KeyStore, dir: &Path) -> Result<Keyring, SigningError> {
     let mut ring = Keyring::default();
     for (domain, signing) in signing_domains(dkim) {
         let options = options(dkim, signing);
-        let mut add = |selector: &str, key: Key, file: &dyn Display| {
-            let signer =
-                Signer::new(domain.as_str(), selector, key, &options).map_err(|e| format!("dkim.domain.\"{domain}\": {file}: {e}"))?;
+        let mut add = |selector: &str, key: Key, file: &Path| {
+            let signer = Signer::new(domain.as_str(), selector, key, &options);
+            let signer = signer.map_err(|source| SigningError::Signer { domain: domain.clone(), file: file.to_owned(), source })?;
             ring.add(domain.as_str(), signing.sign_subdomains, signer);
-            Ok::<(), String>(())
+            Ok::<(), SigningError>(())
         };
-        for key in signing.keys.iter().filter(|key| book.signs(domain.as_str(), key.selector.as_str())) {
-            add(key.selector.as_str(), key.key.clone(), &key.file.display())?;
+        for key in signing.keys.iter().filter(|key| store.signs(domain.as_str(), key.selector.as_str())) {
+            add(key.selector.as_str(), key.key.clone(), &key.file)?;
         }
-        for heir in book.of(domain.as_str()).flat_map(|s| &s.keys).filter(|key| key.ours && matches!(key.stage, Stage::Active { .. })) {
-            let key = own_key(dir, &heir.selector, &domain)?;
-            add(&heir.selector, key, &key_file(dir, &heir.selector, domain.as_str()).display())?;
+        for made in store.of(domain.as_str()).flat_map(|s| &s.keys).filter(|key| key.ours && matches!(key.stage, Stage::Active { .. })) {
+            let key = own_key(dir, &made.selector, &domain)?;
+            add(&made.selector, key, &key_file(dir, &made.selector, domain.as_str()))?;
         }
         if ring.signers_of(domain.as_str()).is_empty() {
-            let why = "every key that the configuration gives has retired, and the one that followed is not there";
-            return Err(format!("dkim.domain.\"{domain}\": {why}; look into {}", dir.display()));
+            return Err(SigningError::NoKeyLeft { domain, dir: dir.to_owned() });
         }
     }
     Ok(ring)
 }
 
-/// The configured domains, with how their mail is signed.
+/// The configured signing domains with their settings.
 pub fn signing_domains(dkim: &Dkim) -> Vec<(Domain, &Signing)> {
     let exact = |(pattern, signing)| match pattern {
         Pattern::Exact(domain) => Some((domain, signing)),
@@ -44,14 +43,14 @@ pub fn signing_domains(dkim: &Dkim) -> Vec<(Domain, &Signing)> {
     dkim.domains.iter().filter_map(exact).collect()
 }
 
-/// A key that the relay made.
-pub fn own_key(dir: &Path, selector: &str, domain: &Domain) -> Result<Key, String> {
+/// Reads a key that the relay made.
+pub fn own_key(dir: &Path, selector: &str, domain: &Domain) -> Result<Key, SigningError> {
     let path = key_file(dir, selector, domain.as_str());
-    let pem = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    Key::from_pem(&pem).map_err(|e| format!("{}: {e}", path.display()))
+    let pem = std::fs::read_to_string(&path).map_err(|source| SigningError::ReadKey { path: path.clone(), source })?;
+    Key::from_pem(&pem).map_err(|source| SigningError::BadKey { path, source })
 }
 
-/// The domains that were signed for and are no more.
+/// The domains that `old` has signers for and `new` has none for, in order.
 pub fn dropped(old: &Keyring, new: &Keyring) -> Vec<String> {
     let mut gone: Vec<String> = old.domains().filter(|domain| new.signers_of(domain).is_empty()).map(str::to_owned).collect();
     gone.sort();

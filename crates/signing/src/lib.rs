@@ -1,12 +1,13 @@
-//! In whose name mail goes out: the keyring that the configuration and the keys' succession make, the threads that sign, seals for forwarded mail, and
-//! the change from one key to the next.
+//! DKIM signing of outgoing mail: the keyring made from the configuration and the key successions, the signer threads, ARC seals for
+//! forwarded mail, and key rotation.
 //!
-//! It may know `mail`, `dkim`, `route`, `message`, `queue`, `journal` and `host`. Nothing of a domain with keys goes out unsigned: a key that cannot be
-//! read is an error, and a message that cannot be signed is not accepted. A next key signs only once DNS has it, and the key store on disk is written
-//! before the keyring changes.
+//! It may know `mail`, `dkim`, `route`, `message`, `queue`, `journal` and `host`. Mail of a domain with keys never goes out unsigned: a key
+//! that cannot be read is an error, and a message that cannot be signed is not accepted. A next key signs only once DNS has it, and the key
+//! store on disk is written before the keyring changes.
 
 mod arc;
 mod dkim;
+mod error;
 pub mod key_store;
 pub mod keyring;
 pub mod rotation;
@@ -16,6 +17,7 @@ mod threads;
 pub mod watch;
 
 pub use dkim::{Dkim, DkimKey, Signing};
+pub use error::SigningError;
 pub use settings::{NewResolver, Settings, StreamSigning};
 pub use sign::{Signatures, Unsigned};
 pub use threads::SignerThreads;

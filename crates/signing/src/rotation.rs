@@ -1,5 +1,5 @@
-//! The change from one key to the next, as `posthaste_dkim::Succession` decides it: keys are made and kept, DNS is asked, the keyring in
-//! force is replaced. The book on disk is the truth, written before anything is done by it.
+//! Key rotation, as `posthaste_dkim::Succession` decides it: keys are made and stored, DNS is asked, the keyring in force is replaced. The
+//! key store on disk is authoritative: it is written before the keyring changes.
 
 pub mod news;
 mod work;
@@ -15,33 +15,33 @@ use self::{
     news::{KeyNews, NextKey},
     work::Work,
 };
-use crate::{key_store::KeyStore, keyring::keyring, settings::Settings};
+use crate::{error::SigningError, key_store::KeyStore, keyring::keyring, settings::Settings};
 
-/// Changes keys, one change at a time.
+/// Rotates keys, one change at a time.
 pub struct Rotation {
     dir: PathBuf,
     settings: InForce<Settings>,
-    /// Whether the keyring in force may be older than the book. Whoever holds it may change both.
+    /// Whether the keyring in force may be older than the key store. The lock must be held to change either.
     behind: Mutex<bool>,
 }
 
 impl Rotation {
-    /// For the book in `dir`, and the configuration and keyring in force.
+    /// For the key store in `dir`, and the configuration and keyring in force.
     pub fn new(dir: PathBuf, settings: InForce<Settings>) -> Self {
         Self { dir, settings, behind: Mutex::default() }
     }
 
-    /// Puts the book's keys in force for a configuration that has just come.
+    /// Puts the stored keys in force after a reload of the configuration.
     pub async fn refresh(&self) {
         let mut behind = self.behind.lock().await;
         *behind = true;
         if let Err(error) = self.catch_up(&mut behind) {
-            tracing::error!(error, "the keyring stays as it was");
+            tracing::error!(%error, "the DKIM keyring was not updated");
         }
     }
 
-    /// Whether a key could retire if all mail that it signed has left.
-    pub async fn may_retire(&self, now: i64) -> Result<bool, String> {
+    /// Whether a key could retire if all mail that it signed had left the queue.
+    pub(crate) async fn may_retire(&self, now: i64) -> Result<bool, SigningError> {
         let _turn = self.behind.lock().await;
         let mut open = Work::open(&self.dir, self.settings.get(), now)?;
         let now = open.now;
@@ -55,28 +55,28 @@ impl Rotation {
             .any(|(domain, schedule, a)| matches!(open.succession(&domain, a).due(&schedule, now, |_| true), Some(Due::Retire(_)))))
     }
 
-    /// Does all that is due. `settled` tells whether all mail that was accepted until a time (seconds) has left.
-    pub async fn tick(&self, now: i64, settled: impl Fn(u64) -> bool) -> Result<Vec<KeyNews>, String> {
+    /// Does everything that is due. `settled` tells whether all mail accepted until a time (Unix seconds) has left the queue.
+    pub(crate) async fn tick(&self, now: i64, settled: impl Fn(u64) -> bool) -> Result<Vec<KeyNews>, SigningError> {
         let mut behind = self.behind.lock().await;
         let mut work = Work::open(&self.dir, self.settings.get(), now)?;
         work.keep_all_up(&settled).await;
         *behind |= work.switched;
         self.catch_up(&mut behind)?;
-        Ok(work.told)
+        Ok(work.news)
     }
 
-    /// The next key of each of a domain's algorithms: made if there is none, put in force if DNS has it.
-    pub async fn rotate(&self, domain: &Domain, now: i64) -> Result<(Vec<NextKey>, Vec<KeyNews>), String> {
+    /// Rotates to the next key of each of a domain's algorithms: makes it if there is none, and puts it in force if DNS has it.
+    pub async fn rotate(&self, domain: &Domain, now: i64) -> Result<(Vec<NextKey>, Vec<KeyNews>), SigningError> {
         let mut behind = self.behind.lock().await;
         let mut work = Work::open(&self.dir, self.settings.get(), now)?;
         let next = work.bring_forward(domain).await;
         *behind |= work.switched;
         self.catch_up(&mut behind)?;
-        Ok((next?, work.told))
+        Ok((next?, work.news))
     }
 
-    /// What the book on disk says is put in force, unless it is already.
-    fn catch_up(&self, behind: &mut bool) -> Result<(), String> {
+    /// Puts the keys of the store on disk in force, unless they are already.
+    fn catch_up(&self, behind: &mut bool) -> Result<(), SigningError> {
         if *behind {
             let settings = self.settings.get();
             settings.keyring.store(Arc::new(keyring(&settings.dkim, &KeyStore::read(&self.dir)?, &self.dir)?));

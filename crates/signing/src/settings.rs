@@ -1,4 +1,4 @@
-//! What is in force of signing.
+//! The settings in force for signing.
 
 use std::{collections::HashMap, path::PathBuf, sync::OnceLock};
 
@@ -7,50 +7,50 @@ use posthaste_dkim::Keyring;
 use posthaste_mail::{Domain, Name};
 use posthaste_route::Resolver;
 
-use crate::{dkim::Dkim, key_store::KeyStore, keyring::keyring};
+use crate::{dkim::Dkim, error::SigningError, key_store::KeyStore, keyring::keyring};
 
-/// Makes a resolver that remembers nothing yet.
+/// Makes a resolver with an empty cache; the error is one line for people.
 pub type NewResolver = Box<dyn Fn() -> Result<Resolver, String> + Send + Sync>;
 
-/// What is in force.
+/// The settings in force.
 pub struct Settings {
-    /// What is signed with which keys.
+    /// Signing domains and their keys.
     pub dkim: Dkim,
-    /// What streams ask for.
+    /// Signing settings of the streams.
     pub streams: HashMap<Name, StreamSigning>,
     /// The relay's name.
     pub hostname: Domain,
-    /// Where the relay keeps keys that it made.
+    /// The folder of the key store and of the keys that the relay made.
     pub key_dir: PathBuf,
-    /// Who signs for which domain. It changes by itself when one key follows another.
+    /// The signers of each domain. A key rotation replaces it without a reload.
     pub keyring: ArcSwap<Keyring>,
-    /// For what DNS says of keys.
+    /// Makes the resolvers that look up public keys.
     pub new_resolver: NewResolver,
-    /// For the keys of forwarded mail, with one memory for all of it; made when there is some.
+    /// Looks up the keys of forwarded mail, with one cache for all of it; made when the first such message arrives.
     keys: OnceLock<Result<Resolver, String>>,
 }
 
-/// What a stream asks for.
+/// Signing settings of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamSigning {
-    /// A domain that signs all of its mail besides the authors'.
+    /// A domain that signs all of the stream's mail in addition to the authors' domains.
     pub also: Option<Domain>,
-    /// Whether its mail is forwarded mail, and sealed.
+    /// Whether the stream carries forwarded mail, which is sealed.
     pub arc: bool,
 }
 
 impl Settings {
-    /// What the configuration asks for, with the keys in `key_dir` where some were made.
+    /// The settings of a configuration, with the key store in `key_dir`.
     ///
     /// # Errors
-    /// A key cannot be read, or a domain would be left without one; one line for people.
+    /// A key cannot be read, or a domain would be left without one.
     pub fn new(
         dkim: Dkim,
         streams: HashMap<Name, StreamSigning>,
         hostname: Domain,
         key_dir: PathBuf,
         new_resolver: NewResolver,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, SigningError> {
         let keyring = ArcSwap::from_pointee(keyring(&dkim, &KeyStore::read(&key_dir)?, &key_dir)?);
         Ok(Self { dkim, streams, hostname, key_dir, keyring, new_resolver, keys: OnceLock::new() })
     }

@@ -1,4 +1,4 @@
-//! The signatures and the seal that a message is to have.
+//! The signatures and the seal of a message.
 
 use std::net::IpAddr;
 
@@ -9,30 +9,30 @@ use posthaste_mail::{Domain, Name};
 
 use crate::{arc, settings::Settings, threads::SignerThreads};
 
-/// Signs and seals mail on its way in.
+/// Signs and seals mail when it is accepted.
 pub struct Signatures {
     settings: InForce<Settings>,
     threads: SignerThreads,
 }
 
-/// Why a message has not all the signatures that it is to have.
+/// Why a message cannot have all of its signatures.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsigned {
-    /// It has no From field that could be signed.
+    /// It has no From field, which a signature has to cover.
     #[error("{0}: it cannot be signed")]
     NoFrom(String),
-    /// Signing failed, or there is too much to sign at present.
+    /// Signing failed.
     #[error("{0}")]
     Trouble(String),
 }
 
 impl Signatures {
-    /// By the settings in force, on these threads.
+    /// Signs by the settings in force, on these threads.
     pub fn new(settings: InForce<Settings>, threads: SignerThreads) -> Self {
         Self { settings, threads }
     }
 
-    /// Every signature that a message is to have, before the message: those of its authors' domains, its stream's, the relay's own.
+    /// The message with its signatures before it: those of the authors' domains, of the stream and of the relay itself.
     pub async fn sign(&self, mut parts: Vec<Bytes>, authors: &[String], stream: &Name) -> Result<Vec<Bytes>, Unsigned> {
         let settings = self.settings.get();
         let ring = settings.keyring.load_full();
@@ -56,7 +56,7 @@ impl Signatures {
         Ok(parts)
     }
 
-    /// The seal of forwarded mail, before the message; where there can be none, the message as it is. `forwards`: the listener forwards mail.
+    /// The message with the seal of forwarded mail before it, or unchanged if it cannot be sealed. `forwards`: the listener forwards mail.
     pub async fn seal(&self, came: &Bytes, mut parts: Vec<Bytes>, stream: &Name, forwards: bool, client: IpAddr) -> Vec<Bytes> {
         let settings = self.settings.get();
         if forwards || settings.streams.get(stream).is_some_and(|stream| stream.arc) {

@@ -1,4 +1,4 @@
-//! The relay's own hand on its keys: looks every minute what is due.
+//! Key rotation by schedule: each minute the relay does what is due.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,41 +6,44 @@ use posthaste_host::clock;
 use posthaste_journal::{Journal, State};
 use posthaste_queue::QueueHandle;
 
-use crate::rotation::{Rotation, news::KeyNews};
+use crate::{
+    SigningError,
+    rotation::{Rotation, news::KeyNews},
+};
 
-/// How often.
+/// How often keys are checked for what is due.
 const EVERY: Duration = Duration::from_secs(60);
-/// How long the same alarm is not repeated, in seconds.
+/// The time in which the same alarm is not repeated, in seconds.
 const QUIET: i64 = 24 * 3600;
 
-/// Goes on until the relay ends.
+/// Rotates keys for as long as the relay runs.
 pub async fn turn_keys(rotation: Arc<Rotation>, queue: QueueHandle, journal: Journal) {
     let mut alarms: HashMap<String, i64> = HashMap::new();
     loop {
         tokio::time::sleep(EVERY).await;
         let now = clock::now().as_second();
         match tick(&rotation, &queue, now).await {
-            Ok(told) => told.iter().filter(|told| is_news(&mut alarms, told, now)).for_each(|told| told.write(&journal)),
-            Err(error) => tracing::error!(error, "the DKIM keys stay as they are"),
+            Ok(news) => news.iter().filter(|news| is_news(&mut alarms, news, now)).for_each(|news| news.write(&journal)),
+            Err(error) => tracing::error!(%error, "DKIM keys were not rotated"),
         }
     }
 }
 
-async fn tick(rotation: &Rotation, queue: &QueueHandle, now: i64) -> Result<Vec<KeyNews>, String> {
-    // The queue may be long: it is looked through only where the answer matters.
+async fn tick(rotation: &Rotation, queue: &QueueHandle, now: i64) -> Result<Vec<KeyNews>, SigningError> {
+    // The queue may be long: it is searched only if a key could retire.
     let oldest = match rotation.may_retire(now).await? {
-        true => queue.oldest().await.map_err(|e| e.to_string())?.map(|at| at.as_second()),
+        true => queue.oldest().await?.map(|at| at.as_second()),
         false => Some(0),
     };
     let settled = |until: u64| oldest.is_none_or(|oldest| u64::try_from(oldest).is_ok_and(|oldest| oldest > until));
     rotation.tick(now, settled).await
 }
 
-fn is_news(alarms: &mut HashMap<String, i64>, told: &KeyNews, now: i64) -> bool {
+fn is_news(alarms: &mut HashMap<String, i64>, news: &KeyNews, now: i64) -> bool {
     alarms.retain(|_, at| now - *at < QUIET);
-    let again = told.state == State::Alarm && alarms.contains_key(&told.detail);
-    if told.state == State::Alarm && !again {
-        alarms.insert(told.detail.clone(), now);
+    let again = news.state == State::Alarm && alarms.contains_key(&news.detail);
+    if news.state == State::Alarm && !again {
+        alarms.insert(news.detail.clone(), now);
     }
     !again
 }

@@ -54,7 +54,7 @@ impl Writer {
         let written = written.and_then(|()| self.log.flush());
         let synced = must_sync || batch.must_sync();
         match written.and_then(|()| if synced { self.log.sync() } else { Ok(()) }) {
-            Ok(()) => self.tell(batch, synced),
+            Ok(()) => self.settle(batch, synced),
             Err(error) => self.give_up(batch, error),
         }
     }
@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// The batch is on disk: applies it and answers the waiters.
-    fn tell(&mut self, batch: Batch, synced: bool) {
+    fn settle(&mut self, batch: Batch, synced: bool) {
         self.table.set_len(self.log.active().id, self.log.len());
         self.apply(&batch);
         if synced {

@@ -1,4 +1,5 @@
-//! Keyed facts as others use them: by a trait with two bodies, and under keys in shards, so that a walk over millions never holds many.
+//! Keyed facts for other crates: a trait with two implementations, and sharded keys, so that a walk over millions of facts never holds
+//! many.
 
 use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow};
 
@@ -10,9 +11,9 @@ pub trait Facts {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
     /// Sets a fact; [`Self::get`] sees it at once.
     fn put(&self, key: &[u8], value: &[u8]);
-    /// Forgets a fact.
+    /// Deletes a fact.
     fn delete(&self, key: &[u8]);
-    /// Those whose keys begin with `prefix`, by key.
+    /// The facts whose keys begin with `prefix`, by key.
     fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)>;
 }
 
@@ -64,10 +65,10 @@ pub fn delete_where<F: Facts>(facts: &F, prefix: &[u8], stale: impl Fn(&[u8]) ->
     gone
 }
 
-/// A key `PREFIX SHARD/NAME`. The shard is two hexadecimal digits of a hash: whatever the names are like, each of the 256 has its share, so
-/// that a walk over millions never holds many in memory.
+/// The key `PREFIX SHARD/NAME`. The shard is two hexadecimal digits of a hash, which spreads any names evenly over 256 shards, so that a
+/// walk over millions never holds many in memory.
 pub fn sharded(prefix: &[u8], name: &str) -> Vec<u8> {
-    // FNV-1a: short, and never to change, because keys are on disks.
+    // FNV-1a: short. It must never change, because keys are on disk.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let mut key = Vec::with_capacity(prefix.len() + name.len() + 32);
     key.extend_from_slice(prefix);
@@ -76,7 +77,7 @@ pub fn sharded(prefix: &[u8], name: &str) -> Vec<u8> {
     key
 }
 
-/// Walks the facts under a prefix by key, from behind the key `after`.
+/// Walks the facts under a prefix by key, starting after the key `after`.
 pub fn in_shards<F: Facts>(
     facts: &F,
     prefix: &[u8],

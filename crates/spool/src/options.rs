@@ -52,7 +52,7 @@ impl SpoolLimits {
             0 => u64::MAX,
             max_disk => max_disk.saturating_sub(self.segment_size).saturating_sub(used),
         };
-        // If the system does not tell, a failing write will.
+        // If the system does not report the free space, a failing write does.
         let free = free.unwrap_or(u64::MAX).saturating_sub(self.min_free);
         match limit < free {
             true => Room { bytes: limit, reason: format!("{used} of at most {} bytes are in use", self.max_disk) },

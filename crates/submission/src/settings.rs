@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 use posthaste_access::{introspection::Introspection, users::Users};
-use posthaste_certificates::{AcmeNames, Files, Pair};
+use posthaste_certificates::{AcmeNames, Pair, PairFiles};
 use posthaste_mail::{Address, Domain, Name};
 use posthaste_smtp::server::{self, BareLineEnds};
 use posthaste_suppression::SuppressionRules;
@@ -136,7 +136,7 @@ pub enum ListenTlsMode {
 #[derive(Debug, Clone)]
 pub struct ListenCertificate {
     /// Where.
-    pub files: Files,
+    pub files: PairFiles,
     /// Their contents.
     pub pair: Arc<Pair>,
 }

@@ -1,4 +1,4 @@
-//! How long a look at the suppression list takes, for who is on it and for who is not, with the list on disk:
+//! Measures look-ups in a suppression list on disk, for listed and unlisted addresses:
 //! `cargo run --release -p posthaste-suppression --example suppressed -- [ENTRIES=1000000]`.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
@@ -7,7 +7,7 @@ use std::{hint::black_box, time::Instant};
 use jiff::Timestamp;
 use posthaste_mail::{Address, Class, Name};
 use posthaste_spool::{Spool, SpoolOptions};
-use posthaste_suppression::{Breadth, List, Over, Reason, Register, Source, SuppressionEntry, SuppressionRules};
+use posthaste_suppression::{Breadth, EntrySource, List, Over, Reason, Register, SuppressionEntry, SuppressionRules};
 
 const LOOKS: usize = 200_000;
 
@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let register = open()?;
     let began = Instant::now();
     for n in 0..count {
-        let source = Source { class: Some(Class::InvalidRecipient), text: Some("550 5.1.1 user unknown".into()), ..Source::default() };
+        let source =
+            EntrySource { class: Some(Class::InvalidRecipient), text: Some("550 5.1.1 user unknown".into()), ..EntrySource::default() };
         let entry = SuppressionEntry::new(address(n), Breadth::Global, Reason::HardBounce, now, None, source);
         List::new(&register, &rules).add(&entry, Over::Any, now);
     }
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Looks all over the list, so that no cache is flattered.
+/// Spreads look-ups over the whole list, so that caches do not flatter the figures.
 fn measure(list: &List<'_, Spool>, when: &str, count: usize, looks: usize, now: Timestamp) {
     let stream = Name::new("news").expect("a name");
     for (what, from) in [("hit", 0), ("miss", count)] {

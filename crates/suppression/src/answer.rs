@@ -1,19 +1,30 @@
-//! The list as operators and the API ask it: off the threads that serve mail, and a change is answered when it is durable.
+//! Questions of operators and of the API: answered on threads that serve no mail; a change is answered once it is durable.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use posthaste_spool::Spool;
+use posthaste_spool::{Spool, StoreError};
 
 use super::{Answer, Ask, List, Register, SuppressionRules};
 
-/// Does what is asked; the error is one line for people.
-pub async fn answer(register: &Arc<Register<Spool>>, rules: SuppressionRules, ask: Ask, now: Timestamp) -> Result<Answer, String> {
-    let asked = register.clone();
-    let performed = tokio::task::spawn_blocking(move || List::new(&asked, &rules).perform(&ask, now));
-    let answer = performed.await.map_err(|e| e.to_string())?;
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The task that reads and changes the list panicked.
+    #[error(transparent)]
+    Panicked(#[from] tokio::task::JoinError),
+    /// The change cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Does what is asked. A change is durable when this returns.
+pub async fn answer(register: &Arc<Register<Spool>>, rules: SuppressionRules, ask: Ask, now: Timestamp) -> Result<Answer, AnswerError> {
+    let list = register.clone();
+    let performed = tokio::task::spawn_blocking(move || List::new(&list, &rules).perform(&ask, now));
+    let answer = performed.await?;
     if let Answer::Changed { .. } = answer {
-        register.facts().sync().await.map_err(|e| e.to_string())?;
+        register.facts().sync().await?;
     }
     Ok(answer)
 }

@@ -1,4 +1,4 @@
-//! What can be asked of the list over the admin socket or HTTP, and done without a running relay.
+//! Questions to the list, over the admin socket or HTTP, or without a running relay.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Added, Breadth, List, Over, Reason, SuppressionEntry, keys::ENTRIES};
 
-/// A question.
+/// A question or a change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Ask {
@@ -17,23 +17,23 @@ pub enum Ask {
     Add {
         /// Which.
         entries: Vec<SuppressionEntry>,
-        /// What becomes of those that are there.
+        /// What becomes of existing entries.
         over: Over,
     },
-    /// Take addresses off it.
+    /// Take addresses off the list.
     Remove {
         /// Which.
         addresses: Vec<Address>,
         /// Only in this scope.
         scope: Option<Breadth>,
     },
-    /// Show entries, in an order that stays the same.
+    /// Show entries, in a stable order.
     List {
         /// Which.
         filter: Filter,
-        /// Those behind this one: what the last answer called `next`.
+        /// Only entries after this key, which is `next` of the last answer.
         after: Option<String>,
-        /// How many at most; no more than [`Ask::PAGE_MAX`].
+        /// The most entries to show, up to [`Ask::PAGE_MAX`].
         limit: usize,
     },
 }
@@ -43,17 +43,17 @@ impl Ask {
     pub const PAGE_MAX: usize = 10_000;
 }
 
-/// Which entries.
+/// Selects entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filter {
-    /// Of this address.
+    /// With this address.
     pub address: Option<Address>,
     /// At this domain, in lower case.
     pub domain: Option<String>,
-    /// Of this scope.
+    /// With this scope.
     pub scope: Option<Breadth>,
-    /// For this reason.
+    /// With this reason.
     pub reason: Option<Reason>,
 }
 
@@ -73,20 +73,20 @@ pub enum Answer {
     Changed {
         /// Entries added or removed.
         changed: usize,
-        /// Entries that stay as they were, because they hold longer; addresses that were not on the list.
+        /// Entries that were kept because they hold longer, or addresses that were not on the list.
         kept: usize,
     },
     /// To `List`.
     Entries {
-        /// Those that hold.
+        /// The entries in force.
         entries: Vec<SuppressionEntry>,
-        /// Where to go on, if there may be more.
+        /// The key to continue after, if there may be more.
         next: Option<String>,
     },
 }
 
 impl<F: Facts> List<'_, F> {
-    /// Does what is asked. May read much of the disk.
+    /// Does what is asked. May read much from disk.
     pub fn perform(&self, ask: &Ask, now: Timestamp) -> Answer {
         match ask {
             Ask::Add { entries, over } => {

@@ -1,68 +1,68 @@
-//! What a bounce says of a recipient, and what came of that.
+//! Evidence about a recipient from a bounce, and the outcome of reporting it.
 
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action, Class, MessageId, Scope};
 
-use crate::entry::{Source, SuppressionEntry};
+use crate::entry::{EntrySource, SuppressionEntry};
 
-/// What a bounce said of a recipient.
+/// Evidence about a recipient from a bounce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BounceEvidence {
-    /// What it meant.
+    /// The class of the bounce.
     pub class: Class,
-    /// Whose problem it is.
+    /// What the problem concerns. Only the recipient's scope counts.
     pub scope: Scope,
-    /// How much it is worth.
+    /// How reliable it is.
     pub sureness: Sureness,
-    /// It came after the message had been taken, so that a later message's being taken says nothing against it.
+    /// It came after the receiver had accepted the message. Later deliveries are then no evidence against it.
     pub late: bool,
-    /// The reply and where it came from; `class` there is set from above.
-    pub source: Source,
+    /// The reply and where it came from; its `class` is replaced by the one above.
+    pub source: EntrySource,
 }
 
-/// How much a bounce is worth.
+/// How reliable a bounce is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sureness {
-    /// Counts for nothing: a receiver whose words nobody knows may mean us, and then all its mailboxes would seem dead at once.
+    /// Ignored: a reply in unknown words may be about us, and then all mailboxes of that receiver would seem dead at once.
     Guess,
-    /// Several of them suppress.
+    /// Several of them suppress the address.
     Likely,
-    /// Suppresses.
+    /// One of them suppresses the address.
     Certain,
 }
 
 impl Sureness {
-    /// Below this a verdict is a guess.
+    /// The confidence below which a verdict is a guess.
     const LIKELY: f32 = 0.5;
 }
 
 impl BounceEvidence {
-    /// What a verdict on a live reply says. Certain is what the classifier itself would suppress for.
+    /// The evidence of a verdict on a reply to the relay. It is certain if the classifier itself would suppress the address.
     pub fn new(verdict: &Verdict, message: Option<MessageId>, text: &str) -> Self {
         let sureness = match verdict.action {
             Action::Suppress => Sureness::Certain,
             _ if verdict.confidence >= Sureness::LIKELY => Sureness::Likely,
             _ => Sureness::Guess,
         };
-        let source = Source { message, rule: Some(verdict.rule.clone()), text: Some(text.to_owned()), ..Source::default() };
+        let source = EntrySource { message, rule: Some(verdict.rule.clone()), text: Some(text.to_owned()), ..EntrySource::default() };
         Self { class: verdict.class, scope: verdict.scope, sureness, late: false, source }
     }
 }
 
-/// What came of a bounce or complaint.
+/// The outcome of reporting a bounce or complaint.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Noted {
-    /// It is not about the recipient, or too unsure: nothing.
+    /// It was ignored: it is not about the recipient, or too unsure.
     Nothing,
     /// It was counted.
     Counted {
-        /// How many there are now.
+        /// Bounces counted so far.
         times: u32,
-        /// How many suppress.
+        /// Bounces that suppress the address.
         of: u32,
     },
-    /// The address is on the list from now on.
+    /// The address was put on the list.
     Suppressed(SuppressionEntry),
-    /// It was on the list.
+    /// The address was on the list already.
     Already(SuppressionEntry),
 }

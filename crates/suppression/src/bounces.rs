@@ -1,4 +1,4 @@
-//! From bounces to entries: one that is certain suppresses, of the others several in a while.
+//! Decides when bounces suppress an address: one certain bounce does, or several less certain ones within a time.
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_mail::{Address, Class, MessageId, Scope};
@@ -6,35 +6,35 @@ use posthaste_spool::{Facts, sharded};
 
 use crate::{
     bounce::{BounceEvidence, Noted, Sureness},
-    entry::{Breadth, Reason, Source, SuppressionEntry},
+    entry::{Breadth, EntrySource, Reason, SuppressionEntry},
     list::List,
 };
 
-/// A bounce that counts: when (ms since 1970), of which message, whether late.
+/// A counted bounce: its time (ms since 1970), its message, and whether it came after the message was accepted.
 type Strike = (i64, Option<MessageId>, bool);
 
-/// More are not needed to decide.
+/// Bounces kept at most; the rules never need more.
 const STRIKES_MAX: u32 = 100;
 pub(super) const STRIKES: &[u8] = b"bounces/";
 
 impl<F: Facts> List<'_, F> {
-    /// A recipient's story ended in a bounce. Only for endings: a message that is tried ten times bounces once.
-    pub fn note_bounce(&self, address: &Address, said: &BounceEvidence, now: Timestamp) -> Noted {
-        let Some(lasts) = self.rules.lasts(said.class).filter(|_| said.scope == Scope::Recipient) else { return Noted::Nothing };
-        if said.sureness == Sureness::Guess {
+    /// Reports the final bounce of a recipient. Only endings are reported: a message that is tried ten times bounces once.
+    pub fn note_bounce(&self, address: &Address, evidence: &BounceEvidence, now: Timestamp) -> Noted {
+        let Some(lasts) = self.rules.lasts(evidence.class).filter(|_| evidence.scope == Scope::Recipient) else { return Noted::Nothing };
+        if evidence.sureness == Sureness::Guess {
             return Noted::Nothing;
         }
-        let source = Source { class: Some(said.class), ..said.source.clone() };
+        let source = EntrySource { class: Some(evidence.class), ..evidence.source.clone() };
         let entry = SuppressionEntry::new(address.clone(), Breadth::Global, Reason::HardBounce, now, lasts, source);
-        // A full mailbox is never certain to stay so.
-        if said.sureness == Sureness::Certain && said.class != Class::MailboxFull {
+        // A full mailbox is never certain to stay full.
+        if evidence.sureness == Sureness::Certain && evidence.class != Class::MailboxFull {
             self.forget_bounces(address);
             return self.note(entry, now);
         }
         if let Some(there) = self.get(address, &Breadth::Global, now) {
             return Noted::Already(there);
         }
-        let strikes = self.strike(address, said, now);
+        let strikes = self.strike(address, evidence, now);
         let (times, of) = (strikes.len() as u32, self.rules.bounces.clamp(1, STRIKES_MAX));
         if times >= of {
             self.forget_bounces(address);
@@ -44,10 +44,10 @@ impl<F: Facts> List<'_, F> {
         Noted::Counted { times, of }
     }
 
-    /// A delivery: the mailbox is alive, whatever was refused before.
+    /// Reports a delivery: the mailbox is alive, so earlier refusals are forgotten.
     pub fn note_delivered(&self, address: &Address) {
         let key = strikes_key(address);
-        // Nearly every delivery finds nothing: a look is cheap, a change is a record in the log.
+        // Nearly every delivery finds nothing. A look-up is cheap; a change writes a record.
         let Some(value) = self.register.facts().get(&key) else { return };
         let mut strikes = decode(&value);
         let before = strikes.len();
@@ -66,9 +66,9 @@ impl<F: Facts> List<'_, F> {
         }
     }
 
-    /// The bounces that still count, this one among them unless it is too near the last or of the same message.
-    fn strike(&self, address: &Address, said: &BounceEvidence, now: Timestamp) -> Vec<Strike> {
-        let message = said.source.message;
+    /// The bounces that still count, with this one unless it is too close to another or of the same message.
+    fn strike(&self, address: &Address, evidence: &BounceEvidence, now: Timestamp) -> Vec<Strike> {
+        let message = evidence.source.message;
         let mut strikes = decode(&self.register.facts().get(&strikes_key(address)).unwrap_or_default());
         let signed = |d| SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
         let oldest = now.saturating_sub(signed(self.rules.within)).unwrap_or(Timestamp::MIN).as_millisecond();
@@ -76,13 +76,13 @@ impl<F: Facts> List<'_, F> {
         strikes.retain(|(at, ..)| *at > oldest);
         let same = strikes.iter().any(|(at, of, _)| *at > nearest || (message.is_some() && *of == message));
         if !same {
-            strikes.push((now.as_millisecond(), message, said.late));
+            strikes.push((now.as_millisecond(), message, evidence.late));
         }
         strikes
     }
 }
 
-/// When the last bounce was, for the sweep.
+/// The time of the last bounce (ms since 1970), for the sweep.
 pub(super) fn last_strike(value: &[u8]) -> Option<i64> {
     decode(value).iter().map(|(at, ..)| *at).max()
 }

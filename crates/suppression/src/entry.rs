@@ -1,4 +1,4 @@
-//! One line of the list: who, for whom, why, since when, until when.
+//! An entry of the list: an address with scope, reason and time.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -6,77 +6,77 @@ use jiff::Timestamp;
 use posthaste_mail::{Address, Class, MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-/// An address that is not written to.
+/// An address that receives no mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuppressionEntry {
-    /// Who, as it came; compared by [`Address::folded`].
+    /// The address as it was given; compared by [`Address::folded`].
     pub address: Address,
-    /// For whom.
+    /// Whose mail the entry stops.
     pub scope: Breadth,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Since when.
+    /// When the entry was made.
     pub since: Timestamp,
-    /// Until when; None for ever.
+    /// When the entry expires; None: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// By what.
+    /// What caused the entry.
     #[serde(flatten)]
-    pub source: Source,
+    pub source: EntrySource,
 }
 
-/// What put an address onto the list.
+/// What put an address on the list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// What the bounce meant.
+pub struct EntrySource {
+    /// The class of the bounce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
-    /// The message that came back.
+    /// The message that bounced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<MessageId>,
     /// The classifier's rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
-    /// The reply, or a remark; at most [`Source::TEXT_MAX`] bytes.
+    /// The reply, or a remark; at most [`EntrySource::TEXT_MAX`] bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Who, where it was done by hand.
+    /// Who made the entry by hand, or the server that reported the bounce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-impl Source {
+impl EntrySource {
     /// The longest text kept, in bytes.
     pub const TEXT_MAX: usize = 512;
 }
 
 impl SuppressionEntry {
-    /// An entry from now on; `lasts` None is for ever.
-    pub fn new(address: Address, scope: Breadth, reason: Reason, now: Timestamp, lasts: Option<Duration>, mut source: Source) -> Self {
+    /// Makes an entry in force from `now` on; it expires after `lasts`, or never if None.
+    pub fn new(address: Address, scope: Breadth, reason: Reason, now: Timestamp, lasts: Option<Duration>, mut source: EntrySource) -> Self {
         if let Some(text) = &mut source.text {
-            text.truncate(text.floor_char_boundary(Source::TEXT_MAX));
+            text.truncate(text.floor_char_boundary(EntrySource::TEXT_MAX));
         }
         let until = lasts.map(|lasts| now.saturating_add(lasts).unwrap_or(Timestamp::MAX));
         Self { address, scope, reason, since: now, until, source }
     }
 
-    /// Not expired.
+    /// Whether the entry has not expired.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 
-    /// Holds at least as long as the other.
+    /// Whether the entry holds at least as long as the other.
     pub(super) fn outlasts(&self, other: &Self) -> bool {
         let end = |e: &Self| e.until.unwrap_or(Timestamp::MAX);
         end(self) >= end(other)
     }
 
-    /// As kept.
+    /// The stored form.
     pub(super) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an entry has nothing that JSON can't hold")
     }
 
-    /// As kept; None where it is damaged, which must not stop mail to others.
+    /// Reads the stored form; None if it is damaged, which must not stop mail to other addresses.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).inspect_err(|error| tracing::error!(%error, "an entry of the suppression list cannot be read")).ok()
     }
@@ -86,18 +86,18 @@ impl SuppressionEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Mail to it comes back; the class tells how.
+    /// Mail to the address bounces; the class tells why.
     HardBounce,
-    /// Its owner called mail spam.
+    /// The recipient reported mail as spam.
     Complaint,
-    /// Its owner wants no more.
+    /// The recipient unsubscribed.
     Unsubscribe,
-    /// An operator or an import said so.
+    /// An operator or an import listed the address.
     Manual,
 }
 
 impl Reason {
-    /// Every one.
+    /// All reasons.
     pub const ALL: [Self; 4] = [Self::HardBounce, Self::Complaint, Self::Unsubscribe, Self::Manual];
 
     /// The word in lists, logs and files.
@@ -111,7 +111,7 @@ impl Reason {
     }
 }
 
-/// A word that means nothing here.
+/// An unknown word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no {1}")]
 pub struct WordError(String, &'static str);
@@ -142,16 +142,16 @@ impl fmt::Display for Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Breadth {
-    /// Everybody's.
+    /// Everybody's mail.
     Global,
-    /// One stream's.
+    /// The mail of one stream.
     Stream(Name),
-    /// One user's.
+    /// The mail of one user.
     User(UserScope),
 }
 
 impl Breadth {
-    /// Appends to a key what [`fmt::Display`] would write, and gives the key.
+    /// Appends the text of [`fmt::Display`] to a key and returns the key.
     pub(super) fn write<'k>(&self, key: &'k mut Vec<u8>) -> &'k [u8] {
         match self {
             Self::Global => key.extend_from_slice(b"global"),
@@ -213,7 +213,7 @@ impl From<Breadth> for String {
     }
 }
 
-/// Who hands in mail, by the name of the login: 1 to 128 printable ASCII characters without blanks.
+/// The login name of a user who submits mail: 1 to 128 printable ASCII characters without blanks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserScope(Arc<str>);
 

@@ -1,11 +1,11 @@
-//! Where entries stand among the spool's keyed facts.
+//! The keys of entries among the spool's keyed facts.
 
 use posthaste_mail::Address;
 use posthaste_spool::sharded;
 
 use crate::entry::Breadth;
 
-/// Entries: `suppressed/SHARD/ADDRESS\0SCOPE`. The address before the scope, so that all of its entries stand together.
+/// Entries: `suppressed/SHARD/ADDRESS\0SCOPE`. The address precedes the scope, so that all entries of an address are adjacent.
 pub(crate) const ENTRIES: &[u8] = b"suppressed/";
 
 pub(crate) fn prefix_of(address: &Address) -> Vec<u8> {

@@ -1,8 +1,8 @@
-//! The suppression list: addresses that are not written to, by everybody, by a stream or by a user.
+//! The suppression list: addresses that receive no mail, from anybody, from a stream or from a user.
 //!
-//! It consists of keyed facts of the spool. What is told of bounces, complaints and deliveries goes through [`List`], which decides who gets
-//! onto it. Decisions take the time as an argument and touch nothing but the [`Register`]. It may know `mail`, `bounce` and `spool`. Only a verdict
-//! about the recipient can put an address there.
+//! The list consists of keyed facts in the spool. Bounces, complaints and deliveries are reported to [`List`], which decides which
+//! addresses to add. Decisions take the time as an argument and touch nothing but the [`Register`]. It may know `mail`, `bounce` and
+//! `spool`. Only a verdict about the recipient can put an address on the list.
 
 mod answer;
 mod ask;
@@ -16,10 +16,10 @@ mod rules;
 mod sweep;
 pub mod transfer;
 
-pub use answer::answer;
+pub use answer::{AnswerError, answer};
 pub use ask::{Answer, Ask, Filter};
 pub use bounce::{BounceEvidence, Noted, Sureness};
-pub use entry::{Breadth, Reason, Source, SuppressionEntry, UserScope, WordError};
+pub use entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope, WordError};
 pub use list::{Added, List, Over};
 pub use register::Register;
 pub use rules::SuppressionRules;

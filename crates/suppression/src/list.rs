@@ -1,4 +1,4 @@
-//! Who is on the list, and who gets onto it.
+//! Looks up, adds and removes entries.
 
 use jiff::Timestamp;
 use posthaste_mail::{Address, Name};
@@ -6,7 +6,7 @@ use posthaste_spool::Facts;
 
 use crate::{
     bounce::Noted,
-    entry::{Breadth, Reason, Source, SuppressionEntry, UserScope},
+    entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope},
     keys::{key_of, prefix_of},
     register::Register,
     rules::SuppressionRules,
@@ -19,22 +19,22 @@ pub struct List<'a, F> {
     pub(crate) rules: &'a SuppressionRules,
 }
 
-/// What becomes of an entry where there is one already.
+/// What becomes of an existing entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
-    /// The one that holds longer stays; of equals, the older.
+    /// The entry that holds longer is kept; if they hold equally long, the old one.
     Stronger,
-    /// The new one stays.
+    /// The new entry replaces it.
     Any,
 }
 
-/// What became of an entry.
+/// The outcome of adding an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Added {
-    /// It is on the list.
+    /// The entry was added.
     New,
-    /// This one was there, and stays.
+    /// This entry existed and was kept.
     Kept(Box<SuppressionEntry>),
 }
 
@@ -44,10 +44,10 @@ impl<'a, F: Facts> List<'a, F> {
         Self { register, rules }
     }
 
-    /// Why nothing is sent to `address`, if so: for everybody, for this stream, or for this user.
+    /// The entry that stops mail to `address`, if any: for everybody, for this stream or for this user.
     ///
-    /// Answered from memory once the register is filled: then the entry has no source, `since` is to the second and `until` to the minute.
-    /// [`List::find`] tells all.
+    /// Answered from memory once the register is filled. The entry then has no source, `since` is exact to the second and `until` to the
+    /// minute; [`List::find`] reads complete entries.
     pub fn look_up(&self, address: &Address, stream: &Name, user: Option<&UserScope>, now: Timestamp) -> Option<SuppressionEntry> {
         let mut key = prefix_of(address);
         let bare = key.len();
@@ -71,18 +71,18 @@ impl<'a, F: Facts> List<'a, F> {
         }
     }
 
-    /// The entry of exactly this breadth.
+    /// The entry with exactly this scope.
     pub fn get(&self, address: &Address, scope: &Breadth, now: Timestamp) -> Option<SuppressionEntry> {
         self.at(&key_of(address, scope), now)
     }
 
-    /// Every entry of an address.
+    /// All entries of an address.
     pub fn find(&self, address: &Address, now: Timestamp) -> Vec<SuppressionEntry> {
         let found = self.register.facts().scan(&prefix_of(address));
         found.iter().filter_map(|(_, value)| SuppressionEntry::decode(value)).filter(|e| e.holds(now)).collect()
     }
 
-    /// Puts an entry onto the list.
+    /// Adds an entry.
     pub fn add(&self, entry: &SuppressionEntry, over: Over, now: Timestamp) -> Added {
         let key = key_of(&entry.address, &entry.scope);
         if over == Over::Stronger
@@ -95,7 +95,7 @@ impl<'a, F: Facts> List<'a, F> {
         Added::New
     }
 
-    /// Takes an address off the list, everywhere or in one scope, and forgets what was counted against it. How many entries went.
+    /// Takes an address off the list, in all scopes or in one, and forgets its counted bounces. Returns the number of entries removed.
     pub fn remove(&self, address: &Address, scope: Option<&Breadth>) -> usize {
         let keys: Vec<_> = match scope {
             Some(scope) => [key_of(address, scope)].into_iter().filter(|key| self.register.facts().get(key).is_some()).collect(),
@@ -108,14 +108,14 @@ impl<'a, F: Facts> List<'a, F> {
         keys.len()
     }
 
-    /// A recipient complained of mail of this stream.
-    pub fn note_complaint(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+    /// Reports a complaint about mail of this stream.
+    pub fn note_complaint(&self, address: &Address, stream: &Name, source: EntrySource, now: Timestamp) -> Noted {
         let scope = if self.rules.complaints_are_global { Breadth::Global } else { Breadth::Stream(stream.clone()) };
         self.note(SuppressionEntry::new(address.clone(), scope, Reason::Complaint, now, self.rules.complaint_for, source), now)
     }
 
-    /// A recipient wants no more mail of this stream.
-    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: Source, now: Timestamp) -> Noted {
+    /// Reports that a recipient unsubscribed from this stream.
+    pub fn note_unsubscribe(&self, address: &Address, stream: &Name, source: EntrySource, now: Timestamp) -> Noted {
         let scope = Breadth::Stream(stream.clone());
         self.note(SuppressionEntry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
     }

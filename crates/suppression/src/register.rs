@@ -1,4 +1,4 @@
-//! The facts, with a note in memory of who is listed: whether a recipient is, is told without a look at the disk.
+//! The stored entries, with a note in memory for each, so that look-ups need not read the disk.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,14 +14,14 @@ use jiff::Timestamp;
 use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 
-use crate::{Breadth, Reason, Source, SuppressionEntry, keys::ENTRIES};
+use crate::{Breadth, EntrySource, Reason, SuppressionEntry, keys::ENTRIES};
 
-/// Facts, and a note of each entry in memory: 20 to 40 bytes for each, and a look-up touches no disk whether it hits or misses.
+/// The stored entries, with a note in memory for each (20 to 40 bytes). A look-up reads no disk, whether it hits or misses.
 #[derive(Debug)]
 pub struct Register<F> {
     facts: F,
     notes: RwLock<Notes>,
-    /// All that the facts held is in `notes`. Until then every look goes to the facts.
+    /// Whether `notes` is complete. Until then every look-up reads the facts.
     filled: AtomicBool,
     hasher: RandomState,
 }
@@ -31,17 +31,17 @@ pub struct Register<F> {
 #[derive(Debug, Default)]
 struct Notes {
     listed: HashMap<u64, Note>,
-    /// Taken off before the filling came by, which may still find them.
+    /// Entries removed while the register is being filled, which may still read them.
     gone: HashSet<u64>,
 }
 
 impl<F: Facts> Register<F> {
-    /// The facts alone: right at once, quick once it is filled. A command that changes a few entries needs no more.
+    /// A register without notes. It is correct at once and fast once filled. A command that changes a few entries need not fill it.
     pub fn new(facts: F) -> Self {
         Self { facts, notes: RwLock::default(), filled: AtomicBool::new(false), hasher: RandomState::new() }
     }
 
-    /// Reads who is listed; seconds for a million, and mail may go on meanwhile. Every change must come by this register.
+    /// Reads all entries; this takes seconds for a million, and mail may flow meanwhile. Every change must be made through this register.
     pub fn fill(&self) {
         let mut some = Vec::new();
         let _ = in_shards(&self.facts, ENTRIES, None, |key, value| {
@@ -56,7 +56,7 @@ impl<F: Facts> Register<F> {
         self.notes.write().expect(POISON).gone = HashSet::new();
     }
 
-    /// What was read from the facts; what has changed meanwhile is newer.
+    /// Takes in notes read from the facts, except where an entry has changed meanwhile.
     fn take(&self, some: &mut Vec<(u64, Note)>) {
         let mut notes = self.notes.write().expect(POISON);
         let Notes { listed, gone } = &mut *notes;
@@ -65,12 +65,12 @@ impl<F: Facts> Register<F> {
         }
     }
 
-    /// The facts themselves.
+    /// The stored facts.
     pub fn facts(&self) -> &F {
         &self.facts
     }
 
-    /// What is noted under a key; `Err` before the notes are whole: only the facts know.
+    /// The note under a key; `Err` until the notes are complete.
     pub(super) fn note(&self, key: &[u8]) -> Result<Option<Note>, Unfilled> {
         if !self.filled.load(Ordering::Acquire) {
             return Err(Unfilled);
@@ -80,7 +80,7 @@ impl<F: Facts> Register<F> {
 
     /// Sets an entry.
     pub(super) fn list(&self, key: &[u8], entry: &SuppressionEntry) {
-        // The fact with the lock held: two changes of one entry come in the same order to both places.
+        // The fact is written with the lock held, so that two changes of one entry take the same order in both places.
         let mut notes = self.notes.write().expect(POISON);
         let hash = self.hash(key);
         notes.listed.insert(hash, Note::of(entry));
@@ -88,7 +88,7 @@ impl<F: Facts> Register<F> {
         self.facts.put(key, &entry.encode());
     }
 
-    /// Takes an entry off.
+    /// Removes an entry.
     pub(super) fn unlist(&self, key: &[u8]) {
         let mut notes = self.notes.write().expect(POISON);
         let hash = self.hash(key);
@@ -99,7 +99,7 @@ impl<F: Facts> Register<F> {
         self.facts.delete(key);
     }
 
-    /// Drops the notes of entries that hold no more; their facts are the sweep's.
+    /// Drops the notes of expired entries. The sweep deletes their facts.
     pub(super) fn forget_expired(&self, now: Timestamp) {
         self.notes.write().expect(POISON).listed.retain(|_, note| note.holds(now));
     }
@@ -109,11 +109,11 @@ impl<F: Facts> Register<F> {
     }
 }
 
-/// The notes do not tell yet.
+/// The notes are not complete yet.
 #[derive(Debug)]
 pub(super) struct Unfilled;
 
-/// Why, since when (seconds since 1970), until when (minutes, rounded up), in eight bytes.
+/// An entry in eight bytes: its reason, when it was made (seconds since 1970) and when it expires (minutes, rounded up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note(u64);
 
@@ -126,7 +126,7 @@ impl Note {
         Self(reason << 62 | since << 30 | until)
     }
 
-    /// Not expired; up to a minute longer than the entry itself.
+    /// Whether the entry has not expired; up to a minute longer than the entry itself.
     fn holds(self, now: Timestamp) -> bool {
         self.until().is_none_or(|until| until > now)
     }
@@ -136,7 +136,7 @@ impl Note {
         (minutes != FOR_EVER).then(|| Timestamp::from_second(minutes as i64 * 60).unwrap_or(Timestamp::MAX))
     }
 
-    /// The entry without what put it onto the list, if it holds.
+    /// The entry without its source, if it has not expired.
     pub(super) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<SuppressionEntry> {
         self.holds(now).then(|| SuppressionEntry {
             address: address.clone(),
@@ -144,7 +144,7 @@ impl Note {
             reason: Reason::ALL[(self.0 >> 62) as usize],
             since: Timestamp::from_second((self.0 >> 30 & SINCE_MAX) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
             until: self.until(),
-            source: Source::default(),
+            source: EntrySource::default(),
         })
     }
 }

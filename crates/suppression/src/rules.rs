@@ -1,29 +1,29 @@
-//! Who gets onto the list, and for how long.
+//! The rules: what puts an address on the list, and for how long.
 
 use std::time::Duration;
 
 use posthaste_mail::Class;
 
-/// The rules. None for a duration means for ever.
+/// The rules. A duration of None means forever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuppressionRules {
-    /// For a mailbox that does not exist.
+    /// How long a mailbox that does not exist stays listed.
     pub hard_bounce_for: Option<Duration>,
-    /// For one that is disabled or suspended: it may come back.
+    /// How long a disabled or suspended mailbox stays listed; it may come back.
     pub inactive_for: Option<Duration>,
-    /// For one that is over quota, once it was so often enough.
+    /// How long a mailbox stays listed that was over quota often enough.
     pub full_for: Option<Duration>,
-    /// For one whose owner called mail spam.
+    /// How long a recipient stays listed who reported mail as spam.
     pub complaint_for: Option<Duration>,
-    /// For one whose owner wants no more.
+    /// How long a recipient stays listed who unsubscribed.
     pub unsubscribe_for: Option<Duration>,
-    /// A complaint stops everybody's mail, not only its stream's.
+    /// Whether a complaint stops everybody's mail, not only its stream's.
     pub complaints_are_global: bool,
-    /// So many bounces of the less certain kind …
+    /// The number of less certain bounces …
     pub bounces: u32,
-    /// … in so long suppress. A delivery in between begins anew.
+    /// … within this time that suppress an address. A delivery in between resets the count.
     pub within: Duration,
-    /// Bounces closer together than this are one: ten mails of one morning say no more than the first.
+    /// Bounces closer together than this count as one: ten messages of one morning prove no more than the first.
     pub apart: Duration,
 }
 
@@ -46,8 +46,8 @@ impl Default for SuppressionRules {
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl SuppressionRules {
-    /// How long a bounce of this class keeps an address on the list; the outer None where the class is not about the recipient and so never
-    /// does. A domain that does not exist may exist tomorrow, and is most often our own DNS: it is not about the recipient.
+    /// How long a bounce of this class keeps an address on the list; the outer None: never, because the class is not about the recipient. A
+    /// domain that does not exist is not about the recipient either: it may exist tomorrow, and most often our own DNS is at fault.
     pub(crate) fn lasts(&self, class: Class) -> Option<Option<Duration>> {
         match class {
             Class::InvalidRecipient => Some(self.hard_bounce_for),

@@ -1,11 +1,11 @@
-//! What has expired goes, now and then; nothing relies on it.
+//! Deletes expired entries from time to time; nothing relies on it.
 
 use jiff::Timestamp;
 use posthaste_spool::{Facts, delete_where};
 
 use crate::{Register, SuppressionEntry, SuppressionRules, bounces, keys::ENTRIES};
 
-/// Deletes expired entries and counts that count no more. How many facts went. Reads the whole list: once a day will do.
+/// Deletes expired entries and outdated bounce counts, and returns the number of facts deleted. Reads the whole list: once a day is enough.
 pub fn sweep<F: Facts>(register: &Register<F>, rules: &SuppressionRules, now: Timestamp) -> usize {
     register.forget_expired(now);
     let facts = register.facts();

@@ -1,4 +1,4 @@
-//! The list as CSV (RFC 4180) and as JSON lines, out and in. What cannot be read is named by its line; it never goes unsaid.
+//! Import and export of the list as CSV (RFC 4180) and as JSON lines. Every line that cannot be read is reported.
 
 mod csv;
 
@@ -8,42 +8,42 @@ use jiff::Timestamp;
 use posthaste_mail::{Address, Class, MessageId};
 use serde::Deserialize;
 
-use super::{Breadth, Reason, Source, SuppressionEntry};
+use super::{Breadth, EntrySource, Reason, SuppressionEntry};
 
-/// A form of the list.
+/// A file format of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated, with a line of names first. A file without names is a list of addresses.
+    /// Comma-separated, with column names in the first line. A file without names is a list of addresses.
     Csv,
     /// One JSON object a line.
     Jsonl,
 }
 
-/// What lines do not say.
+/// Values for fields that a line does not give.
 #[derive(Clone, Debug)]
 pub struct Defaults {
-    /// For whom.
+    /// The scope.
     pub scope: Breadth,
     /// Why.
     pub reason: Reason,
-    /// Since when.
+    /// The time at which entries are made.
     pub now: Timestamp,
     /// Who imports.
     pub by: String,
 }
 
-/// What was read.
+/// The result of an import.
 #[derive(Debug, Default, PartialEq)]
 pub struct Import {
-    /// The good lines.
+    /// The entries of all good lines.
     pub entries: Vec<SuppressionEntry>,
-    /// The others.
+    /// The lines that cannot be read.
     pub bad: Vec<BadLine>,
-    /// Columns that mean nothing here.
+    /// Columns that were ignored because their names are unknown.
     pub ignored: Vec<String>,
 }
 
-/// A line that is no entry.
+/// A line that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct BadLine {
@@ -53,9 +53,9 @@ pub struct BadLine {
     pub why: String,
 }
 
-/// Names of columns, in the order in which they are written.
+/// Column names, in the order of an export.
 const COLUMNS: [&str; 10] = ["address", "scope", "reason", "since", "until", "class", "message", "rule", "text", "by"];
-/// What others call the address.
+/// Names of the address column, including those of other programs.
 const ADDRESS_NAMES: [&str; 7] = ["address", "email", "email_address", "emailaddress", "recipient", "rcpt", "e-mail"];
 
 /// Reads a list.
@@ -67,7 +67,7 @@ pub fn read(text: &str, format: Format, defaults: &Defaults) -> Import {
     }
 }
 
-/// What stands before the entries.
+/// The text before the first entry.
 pub fn head(format: Format) -> String {
     match format {
         Format::Csv => COLUMNS.join(",") + "\r\n",
@@ -99,7 +99,7 @@ pub fn line(entry: &SuppressionEntry, format: Format) -> String {
     }
 }
 
-/// An entry as it may come: everything but the address can be missing.
+/// An entry as it is read: everything but the address may be missing.
 #[derive(Default, Deserialize)]
 struct Row {
     #[serde(alias = "email", alias = "email_address", alias = "recipient", alias = "rcpt")]
@@ -122,7 +122,7 @@ impl Row {
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
-        let source = Source {
+        let source = EntrySource {
             class: parsed::<Class>("class", self.class)?,
             message: parsed::<MessageId>("message", self.message)?,
             rule: filled(self.rule).map(Arc::from),
@@ -134,7 +134,7 @@ impl Row {
     }
 
     fn set(&mut self, column: &str, cell: String) {
-        let place = match column {
+        let field = match column {
             "scope" => &mut self.scope,
             "reason" => &mut self.reason,
             "since" => &mut self.since,
@@ -151,7 +151,7 @@ impl Row {
                 return;
             }
         };
-        *place = Some(cell);
+        *field = Some(cell);
     }
 }
 

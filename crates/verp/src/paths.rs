@@ -1,4 +1,4 @@
-//! The reverse-paths in force: which stream's mail comes back where, and which addresses are read.
+//! The reverse-paths in force: the bounce domain of each stream, and the addresses whose mail is read.
 
 use std::{collections::HashMap, collections::HashSet, time::Duration};
 
@@ -7,31 +7,31 @@ use jiff::Timestamp;
 use posthaste_mail::{Address, Domain, Name, ReversePath};
 use posthaste_message::{Message, MessageRecord, RETURN_FIELD};
 
-use crate::{OpenedPath, Secret, Verp, VerpError};
+use crate::{OpenedPath, Verp, VerpError, VerpSecret};
 
-/// The reverse-paths of all streams. By default there are none.
+/// The reverse-paths of all streams; none by default.
 #[derive(Debug, Default)]
 pub struct Paths {
     verps: Vec<Verp>,
-    /// Places in `verps`; None: the application's own reverse-path stays.
+    /// Indices into `verps`; None: the application's own reverse-path stays.
     by_stream: HashMap<Name, Option<usize>>,
-    /// For a stream that is configured no more.
+    /// The index for streams that are no longer configured.
     rest: Option<usize>,
     good_for: Duration,
     /// Other addresses whose mail is read.
     addresses: HashSet<String>,
 }
 
-/// Where mail comes back to, as the configuration has it.
+/// The bounce domains and addresses, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathRules {
-    /// Streams, with the bounce domain of each that has one.
+    /// Streams with their bounce domains, if any.
     pub streams: HashMap<Name, Option<Domain>>,
     /// The bounce domain of mail of other streams.
     pub rest: Option<Domain>,
-    /// What reverse-paths begin with.
+    /// The prefix of reverse-paths.
     pub prefix: String,
-    /// How long a reverse-path is believed.
+    /// How long a reverse-path is valid.
     pub good_for: Duration,
     /// Other addresses whose mail is read.
     pub addresses: Vec<Address>,
@@ -50,9 +50,9 @@ impl PathRules {
 /// Why mail to an address is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwanted {
-    /// A reverse-path of ours, too old to be believed.
+    /// A reverse-path of ours that has expired.
     Expired,
-    /// It looks like ours, and nobody here wrote it.
+    /// It looks like a reverse-path of ours, but its signature is wrong.
     Forged,
     /// No such address at a bounce domain.
     Unknown,
@@ -65,7 +65,7 @@ impl Paths {
     ///
     /// # Errors
     /// A domain or the prefix leaves no room for a reverse-path.
-    pub fn new(rules: &PathRules, secrets: &[Secret]) -> Result<Self, VerpError> {
+    pub fn new(rules: &PathRules, secrets: &[VerpSecret]) -> Result<Self, VerpError> {
         let domains = rules.domains();
         let verp = |domain: &&Domain| Verp::new(secrets, (*domain).clone(), &rules.prefix);
         let verps = domains.iter().map(verp).collect::<Result<Vec<_>, _>>()?;
@@ -84,17 +84,17 @@ impl Paths {
         &self.verps
     }
 
-    /// The reverse-path towards one recipient; None where the application's own stays. Always the same for one recipient of one message:
-    /// a receiver that greylists must know it again.
-    pub fn towards(&self, meta: &MessageRecord, rcpt: u16) -> Option<Address> {
-        // RFC 5321 §4.5.5: notices go out with the null reverse-path, and nothing comes back from them.
-        let verp = &self.verps[self.by_stream.get(&meta.stream).copied().unwrap_or(self.rest)?];
-        let to = meta.envelope.recipients.get(usize::from(rcpt)).filter(|_| !meta.envelope.reverse_path.is_null())?;
-        let expires = meta.arrived.saturating_add(self.good_for).unwrap_or(Timestamp::MAX);
-        Some(verp.address(meta.id, rcpt, to, expires))
+    /// The reverse-path towards one recipient; None if the application's own stays. It is always the same for one recipient of one message,
+    /// so that greylisting receivers recognize it.
+    pub fn towards(&self, record: &MessageRecord, rcpt: u16) -> Option<Address> {
+        // RFC 5321 §4.5.5: notices are sent with the null reverse-path and return no mail.
+        let verp = &self.verps[self.by_stream.get(&record.stream).copied().unwrap_or(self.rest)?];
+        let to = record.envelope.recipients.get(usize::from(rcpt)).filter(|_| !record.envelope.reverse_path.is_null())?;
+        let expires = record.arrived.saturating_add(self.good_for).unwrap_or(Timestamp::MAX);
+        Some(verp.address(record.id, rcpt, to, expires))
     }
 
-    /// Whether mail to this address is read.
+    /// Whether mail to this address is accepted and read.
     pub fn want(&self, address: &Address, now: Timestamp) -> Result<(), Unwanted> {
         let ours = self.verps.iter().any(|v| v.domain().as_str() == address.domain());
         if self.addresses.contains(&address.folded()) || (ours && address.local().eq_ignore_ascii_case("postmaster")) {
@@ -112,24 +112,24 @@ impl Paths {
     }
 }
 
-/// What a message is sent with where its returns come to us.
+/// A message as it is sent with a reverse-path of ours.
 pub struct Stamped {
     /// MAIL FROM.
     pub reverse_path: ReversePath,
     /// The envelope id (RFC 3461 §4.4).
     pub envid: String,
-    /// The message, with a field of ours before it, outside of what is signed: some feedback loops send back the header without Return-Path.
+    /// The message, preceded by a field of ours that no signature covers: some feedback loops send back the header without Return-Path.
     pub body: Vec<Bytes>,
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: u64,
 }
 
 impl Stamped {
-    /// A letter for the one recipient that `path` was made for.
-    pub fn new(path: Address, letter: &Message) -> Self {
+    /// Stamps a message for the one recipient that `path` was made for.
+    pub fn new(path: Address, message: &Message) -> Self {
         let field = Bytes::from(format!("{RETURN_FIELD}: <{path}>\r\n"));
-        let size = letter.meta.size + field.len() as u64;
-        let body = std::iter::once(field).chain(letter.body.iter().cloned()).collect();
-        Self { reverse_path: ReversePath::Mailbox(path), envid: letter.meta.id.to_string(), body, size }
+        let size = message.meta.size + field.len() as u64;
+        let body = std::iter::once(field).chain(message.body.iter().cloned()).collect();
+        Self { reverse_path: ReversePath::Mailbox(path), envid: message.meta.id.to_string(), body, size }
     }
 }

@@ -1,4 +1,4 @@
-//! The secrets that reverse-paths are signed with, in a file of their own: one a line, 64 hexadecimal digits, the newest first.
+//! The secrets that sign reverse-paths, in a file of their own: one per line, 64 hexadecimal digits, the newest first.
 
 use std::{
     fmt,
@@ -10,10 +10,10 @@ use std::{
 
 /// 32 random bytes; debug output hides them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; 32]);
+pub struct VerpSecret([u8; 32]);
 
-impl Secret {
-    /// From its bytes.
+impl VerpSecret {
+    /// Takes the bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -37,16 +37,16 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for VerpSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("VerpSecret(…)")
     }
 }
 
-/// Why there are no secrets.
+/// Why secrets cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The disk.
+    /// The file cannot be read or made.
     #[error("cannot {what} {path}: {source}")]
     Io {
         /// `read` or `make`.
@@ -56,7 +56,7 @@ pub enum SecretError {
         /// Why.
         source: io::Error,
     },
-    /// A line that is none.
+    /// A line is no secret.
     #[error("{path}:{line}: not 64 hexadecimal digits")]
     Line {
         /// The file.
@@ -64,13 +64,13 @@ pub enum SecretError {
         /// From 1.
         line: usize,
     },
-    /// An empty file must not mean a new secret: what is under way would be believed no more.
+    /// The file is empty. No new secret is made then, because it would invalidate the reverse-paths of mail under way.
     #[error("{0} holds no secret; delete it to have a new one made")]
     Empty(PathBuf),
 }
 
-/// The secrets in `path`, the one that signs first. A file that is not there is made, mode 0600, with a new secret.
-pub fn load_or_create(path: &Path) -> Result<Vec<Secret>, SecretError> {
+/// Loads the secrets in `path`, the signing one first. A missing file is made, with mode 0600 and a new secret.
+pub fn load_or_create(path: &Path) -> Result<Vec<VerpSecret>, SecretError> {
     let failed = |what| move |source| SecretError::Io { what, path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => read(path, &text),
@@ -82,18 +82,19 @@ pub fn load_or_create(path: &Path) -> Result<Vec<Secret>, SecretError> {
     }
 }
 
-fn read(path: &Path, text: &str) -> Result<Vec<Secret>, SecretError> {
+fn read(path: &Path, text: &str) -> Result<Vec<VerpSecret>, SecretError> {
     let mut secrets = Vec::new();
     for (i, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
-            secrets.push(Secret::read(line).ok_or_else(|| SecretError::Line { path: path.to_owned(), line: i + 1 })?);
+            secrets.push(VerpSecret::read(line).ok_or_else(|| SecretError::Line { path: path.to_owned(), line: i + 1 })?);
         }
     }
     if secrets.is_empty() { Err(SecretError::Empty(path.to_owned())) } else { Ok(secrets) }
 }
 
-/// Written aside, made durable, then linked: a crash leaves no half secret, and a file that came meanwhile is not overwritten.
+/// Writes a temporary file, makes it durable and links it: a crash leaves no partial secret, and a file that was made meanwhile is not
+/// overwritten.
 fn create(path: &Path) -> io::Result<()> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert_ne!(load_or_create(&dir.path().join("other")).unwrap(), made);
-        assert_eq!(format!("{made:?}"), "[Secret(…)]");
+        assert_eq!(format!("{made:?}"), "[VerpSecret(…)]");
     }
 
     #[test]
@@ -134,7 +135,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         fs::write(&path, format!("# two\n{}\n\n{}\n", "0A".repeat(32), "ff".repeat(32))).unwrap();
-        assert_eq!(load_or_create(&path).unwrap(), [Secret::new([10; 32]), Secret::new([255; 32])]);
+        assert_eq!(load_or_create(&path).unwrap(), [VerpSecret::new([10; 32]), VerpSecret::new([255; 32])]);
         fs::write(&path, "# one\nabc\n").unwrap();
         assert!(matches!(load_or_create(&path), Err(SecretError::Line { line: 2, .. })));
         fs::write(&path, "\n").unwrap();

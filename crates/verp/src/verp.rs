@@ -1,71 +1,72 @@
-//! Reverse-paths that prove themselves: `b+<56 letters and digits>@bounce.example.org` says which message and recipient a returning
-//! mail is about, until when that is believed, and that nobody but this relay wrote it.
+//! Signed reverse-paths: `b+<56 letters and digits>@bounce.example.org` tells which message and recipient a returning mail is about and
+//! until when it is valid, and proves that this relay made it.
 //!
-//! The 56 characters are base32 of 35 bytes: the message's id (16), the recipient's place in the envelope (2), the hour of expiry (3),
+//! The 56 characters are base32 of 35 bytes: the message's id (16), the recipient's index in the envelope (2), the hour of expiry (3),
 //! a keyed tag of the recipient's address (4), and the first 80 bits of an HMAC-SHA256 over all of it with prefix and domain. They are
 //! letters and digits of one case because some mail systems change the case of local parts, and they fit RFC 5321's 64 bytes.
 //!
-//! The tag binds the address: whoever got one message knows one such path, and could otherwise report somebody else's address with it.
+//! The tag binds the address: anybody who receives a message knows its reverse-path, and could otherwise report somebody else's address
+//! with it.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use jiff::Timestamp;
 use posthaste_mail::{Address, Domain, MessageId};
 
-use crate::secret::Secret;
+use crate::secret::VerpSecret;
 
 /// Makes and opens the reverse-paths of one domain and prefix.
 #[derive(Clone, Debug)]
 pub struct Verp {
-    /// The first one signs; all are believed.
+    /// The first one signs; all verify.
     keys: Vec<hmac::Key>,
     domain: Domain,
     /// In lower case.
     prefix: Box<str>,
 }
 
-/// What a reverse-path says.
+/// The contents of a reverse-path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The message.
     pub message: MessageId,
-    /// The recipient's place in its envelope.
+    /// The recipient's index in its envelope.
     pub rcpt: u16,
-    /// Until when it is believed.
+    /// When it expires.
     pub expires: Timestamp,
     tag: [u8; TAG],
     key: usize,
 }
 
-/// What came of opening an address.
+/// The outcome of opening an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedPath {
-    /// Ours, and in time.
+    /// Made by this relay and not expired.
     Valid(Token),
-    /// Ours, but too old to be believed.
+    /// Made by this relay, but expired.
     Expired(Token),
-    /// It looks like ours, and nobody here wrote it.
+    /// It looks like ours, but its signature is wrong.
     Forged,
-    /// Another domain, another prefix.
+    /// The domain or the prefix is another.
     NotOurs,
 }
 
-/// Why there can be no such reverse-paths.
+/// Why reverse-paths cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerpError {
-    /// RFC 5321 §4.5.3.1.1 leaves room for so much and no more.
+    /// The prefix has other characters or exceeds the room that RFC 5321 §4.5.3.1.1 leaves.
     #[error("{0:?} is no prefix: 1 to {PREFIX_MAX} letters, digits or '-', not beginning or ending in '-'")]
     Prefix(String),
-    /// The path would not fit (RFC 5321 §4.5.3.1.3).
+    /// The path would be too long (RFC 5321 §4.5.3.1.3), or the domain is an address literal.
     #[error("{0} is too long for a bounce domain, or an address literal")]
     Domain(Domain),
-    /// Nothing to sign with.
+    /// There is no secret.
     #[error("no secret to sign with")]
     NoSecret,
 }
 
 impl Verp {
-    /// The first secret signs; the others are old ones that are still believed.
-    pub fn new(secrets: &[Secret], domain: Domain, prefix: &str) -> Result<Self, VerpError> {
+    /// The first secret signs; the others are old ones that still verify.
+    pub fn new(secrets: &[VerpSecret], domain: Domain, prefix: &str) -> Result<Self, VerpError> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if prefix.is_empty() || prefix.len() > PREFIX_MAX || !prefix.bytes().all(fits) || prefix.starts_with('-') || prefix.ends_with('-') {
             return Err(VerpError::Prefix(prefix.chars().take(64).collect()));
@@ -80,12 +81,13 @@ impl Verp {
         Ok(Self { keys, domain, prefix: prefix.to_ascii_lowercase().into() })
     }
 
-    /// The domain that mail comes back to.
+    /// The domain to which mail returns.
     pub fn domain(&self) -> &Domain {
         &self.domain
     }
 
-    /// The reverse-path of a message towards the recipient `to` at place `rcpt` of its envelope; believed for whole hours, `expires` rounded up.
+    /// Makes the reverse-path of a message towards the recipient `to`, at index `rcpt` of its envelope. `expires` is rounded up to a whole
+    /// hour.
     pub fn address(&self, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> Address {
         let hours = expires.as_second().max(0).div_euclid(HOUR) + i64::from(expires.as_second().rem_euclid(HOUR) > 0);
         let hours = u32::try_from(hours).unwrap_or(u32::MAX).min(HOURS_MAX);
@@ -100,7 +102,7 @@ impl Verp {
         Address::new(&text).expect("prefix, base32 and a domain of bounded length make an address")
     }
 
-    /// What an address says, if it is one of ours.
+    /// Opens an address and verifies it.
     pub fn open(&self, address: &Address, now: Timestamp) -> OpenedPath {
         if address.domain() != self.domain.as_str() {
             return OpenedPath::NotOurs;
@@ -116,7 +118,7 @@ impl Verp {
         }
     }
 
-    /// Is this the recipient that the token was made for? Upper and lower case are alike.
+    /// Whether the token was made for this recipient. Case is ignored.
     pub fn is_for(&self, token: &Token, address: &Address) -> bool {
         self.keys.get(token.key).is_some_and(|key| verify_slices_are_equal(&tag(key, token.message, address), &token.tag).is_ok())
     }
@@ -173,8 +175,8 @@ fn unbase32(code: &str) -> Option<[u8; BYTES]> {
     }
     for (eight, five) in code.as_bytes().chunks_exact(8).zip(bytes.chunks_exact_mut(5)) {
         let mut bits = 0u64;
-        for letter in eight {
-            let value = match letter.to_ascii_lowercase() {
+        for character in eight {
+            let value = match character.to_ascii_lowercase() {
                 letter @ b'a'..=b'z' => letter - b'a',
                 digit @ b'2'..=b'7' => digit - b'2' + 26,
                 _ => return None,
@@ -188,14 +190,14 @@ fn unbase32(code: &str) -> Option<[u8; BYTES]> {
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const TAG: usize = 4;
-/// RFC 2104 §5 asks for half of the hash at least and for 80 bits at least; a guess here can only be tried on us, so 80 will do.
+/// RFC 2104 §5 asks for at least half of the hash and at least 80 bits. A guess can be tried only against this relay, so 80 bits suffice.
 const MAC: usize = 10;
 const SIGNED: usize = 16 + 2 + 3 + TAG;
 const BYTES: usize = SIGNED + MAC;
 const CODE: usize = BYTES / 5 * 8;
-/// What RFC 5321's 64 bytes leave beside the code and the plus.
+/// The bytes that RFC 5321's 64 leave beside the code and the plus.
 const PREFIX_MAX: usize = 64 - CODE - 1;
-/// What RFC 5321's 254 bytes leave beside local part and '@'.
+/// The bytes that RFC 5321's 254 leave beside the local part and '@'.
 const DOMAIN_MAX: usize = 254 - 64 - 1;
 const HOUR: i64 = 3600;
 const HOURS_MAX: u32 = (1 << 24) - 1;

@@ -1,4 +1,6 @@
-//! The question (RFC 7662 §2.1) over HTTP. No redirect is followed: the token is for the endpoint and for nobody else.
+//! The introspection request (RFC 7662 §2.1) over HTTP. No redirect is followed: the token must reach no other server.
+
+use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,12 +13,38 @@ use hyper::{
 use posthaste_host::https::{self, Plain, reasons};
 use rustls::ClientConfig;
 
-use super::Endpoint;
+use super::{Endpoint, judge::Unreadable};
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// Asks the endpoint, over connections that stay open between questions.
+/// Why the endpoint gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// The request failed.
+    #[error("{0}")]
+    Request(String),
+    /// The endpoint refused the relay's own credentials.
+    #[error("it does not know the client, or another secret (401)")]
+    Client,
+    /// Another status than 200.
+    #[error("it answers with status {0}")]
+    Status(u16),
+    /// The answer could not be received or understood.
+    #[error("of its answer: {0}")]
+    Answer(String),
+    /// No answer came within this time.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+}
+
+impl From<Unreadable> for NoAnswer {
+    fn from(Unreadable(why): Unreadable) -> Self {
+        Self::Answer(why)
+    }
+}
+
+/// Asks the endpoint, over connections that stay open between requests.
 pub(super) struct Client {
     http: https::Client<Full<Bytes>>,
     endpoint: Uri,
@@ -24,13 +52,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(asked: &Endpoint, tls: &ClientConfig) -> Self {
-        let http = https::client(tls, Plain::Taken, asked.questions);
-        Self { http, endpoint: asked.uri.clone(), authorization: basic(&asked.client, asked.secret.reveal()) }
+    pub(super) fn new(endpoint: &Endpoint, tls: &ClientConfig) -> Self {
+        let http = https::client(tls, Plain::Taken, endpoint.questions);
+        Self { http, endpoint: endpoint.uri.clone(), authorization: basic(&endpoint.client, endpoint.secret.reveal()) }
     }
 
-    /// The answer, or why there is none; that is for the operator and has nothing of the token.
-    pub(super) async fn ask(&self, token: &str) -> Result<Vec<u8>, String> {
+    /// The answer, or why there is none. The error is shown to the operator and contains nothing of the token.
+    pub(super) async fn ask(&self, token: &str) -> Result<Vec<u8>, NoAnswer> {
         let form = Serializer::new(String::new()).append_pair("token", token).append_pair("token_type_hint", "access_token").finish();
         let request = Request::builder()
             .method(Method::POST)
@@ -40,18 +68,18 @@ impl Client {
             .header(ACCEPT, "application/json")
             .body(Full::from(form))
             .expect("its parts are those of a request");
-        let response = self.http.request(request).await.map_err(|error| reasons(&error))?;
+        let response = self.http.request(request).await.map_err(|error| NoAnswer::Request(reasons(&error)))?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err("it does not know the client, or another secret (401)".into()),
-            other => return Err(format!("it answers with status {}", other.as_u16())),
+            StatusCode::UNAUTHORIZED => return Err(NoAnswer::Client),
+            other => return Err(NoAnswer::Status(other.as_u16())),
         }
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        body.map(|body| body.to_bytes().into()).map_err(|error| format!("of its answer: {}", reasons(&*error)))
+        body.map(|body| body.to_bytes().into()).map_err(|error| NoAnswer::Answer(reasons(&*error)))
     }
 }
 
-/// RFC 6749 §2.3.1: both are form-urlencoded before they are joined, so that a colon in one is none between them.
+/// RFC 6749 §2.3.1: both are form-urlencoded before they are joined, so that a colon in either is not taken for the separator.
 fn basic(client: &str, secret: &str) -> HeaderValue {
     let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let credentials = BASE64_STANDARD.encode(format!("{}:{}", encoded(client), encoded(secret)));

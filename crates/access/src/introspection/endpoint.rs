@@ -1,13 +1,13 @@
-//! The OAuth 2.0 server that is asked, as the configuration describes it.
+//! The OAuth 2.0 server that checks tokens, as configured.
 
 use std::time::Duration;
 
 use hyper::Uri;
 use posthaste_host::{Roots, Secret};
 
-use super::Rules;
+use super::TokenRules;
 
-/// The server, how it is asked about tokens, and what its answer must contain.
+/// The server, how to ask it about tokens, and what its answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The introspection endpoint.
@@ -19,7 +19,7 @@ pub struct Endpoint {
     /// What the endpoint's certificate is verified against.
     pub roots: Roots,
     /// What an answer must contain.
-    pub rules: Rules,
+    pub rules: TokenRules,
     /// How long an answer may take.
     pub timeout: Duration,
     /// How long a valid token is accepted without asking again; None: not at all.

@@ -1,16 +1,16 @@
-//! Whether the endpoint answers, and when to say so: once for each change, and not more than once a minute where it comes and goes.
+//! Whether the endpoint answers, and when to report it: once for each change, and at most once a minute if it comes and goes.
 
 use std::time::{Duration, Instant};
 
 use posthaste_journal::State;
 
-/// How long nothing is said after it was said that there is trouble.
+/// The shortest time between two alarms.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What the operator is to know.
+/// News of the endpoint for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// For the event, and for those who wait for it.
+pub struct EndpointNews {
+    /// The state in the log's event.
     pub state: State,
     /// For people.
     pub detail: String,
@@ -18,23 +18,24 @@ pub struct News {
 
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// It was said that there is trouble, and not yet that it is over.
+    /// An alarm was raised and is not over yet.
     is_down: bool,
-    told: Option<Instant>,
+    /// When the last alarm was raised.
+    alarmed: Option<Instant>,
 }
 
 impl Health {
-    /// What became of a question: None: it was answered. What is to be said now.
-    pub(super) fn heard(&mut self, trouble: Option<&str>, now: Instant) -> Option<News> {
+    /// Takes the outcome of a request: `trouble` is None if it was answered. Returns what to report now.
+    pub(super) fn heard(&mut self, trouble: Option<&str>, now: Instant) -> Option<EndpointNews> {
         match trouble {
-            Some(why) if !self.is_down && self.told.is_none_or(|told| now.saturating_duration_since(told) >= PAUSE) => {
-                (self.is_down, self.told) = (true, Some(now));
-                let detail = format!("tokens cannot be checked, and logins with them are put off: {why}");
-                Some(News { state: State::Alarm, detail })
+            Some(why) if !self.is_down && self.alarmed.is_none_or(|alarmed| now.saturating_duration_since(alarmed) >= PAUSE) => {
+                (self.is_down, self.alarmed) = (true, Some(now));
+                let detail = format!("tokens cannot be checked, and logins with them are deferred: {why}");
+                Some(EndpointNews { state: State::Alarm, detail })
             }
             None if self.is_down => {
                 self.is_down = false;
-                Some(News { state: State::AlarmOver, detail: "tokens can be checked again".into() })
+                Some(EndpointNews { state: State::AlarmOver, detail: "tokens can be checked again".into() })
             }
             _ => None,
         }

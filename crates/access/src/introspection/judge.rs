@@ -1,17 +1,17 @@
-//! Whether an answer of the endpoint (RFC 7662 §2.2) makes its token a right one. Pure: time is an argument.
+//! Decides whether an answer of the endpoint (RFC 7662 §2.2) makes a token valid. Pure: time is an argument.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What an answer must say.
+/// What an answer must contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct TokenRules {
     /// The field that names the user.
     pub username: UserField,
-    /// Must be among the token's scopes; None: any will do.
+    /// Must be among the token's scopes; None: any scope is accepted.
     pub scope: Option<String>,
-    /// Must be among those for whom the token is; None: it may be for anybody.
+    /// Must be in the token's audience; None: any audience is accepted.
     pub audience: Option<String>,
 }
 
@@ -24,12 +24,12 @@ pub enum UserField {
     Sub,
     /// The application, where it has its own account.
     ClientId,
-    /// No field of RFC 7662, but one that many servers add.
+    /// Not in RFC 7662, but many servers add it.
     Email,
 }
 
 impl UserField {
-    /// Every one, with its word, which is also what the field is called.
+    /// All fields, with their names in the configuration and in answers.
     pub const ALL: [(&'static str, Self); 4] =
         [("username", Self::Username), ("sub", Self::Sub), ("client_id", Self::ClientId), ("email", Self::Email)];
 }
@@ -37,22 +37,22 @@ impl UserField {
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// The token is right.
+    /// The token is valid.
     Right {
-        /// Whose it says that it is. There may be no such user.
+        /// The user that the answer names. There may be no such user.
         user: String,
-        /// When it ends; None: that is not said.
+        /// When the token expires; None: the answer does not say.
         until: Option<Timestamp>,
     },
-    /// The token is wrong, and why.
+    /// The token is wrong, for this reason.
     Wrong(&'static str),
 }
 
-/// An answer that says neither yes nor no, and why. What cannot be read must not be passed over: it may be what forbids the token.
+/// The reason why an answer cannot be read. A field that cannot be read must not be ignored: it may be the one that forbids the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Junk(pub(super) String);
+pub(super) struct Unreadable(pub(super) String);
 
-/// The fields that matter. One that is there twice is an error, whichever was meant.
+/// The fields that matter. A field that occurs twice is an error.
 #[derive(Deserialize)]
 struct Fields {
     active: bool,
@@ -66,13 +66,13 @@ struct Fields {
     nbf: Option<Value>,
 }
 
-/// How far the endpoint's clock may be ahead of ours, for a token that has just been made (RFC 7519 §4.1.5).
+/// How far the endpoint's clock may be ahead of ours, for a token that was just issued (RFC 7519 §4.1.5).
 const LEEWAY: SignedDuration = SignedDuration::from_secs(10);
 
-/// Holds an answer against the rules.
-pub(super) fn judge(answer: &[u8], rules: &Rules, now: Timestamp) -> Result<Judgement, Junk> {
+/// Checks an answer against the rules.
+pub(super) fn judge(answer: &[u8], rules: &TokenRules, now: Timestamp) -> Result<Judgement, Unreadable> {
     let fields: Fields =
-        serde_json::from_slice(answer).map_err(|e| Junk(format!("it is not what RFC 7662 §2.2 describes: {}", shape(&e))))?;
+        serde_json::from_slice(answer).map_err(|e| Unreadable(format!("it is not what RFC 7662 §2.2 describes: {}", shape(&e))))?;
     if !fields.active {
         return Ok(Judgement::Wrong("it is not active"));
     }
@@ -88,7 +88,7 @@ pub(super) fn judge(answer: &[u8], rules: &Rules, now: Timestamp) -> Result<Judg
     };
     let user = user.as_ref().map(|user| text("the name of the user", user)).transpose()?;
     let lacks_scope = |wanted: &String| !scope.unwrap_or_default().split(' ').any(|scope| scope == wanted);
-    // RFC 7519 §4.1.4: on or after exp it is over.
+    // RFC 7519 §4.1.4: the token is expired on and after exp.
     Ok(if until.is_some_and(|until| until <= now) {
         Judgement::Wrong("its time is over (exp)")
     } else if from.is_some_and(|from| from > now.saturating_add(LEEWAY).expect("a few seconds fit")) {
@@ -105,27 +105,27 @@ pub(super) fn judge(answer: &[u8], rules: &Rules, now: Timestamp) -> Result<Judg
     })
 }
 
-/// Seconds since 1970 (RFC 7519 §2: fractions are allowed). Times beyond all clocks are the last or the first there is.
-fn time(field: &str, value: &Value) -> Result<Timestamp, Junk> {
-    let seconds = value.as_f64().ok_or_else(|| Junk(format!("{field} is no number")))?;
-    // A float in `as` is cut off at the ends of the whole numbers (and there is no NaN in JSON).
+/// Seconds since 1970 (RFC 7519 §2: fractions are allowed). Times out of range become the first or last representable time.
+fn time(field: &str, value: &Value) -> Result<Timestamp, Unreadable> {
+    let seconds = value.as_f64().ok_or_else(|| Unreadable(format!("{field} is no number")))?;
+    // `as` saturates (and there is no NaN in JSON).
     let whole = value.as_i64().unwrap_or(seconds.floor() as i64);
     Ok(Timestamp::from_second(whole).unwrap_or(if whole < 0 { Timestamp::MIN } else { Timestamp::MAX }))
 }
 
-fn text<'v>(field: &str, value: &'v Value) -> Result<&'v str, Junk> {
-    value.as_str().ok_or_else(|| Junk(format!("{field} is no text")))
+fn text<'v>(field: &str, value: &'v Value) -> Result<&'v str, Unreadable> {
+    value.as_str().ok_or_else(|| Unreadable(format!("{field} is no text")))
 }
 
-/// One, or a list of them (RFC 7519 §4.1.3).
-fn audience(value: &Value) -> Result<Vec<&str>, Junk> {
+/// One audience, or a list (RFC 7519 §4.1.3).
+fn audience(value: &Value) -> Result<Vec<&str>, Unreadable> {
     match value {
         Value::Array(all) => all.iter().map(|one| text("aud", one)).collect(),
         one => text("aud", one).map(|one| vec![one]),
     }
 }
 
-/// What is wrong with the JSON, and never a word of it: who knows what an endpoint repeats.
+/// What is wrong with the JSON, without quoting any of it: an endpoint may repeat the token.
 fn shape(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Data => "a field is missing, or there twice, or of another type",

@@ -1,6 +1,6 @@
-//! Right tokens, for a while, under a key that never leaves this process: the tokens themselves are not kept.
+//! Remembers valid tokens for a while, as keyed hashes whose key never leaves this process; the tokens themselves are not kept.
 //!
-//! Wrong ones are not remembered: who guesses says another one each time, and is slowed and shut out for it as for passwords.
+//! Wrong tokens are not remembered: a client that guesses sends another one each time, and is slowed down and shut out as for passwords.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use aws_lc_rs::hmac;
 /// Tokens remembered at once.
 const REMEMBERED_MAX: usize = 4096;
 
-/// What stands for a token.
+/// The keyed hash of a token.
 pub(super) type Key = [u8; 32];
 
-/// Whose the right tokens are.
+/// The owners of valid tokens.
 #[derive(Debug)]
 pub(super) struct Memory {
     secret: [u8; 32],
@@ -33,12 +33,12 @@ impl Memory {
         tag.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
     }
 
-    /// Whose a token is that was right not long ago.
-    pub(super) fn whose(&self, key: &Key, now: Instant) -> Option<Arc<str>> {
+    /// The owner of a token that was found valid not long ago.
+    pub(super) fn owner(&self, key: &Key, now: Instant) -> Option<Arc<str>> {
         self.right.get(key).filter(|(_, until)| *until > now).map(|(user, _)| user.clone())
     }
 
-    /// A token is right for so long.
+    /// Remembers a valid token for the time `lasts`.
     pub(super) fn keep(&mut self, key: Key, user: Arc<str>, lasts: Duration, now: Instant) {
         if self.right.len() >= REMEMBERED_MAX {
             self.right.retain(|_, (_, until)| *until > now);
@@ -62,9 +62,9 @@ mod tests {
         let (key, other) = (memory.key("token"), memory.key("other"));
         memory.keep(key, "app".into(), MINUTE, now);
         memory.keep(other, "app".into(), Duration::ZERO, now);
-        assert_eq!(memory.whose(&key, now + MINUTE - Duration::from_millis(1)).as_deref(), Some("app"));
-        assert_eq!(memory.whose(&key, now + MINUTE), None);
-        assert_eq!(memory.whose(&other, now), None);
+        assert_eq!(memory.owner(&key, now + MINUTE - Duration::from_millis(1)).as_deref(), Some("app"));
+        assert_eq!(memory.owner(&key, now + MINUTE), None);
+        assert_eq!(memory.owner(&other, now), None);
         assert_ne!(key, Memory::new([2; 32]).key("token"), "no other process could find it");
         assert!(!format!("{memory:?}").contains("token"));
     }
@@ -78,6 +78,6 @@ mod tests {
         assert_eq!(memory.right.len(), REMEMBERED_MAX);
         let late = memory.key("late");
         memory.keep(late, "app".into(), MINUTE, now + MINUTE);
-        assert_eq!((memory.right.len(), memory.whose(&late, now + MINUTE).is_some()), (1, true));
+        assert_eq!((memory.right.len(), memory.owner(&late, now + MINUTE).is_some()), (1, true));
     }
 }

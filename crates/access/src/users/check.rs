@@ -1,4 +1,4 @@
-//! Holds a password against its user: on threads that may block, so many at once, and never telling whether there is such a user.
+//! Verifies passwords on blocking threads, a limited number at once, without revealing whether a user exists.
 
 use std::{
     collections::HashMap,
@@ -12,23 +12,23 @@ use tokio::sync::Semaphore;
 
 use super::{User, Users, password::PASSWORD_MAX, password::PasswordHash, scram};
 
-/// How long a password that was right is remembered: an application that connects for each message pays for one hash in this time.
+/// How long a right password is remembered: an application that connects for each message costs one hash in this time.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// Right passwords remembered at once.
 const REMEMBERED_MAX: usize = 4096;
-/// Checks that may wait for a turn, for each that has one; past that a client is told to come again.
+/// Checks that may wait, for each concurrent one. Beyond that, clients are told to try again later.
 const WAITING_PER_TURN: usize = 64;
-/// Checks at once at most: each takes 19 MiB while it lasts.
+/// Concurrent checks at most: each takes 19 MiB.
 const TURNS_MAX: usize = 8;
 
-/// What a password turned out to be.
+/// The outcome of a login check.
 #[derive(Debug, Clone)]
 pub enum Check {
-    /// This user's.
+    /// The credentials are this user's.
     Right(Arc<User>),
-    /// Nobody's of that name; or nobody has that name.
+    /// The credentials are wrong, or there is no such user.
     Wrong,
-    /// That cannot be told at present: too many checks wait already, or nobody answers who would know.
+    /// It cannot be checked at present: too many checks are waiting, or the introspection endpoint does not answer.
     Busy,
 }
 
@@ -38,14 +38,14 @@ pub struct Passwords {
     turns: Semaphore,
     waiting: Semaphore,
     secret: [u8; 32],
-    /// What was right, under a key that never leaves this process, and until when that counts.
+    /// Keyed hashes of right passwords, whose key never leaves this process, with the time until which they count.
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
-    /// For users who are not there, where nobody has a password to take the cost from.
+    /// The hash checked for unknown names if no user has a password.
     nobody: PasswordHash,
 }
 
 impl Passwords {
-    /// As many checks at once as there are cores, and no more than eight.
+    /// Allows as many concurrent checks as there are cores, but at most eight.
     pub fn new() -> Self {
         let turns = std::thread::available_parallelism().map_or(2, usize::from).min(TURNS_MAX);
         Self {
@@ -57,7 +57,7 @@ impl Passwords {
         }
     }
 
-    /// Whether `password` is that of the user called `name`. A name that nobody has takes as long as one that somebody has.
+    /// Checks `password` for the user called `name`. An unknown name takes as long as a known one.
     pub async fn check(&self, users: &Users, name: &str, password: &str, now: Instant) -> Check {
         if password.len() > PASSWORD_MAX {
             return Check::Wrong;
@@ -68,9 +68,10 @@ impl Passwords {
         if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
             return Check::Right(user.clone());
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Check::Busy };
+        let Ok(_slot) = self.waiting.try_acquire() else { return Check::Busy };
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        // While this one waited for its turn, another may have said the same: an application that opens twenty connections pays for one or two.
+        // While this check waited, another may have verified the same password: an application that opens twenty connections costs one hash
+        // or two.
         if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
             return Check::Right(user.clone());
         }
@@ -85,7 +86,7 @@ impl Passwords {
         }
     }
 
-    /// The SCRAM keys to begin an exchange with: those of the user, or some that no proof fits.
+    /// The SCRAM keys to begin an exchange with: the user's, or decoys that no proof fits.
     pub fn scram(&self, users: &Users, name: &str) -> (ScramKeys, Option<Arc<User>>) {
         match users.get(name).and_then(|user| user.scram.clone().map(|keys| (keys, user.clone()))) {
             Some((keys, user)) => (keys, Some(user)),
@@ -93,7 +94,7 @@ impl Passwords {
         }
     }
 
-    /// A hash that costs what somebody's costs: always the same one for a name, as a real user's would be.
+    /// A hash that costs as much as a real user's. A name always gets the same one, as a real user would.
     fn decoy(&self, users: &Users, name: &str) -> PasswordHash {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), name.as_bytes());
         let pick = tag.as_ref().iter().take(7).fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
@@ -101,7 +102,7 @@ impl Passwords {
         hashes.get(pick % hashes.len().max(1)).copied().unwrap_or(&self.nobody).clone()
     }
 
-    /// The hash is part of it: with a new password the old one is forgotten at once.
+    /// The key under which a right password is remembered. It includes the hash, so that a new password makes the old one unknown at once.
     fn key(&self, name: &str, hash: &PasswordHash, password: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
         for part in [name, hash.as_str(), password] {
@@ -177,7 +178,7 @@ mod tests {
         let key = passwords.key("app", &hash, "pencil");
         assert!(passwords.remembers(&key, now + REMEMBERED - Duration::from_secs(1)));
         assert!(!passwords.remembers(&key, now + REMEMBERED));
-        // No turn is to be had, and the remembered one needs none.
+        // All turns are taken, but a remembered password needs none.
         let _turns = passwords.turns.acquire_many(u32::try_from(passwords.turns.available_permits()).unwrap()).await.unwrap();
         assert!(right(&passwords.check(&all, "app", "pencil", now).await).is_some());
     }
@@ -190,7 +191,7 @@ mod tests {
         let waits = passwords.check(&all, "app", "pen", now);
         tokio::pin!(waits);
         assert!(tokio::time::timeout(Duration::ZERO, &mut waits).await.is_err(), "there is no turn");
-        // No hash would make this one right: it is known by now, or it is wrong.
+        // The hash does not match this password: only memory makes it right.
         let hash = all.get("app").unwrap().password.clone().unwrap();
         passwords.remember(passwords.key("app", &hash, "pen"), now);
         drop(held);

@@ -1,4 +1,5 @@
-//! The file of users that `posthaste user` writes: the same tables as in the configuration, kept apart because a program changes them.
+//! The file of users that `posthaste user` writes: the same tables as in the configuration, in a file of their own because a program
+//! changes them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,7 +16,7 @@ const HEAD: &str = "# Users who may send. `posthaste user` writes this file; wha
 /// Why the file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The disk.
+    /// The file cannot be read or written.
     #[error("cannot {what} {path}: {source}")]
     Io {
         /// `read` or `write`.
@@ -25,7 +26,7 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
-    /// Not TOML.
+    /// The file is not TOML.
     #[error("{path}: {source}")]
     Syntax {
         /// The file.
@@ -33,12 +34,12 @@ pub enum FileError {
         /// Where and why.
         source: Box<toml_edit::TomlError>,
     },
-    /// `user` is something else than a table of tables.
+    /// `user` is not a table of tables.
     #[error("{0}: user is not a table")]
     Shape(PathBuf),
 }
 
-/// The file, read to be changed. What is in it besides the change stays as it is, comments too.
+/// The file, read to be changed. Everything else in it is kept, comments too.
 #[derive(Debug)]
 pub struct UsersFile {
     path: PathBuf,
@@ -47,7 +48,7 @@ pub struct UsersFile {
 }
 
 impl UsersFile {
-    /// Reads it; one that is not there is empty.
+    /// Reads the file; a missing file counts as empty.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let (text, is_new) = match fs::read_to_string(path) {
             Ok(text) => (text, false),
@@ -67,7 +68,7 @@ impl UsersFile {
         self.user(name).is_some()
     }
 
-    /// Sets a key of a user, who is made if he is not there; None takes the key away.
+    /// Sets a key of a user and adds the user if missing; None removes the key.
     pub fn set(&mut self, name: &str, key: &str, value: Option<Value>) -> Result<(), FileError> {
         let users = self.document.entry("user").or_insert_with(|| {
             let mut table = Table::new();
@@ -91,13 +92,13 @@ impl UsersFile {
         self.set(name, key, Some(list.into()))
     }
 
-    /// Takes a user out; false if he was not there.
+    /// Removes a user; false if there was none.
     pub fn remove(&mut self, name: &str) -> bool {
         self.document.get_mut("user").and_then(Item::as_table_like_mut).is_some_and(|users| users.remove(name).is_some())
     }
 
-    /// Writes it in place of the old one, at once or not at all: mode 0600, and the owner of the old one, or of the folder, so that the relay can
-    /// read what root wrote.
+    /// Replaces the file atomically, with mode 0600 and the owner of the old file, or of the folder, so that the relay can read what root
+    /// wrote.
     pub fn save(&self) -> Result<(), FileError> {
         let io = |source| FileError::Io { what: "write", path: self.path.clone(), source };
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -105,7 +106,7 @@ impl UsersFile {
         let new = self.path.with_extension(format!("new-{}", std::process::id()));
         let written = self.write(&new, folder).and_then(|()| fs::rename(&new, &self.path)).and_then(|()| File::open(folder)?.sync_all());
         written.map_err(|error| {
-            // The error is what counts; what is left over is in nobody's way.
+            // The first error counts; a file that is left over does no harm.
             let _ = fs::remove_file(&new);
             io(error)
         })

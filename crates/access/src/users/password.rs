@@ -1,4 +1,4 @@
-//! Passwords as argon2id hashes (RFC 9106), in the PHC string format that other programs write too.
+//! Passwords as argon2id hashes (RFC 9106), in the PHC string format, which other programs use too.
 
 use std::{fmt, sync::Arc};
 
@@ -8,32 +8,32 @@ use argon2::{
 };
 use posthaste_smtp::server::sasl::prepare;
 
-/// The longest password that is looked at, in bytes: more is nobody's password, and hashing it is work.
+/// The longest password that is checked, in bytes. Longer ones are refused without the cost of a hash.
 pub const PASSWORD_MAX: usize = 1024;
-/// Memory that a hash may ask for, in KiB: several are checked at once.
+/// Memory that a hash may demand, in KiB; several are checked at once.
 const MEMORY_MAX: u32 = 256 << 10;
-/// Passes over it that a hash may ask for.
+/// Passes over the memory that a hash may demand.
 const PASSES_MAX: u32 = 16;
 
 /// A password's hash with its salt and its cost. Debug output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(Arc<str>);
 
-/// Why a text is no hash that we take.
+/// Why a hash is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// Something else: a password in the clear, another scheme.
+    /// It is something else, such as a password in the clear or a hash of another scheme.
     #[error("not an argon2id hash ($argon2id$v=19$m=…,t=…,p=…$SALT$HASH); `posthaste user passwd NAME` makes one")]
     Shape,
-    /// Checking it would take the relay too much.
+    /// Checking it would cost the relay too much.
     #[error("too costly to check: at most m={MEMORY_MAX} (KiB) and t={PASSES_MAX}")]
     Cost,
 }
 
 impl PasswordHash {
-    /// A new hash with a fresh salt, at the cost that OWASP's and the crate's authors recommend (19 MiB, two passes). Takes some 20 ms.
+    /// Makes a hash with a fresh salt, at the cost that OWASP and the crate's authors recommend (19 MiB, two passes). Takes some 20 ms.
     pub fn of(password: &str) -> Self {
-        // As sessions hand passwords over (RFC 4616 §2).
+        // Sessions prepare passwords the same way (RFC 4616 §2).
         Self::with(&prepare(password), Params::default())
     }
 
@@ -44,7 +44,7 @@ impl PasswordHash {
         Self(hash.to_string().into())
     }
 
-    /// As it stands in a file.
+    /// Parses the form used in files.
     pub fn parse(text: &str) -> Result<Self, HashError> {
         let hash = phc::PasswordHash::new(text).map_err(|_| HashError::Shape)?;
         let whole = hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some();
@@ -55,18 +55,18 @@ impl PasswordHash {
         Ok(Self(text.into()))
     }
 
-    /// Whether this is the password. Blocks for as long as its cost says.
+    /// Whether this is the password. Blocks for as long as the hash takes.
     pub fn fits(&self, password: &str) -> bool {
         let hash = phc::PasswordHash::new(&self.0).expect("checked when it was read");
         Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
     }
 
-    /// As it stands in a file.
+    /// The form used in files.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A cheap one, for tests of what is around it.
+    /// A hash of the lowest cost, for tests.
     #[cfg(test)]
     pub(crate) fn cheap(password: &str) -> Self {
         Self::with(password, Params::new(Params::MIN_M_COST, 1, 1, None).unwrap())

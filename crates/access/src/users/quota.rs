@@ -1,7 +1,7 @@
-//! How much a user may send: so many recipients in a short time, so many in a day of UTC.
+//! How much a user may send: recipients per short time, and recipients per day (UTC).
 //!
-//! The short rate is a bucket that leaks (the "virtual scheduling" form of ITU-T I.371, one timestamp a user): a burst of the whole count, then
-//! evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
+//! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one timestamp per user): it allows a burst of the whole count
+//! and then flows evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,10 @@ use super::{User, rate::Rate};
 
 /// Why a user may not send more now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spent {
-    /// Too many in short.
+pub(crate) enum Spent {
+    /// The rate is exceeded.
     Rate(Rate),
-    /// The day's recipients are used up.
+    /// The day's quota is used up.
     Day(u64),
 }
 
@@ -33,8 +33,8 @@ impl fmt::Display for Spent {
 }
 
 impl Spent {
-    /// The reason as a word that can be counted.
-    pub fn reason(&self) -> &'static str {
+    /// The reason as a word for the log.
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Rate(_) => "user_rate",
             Self::Day(_) => "user_quota",
@@ -44,12 +44,12 @@ impl Spent {
 
 /// What all users have used.
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<HashMap<Arc<str>, Account>>);
+pub(crate) struct Quotas(Mutex<HashMap<Arc<str>, Usage>>);
 
 /// What one user has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Account {
-    /// When the bucket will have run dry.
+struct Usage {
+    /// When the bucket runs dry.
     dry_at: Timestamp,
     /// The day of `used`, counted from 1970.
     day: i64,
@@ -57,35 +57,35 @@ struct Account {
 }
 
 impl Quotas {
-    /// As they were saved. Days that have passed are of no interest.
-    pub fn saved(facts: impl IntoIterator<Item = (Arc<str>, Vec<u8>)>, now: Timestamp) -> Self {
+    /// Restores saved counts; those of past days are ignored.
+    pub(crate) fn saved(facts: impl IntoIterator<Item = (Arc<str>, Vec<u8>)>, now: Timestamp) -> Self {
         let read = facts.into_iter().filter_map(|(user, bytes)| {
             let (day, used) = bytes.split_first_chunk::<8>()?;
-            let account = Account { day: i64::from_be_bytes(*day), used: u64::from_be_bytes(used.try_into().ok()?), ..Account::default() };
-            (account.day == day_of(now)).then_some((user, account))
+            let usage = Usage { day: i64::from_be_bytes(*day), used: u64::from_be_bytes(used.try_into().ok()?), ..Usage::default() };
+            (usage.day == day_of(now)).then_some((user, usage))
         });
         Self(Mutex::new(read.collect()))
     }
 
-    /// Whether `user` may write to `n` recipients more, without taking them.
-    pub fn check(&self, user: &User, n: u64, now: Timestamp) -> Result<(), Spent> {
-        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        accounts.get(&user.name).copied().unwrap_or_default().after(user, n, now).map(drop)
+    /// Whether `user` may send to `n` more recipients; charges nothing.
+    pub(crate) fn check(&self, user: &User, n: u64, now: Timestamp) -> Result<(), Spent> {
+        let usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        usages.get(&user.name).copied().unwrap_or_default().after(user, n, now).map(drop)
     }
 
-    /// Takes `n` recipients for `user`: all or none. What is to be saved, where there is a day's quota.
-    pub fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<[u8; 16]>, Spent> {
+    /// Charges `n` recipients to `user`, all or none. Returns the bytes to save if the user has a daily quota.
+    pub(crate) fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<[u8; 16]>, Spent> {
         if user.rate.is_none() && user.daily_quota.is_none() {
             return Ok(None);
         }
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.entry(user.name.clone()).or_default();
-        *account = account.after(user, n, now)?;
-        Ok(user.daily_quota.map(|_| account.to_bytes()))
+        let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = usages.entry(user.name.clone()).or_default();
+        *usage = usage.after(user, n, now)?;
+        Ok(user.daily_quota.map(|_| usage.to_bytes()))
     }
 }
 
-impl Account {
+impl Usage {
     fn after(self, user: &User, n: u64, now: Timestamp) -> Result<Self, Spent> {
         let day = day_of(now);
         let used = if self.day == day { self.used } else { 0 }.saturating_add(n);
@@ -94,7 +94,7 @@ impl Account {
         }
         let Some(rate) = user.rate else { return Ok(Self { day, used, ..self }) };
         let full = now.saturating_add(rate.per).expect("an hour fits");
-        // The bucket never holds more than it can: the clock was set back, and nobody must be locked out until it has caught up.
+        // A bucket fuller than full means that the clock was set back: nobody must be locked out until it has caught up.
         let dry_at = if self.dry_at > full { now } else { self.dry_at.max(now) };
         let drips = u128::from(n) * rate.per.as_nanos() / u128::from(rate.count.get());
         let drip = Duration::from_nanos(u64::try_from(drips).unwrap_or(u64::MAX));

@@ -1,8 +1,8 @@
-//! So many recipients in such a time, as a user file says it.
+//! A limit of recipients per time, as written in a user's settings.
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
-/// So many recipients in such a time.
+/// A limit of recipients per time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Recipients.
@@ -12,7 +12,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// As it stands in a file: `"100/h"`, `"10/m"`, `"2/s"`.
+    /// Parses `"100/h"`, `"10/m"` or `"2/s"`.
     pub fn parse(text: &str) -> Option<Self> {
         let (count, unit) = text.split_once('/')?;
         let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;

@@ -3,19 +3,19 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use posthaste_smtp::server::sasl::ScramKeys;
 
-/// Rounds for new keys. RFC 7677 §4 asks for 4096 at least; the client has to do them for every connection.
+/// Rounds for new keys. RFC 7677 §4 asks for at least 4096; the client has to compute them for every connection.
 pub const ROUNDS: u32 = 16_384;
-/// Rounds that a file may ask of clients.
+/// Rounds that a file may demand of clients.
 const ROUNDS_TAKEN: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
 /// What a line of keys begins with (RFC 5803 §2).
 const SCHEME: &str = "SCRAM-SHA-256";
 
-/// New keys for a password, with a salt of their own.
+/// Makes new keys for a password, with a fresh salt.
 pub fn of_password(password: &str) -> ScramKeys {
     ScramKeys::derive(password, &rand::random::<[u8; 16]>(), ROUNDS)
 }
 
-/// As they stand in a file.
+/// Parses the form used in files.
 pub fn parse(text: &str) -> Option<ScramKeys> {
     let rest = text.strip_prefix(SCHEME)?.strip_prefix('$')?;
     let (before, after) = rest.split_once('$')?;
@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Option<ScramKeys> {
     Some(ScramKeys { iterations, salt, stored_key: key(stored)?, server_key: key(server)? })
 }
 
-/// The other way round.
+/// Writes the form used in files.
 pub fn format(keys: &ScramKeys) -> String {
     let [salt, stored, server] = [&keys.salt[..], &keys.stored_key, &keys.server_key].map(|bytes| BASE64_STANDARD.encode(bytes));
     format!("{SCHEME}${}:{salt}${stored}:{server}", keys.iterations)

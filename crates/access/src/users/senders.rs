@@ -1,4 +1,4 @@
-//! In whose name a user may write.
+//! Sender addresses allowed to a user.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub enum SenderPattern {
 }
 
 impl SenderPattern {
-    /// As it stands in a file.
+    /// Parses the form used in files.
     pub fn parse(text: &str) -> Result<Self, String> {
         let found = match text.strip_prefix('.') {
             _ if text == "*" => Some(Self::Anybody),
-            // "*@example.com" is an address (RFC 5321 §4.1.2), and never what was meant.
+            // "*@example.com" is an address (RFC 5321 §4.1.2), but never what the operator means.
             _ if text.starts_with('*') => None,
             Some(rest) => Domain::new(rest).ok().map(Self::Under),
             None if text.contains('@') => Address::new(text).ok().map(Self::Address),
@@ -33,7 +33,8 @@ impl SenderPattern {
         })
     }
 
-    /// Whether `address` is one of them. The case of a local part matters to none but its owner (RFC 5321 §2.4): here it does not.
+    /// Whether the pattern covers `address`. The case of the local part, which only its own domain may interpret (RFC 5321 §2.4), is
+    /// ignored here.
     pub fn covers(&self, address: &str) -> bool {
         let Some((_, domain)) = address.rsplit_once('@') else { return *self == Self::Anybody };
         match self {

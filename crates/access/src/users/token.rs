@@ -1,26 +1,26 @@
-//! Bearer tokens: 256 random bits, of which only the SHA-256 is kept.
+//! Bearer tokens: 256 random bits, of which only the SHA-256 hash is kept.
 
 use std::{fmt, fmt::Write};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-/// What a token begins with, so that one that leaked into a repository is found there.
+/// The prefix of tokens, by which a token leaked into a repository can be found.
 const TOKEN_PREFIX: &str = "posthaste_";
-/// What a token's hash begins with in the file.
+/// The prefix of a token's hash in the file.
 const HASH_PREFIX: &str = "sha256:";
 
-/// SHA-256 of a token. A password needs a slow hash; what is random in 256 bits cannot be guessed, however quick the hash.
+/// SHA-256 of a token. Passwords need a slow hash; 256 random bits cannot be guessed however fast the hash is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Of a token as the client says it.
+    /// The hash of a token as the client sends it.
     pub fn of(token: &str) -> Self {
         Self(digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
-    /// As it stands in a file, `sha256:` and 64 hexadecimal digits.
+    /// Parses the form used in files: `sha256:` and 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(HASH_PREFIX)?.as_bytes();
         let digit = |at: usize| digits.get(at).and_then(|d| char::from(*d).to_digit(16));
@@ -48,7 +48,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A new token, to be shown once, and its hash, to be kept.
+/// Makes a new token, to be shown once, and its hash, to be stored.
 pub fn generate() -> (String, TokenHash) {
     let token = format!("{TOKEN_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     let hash = TokenHash::of(&token);

@@ -1,4 +1,5 @@
-//! The door at which an authority looks whether names lead here. Anybody may knock: places and times are few, and only what is expected is answered.
+//! Answers an authority's checks that names lead here. Anybody can connect: connections and their time are limited, and only expected
+//! requests are answered.
 
 mod alpn;
 mod http;
@@ -16,73 +17,73 @@ use tokio::{
 
 use crate::{Challenge, PairError};
 
-/// Connections at once; who comes when there are that many is not heard.
+/// Connections at once; further ones are dropped.
 const CONNECTIONS_MAX: usize = 64;
-/// How long one may last.
+/// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the door waits after the system had no descriptor or memory for a connection.
+/// The pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The door; it closes some time after it is dropped.
+/// Listens for the authority's checks. The listeners close some time after this is dropped.
 pub(super) struct Answerer {
-    kind: Kind,
-    doors: JoinSet<()>,
+    answers: Answers,
+    listeners: JoinSet<()>,
 }
 
-/// How is answered.
+/// The expected answers of one kind of challenge.
 #[derive(Clone)]
-enum Kind {
+enum Answers {
     Http(Arc<http::Tokens>),
     Alpn(Arc<alpn::Names>),
 }
 
-/// An address that cannot be listened on.
+/// The relay cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}, where the authority comes to look (acme.address): {source}")]
-pub(super) struct Closed {
+#[error("cannot listen on {address} for the authority's checks (acme.address): {source}")]
+pub(super) struct ListenError {
     address: SocketAddr,
     source: io::Error,
 }
 
 impl Answerer {
-    /// Opens it at all these addresses.
-    pub(super) fn open(challenge: Challenge, addresses: &[SocketAddr]) -> Result<Self, Closed> {
-        let kind = match challenge {
-            Challenge::Http01 => Kind::Http(Arc::default()),
-            Challenge::TlsAlpn01 => Kind::Alpn(Arc::default()),
+    /// Listens on all these addresses.
+    pub(super) fn open(challenge: Challenge, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let answers = match challenge {
+            Challenge::Http01 => Answers::Http(Arc::default()),
+            Challenge::TlsAlpn01 => Answers::Alpn(Arc::default()),
         };
-        let (mut doors, places) = (JoinSet::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+        let (mut listeners, slots) = (JoinSet::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
         for address in addresses {
-            let listener = listen::open(*address).map_err(|source| Closed { address: *address, source })?;
-            doors.spawn(take(listener, places.clone(), kind.clone()));
+            let listener = listen::open(*address).map_err(|source| ListenError { address: *address, source })?;
+            listeners.spawn(take(listener, slots.clone(), answers.clone()));
         }
-        Ok(Self { kind, doors })
+        Ok(Self { answers, listeners })
     }
 
-    /// Closes it; when this returns, somebody else may listen there.
+    /// Closes all listeners; their addresses are free when this returns.
     pub(super) async fn close(mut self) {
-        self.doors.shutdown().await;
+        self.listeners.shutdown().await;
     }
 
-    /// Which of an authority's challenges can be answered here.
+    /// The kind of challenge that is answered here.
     pub(super) fn challenge(&self) -> ChallengeType {
-        match self.kind {
-            Kind::Http(_) => ChallengeType::Http01,
-            Kind::Alpn(_) => ChallengeType::TlsAlpn01,
+        match self.answers {
+            Answers::Http(_) => ChallengeType::Http01,
+            Answers::Alpn(_) => ChallengeType::TlsAlpn01,
         }
     }
 
-    /// From now on the authority that comes with `token`, or to look at `name`, is answered.
+    /// Answers requests for `token`, or handshakes for `name`, from now on.
     pub(super) fn expect(&self, name: &str, token: &str, answer: &KeyAuthorization) -> Result<(), PairError> {
-        match &self.kind {
-            Kind::Http(tokens) => tokens.expect(token, answer.as_str()),
-            Kind::Alpn(names) => names.expect(name, answer.digest().as_ref())?,
+        match &self.answers {
+            Answers::Http(tokens) => tokens.expect(token, answer.as_str()),
+            Answers::Alpn(names) => names.expect(name, answer.digest().as_ref())?,
         }
         Ok(())
     }
 }
 
-impl Kind {
+impl Answers {
     async fn converse(self, stream: TcpStream) {
         match self {
             Self::Http(tokens) => tokens.converse(stream).await,
@@ -91,13 +92,13 @@ impl Kind {
     }
 }
 
-async fn take(listener: TcpListener, places: Arc<Semaphore>, kind: Kind) {
+async fn take(listener: TcpListener, slots: Arc<Semaphore>, answers: Answers) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(one(stream, places.clone(), kind.clone()))),
+                Ok((stream, _)) => drop(connections.spawn(one(stream, slots.clone(), answers.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection of the ACME authority");
                     sleep(ACCEPT_PAUSE).await;
@@ -107,12 +108,12 @@ async fn take(listener: TcpListener, places: Arc<Semaphore>, kind: Kind) {
     }
 }
 
-fn one(stream: TcpStream, places: Arc<Semaphore>, kind: Kind) -> impl Future<Output = ()> {
-    // Taken here, so that nobody slips in while others' tasks have not begun.
-    let place = places.try_acquire_owned();
+fn one(stream: TcpStream, slots: Arc<Semaphore>, answers: Answers) -> impl Future<Output = ()> {
+    // Taken before the task is spawned, so that no connection exceeds the limit while earlier tasks have not begun.
+    let slot = slots.try_acquire_owned();
     async move {
-        if let Ok(_place) = place {
-            drop(timeout(CONNECTION_TIMEOUT, kind.converse(stream)).await);
+        if let Ok(_slot) = slot {
+            drop(timeout(CONNECTION_TIMEOUT, answers.converse(stream)).await);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the authority: HTTPS with our own limits and trust.
+//! Requests to the authority: HTTPS with limits and trusted roots of our own.
 
 use std::{
     error::Error as StdError,
@@ -28,26 +28,26 @@ use tokio::time::timeout;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest answer: a chain of a few certificates has some 10 KiB.
 const ANSWER_MAX: usize = 1 << 20;
-/// What an authority's reasons come as (RFC 7807 §3).
+/// The media type of an authority's reasons (RFC 7807 §3).
 const PROBLEM: &str = "application/problem+json";
 
-/// The way to the authority.
+/// The HTTPS client for the authority.
 #[derive(Clone)]
 pub(super) struct Https {
     http: https::Client<BodyWrapper<Bytes>>,
-    /// Until when the last answer that was a refusal wants us to wait.
+    /// The time until which the last refusal asks us to wait.
     wait: Arc<Mutex<Option<Timestamp>>>,
 }
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
 impl Https {
-    /// Certificates are checked as `tls` has it.
+    /// The authority's certificate is verified by `tls`.
     pub(super) fn new(tls: &ClientConfig) -> Self {
         Self { http: https::client(tls, Plain::Refused, 1), wait: Arc::default() }
     }
 
-    /// Until when the authority asked us to wait (Retry-After) when it refused something last.
+    /// The time until which the authority asked us to wait (Retry-After) in its last refusal.
     pub(super) fn asked_to_wait_until(&self) -> Option<Timestamp> {
         *self.wait.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +60,7 @@ impl Https {
         let status = answer.status();
         if status.is_client_error() || status.is_server_error() {
             *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = wait(answer.headers(), clock::now());
-            // Only what is posted is answered with a reason that instant-acme reads (RFC 8555 §6.7).
+            // instant-acme reads reasons only in answers to POST (RFC 8555 §6.7).
             let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
             if method != Method::POST || !kind.starts_with(PROBLEM) {
                 return Err(format!("answers {status}").into());
@@ -74,11 +74,11 @@ impl HttpClient for Https {
     fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let (https, host) = (self.clone(), request.uri().host().unwrap_or_default().to_owned());
         Box::pin(async move {
-            let told = |error: &dyn std::fmt::Display| Error::Other(format!("{host}: {error}").into());
+            let failed = |error: &dyn std::fmt::Display| Error::Other(format!("{host}: {error}").into());
             match timeout(REQUEST_TIMEOUT, https.exchange(request)).await {
                 Ok(Ok(answer)) => Ok(BytesResponse::from(answer)),
-                Ok(Err(error)) => Err(told(&reasons(&*error))),
-                Err(_) => Err(told(&format!("no answer within {REQUEST_TIMEOUT:?}"))),
+                Ok(Err(error)) => Err(failed(&reasons(&*error))),
+                Err(_) => Err(failed(&format!("no answer within {REQUEST_TIMEOUT:?}"))),
             }
         })
     }

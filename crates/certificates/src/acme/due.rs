@@ -1,4 +1,4 @@
-//! When a certificate is ordered: pure decisions.
+//! Decides when a certificate is ordered; pure.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::Pair;
 
-/// How long after an order the next one for the same names is made at the earliest; after each further failure it is twice as long.
+/// The shortest time between two orders for the same names; each further failure doubles it.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
-/// The longest time between two tries.
+/// The longest time between two tries, unless the authority asks for more.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// The longest wait that an authority's word is good for: its clock may be wrong.
+/// The longest wait that an authority may ask for: its clock may be wrong.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// From when until when a certificate is good.
+/// The time in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) from: Timestamp,
@@ -25,8 +25,8 @@ impl Validity {
         Self { from: pair.not_before(), until: pair.not_after() }
     }
 
-    /// When it is time for the next one: so long before the end, but not in the first half of its life, or one that lives no longer than that
-    /// would be ordered again and again.
+    /// When the next one is ordered: `before` its end, but not in the first half of its validity. Otherwise a certificate that is valid for
+    /// less than `before` would be ordered again and again.
     pub(super) fn renewed_at(self, before: Duration) -> Timestamp {
         let before = SignedDuration::try_from(before).unwrap_or(SignedDuration::MAX).min(self.half());
         self.until.checked_sub(before).unwrap_or(self.from)
@@ -37,17 +37,18 @@ impl Validity {
     }
 }
 
-/// Where one certificate stands.
+/// The state of one certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct RenewalState {
     validity: Option<Validity>,
-    /// How many orders have failed since one went through, and when the next may be made.
+    /// Orders that failed since the last success.
     failures: u32,
+    /// The earliest time of the next order.
     again: Option<Timestamp>,
 }
 
-impl Standing {
-    /// There is one.
+impl RenewalState {
+    /// A certificate that is there.
     pub(super) fn with(validity: Validity) -> Self {
         Self { validity: Some(validity), ..Self::default() }
     }
@@ -56,19 +57,19 @@ impl Standing {
         self.validity
     }
 
-    /// Whether it is to be ordered now.
+    /// Whether to order it now.
     pub(super) fn is_due(&self, before: Duration, now: Timestamp) -> bool {
         let wanted = self.validity.is_none_or(|validity| validity.renewed_at(before) <= now);
         wanted && self.again.is_none_or(|again| again <= now)
     }
 
-    /// An order went through. The next one has to wait even if what came is due again already: our clock, or the authority's, may be wrong.
+    /// An order succeeded. The next one waits even if the new certificate is due already: our clock or the authority's may be wrong.
     pub(super) fn issued(&mut self, validity: Validity, now: Timestamp) {
         let again = now.checked_add(FIRST_PAUSE.min(validity.half())).unwrap_or(Timestamp::MAX);
         *self = Self { again: Some(again), ..Self::with(validity) };
     }
 
-    /// An order failed; `asked` is when the authority wants to be asked again. Gives the time of the next try.
+    /// An order failed; `asked` is the time at which the authority wants to be asked again. Returns the time of the next try.
     pub(super) fn failed(&mut self, asked: Option<Timestamp>, now: Timestamp) -> Timestamp {
         self.failures = self.failures.saturating_add(1);
         let doublings = (self.failures - 1).min(10);
@@ -97,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_certificate_is_due_when_there_is_none_and_from_its_last_days_on() {
-        assert!(Standing::default().is_due(MONTH, at(0)));
-        let standing = Standing::with(lives(90));
-        let due: Vec<bool> = [0, 59, 60, 61, 90, 200].map(|day| standing.is_due(MONTH, at(day))).into();
+        assert!(RenewalState::default().is_due(MONTH, at(0)));
+        let state = RenewalState::with(lives(90));
+        let due: Vec<bool> = [0, 59, 60, 61, 90, 200].map(|day| state.is_due(MONTH, at(day))).into();
         assert_eq!(due, [false, false, true, true, true, true]);
     }
 
@@ -108,16 +109,16 @@ mod tests {
         assert_eq!(lives(6).renewed_at(MONTH), at(3));
         assert_eq!(lives(60).renewed_at(MONTH), at(30));
         assert_eq!(lives(62).renewed_at(MONTH), at(32));
-        assert!(!Standing::with(lives(6)).is_due(MONTH, at(2)));
+        assert!(!RenewalState::with(lives(6)).is_due(MONTH, at(2)));
     }
 
     #[test]
     fn tries_are_made_after_an_hour_then_two_up_to_a_day() {
-        let (mut standing, mut now, mut hours) = (Standing::default(), at(0), Vec::new());
+        let (mut state, mut now, mut hours) = (RenewalState::default(), at(0), Vec::new());
         for _ in 0..40 {
-            let again = standing.failed(None, now);
+            let again = state.failed(None, now);
             hours.push(again.duration_since(now).as_hours());
-            assert!(!standing.is_due(MONTH, again - SignedDuration::from_secs(1)) && standing.is_due(MONTH, again));
+            assert!(!state.is_due(MONTH, again - SignedDuration::from_secs(1)) && state.is_due(MONTH, again));
             now = again;
         }
         assert_eq!(hours[..7], [1, 2, 4, 8, 16, 24, 24]);
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_authority_can_ask_for_more_time_but_not_for_ever_nor_for_less() {
-        let failed = |asked| Standing::default().failed(Some(asked), at(0)).duration_since(at(0)).as_hours();
+        let failed = |asked| RenewalState::default().failed(Some(asked), at(0)).duration_since(at(0)).as_hours();
         assert_eq!(failed(at(2)), 48);
         assert_eq!(failed(at(1000)), 7 * 24);
         assert_eq!(failed(at(-3)), 1);
@@ -134,20 +135,20 @@ mod tests {
 
     #[test]
     fn a_success_makes_failures_forgotten() {
-        let mut standing = Standing::with(lives(90));
-        standing.failed(None, at(60));
-        standing.failed(None, at(61));
-        assert_eq!(standing.validity(), Some(lives(90)), "the old one is still shown");
-        standing.issued(Validity { from: at(61), until: at(151) }, at(61));
-        assert!(!standing.is_due(MONTH, at(62)));
-        assert_eq!(standing.failed(None, at(121)).duration_since(at(121)).as_hours(), 1);
+        let mut state = RenewalState::with(lives(90));
+        state.failed(None, at(60));
+        state.failed(None, at(61));
+        assert_eq!(state.validity(), Some(lives(90)), "the old one is still shown");
+        state.issued(Validity { from: at(61), until: at(151) }, at(61));
+        assert!(!state.is_due(MONTH, at(62)));
+        assert_eq!(state.failed(None, at(121)).duration_since(at(121)).as_hours(), 1);
     }
 
     #[test]
     fn under_a_wrong_clock_orders_do_not_follow_each_other_at_once() {
-        let mut standing = Standing::default();
+        let mut state = RenewalState::default();
         let (now, hour) = (at(500), SignedDuration::from_hours(1));
-        standing.issued(lives(90), now);
-        assert!(!standing.is_due(MONTH, now) && standing.is_due(MONTH, now + hour));
+        state.issued(lives(90), now);
+        assert!(!state.is_due(MONTH, now) && state.is_due(MONTH, now + hour));
     }
 }

@@ -1,4 +1,4 @@
-//! One order, from the account to the certificate on the disk.
+//! One order, from the account to the certificate on disk.
 
 use std::{fmt::Write, io, time::Duration};
 
@@ -6,22 +6,22 @@ use instant_acme::{Account, AuthorizationStatus, Error, Identifier, NewAccount, 
 use tokio::time::timeout;
 
 use super::{
-    answer::{Answerer, Closed},
+    answer::{Answerer, ListenError},
     client::Https,
-    store::{Kept, Store},
+    store::{Store, StoredAccount},
 };
 use crate::{Acme, AcmeNames, Pair, PairError};
 
-/// How long an order may take from its beginning to its end.
+/// How long an order may take from beginning to end.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long the authority may take to look at the names, and again to make the certificate.
+/// How long the authority may take to verify the names, and again to make the certificate.
 const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(240));
-/// How often an order is begun at most.
+/// How often an order is begun at most when the authority refuses a nonce or the account.
 const TRIES: usize = 3;
-/// Bytes of an authority's words that are repeated.
+/// Characters of an authority's text that are repeated.
 const WORDS_MAX: usize = 1000;
 
-/// What an order needs.
+/// One order.
 pub(super) struct Order<'o> {
     pub(super) acme: &'o Acme,
     pub(super) store: &'o Store,
@@ -32,25 +32,25 @@ pub(super) struct Order<'o> {
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
-    /// Nobody could look whether the names lead here.
+    /// The authority's checks cannot be answered.
     #[error(transparent)]
-    Closed(#[from] Closed),
-    /// The authority could not be asked, or said no.
+    Listen(#[from] ListenError),
+    /// The authority could not be asked, or refused.
     #[error("{}", words(&.0.to_string()))]
     Asked(#[from] Error),
-    /// The authority has looked at the names and did not find us.
+    /// The authority's checks of the names failed.
     #[error("the authority did not find this host at these names: {}", words(.0))]
     NotFound(String),
-    /// It wants another proof.
-    #[error("the authority does not take the challenge of acme.challenge for {0}")]
+    /// It does not offer the configured challenge.
+    #[error("the authority does not accept the challenge set by acme.challenge for {0}")]
     NoSuchChallenge(String),
-    /// What it gave is of no use.
-    #[error("the authority gave a certificate that is of no use: {0}")]
+    /// Its certificate cannot be used.
+    #[error("the authority gave a certificate that cannot be used: {0}")]
     Useless(#[from] PairError),
-    /// It is for others.
+    /// Its certificate is for other names.
     #[error("the authority gave a certificate for other names")]
     OtherNames,
-    /// The disk.
+    /// The account or the certificate cannot be read or written.
     #[error("data_dir/acme: {0}")]
     Disk(#[from] io::Error),
     /// It took too long.
@@ -59,12 +59,12 @@ pub(super) enum OrderError {
 }
 
 impl Order<'_> {
-    /// Orders; the certificate is on the disk, for listeners to be found, when this returns.
+    /// Places the order. The certificate is on disk, where listeners find it, when this returns.
     pub(super) async fn done(&self) -> Result<Pair, OrderError> {
-        // Opened first: where that fails, the authority need not hear of it.
-        let door = Answerer::open(self.acme.challenge, &self.acme.addresses)?;
-        let ordered = timeout(ORDER_TIMEOUT, self.insisted(&door)).await;
-        door.close().await;
+        // Opened first: if that fails, the authority is not asked at all.
+        let answerer = Answerer::open(self.acme.challenge, &self.acme.addresses)?;
+        let ordered = timeout(ORDER_TIMEOUT, self.ordered_with_retries(&answerer)).await;
+        answerer.close().await;
         let (chain, key) = ordered.unwrap_or(Err(OrderError::Late))?;
         let pair = Pair::from_pem(&chain, &key)?;
         if !self.names.iter().all(|name| pair.is_for(name.as_str())) {
@@ -75,24 +75,24 @@ impl Order<'_> {
         Ok(pair)
     }
 
-    /// Begins anew where that helps. An authority may refuse good nonces (RFC 8555 §6.5): each request is repeated for it, twice, and sometimes
-    /// that is not enough. One that does not know our account any more gets to know a new one.
-    async fn insisted(&self, door: &Answerer) -> Result<(String, String), OrderError> {
+    /// Orders, and begins again where that helps. An authority may refuse good nonces (RFC 8555 §6.5): instant-acme repeats each request
+    /// twice, and sometimes that is not enough. If the authority no longer knows our account, a new one is made.
+    async fn ordered_with_retries(&self, answerer: &Answerer) -> Result<(String, String), OrderError> {
         for _ in 1..TRIES {
-            match self.ordered(door).await {
+            match self.ordered(answerer).await {
                 Err(OrderError::Asked(error)) if is(&error, "badNonce") => {}
                 Err(OrderError::Asked(error)) if is(&error, "accountDoesNotExist") => self.on_disk(Store::forget_account).await?,
                 done => return done,
             }
         }
-        self.ordered(door).await
+        self.ordered(answerer).await
     }
 
-    async fn ordered(&self, door: &Answerer) -> Result<(String, String), OrderError> {
+    async fn ordered(&self, answerer: &Answerer) -> Result<(String, String), OrderError> {
         let account = self.account().await?;
         let identifiers: Vec<_> = self.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
-        self.show(&mut order, door).await?;
+        self.prove(&mut order, answerer).await?;
         let ready = order.poll_ready(&PATIENCE).await;
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             let why = refusals(&mut order).await;
@@ -107,8 +107,8 @@ impl Order<'_> {
         Ok((chain, key))
     }
 
-    /// Shows for each name that it leads here, unless the authority remembers that.
-    async fn show(&self, order: &mut instant_acme::Order, door: &Answerer) -> Result<(), OrderError> {
+    /// Prepares the answer for each name that the authority has not verified before.
+    async fn prove(&self, order: &mut instant_acme::Order, answerer: &Answerer) -> Result<(), OrderError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
@@ -116,24 +116,24 @@ impl Order<'_> {
                 continue;
             }
             let name = authorization.identifier().to_string();
-            let challenge = authorization.challenge(door.challenge());
+            let challenge = authorization.challenge(answerer.challenge());
             let mut challenge = challenge.ok_or_else(|| OrderError::NoSuchChallenge(name.clone()))?;
-            door.expect(&name, &challenge.token, &challenge.key_authorization())?;
+            answerer.expect(&name, &challenge.token, &challenge.key_authorization())?;
             challenge.set_ready().await?;
         }
         Ok(())
     }
 
-    /// The account with the authority: the one that is kept, or a new one.
+    /// The account with the authority: the stored one, or a new one.
     async fn account(&self) -> Result<Account, OrderError> {
         let contact: Vec<String> = self.acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
         let urls: Vec<&str> = contact.iter().map(String::as_str).collect();
         let builder = Account::builder_with_http(Box::new(self.https.clone()));
-        let Some(Kept { contact: known, credentials }) = self.on_disk(Store::account).await? else {
+        let Some(StoredAccount { contact: known, credentials }) = self.on_disk(Store::account).await? else {
             let wanted = NewAccount { contact: &urls, terms_of_service_agreed: self.acme.agree_terms, only_return_existing: false };
             let (account, credentials) = builder.create(&wanted, self.acme.directory.clone(), None).await?;
             tracing::info!(account = account.id(), directory = self.acme.directory, "a new ACME account");
-            self.on_disk(move |store| store.keep_account(&Kept { contact, credentials })).await?;
+            self.on_disk(move |store| store.keep_account(&StoredAccount { contact, credentials })).await?;
             return Ok(account);
         };
         let account = builder.from_credentials(credentials).await?;
@@ -144,7 +144,7 @@ impl Order<'_> {
         Ok(account)
     }
 
-    /// Does something that blocks where nothing else waits for it.
+    /// Does blocking work on a thread for it.
     async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.map_err(io::Error::other)?
@@ -156,23 +156,24 @@ fn is(error: &Error, kind: &str) -> bool {
     problem.r#type.as_deref().and_then(|t| t.strip_prefix("urn:ietf:params:acme:error:")) == Some(kind)
 }
 
-/// What the authority found at the names, as far as it says so.
+/// The authority's reasons for refusing names, as far as it gives any.
 async fn refusals(order: &mut instant_acme::Order) -> String {
-    let mut said = String::new();
+    let mut reasons = String::new();
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         if authorization.refresh().await.is_err() {
             continue;
         }
         for problem in authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref()) {
-            let separator = if said.is_empty() { "" } else { "; " };
-            let _ = write!(said, "{separator}{}: {}", authorization.identifier(), problem.detail.as_deref().unwrap_or("(no reason given)"));
+            let separator = if reasons.is_empty() { "" } else { "; " };
+            let _ =
+                write!(reasons, "{separator}{}: {}", authorization.identifier(), problem.detail.as_deref().unwrap_or("(no reason given)"));
         }
     }
-    said
+    reasons
 }
 
-/// What an authority said, on one line of a length that a log bears.
+/// An authority's text on one line, cut to a length fit for the log.
 fn words(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
 }

@@ -1,4 +1,4 @@
-//! What the authority gave, on disk: `data_dir/acme/AUTHORITY/`, with the account and a file for each certificate. Another authority has another
+//! The files of an authority: `data_dir/acme/AUTHORITY/`, with the account and a file for each certificate. Each authority has its own
 //! folder, so that a trial leaves nothing behind for the real one.
 
 use std::{
@@ -11,41 +11,41 @@ use instant_acme::AccountCredentials;
 use posthaste_host::files;
 use serde::{Deserialize, Serialize};
 
-use crate::{AcmeNames, Files};
+use crate::{AcmeNames, PairFiles};
 
-/// A folder.
+/// The folder of one authority.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
 }
 
-/// The account with an authority, its key among the credentials.
+/// The account with an authority. Its key is among the credentials.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Kept {
-    /// Whom the authority knows that it may write to.
+pub(super) struct StoredAccount {
+    /// The contact addresses that the authority knows.
     pub(super) contact: Vec<String>,
     pub(super) credentials: AccountCredentials,
 }
 
 impl Store {
-    /// For the authority with this directory, below `data_dir`.
+    /// The folder below `data_dir` of the authority with this directory URL.
     pub fn new(data_dir: &Path, directory: &str) -> Self {
         Self { dir: data_dir.join("acme").join(folder(directory)) }
     }
 
-    /// Where a certificate lies: one file with its key, so that no one ever sees one without the other.
-    pub fn files(&self, names: &AcmeNames) -> Files {
+    /// The file of a certificate. The key is in the same file, so that neither is ever read without the other.
+    pub fn files(&self, names: &AcmeNames) -> PairFiles {
         let path = self.dir.join(file(names));
-        Files { certificate: path.clone(), key: path }
+        PairFiles { certificate: path.clone(), key: path }
     }
 
-    /// Keeps a certificate with its key. Blocks, like all that follow.
+    /// Writes a certificate with its key. Blocks, like all methods that follow.
     pub(super) fn keep(&self, names: &AcmeNames, pem: &str) -> io::Result<()> {
         files::replace(&self.dir.join(file(names)), pem.as_bytes())
     }
 
-    /// The account, if there is one yet.
-    pub(super) fn account(&self) -> io::Result<Option<Kept>> {
+    /// The stored account, if any.
+    pub(super) fn account(&self) -> io::Result<Option<StoredAccount>> {
         match fs::read(self.dir.join(ACCOUNT)) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -53,30 +53,30 @@ impl Store {
         }
     }
 
-    /// Keeps the account.
-    pub(super) fn keep_account(&self, kept: &Kept) -> io::Result<()> {
-        files::replace(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(kept)?)
+    /// Writes the account.
+    pub(super) fn keep_account(&self, account: &StoredAccount) -> io::Result<()> {
+        files::replace(&self.dir.join(ACCOUNT), &serde_json::to_vec_pretty(account)?)
     }
 
-    /// The account has other addresses now.
+    /// Replaces the contact addresses of the stored account.
     pub(super) fn keep_contact(&self, contact: Vec<String>) -> io::Result<()> {
-        self.account()?.map_or(Ok(()), |kept| self.keep_account(&Kept { contact, ..kept }))
+        self.account()?.map_or(Ok(()), |account| self.keep_account(&StoredAccount { contact, ..account }))
     }
 
-    /// The authority does not know the account any more: the next order makes a new one.
+    /// Sets aside an account that the authority no longer knows. The next order makes a new one.
     pub(super) fn forget_account(&self) -> io::Result<()> {
         fs::rename(self.dir.join(ACCOUNT), self.dir.join("account.json.old"))
     }
 }
 
-/// The folder of an authority: its URL without what no file's name should have.
+/// The name of an authority's folder: its URL, with `-` for characters that are awkward in file names.
 fn folder(directory: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c.to_ascii_lowercase() } else { '-' };
     let text: String = directory.trim_start_matches("https://").chars().map(plain).take(NAME_MAX).collect();
     text.trim_matches(['-', '.']).to_owned()
 }
 
-/// The file of a certificate: its first name, for people, and what tells it from others that begin with the same.
+/// The name of a certificate's file: its first name, for people, and a digest of all names.
 fn file(names: &AcmeNames) -> String {
     let all = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
     let first: String = all.split(' ').next().unwrap_or_default().chars().take(NAME_MAX).collect();
@@ -85,7 +85,7 @@ fn file(names: &AcmeNames) -> String {
 }
 
 const ACCOUNT: &str = "account.json";
-/// Bytes of a name that go into a file's name, which has 255 at most.
+/// Bytes of a name that are used in a file name, which may have 255.
 const NAME_MAX: usize = 200;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use posthaste_relay::{
     lock, open_spool,
 };
 use posthaste_suppression::{
-    Answer, Ask, Breadth, Filter, List, Over, Reason, Register, Source, SuppressionEntry, SuppressionRules,
+    Answer, Ask, Breadth, EntrySource, Filter, List, Over, Reason, Register, SuppressionEntry, SuppressionRules,
     transfer::{self, Defaults, Format},
 };
 
@@ -177,7 +177,7 @@ impl Suppress {
 
 impl Add {
     fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
-        let source = Source { text: self.note, by: Some(operator()), ..Source::default() };
+        let source = EntrySource { text: self.note, by: Some(operator()), ..EntrySource::default() };
         let entry = |address| SuppressionEntry::new(address, self.scope.clone(), self.reason, clock::now(), self.lasts, source.clone());
         let entries: Vec<_> = self.addresses.into_iter().map(entry).collect();
         let (added, _) = door.add(&entries, Over::Any)?;
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn batches_are_small_and_leave_nobody_out() {
-        let source = Source { text: Some("é".repeat(Source::TEXT_MAX)), ..Source::default() };
+        let source = EntrySource { text: Some("é".repeat(EntrySource::TEXT_MAX)), ..EntrySource::default() };
         let entry = |n| {
             SuppressionEntry::new(
                 Address::new(&format!("a{n}@x.org")).unwrap(),

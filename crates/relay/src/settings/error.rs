@@ -7,6 +7,7 @@ use posthaste_certificates::{PairError, ServerError};
 use posthaste_feedback::FeedbackFileError;
 use posthaste_mail::Name;
 use posthaste_route::{ProviderFileError, ResolverError, RouteError};
+use posthaste_signing::SigningError;
 use posthaste_smtp::client::TlsConfigError;
 use posthaste_verp::{SecretError, VerpError};
 
@@ -65,6 +66,6 @@ pub enum SettingsError {
         source: ServerError,
     },
     /// The keys that sign.
-    #[error("{0}")]
-    Signing(String),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }

@@ -3,7 +3,7 @@ use std::cell::Cell;
 use posthaste_mail::{Class, Domain, MessageFacts, Name};
 use posthaste_spool::MemoryFacts as Memory;
 use posthaste_suppression::{List, Noted, Reason, SuppressionRules};
-use posthaste_verp::Secret;
+use posthaste_verp::VerpSecret;
 use proptest::prelude::*;
 
 use super::*;
@@ -35,7 +35,7 @@ fn address(text: &str) -> Address {
 }
 
 fn verp() -> Verp {
-    Verp::new(&[Secret::new([7; 32])], Domain::new("bounce.example.org").unwrap(), "b").unwrap()
+    Verp::new(&[VerpSecret::new([7; 32])], Domain::new("bounce.example.org").unwrap(), "b").unwrap()
 }
 
 fn id() -> MessageId {

@@ -1,4 +1,4 @@
-//! What is said of keys: news for the operator, the next key, what DNS has of one.
+//! News of keys for the operator, the next key as a command shows it, and the look-up of a key in DNS.
 
 use posthaste_dkim::{Algorithm, Key, Published};
 use posthaste_journal::{Journal, Part, State};
@@ -6,40 +6,40 @@ use posthaste_mail::Domain;
 use posthaste_route::Resolver;
 use serde::{Deserialize, Serialize};
 
-/// Something that the operator must know, for the delivery log.
+/// News for the operator, for the delivery log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyNews {
-    /// The word for it.
+    /// The state in the log's event.
     pub state: State,
     /// In whole sentences.
     pub detail: String,
 }
 
-/// The next key of a domain and an algorithm, as `posthaste dkim rotate` has it.
+/// The next key of a domain and an algorithm, as `posthaste dkim rotate` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextKey {
-    /// How it signs.
+    /// Its algorithm.
     pub algorithm: Algorithm,
-    /// Its name in DNS.
+    /// Its selector.
     pub selector: String,
     /// True if it signs from now on.
     pub signs: bool,
-    /// What DNS has at its name: matches, missing, mismatch or unknown.
+    /// The state of its record in DNS: matches, missing, mismatch or unknown.
     pub dns: String,
-    /// Why, where there is more to say.
+    /// Details of that state, if any.
     pub why: Option<String>,
-    /// The record as a zone file has it.
+    /// Its DNS record in zone file format.
     pub record: String,
 }
 
 impl KeyNews {
-    /// Writes it down.
+    /// Writes it to the delivery log.
     pub fn write(&self, journal: &Journal) {
         journal.say(Part::Dkim, self.state, self.detail.clone());
     }
 }
 
-/// The public record of a key, asked of DNS and held against the key.
+/// Looks up a key's public record in DNS and compares it with the key.
 pub async fn published(resolver: &Resolver, key: &Key, selector: &str, domain: &Domain) -> Published {
     match resolver.txt(&format!("{selector}._domainkey.{domain}")).await {
         Ok(records) => Published::of(key, &records),

@@ -1,4 +1,4 @@
-//! Half a year of ticks, one a day, with keys and book on disk and a DNS server that an operator keeps.
+//! Half a year of ticks, one a day, with the key store on disk and a DNS server that an operator keeps.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ const DAY: i64 = 24 * 3600;
 
 type Zone = Arc<StdMutex<HashMap<String, String>>>;
 
-/// Answers TXT questions from the zone, and that there is no such name.
+/// Answers TXT questions from the zone; other names do not exist.
 fn serve(zone: Zone) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -51,7 +51,7 @@ fn serve(zone: Zone) -> SocketAddr {
     address
 }
 
-struct Place {
+struct Relay {
     dir: tempfile::TempDir,
     zone: Zone,
     settings: Arc<Settings>,
@@ -84,7 +84,7 @@ fn settings(dir: &Path, key: Key, nameserver: SocketAddr) -> Settings {
     Settings::new(dkim, HashMap::new(), "mx1.example.org".parse().unwrap(), dir.join("data/dkim"), Box::new(resolver)).unwrap()
 }
 
-impl Place {
+impl Relay {
     /// A relay that signs for example.com with an Ed25519 key, s1, which DNS has; a new one every 90 days.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -117,13 +117,13 @@ impl Place {
     }
 }
 
-/// What an operator does who reads the log: publishes what is to be published, takes out what nobody needs.
-fn obey(zone: &Zone, told: &KeyNews) {
+/// Does what an operator who reads the log does: publishes new records and removes retired ones.
+fn obey(zone: &Zone, news: &KeyNews) {
     let mut zone = zone.lock().unwrap();
-    let name = told.detail.split_whitespace().find(|word| word.contains("._domainkey.")).map(|word| word.trim_end_matches('.').to_owned());
-    match told.state {
+    let name = news.detail.split_whitespace().find(|word| word.contains("._domainkey.")).map(|word| word.trim_end_matches('.').to_owned());
+    match news.state {
         State::DkimKeyMade => {
-            let record = told.detail.split('"').nth(1).unwrap();
+            let record = news.detail.split('"').nth(1).unwrap();
             zone.insert(name.unwrap(), record.to_owned());
         }
         State::DkimKeyRetired => drop(zone.remove(&name.unwrap())),
@@ -133,51 +133,51 @@ fn obey(zone: &Zone, told: &KeyNews) {
 
 #[tokio::test]
 async fn keys_follow_one_another_and_what_signs_is_always_in_dns() {
-    let place = Place::new();
-    let mut story = Vec::new();
+    let relay = Relay::new();
+    let mut history = Vec::new();
     for day in 0..=200 {
-        for told in place.tick(day).await {
-            obey(&place.zone, &told);
-            story.push((day, told.state));
+        for news in relay.tick(day).await {
+            obey(&relay.zone, &news);
+            history.push((day, news.state));
         }
-        let signing = place.signing();
+        let signing = relay.signing();
         assert_eq!(signing.len(), 1, "day {day}: {signing:?}");
-        assert!(place.dns_has(&signing[0]), "day {day}: {signing:?}");
+        assert!(relay.dns_has(&signing[0]), "day {day}: {signing:?}");
     }
     let quarter =
         |start: i64| [(start + 83, State::DkimKeyMade), (start + 90, State::DkimKeySwitched), (start + 100, State::DkimKeyRetired)];
-    assert_eq!(story, [quarter(0), quarter(90)].concat());
-    // What retired is gone from the disk; a relay that starts now signs with the same key.
-    assert_eq!(place.made_keys(), 1);
-    let first = Key::from_pem(&std::fs::read_to_string(place.dir.path().join("s1.pem")).unwrap()).unwrap();
-    let anew = settings(place.dir.path(), first, place.nameserver);
-    assert_eq!(anew.keyring.load().signers_of("example.com").iter().map(Signer::selector).collect::<Vec<_>>(), place.signing());
+    assert_eq!(history, [quarter(0), quarter(90)].concat());
+    // Files of retired keys are deleted; a relay that starts now signs with the same key.
+    assert_eq!(relay.made_keys(), 1);
+    let first = Key::from_pem(&std::fs::read_to_string(relay.dir.path().join("s1.pem")).unwrap()).unwrap();
+    let anew = settings(relay.dir.path(), first, relay.nameserver);
+    assert_eq!(anew.keyring.load().signers_of("example.com").iter().map(Signer::selector).collect::<Vec<_>>(), relay.signing());
 }
 
 #[tokio::test]
 async fn a_key_that_nobody_publishes_never_signs_and_that_is_said() {
-    let place = Place::new();
+    let relay = Relay::new();
     let mut said = Vec::new();
     for day in [0, 83, 84, 90, 95, 120] {
-        said.extend(place.tick(day).await.into_iter().map(|told| (day, told.state)));
-        assert_eq!(place.signing(), ["s1"]);
+        said.extend(relay.tick(day).await.into_iter().map(|news| (day, news.state)));
+        assert_eq!(relay.signing(), ["s1"]);
     }
     assert_eq!(said, [(83, State::DkimKeyMade), (90, State::Alarm), (95, State::Alarm), (120, State::Alarm)]);
 }
 
 #[tokio::test]
 async fn a_key_is_in_dns_as_long_as_mail_that_it_signed_waits() {
-    let place = Place::new();
+    let relay = Relay::new();
     for day in [0, 83, 90] {
-        place.tick(day).await.iter().for_each(|told| obey(&place.zone, told));
+        relay.tick(day).await.iter().for_each(|news| obey(&relay.zone, news));
     }
     let now = |day: i64| START + day * DAY;
-    assert!(!place.rotation.may_retire(now(99)).await.unwrap());
-    assert!(place.rotation.may_retire(now(100)).await.unwrap());
+    assert!(!relay.rotation.may_retire(now(99)).await.unwrap());
+    assert!(relay.rotation.may_retire(now(100)).await.unwrap());
     // A message that was accepted on day 89 is held.
     let held = u64::try_from(now(89)).unwrap();
-    assert_eq!(place.rotation.tick(now(100), |until| held > until).await.unwrap(), []);
-    let told = place.rotation.tick(now(101), |_| true).await.unwrap();
-    assert_eq!(told[0].state, State::DkimKeyRetired);
-    assert!(told[0].detail.contains("s1._domainkey.example.com can be taken out of DNS"), "{told:?}");
+    assert_eq!(relay.rotation.tick(now(100), |until| held > until).await.unwrap(), []);
+    let news = relay.rotation.tick(now(101), |_| true).await.unwrap();
+    assert_eq!(news[0].state, State::DkimKeyRetired);
+    assert!(news[0].detail.contains("s1._domainkey.example.com can be taken out of DNS"), "{news:?}");
 }

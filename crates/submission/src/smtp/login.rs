@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use posthaste_access::{
     Price,
-    introspection::Whose,
+    introspection::TokenOwner,
     users::{Check, User},
 };
 use posthaste_host::clock;
@@ -59,20 +59,20 @@ impl Conversation {
         }
     }
 
-    /// Whose a token is: one of those of the HTTP interface, or one that the introspection endpoint knows.
+    /// TokenOwner a token is: one of those of the HTTP interface, or one that the introspection endpoint knows.
     async fn owner(&self, settings: &Settings, token: &str) -> Check {
         if let Some(owner) = settings.users.by_token(token) {
             return Check::Right(owner.clone());
         }
         let Some(introspection) = &settings.introspection else { return Check::Wrong };
-        let (whose, news) = introspection.whose(token, || (clock::instant(), clock::now())).await;
+        let (whose, news) = introspection.owner(token, || (clock::instant(), clock::now())).await;
         if let Some(news) = news {
             self.of.journal.say(Part::Introspection, news.state, news.detail);
         }
         match whose {
-            Whose::Named(name) => settings.users.get(&name).cloned().map_or(Check::Wrong, Check::Right),
-            Whose::Nobody => Check::Wrong,
-            Whose::Trouble => Check::Busy,
+            TokenOwner::Named(name) => settings.users.get(&name).cloned().map_or(Check::Wrong, Check::Right),
+            TokenOwner::Nobody => Check::Wrong,
+            TokenOwner::Trouble => Check::Busy,
         }
     }
 

@@ -7,7 +7,7 @@ use posthaste_spool::MemoryFacts;
 use super::*;
 use crate::{Answer, Ask, BounceEvidence, Filter, Sureness, sweep};
 
-/// A register that knows who is listed.
+/// A register that has been filled.
 pub(crate) fn filled<F: Facts>(facts: F) -> Register<F> {
     let register = Register::new(facts);
     register.fill();
@@ -52,7 +52,7 @@ fn id(n: u128) -> MessageId {
 }
 
 fn said(class: Class, sureness: Sureness, message: u128) -> BounceEvidence {
-    let source = Source { message: Some(id(message)), ..Source::default() };
+    let source = EntrySource { message: Some(id(message)), ..EntrySource::default() };
     BounceEvidence { class, scope: Scope::Recipient, sureness, late: false, source }
 }
 
@@ -157,7 +157,7 @@ fn only_what_is_about_the_recipient_can_suppress() {
         }
         assert!(facts.facts().0.borrow().is_empty());
     }
-    // Nor does a rule that calls it somebody else's problem, nor a guess, however often.
+    // Nor does a verdict with another scope than the recipient, nor a guess, however often.
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     for n in 0..20 {
@@ -194,13 +194,13 @@ fn what_blocks_us_never_counts_against_a_subscriber() {
 fn complaints_and_unsubscribes_stop_their_stream_for_ever() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    assert!(matches!(list.note_complaint(&a(), &name("news"), Source::default(), day(0)), Noted::Suppressed(_)));
-    assert!(matches!(list.note_complaint(&a(), &name("news"), Source::default(), day(1)), Noted::Already(_)));
-    assert!(matches!(list.note_unsubscribe(&a(), &name("offers"), Source::default(), day(0)), Noted::Suppressed(_)));
+    assert!(matches!(list.note_complaint(&a(), &name("news"), EntrySource::default(), day(0)), Noted::Suppressed(_)));
+    assert!(matches!(list.note_complaint(&a(), &name("news"), EntrySource::default(), day(1)), Noted::Already(_)));
+    assert!(matches!(list.note_unsubscribe(&a(), &name("offers"), EntrySource::default(), day(0)), Noted::Suppressed(_)));
     let reason = |stream| list.look_up(&a(), &name(stream), None, day(9000)).map(|e| e.reason);
     assert_eq!((reason("news"), reason("offers"), reason("receipts")), (Some(Reason::Complaint), Some(Reason::Unsubscribe), None));
     let global = SuppressionRules { complaints_are_global: true, ..RULES };
-    List::new(&facts, &global).note_complaint(&a(), &name("news"), Source::default(), day(0));
+    List::new(&facts, &global).note_complaint(&a(), &name("news"), EntrySource::default(), day(0));
     assert_eq!(reason("receipts"), Some(Reason::Complaint));
 }
 
@@ -209,7 +209,11 @@ fn a_users_entry_stops_that_user_only() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     let (shop, other) = (UserScope::new("shop@x.org").unwrap(), UserScope::new("other").unwrap());
-    list.add(&SuppressionEntry::new(a(), Breadth::User(shop.clone()), Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
+    list.add(
+        &SuppressionEntry::new(a(), Breadth::User(shop.clone()), Reason::Manual, day(0), None, EntrySource::default()),
+        Over::Any,
+        day(0),
+    );
     let found = |user| list.look_up(&a(), &name("news"), user, day(1)).is_some();
     assert_eq!((found(Some(&shop)), found(Some(&other)), found(None)), (true, false, false));
 }
@@ -218,7 +222,7 @@ fn a_users_entry_stops_that_user_only() {
 fn the_longer_entry_stays_unless_the_operator_says_otherwise() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    let entry = |lasts| SuppressionEntry::new(a(), Breadth::Global, Reason::Manual, day(0), lasts, Source::default());
+    let entry = |lasts| SuppressionEntry::new(a(), Breadth::Global, Reason::Manual, day(0), lasts, EntrySource::default());
     assert_eq!(list.add(&entry(None), Over::Stronger, day(0)), Added::New);
     assert_eq!(list.add(&entry(Some(days(9))), Over::Stronger, day(0)), Added::Kept(Box::new(entry(None))));
     assert_eq!(list.add(&entry(Some(days(9))), Over::Any, day(0)), Added::New);
@@ -230,8 +234,8 @@ fn a_removal_forgets_the_counts_too() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     list.note_bounce(&a(), &said(Class::MailboxFull, Sureness::Likely, 1), day(0));
-    list.note_complaint(&a(), &name("news"), Source::default(), day(0));
-    list.note_complaint(&a(), &name("offers"), Source::default(), day(0));
+    list.note_complaint(&a(), &name("news"), EntrySource::default(), day(0));
+    list.note_complaint(&a(), &name("offers"), EntrySource::default(), day(0));
     assert_eq!(list.find(&a(), day(0)).len(), 2);
     assert_eq!(list.remove(&a(), Some(&Breadth::Stream(name("news")))), 1);
     assert_eq!(list.remove(&a(), Some(&Breadth::Stream(name("news")))), 0);
@@ -247,7 +251,7 @@ fn an_address_is_found_by_any_spelling_and_not_by_a_longer_one() {
     assert_ne!(Address::new("\"a\\\"b\"@x.org").unwrap().folded(), Address::new("ab@x.org").unwrap().folded());
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
-    list.note_complaint(&Address::new("a@x.org.uk").unwrap(), &name("news"), Source::default(), day(0));
+    list.note_complaint(&Address::new("a@x.org.uk").unwrap(), &name("news"), EntrySource::default(), day(0));
     assert!(!is_on(&list, day(0)));
     assert_eq!(list.find(&a(), day(0)), []);
     assert_eq!(list.remove(&a(), None), 0);
@@ -260,7 +264,7 @@ fn pages_show_every_entry_once() {
     for n in 0..25 {
         let address = Address::new(&format!("{}{n}@x{}.org", ["a", "b", "Ab"][n % 3], n % 2)).unwrap();
         list.add(
-            &SuppressionEntry::new(address, Breadth::Global, Reason::Manual, day(0), (n == 7).then(|| days(1)), Source::default()),
+            &SuppressionEntry::new(address, Breadth::Global, Reason::Manual, day(0), (n == 7).then(|| days(1)), EntrySource::default()),
             Over::Any,
             day(0),
         );
@@ -292,7 +296,7 @@ fn the_sweep_takes_what_has_expired_and_nothing_else() {
     let facts = filled(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     list.note_bounce(&a(), &said(Class::InactiveMailbox, Sureness::Certain, 0), day(0));
-    list.note_complaint(&a(), &name("news"), Source::default(), day(0));
+    list.note_complaint(&a(), &name("news"), EntrySource::default(), day(0));
     list.note_bounce(&Address::new("b@x.org").unwrap(), &said(Class::MailboxFull, Sureness::Likely, 0), day(0));
     list.note_bounce(&Address::new("c@x.org").unwrap(), &said(Class::MailboxFull, Sureness::Likely, 0), day(20));
     facts.facts().put(b"other", b"fact");
@@ -307,7 +311,7 @@ fn the_sweep_takes_what_has_expired_and_nothing_else() {
 fn what_is_kept_in_memory_tells_what_the_facts_tell() {
     for (reason, lasts) in Reason::ALL.into_iter().zip([None, Some(days(1)), Some(days(40_000)), Some(days(3_000_000))]) {
         let (noted, facts) = (filled(MemoryFacts::default()), Register::new(MemoryFacts::default()));
-        let entry = SuppressionEntry::new(a(), Breadth::Stream(name("news")), reason, day(0), lasts, Source::default());
+        let entry = SuppressionEntry::new(a(), Breadth::Stream(name("news")), reason, day(0), lasts, EntrySource::default());
         for register in [&noted, &facts] {
             List::new(register, &RULES).add(&entry, Over::Any, day(0));
         }
@@ -325,13 +329,14 @@ fn what_is_kept_in_memory_tells_what_the_facts_tell() {
 fn what_changes_while_the_register_is_filled_is_not_undone() {
     struct Slow(MemoryFacts);
     let memory = MemoryFacts::default();
-    let entry =
-        |text: &str| SuppressionEntry::new(Address::new(text).unwrap(), Breadth::Global, Reason::Manual, day(0), None, Source::default());
+    let entry = |text: &str| {
+        SuppressionEntry::new(Address::new(text).unwrap(), Breadth::Global, Reason::Manual, day(0), None, EntrySource::default())
+    };
     let before = Register::new(memory);
     for text in ["stays@x.org", "goes@x.org", "returns@x.org"] {
         List::new(&before, &RULES).add(&entry(text), Over::Any, day(0));
     }
-    // What the filling reads is as old as can be: from before the changes.
+    // The filling reads the oldest possible state: that before the changes.
     impl Facts for Slow {
         fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
             self.0.get(key)
@@ -358,7 +363,7 @@ fn the_spool_keeps_the_list_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let open = || posthaste_spool::Spool::open(dir.path(), posthaste_spool::SpoolOptions::default(), clock).unwrap().0;
     let register = filled(open());
-    List::new(&register, &RULES).note_complaint(&a(), &name("news"), Source::default(), day(0));
+    List::new(&register, &RULES).note_complaint(&a(), &name("news"), EntrySource::default(), day(0));
     register.facts().close().unwrap();
     drop(register);
     let register = filled(open());
@@ -373,7 +378,7 @@ fn a_register_that_is_not_filled_finds_what_is_listed() {
     let facts = Register::new(MemoryFacts::default());
     let list = List::new(&facts, &RULES);
     assert!(!is_on(&list, day(0)));
-    list.note_complaint(&a(), &name("news"), Source::default(), day(0));
+    list.note_complaint(&a(), &name("news"), EntrySource::default(), day(0));
     assert!(is_on(&list, day(0)));
     facts.fill();
     assert!(is_on(&list, day(0)));
@@ -385,7 +390,7 @@ proptest::proptest! {
         let facts = filled(MemoryFacts::default());
         let address = |name: &String| Address::new(&format!("{name}@x.org")).unwrap();
         for name in &names {
-            List::new(&facts, &RULES).add(&SuppressionEntry::new(address(name), Breadth::Global, Reason::Manual, day(0), None, Source::default()), Over::Any, day(0));
+            List::new(&facts, &RULES).add(&SuppressionEntry::new(address(name), Breadth::Global, Reason::Manual, day(0), None, EntrySource::default()), Over::Any, day(0));
         }
         let again = filled(MemoryFacts(facts.facts().0.clone()));
         let stream = Name::new("news").unwrap();

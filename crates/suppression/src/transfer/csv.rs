@@ -1,13 +1,13 @@
-//! RFC 4180, and no more of it than an address list needs: quotes, doubled quotes, line ends inside quotes.
+//! CSV (RFC 4180) as far as an address list needs it: quotes, doubled quotes, line ends inside quotes.
 
-/// One record: the line it begins on, from 1, and its cells, or why there are none.
+/// One record: the line it begins on, from 1, and its cells, or why they cannot be read.
 #[derive(Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) line: usize,
     pub(super) cells: Result<Vec<String>, String>,
 }
 
-/// The records of a text; empty lines are passed over.
+/// The records of a text; empty lines are skipped.
 pub(super) struct Records<'a> {
     rest: &'a str,
     line: usize,
@@ -41,7 +41,7 @@ impl Iterator for Records<'_> {
             let line = self.line;
             let (cells, used) = match record(self.rest) {
                 Ok((cells, used)) => (Ok(cells), used),
-                // A stray quote must not swallow the lines behind it.
+                // A stray quote must not swallow the lines after it.
                 Err(why) => (Err(why), end),
             };
             self.advance(used);
@@ -50,7 +50,7 @@ impl Iterator for Records<'_> {
     }
 }
 
-/// The cells of the first record, and its bytes with the line end.
+/// The cells of the first record, and its length in bytes with the line end.
 fn record(text: &str) -> Result<(Vec<String>, usize), String> {
     let mut cells = Vec::new();
     let mut at = 0;
@@ -77,7 +77,7 @@ fn record(text: &str) -> Result<(Vec<String>, usize), String> {
     }
 }
 
-/// The cell behind its opening quote, and the bytes up to and with the closing one.
+/// The cell after its opening quote, and the bytes up to and including the closing one.
 fn unquote(text: &str) -> Result<(String, usize), String> {
     let mut cell = String::new();
     let mut at = 0;

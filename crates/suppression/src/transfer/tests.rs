@@ -5,7 +5,7 @@ fn defaults() -> Defaults {
 }
 
 fn entry() -> SuppressionEntry {
-    let source = Source {
+    let source = EntrySource {
         class: Some(Class::InactiveMailbox),
         message: Some(MessageId::new(defaults().now, 5)),
         rule: Some("google.disabled".into()),
@@ -28,7 +28,7 @@ fn both_forms_read_back_what_they_write() {
         Reason::Complaint,
         defaults().now,
         None,
-        Source { by: Some("ann".into()), ..Source::default() },
+        EntrySource { by: Some("ann".into()), ..EntrySource::default() },
     );
     for format in [Format::Csv, Format::Jsonl] {
         let text = head(format) + &line(&entry(), format) + &line(&plain, format);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn verp(secrets: &[u8]) -> Verp {
-    let secrets: Vec<_> = secrets.iter().map(|s| Secret::new([*s; 32])).collect();
+    let secrets: Vec<_> = secrets.iter().map(|s| VerpSecret::new([*s; 32])).collect();
     Verp::new(&secrets, Domain::new("bounce.example.org").unwrap(), "b").unwrap()
 }
 
@@ -56,7 +56,7 @@ fn a_path_is_for_one_recipient_only() {
 #[test]
 fn a_path_of_another_domain_or_prefix_is_not_ours() {
     let address = verp(&[1]).address(id(), 0, &rcpt(), at(2000));
-    let secrets = [Secret::new([1; 32])];
+    let secrets = [VerpSecret::new([1; 32])];
     let other = |domain: &str, prefix: &str| Verp::new(&secrets, Domain::new(domain).unwrap(), prefix).unwrap();
     assert_eq!(other("bounce.example.com", "b").open(&address, at(1)), OpenedPath::NotOurs);
     assert_eq!(other("bounce.example.org", "news").open(&address, at(1)), OpenedPath::NotOurs);
@@ -70,7 +70,7 @@ fn a_path_of_another_domain_or_prefix_is_not_ours() {
 
 #[test]
 fn what_would_not_fit_an_address_is_refused() {
-    let secrets = [Secret::new([1; 32])];
+    let secrets = [VerpSecret::new([1; 32])];
     let made = |domain: &str, prefix: &str| Verp::new(&secrets, Domain::new(domain).unwrap(), prefix);
     for prefix in ["", "eight888", "a+b", "a b", "-a", "a-"] {
         assert!(matches!(made("x.org", prefix), Err(VerpError::Prefix(_))), "{prefix:?}");
@@ -92,7 +92,7 @@ proptest! {
         prop_assume!(!was.eq_ignore_ascii_case(&(other as u8)));
         let text = String::from_utf8_lossy(&local);
         if let Ok(changed) = Address::new(&format!("{text}@bounce.example.org")) {
-            // What is no longer one local part is not ours at all.
+            // If the change splits the local part, the address is not ours at all.
             prop_assert!(!matches!(verp.open(&changed, at(1999)), OpenedPath::Valid(_) | OpenedPath::Expired(_)));
             prop_assert_eq!(verp.open(&changed, at(1999)) == OpenedPath::Forged, changed.local().len() == 58);
         }

@@ -2,24 +2,24 @@ use super::*;
 
 const NOW: i64 = 1_800_000_000;
 
-fn rules() -> Rules {
-    Rules { username: UserField::Username, scope: None, audience: None }
+fn rules() -> TokenRules {
+    TokenRules { username: UserField::Username, scope: None, audience: None }
 }
 
-fn judged(answer: &str, rules: &Rules) -> Result<Judgement, Junk> {
+fn judged(answer: &str, rules: &TokenRules) -> Result<Judgement, Unreadable> {
     judge(answer.as_bytes(), rules, Timestamp::from_second(NOW).unwrap())
 }
 
-/// An answer about an active token of `app` that says this too.
+/// An answer about an active token of `app` with these fields in addition.
 fn saying(more: &str) -> String {
     format!(r#"{{"active":true,"username":"app"{more}}}"#)
 }
 
-fn is_right(answer: &str, rules: &Rules) -> bool {
+fn is_right(answer: &str, rules: &TokenRules) -> bool {
     matches!(judged(answer, rules), Ok(Judgement::Right { .. }))
 }
 
-fn is_wrong(answer: &str, rules: &Rules) -> bool {
+fn is_wrong(answer: &str, rules: &TokenRules) -> bool {
     matches!(judged(answer, rules), Ok(Judgement::Wrong(_)))
 }
 
@@ -44,7 +44,7 @@ fn an_inactive_token_is_wrong_whatever_else_is_said() {
 fn the_user_stands_in_the_field_that_was_asked_for_and_in_no_other() {
     let answer = r#"{"active":true,"username":"a","sub":"b","client_id":"c","email":"d@x.test"}"#;
     for ((word, username), name) in UserField::ALL.into_iter().zip(["a", "b", "c", "d@x.test"]) {
-        let rules = Rules { username, ..rules() };
+        let rules = TokenRules { username, ..rules() };
         assert_eq!(judged(answer, &rules), Ok(Judgement::Right { user: name.into(), until: None }));
         assert!(is_wrong(&answer.replace(&format!("\"{word}\""), "\"other\""), &rules), "{word}");
     }
@@ -53,7 +53,7 @@ fn the_user_stands_in_the_field_that_was_asked_for_and_in_no_other() {
 
 #[test]
 fn the_scope_is_one_of_the_words_and_not_a_part_of_one() {
-    let rules = Rules { scope: Some("smtp.send".into()), ..rules() };
+    let rules = TokenRules { scope: Some("smtp.send".into()), ..rules() };
     for good in ["smtp.send", "read smtp.send", "smtp.send  write"] {
         assert!(is_right(&saying(&format!(r#","scope":"{good}""#)), &rules), "{good:?}");
     }
@@ -65,7 +65,7 @@ fn the_scope_is_one_of_the_words_and_not_a_part_of_one() {
 
 #[test]
 fn the_audience_is_a_text_or_a_list_of_them() {
-    let rules = Rules { audience: Some("mail.test".into()), ..rules() };
+    let rules = TokenRules { audience: Some("mail.test".into()), ..rules() };
     for good in [r#""mail.test""#, r#"["a","mail.test"]"#] {
         assert!(is_right(&saying(&format!(r#","aud":{good}"#)), &rules), "{good}");
     }
@@ -131,6 +131,6 @@ fn what_says_neither_yes_nor_no_is_junk_and_not_a_wrong_token() {
 
 #[test]
 fn what_is_told_of_junk_holds_nothing_of_it() {
-    let Err(Junk(why)) = judged(r#"{"active":"s3cret"}"#, &rules()) else { panic!("it is junk") };
+    let Err(Unreadable(why)) = judged(r#"{"active":"s3cret"}"#, &rules()) else { panic!("it is junk") };
     assert!(!why.contains("s3cret"), "{why}");
 }

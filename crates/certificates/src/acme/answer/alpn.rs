@@ -1,4 +1,4 @@
-//! tls-alpn-01 (RFC 8737): a certificate that only the authority asks for, by the protocol "acme-tls/1", with the answer inside.
+//! tls-alpn-01 (RFC 8737): a certificate that holds the answer, shown only to clients that offer the protocol "acme-tls/1".
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ use crate::{PairError, server_config};
 
 const PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// What is shown, by the name that is looked at.
+/// The certificates to show, by server name.
 #[derive(Debug, Default)]
 pub(super) struct Names(Mutex<HashMap<String, Arc<CertifiedKey>>>);
 
 impl Names {
-    /// `digest` is the SHA-256 of the answer.
+    /// Makes the certificate for `name`; `digest` is the SHA-256 of the answer.
     pub(super) fn expect(&self, name: &str, digest: &[u8]) -> Result<(), PairError> {
         let unfit = |error: rcgen::Error| PairError::Unfit(error.to_string());
         let key = rcgen::KeyPair::generate().map_err(unfit)?;
@@ -38,7 +38,7 @@ impl Names {
         Ok(())
     }
 
-    /// Shows one certificate; the handshake is all there is.
+    /// Does a handshake and closes the connection.
     pub(super) async fn converse(self: Arc<Self>, stream: TcpStream) {
         let done = async {
             let mut config = server_config(self, None).map_err(std::io::Error::other)?;
@@ -46,7 +46,7 @@ impl Names {
             TlsAcceptor::from(config).accept(stream).await?.shutdown().await
         };
         if let Err(error) = done.await {
-            tracing::debug!(%error, "a handshake for tls-alpn-01 broke off");
+            tracing::debug!(%error, "a TLS handshake for tls-alpn-01 failed");
         }
     }
 

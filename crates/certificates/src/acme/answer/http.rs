@@ -1,4 +1,4 @@
-//! http-01 (RFC 8555 §8.3): a file under /.well-known/acme-challenge/, and nothing else.
+//! http-01 (RFC 8555 §8.3): serves answers under /.well-known/acme-challenge/, and nothing else.
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 const FOLDER: &str = "/.well-known/acme-challenge/";
-/// How long the head of a request may take, how many bytes and how many lines it may have.
+/// Limits of a request's head: its time, its bytes and its header fields.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 32;
 
-/// What is answered, by token.
+/// The answers, by token.
 #[derive(Default)]
 pub(super) struct Tokens(Mutex<HashMap<String, String>>);
 
@@ -42,7 +42,7 @@ impl Tokens {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX).keep_alive(false);
         if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!(%error, "a connection for http-01 broke off");
+            tracing::debug!(%error, "a connection for http-01 failed");
         }
     }
 

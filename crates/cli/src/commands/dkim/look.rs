@@ -98,17 +98,17 @@ pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
 /// Every key of every domain; of each domain, the configured keys first.
 fn keys(config: &Config) -> anyhow::Result<Vec<Known>> {
     let dir = KeyStore::dir(&config.data_dir);
-    let book = KeyStore::read(&dir).map_err(anyhow::Error::msg)?;
+    let store = KeyStore::read(&dir)?;
     let mut keys = Vec::new();
     for (domain, signing) in signing_domains(&config.dkim) {
-        let heirs = || book.of(domain.as_str()).flat_map(|succession| &succession.keys);
+        let heirs = || store.of(domain.as_str()).flat_map(|succession| &succession.keys);
         for key in &signing.keys {
             let selector = key.selector.to_string();
             let stage = heirs().find(|heir| heir.selector == selector).map_or("active", |heir| word(&heir.stage));
             keys.push(Known { domain: domain.clone(), selector, key: key.key.clone(), stage, made: changed(&key.file) });
         }
         for heir in heirs().filter(|heir| heir.ours) {
-            let key = own_key(&dir, &heir.selector, &domain).map_err(anyhow::Error::msg)?;
+            let key = own_key(&dir, &heir.selector, &domain)?;
             let made = changed(&key_file(&dir, &heir.selector, domain.as_str()));
             keys.push(Known { domain: domain.clone(), selector: heir.selector.clone(), key, stage: word(&heir.stage), made });
         }

@@ -56,6 +56,6 @@ fn alone(config: Config, domain: &Domain) -> anyhow::Result<Vec<NextKey>> {
     let settings = Settings::new(config)?;
     let rotation = Rotation::new(dir, InForce::new(move || settings.signing.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (keys, _) = runtime.block_on(rotation.rotate(domain, clock::now().as_second())).map_err(anyhow::Error::msg)?;
+    let (keys, _) = runtime.block_on(rotation.rotate(domain, clock::now().as_second()))?;
     Ok(keys)
 }

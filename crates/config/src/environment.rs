@@ -10,13 +10,13 @@ use super::{
     value::string,
 };
 
-/// Where a configuration is read: the machine, and the folder of its files.
-pub(super) struct Place<'h> {
+/// The environment in which a configuration is read: the machine, and the folder of its files.
+pub(super) struct Environment<'h> {
     pub(super) host: &'h dyn Host,
     pub(super) folder: &'h Path,
 }
 
-impl Place<'_> {
+impl Environment<'_> {
     /// The path of a file that the configuration names.
     pub(super) fn path(&self, named: &str) -> PathBuf {
         self.folder.join(named)
