@@ -1,5 +1,5 @@
-//! The intake adds header fields and signatures to a submitted message, stores it in the spool, announces it in the log and hands it to the queue.
-//! Only then the client is answered 250.
+//! The intake adds header fields and signatures to a submitted message, stores it in the spool, announces it in the log and hands it to the
+//! queue. Only then the client is answered 250.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -212,7 +212,8 @@ fn stream(settings: &Settings, prepared: &Prepared, client: &Client) -> Result<N
     }
 }
 
-/// Applies the time of `X-Posthaste-Send-At` like FUTURERELEASE (RFC 4865), within the same limit. If both are given, the later time counts.
+/// Applies the time of `X-Posthaste-Send-At` like FUTURERELEASE (RFC 4865), within the same limit. If both are given, the later time
+/// counts.
 fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Duration>) -> Result<(), Refused> {
     let most = most.and_then(|most| now.checked_add(most).ok());
     let refused = |text: &str| Err(Refused::new(Answer::new(554, 6, 0, format!("X-Posthaste-Send-At: {text}")), "bad_send_at"));

@@ -24,13 +24,13 @@ use crate::{
 
 /// The most bytes per read while a message is received.
 const READ: usize = 64 << 10;
-/// The most bytes per read while waiting for commands. It is small, because thousands of sessions may wait for a command at the same time, and
-/// has room for the pipelined commands of several messages.
+/// The most bytes per read while waiting for commands. It is small, because thousands of sessions may wait for a command at the same time,
+/// and has room for the pipelined commands of several messages.
 const READ_COMMANDS: usize = 1 << 10;
 /// Reply bytes are written once this many are gathered, even if the client has pipelined more commands.
 const FLUSH_AT: usize = 16 << 10;
-/// After this many bytes without an accepted message a session yields to the others. A client that sends without a pause would otherwise occupy a
-/// thread for as long as the runtime permits, and delay the replies to all other clients.
+/// After this many bytes without an accepted message a session yields to the others. A client that sends without a pause would otherwise
+/// occupy a thread for as long as the runtime permits, and delay the replies to all other clients.
 const YIELD_AFTER: usize = 256 << 10;
 /// How many message bytes one command byte counts as: commands take more work per byte.
 const COMMAND_WEIGHT: usize = 128;
@@ -38,15 +38,15 @@ const COMMAND_WEIGHT: usize = 128;
 const THROTTLE_FROM: usize = 8 << 20;
 /// If a session that yielded resumes within this time, no other session was waiting, and it is not throttled.
 const UNCONTENDED: Duration = Duration::from_micros(200);
-/// A throttled session pauses for this many times the time it waited to resume. Sessions that send without a pause thus delay the others for at
-/// most about one part in this many of the time.
+/// A throttled session pauses for this many times the time it waited to resume. Sessions that send without a pause thus delay the others
+/// for at most about one part in this many of the time.
 const THROTTLE_FACTOR: u32 = 8;
 /// The longest such pause.
 const THROTTLE_MAX: Duration = Duration::from_millis(100);
 
-/// How long to wait for the rest of a command or message before the received part is acknowledged at TCP level. A client that writes the rest
-/// separately and has not set TCP_NODELAY sends it only after that acknowledgement; since no reply carries it, the kernel would delay it by 40 ms,
-/// for every message. If the rest arrives within this time, no extra acknowledgement is sent.
+/// How long to wait for the rest of a command or message before the received part is acknowledged at TCP level. A client that writes the
+/// rest separately and has not set TCP_NODELAY sends it only after that acknowledgement; since no reply carries it, the kernel would delay
+/// it by 40 ms, for every message. If the rest arrives within this time, no extra acknowledgement is sent.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
 /// Early acknowledgement applies to the first bytes of a message only: in a longer message the delay matters little, and gaps are normal.
 const ACKNOWLEDGE_WITHIN: u64 = 128 << 10;
@@ -58,8 +58,8 @@ const REFUSAL_WAIT: Duration = Duration::from_millis(100);
 /// The delay before a client is told that its connection is closed for misbehaviour; without it, the client would reconnect at once.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// Log lines that may wait for the disk before refused clients are delayed. Every refusal is a log line, and the lines of accepted mail queue
-/// behind it.
+/// Log lines that may wait for the disk before refused clients are delayed. Every refusal is a log line, and the lines of accepted mail
+/// queue behind it.
 const LINES_AHEAD: usize = 200;
 /// How often the number of waiting log lines is checked.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
@@ -345,7 +345,8 @@ impl Conversation {
         self.let_the_log_catch_up().await;
     }
 
-    /// Waits until the log has caught up, [`CATCH_UP_MAX`] at most: a client with many refusals must not delay the log lines of others' mail.
+    /// Waits until the log has caught up, [`CATCH_UP_MAX`] at most: a client with many refusals must not delay the log lines of others'
+    /// mail.
     async fn let_the_log_catch_up(&self) {
         let until = self.now() + CATCH_UP_MAX;
         while self.of.journal.queued() > LINES_AHEAD && self.now() < until && !*self.of.stopping.borrow() {

@@ -1,4 +1,5 @@
-//! Limits the memory of messages being received, over all sessions. When it runs out, the sessions that hold more than an equal share are refused.
+//! Limits the memory of messages being received, over all sessions. When it runs out, the sessions that hold more than an equal share are
+//! refused.
 
 use std::sync::{
     Arc,
@@ -27,8 +28,8 @@ impl Pressure {
 }
 
 impl Held {
-    /// Adds `bytes`. False: all sessions together hold more than `max` bytes, and this one holds more than an equal share of `max`. A message below
-    /// its share is always accepted, whatever the others hold.
+    /// Adds `bytes`. False: all sessions together hold more than `max` bytes, and this one holds more than an equal share of `max`. A
+    /// message below its share is always accepted, whatever the others hold.
     pub(super) fn add(&mut self, bytes: u64, max: u64) -> bool {
         self.bytes += bytes;
         let all = self.of.bytes.fetch_add(bytes, Relaxed) + bytes;

@@ -19,8 +19,8 @@ const V1_MAX: usize = 107;
 /// How a header of version 2 begins.
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Reads the header and returns the client's address, or None if the balancer connects on its own behalf (health checks). Bytes after the header
-/// stay in `input`.
+/// Reads the header and returns the client's address, or None if the balancer connects on its own behalf (health checks). Bytes after the
+/// header stay in `input`.
 pub(super) async fn client(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> io::Result<Option<IpAddr>> {
     loop {
         match parse(input) {
