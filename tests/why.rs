@@ -70,7 +70,7 @@ fn without_a_relay_configuration_and_dns_are_told() {
     let why = json(&world, TO);
     assert_eq!((&why["hosts"][0]["name"], &why["waiting"]), (&"mx1.example.test".into(), &Value::Null));
     assert_eq!(why["lanes"][0]["source"], "ip2");
-    assert!(world.relay.ok(["why", "example.test"]).contains("no relay runs"));
+    assert!(world.relay.ok(["why", "example.test"]).contains("no relay is running"));
     let nowhere = json(&world, "nowhere.test");
     assert!(nowhere["trouble"].as_str().unwrap().contains("nowhere.test does not exist"), "{nowhere}");
     let id = world.relay.cli(["why", "01KAQ2V3W4X5Y6Z7A8B9C0D1E2"]);

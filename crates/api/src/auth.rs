@@ -1,4 +1,4 @@
-//! Who asks: a bearer token (RFC 6750), and what may be done with it.
+//! Authentication by bearer token (RFC 6750), and the token's rights.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::{
 /// The longest token, in bytes.
 const TOKEN_MAX: usize = 512;
 
-/// The longest wait for the answer to a wrong token: a relay that stops waits for it too.
+/// The longest delay of the answer to a wrong token: a relay that stops has to wait for it too.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Who asks.
+/// The authenticated user of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Principal(pub(super) Arc<User>);
 
 impl Principal {
-    /// A refusal unless this may be done.
+    /// Refuses the request unless the user has this right.
     pub(super) fn may(&self, right: Right) -> Result<(), BoxedRefusal> {
         if self.0.rights.contains(&right) {
             return Ok(());
@@ -38,7 +38,7 @@ impl Principal {
         ))
     }
 
-    /// What was given as a token.
+    /// The token given in the request.
     fn token(parts: &Parts) -> Option<&str> {
         let given = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = given.split_once(' ')?;
@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<Api>> for Principal {
         if let Some(user) = token.and_then(|token| settings.users.by_token(token)) {
             return Ok(Self(user.clone()));
         }
-        // One who gives none guesses nothing.
+        // A request without a token is not an attempt to guess one.
         let wait = if token.is_some() { api.lockout.failed(ip).wait } else { settings.bans.rules.delay };
         drop(settings);
         sleep(wait.min(WAIT_MAX)).await;

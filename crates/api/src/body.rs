@@ -1,4 +1,4 @@
-//! The body of a request: bounded in length, in time, and all of them together in memory.
+//! Request bodies, limited in length and time each, and in memory all together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,18 +17,18 @@ use tokio::{
 use crate::problem::{BoxedRefusal, Refusal};
 use crate::settings::Http;
 
-/// The memory is counted in pieces of this size.
+/// The memory is counted in pieces of this many bytes.
 const PIECE: u64 = 1024;
 
-/// Memory for bodies and what is made of them.
+/// Memory for bodies and the messages made from them.
 #[derive(Clone, Debug)]
 pub(super) struct Bodies(Arc<Semaphore>);
 
-/// A body, and its share of the memory.
+/// A body and its share of the memory.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    /// Given back when dropped.
+    /// Released when dropped.
     pub(super) share: OwnedSemaphorePermit,
 }
 
@@ -37,7 +37,7 @@ impl Bodies {
         Self(Arc::new(Semaphore::new(usize::try_from(memory / PIECE).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS))))
     }
 
-    /// Reads the body. A client that does not say how long it is pays for the longest.
+    /// Reads the body. If the client does not declare its length, memory for the longest body is reserved.
     pub(super) async fn read(&self, request: Request, config: &Http) -> Result<Body, BoxedRefusal> {
         let length = length(request.headers()).unwrap_or(config.body_size);
         if length > config.body_size {
@@ -59,7 +59,7 @@ impl Bodies {
 
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a mere promise of length reserves at most.
+/// The most bytes allocated because of a declared length alone.
 const RESERVE_MAX: u64 = 1 << 20;
 
 async fn gather(request: Request, length: u64, max: u64) -> Result<Bytes, BoxedRefusal> {
@@ -86,7 +86,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// A media type that means nothing here.
+/// The refusal of a media type that is not supported here.
 pub(super) fn unsupported(given: &str, wanted: &str) -> BoxedRefusal {
     Refusal::http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", format!("Content-Type is {given:?}; what goes here is {wanted}"))
 }

@@ -1,4 +1,4 @@
-//! From a draft to a message: the envelope checked, the MIME built.
+//! Makes a message from a draft: checks the envelope and builds the MIME.
 
 mod common;
 mod fields;
@@ -23,7 +23,7 @@ pub(super) struct Composed {
     pub(super) has_8bit: bool,
 }
 
-/// Makes a message of a draft.
+/// Makes a message from a draft.
 pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Composed, BoxedRefusal> {
     let mut flaws = Flaws::default();
     let from = draft.from.as_ref().and_then(|from| flaws.mailbox("/from", from, 7));
@@ -67,7 +67,7 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
             "stream" => draft.stream = Some(value.clone()),
             "tag" => draft.tags.push(value.clone()),
             "send_at" => draft.send_at = Some(value.clone()),
-            // What is no number is outside of what a priority can be.
+            // A value that is not a number counts as a priority out of range.
             "priority" => draft.priority = Some(value.parse().unwrap_or(i8::MAX)),
             _ => {
                 return Err(bad_field(vec![FieldError {
@@ -100,7 +100,7 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
     Ok(Composed { envelope: Envelope { body, ..Envelope::new(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
 }
 
-/// Each address once, in order.
+/// Removes repeated addresses; the order stays.
 fn recipients(all: [&[Named]; 3]) -> Vec<Address> {
     let mut known = std::collections::HashSet::new();
     all.into_iter().flatten().map(|m| &m.address).filter(|a| known.insert(*a)).cloned().collect()

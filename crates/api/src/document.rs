@@ -1,4 +1,4 @@
-//! What the API says of itself.
+//! The OpenAPI document and `GET /healthz`.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::state::Api;
 #[openapi(
     info(
         title = "posthaste",
-        description = "An outbound SMTP relay's API: mail in, what became of it, the suppression list. Refusals are problems (RFC 9457) with the words and codes of SMTP's refusals.",
+        description = "The API of an outbound SMTP relay: submission of mail, its delivery status, the suppression list. Refusals are problem documents (RFC 9457) with the texts and codes of SMTP refusals.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "messages", description = "Mail, and what became of it."),
-        (name = "suppressions", description = "Addresses that are not written to."),
+        (name = "messages", description = "Mail and its delivery status."),
+        (name = "suppressions", description = "Addresses to which no mail is sent."),
         (name = "relay", description = "The relay itself."),
     ),
 )]
 struct Frame;
 
-/// All but the paths.
+/// The document without its paths.
 pub(super) fn frame() -> utoipa::openapi::OpenApi {
     let mut frame = Frame::openapi();
-    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of the configuration.")).build();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A user's token, from the configuration.")).build();
     frame.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
     frame
 }
@@ -54,13 +54,13 @@ pub(super) async fn openapi(State(api): State<Arc<Api>>) -> Response {
 /// The relay's state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// Always `ok`: whoever does not run does not answer.
+    /// Always `ok`: a relay that does not run does not answer.
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// Is it there?
-#[utoipa::path(get, path = "/healthz", tag = "relay", responses((status = 200, description = "It is.", body = Health)))]
+/// Check that the relay answers.
+#[utoipa::path(get, path = "/healthz", tag = "relay", responses((status = 200, description = "The relay runs.", body = Health)))]
 pub(super) async fn healthz() -> axum::Json<Health> {
     axum::Json(Health { status: "ok" })
 }

@@ -1,4 +1,4 @@
-//! A message as JSON: what may be said of it. What it becomes is in `compose`.
+//! A message as JSON. `compose` makes the mail message from it.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -10,52 +10,52 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"from": "Shop <shop@example.com>", "to": "ann@example.org", "subject": "Your order", "text": "It is on its way."}))]
 pub(super) struct Draft<'a> {
-    /// The From field, and who is told of failures unless `return_path` says otherwise.
+    /// The From field; also the address that failure notices go to, unless `return_path` is given.
     pub(super) from: Option<Mailbox>,
-    /// Who is told of failures; empty: nobody.
+    /// The address that failure notices go to; empty: no notices.
     pub(super) return_path: Option<String>,
     /// Recipients.
     #[serde(default)]
     pub(super) to: Mailboxes,
-    /// More of them.
+    /// More recipients, in the Cc field.
     #[serde(default)]
     pub(super) cc: Mailboxes,
-    /// More of them, whom the others do not see.
+    /// More recipients, hidden from the others.
     #[serde(default)]
     pub(super) bcc: Mailboxes,
-    /// Where answers go.
+    /// The Reply-To field: where answers go.
     #[serde(default)]
     pub(super) reply_to: Mailboxes,
     /// The Subject field.
     pub(super) subject: Option<String>,
-    /// The text.
+    /// The body as plain text.
     #[serde(borrow, default)]
     pub(super) text: Option<Cow<'a, str>>,
-    /// The same as HTML. With `text`, readers choose.
+    /// The body as HTML. If `text` is given too, mail programs choose between them.
     #[serde(borrow, default)]
     pub(super) html: Option<Cow<'a, str>>,
-    /// Files.
+    /// Attached files.
     #[serde(borrow, default)]
     pub(super) attachments: Vec<Attachment<'a>>,
-    /// More header fields: a value, or several. Not those that other fields here make.
+    /// More header fields, each with one value or several. Fields that other properties set are not allowed.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Values>,
-    /// The stream; without it, the token's.
+    /// The stream; default: that of the token's user.
     pub(super) stream: Option<String>,
-    /// Words by which reports group.
+    /// Tags by which reports group messages.
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    /// Facts of the application's own, by name: they stand in every event of the message, and nowhere else.
+    /// The application's own data, by name. It appears in every log event of the message, and nowhere else.
     #[serde(default)]
     pub(super) meta: BTreeMap<String, String>,
-    /// Before when it is not to be sent.
+    /// The time before which the message is not sent.
     #[schema(format = DateTime, example = "2030-01-31T08:00:00Z")]
     pub(super) send_at: Option<String>,
-    /// How it stands among others of its stream: -9 to 9, the higher the sooner; no higher than the token's user may ask for. Without it, as that
-    /// user's mail does.
+    /// The priority within the stream: -9 to 9, higher is sooner; no higher than the token's user may ask for. Default: the priority of
+    /// that user's mail.
     pub(super) priority: Option<i8>,
     /// The whole message as MIME, in base64, instead of `reply_to`, `subject`, `text`, `html`, `attachments` and `headers`. `from`, `to`, `cc`
-    /// and `bcc` are the envelope alone.
+    /// and `bcc` then set only the envelope.
     #[serde(borrow, default)]
     pub(super) raw: Option<Cow<'a, str>>,
 }
@@ -77,11 +77,11 @@ pub(super) enum Mailbox {
 pub(super) struct MailboxParts {
     /// `ann@example.org`.
     pub(super) address: String,
-    /// Whose it is.
+    /// The display name.
     pub(super) name: Option<String>,
 }
 
-/// From an object alone: serde would take a list for one too, and its second mailbox for the first one's name.
+/// Accepts an object only: serde would also accept a list, and take its second mailbox for the first one's name.
 impl TryFrom<serde_json::Map<String, serde_json::Value>> for MailboxParts {
     type Error = &'static str;
     fn try_from(mut parts: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
@@ -121,7 +121,7 @@ impl Mailboxes {
     }
 }
 
-/// The value of a header field, or the values of several of one name.
+/// The value of a header field, or the values of several fields of the same name.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "a text or a list of texts")]
 pub(super) enum Values {
@@ -140,29 +140,29 @@ impl Values {
     }
 }
 
-/// A file.
+/// An attached file.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Attachment<'a> {
-    /// The name that it is saved under.
+    /// Its file name.
     #[serde(default)]
     pub(super) filename: Option<String>,
-    /// Its media type; without it, `application/octet-stream`.
+    /// Its media type; default: `application/octet-stream`.
     #[serde(default)]
     #[schema(example = "application/pdf")]
     pub(super) content_type: Option<String>,
-    /// Its bytes in base64.
+    /// Its contents in base64.
     #[serde(borrow)]
     pub(super) content: Cow<'a, str>,
-    /// Shown where the HTML says `<img src="cid:…">` with this, instead of being listed as a file.
+    /// The content id: the file is shown where the HTML has `<img src="cid:…">` with it, instead of being listed as an attachment.
     #[serde(default)]
     #[schema(example = "logo")]
     pub(super) cid: Option<String>,
 }
 
-/// Several messages, each with an answer of its own.
+/// Several messages, each with its own result.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes what is read message by message, so that a bad one spoils no other")]
+#[expect(dead_code, reason = "describes a body that is read message by message, so that a bad one does not affect the others")]
 pub(super) struct Batch<'a> {
     /// The messages.
     messages: Vec<Draft<'a>>,

@@ -1,8 +1,8 @@
-//! Idempotency keys: the same key and request within a day gives the same answer, and sends nothing twice, whatever crashes.
+//! Idempotency keys: a repeated request with the same key within a day gets the same answer and sends nothing twice, even after a crash.
 //!
-//! A key is a fact of the spool. It is put there, with the ids that the messages will have, before the messages; the spool writes in order, so
-//! a message that is durable has its fact. Who comes back after a crash finds the ids, and the log knows which of them were accepted: those are
-//! answered, the others are taken now, under the same ids.
+//! A key is a fact in the spool. It is stored before the messages, with the ids that they will have; the spool writes in order, so a
+//! durable message always has its fact. When a client repeats a request after a crash, the ids are found, and the log tells which of them
+//! were accepted: these are answered, and the others are taken now, under the same ids.
 
 use std::{
     collections::HashSet,
@@ -30,7 +30,7 @@ use crate::problem::{BoxedRefusal, Refusal};
 
 /// How long a key is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// The longest key.
+/// The longest key, in characters.
 const KEY_MAX: usize = 255;
 /// `idempotency/SHARD/USER\0KEY`
 const PREFIX: &[u8] = b"idempotency/";
@@ -38,13 +38,13 @@ const PREFIX: &[u8] = b"idempotency/";
 /// The keys.
 pub(super) struct Keys<F> {
     facts: F,
-    /// Those whose requests are under way.
+    /// Keys whose requests are in progress.
     busy: Mutex<HashSet<Vec<u8>>>,
-    /// How many are remembered, about.
+    /// Approximately how many keys are remembered.
     count: AtomicUsize,
 }
 
-/// A key whose request is under way; nobody else gets it until this is dropped.
+/// A key whose request is in progress; no other request gets it until this is dropped.
 pub(super) struct Claim<F> {
     of: Arc<Keys<F>>,
     key: Vec<u8>,
@@ -55,7 +55,7 @@ pub(super) struct Claim<F> {
 pub(super) enum Memory {
     /// Nothing.
     New,
-    /// Its messages were to have these ids; whether they were taken, the log knows.
+    /// Its messages have these ids; the log tells which of them were accepted.
     Begun(Vec<MessageId>),
     /// It was answered.
     Answered(u16, Value),
@@ -63,7 +63,7 @@ pub(super) enum Memory {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Fact {
-    /// Of the request.
+    /// The hash of the request.
     hash: String,
     at: Timestamp,
     ids: Vec<MessageId>,
@@ -86,12 +86,12 @@ impl Fact {
 }
 
 impl<F: Facts> Keys<F> {
-    /// The keys among these facts; how many there are is not known before [`Self::sweep`].
+    /// The keys among these facts. Their number is not known before [`Self::sweep`].
     pub(super) fn new(facts: F) -> Arc<Self> {
         Arc::new(Self { facts, busy: Mutex::default(), count: AtomicUsize::new(0) })
     }
 
-    /// Forgets what is too old, and counts the rest. Reads all keys.
+    /// Removes expired keys and counts the rest. Reads all keys.
     pub(super) fn sweep(&self, now: Timestamp) {
         delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_none_or(|fact| fact.is_stale(now)));
         let mut count = 0;
@@ -102,7 +102,7 @@ impl<F: Facts> Keys<F> {
         self.count.store(count, Relaxed);
     }
 
-    /// Takes a user's key for one request.
+    /// Claims a user's key for one request.
     pub(super) fn claim(self: &Arc<Self>, user: &str, key: &str) -> Result<Claim<F>, BoxedRefusal> {
         if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| (32..127).contains(&b)) {
             let text = format!("an Idempotency-Key is 1 to {KEY_MAX} printable ASCII characters");
@@ -133,7 +133,7 @@ impl<F: Facts> Claim<F> {
         Ok(fact.answer.map_or(Memory::Begun(fact.ids), |(status, body)| Memory::Answered(status, body)))
     }
 
-    /// Remembers which ids the messages will have; to be called before they are stored.
+    /// Stores the ids that the messages will have; must be called before they are stored.
     pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), BoxedRefusal> {
         if self.of.count.load(Relaxed) >= max {
             let text = format!("{max} idempotency keys of the last 24 hours are remembered, and no more; try again later");
@@ -144,12 +144,12 @@ impl<F: Facts> Claim<F> {
         Ok(())
     }
 
-    /// Remembers the answer. It needs not be durable: without it, the log tells the same.
+    /// Stores the answer. It need not be durable: if it is lost, the same answer is made from the log.
     pub(super) fn answered(&self, hash: &str, ids: &[MessageId], now: Timestamp, status: u16, body: Value) {
         self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: Some((status, body)) });
     }
 
-    /// Nothing was taken: the next one may try anew.
+    /// Forgets the key because no message was accepted: the request may be repeated.
     pub(super) fn forget(&self) {
         self.of.count.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1))).ok();
         self.of.facts.delete(&self.key);
@@ -166,7 +166,7 @@ impl<F> Drop for Claim<F> {
     }
 }
 
-/// What tells one request from another: all of it that matters.
+/// The hash that distinguishes requests, over everything that matters in them.
 pub(super) fn hash(parts: &[&[u8]]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -176,7 +176,7 @@ pub(super) fn hash(parts: &[&[u8]]) -> String {
     BASE64_STANDARD.encode(context.finish())
 }
 
-/// Those of these messages that the log says were accepted. Reads the log since they were made.
+/// Which of these messages were accepted, according to the log. Reads the log from the time of the ids.
 pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
     let mut found = HashSet::new();
     let Some(oldest) = ids.iter().map(|id| id.time()).min() else { return Ok(found) };

@@ -1,10 +1,11 @@
-//! The API over HTTP: mail as JSON or MIME, what became of it, the suppression list.
+//! The HTTP API: submission of mail as JSON or MIME, its delivery status, and the suppression list.
 //!
-//! Mail that comes in here goes the way of all mail, through the intake of `submission`. `serve` holds the connections, axum the routes, utoipa makes
-//! the OpenAPI document from the handlers: what is not described there cannot be called, and a test holds each description against the answers.
+//! Mail submitted here goes through the intake of `submission`, like all mail. `serve` handles the connections, axum the routes, and utoipa
+//! makes the OpenAPI document from the handlers: a route without a description does not exist, and a test compares each description with
+//! the answers.
 //!
 //! It may know `mail`, `monitor`, `smtp`, `spool`, `queue`, `message`, `access`, `suppression`, `submission`, `journal` and `host`. A request with an
-//! idempotency key is done once, whatever crashes.
+//! idempotency key is carried out once, even if the relay crashes in between.
 
 mod auth;
 mod body;

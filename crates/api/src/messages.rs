@@ -1,4 +1,4 @@
-//! `POST /v1/messages` and its batch: from a request to what intake says.
+//! `POST /v1/messages` and the batch: from a request to the intake's answer.
 
 pub(crate) mod batch;
 mod request;
@@ -28,23 +28,23 @@ use crate::{
 };
 use request::{Idempotent, Incoming};
 
-/// The name in `rejected` events of what was refused here.
+/// The `command` in the `rejected` events of messages refused here.
 const COMMAND: &str = "http";
 
-/// A message that is ours now: on disk, and in the log.
+/// A message that was accepted: it is on disk and in the log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Taken {
-    /// Its id, by which log, `trace` and `GET /v1/messages/{id}` know it.
+    /// Its id in the log, `trace` and `GET /v1/messages/{id}`.
     #[schema(example = "01K6Z5D0V4QK9M2T8YJ3N7RXCE")]
     id: String,
-    /// To how many it goes.
+    /// The number of its recipients.
     recipients: usize,
 }
 
 /// Send a message.
 ///
-/// As JSON, or as MIME with the envelope in the query. It is on disk when this is answered. With an `Idempotency-Key`, the same request within
-/// 24 hours gets the same answer and sends nothing again; requests that took nothing are not remembered.
+/// As JSON, or as MIME with the envelope in the query. The message is on disk when the answer is sent. With an `Idempotency-Key`, the same
+/// request within 24 hours gets the same answer and sends nothing again; requests of which no message was accepted are not remembered.
 #[utoipa::path(
     post,
     path = "/v1/messages",
@@ -52,28 +52,28 @@ pub(super) struct Taken {
     security(("token" = ["send"])),
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters, new for each message.", max_length = 255),
-        ("from" = Option<String>, Query, description = "For `message/rfc822`: who is told of failures; empty: nobody."),
-        ("to" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a recipient; may stand several times."),
+        ("from" = Option<String>, Query, description = "For `message/rfc822`: the address that failure notices go to; empty: no notices."),
+        ("to" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a recipient; may be repeated."),
         ("stream" = Option<String>, Query, description = "For `message/rfc822`: the stream."),
-        ("tag" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a tag; may stand several times."),
-        ("send_at" = Option<String>, Query, description = "For `message/rfc822`: before when it is not to be sent."),
-        ("priority" = Option<i8>, Query, description = "For `message/rfc822`: how it stands among others of its stream, -9 to 9."),
+        ("tag" = Option<Vec<String>>, Query, description = "For `message/rfc822`: a tag; may be repeated."),
+        ("send_at" = Option<String>, Query, description = "For `message/rfc822`: the time before which it is not sent."),
+        ("priority" = Option<i8>, Query, description = "For `message/rfc822`: its priority within its stream, -9 to 9."),
     ),
     request_body(content((Draft<'static> = "application/json"), (String = "message/rfc822")), description = "The message."),
     responses(
-        (status = 202, description = "It is ours now.", body = Taken,
-            headers(("Location" = String, description = "Where to ask what became of it."),
-                ("Idempotency-Replayed" = String, description = "`true` where this was answered before, and nothing was sent now."))),
-        (status = 400, description = "Not JSON, or not a request that this takes.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A request with the same key is under way.", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The message was accepted.", body = Taken,
+            headers(("Location" = String, description = "The path of its delivery status."),
+                ("Idempotency-Replayed" = String, description = "`true` if this request was answered before and nothing was sent now."))),
+        (status = 400, description = "The request is not JSON, or is not a valid request here.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A request with the same key is in progress.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The request or the message is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "A body of another kind.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The message cannot be sent as it is, or the key was used for another.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body's media type is not supported.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The message cannot be sent as it is, or the key was used for another request.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The user has sent enough for now, or too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The relay cannot accept this at present: try again after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn send(State(api): State<Arc<Api>>, peer: Peer, who: Result<Principal, Refusal>, request: Request) -> Response {
@@ -86,7 +86,7 @@ pub(super) async fn send(State(api): State<Arc<Api>>, peer: Peer, who: Result<Pr
             return Err(super::body::unsupported(kind, "application/json or message/rfc822"));
         }
         let api = api.clone();
-        // A task of its own: a client that goes away does not leave a message half taken.
+        // In a task of its own: a client that disconnects does not interrupt the intake of its message.
         tokio::spawn(async move { one(&api, &who, peer, incoming).await }).await.map_err(|e| broken(&e))?
     };
     sent.await.unwrap_or_else(|refused: BoxedRefusal| {
@@ -134,7 +134,7 @@ impl Taken {
 }
 
 impl Api {
-    /// Hands a message to intake: the same way as one that comes by SMTP.
+    /// Hands a message to the intake, as SMTP sessions do.
     pub(crate) async fn take(&self, who: &Principal, ip: IpAddr, id: MessageId, composed: Composed) -> Result<Taken, BoxedRefusal> {
         let taken = Taken::of(id, &composed);
         let from = composed.envelope.reverse_path.to_string();
@@ -156,7 +156,7 @@ impl Api {
         }
     }
 
-    /// One line in the log for each refusal, as for SMTP's.
+    /// Logs a refusal, one line each, as SMTP sessions do.
     pub(crate) fn rejected(&self, client_ip: IpAddr, who: Option<&Principal>, refused: &Refusal) {
         if refused.untold {
             return;

@@ -1,4 +1,4 @@
-//! No, in a form that programs can read: RFC 9457, with the words and codes that an SMTP client would hear.
+//! Refusals as problem documents (RFC 9457), with the texts and codes that an SMTP client would get.
 
 use axum::{
     http::{StatusCode, header},
@@ -13,21 +13,21 @@ use utoipa::ToSchema;
 /// Why a request was refused (RFC 9457).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
-    /// Always `about:blank`: `reason` tells them apart.
+    /// Always `about:blank`; `reason` distinguishes problems.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// The HTTP status as text.
     title: &'static str,
-    /// The status of the response.
+    /// The HTTP status of the response.
     #[schema(example = 422)]
     status: u16,
-    /// What is wrong, for people.
+    /// What is wrong, as text for people.
     #[schema(example = "a message has at most 1000 recipients here")]
     detail: String,
-    /// The same as a word that stays the same, as in the delivery log's `rejected` events.
+    /// What is wrong, as a stable word; the same as in the delivery log's `rejected` events.
     #[schema(example = "too_many_recipients")]
     reason: &'static str,
-    /// What an SMTP client would have been told.
+    /// The reply code that an SMTP client would have got.
     #[schema(example = 550)]
     #[serde(skip_serializing_if = "Option::is_none")]
     smtp_code: Option<u16>,
@@ -35,15 +35,15 @@ pub(super) struct Problem {
     #[schema(example = "5.5.3")]
     #[serde(skip_serializing_if = "Option::is_none")]
     smtp_enhanced: Option<String>,
-    /// The fields that are wrong, where it is about fields.
+    /// The invalid fields, if the problem is about fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
 
-/// A field that is wrong.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct FieldError {
-    /// Where it stands, as a JSON pointer (RFC 6901).
+    /// Its place in the request, as a JSON pointer (RFC 6901).
     #[schema(example = "/to/0")]
     pub(super) field: String,
     /// What is wrong with it.
@@ -51,32 +51,32 @@ pub(super) struct FieldError {
     pub(super) detail: String,
 }
 
-/// A refusal on its way to the client, and into the log where it is about mail.
+/// A refusal, for the client and, if it is about mail, for the log.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// What an SMTP client would be told; its text is what this client is told.
+    /// The answer that an SMTP client would get; this client gets its text.
     pub(super) answer: Answer,
     pub(super) reason: &'static str,
     pub(super) errors: Vec<FieldError>,
-    /// Whether an SMTP client could hear the same.
+    /// Whether an SMTP client could get the same refusal.
     is_mail: bool,
-    /// The sender, once known.
+    /// The sender, if known.
     pub(super) from: Option<String>,
     /// The recipient that it is about.
     pub(super) rcpt: Option<String>,
-    /// Whether the log has heard of the like often enough.
+    /// Whether it is not logged, because the same refusal has been logged often enough.
     pub(super) untold: bool,
 }
 
-/// Boxed: it is large, and rare.
+/// A refusal, boxed because it is large and rare.
 pub(super) type BoxedRefusal = Box<Refusal>;
 
-/// When to come back after a refusal that will pass, in seconds.
+/// The value of Retry-After for temporary refusals, in seconds.
 const RETRY_AFTER: u32 = 30;
 
 impl Refusal {
-    /// One that SMTP has too.
+    /// A refusal that SMTP has too.
     pub(super) fn mail(answer: Answer, reason: &'static str) -> BoxedRefusal {
         Self::new(status_of(&answer, reason), answer, reason, true)
     }
@@ -86,20 +86,20 @@ impl Refusal {
         Self::mail(refused.answer, refused.reason)
     }
 
-    /// One about the request, not about mail.
+    /// A refusal of the HTTP request, not of mail.
     pub(super) fn http(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> BoxedRefusal {
         let code = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS { 451 } else { 550 };
         Self::new(status, Answer::new(code, 5, 0, detail), reason, false)
     }
 
-    /// One to a client that guessed tokens or passwords too often.
+    /// A refusal of a client that sent too many wrong tokens or passwords.
     pub(super) fn shut_out(ShutOut { answer, tell }: ShutOut) -> BoxedRefusal {
         let mut refused = Self::mail(answer, "banned");
         refused.untold = !tell;
         refused
     }
 
-    /// There is no such thing.
+    /// The refusal of a path to something that does not exist.
     pub(super) fn not_found(what: &str) -> BoxedRefusal {
         Self::http(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }
@@ -108,19 +108,19 @@ impl Refusal {
         Box::new(Self { status, answer, reason, errors: Vec::new(), is_mail, from: None, rcpt: None, untold: false })
     }
 
-    /// The same with the fields that are wrong.
+    /// Adds the invalid fields.
     pub(super) fn about(mut self: Box<Self>, errors: Vec<FieldError>) -> BoxedRefusal {
         self.errors = errors;
         self
     }
 
-    /// The same, of a message by this sender.
+    /// Adds the message's sender.
     pub(super) fn sent_by(mut self: Box<Self>, from: Option<String>) -> BoxedRefusal {
         self.from = from;
         self
     }
 
-    /// As the client reads it.
+    /// The problem document for the client.
     pub(super) fn problem(&self) -> Problem {
         Problem {
             kind: "about:blank",
@@ -150,7 +150,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What a refusal of mail is in HTTP's terms.
+/// The HTTP status of a refusal of mail.
 fn status_of(answer: &Answer, reason: &str) -> StatusCode {
     match (reason, answer.code) {
         ("bad_token", _) => StatusCode::UNAUTHORIZED,
@@ -163,15 +163,15 @@ fn status_of(answer: &Answer, reason: &str) -> StatusCode {
     }
 }
 
-/// A task of ours that broke.
+/// The refusal of a request whose task failed.
 pub(crate) fn broken(error: &tokio::task::JoinError) -> BoxedRefusal {
-    tracing::error!(%error, "a request could not be worked on");
+    tracing::error!(%error, "a request failed: its task ended early");
     Refusal::mail(posthaste_smtp::server::Answer::trouble("the relay could not work on this, try again later"), "trouble")
 }
 
-/// Reads an object of JSON: what is no JSON at all is another fault than what says the wrong thing.
+/// Reads a JSON object. Invalid JSON and valid JSON with wrong contents are different refusals.
 pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, BoxedRefusal> {
-    // Serde would take a list for an object whose fields are told by their order.
+    // Serde would accept a list as an object, with its fields by position.
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Refusal::mail(Answer::new(554, 6, 0, "an object goes here, not a list"), "bad_field"));
     }

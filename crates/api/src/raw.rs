@@ -1,4 +1,4 @@
-//! A message as bytes, made fit for what SMTP demands of it: line ends, size, no NUL.
+//! Makes the bytes of a message fit for SMTP: line ends, size, no NUL.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memchr3_iter};
@@ -12,8 +12,8 @@ pub(super) struct Fit {
     pub(super) has_8bit: bool,
 }
 
-/// Makes it fit. Programs write files with LF alone; here, where HTTP says how long a message is, nothing can hide behind one, so it becomes
-/// CRLF. A CR alone is nobody's line end.
+/// Makes a message fit for SMTP. Programs write files with bare LF; as HTTP gives the length of a message, a bare LF cannot be used for
+/// smuggling here, so it becomes CRLF. A bare CR is refused.
 pub(super) fn fit(data: Bytes, limits: &ClientLimits) -> Result<Fit, Refused> {
     let ends = Ends::find(&data)?;
     let size = (data.len() + ends.bare + if ends.is_open { 2 } else { 0 }) as u64;
@@ -44,14 +44,14 @@ pub(super) fn fit(data: Bytes, limits: &ClientLimits) -> Result<Fit, Refused> {
     Ok(Fit { data: fit.freeze(), has_8bit })
 }
 
-/// Where the lines end.
+/// A message's line ends.
 #[derive(Debug, Default)]
 struct Ends {
-    /// How many LF stand without a CR before them.
+    /// The number of LF without a CR before them.
     bare: usize,
     /// The longest line, in bytes without its end.
     longest: usize,
-    /// The last line has no end.
+    /// Whether the last line has no line end.
     is_open: bool,
 }
 

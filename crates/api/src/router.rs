@@ -1,4 +1,4 @@
-//! Every route of the API, and its OpenAPI document, made of the handlers themselves.
+//! The API's routes, and its OpenAPI document, which is made from the handlers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     suppressions::{self, transfer},
 };
 
-/// Every route.
+/// All routes.
 pub(crate) fn router(api: &Arc<Api>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::frame())
         .routes(routes!(messages::send))

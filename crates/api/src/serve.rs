@@ -1,4 +1,4 @@
-//! The API's connections: how many, how long, how many requests over each.
+//! Serves the API's connections, and limits their number, duration and requests.
 
 use std::{
     collections::HashMap,
@@ -33,19 +33,19 @@ use crate::{
     state::{Api, Peer},
 };
 
-/// The head of a request: its lines in all, and how many of them.
+/// Limits of a request's head: its bytes, and the number of its lines.
 const HEAD_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
-/// How long an answer may take beyond the time for the body: to be made, and to be read by the client.
+/// How long an answer may take beyond the time for the body: until it is made and the client has read it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long a listener waits after the system had no descriptor or memory for a connection.
+/// How long a listener pauses after the system had no file descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often old idempotency keys are forgotten.
+/// How often expired idempotency keys are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-/// What a client hears that is one too many.
+/// The response to connections beyond the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
 
-/// All connections of the API.
+/// Serves all connections of the API.
 pub struct Server {
     api: Arc<Api>,
     app: Router,
@@ -53,20 +53,20 @@ pub struct Server {
     stopping: watch::Receiver<bool>,
 }
 
-/// One connection's place in the counts, given back when dropped.
+/// One counted connection; the counts decrease when it is dropped.
 struct Place {
     of: Arc<Server>,
     ip: IpAddr,
 }
 
 impl Server {
-    /// None yet.
+    /// A server without connections yet.
     pub fn new(api: Arc<Api>, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let app = router(&api);
         Arc::new(Self { api, app, open: Mutex::default(), stopping })
     }
 
-    /// Takes connections until told to stop, then waits for the requests under way.
+    /// Accepts connections until the relay stops, then waits for the requests in progress.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut stopping = self.stopping.clone();
         let mut connections = JoinSet::new();
@@ -75,7 +75,7 @@ impl Server {
                 () = told(&mut stopping) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    // Counted here, so that nobody slips in while others' tasks have not begun.
+                    // Counted here, so that the limit also covers connections whose tasks have not started yet.
                     Ok((stream, peer)) => {
                         let place = self.clone().place(peer.ip().to_canonical());
                         drop(connections.spawn(self.clone().connection(stream, place)));
@@ -91,7 +91,7 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Forgets old idempotency keys now and then, until told to stop.
+    /// Removes expired idempotency keys from time to time, until the relay stops.
     pub async fn tidy(self: Arc<Self>) {
         let mut stopping = self.stopping.clone();
         loop {
@@ -109,7 +109,7 @@ impl Server {
             drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
             return;
         };
-        // Without it, small answers wait for the client's acknowledgements.
+        // Without it, small answers would wait for the client's TCP acknowledgements.
         drop(stream.set_nodelay(true));
         self.converse(stream, place.ip).await;
     }
@@ -132,7 +132,7 @@ impl Server {
             tokio::select! {
                 done = connection.as_mut() => {
                     if let Err(error) = done {
-                        tracing::debug!(%ip, %error, "a connection to the API broke off");
+                        tracing::debug!(%ip, %error, "a connection to the API ended with an error");
                     }
                     return;
                 }
@@ -176,7 +176,7 @@ struct Requests {
     app: TowerToHyperService<Router>,
     ip: IpAddr,
     left: AtomicU32,
-    /// When the last one began.
+    /// When the last request began.
     begun: watch::Sender<Instant>,
 }
 
@@ -200,8 +200,8 @@ impl Service<hyper::Request<Incoming>> for Requests {
     }
 }
 
-/// Comes back when it is time to stop.
+/// Returns when the relay stops.
 async fn told(stopping: &mut watch::Receiver<bool>) {
-    // An error means that whoever could say so is gone, which is as good.
+    // An error means that the sender is gone: the relay stops then too.
     drop(stopping.wait_for(|stop| *stop).await.map(drop));
 }

@@ -1,4 +1,4 @@
-//! How the API is served.
+//! The API's settings.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,19 +6,19 @@ use posthaste_access::{bans::BanPolicy, users::Users};
 use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
 
-/// What is in force.
+/// The API's settings that are in force.
 pub struct Settings {
-    /// How it is served.
+    /// Connections, requests and memory.
     pub http: Http,
-    /// What a client may ask of the relay.
+    /// Limits for messages.
     pub limits: ClientLimits,
-    /// Who may send.
+    /// Users that may authenticate.
     pub users: Arc<Users>,
-    /// What guessing tokens costs.
+    /// How clients that guess tokens are locked out.
     pub bans: BanPolicy,
-    /// Who is not written to, and for how long.
+    /// The rules of the suppression list.
     pub suppression: SuppressionRules,
-    /// Where the delivery log lies.
+    /// The folder of the delivery log.
     pub log_dir: PathBuf,
 }
 

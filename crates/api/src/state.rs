@@ -1,4 +1,4 @@
-//! What the handlers share, and what they take out of a request.
+//! State shared by the handlers, and the values they extract from a request.
 
 use std::{convert::Infallible, net::IpAddr, path::Path, sync::Arc};
 
@@ -18,10 +18,10 @@ use tokio::sync::Semaphore;
 
 use crate::{body::Bodies, idempotency::Keys, settings::Settings};
 
-/// Those who read the log at once: it may be long, and mail comes first.
+/// The most concurrent readers of the log: it may be long, and delivery has priority.
 const READERS: usize = 2;
 
-/// What the handlers share.
+/// State shared by the handlers.
 pub struct Api {
     pub(crate) settings: InForce<Settings>,
     pub(crate) intake: Arc<Intake>,
@@ -45,7 +45,7 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// The last part of a path. What is no text is no name of anything either: it is not found, or no address, like any other.
+/// The last part of a path. One that is not valid UTF-8 is handled like any other that does not exist or is not an address.
 pub(crate) struct Segment(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 }
 
 impl Api {
-    /// The handlers' share of the relay.
+    /// The handlers' state.
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>) -> Arc<Self> {
         let bodies = Bodies::new(settings.get().http.body_memory);
         let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
@@ -70,7 +70,7 @@ impl Api {
         self.keys.sweep(clock::now());
     }
 
-    /// Reads the log, up to what was written just now.
+    /// Reads the log, including the lines written just before.
     pub(crate) async fn read_log<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static,

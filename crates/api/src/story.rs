@@ -1,4 +1,4 @@
-//! `GET /v1/messages/{id}`: what became of a message, from the log and the queue.
+//! `GET /v1/messages/{id}`: a message's delivery status, from the log and the queue.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,10 +23,10 @@ use crate::{
     state::{Api, Segment},
 };
 
-/// Events of one recipient that are shown: the latest.
+/// The most events shown for one recipient; the latest are shown.
 const EVENTS_MAX: usize = 20;
 
-/// Times beside events are written as theirs are, so that the same time is the same text.
+/// Writes times like those in the events, so that the same time has the same text.
 fn as_in_the_log<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&rfc3339_millis(*time))
 }
@@ -38,7 +38,7 @@ fn maybe_as_in_the_log<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result
     }
 }
 
-/// What became of a message.
+/// A message's delivery status.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MessageStory {
     /// Its id.
@@ -47,60 +47,60 @@ pub(super) struct MessageStory {
     /// Its Message-ID field.
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<String>,
-    /// Who is told of failures; empty: nobody.
+    /// The address that failure notices go to; empty: no notices.
     from: String,
     /// Its stream.
     stream: String,
     /// Its tags.
     tags: Vec<String>,
-    /// Facts of the application's own.
+    /// The application's own data.
     meta: BTreeMap<String, String>,
-    /// Bytes as stored.
+    /// Its size as stored, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     /// When it was accepted.
     #[serde(serialize_with = "as_in_the_log")]
     #[schema(format = DateTime, value_type = String)]
     accepted: Timestamp,
-    /// Whether every recipient's story has ended.
+    /// Whether all recipients have reached their final status.
     ended: bool,
-    /// Each recipient.
+    /// The status of each recipient.
     recipients: Vec<RecipientStory>,
 }
 
-/// What became of one recipient.
+/// The delivery status of one recipient.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RecipientStory {
     /// The address.
     address: String,
-    /// Where it stands.
+    /// Its status.
     state: RecipientState,
-    /// Tries so far.
+    /// Delivery attempts so far.
     attempts: u64,
-    /// When it is tried next, where that is known.
+    /// The time of the next attempt, if known.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_as_in_the_log")]
     #[schema(format = DateTime, value_type = Option<String>)]
     next_attempt: Option<Timestamp>,
-    /// The latest events, the oldest first, as they stand in the delivery log (`posthaste log --schema`).
+    /// The latest events, the oldest first, as in the delivery log (`posthaste log --schema`).
     #[schema(value_type = Vec<Object>)]
     events: Vec<Box<RawValue>>,
 }
 
-/// Where a recipient stands.
+/// The delivery status of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RecipientState {
-    /// It waits for its turn.
+    /// It waits in the queue.
     Queued,
     /// It is held back.
     Held,
-    /// It failed for now and is tried again.
+    /// An attempt failed temporarily, and delivery is tried again.
     Deferred,
-    /// The receiver took it.
+    /// The receiver accepted it.
     Delivered,
-    /// It was refused for good.
+    /// It was refused permanently.
     Bounced,
-    /// It was tried until it was too old.
+    /// Delivery was tried until the message was too old.
     Expired,
     /// The address is on the suppression list: nothing was sent.
     Suppressed,
@@ -108,20 +108,20 @@ pub(super) enum RecipientState {
     Cancelled,
 }
 
-/// What became of a message.
+/// Get a message's delivery status.
 ///
-/// Looks through the delivery log since the message was accepted. A message that the log holds no more is not found.
+/// Searches the delivery log from the time when the message was accepted. A message that the log no longer contains is not found.
 #[utoipa::path(
     get,
     path = "/v1/messages/{id}",
     tag = "messages",
     security(("token" = ["read"])),
-    params(("id" = String, Path, description = "The id that was answered when it was taken.")),
+    params(("id" = String, Path, description = "The id from the answer that accepted it.")),
     responses(
         (status = 200, description = "So far.", body = MessageStory),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such message.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log cannot be read at present.", body = Problem, content_type = "application/problem+json"),
     ),
@@ -133,7 +133,7 @@ pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment
 async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory, BoxedRefusal> {
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
-    // The queue before the log: what ends in between is told as ended.
+    // The queue is read before the log: a recipient that ends in between is reported as ended.
     let rows = api.queue.messages(Selection::one(id), 1).await;
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
     let spool = api.intake.spool.clone();
@@ -146,7 +146,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
     MessageStory::of(life, &due).ok_or_else(|| Refusal::not_found("message"))
 }
 
-/// When the recipients that are owed are tried next.
+/// The next attempt of each recipient still in the queue.
 fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
     let record = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
     let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
@@ -155,7 +155,7 @@ fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
 }
 
 impl MessageStory {
-    /// None where every line is damaged.
+    /// None: every line is damaged.
     fn of(life: &MessageHistory, due: &HashMap<String, Timestamp>) -> Option<Self> {
         let first = life.recipients.iter().flat_map(|r| &r.lines).find_map(|line| LogRecord::parse(line))?;
         let recipients: Vec<_> = life.recipients.iter().map(|r| RecipientStory::of(r, due.get(&r.rcpt).copied())).collect();
@@ -197,7 +197,7 @@ impl RecipientStory {
 }
 
 impl RecipientState {
-    /// What an event makes of it; None where it changes nothing.
+    /// The status after an event; None: the event does not change it.
     fn after(event: &str) -> Option<Self> {
         match event {
             "accepted" | "released" => Some(Self::Queued),

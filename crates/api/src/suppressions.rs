@@ -1,4 +1,5 @@
-//! `/v1/suppressions`: the list of addresses that are not written to. The same questions as `posthaste suppress` asks, answered when durable.
+//! `/v1/suppressions`: the list of addresses to which no mail is sent. Offers what `posthaste suppress` does; changes are answered once
+//! durable.
 
 pub(crate) mod transfer;
 
@@ -25,14 +26,14 @@ use crate::{
     state::{Api, Segment},
 };
 
-/// Entries of one page: as many as asked for, and no more than this.
+/// The most entries of one page.
 const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
 
-/// One line of the list.
+/// One entry of the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Suppression {
-    /// Who is not written to.
+    /// The address to which no mail is sent.
     #[schema(example = "ann@example.org")]
     address: String,
     /// Whose mail it stops: `global`, `stream:NAME` or `user:NAME`.
@@ -44,14 +45,14 @@ pub(super) struct Suppression {
     /// Since when.
     #[schema(format = DateTime, value_type = String)]
     since: Timestamp,
-    /// Until when; absent: for ever.
+    /// When it expires; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, value_type = Option<String>)]
     until: Option<Timestamp>,
     /// What the bounce meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
-    /// The message that came back.
+    /// The message that bounced.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// The classifier's rule.
@@ -60,30 +61,30 @@ pub(super) struct Suppression {
     /// The receiver's reply, or a remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Who, where it was done by hand.
+    /// Who made the entry, if it was made by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
 }
 
-/// Entries of the list.
+/// A page of the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Suppressions {
     /// The entries.
     suppressions: Vec<Suppression>,
-    /// Where to go on, if there may be more.
+    /// The cursor of the next page, if there may be one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-/// What is said of an address that goes onto the list.
+/// A new entry of the list.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct NewSuppression {
-    /// Whose mail it stops: `global` (without it), `stream:NAME` or `user:NAME`.
+    /// Whose mail it stops: `global` (the default), `stream:NAME` or `user:NAME`.
     scope: Option<String>,
-    /// Why: `hard_bounce`, `complaint`, `unsubscribe` or `manual` (without it).
+    /// Why: `hard_bounce`, `complaint`, `unsubscribe` or `manual` (the default).
     reason: Option<String>,
-    /// Until when; without it, for ever.
+    /// When it expires; default: never.
     #[schema(format = DateTime, value_type = Option<String>)]
     until: Option<Timestamp>,
     /// A remark.
@@ -91,20 +92,20 @@ pub(super) struct NewSuppression {
     text: Option<String>,
 }
 
-/// Which entries.
+/// A filter of entries, and the page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// Those of this scope: `global`, `stream:NAME` or `user:NAME`.
+    /// Only entries of this scope: `global`, `stream:NAME` or `user:NAME`.
     scope: Option<String>,
-    /// Those for this reason.
+    /// Only entries with this reason.
     reason: Option<String>,
-    /// Those at this domain.
+    /// Only addresses at this domain.
     domain: Option<String>,
-    /// Those behind the last page: what it called `next`.
+    /// The cursor: `next` of the previous page.
     cursor: Option<String>,
-    /// How many at most.
+    /// The most entries on the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
 }
@@ -114,11 +115,11 @@ pub(super) struct Which {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Where {
-    /// Only in this scope; without it, in all.
+    /// Only in this scope; default: in all.
     scope: Option<String>,
 }
 
-/// List the addresses that are not written to.
+/// List the suppressed addresses.
 #[utoipa::path(
     get,
     path = "/v1/suppressions",
@@ -126,11 +127,11 @@ pub(super) struct Where {
     security(("token" = ["read"])),
     params(Which),
     responses(
-        (status = 200, description = "A page of them, in an order that stays the same.", body = Suppressions),
-        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "A page of the list, in a stable order.", body = Suppressions),
+        (status = 400, description = "The query is not valid.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Json<Suppressions>, Refusal> {
@@ -154,11 +155,11 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
     params(("address" = String, Path, description = "The address.")),
     responses(
         (status = 200, description = "Its entries.", body = Suppressions),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "It is not on the list.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The address is not valid.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(address): Segment) -> Result<Json<Suppressions>, Refusal> {
@@ -175,7 +176,7 @@ pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(ad
 
 /// Put an address onto the list.
 ///
-/// Replaces what is there in the same scope.
+/// Replaces an existing entry of the same scope.
 #[utoipa::path(
     put,
     path = "/v1/suppressions/{address}",
@@ -186,12 +187,12 @@ pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(ad
     responses(
         (status = 200, description = "It is on the list.", body = Suppression),
         (status = 400, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The request is too large.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "That is no address, or the entry means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The address or the entry is not valid.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The change could not be made durable at present.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -225,13 +226,13 @@ pub(super) async fn put(
     security(("token" = ["suppress"])),
     params(("address" = String, Path, description = "The address."), Where),
     responses(
-        (status = 204, description = "It is on the list no more, and what was counted against it is forgotten."),
-        (status = 400, description = "A query that means nothing here.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "The address is no longer on the list, and the bounces counted against it are forgotten."),
+        (status = 400, description = "The query is not valid.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "It was not on the list.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "That is no address.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The address is not valid.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The change could not be made durable at present.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -253,7 +254,7 @@ pub(super) async fn remove(
     removed.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
-/// A query, or that it cannot be read: what is asked comes after who asks.
+/// A query, or the error in it: the token is checked before the query.
 pub(super) type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
 trait Of<T> {
@@ -275,7 +276,7 @@ impl Api {
         }
     }
 
-    /// How many entries were added or removed, and how many were not; durable by then.
+    /// How many entries were added or removed, and how many were not. The change is durable.
     async fn change(&self, ask: Ask) -> Result<(usize, usize), BoxedRefusal> {
         match self.suppression(ask).await? {
             Answer::Changed { changed, kept } => Ok((changed, kept)),

@@ -20,7 +20,7 @@ use posthaste_smtp::client::TlsPolicy;
 
 const LANES: u64 = 1_000;
 const ROUNDS: usize = 5;
-/// Time that passes between two messages: four thousand a second.
+/// Time between two messages: four thousand messages a second.
 const APART: SignedDuration = SignedDuration::from_micros(250);
 
 const FREE: &str = "[source.ip1]\naddress = \"127.0.0.1\"\n";

@@ -1,4 +1,4 @@
-//! The admin socket: `posthaste queue`, `audit` and `reload` speak to the running relay over it. One line of JSON each way.
+//! The admin socket, over which `posthaste queue`, `audit`, `reload` and others talk to the running relay: one line of JSON each way.
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -30,7 +30,7 @@ use crate::{
 /// The longest request, in bytes.
 const REQUEST_MAX: u64 = 64 << 10;
 
-/// What can be asked.
+/// A request to the running relay.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
@@ -38,53 +38,53 @@ pub enum Request {
     Queue,
     /// Messages of the queue.
     List {
-        /// Which.
+        /// The messages.
         selection: Selection,
-        /// How many at most.
+        /// The most messages to list.
         limit: usize,
     },
-    /// Make due now.
+    /// Make messages due now.
     Retry {
-        /// Which.
+        /// The messages.
         selection: Selection,
     },
-    /// Keep back.
+    /// Hold messages.
     Hold {
-        /// Which.
+        /// The messages.
         selection: Selection,
-        /// Why, for the log.
+        /// The reason, for the log.
         reason: String,
     },
-    /// Let go.
+    /// Release held messages.
     Release {
-        /// Which.
+        /// The messages.
         selection: Selection,
-        /// Who.
+        /// The operator, for the log.
         by: String,
     },
-    /// Remove.
+    /// Remove messages.
     Drop {
-        /// Which.
+        /// The messages.
         selection: Selection,
-        /// Who.
+        /// The operator, for the log.
         by: String,
-        /// Why.
+        /// The reason, for the log.
         reason: String,
     },
-    /// Say where mail goes and what of it waits, and why.
+    /// Report where mail goes, what waits, and why.
     Why {
-        /// What is asked about.
+        /// A message, an address or a domain.
         subject: Subject,
     },
     /// Prove that nothing is lost.
     Audit,
-    /// Look at the suppression list, or change it.
+    /// Read or change the suppression list.
     Suppression(Ask),
-    /// Look at the warm-up, or steer it.
+    /// Read or steer the warm-up.
     Warmup(warmup::Ask),
-    /// The next DKIM key of a domain.
+    /// Move on to a domain's next DKIM key.
     RotateKeys {
-        /// Whose.
+        /// The domain.
         domain: Domain,
     },
     /// Read the configuration again.
@@ -94,39 +94,39 @@ pub enum Request {
 /// The answer to `Queue`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Queue {
-    /// The whole.
+    /// Totals.
     pub counts: Counts,
     /// By provider.
     pub lanes: Vec<LaneRow>,
-    /// Why no mail is taken at present.
+    /// Why no mail is accepted at present.
     pub closed: Option<String>,
 }
 
 /// The answer to `List`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct List {
-    /// How many fit in all.
+    /// The number of matching messages.
     pub total: usize,
     /// The first of them.
     pub messages: Vec<Listed>,
 }
 
-/// One message with its addresses.
+/// A message with its addresses.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Listed {
-    /// As the queue has it.
+    /// The message's row in the queue.
     #[serde(flatten)]
     pub row: MessageRow,
     /// The reverse-path.
     pub from: String,
-    /// The owed recipients' addresses, in the row's order.
+    /// The addresses of the recipients still to be delivered, in the row's order.
     pub addresses: Vec<String>,
 }
 
 /// The answer to a change.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Changed {
-    /// How many messages.
+    /// The number of changed messages.
     pub messages: usize,
 }
 
@@ -147,30 +147,30 @@ struct Reply {
     answer: Value,
 }
 
-/// Somebody who wants a reload, and is told what came of it.
+/// A requested reload, as the sender of its result.
 pub type Reload = oneshot::Sender<Result<String, String>>;
 
-/// The socket's server.
+/// Serves the admin socket.
 pub struct Admin {
-    /// For what stands in the spool and why no mail is taken.
+    /// Gives access to the spool, and says why no mail is accepted.
     pub intake: Arc<Intake>,
-    /// For what is thought of hosts.
+    /// Gives the state of remote hosts.
     pub outbound: Arc<Outbound>,
-    /// What is in force.
+    /// The settings in force.
     pub settings: Swap,
-    /// The succession of DKIM keys.
+    /// The rotation of DKIM keys.
     pub rotation: Arc<Rotation>,
-    /// Where reloads are asked for.
+    /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }
 
-/// Makes the socket, with its mode. A left-over socket that nobody answers at is replaced.
+/// Creates the socket with its file mode. A left-over socket without a relay behind it is replaced.
 pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay answers there"));
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay is running on it"));
     }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -182,7 +182,7 @@ pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
 }
 
 impl Admin {
-    /// Answers until told to stop.
+    /// Answers requests until the relay stops.
     pub async fn serve(self: Arc<Self>, listener: UnixListener, mut stopping: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -260,7 +260,7 @@ impl Admin {
         json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
     }
 
-    /// What was steered is answered when it is durable.
+    /// Reads or steers the warm-up. A change is answered once it is durable.
     async fn warmup(&self, ask: warmup::Ask) -> Result<Value, Undone> {
         let steers = matches!(ask, warmup::Ask::Steer { .. });
         let answer = self.queue().warmup(ask).await?;
@@ -274,7 +274,7 @@ impl Admin {
         json(&Changed { messages: self.queue().change(change).await? })
     }
 
-    /// A page for each domain; none for a message that is not in the queue.
+    /// One report per domain; none for a message that is not in the queue.
     async fn why(&self, subject: Subject) -> Result<Value, Undone> {
         let settings = self.settings.load_full();
         let resolver = settings.new_resolver()?;
@@ -297,7 +297,7 @@ impl Admin {
         json(&pages)
     }
 
-    /// The domains that are meant, each with what is to be looked at there.
+    /// The domains to report on, each with the filter of what waits there.
     async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, Undone> {
         let at = |domain: Domain, id| (domain.clone(), Selection { id, domain: Some(domain.to_string()), ..Selection::default() });
         let id = match subject {
@@ -313,7 +313,7 @@ impl Admin {
         Ok(domains.into_iter().map(|domain| at(domain, Some(id))).collect())
     }
 
-    /// Horizon, spool, log: in this order, as `posthaste_monitor::audit` wants it.
+    /// Reads horizon, spool and log, in the order that `posthaste_monitor::audit` requires.
     async fn audit(&self) -> Result<Value, Undone> {
         let horizon = clock::now();
         let (spool, journal) = (self.intake.spool.clone(), self.intake.journal.clone());
@@ -334,17 +334,17 @@ fn json<T: Serialize>(value: &T) -> Result<Value, Undone> {
 
 fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
     match read_record(spool, row.seq) {
-        Ok(meta) => {
-            let address = |rcpt: &u16| meta.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
+        Ok(record) => {
+            let address = |rcpt: &u16| record.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
             let addresses = row.rcpts.iter().map(|recipient| address(&recipient.rcpt)).collect();
-            Listed { from: meta.envelope.reverse_path.to_string(), addresses, row }
+            Listed { from: record.envelope.reverse_path.to_string(), addresses, row }
         }
-        // It ended between the question and the look.
+        // The message ended after the queue was asked.
         Err(_) => Listed { from: String::new(), addresses: Vec::new(), row },
     }
 }
 
-/// Why a request was not done; for people.
+/// Why a request was not carried out; for people.
 #[derive(Debug, thiserror::Error)]
 enum Undone {
     #[error(transparent)]
@@ -369,7 +369,7 @@ impl From<String> for Undone {
     }
 }
 
-/// Asks the relay behind `socket`. Blocks.
+/// Sends a request to the relay behind `socket`. Blocks.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, AskError> {
     use std::io::{BufRead, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).map_err(AskError::NotRunning)?;
@@ -385,13 +385,13 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, A
     }
 }
 
-/// Why a question got no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody listens at the socket.
+    /// No relay listens on the socket.
     #[error("no relay answers: {0}")]
     NotRunning(io::Error),
-    /// It could not be done.
+    /// The request could not be carried out.
     #[error("{0}")]
     Failed(String),
 }

@@ -1,4 +1,5 @@
-//! The shell around the dispatcher: one task that owns it, feeds it and does what it says. It never waits for anybody but the time and its own inbox.
+//! The engine: one task that owns the dispatcher, passes inputs to it and carries out its actions. It waits only for the clock and for its
+//! own inputs.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,12 +16,12 @@ use tokio::sync::mpsc;
 
 use crate::recorder::Note;
 
-/// Inputs taken before the clock is asked again.
+/// Inputs handled before the clock is read again.
 const BATCH: usize = 256;
-/// Jobs that wait for a session: the dispatcher gives it the next one when it has given back the last.
+/// Jobs queued for a session. One is enough: the dispatcher assigns the next job once the session has returned the last.
 const JOBS_WAITING: usize = 1;
 
-/// The shell.
+/// Runs the dispatcher.
 pub struct Engine {
     dispatcher: Dispatcher,
     outbound: Arc<Outbound>,
@@ -28,17 +29,17 @@ pub struct Engine {
     recorder: Sender<Note>,
     ledger: LedgerWriter,
     sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
-    /// What follows from actions that could not be done, to be handled next.
+    /// Inputs that result from actions that could not be carried out; handled next.
     follow_up: VecDeque<Input>,
 }
 
 impl Engine {
-    /// A shell around `dispatcher`.
+    /// An engine that runs `dispatcher`.
     pub fn new(dispatcher: Dispatcher, outbound: Arc<Outbound>, lookups: Lookups, recorder: Sender<Note>, ledger: LedgerWriter) -> Self {
         Self { dispatcher, outbound, lookups, recorder, ledger, sessions: HashMap::new(), follow_up: VecDeque::new() }
     }
 
-    /// Does what the recovered queue wants, then runs until everyone who could send a command is gone.
+    /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
     pub async fn run(mut self, end: QueueEnd, first: Vec<Action>) {
         let QueueEnd { mut commands, gauge: shown } = end;
         first.into_iter().for_each(|action| self.perform(action));
@@ -55,7 +56,7 @@ impl Engine {
                     Command::Input(input) => self.dispatcher.handle(input, now),
                     Command::Ask(question, reply) => {
                         let (answer, actions) = self.dispatcher.answer(question, now);
-                        // Whoever asked may be gone; what was to be done is done all the same.
+                        // The caller may have gone; the command is carried out all the same.
                         drop(reply.send(answer));
                         actions
                     }
@@ -75,11 +76,11 @@ impl Engine {
         match action {
             Action::Resolve(ix, domain) => self.lookups.begin(ix, domain),
             Action::Open { session, route, source, load } => {
-                let (loads, next) = mpsc::channel(JOBS_WAITING);
-                self.sessions.insert(session, loads);
+                let (jobs, next) = mpsc::channel(JOBS_WAITING);
+                self.sessions.insert(session, jobs);
                 tokio::spawn(session::run(self.outbound.clone(), session, route, source, load, next));
             }
-            Action::Deliver(session, load) => self.deliver(session, load),
+            Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
             Action::Record(record) => drop(self.recorder.send(Note::Record(record))),
             Action::Ledger(batch) => self.ledger.write(batch),
@@ -91,13 +92,13 @@ impl Engine {
         }
     }
 
-    fn deliver(&mut self, session: SessionId, load: Box<DeliveryJob>) {
-        let loads = self.sessions.get(&session).expect("the dispatcher gives jobs to sessions that it opened");
-        let Err(refused) = loads.try_send(load) else { return };
-        // A session that broke down gave back its last job; this one was offered to nobody.
-        let load = refused.into_inner();
+    fn deliver(&mut self, session: SessionId, job: Box<DeliveryJob>) {
+        let jobs = self.sessions.get(&session).expect("the dispatcher gives jobs to sessions that it opened");
+        let Err(refused) = jobs.try_send(job) else { return };
+        // A session that failed has returned its last job; this one was never offered to a receiver.
+        let job = refused.into_inner();
         let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::LocalError, detail: "the session is gone".into() };
-        self.follow_up.push_back(Input::Finished { session, load, outcome: Outcome::NotOffered { failure }, usable: false });
+        self.follow_up.push_back(Input::Finished { session, load: job, outcome: Outcome::NotOffered { failure }, usable: false });
     }
 }
 

@@ -1,8 +1,8 @@
 //! The relay assembled: settings in force, the engine around the queue, the recorder, recovery, the admin socket, and `run`, which starts and stops it
 //! all.
 //!
-//! It may know every crate but `cli`, and holds no rule of its own: what it decides is who is started before whom. A message that was accepted is
-//! never lost by a start or a stop, whatever kills it in between.
+//! It may know every crate but `cli`, and holds no rule of its own: it decides only the order in which parts start and stop. A message that
+//! was accepted is never lost by a start or a stop, whatever kills it in between.
 
 pub mod admin;
 pub mod engine;

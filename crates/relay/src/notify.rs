@@ -1,4 +1,4 @@
-//! What senders are told of their mail: which fates are worth a notice, and the notice into the spool before the log says what it is about.
+//! Notices to senders: decides which fates need a notice, and stores the notice in the spool before the log reports the fate.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,23 +12,23 @@ use posthaste_message::{Message, header_block};
 use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_submission::Intake;
 
-/// How long a notice waits before the spool is asked again to take it.
+/// How long to wait before a notice that could not be stored is tried again.
 const NOTICE_RETRY: Duration = Duration::from_secs(2);
 
-/// What is in force of notices.
+/// The settings of notices.
 pub struct NotifySettings {
-    /// Whether and how they are sent.
+    /// Whether and how notices are sent.
     pub notice: NoticeRules,
-    /// The relay's name.
+    /// The relay's host name.
     hostname: Domain,
-    /// How long each stream's mail is tried.
+    /// How long delivery of each stream's mail is tried.
     expire: HashMap<Name, Duration>,
     /// The same for mail of other streams.
     rest_expire: Duration,
 }
 
 impl NotifySettings {
-    /// As the configuration has it.
+    /// The settings that the configuration describes.
     pub fn new(config: &Config) -> Self {
         Self {
             notice: config.notice.clone(),
@@ -39,89 +39,91 @@ impl NotifySettings {
     }
 }
 
-/// Tells senders.
+/// Sends notices to senders.
 pub struct Notifier {
-    /// What is in force.
+    /// The settings in force.
     pub settings: InForce<NotifySettings>,
-    /// Where notices go in.
+    /// The intake that stores notices.
     pub intake: Arc<Intake>,
 }
 
 impl Notifier {
-    /// Whether the sender is told of any of a record's fates.
-    pub fn is_worth_a_notice(&self, record: &FateRecord, letter: &Message) -> bool {
+    /// Whether the sender gets a notice about any of a record's fates.
+    pub fn is_worth_a_notice(&self, record: &FateRecord, message: &Message) -> bool {
         let rules = &self.settings.get().notice;
-        let tells = || record.fates.iter().any(|fate| ending(record, letter, fate, rules.delay).is_some());
-        rules.send && !letter.meta.envelope.reverse_path.is_null() && tells()
+        let tells = || record.fates.iter().any(|fate| ending(record, message, fate, rules.delay).is_some());
+        rules.send && !message.meta.envelope.reverse_path.is_null() && tells()
     }
 
-    /// Puts a failure notice for a record's fates into the spool; comes back only when it is there.
-    pub async fn notify(&self, record: &FateRecord, letter: &Message) {
+    /// Stores a failure notice about a record's fates in the spool; returns only once it is there.
+    pub async fn notify(&self, record: &FateRecord, message: &Message) {
         loop {
             let settings = self.settings.get();
             let now = clock::now();
             let id = MessageId::new(now, rand::random());
-            let body = self.body_of(record.seq, letter).await;
+            let body = self.body_of(record.seq, message).await;
             let header = header_block(&body);
-            let told: Vec<NoticeRecipient> = record.fates.iter().filter_map(|fate| told(&settings, record, letter, fate)).collect();
-            let ReversePath::Mailbox(to) = &letter.meta.envelope.reverse_path else { return };
+            let told: Vec<NoticeRecipient> = record.fates.iter().filter_map(|fate| told(&settings, record, message, fate)).collect();
+            let ReversePath::Mailbox(to) = &message.meta.envelope.reverse_path else { return };
             let original = Original {
-                id: letter.meta.id,
+                id: message.meta.id,
                 reverse_path: to,
-                arrived: letter.meta.arrived,
-                message_id: letter.meta.message_id.as_deref(),
-                envid: letter.meta.envelope.asks.envid.as_deref(),
-                deliver_by: letter.meta.deliver_by().map(|(at, _)| at),
+                arrived: message.meta.arrived,
+                message_id: message.meta.message_id.as_deref(),
+                envid: message.meta.envelope.asks.envid.as_deref(),
+                deliver_by: message.meta.deliver_by().map(|(at, _)| at),
                 header,
-                whole: comes_back_whole(letter, &told, &body, settings.notice.full_max).then_some(&body[..]),
+                whole: comes_back_whole(message, &told, &body, settings.notice.full_max).then_some(&body[..]),
             };
             let hostname = settings.hostname.as_str();
             let from = &settings.notice.from;
             let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
-            match self.intake.take_notice(id, &letter.facts, text, to).await {
+            match self.intake.take_notice(id, &message.facts, text, to).await {
                 Ok(()) => return,
-                Err(refused) => tracing::warn!(message = %letter.meta.id, why = refused.answer.text, "a failure notice has to wait"),
+                Err(refused) => {
+                    tracing::warn!(message = %message.meta.id, why = refused.answer.text, "a failure notice could not be stored yet; it is tried again")
+                }
             }
             tokio::time::sleep(NOTICE_RETRY).await;
         }
     }
 
-    async fn body_of(&self, seq: u64, letter: &Message) -> Bytes {
-        if letter.body.is_empty() {
+    async fn body_of(&self, seq: u64, message: &Message) -> Bytes {
+        if message.body.is_empty() {
             let spool = self.intake.spool.clone();
             let read = tokio::task::spawn_blocking(move || spool.body(seq)).await;
             read.ok().and_then(Result::ok).flatten().unwrap_or_default()
         } else {
-            letter.body.concat().into()
+            message.body.concat().into()
         }
     }
 }
 
-fn told(settings: &NotifySettings, record: &FateRecord, letter: &Message, fate: &Fate) -> Option<NoticeRecipient> {
-    let ending = ending(record, letter, fate, settings.notice.delay)?;
-    let expire = settings.expire.get(&letter.meta.stream).copied().unwrap_or(settings.rest_expire);
+fn told(settings: &NotifySettings, record: &FateRecord, message: &Message, fate: &Fate) -> Option<NoticeRecipient> {
+    let ending = ending(record, message, fate, settings.notice.delay)?;
+    let expire = settings.expire.get(&message.meta.stream).copied().unwrap_or(settings.rest_expire);
     let (failure, class) = match &fate.said {
         Some(AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
         Some(AttemptResult::Delivered(_)) | None => (None, Class::TransientOther),
         Some(AttemptResult::Suppressed(_)) => return None,
     };
     Some(NoticeRecipient {
-        rcpt: letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
-        orcpt: letter.meta.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|asks| asks.orcpt.clone()),
+        rcpt: message.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
+        orcpt: message.meta.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|parameters| parameters.orcpt.clone()),
         failure,
         class,
         mx_host: record.facts.mx_host.clone(),
         last_attempt: Some(record.now),
-        retry_until: letter.meta.begins().checked_add(expire).ok(),
+        retry_until: message.meta.begins().checked_add(expire).ok(),
         ending,
     })
 }
 
-/// What the sender is told of a fate; None: nothing (RFC 3461 §5.2).
-fn ending(record: &FateRecord, letter: &Message, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
-    let meta = &letter.meta;
+/// What a notice says about a fate; None: the sender gets no notice of it (RFC 3461 §5.2).
+fn ending(record: &FateRecord, message: &Message, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
+    let meta = &message.meta;
     match fate.next {
-        // Who gave a time of its own hears when that is over.
+        // A sender that set its own deadline (BY) is told when that has passed.
         Next::Deferred(at) if meta.tells_delay(fate.rcpt) && meta.late_at().is_none() => {
             let late = meta.begins().checked_add(delay?).ok()?;
             is_told_late(late, fate.was_due, at).then_some(Ending::Delayed)
@@ -134,7 +136,7 @@ fn ending(record: &FateRecord, letter: &Message, fate: &Fate, delay: Option<Dura
         }
         // §5.2.2: where the receiver understands DSN, it has been told to give notice.
         Next::Delivered if meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(Ending::Relayed),
-        // RFC 2852 §4.1.4: unless the sender wants to hear nothing.
+        // RFC 2852 §4.1.4: unless the sender wants no notice (NOTIFY=NEVER).
         Next::Delivered if !meta.tells_nothing(fate.rcpt) => match meta.deliver_by()? {
             (_, by) if by.otherwise == Otherwise::Notify && !record.facts.deliver_by => Some(Ending::Relayed),
             (_, by) => by.trace.then_some(Ending::Traced),
@@ -151,8 +153,8 @@ fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
 
 /// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
 /// notice might be unable to take.
-fn comes_back_whole(letter: &Message, told: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
-    let meta = &letter.meta;
+fn comes_back_whole(message: &Message, told: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
+    let meta = &message.meta;
     let failed = told.iter().any(NoticeRecipient::is_failed);
     failed && meta.envelope.asks.ret == Some(Ret::Full) && meta.size <= max && !body.is_empty() && !meta.utf8_header && !meta.binary
 }

@@ -1,4 +1,4 @@
-//! What is opened before anything runs: the data folder, the spool, the listening sockets.
+//! Opens the data folder, the spool and the listening sockets before anything runs.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -19,14 +19,14 @@ use tokio::net::TcpListener;
 
 use crate::error::OpeningError;
 
-/// How far back the log is counted again after a crash: the day before may still be open in some zone.
+/// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
 
-/// Holds the data folder for one relay at a time.
+/// The lock on the data folder, which one relay holds at a time.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
 
-/// Makes the data folder and takes it; an error where another relay has it.
+/// Creates the data folder if it is missing and locks it; an error if another relay holds it.
 pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
     std::fs::create_dir_all(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
     let path = data_dir.join("lock");
@@ -37,17 +37,17 @@ pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
     Ok(Lock(file))
 }
 
-/// Opens the spool; also what had to be mended, as states and details for the log.
+/// Opens the spool. Also returns what had to be repaired, as states and details for the log.
 pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), OpeningError> {
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let mut mended = Vec::new();
     if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
         let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
-        mended.push((State::Recovered, format!("not closed cleanly: read anew in {took:?}, {n} messages, {torn} torn bytes cut")));
+        mended.push((State::Recovered, format!("not closed cleanly: read again in {took:?}, {n} messages, {torn} torn bytes cut")));
     }
     for q in &recovery.quarantined {
-        let detail = format!("a damaged record (segment {}, {} bytes at {}) is kept apart: {}", q.segment, q.len, q.offset, q.reason);
+        let detail = format!("a damaged record (segment {}, {} bytes at {}) has been set aside: {}", q.segment, q.len, q.offset, q.reason);
         mended.push((State::Quarantined, detail));
     }
     Ok((spool, mended))
@@ -64,7 +64,7 @@ pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
     }
 }
 
-/// The listeners' sockets: those that systemd opened for a listener, by its name; else the listener's own addresses.
+/// The listeners' sockets: those that systemd has opened under the listener's name, otherwise new ones on the listener's addresses.
 pub(crate) fn listeners(config: &Config) -> Result<Vec<(Name, TcpListener)>, OpeningError> {
     let mut bound = Vec::new();
     for (name, socket) in systemd::sockets().map_err(OpeningError::Handed)? {
@@ -88,12 +88,12 @@ pub(crate) fn http_listeners(config: &Config) -> Result<Vec<TcpListener>, Openin
     config.http.addresses.iter().map(|a| listen::open(*a).map_err(|source| OpeningError::Http { address: *a, source })).collect()
 }
 
-/// Where the last stop was none in good order the log says what of the leased budget was sent, and how it was received.
+/// After an unclean stop, counts in the log how much of the leased warm-up budget was sent, and how it was received.
 pub(crate) fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &HashSet<LaneKey>) {
     let since = clock::now().checked_sub(RECOUNTED).unwrap_or(jiff::Timestamp::MIN);
     let counted = match warmup::recount(&config.log.dir, Some(since)) {
         Ok(counted) => counted,
-        Err(error) => return tracing::warn!(%error, "the log cannot be counted again; what was leased for warm-up counts as sent"),
+        Err(error) => return tracing::warn!(%error, "the log cannot be counted again; all leased warm-up budget counts as sent"),
     };
     let governor = dispatcher.governor_mut();
     for (lane, date, counts) in counted.days().filter(|(lane, ..)| lanes.contains(lane)) {
@@ -103,12 +103,12 @@ pub(crate) fn recount(dispatcher: &mut Dispatcher, config: &Config, lanes: &Hash
     }
 }
 
-/// Memory for bodies that are sent at once, in bytes.
+/// Memory for bodies between intake and delivery, in bytes.
 pub(crate) fn body_cache(config: &Config) -> usize {
     usize::try_from(config.limits.body_cache).unwrap_or(usize::MAX)
 }
 
-/// Days are the curves' own, but since when a source warms up is counted in UTC.
+/// Curves have days of their own, but a source's first day of warm-up is a UTC date.
 pub(crate) fn today() -> jiff::civil::Date {
     jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
 }

@@ -1,7 +1,8 @@
-//! The recorder: one thread that turns decided fates into lines of the delivery log, in order, and lets the spool forget only behind them.
+//! The recorder: one thread that writes decided fates to the delivery log, in order. The spool forgets a message only after its lines are
+//! durable.
 //!
-//! Log before forget: the change to the spool rides on the log's line as a ticket, and is made when the line is durable. A bounce's notice
-//! comes before both: it is in the spool before the line says "bounced", and meanwhile later fates of the same message wait.
+//! Log before forget: a log line carries the change to the spool as a ticket, and the change is made once the line is durable. A bounce's
+//! notice is stored before both: it is in the spool before the line says "bounced", and until then later fates of the same message wait.
 
 mod durable;
 mod lines;
@@ -27,52 +28,52 @@ use posthaste_suppression::Register;
 pub use durable::{CHECKPOINT, settle_on_durable};
 
 use self::{
-    durable::{Told, tell, told},
+    durable::{DeliveryOutcome, outcome, report_outcomes},
     lines::what,
 };
 use crate::notify::Notifier;
 
-/// What the recorder is told.
+/// The recorder's input.
 #[derive(Debug)]
 pub enum Note {
     /// Fates to write down.
     Record(Box<FateRecord>),
-    /// The notice that a record waited for is in the spool.
+    /// The notice that a record was waiting for is in the spool.
     Noticed(Box<FateRecord>, Arc<Message>),
-    /// What happened to a lane, and when.
+    /// A lane's event, and its time.
     Lane(Timestamp, Box<LaneFacts>),
-    /// The relay stops: no more notes come.
+    /// The relay stops: no more notes follow.
     Stop,
 }
 
-/// What the recorder works with.
+/// Writes fates to the log.
 pub struct Recorder {
-    /// Where lines go.
+    /// The delivery log.
     pub journal: Journal,
-    /// Where messages are looked up that are not in memory, and forgotten when their story is over.
+    /// The spool: messages that are not in memory are read from it, and finished ones are removed.
     pub spool: Spool,
-    /// Who tells senders.
+    /// Sends notices to senders.
     pub notifier: Arc<Notifier>,
-    /// Who is told of endings.
+    /// The suppression list, which learns the outcome of each delivery.
     pub register: Arc<Register<Spool>>,
     /// The rules of the suppression list.
     pub settings: InForce<posthaste_delivery::Settings>,
-    /// Notices are made on the runtime.
+    /// The runtime on which notices are made.
     pub runtime: tokio::runtime::Handle,
-    /// Its own front door, for notices that are done.
-    pub door: Sender<Note>,
-    /// Records of messages whose notice is under way, in their order.
+    /// A sender to the recorder itself, for finished notices.
+    pub own_sender: Sender<Note>,
+    /// Records that wait for their message's notice, in order.
     pub waiting: HashMap<Seq, VecDeque<Box<FateRecord>>>,
 }
 
 impl Recorder {
-    /// Works until told to stop; blocks.
+    /// Runs until [`Note::Stop`]. Blocks.
     pub fn run(mut self, notes: &Receiver<Note>) {
         let mut stopping = false;
         while let Ok(note) = notes.recv() {
             match note {
                 Note::Record(record) => self.take(record),
-                Note::Noticed(record, letter) => self.noticed(&record, &letter),
+                Note::Noticed(record, message) => self.noticed(&record, &message),
                 Note::Lane(at, facts) => self.journal.append(at, What::Lane(facts)),
                 Note::Stop => stopping = true,
             }
@@ -86,42 +87,42 @@ impl Recorder {
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
             return queue.push_back(record);
         }
-        let letter = match record.warm.clone() {
-            Some(letter) => letter,
+        let message = match record.warm.clone() {
+            Some(message) => message,
             None => match read_record(&self.spool, record.seq) {
-                Ok(meta) => Arc::new(Message::new(meta, Vec::new(), None)),
-                Err(why) => return self.lost_letter(&record, &why),
+                Ok(record) => Arc::new(Message::new(record, Vec::new(), None)),
+                Err(why) => return self.lost_message(&record, &why),
             },
         };
-        if self.notifier.is_worth_a_notice(&record, &letter) {
-            return self.notice(record, letter);
+        if self.notifier.is_worth_a_notice(&record, &message) {
+            return self.notice(record, message);
         }
-        self.write(&record, &letter);
+        self.write(&record, &message);
     }
 
-    /// Puts a failure notice into the spool, then comes back with the record.
-    fn notice(&mut self, record: Box<FateRecord>, letter: Arc<Message>) {
+    /// Stores a failure notice in the spool, then sends the record back to the recorder.
+    fn notice(&mut self, record: Box<FateRecord>, message: Arc<Message>) {
         self.waiting.insert(record.seq, VecDeque::new());
-        let (notifier, door) = (self.notifier.clone(), self.door.clone());
+        let (notifier, own_sender) = (self.notifier.clone(), self.own_sender.clone());
         self.runtime.spawn(async move {
-            notifier.notify(&record, &letter).await;
-            drop(door.send(Note::Noticed(record, letter)));
+            notifier.notify(&record, &message).await;
+            drop(own_sender.send(Note::Noticed(record, message)));
         });
     }
 
-    fn noticed(&mut self, record: &FateRecord, letter: &Message) {
-        self.write(record, letter);
+    fn noticed(&mut self, record: &FateRecord, message: &Message) {
+        self.write(record, message);
         for waiting in self.waiting.remove(&record.seq).unwrap_or_default() {
             self.take(waiting);
         }
     }
 
-    fn write(&self, record: &FateRecord, letter: &Message) {
+    fn write(&self, record: &FateRecord, message: &Message) {
         if record.fates.iter().all(|fate| matches!(fate.next, Next::Waits(_))) {
-            // The spool has nothing to learn: what waits stands as it stood.
-            return self.journal.append_all(record.now, record.fates.iter().map(|fate| what(record, letter, fate)), None);
+            // The spool does not change: the waiting recipients' states are as before.
+            return self.journal.append_all(record.now, record.fates.iter().map(|fate| what(record, message, fate)), None);
         }
-        let told: Vec<Told> = record.fates.iter().filter_map(|fate| told(record, letter, fate)).collect();
+        let outcomes: Vec<DeliveryOutcome> = record.fates.iter().filter_map(|fate| outcome(record, message, fate)).collect();
         let keep = record.after.as_ref().map(Progress::encode);
         let (seq, spool, register, settings) = (record.seq, self.spool.clone(), self.register.clone(), self.settings.get());
         let ticket = Ticket::then(move || {
@@ -129,15 +130,15 @@ impl Recorder {
                 Some(progress) => spool.update(seq, progress),
                 None => spool.remove(seq),
             }
-            tell(&register, &settings.suppression, told);
+            report_outcomes(&register, &settings.suppression, outcomes);
         });
-        // That its time is over changes nothing for the message; that its sender was told is the notice's own line.
+        // A message that is late is delivered as before; the notice to its sender has a log line of its own.
         let fates = record.fates.iter().filter(|fate| fate.next != Next::Late);
-        self.journal.append_all(record.now, fates.map(|fate| what(record, letter, fate)), Some(ticket));
+        self.journal.append_all(record.now, fates.map(|fate| what(record, message, fate)), Some(ticket));
     }
 
-    /// The spool has lost what its events would say: say that, and keep the message where it is.
-    fn lost_letter(&self, record: &FateRecord, why: &str) {
+    /// The message cannot be read from the spool, so its events cannot be written: reports that, and leaves the message where it is.
+    fn lost_message(&self, record: &FateRecord, why: &str) {
         self.journal.say(Part::Spool, State::Alarm, format!("{}: {why}", record.id));
     }
 }

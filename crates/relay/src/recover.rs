@@ -1,7 +1,7 @@
-//! The start: what the spool holds goes back into the queue, and what a crash cut off between spool and log is made whole.
+//! Recovery at the start: queues the messages in the spool again, and repairs what a crash left inconsistent between spool and log.
 //!
-//! The log is the truth about the past, the spool about what is still owed. So a recipient that the log says has ended is taken out of the
-//! spool, and a message that no `accepted` line speaks of gets its line now.
+//! The log is authoritative about the past, the spool about what is still to be delivered. So a recipient that has ended according to the
+//! log is removed from the spool, and a message without an `accepted` line gets one now.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -24,34 +24,34 @@ use crate::{
     settings::Settings,
 };
 
-/// What was found and done at the start.
+/// What the recovery found and did.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Messages that are owed.
+    /// Messages in the queue.
     pub messages: u64,
-    /// Recipients whose story had ended, though the spool did not know yet.
+    /// Recipients that had ended according to the log, but not according to the spool.
     pub ended: u64,
     /// Messages whose `accepted` lines were missing.
     pub announced: u64,
-    /// Messages whose envelope could not be read: they stay in the spool, and are told.
+    /// Messages whose envelope could not be read; they stay in the spool and are reported.
     pub unreadable: Vec<String>,
 }
 
-/// The log opened, the queue filled; the actions are what the dispatcher wants done at once.
+/// The result of a recovery: the opened log and the dispatcher's first actions.
 pub struct Recovered {
     /// The delivery log.
     pub journal: Journal,
-    /// What the dispatcher wants done.
+    /// Actions of the dispatcher, to be carried out.
     pub actions: Vec<Action>,
-    /// Messages between the spool and their durable lines.
+    /// Messages that are in the spool while their log lines are not durable yet.
     pub pending: Pending,
-    /// The suppression list; to be filled.
+    /// The suppression list, still to be filled.
     pub register: Arc<Register<Spool>>,
-    /// For the log and for people.
+    /// What was found, for the log and for people.
     pub found: Found,
 }
 
-/// Brings log and spool into agreement and fills the queue. Blocks on the disk.
+/// Makes log and spool consistent and fills the queue. Blocks on the disk.
 pub fn recover(
     spool: &Spool,
     settings: &Settings,
@@ -68,8 +68,8 @@ pub fn recover(
     let (mut unannounced, mut highest) = (Vec::new(), 0);
     let read = spool.for_each(|stored| {
         highest = highest.max(stored.seq);
-        if let Some(meta) = work.restore(&stored, dispatcher, now) {
-            unannounced.push((stored.seq, meta));
+        if let Some(record) = work.restore(&stored, dispatcher, now) {
+            unannounced.push((stored.seq, record));
         }
     });
     read.map_err(RecoveryError::Spool)?;
@@ -81,9 +81,9 @@ pub fn recover(
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
     let journal = Journal::new(open_log(config, spool, mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
-    for (seq, meta) in unannounced {
-        let letter = Message::new(meta, Vec::new(), None);
-        announce(&journal, &letter, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
+    for (seq, record) in unannounced {
+        let message = Message::new(record, Vec::new(), None);
+        announce(&journal, &message, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
     }
     pending.stored(highest);
     journal.flush()?;
@@ -99,7 +99,7 @@ pub fn recover(
 struct Work {
     tail: Tail,
     mark: Watermark,
-    /// Messages of the spool that the mark does not cover.
+    /// Messages in the spool that the mark does not cover.
     live: HashSet<u64>,
     found: Found,
     actions: Vec<Action>,
@@ -107,19 +107,19 @@ struct Work {
 }
 
 impl Work {
-    /// Queues one message again. Gives its meta back where some of its `accepted` lines are missing.
+    /// Queues one message again. Returns its record if some of its `accepted` lines are missing.
     fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<MessageRecord> {
-        let meta = match MessageRecord::decode(&stored.meta) {
-            Ok(meta) => meta,
+        let record = match MessageRecord::decode(&stored.meta) {
+            Ok(record) => record,
             Err(error) => {
                 self.found.unreadable.push(format!("{}: {error}", stored.id));
                 return None;
             }
         };
-        let before = self.progress(stored, &meta);
-        let rcpt = |s: &SavedRecipient| meta.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
+        let before = self.progress(stored, &record);
+        let rcpt = |s: &SavedRecipient| record.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
         let owed: Vec<SavedRecipient> =
-            before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(meta.id, r))).collect();
+            before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(record.id, r))).collect();
         let ended = before.owed.len() - owed.len();
         self.found.ended += ended as u64;
         let progress = Progress { owed, told_late: before.told_late };
@@ -128,7 +128,7 @@ impl Work {
         }
         if !progress.owed.is_empty() {
             self.found.messages += 1;
-            let mut arrival = arrival(&meta, stored.seq, None);
+            let mut arrival = arrival(&record, stored.seq, None);
             arrival.progress = Some(progress);
             self.actions.append(&mut dispatcher.handle(Input::Arrived(Box::new(arrival)), now));
         }
@@ -136,22 +136,22 @@ impl Work {
             return None;
         }
         self.live.insert(stored.seq);
-        if meta.envelope.recipients.iter().all(|r| self.tail.was_accepted(stored.seq, r.as_str())) {
+        if record.envelope.recipients.iter().all(|r| self.tail.was_accepted(stored.seq, r.as_str())) {
             self.mark.see(stored.seq);
             return None;
         }
-        Some(meta)
+        Some(record)
     }
 
-    /// Where the recipients stand: as last saved, else all as new.
-    fn progress(&mut self, stored: &Stored, meta: &MessageRecord) -> Progress {
+    /// The recipients' states as last saved; if none are saved or readable, all are new.
+    fn progress(&mut self, stored: &Stored, record: &MessageRecord) -> Progress {
         let saved = stored.state.as_deref().map(Progress::decode);
         if let Some(Err(error)) = &saved {
             self.found.unreadable.push(format!("{}: {error}; every recipient is tried again", stored.id));
         }
-        let due = meta.held_until().unwrap_or(meta.arrived);
+        let due = record.held_until().unwrap_or(record.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
-            owed: (0..).zip(&meta.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
+            owed: (0..).zip(&record.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
             told_late: false,
         })
     }
@@ -167,7 +167,7 @@ fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -
     Ok(log)
 }
 
-/// How the configuration wants the delivery log kept.
+/// The delivery log's settings, from the configuration.
 pub fn log_options(config: &Config) -> LogOptions {
     let log = &config.log;
     LogOptions {
@@ -181,18 +181,18 @@ pub fn log_options(config: &Config) -> LogOptions {
     }
 }
 
-/// Every recipient that the spool holds, for the audit. Blocks on the disk.
+/// All recipients in the spool, for the audit. Blocks on the disk.
 pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, ReadError> {
     let mut all = Vec::new();
     let read = spool.for_each(|stored| {
-        let Ok(meta) = MessageRecord::decode(&stored.meta) else { return };
+        let Ok(record) = MessageRecord::decode(&stored.meta) else { return };
         let saved = stored.state.as_deref().and_then(|s| Progress::decode(s).ok());
-        let recipients = &meta.envelope.recipients;
+        let recipients = &record.envelope.recipients;
         let owed: Vec<usize> = match saved {
             Some(progress) => progress.owed.iter().map(|s| usize::from(s.0)).collect(),
             None => (0..recipients.len()).collect(),
         };
-        all.extend(owed.into_iter().filter_map(|i| recipients.get(i)).map(|r| (meta.id, r.to_string())));
+        all.extend(owed.into_iter().filter_map(|i| recipients.get(i)).map(|r| (record.id, r.to_string())));
     });
     read.map(|_| all)
 }

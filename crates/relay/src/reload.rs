@@ -1,4 +1,4 @@
-//! A new configuration in force without a stop.
+//! Puts a new configuration in force without a restart.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::{
     settings::{Settings, Swap},
 };
 
-/// Sets how much the diagnostics say.
+/// Sets the level of the diagnostics.
 pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
 
-/// What a reload acts on.
+/// The parts that a reload changes.
 pub(crate) struct Reloader {
     pub(crate) settings: Swap,
     pub(crate) journal: Journal,
@@ -30,12 +30,12 @@ pub(crate) struct Reloader {
     pub(crate) warm: WarmBudget,
     pub(crate) rotation: Arc<Rotation>,
     pub(crate) verbosity: Verbosity,
-    /// Where the configuration is read again; None: there is no file.
+    /// The configuration file; None: there is none.
     pub(crate) path: Option<PathBuf>,
 }
 
 impl Reloader {
-    /// Reads the configuration again. A bad one changes nothing, and that is said. Both answers are for people.
+    /// Reads the configuration again. A bad one changes nothing and is reported. Both results are texts for people.
     pub(crate) async fn reload(&self) -> Result<String, String> {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost).map_err(|e| e.to_string()));

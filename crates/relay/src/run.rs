@@ -1,4 +1,4 @@
-//! `posthaste run`: opens everything in the order in which it can fail, runs until told to stop, stops without losing anything.
+//! `posthaste run`: opens what may fail before anything starts, runs until it is told to stop, and stops without losing mail or log lines.
 
 use std::{
     path::PathBuf,
@@ -43,12 +43,12 @@ use crate::{
     watch::watch_trouble,
 };
 
-/// Reloads waiting their turn.
+/// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
-/// Runs the relay that `config` describes. `path` is where a reload reads it again.
+/// Runs the relay with `config`. A reload reads the configuration again from `path`.
 pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> Result<(), RunError> {
-    // Before anything else: a signal that nobody listens for ends the process on the spot.
+    // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
     let sockets = Sockets::open(&config)?;
@@ -59,7 +59,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) ->
     relay.until_stopped(signals, serving).await
 }
 
-/// Everything that is listened on.
+/// All listening sockets.
 struct Sockets {
     smtp: Vec<(Name, TcpListener)>,
     http: Vec<TcpListener>,
@@ -77,7 +77,7 @@ impl Sockets {
     }
 }
 
-/// What lies on the disk, opened and brought into agreement.
+/// The state on disk, opened and made consistent.
 struct Store {
     spool: Spool,
     dispatcher: Dispatcher,
@@ -85,7 +85,7 @@ struct Store {
 }
 
 impl Store {
-    /// Opens the spool, restores the ledger and the queue, opens the log, and says what was found.
+    /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
     fn open(swap: &Swap) -> Result<Self, RunError> {
         let settings = swap.load_full();
         let (spool, mended) = open::open_spool(&settings.config)?;
@@ -100,16 +100,19 @@ impl Store {
         let (journal, found) = (&recovered.journal, &recovered.found);
         mended.into_iter().for_each(|(state, detail)| journal.say(Part::Spool, state, detail));
         for what in &found.unreadable {
-            journal.say(Part::Spool, State::Alarm, format!("a message of the spool cannot be read; it stays there: {what}"));
+            journal.say(Part::Spool, State::Alarm, format!("a message in the spool cannot be read and is left there: {what}"));
         }
         for what in illegible {
-            journal.say(Part::Warmup, State::Alarm, format!("a record of the warm-up ledger cannot be read; it stays there: {what}"));
+            journal.say(Part::Warmup, State::Alarm, format!("a record of the warm-up ledger cannot be read and is left there: {what}"));
         }
         if unaccounted {
             open::recount(&mut dispatcher, &settings.config, &lanes);
         }
         if found.ended + found.announced > 0 {
-            let detail = format!("{} recipients had ended unnoticed, {} messages were not announced", found.ended, found.announced);
+            let detail = format!(
+                "repaired after a crash: {} recipients had already ended, {} messages were missing from the log",
+                found.ended, found.announced
+            );
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
@@ -117,7 +120,7 @@ impl Store {
     }
 }
 
-/// The relay's parts, at work.
+/// The running parts of the relay.
 struct Relay {
     reloader: Reloader,
     intake: Arc<Intake>,
@@ -132,14 +135,14 @@ struct Relay {
     messages: u64,
 }
 
-/// What serves clients.
+/// The tasks that serve clients.
 struct Serving {
-    doors: Vec<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
     reloads: mpsc::Receiver<Reload>,
 }
 
 impl Relay {
-    /// Starts everything that works on mail; nobody can hand any in yet.
+    /// Starts everything that processes mail; clients cannot submit any yet.
     fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> Result<Self, RunError> {
         let Store { spool, dispatcher, recovered } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
@@ -176,18 +179,18 @@ impl Relay {
         Ok(Self { reloader, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
     }
 
-    /// Opens the doors, and starts what looks after things.
+    /// Starts to accept clients, and starts the maintenance tasks.
     fn serve(&self, sockets: Sockets) -> Serving {
         let Reloader { settings, journal, spool, queue, rotation, .. } = &self.reloader;
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let view = settings.view(|settings| &settings.submission);
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, self.stop.subscribe());
-        let mut doors: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
+        let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone());
             let server = Server::new(api, self.stop.subscribe());
             tokio::spawn(server.clone().tidy());
-            doors.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
+            servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound) = (self.intake.clone(), self.outbound.clone());
@@ -203,48 +206,48 @@ impl Relay {
         tokio::spawn(watch_trouble(spool.clone(), journal.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         systemd::ready();
-        Serving { doors, reloads }
+        Serving { servers, reloads }
     }
 
-    /// Works until told to stop, then lets what is under way end, and closes everything.
+    /// Runs until told to stop, then lets running sessions end, and closes everything.
     async fn until_stopped(mut self, signals: Signals, serving: Serving) -> Result<(), RunError> {
-        let Serving { doors, reloads } = serving;
-        // Mail must not be taken by a relay that can neither send nor write down: whoever started it shall start it anew.
+        let Serving { servers, reloads } = serving;
+        // A relay that can neither send nor log must not accept mail: the service manager has to restart it.
         tokio::select! {
             () = signals.stop_or_reload(&self.reloader, reloads) => {}
             ended = &mut self.engine => return Err(RunError::DispatcherEnded(ended)),
             _ = &mut self.recorder_ended => return Err(RunError::RecorderEnded),
         }
         systemd::stopping();
-        self.reloader.journal.say(None, State::Stopping, format!("up to {:?} for what is under way", self.drain));
+        self.reloader.journal.say(None, State::Stopping, format!("running sessions have up to {:?} to end", self.drain));
         self.stop.send_replace(true);
-        self.drain(doors).await;
+        self.drain(servers).await;
         self.returns.say_sums();
         drop(self.recorder.send(Note::Stop));
         if timeout(self.drain, &mut self.recorder_ended).await.is_err() {
-            tracing::warn!("some lines could not be written in time; they are made up for at the next start");
+            tracing::warn!("some log lines could not be written in time; the next start writes them");
         }
         tokio::task::spawn_blocking(move || self.close()).await.map_err(RunError::Close)?
     }
 
-    /// Lets sessions end, those of clients first; what is not through in time stays in the spool.
-    async fn drain(&self, doors: Vec<JoinHandle<()>>) {
+    /// Lets sessions end, clients' sessions first. Mail that is not delivered in time stays in the spool.
+    async fn drain(&self, servers: Vec<JoinHandle<()>>) {
         let queue = &self.reloader.queue;
         let quiet = async {
-            for door in doors {
-                drop(door.await);
+            for server in servers {
+                drop(server.await);
             }
             queue.drain().await;
             queue.no_sessions().await;
         };
         if timeout(self.drain, quiet).await.is_err() {
-            return tracing::warn!("some connections were still at work and are cut; their mail stays in the spool");
+            return tracing::warn!("some connections did not end in time and are cut; their mail stays in the spool");
         }
-        // No permit is out: the ledger may say what was really used.
+        // No permit is in use any more: the ledger can record what was really used.
         drop(timeout(self.drain, queue.return_leases()).await);
     }
 
-    /// Writes the last lines and closes log and spool. Blocks.
+    /// Writes the last log lines and closes log and spool. Blocks.
     fn close(&self) -> Result<(), RunError> {
         self.reloader.journal.say(None, State::Stopped, "everything is on disk");
         self.reloader.journal.close().map_err(RunError::CloseLog)?;
@@ -260,12 +263,12 @@ struct Signals {
 }
 
 impl Signals {
-    /// From here on they wait until somebody asks.
+    /// Registers the handlers. From here on signals are kept until they are read.
     fn listen() -> std::io::Result<Self> {
         Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
     }
 
-    /// SIGHUP and the admin socket reload; SIGTERM and SIGINT end this.
+    /// Reloads on SIGHUP and on request of the admin socket; returns on SIGTERM or SIGINT.
     async fn stop_or_reload(mut self, reloader: &Reloader, mut reloads: mpsc::Receiver<Reload>) {
         loop {
             tokio::select! {
@@ -300,9 +303,9 @@ fn outbound(
     })
 }
 
-/// Starts the recorder's thread; what it is told, and what tells that it has ended.
+/// Starts the recorder's thread. Returns the sender of its input, and a receiver that resolves when it has ended.
 fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads::Sender<Note>, oneshot::Receiver<()>)> {
-    let (door, notes) = threads::channel();
+    let (sender, notes) = threads::channel();
     let recorder = Recorder {
         journal: intake.journal.clone(),
         spool: intake.spool.clone(),
@@ -310,7 +313,7 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads
         register: intake.register.clone(),
         settings: swap.view(|settings| &settings.delivery),
         runtime: tokio::runtime::Handle::current(),
-        door: door.clone(),
+        own_sender: sender.clone(),
         waiting: Default::default(),
     };
     let (done, ended) = oneshot::channel();
@@ -318,7 +321,7 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads
         recorder.run(&notes);
         let _ = done.send(());
     })?;
-    Ok((door, ended))
+    Ok((sender, ended))
 }
 
 fn signers(config: &Config) -> usize {

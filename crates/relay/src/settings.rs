@@ -1,4 +1,4 @@
-//! The settings in force: those of all parts, made of the configuration in one place and swapped at once on a reload.
+//! The settings in force: those of all parts, made from the configuration in one place and swapped together on a reload.
 
 mod cautions;
 mod error;
@@ -27,21 +27,21 @@ pub use queue::policy;
 
 use crate::notify::NotifySettings;
 
-/// What is in force. Each part has its own settings and sees no other's.
+/// The settings of all parts. Each part sees only its own.
 pub struct Settings {
     /// The configuration as read.
     pub config: Config,
-    /// What replies mean.
+    /// Classifies receivers' replies.
     pub rules: Arc<Rules>,
-    /// Who runs which mailboxes.
+    /// The providers, and the domains that they serve.
     pub providers: Arc<Providers>,
-    /// What lanes do when providers push back.
+    /// How lanes react when a provider defers or refuses mail.
     pub feedback: Arc<Feedback>,
-    /// The relay's name in events.
+    /// The relay's name in log events.
     pub node: Arc<Name>,
-    /// What guessing passwords costs.
+    /// How clients that guess passwords are locked out.
     pub bans: Arc<BanPolicy>,
-    /// What senders are told.
+    /// Notices to senders.
     pub notify: Arc<NotifySettings>,
     /// Certificates that listeners show.
     pub certificates: Arc<posthaste_certificates::Settings>,
@@ -57,45 +57,46 @@ pub struct Settings {
     pub api: Arc<posthaste_api::Settings>,
 }
 
-/// The settings in force, to be swapped.
+/// The settings in force, which a reload swaps.
 #[derive(Clone)]
 pub struct Swap(Arc<ArcSwap<Settings>>);
 
 impl Swap {
-    /// These are in force.
+    /// Puts these settings in force.
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
-    /// One part's view of them.
+    /// One part's view of the settings.
     pub fn view<T: Send + Sync + 'static>(&self, part: fn(&Settings) -> &Arc<T>) -> InForce<T> {
         let all = self.0.clone();
         InForce::new(move || part(&all.load()).clone())
     }
 
-    /// All of them, for a moment.
+    /// All settings, for short use.
     pub fn load(&self) -> Guard<Arc<Settings>> {
         self.0.load()
     }
 
-    /// All of them, to be kept.
+    /// All settings, to be kept.
     pub fn load_full(&self) -> Arc<Settings> {
         self.0.load_full()
     }
 
-    /// Others from now on.
+    /// Puts other settings in force.
     pub fn store(&self, settings: Settings) {
         self.0.store(Arc::new(settings));
     }
 }
 
 impl Settings {
-    /// What the configuration asks for.
+    /// The settings that the configuration describes.
     pub fn new(config: Config) -> Result<Self, SettingsError> {
         Self::with_paths(config, Paths::default())
     }
 
-    /// The same for a relay that sends: with the reverse-paths of its bounce domains, and with their secret, which is made if there is none.
+    /// The settings of a relay that sends: also the reverse-paths of its bounce domains, and their secret, which is created if there is
+    /// none.
     pub fn for_sending(config: Config) -> Result<Self, SettingsError> {
         let rules = path_rules(&config);
         let secrets = match rules.domains()[..] {
@@ -164,17 +165,17 @@ impl Settings {
         })
     }
 
-    /// What the dispatcher follows. `seen`: since when sources warm up.
+    /// The dispatcher's settings. `seen`: the day on which each source started to warm up.
     pub fn policy(&self, seen: &FirstSeen) -> Policy {
         policy(&self.config, &self.providers, self.feedback.clone(), seen)
     }
 
-    /// The sources that warm up.
+    /// The sources that are warming up.
     pub fn warming(&self) -> BTreeSet<Name> {
         self.config.sources.iter().filter(|(_, source)| source.warmup.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A resolver that remembers nothing yet.
+    /// A resolver with an empty cache.
     pub fn new_resolver(&self) -> Result<Resolver, SettingsError> {
         resolver(&self.config, &self.providers)
     }
@@ -236,7 +237,7 @@ fn submission(
     })
 }
 
-/// The resolver that the configuration asks for.
+/// The resolver that the configuration describes.
 fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, SettingsError> {
     let d = &c.dns;
     let options = posthaste_route::ResolverOptions {
@@ -279,7 +280,7 @@ fn feedback(config: &Config, providers: Arc<Providers>) -> Result<Arc<Feedback>,
     Ok(Arc::new(Feedback::with(&named(&config.delivery.feedback), providers)?))
 }
 
-/// Files by the names that errors give them.
+/// The files' texts, with the names that errors use for them.
 fn named(files: &[(PathBuf, String)]) -> Vec<(&str, &str)> {
-    files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is no text)"), text.as_str())).collect()
+    files.iter().map(|(path, text)| (path.to_str().unwrap_or("(a file whose name is not UTF-8)"), text.as_str())).collect()
 }

@@ -1,14 +1,14 @@
-//! The relay's eye on its own disks.
+//! Watches the spool's and the log's disks for trouble.
 
 use std::time::Duration;
 
 use posthaste_journal::{Journal, Part, State};
 use posthaste_spool::Spool;
 
-/// How often the disk and the log are looked at for trouble.
+/// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Says once when the spool or the log is in trouble, and once when it is over. Never ends.
+/// Logs an alarm once when the spool or the log is in trouble, and once when that is over. Never returns.
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal) {
     let (mut spool_trouble, mut log_trouble) = (None, None);
     loop {

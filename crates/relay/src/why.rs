@@ -1,7 +1,7 @@
-//! `posthaste why`: where a domain's mail goes, under which limits and by which line of the configuration, what of it waits, why, and until
-//! when.
+//! `posthaste why`: reports where a domain's mail goes, which limits apply and which lines of the configuration set them, which messages
+//! wait, why, and until when.
 //!
-//! What the configuration and DNS say is found out here, in the relay or, where none runs, by the command itself. What waits only a relay knows.
+//! Configuration and DNS are evaluated here, by the relay or, if none runs, by the command itself. Only a running relay knows what waits.
 
 mod limits;
 mod text;
@@ -18,18 +18,18 @@ use self::limits::{general, of_lane};
 pub use self::{limits::Limit, text::Page};
 use crate::settings::Settings;
 
-/// Waiting recipients of a domain that are looked through for an address: more would make the spool read for seconds.
+/// The most waiting recipients of a domain that are searched for an address: more would keep the spool reading for seconds.
 pub const READ_MAX: usize = 2_000;
-/// Domains of one message that are told of.
+/// The most domains of one message that are reported.
 pub const DOMAINS_MAX: usize = 20;
-/// Waiting recipients that are told of.
+/// The most waiting recipients that are reported.
 const SHOWN_MAX: usize = 20;
 
-/// What is asked about.
+/// The subject of the question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// A message of the queue.
+    /// A message in the queue.
     Message(MessageId),
     /// A recipient's address.
     Address(Address),
@@ -37,42 +37,42 @@ pub enum Subject {
     Domain(Domain),
 }
 
-/// All about one domain's mail.
+/// The report on one domain's mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Why {
     /// The domain.
     pub domain: Domain,
-    /// Who runs its mailboxes; None: nobody was found.
+    /// The provider that runs its mailboxes; None: none was found.
     pub provider: Option<Known>,
-    /// Its hosts in the order to try.
+    /// Its hosts, in the order in which they are tried.
     pub hosts: Vec<HostSeen>,
-    /// The line of the operator's route that leads there past DNS.
+    /// The configuration line of the static route used in place of DNS.
     pub route: Option<String>,
     /// Why there are no hosts.
     pub trouble: Option<String>,
-    /// Limits that hold for all lanes and for streams.
+    /// Limits that apply to all lanes together and to streams.
     pub general: Vec<Limit>,
     /// The sources that may send there.
     pub lanes: Vec<Lane>,
-    /// What waits, the oldest first; None: no relay was asked.
+    /// Waiting recipients, the oldest first; None: no relay was asked.
     pub waiting: Option<WaitingMail>,
 }
 
-/// A provider, and how it was recognised.
+/// A provider and how it was recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Its name.
     pub name: Name,
-    /// By what it is known.
+    /// The domain or host name by which it was recognised.
     pub by: String,
-    /// The line that says so; None: the table does not know it.
+    /// The line of the provider table; None: the table does not contain it.
     pub from: Option<String>,
 }
 
 /// A host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSeen {
-    /// Its preference: less is better.
+    /// Its MX preference; the lowest is tried first.
     pub preference: u16,
     /// Its name.
     pub name: String,
@@ -80,34 +80,34 @@ pub struct HostSeen {
     pub addresses: Vec<IpAddr>,
 }
 
-/// A source and what it may do at the provider.
+/// A source and its limits at the provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
     /// The source.
     pub source: Name,
     /// Its address; None: the kernel chooses.
     pub address: Option<IpAddr>,
-    /// Whether that is on this host.
+    /// Whether this host has that address.
     pub here: bool,
-    /// The line that says so.
+    /// The configuration line of the source.
     pub from: String,
     /// The limits in force.
     pub limits: Vec<Limit>,
-    /// How it stands; None: it has not sent there, or no relay was asked.
+    /// The lane's state; None: it has not sent there, or no relay was asked.
     pub now: Option<LaneNow>,
 }
 
-/// Recipients that wait.
+/// Waiting recipients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WaitingMail {
-    /// How many.
+    /// Their number.
     pub total: usize,
-    /// The first of them with their addresses.
+    /// The first of them, with their addresses.
     pub first: Vec<(String, WaitingRecipient)>,
 }
 
 impl Why {
-    /// What configuration and DNS say.
+    /// Reports what configuration and DNS say.
     pub fn of(settings: &Settings, domain: &Domain, route: &Result<Route, RouteFailure>) -> Self {
         let config = &settings.config;
         let provider = route.as_ref().ok().map(|route| {
@@ -142,10 +142,10 @@ impl Why {
 }
 
 impl WaitingMail {
-    /// Of what waits (`total` in all), what the subject is about, with addresses from the envelopes.
+    /// Selects the waiting recipients (`total` in all) that the subject is about, with addresses from the envelopes.
     pub fn read(subject: &Subject, waits: Vec<WaitingRecipient>, total: usize, envelope: impl Fn(Seq) -> Option<Vec<Address>>) -> Self {
         let read = |waits: WaitingRecipient| {
-            // It may have ended between the question and the look.
+            // The message may have ended after the queue was asked.
             let address = envelope(waits.seq)?.into_iter().nth(usize::from(waits.rcpt))?;
             Some((address, waits))
         };
@@ -174,13 +174,13 @@ impl FromStr for Subject {
             return Ok(Self::Message(id));
         }
         if text.contains('@') {
-            return Address::new(text).map(Self::Address).map_err(|error| format!("{text:?} is no address: {error}"));
+            return Address::new(text).map(Self::Address).map_err(|error| format!("{text:?} is not an address: {error}"));
         }
-        Domain::new(text).map(Self::Domain).map_err(|_| format!("{text:?} is no domain, no address and no message's id"))
+        Domain::new(text).map(Self::Domain).map_err(|_| format!("{text:?} is not a domain, an address or a message id"))
     }
 }
 
-/// Every source that some stream's pool has, at this provider.
+/// Every source that is in a stream's pool, with its limits at this provider.
 fn lanes(settings: &Settings, provider: &Name) -> Vec<Lane> {
     let config = &settings.config;
     let used = |name: &Name| config.streams.values().any(|stream| config.sources_of(stream).iter().any(|(source, _)| source == name));

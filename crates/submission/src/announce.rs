@@ -1,4 +1,4 @@
-//! What log and queue are told of a message that is in the spool.
+//! Announces a message that is in the spool to the log and to the queue.
 
 use std::sync::Arc;
 
@@ -9,50 +9,50 @@ use posthaste_mail::What;
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_queue::{Arrival, Deadline};
 
-/// When a message's `accepted` lines are written.
+/// When a message's `accepted` lines are written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announced {
-    /// When it was accepted.
+    /// When the message is accepted.
     Now,
-    /// At a later start: a crash fell between spool and log.
+    /// At a later start, because the relay crashed after it wrote the spool and before it wrote the log.
     Late,
 }
 
-/// What the dispatcher is told of a message in the spool.
-pub fn arrival(meta: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> Arrival {
-    // A message that waits for its time counts its age from then, and is due then.
-    let held = meta.held_until();
+/// The arrival of a stored message, as the dispatcher needs it.
+pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> Arrival {
+    // A message held until a given time (FUTURERELEASE) is due at that time, and its age counts from it.
+    let held = record.held_until();
     let due = |rcpt, until: Timestamp| SavedRecipient(rcpt, 0, until.as_millisecond(), false);
-    let all = || (0..).zip(&meta.envelope.recipients).map(|(rcpt, _)| rcpt);
-    let late = meta.late_at().map(|at| Deadline { at, returns: false });
+    let all = || (0..).zip(&record.envelope.recipients).map(|(rcpt, _)| rcpt);
+    let late = record.late_at().map(|at| Deadline { at, returns: false });
     Arrival {
         seq,
-        id: meta.id,
-        arrived: held.unwrap_or(meta.arrived),
-        stream: meta.stream.clone(),
-        priority: meta.priority(),
-        deliver_by: meta.returned_at().map(|at| Deadline { at, returns: true }).or(late),
-        size: meta.size,
-        domains: meta.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
+        id: record.id,
+        arrived: held.unwrap_or(record.arrived),
+        stream: record.stream.clone(),
+        priority: record.priority(),
+        deliver_by: record.returned_at().map(|at| Deadline { at, returns: true }).or(late),
+        size: record.size,
+        domains: record.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
         progress: held.map(|until| Progress { owed: all().map(|rcpt| due(rcpt, until)).collect(), told_late: false }),
         warm,
     }
 }
 
-/// Appends the `accepted` lines of those recipients that `missing` says yes to, as one: no checkpoint falls between them.
-pub fn announce(journal: &Journal, letter: &Message, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
+/// Appends the `accepted` lines of the recipients for which `missing` returns true, as one unit: no checkpoint falls between them.
+pub fn announce(journal: &Journal, message: &Message, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
-    let meta = &letter.meta;
-    let wanted = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
-    let now = if recovered { clock::now() } else { meta.arrived };
+    let record = &message.meta;
+    let wanted = (0..).zip(&record.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
+    let now = if recovered { clock::now() } else { record.arrived };
     let lines = wanted.map(|(rcpt, _)| What::Accepted {
-        about: letter.about(rcpt, meta.arrived),
-        client_ip: meta.client_ip,
-        client_ehlo: meta.client_ehlo.clone(),
-        user: meta.user.clone(),
-        priority: meta.priority(),
+        about: message.about(rcpt, record.arrived),
+        client_ip: record.client_ip,
+        client_ehlo: record.client_ehlo.clone(),
+        user: record.user.clone(),
+        priority: record.priority(),
         spool_seq: seq,
-        notice_of: meta.notice_of,
+        notice_of: record.notice_of,
         recovered,
     });
     journal.append_all(now, lines, Some(Ticket::Accepted(seq, token)));

@@ -1,4 +1,4 @@
-//! What a listener is for: who judges and takes the mail that comes in there.
+//! The interface of what receives a listener's mail: it judges senders and recipients, and takes the messages.
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
@@ -8,27 +8,27 @@ use posthaste_smtp::server::{Answer, Refused, Submission};
 
 use crate::settings::Listener;
 
-/// Somebody at a listener.
+/// A client connected to a listener.
 pub struct Guest<'a> {
-    /// The listener, as it is in force.
+    /// The listener, with the settings in force.
     pub listener: &'a Listener,
     /// The client's address.
     pub ip: IpAddr,
-    /// Who it is, where that was proved.
+    /// The authenticated user; None: the client has not authenticated.
     pub user: Option<Arc<User>>,
 }
 
-/// A message that is being taken: what the client is told in the end.
+/// A message being taken; resolves to the answer for the client.
 pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send + 'a>>;
 
-/// Takes mail from listeners: submitted mail, or mail that comes back.
+/// Receives the mail of listeners: submitted mail, or returned mail.
 pub trait Inbox: Send + Sync {
-    /// Why nothing is taken at present; None while it is.
+    /// Why no mail is accepted at present; None: mail is accepted.
     fn closed(&self) -> Option<Refused>;
-    /// Whether this client may begin a message with this sender and, where it said so, of this size.
+    /// Whether this client may begin a message from this sender, of this size in bytes if it declared one.
     fn may_send(&self, guest: &Guest<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused>;
-    /// Whether mail to `rcpt` is taken here. `recipients`: how many the message has with this one.
+    /// Whether mail to `rcpt` is accepted here. `recipients`: the message's number of recipients, this one included.
     fn wants(&self, guest: &Guest<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused>;
-    /// Takes a message. A good answer means that it is on disk.
+    /// Takes a message. `Ok` means that it is on disk.
     fn take<'a>(&'a self, submission: Submission, guest: &Guest<'_>) -> Taking<'a>;
 }

@@ -1,4 +1,5 @@
-//! The way in: a submitted message gets its header lines and signatures, goes to disk, into the log, into the queue; then the client hears 250.
+//! The intake adds header fields and signatures to a submitted message, stores it in the spool, announces it in the log and hands it to the
+//! queue. Only then the client is answered 250.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -24,45 +25,45 @@ use crate::{
     settings::Settings,
 };
 
-/// The way in. Shared by all that take mail.
+/// Accepts submitted messages. Shared by everything that takes in mail.
 pub struct Intake {
-    /// Where messages are kept.
+    /// Stores the messages.
     pub spool: Spool,
-    /// Where lines go.
+    /// The delivery log.
     pub journal: Journal,
-    /// What is in force.
+    /// The settings in force.
     pub settings: InForce<Settings>,
-    /// Where messages go when they are stored.
+    /// The queue that stored messages are handed to.
     pub queue: QueueHandle,
-    /// Memory for bodies that are sent at once.
+    /// Memory budget for bodies kept between intake and delivery.
     pub warm: WarmBudget,
-    /// Messages between the spool and their durable lines.
+    /// Messages that are in the spool while their log lines are not durable yet.
     pub pending: Pending,
-    /// What users may.
+    /// What each user may send.
     pub allowances: Allowances,
-    /// Who signs and seals.
+    /// Signs (DKIM) and seals (ARC) messages.
     pub signatures: Signatures,
-    /// Who is not written to.
+    /// The suppression list.
     pub register: Arc<Register<Spool>>,
 }
 
-/// Who hands a message in.
+/// The client that submits a message.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Its address.
     pub ip: IpAddr,
-    /// The stream of mail that names none, where its user has none either.
+    /// The stream of messages that name none, if the user has none either.
     pub stream: Name,
-    /// Whether it forwards others' mail, which is sealed.
+    /// Whether it forwards mail of others, which is sealed (RFC 8617).
     pub arc: bool,
-    /// Who it is, where that was proved.
+    /// The authenticated user; None: the client has not authenticated.
     pub user: Option<Arc<User>>,
-    /// It came by HTTP, not by SMTP.
+    /// Whether the message was submitted over HTTP instead of SMTP.
     pub http: bool,
 }
 
 impl Intake {
-    /// Why no mail is taken at present; None while it is.
+    /// Why no mail is accepted at present; None: mail is accepted.
     pub fn closed(&self) -> Option<Refused> {
         let max = self.settings.get().limits.queue_messages;
         if max.is_some_and(|max| self.queue.gauge().messages as u64 >= max) {
@@ -74,13 +75,13 @@ impl Intake {
         self.journal.trouble().map(|_| Refused::new(Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
     }
 
-    /// Takes a submitted message: on disk and in the log when this returns its id.
+    /// Takes a submitted message. It is on disk and announced in the log when this returns its id.
     pub async fn take(&self, submission: Submission, client: &Client) -> Result<MessageId, Refused> {
         let id = MessageId::new(clock::now(), rand::random());
         self.take_as(id, submission, client).await.map(|()| id)
     }
 
-    /// The same under an id that was chosen before, and is nobody else's.
+    /// Takes a submitted message under an id that the caller has chosen; no other message may have it.
     pub async fn take_as(&self, id: MessageId, submission: Submission, client: &Client) -> Result<(), Refused> {
         let settings = self.settings.get();
         let now = clock::now();
@@ -114,7 +115,7 @@ impl Intake {
         let parts = self.signatures.sign(prepared.parts, &prepared.from_domains, &stream).await.map_err(unsigned)?;
         let parts = self.signatures.seal(&submission.data, parts, &stream, client.arc, client.ip).await;
         let binary = envelope.body == BodyKind::BinaryMime && !posthaste_message::is_lines(&submission.data);
-        let meta = MessageRecord {
+        let record = MessageRecord {
             id,
             arrived: now,
             stream,
@@ -131,50 +132,51 @@ impl Intake {
             user: client.user.as_ref().map(|user| user.name.clone()),
             notice_of: None,
         };
-        self.allowances.charge(client.user.as_deref(), meta.envelope.recipients.len() as u64)?;
-        self.store(meta, parts).await
+        self.allowances.charge(client.user.as_deref(), record.envelope.recipients.len() as u64)?;
+        self.store(record, parts).await
     }
 
-    /// Spool, log, queue: in this order, so that no line speaks of what a crash could undo, and no attempt comes before its line.
-    async fn store(&self, meta: MessageRecord, parts: Vec<Bytes>) -> Result<(), Refused> {
+    /// Writes to spool, log and queue, in this order: no log line reports what a crash could undo, and no delivery attempt precedes its
+    /// `accepted` line.
+    async fn store(&self, record: MessageRecord, parts: Vec<Bytes>) -> Result<(), Refused> {
         let token = self.pending.begin();
-        let stored = self.spool.store(meta.id, meta.encode(), parts.clone()).await;
+        let stored = self.spool.store(record.id, record.encode(), parts.clone()).await;
         let seq = stored.map_err(|e| {
-            tracing::warn!(error = %e, "the spool refused a message");
+            tracing::warn!(error = %e, "the spool could not store a message");
             match e {
                 StoreError::Full { .. } => Refused::new(Answer::full("no room on the relay's disk, try again later"), "spool_full"),
                 _ => Refused::new(Answer::trouble("the relay could not store the message, try again later"), "spool_trouble"),
             }
         })?;
         self.pending.stored(seq);
-        // What waits for its time is read back from disk then.
-        let held = meta.held_until();
-        let share = if held.is_some() { None } else { self.warm.take(usize::try_from(meta.size).unwrap_or(usize::MAX)) };
+        // A message held until a given time is read back from disk when it is due.
+        let held = record.held_until();
+        let share = if held.is_some() { None } else { self.warm.take(usize::try_from(record.size).unwrap_or(usize::MAX)) };
         let parts = if share.is_some() { parts } else { Vec::new() };
-        let letter = Arc::new(Message::new(meta, parts, share));
-        announce(&self.journal, &letter, seq, token, Announced::Now, |_| true);
+        let message = Arc::new(Message::new(record, parts, share));
+        announce(&self.journal, &message, seq, token, Announced::Now, |_| true);
         if let Some(until) = held {
-            let all = 0..letter.meta.envelope.recipients.len() as u16;
+            let all = 0..message.meta.envelope.recipients.len() as u16;
             let about = |rcpt| What::Held {
-                about: letter.about(rcpt, letter.meta.arrived),
+                about: message.about(rcpt, message.meta.arrived),
                 reason: "scheduled".into(),
                 until: Some(until),
                 budget: None,
             };
-            self.journal.append_all(letter.meta.arrived, all.map(about), None);
+            self.journal.append_all(message.meta.arrived, all.map(about), None);
         }
-        let warm = (!letter.body.is_empty()).then(|| letter.clone());
-        let arrival = arrival(&letter.meta, seq, warm);
+        let warm = (!message.body.is_empty()).then(|| message.clone());
+        let arrival = arrival(&message.meta, seq, warm);
         self.queue.arrived(arrival).await;
         Ok(())
     }
 
-    /// Stores a notice for `to` about the message `of`, as a message of its stream.
+    /// Stores a notice to `to` about the message `of`, as a message of the same stream.
     pub async fn take_notice(&self, id: MessageId, of: &MessageFacts, text: Bytes, to: &Address) -> Result<(), Refused> {
         let from = self.settings.get().notice_from.domain().to_owned();
         let has_8bit = !text.is_ascii();
         let parts = self.signatures.sign(vec![text], &[from], &of.stream).await.map_err(unsigned)?;
-        let meta = MessageRecord {
+        let record = MessageRecord {
             id,
             arrived: id.time(),
             stream: of.stream.clone(),
@@ -191,7 +193,7 @@ impl Intake {
             user: None,
             notice_of: Some(of.message),
         };
-        self.store(meta, parts).await
+        self.store(record, parts).await
     }
 }
 
@@ -210,7 +212,8 @@ fn stream(settings: &Settings, prepared: &Prepared, client: &Client) -> Result<N
     }
 }
 
-/// What the header says of the time is kept like FUTURERELEASE (RFC 4865) within the same limit; where both are said, the later one counts.
+/// Applies the time of `X-Posthaste-Send-At` like FUTURERELEASE (RFC 4865), within the same limit. If both are given, the later time
+/// counts.
 fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Duration>) -> Result<(), Refused> {
     let most = most.and_then(|most| now.checked_add(most).ok());
     let refused = |text: &str| Err(Refused::new(Answer::new(554, 6, 0, format!("X-Posthaste-Send-At: {text}")), "bad_send_at"));
@@ -225,9 +228,9 @@ fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Dur
     Ok(())
 }
 
-/// What is held back for longer than the time within which it is to be delivered would come back, or be told to be late, in any case.
-fn may_be_in_time(asks: &EsmtpParameters, now: Timestamp) -> Result<(), Refused> {
-    let (Some(hold), Some(by)) = (asks.hold, asks.deliver_by) else { return Ok(()) };
+/// Refuses a message that is held beyond its delivery deadline (BY, RFC 2852): it could only be returned or reported as late.
+fn may_be_in_time(parameters: &EsmtpParameters, now: Timestamp) -> Result<(), Refused> {
+    let (Some(hold), Some(by)) = (parameters.hold, parameters.deliver_by) else { return Ok(()) };
     if hold.until(now) < by.at(now) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! What is in force at the listeners.
+//! The settings of listeners and intake.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,27 +15,27 @@ use posthaste_mail::{Address, Domain, Name};
 use posthaste_smtp::server::{self, BareLineEnds};
 use posthaste_suppression::SuppressionRules;
 
-/// What is in force.
+/// The settings of listeners and intake that are in force.
 pub struct Settings {
-    /// The relay's name.
+    /// The relay's host name.
     pub hostname: Domain,
-    /// What a client may ask of it.
+    /// Limits for clients.
     pub limits: ClientLimits,
-    /// Where mail is taken in.
+    /// The listeners, by name.
     pub listeners: BTreeMap<Name, Listener>,
-    /// What each listener's sessions follow.
+    /// Protocol settings of each listener's sessions.
     pub sessions: HashMap<Name, Arc<server::SessionSettings>>,
-    /// What each listener's handshakes go by, where it has TLS.
+    /// TLS server settings of each listener that has TLS.
     pub tls_servers: HashMap<Name, Arc<rustls::ServerConfig>>,
-    /// Kinds of mail.
+    /// The names of the configured streams.
     pub streams: BTreeSet<Name>,
-    /// Who may send.
+    /// Users that may authenticate.
     pub users: Arc<Users>,
-    /// Whom to ask about tokens that are no user's own.
+    /// The endpoint that checks tokens which the configuration does not know; None: there is none.
     pub introspection: Option<Arc<Introspection>>,
-    /// Who writes notices.
+    /// The From address of notices.
     pub notice_from: Address,
-    /// Who is not written to, and for how long.
+    /// The rules of the suppression list.
     pub suppression: SuppressionRules,
 }
 
@@ -135,7 +135,7 @@ pub enum ListenTlsMode {
 /// A certificate with its key, and the files of both.
 #[derive(Debug, Clone)]
 pub struct ListenCertificate {
-    /// Where.
+    /// The paths of both files.
     pub files: PairFiles,
     /// Their contents.
     pub pair: Arc<Pair>,

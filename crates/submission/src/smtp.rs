@@ -1,4 +1,4 @@
-//! Listeners and the sockets of their sessions: the thin shell around `posthaste_smtp::server::Session`.
+//! Listeners and their sessions' sockets, around `posthaste_smtp::server::Session`, which knows the protocol.
 
 mod conversation;
 mod login;
@@ -33,21 +33,21 @@ use tokio::{
 pub use self::shared::Inboxes;
 use self::{
     conversation::Conversation,
-    shared::{Shared, told},
+    shared::{Shared, stopped},
     wire::{Begun, Wire},
 };
 use crate::settings::{AuthWhere, ListenTlsMode, Listener, Settings};
 
-/// How long a listener waits after the system had no descriptor or memory for a connection.
+/// How long a listener pauses after the system had no file descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a silent connection is believed before the system asks whether anybody is there, and between its questions.
+/// TCP keepalive: the idle time before the first probe, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// All sessions of all listeners.
+/// Serves all sessions of all listeners.
 pub struct Listeners(Arc<Shared>);
 
 impl Listeners {
-    /// No session yet.
+    /// Listeners without any session yet.
     pub fn new(
         settings: InForce<Settings>,
         journal: Journal,
@@ -59,13 +59,13 @@ impl Listeners {
         Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })))
     }
 
-    /// Takes connections until told to stop, then waits for the sessions to end.
+    /// Accepts connections until the relay stops, then waits for the sessions to end.
     pub async fn serve(self: Arc<Self>, name: Name, listener: TcpListener) {
         let mut stopping = self.0.stopping.clone();
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
-                () = told(&mut stopping) => break,
+                () = stopped(&mut stopping) => break,
                 Some(_) = sessions.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => drop(sessions.spawn(self.clone().session(name.clone(), stream, peer))),
@@ -82,13 +82,13 @@ impl Listeners {
 
     async fn session(self: Arc<Self>, listener: Name, stream: TcpStream, peer: SocketAddr) {
         if let Err(error) = self.talk(listener, stream, peer.ip().to_canonical()).await {
-            tracing::debug!(%peer, %error, "a submission session broke off");
+            tracing::debug!(%peer, %error, "a submission session ended with an error");
         }
     }
 
     async fn talk(self: Arc<Self>, listener: Name, mut socket: TcpStream, peer: IpAddr) -> io::Result<()> {
         socket.set_nodelay(true)?;
-        // A client whose machine went away without a word holds its place no longer than this.
+        // Frees the connection slot of a client whose host disappeared without closing the connection.
         SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
         let settings = self.0.settings.get();
         let (Some(rules), Some(config)) = (settings.sessions.get(&listener), settings.listeners.get(&listener)) else { return Ok(()) };
@@ -99,7 +99,7 @@ impl Listeners {
             let header = timeout(settings.limits.handshake_timeout, proxy::client(&mut socket, &mut read)).await;
             match header.map_err(io::Error::from).flatten() {
                 Ok(client) => ip = client.unwrap_or(peer),
-                // It connected and hung up: that is how balancers look whether anybody is there.
+                // Balancers check health by connecting and disconnecting.
                 Err(_) if read.is_empty() => return Ok(()),
                 Err(_) => {
                     proxied = Err(Refused::new(
@@ -122,10 +122,10 @@ impl Listeners {
         ended
     }
 
-    /// Whether this client may speak here at all, and then its place.
-    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::Place, Refused> {
+    /// Takes a connection slot for this client, or says why it is refused.
+    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::ConnectionSlot, Refused> {
         if let Some(ShutOut { answer, tell }) = self.0.lockout.shut_out(ip) {
-            return Err(Refused::new(answer, if tell { "banned" } else { UNTOLD }));
+            return Err(Refused::new(answer, if tell { "banned" } else { UNLOGGED }));
         }
         if !config.allows(ip) && !can_log_in(settings, name, config) {
             return Err(Refused::new(Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
@@ -143,18 +143,18 @@ impl Listeners {
     ) -> io::Result<()> {
         let mut out = Vec::new();
         session.refuse(&answer, &mut out);
-        if reason != UNTOLD {
+        if reason != UNLOGGED {
             self.0.rejected(ip, &session, &SessionRefusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
         }
-        // A client that waits for TLS could make nothing of it.
+        // A client that expects a TLS handshake could not read a reply in plain text.
         if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }
     }
 }
 
-/// Marks a refusal that the log has heard often enough.
-const UNTOLD: &str = "";
+/// The reason of refusals that are not logged, because the same refusal has been logged often enough.
+const UNLOGGED: &str = "";
 
-/// Whether a client of this listener can prove to be a user at all.
+/// Whether a client can authenticate at this listener, by password, token or certificate.
 fn can_log_in(settings: &Settings, name: &Name, config: &Listener) -> bool {
     let offered = settings.sessions.get(name).is_some_and(|s| !s.offers.auth.is_empty());
     let reachable = config.auth == AuthWhere::Always || config.tls.mode != ListenTlsMode::None;

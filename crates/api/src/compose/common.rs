@@ -1,4 +1,4 @@
-//! What the parts of a composed message share: what is wrong with a draft, mailboxes with names, fields.
+//! Shared by the parts of a composed message: a draft's errors, mailboxes with names, header fields.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use mail_builder::headers::Header;
@@ -11,11 +11,11 @@ use crate::{
     problem::{BoxedRefusal, FieldError, Refusal},
 };
 
-/// The envelope of a draft and what is wrong with the draft so far.
+/// The envelope of a draft, and the errors found so far.
 #[derive(Debug, Default)]
 pub(super) struct Flaws {
     pub(super) errors: Vec<FieldError>,
-    /// Of several, the first is the reason.
+    /// The first error found; it is the reason of the refusal.
     pub(super) first: Option<(Answer, &'static str, Option<String>)>,
 }
 
@@ -26,31 +26,31 @@ pub(super) struct Named {
     pub(super) name: Option<String>,
 }
 
-/// A field of the message: name, value, CRLF, folded and encoded as it needs.
+/// Writes a header field: name, value, CRLF, folded and encoded as needed.
 pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &impl Header) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     value.write_header(out, name.len() + 2);
 }
 
-/// What is said of a draft that is not fit.
+/// The errors of a draft.
 pub(super) fn bad_field(errors: Vec<FieldError>) -> BoxedRefusal {
     let text = errors.first().map_or_else(String::new, |e| format!("{}: {}", e.field, e.detail));
     Refusal::mail(Answer::new(554, 6, 0, text), "bad_field").about(errors)
 }
 
-/// Errors of one message that are told.
+/// The most errors reported for one message.
 const ERRORS_MAX: usize = 100;
 
 impl Flaws {
-    /// A field that is wrong.
+    /// Notes an invalid field.
     pub(super) fn field(&mut self, field: impl Into<String>, detail: impl Into<String>) {
         let (field, detail) = (field.into(), detail.into());
         self.note(|| (Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field", None));
         self.told(field, detail);
     }
 
-    /// An address that is none: of the sender (X.1.7, RFC 3463 §3.2) or of a recipient (X.1.3).
+    /// Notes an invalid address: of the sender (X.1.7, RFC 3463 §3.2) or of a recipient (X.1.3).
     pub(super) fn address(&mut self, field: &str, given: &str, detail: u16, why: &str) {
         let rcpt = (detail == 3).then(|| given.chars().take(320).collect());
         self.note(|| (Answer::new(501, 1, detail, format!("{field}: {why}")), "bad_address", rcpt));
@@ -132,7 +132,7 @@ impl Flaws {
     }
 }
 
-/// Base64 (RFC 4648 §4), with the line ends that some encoders put in.
+/// Decodes base64 (RFC 4648 §4); line ends, which some encoders insert, are allowed.
 pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
     let has_blanks = text.bytes().any(|b| b.is_ascii_whitespace());
     let decoded = match has_blanks {
@@ -142,7 +142,7 @@ pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
     decoded.map_err(|e| format!("not base64: {e}"))
 }
 
-/// `Ann <ann@example.org>` as address and name.
+/// Splits `Ann <ann@example.org>` into address and name.
 fn split(text: &str) -> (&str, Option<String>) {
     let text = text.trim();
     let Some((name, address)) = text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) else { return (text, None) };

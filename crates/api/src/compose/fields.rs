@@ -8,14 +8,14 @@ use posthaste_message::{META_MAX, META_NAME_MAX, META_VALUE_MAX, TAG_MAX, TAGS_M
 use super::common::{Flaws, Named, write_field};
 use crate::draft::Draft;
 
-/// Fields of one message that `headers` may give.
+/// The most fields in `headers` of one message.
 const FIELDS_MAX: usize = 200;
 /// RFC 5322 §2.1.1: a line has at most 998 bytes; a word cannot be folded.
 const WORD_MAX: usize = 900;
-/// The longest value.
+/// The longest value, in bytes.
 const VALUE_MAX: usize = 32 << 10;
 
-/// The fields that steer the relay, as an SMTP client would write them; intake reads them and takes them out.
+/// Writes the control fields for the relay, as an SMTP client would write them; the intake reads and removes them.
 pub(super) fn control(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
     let is_plain = |text: &str| !text.is_empty() && text.len() <= TAG_MAX && !text.chars().any(char::is_control) && text.trim() == text;
     if let Some(stream) = &draft.stream {
@@ -62,7 +62,7 @@ pub(super) fn control(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
     }
 }
 
-/// The fields that readers see. Date and Message-ID are intake's, as for every message that lacks them.
+/// Writes the fields that readers see. The intake adds Date and Message-ID, as to every message without them.
 pub(super) fn header(
     draft: &Draft<'_>,
     from: Option<&Named>,
@@ -102,7 +102,7 @@ fn mailbox(of: &Named) -> Mailbox<'_> {
     Mailbox::new_address(of.name.as_deref(), of.address.as_str())
 }
 
-/// Plain text goes as it is (an encoded List-Unsubscribe means nothing to anybody), all else as encoded words (RFC 2047).
+/// Writes plain text unchanged (an encoded List-Unsubscribe would not be understood), everything else as encoded words (RFC 2047).
 fn value(field: &str, name: &str, value: &str, flaws: &mut Flaws, out: &mut Vec<u8>) {
     if value.chars().any(char::is_control) {
         flaws.field(field, "a value holds no control characters, line ends least of all");

@@ -1,4 +1,4 @@
-//! The body of a composed message: text, HTML with its pictures, files.
+//! The body of a composed message: text, HTML with its images, attachments.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use mail_builder::{
 use super::common::{Flaws, decoded};
 use crate::draft::{Attachment, Draft};
 
-/// Files of one message.
+/// The most attachments of one message.
 const ATTACHMENTS_MAX: usize = 200;
-/// The longest name of a file, in bytes: what file systems take.
+/// The longest file name, in bytes: the limit of common file systems.
 const FILENAME_MAX: usize = 255;
 
-/// Writes the content's fields, an empty line, the content.
+/// Writes the content's header fields, an empty line and the content.
 pub(super) fn body(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
     if draft.attachments.len() > ATTACHMENTS_MAX {
         return flaws.field("/attachments", format!("at most {ATTACHMENTS_MAX}"));
@@ -39,7 +39,7 @@ pub(super) fn body(draft: &Draft<'_>, flaws: &mut Flaws, out: &mut Vec<u8>) {
     whole.write_part(out);
 }
 
-/// RFC 2387: the pictures stand beside the HTML that shows them.
+/// RFC 2387: the images are in one multipart/related with the HTML that shows them.
 fn related<'a>(html: MimePart<'a>, inline: Vec<MimePart<'a>>) -> MimePart<'a> {
     match inline.is_empty() {
         true => html,
@@ -51,12 +51,12 @@ fn written<'a>(kind: &'static str, text: &'a str, field: &str, flaws: &mut Flaws
     if text.contains('\0') {
         flaws.field(field, "a text holds no NUL");
     }
-    // One kind of line end, so that none is left alone.
+    // One kind of line end, so that no bare CR or LF remains.
     let text: Cow<'a, str> = if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() };
     MimePart::new(kind, BodyPart::Text(text))
 }
 
-/// An attachment as a part, and whether it is shown inside the HTML.
+/// An attachment as a MIME part, and whether the HTML shows it inline.
 fn part(attachment: &Attachment<'_>, has_html: bool, field: &str, flaws: &mut Flaws) -> Option<(bool, MimePart<'static>)> {
     let content = decoded(&attachment.content).map_err(|why| flaws.field(format!("{field}/content"), why));
     let kind = kind(attachment.content_type.as_deref()).map_err(|why| flaws.field(format!("{field}/content_type"), why));
@@ -79,11 +79,11 @@ fn part(attachment: &Attachment<'_>, has_html: bool, field: &str, flaws: &mut Fl
     if let Some(cid) = cid {
         part = part.cid(cid.to_owned());
     }
-    // Not as text, whatever it is: a file arrives byte for byte.
+    // Never as text, whatever its type: a file must arrive byte for byte.
     Some((is_inline, base64(part)))
 }
 
-/// Its encoding settled: mail-builder would rewrite the line ends of what is text.
+/// Sets the encoding explicitly: mail-builder would rewrite the line ends of text.
 fn base64(part: MimePart<'static>) -> MimePart<'static> {
     let BodyPart::Binary(content) = &part.contents else { return part };
     let mut encoded = Vec::new();
@@ -103,7 +103,7 @@ fn kind(given: Option<&str>) -> Result<ContentType<'static>, &'static str> {
     if !is_token(main) || !is_token(sub) {
         return Err(WRONG);
     }
-    // RFC 2046 §5.1 and §5.2.1: these may not be put into base64.
+    // RFC 2046 §5.1 and §5.2.1: these types must not be encoded in base64.
     if main == "multipart" || main == "message" {
         return Err("mail inside of mail goes as application/octet-stream, or build the whole message yourself and give it as `raw`");
     }

@@ -1,4 +1,4 @@
-//! Many messages in one request, each with an answer of its own.
+//! `POST /v1/messages/batch`: many messages in one request, each with its own result.
 
 use std::sync::Arc;
 
@@ -28,38 +28,38 @@ use crate::{
     state::{Api, Peer},
 };
 
-/// Messages of one batch that are stored at once: one sync of the disk serves them all.
+/// Messages of one batch that are stored concurrently: they share one sync of the disk.
 const AT_ONCE: usize = 64;
 
-/// What became of each message.
+/// The result of each message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchTaken {
-    /// How many are ours now.
+    /// How many were accepted.
     accepted: usize,
     /// How many were refused.
     refused: usize,
-    /// One for each message, in their order.
+    /// One per message, in the messages' order.
     results: Vec<BatchResult>,
 }
 
-/// What became of one message.
+/// The result of one message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct BatchResult {
-    /// The status that it would have had alone.
+    /// The HTTP status that the message would have got on its own.
     #[schema(example = 202)]
     status: u16,
-    /// Its id, where it was taken.
+    /// Its id, if it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// To how many it goes, where it was taken.
+    /// The number of its recipients, if it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     recipients: Option<usize>,
-    /// Why not, where it was refused.
+    /// The reason, if it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
 }
 
-/// The elements as text: a bad one spoils no other.
+/// The elements as text, so that a bad one does not affect the others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Elements<'a> {
@@ -69,8 +69,8 @@ struct Elements<'a> {
 
 /// Send many messages.
 ///
-/// Each is taken or refused on its own, and what is taken is on disk when this is answered. With an `Idempotency-Key`, the same request within
-/// 24 hours gets the same answer, refusals included, once one message was taken.
+/// Each message is accepted or refused on its own, and accepted ones are on disk when the answer is sent. With an `Idempotency-Key`, the
+/// same request within 24 hours gets the same answer, refusals included, once one message was accepted.
 #[utoipa::path(
     post,
     path = "/v1/messages/batch",
@@ -80,7 +80,7 @@ struct Elements<'a> {
     request_body(content = Batch<'static>, content_type = "application/json", description = "The messages."),
     responses(
         (status = 200, description = "Each message has its own answer.", body = BatchTaken,
-            headers(("Idempotency-Replayed" = String, description = "`true` where this was answered before, and nothing was sent now."))),
+            headers(("Idempotency-Replayed" = String, description = "`true` if this request was answered before and nothing was sent now."))),
         (status = 400, description = "Not JSON, or not a request that this takes.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
@@ -139,7 +139,7 @@ async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incomin
     Ok(Json(body).into_response())
 }
 
-/// Takes them, many at a time; the results are in the messages' order.
+/// Takes the messages, several at a time; the results are in the messages' order.
 async fn take_all(
     api: &Arc<Api>,
     who: &Principal,

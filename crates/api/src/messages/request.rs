@@ -1,4 +1,4 @@
-//! What sending one message and sending many have in common: the body, the key.
+//! The common part of sending one message or many: the request's body and idempotency key.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
     state::Api,
 };
 
-/// A request whose body is here, and whose key nobody else has.
+/// A request whose body has been read and whose idempotency key is claimed.
 pub(super) struct Incoming {
     pub(super) media_type: String,
     pub(super) query: Vec<(String, String)>,
@@ -36,34 +36,34 @@ pub(super) struct Incoming {
     limits: ClientLimits,
 }
 
-/// What the key says.
+/// What is known of the request by its key.
 pub(super) enum Idempotent {
-    /// It was answered so.
+    /// It was answered before, with this answer.
     Answered(u16, Value),
-    /// Go on.
+    /// It is to be carried out.
     To(Work),
 }
 
-/// Messages to be taken, and what is to be remembered of them.
+/// The messages' ids, and what is to be remembered of them.
 pub(super) struct Work {
     claim: Option<(Claim<Spool>, String)>,
     ids: Vec<MessageId>,
-    /// Of these ids, those whose messages were taken before a crash.
+    /// The ids among them whose messages were accepted before a crash.
     taken: HashSet<MessageId>,
-    /// The ids are remembered.
+    /// Whether the ids have been stored with the key.
     begun: bool,
     now: Timestamp,
     keys_max: usize,
-    /// The body's share of the memory, until all is done.
+    /// The body's share of the memory, held until the request is done.
     _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Incoming {
-    /// Right and room first, then the key, then the body.
+    /// Checks the token's right and the relay's room first, then the key, then reads the body.
     pub(super) async fn read(api: &Arc<Api>, who: &Principal, request: Request) -> Result<Self, BoxedRefusal> {
         who.may(Right::Send)?;
         let key = key(request.headers());
-        // With a key, there may be an answer already.
+        // With a key, the request may have been answered already.
         if key.is_none()
             && let Some(closed) = api.intake.closed()
         {
@@ -78,7 +78,7 @@ impl Incoming {
         Ok(Self { media_type, query, body: body.bytes, path, claim, share: Some(body.share), limits: settings.limits.clone() })
     }
 
-    /// What the key says of this request.
+    /// Looks up what is known of this request by its key.
     pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, BoxedRefusal> {
         let now = clock::now();
         let keys_max = api.settings.get().http.idempotency_keys;
@@ -100,7 +100,7 @@ impl Incoming {
         Ok(Idempotent::To(work))
     }
 
-    /// Work that may take a while, off the threads that serve everybody.
+    /// Runs work that may take long on a blocking thread, so that other requests are not delayed.
     pub(super) async fn blocking<T: Send + 'static>(
         self,
         work: impl FnOnce(&Self, &ClientLimits) -> Result<T, BoxedRefusal> + Send + 'static,
@@ -110,7 +110,7 @@ impl Incoming {
 }
 
 impl Work {
-    /// Ids for so many messages: those that were meant for them before a crash, if there are such.
+    /// Ids for this many messages: those chosen before a crash, if there are any.
     pub(super) fn ids(&mut self, count: usize) -> Vec<MessageId> {
         if self.ids.len() != count {
             self.ids = (0..count).map(|_| MessageId::new(self.now, rand::random())).collect();
@@ -118,12 +118,12 @@ impl Work {
         self.ids.clone()
     }
 
-    /// Whether this message was taken before.
+    /// Whether this message was accepted before.
     pub(super) fn has(&self, id: MessageId) -> bool {
         self.taken.contains(&id)
     }
 
-    /// To be called before the first message is stored.
+    /// Stores the ids with the key; must be called before the first message is stored.
     pub(super) fn begin(&mut self) -> Result<(), BoxedRefusal> {
         if let Some((claim, hash)) = self.claim.as_ref().filter(|_| !self.begun) {
             claim.begin(hash, &self.ids, self.now, self.keys_max)?;
@@ -139,7 +139,7 @@ impl Work {
         }
     }
 
-    /// Nothing was taken.
+    /// Forgets the key, because no message was accepted.
     pub(super) fn forget(&self) {
         if let Some((claim, _)) = self.claim.as_ref().filter(|_| self.begun) {
             claim.forget();
@@ -147,7 +147,7 @@ impl Work {
     }
 }
 
-/// Which of these the log knows. Everything that the spool had at the start is in it by now.
+/// Which of these ids the log contains. Recovery has announced everything that was in the spool at the start.
 async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, BoxedRefusal> {
     let read = api.read_log(move |dir| accepted(dir, &ids));
     read.await.map_err(|why| {
@@ -156,7 +156,7 @@ async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>
     })
 }
 
-/// What is no text is no key either; the claim says so.
+/// The key's text. A header value that is not text becomes an invalid key, which the claim refuses.
 fn key(headers: &HeaderMap) -> Option<String> {
     headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default().to_owned())
 }

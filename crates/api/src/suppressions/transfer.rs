@@ -1,4 +1,4 @@
-//! The list as a file, in and out.
+//! Import and export of the list.
 
 use std::sync::Arc;
 
@@ -28,69 +28,69 @@ use crate::{
     state::Api,
 };
 
-/// Bad lines that are told.
+/// The most bad lines reported.
 const BAD_TOLD: usize = 100;
-/// Entries added at once.
+/// Entries added in one change.
 const ADD_AT_ONCE: usize = 5000;
-/// Pages under way to a client that reads slowly.
+/// Pages buffered for a client that reads slowly.
 const PAGES: usize = 2;
 
-/// How an import is done.
+/// The options of an import.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct How {
-    /// The scope of lines that name none; without it, `global`.
+    /// The scope of lines that name none; default: `global`.
     scope: Option<String>,
-    /// The reason of lines that give none; without it, `manual`.
+    /// The reason of lines that give none; default: `manual`.
     reason: Option<String>,
-    /// Whether entries replace those that hold longer.
+    /// Whether entries replace existing ones that expire later.
     replace: bool,
 }
 
-/// Which form, and which entries.
+/// The format of an export, and a filter of entries.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct What {
-    /// `csv` (without it) or `jsonl`.
+    /// `csv` (the default) or `jsonl`.
     format: Option<String>,
-    /// Those of this scope.
+    /// Only entries of this scope.
     scope: Option<String>,
-    /// Those for this reason.
+    /// Only entries with this reason.
     reason: Option<String>,
-    /// Those at this domain.
+    /// Only addresses at this domain.
     domain: Option<String>,
 }
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Imported {
-    /// Entries that are new, or replaced others.
+    /// Entries that were added or replaced others.
     added: usize,
-    /// Entries that were there and hold longer.
+    /// Entries not added because an existing one expires later.
     kept: usize,
-    /// Lines that are no entries.
+    /// The number of invalid lines.
     bad: usize,
-    /// The first of them.
+    /// The first invalid lines.
     bad_lines: Vec<BadLine>,
-    /// Columns that mean nothing here.
+    /// Unknown columns, which were ignored.
     ignored: Vec<String>,
 }
 
-/// A line that is no entry.
+/// An invalid line.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BadLine {
     /// Its number, from 1.
     line: usize,
-    /// Why it is none.
+    /// What is wrong with it.
     why: String,
 }
 
 /// Put many addresses onto the list.
 ///
-/// As CSV with a line of names (or a list of addresses, one a line), or as JSON lines. Good lines are taken whatever the others are; to send a
-/// file again does no harm.
+/// As CSV with a line of column names (or a list of addresses, one per line), or as JSON lines. Good lines are imported even if others are
+/// bad; a file may safely be sent again.
 #[utoipa::path(
     post,
     path = "/v1/suppressions/import",
@@ -133,7 +133,7 @@ pub(crate) async fn import(
         let settings = api.settings.get();
         let body = api.bodies.read(request, &settings.http).await?;
         let bytes = body.bytes.clone();
-        // A damaged character spoils its line's address, and that line is named.
+        // An invalid character makes its line's address invalid, and that line is reported.
         let read = tokio::task::spawn_blocking(move || transfer::read(&String::from_utf8_lossy(&bytes), form, &defaults));
         let read = read.await.map_err(|e| broken(&e))?;
         let over = if how.replace { Over::Any } else { Over::Stronger };
@@ -149,7 +149,7 @@ pub(crate) async fn import(
     imported.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
-/// The list as a file.
+/// Export the list.
 #[utoipa::path(
     get,
     path = "/v1/suppressions/export",
@@ -171,7 +171,7 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: As
         let mut after = None;
         let mut text = transfer::head(form);
         loop {
-            // What breaks off without its last chunk is no whole file to the client either.
+            // Without the last chunk the client sees that the file is incomplete.
             let Ok((entries, next)) = api.list(Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX }).await else {
                 return pages.abort(std::io::Error::other("the list cannot be read"));
             };

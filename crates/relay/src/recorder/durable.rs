@@ -1,4 +1,5 @@
-//! What is done once lines are durable: the suppression list hears of endings, the spool forgets, and now and then it keeps how far the log had come.
+//! Acts on durable log lines: updates the suppression list, removes finished messages from the spool, and stores checkpoints of the log in
+//! the spool.
 
 use jiff::Timestamp;
 use posthaste_journal::{Pending, Ticket};
@@ -9,45 +10,47 @@ use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_spool::Spool;
 use posthaste_suppression::{self as suppression, List, Register, SuppressionRules};
 
-/// The spool's key of the log's checkpoint.
+/// The spool's key for the log's checkpoint.
 pub const CHECKPOINT: &[u8] = b"log/checkpoint";
-/// Log bytes between two checkpoints: what a recovery reads at most, give or take a batch.
+/// Log bytes between two checkpoints. A recovery reads about this much at most, give or take a batch.
 const CHECKPOINT_EVERY: u64 = 8 << 20;
 
-/// What the suppression list is told of an ending.
+/// An outcome that the suppression list counts.
 #[derive(Debug)]
-pub(super) enum Told {
-    /// The mailbox is alive.
+pub(super) enum DeliveryOutcome {
+    /// The mailbox accepts mail.
     Delivered(Address),
-    /// It is not, or seems so.
+    /// The mailbox does not exist, or seems not to.
     Bounced(Address, posthaste_suppression::BounceEvidence, Timestamp),
 }
 
-/// What the suppression list is told of a fate.
-pub(super) fn told(record: &FateRecord, letter: &Message, fate: &Fate) -> Option<Told> {
-    let rcpt = || letter.meta.envelope.recipients[usize::from(fate.rcpt)].clone();
+/// The outcome that the suppression list counts for a fate; None: the fate does not concern it.
+pub(super) fn outcome(record: &FateRecord, message: &Message, fate: &Fate) -> Option<DeliveryOutcome> {
+    let rcpt = || message.meta.envelope.recipients[usize::from(fate.rcpt)].clone();
     match (&fate.next, &fate.said) {
-        (Next::Delivered, _) => Some(Told::Delivered(rcpt())),
+        (Next::Delivered, _) => Some(DeliveryOutcome::Delivered(rcpt())),
         (Next::Bounced | Next::Expired, Some(AttemptResult::Failed(failure, verdict))) => {
             let said = suppression::BounceEvidence::new(verdict, Some(record.id), &failure.to_string());
-            Some(Told::Bounced(rcpt(), said, record.now))
+            Some(DeliveryOutcome::Bounced(rcpt(), said, record.now))
         }
         _ => None,
     }
 }
 
-/// Tells the suppression list of endings. Not before their line is durable: a bounce that a crash cut off must not keep its own message back.
-pub(super) fn tell(register: &Register<Spool>, rules: &SuppressionRules, told: Vec<Told>) {
+/// Reports outcomes to the suppression list, only once their line is durable: a bounce whose line a crash lost must not suppress its own
+/// message.
+pub(super) fn report_outcomes(register: &Register<Spool>, rules: &SuppressionRules, outcomes: Vec<DeliveryOutcome>) {
     let list = List::new(register, rules);
-    for told in told {
-        match told {
-            Told::Delivered(rcpt) => list.note_delivered(&rcpt),
-            Told::Bounced(rcpt, said, at) => drop(list.note_bounce(&rcpt, &said, at)),
+    for outcome in outcomes {
+        match outcome {
+            DeliveryOutcome::Delivered(rcpt) => list.note_delivered(&rcpt),
+            DeliveryOutcome::Bounced(rcpt, said, at) => drop(list.note_bounce(&rcpt, &said, at)),
         }
     }
 }
 
-/// What the log's thread does once lines are durable: redeems their tickets, and now and then tells the spool how far the log had come.
+/// Runs on the log's thread once lines are durable: redeems their tickets, and from time to time stores a checkpoint of the log in the
+/// spool.
 pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
     let mut last: Option<Position> = None;
     move |tickets, position| {
@@ -63,7 +66,7 @@ pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) ->
         let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);
         if due {
             mark.see_all(pending.announced_through());
-            // Behind the changes above in the spool's order: whoever finds this record finds them too.
+            // The spool writes in order: if this record is found after a crash, the changes above are there too.
             spool.put(CHECKPOINT, &Checkpoint::new(Some(*position), &mark).to_bytes());
             last = Some(*position);
         }

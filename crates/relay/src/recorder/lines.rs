@@ -1,13 +1,13 @@
-//! Fates as lines of the delivery log.
+//! Turns fates into lines of the delivery log.
 
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Attempt, BudgetFacts, Failure, Stage, What};
 use posthaste_message::Message;
 use posthaste_queue::{AttemptResult, Fate, FateRecord, Next, Wait};
 
-/// The line of one recipient's fate.
-pub(super) fn what(record: &FateRecord, letter: &Message, fate: &Fate) -> What {
-    let about = letter.about(fate.rcpt, record.now);
+/// The log line of one recipient's fate.
+pub(super) fn what(record: &FateRecord, message: &Message, fate: &Fate) -> What {
+    let about = message.about(fate.rcpt, record.now);
     let attempt = || attempt(&record.facts, fate);
     match &fate.next {
         Next::Delivered => What::Delivered { about, attempt: attempt() },

@@ -1,4 +1,4 @@
-//! What the configuration says to the dispatcher.
+//! The dispatcher's settings, made from the configuration.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -11,7 +11,7 @@ use posthaste_mail::Name;
 use posthaste_queue::{LaneLimits, Policy, PoolPolicy, SourceWarmup, StreamPolicy};
 use posthaste_route::Providers;
 
-/// What the dispatcher follows.
+/// The dispatcher's settings.
 pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: &FirstSeen) -> Policy {
     let limits = LaneLimits {
         connections: c.delivery.connections_per_lane,
@@ -35,11 +35,11 @@ pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: 
     }
 }
 
-/// How a source warms up that was first seen on this day.
+/// The warm-up plan of a source first seen on this day.
 fn warmup(c: &Config, source: &Name, seen: Date) -> Option<SourceWarmup> {
     let warmup = c.sources.get(source)?.warmup.as_ref()?;
     let curves = &c.curves;
-    // No provider has an empty name: that asks for the curve itself.
+    // No provider has an empty name: it selects the curve itself.
     let usual = curves.plan(&warmup.curve, "")?.clone();
     let variant = |provider: &str| Some((provider.into(), curves.plan(&warmup.curve, provider)?.clone()));
     let first = warmup.start.first_stage(&usual, seen);
@@ -58,7 +58,7 @@ fn stream(config: &Config, stream: &config::Stream) -> StreamPolicy {
     }
 }
 
-/// A provider's limits, the general ones where it has none.
+/// A provider's limits; where it has none, the general ones.
 fn over(general: &LaneLimits, own: &posthaste_route::ProviderLimits) -> LaneLimits {
     let many = |n: Option<u32>| n.and_then(NonZeroU32::new);
     LaneLimits {

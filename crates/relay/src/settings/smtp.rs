@@ -1,4 +1,4 @@
-//! What SMTP sessions at a listener follow.
+//! Protocol settings of a listener's SMTP sessions.
 
 use posthaste_access::users::Users;
 use posthaste_config::Config;
@@ -34,12 +34,13 @@ pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Use
     }
 }
 
-/// The ways to log in that some user can go; those that keep the password to themselves first. `asks`: tokens are asked about elsewhere.
-fn mechanisms(users: &Users, asks: bool) -> Vec<Mechanism> {
+/// The AUTH mechanisms that at least one user can use, those that do not reveal the password first. `introspects`: tokens are checked at an
+/// introspection endpoint.
+fn mechanisms(users: &Users, introspects: bool) -> Vec<Mechanism> {
     let usable = |mechanism: &Mechanism| match mechanism {
         Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => users.have_scram(),
         Mechanism::Plain | Mechanism::Login => users.have_passwords(),
-        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens() || (asks && !users.is_empty()),
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens() || (introspects && !users.is_empty()),
     };
     Mechanism::ALL.into_iter().filter(usable).collect()
 }

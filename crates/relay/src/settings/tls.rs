@@ -1,4 +1,4 @@
-//! TLS, at listeners and towards others.
+//! TLS settings of listeners and of outgoing connections.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::SettingsError;
 
-/// TLS that trusts these; `key` is theirs in the configuration.
+/// TLS that trusts these roots; `key` is the configuration key that names them.
 pub(super) fn tls_configs(roots: &Roots, key: &'static str) -> Result<TlsConfigs, SettingsError> {
     match roots {
         Roots::System => {

@@ -1,4 +1,4 @@
-//! Limits in force, each with the line that it comes from.
+//! The limits in force, each with the configuration line that sets it.
 
 use posthaste_config::Config;
 use posthaste_governor::Overflow;
@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub struct Limit {
     /// What it limits: `connections`, `per_hour`, `warmup`.
     pub name: String,
-    /// How much.
+    /// Its value.
     pub value: String,
     /// File and line.
     pub from: String,
@@ -25,7 +25,7 @@ impl Limit {
     }
 }
 
-/// What a source may do at a provider: the provider's own numbers, else the general ones; its curve.
+/// A source's limits at a provider: the provider's own, otherwise the general ones; and its warm-up curve.
 pub(super) fn of_lane(settings: &Settings, source: &Name, provider: &Name) -> Vec<Limit> {
     let (config, delivery) = (&settings.config, &settings.config.delivery);
     let entry = settings.providers.get(provider.as_str());
@@ -64,13 +64,13 @@ pub(super) fn of_lane(settings: &Settings, source: &Name, provider: &Name) -> Ve
     limits
 }
 
-/// A source's curve at a provider, and where its caps stand.
+/// A source's curve at a provider, and the configuration lines of its caps.
 fn curve(config: &Config, source: &Name, provider: &Name) -> Vec<Limit> {
     let Some(plan) = config.plan(source, provider.as_str()) else { return Vec::new() };
     let key = |key: &str| config.plan_origin(source, provider.as_str(), key).unwrap_or_default();
     let caps = plan.curve.caps();
     let (first, last) = (caps.first().copied().unwrap_or_default(), caps.last().copied().unwrap_or_default());
-    // Whichever of the ways to give caps this curve uses; the others lead to the line on which it begins.
+    // The key with which this curve gives its caps; for the other keys the curve's first line is returned.
     let given =
         ["caps", "hourly", "start"].map(key).into_iter().max_by_key(|from| from.rsplit(':').next().and_then(|n| n.parse::<u32>().ok()));
     let overflow = match &plan.overflow {
@@ -85,7 +85,7 @@ fn curve(config: &Config, source: &Name, provider: &Name) -> Vec<Limit> {
     ]
 }
 
-/// What holds whatever the lane: connections in all, and streams' own rates.
+/// Limits that do not depend on the lane: total connections, and the rates of streams.
 pub(super) fn general(config: &Config) -> Vec<Limit> {
     let mut limits = vec![Limit::new("delivery.connections", config.delivery.connections, origin(config, "delivery.connections"))];
     for (name, stream) in &config.streams {

@@ -1,4 +1,4 @@
-//! The same for people.
+//! The report as text for people.
 
 use std::fmt::{self, Write as _};
 
@@ -8,14 +8,14 @@ use posthaste_queue::{Held, LaneNow, StageNow};
 
 use super::{Lane, Limit, WaitingMail, Why};
 
-/// All about a domain's mail, as of a time.
+/// The report on a domain's mail, with times relative to `now`.
 pub struct Page<'w> {
     why: &'w Why,
     now: Timestamp,
 }
 
 impl Why {
-    /// For people, with times as seen from `now`.
+    /// The report as text for people, with times relative to `now`.
     pub fn page(&self, now: Timestamp) -> Page<'_> {
         Page { why: self, now }
     }
@@ -43,7 +43,7 @@ impl fmt::Display for Page<'_> {
         write!(f, "{}", table(&why.general, "  "))?;
         why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
         match &why.waiting {
-            None => writeln!(f, "\nno relay runs: what waits is not known"),
+            None => writeln!(f, "\nno relay is running: waiting mail is not known"),
             Some(waiting) => self.waiting(f, waiting),
         }
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Page<'_> {
 impl Page<'_> {
     fn lane(&self, f: &mut fmt::Formatter<'_>, lane: &Lane) -> fmt::Result {
         let address = lane.address.map_or_else(|| "any address".to_owned(), |ip| ip.to_string());
-        let away = if lane.here { "" } else { "; it is not on this host now, so that nothing leaves from it" };
+        let away = if lane.here { "" } else { "; this host does not have it now, so nothing is sent from it" };
         writeln!(f, "\nsource {}: {address} ({}){away}", lane.source, lane.from)?;
         if let Some(now) = &lane.now {
             self.lane_now(f, now)?;
@@ -108,13 +108,13 @@ impl Page<'_> {
         });
         let mut text = until;
         if held.until.is_none() {
-            text.push_str("for what nobody can time: ");
+            text.push_str("without a known end: ");
         }
         text + &held.why
     }
 }
 
-/// Limits in columns.
+/// Writes limits in columns.
 fn table(limits: &[Limit], indent: &str) -> String {
     let width = |of: fn(&Limit) -> &str| limits.iter().map(|limit| of(limit).chars().count()).max().unwrap_or(0);
     let (name, value) = (width(|l| &l.name), width(|l| &l.value));

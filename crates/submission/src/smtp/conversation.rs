@@ -1,4 +1,4 @@
-//! One client's session on its connection: bytes to the session, what the session asks to whoever knows, and an eye on the clock.
+//! Drives one client's session on its connection: passes bytes to the session, answers the session's questions and enforces timeouts.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     pressure::Held,
-    shared::{Shared, told},
+    shared::{Shared, stopped},
     wire::Wire,
 };
 use crate::{
@@ -22,74 +22,75 @@ use crate::{
     settings::{ClientLimits, ListenTlsMode},
 };
 
-/// Bytes read at once of a message.
+/// The most bytes per read while a message is received.
 const READ: usize = 64 << 10;
-/// Bytes read at once of commands: most sessions wait for one, and there may be thousands. Room for those of several messages, pipelined.
+/// The most bytes per read while waiting for commands. It is small, because thousands of sessions may wait for a command at the same time,
+/// and has room for the pipelined commands of several messages.
 const READ_COMMANDS: usize = 1 << 10;
-/// Reply bytes gathered before they are written, whatever the client pipelines.
+/// Reply bytes are written once this many are gathered, even if the client has pipelined more commands.
 const FLUSH_AT: usize = 16 << 10;
-/// Bytes that are read before it is the other sessions' turn, where no message was taken among them. Who sends without a pause would else hold a
-/// thread for as long as the runtime lets it, and everybody who waits for an answer with it.
-const TURN: usize = 256 << 10;
-/// A byte of commands is so much more work than one of a message.
+/// After this many bytes without an accepted message a session yields to the others. A client that sends without a pause would otherwise
+/// occupy a thread for as long as the runtime permits, and delay the replies to all other clients.
+const YIELD_AFTER: usize = 256 << 10;
+/// How many message bytes one command byte counts as: commands take more work per byte.
 const COMMAND_WEIGHT: usize = 128;
-/// So much may come without a message that is taken before a session steps back: large mail comes in at full speed.
-const STEP_BACK_FROM: usize = 8 << 20;
-/// A turn that comes back within this time had nobody before it, and the next is begun at once.
-const NOBODY_WAITS: Duration = Duration::from_micros(200);
-/// Who had to wait for its turn leaves it to the others for so many times that wait before the next: sessions without a pause are in the way of
-/// the rest no more than this part of the time.
-const STEP_BACK: u32 = 8;
-/// The longest step back.
-const STEP_BACK_MAX: Duration = Duration::from_millis(100);
+/// Weighted bytes without an accepted message before a session is throttled. Below it, large messages are received at full speed.
+const THROTTLE_FROM: usize = 8 << 20;
+/// If a session that yielded resumes within this time, no other session was waiting, and it is not throttled.
+const UNCONTENDED: Duration = Duration::from_micros(200);
+/// A throttled session pauses for this many times the time it waited to resume. Sessions that send without a pause thus delay the others
+/// for at most about one part in this many of the time.
+const THROTTLE_FACTOR: u32 = 8;
+/// The longest such pause.
+const THROTTLE_MAX: Duration = Duration::from_millis(100);
 
-/// How long the rest of something is waited for before the part that came is acknowledged. A client that hands the rest to its kernel apart, and has
-/// not set TCP_NODELAY, sends it only then; and as it gets no reply that could carry the acknowledgement, that would take 40 ms, for each message
-/// anew. Where the rest is on its way already, nothing is acknowledged for it.
+/// How long to wait for the rest of a command or message before the received part is acknowledged at TCP level. A client that writes the
+/// rest separately and has not set TCP_NODELAY sends it only after that acknowledgement; since no reply carries it, the kernel would delay
+/// it by 40 ms, for every message. If the rest arrives within this time, no extra acknowledgement is sent.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
-/// Of a longer message the wait is a small part, and its stream has gaps of its own.
+/// Early acknowledgement applies to the first bytes of a message only: in a longer message the delay matters little, and gaps are normal.
 const ACKNOWLEDGE_WITHIN: u64 = 128 << 10;
 
-/// Refusals without an accepted message after which each one more makes the client wait.
+/// Refusals without an accepted message in between; each one beyond them delays the client by [`REFUSAL_WAIT`].
 const REFUSALS_FREE: u32 = 1000;
-/// How long.
+/// The delay per refusal beyond [`REFUSALS_FREE`].
 const REFUSAL_WAIT: Duration = Duration::from_millis(100);
-/// How long a client that is closed for what it did waits to hear so: it would come back at once.
+/// The delay before a client is told that its connection is closed for misbehaviour; without it, the client would reconnect at once.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// Lines that may wait for the disk before a client that is refused something waits with them. Each refusal is a line, and those of good mail
-/// stand behind it.
+/// Log lines that may wait for the disk before refused clients are delayed. Every refusal is a log line, and the lines of accepted mail
+/// queue behind it.
 const LINES_AHEAD: usize = 200;
-/// How often it is looked whether they are through.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// The longest wait for one refusal: a disk that refuses is no reason to leave clients without an answer.
+/// How often the number of waiting log lines is checked.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
+/// The longest such delay for one refusal: clients get their answer even if the disk fails.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
-/// A session on its connection.
+/// A session and its connection.
 pub(super) struct Conversation {
     pub(super) of: Arc<Shared>,
     listener: Name,
     pub(super) ip: IpAddr,
     pub(super) session: Session,
-    /// None while a handshake has it.
+    /// None during a TLS handshake, and after one that failed.
     wire: Option<Wire>,
     pub(super) out: Vec<u8>,
     input: BytesMut,
-    /// Whom the client's certificate shows it to be.
+    /// The user that the client's certificate identifies.
     pub(super) certified: Option<Arc<str>>,
-    /// Nothing more is heard: what is in `out` is the last word.
+    /// No more input is read; the session ends once `out` is written.
     pub(super) is_over: bool,
-    /// Recipients of the message under way.
+    /// Accepted recipients of the current message.
     recipients: u64,
-    /// The sender of the message under way.
+    /// The sender of the current message.
     sender: Option<String>,
-    /// When the command or message under way must be whole.
+    /// When the current command must be complete; for a message, before time is added for the bytes received.
     whole_by: Instant,
-    /// When the next message must have been taken.
+    /// When the next message must have been accepted.
     message_by: Instant,
-    /// The message that is coming in.
+    /// The memory share of the message being received.
     held: Option<Held>,
-    /// What came since the last message that was taken: bytes, those of commands by their weight.
+    /// Bytes received since the last accepted message; command bytes count [`COMMAND_WEIGHT`] times.
     sent: usize,
 }
 
@@ -115,7 +116,7 @@ impl Conversation {
         }
     }
 
-    /// From the greeting to the end.
+    /// Runs the session from the greeting to its end.
     pub(super) async fn hold(mut self) -> io::Result<()> {
         let settings = self.of.settings.get();
         let limits = settings.limits.clone();
@@ -133,7 +134,7 @@ impl Conversation {
             }
             let before = self.input.len();
             let step = self.session.feed(&mut self.input, &mut self.out);
-            // Something was understood, or there is nothing to be understood yet: what comes next has its own time.
+            // A command was parsed, or none has begun: the next one gets the full timeout.
             if self.held.is_none() && (self.input.len() < before || self.input.is_empty()) {
                 self.renew(&limits);
             }
@@ -184,7 +185,7 @@ impl Conversation {
         }
         let now = self.now();
         let (silence, deadline) = match &self.held {
-            // A slow line gets its time; a trickle does not hold a place for ever.
+            // A slow client gets more time as bytes arrive; one that trickles bytes does not keep its connection for ever.
             Some(held) => (limits.data_timeout, self.whole_by + Duration::from_secs(held.bytes() / limits.data_rate)),
             None => (limits.command_timeout, self.whole_by.min(self.message_by)),
         };
@@ -205,7 +206,7 @@ impl Conversation {
         };
         let read = tokio::select! {
             read = reading => read,
-            () = told(&mut stopping), if self.session.is_between_messages() => {
+            () = stopped(&mut stopping), if self.session.is_between_messages() => {
                 self.session.shutting_down(&mut self.out);
                 return Ok(());
             }
@@ -214,10 +215,10 @@ impl Conversation {
             Ok(Ok(0)) => self.is_over = true,
             Ok(read) => {
                 let read = read?;
-                let turns = self.sent / TURN;
+                let yields = self.sent / YIELD_AFTER;
                 self.sent = self.sent.saturating_add(weight * read);
-                if self.sent / TURN > turns {
-                    self.leave_the_turn().await;
+                if self.sent / YIELD_AFTER > yields {
+                    self.yield_to_others().await;
                 }
                 let read = read as u64;
                 if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
@@ -233,17 +234,17 @@ impl Conversation {
         Ok(())
     }
 
-    /// The other sessions first.
-    async fn leave_the_turn(&self) {
+    /// Yields to the other sessions, and pauses if they were waiting and this one has sent much.
+    async fn yield_to_others(&self) {
         let asked = clock::instant();
         tokio::task::yield_now().await;
         let waited = clock::instant().duration_since(asked);
-        if self.sent >= STEP_BACK_FROM && waited > NOBODY_WAITS {
-            self.pause((waited * STEP_BACK).min(STEP_BACK_MAX)).await;
+        if self.sent >= THROTTLE_FROM && waited > UNCONTENDED {
+            self.pause((waited * THROTTLE_FACTOR).min(THROTTLE_MAX)).await;
         }
     }
 
-    /// The handshake; false where it failed, and there is nobody left to speak to.
+    /// Performs the TLS handshake. False: it failed, and the connection cannot be used any more.
     async fn secure(&mut self, limits: &ClientLimits) -> io::Result<bool> {
         let server = self.of.settings.get().tls_servers.get(&self.listener).cloned();
         let (Some(server), Some(wire)) = (server, self.wire.take()) else { return Ok(false) };
@@ -264,7 +265,7 @@ impl Conversation {
         }
     }
 
-    /// False where it was refused.
+    /// Answers MAIL. False: it was refused.
     fn mail(&mut self, request: &MailRequest) -> bool {
         self.recipients = 0;
         let from = &request.reverse_path;
@@ -286,14 +287,14 @@ impl Conversation {
         }
     }
 
-    /// What whoever takes this listener's mail says of it. A listener that a reload took away takes nothing.
+    /// Asks this listener's inbox for a verdict. If a reload has removed the listener, everything is refused.
     fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &Guest<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
         let settings = self.of.settings.get();
         let Some(listener) = settings.listeners.get(&self.listener) else { return Err(gone()) };
         verdict(self.of.inbox(listener.role), &Guest { listener, ip: self.ip, user: self.user() })
     }
 
-    /// False where it was refused.
+    /// Answers RCPT. False: it was refused.
     fn rcpt(&mut self, recipient: &Address) -> bool {
         match self.judge(|inbox, guest| inbox.wants(guest, recipient, self.recipients + 1)) {
             Ok(()) => {
@@ -334,7 +335,7 @@ impl Conversation {
         self.of.rejected(self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
 
-    /// What a refusal costs its client in time.
+    /// Delays a client after a refusal.
     async fn slow_down(&self) {
         if self.session.is_closed() {
             self.pause(CLOSE_WAIT).await;
@@ -344,15 +345,16 @@ impl Conversation {
         self.let_the_log_catch_up().await;
     }
 
-    /// Whoever is refused much writes much into the log: it goes on when the disk has it, so that nobody's refusals keep out others' mail.
+    /// Waits until the log has caught up, [`CATCH_UP_MAX`] at most: a client with many refusals must not delay the log lines of others'
+    /// mail.
     async fn let_the_log_catch_up(&self) {
         let until = self.now() + CATCH_UP_MAX;
         while self.of.journal.queued() > LINES_AHEAD && self.now() < until && !*self.of.stopping.borrow() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 
-    /// A client that does not read its replies is no better than one that does not write.
+    /// Writes the gathered replies. A client that does not read them times out like one that sends no commands.
     async fn flush(&mut self, limits: &ClientLimits) -> io::Result<()> {
         let Some(wire) = self.wire.as_mut().filter(|_| !self.out.is_empty()) else { return Ok(()) };
         let written = async {

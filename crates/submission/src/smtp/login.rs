@@ -1,4 +1,4 @@
-//! Who a client says it is, held against the users; and what a wrong answer costs it.
+//! Checks a client's credentials against the users, and delays clients that fail.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::conversation::Conversation;
 use crate::settings::Settings;
 
 impl Conversation {
-    /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Comes back late after a wrong answer.
+    /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Returns with a delay if the credentials are wrong.
     pub(super) async fn authenticate(&mut self, credentials: Credentials) {
         let settings = self.of.settings.get();
         let name = credentials.user().to_owned();
@@ -33,7 +33,7 @@ impl Conversation {
             }
             Credentials::Proven { user } => settings.users.get(&user).filter(|user| user.scram.is_some()).cloned(),
             Credentials::Bearer { user, token } => match self.owner(&settings, token.reveal()).await {
-                // A name given with a token must be its owner's.
+                // A user name given with a token must be the token's owner.
                 Check::Right(owner) => Some(owner).filter(|owner| user.is_empty() || *owner.name == *user),
                 Check::Wrong => None,
                 Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
@@ -59,7 +59,7 @@ impl Conversation {
         }
     }
 
-    /// TokenOwner a token is: one of those of the HTTP interface, or one that the introspection endpoint knows.
+    /// The owner of a token: the user with this HTTP API token, or the user that the introspection endpoint names.
     async fn owner(&self, settings: &Settings, token: &str) -> Check {
         if let Some(owner) = settings.users.by_token(token) {
             return Check::Right(owner.clone());
@@ -76,25 +76,25 @@ impl Conversation {
         }
     }
 
-    /// Whoever it is for now: logged in, or known by its certificate. One who was taken away meanwhile is nobody.
+    /// The user that has logged in or is known by the client's certificate; None also if a reload has removed the user.
     pub(super) fn user(&self) -> Option<Arc<User>> {
         let name = self.session.user().or(self.certified.as_ref())?;
         self.of.settings.get().users.get(name).cloned()
     }
 
-    /// Counts a wrong password, and waits before the client hears of it.
+    /// Counts a failed login, and waits before the client is answered.
     pub(super) async fn login_failed(&mut self) {
         let Price { wait, shut_out } = self.of.lockout.failed(self.ip);
         self.is_over |= shut_out;
         self.pause(wait).await;
     }
 
-    /// Waits, unless it is time to stop.
+    /// Waits, but returns at once when the relay stops.
     pub(super) async fn pause(&self, wait: Duration) {
         let mut stopping = self.of.stopping.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = super::shared::told(&mut stopping) => {}
+            () = super::shared::stopped(&mut stopping) => {}
         }
     }
 }

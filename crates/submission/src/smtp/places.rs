@@ -1,4 +1,4 @@
-//! How many clients are there at once: in all, at one listener, from one address.
+//! Counts and limits concurrent connections: in total, per listener and per client address.
 
 use std::{
     collections::HashMap,
@@ -10,9 +10,9 @@ use posthaste_access::bans::subject;
 use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refused};
 
-/// The counts.
+/// The numbers of open connections.
 #[derive(Default)]
-pub(super) struct Places(Mutex<Counts>);
+pub(super) struct ConnectionCounts(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -26,15 +26,15 @@ struct Listener {
     clients: HashMap<IpAddr, usize>,
 }
 
-/// One session's place in the counts, given back when dropped.
-pub(super) struct Place {
-    of: Arc<Places>,
+/// One counted connection; the counts decrease when it is dropped.
+pub(super) struct ConnectionSlot {
+    of: Arc<ConnectionCounts>,
     listener: Name,
     client: IpAddr,
 }
 
-impl Places {
-    /// A place for a client at `ip`, where its limits leave one.
+impl ConnectionCounts {
+    /// Counts a connection from `ip`, or refuses it if a limit is reached.
     pub(super) fn take(
         self: &Arc<Self>,
         listener: &Name,
@@ -42,7 +42,7 @@ impl Places {
         max: usize,
         max_per_ip: usize,
         max_total: usize,
-    ) -> Result<Place, Refused> {
+    ) -> Result<ConnectionSlot, Refused> {
         let too_many = |who: &str| {
             Refused::new(Answer::new(421, 7, 0, format!("too many connections {who}, try again later")), "too_many_connections")
         };
@@ -58,11 +58,11 @@ impl Places {
         here.all += 1;
         *here.clients.entry(client).or_default() += 1;
         counts.all += 1;
-        Ok(Place { of: self.clone(), listener: listener.clone(), client })
+        Ok(ConnectionSlot { of: self.clone(), listener: listener.clone(), client })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all_by_listener_and_by_client_and_given_back() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionCounts::default());
         let name = |text: &str| Name::new(text).unwrap();
         let take = |listener: &str, ip: &str| places.take(&name(listener), ip.parse().unwrap(), 3, 2, 4);
         let first = take("a", "192.0.2.1").ok();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_client_of_ipv6_is_its_network() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionCounts::default());
         let take = |ip: &str| places.take(&Name::new("a").unwrap(), ip.parse().unwrap(), 9, 1, 9);
         let _one = take("2001:db8::1").ok();
         assert!(take("2001:db8::2").is_err() && take("2001:db8:0:1::1").is_ok());

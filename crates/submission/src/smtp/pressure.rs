@@ -1,25 +1,26 @@
-//! Memory for messages that are still coming in: bounded over all sessions, and shared out so that the greedy go first.
+//! Limits the memory of messages being received, over all sessions. When it runs out, the sessions that hold more than an equal share are
+//! refused.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What all sessions hold.
+/// The bytes that all receiving sessions hold, and the number of these sessions.
 #[derive(Default)]
 pub(super) struct Pressure {
     bytes: AtomicU64,
     sessions: AtomicU64,
 }
 
-/// What one session holds of a message; given back when dropped.
+/// The bytes that one session holds of a message; released when dropped.
 pub(super) struct Held {
     of: Arc<Pressure>,
     bytes: u64,
 }
 
 impl Pressure {
-    /// A session begins to receive.
+    /// Begins to receive a message.
     pub(super) fn begin(self: &Arc<Self>) -> Held {
         self.sessions.fetch_add(1, Relaxed);
         Held { of: self.clone(), bytes: 0 }
@@ -27,15 +28,15 @@ impl Pressure {
 }
 
 impl Held {
-    /// So many bytes more. False where that is too much: all together hold more than `max`, and this one more than its share of it. A message below
-    /// its share always comes through, whatever others do.
+    /// Adds `bytes`. False: all sessions together hold more than `max` bytes, and this one holds more than an equal share of `max`. A
+    /// message below its share is always accepted, whatever the others hold.
     pub(super) fn add(&mut self, bytes: u64, max: u64) -> bool {
         self.bytes += bytes;
         let all = self.of.bytes.fetch_add(bytes, Relaxed) + bytes;
         all <= max || self.bytes <= max / self.of.sessions.load(Relaxed).max(1)
     }
 
-    /// How much it is.
+    /// The bytes received so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! The PROXY protocol (versions 1 and 2): a balancer's word about who the client is, before the client's own first byte.
+//! The PROXY protocol (versions 1 and 2): a header from the load balancer that gives the client's address, before the client's first byte.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest header that is waited for: what version 2 can say of two addresses, and some hundred bytes beside (its certificates and names).
+/// The longest accepted header, in bytes: room for version 2's two addresses and several hundred bytes of extensions (certificates, names).
 const HEADER_MAX: usize = 4096;
 
 /// How a header of version 1 begins.
@@ -19,7 +19,8 @@ const V1_MAX: usize = 107;
 /// How a header of version 2 begins.
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Reads the header; the client's address, or None where the balancer speaks for itself (its own health checks). What came behind it stays in `input`.
+/// Reads the header and returns the client's address, or None if the balancer connects on its own behalf (health checks). Bytes after the
+/// header stay in `input`.
 pub(super) async fn client(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> io::Result<Option<IpAddr>> {
     loop {
         match parse(input) {
@@ -44,7 +45,7 @@ enum Parsed {
 }
 
 fn parse(input: &[u8]) -> Parsed {
-    // The crate takes less than a whole first word for something else.
+    // `ppp` takes an incomplete signature for an error.
     if V1.starts_with(input) || V2.starts_with(input) {
         return Parsed::Partial;
     }
@@ -87,7 +88,7 @@ mod tests {
     }
 
     async fn read(bytes: &[u8]) -> (io::Result<Option<IpAddr>>, Vec<u8>) {
-        // One byte at a time: a header may come in any pieces.
+        // One byte at a time: a header may arrive in pieces of any size.
         let mut input = BytesMut::new();
         let mut stream = one_by_one(bytes);
         let client = client(&mut stream, &mut input).await;
@@ -96,7 +97,7 @@ mod tests {
         (client, rest)
     }
 
-    /// Gives one byte a read.
+    /// A reader that returns one byte per read.
     fn one_by_one(bytes: &[u8]) -> impl AsyncRead + Unpin {
         struct OneByOne(Vec<u8>, usize);
         impl AsyncRead for OneByOne {
@@ -141,7 +142,7 @@ mod tests {
         for bad in [&b"EHLO c.test\r\n"[..], b"PROXY TCP5 1 2 3 4\r\n", b"PROXY TCP4 192.0.2.1", b"", &endless, b"\x16\x03\x01", &V2[..8]] {
             assert!(read(bad).await.0.is_err(), "{}", bad.escape_ascii());
         }
-        // A length that promises more than anybody has to say.
+        // A length beyond the longest accepted header.
         assert!(read(&[V2, &[0x21, 0x11, 0xff, 0xff], &[0; 60_000]].concat()).await.0.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What all sessions share.
+//! State shared by all sessions.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,34 +9,34 @@ use posthaste_mail::What;
 use posthaste_smtp::server::{Session, SessionRefusal};
 use tokio::sync::watch;
 
-use super::{places::Places, pressure::Pressure};
+use super::{places::ConnectionCounts, pressure::Pressure};
 use crate::{
     inbox::Inbox,
     settings::{Role, Settings},
 };
 
-/// What all sessions share.
+/// State shared by all sessions.
 pub(super) struct Shared {
     pub(super) settings: InForce<Settings>,
     pub(super) journal: Journal,
     pub(super) lockout: Arc<Lockout>,
     pub(super) inboxes: Inboxes,
-    pub(super) places: Arc<Places>,
+    pub(super) places: Arc<ConnectionCounts>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) passwords: Passwords,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Who takes what comes in, by what a listener is for.
+/// The inboxes that receive the listeners' mail, by role.
 pub struct Inboxes {
-    /// Mail that applications hand in.
+    /// Receives submitted mail.
     pub submitted: Arc<dyn Inbox>,
-    /// Mail that comes back.
+    /// Receives returned mail: bounces and reports.
     pub returned: Arc<dyn Inbox>,
 }
 
 impl Shared {
-    /// Who takes what comes in at a listener of this role.
+    /// The inbox of listeners with this role.
     pub(super) fn inbox(&self, role: Role) -> &dyn Inbox {
         match role {
             Role::Submission => &*self.inboxes.submitted,
@@ -44,7 +44,7 @@ impl Shared {
         }
     }
 
-    /// One line in the log for each refusal.
+    /// Logs a refusal, one line each.
     pub(super) fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &SessionRefusal) {
         let what = What::Rejected {
             client_ip,
@@ -60,8 +60,8 @@ impl Shared {
     }
 }
 
-/// Comes back when it is time to stop.
-pub(super) async fn told(stopping: &mut watch::Receiver<bool>) {
-    // An error means that whoever could say so is gone, which is as good.
+/// Returns when the relay stops.
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: the relay stops then too.
     drop(stopping.wait_for(|stop| *stop).await.map(drop));
 }

@@ -1,4 +1,4 @@
-//! A connection, in plain text or under TLS.
+//! A client's connection, in plain text or over TLS.
 
 use std::{
     io,
@@ -17,31 +17,31 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// What a session's bytes go over.
+/// The transport of a session.
 pub(super) enum Wire {
-    /// As they are.
+    /// Plain text.
     Plain(Begun),
-    /// Protected.
+    /// TLS.
     Tls(Box<TlsStream<Begun>>),
 }
 
-/// A socket with bytes that were read from it already, behind a PROXY header.
+/// A socket, with the bytes already read from it after a PROXY header.
 pub(super) struct Begun {
     pub(super) read: BytesMut,
     pub(super) socket: TcpStream,
 }
 
-/// What a handshake gave.
+/// The result of a TLS handshake.
 #[derive(Default)]
 pub(super) struct Handshake {
-    /// What SCRAM can bind itself to.
+    /// Channel bindings for SCRAM.
     pub(super) bindings: Bindings,
-    /// The names in the client's certificate, which one of our authorities vouches for; empty where it has none.
+    /// The names in the client's certificate, which one of the listener's authorities has signed; empty: it sent none.
     pub(super) client_names: Vec<String>,
 }
 
 impl Wire {
-    /// Acknowledges what came, now (TCP_QUICKACK). Where that cannot be had, the client waits as it does everywhere.
+    /// Sends the TCP acknowledgement of the received bytes at once (TCP_QUICKACK). Where that is not supported, the usual delay applies.
     pub(super) fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
         drop(match self {
@@ -50,13 +50,13 @@ impl Wire {
         });
     }
 
-    /// Does the handshake as the server.
+    /// Performs the TLS handshake as the server.
     pub(super) async fn secured(self, server: Arc<ServerConfig>) -> io::Result<(Self, Handshake)> {
         let Self::Plain(begun) = self else { return Err(io::Error::other("TLS is on already")) };
         let stream = TlsAcceptor::from(server).accept(begun).await?;
         let (_, connection) = stream.get_ref();
         let mut bindings = Bindings::default();
-        // RFC 9266 §4: in TLS 1.2 the exporter is bound to the session only with an extended master secret, which is not to be seen here.
+        // RFC 9266 §4: in TLS 1.2 the exporter is bound to the session only with an extended master secret, which rustls does not report.
         if connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
             let exported = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);
             bindings.exporter = exported.ok();
