@@ -8,7 +8,7 @@ use posthaste_host::clock;
 use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Message;
-use posthaste_queue::{AttemptResult, DeliveryJob, Outcome, SessionId, Site, Suppressed};
+use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, SessionId, Site, Suppressed};
 use posthaste_smtp::client::{Needs, RecipientResult, Transaction};
 use posthaste_suppression::{List, SuppressionEntry, UserScope};
 use posthaste_verp::Stamped;
@@ -29,7 +29,7 @@ pub async fn run(
         Ok(None) => {}
         Ok(Some(said)) => {
             let facts = Arc::new(Attempt { provider: Some(way.provider.clone()), source: Some(source), ..Attempt::default() });
-            return out.queue.finished(id, first, Outcome::Answered { said, facts }, false).await;
+            return out.queue.finished(id, first, JobOutcome::Answered { said, facts }, false).await;
         }
         Err(detail) => return out.broke_down(id, first, &way, source, Stage::Connect, detail).await,
     }
@@ -84,15 +84,15 @@ impl Outbound {
             Stage::Dot => AttemptResult::Unknown(failure, verdict),
             _ => AttemptResult::Failed(failure, verdict),
         };
-        let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(facts) };
+        let outcome = JobOutcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(facts) };
         self.queue.finished(id, load, outcome, false).await;
     }
 
     /// Hands one load over. `used`: the connection has carried mail before, so that its death says nothing about this load.
-    async fn deliver(&self, open: &mut Open, way: &Site, load: &DeliveryJob, used: bool) -> Outcome {
+    async fn deliver(&self, open: &mut Open, way: &Site, load: &DeliveryJob, used: bool) -> JobOutcome {
         let host = open.facts.mx_host.clone();
         if used && let Some(failure) = open.connection.gone() {
-            return Outcome::NotOffered { failure };
+            return JobOutcome::NotOffered { failure };
         }
         if load.durable > 0 && !self.ledger.clone().durable(load.durable).await {
             return self.not_tried(open, way, load, LocalCause::Shutdown, "the relay stops".into());
@@ -109,7 +109,7 @@ impl Outbound {
         let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
         if recipients.is_empty() {
             let said = beforehand.into_iter().flatten().collect();
-            return Outcome::Answered { said, facts: Arc::new(open.facts.clone()) };
+            return JobOutcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
         let stamped = self.stamped(&letter, &load.rcpts);
         let mut asks = letter.meta.asks_for(&wanted, now);
@@ -138,7 +138,7 @@ impl Outbound {
         if used && let [RecipientResult::NotOffered(failure), ..] = &report.recipients[..] {
             let all = report.recipients.iter().all(|r| matches!(r, RecipientResult::NotOffered(_)));
             if all {
-                return Outcome::NotOffered { failure: failure.clone() };
+                return JobOutcome::NotOffered { failure: failure.clone() };
             }
         }
         let mut answers = report.recipients.into_iter().map(|result| match result {
@@ -153,14 +153,14 @@ impl Outbound {
             }
         });
         let answer = |said: Option<AttemptResult>| said.or_else(|| answers.next());
-        Outcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
+        JobOutcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
     }
 
     /// The outcome of a job that the relay itself could not offer.
-    fn not_tried(&self, open: &Open, way: &Site, load: &DeliveryJob, cause: LocalCause, detail: String) -> Outcome {
+    fn not_tried(&self, open: &Open, way: &Site, load: &DeliveryJob, cause: LocalCause, detail: String) -> JobOutcome {
         let failure = Failure::Local { stage: Stage::Mail, cause, detail };
         let verdict = self.judge(&failure, way, open.facts.mx_host.as_deref());
-        Outcome::Answered { said: vec![AttemptResult::Failed(failure, verdict); load.rcpts.len()], facts: Arc::new(open.facts.clone()) }
+        JobOutcome::Answered { said: vec![AttemptResult::Failed(failure, verdict); load.rcpts.len()], facts: Arc::new(open.facts.clone()) }
     }
 
     /// For each of these recipients, what is known before the receiver is asked: that it is not written to, or that this receiver lacks

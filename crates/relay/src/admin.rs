@@ -7,7 +7,7 @@ use posthaste_host::clock;
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
-    Counts, LaneRow, MessageRow, Messages, Question, QueueHandle, QueueTable, Reasons, Selection, SourceNow, Stopping, warmup,
+    LaneRow, MessageRow, MessageSelection, Messages, Question, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping, warmup,
 };
 use posthaste_signing::rotation::Rotation;
 use posthaste_submission::Intake;
@@ -38,33 +38,33 @@ pub enum Request {
     /// Messages of the queue.
     List {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// How many at most.
         limit: usize,
     },
     /// Make due now.
     Retry {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
     },
     /// Keep back.
     Hold {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Why, for the log.
         reason: String,
     },
     /// Let go.
     Release {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Who.
         by: String,
     },
     /// Remove.
     Drop {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Who.
         by: String,
         /// Why.
@@ -80,7 +80,7 @@ pub enum Request {
     /// Look at the suppression list, or change it.
     Suppression(Ask),
     /// Look at the warm-up, or steer it.
-    Warmup(warmup::Ask),
+    Warmup(warmup::WarmupQuestion),
     /// The next DKIM key of a domain.
     RotateKeys {
         /// Whose.
@@ -94,7 +94,7 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Queue {
     /// The whole.
-    pub counts: Counts,
+    pub counts: QueueCounts,
     /// By provider.
     pub lanes: Vec<LaneRow>,
     /// Why no mail is taken at present.
@@ -260,8 +260,8 @@ impl Admin {
     }
 
     /// What was steered is answered when it is durable.
-    async fn warmup(&self, ask: warmup::Ask) -> Result<Value, Undone> {
-        let steers = matches!(ask, warmup::Ask::Steer { .. });
+    async fn warmup(&self, ask: warmup::WarmupQuestion) -> Result<Value, Undone> {
+        let steers = matches!(ask, warmup::WarmupQuestion::Steer { .. });
         let answer = self.queue().warmup(ask).await?;
         if steers {
             self.intake.spool.sync().await.map_err(Undone::of)?;
@@ -297,14 +297,15 @@ impl Admin {
     }
 
     /// The domains that are meant, each with what is to be looked at there.
-    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, Undone> {
-        let at = |domain: Domain, id| (domain.clone(), Selection { id, domain: Some(domain.to_string()), ..Selection::default() });
+    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, MessageSelection)>, Undone> {
+        let at =
+            |domain: Domain, id| (domain.clone(), MessageSelection { id, domain: Some(domain.to_string()), ..MessageSelection::default() });
         let id = match subject {
             Subject::Domain(domain) => return Ok(vec![at(domain.clone(), None)]),
             Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
             Subject::Message(id) => *id,
         };
-        let waits = self.queue().why(Selection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
+        let waits = self.queue().why(MessageSelection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
         let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
         domains.sort();
         domains.dedup();

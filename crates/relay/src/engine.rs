@@ -1,4 +1,5 @@
-//! The shell around the dispatcher: one task that owns it, feeds it and does what it says. It never waits for anybody but the time and its own inbox.
+//! The shell around the dispatcher: one task that owns it, feeds it and does what it says. It never waits for anybody but the time and its
+//! own inbox.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, Outcome, QueueEnd, SessionId, lane_event::lane_facts};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts};
 use tokio::sync::mpsc;
 
 use crate::recorder::Note;
@@ -66,7 +67,7 @@ impl Engine {
                     actions.into_iter().for_each(|action| self.perform(action));
                 }
             }
-            let gauge = Gauge { messages: self.dispatcher.owed().0, sessions: self.dispatcher.sessions() };
+            let gauge = Gauge { messages: self.dispatcher.queued().0, sessions: self.dispatcher.sessions() };
             shown.send_if_modified(|seen| std::mem::replace(seen, gauge) != gauge);
         }
     }
@@ -74,12 +75,12 @@ impl Engine {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Resolve(ix, domain) => self.lookups.begin(ix, domain),
-            Action::Open { session, route, source, load } => {
+            Action::Open { session, site, source, job } => {
                 let (loads, next) = mpsc::channel(JOBS_WAITING);
                 self.sessions.insert(session, loads);
-                tokio::spawn(session::run(self.outbound.clone(), session, route, source, load, next));
+                tokio::spawn(session::run(self.outbound.clone(), session, site, source, job, next));
             }
-            Action::Deliver(session, load) => self.deliver(session, load),
+            Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
             Action::Record(record) => drop(self.recorder.send(Note::Record(record))),
             Action::Ledger(batch) => self.ledger.write(batch),
@@ -91,13 +92,13 @@ impl Engine {
         }
     }
 
-    fn deliver(&mut self, session: SessionId, load: Box<DeliveryJob>) {
+    fn deliver(&mut self, session: SessionId, job: Box<DeliveryJob>) {
         let loads = self.sessions.get(&session).expect("the dispatcher gives jobs to sessions that it opened");
-        let Err(refused) = loads.try_send(load) else { return };
+        let Err(refused) = loads.try_send(job) else { return };
         // A session that broke down gave back its last job; this one was offered to nobody.
-        let load = refused.into_inner();
+        let job = refused.into_inner();
         let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::LocalError, detail: "the session is gone".into() };
-        self.follow_up.push_back(Input::Finished { session, load, outcome: Outcome::NotOffered { failure }, usable: false });
+        self.follow_up.push_back(Input::Finished { session, job, outcome: JobOutcome::NotOffered { failure }, usable: false });
     }
 }
 

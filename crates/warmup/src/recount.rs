@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use posthaste_governor::{Counts, LaneKey, Outcome};
 use posthaste_mail::Stage;
 use posthaste_monitor::{Lines, LogError, LogRecord};
-use posthaste_queue::outcome::{Ending, outcome};
+use posthaste_queue::outcome::{AttemptEnd, outcome};
 
 /// A fold over the log's lines. Only attempts that were made from a day's budget count, which their lines say (`lane_day`).
 ///
@@ -71,10 +71,10 @@ fn spent(story: &LogRecord<'_>) -> Option<(LaneKey, Date, Outcome)> {
     let failed = |permanent| {
         let stage: Stage = story.smtp_stage.as_deref()?.parse().ok()?;
         let (class, action) = (story.class.as_deref()?.parse().ok()?, story.action.as_deref()?.parse().ok()?);
-        Some(Ending::Failed { stage, class, action, permanent })
+        Some(AttemptEnd::Failed { stage, class, action, permanent })
     };
     let ending = match &*story.event {
-        "delivered" => Ending::Delivered,
+        "delivered" => AttemptEnd::Delivered,
         "bounced" => failed(true)?,
         "deferred" | "expired" => failed(false)?,
         _ => return None,
