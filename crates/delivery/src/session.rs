@@ -112,7 +112,7 @@ impl Outbound {
             return JobOutcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
         let stamped = self.stamped(&letter, &load.rcpts);
-        let mut asks = letter.meta.asks_for(&wanted, now);
+        let mut asks = letter.meta.parameters_for(&wanted, now);
         if let Some(stamped) = &stamped {
             // Our own, where the client gave none: reports that come back to us are matched by it.
             asks.envid.get_or_insert_with(|| stamped.envid.as_str().into());
