@@ -90,7 +90,7 @@ impl Recorder {
             Some(letter) => letter,
             None => match read_record(&self.spool, record.seq) {
                 Ok(meta) => Arc::new(Message::new(meta, Vec::new(), None)),
-                Err(why) => return self.lost_letter(&record, &why),
+                Err(why) => return self.lost_letter(&record, &why.to_string()),
             },
         };
         if self.notifier.is_worth_a_notice(&record, &letter) {
