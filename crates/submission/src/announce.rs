@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_host::clock;
-use posthaste_journal::{Journal, Ticket, Token};
+use posthaste_journal::{Journal, Ticket, PendingToken};
 use posthaste_mail::What;
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_queue::{Arrival, Deadline};
@@ -40,7 +40,7 @@ pub fn arrival(meta: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> Ar
 }
 
 /// Appends the `accepted` lines of those recipients that `missing` says yes to, as one: no checkpoint falls between them.
-pub fn announce(journal: &Journal, letter: &Message, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
+pub fn announce(journal: &Journal, letter: &Message, seq: u64, token: PendingToken, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
     let meta = &letter.meta;
     let wanted = (0..).zip(&meta.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
