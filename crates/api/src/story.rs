@@ -11,7 +11,7 @@ use posthaste_access::users::Right;
 use posthaste_mail::{MessageId, rfc3339_millis};
 use posthaste_message::MessageRecord;
 use posthaste_monitor::{LogRecord, MessageHistory, Query, RecipientHistory, trace};
-use posthaste_queue::{MessageRow, Selection};
+use posthaste_queue::{MessageRow, MessageSelection};
 use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
@@ -134,7 +134,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue is read before the log: a recipient that ends in between is reported as ended.
-    let rows = api.queue.messages(Selection::one(id), 1).await;
+    let rows = api.queue.messages(MessageSelection::one(id), 1).await;
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
     let spool = api.intake.spool.clone();
     let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));

@@ -31,5 +31,5 @@ pub use mail::{Kind, Report, read_mail};
 pub use quoted::Quoted;
 pub use rule::RuleError;
 pub use rules::{ExampleFailure, Rules};
-pub use shape::{rule_skeleton, shape};
+pub use shape::shape;
 pub use verdict::Verdict;

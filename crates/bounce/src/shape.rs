@@ -6,22 +6,6 @@ pub fn shape(reply: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A rule for a reply that no rule knows, for an operator to complete.
-pub fn rule_skeleton(reply: &str, number: usize) -> String {
-    let (code, enhanced) = crate::codes_in(reply);
-    let shape = shape(reply);
-    let words = shape.split_whitespace().skip_while(|w| w.starts_with(['4', '5'])).take(10).map(|w| if w.contains('<') { "*" } else { w });
-    let text = words.collect::<Vec<_>>().join(" ").replace(['"', '\\'], " ");
-    let text = text.trim_matches(['*', ' ']);
-    let example = reply.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace(char::is_control, " ");
-    let code = if code == 0 { String::new() } else { format!("code = [{code}]\n") };
-    let enhanced = enhanced.map_or_else(String::new, |e| format!("enhanced = [\"{e}\"]\n"));
-    format!(
-        "[[rule]]\nid = \"own.{number}\"\ntext = [\"{text}\"]\n{code}{enhanced}class = \"transient_other\" # say what it means\nconfidence = 0.9\n\
-         example = [\"{example}\"]\nsource = \"seen in our log\"\n"
-    )
-}
-
 fn word_shape(word: &str) -> String {
     let core = word.trim_matches(|c: char| !c.is_alphanumeric());
     let digits = core.bytes().filter(u8::is_ascii_digit).count();
@@ -51,12 +35,5 @@ mod tests {
         let one = shape("550 5.1.1 <ann@example.org> blocked 192.0.2.1 for 300 seconds x7Fq22a");
         assert_eq!(one, shape("550 5.1.1 <bob@example.net> blocked 198.51.100.9 for 60 seconds 9kk2Lq0"));
         assert_eq!(one, "550 5.1.1 <address> blocked <ip> for <number> seconds <id>");
-    }
-
-    #[test]
-    fn a_skeleton_is_a_rule_that_compiles_and_decides_its_example() {
-        let skeleton = rule_skeleton("550 5.7.1 the \"gate\" is shut\nfor <ann@example.org> \\o/ q77x1", 1);
-        let rules = crate::Rules::with(&[("own.toml", &skeleton)]).unwrap();
-        assert!(rules.check_examples().is_empty(), "{skeleton}");
     }
 }

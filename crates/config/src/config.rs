@@ -10,7 +10,7 @@ use std::{
 use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
 use posthaste_api::Http;
 use posthaste_certificates::Acme;
-use posthaste_delivery::Route;
+use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
 use posthaste_governor::{Curves, Plan};
 use posthaste_host::Host;
@@ -97,7 +97,7 @@ pub struct Config {
     /// How sources warm up: the operator's curves over the built-in ones.
     pub curves: Curves,
     /// Hosts for domains, used instead of DNS.
-    pub routes: ByDomain<Route>,
+    pub routes: ByDomain<StaticRoute>,
     /// Signing domains and their keys.
     pub dkim: Dkim,
     /// Failure notices to senders.

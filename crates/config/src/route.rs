@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use posthaste_delivery::Route;
+use posthaste_delivery::StaticRoute;
 use posthaste_host::Login;
 use posthaste_mail::NextHop;
 use posthaste_mail::{ByDomain, Domain, Pattern};
@@ -17,20 +17,20 @@ use super::{
     value::{expected, line, one_or_more, string},
 };
 
-pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<Route> {
+pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<StaticRoute> {
     let hop = |item: Item<'_>| next_hop(item, delivery.port);
     let hops = one_or_more(&hop);
     let routes = t.entries(Pattern::new, |t, word| {
         if t.is_table(word) {
             t.entry(word, |t| read(t, environment, &hops, tls))
         } else {
-            t.given(word, &hops).map(|hosts| Route { hosts, auth: None, tls: None })
+            t.given(word, &hops).map(|hosts| StaticRoute { hosts, auth: None, tls: None })
         }
     });
     routes.into_iter().collect()
 }
 
-fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<Route> {
+fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<StaticRoute> {
     let hosts = t.need("hosts", hops);
     let auth = login(t, environment);
     let policy = t.given("tls", policy);
@@ -39,7 +39,7 @@ fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) ->
     if exposed && auth.is_some() && !hosts.iter().all(NextHop::is_loopback) {
         t.object("user", "the password could cross the network in the clear: add tls = \"verify\" (or \"require\") to this route");
     }
-    Some(Route { hosts, auth, tls: policy })
+    Some(StaticRoute { hosts, auth, tls: policy })
 }
 
 pub(super) fn login(t: &Table<'_>, environment: &Environment<'_>) -> Option<Login> {

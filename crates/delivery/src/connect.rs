@@ -1,4 +1,4 @@
-//! Connections to receivers' addresses, and which of those could not be reached lately.
+//! Connections to receivers' addresses, and the memory of addresses that could not be reached lately.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Addresses remembered as out of reach.
+/// Addresses that are remembered as out of reach, at most.
 const DOWN_MAX: usize = 10_000;
 
-/// Addresses that could not be reached lately: passed over while there are others.
+/// Addresses that could not be reached lately. They are tried after all others.
 #[derive(Default)]
 pub struct Down(Mutex<HashMap<SocketAddr, Instant>>);
 
@@ -33,7 +33,7 @@ impl Down {
         down.insert(address, until);
     }
 
-    /// Forgets all of it: an operator wants everything tried now.
+    /// Forgets all of them, when an operator wants everything tried now.
     pub fn clear(&self) {
         self.lock().clear();
     }
@@ -43,7 +43,7 @@ impl Down {
     }
 }
 
-/// Connects to `address` from `bind`, where that is given.
+/// Connects to `address`, from `bind` if that is given.
 pub(crate) async fn connect(address: SocketAddr, bind: Option<IpAddr>, within: Duration) -> Result<TcpStream, Failure> {
     let local = |cause, detail| Failure::Local { stage: Stage::Connect, cause, detail };
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };

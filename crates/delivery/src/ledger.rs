@@ -1,4 +1,4 @@
-//! The warm-up ledger on the disk: the governor's facts as keyed facts of the spool, and who waits for them.
+//! The warm-up ledger on the disk: the governor's entries as keyed facts of the spool, and the waiting for them to be durable.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,14 +11,14 @@ use tokio::sync::watch;
 /// When each source that warms up was first seen with a curve.
 pub type FirstSeen = HashMap<Name, Date>;
 
-/// Where the facts stand among the spool's keys.
+/// The prefix of the ledger's keys in the spool.
 pub const PREFIX: &[u8] = b"warmup/lane/";
-/// Where it stands since when a source warms up.
+/// The prefix of the keys for the day on which each source was first seen with a curve.
 const SEEN: &[u8] = b"warmup/source/";
-/// How long to wait before the disk is asked again.
+/// How long to wait before a failed write is tried again.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Writes batches, and says which is on disk.
+/// Writes batches, and publishes which of them are on disk.
 #[derive(Clone)]
 pub struct LedgerWriter {
     spool: Spool,
@@ -30,7 +30,7 @@ pub struct LedgerWriter {
 pub struct LedgerReader(watch::Receiver<u64>);
 
 impl LedgerWriter {
-    /// A writer, and who waits for it.
+    /// A writer, and a reader that waits for it.
     pub fn new(spool: Spool) -> (Self, LedgerReader) {
         let (durable, seen) = watch::channel(0);
         (Self { spool, durable }, LedgerReader(seen))
@@ -56,13 +56,13 @@ impl LedgerWriter {
 }
 
 impl LedgerReader {
-    /// Comes back when this batch is on disk; false when the relay stops before.
+    /// Waits until this batch is on disk; false if the relay stops before.
     pub async fn durable(&mut self, batch: u64) -> bool {
         self.0.wait_for(|durable| *durable >= batch).await.is_ok()
     }
 }
 
-/// Hands facts to the spool, which makes them durable with its next sync.
+/// Hands entries to the spool, which makes them durable with its next sync.
 pub fn put(spool: &Spool, entries: &[LaneEntry]) {
     for entry in entries {
         let key = [PREFIX, entry.storage_key().as_bytes()].concat();
@@ -75,7 +75,7 @@ pub fn put(spool: &Spool, entries: &[LaneEntry]) {
     }
 }
 
-/// All facts on the disk. What cannot be read is told, and left where it is.
+/// All entries on the disk, and a text for each one that cannot be read; those are left where they are.
 pub fn read(spool: &Spool) -> (Vec<LaneEntry>, Vec<String>) {
     let (mut entries, mut bad) = (Vec::new(), Vec::new());
     for (key, value) in spool.scan(PREFIX) {
@@ -87,17 +87,17 @@ pub fn read(spool: &Spool) -> (Vec<LaneEntry>, Vec<String>) {
     (entries, bad)
 }
 
-/// Whether some day was leased more than it tells of: the last stop was none in good order, whoever opened the spool since.
+/// Whether more was leased on some open day than is accounted for: the last stop was not an orderly one.
 pub fn is_unaccounted(entries: &[LaneEntry]) -> bool {
     entries.iter().any(|entry| matches!(&entry.part, Part::Day(day) if day.closed.is_none() && day.leased > day.charge()))
 }
 
-/// The lanes that the facts are about.
+/// The lanes of the entries.
 pub fn lanes(entries: &[LaneEntry]) -> HashSet<LaneKey> {
     entries.iter().map(|entry| entry.lane.clone()).collect()
 }
 
-/// Since when each of the sources that warm up does so: written down when it is first seen with a curve, and forgotten when it has none any more.
+/// The day since when each of these sources warms up: stored when it is first seen with a curve, and deleted when it has none any more.
 pub fn first_seen(spool: &Spool, warming: &BTreeSet<Name>, today: Date) -> FirstSeen {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
     let known = spool.scan(SEEN).into_iter().filter_map(|(key, value)| {

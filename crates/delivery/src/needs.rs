@@ -1,11 +1,12 @@
-//! What a message asks of its receiver.
+//! What a message requires of its receiver.
 
 use jiff::Timestamp;
 use posthaste_mail::{Envelope, Otherwise};
 use posthaste_message::MessageRecord;
 use posthaste_smtp::client::Needs;
 
-/// What a receiver must have to get the message, whoever the recipient is. What was asked for and turned out not to be needed is not in it.
+/// What a receiver must support to get the message, whoever the recipient is. An extension that the client asked for but the message does
+/// not need is left out.
 pub(crate) fn needs(message: &MessageRecord, now: Timestamp) -> Needs {
     let Envelope { reverse_path, asks, .. } = &message.envelope;
     let utf8 = asks.smtputf8 && (message.utf8_header || !reverse_path.as_str().is_ascii());

@@ -1,4 +1,4 @@
-//! Opening a session: which host and address, over which TLS.
+//! Opening a session: the choice of host and address, and TLS.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,36 +13,36 @@ use posthaste_smtp::client::{self, Connection, Hello, OpenFailure};
 
 use crate::{connect::connect, outbound::Outbound, settings::Settings};
 
-/// Addresses tried for one load: hosts with dozens of dead addresses must not hold a message up for an hour.
+/// Addresses tried for one job, at most: hosts with dozens of dead addresses must not hold a message up for an hour.
 const ADDRESSES_MAX: usize = 12;
 
-/// An open connection with what its events repeat.
+/// An open connection, with the facts that its events repeat.
 pub(crate) struct Open {
     pub(crate) connection: Connection,
     pub(crate) facts: Attempt,
-    /// Only the first load's events tell what the connection cost.
+    /// The times that the connection took, which only the events of its first job report.
     pub(crate) dns_ms: Option<u32>,
     pub(crate) connect_ms: Option<u32>,
     pub(crate) tls_ms: Option<u32>,
 }
 
 impl Outbound {
-    /// Tries the hosts in their order until one takes a session; those just out of reach come last.
-    pub(crate) async fn open(&self, way: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
+    /// Tries the hosts in their order until one takes a session; addresses that were just out of reach come last.
+    pub(crate) async fn open(&self, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
         let settings = self.settings.get();
         let bind = settings.source_address(source);
         let mut facts =
-            Attempt { provider: Some(way.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
-        facts.tls.tls_policy = Some(way.tls.as_str());
+            Attempt { provider: Some(site.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
+        facts.tls.tls_policy = Some(site.tls.as_str());
         let mut failure = Failure::Local {
             stage: Stage::Connect,
             cause: LocalCause::Unreachable,
             detail: "no host has an address of the source's family".into(),
         };
-        for (host, address) in self.candidates(way, bind) {
+        for (host, address) in self.candidates(site, bind) {
             facts.mx_host = Some(host.clone());
             facts.mx_ip = Some(address.ip());
-            match self.open_at(&settings, way, source, bind, &host, address, &mut facts).await {
+            match self.open_at(&settings, site, source, bind, &host, address, &mut facts).await {
                 Ok(open) => return Ok(open),
                 Err(why) => {
                     let ours = matches!(why, Failure::Local { cause: LocalCause::SourceUnavailable, .. });
@@ -56,10 +56,10 @@ impl Outbound {
         Err((failure, facts))
     }
 
-    fn candidates(&self, way: &Site, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
+    fn candidates(&self, site: &Site, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
         let fits = |a: &SocketAddr| bind.is_none_or(|b| b.is_ipv4() == a.is_ipv4());
-        let mut hosts: Vec<&Host> = way.hosts.iter().collect();
-        if !way.fixed {
+        let mut hosts: Vec<&Host> = site.hosts.iter().collect();
+        if !site.fixed {
             shuffle_equals(&mut hosts, |h| h.preference, &mut rand::rng());
         }
         let all = hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a));
@@ -74,7 +74,7 @@ impl Outbound {
     async fn open_at(
         &self,
         settings: &Settings,
-        way: &Site,
+        site: &Site,
         source: &Name,
         bind: Option<IpAddr>,
         host: &Arc<str>,
@@ -84,12 +84,12 @@ impl Outbound {
         let mut hello = Hello {
             ehlo: settings.ehlo(source),
             mx_host: host.to_string(),
-            tls: way.tls,
+            tls: site.tls,
             tls_fallback: None,
             tls_config: settings.tls.clone(),
             timeouts: settings.timeouts.clone(),
             clock: clock::instant,
-            auth: way.auth.clone(),
+            auth: site.auth.clone(),
         };
         loop {
             let started = clock::instant();
@@ -101,16 +101,16 @@ impl Outbound {
                     facts.tls = connection.tls().clone();
                     facts.dsn = connection.extensions().dsn;
                     facts.deliver_by = connection.extensions().deliver_by.is_some();
-                    if let Some(why) = facts.tls.tls_fallback.take_if(|_| !way.fallback) {
+                    if let Some(why) = facts.tls.tls_fallback.take_if(|_| !site.fallback) {
                         connection.quit().await;
                         return Err(Failure::Local { stage: Stage::Starttls, cause: LocalCause::TlsRequired, detail: why.to_string() });
                     }
                     facts.session = Some(EventId::new(clock::now(), rand::random()).to_string().into());
                     let tls_ms = connection.timings().tls_ms;
-                    let dns_ms = way.dns.take();
+                    let dns_ms = site.dns.take();
                     return Ok(Open { connection, facts: facts.clone(), dns_ms, connect_ms: Some(connect_ms), tls_ms });
                 }
-                Err(OpenFailure { tls: Some(why), .. }) if way.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
+                Err(OpenFailure { tls: Some(why), .. }) if site.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
                 Err(OpenFailure { failure, .. }) => return Err(failure),
             }
         }

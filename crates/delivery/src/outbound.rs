@@ -1,4 +1,4 @@
-//! What all sessions with receivers share.
+//! The parts of the relay that all sessions with receivers share.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use posthaste_suppression::Register;
 
 use crate::{connect::Down, ledger::LedgerReader, settings::Settings, sources};
 
-/// What sessions share.
+/// What all sessions share.
 pub struct Outbound {
-    /// Where bodies are read back from.
+    /// The spool, from which bodies are read back.
     pub spool: Spool,
-    /// What is in force.
+    /// The settings in force.
     pub settings: InForce<Settings>,
-    /// Where what became of jobs is told.
+    /// The queue, which gets the outcomes of jobs.
     pub queue: QueueHandle,
-    /// Where breakdowns are told.
+    /// The log, for panics in sessions.
     pub journal: Journal,
     /// Addresses that could not be reached lately.
     pub down: Down,
-    /// What of the warm-up ledger is on disk.
+    /// How much of the warm-up ledger is on disk.
     pub ledger: LedgerReader,
     /// Which sources are on this host.
     pub sources: Arc<sources::Watch>,
-    /// Who is not written to.
+    /// The suppression list.
     pub register: Arc<Register<Spool>>,
 }

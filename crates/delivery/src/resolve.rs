@@ -1,4 +1,4 @@
-//! Look-ups of domains' hosts for the queue.
+//! Look-ups of domains' sites for the queue.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::settings::Settings;
 
 /// DNS look-ups under way at once.
 const LOOKUPS_MAX: usize = 256;
-/// A route is asked for again after at least so long, whatever DNS says.
+/// The least time after which a route is asked for again, whatever TTL DNS gives.
 const ROUTE_TTL_MIN: Duration = Duration::from_secs(5);
 
-/// Looks up where domains' mail goes, each in a task of its own.
+/// Looks up the sites of domains, each in a task of its own.
 pub struct Lookups {
     settings: InForce<Settings>,
     queue: QueueHandle,
@@ -24,12 +24,12 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// By the settings in force; answers go to the queue.
+    /// Look-ups by the settings in force, with answers to the queue.
     pub fn new(settings: InForce<Settings>, queue: QueueHandle) -> Self {
         Self { settings, queue, turns: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
-    /// Begins a look-up. The queue always hears of it, whatever happens to the look-up.
+    /// Begins a look-up. The queue always gets an answer, even if the look-up panics.
     pub fn begin(&self, ix: DomainIx, domain: Arc<Domain>) {
         let (settings, queue, turns) = (self.settings.clone(), self.queue.clone(), self.turns.clone());
         tokio::spawn(async move {
@@ -66,7 +66,7 @@ fn unroutable(settings: &Settings, failure: Failure, ttl: Duration) -> Answer {
     (Err(Arc::new(Unroutable { failure, verdict })), ttl)
 }
 
-/// A route with what the configuration says of TLS and AUTH on it.
+/// The site of a route, with the configured TLS and AUTH.
 fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns_ms: u32) -> Site {
     let rule = settings.tls_rule(domain);
     let (tls, fallback) = (rule.policy, rule.fallback);

@@ -1,4 +1,4 @@
-//! What is in force of deliveries.
+//! The settings of deliveries.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,31 +10,31 @@ use posthaste_smtp::client::{Credentials, Timeouts, TlsConfigs, TlsPolicy};
 use posthaste_suppression::SuppressionRules;
 use posthaste_verp::Paths;
 
-/// What is in force.
+/// The settings of deliveries.
 pub struct Settings {
-    /// What the relay calls itself where a source has no name of its own.
+    /// The relay's name in EHLO for sources without a name of their own.
     pub hostname: Domain,
     /// The addresses that mail leaves from.
     pub sources: BTreeMap<Name, Source>,
     /// How long an address that could not be reached is passed over while there are others.
     pub host_down: Duration,
-    /// TLS towards receivers.
+    /// The TLS configurations for connections to receivers.
     pub tls: TlsConfigs,
-    /// What TLS is asked of receivers.
+    /// The TLS that is demanded of receivers.
     pub tls_rule: TlsRule,
     /// The same for some domains.
     pub tls_domains: ByDomain<TlsRule>,
-    /// Hosts for some domains, in place of what DNS says.
-    pub routes: ByDomain<Route>,
-    /// How long receivers may take.
+    /// Hosts for some domains, in place of those in DNS.
+    pub routes: ByDomain<StaticRoute>,
+    /// The timeouts for receivers' answers.
     pub timeouts: Timeouts,
-    /// Where domains' hosts are looked up.
+    /// The resolver for domains' hosts.
     pub resolver: Resolver,
-    /// What replies mean.
+    /// The rules by which replies are classified.
     pub rules: Arc<Rules>,
-    /// Where mail comes back to.
+    /// The reverse-paths to which mail comes back.
     pub paths: Arc<Paths>,
-    /// Who is not written to, and for how long.
+    /// The rules of the suppression list.
     pub suppression: SuppressionRules,
 }
 
@@ -43,27 +43,27 @@ pub struct Settings {
 pub struct Source {
     /// None: the kernel chooses.
     pub address: Option<IpAddr>,
-    /// What the relay calls itself when it sends from there.
+    /// The relay's name in EHLO when it sends from there.
     pub ehlo: Domain,
 }
 
-/// What TLS is asked of a receiver.
+/// The TLS that is demanded of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsRule {
-    /// How much.
+    /// Whether TLS is demanded, and which.
     pub policy: TlsPolicy,
-    /// Whether plain text will do after a handshake that failed, where TLS is not demanded.
+    /// Whether mail goes in plain text after a failed handshake, where TLS is not demanded.
     pub fallback: bool,
 }
 
-/// Hosts in place of what DNS says.
+/// Hosts for a domain in place of those in DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct StaticRoute {
     /// In the order to try; not empty.
     pub hosts: Vec<NextHop>,
     /// How the relay logs in there.
     pub auth: Option<Login>,
-    /// What TLS is asked, in place of the domain's.
+    /// The TLS that is demanded, in place of the domain's rule.
     pub tls: Option<TlsPolicy>,
 }
 
@@ -73,18 +73,18 @@ impl Settings {
         self.sources.get(source).and_then(|s| s.address)
     }
 
-    /// What a source calls itself.
+    /// A source's name in EHLO.
     pub fn ehlo(&self, source: &Name) -> String {
         self.sources.get(source).map_or(&self.hostname, |s| &s.ehlo).to_string()
     }
 
-    /// What TLS a domain's mail has.
+    /// The TLS that is demanded for a domain's mail.
     pub fn tls_rule(&self, domain: &Domain) -> TlsRule {
         let rule = self.tls_domains.find(domain).copied().unwrap_or(self.tls_rule);
         TlsRule { policy: self.routes.find(domain).and_then(|r| r.tls).unwrap_or(rule.policy), ..rule }
     }
 
-    /// Who we are to a domain's smart host.
+    /// The relay's login at a domain's smart host.
     pub fn credentials(&self, domain: &Domain) -> Option<Credentials> {
         let login = self.routes.find(domain)?.auth.as_ref()?;
         Some(Credentials { user: login.user.clone(), password: login.password.reveal().to_owned() })

@@ -1,7 +1,7 @@
-//! Sources whose address is on this host and those whose is not: looked at every few seconds, and one at once when its bind fails.
+//! Which sources' addresses are on this host. All are checked every few seconds, and one at once when its bind fails.
 //!
-//! An address may leave a running host: a failover moves it, an interface goes down, a cloud takes it back. Mail is not tried from it in
-//! vain: the dispatcher leaves the source out, the pool's others go on, and it is in again as soon as the address is.
+//! An address may leave a running host: a failover moves it, an interface goes down, a cloud provider takes it back. The dispatcher then
+//! leaves the source out while the pool's others go on, and uses it again as soon as the address is back.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,30 +18,28 @@ use tokio::sync::Mutex;
 
 use crate::settings::{Settings, Source};
 
-/// How often every source is looked at: a bind to each, which costs microseconds.
+/// How often every source is checked by a bind to its address, which costs microseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Which sources are not on this host.
 #[derive(Debug, Default)]
-pub struct Presence {
+struct Presence {
     gone: HashSet<Name>,
 }
 
 /// A source's address went or came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The source.
-    pub source: Name,
-    /// Its address.
-    pub address: IpAddr,
-    /// It came back; false: it went.
-    pub back: bool,
+struct Change {
+    source: Name,
+    address: IpAddr,
+    /// True if it came back, false if it went.
+    back: bool,
 }
 
 impl Presence {
-    /// Holds these of the configured sources against the host; what changed. A source that is no longer configured, or lets the kernel
-    /// choose, is not gone.
-    pub fn look<'s>(
+    /// Checks these of the configured sources against the host, and returns what changed. A source that is no longer configured, or that
+    /// lets the kernel choose its address, does not count as gone.
+    fn look<'s>(
         &mut self,
         configured: &BTreeMap<Name, Source>,
         which: impl IntoIterator<Item = &'s Name>,
@@ -60,16 +58,11 @@ impl Presence {
         }
         changes
     }
-
-    /// Those that are not here.
-    pub fn gone(&self) -> &HashSet<Name> {
-        &self.gone
-    }
 }
 
-/// Looks at the sources, and tells log and dispatcher.
+/// Checks the sources, and reports changes to the log and the dispatcher.
 pub struct Watch {
-    /// What is known, and what the dispatcher was told last.
+    /// The known state, and the sources that the dispatcher was last told to be gone.
     presence: Mutex<(Presence, HashSet<Name>)>,
     settings: InForce<Settings>,
     journal: Journal,
@@ -77,12 +70,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Knows of nobody gone: a configuration whose sources are not all here is refused.
+    /// Begins with all sources on this host: a configuration with others is refused.
     pub fn new(settings: InForce<Settings>, journal: Journal, queue: QueueHandle) -> Self {
         Self { presence: Mutex::default(), settings, journal, queue }
     }
 
-    /// Looks at all of them, for as long as the relay runs.
+    /// Checks all sources for as long as the relay runs.
     pub async fn run(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -91,8 +84,8 @@ impl Watch {
         }
     }
 
-    /// Looks at one whose bind failed. When this returns, what the dispatcher is told next finds it left out, if it is gone indeed.
-    pub async fn look_at(&self, source: &Name) {
+    /// Checks a source whose bind failed. If it is gone, the dispatcher has been told so when this returns.
+    pub(crate) async fn look_at(&self, source: &Name) {
         let settings = self.settings.get();
         self.look(&settings, [source]).await;
     }
@@ -134,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_and_comes_back_is_told_once_each() {
+    fn each_address_that_goes_or_comes_back_is_reported_once() {
         let sources = configured(&[("default", None), ("a", Some("192.0.2.1")), ("b", Some("192.0.2.2"))]);
         let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let mut presence = Presence::default();
@@ -142,9 +135,9 @@ mod tests {
         assert_eq!(presence.look(&sources, sources.keys(), |_| true), []);
         assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != a), [change("a", a, false)]);
         assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != a), []);
-        assert_eq!(presence.gone(), &HashSet::from([name("a")]));
+        assert_eq!(presence.gone, HashSet::from([name("a")]));
         assert_eq!(presence.look(&sources, sources.keys(), |ip| ip != b), [change("a", a, true), change("b", b, false)]);
-        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+        assert_eq!(presence.gone, HashSet::from([name("b")]));
     }
 
     #[test]
@@ -153,17 +146,17 @@ mod tests {
         let mut presence = Presence::default();
         presence.look(&sources, sources.keys(), |_| false);
         assert_eq!(presence.look(&sources, [&name("a")], |_| true).len(), 1);
-        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+        assert_eq!(presence.gone, HashSet::from([name("b")]));
         assert_eq!(presence.look(&sources, [&name("nobody")], |_| false), []);
     }
 
     #[test]
-    fn who_is_no_longer_configured_is_not_gone() {
+    fn a_source_that_is_no_longer_configured_is_not_gone() {
         let before = configured(&[("a", Some("192.0.2.1")), ("b", Some("192.0.2.2"))]);
         let mut presence = Presence::default();
         presence.look(&before, before.keys(), |_| false);
         let after = configured(&[("default", None), ("b", Some("192.0.2.2"))]);
         assert_eq!(presence.look(&after, after.keys(), |_| false), []);
-        assert_eq!(presence.gone(), &HashSet::from([name("b")]));
+        assert_eq!(presence.gone, HashSet::from([name("b")]));
     }
 }

@@ -1,12 +1,34 @@
-//! What the spool keeps of a message.
+//! Reading a message back from the spool.
 
 use posthaste_message::MessageRecord;
 use posthaste_queue::Seq;
 use posthaste_spool::Spool;
 
-/// What the spool keeps of a message beside its body. Blocks on the disk.
-pub fn read_record(spool: &Spool, seq: Seq) -> Result<MessageRecord, String> {
-    let meta = spool.meta(seq).map_err(|e| format!("the spool cannot give the envelope: {e}"))?;
-    MessageRecord::decode(&meta.ok_or("the spool does not have the message")?)
-        .map_err(|e| format!("the spool's envelope cannot be read: {e}"))
+/// Why a message could not be read back from the spool.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed, or the record's bytes are damaged.
+    #[error("the spool cannot give the envelope: {0}")]
+    Record(posthaste_spool::ReadError),
+    /// The message has ended.
+    #[error("the spool does not have the message")]
+    NoMessage,
+    /// The record was not written by a version of the relay that this one knows.
+    #[error("the spool's envelope cannot be read: {0}")]
+    Format(serde_json::Error),
+    /// The disk failed, or the body's bytes are damaged.
+    #[error("the spool cannot give the body: {0}")]
+    Body(posthaste_spool::ReadError),
+    /// The message has ended, or its body was removed.
+    #[error("the spool does not have the body")]
+    NoBody,
+    /// The task that read broke off.
+    #[error("reading from the spool failed: {0}")]
+    Task(tokio::task::JoinError),
+}
+
+/// A message's record in the spool. Blocks on the disk.
+pub fn read_record(spool: &Spool, seq: Seq) -> Result<MessageRecord, ReadError> {
+    let bytes = spool.meta(seq).map_err(ReadError::Record)?.ok_or(ReadError::NoMessage)?;
+    MessageRecord::decode(&bytes).map_err(ReadError::Format)
 }

@@ -1,7 +1,8 @@
-//! The writer of failure notices: what a sender is told of recipients that did not get the message (RFC 3464 in RFC 6522's multipart/report).
+//! The writer of delivery status notices: they tell a sender which recipients did not get the message, are late, or got it (RFC 3464, in
+//! the multipart/report of RFC 6522).
 //!
-//! It knows the nouns of `mail` and nothing else. Two things always hold: what the relay itself writes is 7-bit, so that it passes everywhere; and
-//! nothing that a receiver said can end a line or begin a field.
+//! It may know `mail` and nothing else. Its invariants: all text of the relay's own is 7-bit, so that every host accepts it; no text of a
+//! receiver can end a line or begin a field.
 
 mod notice;
 mod rules;

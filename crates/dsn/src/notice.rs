@@ -1,11 +1,11 @@
-//! What a notice says, and about whom.
+//! The content of a notice: the original message, and the recipients it reports on.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{Address, Class, Failure, MessageId};
 
-/// How much of the original's header is sent back, in bytes.
+/// How much of the original's header is returned, in bytes.
 pub const HEADER_MAX: usize = 64 * 1024;
 
 /// The message that a notice is about.
@@ -13,57 +13,57 @@ pub const HEADER_MAX: usize = 64 * 1024;
 pub struct Original<'a> {
     /// Its id, as told to the client.
     pub id: MessageId,
-    /// Who sent it and is to be told. (The null reverse-path is never answered: RFC 5321 §4.5.5.)
+    /// Its sender, who gets the notice. (The null reverse-path is never answered: RFC 5321 §4.5.5.)
     pub reverse_path: &'a Address,
     /// When it was accepted.
     pub arrived: Timestamp,
     /// Its Message-ID, for the threads of mail programs.
     pub message_id: Option<&'a str>,
-    /// What the sender calls the envelope (ENVID).
+    /// The sender's id of the envelope (ENVID).
     pub envid: Option<&'a str>,
-    /// Until when the sender wanted it delivered (RFC 2852).
+    /// The time by which the sender wanted it delivered (RFC 2852).
     pub deliver_by: Option<Timestamp>,
-    /// Its header, as stored; of a longer one, the first [`HEADER_MAX`] bytes are sent back.
+    /// Its header, as stored; at most [`HEADER_MAX`] bytes of it are returned.
     pub header: &'a [u8],
-    /// All of it, where it comes back whole (RET=FULL, RFC 3461 §5.2): lines, and no header in UTF-8.
+    /// The whole message, if it is returned whole (RET=FULL, RFC 3461 §5.2). It consists of lines and has no header in UTF-8.
     pub whole: Option<&'a [u8]>,
 }
 
-/// How a recipient's story ended.
+/// The outcome that a notice reports for a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Handed to a receiver that gives no notices of its own, where the sender asked for one (RFC 3461 §5.2.2).
+    /// Handed to a receiver that sends no notices of its own, and the sender asked for one (RFC 3461 §5.2.2).
     Relayed,
-    /// Handed to a receiver that goes on as the sender wants, who asked to hear of each relay (RFC 2852, `T`).
+    /// Handed to a receiver that observes the deadline, and the sender asked for a notice of each relay (RFC 2852, `T`).
     Traced,
     /// Refused for good.
     Bounced,
-    /// Tried for as long as the retry schedule says.
+    /// Tried until it expired.
     Expired,
     /// Not delivered within the time that the sender gave (RFC 2852, `R`).
     TooLate,
-    /// Not ended: it takes long, and is tried again.
+    /// Delayed, and tried again.
     Delayed,
 }
 
-/// One recipient whose story ended.
+/// One recipient that a notice reports on.
 #[derive(Clone, Debug)]
 pub struct NoticeRecipient {
     /// The address.
     pub rcpt: Address,
-    /// What it was before it came to us (ORCPT), `type;address`.
+    /// The address before it came to this relay (ORCPT), `type;address`.
     pub orcpt: Option<Arc<str>>,
-    /// What the last attempt met; None if it expired before there was one, or was delivered.
+    /// The failure of the last attempt; None if it expired before there was one, or was delivered.
     pub failure: Option<Failure>,
-    /// What that means.
+    /// The class of that failure.
     pub class: Class,
     /// The receiver's host, if one was reached.
     pub mx_host: Option<Arc<str>>,
     /// When the last attempt was made.
     pub last_attempt: Option<Timestamp>,
-    /// Until when it is tried, if it is.
+    /// Until when it is tried, if it is still tried.
     pub retry_until: Option<Timestamp>,
-    /// Why it is final, if it is.
+    /// The outcome.
     pub ending: Ending,
 }
 
@@ -74,19 +74,19 @@ impl NoticeRecipient {
     }
 }
 
-/// All that a notice says.
+/// A notice.
 #[derive(Clone, Debug)]
 pub struct Notice<'a> {
     /// The notice's own id.
     pub id: MessageId,
-    /// Now.
+    /// The time of writing.
     pub now: Timestamp,
     /// The relay's name: the reporting MTA.
     pub hostname: &'a str,
-    /// Who writes it.
+    /// The address in its From field.
     pub from: &'a Address,
-    /// What it is about.
+    /// The message that it is about.
     pub original: Original<'a>,
-    /// Whom it is about; not empty.
+    /// The recipients that it is about; not empty.
     pub told: &'a [NoticeRecipient],
 }

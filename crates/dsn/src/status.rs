@@ -7,9 +7,9 @@ use crate::{
     text,
 };
 
-/// The receiver's own enhanced code, else one from what is known. What bounced is a 5, what expired a 4; what was relayed to a host that
-/// gives no notices, or does not look at the time to deliver by, is a 2.1.9 (RFC 3461's "relayed" has no code of its own; X.1.9 says that the
-/// message went beyond where notices come from).
+/// The receiver's own enhanced code, else one from the reply or the cause. Its class is 5 for bounces and 4 for expiry and delays. A
+/// message that was relayed to a host that sends no notices, or does not observe the deadline, has 2.1.9: RFC 3461's "relayed" has no code
+/// of its own, and X.1.9 says that the message went beyond the hosts that send notices.
 pub(super) fn of(failed: &NoticeRecipient) -> EnhancedCode {
     if failed.ending == Ending::Relayed {
         return EnhancedCode::new(2, 1, 9);
@@ -36,7 +36,7 @@ pub(super) fn of(failed: &NoticeRecipient) -> EnhancedCode {
 
 const DELIVERY_TIME_EXPIRED: EnhancedCode = EnhancedCode::new(4, 4, 7);
 
-/// The class digit of what follows is set by the ending.
+/// The code for a reply without an enhanced code. The ending sets its class digit.
 fn of_reply(reply: &Reply, class: Class) -> EnhancedCode {
     let (subject, detail) = match class {
         Class::InvalidRecipient => (1, 1),
@@ -83,7 +83,7 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
     EnhancedCode::new(5, subject, detail)
 }
 
-/// The reply whole, its lines folded; or our own cause, under a type of our own since it is no SMTP reply.
+/// The whole reply, with its lines folded; or the relay's own cause, under a type of its own since it is no SMTP reply.
 pub(super) fn diagnostic(failure: &Failure) -> String {
     match failure {
         Failure::Refused { reply, .. } => format!("smtp; {}", text::folded(&reply.to_string())),

@@ -1,8 +1,8 @@
-//! Text made safe: folded fields, quoted-printable parts, a header cut to size.
+//! Safe text for notices: folded fields, quoted-printable parts, excerpts of headers.
 
 use std::fmt;
 
-/// How much of one reply is quoted, in characters: receivers may say what they like, at any length.
+/// How much of one reply is quoted, in characters; receivers may send replies of any length.
 pub(super) const QUOTED_MAX: usize = 4000;
 /// The longest line of a field or of quoted words, in characters; RFC 5322 §2.1.1 allows 998 bytes.
 const LINE_MAX: usize = 200;
@@ -11,7 +11,7 @@ const RAW_LINE_MAX: usize = 998;
 /// The longest line of quoted-printable (RFC 2045 §6.7), with room for the soft break's '='.
 const ENCODED_LINE_MAX: usize = 76;
 
-/// The lines of what somebody else said, for people: no control characters, no endless lines, no endless text.
+/// Another host's text as lines for people: without control characters, and with limits on each line and on the whole.
 pub(super) fn lines(said: &str) -> Vec<String> {
     let cut: String = said.chars().take(QUOTED_MAX).collect();
     let more = if cut.len() < said.len() { "\n[cut here]" } else { "" };
@@ -24,7 +24,7 @@ pub(super) fn folded(said: &str) -> String {
     lines(said).iter().map(|line| ascii(line)).collect::<Vec<_>>().join("\r\n ")
 }
 
-/// Somebody else's word on one line.
+/// Another host's text on one line, in ASCII.
 pub(super) fn ascii_line(said: &str) -> String {
     ascii(&printable(said.trim())).chars().take(LINE_MAX).collect()
 }
@@ -58,14 +58,14 @@ fn chop(line: &str) -> Vec<String> {
     pieces.filter(|piece| !piece.is_empty()).collect()
 }
 
-/// A MIME part with its own header; quoted-printable where it must be.
-pub(super) struct Part {
+/// A MIME part with its own header; quoted-printable only if necessary.
+pub(super) struct MimePart {
     kind: &'static str,
     encoding: &'static str,
     body: String,
 }
 
-impl Part {
+impl MimePart {
     pub(super) fn new(kind: &'static str, body: Vec<u8>) -> Self {
         let (encoding, body) = match String::from_utf8(body) {
             Ok(text) if fits_as_it_is(&text) => ("7bit", text),
@@ -76,7 +76,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for MimePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Content-Type: {}\r\nContent-Transfer-Encoding: {}\r\n\r\n{}", self.kind, self.encoding, self.body)
     }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_part_is_encoded_only_where_it_must_be() {
-        let part = |body: &[u8]| Part::new("text/plain", body.to_vec()).to_string();
+        let part = |body: &[u8]| MimePart::new("text/plain", body.to_vec()).to_string();
         assert!(part(b"Hello.\r\n").ends_with("7bit\r\n\r\nHello.\r\n"));
         assert!(part(b"1 = 1, f\xc3\xbcr\r\nblank \r\n").ends_with("quoted-printable\r\n\r\n1 =3D 1, f=C3=BCr\r\nblank=20\r\n"));
         assert!(part(b"a\nb\r\n").ends_with("quoted-printable\r\n\r\na=0Ab\r\n"));

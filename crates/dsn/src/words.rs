@@ -1,4 +1,4 @@
-//! The notice in words: what went wrong, whose problem it is, what the receiver said, what can be done.
+//! The text of a notice for people: what went wrong, what the receiver answered, what can be done.
 
 use posthaste_mail::{Class, Failure, LocalCause, Stage, rfc5322_date};
 
@@ -77,7 +77,7 @@ fn recipient(failed: &NoticeRecipient) -> String {
     out
 }
 
-/// What the receiver was answering.
+/// The part of the dialogue that the receiver answered.
 fn asked(stage: Stage) -> &'static str {
     match stage {
         Stage::Dns | Stage::Connect | Stage::Banner => "the connection",
@@ -92,7 +92,7 @@ fn asked(stage: Stage) -> &'static str {
     }
 }
 
-/// The problem and the remedy, each a sentence.
+/// The problem and the remedy, as a sentence each.
 fn meaning(failed: &NoticeRecipient) -> (&'static str, &'static str) {
     match &failed.failure {
         None if failed.ending == Ending::Delayed => {

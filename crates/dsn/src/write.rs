@@ -1,4 +1,4 @@
-//! A notice as a message of three parts: words for people, fields for programs, and the header of the message it is about, or all of it where the
+//! A notice as a message of three parts: text for people, fields for programs, and the header of the original message, or all of it if the
 //! sender asked for that.
 
 use bytes::Bytes;
@@ -10,16 +10,16 @@ use crate::{
 };
 
 impl Notice<'_> {
-    /// The notice as a message, CRLF line ends, ready for the intake. Its envelope's reverse-path has to be the null one.
+    /// The notice as a message with CRLF line ends, ready for the intake. It must be sent with the null reverse-path.
     pub fn to_message(&self) -> Bytes {
         let boundary = format!("=_{}", self.id);
         let mut out = self.header(&boundary).into_bytes();
         let mut parts = vec![
-            text::Part::new("text/plain; charset=utf-8", words::for_people(self).into()),
-            text::Part::new("message/delivery-status", self.status_fields().into()),
+            text::MimePart::new("text/plain; charset=utf-8", words::for_people(self).into()),
+            text::MimePart::new("message/delivery-status", self.status_fields().into()),
         ];
         if self.original.whole.is_none() {
-            parts.push(text::Part::new("text/rfc822-headers", text::header_excerpt(self.original.header, HEADER_MAX)));
+            parts.push(text::MimePart::new("text/rfc822-headers", text::header_excerpt(self.original.header, HEADER_MAX)));
         }
         for part in parts {
             out.extend_from_slice(format!("--{boundary}\r\n{part}\r\n").as_bytes());
@@ -58,17 +58,17 @@ impl Notice<'_> {
         out + &format!("Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\r\n")
     }
 
-    /// Those that will not get it.
+    /// The recipients that will not get the message.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &NoticeRecipient> {
         self.told.iter().filter(|told| told.is_failed())
     }
 
-    /// Those that do not have it yet.
+    /// The recipients that do not have the message yet.
     pub(crate) fn delayed(&self) -> impl Iterator<Item = &NoticeRecipient> {
         self.told.iter().filter(|told| told.ending == Ending::Delayed)
     }
 
-    /// RFC 3464 §2.2 and §2.3: a block about the message, then one a recipient, with an empty line between.
+    /// RFC 3464 §2.2 and §2.3: a block about the message, then one for each recipient, separated by empty lines.
     fn status_fields(&self) -> String {
         let mut out = String::new();
         if let Some(envid) = self.original.envid {

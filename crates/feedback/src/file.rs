@@ -1,4 +1,4 @@
-//! A file of feedback rules: what may stand in it, and errors that name the line.
+//! The format of a file of feedback rules, and errors that name the line.
 
 use std::num::NonZeroU32;
 
@@ -12,11 +12,11 @@ use toml::Spanned;
 
 use crate::pattern::{CodePattern, EnhancedPattern};
 
-/// One more connection and a hundred recipients an hour more every ten minutes: a rule that cuts and says nothing about the way up.
+/// The climb of a rule that gives none: one more connection and a hundred recipients an hour more every ten minutes.
 pub(super) const CLIMB: Climb =
     Climb { every: SignedDuration::from_mins(10), rate: NonZeroU32::new(100).expect("100 is not 0"), connections: NonZeroU32::MIN };
 
-/// Something wrong in a file of feedback rules: the first that was found.
+/// The first error that was found in a file of feedback rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct FeedbackFileError {
@@ -36,7 +36,7 @@ pub(super) struct RuleFile {
     rules: Vec<Spanned<Given>>,
 }
 
-/// One rule as it is written. Conditions of different keys must all hold; of the values of one key, any.
+/// One rule as it is written. The conditions of all keys must hold; of the values of one key, any one suffices.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
@@ -134,7 +134,7 @@ impl Given {
         Ok(())
     }
 
-    /// A rule without effect keeps those behind it from having one.
+    /// Whether the rule has an effect. A rule without one keeps later rules from having one.
     pub(super) fn has_effect(&self) -> bool {
         self.rate.is_some() || self.connections.is_some() || self.pause.is_some() || self.stop.is_some()
     }
@@ -143,7 +143,7 @@ impl Given {
         self.provider.is_empty() || self.provider.iter().any(|name| name == provider)
     }
 
-    /// All conditions but the text's and the provider's. A failure without a reply fits no code.
+    /// Whether all conditions hold but those on text and provider. A failure without a reply fits no code.
     pub(super) fn fits(&self, reply: Option<&Reply>, verdict: &Verdict) -> bool {
         let coded = self.code.is_empty() || reply.is_some_and(|reply| self.code.iter().any(|code| code.fits(reply.code)));
         let enhanced = || {
@@ -157,7 +157,7 @@ impl Given {
             && (self.action.is_empty() || self.action.contains(&verdict.action))
     }
 
-    /// The reason with its page.
+    /// The reason, with the link to its page.
     pub(super) fn why(&self) -> String {
         self.link.as_ref().map_or_else(|| self.reason.clone(), |link| format!("{} ({link})", self.reason))
     }
@@ -185,7 +185,7 @@ fn length(text: &str) -> Result<SignedDuration, String> {
     time.ok_or_else(|| format!("{text:?} is no time from \"1s\" to \"720h\", such as \"10m\" or \"4h\""))
 }
 
-/// What is left out of a climb is the usual.
+/// A climb; a key that is left out has the usual value.
 fn climb<'de, D: Deserializer<'de>>(d: D) -> Result<Climb, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

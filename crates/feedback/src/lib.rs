@@ -1,6 +1,7 @@
-//! What a lane does when its provider pushes back: the rules of `config/feedback.toml` and of the operator's own files, as data.
+//! The feedback rules: how a lane reacts when its provider pushes back. The rules of `config/feedback.toml` and of the operator's own files
+//! are data.
 //!
-//! Pure. A failure and its verdict go in; what the governor shall cut, and for how long, comes out.
+//! The crate is pure. It takes a failure and its verdict, and returns what the governor is to cut, and for how long.
 
 mod file;
 mod pattern;

@@ -1,15 +1,15 @@
-//! Which codes a rule is for.
+//! The patterns of reply codes in a rule.
 
 use std::ops::RangeInclusive;
 
 use posthaste_mail::EnhancedCode;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// A basic code, `421`, or a whole kind, `"4xx"`.
+/// A basic code, `421`, or a whole class, `"4xx"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CodePattern(RangeInclusive<u16>);
 
-/// An enhanced code, `"4.7.28"`, the beginning of some, `"4.7."`, or a range of the last number, `"4.7.500-599"`.
+/// An enhanced code, `"4.7.28"`, a prefix, `"4.7."`, or a range of the last number, `"4.7.500-599"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EnhancedPattern {
     class: u8,

@@ -1,5 +1,5 @@
-//! The rules, ready: the operator's own files first, then those that ship. All texts of all rules are one automaton, run once over a
-//! reply, and only where a rule that fits so far asks for it.
+//! The compiled rules: the operator's own files first, then the shipped rules. The texts of all rules form one automaton, which is run at
+//! most once over a reply, and only if a rule whose other conditions hold needs it.
 
 #[cfg(test)]
 mod tests;
@@ -20,39 +20,39 @@ use regex::{RegexSet, RegexSetBuilder, SetMatches};
 
 use crate::file::{FeedbackFileError, Given, Rate, RuleFile};
 
-/// The rules that ship.
+/// The shipped rules.
 const SHIPPED: &str = include_str!("../../../config/feedback.toml");
-/// What the embedded file is called in errors and in `why`.
+/// The name of the embedded file in errors and in `why`.
 const SHIPPED_NAME: &str = "config/feedback.toml";
 /// The most memory that the texts of all rules may take as one automaton.
 const TEXTS_MAX: usize = 64 << 20;
 
-/// The rules, ready.
+/// The compiled rules.
 #[derive(Debug)]
 pub struct Feedback {
     rules: Vec<Rule>,
-    /// Which rules are asked for a provider's failures, in their order; those for everybody are among them.
+    /// The rules that apply to each provider's failures, in their order, with those for all providers among them.
     by_provider: HashMap<Box<str>, Vec<u32>>,
-    /// Which are asked for the failures of providers that have none of their own.
+    /// The rules that apply to providers without rules of their own.
     general: Vec<u32>,
     texts: RegexSet,
     providers: Arc<Providers>,
 }
 
-/// What to do about a failure, beside what becomes of the message.
+/// How the lane reacts to a failure, beside the fate of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// How far the lane goes down, and how it comes up again. [`Self::at`] adds a rate that is a share.
+    /// How far the lane is slowed, and how it climbs again. [`Self::at`] adds a rate that is given as a share.
     pub cut: Cut,
-    /// Of what the lane does now, so much is left.
+    /// The share of the lane's current rate that is left.
     pub share: Option<Share>,
-    /// So long the source sends nothing to this provider; its pool's other sources go on.
+    /// How long the source sends nothing to this provider, while its pool's other sources go on.
     pub stop: Option<SignedDuration>,
-    /// What the receiver says to do, with its page.
+    /// The receiver's advice, with the link to its page.
     pub reason: Arc<str>,
-    /// The rule.
+    /// The rule's id.
     pub rule: Arc<str>,
-    /// Where the rule stands.
+    /// The rule's file and line.
     pub origin: Arc<str>,
 }
 
@@ -62,17 +62,17 @@ struct Rule {
     why: Arc<str>,
     origin: Arc<str>,
     given: Given,
-    /// Its texts among those of all rules.
+    /// The range of its texts among those of all rules.
     texts: Range<usize>,
     own: bool,
 }
 
-/// A rule whose own example it does not decide.
+/// An example of a rule that the rule does not decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExampleFailure {
     /// The rule.
     pub rule: String,
-    /// Where it stands.
+    /// Its file and line.
     pub origin: String,
     /// Its example.
     pub example: String,
@@ -81,8 +81,8 @@ pub struct ExampleFailure {
 }
 
 impl Feedback {
-    /// An operator's files (name, TOML), the first with the highest rank, and the shipped rules behind them; an own rule with a shipped
-    /// one's id replaces it.
+    /// Compiles an operator's files (name, TOML), the first with the highest rank, and the shipped rules behind them. An operator's rule
+    /// with the id of a shipped one replaces it.
     pub fn with(own: &[(&str, &str)], providers: Arc<Providers>) -> Result<Self, FeedbackFileError> {
         let (mut rules, mut texts): (Vec<Rule>, Vec<String>) = (Vec::new(), Vec::new());
         let mut replaced = HashSet::new();
@@ -114,7 +114,7 @@ impl Feedback {
         Ok(Self { rules, by_provider, general, texts, providers })
     }
 
-    /// What to do about a failure at a provider; None: nothing beside trying again.
+    /// The reaction to a failure at a provider; None: nothing but another attempt.
     pub fn reaction(&self, provider: &str, failure: &Failure, verdict: &Verdict) -> Option<Reaction> {
         let rule = self.rule(provider, failure, verdict)?;
         let given = &rule.given;
@@ -138,7 +138,7 @@ impl Feedback {
         })
     }
 
-    /// Holds every rule against its own examples; that an operator's rule takes a shipped one's is what operators' rules are for.
+    /// Checks that every rule decides its own examples. An operator's rule may decide those of a shipped rule.
     pub fn check_examples(&self, bounces: &Rules) -> Vec<ExampleFailure> {
         let mut failures = Vec::new();
         for rule in &self.rules {
@@ -178,14 +178,14 @@ impl Feedback {
 }
 
 impl Reaction {
-    /// The cut for a lane that sends so many recipients an hour.
+    /// The cut for a lane that sends `hourly` recipients an hour.
     pub fn at(&self, hourly: Option<NonZeroU32>) -> Cut {
         let shared = self.share.zip(hourly).and_then(|(share, hourly)| NonZeroU32::new(share.up(hourly.get())));
         Cut { rate: self.cut.rate.or(shared), ..self.cut.clone() }
     }
 }
 
-/// For each provider that some rule names, the rules that it is asked by; and those for the rest.
+/// The rules that apply to each provider that is named in one, and those that apply to all other providers.
 fn sorted(rules: &[Rule]) -> (HashMap<Box<str>, Vec<u32>>, Vec<u32>) {
     let numbered = || (0u32..).zip(rules);
     let names: HashSet<&str> = rules.iter().flat_map(|rule| rule.given.provider.iter().map(String::as_str)).collect();
@@ -208,7 +208,7 @@ fn one_line(reply: &Reply) -> String {
     joined
 }
 
-/// What the bounce rules call a provider whose parts have names of their own here: there the host that answered says it.
+/// The name in the bounce rules of a provider whose parts have names of their own here: the bounce rules tell them apart by the host.
 fn alias(provider: &str) -> &str {
     match provider {
         "microsoft365" => "microsoft",

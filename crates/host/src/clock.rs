@@ -1,13 +1,13 @@
-//! The one place that asks what time it is. Everything below takes the answer as an argument.
+//! The only place that asks the system for the time. All other code takes it from here, or as an argument.
 //!
-//! In a rehearsal (`posthaste run --rehearse 1440`) the wall clock runs faster from one start to the next, so that a month of warm-up can be
-//! watched in an hour. Waits that are derived from it are shorter by as much; those of sockets are not.
+//! In a rehearsal (`posthaste run --rehearse 1440`) the wall clock runs faster, also across restarts, so that a month of warm-up can be
+//! watched in an hour. Waits that are derived from it are shorter in proportion; timeouts of sockets are not.
 
 use std::{fs, io, path::Path, sync::OnceLock, time::Duration, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// When the rehearsal began, by the real clock, and how many times as fast time passes since.
+/// When the rehearsal began, by the real clock, and how many times as fast time has passed since.
 static REHEARSAL: OnceLock<(Timestamp, u32)> = OnceLock::new();
 
 /// The wall clock, in UTC.
@@ -21,7 +21,7 @@ pub fn now() -> Timestamp {
     }
 }
 
-/// Whether time passes faster than others' time.
+/// Whether the wall clock runs faster than real time.
 pub fn is_rehearsal() -> bool {
     REHEARSAL.get().is_some()
 }
@@ -32,14 +32,15 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// How long to sleep so that the wall clock has gone on by so much.
+/// How long to sleep until the wall clock has advanced by `wait`.
 pub fn sleep_for(wait: SignedDuration) -> Duration {
     let rate = REHEARSAL.get().map_or(1, |(_, rate)| *rate);
     Duration::try_from(wait).unwrap_or(Duration::ZERO) / rate.max(1)
 }
 
-/// From now on time passes `rate` times as fast, counted from the first rehearsal in this data folder, so that a restart does not turn it back.
-/// Without a rate it passes as it does. An error where the folder was used at another speed: its times lie ahead, or would jump.
+/// Makes the wall clock run `rate` times as fast, counted from the first rehearsal in this data folder, so that a restart does not turn it
+/// back. Without a rate the clock shows real time. It is an error if the folder was used at another speed, because the times stored in it
+/// would lie in the future or jump.
 pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
     let file = data_dir.join("rehearsal");
     let known = match fs::read_to_string(&file) {

@@ -1,4 +1,4 @@
-//! Small files that are for nobody else's eyes, and must be whole after a crash: keys, certificates, what is known of them.
+//! Small private files that must be complete after a crash: keys, certificates, and what is known about them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,13 +7,13 @@ use std::{
     path::Path,
 };
 
-/// Makes the folder, for nobody else's eyes, if it is not there.
+/// Creates a folder that only its owner can read (mode 0700), if it does not exist.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Puts a file (mode 0600) in place of the one that is there, in a folder that is made where it is missing; it is durable, whole or as it was
-/// before, when this returns. Blocks.
+/// Replaces a file (mode 0600), and creates its folder if that is missing. The new content is durable when this returns; after a crash in
+/// between the file holds either the old or the new content. Blocks.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     make_dir(dir)?;

@@ -1,4 +1,4 @@
-//! Requests of our own to servers that are not receivers of mail: OAuth 2.0 servers, ACME authorities.
+//! The relay's own requests to servers that are not receivers of mail: OAuth 2.0 servers, ACME authorities.
 
 use hyper::body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -8,19 +8,19 @@ use hyper_util::{
 };
 use rustls::ClientConfig;
 
-/// Sends requests, over connections that stay open between them. It follows no redirect.
+/// An HTTP client whose connections stay open between requests. It follows no redirects.
 pub type Client<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 
-/// Whether `http:` will do.
+/// Whether `http:` URLs are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plain {
-    /// Where the URL says so; whoever gives it has looked at it.
+    /// If the URL says so; the caller has checked it.
     Taken,
     /// Never.
     Refused,
 }
 
-/// Certificates are checked as `tls` has it; `idle` connections at most are kept.
+/// A client that checks certificates by `tls` and keeps at most `idle` idle connections to each host.
 pub fn client<B>(tls: &ClientConfig, plain: Plain, idle: usize) -> Client<B>
 where
     B: Body + Send,
@@ -35,7 +35,7 @@ where
     legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_max_idle_per_host(idle).build(connector)
 }
 
-/// An error with what is behind it: "client error (Connect)" alone helps nobody.
+/// The text of an error with those of its sources: "client error (Connect)" alone is of no help.
 pub fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,7 +1,7 @@
 //! The machine that the relay runs on: its clock, files, sockets and addresses, its service manager, and HTTPS requests of the relay's own.
 //!
-//! It knows no mail and no other crate of the house. It keeps three things in one place each: the only question for the time ([`clock`]), the
-//! only way a small file is replaced ([`files`]), and the only way a listening socket is opened ([`listen`]).
+//! It knows nothing of mail and no other crate of the workspace. Three things are done only here: asking for the time ([`clock`]),
+//! replacing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
 
 pub mod clock;
 pub mod files;

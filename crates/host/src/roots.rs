@@ -1,4 +1,4 @@
-//! Whom a TLS client trusts.
+//! The certificate authorities that a TLS client trusts.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
-//! Times for people.
+//! Durations as text.
 
 use jiff::Timestamp;
 
-/// The time between two moments in its two largest units.
+/// The time between two timestamps, in its two largest units.
 pub fn span(from: Timestamp, to: Timestamp) -> String {
     let s = to.duration_since(from).as_secs().max(0);
     match s {

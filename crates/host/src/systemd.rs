@@ -1,4 +1,5 @@
-//! Tells systemd how far we are (sd_notify(3)), and takes the sockets that it opened for us (sd_listen_fds(3)). Does nothing elsewhere.
+//! Tells systemd the relay's state (sd_notify(3)), and takes the sockets that systemd opened for it (sd_listen_fds(3)). Does nothing under
+//! other service managers.
 
 use std::{io, net::TcpListener, os::unix::net::UnixDatagram};
 
@@ -13,12 +14,12 @@ pub fn sockets() -> io::Result<Vec<(String, TcpListener)>> {
     taken.collect()
 }
 
-/// Mail is taken.
+/// Tells systemd that mail is accepted.
 pub fn ready() {
     notify("READY=1");
 }
 
-/// Mail is taken no more.
+/// Tells systemd that mail is no longer accepted.
 pub fn stopping() {
     notify("STOPPING=1");
 }

@@ -1,4 +1,4 @@
-//! This machine's name, addresses and files: what a configuration is checked against.
+//! This machine's name, addresses and files, against which a configuration is checked.
 
 use std::{
     io,
@@ -58,7 +58,7 @@ fn qualified(name: &str, hosts: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// No machine at all: it has every address and no file. For tests, and wherever a configuration is judged apart from the machine it is for.
+/// A stand-in with every address and no files. For tests, and for checking a configuration on another machine than the one it is for.
 #[derive(Debug, Clone, Copy)]
 pub struct AnyAddress;
 

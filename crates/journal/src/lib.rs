@@ -1,8 +1,8 @@
-//! The delivery log as the relay writes it: every part of the relay writes its events here, and says here what is to be done once they are durable.
+//! The delivery log as the relay writes it: every part of the relay appends its events here, with what is to be done once they are durable.
 //!
-//! It may know `mail`, `monitor` and `host`. It knows neither what an event is about nor what follows from it: that rides on the line as a
-//! [`Ticket`]. Lines keep the order in which they were appended; a ticket is redeemed after its line is on disk, never before, and tickets in the
-//! order of their lines.
+//! It may know `mail`, `monitor` and `host`. It knows neither what an event is about nor what follows from it: the consequence is attached
+//! to the line as a [`Ticket`]. Its invariants: lines keep the order in which they were appended; a ticket is redeemed after its line is on
+//! disk, never before; tickets are redeemed in the order of their lines.
 
 mod pending;
 mod said;
@@ -12,13 +12,13 @@ use posthaste_host::{InForce, clock};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
 use posthaste_monitor::{EventLog, LogError, LogOptions};
 
-pub use pending::{Pending, Token};
+pub use pending::{Pending, PendingToken};
 pub use said::{Part, State};
 
 /// What is done once a line is durable.
 pub enum Ticket {
-    /// All `accepted` lines of the message with this spool number are there; its token is let go.
-    Accepted(u64, Token),
+    /// All `accepted` lines of the message with this spool number are durable; its token is dropped.
+    Accepted(u64, PendingToken),
     /// Runs on the log's thread: it must be quick, and must hold no [`Journal`].
     Then(Box<dyn FnOnce() + Send>),
 }
@@ -38,7 +38,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Writes into `log`, in the name of this node.
+    /// A journal that writes into `log`, under this node's name.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
         Self { log, node }
     }
@@ -59,7 +59,7 @@ impl Journal {
         self.log.append_all(all.into_iter().map(|what| event(&node, at, what)).collect(), ticket);
     }
 
-    /// Says something about the relay itself, in the delivery log and in the diagnostics.
+    /// Reports something about the relay itself, in the delivery log and in the diagnostics.
     pub fn say(&self, part: impl Into<Option<Part>>, state: State, detail: impl Into<String>) {
         let (part, detail) = (part.into().map(Part::as_str), detail.into());
         let word = state.as_str();
@@ -71,7 +71,7 @@ impl Journal {
         self.append(clock::now(), What::Relay { state: word.into(), part: part.map(Into::into), detail });
     }
 
-    /// Why the log cannot be written at present; None while it can. Mail is not accepted meanwhile.
+    /// Why the log cannot be written at present; None while it can. Mail is not accepted while there is trouble.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
     }
@@ -89,7 +89,7 @@ impl Journal {
         self.log.flush()
     }
 
-    /// Rotates, keeps and syncs by these options from now on.
+    /// Applies new options for rotation, retention and syncs.
     pub fn keep(&self, options: LogOptions) {
         self.log.keep(options);
     }
@@ -97,7 +97,7 @@ impl Journal {
     /// Makes everything durable and ends the log's thread. Blocks.
     ///
     /// # Errors
-    /// What the disk refused; those lines are lost.
+    /// The disk failed; the lines that were not durable are lost.
     pub fn close(&self) -> Result<(), LogError> {
         self.log.close()
     }

@@ -1,8 +1,8 @@
-//! Messages between the spool and their durable `accepted` line: what a checkpoint must not count as announced.
+//! Messages that are stored but have no durable `accepted` line yet, which a checkpoint must not count as announced.
 //!
-//! The spool's numbers rise but have gaps, so "all up to N are announced" cannot be seen from the announced ones alone. Whoever stores a
-//! message takes a [`Token`] first and lets it go when its line is durable (or it was not stored after all). A message's number is above
-//! every number known when its token was taken; so all up to the oldest token's known number are announced.
+//! The spool's numbers rise but have gaps, so "all up to N are announced" cannot be seen from the announced numbers alone. The intake takes
+//! a [`PendingToken`] before it stores a message, and drops it when the line is durable or the message was not stored. A message's number
+//! is above every number known when its token was taken, so all messages up to the number known to the oldest token are announced.
 
 use std::{
     collections::BTreeMap,
@@ -15,38 +15,38 @@ pub struct Pending(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The highest number that the spool is known to have given.
+    /// The highest number that the spool is known to have assigned.
     highest: u64,
-    /// The open tokens, in the order of their making, with the highest number known then.
+    /// The open tokens in the order in which they were taken, each with the highest number known then.
     open: BTreeMap<u64, u64>,
     next: u64,
 }
 
 /// One message under way.
 #[derive(Debug)]
-pub struct Token {
+pub struct PendingToken {
     of: Pending,
     key: u64,
 }
 
 impl Pending {
-    /// To be called before the message is stored.
-    pub fn begin(&self) -> Token {
+    /// Takes a token for a message; to be called before it is stored.
+    pub fn begin(&self) -> PendingToken {
         let mut state = self.lock();
         let (key, highest) = (state.next, state.highest);
         state.next += 1;
         state.open.insert(key, highest);
         drop(state);
-        Token { of: self.clone(), key }
+        PendingToken { of: self.clone(), key }
     }
 
-    /// The spool gave this number.
+    /// The spool has assigned this number.
     pub fn stored(&self, seq: u64) {
         let mut state = self.lock();
         state.highest = state.highest.max(seq);
     }
 
-    /// Every message up to this number has its line, durably.
+    /// Every message up to this number has its durable line.
     pub fn announced_through(&self) -> u64 {
         let state = self.lock();
         state.open.first_key_value().map_or(state.highest, |(_, known)| *known)
@@ -57,7 +57,7 @@ impl Pending {
     }
 }
 
-impl Drop for Token {
+impl Drop for PendingToken {
     fn drop(&mut self) {
         self.of.lock().open.remove(&self.key);
     }

@@ -1,4 +1,4 @@
-//! What the relay says of itself.
+//! The states that the relay reports about itself, and its parts.
 
 /// What happened to the relay, or to a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,9 +15,9 @@ pub enum State {
     ReloadFailed,
     /// Something is wrong that the operator has to know.
     Alarm,
-    /// It is over.
+    /// The problem of an alarm is over.
     AlarmOver,
-    /// What a crash had left undone was done.
+    /// Work that a crash had left undone was done.
     Recovered,
     /// Damaged bytes were put aside.
     Quarantined,
@@ -37,7 +37,7 @@ pub enum State {
     DkimKeyMade,
     /// A domain signs with its next key.
     DkimKeySwitched,
-    /// A key is needed no more.
+    /// A key is no longer needed.
     DkimKeyRetired,
 }
 

@@ -5,14 +5,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// How much of the memory for fresh bodies is in use.
+/// The memory for bodies of messages that are sent at once, and how much of it is in use.
 #[derive(Clone, Debug)]
 pub struct WarmBudget {
     used: Arc<AtomicUsize>,
     max: Arc<AtomicUsize>,
 }
 
-/// One body's share of it, given back when dropped.
+/// One body's share of the budget, given back when dropped.
 #[derive(Debug)]
 pub struct WarmShare {
     used: Arc<AtomicUsize>,
@@ -25,12 +25,12 @@ impl WarmBudget {
         Self { used: Arc::default(), max: Arc::new(max.into()) }
     }
 
-    /// Another budget from now on; what is in memory stays until it is sent.
+    /// Changes the budget. Bodies that are in memory stay there until they are sent.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Takes `size` bytes of it; None where they are not left, and the body has to be read back from the spool.
+    /// Takes `size` bytes of the budget; None if that much is not left, so that the body has to be read back from the spool.
     pub fn take(&self, size: usize) -> Option<WarmShare> {
         let before = self.used.fetch_add(size, Ordering::Relaxed);
         let share = WarmShare { used: self.used.clone(), size };

@@ -1,4 +1,4 @@
-//! Where the header's fields are (RFC 5322 §2.2), by their places in the message.
+//! The positions of the header's fields in a message (RFC 5322 §2.2).
 
 use std::ops::Range;
 
@@ -68,20 +68,20 @@ impl Field {
         data[self.start..self.colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// What of the name follows `prefix`, where it begins so, in whatever case.
+    /// The rest of the name after `prefix`, if it begins with that, whatever its case.
     pub(super) fn name_behind<'a>(&self, data: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
         let name = data[self.start..self.colon].trim_ascii_end();
         let (start, rest) = name.split_at_checked(prefix.len())?;
         start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
     }
 
-    /// Where blanks stand between the name and the colon, if some do.
+    /// The blanks between the name and the colon, if there are any.
     pub(super) fn blanks_before_the_colon(&self, data: &[u8]) -> Option<Range<usize>> {
         let end = self.start + data[self.start..self.colon].trim_ascii_end().len();
         (end < self.colon).then_some(end..self.colon)
     }
 
-    /// What stands behind the colon, folds and CRLF included.
+    /// The bytes behind the colon, with folds and CRLF.
     pub(super) fn value<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         &data[self.colon + 1..self.end]
     }

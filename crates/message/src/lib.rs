@@ -1,7 +1,7 @@
-//! A message as the relay carries it: what is mended of it on the way in (RFC 6409 §8), what is stored of it, how far it has come, and its body while
-//! that is in memory.
+//! A message as the relay carries it: the corrections of its header on the way in (RFC 6409 §8), its record in the spool, the progress of
+//! its delivery, and its body while that is in memory.
 //!
-//! It knows the nouns of `mail` and nothing else; it does no I/O. What is stored is read again by later versions: fields are only ever added.
+//! It may know `mail` and nothing else; it does no I/O. Stored records are read again by later versions, so fields are only ever added.
 
 mod body_cache;
 mod header;

@@ -8,31 +8,31 @@ use posthaste_mail::{MessageFacts, RecipientFacts};
 
 use crate::{body_cache::WarmShare, record::MessageRecord};
 
-/// A message with what its events repeat, and its body where that is in memory.
+/// A message with the facts that its events repeat, and its body if that is in memory.
 #[derive(Debug)]
 pub struct Message {
-    /// What the spool keeps.
+    /// The message record, as the spool keeps it.
     pub meta: MessageRecord,
-    /// What every event of it repeats.
+    /// The facts that each of its events repeats.
     pub facts: Arc<MessageFacts>,
-    /// The message in parts: the relay's header lines, the rest. Empty where it has to be read back.
+    /// The message in parts: the relay's header lines, the rest. Empty if it has to be read back from the spool.
     pub body: Vec<Bytes>,
     _share: Option<WarmShare>,
 }
 
 impl Message {
-    /// From its meta; `body` may be empty.
-    pub fn new(meta: MessageRecord, body: Vec<Bytes>, share: Option<WarmShare>) -> Self {
+    /// A message from its record; `body` may be empty.
+    pub fn new(record: MessageRecord, body: Vec<Bytes>, share: Option<WarmShare>) -> Self {
         let facts = MessageFacts {
-            message: meta.id,
-            message_id: meta.message_id.clone(),
-            stream: meta.stream.clone(),
-            tags: meta.tags.clone().into(),
-            meta: meta.meta.clone().into(),
-            from: meta.envelope.reverse_path.as_str().into(),
-            size: meta.size,
+            message: record.id,
+            message_id: record.message_id.clone(),
+            stream: record.stream.clone(),
+            tags: record.tags.clone().into(),
+            meta: record.meta.clone().into(),
+            from: record.envelope.reverse_path.as_str().into(),
+            size: record.size,
         };
-        Self { meta, facts: Arc::new(facts), body, _share: share }
+        Self { meta: record, facts: Arc::new(facts), body, _share: share }
     }
 
     /// The facts of one recipient's event at `now`.

@@ -1,5 +1,5 @@
-//! What the relay does to a submitted message (RFC 6409 §8): adds what every message needs, takes out what must not be sent, and
-//! learns what signing, queue and log want to know. Every other byte stays as it came, and the body is not copied.
+//! The changes that the relay makes to a submitted message (RFC 6409 §8): it adds missing header fields, takes out fields that must not be
+//! sent, and reads what signing, queue and log need to know. Every other byte stays as it came, and the body is not copied.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -16,43 +16,44 @@ use crate::{
 const MESSAGE_ID_MAX: usize = 998;
 /// The longest tag, in bytes.
 pub const TAG_MAX: usize = 128;
-/// Tags of one message.
+/// Tags of one message, at most.
 pub const TAGS_MAX: usize = 16;
-/// Facts of the application's own about one message.
+/// The application's own facts about one message, at most.
 pub const META_MAX: usize = 16;
 /// The longest name of such a fact, in bytes.
 pub const META_NAME_MAX: usize = 64;
 /// The longest value of one, in bytes.
 pub const META_VALUE_MAX: usize = 256;
-/// The longest name of a client that is put down, in bytes (RFC 1035 §3.1).
+/// The longest name of a client that is written down, in bytes (RFC 1035 §3.1).
 const HELO_MAX: usize = 255;
 
-/// Names the stream of a message; taken out before it is sent.
+/// The field that names the stream of a message; taken out before the message is sent.
 const STREAM_FIELD: &str = "X-Posthaste-Stream";
-/// Names a tag of a message; may stand several times; taken out before it is sent.
+/// A field with a tag of a message. There may be several; they are taken out before the message is sent.
 const TAG_FIELD: &str = "X-Posthaste-Tag";
-/// Begins the name of a fact of the application's own, which stands in all events of the message; taken out before it is sent.
+/// The prefix of fields with the application's own facts, which are in all events of the message; taken out before the message is sent.
 const META_PREFIX: &str = "X-Posthaste-Meta-";
-/// Says before when a message is not to be sent; taken out before it is.
+/// The field with the time before which a message is not sent; taken out before it is sent.
 const SEND_AT_FIELD: &str = "X-Posthaste-Send-At";
-/// How the message stands among others of its stream.
+/// The field with the message's priority among others of its stream.
 const PRIORITY_FIELD: &str = "X-Posthaste-Priority";
 
-/// What the relay puts before a message whose returns come to it; one that a client sends back to us is an older message's, and taken out.
+/// The field that the relay puts before a message whose returns come to it. If a client submits a message with it, it belongs to an older
+/// message and is taken out.
 pub const RETURN_FIELD: &str = "X-Posthaste-Return";
 
 /// How a message came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
-    /// Who handed it in.
+    /// The client's address.
     pub client_ip: IpAddr,
-    /// What the client called itself.
+    /// The client's name in EHLO or HELO.
     pub helo: &'a str,
     /// True if it said EHLO, false for HELO.
     pub esmtp: bool,
     /// True if it came under TLS.
     pub tls: bool,
-    /// True if the client proved who it is.
+    /// True if the client has authenticated.
     pub authenticated: bool,
     /// True if it said neither EHLO nor HELO and came by HTTP.
     pub http: bool,
@@ -66,7 +67,7 @@ pub struct Submission<'a> {
     pub now: Timestamp,
 }
 
-/// How much is taken.
+/// Limits on the header of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderLimits {
     /// Bytes of the header.
@@ -84,14 +85,14 @@ impl Default for HeaderLimits {
 /// A message ready to be signed and stored.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Joined, they are the message, CRLF line ends throughout: our Received field; the original's header, in slices around what was
-    /// taken out; what was missing; the body behind an empty line.
+    /// Joined, they are the message, with CRLF line ends throughout: the relay's Received field; the original header, in slices around the
+    /// fields that were taken out; the fields that were missing; the body behind an empty line.
     pub parts: Vec<Bytes>,
-    /// The Message-ID, the client's or ours, with its angle brackets; None if the client's is too odd to be put down.
+    /// The Message-ID, the client's or the relay's, with its angle brackets; None if the client's cannot be logged.
     pub message_id: Option<Arc<str>>,
     /// The domains of all mailboxes in From, each once, in lower case and in ASCII; without those that DNS could not hold.
     pub from_domains: Vec<String>,
-    /// Every address in every From field; None where there is none, or something that is no address.
+    /// Every address in the From field; None if there is none, or something that is no address.
     pub authors: Option<Vec<String>>,
     /// Bytes of all parts.
     pub size: u64,
@@ -101,26 +102,19 @@ pub struct Prepared {
     pub has_8bit: bool,
     /// True if there is one in the header.
     pub header_8bit: bool,
-    /// What X-Posthaste-Stream said, unchecked.
+    /// The value of X-Posthaste-Stream, unchecked.
     pub stream: Option<String>,
-    /// What X-Posthaste-Tag said, in order, each at most [`TAG_MAX`] bytes of printable text.
+    /// The values of X-Posthaste-Tag, in order, each at most [`TAG_MAX`] bytes of printable text.
     pub tags: Vec<Arc<str>>,
-    /// What the X-Posthaste-Meta fields said, as `name=value`: names in lower case, in order, each once.
+    /// The X-Posthaste-Meta fields as `name=value`: names in lower case, in order, each once.
     pub meta: Vec<Arc<str>>,
-    /// What X-Posthaste-Send-At said.
+    /// The value of X-Posthaste-Send-At.
     pub send_at: Option<Timestamp>,
-    /// What X-Posthaste-Priority said.
+    /// The value of X-Posthaste-Priority.
     pub priority: Option<TransferPriority>,
 }
 
-impl Prepared {
-    /// The parts as slices, as the signer takes them.
-    pub fn slices(&self) -> Vec<&[u8]> {
-        self.parts.iter().map(|part| &part[..]).collect()
-    }
-}
-
-/// Why a message is not taken.
+/// Why a message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// More header than the limit.
@@ -152,7 +146,7 @@ pub enum Unfit {
     /// X-Posthaste-Priority is none, or there are two.
     #[error("X-Posthaste-Priority is a number from -9 to 9, and stands once")]
     BadPriority,
-    /// RFC 5322 §3.6: there is one From. Receivers refuse others, and who signs one would not know which is read.
+    /// RFC 5322 §3.6: there is one From. Receivers refuse a message with several, and a signer would not know which one is shown.
     #[error("{count} From fields: receivers refuse a message that has not exactly one")]
     ManyFroms {
         /// How many.
@@ -161,13 +155,13 @@ pub enum Unfit {
     /// A From field without a mailbox.
     #[error("the From field names no mailbox: receivers refuse that")]
     NullFrom,
-    /// None, and no reverse-path to make one of.
+    /// No From field, and no reverse-path to make one from.
     #[error("there is no From field: receivers refuse that")]
     NoFrom,
 }
 
 impl Unfit {
-    /// What the client is told.
+    /// The reply to the client.
     pub fn reply(&self) -> Reply {
         let (code, enhanced) = match self {
             Self::HeaderTooLarge { .. } => (552, "5.3.4"),
@@ -197,11 +191,11 @@ impl Unfit {
 
 /// Makes a message ready. `data` is what followed DATA, dots unstuffed, line ends CRLF.
 ///
-/// The header ends at the empty line, or else before the first line that is no field; then an empty line is put in, as other
-/// mail systems do, so that all of them agree on what is header.
+/// The header ends at the empty line, or else before the first line that is no field. In that case an empty line is put in, as other mail
+/// systems do, so that all of them agree on where the header ends.
 pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) -> Result<Prepared, Unfit> {
     let header = Header::scan(data, limits.header).ok_or(Unfit::HeaderTooLarge { limit: limits.header })?;
-    let mut found = Found::read(data, &header)?;
+    let mut found = HeaderFacts::read(data, &header)?;
     if found.hops > limits.hops {
         return Err(Unfit::TooManyHops { hops: found.hops, limit: limits.hops });
     }
@@ -232,7 +226,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     })
 }
 
-/// Whether it can be sent as lines: no NUL, and each CR and LF in its pair.
+/// Whether a message can be sent as lines: it holds no NUL, and CR and LF only as pairs.
 pub fn is_lines(data: &[u8]) -> bool {
     let pairs = memchr::memmem::find_iter(data, b"\r\n").count();
     let count = |byte| memchr::memchr_iter(byte, data).count();
@@ -247,9 +241,9 @@ pub fn header_block(message: &[u8]) -> &[u8] {
     memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |at| &message[..at + 2])
 }
 
-/// What the header says.
+/// What was read from the header.
 #[derive(Default)]
-struct Found {
+struct HeaderFacts {
     hops: usize,
     has_date: bool,
     message_id: Option<String>,
@@ -263,7 +257,7 @@ struct Found {
     priority: Option<TransferPriority>,
 }
 
-impl Found {
+impl HeaderFacts {
     fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
         let mut found = Self { authors: Some(Vec::new()), ..Self::default() };
         for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
@@ -302,7 +296,8 @@ impl Found {
         Ok(found)
     }
 
-    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID. An author that is not named is who sends it.
+    /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID. A missing From is made from the
+    /// reverse-path.
     fn missing(&mut self, submission: &Submission<'_>) -> Result<(String, Option<Arc<str>>), Unfit> {
         let mut fields = String::new();
         if self.froms == 0 {
@@ -351,7 +346,7 @@ impl Submission<'_> {
     }
 }
 
-/// What the client called itself, without what could end the field or be taken for another part of it.
+/// The client's name in EHLO or HELO, without characters that could end the field or be taken for another part of it.
 struct Helo<'a>(&'a str);
 
 impl fmt::Display for Helo<'_> {
@@ -376,7 +371,7 @@ impl fmt::Display for Literal {
     }
 }
 
-/// The header without what is taken out, as slices of the original.
+/// The header without the fields that are taken out, as slices of the original.
 fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
     let mut slices = Vec::new();
     let mut start = 0;
@@ -412,12 +407,12 @@ fn tag(text: &str, before: usize) -> Result<Arc<str>, Unfit> {
     if fits { Ok(text.into()) } else { Err(Unfit::BadTag) }
 }
 
-/// As RFC 3339 writes it, or a Date field (RFC 5322 §3.3).
+/// A time in the form of RFC 3339 or of a Date field (RFC 5322 §3.3).
 fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp()))
 }
 
-/// A fact by its name, if it is one more that can be logged.
+/// A fact as `name=value`, if it can be logged beside those `before`.
 fn fact(name: &[u8], value: &str, before: &[Arc<str>]) -> Result<Arc<str>, Unfit> {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
@@ -430,7 +425,7 @@ fn fact(name: &[u8], value: &str, before: &[Arc<str>]) -> Result<Arc<str>, Unfit
     if fits { Ok(format!("{name}={value}").into()) } else { Err(Unfit::BadMeta) }
 }
 
-/// The client's Message-ID as the log takes it: from '<' to '>' where there are such, printable throughout.
+/// The client's Message-ID as it is logged: from '<' to '>' if there are such, printable throughout.
 fn presentable_id(text: &str) -> Option<Arc<str>> {
     let inner = text.find('<').and_then(|start| text[start..].find('>').map(|len| &text[start..=start + len]));
     let id = inner.unwrap_or(text);

@@ -1,15 +1,15 @@
-//! How far a message has come: what changes of it in the spool.
+//! The progress of a message's delivery: the part of it that changes in the spool.
 
 use serde::{Deserialize, Serialize};
 
-/// How one recipient stands, as the spool keeps it: place in the envelope, attempts, due (ms since 1970), held.
+/// One recipient's state as the spool keeps it: position in the envelope, attempts, due (ms since 1970), held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRecipient(pub u16, pub u16, pub i64, pub bool);
 
-/// What changes of a message in the spool: the recipients still owed.
+/// The part of a message that changes in the spool: its queued recipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Those still owed.
+    /// The recipients that are still queued.
     pub owed: Vec<SavedRecipient>,
     /// The sender has been told that it is late (RFC 2852).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

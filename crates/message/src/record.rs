@@ -1,4 +1,4 @@
-//! What the spool keeps of a message beside its body.
+//! The message record: what the spool keeps of a message beside its body.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use posthaste_mail::{DeliverBy, Envelope, EsmtpParameters, MessageId, Name, Otherwise, RcptParameters, TransferPriority};
 use serde::{Deserialize, Serialize};
 
-/// What the spool keeps of a message beside its body. Never changes after the message was stored.
+/// What the spool keeps of a message beside its body. It never changes after the message was stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageRecord {
     /// The id the client was told.
@@ -19,13 +19,13 @@ pub struct MessageRecord {
     /// Tags for reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Arc<str>>,
-    /// Facts of the application's own: `name=value`.
+    /// The application's own facts: `name=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meta: Vec<Arc<str>>,
     /// The Message-ID header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<Arc<str>>,
-    /// From whom and to whom.
+    /// The sender and the recipients.
     pub envelope: Envelope,
     /// Bytes as stored.
     pub size: u64,
@@ -44,7 +44,7 @@ pub struct MessageRecord {
     /// What the client called itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ehlo: Option<Arc<str>>,
-    /// Who handed it in, where that was said.
+    /// The user who submitted it, if the client logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
     /// For a failure notice: the message it is about.
@@ -55,7 +55,7 @@ pub struct MessageRecord {
 impl MessageRecord {
     /// As stored.
     pub fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("a meta has nothing that JSON can't hold").into()
+        serde_json::to_vec(self).expect("a record has nothing that JSON can't hold").into()
     }
 
     /// From the spool.
@@ -63,18 +63,18 @@ impl MessageRecord {
         serde_json::from_slice(bytes)
     }
 
-    /// The moment before which it is not sent, where that is not at once.
+    /// The time before which it is not sent; None if it is sent at once.
     pub fn held_until(&self) -> Option<Timestamp> {
         self.envelope.asks.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
     }
 
-    /// How it stands among others of its stream.
+    /// Its priority among others of its stream.
     pub fn priority(&self) -> TransferPriority {
         self.envelope.asks.priority.unwrap_or_default()
     }
 
-    /// What a receiver is asked for it at `now`, as far as it concerns these recipients.
-    pub fn asks_for(&self, rcpts: &[u16], now: Timestamp) -> EsmtpParameters {
+    /// The ESMTP parameters with which it is offered for these recipients at `now`.
+    pub fn parameters_for(&self, rcpts: &[u16], now: Timestamp) -> EsmtpParameters {
         let all = &self.envelope.asks;
         let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
         let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
@@ -82,17 +82,18 @@ impl MessageRecord {
         EsmtpParameters { rcpts, ret: all.ret, envid: all.envid.clone(), deliver_by, priority: all.priority, ..EsmtpParameters::default() }
     }
 
-    /// By when the sender wanted it delivered (RFC 2852), and what is done then.
+    /// The time by which the sender wanted it delivered (RFC 2852), and what happens then.
     pub fn deliver_by(&self) -> Option<(Timestamp, DeliverBy)> {
         self.envelope.asks.deliver_by.map(|by| (by.at(self.arrived), by))
     }
 
-    /// When it is given up because its sender wanted it delivered before.
+    /// When it is returned because it was not delivered by the time that its sender gave.
     pub fn returned_at(&self) -> Option<Timestamp> {
         self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Return).map(|(at, _)| at)
     }
 
-    /// When the sender is told that it was not delivered by then, and it is tried on. A time that had passed when it came was told by others.
+    /// When the sender is told that it was not delivered by then, while delivery goes on. If that time had passed when the message came, an
+    /// earlier host has told the sender.
     pub fn late_at(&self) -> Option<Timestamp> {
         self.deliver_by().filter(|(_, by)| by.otherwise == Otherwise::Notify && by.seconds > 0).map(|(at, _)| at)
     }
@@ -102,27 +103,27 @@ impl MessageRecord {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_lateness)
     }
 
-    /// Whether the sender wants to hear nothing at all of this recipient.
+    /// Whether the sender wants no notice at all about this recipient.
     pub fn tells_nothing(&self, rcpt: u16) -> bool {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::is_never)
     }
 
-    /// Whether the sender is told that this recipient's story ended badly (RFC 3461 §4.1).
+    /// Whether the sender is told of a failed delivery to this recipient (RFC 3461 §4.1).
     pub fn tells_failure(&self, rcpt: u16) -> bool {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_failure)
     }
 
-    /// Whether the sender is told that it takes long.
+    /// Whether the sender is told of a delay.
     pub fn tells_delay(&self, rcpt: u16) -> bool {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_delay)
     }
 
-    /// From when its age counts.
+    /// The time from which its age counts.
     pub fn begins(&self) -> Timestamp {
         self.held_until().unwrap_or(self.arrived)
     }
 
-    /// Whether the sender is told that it ended well, unless the receiver will tell.
+    /// Whether the sender is told of a successful delivery, unless the receiver will tell.
     pub fn tells_success(&self, rcpt: u16) -> bool {
         self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_success)
     }

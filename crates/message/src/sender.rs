@@ -2,8 +2,8 @@
 
 use posthaste_mail::{Address, Domain};
 
-/// The domains of all mailboxes in a From field's value, each once, as DNS has them: inside groups too, past comments, display names and
-/// old routes. What is not a domain is left out.
+/// The domains of all mailboxes in a From field's value, each once, in the form that DNS uses. Mailboxes in groups count too; comments,
+/// display names and old routes are skipped. What is not a domain is left out.
 pub(super) fn domains(value: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Into::into);
     let mut rest = text.chars();
@@ -15,7 +15,7 @@ pub(super) fn domains(value: &[u8]) -> Vec<String> {
     domains
 }
 
-/// Every mailbox in a From field's value; None where something in it is no address, or what another reader may take for another one.
+/// Every mailbox in a From field's value; None if something in it is no address, or could be read as another address by other software.
 pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
     let text = String::from_utf8_lossy(value);
     let mut rest = text.chars();
@@ -35,7 +35,7 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
                 skip_quoted(&mut rest);
                 spec.push('"');
             }
-            // Display names, and names of groups, hold an '@' only in quotes; old routes are nobody's any more.
+            // Display names and names of groups hold an '@' only in quotes; old routes are no longer in use.
             '<' | ':' if in_angle || spec.contains('@') => return None,
             '<' | ':' => {
                 in_angle = c == '<';
@@ -53,7 +53,7 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
     (!in_angle && found.iter().all(|spec| Address::new(spec).is_ok())).then_some(found)
 }
 
-/// True for a From field whose one mailbox is `<>`: that stands for nobody, in an envelope.
+/// True for a From field with the one mailbox `<>`, which is the null reverse-path in an envelope and no author.
 pub(super) fn is_null(value: &[u8]) -> bool {
     next_mailbox(&mut String::from_utf8_lossy(value).chars()).is_some_and(|mailbox| mailbox.is_empty())
         && String::from_utf8_lossy(value).trim_end().ends_with("<>")
@@ -100,7 +100,7 @@ fn next_mailbox(rest: &mut std::str::Chars<'_>) -> Option<String> {
             c => spec.push(c),
         }
     }
-    // An angle that never closes is no address; but some reader will take it for one, so the key's owner had better sign.
+    // An angle that never closes is no address, but some software will take it for one, so the message is signed for its domain.
     (!spec.is_empty()).then_some(spec)
 }
 

@@ -1,5 +1,5 @@
-//! The messages that wait for delivery: each recipient's state, what is due when, the domains and their routes, the streams, and the times
-//! by which senders want messages delivered.
+//! The messages that wait for delivery: each recipient's state, the schedule, the domains and their routes, the streams, and the times by
+//! which senders want messages delivered.
 //!
 //! The backlog knows nothing of connections and budgets. Its decisions about recipients are returned as records, to be logged.
 
@@ -30,34 +30,34 @@ use super::{
 };
 use crate::Site;
 
-/// Every queued message, and what is known of where it goes.
+/// Every queued message, and what is known about its route.
 #[derive(Default)]
 pub(crate) struct Backlog {
     table: Table,
     domains: Domains,
     streams: Streams,
     deadlines: Deadlines,
-    /// What is due later.
+    /// Groups that are due later.
     schedule: Schedule<(DomainIx, RecipientGroup)>,
 }
 
-/// Recipients that wait for budget together: one message's, by domain.
+/// One message's recipients that wait for budget, in groups by domain.
 pub(crate) struct Apart {
     /// Their message's stream.
     pub(crate) stream: StreamIx,
-    /// When they are given up, in milliseconds since 1970.
+    /// When they expire, in milliseconds since 1970.
     pub(crate) expires: i64,
     /// The groups.
     pub(crate) groups: Vec<(DomainIx, RecipientGroup)>,
 }
 
 impl Backlog {
-    /// The number of a stream; true where it is new.
+    /// The number of a stream; true if it is new.
     pub(crate) fn stream(&mut self, name: &Name) -> (StreamIx, bool) {
         self.streams.whole_of(name)
     }
 
-    /// Takes in a message of this stream; false where all its recipients had ended before.
+    /// Takes in a message of this stream; false if all its recipients had ended before.
     pub(crate) fn insert(&mut self, arrival: Arrival, stream: StreamIx) -> bool {
         let Arrival { seq, id, arrived, stream: _, priority, deliver_by, size, domains, progress, warm } = arrival;
         let stream = self.streams.part_of(stream, priority);
@@ -86,8 +86,8 @@ impl Backlog {
         queued
     }
 
-    /// Groups all recipients of a message that wait, by domain and time, with at most `at_once` in each. Those due later are scheduled; the
-    /// others are given back.
+    /// Groups the waiting recipients of a message by domain and time, with at most `at_once` in each group. Groups that are due later are
+    /// scheduled; the others are returned.
     pub(crate) fn regroup(&mut self, seq: Seq, at_once: usize, now: i64) -> Vec<(DomainIx, RecipientGroup)> {
         let Some(message) = self.table.get(seq) else { return Vec::new() };
         let epoch = message.epoch;
@@ -135,12 +135,12 @@ impl Backlog {
         }
     }
 
-    /// Takes out some groups that are due by now; None when nothing is.
+    /// Takes out some groups that are due now; None if there are none.
     pub(crate) fn take_due(&mut self, now: i64) -> Option<Vec<(DomainIx, RecipientGroup)>> {
         self.schedule.take_due(now)
     }
 
-    /// The route for a group that is due, and the group, unless it waits here for the answer of DNS.
+    /// The route for a group that is due, with the group, unless it waits here for the answer of DNS.
     pub(crate) fn place(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) -> (Route, Option<RecipientGroup>) {
         self.domains.place(domain, group, now.as_millisecond())
     }
@@ -161,7 +161,7 @@ impl Backlog {
         self.domains.resolved(domain, answer, now.as_millisecond().saturating_add(millis(ttl)))
     }
 
-    /// Forgets every route, so that the next look asks DNS again.
+    /// Forgets every route, so that DNS is asked again.
     pub(crate) fn forget_routes(&mut self) {
         self.domains.forget_routes();
     }
@@ -181,7 +181,7 @@ impl Backlog {
         self.table.split(group, n)
     }
 
-    /// A group's recipients that are still to be sent, by domain: their routes may part while they wait. None when it is void.
+    /// A group's recipients that are still to be sent, by domain, because their routes may differ later. None when it is void.
     pub(crate) fn apart(&self, group: &RecipientGroup, policy: &Policy) -> Option<Apart> {
         let (message, rcpts) = self.table.open(group)?;
         let part = |(domain, rcpts)| (domain, RecipientGroup { seq: group.seq, rcpts: Rcpts::new(rcpts), epoch: group.epoch });
@@ -189,7 +189,7 @@ impl Backlog {
         Some(Apart { stream: message.stream, expires: self.expires(group.seq, message, policy), groups })
     }
 
-    /// When a message is given up, in milliseconds since 1970.
+    /// When a message expires, in milliseconds since 1970.
     pub(crate) fn expires(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
         self.deadlines.expires(seq, expires(message.arrived, self.stream_policy(message.stream, policy).retry.expire))
     }
@@ -199,18 +199,18 @@ impl Backlog {
         policy.stream(self.streams.name(stream))
     }
 
-    /// When something is due or some message's time is over, in milliseconds since 1970.
+    /// When the next group is due or the next deadline passes, in milliseconds since 1970.
     pub(crate) fn next(&self) -> Option<i64> {
         [self.schedule.next(), self.deadlines.next()].into_iter().flatten().min()
     }
 
-    /// When the next message's time is over, in milliseconds since 1970.
+    /// When the next deadline of a message passes, in milliseconds since 1970.
     #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<i64> {
         self.deadlines.next()
     }
 
-    /// Forgets domains that nobody needs any more.
+    /// Forgets domains that are no longer needed.
     pub(crate) fn sweep(&mut self, now: i64) {
         self.domains.sweep(now);
     }
@@ -231,7 +231,7 @@ impl Backlog {
     }
 }
 
-/// Recipients of one message by their domains, in the order of their first.
+/// Recipients of one message by domain, in the order of each domain's first recipient.
 fn by_domain(message: &QueuedMessage, rcpts: Vec<Rcpt>) -> Vec<(DomainIx, Vec<Rcpt>)> {
     if let [one] = rcpts[..] {
         return vec![(message.recipient(one).domain, rcpts)];

@@ -1,6 +1,6 @@
-//! What may be sent when: permits from the governor, the choice of the source, and the mail that waits for budget.
+//! The budget decides what may be sent when: permits from the governor, the choice of the source, and the mail that waits for budget.
 //!
-//! The budget moves no mail. It says which lane may send, in which list mail waits, and what a list lets through when.
+//! It moves no mail. It says which lane may send, on which list mail waits, and what a list lets through when.
 
 mod ahead;
 pub(crate) mod block;
@@ -25,7 +25,7 @@ use self::{
     block::{Block, LOOK_AGAIN},
     permits::{Changed, Permits},
     sources::Sources,
-    waitlist::{Told, WaitListIx, WaitListKey, WaitLists},
+    waitlist::{LoggedWait, WaitListIx, WaitListKey, WaitLists},
 };
 use crate::{
     backlog::{Apart, table::StreamIx},
@@ -36,7 +36,7 @@ use crate::{
     view::View,
 };
 
-/// Groups with a permit that may wait for a connection in one lane: more would take budget out of sight.
+/// Groups with a permit that may wait for a connection in one lane, at most: more would tie up budget that other mail could use.
 const GRANTED_MAX: usize = 200;
 
 /// Permits, streams' own rates, sources' turns, and wait lists.
@@ -49,27 +49,27 @@ pub(crate) struct Budget {
     lists: WaitLists,
 }
 
-/// Where a group goes whose route is known.
+/// Where a group with a known route goes.
 #[derive(Debug)]
 pub(crate) enum Chosen {
     /// This lane may send it.
     Lane(LaneId),
-    /// It waits in this list, and this stands in its way; None: it waits behind what waits there already.
+    /// It waits on this list, for this reason; None: it waits behind the mail that is there already.
     Wait(WaitListKey, Option<Block>),
 }
 
-/// What of a group its stream's own rate lets go now.
+/// How many recipients of a group its stream's own rate lets through now.
 #[derive(Debug)]
 pub(crate) enum Through {
     /// All.
     All,
-    /// The first so many; the rest waits.
+    /// The first ones, this many; the rest waits.
     Part(u32, Block),
-    /// Nothing; None: it waits behind what waits already.
+    /// No recipient. Without a reason, the group waits behind the mail that is there already.
     Wait(Option<Block>),
 }
 
-/// What goes first in a wait list.
+/// The group that goes first in a wait list.
 pub(crate) struct Head<'a> {
     /// Its recipients.
     pub(crate) n: u32,
@@ -84,14 +84,14 @@ pub(crate) struct Head<'a> {
 pub(crate) enum Release {
     /// As many recipients as this permit covers.
     Go(Box<Permit>),
-    /// So many recipients, for which a lane is to be chosen, as mail of this stream.
+    /// This many recipients, for which a lane is to be chosen, as mail of this stream.
     Choose(usize, StreamIx),
     /// Nothing before this time.
     NotBefore(Timestamp),
 }
 
 impl Budget {
-    /// Takes the ledger back from the disk; before any mail.
+    /// Restores the ledger that was read from the disk. Called before any mail is taken in.
     pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         self.permits.restore(entries);
     }
@@ -101,12 +101,13 @@ impl Budget {
         self.permits.governor()
     }
 
-    /// The same, to be steered.
+    /// The same, for changes.
     pub(crate) fn governor_mut(&mut self) -> &mut Governor {
         self.permits.governor_mut()
     }
 
-    /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.
+    /// Opens the lanes of all sources that warm up and have a history, so that their days close and are shown even if no mail is sent
+    /// there.
     pub(crate) fn open_lanes(&mut self, known: &HashSet<LaneKey>, policy: &Policy, now: Timestamp) {
         for key in known {
             let (Ok(source), Ok(provider)) = (Name::new(&key.source), Name::new(&key.provider)) else { continue };
@@ -127,8 +128,8 @@ impl Budget {
         self.permits.connections(id, now).map_or(most, |slowed| slowed.min(most))
     }
 
-    /// A lane's permit for up to `n` recipients, or when and why there is none before. One that was granted before is used where it still
-    /// holds and covers them.
+    /// A lane's permit for up to `n` recipients, or the reason why there is none and the time of the next. A permit that was granted before
+    /// is used if it is still valid and covers them.
     pub(crate) fn admit(
         &mut self,
         lane: LaneId,
@@ -168,7 +169,7 @@ impl Budget {
         }
     }
 
-    /// Counts what became known of mail that was sent before.
+    /// Counts what became known about mail that was sent earlier.
     pub(crate) fn note(&mut self, source: &Name, provider: &Name, note: Note, policy: &Policy, now: Timestamp) {
         let lane = self.permits.lane(source, provider, policy, now);
         self.permits.note(lane, note, now);
@@ -180,7 +181,7 @@ impl Budget {
         self.lists.look_again_everywhere();
     }
 
-    /// Gives a stream the rate of its own that the configuration has for it, if it has one. An unchanged rate goes on where it is.
+    /// Sets a stream's own rate as configured, or removes it. An unchanged rate keeps its state.
     pub(crate) fn set_rate(&mut self, stream: StreamIx, shape: posthaste_governor::Shape, now: Timestamp) {
         if shape.is_none() {
             self.rates.remove(&stream);
@@ -200,7 +201,7 @@ impl Budget {
         self.sources.is_gone(source)
     }
 
-    /// What of `n` recipients of a stream its own rate lets go now.
+    /// How many of `n` recipients of a stream its own rate lets through now.
     pub(crate) fn through(&mut self, stream: StreamIx, n: usize, name: &Name, now: Timestamp) -> Through {
         let Some(shaper) = self.rates.get_mut(&stream) else { return Through::All };
         if self.lists.is_waited_at(&WaitListKey::Stream(stream)) {
@@ -214,8 +215,8 @@ impl Budget {
         }
     }
 
-    /// Adds groups to a list, behind those that are as urgent. Returns what is to be logged about that.
-    pub(crate) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, apart: Apart, view: View<'_>) -> Vec<Told> {
+    /// Adds groups to a list, behind those that are as urgent. Returns the waits to be logged.
+    pub(crate) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, apart: Apart, view: View<'_>) -> Vec<LoggedWait> {
         let Some(ix) = self.lists.at(key, block) else { return Vec::new() };
         let urgent = view.stream_policy(apart.stream).priority == Priority::Urgent;
         let class = (u64::from(!urgent) << 32) | u64::from(u32::MAX - view.share(apart.stream));
@@ -237,13 +238,13 @@ impl Budget {
         &mut self.lists
     }
 
-    /// The lanes that take what waits in a list.
+    /// The lanes that may send the mail on a list.
     pub(crate) fn choices_of(&mut self, list: WaitListIx, view: View<'_>) -> Vec<Choice> {
         let Some(key) = self.lists.key(list).cloned() else { return Vec::new() };
         self.choices(&key, view)
     }
 
-    /// What a list lets through of what goes first in it. `choices` are its lanes.
+    /// How much of its first group a list lets through. `choices` are its lanes.
     pub(crate) fn release(&mut self, list: WaitListIx, choices: &[Choice], head: &Head<'_>, view: View<'_>) -> Option<Release> {
         let waiting = self.lists.get_mut(list)?;
         if let WaitListKey::Stream(stream) = waiting.key {
@@ -268,8 +269,8 @@ impl Budget {
         })
     }
 
-    /// A list has let through what it could, and may let more through at `next`; None: it is empty. Returns what is to be logged.
-    pub(crate) fn wait_until(&mut self, list: WaitListIx, next: Option<Timestamp>, view: View<'_>) -> Vec<Told> {
+    /// A list has let through what it could, and may let more through at `next`; None: it is empty. Returns the waits to be logged.
+    pub(crate) fn wait_until(&mut self, list: WaitListIx, next: Option<Timestamp>, view: View<'_>) -> Vec<LoggedWait> {
         let Some(at) = next else {
             self.lists.close(list);
             return Vec::new();
@@ -278,37 +279,37 @@ impl Budget {
         self.lists.wake_at(list, at.max(soonest));
         let told = self.foresee_all(list, view);
         if let Some(waiting) = self.lists.get(list).filter(|waiting| waiting.stale) {
-            // Too soon to look at all of it again, and not to be forgotten until the list opens.
+            // It is too soon to look at the whole list again, and the list may open only much later: wake it in between.
             let again = waiting.wake.min(waiting.foreseen).max(soonest);
             self.lists.wake_at(list, again);
         }
         told
     }
 
-    /// Closes days that are over, and gives what of the ledger has to be written by now.
+    /// Closes days that are over, and returns the ledger's batch that has to be written now.
     pub(crate) fn keep_ledger(&mut self, now: Timestamp) -> Option<Batch> {
         self.permits.keep(now)
     }
 
-    /// What of the ledger is not written yet.
+    /// The part of the ledger that is not written yet.
     pub(crate) fn write_ledger(&mut self) -> Option<Batch> {
         self.permits.write()
     }
 
-    /// For a stop in good order, when no permit is out: nothing of the day is lost by it.
+    /// Returns the leased budget on an orderly stop, when no permit is out, so that none of the day's budget is lost.
     pub(crate) fn return_leases(&mut self) -> Option<Batch> {
         self.permits.governor_mut().return_leases();
         self.permits.write()
     }
 
-    /// What happened to lanes since the last call. Lists at their providers look again.
+    /// The lanes' changes since the last call. The wait lists of their providers are looked at again.
     pub(crate) fn changes(&mut self) -> Vec<Changed> {
         let changes = self.permits.changes();
         changes.iter().for_each(|changed| self.lists.look_again(&changed.key.provider));
         changes
     }
 
-    /// Forgets lanes without recent mail, unless something has to be remembered about them.
+    /// Forgets lanes without recent mail, except for those with a state to be kept.
     pub(crate) fn sweep(&mut self, lanes: Vec<LaneId>) {
         for lane in lanes {
             self.permits.governor_mut().forget(lane);
@@ -316,7 +317,7 @@ impl Budget {
         self.sources.sweep();
     }
 
-    /// When days are to be closed, in milliseconds since 1970, while there is a budget to keep.
+    /// When days are to be closed, in milliseconds since 1970; None if no source warms up.
     pub(crate) fn next_close(&self, policy: &Policy) -> Option<i64> {
         (!policy.warmups.is_empty()).then_some(self.permits.next_close())
     }
@@ -327,12 +328,12 @@ impl Budget {
     }
 }
 
-/// Whether a lane has less in hand than it may keep waiting for connections.
+/// Whether fewer groups with permits wait for connections in a lane than may.
 fn carries_more(lane: LaneId, lanes: &Lanes) -> bool {
     lanes.get(lane).is_none_or(|lane| lane.granted < GRANTED_MAX)
 }
 
-/// Whether a provider does this to a lane, rather than its own curve.
+/// Whether the hold comes from the provider's push-back rather than from the lane's own curve.
 fn is_pushed_back(hold: &Hold) -> bool {
     matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_))
 }

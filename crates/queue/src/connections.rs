@@ -1,7 +1,6 @@
 //! Ready mail and the connections that carry it: lanes, their ready queues, and sessions.
 //!
-//! This part knows nothing of budgets and of what becomes of recipients. It says which queue's turn it is and over which session a job
-//! goes.
+//! This part knows nothing of budgets and of recipients' fates. It says which queue's turn it is and over which session a job goes.
 
 pub(crate) mod lanes;
 mod sessions;

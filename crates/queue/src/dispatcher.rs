@@ -1,6 +1,6 @@
-//! The dispatcher: who is tried when, over which connection. Inputs and the time go in, actions come out.
+//! The dispatcher decides which recipients are tried when and over which connection. Inputs and the time go in, actions come out.
 //!
-//! A recipient is always in exactly one place, which its phase and the queues tell:
+//! A recipient is always in exactly one place, given by its phase and the queues:
 //!
 //! ```text
 //! accepted ─→ domain (waits for DNS) ─(route known)─→ ready queue ─→ session (in flight) ─→ ended
@@ -11,13 +11,13 @@
 //! ```
 //!
 //! Queues hold groups of one message's recipients. A group is void when its message is gone, its recipients moved on, or the message's
-//! epoch rose. So whoever moves mail out of turn (an operator, say) raises the epoch and makes new groups, and never searches a queue.
+//! epoch rose. Code that moves mail out of turn (for an operator, say) raises the epoch and makes new groups; it never searches a queue.
 //!
 //! The dispatcher owns three parts, each with fields of its own: the [`Backlog`] knows every recipient's state, [`Connections`] the ready
-//! mail and the sessions, [`Budget`] what may be sent when. None of them knows the dispatcher: it asks one and hands the answer to the
+//! mail and the sessions, [`Budget`] what may be sent when. None of them knows the dispatcher, which asks one and hands the answer to the
 //! next.
 
-/// What the budget may read of the others while it is changed.
+/// What the budget may read of the other parts while it is changed.
 macro_rules! view {
     ($self:ident) => {
         crate::view::View { backlog: &$self.backlog, lanes: $self.connections.lanes(), policy: &$self.policy, now: $self.now }
@@ -47,7 +47,7 @@ use crate::{
     view::View,
 };
 
-/// Milliseconds between two cleanings of lists that nobody uses any more.
+/// Milliseconds between two removals of lanes, queues and domains that are no longer used.
 const SWEEP_EVERY: i64 = 60_000;
 
 /// The queue and its rules. One task owns it.
@@ -80,26 +80,27 @@ impl Dispatcher {
         }
     }
 
-    /// Takes the ledger back from the disk; before any mail.
+    /// Restores the ledger that was read from the disk. Called before any mail is taken in.
     pub fn restore_ledger(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         self.budget.restore(entries);
     }
 
-    /// Opens the lanes of all sources that warm up and have a past, so that their days close and are seen though nobody writes to them.
+    /// Opens the lanes of all sources that warm up and have a history, so that their days close and are shown even if no mail is sent
+    /// there.
     pub fn open_lanes(&mut self, known: &HashSet<LaneKey>, now: Timestamp) {
         self.now = now;
         self.budget.open_lanes(known, &self.policy, now);
     }
 
-    /// Takes one input at `now` and says what is to be done about it.
+    /// Handles one input at `now` and returns the actions that follow from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
         self.now = now;
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival),
             Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl),
             Input::Opened(session) => self.connections.opened(session),
-            Input::OpenFailed { session, load, failure, verdict, facts } => self.open_failed(session, *load, failure, verdict, facts),
-            Input::Finished { session, load, outcome, usable } => self.finished(session, *load, outcome, usable),
+            Input::OpenFailed { session, job, failure, verdict, facts } => self.open_failed(session, *job, failure, verdict, facts),
+            Input::Finished { session, job, outcome, usable } => self.finished(session, *job, outcome, usable),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),
             Input::Sources(gone) => self.sources_gone(gone),
@@ -110,19 +111,19 @@ impl Dispatcher {
         self.finish()
     }
 
-    /// When [`Input::Wake`] is wanted, at the latest.
+    /// The latest time at which [`Input::Wake`] is needed; None when nothing is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let next = [self.backlog.next(), self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
         let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         [next, self.budget.next_release().filter(|_| !self.draining)].into_iter().flatten().min()
     }
 
-    /// Messages and recipients that are queued.
-    pub fn owed(&self) -> (usize, usize) {
+    /// The numbers of queued messages and recipients.
+    pub fn queued(&self) -> (usize, usize) {
         (self.backlog.table().messages(), self.backlog.table().recipients())
     }
 
-    /// Sessions opening or open.
+    /// The number of sessions that are opening or open.
     pub fn sessions(&self) -> usize {
         self.connections.count()
     }
@@ -132,18 +133,18 @@ impl Dispatcher {
         self.budget.governor()
     }
 
-    /// The same, to be steered; what follows from it is done with the next input.
+    /// The same, for changes; their consequences are acted on with the next input.
     pub fn governor_mut(&mut self) -> &mut Governor {
         self.budget.governor_mut()
     }
 
-    /// When the next message's time is over, in milliseconds since 1970.
+    /// When the next deadline of a message passes, in milliseconds since 1970.
     #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<i64> {
         self.backlog.next_deadline()
     }
 
-    /// Gives what got mail its connections, keeps the ledger, and says what is to be done.
+    /// Gives connections to the lanes that got mail, closes days, and returns the actions, with the ledger's batch and the lanes' changes.
     fn finish(&mut self) -> Vec<Action> {
         if !self.draining {
             self.open_wait_lists();
@@ -188,7 +189,7 @@ impl Dispatcher {
         }
     }
 
-    /// Groups all recipients of a message that wait, and places the groups that are due.
+    /// Groups the waiting recipients of a message, and places the groups that are due.
     fn queue_all(&mut self, seq: Seq) {
         let Some(stream) = self.backlog.stream_of(seq) else { return };
         let at_once = self.view().stream_policy(stream).recipients_at_once(&self.policy.limits);

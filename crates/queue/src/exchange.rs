@@ -1,4 +1,4 @@
-//! The dispatcher's inputs and actions: what it is told, and what it wants done.
+//! The dispatcher's inputs, and the actions it returns.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 /// A session's number.
 pub type SessionId = u64;
 
-/// A message that is in the spool: new, or found there at the start.
+/// A message in the spool: newly accepted, or found there at the start.
 #[derive(Debug)]
 pub struct Arrival {
     /// Its number in the spool.
@@ -30,7 +30,7 @@ pub struct Arrival {
     pub stream: Name,
     /// Its priority among others of its stream (RFC 6710, MT-PRIORITY).
     pub priority: TransferPriority,
-    /// By when its sender wants it delivered, if the sender said so (RFC 2852, BY).
+    /// The time by which its sender wants it delivered, if one was given (RFC 2852, BY).
     pub deliver_by: Option<Deadline>,
     /// Bytes as stored.
     pub size: u64,
@@ -57,7 +57,7 @@ pub struct DeliveryJob {
     pub warm: Option<Arc<Message>>,
     /// Its part of the lane's budget. A job without one must not be offered.
     pub permit: Option<Box<Permit>>,
-    /// The day from whose budget that is, where the source warms up.
+    /// The day from whose budget the permit was taken, if the source warms up.
     pub lane_day: Option<Date>,
     /// The number of the ledger batch that has to be on disk before anything is offered.
     pub durable: u64,
@@ -68,9 +68,9 @@ pub struct DeliveryJob {
 pub struct Suppressed {
     /// Why it is there, in a word.
     pub reason: &'static str,
-    /// For whom it holds.
+    /// The scope in which the address is suppressed.
     pub scope: Arc<str>,
-    /// Since when.
+    /// When the entry was made.
     pub since: Timestamp,
 }
 
@@ -89,7 +89,7 @@ pub enum AttemptResult {
 
 /// The result of a delivery job.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// Every recipient has an answer.
     Answered {
         /// In the order of the job's recipients.
@@ -104,7 +104,7 @@ pub enum Outcome {
     },
 }
 
-/// What happened.
+/// Something that happened, for the dispatcher to handle.
 #[derive(Debug)]
 pub enum Input {
     /// A message is in the spool.
@@ -117,8 +117,8 @@ pub enum Input {
     OpenFailed {
         /// Which.
         session: SessionId,
-        /// What it was to send.
-        load: Box<DeliveryJob>,
+        /// Its job.
+        job: Box<DeliveryJob>,
         /// Why.
         failure: Failure,
         /// What that means.
@@ -131,13 +131,13 @@ pub enum Input {
         /// Which.
         session: SessionId,
         /// What it was to send.
-        load: Box<DeliveryJob>,
-        /// What became of it.
-        outcome: Outcome,
+        job: Box<DeliveryJob>,
+        /// Its result.
+        outcome: JobOutcome,
         /// Whether the connection can carry another job.
         usable: bool,
     },
-    /// These sources are not on this host at present; all others are.
+    /// The addresses of these sources are not on this host at present; those of all others are.
     Sources(HashSet<Name>),
     /// Something became known about mail sent earlier from this source to this provider: a complaint, a late bounce.
     Known {
@@ -156,7 +156,7 @@ pub enum Input {
     Drain,
 }
 
-/// What is to be done.
+/// Something that the dispatcher wants done.
 #[derive(Debug)]
 pub enum Action {
     /// Ask DNS.
@@ -166,17 +166,17 @@ pub enum Action {
         /// Its number.
         session: SessionId,
         /// Where to.
-        route: Arc<Site>,
+        site: Arc<Site>,
         /// From where.
         source: Name,
         /// What.
-        load: Box<DeliveryJob>,
+        job: Box<DeliveryJob>,
     },
     /// Send a job over an open session.
     Deliver(SessionId, Box<DeliveryJob>),
     /// End a session with QUIT.
     Close(SessionId),
-    /// Log what became of recipients, then update the spool.
+    /// Log the fates of recipients, then update the spool.
     Record(Box<FateRecord>),
     /// Write this to the ledger on disk.
     Ledger(Batch),
@@ -200,7 +200,7 @@ pub struct FateRecord {
     pub id: MessageId,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Message>>,
-    /// When it was made.
+    /// When the decision was made.
     pub now: Timestamp,
     /// What the events say of the attempt.
     pub facts: Arc<Attempt>,
@@ -221,7 +221,7 @@ pub struct Fate {
     pub said: Option<AttemptResult>,
     /// What becomes of it.
     pub next: Next,
-    /// When it had been due, if it was tried; 1970 for a first attempt.
+    /// When the attempt had been due, if it was tried; 1970 for a first attempt.
     pub was_due: Timestamp,
 }
 
@@ -250,30 +250,30 @@ pub enum Next {
     Late,
 }
 
-/// By when a message is to be delivered (RFC 2852, BY).
+/// The time by which a message is to be delivered (RFC 2852, BY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     /// The time.
     pub at: Timestamp,
-    /// Whether the message is returned then (BY with R); else its sender is told that it is late, and it is tried on.
+    /// Whether the message is returned then (BY with R); otherwise its sender is told that it is late, and delivery goes on.
     pub returns: bool,
 }
 
 /// There are no hosts to send a domain's mail to.
 #[derive(Clone, Debug)]
 pub struct Unroutable {
-    /// What DNS said.
+    /// The failure of the look-up.
     pub failure: Failure,
     /// What that means for the mail.
     pub verdict: Verdict,
 }
 
-/// What an event says of mail that waits for budget.
+/// The fields of an event about mail that waits for budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wait {
-    /// In a word: `day_cap`, `spread`, `paused`, ...
+    /// The reason, as a word: `day_cap`, `spread`, `paused`, ...
     pub reason: &'static str,
-    /// When it will go, if nothing else happens; None where that cannot be foreseen.
+    /// When it will go if nothing else happens; None if that cannot be foreseen.
     pub until: Option<Timestamp>,
     /// The source whose turn it was.
     pub source: Option<Name>,
@@ -281,10 +281,10 @@ pub struct Wait {
     pub provider: Option<Name>,
     /// The lane's cap.
     pub cap: Option<u32>,
-    /// What of it is used.
+    /// How much of the cap is used.
     pub used: Option<u32>,
     /// When the lane may send again.
     pub next_release: Option<Timestamp>,
-    /// For people.
+    /// The reason, as a sentence.
     pub detail: String,
 }

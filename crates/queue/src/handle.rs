@@ -1,4 +1,4 @@
-//! How the rest of the relay speaks to the queue: one handle with a call for each thing that can be said or asked.
+//! The handle through which the rest of the relay uses the queue: one method for each input and each question.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -10,30 +10,31 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     backlog::table::DomainIx,
-    exchange::{Arrival, DeliveryJob, Input, Outcome, SessionId, Unroutable},
+    exchange::{Arrival, DeliveryJob, Input, JobOutcome, SessionId, Unroutable},
     operator::{
         question::{Answer, Question, QueueTable, Reasons},
         rows::Messages,
-        selection::Selection,
+        selection::MessageSelection,
     },
     policy::Policy,
     site::Site,
     warmup,
 };
 
-/// Commands that wait for the dispatcher's task. Whoever has more to say waits; the task itself never waits for anybody, so that this ends.
+/// The most commands that wait for the dispatcher's task; a sender waits while the channel is full. The task itself waits for no sender, so
+/// there is no deadlock.
 const COMMANDS_MAX: usize = 4096;
 
-/// What the dispatcher's task is told.
+/// A command to the dispatcher's task.
 #[derive(Debug)]
 pub enum Command {
     /// Something happened.
     Input(Input),
-    /// Somebody wants to look at the queue or to change it, and hears the answer here.
+    /// A question to the queue or a change of it, and where the answer goes.
     Ask(Question, oneshot::Sender<Answer>),
 }
 
-/// What can be seen of the queue without asking.
+/// Figures of the queue that can be read without asking its task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauge {
     /// Messages queued.
@@ -42,29 +43,29 @@ pub struct Gauge {
     pub sessions: usize,
 }
 
-/// Nobody answers: the relay is stopping.
+/// The queue has ended and answers no more: the relay is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the relay is stopping")]
 pub struct Stopping;
 
-/// A handle to the queue. What is said to a queue that has stopped is dropped: its mail stays in the spool.
+/// A handle to the queue. Inputs to a queue that has stopped are dropped; their mail stays in the spool.
 #[derive(Clone, Debug)]
 pub struct QueueHandle {
     commands: mpsc::Sender<Command>,
     gauge: watch::Receiver<Gauge>,
 }
 
-/// The other end, for the task that owns the dispatcher.
+/// The receiving end, for the task that owns the dispatcher.
 #[derive(Debug)]
 pub struct QueueEnd {
-    /// What it is told.
+    /// The commands.
     pub commands: mpsc::Receiver<Command>,
-    /// Where it shows how full the queue is.
+    /// Where the task publishes how full the queue is.
     pub gauge: watch::Sender<Gauge>,
 }
 
 impl QueueHandle {
-    /// A handle and its other end.
+    /// A handle and its receiving end.
     pub fn new() -> (Self, QueueEnd) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (gauge, seen) = watch::channel(Gauge::default());
@@ -76,7 +77,7 @@ impl QueueHandle {
         *self.gauge.borrow()
     }
 
-    /// Comes back when no session is left, or the queue has ended.
+    /// Waits until no session is left or the queue has ended.
     pub async fn no_sessions(&self) {
         let _ = self.gauge.clone().wait_for(|gauge| gauge.sessions == 0).await;
     }
@@ -96,17 +97,17 @@ impl QueueHandle {
         self.tell(Input::Opened(session)).await;
     }
 
-    /// A session could not be opened; its first load was offered to nobody.
-    pub async fn open_failed(&self, session: SessionId, load: Box<DeliveryJob>, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
-        self.tell(Input::OpenFailed { session, load, failure, verdict, facts }).await;
+    /// A session could not be opened; its first job was not offered to any host.
+    pub async fn open_failed(&self, session: SessionId, job: Box<DeliveryJob>, failure: Failure, verdict: Verdict, facts: Arc<Attempt>) {
+        self.tell(Input::OpenFailed { session, job, failure, verdict, facts }).await;
     }
 
-    /// A session has done with a load. `usable`: it can take another.
-    pub async fn finished(&self, session: SessionId, load: Box<DeliveryJob>, outcome: Outcome, usable: bool) {
-        self.tell(Input::Finished { session, load, outcome, usable }).await;
+    /// A session has finished a job. `usable`: it can take another.
+    pub async fn finished(&self, session: SessionId, job: Box<DeliveryJob>, outcome: JobOutcome, usable: bool) {
+        self.tell(Input::Finished { session, job, outcome, usable }).await;
     }
 
-    /// Something became known of mail that was sent before.
+    /// Something became known about mail that was sent earlier.
     pub async fn known(&self, source: Name, provider: Name, note: Note) {
         self.tell(Input::Known { source, provider, note }).await;
     }
@@ -121,7 +122,7 @@ impl QueueHandle {
         self.tell(Input::Policy(Box::new(policy))).await;
     }
 
-    /// Begin nothing new: the relay stops.
+    /// The relay stops: no new session is opened.
     pub async fn drain(&self) {
         self.tell(Input::Drain).await;
     }
@@ -135,14 +136,14 @@ impl QueueHandle {
     }
 
     /// Up to `limit` of the messages that fit, the oldest first.
-    pub async fn messages(&self, selection: Selection, limit: usize) -> Result<Messages, Stopping> {
+    pub async fn messages(&self, selection: MessageSelection, limit: usize) -> Result<Messages, Stopping> {
         match self.ask(Question::Messages { selection, limit }).await? {
             Answer::Messages(messages) => Ok(messages),
             other => unreachable!("not messages: {other:?}"),
         }
     }
 
-    /// Does what an operator wants (retry, hold, release, cancel); how many messages it concerned.
+    /// Makes an operator's change (retry, hold, release, cancel). Returns how many messages changed.
     pub async fn change(&self, change: Question) -> Result<usize, Stopping> {
         match self.ask(change).await? {
             Answer::Changed(messages) => Ok(messages),
@@ -150,8 +151,15 @@ impl QueueHandle {
         }
     }
 
-    /// Why up to `limit` recipients that fit wait; and how these sources' lanes at a provider stand, where it is known.
-    pub async fn why(&self, selection: Selection, limit: usize, provider: Option<Name>, sources: Vec<Name>) -> Result<Reasons, Stopping> {
+    /// The reasons why up to `limit` of the selected recipients wait, and the state of these sources' lanes at the provider, if one is
+    /// given.
+    pub async fn why(
+        &self,
+        selection: MessageSelection,
+        limit: usize,
+        provider: Option<Name>,
+        sources: Vec<Name>,
+    ) -> Result<Reasons, Stopping> {
         match self.ask(Question::Why { selection, limit, provider, sources }).await? {
             Answer::Why(reasons) => Ok(reasons),
             other => unreachable!("no reasons: {other:?}"),
@@ -166,18 +174,18 @@ impl QueueHandle {
         }
     }
 
-    /// Looks at the warm-up, or steers it. What was steered has been handed to the spool when this returns.
-    pub async fn warmup(&self, ask: warmup::Ask) -> Result<warmup::Answer, Stopping> {
+    /// Shows or changes the warm-up. A change has been handed to the spool when this returns.
+    pub async fn warmup(&self, ask: warmup::WarmupQuestion) -> Result<warmup::WarmupAnswer, Stopping> {
         let answer = match self.ask(Question::Warmup(ask)).await? {
             Answer::Warmup(answer) => answer,
             other => unreachable!("not of the warm-up: {other:?}"),
         };
-        // What follows from the answer is done before the next question is taken up.
+        // The actions that follow from an answer are carried out before the next question is taken up.
         self.ask(Question::Sync).await?;
         Ok(answer)
     }
 
-    /// Gives back the budget that is leased and not used, for a stop; it has been handed to the spool when this returns.
+    /// Returns the budget that is leased and not used, for a stop. The change has been handed to the spool when this returns.
     pub async fn return_leases(&self) -> Result<(), Stopping> {
         self.ask(Question::ReturnLeases).await?;
         self.ask(Question::Sync).await.map(drop)

@@ -1,11 +1,11 @@
-//! Changes of lanes as facts for the delivery log.
+//! Changes of lanes as events of the delivery log.
 
 use std::sync::Arc;
 
 use posthaste_governor::{Change, LaneChange, LaneKey, Plan, Sign, Stage, Steer, Verdict, Why};
 use posthaste_mail::{LaneFacts, Name};
 
-/// The facts of a log line. None for days that are not logged: those of lanes that do not warm up, and those on which nothing was sent.
+/// The fields of a change's log line. None for days that are not logged: days of lanes that do not warm up, and days without mail.
 pub fn lane_facts(key: &LaneKey, plan: &Plan, change: &LaneChange) -> Option<LaneFacts> {
     let facts = LaneFacts {
         source: Name::new(&key.source).ok()?,

@@ -1,9 +1,11 @@
-//! The queue: who is tried when, over which connection, within which budget.
+//! The queue: it decides which recipients are tried when, over which connection and within which budget.
 //!
-//! Pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `feedback`, `route`, `smtp` and `message`; it knows nothing
-//! of the spool, the log, the configuration's text or the tasks around it. What it keeps: a recipient is in exactly one place; nothing goes out
-//! without a permit where budgets bind; every decision about a recipient comes out as a record; a void group is skipped when its turn comes, never
-//! searched for. The rest of the relay speaks to it through a [`QueueHandle`].
+//! It is pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `feedback`, `route`, `smtp`
+//! and
+//! `message`; it knows nothing of the spool, the log, the configuration file or the tasks around it. Its invariants: each recipient is in
+//! exactly one place; nothing goes out without a permit where budgets bind; every decision about a recipient is returned as a record; a
+//! void recipient group is skipped when its turn comes, and no queue is searched for it. The rest of the relay uses the queue through a
+//! [`QueueHandle`].
 
 mod backlog;
 mod budget;
@@ -30,13 +32,14 @@ mod tests;
 pub use backlog::table::{DomainIx, Rcpt, Seq};
 pub use dispatcher::Dispatcher;
 pub use exchange::{
-    Action, Arrival, AttemptResult, Deadline, DeliveryJob, Fate, FateRecord, Input, Next, Outcome, SessionId, Suppressed, Unroutable, Wait,
+    Action, Arrival, AttemptResult, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed, Unroutable,
+    Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
     question::{Answer, Question, QueueTable, Reasons},
-    rows::{Counts, LaneRow, MessageRow, Messages, RecipientRow},
-    selection::Selection,
+    rows::{LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
+    selection::MessageSelection,
     why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},
 };
 pub use policy::{LaneLimits, Policy, PoolPolicy, Retry, SourceWarmup, StreamPolicy};

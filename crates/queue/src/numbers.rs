@@ -1,11 +1,11 @@
-//! Maps by numbers that the dispatcher gives out itself.
+//! Maps keyed by numbers that the dispatcher assigns itself.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// A map by numbers that count up, or that are random. Not for keys that others choose: they could make them collide.
+/// A map keyed by numbers that count up or are random. Not for keys that others choose, who could make them collide.
 pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
 
 /// Spreads a number over all bits (the golden ratio's multiplier, Knuth, TAOCP 3, 6.4).

@@ -1,33 +1,34 @@
-//! What an attempt's end means to the lane's budget and health: the one place that says so, for the dispatcher that settles permits and for the
-//! recount that reads the log.
+//! What the end of an attempt means for the lane's budget and health. This is the only place that decides it, for the dispatcher, which
+//! settles permits, and for the recount from the log.
 
 use posthaste_governor::Outcome;
 use posthaste_mail::{Action, Class, Stage};
 
 /// How an attempt ended for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The receiver took responsibility.
+pub enum AttemptEnd {
+    /// The receiver accepted the message.
     Delivered,
-    /// It was not taken, or nobody knows.
+    /// The receiver did not accept it, or that is unknown.
     Failed {
-        /// How far the dialogue had come.
+        /// How far the dialogue got.
         stage: Stage,
         /// What it means.
         class: Class,
         /// What to do about it.
         action: Action,
-        /// It is not tried again.
+        /// Whether it is not tried again.
         permanent: bool,
     },
 }
 
-/// What a permit for the recipient is settled with.
+/// The outcome with which the recipient's permit is settled.
 ///
-/// From MAIL on the receiver saw the recipient or the message, and the budget is spent, whether it answered or the connection broke. Before that
-/// nothing was offered, and the budget comes back: also when the greeting refused us, which says something of the lane, but cost it nothing.
-pub fn outcome(ending: Ending) -> Outcome {
-    let Ending::Failed { stage, class, action, permanent } = ending else { return Outcome::Accepted };
+/// From MAIL on the receiver saw the recipient or the message, and the budget is spent, whether the receiver answered or the connection
+/// broke. Before MAIL nothing was offered, and the budget is returned; also when the greeting refused the relay, which says something about
+/// the lane but cost it nothing.
+pub fn outcome(ending: AttemptEnd) -> Outcome {
+    let AttemptEnd::Failed { stage, class, action, permanent } = ending else { return Outcome::Accepted };
     if !matches!(stage, Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot) {
         return Outcome::GivenBack;
     }
@@ -47,7 +48,7 @@ mod tests {
 
     #[test]
     fn each_ending_has_its_outcome() {
-        let failed = |stage, class, action, permanent| outcome(Ending::Failed { stage, class, action, permanent });
+        let failed = |stage, class, action, permanent| outcome(AttemptEnd::Failed { stage, class, action, permanent });
         for (expected, stage, class, action, permanent) in [
             (Outcome::HardBounce, Stage::Rcpt, Class::InvalidRecipient, Action::Suppress, true),
             (Outcome::Deferred, Stage::Rcpt, Class::InvalidRecipient, Action::Retry, false),
@@ -66,6 +67,6 @@ mod tests {
         ] {
             assert_eq!(failed(stage, class, action, permanent), expected, "{stage} {class} {action}");
         }
-        assert_eq!(outcome(Ending::Delivered), Outcome::Accepted);
+        assert_eq!(outcome(AttemptEnd::Delivered), Outcome::Accepted);
     }
 }

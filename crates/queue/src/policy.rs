@@ -1,4 +1,4 @@
-//! The dispatcher's settings: when to retry, for how long, from which sources, with how many connections.
+//! The dispatcher's settings: retries, expiry, sources, connections and rates.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -98,7 +98,7 @@ pub struct Policy {
 
 impl StreamPolicy {
     /// The recipients of a message in one transaction of a lane with these limits, at most.
-    pub fn recipients_at_once(&self, limits: &LaneLimits) -> usize {
+    pub(crate) fn recipients_at_once(&self, limits: &LaneLimits) -> usize {
         if self.one_by_one { 1 } else { limits.recipients_per_transaction }
     }
 }

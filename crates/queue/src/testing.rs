@@ -1,4 +1,5 @@
-//! The dispatcher in simulated time, for tests here and in other crates: a world that answers its actions, and jumps from one wake-up to the next.
+//! The dispatcher in simulated time, for tests here and in other crates: a world that answers the dispatcher's actions and jumps from one
+//! wake-up to the next.
 #![expect(missing_docs, reason = "support of tests, which say what they use it for")]
 
 use std::{
@@ -20,7 +21,7 @@ use crate::{DnsTime, Site};
 
 pub type Receivers = Box<dyn Fn(&DeliveryJob, Timestamp) -> Result<Reply, Failure>>;
 
-/// Receivers as the test wants them. Every session takes `takes` per load.
+/// A dispatcher with simulated receivers. A session takes the time in `takes` for each job, by host.
 pub struct World {
     pub dispatcher: Dispatcher,
     pub now: Timestamp,
@@ -51,7 +52,7 @@ pub struct World {
     pub deliver_by: HashMap<Seq, Deadline>,
 }
 
-/// What is said to a source at a provider at a time.
+/// The answer to a source at a provider at a time.
 pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> AttemptResult>;
 
 pub fn policy() -> Policy {
@@ -155,7 +156,7 @@ impl World {
         seq
     }
 
-    /// Stopped in good order, and started again.
+    /// An orderly stop, and a new start.
     pub fn stopped(mut self, policy: Policy) -> Self {
         self.feed(Input::Drain);
         while let Some(((at, _), input)) = self.pending.pop_first() {
@@ -167,16 +168,16 @@ impl World {
         self.restarted(policy)
     }
 
-    /// Killed, and started again with what was on disk.
+    /// A kill, and a new start with what was on disk.
     pub fn restarted(mut self, policy: Policy) -> Self {
         self.dispatcher = Dispatcher::new(policy);
         self.dispatcher.restore_ledger(self.disk.values().cloned());
         let lanes = self.disk.values().map(|entry| entry.lane.clone()).collect();
         self.dispatcher.open_lanes(&lanes, self.now);
         (self.open, self.pending) = (HashMap::new(), BTreeMap::new());
-        let mut owed: Vec<_> = self.arrivals.iter().map(|(seq, known)| (*seq, known.clone())).collect();
-        owed.sort();
-        for (seq, (stream, domains, arrived)) in owed {
+        let mut queued: Vec<_> = self.arrivals.iter().map(|(seq, known)| (*seq, known.clone())).collect();
+        queued.sort();
+        for (seq, (stream, domains, arrived)) in queued {
             let progress = match self.spool.get(&seq) {
                 Some(None) => continue,
                 Some(Some(progress)) => Some(progress.clone()),
@@ -216,9 +217,9 @@ impl World {
         for action in actions {
             match action {
                 Action::Resolve(ix, domain) => self.resolve(ix, domain.as_str()),
-                Action::Open { session, route, load, source } => {
+                Action::Open { session, site, job, source } => {
                     self.sources.insert(session, source.to_string());
-                    let host = route.provider.to_string();
+                    let host = site.provider.to_string();
                     let lane = self.open.values().filter(|h| **h == host).count() + 1;
                     let most = self.most_by_lane.entry(host.clone()).or_default();
                     *most = lane.max(*most);
@@ -226,15 +227,15 @@ impl World {
                         let failure = Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "silence".into() };
                         let verdict = verdict(&failure);
                         let facts = Arc::new(Attempt::default());
-                        self.later(Duration::from_secs(30), Input::OpenFailed { session, load, failure, verdict, facts });
+                        self.later(Duration::from_secs(30), Input::OpenFailed { session, job, failure, verdict, facts });
                     } else {
                         self.open.insert(session, host);
                         self.most_sessions = self.most_sessions.max(self.open.len());
                         self.later(Duration::ZERO, Input::Opened(session));
-                        self.deliver(session, load);
+                        self.deliver(session, job);
                     }
                 }
-                Action::Deliver(session, load) => self.deliver(session, load),
+                Action::Deliver(session, job) => self.deliver(session, job),
                 Action::Close(session) => {
                     self.open.remove(&session);
                 }
@@ -258,28 +259,28 @@ impl World {
         }
     }
 
-    pub fn deliver(&mut self, session: SessionId, load: Box<DeliveryJob>) {
-        self.order.push(load.seq);
-        self.went.insert(load.seq, (self.sources[&session].clone(), self.open[&session].clone()));
-        let (source, provider) = self.went[&load.seq].clone();
+    pub fn deliver(&mut self, session: SessionId, job: Box<DeliveryJob>) {
+        self.order.push(job.seq);
+        self.went.insert(job.seq, (self.sources[&session].clone(), self.open[&session].clone()));
+        let (source, provider) = self.went[&job.seq].clone();
         let said = match &mut self.judge {
             Some(judge) => judge(&source, &provider, self.now),
-            None => match (self.answer)(&load, self.now) {
+            None => match (self.answer)(&job, self.now) {
                 Ok(reply) => AttemptResult::Delivered(reply),
                 Err(failure) => AttemptResult::Failed(failure.clone(), verdict(&failure)),
             },
         };
         if matches!(said, AttemptResult::Delivered(_)) {
-            self.sent_by.extend(load.rcpts.iter().map(|_| (self.now, source.clone())));
+            self.sent_by.extend(job.rcpts.iter().map(|_| (self.now, source.clone())));
         }
-        let outcome = Outcome::Answered { said: vec![said; load.rcpts.len()], facts: Arc::new(Attempt::default()) };
+        let outcome = JobOutcome::Answered { said: vec![said; job.rcpts.len()], facts: Arc::new(Attempt::default()) };
         let takes = self.takes.get(&self.open[&session]).copied().unwrap_or(Duration::from_millis(50));
-        self.later(takes, Input::Finished { session, load, outcome, usable: true });
+        self.later(takes, Input::Finished { session, job, outcome, usable: true });
     }
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
         let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
-        let way = Site {
+        let site = Site {
             provider: Name::new(domain).unwrap(),
             hosts: vec![host],
             tls: TlsPolicy::Opportunistic,
@@ -289,7 +290,7 @@ impl World {
             key: domain.into(),
             dns: DnsTime::new(1),
         };
-        self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(way)), Duration::from_secs(300)));
+        self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(site)), Duration::from_secs(300)));
     }
 
     /// Runs until nothing is left to happen, or until `end`.

@@ -1,10 +1,10 @@
-//! Arithmetic with times: milliseconds since 1970 where a million of them are kept, timestamps elsewhere.
+//! Arithmetic with times: milliseconds since 1970 in tables of a million entries, timestamps elsewhere.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A duration in milliseconds; one that is longer than any message waits is cut.
+/// A duration in milliseconds, cut where it is longer than any message waits.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

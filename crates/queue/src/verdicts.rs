@@ -1,11 +1,11 @@
-//! Verdicts on what ends here although no receiver refused anything, and on what is not tried.
+//! Verdicts on mail that ends although no receiver refused it, and on mail that is not tried.
 
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action, Class, Failure, LocalCause, Scope, Stage};
 
 use crate::exchange::Next;
 
-/// A verdict on what ends here though nobody refused anything: neither the recipient nor the receiver is to blame.
+/// A verdict on mail that ends although no receiver refused it: neither the recipient nor the receiver is to blame.
 fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
     Verdict {
         class,
@@ -34,7 +34,7 @@ pub(crate) fn too_late() -> (Failure, Verdict) {
     (failure, verdict)
 }
 
-/// The failure of mail that is not even tried, because its hosts have just been out of reach.
+/// The failure of mail that is not tried because its hosts were just out of reach.
 pub(crate) fn not_tried(failure: &Failure) -> Failure {
     match failure {
         Failure::Local { stage, cause, detail } => {

@@ -1,4 +1,4 @@
-//! What one part of the dispatcher may read of the others.
+//! What one part of the dispatcher may read of the other parts.
 
 use jiff::Timestamp;
 
@@ -22,11 +22,6 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The same at another time.
-    pub(crate) fn at(self, now: Timestamp) -> Self {
-        Self { now, ..self }
-    }
-
     /// The rules of a stream.
     pub(crate) fn stream_policy(&self, stream: StreamIx) -> &'a StreamPolicy {
         self.backlog.stream_policy(stream, self.policy)

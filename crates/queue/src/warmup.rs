@@ -1,4 +1,4 @@
-//! What can be asked of the warm-up over the admin socket, and the answers.
+//! Questions about the warm-up over the admin socket, and the answers.
 
 pub mod status;
 pub mod words;
@@ -9,15 +9,15 @@ use jiff::{Timestamp, civil::Date};
 use posthaste_governor::{Counts, Day, Governor, LaneId, LaneKey, Steer};
 use serde::{Deserialize, Serialize};
 
-pub use status::{DayStatus, Health, LaneStatus, LastDay, Rate, rows};
+pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "warmup", rename_all = "snake_case")]
-pub enum Ask {
-    /// How all lanes stand.
+pub enum WarmupQuestion {
+    /// The state of all lanes.
     Status,
-    /// Change how a lane goes on.
+    /// Change a lane's course.
     Steer {
         /// Which lane.
         lane: LaneKey,
@@ -40,7 +40,7 @@ pub enum Ask {
 /// An answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
-pub enum Answer {
+pub enum WarmupAnswer {
     /// To `Status`; and to `Steer`, the lane as it is now.
     Lanes {
         /// By source and provider.
@@ -60,9 +60,9 @@ pub enum Answer {
         /// Lanes that warm up, with their days.
         lanes: Vec<LaneDays>,
     },
-    /// There is none of this name; these there are.
+    /// There is no lane of this name; these are the lanes there are.
     NoSuchLane {
-        /// As `ip1/google`.
+        /// Their names, such as `ip1/google`.
         lanes: Vec<String>,
     },
 }
@@ -72,7 +72,7 @@ pub enum Answer {
 pub struct LaneDays {
     /// Which lane.
     pub lane: LaneKey,
-    /// Oldest first. What is open yet goes on changing.
+    /// The oldest first. An open day goes on changing.
     pub days: Vec<CountedDay>,
 }
 
@@ -85,7 +85,7 @@ pub struct CountedDay {
     pub starts: Timestamp,
     /// Its numbers.
     pub counts: Counts,
-    /// It is over.
+    /// Whether it is over.
     pub closed: bool,
 }
 
@@ -97,7 +97,7 @@ pub enum Steering {
     Advance,
     /// Stay on the stage, day after day.
     Hold,
-    /// Go on as the numbers say.
+    /// End a hold: go on as the numbers say.
     Release,
     /// One stage down, now.
     Back,
@@ -130,28 +130,28 @@ impl Steering {
     }
 }
 
-/// Answers a question; what it changed, the governor tells as it tells every change.
-pub fn perform(governor: &mut Governor, ask: &Ask, now: Timestamp) -> Answer {
+/// Answers a question. The governor reports a change as it reports every change.
+pub fn perform(governor: &mut Governor, ask: &WarmupQuestion, now: Timestamp) -> WarmupAnswer {
     match ask {
-        Ask::Status => Answer::Lanes { lanes: rows(governor, now) },
-        Ask::Steer { lane, steer, reason, by } => {
+        WarmupQuestion::Status => WarmupAnswer::Lanes { lanes: rows(governor, now) },
+        WarmupQuestion::Steer { lane, steer, reason, by } => {
             let Some(id) = governor.find(lane) else { return no_such_lane(governor) };
             let why: Arc<str> = format!("{by}: {reason}").into();
             governor.steer(id, steer.steer(), &why, now);
-            Answer::Lanes { lanes: vec![LaneStatus::of(governor, id, now)] }
+            WarmupAnswer::Lanes { lanes: vec![LaneStatus::of(governor, id, now)] }
         }
-        Ask::Days { lane } => match governor.find(lane) {
+        WarmupQuestion::Days { lane } => match governor.find(lane) {
             Some(id) => days(governor, id, now),
             None => no_such_lane(governor),
         },
-        Ask::Ledger => Answer::Ledger { lanes: ledger(governor) },
+        WarmupQuestion::Ledger => WarmupAnswer::Ledger { lanes: ledger(governor) },
     }
 }
 
-fn days(governor: &Governor, id: LaneId, now: Timestamp) -> Answer {
+fn days(governor: &Governor, id: LaneId, now: Timestamp) -> WarmupAnswer {
     let lane = governor.lane(id);
     let days = lane.ledger().days().iter().map(DayStatus::of).collect();
-    Answer::Days { lane: Box::new(LaneStatus::of(governor, id, now)), caps: lane.plan().curve.caps().to_vec(), days }
+    WarmupAnswer::Days { lane: Box::new(LaneStatus::of(governor, id, now)), caps: lane.plan().curve.caps().to_vec(), days }
 }
 
 fn ledger(governor: &Governor) -> Vec<LaneDays> {
@@ -161,10 +161,10 @@ fn ledger(governor: &Governor) -> Vec<LaneDays> {
         .collect()
 }
 
-fn no_such_lane(governor: &Governor) -> Answer {
+fn no_such_lane(governor: &Governor) -> WarmupAnswer {
     let mut lanes: Vec<_> = governor.lanes().map(|(_, lane)| format!("{}/{}", lane.key().source, lane.key().provider)).collect();
     lanes.sort();
-    Answer::NoSuchLane { lanes }
+    WarmupAnswer::NoSuchLane { lanes }
 }
 
 #[cfg(test)]

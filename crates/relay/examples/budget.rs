@@ -1,5 +1,6 @@
 //! The governor's cost for each message: the dispatcher over a thousand lanes, alternately with a curve that never binds and without one:
-//! `cargo run --release -p posthaste-relay --example budget -- [MESSAGES=200000]`. Receivers accept everything at once, and nothing is sent.
+//! `cargo run --release -p posthaste-relay --example budget -- [MESSAGES=200000]`. Receivers accept everything at once, and nothing is
+//! sent.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::{
@@ -13,7 +14,7 @@ use posthaste_config::Config;
 use posthaste_feedback::Feedback;
 use posthaste_host::ThisHost;
 use posthaste_mail::{Attempt, Domain, MessageId, Name, Reply};
-use posthaste_queue::{Action, Arrival, AttemptResult, Dispatcher, DnsTime, Input, Outcome, Site};
+use posthaste_queue::{Action, Arrival, AttemptResult, Dispatcher, DnsTime, Input, JobOutcome, Site};
 use posthaste_relay::settings as live;
 use posthaste_route::{Host, Providers};
 use posthaste_smtp::client::TlsPolicy;
@@ -80,26 +81,26 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
         }
         while let Some(input) = inputs.pop_front() {
             for action in dispatcher.handle(input, now) {
-                let (session, load) = match action {
+                let (session, job) = match action {
                     Action::Resolve(domain, name) => {
-                        inputs.push_back(Input::Resolved(domain, Ok(Arc::new(way(name.as_str())?)), Duration::from_secs(86_400)));
+                        inputs.push_back(Input::Resolved(domain, Ok(Arc::new(site(name.as_str())?)), Duration::from_secs(86_400)));
                         continue;
                     }
-                    Action::Open { session, load, .. } => {
+                    Action::Open { session, job, .. } => {
                         inputs.push_back(Input::Opened(session));
-                        (session, load)
+                        (session, job)
                     }
-                    Action::Deliver(session, load) => (session, load),
+                    Action::Deliver(session, job) => (session, job),
                     Action::Ledger(batch) => {
                         entries += batch.entries.len();
                         continue;
                     }
                     Action::Record(_) | Action::Close(_) | Action::Lane { .. } => continue,
                 };
-                taken += load.rcpts.len() as u64;
+                taken += job.rcpts.len() as u64;
                 let outcome =
-                    Outcome::Answered { said: vec![AttemptResult::Delivered(reply.clone()); load.rcpts.len()], facts: facts.clone() };
-                inputs.push_back(Input::Finished { session, load, outcome, usable: true });
+                    JobOutcome::Answered { said: vec![AttemptResult::Delivered(reply.clone()); job.rcpts.len()], facts: facts.clone() };
+                inputs.push_back(Input::Finished { session, job, outcome, usable: true });
             }
         }
     }
@@ -111,7 +112,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
 }
 
 /// The site of a domain that is a provider of its own.
-fn way(domain: &str) -> Result<Site, Box<dyn std::error::Error>> {
+fn site(domain: &str) -> Result<Site, Box<dyn std::error::Error>> {
     Ok(Site {
         provider: Name::new(domain)?,
         hosts: vec![Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse()?] }],

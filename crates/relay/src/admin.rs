@@ -7,7 +7,7 @@ use posthaste_host::clock;
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
-    Counts, LaneRow, MessageRow, Messages, Question, QueueHandle, QueueTable, Reasons, Selection, SourceNow, Stopping, warmup,
+    LaneRow, MessageRow, MessageSelection, Messages, Question, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping, warmup,
 };
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
@@ -39,33 +39,33 @@ pub enum Request {
     /// Messages of the queue.
     List {
         /// The messages.
-        selection: Selection,
+        selection: MessageSelection,
         /// The most messages to list.
         limit: usize,
     },
     /// Make messages due now.
     Retry {
         /// The messages.
-        selection: Selection,
+        selection: MessageSelection,
     },
     /// Hold messages.
     Hold {
         /// The messages.
-        selection: Selection,
+        selection: MessageSelection,
         /// The reason, for the log.
         reason: String,
     },
     /// Release held messages.
     Release {
         /// The messages.
-        selection: Selection,
+        selection: MessageSelection,
         /// The operator, for the log.
         by: String,
     },
     /// Remove messages.
     Drop {
         /// The messages.
-        selection: Selection,
+        selection: MessageSelection,
         /// The operator, for the log.
         by: String,
         /// The reason, for the log.
@@ -81,7 +81,7 @@ pub enum Request {
     /// Read or change the suppression list.
     Suppression(Ask),
     /// Read or steer the warm-up.
-    Warmup(warmup::Ask),
+    Warmup(warmup::WarmupQuestion),
     /// Move on to a domain's next DKIM key.
     RotateKeys {
         /// The domain.
@@ -95,7 +95,7 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Queue {
     /// Totals.
-    pub counts: Counts,
+    pub counts: QueueCounts,
     /// By provider.
     pub lanes: Vec<LaneRow>,
     /// Why no mail is accepted at present.
@@ -261,8 +261,8 @@ impl Admin {
     }
 
     /// Reads or steers the warm-up. A change is answered once it is durable.
-    async fn warmup(&self, ask: warmup::Ask) -> Result<Value, Undone> {
-        let steers = matches!(ask, warmup::Ask::Steer { .. });
+    async fn warmup(&self, ask: warmup::WarmupQuestion) -> Result<Value, Undone> {
+        let steers = matches!(ask, warmup::WarmupQuestion::Steer { .. });
         let answer = self.queue().warmup(ask).await?;
         if steers {
             self.intake.spool.sync().await.map_err(Undone::of)?;
@@ -298,14 +298,15 @@ impl Admin {
     }
 
     /// The domains to report on, each with the filter of what waits there.
-    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, Selection)>, Undone> {
-        let at = |domain: Domain, id| (domain.clone(), Selection { id, domain: Some(domain.to_string()), ..Selection::default() });
+    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, MessageSelection)>, Undone> {
+        let at =
+            |domain: Domain, id| (domain.clone(), MessageSelection { id, domain: Some(domain.to_string()), ..MessageSelection::default() });
         let id = match subject {
             Subject::Domain(domain) => return Ok(vec![at(domain.clone(), None)]),
             Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
             Subject::Message(id) => *id,
         };
-        let waits = self.queue().why(Selection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
+        let waits = self.queue().why(MessageSelection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
         let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
         domains.sort();
         domains.dedup();

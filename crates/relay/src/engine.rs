@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, Outcome, QueueEnd, SessionId, lane_event::lane_facts};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts};
 use tokio::sync::mpsc;
 
 use crate::recorder::Note;
@@ -67,7 +67,7 @@ impl Engine {
                     actions.into_iter().for_each(|action| self.perform(action));
                 }
             }
-            let gauge = Gauge { messages: self.dispatcher.owed().0, sessions: self.dispatcher.sessions() };
+            let gauge = Gauge { messages: self.dispatcher.queued().0, sessions: self.dispatcher.sessions() };
             shown.send_if_modified(|seen| std::mem::replace(seen, gauge) != gauge);
         }
     }
@@ -75,10 +75,10 @@ impl Engine {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Resolve(ix, domain) => self.lookups.begin(ix, domain),
-            Action::Open { session, route, source, load } => {
+            Action::Open { session, site, source, job } => {
                 let (jobs, next) = mpsc::channel(JOBS_WAITING);
                 self.sessions.insert(session, jobs);
-                tokio::spawn(session::run(self.outbound.clone(), session, route, source, load, next));
+                tokio::spawn(session::run(self.outbound.clone(), session, site, source, job, next));
             }
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
@@ -98,7 +98,7 @@ impl Engine {
         // A session that failed has returned its last job; this one was never offered to a receiver.
         let job = refused.into_inner();
         let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::LocalError, detail: "the session is gone".into() };
-        self.follow_up.push_back(Input::Finished { session, load: job, outcome: Outcome::NotOffered { failure }, usable: false });
+        self.follow_up.push_back(Input::Finished { session, job, outcome: JobOutcome::NotOffered { failure }, usable: false });
     }
 }
 

@@ -91,7 +91,7 @@ impl Recorder {
             Some(message) => message,
             None => match read_record(&self.spool, record.seq) {
                 Ok(record) => Arc::new(Message::new(record, Vec::new(), None)),
-                Err(why) => return self.lost_message(&record, &why),
+                Err(why) => return self.lost_message(&record, &why.to_string()),
             },
         };
         if self.notifier.is_worth_a_notice(&record, &message) {

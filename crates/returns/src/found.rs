@@ -1,29 +1,29 @@
-//! What returning mail comes to, and how far it is believed.
+//! The meaning of returned mail, and how far it is trusted.
 
 use posthaste_bounce::{Kind, Report};
 use posthaste_mail::{Address, Class};
 
 use crate::sent::SentTo;
 
-/// What a report, or a part of one, comes to.
+/// The meaning of a report, or of a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Return {
-    /// A recipient's mail bounced after somebody had taken it.
+    /// The mail bounced after a receiver had accepted it.
     LateBounce(Match),
-    /// It is late, and still being tried elsewhere: no failure.
+    /// The mail is delayed, and another host still tries it: no failure.
     Delayed(Match),
-    /// A recipient called it spam.
+    /// The recipient reported it as spam.
     Complaint(Match),
-    /// A recipient asked by mail to be left alone.
+    /// The recipient unsubscribed by mail.
     Unsubscribe(Match),
     /// A vacation note or the like.
     AutoReply,
-    /// A report about nothing that is known here.
+    /// A report that matches no message of this relay.
     Unmatched {
         /// What it reports.
         kind: Kind,
-        /// Why it is not believed.
-        why: Why,
+        /// Why it matches none.
+        why: Mismatch,
     },
     /// No report, or one of success.
     Nothing,
@@ -36,20 +36,20 @@ pub(crate) struct Match {
     pub sent: SentTo,
     /// How it was matched.
     pub trust: Trust,
-    /// Whom it names.
+    /// How the recipient that it names relates to the matched one.
     pub names: Names,
-    /// What it said.
+    /// The report.
     pub report: Box<Report>,
 }
 
-/// Whom a report names beside the recipient that it was matched to.
+/// How the recipient that a report names relates to the one that it was matched to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// That one, or nobody.
+    /// It is the same, or none is named.
     Recipient,
-    /// The same mailbox name at another domain, as hosts with names of their own inside report it.
+    /// It has the same local part at another domain, as hosts with internal names report it.
     Alike,
-    /// Somebody behind the address: a forwarding's target, a list's member.
+    /// It is another address behind the matched one: the target of a forwarding, a member of a list.
     Another,
 }
 
@@ -79,8 +79,8 @@ pub(crate) enum Trust {
 
 /// Why a report matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Why {
-    /// It came to, or returns, a reverse-path that was not made here.
+pub(crate) enum Mismatch {
+    /// It was sent to, or returns, a reverse-path that this relay did not make.
     Forged,
     /// The reverse-path is too old.
     Expired,
@@ -88,7 +88,7 @@ pub(crate) enum Why {
     Several,
     /// The log knows no such message and recipient, or no longer.
     NotInLog,
-    /// It says nothing of a message.
+    /// It has no hint of a message or recipient.
     NoHint,
 }
 
@@ -103,7 +103,7 @@ impl Trust {
     }
 }
 
-impl Why {
+impl Mismatch {
     /// The word for a counter.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -117,23 +117,23 @@ impl Why {
 }
 
 impl Match {
-    /// What the report means; None for complaints.
+    /// The class of the report; None for complaints.
     pub(crate) fn class(&self) -> Option<Class> {
         self.report.verdict.as_ref().map(|v| v.class)
     }
 }
 
-/// How far returning mail is believed (`trust` in the configuration).
+/// Which matches of returned mail are trusted (`trust` in the configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Believe {
-    /// Only keyed reverse-paths count.
+    /// Only matches by keyed reverse-paths.
     #[default]
     Verp,
-    /// So do envelope ids and Message-IDs. Whoever has seen a message can then have its recipient suppressed.
+    /// Also matches by envelope ids and Message-IDs. Anybody who has seen a message can then have its recipient suppressed.
     Hints,
 }
 
-/// Whether a match so trusted may put somebody onto the list.
+/// Whether a match of this kind may put an address on the suppression list.
 pub(crate) fn believed(trust: Trust, believe: Believe) -> bool {
     trust == Trust::Verp || believe == Believe::Hints
 }

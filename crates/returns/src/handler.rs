@@ -1,4 +1,5 @@
-//! Where returning mail is taken: judged, written down once, answered when the line is durable and all that follows from it is done.
+//! The handler of returned mail: it judges each mail, logs each report once, and answers when the line is durable and its consequences are
+//! done.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,30 +23,30 @@ use tokio::{
 use crate::{
     found::{Believe, Return, believed},
     identity::{self, identity},
-    judge::Judge,
+    judge::ReturnJudge,
     notice,
-    once::{Claims, Settling, Turn},
+    once::{Claimed, Claims, Settling},
     record,
     sent::LogSent,
     settings::Settings,
     tally::{Tally, word},
 };
 
-/// Mails judged at once: each may read the log, and none must keep outgoing mail from the disk.
+/// Mails judged at once: each may read the log, which must not keep outgoing mail from the disk.
 const JUDGING_MAX: usize = 2;
-/// How long a line may take to become durable before the other side is asked to come again.
+/// How long a line may take to become durable before the client is asked to try again later.
 const DURABLE_WITHIN: Duration = Duration::from_secs(60);
-/// How often the sums are written down.
+/// How often the sums are logged.
 const SUMS_EVERY: Duration = Duration::from_mins(10);
-/// How often what has expired is deleted.
+/// How often expired entries are deleted.
 const SWEEP_EVERY: Duration = Duration::from_hours(24);
 
-/// Takes what comes back. Shared by listeners and mailboxes.
+/// The handler of returned mail, shared by listeners and mailboxes.
 pub struct ReturnHandler {
     settings: InForce<Settings>,
     journal: Journal,
     queue: QueueHandle,
-    /// Where notices go in.
+    /// Takes the notices of late bounces.
     intake: Arc<Intake>,
     register: Arc<Register<Spool>>,
     claims: Claims,
@@ -54,7 +55,7 @@ pub struct ReturnHandler {
 }
 
 impl ReturnHandler {
-    /// Beside the intake, whose spool, log and queue it shares.
+    /// A handler that shares the intake's spool, log and queue.
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
         let (claims, judging, tally) = (Claims::default(), Semaphore::new(JUDGING_MAX), Tally::default());
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
@@ -71,7 +72,8 @@ impl ReturnHandler {
         })
     }
 
-    /// Takes a mail that came to `rcpt`; None where only the mail itself knows. All that it says is written down and done when this returns.
+    /// Takes a mail that came to `rcpts`; None for an address that is not known. Its reports are logged and their consequences done when
+    /// this returns.
     pub async fn take(&self, mail: Bytes, rcpts: Vec<Option<Address>>) -> Result<(), Refused> {
         let (settings, now) = (self.settings.get(), clock::now());
         let returns = self.judge(settings.clone(), mail, rcpts, now).await?;
@@ -83,7 +85,7 @@ impl ReturnHandler {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
                 return Err(Refused::new(Answer::trouble("the report could not be written down, try again later"), "log_trouble"));
             }
-            if let Some(Known { source, provider, note }) = known {
+            if let Some(LaneNote { source, provider, note }) = known {
                 self.queue.known(source, provider, note).await;
             }
         }
@@ -101,11 +103,11 @@ impl ReturnHandler {
         let _turn = self.judging.acquire().await.expect("the semaphore is never closed");
         let journal = self.journal.clone();
         let judged = tokio::task::spawn_blocking(move || {
-            // A host next door may answer before the line of the message that it answers is written. A log in trouble shows later.
+            // A nearby host may answer before the line of the message that it answers is written. A failing log is noticed later.
             let _ = journal.flush();
             let look_back = settings.returns.look_back.unwrap_or_default();
             let sent = LogSent { dir: &settings.log_dir, look_back, now };
-            let judge = Judge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent };
+            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent };
             let mut returns: Vec<Return> = Vec::new();
             for found in rcpts.iter().flat_map(|rcpt| judge.judge(rcpt.as_ref(), &mail, now)) {
                 let about = identity(&found);
@@ -121,33 +123,33 @@ impl ReturnHandler {
         })
     }
 
-    /// Writes one return down, if it is new; what tells when its line is durable, and what the lane is to know then.
+    /// Logs one return if it is new. Returns a receiver that is signalled when its line is durable, and the note for its lane.
     async fn note(&self, settings: &Arc<Settings>, found: Return, now: Timestamp) -> Result<Option<Noted>, Refused> {
         let Some(what) = record::what(&found, now) else {
             self.tally.count(word(&found));
             return Ok(None);
         };
         let claim = match self.claims.claim(self.register.facts(), &found, now) {
-            Some(Turn::Mine(claim)) => claim,
-            Some(Turn::UnderWay) => {
+            Some(Claimed::Granted(claim)) => claim,
+            Some(Claimed::UnderWay) => {
                 return Err(Refused::new(
                     Answer::trouble("the same report is just being written down, try again later"),
                     "return_under_way",
                 ));
             }
-            Some(Turn::Over) | None => {
+            Some(Claimed::Known) | None => {
                 self.tally.count("repeated");
                 return Ok(None);
             }
         };
-        // As with every ending: the notice is in the spool before the line says what it is about.
+        // As with every ending, the notice is in the spool before the line.
         if let Return::LateBounce(about) = &found
             && believed(about.trust, settings.returns.trust)
         {
             notice::tell_sender(&self.intake, settings, about, now).await?;
         }
         self.tally.count(word(&found));
-        let known = known(&found, settings.returns.trust);
+        let known = lane_note(&found, settings.returns.trust);
         let (done, wait) = oneshot::channel();
         let settling = Settling { found, at: now, settings: settings.clone(), claim, done };
         let register = self.register.clone();
@@ -155,24 +157,24 @@ impl ReturnHandler {
         Ok(Some((wait, known)))
     }
 
-    /// What is in force.
+    /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.get()
     }
 
-    /// A line about the taking of returns.
+    /// Logs a state of the handling of returns.
     pub(crate) fn say(&self, state: State, detail: String) {
         self.journal.say(Part::Returns, state, detail);
     }
 
-    /// Writes down the sums since the last time, if anything came.
+    /// Logs the sums since the last time, if any mail came.
     pub fn say_sums(&self) {
         if let Some(sums) = self.tally.take() {
             self.say(State::Returned, sums.to_string());
         }
     }
 
-    /// What is to be done now and then, for as long as the relay runs: the sums, and deleting what has expired.
+    /// Logs the sums and deletes expired entries from time to time, for as long as the relay runs.
     pub async fn chores(self: Arc<Self>) {
         let mut sums = tokio::time::interval(SUMS_EVERY);
         let mut sweeps = tokio::time::interval(SWEEP_EVERY);
@@ -200,7 +202,7 @@ impl Inbox for ReturnHandler {
         trouble.map(|_| Refused::new(Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
     }
 
-    /// Returns come from anywhere; whom they are for is what counts.
+    /// Returns may come from anywhere; only their recipients are checked.
     fn may_send(&self, _: &Guest<'_>, _: &ReversePath, _: Option<u64>) -> Result<(), Refused> {
         Ok(())
     }
@@ -215,28 +217,28 @@ impl Inbox for ReturnHandler {
     }
 }
 
-/// A return that is being written down: what tells when it is, and what its lane is to know then.
-type Noted = (oneshot::Receiver<()>, Option<Known>);
+/// A return that is being logged: the signal when it is durable, and the note for its lane.
+type Noted = (oneshot::Receiver<()>, Option<LaneNote>);
 
-/// What the queue is to know of a lane.
+/// A note on a lane's health, for the queue.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct LaneNote {
     pub(crate) source: Name,
     pub(crate) provider: Name,
     pub(crate) note: Note,
 }
 
-/// What a return says of the health of the lane that the message went by.
-pub(crate) fn known(found: &Return, believe: Believe) -> Option<Known> {
+/// The note of a return on the health of the lane that the message was sent over.
+pub(crate) fn lane_note(found: &Return, believe: Believe) -> Option<LaneNote> {
     let (about, note) = match found {
         Return::Complaint(about) => (about, Note::Complaint),
-        // What else comes back late says nothing of the addresses that are written to.
+        // Other late bounces say nothing about the quality of the recipients' addresses.
         Return::LateBounce(about) if matches!(about.class(), Some(Class::InvalidRecipient | Class::InactiveMailbox)) => {
             (about, Note::LateBounce)
         }
         _ => return None,
     };
     let lane = &about.sent.lane;
-    let known = || Some(Known { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
+    let known = || Some(LaneNote { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
     believed(about.trust, believe).then(known).flatten()
 }

@@ -1,4 +1,4 @@
-//! What makes two reports the same, and the memory of those that were written down.
+//! The identity of reports, and the memory of those that were logged.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use posthaste_spool::{Facts, delete_where, sharded};
 
 use crate::found::{Return, Trust};
 
-/// How long a report is remembered; twice is then once. Mail systems give up after days, and some people complain after weeks.
+/// How long a report is remembered, so that a repetition does not count. Mail systems give up after days, and some people complain after
+/// weeks.
 pub const REMEMBERED: Duration = Duration::from_secs(60 * 86_400);
 
-/// Kind, trust, message, recipient: what makes two reports the same. A mail system that reports twice, or by two mails, says one thing.
+/// Two reports with the same kind, trust, message and recipient are the same: a mail system may report twice, or by two mails.
 pub(crate) type Identity = (u8, Trust, posthaste_mail::MessageId, String);
 
 pub(crate) fn identity(found: &Return) -> Option<Identity> {
@@ -24,20 +25,20 @@ pub(crate) fn identity(found: &Return) -> Option<Identity> {
     Some((kind, about.trust, about.sent.facts.message, about.sent.address.folded()))
 }
 
-/// Was this said before?
+/// Whether this report was logged before.
 pub(crate) fn is_known<F: Facts>(facts: &F, identity: &Identity, now: Timestamp) -> bool {
     let until = |value: &[u8]| value.try_into().map(i64::from_be_bytes).unwrap_or(i64::MIN);
     facts.get(&key(identity)).is_some_and(|value| until(&value) > now.as_millisecond())
 }
 
-/// Remembers a report. What is about no message is never remembered.
+/// Remembers a report, unless it is about no message.
 pub(crate) fn remember<F: Facts>(facts: &F, found: &Return, now: Timestamp) {
     let Some(identity) = identity(found) else { return };
     let until = now.as_millisecond().saturating_add(i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX));
     facts.put(&key(&identity), &until.to_be_bytes());
 }
 
-/// Forgets old reports. How many went.
+/// Forgets old reports. Returns how many.
 pub(crate) fn sweep<F: Facts>(facts: &F, now: Timestamp) -> usize {
     delete_where(facts, KEYS, |value| value.try_into().map(i64::from_be_bytes).is_ok_and(|until| until <= now.as_millisecond()))
 }

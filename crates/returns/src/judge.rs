@@ -1,4 +1,4 @@
-//! What a mail means that came back, for which message and recipient.
+//! The judgement of returned mail: its meaning, and the message and recipient that it is about.
 
 use std::collections::HashSet;
 
@@ -8,31 +8,31 @@ use posthaste_mail::{Address, MessageId};
 use posthaste_verp::{OpenedPath, Token, Verp};
 
 use crate::{
-    found::{Match, Names, Return, Trust, Why},
+    found::{Match, Mismatch, Names, Return, Trust},
     identity::identity,
     sent::{Sent, SentTo},
-    tokens::{self, Found},
+    tokens::{self, FoundPath},
 };
 
-/// What is needed to judge.
+/// Everything that is needed to judge returned mail.
 #[derive(Clone, Copy)]
-pub(crate) struct Judge<'a> {
-    /// Our reverse-paths: one for each domain and prefix.
+pub(crate) struct ReturnJudge<'a> {
+    /// The openers of reverse-paths: one for each domain and prefix.
     pub verps: &'a [Verp],
-    /// What replies mean.
+    /// The rules by which replies are classified.
     pub rules: &'a Rules,
-    /// What was sent.
+    /// The sent messages.
     pub sent: &'a dyn Sent,
 }
 
-/// The most messages that one mail's hints are looked up for: each look reads the log.
+/// The most messages that are looked up for the hints of one mail, since each look-up reads the log.
 const HINTS_MAX: usize = 3;
 
-impl Judge<'_> {
-    /// What a mail means that came to `rcpt` (None: only the mail itself knows): at least one answer, and one for each recipient of a
-    /// message that it is about.
+impl ReturnJudge<'_> {
+    /// The meaning of a mail that came to `rcpt` (None: that is not known): at least one return, and one for each recipient of a message
+    /// that it is about.
     ///
-    /// Never panics; reads the first MiB, and the log where it has a reason to.
+    /// Never panics. Reads the first MiB of the mail, and the log if necessary.
     pub(crate) fn judge(&self, rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Vec<Return> {
         let reports = read_mail(mail, self.rules);
         let mut case = Case { judge: self, found: tokens::find(self.verps, rcpt, mail, now), known: None, hints: HINTS_MAX };
@@ -43,10 +43,10 @@ impl Judge<'_> {
     }
 }
 
-/// One mail under judgement.
+/// The judgement of one mail.
 struct Case<'a> {
-    judge: &'a Judge<'a>,
-    found: Found,
+    judge: &'a ReturnJudge<'a>,
+    found: FoundPath,
     /// The last message looked up.
     known: Option<(MessageId, Vec<SentTo>)>,
     hints: usize,
@@ -58,7 +58,7 @@ impl Case<'_> {
             Kind::Bounce => Return::LateBounce,
             Kind::Delayed => Return::Delayed,
             Kind::Feedback => match report.feedback_type.as_deref() {
-                // RFC 6430 says the contrary of a complaint; RFC 6591 speaks of authentication.
+                // "not-spam" (RFC 6430) is the opposite of a complaint; "auth-failure" (RFC 6591) is about authentication.
                 Some("not-spam" | "auth-failure") => return Return::Nothing,
                 Some("opt-out" | "opt-out-list") => Return::Unsubscribe,
                 _ => Return::Complaint,
@@ -76,38 +76,38 @@ impl Case<'_> {
         }
     }
 
-    fn recipient(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Why> {
+    fn recipient(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Mismatch> {
         match self.found {
-            Found::One(verp, OpenedPath::Valid(token)) => self.by_token(verp, &token).map(|sent| (sent, Trust::Verp)),
-            Found::One(_, OpenedPath::Expired(_)) => Err(Why::Expired),
-            Found::One(..) => Err(Why::Forged),
-            Found::Several => Err(Why::Several),
-            Found::None => self.by_hint(report, named),
+            FoundPath::One(verp, OpenedPath::Valid(token)) => self.by_token(verp, &token).map(|sent| (sent, Trust::Verp)),
+            FoundPath::One(_, OpenedPath::Expired(_)) => Err(Mismatch::Expired),
+            FoundPath::One(..) => Err(Mismatch::Forged),
+            FoundPath::Several => Err(Mismatch::Several),
+            FoundPath::None => self.by_hint(report, named),
         }
     }
 
-    fn by_token(&self, verp: usize, token: &Token) -> Result<SentTo, Why> {
+    fn by_token(&self, verp: usize, token: &Token) -> Result<SentTo, Mismatch> {
         let verp = &self.judge.verps[verp];
-        self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address)).ok_or(Why::NotInLog)
+        self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address)).ok_or(Mismatch::NotInLog)
     }
 
-    fn by_hint(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Why> {
-        // Without a name a hint could be about any recipient.
+    fn by_hint(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Mismatch> {
+        // Without a named recipient a hint could be about any of them.
         if named.is_empty() || (report.envid.is_none() && report.message_id.is_none()) {
-            return Err(Why::NoHint);
+            return Err(Mismatch::NoHint);
         }
         let envid = report.envid.as_deref().and_then(|e| e.trim().parse().ok());
         if let Some(sent) = envid.and_then(|id| self.named_of(id, named)) {
             return Ok((sent, Trust::Envid));
         }
-        let message_id = report.message_id.as_deref().ok_or(Why::NotInLog)?;
-        // Where the client gave none, the relay's own id stands before the '@'.
+        let message_id = report.message_id.as_deref().ok_or(Mismatch::NotInLog)?;
+        // If the client gave no Message-ID, the relay's own id is before the '@'.
         let own = message_id.split('@').next().and_then(|id| id.parse().ok());
         let found = match own {
             Some(id) => self.named_of(id, named),
             None => self.look().then(|| self.judge.sent.by_message_id(message_id, named)).flatten(),
         };
-        found.map(|sent| (sent, Trust::MessageId)).ok_or(Why::NotInLog)
+        found.map(|sent| (sent, Trust::MessageId)).ok_or(Mismatch::NotInLog)
     }
 
     fn named_of(&mut self, id: MessageId, named: &[Address]) -> Option<SentTo> {
@@ -118,7 +118,7 @@ impl Case<'_> {
         self.recipients(id).iter().find(|sent| named.iter().any(|a| a.folded() == sent.address.folded())).cloned()
     }
 
-    /// One look fewer is left.
+    /// Uses up one of the look-ups; false if none was left.
     fn look(&mut self) -> bool {
         let left = self.hints > 0;
         self.hints = self.hints.saturating_sub(1);

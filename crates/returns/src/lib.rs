@@ -1,12 +1,13 @@
-//! What comes back: bounce mails and feedback reports, what they mean for which message and recipient, and how far they are believed.
+//! Returned mail: bounce mails and feedback reports, the messages and recipients they are about, and how far they are trusted.
 //!
-//! Everything here was written by strangers. A report is believed when it carries a reverse-path of ours ([`posthaste_verp`]): as the address
-//! that it was sent to, or inside of the mail that it returns. An envelope id or a Message-ID can be guessed or read by anybody, so a match
-//! by them is a hint: it is counted, and suppresses nobody unless the operator says so. What matches nothing changes nothing but a counter.
+//! All of this mail is written by strangers. A report is trusted if it carries one of the relay's keyed reverse-paths ([`posthaste_verp`]),
+//! as the address that it was sent to or in the mail that it returns. An envelope id or a Message-ID can be guessed or read by anybody, so
+//! a match by one is only a hint: it is logged, and suppresses no address unless the operator allows that. A report that matches nothing
+//! changes only a counter.
 //!
-//! It may know `mail`, `bounce`, `governor`, `monitor`, `smtp`, `spool`, `dsn`, `message`, `queue`, `suppression`, `verp`, `submission`, `journal` and
-//! `host`. Each report counts once: whoever brings it first claims it, and the other side hears 250 when its line is durable and all that follows from
-//! it is done.
+//! It may know `mail`, `bounce`, `governor`, `monitor`, `smtp`, `spool`, `dsn`, `message`, `queue`, `suppression`, `verp`, `submission`,
+//! `journal` and `host`. Its invariants: each report counts once, for the first client that brings it; the client gets 250 when the
+//! report's line is durable and all its consequences are done.
 
 mod found;
 mod handler;

@@ -1,5 +1,5 @@
-//! Mailboxes that are read for what comes back, besides a listener or instead of one. A mail is marked as read behind its durable line; what a
-//! crash leaves unmarked is read again, and says nothing new.
+//! Mailboxes that are read for returned mail, besides a listener or instead of one. A mail is marked as read after its line is durable.
+//! Mail that a crash leaves unmarked is read again, but its reports do not count twice.
 
 mod common;
 mod imap;
@@ -12,33 +12,33 @@ use posthaste_journal::State;
 use posthaste_mail::Name;
 use tokio::{task::JoinSet, time::timeout};
 
-use self::common::{Trouble, WITHIN};
+use self::common::{MailboxError, WITHIN};
 use crate::{
     handler::ReturnHandler,
     settings::{Mailbox, Settings},
 };
 
-/// Reads the configured mailboxes for as long as the relay runs. What goes wrong is said once, and once that it is over.
+/// Reads the configured mailboxes for as long as the relay runs. An error raises one alarm, and its end is reported once.
 pub async fn watch(handler: Arc<ReturnHandler>) {
-    let mut troubles: HashMap<Name, String> = HashMap::new();
+    let mut errors: HashMap<Name, String> = HashMap::new();
     loop {
         let settings = handler.settings();
         let mut reading = JoinSet::new();
         for (name, mailbox) in settings.returns.mailboxes.clone() {
             let (handler, settings) = (handler.clone(), settings.clone());
             reading.spawn(async move {
-                let read = timeout(WITHIN, read(&handler, &settings, &mailbox)).await.unwrap_or(Err(Trouble::Slow));
+                let read = timeout(WITHIN, read(&handler, &settings, &mailbox)).await.unwrap_or(Err(MailboxError::Slow));
                 (name, read)
             });
         }
         while let Some(done) = reading.join_next().await {
             let Ok((name, read)) = done else { continue };
-            match read.map_err(|trouble| trouble.to_string()) {
-                Ok(()) if troubles.remove(&name).is_some() => handler.say(State::AlarmOver, format!("the mailbox {name} is read again")),
+            match read.map_err(|error| error.to_string()) {
+                Ok(()) if errors.remove(&name).is_some() => handler.say(State::AlarmOver, format!("the mailbox {name} is read again")),
                 Ok(()) => {}
-                Err(why) if troubles.get(&name) != Some(&why) => {
+                Err(why) if errors.get(&name) != Some(&why) => {
                     handler.say(State::Alarm, format!("the mailbox {name} cannot be read: {why}"));
-                    troubles.insert(name, why);
+                    errors.insert(name, why);
                 }
                 Err(_) => {}
             }
@@ -47,7 +47,7 @@ pub async fn watch(handler: Arc<ReturnHandler>) {
     }
 }
 
-async fn read(handler: &Arc<ReturnHandler>, settings: &Settings, mailbox: &Mailbox) -> Result<(), Trouble> {
+async fn read(handler: &Arc<ReturnHandler>, settings: &Settings, mailbox: &Mailbox) -> Result<(), MailboxError> {
     match mailbox {
         Mailbox::Maildir(path) => maildir::read(handler, path).await,
         Mailbox::Mbox(path) => mbox::read(handler, path).await,

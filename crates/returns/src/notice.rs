@@ -1,4 +1,4 @@
-//! The application hears of a late bounce as of any other: by a notice to the reverse-path that it gave.
+//! Notices of late bounces: the application is told as of any other bounce, by a notice to the reverse-path that it gave.
 
 use jiff::Timestamp;
 use posthaste_dsn::{Ending, Notice, NoticeRecipient, Original};
@@ -8,7 +8,7 @@ use posthaste_submission::Intake;
 
 use crate::{found::Match, settings::Settings};
 
-/// Puts the notice into the spool; comes back when it is there. Nothing where nobody wants it.
+/// Stores a notice in the spool; it is durable when this returns. Does nothing if notices are off or there is no sender.
 pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Match, now: Timestamp) -> Result<(), Refused> {
     let facts = &about.sent.facts;
     let Some(to) = Address::new(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
@@ -39,7 +39,7 @@ pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Ma
     intake.take_notice(id, facts, text, &to).await
 }
 
-/// The report's words as the reply that they quote. Where they quote none, the class of the report is all that is known of it.
+/// The report's diagnostic text as the reply that it quotes; 554 if it quotes no code.
 fn failure(about: &Match) -> Failure {
     let words = about.report.diagnostic.as_deref().unwrap_or("a bounce message came back, without a reason");
     let code = about.report.smtp_code.filter(|code| (400..600).contains(code));

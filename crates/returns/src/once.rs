@@ -1,4 +1,4 @@
-//! Each report once: who is first to bring it may write it down, and whoever brings it again meanwhile has to wait.
+//! Each report counts once: the first mail with it claims it, and others with the same report have to wait meanwhile.
 
 use std::{
     collections::HashSet,
@@ -18,41 +18,41 @@ use crate::{
     settle,
 };
 
-/// Reports between their reading and their remembered line.
+/// Reports that were read but are not remembered yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims(Arc<Mutex<HashSet<Identity>>>);
 
-/// The right to write one report down; given back when dropped.
+/// The right to log one report; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct ReportClaim {
     of: Claims,
     identity: Identity,
 }
 
-/// Whose turn it is.
+/// The result of claiming a report.
 #[derive(Debug)]
-pub(crate) enum Turn {
-    /// The caller's.
-    Mine(Claim),
-    /// Somebody else's, whose line is not durable yet.
+pub(crate) enum Claimed {
+    /// It belongs to the caller.
+    Granted(ReportClaim),
+    /// Another mail has claimed it, and its line is not durable yet.
     UnderWay,
-    /// Nobody's: it was written down before.
-    Over,
+    /// It was logged before.
+    Known,
 }
 
 impl Claims {
-    /// None for what is about no message.
-    pub(crate) fn claim<F: Facts>(&self, facts: &F, found: &Return, now: Timestamp) -> Option<Turn> {
+    /// Claims a report; None if it is about no message.
+    pub(crate) fn claim<F: Facts>(&self, facts: &F, found: &Return, now: Timestamp) -> Option<Claimed> {
         let identity = identity(found)?;
         let mut under_way = self.lock();
         if is_known(facts, &identity, now) {
-            return Some(Turn::Over);
+            return Some(Claimed::Known);
         }
         if !under_way.insert(identity.clone()) {
-            return Some(Turn::UnderWay);
+            return Some(Claimed::UnderWay);
         }
         drop(under_way);
-        Some(Turn::Mine(Claim { of: self.clone(), identity }))
+        Some(Claimed::Granted(ReportClaim { of: self.clone(), identity }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Identity>> {
@@ -60,35 +60,35 @@ impl Claims {
     }
 }
 
-impl Drop for Claim {
+impl Drop for ReportClaim {
     fn drop(&mut self) {
         self.of.lock().remove(&self.identity);
     }
 }
 
-/// A return whose line is on its way to the disk. Rides on that line as its ticket.
+/// A return whose line is not durable yet; the ticket of that line.
 pub(crate) struct Settling {
     pub(crate) found: Return,
     pub(crate) at: Timestamp,
-    /// Whose rules hold.
+    /// The settings that apply.
     pub(crate) settings: Arc<Settings>,
-    pub(crate) claim: Claim,
-    /// Told when all of it is done.
+    pub(crate) claim: ReportClaim,
+    /// Signalled when all of it is done.
     pub(crate) done: oneshot::Sender<()>,
 }
 
 impl Settling {
-    /// The line is durable: the suppression list is told, and the report remembered.
+    /// The line is durable: updates the suppression list and remembers the report.
     pub(crate) fn settle(self, register: &Register<Spool>) {
         let Self { found, at, settings, claim, done } = self;
         settle_once(register, &settings, &found, at);
         drop(claim);
-        // Whoever waited may have given up.
+        // The waiting task may have given up.
         let _ = done.send(());
     }
 }
 
-/// What a crash may have cut off behind a durable line of the log.
+/// Catches up on the consequences of a durable log line that a crash may have cut off.
 pub fn make_up_for(register: &Register<Spool>, settings: &Settings, line: &[u8], now: Timestamp) {
     let Some((found, at)) = record::read(line) else { return };
     let forgotten = at.saturating_add(REMEMBERED).is_ok_and(|until| until <= now);
@@ -98,7 +98,7 @@ pub fn make_up_for(register: &Register<Spool>, settings: &Settings, line: &[u8],
     }
 }
 
-/// The list first: who finds the report remembered finds the list told.
+/// The list is updated first, so that a report is remembered only after it has taken effect.
 fn settle_once<F: Facts>(register: &Register<F>, settings: &Settings, found: &Return, at: Timestamp) {
     let list = List::new(register, &settings.suppression);
     settle::settle(&list, found, settings.returns.trust, at);

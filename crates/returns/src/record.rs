@@ -1,4 +1,4 @@
-//! What came back as a line of the delivery log, and read again from there after a crash.
+//! Returns as lines of the delivery log: written, and read again after a crash.
 
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Verdict};
@@ -10,10 +10,10 @@ use crate::{
     sent,
 };
 
-/// The longest words that are put down, in bytes.
+/// The longest diagnostic text that is logged, in bytes.
 const DETAIL_MAX: usize = 4096;
 
-/// The event; None for what changes nothing.
+/// The event of a return; None if it changes nothing.
 pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
     match found {
         Return::LateBounce(m) => Some(What::LateBounced {
@@ -38,7 +38,7 @@ fn returned(m: &Match) -> Returned {
         provider: m.sent.lane.provider.clone(),
         source: m.sent.lane.source.clone(),
         matched_by: m.trust.as_str(),
-        // The one for whose sake it is not quite about the recipient, so that reading the line comes to the same.
+        // The named address that decided `names`, so that the same follows from the line when it is read again.
         names: other.find(|a| Names::new(std::slice::from_ref(a), &m.sent.address) == m.names).map(|a| a.as_str().into()),
         reporting_mta: m.report.reporting_mta.as_deref().map(Into::into),
     }
@@ -58,51 +58,51 @@ fn bounce(report: &Report, verdict: &Verdict) -> ReturnedBounce {
     }
 }
 
-/// What a line says came back, and when; None for other lines.
+/// The return that a line reports, and its time; None for other lines.
 pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
-    let story = LogRecord::parse(line)?;
-    let (about, kind): (fn(Match) -> Return, _) = match &*story.event {
+    let record = LogRecord::parse(line)?;
+    let (about, kind): (fn(Match) -> Return, _) = match &*record.event {
         "late_bounced" => (Return::LateBounce, Kind::Bounce),
         "complained" => (Return::Complaint, Kind::Feedback),
         "unsubscribed" => (Return::Unsubscribe, Kind::Feedback),
         _ => return None,
     };
-    let sent = sent::read(&story)?;
-    let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == story.matched_by.as_deref())?;
-    let named: Vec<Address> = story.names.iter().filter_map(|a| Address::new(a).ok()).collect();
+    let sent = sent::read(&record)?;
+    let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
+    let named: Vec<Address> = record.names.iter().filter_map(|a| Address::new(a).ok()).collect();
     let names = Names::new(&named, &sent.address);
-    let report = Box::new(report(&story, kind));
-    Some((about(Match { sent, trust, names, report }), story.time()?))
+    let report = Box::new(report(&record, kind));
+    Some((about(Match { sent, trust, names, report }), record.time()?))
 }
 
-fn report(story: &LogRecord<'_>, kind: Kind) -> Report {
+fn report(record: &LogRecord<'_>, kind: Kind) -> Report {
     let text = |field: &Option<posthaste_monitor::LogText<'_>>| field.as_deref().map(str::to_owned);
     Report {
         kind,
-        rcpt: text(&story.names),
+        rcpt: text(&record.names),
         original_rcpt: None,
-        verdict: verdict(story),
+        verdict: verdict(record),
         smtp_enhanced: None,
         smtp_code: None,
-        diagnostic: text(&story.detail),
+        diagnostic: text(&record.detail),
         message_id: None,
         envid: None,
-        reporting_mta: text(&story.reporting_mta),
-        remote_mta: text(&story.remote_mta),
+        reporting_mta: text(&record.reporting_mta),
+        remote_mta: text(&record.remote_mta),
         arrival: None,
-        feedback_type: text(&story.feedback_type),
+        feedback_type: text(&record.feedback_type),
         source_ip: None,
     }
 }
 
-fn verdict(story: &LogRecord<'_>) -> Option<Verdict> {
+fn verdict(record: &LogRecord<'_>) -> Option<Verdict> {
     Some(Verdict {
-        class: story.class.as_deref()?.parse().ok()?,
-        scope: story.scope.as_deref()?.parse().ok()?,
-        action: story.action.as_deref()?.parse().ok()?,
+        class: record.class.as_deref()?.parse().ok()?,
+        scope: record.scope.as_deref()?.parse().ok()?,
+        action: record.action.as_deref()?.parse().ok()?,
         permanent: true,
-        confidence: story.confidence?,
-        rule: (&**story.rule.as_ref()?).into(),
+        confidence: record.confidence?,
+        rule: (&**record.rule.as_ref()?).into(),
         why: "".into(),
         link: None,
     })

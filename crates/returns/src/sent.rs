@@ -1,4 +1,4 @@
-//! What was sent, for those who ask after the message has left the spool: the delivery log knows.
+//! Look-ups of sent messages in the delivery log, for reports that come after the message has left the spool.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -10,20 +10,20 @@ use posthaste_monitor::{Lines, LogError, LogRecord, LogText};
 /// One recipient of a message that was accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct SentTo {
-    /// What every event of the message repeats.
+    /// The facts that every event of the message repeats.
     pub facts: Arc<MessageFacts>,
     /// The recipient.
     pub address: Address,
     /// When it was accepted.
     pub accepted: Timestamp,
-    /// Which way it went, where that is known.
-    pub lane: Lane,
+    /// The lane by which it was delivered, as far as that is known.
+    pub lane: DeliveredBy,
 }
 
-/// The way that a message went: what its receiver's later words count for or against.
+/// The lane by which a message was delivered, for whose health a later report counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lane {
-    /// Who took it.
+pub(crate) struct DeliveredBy {
+    /// The provider that accepted it.
     pub provider: Option<Name>,
     /// The source that it left from.
     pub source: Option<Name>,
@@ -36,7 +36,7 @@ impl PartialEq for SentTo {
 }
 
 impl SentTo {
-    /// For an event at `now`.
+    /// The facts of an event at `now`.
     pub(crate) fn about(&self, now: Timestamp) -> RecipientFacts {
         RecipientFacts {
             message: self.facts.clone(),
@@ -47,38 +47,38 @@ impl SentTo {
     }
 }
 
-/// Who knows what was sent.
+/// A source of knowledge about sent messages.
 pub(crate) trait Sent {
-    /// The recipient of a message that `is_it` says yes to.
+    /// The recipient of a message for which `is_it` is true.
     fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
         self.recipients(message).into_iter().find(|sent| is_it(&sent.address))
     }
     /// The recipients of a message.
     fn recipients(&self, message: MessageId) -> Vec<SentTo>;
-    /// The one of these recipients that a message with this Message-ID (without angle brackets) went to.
+    /// The recipient among `named` to which a message with this Message-ID (without angle brackets) was sent.
     fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo>;
 }
 
-/// The delivery log. Its disk is read: not for a thread that others wait for.
+/// The delivery log. Its methods block on the disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogSent<'a> {
     /// Where the log is.
     pub dir: &'a Path,
-    /// How far back a Message-ID that is not the relay's own is sought, which reads all of that. Zero: not at all.
+    /// How far back the log is searched for a Message-ID that is not the relay's own, which reads all of that time. Zero: not at all.
     pub look_back: Duration,
-    /// The present.
+    /// The current time.
     pub now: Timestamp,
 }
 
 /// The system's clock may have been set back while the message was under way.
 const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-/// An acceptance is written at once; after a crash, at the next start.
+/// An `accepted` line is written at once; after a crash, at the next start.
 const ACCEPTED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
-/// More recipients than any message has.
+/// A limit above the number of recipients of any message.
 const RECIPIENTS_MAX: usize = 100_000;
 
 impl Sent for LogSent<'_> {
-    /// Reads no further than the line that tells who took it.
+    /// Reads up to the recipient's `delivered` line.
     fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
         self.try_recipient(message, is_it).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look into the log for what was sent");
@@ -88,13 +88,13 @@ impl Sent for LogSent<'_> {
 
     fn recipients(&self, message: MessageId) -> Vec<SentTo> {
         let text = message.to_string();
-        // An id from the future is nobody's: it must not make us read everything.
+        // An id from the future belongs to no message, and must not make the relay read the whole log.
         if message.time() > self.now.saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX) {
             return Vec::new();
         }
         let since = message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
         let until = message.time().saturating_add(ACCEPTED_WITHIN).unwrap_or(Timestamp::MAX);
-        let is_it = |story: &LogRecord<'_>| story.message.as_deref() == Some(&text);
+        let is_it = |record: &LogRecord<'_>| record.message.as_deref() == Some(&text);
         self.seek(since, until, text.as_bytes(), RECIPIENTS_MAX, is_it)
     }
 
@@ -104,9 +104,9 @@ impl Sent for LogSent<'_> {
         }
         let since = self.now.saturating_sub(jiff::SignedDuration::try_from(self.look_back).ok()?).ok()?;
         let wanted: Vec<String> = named.iter().map(Address::folded).collect();
-        let is_it = |story: &LogRecord<'_>| {
-            let id = story.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
-            let rcpt = story.rcpt.as_deref().and_then(|r| Address::new(r).ok());
+        let is_it = |record: &LogRecord<'_>| {
+            let id = record.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
+            let rcpt = record.rcpt.as_deref().and_then(|r| Address::new(r).ok());
             id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
         };
         self.seek(since, Timestamp::MAX, message_id.as_bytes(), 1, is_it).pop()
@@ -127,12 +127,12 @@ impl LogSent<'_> {
         let mut lines = Lines::near(self.dir, message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN))?;
         let mut found: Option<SentTo> = None;
         while let Some(line) = lines.next_line()? {
-            let story = finder.find(line.bytes).and_then(|_| LogRecord::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
-            let Some(story) = story else { continue };
-            match (&*story.event, &mut found) {
-                ("accepted", None) => found = read(&story).filter(|sent| is_it(&sent.address)),
-                ("delivered", Some(sent)) if story.rcpt.as_deref() == Some(sent.address.as_str()) => {
-                    sent.lane = lane(&story);
+            let record = finder.find(line.bytes).and_then(|_| LogRecord::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
+            let Some(record) = record else { continue };
+            match (&*record.event, &mut found) {
+                ("accepted", None) => found = read(&record).filter(|sent| is_it(&sent.address)),
+                ("delivered", Some(sent)) if record.rcpt.as_deref() == Some(sent.address.as_str()) => {
+                    sent.lane = lane(&record);
                     break;
                 }
                 _ => {}
@@ -155,15 +155,15 @@ impl LogSent<'_> {
         let mut looked = 0u32;
         while let Some(line) = lines.next_line()? {
             looked += 1;
-            // Lines stand in the order of time, so that now and then one tells whether to go on.
+            // Lines are in the order of time, so it is enough to look at the time of one now and then.
             if looked.is_multiple_of(TIME_EVERY) && LogRecord::parse(line.bytes).and_then(|s| s.time()).is_some_and(|t| t > until) {
                 break;
             }
             if finder.find(line.bytes).is_none() || accepted.find(line.bytes).is_none() {
                 continue;
             }
-            if let Some(story) = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
-                found.extend(read(&story));
+            if let Some(record) = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
+                found.extend(read(&record));
             }
             if found.len() >= most {
                 break;
@@ -173,27 +173,28 @@ impl LogSent<'_> {
     }
 }
 
+/// The time is read from one line in so many.
 const TIME_EVERY: u32 = 4096;
 
-/// Whose story a line belongs to.
-pub(super) fn read(story: &LogRecord<'_>) -> Option<SentTo> {
+/// The recipient that a line is about.
+pub(super) fn read(record: &LogRecord<'_>) -> Option<SentTo> {
     let facts = MessageFacts {
-        message: story.message()?,
-        message_id: story.message_id.as_deref().map(Arc::from),
-        stream: Name::new(story.stream.as_deref()?).ok()?,
-        tags: story.tags.iter().map(|t| Arc::from(&**t)).collect(),
-        meta: story.meta.iter().map(|fact| Arc::from(&**fact)).collect(),
-        from: story.from.as_deref().unwrap_or_default().into(),
-        size: story.size.unwrap_or(0),
+        message: record.message()?,
+        message_id: record.message_id.as_deref().map(Arc::from),
+        stream: Name::new(record.stream.as_deref()?).ok()?,
+        tags: record.tags.iter().map(|t| Arc::from(&**t)).collect(),
+        meta: record.meta.iter().map(|fact| Arc::from(&**fact)).collect(),
+        from: record.from.as_deref().unwrap_or_default().into(),
+        size: record.size.unwrap_or(0),
     };
-    let time = story.time()?;
-    let address = Address::new(story.rcpt.as_deref()?).ok()?;
-    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(story) })
+    let time = record.time()?;
+    let address = Address::new(record.rcpt.as_deref()?).ok()?;
+    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(record) })
 }
 
-fn lane(story: &LogRecord<'_>) -> Lane {
+fn lane(record: &LogRecord<'_>) -> DeliveredBy {
     let name = |field: &Option<LogText<'_>>| field.as_deref().and_then(|n| Name::new(n).ok());
-    Lane { provider: name(&story.provider), source: name(&story.source) }
+    DeliveredBy { provider: name(&record.provider), source: name(&record.source) }
 }
 
 #[cfg(test)]
@@ -216,7 +217,7 @@ mod tests {
             from: "shop@shop.example".into(),
             size: 1000,
         };
-        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0), lane: Lane::default() }
+        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0), lane: DeliveredBy::default() }
     }
 
     fn line(n: u128, what: What) -> String {
@@ -256,8 +257,11 @@ mod tests {
         let about = found[0].about(at(5));
         assert_eq!((about.age_ms, about.message.stream.as_str(), &*about.message.tags), (5000, "news", &["may".into()][..]));
         let one = |n, rcpt: &str| log.recipient(MessageId::new(at(0), n), &|a| a.as_str() == rcpt);
-        assert_eq!(one(1, "B@x.org").map(|s| s.lane), Some(Lane { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok() }));
-        assert_eq!(one(1, "a@x.org").map(|s| s.lane), Some(Lane::default()));
+        assert_eq!(
+            one(1, "B@x.org").map(|s| s.lane),
+            Some(DeliveredBy { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok() })
+        );
+        assert_eq!(one(1, "a@x.org").map(|s| s.lane), Some(DeliveredBy::default()));
         assert_eq!((one(1, "b@x.org"), one(3, "a@x.org")), (None, None));
         assert_eq!(log.recipients(MessageId::new(at(0), 3)), []);
         let b = [Address::new("b@X.org").unwrap()];

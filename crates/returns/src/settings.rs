@@ -1,4 +1,4 @@
-//! What is in force of returning mail.
+//! The settings of returned mail.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,27 +11,27 @@ use posthaste_verp::Paths;
 
 use crate::found::Believe;
 
-/// What is in force.
+/// The settings of returned mail.
 pub struct Settings {
-    /// What is done about returning mail.
+    /// The configuration of returned mail.
     pub returns: Returns,
     /// The relay's name.
     pub hostname: Domain,
-    /// Whether and how senders hear of late bounces.
+    /// Whether and how senders are told of late bounces.
     pub notice: NoticeRules,
-    /// What reports mean.
+    /// The rules by which reports are classified.
     pub rules: Arc<Rules>,
-    /// Where mail comes back to.
+    /// The reverse-paths to which mail comes back.
     pub paths: Arc<Paths>,
-    /// Who is not written to, and for how long.
+    /// The rules of the suppression list.
     pub suppression: SuppressionRules,
-    /// Where the delivery log lies.
+    /// The folder of the delivery log.
     pub log_dir: PathBuf,
-    /// TLS towards IMAP servers, whose certificates are checked.
+    /// The TLS configuration for IMAP servers, whose certificates are checked.
     pub tls: Arc<rustls::ClientConfig>,
 }
 
-/// What is done about returning mail.
+/// The configuration of returned mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returns {
     /// The domain of reverse-paths, for streams that name none; None: applications' reverse-paths are kept.

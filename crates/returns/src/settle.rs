@@ -1,4 +1,4 @@
-//! From a return to the suppression list, each report once.
+//! The effect of returns on the suppression list.
 
 use jiff::Timestamp;
 use posthaste_spool::Facts;
@@ -9,7 +9,7 @@ use crate::{
     identity::identity,
 };
 
-/// Puts onto the list whom a return puts there. Call it once for each report.
+/// Updates the suppression list for a return. To be called once for each report.
 pub(crate) fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
     let Some((_, trust, ..)) = identity(found) else { return Noted::Nothing };
     if !believed(trust, believe) {
@@ -28,7 +28,7 @@ fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted 
     let mut said = BounceEvidence::new(verdict, Some(about.sent.facts.message), about.report.diagnostic.as_deref().unwrap_or_default());
     said.source.by = about.report.reporting_mta.clone();
     said.late = true;
-    // One dead member of a list, or the far end of a forwarding, does not make the address dead that we write to.
+    // A dead member of a list, or a dead target of a forwarding, does not mean that the address itself is dead.
     said.sureness = match about.names {
         Names::Recipient => said.sureness,
         Names::Alike => said.sureness.min(Sureness::Likely),

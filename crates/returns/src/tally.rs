@@ -1,4 +1,4 @@
-//! What came back, in sums: the only trace of what matches nothing.
+//! Counters of returned mail, which are the only trace of reports that match nothing.
 
 use std::{
     collections::BTreeMap,
@@ -8,11 +8,11 @@ use std::{
 
 use crate::found::Return;
 
-/// Counts since the last look.
+/// Counts since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<Sums>);
 
-/// Mails, and what they came to.
+/// The number of mails, and of returns by kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     mails: u64,
@@ -20,17 +20,17 @@ pub(super) struct Sums {
 }
 
 impl Tally {
-    /// A mail was read.
+    /// Counts a mail that was read.
     pub(super) fn mail(&self) {
         self.lock().mails += 1;
     }
 
-    /// A return came to this.
+    /// Counts a return by its word.
     pub(super) fn count(&self, word: &'static str) {
         *self.lock().words.entry(word).or_default() += 1;
     }
 
-    /// The sums since the last look; None where nothing came.
+    /// Takes the sums since the last call; None if they are all zero.
     pub(super) fn take(&self) -> Option<Sums> {
         let sums = std::mem::take(&mut *self.lock());
         (sums != Sums::default()).then_some(sums)
@@ -41,7 +41,7 @@ impl Tally {
     }
 }
 
-/// The word for what is said once.
+/// The word under which a return is counted the first time.
 pub(super) fn word(found: &Return) -> &'static str {
     match found {
         Return::LateBounce(_) => "late_bounced",

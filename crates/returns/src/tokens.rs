@@ -1,4 +1,5 @@
-//! Our reverse-paths in a mail: where it was sent to, or in what it returns (`Return-Path`, a header of ours, a `Received` line).
+//! The relay's reverse-paths in a mail: the address that it was sent to, or one in the mail that it returns (`Return-Path`, the relay's own
+//! header field, a `Received` line).
 
 use std::str;
 
@@ -7,40 +8,40 @@ use memchr::memmem;
 use posthaste_mail::Address;
 use posthaste_verp::{OpenedPath, Verp};
 
-/// What was found, with the place of the [`Verp`] that opened it.
+/// The reverse-path that was found, with the index of the [`Verp`] that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundPath {
     /// One.
     One(usize, OpenedPath),
-    /// Different ones: a digest, or a conversation that quotes others. None of them is meant for sure.
+    /// Several different ones, as in a digest or a quoted conversation. It is not certain which one is meant.
     Several,
     /// None.
     None,
 }
 
-/// What is looked at, in bytes: as much as the reader of reports does.
+/// How much of a mail is searched, in bytes; the same as the reader of reports reads.
 const MAIL_MAX: usize = 1 << 20;
 /// The most addresses that are opened: each costs a hash.
 const TRIED_MAX: usize = 200;
 
-/// The address that it was sent to decides; without one of ours there, what the mail holds does.
-pub(super) fn find(verps: &[Verp], rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Found {
+/// The reverse-path of a mail. The address that it was sent to decides, or else the content of the mail.
+pub(super) fn find(verps: &[Verp], rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> FoundPath {
     for (i, verp) in verps.iter().enumerate() {
         match rcpt.map(|rcpt| verp.open(rcpt, now)) {
             Some(OpenedPath::NotOurs) | None => {}
-            Some(opened) => return Found::One(i, opened),
+            Some(opened) => return FoundPath::One(i, opened),
         }
     }
     let mail = &mail[..mail.len().min(MAIL_MAX)];
     match inside(verps, mail, now) {
         // Quoted-printable breaks long lines in two.
-        Found::None => joined(mail).map_or(Found::None, |mail| inside(verps, &mail, now)),
+        FoundPath::None => joined(mail).map_or(FoundPath::None, |mail| inside(verps, &mail, now)),
         found => found,
     }
 }
 
-fn inside(verps: &[Verp], mail: &[u8], now: Timestamp) -> Found {
-    let mut best = Found::None;
+fn inside(verps: &[Verp], mail: &[u8], now: Timestamp) -> FoundPath {
+    let mut best = FoundPath::None;
     let mut tried = 0;
     for (i, verp) in verps.iter().enumerate() {
         let lower = mail.to_ascii_lowercase();
@@ -52,7 +53,7 @@ fn inside(verps: &[Verp], mail: &[u8], now: Timestamp) -> Found {
             }
             tried += 1;
             best = better(best, i, verp.open(&address, now));
-            if best == Found::Several {
+            if best == FoundPath::Several {
                 return best;
             }
         }
@@ -60,8 +61,8 @@ fn inside(verps: &[Verp], mail: &[u8], now: Timestamp) -> Found {
     best
 }
 
-/// A valid one before an expired one before a forged one; two that are valid are too many.
-fn better(best: Found, verp: usize, opened: OpenedPath) -> Found {
+/// The better of two: a valid one before an expired one before a forged one. Two different valid ones are `Several`.
+fn better(best: FoundPath, verp: usize, opened: OpenedPath) -> FoundPath {
     let rank = |o: &OpenedPath| match o {
         OpenedPath::Valid(_) => 3,
         OpenedPath::Expired(_) => 2,
@@ -70,9 +71,9 @@ fn better(best: Found, verp: usize, opened: OpenedPath) -> Found {
     };
     match (best, opened) {
         (_, OpenedPath::NotOurs) => best,
-        (Found::One(_, OpenedPath::Valid(one)), OpenedPath::Valid(other)) if one != other => Found::Several,
-        (Found::One(_, old), new) if rank(&old) >= rank(&new) => best,
-        _ => Found::One(verp, opened),
+        (FoundPath::One(_, OpenedPath::Valid(one)), OpenedPath::Valid(other)) if one != other => FoundPath::Several,
+        (FoundPath::One(_, old), new) if rank(&old) >= rank(&new) => best,
+        _ => FoundPath::One(verp, opened),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_host::clock;
-use posthaste_journal::{Journal, Ticket, Token};
+use posthaste_journal::{Journal, PendingToken, Ticket};
 use posthaste_mail::What;
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_queue::{Arrival, Deadline};
@@ -40,7 +40,7 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
 }
 
 /// Appends the `accepted` lines of the recipients for which `missing` returns true, as one unit: no checkpoint falls between them.
-pub fn announce(journal: &Journal, message: &Message, seq: u64, token: Token, when: Announced, missing: impl Fn(&str) -> bool) {
+pub fn announce(journal: &Journal, message: &Message, seq: u64, token: PendingToken, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
     let record = &message.meta;
     let wanted = (0..).zip(&record.envelope.recipients).filter(|(_, r)| missing(r.as_str()));

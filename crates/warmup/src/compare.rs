@@ -1,4 +1,4 @@
-//! The ledger's days against what the log says of them.
+//! The comparison of the ledger's days with the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,23 +9,23 @@ use serde::Serialize;
 
 use super::Recount;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Days of lanes that were compared.
+    /// The number of lanes' days that were compared.
     pub days: usize,
     /// Recipients answered on them, by the log.
     pub spent: u64,
-    /// Days that began before the log does, so that the log cannot know them whole.
+    /// Days that began before the log does, so that they are incomplete in it.
     pub older: usize,
-    /// Where they differ.
+    /// The numbers that differ.
     pub differences: Vec<Difference>,
 }
 
 /// A number in which ledger and log differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// As `ip1/google`.
+    /// The lane, such as `ip1/google`.
     pub lane: String,
     /// Which day.
     pub date: Date,
@@ -38,16 +38,17 @@ pub struct Difference {
 }
 
 impl Comparison {
-    /// True where the log holds less than the ledger knew before the log was read: lines may be on their way.
+    /// Whether the log has lower numbers than the ledger had before the log was read: some lines may not be written yet.
     pub fn log_is_behind(&self) -> bool {
         self.differences.iter().any(|difference| difference.log < difference.ledger)
     }
 }
 
-/// Compares the log, which was read between two looks at the ledger, with these: while mail goes out, numbers lie between them.
+/// Compares the log with the ledger as it was before and after the log was read: while mail goes out, the log's numbers lie between the
+/// two.
 ///
-/// Hard bounces are left out, because the ledger counts those too that became known after delivery; all others together leave no room for them to
-/// differ, since what was spent is their sum.
+/// Hard bounces are left out, because the ledger also counts those that became known after delivery. They cannot differ unnoticed if all
+/// other numbers agree, since `spent` is the sum of all.
 pub fn compare(before: &[LaneDays], after: &[LaneDays], log: &Recount) -> Comparison {
     let (before, after) = (by_day(before), by_day(after));
     let counted: BTreeMap<(LaneKey, Date), Counts> = log.days().map(|(lane, date, counts)| ((lane.clone(), date), counts)).collect();

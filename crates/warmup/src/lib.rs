@@ -1,4 +1,5 @@
-//! The warm-up as the relay and its operators see it. All of it is pure: the governor decides, and time is an argument.
+//! The warm-up as operators see it: the recount of lanes' days from the log, its comparison with the ledger, and the simulation of
+//! scenarios. All of it but the reading of the log is pure: the governor decides, and time is an argument.
 
 mod compare;
 mod recount;

@@ -1,4 +1,4 @@
-//! What the lanes did on their days, counted again from the delivery log.
+//! The numbers of the lanes' days, counted again from the delivery log.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -6,19 +6,19 @@ use jiff::{Timestamp, civil::Date};
 use posthaste_governor::{Counts, LaneKey, Outcome};
 use posthaste_mail::Stage;
 use posthaste_monitor::{Lines, LogError, LogRecord};
-use posthaste_queue::outcome::{Ending, outcome};
+use posthaste_queue::outcome::{AttemptEnd, outcome};
 
-/// A fold over the log's lines. Only attempts that were made from a day's budget count, which their lines say (`lane_day`).
+/// A fold over the log's lines. Only attempts from a day's budget count; their lines have a `lane_day`.
 ///
-/// Complaints are not in it, nor what was given back.
+/// Complaints and permits that were given back are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recount {
     lanes: BTreeMap<LaneKey, BTreeMap<Date, Counts>>,
-    /// The time of the first line: days that began before it may not be whole.
+    /// The time of the first line; days that began before it may be incomplete.
     first: Option<Timestamp>,
 }
 
-/// Counts everything in the log from the file on that was current at `since`; days that began before are not whole.
+/// Counts the log, beginning with the file that was current at `since`; days that began before are incomplete.
 pub fn recount(log: &Path, since: Option<Timestamp>) -> Result<Recount, LogError> {
     let mut lines = since.map_or_else(|| Lines::all(log), |since| Lines::since(log, since));
     let mut recount = Recount::default();
@@ -27,22 +27,22 @@ pub fn recount(log: &Path, since: Option<Timestamp>) -> Result<Recount, LogError
 }
 
 impl Recount {
-    /// Takes all lines that are there by now.
+    /// Counts all lines that are there by now.
     pub fn read(&mut self, lines: &mut Lines) -> Result<(), LogError> {
         while let Some(line) = lines.next_line()? {
-            if let Some(story) = LogRecord::parse(line.bytes) {
-                self.take(&story);
+            if let Some(record) = LogRecord::parse(line.bytes) {
+                self.take(&record);
             }
         }
         Ok(())
     }
 
-    /// Takes one line.
-    pub fn take(&mut self, story: &LogRecord<'_>) {
+    /// Counts one line.
+    pub fn take(&mut self, record: &LogRecord<'_>) {
         if self.first.is_none() {
-            self.first = story.time();
+            self.first = record.time();
         }
-        let Some((lane, date, outcome)) = spent(story) else { return };
+        let Some((lane, date, outcome)) = spent(record) else { return };
         if outcome != Outcome::GivenBack {
             self.lanes.entry(lane).or_default().entry(date).or_default().answer(outcome, 1);
         }
@@ -53,28 +53,28 @@ impl Recount {
         self.lanes.iter().flat_map(|(lane, days)| days.iter().map(move |(date, counts)| (lane, *date, *counts)))
     }
 
-    /// What a lane did on a day; nothing, if the log knows of nothing.
+    /// The numbers of a lane's day; all zero if the log has no lines for it.
     pub fn day(&self, lane: &LaneKey, date: Date) -> Counts {
         self.lanes.get(lane).and_then(|days| days.get(&date)).copied().unwrap_or_default()
     }
 
-    /// When the log that was read begins.
+    /// The time at which the log that was read begins.
     pub fn first(&self) -> Option<Timestamp> {
         self.first
     }
 }
 
-/// The lane, the day and what became of an attempt that a line tells of.
-fn spent(story: &LogRecord<'_>) -> Option<(LaneKey, Date, Outcome)> {
-    let date = story.lane_day.as_deref()?.parse().ok()?;
-    let lane = LaneKey::new(story.source.as_deref()?, story.provider.as_deref()?);
+/// The lane, the day and the outcome of the attempt that a line reports.
+fn spent(record: &LogRecord<'_>) -> Option<(LaneKey, Date, Outcome)> {
+    let date = record.lane_day.as_deref()?.parse().ok()?;
+    let lane = LaneKey::new(record.source.as_deref()?, record.provider.as_deref()?);
     let failed = |permanent| {
-        let stage: Stage = story.smtp_stage.as_deref()?.parse().ok()?;
-        let (class, action) = (story.class.as_deref()?.parse().ok()?, story.action.as_deref()?.parse().ok()?);
-        Some(Ending::Failed { stage, class, action, permanent })
+        let stage: Stage = record.smtp_stage.as_deref()?.parse().ok()?;
+        let (class, action) = (record.class.as_deref()?.parse().ok()?, record.action.as_deref()?.parse().ok()?);
+        Some(AttemptEnd::Failed { stage, class, action, permanent })
     };
-    let ending = match &*story.event {
-        "delivered" => Ending::Delivered,
+    let ending = match &*record.event {
+        "delivered" => AttemptEnd::Delivered,
         "bounced" => failed(true)?,
         "deferred" | "expired" => failed(false)?,
         _ => return None,

@@ -1,79 +1,80 @@
-//! A warm-up to be played through: what mail comes day by day, and how receivers take it. It knows nothing of lanes and of budgets, which are the
-//! configuration's; the same scenario is played to the simulation and, in a test, to the dispatcher itself.
+//! A scenario for a simulated warm-up: how much mail comes on each day, and how receivers answer it. It knows nothing of lanes and budgets,
+//! which the configuration defines. The same scenario is given to the simulation and, in a test, to the dispatcher itself.
 //!
-//! Nothing in it is random. Rates are met by counting, lane by lane: of a hundred recipients with 3 % hard bounces the 33rd, 66th and 100th bounce.
+//! Nothing in it is random. Rates are met by counting for each lane: of a hundred recipients with 3 % hard bounces the 34th, 67th and 100th
+//! bounce.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use posthaste_governor::Outcome;
 
-/// What mail comes, and how it is taken.
+/// How much mail comes, and how it is answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// The first day.
     pub first: Date,
-    /// Whose days they are: that of the curves, where a day of the one should be a day of the other.
+    /// The time zone of the days; that of the curves, if a day of the scenario is to be a day of the curves.
     pub zone: TimeZone,
-    /// Recipients that come in on each day, spread evenly over it. Its length is the scenario's.
+    /// Recipients that come in on each day, spread evenly over it. There is one entry for each day of the scenario.
     pub volume: Vec<u64>,
-    /// Providers, and what share of the volume each has against the others.
+    /// Providers, with their shares of the volume.
     pub mix: Vec<(Arc<str>, u32)>,
-    /// How recipients are answered where no spell says otherwise.
+    /// How recipients are answered when no spell applies.
     pub usual: Rates,
-    /// Times in which a provider answers otherwise. Of several that fit the last holds.
+    /// Periods in which a provider answers differently. If several apply, the last one counts.
     pub spells: Vec<Spell>,
 }
 
-/// A time in which answers are others.
+/// A period in which a provider answers differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spell {
-    /// Whose; None: everybody's.
+    /// The provider; None: all providers.
     pub provider: Option<Arc<str>>,
-    /// On which days, counted from 0.
+    /// The days, counted from 0.
     pub days: Range<usize>,
-    /// How recipients are answered meanwhile.
+    /// How recipients are answered in that period.
     pub rates: Rates,
 }
 
-/// How many of ten thousand recipients are answered how; all others are accepted. Together at most 10,000.
+/// How many of ten thousand recipients get each kind of answer; all others are accepted. Together at most 10,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Refused for good: the address is no good.
+    /// Permanently refused, because the address does not exist.
     pub hard_bounces: u32,
-    /// Put off because of rate or reputation.
+    /// Deferred because of rate or reputation.
     pub throttled: u32,
-    /// Put off for another reason.
+    /// Deferred for another reason.
     pub deferred: u32,
     /// Refused because the sending address is blocked.
     pub blocked: u32,
 }
 
-/// What [`Rates`] are parts of.
+/// The number of recipients that [`Rates`] refer to.
 pub const WHOLE: u32 = 10_000;
 
-/// One recipient who comes in.
+/// One recipient that comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// When.
     pub at: Timestamp,
-    /// On which day, counted from 0.
+    /// The day, counted from 0.
     pub day: usize,
-    /// Whose mailboxes: an index into [`Scenario::mix`].
+    /// The provider, as an index into [`Scenario::mix`].
     pub provider: usize,
 }
 
-/// The receivers: they count, so that rates come out exactly.
+/// The receivers. They count, so that rates are met exactly.
 #[derive(Clone, Debug)]
 pub struct Receivers {
     usual: Rates,
     spells: Vec<Spell>,
-    /// By source and provider: what of each kind is due, in parts of [`WHOLE`].
+    /// How much of each kind of answer is due, in parts of [`WHOLE`], by source and provider.
     due: HashMap<(Arc<str>, Arc<str>), [u32; 4]>,
 }
 
 impl Scenario {
-    /// How many days it has.
+    /// The number of days.
     pub fn days(&self) -> usize {
         self.volume.len()
     }
@@ -89,7 +90,7 @@ impl Scenario {
         self.zone.to_timestamp(self.date(day).to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MAX)
     }
 
-    /// Everybody who comes in, in order. Providers take turns by their shares, and go on taking turns from day to day.
+    /// All recipients that come in, in order. Providers take turns by their shares, which continue from day to day.
     pub fn incoming(&self) -> impl Iterator<Item = Incoming> {
         let whole: i64 = self.mix.iter().map(|(_, share)| i64::from(*share)).sum();
         let mut credit = vec![0_i64; self.mix.len()];
@@ -109,7 +110,7 @@ impl Scenario {
         })
     }
 
-    /// Those who answer.
+    /// The receivers that answer.
     pub fn receivers(&self) -> Receivers {
         Receivers { usual: self.usual, spells: self.spells.clone(), due: HashMap::new() }
     }
@@ -123,7 +124,7 @@ impl Receivers {
         let due = self.due.entry((source.clone(), provider.clone())).or_default();
         let parts = [rates.hard_bounces, rates.throttled, rates.deferred, rates.blocked];
         due.iter_mut().zip(parts).for_each(|(due, part)| *due += part);
-        // One answer a recipient: what is due at the same time as another kind comes next.
+        // Each recipient gets one answer. If two kinds are due at once, the next recipient gets the other one.
         let Some(kind) = due.iter().position(|due| *due >= WHOLE) else { return Outcome::Accepted };
         due[kind] -= WHOLE;
         [Outcome::HardBounce, Outcome::Throttled, Outcome::Deferred, Outcome::Blocked][kind]

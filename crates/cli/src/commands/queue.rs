@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::{clock, span};
 use posthaste_mail::MessageId;
-use posthaste_queue::{RecipientRow, Selection};
+use posthaste_queue::{MessageSelection, RecipientRow};
 use posthaste_relay::admin::{self, Changed, List, Listed, Request};
 
 use super::{At, operator};
@@ -93,12 +93,12 @@ struct Which {
 
 impl Which {
     /// An empty selection is an error: selecting everything needs `--all`.
-    fn selection(&self) -> anyhow::Result<Selection> {
+    fn selection(&self) -> anyhow::Result<MessageSelection> {
         let Self { id, domain, provider, stream, all } = self;
         if id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all {
             anyhow::bail!("select messages by an ID, --domain, --provider, --stream or --all");
         }
-        Ok(Selection { id: *id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
+        Ok(MessageSelection { id: *id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
     }
 }
 
@@ -111,7 +111,7 @@ impl Queue {
                 let selection = which.selection().unwrap_or_default();
                 return self.list(selection, limit);
             }
-            Some(What::Show { id }) => return self.list(Selection::one(id), 1),
+            Some(What::Show { id }) => return self.list(MessageSelection::one(id), 1),
             Some(What::Retry { ref which }) => Request::Retry { selection: which.selection()? },
             Some(What::Hold { ref which, ref reason }) => Request::Hold { selection: which.selection()?, reason: reason.clone() },
             Some(What::Release { ref which }) => Request::Release { selection: which.selection()?, by: operator() },
@@ -168,7 +168,7 @@ impl Queue {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn list(&self, selection: Selection, limit: usize) -> anyhow::Result<ExitCode> {
+    fn list(&self, selection: MessageSelection, limit: usize) -> anyhow::Result<ExitCode> {
         let list: List = self.at.ask(&Request::List { selection, limit })?;
         let mut out = stdout().lock();
         if self.json {

@@ -11,7 +11,7 @@ use std::{io::stdout, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{Answer, Ask, Steering};
+use posthaste_queue::warmup::{Steering, WarmupAnswer, WarmupQuestion};
 
 use self::common::{ODD, asked, lane};
 use super::{At, operator};
@@ -86,8 +86,8 @@ impl Warmup {
 
 impl Steer {
     fn run(self, at: &At, steer: Steering) -> anyhow::Result<ExitCode> {
-        let ask = Ask::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
-        let Answer::Lanes { lanes } = asked(at, ask, &self.lane)? else { anyhow::bail!(ODD) };
+        let ask = WarmupQuestion::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
+        let WarmupAnswer::Lanes { lanes } = asked(at, ask, &self.lane)? else { anyhow::bail!(ODD) };
         status::show(&lanes, self.json, &mut stdout().lock())?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,21 +1,21 @@
-//! By when senders want messages delivered (RFC 2852): at that time a message is returned, or its sender is told that it is late and it is
-//! tried on.
+//! The times by which senders want messages delivered (RFC 2852). At that time a message is returned, or its sender is told that it is late
+//! and delivery goes on.
 //!
-//! Few messages have such a time, so it is kept beside the table: the others pay nothing for it.
+//! Few messages have such a deadline, so it is kept beside the table and costs the others nothing.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::table::Seq;
 use crate::exchange::Deadline;
 
-/// Milliseconds before a message is returned at which it is tried once more, where its schedule would not.
+/// The last attempt is made this many milliseconds before a message is returned, if its schedule has none then.
 const LAST_CHANCE: i64 = 30_000;
 
-/// The messages whose senders gave a time.
+/// The messages with a deadline.
 #[derive(Default)]
 pub(crate) struct Deadlines {
     by: HashMap<Seq, Watched>,
-    /// Those whose time is to come, with that time. A message that ends leaves nothing here: times may be years away.
+    /// Deadlines that have not passed. Removed when the message ends, because they may be years away.
     due: BTreeSet<(i64, Seq)>,
 }
 
@@ -28,9 +28,9 @@ struct Watched {
 }
 
 impl Deadlines {
-    /// `told`: the sender has been told that this message is late.
+    /// Keeps a message's deadline. `told`: the sender has been told that this message is late.
     pub(crate) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
-        // Rounded up: at that millisecond it is over, whoever looks.
+        // Rounded up, so that the deadline has passed at that millisecond, also when nanoseconds count.
         let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
         self.by.insert(seq, Watched { at, returns: by.returns, told });
         if !told {
@@ -48,13 +48,13 @@ impl Deadlines {
         }
     }
 
-    /// When the message is given up, in milliseconds; `expires` is when it is too old for its stream.
+    /// When the message is given up, in milliseconds since 1970; `expires` is when it is too old for its stream.
     pub(crate) fn expires(&self, seq: Seq, expires: i64) -> i64 {
         self.returned_at(seq).map_or(expires, |at| at.min(expires))
     }
 
-    /// When the message is tried for the last time; `expires` is when it is given up. It is tried at that moment, so that the reply it ends
-    /// with is fresh; but where its sender gave the time, nothing is handed over at the moment by which it was to be delivered.
+    /// When the message is tried for the last time; `expires` is when it is given up. The last attempt is made at that moment, so that the
+    /// reply it ends with is fresh. If the sender gave the time, the last attempt is made earlier, because nothing may be delivered then.
     pub(crate) fn last_attempt(&self, seq: Seq, expires: i64, now: i64) -> i64 {
         let chance = expires - LAST_CHANCE;
         if self.returned_at(seq) == Some(expires) && chance > now + LAST_CHANCE { chance } else { expires }
@@ -65,12 +65,12 @@ impl Deadlines {
         self.by.get(&seq).is_some_and(|deadline| deadline.told)
     }
 
-    /// When the next message's time is over, in milliseconds since 1970.
+    /// When the next deadline passes, in milliseconds since 1970.
     pub(crate) fn next(&self) -> Option<i64> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes out a message whose time is over, and says whether it is to be returned. Where it is not, its sender counts as told from now
+    /// Takes out a message whose deadline has passed, with whether it is to be returned. If it is not, its sender counts as told from now
     /// on.
     pub(crate) fn take_over(&mut self, now: i64) -> Option<(Seq, bool)> {
         let (at, seq) = self.due.first().copied().filter(|(at, _)| *at <= now)?;

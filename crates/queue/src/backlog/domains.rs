@@ -1,4 +1,4 @@
-//! Recipient domains: each one's route, for as long as DNS allows to keep it, and the groups that wait for the route.
+//! Recipient domains: each one's route, kept as long as DNS allows, and the groups that wait for it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,9 +7,9 @@ use posthaste_mail::Domain;
 use super::table::{DomainIx, RecipientGroup};
 use crate::{Site, exchange::Unroutable, numbers::NumberMap};
 
-/// How far a domain's route is known.
+/// What is known about a domain's route.
 pub(crate) enum Known {
-    /// Never asked for, or too long ago.
+    /// Nothing: DNS was never asked, or too long ago.
     No,
     /// DNS is being asked.
     Asking,
@@ -25,7 +25,7 @@ pub(crate) enum Route {
     To(Arc<Site>),
     /// There are no hosts.
     Nowhere(Arc<Unroutable>),
-    /// That is not known. With the domain's name where DNS has to be asked now; without it where DNS has been asked already.
+    /// Not known yet. With the domain's name if DNS has to be asked now; without it if the question is already under way.
     Unknown(Option<Arc<Domain>>),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct DomainEntry {
     pub(crate) known: Known,
     /// Groups that wait for the answer.
     waiting: Vec<RecipientGroup>,
-    /// Queued recipients at it.
+    /// The number of queued recipients at this domain.
     queued: usize,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Domains {
 impl DomainEntry {
     fn route(&mut self, now: i64) -> Route {
         match &self.known {
-            Known::Route(way, until) if *until > now => Route::To(way.clone()),
+            Known::Route(site, until) if *until > now => Route::To(site.clone()),
             Known::Nowhere(why, until) if *until > now => Route::Nowhere(why.clone()),
             Known::Asking => Route::Unknown(None),
             _ => {
@@ -64,7 +64,7 @@ impl DomainEntry {
 }
 
 impl Domains {
-    /// The number of a domain where one more recipient is queued.
+    /// The number of a domain at which one more recipient is queued.
     pub(crate) fn add_recipient(&mut self, name: &Domain) -> DomainIx {
         if let Some(ix) = self.by_name.get(name) {
             self.entries.get_mut(ix).expect("by_name leads to entries that exist").queued += 1;
@@ -77,7 +77,7 @@ impl Domains {
         self.next
     }
 
-    /// One recipient fewer is queued at it.
+    /// One recipient fewer is queued at a domain.
     pub(crate) fn remove_recipient(&mut self, ix: DomainIx) {
         if let Some(entry) = self.entries.get_mut(&ix) {
             entry.queued = entry.queued.saturating_sub(1);
@@ -89,9 +89,9 @@ impl Domains {
         self.entries.get_mut(&ix).map_or(Route::Unknown(None), |entry| entry.route(now))
     }
 
-    /// A domain's route for a group. Where the route is not known, the group waits here for the answer of DNS; else it is returned.
+    /// A domain's route for a group. If the route is not known, the group waits here for the answer of DNS; otherwise it is returned.
     pub(crate) fn place(&mut self, ix: DomainIx, group: RecipientGroup, now: i64) -> (Route, Option<RecipientGroup>) {
-        // A domain is forgotten only when no recipient is queued there: the group is void.
+        // A domain is forgotten only when no recipient is queued there, so the group is void.
         let Some(entry) = self.entries.get_mut(&ix) else { return (Route::Unknown(None), None) };
         let route = entry.route(now);
         if matches!(route, Route::Unknown(_)) {
@@ -105,7 +105,7 @@ impl Domains {
     pub(crate) fn resolved(&mut self, ix: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, until: i64) -> Vec<RecipientGroup> {
         let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
         entry.known = match answer {
-            Ok(way) => Known::Route(way.clone(), until),
+            Ok(site) => Known::Route(site.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), until),
         };
         std::mem::take(&mut entry.waiting)
@@ -124,18 +124,18 @@ impl Domains {
     /// The provider of a domain's mailboxes, or the domain's own name while no route to it is known.
     pub(crate) fn provider(&self, ix: DomainIx) -> &str {
         match self.get(ix) {
-            Some(DomainEntry { known: Known::Route(way, _), .. }) => way.provider.as_str(),
+            Some(DomainEntry { known: Known::Route(site, _), .. }) => site.provider.as_str(),
             Some(entry) => entry.name.as_str(),
             None => "",
         }
     }
 
-    /// The numbers of all of them.
+    /// The numbers of all domains.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = DomainIx> {
         self.entries.keys().copied()
     }
 
-    /// Forgets every route, so that the next look asks again.
+    /// Forgets every route, so that DNS is asked again.
     pub(crate) fn forget_routes(&mut self) {
         for entry in self.entries.values_mut() {
             if !matches!(entry.known, Known::Asking) {

@@ -1,8 +1,8 @@
-//! Messages by their ids, so that a question about one message looks through no other.
+//! An index of messages by their ids, so that a question about one message does not scan the others.
 //!
-//! An id ends in 80 random bits. 32 of these lead to the lower half of the message's number, and the table tells whether that is the right
-//! one. So an entry is 8 bytes and one of the map's own. With the map's free entries that is 10 to 20 bytes for each message; measured with
-//! a million, 24.
+//! An id ends in 80 random bits. 32 of these lead to the lower half of the message's number, and the table tells whether that message has
+//! the id. An entry takes 8 bytes and one of the map's own. With the map's free entries that is 10 to 20 bytes for each message; 24 were
+//! measured with a million.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::numbers::NumberMap;
 #[derive(Default)]
 pub(super) struct Ids {
     by_print: NumberMap<u32, u32>,
-    /// Messages whose 32 bits lead to another one: about a hundred in a million.
+    /// Messages whose 32 bits lead to another message: about a hundred in a million.
     others: HashMap<MessageId, u64>,
     /// The highest number so far.
     highest: u64,
@@ -40,7 +40,7 @@ impl Ids {
         }
     }
 
-    /// The number of the message with this id. `is_it` tells whether a number is that message's.
+    /// The number of the message with this id. `is_it` tells whether a number belongs to that message.
     pub(super) fn find(&self, id: MessageId, is_it: impl Fn(u64) -> bool) -> Option<u64> {
         if let Some(seq) = self.others.get(&id) {
             return Some(*seq);

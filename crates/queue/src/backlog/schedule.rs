@@ -1,13 +1,13 @@
 //! A timer wheel with slots of a tenth of a second.
 //!
-//! Slots that hold nothing do not exist, so an hour of silence costs nothing, and a slot is taken out whole.
+//! Empty slots do not exist, so an hour without events costs nothing. A slot is taken out as a whole.
 
 use std::collections::BTreeMap;
 
 /// Milliseconds in a slot.
 const SLOT: i64 = 100;
 
-/// Things that are due later.
+/// A timer wheel of things that are due later.
 pub(crate) struct Schedule<T> {
     slots: BTreeMap<i64, Vec<T>>,
 }

@@ -23,12 +23,12 @@ use crate::{
 pub(crate) struct HandedBack {
     /// The recipients that wait again, and their stream.
     pub(crate) group: Option<(RecipientGroup, StreamIx)>,
-    /// The end of those that an operator has dropped meanwhile.
+    /// The end of those that an operator has removed meanwhile.
     pub(crate) record: Option<FateRecord>,
 }
 
 impl Backlog {
-    /// Takes what is still to be sent of a group for an attempt: its recipients are in flight from now on.
+    /// Takes the recipients of a group that are still to be sent for an attempt: they are in flight from now on.
     pub(crate) fn take(&mut self, group: &RecipientGroup) -> Option<DeliveryJob> {
         let (message, rcpts) = self.table.open_mut(group)?;
         let mut attempt = 1;
@@ -44,26 +44,26 @@ impl Backlog {
     /// Decides about each recipient of a job, and schedules those that are retried.
     pub(crate) fn settle(
         &mut self,
-        load: &DeliveryJob,
+        job: &DeliveryJob,
         said: Vec<AttemptResult>,
         facts: Arc<Attempt>,
         policy: &Policy,
         now: Timestamp,
     ) -> Option<FateRecord> {
-        let message = self.table.get_mut(load.seq)?;
+        let message = self.table.get_mut(job.seq)?;
         let retry = &policy.stream(self.streams.name(message.stream)).retry;
-        let warm = message.warm.take().or_else(|| load.warm.clone());
-        let expires = self.deadlines.expires(load.seq, expires(message.arrived, retry.expire));
+        let warm = message.warm.take().or_else(|| job.warm.clone());
+        let expires = self.deadlines.expires(job.seq, expires(message.arrived, retry.expire));
         let mut fates = Vec::with_capacity(said.len());
-        // What is deferred together goes together again, at the time drawn for the first one.
+        // Recipients that are deferred together are tried together again, at the time drawn for the first one.
         let mut together: Option<Timestamp> = None;
-        for (rcpt, said) in load.rcpts.iter().copied().zip(said) {
+        for (rcpt, said) in job.rcpts.iter().copied().zip(said) {
             let recipient = message.recipient_mut(rcpt);
             let cancelling = recipient.phase == Phase::Cancelling;
             let was_due = Timestamp::from_millisecond(recipient.due).unwrap_or(Timestamp::UNIX_EPOCH);
             let attempt = u32::from(recipient.attempts) + 1;
             recipient.attempts = recipient.attempts.saturating_add(1);
-            let salt = load.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
+            let salt = job.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
             let next = match &said {
                 AttemptResult::Delivered(_) => Next::Delivered,
                 AttemptResult::Suppressed(_) => Next::Suppressed,
@@ -71,7 +71,7 @@ impl Backlog {
                 _ if cancelling => cancelled_in_flight(),
                 _ if now.as_millisecond() >= expires => Next::Expired,
                 _ => {
-                    let last = timestamp(self.deadlines.last_attempt(load.seq, expires, now.as_millisecond()));
+                    let last = timestamp(self.deadlines.last_attempt(job.seq, expires, now.as_millisecond()));
                     Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
                 }
             };
@@ -81,10 +81,10 @@ impl Backlog {
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
             message.warm.clone_from(&warm);
         }
-        let deferred = self.apply(load.seq, &fates);
-        let record = self.record(load.seq, load.id, warm, facts, fates, now);
+        let deferred = self.apply(job.seq, &fates);
+        let record = self.record(job.seq, job.id, warm, facts, fates, now);
         if let Some((due, rcpts)) = deferred {
-            self.schedule_later(load.seq, due, rcpts);
+            self.schedule_later(job.seq, due, rcpts);
         }
         Some(record)
     }
@@ -92,21 +92,21 @@ impl Backlog {
     /// The same, with one failure for all recipients.
     pub(crate) fn fail(
         &mut self,
-        load: &DeliveryJob,
+        job: &DeliveryJob,
         (failure, verdict): (&Failure, &Verdict),
         facts: Arc<Attempt>,
         policy: &Policy,
         now: Timestamp,
     ) -> Option<FateRecord> {
-        let said = load.rcpts.iter().map(|_| AttemptResult::Failed(failure.clone(), verdict.clone())).collect();
-        self.settle(load, said, facts, policy, now)
+        let said = job.rcpts.iter().map(|_| AttemptResult::Failed(failure.clone(), verdict.clone())).collect();
+        self.settle(job, said, facts, policy, now)
     }
 
-    /// Lets the recipients of a job wait again that was not offered, and ends those that an operator has dropped meanwhile.
-    pub(crate) fn hand_back(&mut self, load: &DeliveryJob, now: Timestamp) -> HandedBack {
-        let Some(message) = self.table.get_mut(load.seq) else { return HandedBack::default() };
-        let (mut waiting, mut cancelled) = (Vec::with_capacity(load.rcpts.len()), Vec::new());
-        for rcpt in &load.rcpts {
+    /// Returns the recipients of a job that was not offered to the queue, and ends those that an operator has removed meanwhile.
+    pub(crate) fn hand_back(&mut self, job: &DeliveryJob, now: Timestamp) -> HandedBack {
+        let Some(message) = self.table.get_mut(job.seq) else { return HandedBack::default() };
+        let (mut waiting, mut cancelled) = (Vec::with_capacity(job.rcpts.len()), Vec::new());
+        for rcpt in &job.rcpts {
             let recipient = message.recipient_mut(*rcpt);
             if recipient.phase == Phase::Cancelling {
                 cancelled.push(untried(*rcpt, recipient, None, cancelled_in_flight()));
@@ -116,15 +116,15 @@ impl Backlog {
             }
         }
         let (stream, epoch) = (message.stream, message.epoch);
-        let group = (!waiting.is_empty()).then(|| (RecipientGroup { seq: load.seq, rcpts: Rcpts::new(waiting), epoch }, stream));
+        let group = (!waiting.is_empty()).then(|| (RecipientGroup { seq: job.seq, rcpts: Rcpts::new(waiting), epoch }, stream));
         let record = (!cancelled.is_empty()).then(|| {
-            self.end_all(load.seq, &cancelled);
-            self.record(load.seq, load.id, load.warm.clone(), Arc::default(), cancelled, now)
+            self.end_all(job.seq, &cancelled);
+            self.record(job.seq, job.id, job.warm.clone(), Arc::default(), cancelled, now)
         });
         HandedBack { group, record }
     }
 
-    /// Ends the recipients of a group that has waited until it expired.
+    /// Ends the recipients of a group that expired while it waited.
     pub(crate) fn give_up(&mut self, group: &RecipientGroup, (failure, verdict): (Failure, Verdict), now: Timestamp) -> Option<FateRecord> {
         let (message, rcpts) = self.table.open(group)?;
         let (id, warm) = (message.id, message.warm.clone());
@@ -142,7 +142,7 @@ impl Backlog {
         Some(self.record(group.seq, message.id, message.warm.clone(), Arc::default(), fates, now))
     }
 
-    /// Returns the messages whose senders' time is over, or has their senders told that they are late.
+    /// Returns the messages whose deadline has passed to their senders, or has the senders told that they are late.
     pub(crate) fn end_overdue(&mut self, now: Timestamp) -> Vec<FateRecord> {
         let mut records = Vec::new();
         while let Some((seq, returns)) = self.deadlines.take_over(now.as_millisecond()) {
@@ -157,7 +157,7 @@ impl Backlog {
         let fates: Vec<Fate> = if returns {
             let (failure, verdict) = too_late();
             let said = || Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
-            // What a connection has in hand ends with that attempt.
+            // Recipients in flight end with that attempt.
             let waiting = message.queued().filter(|(_, recipient)| matches!(recipient.phase, Phase::Waiting | Phase::Held));
             waiting.map(|(rcpt, recipient)| untried(rcpt, recipient, said(), Next::Expired)).collect()
         } else {
@@ -172,14 +172,14 @@ impl Backlog {
         Some(self.record(seq, id, warm, Arc::default(), fates, now))
     }
 
-    /// Makes those recipients of a message that wait due now; whether there are any.
+    /// Makes the waiting recipients of a message due now; false if there are none.
     pub(crate) fn make_due(&mut self, seq: Seq, now: Timestamp) -> bool {
         let Some(message) = self.table.get_mut(seq) else { return false };
         let waiting = message.recipients_mut().iter_mut().filter(|recipient| recipient.phase == Phase::Waiting);
         waiting.map(|recipient| recipient.due = now.as_millisecond()).count() > 0
     }
 
-    /// Has those recipients of a message that a connection has in hand dropped, unless that attempt delivers to them.
+    /// Marks the recipients of a message that are in flight for removal: they are removed unless that attempt delivers to them.
     pub(crate) fn cancel_in_flight(&mut self, seq: Seq, fits: impl Fn(DomainIx) -> bool) {
         let Some(message) = self.table.get_mut(seq) else { return };
         let in_flight = |recipient: &&mut RecipientState| recipient.phase == Phase::InFlight && fits(recipient.domain);
@@ -206,7 +206,7 @@ impl Backlog {
         Some(self.record(seq, id, warm, Arc::default(), fates, now))
     }
 
-    /// Moves recipients to where the fates say. Those deferred, with their common time.
+    /// Applies the fates to the recipients. Returns those that are deferred, with their common time.
     fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
         let mut deferred: Option<(i64, Vec<Rcpt>)> = None;
         for fate in fates {
@@ -222,7 +222,7 @@ impl Backlog {
         deferred
     }
 
-    /// Ends those recipients whose fate is an end.
+    /// Ends the recipients whose fate is final.
     fn end_all(&mut self, seq: Seq, fates: &[Fate]) {
         for fate in fates {
             let ends = match fate.next {

@@ -1,5 +1,5 @@
-//! Streams by number. Mail of another priority than usual (RFC 6710) counts as a stream of its own, with its own queues and its own share;
-//! everything else it has in common with its stream.
+//! Streams by number. Mail with a priority other than the usual one (RFC 6710) counts as a stream of its own, with queues and a share of
+//! its own; everything else is common to the whole stream.
 
 use posthaste_mail::{Name, TransferPriority};
 

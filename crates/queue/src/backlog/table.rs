@@ -20,28 +20,28 @@ pub(crate) type StreamIx = u16;
 /// The state of one recipient of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecipientState {
-    /// It is not tried before this time, in milliseconds since 1970.
+    /// The recipient is not tried before this time, in milliseconds since 1970.
     pub(crate) due: i64,
     /// Its domain.
     pub(crate) domain: DomainIx,
     /// Attempts that have ended.
     pub(crate) attempts: u16,
-    /// Where it is on its way.
+    /// Where it is between acceptance and its end.
     pub(crate) phase: Phase,
 }
 
-/// Where a recipient is on its way.
+/// Where a recipient is between acceptance and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// In a queue: it waits for its time, its route or its turn.
     Waiting,
     /// A session is delivering to it.
     InFlight,
-    /// The same, and an operator wants it dropped: it is dropped unless that attempt delivers it.
+    /// A session is delivering to it, and an operator has removed it: it ends unless that attempt delivers.
     Cancelling,
     /// An operator holds it.
     Held,
-    /// Delivered, bounced, expired, suppressed or dropped.
+    /// Delivered, bounced, expired, suppressed or removed.
     Ended,
 }
 
@@ -53,16 +53,16 @@ pub(crate) struct QueuedMessage {
     pub(crate) arrived: i64,
     /// Its stream.
     pub(crate) stream: StreamIx,
-    /// Rises when its recipients are grouped anew: groups of an older epoch in any queue are then void.
+    /// Raised when its recipients are grouped again: groups of an older epoch are void, whichever queue they are in.
     pub(crate) epoch: u16,
     /// Bytes as stored.
     pub(crate) size: u32,
-    /// The message itself, while it is fresh.
+    /// The message itself, while it is kept in memory.
     pub(crate) warm: Option<Arc<Message>>,
     recipients: States,
 }
 
-/// Nearly all messages have one recipient: those need no allocation.
+/// The recipients' states. Nearly all messages have one recipient, which needs no allocation.
 enum States {
     One([RecipientState; 1]),
     Many(Box<[RecipientState]>),
@@ -109,7 +109,7 @@ impl QueuedMessage {
         (0..).zip(self.recipients()).filter(|(_, recipient)| recipient.phase != Phase::Ended)
     }
 
-    /// Those of a group that are still to be sent; none when the group is void.
+    /// The recipients of a group that are still to be sent; none when the group is void.
     fn still_waiting(&self, group: &RecipientGroup) -> impl Iterator<Item = Rcpt> {
         let rcpts = if self.epoch == group.epoch { group.rcpts.as_slice() } else { &[] };
         rcpts.iter().copied().filter(|rcpt| self.recipient(*rcpt).phase == Phase::Waiting)
@@ -180,7 +180,8 @@ impl Table {
         self.messages.get_mut(&seq)
     }
 
-    /// Ends one recipient: its domain, where it had not ended before, and whether it was the message's last. The message is then forgotten.
+    /// Ends one recipient. Returns its domain and whether it was the message's last, after which the message is forgotten; None if it had
+    /// ended before.
     pub(crate) fn end(&mut self, seq: Seq, rcpt: Rcpt) -> Option<(DomainIx, bool)> {
         let message = self.messages.get_mut(&seq)?;
         let recipient = message.recipient_mut(rcpt);

@@ -1,15 +1,15 @@
-//! A run ahead of time, on copies of lanes or of a stream's own rate.
+//! A simulated run ahead of time, on copies of lanes or of a stream's own rate.
 
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use posthaste_governor::{Forecast, Priority, Shaper};
 
-/// A run ahead of time. Recipients that it is asked for go one after the other.
+/// A simulated run ahead of time. Each call lets the next recipients go, after those of the calls before.
 pub(crate) enum Ahead {
-    /// Of lanes.
+    /// On copies of lanes.
     Lanes(Box<Forecast>),
-    /// Of a stream's own rate.
+    /// On a copy of a stream's own rate.
     Stream(Box<Shaper>, Timestamp),
 }
 

@@ -1,4 +1,4 @@
-//! Why mail may not go yet, in words.
+//! Why mail may not be sent yet, and how that is worded.
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Hold, Shape};
@@ -6,19 +6,19 @@ use posthaste_mail::Name;
 
 use crate::{exchange::Wait, times::after};
 
-/// How soon a wait list is looked at again whose lanes have all they can carry, or whose sources are gone.
+/// How soon a wait list is looked at again if its lanes can carry no more or its sources are gone.
 pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// Why mail may not go yet.
+/// Why mail may not be sent yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     /// The source whose turn it was.
     pub(crate) source: Option<Name>,
-    /// The provider of the mailboxes, or the name of a stream that has sent what it may.
+    /// The provider of the mailboxes, or the name of a stream that has used up its rate.
     pub(crate) provider: Name,
-    /// When the first may go.
+    /// When the first recipient may go.
     pub(crate) at: Timestamp,
-    /// What the governor says; None: the sources are gone.
+    /// The governor's reason; None: the sources are gone.
     pub(crate) hold: Option<Hold>,
 }
 
@@ -28,12 +28,12 @@ impl Block {
         Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
     }
 
-    /// A stream has sent what it may for now.
+    /// A stream has used up its rate for now.
     pub(crate) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
         Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
     }
 
-    /// The reason in a word, the cap and what of it is gone, and a sentence.
+    /// The fields of the event: the reason as a word, the cap, how much of it is used, and a sentence.
     pub(crate) fn told(&self) -> Wait {
         let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
         let lane = format!("{source} at {}", self.provider);

@@ -1,8 +1,8 @@
-//! Which source a group takes, and what becomes of it when that one has no budget.
+//! The choice of the source for a group, and what happens to the group if that source has no budget.
 //!
-//! The pool's sources take turns by weight, or the coldest or the warmest comes first, as the stream says. Where the one whose turn it is
-//! may not send, its curve says what happens: the mail waits for it, spills over to the pool's other lanes (the warmest first), or goes to
-//! another pool's. Where none of those may send either, it waits in a list (see `waitlist`) for the first that may.
+//! The pool's sources take turns by weight, or the coldest or the warmest comes first, as the stream says. If the source whose turn it is
+//! may not send, its curve decides: the mail waits for it, spills over to the pool's other lanes (the warmest first), or goes to another
+//! pool's. If none of those may send either, the mail waits on a list (see `waitlist`) for the first lane that may.
 
 use std::num::NonZeroU32;
 
@@ -14,7 +14,7 @@ use super::{Budget, Chosen, block::Block, is_pushed_back, waitlist::WaitListKey}
 use crate::{backlog::table::StreamIx, view::View};
 
 impl Budget {
-    /// A lane for `n` recipients of a stream at a provider, or the list in which they wait for one.
+    /// A lane for `n` recipients of a stream at a provider, or the list on which they wait for one.
     pub(crate) fn choose(&mut self, stream: StreamIx, n: usize, provider: &Name, view: View<'_>) -> Chosen {
         let policy = view.stream_policy(stream);
         let waits = WaitListKey::Pool(policy.pool.clone(), provider.clone());
@@ -35,7 +35,7 @@ impl Budget {
         }
     }
 
-    /// Another lane for `n` recipients whose own may not send before `at`, or the list in which they wait.
+    /// Another lane for `n` recipients whose own may not send before `at`, or the list on which they wait.
     pub(crate) fn overflow(&mut self, lane: LaneId, stream: StreamIx, n: usize, (at, hold): (Timestamp, Hold), view: View<'_>) -> Chosen {
         let policy = view.stream_policy(stream);
         let source = self.permits.source(lane);
@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// A lane's own curve decides about its budget, its pool about what a provider does to it.
+    /// What happens to a held lane's mail: the lane's curve decides if its own budget holds it, the pool if the provider pushed back.
     fn overflow_of(&self, lane: LaneId, pool: &Name, hold: &Hold, view: View<'_>) -> Overflow {
         if !is_pushed_back(hold) {
             return self.permits.governor().lane(lane).plan().overflow.clone();
@@ -69,7 +69,7 @@ impl Budget {
         if relieve { Overflow::Spill } else { Overflow::Defer }
     }
 
-    /// The lanes that take what waits in a list, with their weights.
+    /// The lanes that may send the mail on a list, with their weights.
     pub(super) fn choices(&mut self, key: &WaitListKey, view: View<'_>) -> Vec<Choice> {
         let (own, pool, provider) = match key {
             WaitListKey::Lane(source, provider) => (Some(source), None, provider),
@@ -87,7 +87,7 @@ impl Budget {
         sources.map(choice).collect()
     }
 
-    /// The source of a stream's pool whose turn it is at a provider; None when all are gone.
+    /// The source of a stream's pool whose turn it is at a provider; None if all are gone.
     fn first_source(&mut self, stream: StreamIx, provider: &Name, view: View<'_>) -> Option<Name> {
         let policy = view.stream_policy(stream);
         let (pool, order) = (&policy.pool, policy.order);
@@ -106,7 +106,7 @@ impl Budget {
         self.permits.governor().blocked(lane, priority, view.now).is_none() && self.has_room(lane, 1, view)
     }
 
-    /// Whether what is left of a lane's budget covers what is ready in it already, and `n` more.
+    /// Whether the rest of a lane's budget covers the mail that is ready in it already, and `n` recipients more.
     fn has_room(&self, lane: LaneId, n: usize, view: View<'_>) -> bool {
         let Some(cap) = self.permits.governor().cap_left(lane, view.now) else { return true };
         let ready = view.lanes.get(lane).map_or(0, |lane| lane.ready - lane.granted);

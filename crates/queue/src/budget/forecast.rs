@@ -1,4 +1,5 @@
-//! When what waits in a list will go: its lanes, run ahead of time on copies, one recipient after the other in the list's order.
+//! Forecasts of when the mail on a list will go: its lanes are run ahead of time on copies, one recipient after the other in the list's
+//! order.
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::{Order, Priority};
@@ -6,20 +7,20 @@ use posthaste_governor::{Order, Priority};
 use super::{
     Budget,
     ahead::Ahead,
-    waitlist::{Position, TOLD_FROM, Told, WaitListIx, WaitListKey},
+    waitlist::{LoggedWait, Position, TOLD_FROM, WaitListIx, WaitListKey},
 };
 use crate::{times::after, view::View};
 
 /// How far a forecast looks.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 60);
-/// Between two forecasts for all that waits in a list.
+/// The least time between two forecasts for a whole list.
 const FORESEE_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// What waits further behind than this is told anew only when it comes closer.
+/// Groups further behind than this get a new time only when they come closer.
 const FORESEEN_MAX: usize = 50_000;
 
 impl Budget {
-    /// Says when the group at this position will go. `last`: it stands behind all others.
-    pub(super) fn foresee(&mut self, ix: WaitListIx, position: Position, last: bool, view: View<'_>) -> Option<Told> {
+    /// Forecasts when the group at this position will go. `last`: it is behind all others.
+    pub(super) fn foresee(&mut self, ix: WaitListIx, position: Position, last: bool, view: View<'_>) -> Option<LoggedWait> {
         let kept = self.lists.get_mut(ix).and_then(|list| list.forecast.take_if(|_| last));
         let mut ahead = match kept {
             Some(ahead) => ahead,
@@ -33,8 +34,8 @@ impl Budget {
         self.lists.tell(ix, position, until, view.now)
     }
 
-    /// Looks at all that waits again, if what was said of it may have become wrong.
-    pub(super) fn foresee_all(&mut self, ix: WaitListIx, view: View<'_>) -> Vec<Told> {
+    /// Repeats the forecast for a whole list if its times may have become wrong.
+    pub(super) fn foresee_all(&mut self, ix: WaitListIx, view: View<'_>) -> Vec<LoggedWait> {
         let mut told = Vec::new();
         let now = view.now;
         let tolerance = self.tolerance(ix, view);
@@ -68,7 +69,7 @@ impl Budget {
         told
     }
 
-    /// A look ahead to when everything before this position is gone.
+    /// A run ahead up to the time when everything before this position is gone.
     fn look_ahead_behind(&mut self, ix: WaitListIx, position: Position, view: View<'_>) -> Option<Ahead> {
         let mut ahead = self.look_ahead(ix, view)?;
         let before = self.lists.get(ix)?.queue.range(..position).map(|(position, _)| *position).take(FORESEEN_MAX);
@@ -90,7 +91,7 @@ impl Budget {
         Some(Ahead::Lanes(Box::new(self.permits.governor().forecast(&choices, Order::WarmFirst, view.now, horizon))))
     }
 
-    /// How many recipients wait at this position, and their stream's priority.
+    /// The number of recipients at this position, and their stream's priority.
     fn count_at(&self, ix: WaitListIx, position: Position, view: View<'_>) -> Option<(u32, Priority)> {
         let waiting = self.lists.get(ix)?.queue.get(&position)?;
         let stream = view.backlog.stream_of(waiting.group.seq)?;
@@ -98,7 +99,7 @@ impl Budget {
         Some((n, view.stream_policy(stream).priority))
     }
 
-    /// How wrong a time may be: half of what a burst takes.
+    /// How far a logged time may be off: half the duration of a burst.
     fn tolerance(&mut self, ix: WaitListIx, view: View<'_>) -> SignedDuration {
         let Some(key) = self.lists.key(ix).cloned() else { return TOLD_FROM };
         let bursts = self.choices(&key, view).into_iter().filter_map(|choice| {

@@ -1,4 +1,4 @@
-//! Permits: the governor's lanes with their plans, what is spent of their budgets, and what has to be on disk.
+//! Permits: the governor's lanes with their plans, what is spent of their budgets, and which ledger batch has to be on disk.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -11,22 +11,22 @@ use posthaste_mail::{Action as BounceAction, Failure, Name};
 
 use crate::{
     exchange::{AttemptResult, DeliveryJob},
-    outcome::{Ending, outcome},
+    outcome::{AttemptEnd, outcome},
     policy::Policy,
 };
 
-/// Milliseconds between two writings of what changed in the ledger, where no permit waits for it.
+/// Milliseconds between two writes of the ledger's changes if no permit waits for them.
 const LEDGER_EVERY: i64 = 1_000;
-/// Milliseconds between two looks for days that are over.
+/// Milliseconds between two checks for days that are over.
 const CLOSE_EVERY: i64 = 60_000;
 /// The hourly rate that a lane is taken to have at least when it is cut to a share of its rate.
 const LEAST_HOURLY: NonZeroU32 = NonZeroU32::new(120).expect("120 is not 0");
 
-/// The governor, and how far its ledger was handed out to be written.
+/// The governor, and how much of its ledger was handed out to be written.
 #[derive(Default)]
 pub(crate) struct Permits {
     governor: Governor,
-    /// The batch that some permit waits for.
+    /// The newest batch that a permit waits for.
     wanted: u64,
     taken: u64,
     /// When the ledger is to be written, and when days are to be closed; milliseconds since 1970.
@@ -45,7 +45,7 @@ pub(crate) struct Changed {
 }
 
 impl Permits {
-    /// Takes the ledger back from the disk; before any mail.
+    /// Restores the ledger that was read from the disk. Called before any mail is taken in.
     pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = LaneEntry>) {
         entries.into_iter().for_each(|entry| self.governor.apply_entry(entry));
     }
@@ -55,12 +55,12 @@ impl Permits {
         &self.governor
     }
 
-    /// The same, to be steered.
+    /// The same, for changes.
     pub(crate) fn governor_mut(&mut self) -> &mut Governor {
         &mut self.governor
     }
 
-    /// The budget of this source at this provider.
+    /// The lane of this source at this provider; opened if there is none yet.
     pub(crate) fn lane(&mut self, source: &Name, provider: &Name, policy: &Policy, now: Timestamp) -> LaneId {
         let key = LaneKey { source: source.as_str().into(), provider: provider.as_str().into() };
         if let Some(id) = self.governor.find(&key) {
@@ -86,29 +86,29 @@ impl Permits {
         self.governor.admit_as(lane, u32::try_from(n).unwrap_or(u32::MAX), priority, now)
     }
 
-    /// Gives a job its permit: from which day's budget it is, and what has to be on disk before anything is offered.
+    /// Gives a job its permit, with the day from whose budget it is and the batch that has to be on disk before anything is offered.
     pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         let capped = !self.governor.lane(permit.lane()).plan().curve.is_uncapped();
         self.wanted = self.wanted.max(permit.durable());
         (job.durable, job.lane_day, job.permit) = (permit.durable(), capped.then(|| permit.date()), Some(permit));
     }
 
-    /// Nothing was offered under a permit. Returns the provider where budget comes back.
+    /// Nothing was offered under a permit. Returns the provider at which budget became free.
     pub(crate) fn give_back(&mut self, permit: Permit, now: Timestamp) -> Arc<str> {
         let provider = self.governor.lane(permit.lane()).key().provider.clone();
         self.governor.settle(permit, Spent::GivenBack, now);
         provider
     }
 
-    /// Settles a job's permit by its results, and slows or stops the lane as the feedback rules say. Returns the provider where budget
-    /// comes back.
+    /// Settles a job's permit by its results, and slows or stops the lane as the feedback rules say. Returns the provider at which budget
+    /// became free, if some did.
     pub(crate) fn spend(&mut self, mut permit: Permit, said: &[AttemptResult], policy: &Policy, now: Timestamp) -> Option<Arc<str>> {
         let lane = permit.lane();
         let (mut blocked, mut given_back) = (false, false);
         self.react(lane, said, policy, now);
         for said in said {
             let (outcome, block) = settled(said);
-            // In the greeting, say: the permit is given back, and the block is one all the same.
+            // A block in the greeting, for example, counts as one although the permit is given back.
             blocked |= block && outcome != Spent::Blocked;
             given_back |= outcome == Spent::GivenBack;
             if let Some(one) = permit.split(1) {
@@ -137,7 +137,7 @@ impl Permits {
         let limits = policy.limits(provider);
         let connections = u32::try_from(limits.connections).ok().and_then(NonZeroU32::new);
         let usual = Usual { rate: limits.shape.hour, connections };
-        // A share of next to nothing would be a standstill.
+        // A share of a rate close to zero would stop the lane.
         let hourly = self.governor.lane(lane).hourly(now).map(|hourly| hourly.max(LEAST_HOURLY));
         let cut = reaction.at(hourly);
         self.governor.cut(lane, &cut, usual, now);
@@ -146,7 +146,7 @@ impl Permits {
         }
     }
 
-    /// Counts what became known about mail sent earlier.
+    /// Counts what became known about mail that was sent earlier.
     pub(crate) fn note(&mut self, lane: LaneId, note: Note, now: Timestamp) {
         self.governor.note(lane, note, 1, now);
     }
@@ -164,7 +164,7 @@ impl Permits {
         }
     }
 
-    /// Closes days that are over, and gives what of the ledger has to be written by now.
+    /// Closes days that are over, and returns the ledger's batch that has to be written now.
     pub(crate) fn keep(&mut self, time: Timestamp) -> Option<Batch> {
         let now = time.as_millisecond();
         if now >= self.next_close {
@@ -178,14 +178,14 @@ impl Permits {
         self.write()
     }
 
-    /// What of the ledger is not written yet.
+    /// The part of the ledger that is not written yet.
     pub(crate) fn write(&mut self) -> Option<Batch> {
         let batch = self.governor.take_batch()?;
         self.taken = batch.number;
         Some(batch)
     }
 
-    /// What happened to lanes since the last call.
+    /// The lanes' changes since the last call.
     pub(crate) fn changes(&mut self) -> Vec<Changed> {
         let changes = self.governor.take_changes();
         let changed = |change: LaneChange| {
@@ -201,14 +201,14 @@ impl Permits {
     }
 }
 
-/// What a permit is settled with for one recipient, and whether the provider blocks the sending address.
+/// The outcome with which a permit is settled for one recipient, and whether the provider blocks the sending address.
 fn settled(said: &AttemptResult) -> (Spent, bool) {
     match said {
-        AttemptResult::Delivered(_) => (outcome(Ending::Delivered), false),
+        AttemptResult::Delivered(_) => (outcome(AttemptEnd::Delivered), false),
         AttemptResult::Suppressed(_) => (Spent::GivenBack, false),
         AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict) => {
             let Verdict { class, action, permanent, .. } = *verdict;
-            let ending = Ending::Failed { stage: failure.stage(), class, action, permanent };
+            let ending = AttemptEnd::Failed { stage: failure.stage(), class, action, permanent };
             let refused = matches!(failure, Failure::Refused { .. });
             (outcome(ending), refused && action == BounceAction::PauseLane)
         }

@@ -1,4 +1,4 @@
-//! The sources of pools: which are on this host, and whose turn it is.
+//! The sources of pools: which of them are on this host, and which one is next.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,13 +6,13 @@ use posthaste_mail::Name;
 
 use crate::{backlog::table::StreamIx, policy::Policy};
 
-/// Turns that are remembered: beyond, all begin anew, each with another source.
+/// Turns that are remembered, at most. Beyond that all turns start again, each with another source.
 const TURNS_MAX: usize = 100_000;
 
 /// The sources' turns by weight, and which sources are gone.
 #[derive(Default)]
 pub(crate) struct Sources {
-    /// Whose turn it is, by stream and provider.
+    /// The number of the next turn, by stream and provider.
     turns: HashMap<(StreamIx, Name), u64>,
     begun: u64,
     /// Sources that are not on this host.
@@ -36,9 +36,9 @@ impl Sources {
         sources.iter().filter(|(name, _)| !self.gone.contains(name)).map(|(name, weight)| (name, *weight))
     }
 
-    /// The source of a pool whose turn it is. Sources take turns by their weights, at each provider by itself: mail that alternates between
-    /// two providers would else send each one's by one source. Providers begin with different sources, so that those with one message each
-    /// are shared out too.
+    /// The source of a pool whose turn it is. Sources take turns by their weights at each provider separately; otherwise mail that
+    /// alternates between two providers would leave each provider to one source. Providers begin with different sources, so that providers
+    /// with one message each are shared out too.
     pub(crate) fn next_by_weight(&mut self, stream: StreamIx, pool: &Name, provider: &Name, policy: &Policy) -> Option<Name> {
         let sources = &policy.pools.get(pool)?.sources;
         let there = || sources.iter().filter(|(name, _)| !self.gone.contains(name));
@@ -59,7 +59,7 @@ impl Sources {
         None
     }
 
-    /// Forgets all turns where there are too many.
+    /// Forgets all turns if there are too many.
     pub(crate) fn sweep(&mut self) {
         if self.turns.len() > TURNS_MAX {
             self.turns.clear();

@@ -1,7 +1,7 @@
 //! Wait lists: mail that no lane may send yet.
 //!
 //! A list lets mail through strictly by urgency, then by the streams' shares, then in the order of acceptance. The time at which a group
-//! will go is logged once (see `forecast`), and again when it has become wrong by more than the time of a burst.
+//! will go is logged once (see `forecast`), and again when it has become wrong by more than half the duration of a burst.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -19,7 +19,7 @@ use crate::{
     times::after,
 };
 
-/// Waits shorter than this are not worth a line.
+/// Waits shorter than this are not logged.
 pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
 /// Groups at the head of a list that are passed over because their routes are being looked up, at most.
 pub(crate) const PASSED_MAX: usize = 16;
@@ -27,20 +27,20 @@ pub(crate) const PASSED_MAX: usize = 16;
 /// Which wait list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum WaitListKey {
-    /// Only this source will do, at this provider.
+    /// Mail for this source only, at this provider.
     Lane(Name, Name),
-    /// Any source of this pool, at this provider.
+    /// Mail for any source of this pool, at this provider.
     Pool(Name, Name),
-    /// This source, or any of that pool, at this provider.
+    /// Mail for this source or any of that pool, at this provider.
     Either(Name, Name, Name),
-    /// The stream itself has sent as much as it may.
+    /// Mail of a stream that has used up its own rate.
     Stream(StreamIx),
 }
 
 /// A wait list's number.
 pub(crate) type WaitListIx = u32;
 
-/// Where a group stands in a wait list: the smallest goes first.
+/// A group's position in a wait list: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     class: u64,
@@ -49,17 +49,17 @@ pub(crate) struct Position {
 }
 
 /// A group that waits.
-pub(crate) struct WaitingRecipients {
+pub(crate) struct WaitingGroup {
     /// Its domain.
     pub(crate) domain: DomainIx,
     /// The group.
     pub(crate) group: RecipientGroup,
-    /// Until when it waits, as it was logged; `Timestamp::MAX` where that cannot be foreseen. None: nothing was logged yet.
+    /// The end of its wait as it was logged; `Timestamp::MAX` if that cannot be foreseen. None: nothing was logged yet.
     pub(super) told: Option<Timestamp>,
 }
 
-/// A group that waits, and what is to be logged about it.
-pub(crate) struct Told {
+/// A wait that is to be logged.
+pub(crate) struct LoggedWait {
     /// The group.
     pub(crate) group: RecipientGroup,
     /// Why it waits, and until when.
@@ -68,13 +68,13 @@ pub(crate) struct Told {
 
 pub(super) struct WaitList {
     pub(super) key: WaitListKey,
-    pub(super) queue: BTreeMap<Position, WaitingRecipients>,
+    pub(super) queue: BTreeMap<Position, WaitingGroup>,
     pub(super) wake: Timestamp,
     pub(super) block: Block,
     pub(super) forecast: Option<Ahead>,
     /// The forecast is out of date.
     pub(super) stale: bool,
-    /// All of it may be looked at again from then on.
+    /// The forecast for the whole list may be repeated from this time on.
     pub(super) foreseen: Timestamp,
 }
 
@@ -99,8 +99,8 @@ impl Position {
 }
 
 impl WaitList {
-    /// What waits of a message: one look for each class, of which there are few.
-    fn of(&self, seq: Seq) -> Vec<&WaitingRecipients> {
+    /// The groups of a message: one search for each class, of which there are few.
+    fn of(&self, seq: Seq) -> Vec<&WaitingGroup> {
         let (mut found, mut from) = (Vec::new(), Position::FIRST);
         while let Some((&Position { class, .. }, _)) = self.queue.range(from..).next() {
             let this = Position { class, seq, n: 0 }..=Position { class, seq, n: u32::MAX };
@@ -112,7 +112,7 @@ impl WaitList {
 }
 
 impl WaitLists {
-    /// Whether mail waits in the list with this key.
+    /// Whether there is a list with this key, and so mail that waits.
     pub(crate) fn is_waited_at(&self, key: &WaitListKey) -> bool {
         self.by_key.contains_key(key)
     }
@@ -123,7 +123,7 @@ impl WaitLists {
         [self.wakes.first().map(|(at, _)| *at), expiry].into_iter().flatten().min()
     }
 
-    /// What was foreseen for lists of this provider may be wrong, and they may let something through earlier.
+    /// The forecasts for lists of this provider may be wrong, and the lists may let something through earlier.
     pub(crate) fn look_again(&mut self, provider: &str) {
         self.lists.values_mut().filter(|list| list.block.provider.as_str() == provider).for_each(|list| list.stale = true);
         self.open_soon(provider);
@@ -146,19 +146,19 @@ impl WaitLists {
         }
     }
 
-    /// A route was found, or is known not to exist: lists whose foremost wait for it look again.
+    /// A route was found, or is known not to exist: lists whose foremost groups wait for it are looked at again.
     pub(crate) fn route_known(&mut self, domain: DomainIx) {
         let waits = |list: &WaitList| list.queue.values().take(PASSED_MAX).any(|waiting| waiting.domain == domain);
         let found: Vec<WaitListIx> = self.lists.iter().filter(|(_, list)| waits(list)).map(|(ix, _)| *ix).collect();
         found.into_iter().for_each(|ix| self.wake_at(ix, Timestamp::MIN));
     }
 
-    /// All that waits, until when as far as that was said, and what stands in the way.
+    /// All groups that wait, each with the logged end of its wait and the reason.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&RecipientGroup, Option<Timestamp>, &Block)> {
         self.lists.values().flat_map(|list| list.queue.values().map(|waiting| (&waiting.group, waiting.told, &list.block)))
     }
 
-    /// The same for these messages. For a single one no list is looked through.
+    /// The same for these messages. For a single message no list is scanned.
     pub(crate) fn of(&self, seqs: &[Seq]) -> Vec<(&RecipientGroup, Option<Timestamp>, &Block)> {
         let [seq] = seqs else {
             let seqs: HashSet<Seq> = seqs.iter().copied().collect();
@@ -167,7 +167,7 @@ impl WaitLists {
         self.lists.values().flat_map(|list| list.of(*seq).into_iter().map(|waiting| (&waiting.group, waiting.told, &list.block))).collect()
     }
 
-    /// The list with this key; made where it is not there, if it is said what stands in the way.
+    /// The list with this key. If there is none, it is created if a reason is given.
     pub(super) fn at(&mut self, key: &WaitListKey, block: Option<Block>) -> Option<WaitListIx> {
         if let Some(ix) = self.by_key.get(key) {
             return Some(*ix);
@@ -182,20 +182,20 @@ impl WaitLists {
         Some(self.next)
     }
 
-    /// Puts a group into a list that exists: its position, and whether it stands behind all others.
+    /// Adds a group to a list that exists. Returns its position and whether it is behind all others.
     pub(super) fn add(&mut self, ix: WaitListIx, class: u64, domain: DomainIx, group: RecipientGroup, expires: i64) -> (Position, bool) {
         self.next += 1;
         let position = Position { class, seq: group.seq, n: self.next };
         let list = self.lists.get_mut(&ix).expect("added to a list that exists");
         let last = list.queue.last_key_value().is_none_or(|(last, _)| *last < position);
         let first = list.queue.first_key_value().is_some_and(|(first, _)| position < *first);
-        list.queue.insert(position, WaitingRecipients { domain, group, told: None });
+        list.queue.insert(position, WaitingGroup { domain, group, told: None });
         self.expiries.add(expires, (ix, position));
         if !last {
             list.stale = true;
         }
         if first {
-            // What is more urgent may be let through where the others are not.
+            // More urgent mail may be let through when the others are not.
             self.wake_at(ix, Timestamp::MIN);
         }
         (position, last)
@@ -214,8 +214,8 @@ impl WaitLists {
         self.lists.get(&ix).map(|list| &list.key)
     }
 
-    /// The first group of a list at this position or behind it.
-    pub(crate) fn first_from(&self, ix: WaitListIx, from: Position) -> Option<(Position, &WaitingRecipients)> {
+    /// The first group of a list at this position or after it.
+    pub(crate) fn first_from(&self, ix: WaitListIx, from: Position) -> Option<(Position, &WaitingGroup)> {
         self.lists.get(&ix)?.queue.range(from..).next().map(|(position, waiting)| (*position, waiting))
     }
 
@@ -224,7 +224,7 @@ impl WaitLists {
         self.lists.get_mut(&ix)?.queue.remove(&position).map(|waiting| waiting.group)
     }
 
-    /// Leaves this of a group in a list.
+    /// Leaves the rest of a group in a list.
     pub(crate) fn leave(&mut self, ix: WaitListIx, position: Position, rest: RecipientGroup) {
         if let Some(waiting) = self.lists.get_mut(&ix).and_then(|list| list.queue.get_mut(&position)) {
             waiting.group = rest;
@@ -243,7 +243,7 @@ impl WaitLists {
         Some(ix)
     }
 
-    /// Takes out some groups that have waited until they are too old, each with what stood in its way.
+    /// Takes out some groups that expired while they waited, each with the reason for its wait.
     pub(crate) fn take_expired(&mut self, now: Timestamp) -> Option<Vec<(RecipientGroup, Block)>> {
         let due = self.expiries.take_due(now.as_millisecond())?;
         let mut expired = Vec::new();
@@ -273,14 +273,14 @@ impl WaitLists {
         }
     }
 
-    /// Sets until when a group waits. Returns what is to be logged; None where the wait is not worth a line.
-    pub(super) fn tell(&mut self, ix: WaitListIx, position: Position, until: Option<Timestamp>, now: Timestamp) -> Option<Told> {
+    /// Sets the end of a group's wait. Returns the wait to be logged; None if it is too short for that.
+    pub(super) fn tell(&mut self, ix: WaitListIx, position: Position, until: Option<Timestamp>, now: Timestamp) -> Option<LoggedWait> {
         let list = self.lists.get_mut(&ix)?;
         let waiting = list.queue.get_mut(&position)?;
         if waiting.told.is_none() && until.is_some_and(|until| until < after(now, TOLD_FROM)) {
             return None;
         }
         waiting.told = Some(until.unwrap_or(Timestamp::MAX));
-        Some(Told { group: waiting.group.clone(), wait: Wait { until, ..list.block.told() } })
+        Some(LoggedWait { group: waiting.group.clone(), wait: Wait { until, ..list.block.told() } })
     }
 }

@@ -1,6 +1,6 @@
-//! Ready mail: lanes (source × provider), inside them ready queues (one for each list of hosts), inside those the streams.
+//! Ready mail: lanes (source × provider) hold ready queues (one for each list of hosts), and these hold the streams' mail.
 //!
-//! Each step is fair: lanes take turns for connections, ready queues take turns inside a lane, streams take turns in a ready queue.
+//! Each level is fair: lanes take turns for connections, ready queues take turns in a lane, streams take turns in a ready queue.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -36,11 +36,11 @@ pub(crate) struct Lane {
     pub(crate) granted: usize,
     /// Sessions opening or open.
     pub(crate) sessions: usize,
-    /// Fewer sessions than configured, because the receiver wanted no more: how many, and when one more is tried (milliseconds since 1970).
+    /// A lower limit of sessions, because the receiver wanted no more: how many, and when one more is tried (milliseconds since 1970).
     pub(super) squeezed: Option<(usize, i64)>,
-    /// Whether it waits in line for a connection.
+    /// Whether it waits for a connection.
     pub(super) hungry: bool,
-    /// The last trouble, for the queue's table.
+    /// The last error and its time, for the queue's table.
     pub(crate) last_error: Option<(Timestamp, Arc<str>)>,
 }
 
@@ -54,28 +54,28 @@ pub(crate) struct ReadyQueue {
     pub(super) idle: Vec<SessionId>,
     /// Sessions opening or open.
     pub(super) sessions: usize,
-    /// Sessions that got as far as taking mail.
+    /// Sessions that are open and can take mail.
     pub(super) established: usize,
-    /// The hosts could not be reached and are left alone until then (milliseconds since 1970), and why.
+    /// The hosts could not be reached: until when they are left alone (milliseconds since 1970), and why.
     pub(crate) down: Option<(i64, Arc<Unroutable>)>,
-    /// How many times in a row they could not be reached.
+    /// How many times in a row the hosts could not be reached.
     pub(super) failures: u32,
     streams: Vec<StreamQueue>,
     len: usize,
 }
 
-/// A group whose turn for a connection comes.
+/// A group that is ready to be sent over a connection.
 #[derive(Debug)]
 pub(crate) struct Ready {
     /// Which.
     pub(crate) group: RecipientGroup,
-    /// Its part of the lane's budget, where it had to wait for that; the others ask when they have a connection.
+    /// Its part of the lane's budget, if it had to wait for that; other groups get theirs when they have a connection.
     pub(crate) permit: Option<Box<Permit>>,
 }
 
-/// What a stream's mail is queued by: the stream, its share of a connection, and how many recipients go in one transaction.
+/// How a stream's mail is queued: its share of a connection, and how many recipients go in one transaction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
+pub(crate) struct StreamShare {
     /// Which stream.
     pub(crate) stream: StreamIx,
     /// Its share of a connection against the others.
@@ -85,7 +85,7 @@ pub(crate) struct Share {
 }
 
 impl Lane {
-    /// How many connections it may have: as configured for its provider, or fewer where the receiver wanted no more.
+    /// How many connections it may have: as configured for its provider, or fewer if the receiver wanted no more.
     pub(crate) fn most_connections(&self, limits: &LaneLimits) -> usize {
         self.squeezed.map_or(limits.connections, |(most, _)| most.min(limits.connections))
     }
@@ -106,7 +106,7 @@ struct StreamQueue {
 }
 
 impl Ready {
-    /// Takes in more recipients of the same message, where they fit into one transaction and one permit.
+    /// Takes in more recipients of the same message if they fit into one transaction and one permit; else they are returned.
     fn join(&mut self, mut more: Self, at_once: usize) -> Result<(), Self> {
         let (here, there) = (self.group.rcpts.as_slice(), more.group.rcpts.as_slice());
         let same = self.group.seq == more.group.seq && self.group.epoch == more.group.epoch;
@@ -136,9 +136,9 @@ impl ReadyQueue {
         Self { lane, site, idle: Vec::new(), sessions: 0, established: 0, down: None, failures: 0, streams: Vec::new(), len: 0 }
     }
 
-    /// Puts a group behind its stream's others; joins it to the last one where that is the same message and room is left. True where it
-    /// stands by itself.
-    fn push(&mut self, share: Share, ready: Ready) -> bool {
+    /// Puts a group behind its stream's others, or joins it to the last one if that is of the same message and has room. True if it was not
+    /// joined.
+    fn push(&mut self, share: StreamShare, ready: Ready) -> bool {
         let queue = self.stream(share);
         let ready = match queue.back_mut() {
             Some(last) => match last.join(ready, share.at_once) {
@@ -152,8 +152,8 @@ impl ReadyQueue {
         true
     }
 
-    /// Puts a group before its stream's others: it was in hand already.
-    fn push_front(&mut self, share: Share, ready: Ready) {
+    /// Puts a group before its stream's others, because it had its turn already.
+    fn push_front(&mut self, share: StreamShare, ready: Ready) {
         self.stream(share).push_front(ready);
         self.len += 1;
     }
@@ -180,7 +180,7 @@ impl ReadyQueue {
         stream.groups.pop_front()
     }
 
-    fn stream(&mut self, Share { stream, share, .. }: Share) -> &mut VecDeque<Ready> {
+    fn stream(&mut self, StreamShare { stream, share, .. }: StreamShare) -> &mut VecDeque<Ready> {
         let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
             self.streams.push(StreamQueue { stream, share, turn: 0, groups: VecDeque::new() });
             self.streams.len() - 1
@@ -201,7 +201,7 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// The ready queue of a lane for these hosts; made where it does not exist. A newer route replaces the older one's addresses.
+    /// The ready queue of a lane for these hosts, created if it does not exist. A newer site replaces the addresses of an older one.
     pub(crate) fn queue(&mut self, lane: LaneId, site: &Arc<Site>) -> QueueIx {
         let queue = *self.by_key.entry((lane, site.key.clone())).or_insert_with(|| {
             self.next += 1;
@@ -269,7 +269,7 @@ impl Lanes {
     }
 
     /// Queues a group, and gives its ready queue a turn.
-    pub(crate) fn push(&mut self, ix: QueueIx, share: Share, ready: Ready) {
+    pub(crate) fn push(&mut self, ix: QueueIx, share: StreamShare, ready: Ready) {
         let queue = self.queues.get_mut(&ix).expect("pushed to a queue that exists");
         let was_empty = queue.len == 0;
         let granted = ready.permit.is_some();
@@ -278,8 +278,8 @@ impl Lanes {
         }
     }
 
-    /// Queues again, first in line, what a session gave back unsent.
-    pub(crate) fn push_front(&mut self, ix: QueueIx, share: Share, ready: Ready) {
+    /// Queues a group that was not sent first in line again.
+    pub(crate) fn push_front(&mut self, ix: QueueIx, share: StreamShare, ready: Ready) {
         let queue = self.queues.get_mut(&ix).expect("pushed to a queue that exists");
         let was_empty = queue.len == 0;
         let granted = ready.permit.is_some();
@@ -312,17 +312,18 @@ impl Lanes {
         ready
     }
 
-    /// Takes out everything that waits in a ready queue.
+    /// Takes all groups out of a ready queue.
     pub(crate) fn empty(&mut self, queue: QueueIx) -> Vec<Ready> {
         std::iter::from_fn(|| self.pop(queue)).collect()
     }
 
-    /// Forgets that hosts could not be reached.
-    pub(crate) fn forget_trouble(&mut self) {
+    /// Forgets which hosts could not be reached.
+    pub(crate) fn forget_down_hosts(&mut self) {
         self.queues.values_mut().for_each(|queue| (queue.down, queue.failures) = (None, 0));
     }
 
-    /// Forgets queues and lanes that hold nothing and are not left alone; the lanes that went.
+    /// Forgets queues without mail, sessions and hosts that are left alone, and lanes without queues. Returns the lanes that were
+    /// forgotten.
     pub(crate) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
         let idle = |q: &ReadyQueue| q.len == 0 && q.sessions == 0 && q.down.as_ref().is_none_or(|(until, _)| *until <= now);
         self.by_key.retain(|_, queue| !idle(&self.queues[queue]));

@@ -1,4 +1,4 @@
-//! Connections: which queue's turn it is, who gets a connection where they are scarce, and when one is closed.
+//! Connections: which queue's turn it is, which lane gets a connection when they are scarce, and when one is closed.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,14 +16,14 @@ use crate::{
     times::millis,
 };
 
-/// Jobs that a connection carries before it gives way to another queue of its lane that has none.
+/// Jobs that a connection carries before it gives way to another queue of its lane that has no connection.
 const GIVE_WAY_AFTER: u32 = 20;
 /// Milliseconds until a lane whose receiver wanted no more connections tries one more.
 const SQUEEZE: i64 = 60_000;
-/// The time for which hosts are left alone doubles with each failure in a row, so many times at most.
+/// The time for which hosts are left alone doubles with each failure in a row, at most this many times.
 const DOUBLINGS_MAX: u32 = 5;
 
-/// A connection in the hands of a task.
+/// A connection, held by a task of its own.
 struct Session {
     queue: QueueIx,
     established: bool,
@@ -31,12 +31,12 @@ struct Session {
     carried: u32,
 }
 
-/// A turn for a connection: of a lane in [`Connections::turn`], of the lanes that wait for one in [`Connections::next_hungry`].
+/// A turn for a connection: for a queue of a lane in [`Connections::turn`], for a lane that waits in [`Connections::next_hungry`].
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
-    /// Whose turn it is; None: no one's, there is no mail or no connection.
-    pub(crate) who: Option<T>,
-    /// Idle sessions that were closed to make room, to be told so.
+    /// What has its turn; None: there is no mail or no connection.
+    pub(crate) next: Option<T>,
+    /// Idle sessions that were closed to make room, and are to be told so.
     pub(crate) closed: Vec<SessionId>,
 }
 
@@ -74,7 +74,7 @@ impl Connections {
     /// together `most_in_all`.
     pub(crate) fn turn(&mut self, lane_id: LaneId, most: usize, most_in_all: usize) -> Turn<QueueIx> {
         let mut closed = Vec::new();
-        let over = |closed| Turn { who: None, closed };
+        let over = |closed| Turn { next: None, closed };
         let Some(lane) = self.lanes.get(lane_id) else { return over(closed) };
         let Some(queue) = lane.turns.front().copied() else { return over(closed) };
         let full = lane.sessions >= most;
@@ -99,10 +99,10 @@ impl Connections {
             }
         }
         self.lanes.lanes.get_mut(&lane_id).expect("looked up above").turns.rotate_left(1);
-        Turn { who: Some(queue), closed }
+        Turn { next: Some(queue), closed }
     }
 
-    /// The next of the lanes that waited for a connection, while there are any or somebody else's is idle.
+    /// The next lane that waits for a connection, if one is free or an idle one can be closed.
     pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<Turn<LaneId>> {
         if self.hungry.is_empty() {
             return None;
@@ -113,11 +113,11 @@ impl Connections {
         }
         let lane_id = self.hungry.pop_front().expect("not empty");
         let lane = self.lanes.lanes.get_mut(&lane_id);
-        let who = lane.map(|lane| {
+        let next = lane.map(|lane| {
             lane.hungry = false;
             lane_id
         });
-        Some(Turn { who, closed })
+        Some(Turn { next, closed })
     }
 
     /// Sends a job of a queue over one of its idle sessions, or over a new one.
@@ -129,12 +129,12 @@ impl Connections {
         self.next_session += 1;
         let session = self.next_session;
         queue.sessions += 1;
-        let route = queue.site.clone();
+        let site = queue.site.clone();
         let lane = self.lanes.lane_of_mut(ix);
         lane.sessions += 1;
         let source = lane.source.clone();
         self.sessions.insert(session, Session { queue: ix, established: false, idle_since: None, carried: 1 });
-        Action::Open { session, route, source, load: Box::new(job) }
+        Action::Open { session, site, source, job: Box::new(job) }
     }
 
     /// Sends another job over a session.
@@ -160,7 +160,7 @@ impl Connections {
         self.sessions.get(&session).map(|s| (s.queue, s.carried))
     }
 
-    /// Whether a session that is free has to go because others need a connection: another queue of its lane has mail but no connection, and
+    /// Whether a free session has to be closed because others need a connection: another queue of its lane has mail but no connection, and
     /// the lane may open no more (`most`); or another lane waits for one.
     pub(crate) fn must_give_way(&self, queue: QueueIx, carried: u32, most: usize) -> bool {
         if !carried.is_multiple_of(GIVE_WAY_AFTER) {
@@ -179,7 +179,7 @@ impl Connections {
         self.idle.push_back((now, session));
     }
 
-    /// Takes a session off all lists; its queue, if it was there.
+    /// Takes a session off all lists. Returns its queue, if the session existed.
     pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
         let s = self.sessions.remove(&session)?;
         let queue = self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists");
@@ -190,7 +190,7 @@ impl Connections {
         Some(s.queue)
     }
 
-    /// The same; the session, if it was there, to be told so.
+    /// The same, but returns the session, which is to be told so.
     pub(crate) fn close(&mut self, session: SessionId) -> Option<SessionId> {
         self.forget(session).map(|_| session)
     }
@@ -222,14 +222,14 @@ impl Connections {
         idle.into_iter().filter_map(|session| self.close(session)).collect()
     }
 
-    /// The queues of lanes whose source fits.
+    /// The queues of lanes whose source satisfies `fits`.
     pub(crate) fn queues_of(&self, fits: impl Fn(&Name) -> bool) -> Vec<QueueIx> {
         let queues = self.lanes.queues.iter();
         queues.filter(|(_, queue)| fits(&self.lanes.lanes[&queue.lane].source)).map(|(ix, _)| *ix).collect()
     }
 
-    /// A session could not be opened. Where others to the same hosts are at work, the receiver wants no more of them: the lane stays with
-    /// those for a while, and it is true.
+    /// A session could not be opened. If others to the same hosts are open, the receiver wants no more of them: the lane is limited to
+    /// those for a while. Returns whether it is.
     pub(crate) fn squeeze(&mut self, queue: QueueIx, now: i64) -> bool {
         let (lane, established) = (self.lanes.at(queue).lane, self.lanes.at(queue).established);
         if established == 0 {
@@ -246,7 +246,7 @@ impl Connections {
         self.squeezed.take_due(now)
     }
 
-    /// Lets a lane try one more connection, where its time has come; it then wants its turn.
+    /// Lets a lane try one more connection if it is time for that. Returns whether it is; the lane then needs its turn.
     pub(crate) fn unsqueeze(&mut self, lane_id: LaneId, limits: &LaneLimits, now: i64) -> bool {
         let Some(lane) = self.lanes.lanes.get_mut(&lane_id) else { return false };
         let Some((most, until)) = lane.squeezed.filter(|(_, until)| *until <= now) else { return false };
@@ -260,7 +260,7 @@ impl Connections {
         true
     }
 
-    /// Leaves hosts alone that could not be reached, for `wait` after the first failure and longer after each in a row.
+    /// Leaves hosts alone that could not be reached, for `wait` after the first failure and longer after each further one in a row.
     pub(crate) fn leave_alone(&mut self, queue: QueueIx, why: Arc<Unroutable>, wait: std::time::Duration, now: i64) {
         let queue = self.lanes.queues.get_mut(&queue).expect("a session's queue exists");
         let wait = millis(wait) << queue.failures.min(DOUBLINGS_MAX);
@@ -274,12 +274,12 @@ impl Connections {
         (*until > now).then(|| why.clone())
     }
 
-    /// Keeps a lane's last trouble, for the queue's table.
+    /// Keeps a lane's last error, for the queue's table.
     pub(crate) fn note_error(&mut self, queue: QueueIx, text: &str, now: Timestamp) {
         self.lanes.lane_of_mut(queue).last_error = Some((now, text.into()));
     }
 
-    /// Facts of an attempt that got as far as knowing its lane.
+    /// The facts of an attempt that ended before its session opened: the lane's provider and source.
     pub(crate) fn facts(&self, queue: QueueIx) -> Attempt {
         let lane = self.lanes.lane_of(queue);
         Attempt { provider: Some(lane.provider.clone()), source: Some(lane.source.clone()), ..Attempt::default() }
@@ -290,19 +290,19 @@ impl Connections {
         &self.lanes.at(queue).site
     }
 
-    /// When something is to be done, in milliseconds since 1970: a session has been idle for `idle`, a lane tries one more connection.
+    /// When the next session has been idle for `idle` or a lane tries one more connection, in milliseconds since 1970.
     pub(crate) fn next(&self, idle: std::time::Duration) -> Option<i64> {
         let idle = self.idle.front().map(|(since, _)| since + millis(idle));
         [idle, self.squeezed.next()].into_iter().flatten().min()
     }
 
-    /// An idle session of the lane that leads elsewhere.
+    /// An idle session of the lane that belongs to another queue.
     fn idle_elsewhere(&self, lane: LaneId, wanted: QueueIx) -> Option<SessionId> {
         let other = self.lanes.queues.iter().find(|(ix, q)| q.lane == lane && **ix != wanted && !q.idle.is_empty());
         other.and_then(|(_, queue)| queue.idle.first().copied())
     }
 
-    /// Closes the session that has been idle longest; None where all are at work.
+    /// Closes the session that has been idle longest; None if all are in use.
     fn close_longest_idle(&mut self) -> Option<SessionId> {
         while let Some((since, session)) = self.idle.pop_front() {
             if self.is_idle_since(session, since) {

@@ -1,4 +1,4 @@
-//! From a domain's mail to a connection's, and back: routes, lanes, turns, what came of a session.
+//! The path of a recipient group from its domain to a connection and back: routes, lanes, turns, and the results of sessions.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
         table::{DomainIx, RecipientGroup, StreamIx},
     },
     budget::{Chosen, Through, waitlist::WaitListKey},
-    connections::lanes::{QueueIx, Ready, Share},
-    exchange::{Action, AttemptResult, DeliveryJob, Outcome, SessionId, Unroutable},
+    connections::lanes::{QueueIx, Ready, StreamShare},
+    exchange::{Action, AttemptResult, DeliveryJob, JobOutcome, SessionId, Unroutable},
     verdicts::not_tried,
 };
 
-/// The most letters of a lane's last trouble that are kept for the queue's table.
-const TROUBLE_MAX: usize = 160;
+/// The length to which a lane's last error is cut for the queue's table, in characters.
+const LAST_ERROR_MAX: usize = 160;
 
 impl Dispatcher {
-    /// Brings a group whose time has come to its lane, asking DNS first where that is needed.
+    /// Brings a group that is due to its lane, asking DNS first if necessary.
     pub(super) fn place(&mut self, domain: DomainIx, group: RecipientGroup) {
         match self.backlog.place(domain, group, self.now) {
-            (Route::To(way), Some(group)) => self.enqueue(&way, group),
+            (Route::To(site), Some(group)) => self.enqueue(&site, group),
             (Route::Nowhere(why), Some(group)) => self.unroutable(&why, &group),
             (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name)),
             _ => {}
@@ -36,7 +36,7 @@ impl Dispatcher {
     pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, ttl: Duration) {
         for group in self.backlog.resolved(domain, answer, ttl, self.now) {
             match answer {
-                Ok(way) => self.enqueue(way, group),
+                Ok(site) => self.enqueue(site, group),
                 Err(why) => self.unroutable(why, &group),
             }
         }
@@ -44,53 +44,53 @@ impl Dispatcher {
     }
 
     /// Brings a group whose route is known to a lane that may send it, or to a wait list.
-    fn enqueue(&mut self, way: &Arc<Site>, group: RecipientGroup) {
+    fn enqueue(&mut self, site: &Arc<Site>, group: RecipientGroup) {
         let Some((stream, n)) = self.backlog.waiting(&group) else { return };
         let streams = self.backlog.streams();
         let stream = streams.whole(stream);
         match self.budget.through(stream, n, streams.name(stream), self.now) {
-            Through::All => self.choose(way, stream, n, group),
+            Through::All => self.choose(site, stream, n, group),
             Through::Wait(block) => self.wait(&WaitListKey::Stream(stream), block, &group),
             Through::Part(granted, block) => {
                 let Some((first, rest)) = self.backlog.split(&group, granted as usize) else { return };
                 if let Some(rest) = rest {
                     self.wait(&WaitListKey::Stream(stream), Some(block), &rest);
                 }
-                self.choose(way, stream, granted as usize, first);
+                self.choose(site, stream, granted as usize, first);
             }
         }
     }
 
-    /// The same behind the stream's own rate. `n` of the group's recipients are still to be sent.
-    pub(super) fn choose(&mut self, way: &Arc<Site>, stream: StreamIx, n: usize, group: RecipientGroup) {
+    /// The same for a group that the stream's own rate has let through. `n` of its recipients are still to be sent.
+    pub(super) fn choose(&mut self, site: &Arc<Site>, stream: StreamIx, n: usize, group: RecipientGroup) {
         let view = view!(self);
-        match self.budget.choose(stream, n, &way.provider, view) {
-            Chosen::Lane(lane) => self.send_by(lane, way, group.into()),
+        match self.budget.choose(stream, n, &site.provider, view) {
+            Chosen::Lane(lane) => self.send_by(lane, site, group.into()),
             Chosen::Wait(key, block) => self.wait(&key, block, &group),
         }
     }
 
     /// Queues a group in a lane.
-    pub(super) fn send_by(&mut self, lane: LaneId, way: &Arc<Site>, ready: Ready) {
+    pub(super) fn send_by(&mut self, lane: LaneId, site: &Arc<Site>, ready: Ready) {
         let Some((stream, _)) = self.backlog.waiting(&ready.group) else { return self.budget.give_back(ready.permit, self.now) };
         if self.connections.lanes().get(lane).is_none() {
             let source = self.budget.source(lane);
-            self.connections.lanes_mut().add(lane, &source, &way.provider);
+            self.connections.lanes_mut().add(lane, &source, &site.provider);
         }
-        let queue = self.connections.lanes_mut().queue(lane, way);
+        let queue = self.connections.lanes_mut().queue(lane, site);
         if let Some(why) = self.connections.still_down(queue, self.now.as_millisecond()) {
             self.budget.give_back(ready.permit, self.now);
             return self.not_tried(queue, &ready.group, &why);
         }
-        let share = self.share(stream, &way.provider);
+        let share = self.share(stream, &site.provider);
         self.connections.lanes_mut().push(queue, share, ready);
         self.to_pump.push(lane);
     }
 
-    fn share(&self, stream: StreamIx, provider: &Name) -> Share {
+    fn share(&self, stream: StreamIx, provider: &Name) -> StreamShare {
         let policy = self.backlog.stream_policy(stream, &self.policy);
         let share = self.backlog.streams().share(stream, policy.share);
-        Share { stream, share, at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())) }
+        StreamShare { stream, share, at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())) }
     }
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
@@ -101,7 +101,7 @@ impl Dispatcher {
         while let Some(most) = self.most_connections(lane) {
             let turn = self.connections.turn(lane, most, self.policy.connections);
             self.tell_closed(turn.closed);
-            let Some(queue) = turn.who else { return };
+            let Some(queue) = turn.next else { return };
             if let Some(job) = self.next_job(queue) {
                 let action = self.connections.send(queue, job);
                 self.actions.push(action);
@@ -109,14 +109,14 @@ impl Dispatcher {
         }
     }
 
-    /// How many connections a lane may have now; None for one that holds nothing.
+    /// How many connections a lane may have now; None for a lane that holds nothing.
     fn most_connections(&self, id: LaneId) -> Option<usize> {
         let lane = self.connections.lanes().get(id)?;
         Some(self.budget.most_connections(id, lane, &self.policy, self.now))
     }
 
-    /// Takes the next group that still holds something out of a queue, with a permit. What the lane may not send now stays first in line,
-    /// or goes elsewhere.
+    /// Takes the next group that is not void out of a queue, with a permit. Recipients that the permit does not cover stay first in the
+    /// queue; a group that gets no permit goes to another lane or to a wait list.
     fn next_job(&mut self, queue: QueueIx) -> Option<DeliveryJob> {
         while let Some(Ready { mut group, permit }) = self.connections.lanes_mut().pop(queue) {
             let Some((stream, n)) = self.backlog.waiting(&group) else {
@@ -139,10 +139,10 @@ impl Dispatcher {
                     return Some(job);
                 }
                 Err(hold) => {
-                    let way = self.connections.site(queue).clone();
+                    let site = self.connections.site(queue).clone();
                     let view = view!(self);
                     match self.budget.overflow(lane, stream, n, hold, view) {
-                        Chosen::Lane(lane) => self.send_by(lane, &way, group.into()),
+                        Chosen::Lane(lane) => self.send_by(lane, &site, group.into()),
                         Chosen::Wait(key, block) => self.wait(&key, block, &group),
                     }
                 }
@@ -151,26 +151,26 @@ impl Dispatcher {
         None
     }
 
-    pub(super) fn finished(&mut self, session: SessionId, mut load: DeliveryJob, outcome: Outcome, usable: bool) {
+    pub(super) fn finished(&mut self, session: SessionId, mut job: DeliveryJob, outcome: JobOutcome, usable: bool) {
         match outcome {
-            Outcome::Answered { said, facts } => {
-                if let (Some(trouble), Some((queue, _))) = (trouble(&said), self.connections.of(session)) {
-                    self.connections.note_error(queue, &trouble, self.now);
+            JobOutcome::Answered { said, facts } => {
+                if let (Some(error), Some((queue, _))) = (first_error(&said), self.connections.of(session)) {
+                    self.connections.note_error(queue, &error, self.now);
                 }
-                self.budget.spend(load.permit.take(), &said, &self.policy, self.now);
-                let record = self.backlog.settle(&load, said, facts, &self.policy, self.now);
+                self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
+                let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
                 record.into_iter().for_each(|record| self.record(record));
             }
-            Outcome::NotOffered { failure } => {
-                tracing::debug!(message = %load.id, %failure, "the connection had died; the message goes to another");
+            JobOutcome::NotOffered { failure } => {
+                tracing::debug!(message = %job.id, %failure, "the connection had died; the message goes to another");
                 let (queue, _) = self.connections.of(session).expect("a session that reports exists until it is closed");
-                self.hand_back(queue, load);
+                self.hand_back(queue, job);
             }
         }
         self.session_free(session, usable);
     }
 
-    /// A session is free: it carries more of the same, stays idle, or is closed.
+    /// A session is free: it gets another job of its queue, stays idle, or is closed.
     fn session_free(&mut self, session: SessionId, usable: bool) {
         let Some((queue, carried)) = self.connections.of(session) else { return };
         if !usable || self.draining || self.is_over(queue, carried) {
@@ -188,7 +188,7 @@ impl Dispatcher {
         self.feed_the_hungry();
     }
 
-    /// Whether a session has carried all that it may, or others need its connection.
+    /// Whether a session has carried as many messages as it may, or another queue needs its connection.
     fn is_over(&self, queue: QueueIx, carried: u32) -> bool {
         let queued = self.connections.lanes().at(queue);
         let most = self.most_connections(queued.lane).unwrap_or(0);
@@ -196,35 +196,35 @@ impl Dispatcher {
             || self.connections.must_give_way(queue, carried, most)
     }
 
-    /// No session came about. Where others to the same hosts are at work, the receiver wants no more of them; else the hosts are left alone
-    /// for a while.
+    /// A session could not be opened. If others to the same hosts are open, the receiver wants no more of them; otherwise the hosts are
+    /// left alone for a while.
     pub(super) fn open_failed(
         &mut self,
         session: SessionId,
-        mut load: DeliveryJob,
+        mut job: DeliveryJob,
         failure: Failure,
         verdict: Verdict,
         facts: Arc<Attempt>,
     ) {
         let Some(queue) = self.connections.forget(session) else {
-            self.budget.give_back(load.permit.take(), self.now);
-            return self.settle_failed(&load, &failure, &verdict, facts);
+            self.budget.give_back(job.permit.take(), self.now);
+            return self.settle_failed(&job, &failure, &verdict, facts);
         };
-        // Others may send it: a bind that failed is no attempt.
+        // A bind that failed is no attempt: other sources may send the message.
         let gone = self.budget.is_gone(&self.connections.lanes().lane_of(queue).source);
         if gone && matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
-            self.hand_back(queue, load);
+            self.hand_back(queue, job);
             self.leave_sources();
             return self.after_close(queue);
         }
         if !verdict.permanent && self.connections.squeeze(queue, self.now.as_millisecond()) {
-            self.hand_back(queue, load);
+            self.hand_back(queue, job);
             return self.after_close(queue);
         }
         self.connections.note_error(queue, &failure.to_string(), self.now);
-        let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); load.rcpts.len()];
-        self.budget.spend(load.permit.take(), &said, &self.policy, self.now);
-        let record = self.backlog.settle(&load, said, facts, &self.policy, self.now);
+        let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); job.rcpts.len()];
+        self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
+        let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record(record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(queue, failure, verdict);
@@ -232,7 +232,7 @@ impl Dispatcher {
         self.after_close(queue);
     }
 
-    /// Leaves hosts alone that could not be reached: what waits for them is tried later, without trying each message in vain.
+    /// Leaves hosts alone that could not be reached: all mail for them is tried later, without an attempt for each message.
     fn leave_alone(&mut self, queue: QueueIx, failure: Failure, verdict: Verdict) {
         let why = Arc::new(Unroutable { failure, verdict });
         self.connections.leave_alone(queue, why.clone(), self.policy.host_down, self.now.as_millisecond());
@@ -261,10 +261,10 @@ impl Dispatcher {
         record.into_iter().for_each(|record| self.record(record));
     }
 
-    /// Puts what a session gave back first in line again. A fresh connection always answers for its first job, so this ends.
-    fn hand_back(&mut self, queue: QueueIx, mut load: DeliveryJob) {
-        let permit = load.permit.take();
-        let back = self.backlog.hand_back(&load, self.now);
+    /// Queues a job that a session gave back first in line again. This ends, because a fresh connection always answers for its first job.
+    fn hand_back(&mut self, queue: QueueIx, mut job: DeliveryJob) {
+        let permit = job.permit.take();
+        let back = self.backlog.hand_back(&job, self.now);
         match back.group {
             Some((group, stream)) => {
                 let share = self.share(stream, &self.connections.lanes().at(queue).site.provider);
@@ -281,11 +281,11 @@ impl Dispatcher {
         self.pump(lane);
     }
 
-    /// Lanes that waited for a connection take turns, while there are any or somebody else's is idle.
+    /// Gives connections in turn to the lanes that wait for one, while one is free or an idle one can be closed.
     pub(super) fn feed_the_hungry(&mut self) {
         while let Some(turn) = self.connections.next_hungry(self.policy.connections) {
             self.tell_closed(turn.closed);
-            turn.who.into_iter().for_each(|lane| self.pump(lane));
+            turn.next.into_iter().for_each(|lane| self.pump(lane));
         }
     }
 
@@ -305,22 +305,22 @@ impl Dispatcher {
         for queue in queues {
             let closed = self.connections.close_idle_of(queue);
             self.tell_closed(closed);
-            let way = self.connections.site(queue).clone();
+            let site = self.connections.site(queue).clone();
             for ready in self.connections.lanes_mut().empty(queue) {
                 self.budget.give_back(ready.permit, self.now);
                 if let Some((stream, n)) = self.backlog.waiting(&ready.group) {
-                    self.choose(&way, stream, n, ready.group);
+                    self.choose(&site, stream, n, ready.group);
                 }
             }
         }
     }
 }
 
-/// The first failure among what was said, in one short line.
-fn trouble(said: &[AttemptResult]) -> Option<String> {
+/// The first failure among the results, as one short line.
+fn first_error(said: &[AttemptResult]) -> Option<String> {
     let failure = said.iter().find_map(|s| match s {
         AttemptResult::Failed(failure, _) | AttemptResult::Unknown(failure, _) => Some(failure),
         AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) => None,
     })?;
-    Some(failure.to_string().lines().next().unwrap_or("").chars().take(TROUBLE_MAX).collect())
+    Some(failure.to_string().lines().next().unwrap_or("").chars().take(LAST_ERROR_MAX).collect())
 }

@@ -1,9 +1,8 @@
-//! What operators ask of the queue and do to it.
+//! Operators' questions to the queue, and their changes of it.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use posthaste_mail::Name;
 
 use super::Dispatcher;
 use crate::{
@@ -11,21 +10,24 @@ use crate::{
     exchange::{Action, Input, Next},
     operator::{
         question::{Answer, Question, QueueTable, Reasons},
-        rows::{self, Counts, LaneRow, MessageRow},
-        selection::Selection,
-        why::{self, LaneNow, WaitingRecipient},
+        rows,
+        selection::MessageSelection,
+        why,
     },
     warmup,
 };
 
 impl Dispatcher {
-    /// Answers a question, or changes the queue as an operator wants it; what is to be done about that.
+    /// Answers a question or makes an operator's change; also returns the actions that follow from it.
     pub fn answer(&mut self, question: Question, now: Timestamp) -> (Answer, Vec<Action>) {
         self.now = now;
         let only = |answer| (answer, Vec::new());
         let changed = |(messages, actions)| (Answer::Changed(messages), actions);
         match question {
-            Question::Table => only(Answer::Table(QueueTable { counts: self.counts(now), lanes: self.lane_rows(now) })),
+            Question::Table => {
+                let counts = rows::counts(self.view(), self.connections.count());
+                only(Answer::Table(QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()) }))
+            }
             Question::Messages { selection, limit } => {
                 only(Answer::Messages(rows::message_rows(self.view(), self.budget.lists(), &selection, limit)))
             }
@@ -48,40 +50,12 @@ impl Dispatcher {
         }
     }
 
-    /// How many recipients are where.
-    pub fn counts(&self, now: Timestamp) -> Counts {
-        rows::counts(self.view().at(now), self.connections.count())
-    }
-
-    /// The queue's table, the fullest line first.
-    pub fn lane_rows(&self, now: Timestamp) -> Vec<LaneRow> {
-        rows::lane_rows(self.view().at(now), self.budget.lists())
-    }
-
-    /// Up to `limit` messages that fit, the oldest first, and how many fit in all.
-    pub fn message_rows(&self, selection: &Selection, limit: usize) -> (Vec<MessageRow>, usize) {
-        let messages = rows::message_rows(self.view(), self.budget.lists(), selection, limit);
-        (messages.rows, messages.total)
-    }
-
-    /// How these sources' lanes at a provider stand; those that never sent there are left out.
-    pub fn lanes_now(&self, provider: &Name, sources: &[Name], now: Timestamp) -> Vec<(Name, LaneNow)> {
-        let lanes = why::lanes_now(self.view().at(now), &self.budget, provider, sources);
-        lanes.into_iter().map(|lane| (lane.source, lane.now)).collect()
-    }
-
-    /// Up to `limit` recipients that wait and fit, the oldest messages first, and how many fit in all.
-    pub fn waits(&self, selection: &Selection, limit: usize, now: Timestamp) -> (Vec<WaitingRecipient>, usize) {
-        let waiting = why::waits(self.view().at(now), self.budget.lists(), selection, limit);
-        (waiting.first, waiting.total)
-    }
-
-    /// Makes what fits due now, and forgets what was thought of its hosts; how many messages.
-    pub fn retry(&mut self, selection: &Selection, now: Timestamp) -> (usize, Vec<Action>) {
+    /// Makes the selected messages due now, and forgets routes and hosts that were out of reach. Returns how many messages changed.
+    pub(crate) fn retry(&mut self, selection: &MessageSelection, now: Timestamp) -> (usize, Vec<Action>) {
         self.now = now;
         let selected = selection.of(&self.backlog);
         self.backlog.forget_routes();
-        self.connections.lanes_mut().forget_trouble();
+        self.connections.lanes_mut().forget_down_hosts();
         let mut moved = 0;
         for seq in selected.messages {
             if self.backlog.make_due(seq, now) {
@@ -93,15 +67,15 @@ impl Dispatcher {
         (moved, self.finish())
     }
 
-    /// Keeps back what fits; what a connection has in hand goes on. How many messages.
-    pub fn hold(&mut self, selection: &Selection, reason: &str, now: Timestamp) -> (usize, Vec<Action>) {
+    /// Holds the selected messages; attempts that are under way go on. Returns how many messages changed.
+    pub(crate) fn hold(&mut self, selection: &MessageSelection, reason: &str, now: Timestamp) -> (usize, Vec<Action>) {
         let reason: Arc<str> = reason.into();
         let to = |r: &RecipientState| (r.phase == Phase::Waiting).then(|| (Phase::Held, Next::Held(reason.clone())));
         (self.change(selection, now, to), self.finish())
     }
 
-    /// Lets go what was held; how many messages.
-    pub fn release(&mut self, selection: &Selection, by: &str, now: Timestamp) -> (usize, Vec<Action>) {
+    /// Releases the selected messages that are held. Returns how many changed.
+    pub(crate) fn release(&mut self, selection: &MessageSelection, by: &str, now: Timestamp) -> (usize, Vec<Action>) {
         let by: Arc<str> = by.into();
         let to = |r: &RecipientState| (r.phase == Phase::Held).then(|| (Phase::Waiting, Next::Released(by.clone())));
         let changed = self.change(selection, now, to);
@@ -112,8 +86,8 @@ impl Dispatcher {
         (changed, self.finish())
     }
 
-    /// Removes what fits. What a connection has in hand is removed when that attempt fails. How many messages.
-    pub fn cancel(&mut self, selection: &Selection, by: &str, reason: &str, now: Timestamp) -> (usize, Vec<Action>) {
+    /// Removes the selected messages; a recipient with an attempt under way is removed when that attempt fails. Returns how many changed.
+    pub(crate) fn cancel(&mut self, selection: &MessageSelection, by: &str, reason: &str, now: Timestamp) -> (usize, Vec<Action>) {
         let (by, reason): (Arc<str>, Arc<str>) = (by.into(), reason.into());
         let selected = selection.of(&self.backlog);
         for seq in &selected.messages {
@@ -125,15 +99,15 @@ impl Dispatcher {
         (self.change(selection, now, to), self.finish())
     }
 
-    /// Answers a question about the warm-up. What it changed is told, acted on, and handed to the disk at once.
-    pub fn warmup(&mut self, ask: &warmup::Ask, now: Timestamp) -> (warmup::Answer, Vec<Action>) {
+    /// Answers a question about the warm-up. Its changes are logged, acted on and written to the ledger at once.
+    fn warmup(&mut self, ask: &warmup::WarmupQuestion, now: Timestamp) -> (warmup::WarmupAnswer, Vec<Action>) {
         let answer = warmup::perform(self.budget.governor_mut(), ask, now);
         let mut actions = self.handle(Input::Wake, now);
         actions.extend(self.budget.write_ledger().map(Action::Ledger));
         (answer, actions)
     }
 
-    /// For a stop in good order, when no session is left: nothing of the day is lost by it.
+    /// Returns the leased budget on an orderly stop, when no session is left, so that none of the day's budget is lost.
     pub fn return_leases(&mut self, now: Timestamp) -> Vec<Action> {
         self.now = now;
         for queue in self.connections.queues_of(|_| true) {
@@ -145,8 +119,8 @@ impl Dispatcher {
         std::mem::take(&mut self.actions)
     }
 
-    /// Changes those recipients that fit, and has it written down; how many messages.
-    fn change(&mut self, selection: &Selection, now: Timestamp, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>) -> usize {
+    /// Changes the selected recipients and records it. Returns how many messages changed.
+    fn change(&mut self, selection: &MessageSelection, now: Timestamp, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>) -> usize {
         self.now = now;
         let selected = selection.of(&self.backlog);
         let mut changed = 0;

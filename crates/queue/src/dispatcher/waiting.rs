@@ -1,4 +1,4 @@
-//! Mail that waits for budget: into the wait lists, and out of them when their time has come.
+//! Mail that waits for budget: how it gets into the wait lists, and out of them when its time has come.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     budget::{
         Head, Release,
         block::{Block, LOOK_AGAIN},
-        waitlist::{PASSED_MAX, Position, Told, WaitListIx, WaitListKey},
+        waitlist::{LoggedWait, PASSED_MAX, Position, WaitListIx, WaitListKey},
     },
     connections::lanes::Ready,
     exchange::Action,
@@ -22,16 +22,17 @@ use crate::{
     verdicts::out_of_budget,
 };
 
-/// What goes first in a list, and where it goes.
+/// The group that goes first in a list, and its site.
 struct First {
     position: Position,
     n: usize,
     stream: StreamIx,
-    way: Arc<Site>,
+    site: Arc<Site>,
 }
 
 impl Dispatcher {
-    /// Lets a group wait, and logs until when. Recipients at different domains wait in groups of their own: their routes may change.
+    /// Puts a group on a wait list and logs until when it waits. Recipients at different domains wait in groups of their own, because their
+    /// routes may change.
     pub(super) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, group: &RecipientGroup) {
         let Some(apart) = self.backlog.apart(group, &self.policy) else { return };
         let view = view!(self);
@@ -56,33 +57,33 @@ impl Dispatcher {
         }
     }
 
-    /// Lets through what may go; when the next may, None when nothing is left.
+    /// Lets through what may go. Returns when more may go; None when the list is empty.
     fn let_through(&mut self, list: WaitListIx) -> Option<Timestamp> {
         let view = view!(self);
         let choices = self.budget.choices_of(list, view);
         loop {
-            let First { position, n, stream, way } = match self.first(list)? {
+            let First { position, n, stream, site } = match self.first(list)? {
                 Ok(first) => first,
                 Err(again) => return Some(again),
             };
-            let head = Head { n: u32::try_from(n).unwrap_or(u32::MAX), stream, provider: &way.provider };
+            let head = Head { n: u32::try_from(n).unwrap_or(u32::MAX), stream, provider: &site.provider };
             let view = view!(self);
             match self.budget.release(list, &choices, &head, view)? {
                 Release::Go(permit) => {
                     let group = self.take_out(list, position, permit.count() as usize)?;
-                    self.send_by(permit.lane(), &way, Ready { group, permit: Some(permit) });
+                    self.send_by(permit.lane(), &site, Ready { group, permit: Some(permit) });
                 }
                 Release::Choose(most, stream) => {
                     let group = self.take_out(list, position, most)?;
-                    self.choose(&way, stream, n.min(most), group);
+                    self.choose(&site, stream, n.min(most), group);
                 }
                 Release::NotBefore(at) => return Some(at),
             }
         }
     }
 
-    /// The first in a list that still waits and whose route is known; Err: none of the foremost has one yet, look again then; None: nothing
-    /// is left.
+    /// The first group in a list that still waits and whose route is known. Err: none of the foremost has a route yet, look again at that
+    /// time. None: the list is empty.
     fn first(&mut self, list: WaitListIx) -> Option<Result<First, Timestamp>> {
         let mut from = Position::FIRST;
         for _ in 0..PASSED_MAX {
@@ -93,7 +94,7 @@ impl Dispatcher {
             };
             let domain = waiting.domain;
             match self.backlog.route(domain, self.now) {
-                Route::To(way) => return Some(Ok(First { position, n, stream, way })),
+                Route::To(site) => return Some(Ok(First { position, n, stream, site })),
                 Route::Nowhere(why) => {
                     let group = self.budget.lists_mut().take(list, position)?;
                     self.unroutable(&why, &group);
@@ -120,8 +121,8 @@ impl Dispatcher {
     }
 
     /// Logs until when groups wait.
-    fn tell(&mut self, told: Vec<Told>) {
-        for Told { group, wait } in told {
+    fn tell(&mut self, told: Vec<LoggedWait>) {
+        for LoggedWait { group, wait } in told {
             let record = self.backlog.record_wait(&group, wait, self.now);
             record.into_iter().for_each(|record| self.record(record));
         }

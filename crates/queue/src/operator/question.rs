@@ -1,11 +1,11 @@
-//! Questions to the dispatcher, and its answers: plain values, so that whoever asks never holds the queue.
+//! Questions to the dispatcher, and its answers: plain values, so that no caller ever holds the queue.
 
 use jiff::Timestamp;
 use posthaste_mail::Name;
 
 use super::{
-    rows::{Counts, LaneRow, Messages},
-    selection::Selection,
+    rows::{LaneRow, Messages, QueueCounts},
+    selection::MessageSelection,
     why::{SourceNow, WaitingRecipients},
 };
 use crate::warmup;
@@ -18,42 +18,42 @@ pub enum Question {
     /// Messages of the queue, the oldest first.
     Messages {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// How many at most.
         limit: usize,
     },
-    /// Make due now, and forget what was thought of hosts.
+    /// Make messages due now, and forget routes and hosts that were out of reach.
     Retry {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
     },
-    /// Keep back; what a connection has in hand goes on.
+    /// Hold messages; attempts that are under way go on.
     Hold {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Why, for the log.
         reason: String,
     },
-    /// Let go what was held.
+    /// Release held messages.
     Release {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Who wants it.
         by: String,
     },
-    /// Remove. What a connection has in hand is removed when that attempt fails.
+    /// Remove messages. A recipient with an attempt under way is removed when that attempt fails.
     Cancel {
         /// Which.
-        selection: Selection,
+        selection: MessageSelection,
         /// Who wants it.
         by: String,
         /// Why, for the log.
         reason: String,
     },
-    /// Which recipients wait and why, and how lanes stand that could take them.
+    /// Which recipients wait and why, and the state of the lanes that could send to them.
     Why {
-        /// Whose recipients.
-        selection: Selection,
+        /// Of which messages.
+        selection: MessageSelection,
         /// How many at most.
         limit: usize,
         /// The lanes at this provider, if it is known.
@@ -63,11 +63,11 @@ pub enum Question {
     },
     /// When the oldest message was accepted.
     Oldest,
-    /// Look at the warm-up, or steer it.
-    Warmup(warmup::Ask),
-    /// For a stop in good order, when no session is left: give back what the budgets' leases hold.
+    /// Show or change the warm-up.
+    Warmup(warmup::WarmupQuestion),
+    /// On an orderly stop, when no session is left: return the leased budget.
     ReturnLeases,
-    /// Nothing: the answer says that everything asked before is done.
+    /// Nothing: the answer says that all earlier questions are done.
     Sync,
 }
 
@@ -78,14 +78,14 @@ pub enum Answer {
     Table(QueueTable),
     /// To [`Question::Messages`].
     Messages(Messages),
-    /// To a change: how many messages it touched.
+    /// To a change: how many messages it changed.
     Changed(usize),
     /// To [`Question::Why`].
     Why(Reasons),
     /// To [`Question::Oldest`]: None when the queue is empty.
     Oldest(Option<Timestamp>),
     /// To [`Question::Warmup`].
-    Warmup(warmup::Answer),
+    Warmup(warmup::WarmupAnswer),
     /// To [`Question::ReturnLeases`] and [`Question::Sync`].
     Done,
 }
@@ -93,8 +93,8 @@ pub enum Answer {
 /// The queue in all, and by provider.
 #[derive(Clone, Debug)]
 pub struct QueueTable {
-    /// In all.
-    pub counts: Counts,
+    /// The totals.
+    pub counts: QueueCounts,
     /// By provider, the fullest first.
     pub lanes: Vec<LaneRow>,
 }
@@ -102,7 +102,7 @@ pub struct QueueTable {
 /// Why mail waits.
 #[derive(Clone, Debug)]
 pub struct Reasons {
-    /// How the lanes stand; those that never sent to the provider are left out.
+    /// The state of the lanes; those that never sent to the provider are left out.
     pub lanes: Vec<SourceNow>,
     /// The recipients that wait.
     pub waiting: WaitingRecipients,

@@ -1,4 +1,4 @@
-//! The queue's tables: by provider, by message, and in all.
+//! The queue's tables: totals, by provider, and by message.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::selection::Selection;
+use super::selection::MessageSelection;
 use crate::{
     backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
     budget::waitlist::WaitLists,
@@ -14,9 +14,9 @@ use crate::{
     view::View,
 };
 
-/// How many recipients are where.
+/// How many recipients are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct QueueCounts {
     /// Messages that are queued.
     pub messages: usize,
     /// Recipients that are queued.
@@ -25,7 +25,7 @@ pub struct Counts {
     pub due: usize,
     /// Due later.
     pub later: usize,
-    /// In the hands of a connection.
+    /// In flight over a connection.
     pub in_flight: usize,
     /// Held by an operator.
     pub held: usize,
@@ -38,7 +38,7 @@ pub struct Counts {
 pub struct LaneRow {
     /// Provider or domain.
     pub provider: String,
-    /// The sources that have sent or are sending there lately.
+    /// The sources that have sent there lately.
     pub sources: Vec<Name>,
     /// Recipients that are queued.
     pub queued: usize,
@@ -48,9 +48,9 @@ pub struct LaneRow {
     pub held: usize,
     /// Of these, waiting for budget.
     pub budget: usize,
-    /// When the last of those will go, as far as that can be foreseen.
+    /// When the last of these will go, as far as that can be foreseen.
     pub budget_until: Option<Timestamp>,
-    /// Of these, in the hands of a connection.
+    /// Of these, in flight over a connection.
     pub in_flight: usize,
     /// Connections opening or open.
     pub connections: usize,
@@ -58,9 +58,9 @@ pub struct LaneRow {
     pub oldest: Option<Timestamp>,
     /// When the next one is due, where none is due now.
     pub next: Option<Timestamp>,
-    /// Hosts left alone until then because they could not be reached.
+    /// Until when hosts are left alone because they could not be reached.
     pub down_until: Option<Timestamp>,
-    /// The last trouble.
+    /// The last error.
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
@@ -95,7 +95,7 @@ pub struct RecipientRow {
     pub attempts: u16,
     /// When it is tried, as far as that is known.
     pub due: Timestamp,
-    /// Where it is on its way, for people.
+    /// Its phase, in words.
     pub phase: String,
 }
 
@@ -122,10 +122,10 @@ pub struct Messages {
     pub total: usize,
 }
 
-/// How many recipients are where. Looks through every message.
-pub(crate) fn counts(view: View<'_>, connections: usize) -> Counts {
+/// How many recipients are in which state. Scans every message.
+pub(crate) fn counts(view: View<'_>, connections: usize) -> QueueCounts {
     let table = view.backlog.table();
-    let mut counts = Counts { messages: table.messages(), recipients: table.recipients(), connections, ..Counts::default() };
+    let mut counts = QueueCounts { messages: table.messages(), recipients: table.recipients(), connections, ..QueueCounts::default() };
     let now = view.now.as_millisecond();
     for (_, recipient) in table.iter().flat_map(|(_, message)| message.queued()) {
         match recipient.phase {
@@ -139,12 +139,12 @@ pub(crate) fn counts(view: View<'_>, connections: usize) -> Counts {
     counts
 }
 
-/// When the oldest message was accepted. Looks through every message.
+/// When the oldest message was accepted. Scans every message.
 pub(crate) fn oldest(view: View<'_>) -> Option<Timestamp> {
     view.backlog.table().iter().map(|(_, message)| message.arrived).min().map(timestamp)
 }
 
-/// The queue's table, the fullest line first. Looks through every message.
+/// The queue's table, the fullest line first. Scans every message.
 pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
     let (table, domains, now) = (view.backlog.table(), view.backlog.domains(), view.now.as_millisecond());
     let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
@@ -194,8 +194,8 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
     rows
 }
 
-/// Up to `limit` messages that fit, the oldest first. For one message nothing else is looked through.
-pub(crate) fn message_rows(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> Messages {
+/// Up to `limit` messages that fit, the oldest first. With an id no other message is looked at.
+pub(crate) fn message_rows(view: View<'_>, lists: &WaitLists, selection: &MessageSelection, limit: usize) -> Messages {
     let mut seqs = selection.of(view.backlog).messages;
     let total = seqs.len();
     seqs.truncate(limit);

@@ -1,4 +1,4 @@
-//! Which messages an operator means.
+//! Selections of messages.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,9 @@ use crate::backlog::{
     table::{DomainIx, QueuedMessage, Seq},
 };
 
-/// Which messages an operator means: those that fit every part that is given.
+/// The messages that an operator means: those that fit every field that is given.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Selection {
+pub struct MessageSelection {
     /// This message.
     pub id: Option<MessageId>,
     /// Recipients at this domain.
@@ -23,20 +23,20 @@ pub struct Selection {
     pub stream: Option<String>,
 }
 
-/// A selection, held against the domains of the queue.
+/// A selection, applied to the queue.
 pub(crate) struct Selected {
     /// The messages that fit, the oldest first.
     pub(crate) messages: Vec<Seq>,
     domains: Option<HashSet<DomainIx>>,
 }
 
-impl Selection {
+impl MessageSelection {
     /// One message.
     pub fn one(id: MessageId) -> Self {
         Self { id: Some(id), ..Self::default() }
     }
 
-    /// The messages and the domains of the queue that fit.
+    /// The queue's messages and domains that fit.
     pub(crate) fn of(&self, backlog: &Backlog) -> Selected {
         let domains = self.domains(backlog);
         let messages = match self.id {
@@ -70,7 +70,7 @@ impl Selection {
 }
 
 impl Selected {
-    /// Whether recipients at this domain are meant.
+    /// Whether recipients at this domain are selected.
     pub(crate) fn has(&self, domain: DomainIx) -> bool {
         self.domains.as_ref().is_none_or(|domains| domains.contains(&domain))
     }

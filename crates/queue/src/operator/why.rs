@@ -1,4 +1,4 @@
-//! Why mail waits, as the queue knows it, and how the lanes that could take it stand.
+//! Why mail waits, as far as the queue knows, and the state of the lanes that could send it.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use posthaste_governor::{LaneKey, Stage};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::selection::Selection;
+use super::selection::MessageSelection;
 use crate::{
     backlog::{
         domains::Known,
@@ -18,7 +18,7 @@ use crate::{
     view::View,
 };
 
-/// A lane as it stands.
+/// The current state of a lane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaneNow {
     /// Connections opening or open.
@@ -27,20 +27,20 @@ pub struct LaneNow {
     pub most_connections: usize,
     /// Messages that wait for one of them.
     pub ready: usize,
-    /// What stands in its way, and until when; None: it may send.
+    /// Why it may not send, and until when; None: it may.
     pub hold: Option<Held>,
-    /// Where it stands on its curve; None: it is warm.
+    /// Its day on its curve; None: it is warm.
     pub stage: Option<StageNow>,
-    /// The last trouble, and when that was.
+    /// The last error, and when that was.
     pub last_error: Option<(Timestamp, String)>,
 }
 
-/// What stands in a lane's or a recipient's way.
+/// Why a lane may not send or a recipient waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Until then; None: not to be foreseen.
+    /// Until when; None: that cannot be foreseen.
     pub until: Option<Timestamp>,
-    /// For people.
+    /// The reason, as a sentence.
     pub why: String,
 }
 
@@ -53,9 +53,9 @@ pub struct StageNow {
     pub stages: u32,
     /// What the day allows; None: any number.
     pub cap: Option<u32>,
-    /// What of it is gone.
+    /// How much of the cap is used.
     pub used: u32,
-    /// What the provider accepted of that.
+    /// How much of that the provider accepted.
     pub accepted: u32,
     /// The cap of the next day, if nothing more happens on this one.
     pub next_cap: Option<u32>,
@@ -80,14 +80,14 @@ pub struct WaitingRecipient {
     pub expires: Timestamp,
     /// How often it was tried.
     pub attempts: u16,
-    /// In a word: `in_flight`, `held`, `later`, `budget`, `dns`, `hosts_down`, `connection`.
+    /// Its state, as a word: `in_flight`, `held`, `later`, `budget`, `dns`, `hosts_down`, `connection`.
     pub state: String,
     /// When it will go or be looked at again, and why it waits.
     #[serde(flatten)]
     pub held: Held,
 }
 
-/// A source's lane as it stands.
+/// The current state of a source's lane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceNow {
     /// The source.
@@ -105,14 +105,14 @@ pub struct WaitingRecipients {
     pub total: usize,
 }
 
-/// How these sources' lanes at a provider stand; those that never sent there are left out.
+/// The current state of these sources' lanes at a provider; those that never sent there are left out.
 pub(crate) fn lanes_now(view: View<'_>, budget: &Budget, provider: &Name, sources: &[Name]) -> Vec<SourceNow> {
     let lane = |source: &Name| Some(SourceNow { source: source.clone(), now: lane_now(view, budget, source, provider)? });
     sources.iter().filter_map(lane).collect()
 }
 
-/// Up to `limit` recipients that wait and fit. For one message nothing else is looked through.
-pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &Selection, limit: usize) -> WaitingRecipients {
+/// Up to `limit` recipients that wait and fit. With an id no other message is looked at.
+pub(crate) fn waits(view: View<'_>, lists: &WaitLists, selection: &MessageSelection, limit: usize) -> WaitingRecipients {
     let selected = selection.of(view.backlog);
     let table = view.backlog.table();
     let fitting = selected.messages.iter().filter_map(|seq| Some((*seq, table.get(*seq)?)));
@@ -176,7 +176,7 @@ fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> 
     })
 }
 
-/// What of these messages waits for budget, until when as far as that was said, and why.
+/// The recipients of these messages that wait for budget, each with the logged end of its wait and the reason.
 fn waiting_for_budget(lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Held> {
     let mut waiting = HashMap::new();
     for (group, told, block) in lists.of(seqs) {
@@ -200,22 +200,22 @@ fn held(view: View<'_>, recipient: &RecipientState, budget: Option<&Held>) -> (&
     }
 }
 
-/// Due, and not with a connection yet.
+/// The state of a recipient that is due and not in flight yet.
 fn on_its_way(view: View<'_>, domain: DomainIx) -> (&'static str, Held) {
     let held = |until, why: String| Held { until, why };
     let known = view.backlog.domains().get(domain).map(|entry| &entry.known);
-    let Some(Known::Route(way, _)) = known else {
+    let Some(Known::Route(site, _)) = known else {
         let why = match known {
             Some(Known::Nowhere(why, _)) => format!("DNS: {}", why.failure),
             _ => "DNS is being asked for its hosts".into(),
         };
         return ("dns", held(None, why));
     };
-    let queues = view.lanes.queues().filter(|queue| queue.site.key == way.key);
+    let queues = view.lanes.queues().filter(|queue| queue.site.key == site.key);
     let down: Vec<_> = queues.map(|queue| queue.down.as_ref().filter(|(until, _)| *until > view.now.as_millisecond())).collect();
     if let Some(Some((until, why))) = down.first().filter(|_| down.iter().all(Option::is_some)) {
         let why = format!("its hosts could not be reached and are left alone: {}", why.failure);
         return ("hosts_down", held(Some(timestamp(*until)), why));
     }
-    ("connection", held(None, format!("it waits for its turn on a connection to {}", way.provider)))
+    ("connection", held(None, format!("it waits for its turn on a connection to {}", site.provider)))
 }

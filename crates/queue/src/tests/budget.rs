@@ -50,7 +50,7 @@ fn a_lane_sends_its_cap_each_day_and_not_one_more() {
     world.run_for(Duration::from_secs(5 * 86_400));
     let days: Vec<u32> = delivered(&world).into_values().collect();
     assert_eq!(days, [50, 80, 120, 150], "the curve's caps, then what is left");
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn what_spills_goes_to_the_warm_source_at_once() {
         world.arrive("default", &["a.example"]);
     }
     world.run_for(Duration::from_secs(3600));
-    assert_eq!(world.dispatcher.owed(), (0, 0), "nothing waits");
+    assert_eq!(world.dispatcher.queued(), (0, 0), "nothing waits");
     let days = delivered(&world);
     assert_eq!(days[&("ip1".into(), 0)] + days[&("ip2".into(), 0)], 300);
     assert!(days[&("ip1".into(), 0)] <= 50, "{days:?}");
@@ -150,10 +150,10 @@ fn a_source_that_is_gone_sends_nothing_until_it_is_back() {
     world.feed(Input::Sources(HashSet::from([name("ip1"), name("ip2")])));
     world.arrive("default", &["a.example"]);
     world.run_for(Duration::from_secs(60));
-    assert_eq!(world.dispatcher.owed(), (1, 1), "it waits");
+    assert_eq!(world.dispatcher.queued(), (1, 1), "it waits");
     world.feed(Input::Sources(HashSet::new()));
     world.run_for(Duration::from_secs(60));
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_streams_own_rate_holds_over_all_its_lanes() {
     world.run_for(Duration::from_secs(3600));
     assert!(world.sent_by.len() <= 60, "{}", world.sent_by.len());
     world.run_for(Duration::from_secs(4 * 3600));
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn a_restart_refills_no_day() {
     let days = delivered(&world);
     assert!(days[&("ip1".into(), 0)] <= 50, "{days:?}");
     assert!(days[&("ip1".into(), 0)] >= 45, "a crash costs little: {days:?}");
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
 }
 
 #[test]
 fn a_provider_that_blocks_one_source_stops_that_lane_alone() {
     let mut policy = policy();
     policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: true });
-    let blocks = |load: &DeliveryJob, _: Timestamp| match load.seq {
+    let blocks = |job: &DeliveryJob, _: Timestamp| match job.seq {
         1 => refused(550, "5.7.1 Service unavailable, client host [192.0.2.1] blocked using Spamhaus"),
         _ => ok(),
     };
@@ -221,7 +221,7 @@ fn a_provider_that_blocks_one_source_stops_that_lane_alone() {
 fn without_relief_the_mail_of_a_slowed_source_waits_and_says_until_when() {
     let mut policy = policy();
     policy.pools.insert(name("default"), PoolPolicy { sources: vec![(name("ip1"), 1), (name("ip2"), 1)], relieve: false });
-    let slows = |load: &DeliveryJob, _: Timestamp| match load.seq {
+    let slows = |job: &DeliveryJob, _: Timestamp| match job.seq {
         1 => refused(421, "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume"),
         _ => ok(),
     };

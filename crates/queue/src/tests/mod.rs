@@ -20,10 +20,10 @@ use super::{testing::*, *};
 #[test]
 fn a_week_of_retries_for_ten_thousand_messages_ends_each_story_once_and_on_schedule() {
     let start: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
-    let mut world = World::new(policy(), move |load, now| match load.seq % 4 {
+    let mut world = World::new(policy(), move |job, now| match job.seq % 4 {
         0 => ok(),
         1 if now.duration_since(start) > SignedDuration::from_hours(30) => ok(),
-        2 if load.attempt == 3 => refused(550, "5.1.1 no such user"),
+        2 if job.attempt == 3 => refused(550, "5.1.1 no such user"),
         _ => refused(451, "4.3.0 try later"),
     });
     let domains: Vec<String> = (0..50).map(|i| format!("d{i}.example")).collect();
@@ -32,7 +32,7 @@ fn a_week_of_retries_for_ten_thousand_messages_ends_each_story_once_and_on_sched
     }
     world.run_for(Duration::from_secs(8 * 86_400));
 
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
     assert_eq!(world.dispatcher.sessions(), 0);
     let mut endings: HashMap<Seq, usize> = HashMap::new();
     for (_, seq, _, _, next) in &world.log {
@@ -74,7 +74,7 @@ fn no_lane_and_no_relay_ever_has_more_connections_than_allowed() {
         world.arrive("default", &[&domain]);
     }
     world.run_for(Duration::from_secs(3600));
-    assert_eq!(world.dispatcher.owed().0, 0);
+    assert_eq!(world.dispatcher.queued().0, 0);
     assert!(world.most_sessions <= 12, "{}", world.most_sessions);
     assert!(world.most_by_lane.values().all(|n| *n <= 5), "{:?}", world.most_by_lane);
 }
@@ -173,7 +173,7 @@ fn recipients_of_one_message_at_one_domain_share_a_transaction_up_to_the_limit()
 fn recipients_with_reverse_paths_of_their_own_go_one_by_one() {
     let mut policy = policy();
     policy.streams.insert(Name::new("news").unwrap(), StreamPolicy { one_by_one: true, ..policy.fallback.clone() });
-    let answer = |load: &DeliveryJob, _| if load.attempt > 1 { ok() } else { refused(451, "4.3.0 later") };
+    let answer = |job: &DeliveryJob, _| if job.attempt > 1 { ok() } else { refused(451, "4.3.0 later") };
     let mut world = World::new(policy, answer);
     world.arrive("news", &["a.example"; 7]);
     world.run_for(Duration::from_secs(3600));
@@ -189,12 +189,12 @@ fn hosts_out_of_reach_are_not_tried_with_every_message() {
     }
     world.run_for(Duration::from_secs(120));
     assert!(world.dispatcher.sessions() <= 20);
-    assert_eq!(world.dispatcher.owed().0, 1000);
+    assert_eq!(world.dispatcher.queued().0, 1000);
     assert_eq!(world.log.iter().filter(|l| matches!(l.4, Next::Deferred(_))).count(), 1000, "each has its line that says why");
     // Back up: all of it goes.
     world.dead.clear();
     world.run_for(Duration::from_secs(7200));
-    assert_eq!(world.dispatcher.owed().0, 0);
+    assert_eq!(world.dispatcher.queued().0, 0);
 }
 
 #[test]
@@ -208,61 +208,69 @@ fn a_receiver_that_wants_fewer_connections_gets_them_and_no_message_suffers() {
     // The one that is open keeps working; further ones are refused at the door.
     world.dead.insert("a.example".into());
     world.run_for(Duration::from_secs(300));
-    assert_eq!(world.dispatcher.owed().0, 0);
+    assert_eq!(world.dispatcher.queued().0, 0);
     assert!(world.log.iter().all(|l| l.4 == Next::Delivered), "nothing was deferred for it");
 }
 
 #[test]
-fn held_mail_waits_for_its_release_and_a_drop_ends_its_story() {
-    let mut world = World::new(policy(), |load, _| if load.attempt == 1 { refused(451, "4.3.0 later") } else { ok() });
+fn held_mail_waits_for_its_release_and_a_drop_ends_it() {
+    let mut world = World::new(policy(), |job, _| if job.attempt == 1 { refused(451, "4.3.0 later") } else { ok() });
     let (kept, dropped) = (world.arrive("default", &["a.example"]), world.arrive("default", &["b.example"]));
     world.run_for(Duration::from_secs(60));
-    let (n, actions) = world.dispatcher.hold(&Selection::default(), "looks odd", world.now);
+    let (n, actions) = world.dispatcher.hold(&MessageSelection::default(), "looks odd", world.now);
     world.perform(actions);
     assert_eq!(n, 2);
     assert!(world.spool[&kept].as_ref().unwrap().owed[0].3, "the spool knows that it is held");
     world.run_for(Duration::from_secs(86_400));
-    assert_eq!(world.dispatcher.owed().0, 2);
-    let (n, actions) =
-        world.dispatcher.cancel(&Selection { domain: Some("b.example".into()), ..Selection::default() }, "me", "spam", world.now);
+    assert_eq!(world.dispatcher.queued().0, 2);
+    let (n, actions) = world.dispatcher.cancel(
+        &MessageSelection { domain: Some("b.example".into()), ..MessageSelection::default() },
+        "me",
+        "spam",
+        world.now,
+    );
     world.perform(actions);
     assert_eq!(n, 1);
     assert!(matches!(world.fates(dropped)[..], [Next::Deferred(_), Next::Held(_), Next::Cancelled(..)]));
-    let (n, actions) = world.dispatcher.release(&Selection::default(), "me", world.now);
+    let (n, actions) = world.dispatcher.release(&MessageSelection::default(), "me", world.now);
     world.perform(actions);
     assert_eq!(n, 1);
     world.run_for(Duration::from_secs(60));
     assert!(matches!(world.fates(kept)[..], [Next::Deferred(_), Next::Held(_), Next::Released(_), Next::Delivered]));
-    assert_eq!(world.dispatcher.owed(), (0, 0));
+    assert_eq!(world.dispatcher.queued(), (0, 0));
 }
 
 #[test]
-fn a_drop_in_mid_flight_ends_the_story_with_that_attempt_and_only_for_whom_it_was_meant() {
+fn a_drop_in_mid_flight_ends_with_that_attempt_and_only_the_recipients_it_was_meant_for() {
     let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
     world.takes.insert("a.example".into(), Duration::from_secs(10));
     world.takes.insert("b.example".into(), Duration::from_secs(10));
     let seq = world.arrive("default", &["a.example", "b.example"]);
     world.run_for(Duration::from_secs(1));
-    let (_, actions) =
-        world.dispatcher.cancel(&Selection { domain: Some("a.example".into()), ..Selection::default() }, "me", "no", world.now);
+    let (_, actions) = world.dispatcher.cancel(
+        &MessageSelection { domain: Some("a.example".into()), ..MessageSelection::default() },
+        "me",
+        "no",
+        world.now,
+    );
     world.perform(actions);
     world.run_for(Duration::from_secs(20));
     assert!(matches!(world.fates(seq)[..], [Next::Cancelled(..), Next::Deferred(_)] | [Next::Deferred(_), Next::Cancelled(..)]));
-    assert_eq!(world.dispatcher.owed(), (1, 1));
+    assert_eq!(world.dispatcher.queued(), (1, 1));
 }
 
 #[test]
 fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
-    let mut world = World::new(policy(), |load, _| if load.attempt == 1 { refused(451, "4.3.0 later") } else { ok() });
+    let mut world = World::new(policy(), |job, _| if job.attempt == 1 { refused(451, "4.3.0 later") } else { ok() });
     for _ in 0..100 {
         world.arrive("default", &["a.example"]);
     }
     world.run_for(Duration::from_secs(60));
-    let (n, actions) = world.dispatcher.retry(&Selection::default(), world.now);
+    let (n, actions) = world.dispatcher.retry(&MessageSelection::default(), world.now);
     world.perform(actions);
     assert_eq!(n, 100);
     world.run_for(Duration::from_secs(60));
-    assert_eq!(world.dispatcher.owed().0, 0);
+    assert_eq!(world.dispatcher.queued().0, 0);
     world.run_for(Duration::from_secs(86_400));
     assert_eq!(world.log.iter().filter(|l| l.4 == Next::Delivered).count(), 100);
 }
@@ -285,12 +293,12 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));
-    assert_eq!(world.dispatcher.owed(), (1, 2), "the first recipient had its ending before");
+    assert_eq!(world.dispatcher.queued(), (1, 2), "the first recipient had its ending before");
     world.run_for(Duration::from_secs(999));
     assert!(world.log.is_empty(), "not before its time");
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.log.iter().map(|l| (l.2, l.3, l.4.clone())).collect::<Vec<_>>(), [(1, 5, Next::Delivered)]);
-    assert_eq!(world.dispatcher.owed(), (1, 1), "the third is held");
+    assert_eq!(world.dispatcher.queued(), (1, 1), "the third is held");
 }
 
 #[test]
@@ -305,7 +313,7 @@ fn draining_opens_nothing_and_closes_what_is_idle() {
     world.arrive("default", &["a.example"]);
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.open.len(), 0);
-    assert_eq!(world.dispatcher.owed().0, 1, "what came late stays in the spool");
+    assert_eq!(world.dispatcher.queued().0, 1, "what came late stays in the spool");
 }
 
 proptest::proptest! {
@@ -318,8 +326,8 @@ proptest::proptest! {
         dead in 0usize..5,
     ) {
         let table = answers;
-        let mut world = World::new(Policy { connections: 3, limits: LaneLimits { connections: 2, messages_per_connection: 4, ..policy().limits }, ..policy() }, move |load, _| {
-            match table[(load.seq as usize * 7 + load.attempt as usize) % table.len()] {
+        let mut world = World::new(Policy { connections: 3, limits: LaneLimits { connections: 2, messages_per_connection: 4, ..policy().limits }, ..policy() }, move |job, _| {
+            match table[(job.seq as usize * 7 + job.attempt as usize) % table.len()] {
                 0 | 1 => ok(),
                 2 => refused(451, "4.3.0 later"),
                 _ => refused(550, "5.1.1 no such user"),
@@ -327,34 +335,34 @@ proptest::proptest! {
         });
         let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
         world.dead.insert(names[dead].into());
-        let mut owed = 0;
+        let mut queued = 0;
         for message in &messages {
-            owed += message.len();
+            queued += message.len();
             let domains: Vec<&str> = message.iter().map(|d| names[*d]).collect();
             world.arrive("default", &domains);
         }
         for (op, wait) in ops {
-            let any = Selection::default();
+            let any = MessageSelection::default();
             let now = world.now;
             let (_, actions) = match op {
                 0 => world.dispatcher.retry(&any, now),
                 1 => world.dispatcher.hold(&any, "test", now),
                 2 => world.dispatcher.release(&any, "test", now),
-                _ => world.dispatcher.cancel(&Selection { domain: Some(names[0].into()), ..any }, "test", "test", now),
+                _ => world.dispatcher.cancel(&MessageSelection { domain: Some(names[0].into()), ..any }, "test", "test", now),
             };
             world.perform(actions);
             world.run_for(Duration::from_secs(wait));
         }
         let now = world.now;
-        let (_, actions) = world.dispatcher.release(&Selection::default(), "test", now);
+        let (_, actions) = world.dispatcher.release(&MessageSelection::default(), "test", now);
         world.perform(actions);
         world.run_for(Duration::from_secs(20 * 86_400));
         let mut ends: HashMap<(Seq, Rcpt), usize> = HashMap::new();
         for (_, seq, rcpt, _, next) in &world.log {
             *ends.entry((*seq, *rcpt)).or_default() += usize::from(is_ending(next));
         }
-        proptest::prop_assert_eq!(world.dispatcher.owed(), (0, 0));
-        proptest::prop_assert_eq!(ends.values().filter(|n| **n == 1).count(), owed);
+        proptest::prop_assert_eq!(world.dispatcher.queued(), (0, 0));
+        proptest::prop_assert_eq!(ends.values().filter(|n| **n == 1).count(), queued);
         proptest::prop_assert!(ends.values().all(|n| *n == 1));
         proptest::prop_assert_eq!(world.dispatcher.sessions(), 0);
     }

@@ -11,7 +11,7 @@ fn id(world: &World, seq: Seq) -> MessageId {
     MessageId::new(world.arrivals[&seq].2, u128::from(seq))
 }
 
-fn messages(world: &mut World, selection: Selection) -> Messages {
+fn messages(world: &mut World, selection: MessageSelection) -> Messages {
     let Answer::Messages(messages) = ask(world, Question::Messages { selection, limit: 100 }) else { panic!("messages were asked for") };
     messages
 }
@@ -30,17 +30,17 @@ fn a_message_asked_for_by_its_id_is_told_as_in_the_list_of_all() {
     let mut world = World::new(policy, |_, _| ok());
     let seqs: Vec<Seq> = (0..6).map(|n| world.arrive(["default", "resets"][n % 2], &["a.example", "b.example"])).collect();
     world.run_for(Duration::from_secs(60));
-    let all = messages(&mut world, Selection::default());
+    let all = messages(&mut world, MessageSelection::default());
     let mut waiting = 0;
     for seq in seqs {
-        let selection = Selection::one(id(&world, seq));
+        let selection = MessageSelection::one(id(&world, seq));
         let one = messages(&mut world, selection);
         let same = all.rows.iter().find(|row| row.seq == seq);
         assert_eq!(format!("{:?}", one.rows.first()), format!("{same:?}"));
         assert_eq!(one.total, usize::from(same.is_some()));
         waiting += one.rows.iter().flat_map(|row| &row.rcpts).filter(|rcpt| rcpt.phase == "waiting for budget").count();
     }
-    assert_eq!((waiting, world.dispatcher.owed().1), (10, 10), "one recipient a day goes to each provider");
+    assert_eq!((waiting, world.dispatcher.queued().1), (10, 10), "one recipient a day goes to each provider");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn why_a_message_waits_is_told_with_how_its_lanes_stand() {
     let seqs = [world.arrive("default", &["a.example"]), world.arrive("default", &["a.example"])];
     world.run_for(Duration::from_secs(60));
     let (provider, sources) = (Some(Name::new("a.example").unwrap()), vec![Name::new("ip1").unwrap(), Name::new("ip9").unwrap()]);
-    let question = Question::Why { selection: Selection::one(id(&world, seqs[1])), limit: 10, provider, sources };
+    let question = Question::Why { selection: MessageSelection::one(id(&world, seqs[1])), limit: 10, provider, sources };
     let Answer::Why(reasons) = ask(&mut world, question) else { panic!("reasons were asked for") };
     let [lane] = &reasons.lanes[..] else { panic!("ip9 never sent there: {:?}", reasons.lanes) };
     assert_eq!((lane.source.as_str(), lane.now.stage.as_ref().map(|stage| (stage.cap, stage.used))), ("ip1", Some((Some(1), 1))));
@@ -67,7 +67,7 @@ fn the_table_the_oldest_and_changes_are_asked_for_by_value() {
     world.arrive("default", &["b.example"]);
     world.run_for(Duration::from_secs(10));
     assert!(matches!(ask(&mut world, Question::Oldest), Answer::Oldest(Some(at)) if at == start));
-    let held = ask(&mut world, Question::Hold { selection: Selection::default(), reason: "looks odd".into() });
+    let held = ask(&mut world, Question::Hold { selection: MessageSelection::default(), reason: "looks odd".into() });
     assert!(matches!(held, Answer::Changed(2)));
     let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
     assert_eq!((table.counts.messages, table.counts.held, table.lanes.len()), (2, 2, 2));

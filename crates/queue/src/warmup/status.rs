@@ -1,4 +1,4 @@
-//! What there is to see of a lane.
+//! The status of a lane, as it is shown.
 
 use std::sync::Arc;
 
@@ -8,44 +8,44 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 
-/// A lane at some time.
+/// The status of a lane at some time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaneStatus {
     /// The sending address's name.
     pub source: Arc<str>,
-    /// Who runs the mailboxes.
+    /// The provider of the mailboxes.
     pub provider: Arc<str>,
-    /// The curve, with the provider where that has a variant; None: it does not warm up.
+    /// The curve, with the provider if there is a variant for it; None: the lane does not warm up.
     pub curve: Option<Arc<str>>,
     /// The stage, from 1; None: past the curve's end, or without a curve.
     pub stage: Option<u32>,
     /// How many stages the curve has.
     pub stages: u32,
-    /// The day in the curve's zone; None: the clock went back into one that is over.
+    /// The day in the curve's time zone; None: the clock went back into a day that is over.
     pub day: Option<Date>,
     /// What the day allows; None: any number.
     pub cap: Option<u32>,
-    /// What of it is gone: answered, reserved, or lost by a crash.
+    /// How much of the cap is used: answered, reserved, or lost by a crash.
     pub used: u32,
-    /// Taken by the provider.
+    /// Accepted by the provider.
     pub accepted: u32,
-    /// Under way.
+    /// Reserved for mail under way.
     pub reserved: u32,
     /// Leased before a crash and never accounted for.
     pub lost: u32,
-    /// What is left of the cap.
+    /// The rest of the cap.
     pub remaining: Option<u32>,
     /// When the next recipient may go; None: not before an operator says so.
     pub next_release: Option<Timestamp>,
-    /// Why not now.
+    /// Why it may not send now.
     pub hold: Option<String>,
     /// The day's numbers.
     pub counts: Counts,
-    /// How it is received.
-    pub health: Health,
+    /// How the provider receives its mail.
+    pub health: HealthStatus,
     /// Recipients an hour while a provider's push-back is climbed out of.
     pub slowed_to: Option<u32>,
-    /// Connections at once, likewise.
+    /// Connections at once, in the same case.
     pub connections: Option<u32>,
     /// The provider's reason for the push-back.
     pub slowed_why: Option<Arc<str>>,
@@ -53,7 +53,7 @@ pub struct LaneStatus {
     pub kept_by_operator: Option<Arc<str>>,
     /// The last day that is over.
     pub last: Option<LastDay>,
-    /// What this day's numbers mean if nothing more happens on it.
+    /// The verdict on this day if nothing more happens on it.
     pub verdict: String,
     /// The next day's stage, likewise; None: past the curve's end.
     pub next_stage: Option<u32>,
@@ -63,25 +63,25 @@ pub struct LaneStatus {
 
 /// A day's rates and what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Health {
+pub struct HealthStatus {
     /// What the rates say together, whether or not there are enough answers.
     pub grade: Grade,
     /// How many were answered.
     pub sample: u32,
-    /// So many answers are needed to step back.
+    /// How many answers are needed to step back.
     pub min_sample: u32,
-    /// Of the answered.
-    pub hard_bounces: Rate,
-    /// Put off because of rate or reputation, of the answered.
-    pub deferrals: Rate,
-    /// Of the accepted.
-    pub complaints: Rate,
+    /// Of the recipients with an answer.
+    pub hard_bounces: RateStatus,
+    /// Deferred because of rate or reputation, of the recipients with an answer.
+    pub deferrals: RateStatus,
+    /// Of the recipients that were accepted.
+    pub complaints: RateStatus,
 }
 
 /// A rate and its thresholds, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
-    /// As it is.
+pub struct RateStatus {
+    /// The rate itself.
     pub now: f64,
     /// From here on the lane holds.
     pub hold: f64,
@@ -94,33 +94,33 @@ pub struct Rate {
 pub struct LastDay {
     /// Which.
     pub date: Date,
-    /// What it allowed.
+    /// The cap; None: any number.
     pub cap: Option<u32>,
     /// Its numbers.
     pub counts: Counts,
-    /// What they meant.
+    /// The verdict on them.
     pub verdict: String,
 }
 
-/// One of a lane's days, for looking back.
+/// One of a lane's days, for its history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DayStatus {
     /// Which.
     pub date: Date,
     /// The stage; None: past the curve's end.
     pub stage: Option<u32>,
-    /// What it allowed.
+    /// The cap; None: any number.
     pub cap: Option<u32>,
     /// Its numbers.
     pub counts: Counts,
-    /// How it ended; None: it is not over.
+    /// The verdict on it; None: it is not over.
     pub verdict: Option<String>,
 }
 
-/// Every lane, by source and provider. Those that neither warm up nor were pushed back have nothing to show and are left out.
+/// The status of every lane, by source and provider. Lanes that neither warm up nor were pushed back have nothing to show and are left out.
 pub fn rows(governor: &Governor, now: Timestamp) -> Vec<LaneStatus> {
-    let told = |lane: &Lane| !lane.plan().curve.is_uncapped() || *lane.standing() != Default::default();
-    let mut rows: Vec<_> = governor.lanes().filter(|(_, lane)| told(lane)).map(|(id, _)| LaneStatus::of(governor, id, now)).collect();
+    let shown = |lane: &Lane| !lane.plan().curve.is_uncapped() || *lane.standing() != Default::default();
+    let mut rows: Vec<_> = governor.lanes().filter(|(_, lane)| shown(lane)).map(|(id, _)| LaneStatus::of(governor, id, now)).collect();
     rows.sort_by(|a, b| (&a.source, &a.provider).cmp(&(&b.source, &b.provider)));
     rows
 }
@@ -149,7 +149,7 @@ impl LaneStatus {
             next_release: Some(status.next_release).filter(|at| *at < Timestamp::MAX),
             hold: status.hold.as_ref().map(words::hold),
             counts: status.counts,
-            health: Health::of(lane, &status),
+            health: HealthStatus::of(lane, &status),
             slowed_to: status.rate,
             connections: status.connections,
             slowed_why: slow.map(|slow| slow.why.clone()),
@@ -162,21 +162,21 @@ impl LaneStatus {
     }
 }
 
-impl Health {
+impl HealthStatus {
     fn of(lane: &Lane, status: &Status) -> Self {
         let (thresholds, health) = (&lane.plan().thresholds, &status.health);
         Self {
             grade: health.grade,
             sample: health.sample,
             min_sample: lane.plan().min_sample,
-            hard_bounces: Rate::of(health.hard_bounces, thresholds.hard_bounces),
-            deferrals: Rate::of(health.deferrals, thresholds.deferrals),
-            complaints: Rate::of(health.complaints, thresholds.complaints),
+            hard_bounces: RateStatus::of(health.hard_bounces, thresholds.hard_bounces),
+            deferrals: RateStatus::of(health.deferrals, thresholds.deferrals),
+            complaints: RateStatus::of(health.complaints, thresholds.complaints),
         }
     }
 }
 
-impl Rate {
+impl RateStatus {
     fn of(now: Share, threshold: Threshold) -> Self {
         Self { now: now.as_f64(), hold: threshold.hold().as_f64(), step_back: threshold.step_back().as_f64() }
     }

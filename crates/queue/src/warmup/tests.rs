@@ -40,7 +40,7 @@ const NOON: &str = "2026-11-23T12:00:00Z";
 #[test]
 fn the_status_shows_lanes_that_warm_up_or_were_pushed_back() {
     let mut governor = governor();
-    let Answer::Lanes { lanes } = perform(&mut governor, &Ask::Status, at(NOON)) else { panic!("lanes were asked for") };
+    let WarmupAnswer::Lanes { lanes } = perform(&mut governor, &WarmupQuestion::Status, at(NOON)) else { panic!("lanes were asked for") };
     let keys: Vec<_> = lanes.iter().map(|lane| format!("{}/{}", lane.source, lane.provider)).collect();
     assert_eq!(keys, ["ip1/google", "ip2/yahoo"]);
     let cold = &lanes[0];
@@ -61,11 +61,16 @@ fn the_status_shows_lanes_that_warm_up_or_were_pushed_back() {
 fn every_answer_passes_the_socket() {
     let mut governor = governor();
     let lane = LaneKey::new("ip1", "google");
-    for ask in [Ask::Status, Ask::Days { lane }, Ask::Ledger, Ask::Days { lane: LaneKey::new("ip9", "google") }] {
-        let ask: Ask = serde_json::from_str(&serde_json::to_string(&ask).unwrap()).unwrap();
+    for ask in [
+        WarmupQuestion::Status,
+        WarmupQuestion::Days { lane },
+        WarmupQuestion::Ledger,
+        WarmupQuestion::Days { lane: LaneKey::new("ip9", "google") },
+    ] {
+        let ask: WarmupQuestion = serde_json::from_str(&serde_json::to_string(&ask).unwrap()).unwrap();
         let answer = perform(&mut governor, &ask, at(NOON));
         let text = serde_json::to_string(&answer).unwrap();
-        let back: Answer = serde_json::from_str(&text).unwrap();
+        let back: WarmupAnswer = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&back).unwrap(), text);
     }
 }
@@ -75,8 +80,8 @@ fn an_operator_steers_a_lane_and_sees_it() {
     let mut governor = governor();
     let lane = LaneKey::new("ip1", "google");
     let mut steer = |steer| {
-        let ask = Ask::Steer { lane: lane.clone(), steer, reason: "a trial".into(), by: "ann".into() };
-        let Answer::Lanes { lanes } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
+        let ask = WarmupQuestion::Steer { lane: lane.clone(), steer, reason: "a trial".into(), by: "ann".into() };
+        let WarmupAnswer::Lanes { lanes } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
         lanes[0].clone()
     };
     assert_eq!(steer(Steering::Advance).cap, Some(200));
@@ -93,8 +98,8 @@ fn an_operator_steers_a_lane_and_sees_it() {
 #[test]
 fn a_lanes_days_come_with_its_curve() {
     let mut governor = governor();
-    let ask = Ask::Days { lane: LaneKey::new("ip1", "google") };
-    let Answer::Days { caps, days, .. } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
+    let ask = WarmupQuestion::Days { lane: LaneKey::new("ip1", "google") };
+    let WarmupAnswer::Days { caps, days, .. } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
     assert_eq!(caps, [50, 100, 200]);
     let seen: Vec<_> = days.iter().map(|day| (day.stage, day.cap, day.counts.accepted, day.verdict.as_deref())).collect();
     assert_eq!(seen, [(Some(1), Some(50), 48, Some("advance")), (Some(2), Some(100), 40, None)]);
@@ -103,14 +108,16 @@ fn a_lanes_days_come_with_its_curve() {
 #[test]
 fn the_ledger_leaves_out_what_has_no_budget() {
     let mut governor = governor();
-    let Answer::Ledger { lanes } = perform(&mut governor, &Ask::Ledger, at(NOON)) else { panic!("the ledger was asked for") };
+    let WarmupAnswer::Ledger { lanes } = perform(&mut governor, &WarmupQuestion::Ledger, at(NOON)) else {
+        panic!("the ledger was asked for")
+    };
     assert_eq!(lanes.len(), 1);
     assert_eq!(lanes[0].days.iter().map(|day| (day.counts.spent, day.closed)).collect::<Vec<_>>(), [(48, true), (42, false)]);
 }
 
 #[test]
 fn a_lane_that_is_not_there_is_answered_with_those_that_are() {
-    let ask = Ask::Steer { lane: LaneKey::new("ip1", "gogle"), steer: Steering::Hold, reason: String::new(), by: String::new() };
-    let Answer::NoSuchLane { lanes } = perform(&mut governor(), &ask, at(NOON)) else { panic!("there is no such lane") };
+    let ask = WarmupQuestion::Steer { lane: LaneKey::new("ip1", "gogle"), steer: Steering::Hold, reason: String::new(), by: String::new() };
+    let WarmupAnswer::NoSuchLane { lanes } = perform(&mut governor(), &ask, at(NOON)) else { panic!("there is no such lane") };
     assert_eq!(lanes, ["ip1/google", "ip2/google", "ip2/yahoo"]);
 }

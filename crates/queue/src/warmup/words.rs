@@ -2,7 +2,7 @@
 
 use posthaste_governor::{Hold, Sign, Verdict, Why};
 
-/// What a day's verdict was, and why.
+/// A day's verdict, and the reason.
 pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Advance => "advance".into(),
@@ -33,7 +33,7 @@ pub fn sign(sign: Sign) -> &'static str {
     }
 }
 
-/// What stands in a lane's way.
+/// Why a lane may not send.
 pub fn hold(hold: &Hold) -> String {
     match hold {
         Hold::DayCap { cap, used } => format!("the day's budget is gone: {used} of {cap}"),

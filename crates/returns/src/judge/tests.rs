@@ -11,9 +11,9 @@ use crate::{
     found::Believe,
     handler,
     identity::{identity, is_known, remember, sweep},
-    once::{Claims, Turn},
+    once::{Claimed, Claims},
     record,
-    sent::Lane,
+    sent::DeliveredBy,
     settle::settle,
 };
 
@@ -63,7 +63,7 @@ impl Ledger {
         };
         let facts = std::sync::Arc::new(facts);
         ["alive@example.net", "dead@example.net"]
-            .map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0), lane: Lane::default() })
+            .map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0), lane: DeliveredBy::default() })
             .to_vec()
     }
 }
@@ -84,7 +84,7 @@ fn judged(rcpt: &Address, mail: &str, now: Timestamp) -> Vec<Return> {
 }
 
 fn judged_with(sent: &Ledger, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
-    Judge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(Some(rcpt), mail, now)
+    ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(Some(rcpt), mail, now)
 }
 
 fn the_match(returns: &[Return]) -> &Match {
@@ -157,12 +157,12 @@ fn forged_expired_and_forgotten_paths_change_nothing() {
         [Return::Unmatched { why, .. }] => *why,
         other => panic!("{other:?}"),
     };
-    assert_eq!(unmatched(&address(&forged), day(3)), Why::Forged);
-    assert_eq!(unmatched(&path(), day(31)), Why::Expired);
+    assert_eq!(unmatched(&address(&forged), day(3)), Mismatch::Forged);
+    assert_eq!(unmatched(&path(), day(31)), Mismatch::Expired);
     let other = verp().address(MessageId::new(day(0), 43), 0, &address("dead@example.net"), day(30));
-    assert_eq!(unmatched(&other, day(3)), Why::NotInLog);
+    assert_eq!(unmatched(&other, day(3)), Mismatch::NotInLog);
     let stranger = verp().address(id(), 0, &address("stranger@example.net"), day(30));
-    assert_eq!(unmatched(&stranger, day(3)), Why::NotInLog);
+    assert_eq!(unmatched(&stranger, day(3)), Mismatch::NotInLog);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_match_by_guessable_ids_is_a_hint_and_suppresses_nobody() {
     let by_own_id = judged(&postmaster, &report("dead@example.net", "failed", "", &format!("Message-ID: <{}@mx1>\r\n", id())), day(3));
     let by_id = judged(&postmaster, &report("DEAD@example.net", "failed", "", "Message-ID: <offer-1@shop.example>\r\n"), day(3));
     assert_eq!([&by_envid, &by_own_id].map(|r| the_match(r).trust), [Trust::Envid, Trust::MessageId]);
-    assert!(matches!(&by_id[..], [Return::Unmatched { why: Why::NotInLog, .. } | Return::LateBounce(_)]), "{by_id:?}");
+    assert!(matches!(&by_id[..], [Return::Unmatched { why: Mismatch::NotInLog, .. } | Return::LateBounce(_)]), "{by_id:?}");
     for returns in [&by_envid, &by_own_id] {
         assert_eq!(settle(&list, &returns[0], Believe::Verp, day(3)), Noted::Nothing);
     }
@@ -215,7 +215,7 @@ fn a_path_broken_by_quoted_printable_is_found() {
     let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
     assert_eq!(tokens::find(&[verp()], Some(&address("fbl@bounce.example.org")), broken.as_bytes(), day(3)), {
         let OpenedPath::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
-        Found::One(0, OpenedPath::Valid(token))
+        FoundPath::One(0, OpenedPath::Valid(token))
     });
 }
 
@@ -224,7 +224,7 @@ fn of_several_paths_none_is_meant() {
     let other = verp().address(id(), 0, &address("alive@example.net"), day(30));
     let returned = format!("Return-Path: <{}>\r\nX-Other: <{other}>\r\n", path());
     let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &returned), day(3));
-    assert!(matches!(returns[..], [Return::Unmatched { why: Why::Several, .. }]), "{returns:?}");
+    assert!(matches!(returns[..], [Return::Unmatched { why: Mismatch::Several, .. }]), "{returns:?}");
     let twice = format!("Return-Path: <{}>\r\nX-Other: <{}>\r\n", path(), path());
     assert!(matches!(judged(&address("fbl@bounce.example.org"), &complaint("abuse", &twice), day(3))[..], [Return::Complaint(_)]));
 }
@@ -301,19 +301,19 @@ fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
 
 #[test]
 fn a_lane_hears_of_complaints_and_dead_addresses_that_are_believed() {
-    let lane = Lane { provider: Name::new("google").ok(), source: Name::new("ip1").ok() };
-    let heard = |mut found: Return, lane: &Lane, believe| {
+    let lane = DeliveredBy { provider: Name::new("google").ok(), source: Name::new("ip1").ok() };
+    let heard = |mut found: Return, lane: &DeliveredBy, believe| {
         if let Return::LateBounce(m) | Return::Complaint(m) | Return::Unsubscribe(m) = &mut found {
             m.sent.lane = lane.clone();
         }
-        handler::known(&found, believe).map(|known| (known.source.to_string(), known.provider.to_string(), known.note))
+        handler::lane_note(&found, believe).map(|n| (n.source.to_string(), n.provider.to_string(), n.note))
     };
     let bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
     let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
     let at = |note| Some(("ip1".to_owned(), "google".to_owned(), note));
     assert_eq!(heard(complaint.clone(), &lane, Believe::Verp), at(posthaste_governor::Note::Complaint));
     assert_eq!(heard(bounce, &lane, Believe::Verp), at(posthaste_governor::Note::LateBounce));
-    assert_eq!(heard(complaint, &Lane::default(), Believe::Verp), None, "the log no longer tells which it was");
+    assert_eq!(heard(complaint, &DeliveredBy::default(), Believe::Verp), None, "the log no longer tells which it was");
     let hint = report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), "");
     let hint = judged(&address("postmaster@bounce.example.org"), &hint, day(3)).remove(0);
     assert_eq!(heard(hint.clone(), &lane, Believe::Verp), None);
@@ -326,13 +326,13 @@ fn the_same_report_is_written_down_by_one_alone() {
     let found = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
     let claims = Claims::default();
     let turn = || claims.claim(&facts, &found, day(3)).unwrap();
-    let Turn::Mine(first) = turn() else { panic!("nobody had it before") };
-    assert!(matches!(turn(), Turn::UnderWay));
+    let Claimed::Granted(first) = turn() else { panic!("nobody had it before") };
+    assert!(matches!(turn(), Claimed::UnderWay));
     drop(first);
-    let Turn::Mine(second) = turn() else { panic!("the first gave up") };
+    let Claimed::Granted(second) = turn() else { panic!("the first gave up") };
     remember(&facts, &found, day(3));
     drop(second);
-    assert!(matches!(turn(), Turn::Over));
+    assert!(matches!(turn(), Claimed::Known));
 }
 
 proptest! {

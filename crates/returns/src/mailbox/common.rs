@@ -1,4 +1,4 @@
-//! What all kinds of mailboxes share.
+//! Limits, errors and functions that all kinds of mailboxes share.
 
 use std::{
     io,
@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 
 use crate::handler::ReturnHandler;
 
-/// Mails in hand at once.
+/// Mails that are handled at once.
 pub(super) const AT_ONCE: usize = 32;
 /// Mails of one mailbox before the others have their turn again.
 pub(super) const ROUND_MAX: usize = 1000;
-/// As much of a mail as is ever looked at, in bytes.
+/// How much of a mail is read, in bytes.
 pub(super) const MAIL_MAX: u64 = 1 << 20;
 /// How long a mailbox may take before the others have their turn.
 pub(super) const WITHIN: Duration = Duration::from_mins(5);
@@ -26,7 +26,7 @@ pub(super) const MBOX_MAX: u64 = 64 << 20;
 
 /// Why a mailbox could not be read (to its end).
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum MailboxError {
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{0} is locked by somebody else")]
@@ -43,14 +43,14 @@ pub(super) enum Trouble {
     Left(usize),
 }
 
-impl Trouble {
+impl MailboxError {
     pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }
     }
 }
 
-/// Takes mails, all at once; whether each was.
+/// Handles mails, all at once. Returns for each whether it was handled.
 pub(super) async fn take(handler: &Arc<ReturnHandler>, mails: Vec<Bytes>) -> Vec<bool> {
     let mut taken = vec![false; mails.len()];
     let mut taking = JoinSet::new();
@@ -63,18 +63,18 @@ pub(super) async fn take(handler: &Arc<ReturnHandler>, mails: Vec<Bytes>) -> Vec
             taken[place] = is_taken;
         }
     }
-    // Of two that say the same the second has to wait for the first.
+    // Of two mails with the same report the second has to wait for the first.
     for (mail, taken) in mails.into_iter().zip(&mut taken).filter(|(_, taken)| !**taken) {
         *taken = handler.take(mail, vec![None]).await.is_ok();
     }
     taken
 }
 
-/// Work on files, off the threads that others wait for.
-pub(super) async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+/// Runs work on files on a thread that may block.
+pub(super) async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, MailboxError> + Send + 'static) -> Result<T, MailboxError> {
     tokio::task::spawn_blocking(work).await.expect("work on files does not panic")
 }
 
-pub(super) fn all_or(left: usize) -> Result<(), Trouble> {
-    if left == 0 { Ok(()) } else { Err(Trouble::Left(left)) }
+pub(super) fn all_or(left: usize) -> Result<(), MailboxError> {
+    if left == 0 { Ok(()) } else { Err(MailboxError::Left(left)) }
 }

@@ -1,4 +1,4 @@
-//! A folder at an IMAP server (RFC 3501, RFC 9051), over TLS from the start (RFC 8314 §3.2); what was read is marked as seen.
+//! A folder at an IMAP server (RFC 3501, RFC 9051), over TLS from the start (RFC 8314 §3.2). Mail that was read is marked as seen.
 
 use std::{io, sync::Arc};
 
@@ -10,14 +10,14 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::common::{AT_ONCE, MAIL_MAX, ROUND_MAX, Trouble, all_or, take};
+use super::common::{AT_ONCE, MAIL_MAX, MailboxError, ROUND_MAX, all_or, take};
 use crate::handler::ReturnHandler;
 use crate::settings::{Imap, Settings};
 
 type Stream = TlsStream<TcpStream>;
 
-pub(super) async fn read(handler: &Arc<ReturnHandler>, settings: &Settings, imap: &Imap) -> Result<(), Trouble> {
-    let stream = connect(settings, &imap.server).await.map_err(|e| Trouble::Connect(imap.server.clone(), e))?;
+pub(super) async fn read(handler: &Arc<ReturnHandler>, settings: &Settings, imap: &Imap) -> Result<(), MailboxError> {
+    let stream = connect(settings, &imap.server).await.map_err(|e| MailboxError::Connect(imap.server.clone(), e))?;
     let mut client = Client::new(stream);
     client.read_response().await.map_err(Error::from)?.ok_or(Error::ConnectionLost)?;
     let login = client.login(&imap.auth.user, imap.auth.password.reveal()).await;
@@ -34,8 +34,8 @@ pub(super) async fn read(handler: &Arc<ReturnHandler>, settings: &Settings, imap
     all_or(left)
 }
 
-/// How many of these are left unread.
-async fn read_some(handler: &Arc<ReturnHandler>, session: &mut Session<Stream>, uids: &[u32]) -> Result<usize, Trouble> {
+/// Reads these mails. Returns how many could not be handled.
+async fn read_some(handler: &Arc<ReturnHandler>, session: &mut Session<Stream>, uids: &[u32]) -> Result<usize, MailboxError> {
     let wanted = format!("(UID BODY.PEEK[]<0.{MAIL_MAX}>)");
     let fetched: Vec<_> = session.uid_fetch(set(uids), wanted).await?.try_collect().await?;
     let mails = fetched.iter().filter_map(|mail| Some((mail.uid?, Bytes::copy_from_slice(mail.body()?))));

@@ -1,4 +1,4 @@
-//! A Maildir: mails in `new`, one a file; what was read goes to `cur`, marked as seen.
+//! A Maildir: each mail is a file in `new`. Mail that was read is moved to `cur`, marked as seen.
 
 use std::{
     ffi::OsString,
@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::common::{AT_ONCE, MAIL_MAX, ROUND_MAX, Trouble, all_or, on_disk, take};
+use super::common::{AT_ONCE, MAIL_MAX, MailboxError, ROUND_MAX, all_or, on_disk, take};
 use crate::handler::ReturnHandler;
 
-pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<(), Trouble> {
+pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<(), MailboxError> {
     let new = path.join("new");
     let names = on_disk(move || names(&new)).await?;
     let mut left = 0;
@@ -29,9 +29,9 @@ pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<()
     all_or(left)
 }
 
-/// The oldest first, as far as names tell: they begin with the time.
-fn names(new: &Path) -> Result<Vec<OsString>, Trouble> {
-    let entries = fs::read_dir(new).map_err(Trouble::file(new))?;
+/// The names of the mails, the oldest first, since names begin with the time.
+fn names(new: &Path) -> Result<Vec<OsString>, MailboxError> {
+    let entries = fs::read_dir(new).map_err(MailboxError::file(new))?;
     let mut names: Vec<_> =
         entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.to_string_lossy().starts_with('.')).collect();
     names.sort();
@@ -39,15 +39,15 @@ fn names(new: &Path) -> Result<Vec<OsString>, Trouble> {
     Ok(names)
 }
 
-fn mail(path: &Path) -> Result<Bytes, Trouble> {
+fn mail(path: &Path) -> Result<Bytes, MailboxError> {
     let mut mail = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAIL_MAX).read_to_end(&mut mail));
-    read.map(|_| mail.into()).map_err(Trouble::file(path))
+    read.map(|_| mail.into()).map_err(MailboxError::file(path))
 }
 
-fn mark(path: &Path, name: &OsString) -> Result<(), Trouble> {
+fn mark(path: &Path, name: &OsString) -> Result<(), MailboxError> {
     let mut seen = name.clone();
     seen.push(":2,S");
     let new = path.join("new").join(name);
-    fs::rename(&new, path.join("cur").join(seen)).map_err(Trouble::file(&new))
+    fs::rename(&new, path.join("cur").join(seen)).map_err(MailboxError::file(&new))
 }

@@ -1,4 +1,4 @@
-//! A file in mbox form (RFC 4155), locked as mail systems lock it; what was read goes to the end of `FILE.read`.
+//! A file in mbox format (RFC 4155), locked as mail systems lock it. Mail that was read is appended to `FILE.read`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,25 +14,25 @@ use memchr::memmem;
 use posthaste_host::clock;
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::common::{AT_ONCE, MAIL_MAX, MBOX_MAX, Trouble, all_or, on_disk, take};
+use super::common::{AT_ONCE, MAIL_MAX, MBOX_MAX, MailboxError, all_or, on_disk, take};
 use crate::handler::ReturnHandler;
 
-/// A lock this old is nobody's any more: twice the time that a mailbox may take.
+/// A lock file of this age is stale: it is twice the time that a mailbox may take.
 const STALE: Duration = Duration::from_mins(10);
 
-pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<(), Trouble> {
+pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<(), MailboxError> {
     let at = path.to_owned();
     let Some((locked, content)) = on_disk(move || Locked::open(&at)).await? else { return Ok(()) };
     let mut left = 0;
     for some in mails(&content).chunks(AT_ONCE) {
         left += take(handler, some.to_vec()).await.iter().filter(|taken| !**taken).count();
     }
-    // All or nothing: what is left makes all of it be read again, of which the rest says nothing new.
+    // All or nothing: if a mail is left, all of them are read again, and the reports of the others do not count twice.
     all_or(left)?;
     on_disk(move || locked.empty(&content)).await
 }
 
-/// The file, while nobody else writes to it.
+/// The file while it is locked against other writers.
 struct Locked {
     file: File,
     path: PathBuf,
@@ -41,48 +41,48 @@ struct Locked {
 
 impl Locked {
     /// None for an empty file.
-    fn open(path: &Path) -> Result<Option<(Self, Bytes)>, Trouble> {
-        let length = fs::metadata(path).map_err(Trouble::file(path))?.len();
+    fn open(path: &Path) -> Result<Option<(Self, Bytes)>, MailboxError> {
+        let length = fs::metadata(path).map_err(MailboxError::file(path))?.len();
         if length == 0 {
             return Ok(None);
         }
         if length > MBOX_MAX {
-            return Err(Trouble::TooLarge { path: path.to_owned() });
+            return Err(MailboxError::TooLarge { path: path.to_owned() });
         }
-        // Before the file is opened: to close any descriptor of it would give up the fcntl lock of another.
+        // Taken before the file is opened: closing any descriptor of it would release another one's fcntl lock.
         let lock = LockFile::make(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(Trouble::file(path))?;
-        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| Trouble::Locked(path.to_owned()))?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(MailboxError::file(path))?;
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| MailboxError::Locked(path.to_owned()))?;
         let mut content = Vec::new();
-        (&file).take(MBOX_MAX).read_to_end(&mut content).map_err(Trouble::file(path))?;
+        (&file).take(MBOX_MAX).read_to_end(&mut content).map_err(MailboxError::file(path))?;
         Ok(Some((Self { file, path: path.to_owned(), _lock: lock }, content.into())))
     }
 
-    /// Keeps a copy of what was read, then empties the file. A crash between the two has it read once more.
-    fn empty(self, content: &[u8]) -> Result<(), Trouble> {
+    /// Keeps a copy of the content, then empties the file. After a crash between the two it is read once more.
+    fn empty(self, content: &[u8]) -> Result<(), MailboxError> {
         let copy = beside(&self.path, "read");
-        let mut read = OpenOptions::new().append(true).create(true).open(&copy).map_err(Trouble::file(&copy))?;
-        read.write_all(content).and_then(|()| read.sync_all()).map_err(Trouble::file(&copy))?;
+        let mut read = OpenOptions::new().append(true).create(true).open(&copy).map_err(MailboxError::file(&copy))?;
+        read.write_all(content).and_then(|()| read.sync_all()).map_err(MailboxError::file(&copy))?;
         let emptied = self.file.set_len(0).and_then(|()| self.file.sync_all());
-        emptied.map_err(Trouble::file(&self.path))
+        emptied.map_err(MailboxError::file(&self.path))
     }
 }
 
-/// `FILE.lock`, as long as this lives.
+/// `FILE.lock`, which is removed when this is dropped.
 struct LockFile(PathBuf);
 
 impl LockFile {
-    fn make(of: &Path) -> Result<Self, Trouble> {
+    fn make(of: &Path) -> Result<Self, MailboxError> {
         let lock = beside(of, "lock");
-        // Whoever made it may have been killed, as this relay may.
+        // The process that made it may have been killed, as this relay may.
         if fs::metadata(&lock).and_then(|m| m.modified()).is_ok_and(is_stale) {
-            tracing::warn!(lock = %lock.display(), "a mailbox's lock is so old that whoever made it must be gone");
+            tracing::warn!(lock = %lock.display(), "the lock file of a mailbox is stale and is removed");
             let _ = fs::remove_file(&lock);
         }
         match OpenOptions::new().write(true).create_new(true).open(&lock) {
             Ok(_) => Ok(Self(lock)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Trouble::Locked(of.to_owned())),
-            Err(source) => Err(Trouble::File { path: lock, source }),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(MailboxError::Locked(of.to_owned())),
+            Err(source) => Err(MailboxError::File { path: lock, source }),
         }
     }
 }
@@ -104,7 +104,7 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_added_extension(extension)
 }
 
-/// The mails in it: each begins behind a line `From …` at the start or after an empty line.
+/// The mails in the file. Each begins behind a line `From …` at the start of the file or after an empty line.
 fn mails(content: &Bytes) -> Vec<Bytes> {
     let starts: Vec<usize> = memmem::find_iter(content, b"From ").filter(|at| begins_mail(&content[..*at])).collect();
     let ends = starts.iter().skip(1).copied().chain([content.len()]);
@@ -134,7 +134,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("box");
         let lock = File::create(dir.path().join("box.lock")).unwrap();
-        assert!(matches!(LockFile::make(&path), Err(Trouble::Locked(_))));
+        assert!(matches!(LockFile::make(&path), Err(MailboxError::Locked(_))));
         lock.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
         assert!(LockFile::make(&path).is_ok());
     }
@@ -145,7 +145,7 @@ mod tests {
         let path = dir.path().join("box");
         fs::write(&path, "From a@x\nSubject: 1\n\n").unwrap();
         let (locked, content) = Locked::open(&path).unwrap().unwrap();
-        assert!(matches!(Locked::open(&path), Err(Trouble::Locked(_))));
+        assert!(matches!(Locked::open(&path), Err(MailboxError::Locked(_))));
         locked.empty(&content).unwrap();
         assert!(Locked::open(&path).unwrap().is_none());
         assert_eq!(fs::read(dir.path().join("box.read")).unwrap(), content);

@@ -1,10 +1,10 @@
-//! A warm-up played through before the first message is sent: a scenario goes in, a table of days comes out.
+//! The simulation of a warm-up before the first message is sent: a scenario goes in, a table of days comes out.
 //!
-//! The governor is the real one. Of what the dispatcher does with mail, only what budgets depend on is repeated here: sources take turns by weight
-//! or by warmth; mail without budget waits in a list for its lane, its pool, or the pool that its curve names, and goes in the order in which it
-//! was accepted. Receivers answer at once, connections are never short, and deferred mail is retried by the schedule.
+//! It uses the real governor. Of the dispatcher's work only the part that affects budgets is repeated here: sources take turns by weight or
+//! by warmth; mail without budget waits on a list for its lane, its pool, or the pool that its curve names, and goes in the order of
+//! acceptance. Receivers answer at once, connections are never short, and deferred mail is retried by the schedule.
 //!
-//! A recipient costs about half a microsecond here, and several times as much in the dispatcher, which also says until when each message waits.
+//! A recipient costs about half a microsecond here, and several times as much in the dispatcher, which also forecasts each message's wait.
 
 mod pool;
 mod rows;
@@ -19,15 +19,15 @@ use posthaste_queue::{Policy, Retry};
 
 pub use self::rows::{DayRow, LaneDay, Simulation};
 use self::{
-    pool::Lanes,
+    pool::SimulatedLanes,
     rows::Tally,
     waitlists::{Mail, WaitListKey, WaitLists},
 };
 use super::scenario::{Incoming, Receivers, Scenario};
 
-/// Plays a scenario with the sources, curves and retries of a stream.
+/// Simulates a scenario with the sources, curves and retries of a stream.
 ///
-/// The relay is taken to be new: every lane starts on the stage for lanes without a history.
+/// The relay is assumed to be new: every lane starts on the stage for lanes without a history.
 pub fn simulate(policy: &Policy, stream: &Name, scenario: &Scenario) -> Simulation {
     let mut world = World::new(policy, stream, scenario);
     for incoming in scenario.incoming() {
@@ -51,7 +51,7 @@ enum Due {
 struct World<'s> {
     scenario: &'s Scenario,
     governor: Governor,
-    lanes: Lanes<'s>,
+    lanes: SimulatedLanes<'s>,
     receivers: Receivers,
     providers: Vec<Arc<str>>,
     order: Order,
@@ -59,13 +59,13 @@ struct World<'s> {
     retry: Retry,
     expire: SignedDuration,
     lists: WaitLists,
-    /// The stream's own limits, and what waits for them.
+    /// The stream's own rate, and the mail that waits for it.
     rate: Shaper,
     behind: std::collections::VecDeque<Mail>,
     due: BTreeMap<(Timestamp, u64), Due>,
     numbers: u64,
     now: Timestamp,
-    /// The day that it is, and when it ends.
+    /// The current day, and when it ends.
     day: usize,
     ends: Timestamp,
     tally: Tally,
@@ -79,7 +79,7 @@ impl<'s> World<'s> {
         Self {
             scenario,
             governor: Governor::new(),
-            lanes: Lanes::new(policy, &stream.pool),
+            lanes: SimulatedLanes::new(policy, &stream.pool),
             receivers: scenario.receivers(),
             providers: scenario.mix.iter().map(|(provider, _)| provider.clone()).collect(),
             order: stream.order,
@@ -105,7 +105,7 @@ impl<'s> World<'s> {
         self.through_the_rate(Mail { seq, arrived: incoming.at, provider: incoming.provider, attempts: 0, waited: false, turn: None });
     }
 
-    /// Does everything that is due by `time`; then it is `time`.
+    /// Does everything that is due by `time`, and sets the clock to `time`.
     fn run_to(&mut self, time: Timestamp) {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= time) {
             let at = entry.key().0;
@@ -120,7 +120,7 @@ impl<'s> World<'s> {
         self.turn_to(time);
     }
 
-    /// It is `time`; days that are over by then get their rows.
+    /// Sets the clock to `time`, and adds the rows of days that are over by then.
     fn turn_to(&mut self, time: Timestamp) {
         while self.ends <= time && self.day < self.scenario.days() {
             self.now = self.ends;
@@ -169,7 +169,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Tries the source whose turn it is, and the others where that one may not send.
+    /// Tries the source whose turn it is, and the others if that one may not send.
     fn choose(&mut self, mut mail: Mail) {
         mail.turn = None;
         let pool = WaitListKey::pool(mail.provider);
@@ -202,7 +202,7 @@ impl<'s> World<'s> {
 
     fn overflow(&mut self, mail: Mail, source: usize, lane: LaneId, at: Timestamp, hold: &Hold) {
         let overflow = match hold {
-            // Its pool decides about what a provider does to a lane, its curve about its budget.
+            // The pool decides if the provider pushed back, the lane's curve if its own budget holds it.
             Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) if self.lanes.relieves() => Overflow::Spill,
             Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) => Overflow::Defer,
             _ => self.governor.lane(lane).plan().overflow.clone(),
@@ -224,7 +224,7 @@ impl<'s> World<'s> {
         self.wait(list, mail, at);
     }
 
-    /// Lets a recipient wait; for the first in a list, the list is looked at again at `at`.
+    /// Puts a recipient on a wait list. If it is the first there, the list is looked at again at `at`.
     fn wait(&mut self, list: WaitListKey, mail: Mail, at: Timestamp) {
         let mail = self.waits(mail);
         if self.lists.join(list, mail) {

@@ -1,4 +1,4 @@
-//! The sources of a stream's pool and of the pools that its curves hand on to, and their lanes.
+//! The sources of a stream's pool and of the pools to which its curves send overflow, and their lanes.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,18 +17,19 @@ use super::{
 };
 
 /// Sources by number, pools of them, and lanes as they are opened.
-pub(super) struct Lanes<'p> {
+pub(super) struct SimulatedLanes<'p> {
     policy: &'p Policy,
     sources: Vec<Name>,
     pools: Vec<(Name, Vec<(usize, NonZeroU32)>)>,
     lanes: HashMap<(usize, usize), LaneId>,
-    /// Whose lane it is.
+    /// The source of each lane.
     source_of: HashMap<LaneId, usize>,
-    /// By provider: with one turn for all, a mix of providers in step with the turns would give each provider a single source.
+    /// The next turn of each provider. With one turn for all, a mix of providers in step with the turns would leave each provider to one
+    /// source.
     turns: HashMap<usize, u64>,
 }
 
-impl<'p> Lanes<'p> {
+impl<'p> SimulatedLanes<'p> {
     pub(super) fn new(policy: &'p Policy, pool: &Name) -> Self {
         let named: BTreeSet<&Name> = policy.pools.values().flat_map(|pool| &pool.sources).map(|(name, _)| name).collect();
         let sources: Vec<Name> = named.into_iter().cloned().collect();
@@ -53,7 +54,7 @@ impl<'p> Lanes<'p> {
         self.pools.iter().position(|(pool, _)| pool.as_str() == name)
     }
 
-    /// The sources whose lanes take what waits in a list, each once.
+    /// The sources whose lanes may send the mail on a list, each once.
     pub(super) fn members(&self, list: &WaitListKey) -> Vec<(usize, NonZeroU32)> {
         let mut members: Vec<_> = list.own().map(|own| (own, NonZeroU32::MIN)).into_iter().collect();
         for member in list.other_pool().map_or(&[][..], |pool| &self.pools[pool].1) {
@@ -64,7 +65,7 @@ impl<'p> Lanes<'p> {
         members
     }
 
-    /// The pool's sources take turns by their weights.
+    /// The pool's source whose turn it is; sources take turns by their weights.
     pub(super) fn next_by_weight(&mut self, provider: usize) -> usize {
         let members = &self.pools[OWN_POOL].1;
         let total: u64 = members.iter().map(|(_, weight)| u64::from(weight.get())).sum();
@@ -98,7 +99,7 @@ impl<'p> Lanes<'p> {
         self.source_of[&lane]
     }
 
-    /// What every lane that warms up did on a day.
+    /// The day of every lane that warms up.
     pub(super) fn days(&self, governor: &Governor, date: Date) -> Vec<LaneDay> {
         let warming = governor.lanes().filter(|(_, lane)| !lane.plan().curve.is_uncapped());
         let mut days: Vec<_> = warming.map(|(_, lane)| LaneDay::of(lane, date)).collect();

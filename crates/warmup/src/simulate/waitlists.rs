@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// One recipient on its way.
+/// One recipient in the simulation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mail {
-    /// In the order of acceptance.
+    /// Its number in the order of acceptance.
     pub(super) seq: u64,
     pub(super) arrived: Timestamp,
     pub(super) provider: usize,
     pub(super) attempts: u32,
-    /// It has had to wait for budget already.
+    /// Whether it has had to wait for budget already.
     pub(super) waited: bool,
-    /// The source whose turn it was, if it came so far.
+    /// The source whose turn it was, if one was chosen.
     pub(super) turn: Option<usize>,
 }
 
-/// Which wait list: mail of one provider that waits for a lane of its own, for any of the pool's, or for its own or any of another pool's.
+/// Which wait list: mail for one provider that waits for one lane, for any lane of the pool, or for one lane or any of another pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct WaitListKey {
     source: Option<usize>,
@@ -26,7 +26,7 @@ pub(super) struct WaitListKey {
     provider: usize,
 }
 
-/// The stream's own pool among [`super::pool::Lanes`].
+/// The stream's own pool among [`super::pool::SimulatedLanes`].
 pub(super) const OWN_POOL: usize = 0;
 
 impl WaitListKey {
@@ -42,7 +42,7 @@ impl WaitListKey {
         Self { source: Some(source), pool: Some(pool), provider }
     }
 
-    /// The source that the mail was meant for, where it waits for that one.
+    /// The source that the mail was meant for, if it waits for that one.
     pub(super) fn own(&self) -> Option<usize> {
         self.source
     }
@@ -59,7 +59,7 @@ impl WaitListKey {
 /// All wait lists with mail.
 #[derive(Default)]
 pub(super) struct WaitLists {
-    /// By order of acceptance.
+    /// The mail of each list, in the order of acceptance.
     waiting: HashMap<WaitListKey, BTreeMap<u64, Mail>>,
 }
 
@@ -68,7 +68,7 @@ impl WaitLists {
         self.waiting.contains_key(key)
     }
 
-    /// True if it is the first in its list.
+    /// Adds a recipient to a list. True if it is the first there.
     pub(super) fn join(&mut self, key: WaitListKey, mail: Mail) -> bool {
         let queue = self.waiting.entry(key).or_default();
         queue.insert(mail.seq, mail);
@@ -88,7 +88,7 @@ impl WaitLists {
         }
     }
 
-    /// Ends what is too old at the head of a list; how many.
+    /// Ends the recipients at the head of a list that are too old. Returns how many.
     pub(super) fn expire_first(&mut self, key: WaitListKey, now: Timestamp, expire: SignedDuration) -> u64 {
         let mut expired = 0;
         while self.first(key).is_some_and(|mail| now.duration_since(mail.arrived) >= expire) {
@@ -98,13 +98,13 @@ impl WaitLists {
         expired
     }
 
-    /// Ends what is too old in any list; how many.
+    /// Ends the recipients in all lists that are too old. Returns how many.
     pub(super) fn expire(&mut self, now: Timestamp, expire: SignedDuration) -> u64 {
         let keys: Vec<_> = self.waiting.keys().copied().collect();
         keys.into_iter().map(|key| self.expire_first(key, now, expire)).sum()
     }
 
-    /// How many wait.
+    /// The number of recipients that wait.
     pub(super) fn len(&self) -> u64 {
         self.waiting.values().map(|queue| queue.len() as u64).sum()
     }

@@ -13,7 +13,7 @@ use posthaste_config::Config;
 use posthaste_delivery::ledger;
 use posthaste_governor::{LaneEntry, Part};
 use posthaste_monitor::Lines;
-use posthaste_queue::warmup::{Answer, Ask, CountedDay, LaneDays};
+use posthaste_queue::warmup::{CountedDay, LaneDays, WarmupAnswer, WarmupQuestion};
 use posthaste_relay::{
     admin::{AskError, Request, ask},
     lock, open_spool,
@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 impl Audit {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
         let config = at.load()?;
-        let compared = match ask(&config.admin.socket, &Request::Warmup(Ask::Ledger)) {
+        let compared = match ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger)) {
             Ok(answer) => running(&config, answer)?,
             Err(AskError::NotRunning(_)) => stopped(&config)?,
             Err(error) => return Err(error).with_context(|| format!("cannot ask the relay at {}", config.admin.socket.display())),
@@ -53,13 +53,13 @@ impl Audit {
 }
 
 /// Reads the log between two looks at the ledger, and again while the log is behind.
-fn running(config: &Config, first: Answer) -> anyhow::Result<Comparison> {
+fn running(config: &Config, first: WarmupAnswer) -> anyhow::Result<Comparison> {
     let before = days(first)?;
     let (mut recount, mut lines) = (Recount::default(), Lines::all(&config.log.dir));
     let mut looks = 0;
     loop {
         recount.read(&mut lines)?;
-        let after = days(ask(&config.admin.socket, &Request::Warmup(Ask::Ledger))?)?;
+        let after = days(ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger))?)?;
         let compared = compare(&before, &after, &recount);
         looks += 1;
         if !compared.log_is_behind() || looks == LOOKS {
@@ -81,9 +81,9 @@ fn stopped(config: &Config) -> anyhow::Result<Comparison> {
     Ok(compare(&lanes, &lanes, &recount))
 }
 
-fn days(answer: Answer) -> anyhow::Result<Vec<LaneDays>> {
+fn days(answer: WarmupAnswer) -> anyhow::Result<Vec<LaneDays>> {
     match answer {
-        Answer::Ledger { lanes } => Ok(lanes),
+        WarmupAnswer::Ledger { lanes } => Ok(lanes),
         _ => anyhow::bail!(ODD),
     }
 }

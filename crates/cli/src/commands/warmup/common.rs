@@ -3,18 +3,18 @@
 use std::io::Write;
 
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{Answer, Ask};
+use posthaste_queue::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_relay::admin::Request;
 
 use crate::commands::At;
 
 /// Asks the running relay about a lane.
-pub(super) fn asked(at: &At, ask: Ask, lane: &LaneKey) -> anyhow::Result<Answer> {
-    match at.ask::<Answer>(&Request::Warmup(ask))? {
-        Answer::NoSuchLane { lanes } if lanes.is_empty() => {
+pub(super) fn asked(at: &At, ask: WarmupQuestion, lane: &LaneKey) -> anyhow::Result<WarmupAnswer> {
+    match at.ask::<WarmupAnswer>(&Request::Warmup(ask))? {
+        WarmupAnswer::NoSuchLane { lanes } if lanes.is_empty() => {
             anyhow::bail!("there is no lane yet: a lane appears with the first mail to a provider")
         }
-        Answer::NoSuchLane { lanes } => {
+        WarmupAnswer::NoSuchLane { lanes } => {
             anyhow::bail!("there is no lane {}/{}; lanes are: {}", lane.source, lane.provider, lanes.join(", "))
         }
         answer => Ok(answer),

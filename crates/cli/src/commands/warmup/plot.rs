@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{Answer, Ask, DayStatus, LaneStatus};
+use posthaste_queue::warmup::{DayStatus, LaneStatus, WarmupAnswer, WarmupQuestion};
 
 use super::common::{ODD, asked, json, lane};
 use crate::commands::At;
@@ -33,8 +33,8 @@ const AHEAD: usize = 5;
 
 impl Plot {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let answer = asked(at, Ask::Days { lane: self.lane.clone() }, &self.lane)?;
-        let Answer::Days { lane, caps, days } = answer else { anyhow::bail!(ODD) };
+        let answer = asked(at, WarmupQuestion::Days { lane: self.lane.clone() }, &self.lane)?;
+        let WarmupAnswer::Days { lane, caps, days } = answer else { anyhow::bail!(ODD) };
         let days = &days[days.len().saturating_sub(self.days)..];
         let mut out = stdout().lock();
         match self.json {

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use posthaste_host::clock;
-use posthaste_queue::warmup::{Answer, Ask, LaneStatus, Rate};
+use posthaste_queue::warmup::{LaneStatus, RateStatus, WarmupAnswer, WarmupQuestion};
 use posthaste_relay::admin::Request;
 
 use super::common::{ODD, json};
@@ -31,7 +31,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let Answer::Lanes { mut lanes } = at.ask(&Request::Warmup(Ask::Status))? else { anyhow::bail!(ODD) };
+        let WarmupAnswer::Lanes { mut lanes } = at.ask(&Request::Warmup(WarmupQuestion::Status))? else { anyhow::bail!(ODD) };
         lanes.retain(|lane| self.source.as_deref().is_none_or(|source| *lane.source == *source));
         lanes.retain(|lane| self.provider.as_deref().is_none_or(|provider| *lane.provider == *provider));
         show(&lanes, self.json, &mut stdout().lock())?;
@@ -74,7 +74,7 @@ fn cells(lane: &LaneStatus, now: Timestamp) -> Vec<String> {
         Some(at) if at <= now => "now".to_owned(),
         Some(at) => span(at.duration_since(now).as_secs()),
     };
-    let rate = |rate: &Rate| percent(rate.now);
+    let rate = |rate: &RateStatus| percent(rate.now);
     vec![
         format!("{}/{}", lane.source, lane.provider),
         stage,
