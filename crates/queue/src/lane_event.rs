@@ -7,26 +7,7 @@ use posthaste_mail::{LaneFacts, Name};
 
 /// The fields of a change's log line. None for days that are not logged: days of lanes that do not warm up, and days without mail.
 pub fn lane_facts(key: &LaneKey, plan: &Plan, change: &LaneChange) -> Option<LaneFacts> {
-    let facts = LaneFacts {
-        source: Name::new(&key.source).ok()?,
-        provider: Name::new(&key.provider).ok()?,
-        curve: plan.name.clone(),
-        change: "held",
-        day: None,
-        stage_from: None,
-        stage_to: None,
-        cap: None,
-        next_cap: None,
-        spent: None,
-        taken: None,
-        hard_bounces: None,
-        throttled: None,
-        complaints: None,
-        per_hour: None,
-        connections: None,
-        until: None,
-        detail: "".into(),
-    };
+    let facts = unchanged(key, plan)?;
     let next_cap = |to: Stage| plan.curve.cap(to);
     Some(match &change.change {
         Change::DayClosed { verdict: Verdict::Idle, .. } => return None,
@@ -76,6 +57,30 @@ pub fn lane_facts(key: &LaneKey, plan: &Plan, change: &LaneChange) -> Option<Lan
             detail: "another curve is in force; the stage stays".into(),
             ..facts
         },
+    })
+}
+
+/// The facts of a lane to which nothing happened.
+fn unchanged(key: &LaneKey, plan: &Plan) -> Option<LaneFacts> {
+    Some(LaneFacts {
+        source: Name::new(&key.source).ok()?,
+        provider: Name::new(&key.provider).ok()?,
+        curve: plan.name.clone(),
+        change: "held",
+        day: None,
+        stage_from: None,
+        stage_to: None,
+        cap: None,
+        next_cap: None,
+        spent: None,
+        taken: None,
+        hard_bounces: None,
+        throttled: None,
+        complaints: None,
+        per_hour: None,
+        connections: None,
+        until: None,
+        detail: "".into(),
     })
 }
 
