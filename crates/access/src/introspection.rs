@@ -92,7 +92,7 @@ impl Introspection {
             return (TokenOwner::Named(user), None);
         }
         let answer = timeout(self.timeout, self.client.ask(token)).await;
-        let answer = answer.unwrap_or_else(|_| Err(NoAnswer::Late(self.timeout)));
+        let answer = answer.unwrap_or(Err(NoAnswer::Late(self.timeout)));
         self.understand(key, answer, clock())
     }
 
