@@ -14,9 +14,20 @@ use posthaste_monitor::LogError;
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinError};
 
 use crate::{body::Bodies, idempotency::Keys, settings::Settings};
+
+/// Why the delivery log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogReadError {
+    /// The log's own error.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The reading task panicked, or the relay stops.
+    #[error(transparent)]
+    Task(#[from] JoinError),
+}
 
 /// The most concurrent readers of the log: it may be long, and delivery has priority.
 const READERS: usize = 2;
@@ -74,13 +85,13 @@ impl Api {
     pub(crate) async fn read_log<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, LogReadError> {
         let (journal, settings) = (self.intake.journal.clone(), self.settings.get());
         let _turn = self.readers.acquire().await.expect("the semaphore is never closed");
         let reading = tokio::task::spawn_blocking(move || {
-            journal.flush().map_err(|e| e.to_string())?;
-            read(&settings.log_dir).map_err(|e| e.to_string())
+            journal.flush()?;
+            Ok(read(&settings.log_dir)?)
         });
-        reading.await.map_err(|e| e.to_string())?
+        reading.await?
     }
 }

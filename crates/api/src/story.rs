@@ -139,7 +139,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
     let spool = api.intake.spool.clone();
     let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));
     let (found, due) = found.await.map_err(|why| {
-        tracing::error!(why, "the log cannot be read for the API");
+        tracing::error!(%why, "the log cannot be read for the API");
         Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")
     })?;
     let life = found.messages.iter().find(|life| life.message == id).ok_or_else(|| Refusal::not_found("message"))?;

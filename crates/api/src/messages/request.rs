@@ -151,7 +151,7 @@ impl Work {
 async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, BoxedRefusal> {
     let read = api.read_log(move |dir| accepted(dir, &ids));
     read.await.map_err(|why| {
-        tracing::error!(why, "the log cannot be read for an idempotency key");
+        tracing::error!(%why, "the log cannot be read for an idempotency key");
         Refusal::mail(Answer::trouble("the relay cannot read its log, try again later"), "log_trouble")
     })
 }
