@@ -38,6 +38,8 @@ use crate::{
 
 /// Groups with a permit that may wait for a connection in one lane, at most: more would tie up budget that other mail could use.
 const GRANTED_MAX: usize = 200;
+/// When a lane is down to so many of them, the wait lists of its provider are looked at again.
+const GRANTED_LOW: usize = GRANTED_MAX / 2;
 
 /// Permits, streams' own rates, sources' turns, and wait lists.
 #[derive(Default)]
@@ -151,6 +153,13 @@ impl Budget {
     /// Gives a job its permit.
     pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         self.permits.grant(job, permit);
+    }
+
+    /// A lane took up a group that had waited for budget: when few of those are left, more are let through before it runs out of them.
+    pub(crate) fn taken_up(&mut self, lane: &Lane) {
+        if lane.granted == GRANTED_LOW {
+            self.lists.open_soon(lane.provider.as_str());
+        }
     }
 
     /// Nothing was offered under this permit.

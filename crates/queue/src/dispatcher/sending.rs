@@ -119,6 +119,9 @@ impl Dispatcher {
     /// queue; a group that gets no permit goes to another lane or to a wait list.
     fn next_job(&mut self, queue: QueueIx) -> Option<DeliveryJob> {
         while let Some(Ready { mut group, permit }) = self.connections.lanes_mut().pop(queue) {
+            if permit.is_some() {
+                self.budget.taken_up(self.connections.lanes().lane_of(queue));
+            }
             let Some((stream, n)) = self.backlog.waiting(&group) else {
                 self.budget.give_back(permit, self.now);
                 continue;

@@ -278,3 +278,17 @@ fn weights_hold_at_each_provider_though_mail_alternates_between_them() {
     assert_eq!((sent("ip1", "b."), sent("ip2", "b.")), (10, 10));
     assert_eq!((sent("ip1", "once"), sent("ip2", "once")), (20, 20), "one message each: by turns all the same");
 }
+
+#[test]
+fn mail_that_waited_goes_as_fast_as_the_connections_carry_it_once_there_is_budget() {
+    let mut world = World::new(warming(plan(&[50], Overflow::Defer), &[]), |_, _| ok());
+    for _ in 0..3_050 {
+        world.arrive("default", &["a.example"]);
+    }
+    world.run_for(Duration::from_secs(2 * 86_400));
+    let second: Vec<Timestamp> = world.sent_by.iter().map(|(at, _)| *at).skip(50).collect();
+    assert_eq!(second.len(), 3_000);
+    // 20 connections with 50 ms for each message carry 400 a second.
+    let took = second[2_999].duration_since(second[0]);
+    assert!(took <= SignedDuration::from_millis(8_000), "{took:?}");
+}
