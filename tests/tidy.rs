@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("access", "mail smtp spool message host journal"),
     ("certificates", "mail host journal"),
     ("signing", "mail dkim route message queue journal host"),
-    ("warmup", "mail governor monitor queue"),
+    ("warmup", "mail governor bounce monitor queue"),
     ("delivery", "mail governor bounce route smtp spool message queue suppression verp journal host"),
     // Level 3: the doors.
     ("submission", "mail smtp dkim spool message queue access signing suppression certificates journal host"),

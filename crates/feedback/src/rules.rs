@@ -114,6 +114,12 @@ impl Feedback {
         Ok(Self { rules, by_provider, general, texts, providers })
     }
 
+    /// The same providers without any rule, so that lanes react to nothing.
+    pub fn without_rules(&self) -> Self {
+        let (rules, by_provider, general, texts) = (Vec::new(), HashMap::new(), Vec::new(), RegexSet::empty());
+        Self { rules, by_provider, general, texts, providers: self.providers.clone() }
+    }
+
     /// The reaction to a failure at a provider; None: nothing but another attempt.
     pub fn reaction(&self, provider: &str, failure: &Failure, verdict: &Verdict) -> Option<Reaction> {
         let rule = self.rule(provider, failure, verdict)?;

@@ -56,6 +56,8 @@ pub(crate) struct Budget {
 pub(crate) enum Chosen {
     /// This lane may send it.
     Lane(LaneId),
+    /// This lane may send it; the one whose turn it was may not.
+    Spilled(LaneId),
     /// It waits on this list, for this reason; None: it waits behind the mail that is there already.
     Wait(WaitListKey, Option<Block>),
 }
@@ -226,12 +228,13 @@ impl Budget {
 
     /// Adds groups to a list, behind those that are as urgent. Returns the waits to be logged.
     pub(crate) fn wait(&mut self, key: &WaitListKey, block: Option<Block>, apart: Apart, view: View<'_>) -> Vec<LoggedWait> {
+        let turn = block.as_ref().and_then(|block| block.lane);
         let Some(ix) = self.lists.at(key, block) else { return Vec::new() };
         let urgent = view.stream_policy(apart.stream).priority == Priority::Urgent;
         let class = (u64::from(!urgent) << 32) | u64::from(u32::MAX - view.share(apart.stream));
         let mut told = Vec::new();
         for (domain, group) in apart.groups {
-            let (position, last) = self.lists.add(ix, class, domain, group, apart.expires);
+            let (position, last) = self.lists.add(ix, class, (domain, group, turn), apart.expires);
             told.extend(self.foresee(ix, position, last, view));
         }
         told
@@ -271,7 +274,7 @@ impl Budget {
             Selection::Go(permit) => Release::Go(Box::new(permit)),
             Selection::NotBefore { at, lane, hold } => {
                 let source = Some(self.permits.source(lane));
-                waiting.block = Block { source, provider: waiting.block.provider.clone(), at, hold: Some(hold) };
+                waiting.block = Block { source, lane: Some(lane), provider: waiting.block.provider.clone(), at, hold: Some(hold) };
                 Release::NotBefore(at)
             }
             Selection::NoLane => Release::NotBefore(after(view.now, LOOK_AGAIN)),

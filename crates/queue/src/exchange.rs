@@ -61,6 +61,8 @@ pub struct DeliveryJob {
     pub lane_day: Option<Date>,
     /// The number of the ledger batch that has to be on disk before anything is offered.
     pub durable: u64,
+    /// Whether it was another source's turn to send it, which had no budget.
+    pub spilled: bool,
 }
 
 /// The entry of the suppression list that forbids an address.

@@ -34,6 +34,15 @@ pub struct Site {
 #[derive(Debug)]
 pub struct DnsTime(AtomicU32);
 
+impl Site {
+    /// A site of which only the provider is known, for simulations, which open no connections.
+    pub fn at(provider: Name) -> Self {
+        let key = provider.as_str().into();
+        let tls = TlsPolicy::Opportunistic;
+        Self { provider, hosts: Vec::new(), tls, fallback: true, auth: None, fixed: false, key, dns: DnsTime::new(0) }
+    }
+}
+
 impl DnsTime {
     /// A time that is not reported yet.
     pub fn new(ms: u32) -> Self {

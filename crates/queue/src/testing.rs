@@ -14,10 +14,9 @@ use posthaste_governor::{LaneChange, LaneKey, Order, Plan, Priority, Shape};
 use posthaste_mail::{Attempt, Domain, Failure, LocalCause, MessageId, Name, Reply, Stage, TransferPriority};
 use posthaste_message::Progress;
 use posthaste_route::Host;
-use posthaste_smtp::client::TlsPolicy;
 
 use super::*;
-use crate::{DnsTime, Site};
+use crate::Site;
 
 pub type Receivers = Box<dyn Fn(&DeliveryJob, Timestamp) -> Result<Reply, Failure>>;
 
@@ -280,16 +279,7 @@ impl World {
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
         let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
-        let site = Site {
-            provider: Name::new(domain).unwrap(),
-            hosts: vec![host],
-            tls: TlsPolicy::Opportunistic,
-            fallback: true,
-            auth: None,
-            fixed: false,
-            key: domain.into(),
-            dns: DnsTime::new(1),
-        };
+        let site = Site { hosts: vec![host], ..Site::at(Name::new(domain).unwrap()) };
         self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(site)), Duration::from_secs(300)));
     }
 

@@ -38,7 +38,7 @@ impl Backlog {
             attempt = attempt.max(u32::from(recipient.attempts) + 1);
         }
         let (id, warm) = (message.id, message.warm.clone());
-        Some(DeliveryJob { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0 })
+        Some(DeliveryJob { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0, spilled: false })
     }
 
     /// Decides about each recipient of a job, and schedules those that are retried.

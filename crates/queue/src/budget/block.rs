@@ -1,7 +1,7 @@
 //! Why mail may not be sent yet, and how that is worded.
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Hold, Shape};
+use posthaste_governor::{Hold, LaneId, Shape};
 use posthaste_mail::Name;
 
 use crate::{exchange::Wait, times::after};
@@ -14,6 +14,8 @@ pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 pub(crate) struct Block {
     /// The source whose turn it was.
     pub(crate) source: Option<Name>,
+    /// Its lane.
+    pub(crate) lane: Option<LaneId>,
     /// The provider of the mailboxes, or the name of a stream that has used up its rate.
     pub(crate) provider: Name,
     /// When the first recipient may go.
@@ -25,12 +27,12 @@ pub(crate) struct Block {
 impl Block {
     /// No source of the pool is on this host.
     pub(crate) fn no_source(provider: Name, now: Timestamp) -> Self {
-        Self { source: None, provider, at: after(now, LOOK_AGAIN), hold: None }
+        Self { source: None, lane: None, provider, at: after(now, LOOK_AGAIN), hold: None }
     }
 
     /// A stream has used up its rate for now.
     pub(crate) fn of_stream(stream: &Name, at: Timestamp, shape: Shape) -> Self {
-        Self { source: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
+        Self { source: None, lane: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
     }
 
     /// The fields of the event: the reason as a word, the cap, how much of it is used, and a sentence.

@@ -55,8 +55,8 @@ impl Budget {
         };
         let free = governor.rank(&choices, Order::WarmFirst, view.now).into_iter().find(may);
         match free {
-            Some(other) if !self.lists.is_waited_at(&key) => Chosen::Lane(other),
-            _ => Chosen::Wait(key, Some(Block { source: Some(source), provider, at, hold: Some(hold) })),
+            Some(other) if !self.lists.is_waited_at(&key) => Chosen::Spilled(other),
+            _ => Chosen::Wait(key, Some(Block { source: Some(source), lane: Some(lane), provider, at, hold: Some(hold) })),
         }
     }
 

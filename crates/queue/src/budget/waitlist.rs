@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_governor::LaneId;
 use posthaste_mail::Name;
 
 use super::{ahead::Ahead, block::Block};
@@ -54,6 +55,8 @@ pub(crate) struct WaitingGroup {
     pub(crate) domain: DomainIx,
     /// The group.
     pub(crate) group: RecipientGroup,
+    /// The lane whose turn it was to send it, if one was chosen.
+    pub(crate) turn: Option<LaneId>,
     /// The end of its wait as it was logged; `Timestamp::MAX` if that cannot be foreseen. None: nothing was logged yet.
     pub(super) told: Option<Timestamp>,
 }
@@ -182,14 +185,20 @@ impl WaitLists {
         Some(self.next)
     }
 
-    /// Adds a group to a list that exists. Returns its position and whether it is behind all others.
-    pub(super) fn add(&mut self, ix: WaitListIx, class: u64, domain: DomainIx, group: RecipientGroup, expires: i64) -> (Position, bool) {
+    /// Adds a group to a list that exists, with the lane whose turn it was. Returns its position and whether it is behind all others.
+    pub(super) fn add(
+        &mut self,
+        ix: WaitListIx,
+        class: u64,
+        (domain, group, turn): (DomainIx, RecipientGroup, Option<LaneId>),
+        expires: i64,
+    ) -> (Position, bool) {
         self.next += 1;
         let position = Position { class, seq: group.seq, n: self.next };
         let list = self.lists.get_mut(&ix).expect("added to a list that exists");
         let last = list.queue.last_key_value().is_none_or(|(last, _)| *last < position);
         let first = list.queue.first_key_value().is_some_and(|(first, _)| position < *first);
-        list.queue.insert(position, WaitingGroup { domain, group, told: None });
+        list.queue.insert(position, WaitingGroup { domain, group, turn, told: None });
         self.expiries.add(expires, (ix, position));
         if !last {
             list.stale = true;

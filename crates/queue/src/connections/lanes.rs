@@ -71,6 +71,8 @@ pub(crate) struct Ready {
     pub(crate) group: RecipientGroup,
     /// Its part of the lane's budget, if it had to wait for that; other groups get theirs when they have a connection.
     pub(crate) permit: Option<Box<Permit>>,
+    /// Whether it was another source's turn to send it, which had no budget.
+    pub(crate) spilled: bool,
 }
 
 /// How a stream's mail is queued: its share of a connection, and how many recipients go in one transaction.
@@ -93,7 +95,7 @@ impl Lane {
 
 impl From<RecipientGroup> for Ready {
     fn from(group: RecipientGroup) -> Self {
-        Self { group, permit: None }
+        Self { group, permit: None, spilled: false }
     }
 }
 

@@ -66,6 +66,7 @@ impl Dispatcher {
         let view = view!(self);
         match self.budget.choose(stream, n, &site.provider, view) {
             Chosen::Lane(lane) => self.send_by(lane, site, group.into()),
+            Chosen::Spilled(lane) => self.send_by(lane, site, Ready { group, permit: None, spilled: true }),
             Chosen::Wait(key, block) => self.wait(&key, block, &group),
         }
     }
@@ -118,7 +119,7 @@ impl Dispatcher {
     /// Takes the next group that is not void out of a queue, with a permit. Recipients that the permit does not cover stay first in the
     /// queue; a group that gets no permit goes to another lane or to a wait list.
     fn next_job(&mut self, queue: QueueIx) -> Option<DeliveryJob> {
-        while let Some(Ready { mut group, permit }) = self.connections.lanes_mut().pop(queue) {
+        while let Some(Ready { mut group, permit, spilled }) = self.connections.lanes_mut().pop(queue) {
             if permit.is_some() {
                 self.budget.taken_up(self.connections.lanes().lane_of(queue));
             }
@@ -134,11 +135,12 @@ impl Dispatcher {
                         && let Some((first, Some(rest))) = self.backlog.split(&group, permit.count() as usize)
                     {
                         let share = self.share(stream, &self.connections.lanes().at(queue).site.provider);
-                        self.connections.lanes_mut().push_front(queue, share, rest.into());
+                        self.connections.lanes_mut().push_front(queue, share, Ready { group: rest, permit: None, spilled });
                         group = first;
                     }
                     let mut job = self.backlog.take(&group).expect("the group was not void");
                     self.budget.grant(&mut job, permit);
+                    job.spilled = spilled;
                     return Some(job);
                 }
                 Err(hold) => {
@@ -146,6 +148,7 @@ impl Dispatcher {
                     let view = view!(self);
                     match self.budget.overflow(lane, stream, n, hold, view) {
                         Chosen::Lane(lane) => self.send_by(lane, &site, group.into()),
+                        Chosen::Spilled(lane) => self.send_by(lane, &site, Ready { group, permit: None, spilled: true }),
                         Chosen::Wait(key, block) => self.wait(&key, block, &group),
                     }
                 }
@@ -271,7 +274,7 @@ impl Dispatcher {
         match back.group {
             Some((group, stream)) => {
                 let share = self.share(stream, &self.connections.lanes().at(queue).site.provider);
-                self.connections.lanes_mut().push_front(queue, share, Ready { group, permit });
+                self.connections.lanes_mut().push_front(queue, share, Ready { group, permit, spilled: job.spilled });
             }
             None => self.budget.give_back(permit, self.now),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use posthaste_governor::LaneId;
 
 use super::Dispatcher;
 use crate::{
@@ -28,6 +29,8 @@ struct First {
     n: usize,
     stream: StreamIx,
     site: Arc<Site>,
+    /// The lane whose turn it was to send it.
+    turn: Option<LaneId>,
 }
 
 impl Dispatcher {
@@ -62,7 +65,7 @@ impl Dispatcher {
         let view = view!(self);
         let choices = self.budget.choices_of(list, view);
         loop {
-            let First { position, n, stream, site } = match self.first(list)? {
+            let First { position, n, stream, site, turn } = match self.first(list)? {
                 Ok(first) => first,
                 Err(again) => return Some(again),
             };
@@ -71,7 +74,8 @@ impl Dispatcher {
             match self.budget.release(list, &choices, &head, view)? {
                 Release::Go(permit) => {
                     let group = self.take_out(list, position, permit.count() as usize)?;
-                    self.send_by(permit.lane(), &site, Ready { group, permit: Some(permit) });
+                    let spilled = turn.is_some_and(|turn| turn != permit.lane());
+                    self.send_by(permit.lane(), &site, Ready { group, permit: Some(permit), spilled });
                 }
                 Release::Choose(most, stream) => {
                     let group = self.take_out(list, position, most)?;
@@ -92,9 +96,9 @@ impl Dispatcher {
                 self.budget.lists_mut().take(list, position);
                 continue;
             };
-            let domain = waiting.domain;
+            let (domain, turn) = (waiting.domain, waiting.turn);
             match self.backlog.route(domain, self.now) {
-                Route::To(site) => return Some(Ok(First { position, n, stream, site })),
+                Route::To(site) => return Some(Ok(First { position, n, stream, site, turn })),
                 Route::Nowhere(why) => {
                     let group = self.budget.lists_mut().take(list, position)?;
                     self.unroutable(&why, &group);

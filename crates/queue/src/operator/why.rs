@@ -149,7 +149,8 @@ fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> 
     let governor = budget.governor();
     let id = governor.find(&LaneKey::new(source.as_str(), provider.as_str()))?;
     let status = governor.status(id, view.now);
-    let block = |hold| Block { source: Some(source.clone()), provider: provider.clone(), at: status.next_release, hold: Some(hold) };
+    let block =
+        |hold| Block { source: Some(source.clone()), lane: None, provider: provider.clone(), at: status.next_release, hold: Some(hold) };
     let until = Some(status.next_release).filter(|at| *at < Timestamp::MAX);
     let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).told().detail });
     let warming = !governor.lane(id).plan().curve.is_uncapped();

@@ -1,29 +1,31 @@
 //! The simulation of a warm-up before the first message is sent: a scenario goes in, a table of days comes out.
 //!
-//! It uses the real governor. Of the dispatcher's work only the part that affects budgets is repeated here: sources take turns by weight or
-//! by warmth; mail without budget waits on a list for its lane, its pool, or the pool that its curve names, and goes in the order of
-//! acceptance. Receivers answer at once, connections are never short, and deferred mail is retried by the schedule.
-//!
-//! A recipient costs about half a microsecond here, and several times as much in the dispatcher, which also forecasts each message's wait.
+//! It drives the real dispatcher in a world where time jumps from one event to the next. Receivers answer at once, DNS answers at once,
+//! connections are never short, and no feedback rule slows a lane, so that the table shows what the curves do. Each recipient is a
+//! message of its own. A recipient costs a few microseconds.
 
-mod pool;
 mod rows;
-mod waitlists;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Admission, Governor, Hold, LaneId, Order, Outcome, Overflow, Permit, Priority, Selection, Shaper};
-use posthaste_mail::Name;
-use posthaste_queue::{Policy, Retry};
+use jiff::Timestamp;
+use posthaste_bounce::Verdict;
+use posthaste_governor::Outcome;
+use posthaste_mail::{Action as Remedy, Attempt, Class, Domain, Failure, MessageId, Name, Reply, Scope, Stage};
+use posthaste_queue::{
+    Action, Arrival, AttemptResult, DeliveryJob, Dispatcher, FateRecord, Input, JobOutcome, LaneLimits, Next, Policy, Seq, SessionId, Site,
+};
 
 pub use self::rows::{DayRow, LaneDay, Simulation};
-use self::{
-    pool::SimulatedLanes,
-    rows::Tally,
-    waitlists::{Mail, WaitListKey, WaitLists},
-};
+use self::rows::{Tally, lane_days};
 use super::scenario::{Incoming, Receivers, Scenario};
+
+/// Longer than any scenario.
+const FOR_EVER: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// Simulates a scenario with the sources, curves and retries of a stream.
 ///
@@ -35,35 +37,41 @@ pub fn simulate(policy: &Policy, stream: &Name, scenario: &Scenario) -> Simulati
         world.arrives(&incoming);
     }
     world.run_to(scenario.starts(scenario.days()));
-    world.finish()
+    Simulation { days: world.rows }
 }
 
-/// Something that is due.
-enum Due {
-    /// A wait list may let mail through.
-    List(WaitListKey),
-    /// The stream may send more.
-    Stream,
-    /// A recipient is tried again.
-    Retry(Mail),
+/// A recipient that is not at its end.
+struct Mail {
+    arrived: Timestamp,
+    /// Whether it has had to wait for budget.
+    waited: bool,
+    state: MailState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MailState {
+    /// It is due now.
+    Due,
+    /// It waits for budget.
+    Waits,
+    /// It is tried again at this time, in milliseconds since 1970.
+    Retry(i64),
 }
 
 struct World<'s> {
     scenario: &'s Scenario,
-    governor: Governor,
-    lanes: SimulatedLanes<'s>,
+    stream: &'s Name,
+    dispatcher: Dispatcher,
     receivers: Receivers,
-    providers: Vec<Arc<str>>,
-    order: Order,
-    priority: Priority,
-    retry: Retry,
-    expire: SignedDuration,
-    lists: WaitLists,
-    /// The stream's own rate, and the mail that waits for it.
-    rate: Shaper,
-    behind: std::collections::VecDeque<Mail>,
-    due: BTreeMap<(Timestamp, u64), Due>,
-    numbers: u64,
+    /// The providers, and the domain that stands for each one's mailboxes.
+    providers: Vec<(Name, Domain)>,
+    /// The source and the provider of each open session.
+    sessions: HashMap<SessionId, (Arc<str>, Arc<str>)>,
+    mail: HashMap<Seq, Mail>,
+    /// The recipients that are tried again, by time.
+    retries: BTreeSet<(i64, Seq)>,
+    waiting: u64,
+    last: Seq,
     now: Timestamp,
     /// The current day, and when it ends.
     day: usize,
@@ -73,24 +81,21 @@ struct World<'s> {
 }
 
 impl<'s> World<'s> {
-    fn new(policy: &'s Policy, stream: &Name, scenario: &'s Scenario) -> Self {
-        let stream = policy.stream(stream);
+    fn new(policy: &Policy, stream: &'s Name, scenario: &'s Scenario) -> Self {
+        let domain = |at: usize| Domain::new(&format!("p{at}.invalid")).expect("letters and digits are a domain");
+        let named = |(at, (provider, _)): (usize, &(Arc<str>, u32))| (Name::new(provider).expect("providers have names"), domain(at));
         let start = scenario.starts(0);
         Self {
             scenario,
-            governor: Governor::new(),
-            lanes: SimulatedLanes::new(policy, &stream.pool),
+            stream,
+            dispatcher: Dispatcher::new(without_receivers_limits(policy)),
             receivers: scenario.receivers(),
-            providers: scenario.mix.iter().map(|(provider, _)| provider.clone()).collect(),
-            order: stream.order,
-            priority: stream.priority,
-            expire: signed(stream.retry.expire),
-            retry: stream.retry.clone(),
-            lists: WaitLists::default(),
-            rate: Shaper::new(stream.shape, start),
-            behind: Default::default(),
-            due: BTreeMap::new(),
-            numbers: 0,
+            providers: scenario.mix.iter().enumerate().map(named).collect(),
+            sessions: HashMap::new(),
+            mail: HashMap::new(),
+            retries: BTreeSet::new(),
+            waiting: 0,
+            last: 0,
             now: start,
             day: 0,
             ends: scenario.starts(1),
@@ -101,21 +106,31 @@ impl<'s> World<'s> {
 
     fn arrives(&mut self, incoming: &Incoming) {
         self.tally.arrived += 1;
-        let seq = self.number();
-        self.through_the_rate(Mail { seq, arrived: incoming.at, provider: incoming.provider, attempts: 0, waited: false, turn: None });
+        self.last += 1;
+        let seq = self.last;
+        self.mail.insert(seq, Mail { arrived: incoming.at, waited: false, state: MailState::Due });
+        let arrival = Arrival {
+            seq,
+            id: MessageId::new(incoming.at, u128::from(seq)),
+            arrived: incoming.at,
+            stream: self.stream.clone(),
+            priority: Default::default(),
+            deliver_by: None,
+            size: 0,
+            domains: vec![self.providers[incoming.provider].1.clone()],
+            progress: None,
+            warm: None,
+        };
+        self.feed(Input::Arrived(Box::new(arrival)));
+        self.waits_if_due(seq);
     }
 
     /// Does everything that is due by `time`, and sets the clock to `time`.
     fn run_to(&mut self, time: Timestamp) {
-        while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= time) {
-            let at = entry.key().0;
-            let due = entry.remove();
-            self.turn_to(at);
-            match due {
-                Due::List(key) => self.open(key),
-                Due::Stream => self.let_through(),
-                Due::Retry(mail) => self.through_the_rate(mail),
-            }
+        while let Some(at) = self.dispatcher.next_wake().filter(|at| *at <= time) {
+            self.turn_to(at.max(self.now));
+            self.feed(Input::Wake);
+            self.begin_waits();
         }
         self.turn_to(time);
     }
@@ -130,185 +145,136 @@ impl<'s> World<'s> {
     }
 
     fn close_day(&mut self) {
-        let expired = self.lists.expire(self.now, self.expire);
-        self.tally.expired += expired;
         let tally = std::mem::take(&mut self.tally);
-        let held = self.lists.len() + self.behind.len() as u64;
         let date = self.scenario.date(self.day);
-        self.rows.push(tally.row(self.day, date, held, self.lanes.days(&self.governor, date)));
-        self.governor.close_day(self.now);
-        // Nothing is written to disk or to a log here.
-        self.governor.take_batch();
-        self.governor.take_changes();
+        let lanes = lane_days(self.dispatcher.governor(), date);
+        self.rows.push(tally.row(self.day, date, self.waiting, lanes));
         self.day += 1;
         self.ends = self.scenario.starts(self.day + 1);
     }
 
-    fn finish(self) -> Simulation {
-        Simulation { days: self.rows }
-    }
-
-    fn through_the_rate(&mut self, mail: Mail) {
-        if self.behind.is_empty() && self.rate.take(std::num::NonZeroU32::MIN, self.now).is_ok() {
-            return self.choose(mail);
-        }
-        if self.behind.is_empty() {
-            self.schedule(self.rate.next(self.now), Due::Stream);
-        }
-        let mail = self.waits(mail);
-        self.behind.push_back(mail);
-    }
-
-    fn let_through(&mut self) {
-        while let Some(mail) = self.behind.front().copied() {
-            if let Err(at) = self.rate.take(std::num::NonZeroU32::MIN, self.now) {
-                return self.schedule(at, Due::Stream);
-            }
-            self.behind.pop_front();
-            self.choose(mail);
-        }
-    }
-
-    /// Tries the source whose turn it is, and the others if that one may not send.
-    fn choose(&mut self, mut mail: Mail) {
-        mail.turn = None;
-        let pool = WaitListKey::pool(mail.provider);
-        if self.lists.is_waited_at(&pool) {
-            return self.wait(pool, mail, self.now);
-        }
-        let source = self.first_source(mail.provider);
-        mail.turn = Some(source);
-        let own = WaitListKey::lane(source, mail.provider);
-        if self.lists.is_waited_at(&own) {
-            return self.wait(own, mail, self.now);
-        }
-        let lane = self.lane(source, mail.provider);
-        match self.governor.admit_as(lane, 1, self.priority, self.now) {
-            Admission::Go(permit) => self.attempt(mail, permit),
-            Admission::NotBefore(at, hold) => self.overflow(mail, source, lane, at, &hold),
-        }
-    }
-
-    fn first_source(&mut self, provider: usize) -> usize {
-        if self.order == Order::Weight {
-            return self.lanes.next_by_weight(provider);
-        }
-        let choices = self.choices(&WaitListKey::pool(provider));
-        let ranked = self.governor.rank(&choices, self.order, self.now);
-        let may = |lane: &&LaneId| self.governor.blocked(**lane, self.priority, self.now).is_none();
-        let lane = ranked.iter().find(may).or(ranked.first()).expect("a pool has sources");
-        self.lanes.source_of(*lane)
-    }
-
-    fn overflow(&mut self, mail: Mail, source: usize, lane: LaneId, at: Timestamp, hold: &Hold) {
-        let overflow = match hold {
-            // The pool decides if the provider pushed back, the lane's curve if its own budget holds it.
-            Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) if self.lanes.relieves() => Overflow::Spill,
-            Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_) => Overflow::Defer,
-            _ => self.governor.lane(lane).plan().overflow.clone(),
-        };
-        let list = match overflow {
-            Overflow::Defer => WaitListKey::lane(source, mail.provider),
-            Overflow::Spill => WaitListKey::pool(mail.provider),
-            Overflow::Pool(other) => match self.lanes.pool(&other) {
-                Some(pool) => WaitListKey::either(source, pool, mail.provider),
-                None => WaitListKey::lane(source, mail.provider),
-            },
-        };
-        if !self.lists.is_waited_at(&list) {
-            let choices: Vec<_> = self.choices(&list).into_iter().filter(|choice| choice.lane != lane).collect();
-            if let Selection::Go(permit) = self.governor.admit_any(&choices, Order::WarmFirst, 1, self.priority, self.now) {
-                return self.attempt(mail, permit);
+    /// Gives the dispatcher an input, and does what it wants done until nothing more follows at this time.
+    fn feed(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.dispatcher.handle(input, self.now) {
+                match action {
+                    Action::Resolve(domain, name) => {
+                        let (provider, _) =
+                            self.providers.iter().find(|(_, known)| *known == *name).expect("only known domains are asked for");
+                        inputs.push_back(Input::Resolved(domain, Ok(Arc::new(Site::at(provider.clone()))), FOR_EVER));
+                    }
+                    Action::Open { session, site, source, job } => {
+                        self.sessions.insert(session, (source.as_str().into(), site.provider.as_str().into()));
+                        inputs.extend([Input::Opened(session), self.attempt(session, job)]);
+                    }
+                    Action::Deliver(session, job) => inputs.push_back(self.attempt(session, job)),
+                    Action::Close(session) => drop(self.sessions.remove(&session)),
+                    Action::Record(record) => self.decided(&record),
+                    // Nothing is written to disk or to a log here.
+                    Action::Ledger(_) | Action::Lane { .. } => {}
+                }
             }
         }
-        self.wait(list, mail, at);
     }
 
-    /// Puts a recipient on a wait list. If it is the first there, the list is looked at again at `at`.
-    fn wait(&mut self, list: WaitListKey, mail: Mail, at: Timestamp) {
-        let mail = self.waits(mail);
-        if self.lists.join(list, mail) {
-            self.schedule(at, Due::List(list));
+    fn attempt(&mut self, session: SessionId, job: Box<DeliveryJob>) -> Input {
+        if let MailState::Retry(at) = self.mail[&job.seq].state {
+            self.retries.remove(&(at, job.seq));
+        }
+        self.set(job.seq, MailState::Due);
+        let (source, provider) = &self.sessions[&session];
+        let answer = self.receivers.answer(source, provider, self.day);
+        self.tally.put_off += u64::from(matches!(answer, Outcome::Throttled | Outcome::Deferred));
+        self.tally.spilled += u64::from(job.spilled);
+        let outcome = JobOutcome::Answered { said: vec![said(answer)], facts: Arc::new(Attempt::default()) };
+        Input::Finished { session, job, outcome, usable: true }
+    }
+
+    fn decided(&mut self, record: &FateRecord) {
+        let seq = record.seq;
+        for fate in &record.fates {
+            match fate.next {
+                Next::Delivered => {
+                    self.tally.sent(self.now.duration_since(self.mail[&seq].arrived));
+                    self.ended(seq);
+                }
+                Next::Bounced => {
+                    self.tally.bounced += 1;
+                    self.ended(seq);
+                }
+                Next::Deferred(at) => {
+                    self.retries.insert((at.as_millisecond(), seq));
+                    self.set(seq, MailState::Retry(at.as_millisecond()));
+                }
+                Next::Expired => {
+                    self.tally.expired += 1;
+                    self.ended(seq);
+                }
+                // Whether and how long a recipient waits shows by when it is tried; short waits are not recorded.
+                Next::Waits(_) => {}
+                Next::Suppressed | Next::Cancelled(..) | Next::Held(_) | Next::Released(_) | Next::Late => {
+                    unreachable!("nobody suppresses or steers mail in a simulation")
+                }
+            }
         }
     }
 
-    fn waits(&mut self, mail: Mail) -> Mail {
+    /// Recipients whose retry is due by now and that were not tried wait for budget.
+    fn begin_waits(&mut self) {
+        while let Some((at, seq)) = self.retries.first().copied().filter(|(at, _)| *at <= self.now.as_millisecond()) {
+            self.retries.remove(&(at, seq));
+            self.set(seq, MailState::Due);
+            self.waits_if_due(seq);
+        }
+    }
+
+    fn waits_if_due(&mut self, seq: Seq) {
+        let Some(mail) = self.mail.get_mut(&seq).filter(|mail| mail.state == MailState::Due) else { return };
         self.tally.deferred += u64::from(!mail.waited);
-        Mail { waited: true, ..mail }
+        mail.waited = true;
+        self.set(seq, MailState::Waits);
     }
 
-    fn open(&mut self, list: WaitListKey) {
-        let choices = self.choices(&list);
-        self.tally.expired += self.lists.expire_first(list, self.now, self.expire);
-        while let Some(mail) = self.lists.first(list) {
-            match self.governor.admit_any(&choices, Order::WarmFirst, 1, self.priority, self.now) {
-                Selection::Go(permit) => {
-                    self.lists.take_first(list);
-                    self.attempt(mail, permit);
-                }
-                Selection::NotBefore { at, .. } => {
-                    let soonest = later(self.now, Duration::from_nanos(1));
-                    return self.schedule(at.max(soonest), Due::List(list));
-                }
-                Selection::NoLane => unreachable!("a wait list has lanes"),
-            }
-        }
+    fn set(&mut self, seq: Seq, state: MailState) {
+        let mail = self.mail.get_mut(&seq).expect("only recipients that are left change");
+        self.waiting -= u64::from(mail.state == MailState::Waits);
+        self.waiting += u64::from(state == MailState::Waits);
+        mail.state = state;
     }
 
-    fn attempt(&mut self, mut mail: Mail, permit: Permit) {
-        let source = self.governor.lane(permit.lane()).key().source.clone();
-        let by = self.lanes.source_of(permit.lane());
-        let outcome = self.receivers.answer(&source, &self.providers[mail.provider], self.day);
-        self.governor.settle(permit, outcome, self.now);
-        self.tally.spilled += u64::from(mail.turn.is_some_and(|turn| turn != by));
-        mail.attempts += 1;
-        match outcome {
-            Outcome::Accepted => self.tally.sent(self.now.duration_since(mail.arrived)),
-            Outcome::Throttled | Outcome::Deferred => self.again(mail),
-            _ => self.tally.bounced += 1,
-        }
-    }
-
-    fn again(&mut self, mail: Mail) {
-        self.tally.put_off += 1;
-        let expires = mail.arrived.saturating_add(self.expire).unwrap_or(Timestamp::MAX);
-        if self.now >= expires {
-            self.tally.expired += 1;
-            return;
-        }
-        let next = later(self.now, self.retry.wait(mail.attempts, mail.seq)).min(expires);
-        self.schedule(next, Due::Retry(mail));
-    }
-
-    fn choices(&mut self, list: &WaitListKey) -> Vec<posthaste_governor::Choice> {
-        let members = self.lanes.members(list);
-        members
-            .into_iter()
-            .map(|(source, weight)| posthaste_governor::Choice { lane: self.lane(source, list.provider()), weight })
-            .collect()
-    }
-
-    fn lane(&mut self, source: usize, provider: usize) -> LaneId {
-        self.lanes.open(&mut self.governor, source, provider, &self.providers[provider], self.now)
-    }
-
-    fn schedule(&mut self, at: Timestamp, due: Due) {
-        let number = self.number();
-        self.due.insert((at, number), due);
-    }
-
-    fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    fn ended(&mut self, seq: Seq) {
+        self.set(seq, MailState::Due);
+        self.mail.remove(&seq);
     }
 }
 
-fn signed(time: Duration) -> SignedDuration {
-    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+/// A policy for a world where one connection carries any amount of mail and receivers' replies have no effect on lanes beyond the curves'
+/// own health rules. Rates per minute, hour and day stay.
+fn without_receivers_limits(policy: &Policy) -> Policy {
+    let unlimited = |limits: &LaneLimits| LaneLimits { connections: 1, messages_per_connection: u32::MAX, ..*limits };
+    Policy {
+        providers: policy.providers.iter().map(|(provider, limits)| (provider.clone(), unlimited(limits))).collect(),
+        limits: unlimited(&policy.limits),
+        feedback: Arc::new(policy.feedback.without_rules()),
+        connections: usize::MAX,
+        idle: FOR_EVER,
+        ..policy.clone()
+    }
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.saturating_add(signed(by)).unwrap_or(Timestamp::MAX)
+/// A receiver's answer as the dispatcher is told of it.
+fn said(outcome: Outcome) -> AttemptResult {
+    let (code, text, class, action, permanent) = match outcome {
+        Outcome::HardBounce => (550, "5.1.1 no such user", Class::InvalidRecipient, Remedy::Suppress, true),
+        Outcome::Throttled => (451, "4.7.1 too much", Class::RateLimited, Remedy::SlowDown, false),
+        Outcome::Deferred => (451, "4.3.0 later", Class::TransientOther, Remedy::Retry, false),
+        Outcome::Blocked => (554, "5.7.1 blocked", Class::IpReputation, Remedy::PauseLane, true),
+        _ => return AttemptResult::Delivered(Reply::new(250, "2.0.0 ok")),
+    };
+    let (rule, why) = ("simulated".into(), "the scenario says so".into());
+    let verdict = Verdict { class, scope: Scope::Recipient, action, permanent, confidence: 1.0, rule, why, link: None };
+    AttemptResult::Failed(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }, verdict)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, civil::Date};
-use posthaste_governor::{Lane, Stage};
+use posthaste_governor::{Governor, Lane, Stage};
 use serde::Serialize;
 
 /// The days of a scenario.
@@ -111,8 +111,16 @@ impl Tally {
     }
 }
 
+/// The day of every lane that warms up.
+pub(super) fn lane_days(governor: &Governor, date: Date) -> Vec<LaneDay> {
+    let warming = governor.lanes().filter(|(_, lane)| !lane.plan().curve.is_uncapped());
+    let mut days: Vec<_> = warming.map(|(_, lane)| LaneDay::of(lane, date)).collect();
+    days.sort_by(|a, b| (&a.source, &a.provider).cmp(&(&b.source, &b.provider)));
+    days
+}
+
 impl LaneDay {
-    pub(super) fn of(lane: &Lane, date: Date) -> Self {
+    fn of(lane: &Lane, date: Date) -> Self {
         let (source, provider) = (lane.key().source.clone(), lane.key().provider.clone());
         match lane.ledger().day(date) {
             Some(day) => {
