@@ -1,8 +1,8 @@
 //! Listeners and their sessions' sockets, around `posthaste_smtp::server::Session`, which knows the protocol.
 
+mod connection_counts;
 mod conversation;
 mod login;
-mod places;
 mod pressure;
 mod proxy;
 mod shared;
@@ -123,7 +123,7 @@ impl Listeners {
     }
 
     /// Takes a connection slot for this client, or says why it is refused.
-    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::ConnectionSlot, Refused> {
+    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<connection_counts::ConnectionSlot, Refused> {
         if let Some(ShutOut { answer, tell }) = self.0.lockout.shut_out(ip) {
             return Err(Refused::new(answer, if tell { "banned" } else { UNLOGGED }));
         }

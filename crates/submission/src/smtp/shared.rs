@@ -9,7 +9,7 @@ use posthaste_mail::What;
 use posthaste_smtp::server::{Session, SessionRefusal};
 use tokio::sync::watch;
 
-use super::{places::ConnectionCounts, pressure::Pressure};
+use super::{connection_counts::ConnectionCounts, pressure::Pressure};
 use crate::{
     inbox::Inbox,
     settings::{Role, Settings},
