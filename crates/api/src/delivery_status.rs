@@ -148,9 +148,9 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
 
 /// The next attempt of each recipient still in the queue.
 fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
-    let record = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
-    let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
-    let named = |rcpt: u16| meta.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
+    let read = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
+    let Some((row, record)) = row.and_then(|row| Some((row, read(row)?))) else { return HashMap::new() };
+    let named = |rcpt: u16| record.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
     row.rcpts.iter().filter_map(|recipient| Some((named(recipient.rcpt)?, recipient.due))).collect()
 }
 

@@ -156,17 +156,17 @@ impl Intake {
         let message = Arc::new(Message::new(record, parts, share));
         announce(&self.journal, &message, seq, token, Announced::Now, |_| true);
         if let Some(until) = held {
-            let all = 0..message.meta.envelope.recipients.len() as u16;
+            let all = 0..message.record.envelope.recipients.len() as u16;
             let about = |rcpt| What::Held {
-                about: message.about(rcpt, message.meta.arrived),
+                about: message.about(rcpt, message.record.arrived),
                 reason: "scheduled".into(),
                 until: Some(until),
                 budget: None,
             };
-            self.journal.append_all(message.meta.arrived, all.map(about), None);
+            self.journal.append_all(message.record.arrived, all.map(about), None);
         }
         let warm = (!message.body.is_empty()).then(|| message.clone());
-        let arrival = arrival(&message.meta, seq, warm);
+        let arrival = arrival(&message.record, seq, warm);
         self.queue.arrived(arrival).await;
         Ok(())
     }

@@ -128,8 +128,8 @@ impl Stamped {
     /// Stamps a message for the one recipient that `path` was made for.
     pub fn new(path: Address, message: &Message) -> Self {
         let field = Bytes::from(format!("{RETURN_FIELD}: <{path}>\r\n"));
-        let size = message.meta.size + field.len() as u64;
+        let size = message.record.size + field.len() as u64;
         let body = std::iter::once(field).chain(message.body.iter().cloned()).collect();
-        Self { reverse_path: ReversePath::Mailbox(path), envid: message.meta.id.to_string(), body, size }
+        Self { reverse_path: ReversePath::Mailbox(path), envid: message.record.id.to_string(), body, size }
     }
 }
