@@ -12,7 +12,7 @@ use posthaste_queue::{
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
-use posthaste_suppression::Ask;
+use posthaste_suppression::ListRequest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
@@ -79,7 +79,7 @@ pub enum Request {
     /// Prove that nothing is lost.
     Audit,
     /// Read or change the suppression list.
-    Suppression(Ask),
+    Suppression(ListRequest),
     /// Read or steer the warm-up.
     Warmup(warmup::WarmupQuestion),
     /// Move on to a domain's next DKIM key.
@@ -255,7 +255,7 @@ impl Admin {
         &self.intake.queue
     }
 
-    async fn suppression(&self, ask: Ask) -> Result<Value, Undone> {
+    async fn suppression(&self, ask: ListRequest) -> Result<Value, Undone> {
         let rules = self.settings.load().config.suppression.clone();
         json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
     }

@@ -20,7 +20,7 @@ use posthaste_queue::Policy;
 use posthaste_route::{Providers, Resolver, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::ListenTlsMode;
-use posthaste_verp::{PathRules, Paths};
+use posthaste_verp::{PathRules, ReversePaths};
 
 pub use error::SettingsError;
 pub use queue::policy;
@@ -92,7 +92,7 @@ impl Swap {
 impl Settings {
     /// The settings that the configuration describes.
     pub fn new(config: Config) -> Result<Self, SettingsError> {
-        Self::with_paths(config, Paths::default())
+        Self::with_paths(config, ReversePaths::default())
     }
 
     /// The settings of a relay that sends: also the reverse-paths of its bounce domains, and their secret, which is created if there is
@@ -103,11 +103,11 @@ impl Settings {
             [] => Vec::new(),
             _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret"))?,
         };
-        let paths = Paths::new(&rules, &secrets)?;
+        let paths = ReversePaths::new(&rules, &secrets)?;
         Self::with_paths(config, paths)
     }
 
-    fn with_paths(config: Config, paths: Paths) -> Result<Self, SettingsError> {
+    fn with_paths(config: Config, paths: ReversePaths) -> Result<Self, SettingsError> {
         let c = &config;
         let paths = Arc::new(paths);
         let rules = rules(c)?;

@@ -21,7 +21,7 @@ use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser
 
 use crate::{
     announce::{Announced, announce, arrival},
-    inbox::{Guest, Inbox, Taking},
+    inbox::{Accepting, ConnectedClient, Inbox},
     settings::Settings,
 };
 
@@ -245,7 +245,7 @@ impl Inbox for Intake {
         Self::closed(self)
     }
 
-    fn may_send(&self, guest: &Guest<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
+    fn may_send(&self, guest: &ConnectedClient<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
         match &guest.user {
             Some(user) => self.allowances.may_begin(user, from, size),
             None if guest.listener.allows(guest.ip) && !guest.listener.require_auth => Ok(()),
@@ -253,7 +253,7 @@ impl Inbox for Intake {
         }
     }
 
-    fn wants(&self, guest: &Guest<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
+    fn wants(&self, guest: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
         if let Some(user) = &guest.user {
             self.allowances.may_add(user, recipients)?;
         }
@@ -273,7 +273,7 @@ impl Inbox for Intake {
         Err(Refused::new(answer, "suppressed"))
     }
 
-    fn take<'a>(&'a self, submission: Submission, guest: &Guest<'_>) -> Taking<'a> {
+    fn take<'a>(&'a self, submission: Submission, guest: &ConnectedClient<'_>) -> Accepting<'a> {
         let (stream, arc) = (guest.listener.stream.clone(), guest.listener.arc);
         let client = Client { ip: guest.ip, stream, arc, user: guest.user.clone(), http: false };
         Box::pin(async move { Self::take(self, submission, &client).await.map(Answer::queued) })

@@ -17,7 +17,7 @@ mod sweep;
 pub mod transfer;
 
 pub use answer::{AnswerError, answer};
-pub use ask::{Answer, Ask, Filter};
+pub use ask::{EntryFilter, ListAnswer, ListRequest};
 pub use bounce::{BounceEvidence, Noted, Sureness};
 pub use entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope, WordError};
 pub use list::{Added, List, Over};

@@ -11,7 +11,7 @@ use crate::{OpenedPath, Verp, VerpError, VerpSecret};
 
 /// The reverse-paths of all streams; none by default.
 #[derive(Debug, Default)]
-pub struct Paths {
+pub struct ReversePaths {
     verps: Vec<Verp>,
     /// Indices into `verps`; None: the application's own reverse-path stays.
     by_stream: HashMap<Name, Option<usize>>,
@@ -60,7 +60,7 @@ pub enum Unwanted {
     Elsewhere,
 }
 
-impl Paths {
+impl ReversePaths {
     /// By these rules, signed with the first of the secrets.
     ///
     /// # Errors

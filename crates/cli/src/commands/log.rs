@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use jiff::{Span, Timestamp};
 use posthaste_host::clock;
-use posthaste_monitor::{Filter, Format, Lines, LogRecord, SCHEMA};
+use posthaste_monitor::{Format, LineFilter, Lines, LogRecord, SCHEMA};
 
 use super::{At, colour};
 
@@ -97,9 +97,9 @@ impl Log {
         }
     }
 
-    fn filter(self) -> Filter {
+    fn filter(self) -> LineFilter {
         let Self { event, domain, provider, stream, rcpt, class, since, until, .. } = self;
-        Filter { event, domain, provider, stream, rcpt, class, message: None, since, until }
+        LineFilter { event, domain, provider, stream, rcpt, class, message: None, since, until }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    inbox::{Guest, Inbox},
+    inbox::{ConnectedClient, Inbox},
     settings::{ClientLimits, ListenTlsMode},
 };
 
@@ -288,10 +288,10 @@ impl Conversation {
     }
 
     /// Asks this listener's inbox for a verdict. If a reload has removed the listener, everything is refused.
-    fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &Guest<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
+    fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &ConnectedClient<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
         let settings = self.of.settings.get();
         let Some(listener) = settings.listeners.get(&self.listener) else { return Err(gone()) };
-        verdict(self.of.inbox(listener.role), &Guest { listener, ip: self.ip, user: self.user() })
+        verdict(self.of.inbox(listener.role), &ConnectedClient { listener, ip: self.ip, user: self.user() })
     }
 
     /// Answers RCPT. False: it was refused.
@@ -314,7 +314,7 @@ impl Conversation {
         let from = submission.envelope.reverse_path.to_string();
         let (of, settings) = (self.of.clone(), self.of.settings.get());
         let taken = match settings.listeners.get(&self.listener) {
-            Some(listener) => of.inbox(listener.role).take(submission, &Guest { listener, ip: self.ip, user: self.user() }).await,
+            Some(listener) => of.inbox(listener.role).take(submission, &ConnectedClient { listener, ip: self.ip, user: self.user() }).await,
             None => Err(gone()),
         };
         match taken {
