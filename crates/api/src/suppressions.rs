@@ -269,24 +269,24 @@ impl<T> Of<T> for Asked<T> {
 }
 
 impl Api {
-    async fn list(&self, ask: ListRequest) -> Result<(Vec<SuppressionEntry>, Option<String>), BoxedRefusal> {
-        match self.suppression(ask).await? {
+    async fn list(&self, request: ListRequest) -> Result<(Vec<SuppressionEntry>, Option<String>), BoxedRefusal> {
+        match self.suppression(request).await? {
             ListAnswer::Entries { entries, next } => Ok((entries, next)),
             ListAnswer::Changed { .. } => unreachable!("a list is answered with entries"),
         }
     }
 
     /// How many entries were added or removed, and how many were not. The change is durable.
-    async fn change(&self, ask: ListRequest) -> Result<(usize, usize), BoxedRefusal> {
-        match self.suppression(ask).await? {
+    async fn change(&self, request: ListRequest) -> Result<(usize, usize), BoxedRefusal> {
+        match self.suppression(request).await? {
             ListAnswer::Changed { changed, kept } => Ok((changed, kept)),
             ListAnswer::Entries { .. } => unreachable!("a change is answered with its extent"),
         }
     }
 
-    async fn suppression(&self, ask: ListRequest) -> Result<ListAnswer, BoxedRefusal> {
+    async fn suppression(&self, request: ListRequest) -> Result<ListAnswer, BoxedRefusal> {
         let rules = self.settings.get().suppression.clone();
-        answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
+        answer(&self.intake.register, rules, request, clock::now()).await.map_err(|why| {
             tracing::error!(%why, "the suppression list cannot be changed");
             Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
         })

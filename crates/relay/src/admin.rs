@@ -236,16 +236,16 @@ impl Admin {
             Request::Drop { selection, by, reason } => self.change(Question::Cancel { selection, by, reason }).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
-            Request::Warmup(ask) => self.warmup(ask).await,
-            Request::Suppression(ask) => self.suppression(ask).await,
+            Request::Warmup(question) => self.warmup(question).await,
+            Request::Suppression(request) => self.suppression(request).await,
             Request::RotateKeys { domain } => {
                 let (keys, news) = self.rotation.rotate(&domain, clock::now().as_second()).await.map_err(Undone::of)?;
                 news.iter().for_each(|news| news.write(&self.intake.journal));
                 json(&keys)
             }
             Request::Reload => {
-                let (told, result) = oneshot::channel();
-                self.reload.send(told).await.map_err(|_| Stopping)?;
+                let (done, result) = oneshot::channel();
+                self.reload.send(done).await.map_err(|_| Stopping)?;
                 result.await.map_err(|_| Stopping)?.map(Value::String).map_err(Undone::Failed)
             }
         }
@@ -255,15 +255,15 @@ impl Admin {
         &self.intake.queue
     }
 
-    async fn suppression(&self, ask: ListRequest) -> Result<Value, Undone> {
+    async fn suppression(&self, request: ListRequest) -> Result<Value, Undone> {
         let rules = self.settings.load().config.suppression.clone();
-        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
+        json(&posthaste_suppression::answer(&self.intake.register, rules, request, clock::now()).await.map_err(Undone::of)?)
     }
 
     /// Reads or steers the warm-up. A change is answered once it is durable.
-    async fn warmup(&self, ask: warmup::WarmupQuestion) -> Result<Value, Undone> {
-        let steers = matches!(ask, warmup::WarmupQuestion::Steer { .. });
-        let answer = self.queue().warmup(ask).await?;
+    async fn warmup(&self, question: warmup::WarmupQuestion) -> Result<Value, Undone> {
+        let steers = matches!(question, warmup::WarmupQuestion::Steer { .. });
+        let answer = self.queue().warmup(question).await?;
         if steers {
             self.intake.spool.sync().await.map_err(Undone::of)?;
         }

@@ -63,7 +63,8 @@ impl Notifier {
             let id = MessageId::new(now, rand::random());
             let body = self.body_of(record.seq, message).await;
             let header = header_block(&body);
-            let told: Vec<NoticeRecipient> = record.fates.iter().filter_map(|fate| told(&settings, record, message, fate)).collect();
+            let recipients: Vec<NoticeRecipient> =
+                record.fates.iter().filter_map(|fate| notice_recipient(&settings, record, message, fate)).collect();
             let ReversePath::Mailbox(to) = &message.record.envelope.reverse_path else { return };
             let original = Original {
                 id: message.record.id,
@@ -73,11 +74,11 @@ impl Notifier {
                 envid: message.record.envelope.asks.envid.as_deref(),
                 deliver_by: message.record.deliver_by().map(|(at, _)| at),
                 header,
-                whole: comes_back_whole(&message.record, &told, &body, settings.notice.full_max).then_some(&body[..]),
+                whole: comes_back_whole(&message.record, &recipients, &body, settings.notice.full_max).then_some(&body[..]),
             };
             let hostname = settings.hostname.as_str();
             let from = &settings.notice.from;
-            let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
+            let text = Notice { id, now, hostname, from, original, recipients: &recipients }.to_message();
             match self.intake.take_notice(id, &message.facts, text, to).await {
                 Ok(()) => return,
                 Err(refused) => {
@@ -99,7 +100,7 @@ impl Notifier {
     }
 }
 
-fn told(settings: &NotifySettings, record: &FateRecord, message: &Message, fate: &Fate) -> Option<NoticeRecipient> {
+fn notice_recipient(settings: &NotifySettings, record: &FateRecord, message: &Message, fate: &Fate) -> Option<NoticeRecipient> {
     let ending = ending(record, &message.record, fate, settings.notice.delay)?;
     let expire = settings.expire.get(&message.record.stream).copied().unwrap_or(settings.rest_expire);
     let (failure, class) = match &fate.said {
@@ -152,8 +153,8 @@ fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
 
 /// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
 /// notice might be unable to take.
-fn comes_back_whole(message: &MessageRecord, told: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
-    let failed = told.iter().any(NoticeRecipient::is_failed);
+fn comes_back_whole(message: &MessageRecord, recipients: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
+    let failed = recipients.iter().any(NoticeRecipient::is_failed);
     failed
         && message.envelope.asks.ret == Some(Ret::Full)
         && message.size <= max

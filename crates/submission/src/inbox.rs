@@ -26,9 +26,9 @@ pub trait Inbox: Send + Sync {
     /// Why no mail is accepted at present; None: mail is accepted.
     fn closed(&self) -> Option<Refused>;
     /// Whether this client may begin a message from this sender, of this size in bytes if it declared one.
-    fn may_send(&self, guest: &ConnectedClient<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused>;
+    fn may_send(&self, client: &ConnectedClient<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused>;
     /// Whether mail to `rcpt` is accepted here. `recipients`: the message's number of recipients, this one included.
-    fn wants(&self, guest: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused>;
+    fn wants(&self, client: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused>;
     /// Takes a message. `Ok` means that it is on disk.
-    fn take<'a>(&'a self, submission: Submission, guest: &ConnectedClient<'_>) -> Accepting<'a>;
+    fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a>;
 }

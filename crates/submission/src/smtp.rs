@@ -55,8 +55,8 @@ impl Listeners {
         inboxes: Inboxes,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let (places, pressure, passwords) = Default::default();
-        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })))
+        let (connections, pressure, passwords) = Default::default();
+        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, passwords, stopping })))
     }
 
     /// Accepts connections until the relay stops, then waits for the sessions to end.
@@ -130,7 +130,7 @@ impl Listeners {
         if !config.allows(ip) && !can_log_in(settings, name, config) {
             return Err(Refused::new(Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
         }
-        self.0.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
+        self.0.connections.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
     }
 
     async fn turn_away(

@@ -22,11 +22,11 @@ pub enum AnswerError {
 pub async fn answer(
     register: &Arc<Register<Spool>>,
     rules: SuppressionRules,
-    ask: ListRequest,
+    request: ListRequest,
     now: Timestamp,
 ) -> Result<ListAnswer, AnswerError> {
     let list = register.clone();
-    let performed = tokio::task::spawn_blocking(move || List::new(&list, &rules).perform(&ask, now));
+    let performed = tokio::task::spawn_blocking(move || List::new(&list, &rules).perform(&request, now));
     let answer = performed.await?;
     if let ListAnswer::Changed { .. } = answer {
         register.facts().sync().await?;

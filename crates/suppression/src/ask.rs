@@ -87,8 +87,8 @@ pub enum ListAnswer {
 
 impl<F: Facts> List<'_, F> {
     /// Does what is asked. May read much from disk.
-    pub fn perform(&self, ask: &ListRequest, now: Timestamp) -> ListAnswer {
-        match ask {
+    pub fn perform(&self, request: &ListRequest, now: Timestamp) -> ListAnswer {
+        match request {
             ListRequest::Add { entries, over } => {
                 let changed = entries.iter().filter(|e| self.add(e, *over, now) == Added::New).count();
                 ListAnswer::Changed { changed, kept: entries.len() - changed }

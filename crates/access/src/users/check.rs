@@ -211,8 +211,8 @@ mod tests {
     #[tokio::test]
     async fn past_so_many_that_wait_clients_are_told_to_come_again() {
         let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
-        let places = u32::try_from(passwords.waiting.available_permits()).unwrap();
-        let _full = passwords.waiting.acquire_many(places).await.unwrap();
+        let slots = u32::try_from(passwords.waiting.available_permits()).unwrap();
+        let _full = passwords.waiting.acquire_many(slots).await.unwrap();
         assert!(matches!(passwords.check(&all, "app", "pencil", clock::instant()).await, LoginCheck::Busy));
     }
 

@@ -81,12 +81,12 @@ impl Log {
         let mut out = std::io::BufWriter::new(stdout().lock());
         loop {
             while let Some(line) = lines.next_line()? {
-                let Some(story) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
+                let Some(record) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
                 if json {
                     out.write_all(line.bytes)?;
                     out.write_all(b"\n")?;
                 } else {
-                    writeln!(out, "{}", format.line(&story))?;
+                    writeln!(out, "{}", format.line(&record))?;
                 }
             }
             out.flush()?;

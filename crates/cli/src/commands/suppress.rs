@@ -308,12 +308,12 @@ impl Door {
         }
     }
 
-    fn ask(&self, ask: ListRequest) -> anyhow::Result<ListAnswer> {
+    fn ask(&self, request: ListRequest) -> anyhow::Result<ListAnswer> {
         match self {
             Self::Relay(socket) => {
-                admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("cannot ask the relay at {}", socket.display()))
+                admin::ask(socket, &Request::Suppression(request)).with_context(|| format!("cannot ask the relay at {}", socket.display()))
             }
-            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&ask, clock::now())),
+            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&request, clock::now())),
         }
     }
 
@@ -334,8 +334,8 @@ impl Door {
     fn each(&self, filter: &EntryFilter, mut show: impl FnMut(&SuppressionEntry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
         let mut after = None;
         loop {
-            let ask = ListRequest::List { filter: filter.clone(), after, limit: ListRequest::PAGE_MAX };
-            let ListAnswer::Entries { entries, next } = self.ask(ask)? else { anyhow::bail!(ODD) };
+            let request = ListRequest::List { filter: filter.clone(), after, limit: ListRequest::PAGE_MAX };
+            let ListAnswer::Entries { entries, next } = self.ask(request)? else { anyhow::bail!(ODD) };
             for entry in &entries {
                 if !show(entry)? {
                     return Ok(true);

@@ -270,7 +270,7 @@ impl Conversation {
         self.recipients = 0;
         let from = &request.reverse_path;
         self.sender = Some(from.to_string());
-        match self.judge(|inbox, guest| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(guest, from, request.size))) {
+        match self.judge(|inbox, client| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(client, from, request.size))) {
             Ok(()) => {
                 let granted = request.asks.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
                 match granted.filter(|(asked, granted)| granted < asked) {
@@ -296,7 +296,7 @@ impl Conversation {
 
     /// Answers RCPT. False: it was refused.
     fn rcpt(&mut self, recipient: &Address) -> bool {
-        match self.judge(|inbox, guest| inbox.wants(guest, recipient, self.recipients + 1)) {
+        match self.judge(|inbox, client| inbox.wants(client, recipient, self.recipients + 1)) {
             Ok(()) => {
                 self.recipients += 1;
                 self.session.answer(Ok(()), &mut self.out);

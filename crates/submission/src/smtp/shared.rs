@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) lockout: Arc<Lockout>,
     pub(super) inboxes: Inboxes,
-    pub(super) places: Arc<ConnectionCounts>,
+    pub(super) connections: Arc<ConnectionCounts>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) passwords: Passwords,
     pub(super) stopping: watch::Receiver<bool>,
