@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     recover::spooled,
+    reload::ReloadError,
     settings::{SettingsError, Swap},
     why::{self, Subject, WaitingMail, Why},
 };
@@ -148,7 +149,7 @@ struct Reply {
 }
 
 /// A requested reload, as the sender of its result.
-pub type Reload = oneshot::Sender<Result<String, String>>;
+pub type Reload = oneshot::Sender<Result<String, ReloadError>>;
 
 /// Serves the admin socket.
 pub struct Admin {
@@ -246,7 +247,7 @@ impl Admin {
             Request::Reload => {
                 let (done, result) = oneshot::channel();
                 self.reload.send(done).await.map_err(|_| Stopping)?;
-                result.await.map_err(|_| Stopping)?.map(Value::String).map_err(Undone::Failed)
+                json(&result.await.map_err(|_| Stopping)??)
             }
         }
     }
@@ -354,6 +355,8 @@ enum Undone {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Spool(#[from] ReadError),
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     #[error("{0}")]
     Failed(String),
 }
@@ -361,12 +364,6 @@ enum Undone {
 impl Undone {
     fn of(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
-    }
-}
-
-impl From<String> for Undone {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
     }
 }
 
