@@ -79,12 +79,6 @@ impl Lane {
         }
     }
 
-    pub(crate) fn to_entries(&self) -> Vec<LaneEntry> {
-        let days = self.ledger.days().iter().cloned().map(Part::Day);
-        let restrictions = (self.restrictions != Default::default()).then(|| Part::Standing(self.restrictions.clone()));
-        days.chain(restrictions).map(|part| LaneEntry { lane: self.key.clone(), part }).collect()
-    }
-
     pub(crate) fn note(&mut self, note: Note, n: u32, now: Timestamp, batch: u64) {
         self.turn_to(now, batch);
         let Some(day) = self.ledger.current_mut() else { return };

@@ -217,11 +217,6 @@ impl Governor {
         }
     }
 
-    /// All durable entries as they are now: what the disk holds when every batch is written.
-    pub fn to_entries(&self) -> Vec<LaneEntry> {
-        self.lanes().flat_map(|(_, lane)| lane.to_entries()).collect()
-    }
-
     /// The changes of lanes since the last call.
     pub fn take_changes(&mut self) -> Vec<LaneChange> {
         std::mem::take(&mut self.changes)
