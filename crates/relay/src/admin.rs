@@ -7,7 +7,8 @@ use posthaste_host::clock;
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
-    LaneRow, MessageRow, MessageSelection, Messages, Question, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping, warmup,
+    LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping,
+    warmup,
 };
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
@@ -44,34 +45,6 @@ pub enum Request {
         /// The most messages to list.
         limit: usize,
     },
-    /// Make messages due now.
-    Retry {
-        /// The messages.
-        selection: MessageSelection,
-    },
-    /// Hold messages.
-    Hold {
-        /// The messages.
-        selection: MessageSelection,
-        /// The reason, for the log.
-        reason: String,
-    },
-    /// Release held messages.
-    Release {
-        /// The messages.
-        selection: MessageSelection,
-        /// The operator, for the log.
-        by: String,
-    },
-    /// Remove messages.
-    Drop {
-        /// The messages.
-        selection: MessageSelection,
-        /// The operator, for the log.
-        by: String,
-        /// The reason, for the log.
-        reason: String,
-    },
     /// Report where mail goes, what waits, and why.
     Why {
         /// A message, an address or a domain.
@@ -90,6 +63,9 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Retry, hold, release or remove messages. Their JSON is that of the change itself, not one level deeper.
+    #[serde(untagged)]
+    Change(QueueChange),
 }
 
 /// The answer to `Queue`.
@@ -228,13 +204,7 @@ impl Admin {
                 let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
                 json(&List { total, messages: messages.await.map_err(Undone::of)? })
             }
-            Request::Retry { selection } => {
-                self.outbound.down.clear();
-                self.change(Question::Retry { selection }).await
-            }
-            Request::Hold { selection, reason } => self.change(Question::Hold { selection, reason }).await,
-            Request::Release { selection, by } => self.change(Question::Release { selection, by }).await,
-            Request::Drop { selection, by, reason } => self.change(Question::Cancel { selection, by, reason }).await,
+            Request::Change(change) => self.change(change).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
             Request::Warmup(question) => self.warmup(question).await,
@@ -271,7 +241,10 @@ impl Admin {
         json(&answer)
     }
 
-    async fn change(&self, change: Question) -> Result<Value, Undone> {
+    async fn change(&self, change: QueueChange) -> Result<Value, Undone> {
+        if let QueueChange::Retry { .. } = change {
+            self.outbound.down.clear();
+        }
         json(&Changed { messages: self.queue().change(change).await? })
     }
 
@@ -392,4 +365,24 @@ pub enum AskError {
     /// The request could not be carried out.
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_the_queue_is_a_request_like_the_others() {
+        let selection = MessageSelection { stream: Some("news".into()), ..MessageSelection::default() };
+        let drop = QueueChange::Cancel { selection, by: "ann".into(), reason: "wrong list".into() };
+        let selected = r#"{"id":null,"domain":null,"provider":null,"stream":"news"}"#;
+        let drop_line = format!(r#"{{"ask":"drop","selection":{selected},"by":"ann","reason":"wrong list"}}"#);
+        assert_eq!(serde_json::to_string(&Request::Change(drop)).unwrap(), drop_line);
+        let read = |line: &str| serde_json::from_str::<Request>(line).unwrap();
+        assert!(matches!(read(&drop_line), Request::Change(QueueChange::Cancel { selection, by, reason })
+            if selection.stream.as_deref() == Some("news") && by == "ann" && reason == "wrong list"));
+        assert!(matches!(read(&format!(r#"{{"ask":"retry","selection":{selected}}}"#)), Request::Change(QueueChange::Retry { .. })));
+        assert!(matches!(read(r#"{"ask":"audit"}"#), Request::Audit));
+        assert!(matches!(read(&format!(r#"{{"ask":"list","selection":{selected},"limit":3}}"#)), Request::List { limit: 3, .. }));
+    }
 }
