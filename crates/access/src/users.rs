@@ -23,7 +23,7 @@ use posthaste_smtp::server::sasl::ScramKeys;
 
 pub(crate) use self::quota::{Quotas, Spent};
 pub use self::{
-    check::{Check, Passwords},
+    check::{LoginCheck, Passwords},
     password::PasswordHash,
     rate::Rate,
     senders::SenderPattern,

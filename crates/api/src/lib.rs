@@ -10,6 +10,7 @@
 mod auth;
 mod body;
 mod compose;
+mod delivery_status;
 mod document;
 mod draft;
 mod idempotency;
@@ -20,7 +21,6 @@ mod router;
 mod serve;
 mod settings;
 mod state;
-mod story;
 mod suppressions;
 
 pub use serve::Server;

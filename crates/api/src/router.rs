@@ -6,11 +6,10 @@ use axum::{Router, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    document,
+    delivery_status, document,
     messages::{self, batch},
     problem::Refusal,
     state::Api,
-    story,
     suppressions::{self, transfer},
 };
 
@@ -19,7 +18,7 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::frame())
         .routes(routes!(messages::send))
         .routes(routes!(batch::send_batch))
-        .routes(routes!(story::message))
+        .routes(routes!(delivery_status::message))
         .routes(routes!(suppressions::list))
         .routes(routes!(suppressions::find, suppressions::put, suppressions::remove))
         .routes(routes!(transfer::import))

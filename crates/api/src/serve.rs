@@ -72,7 +72,7 @@ impl Server {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                () = told(&mut stopping) => break,
+                () = relay_stops(&mut stopping) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     // Counted here, so that the limit also covers connections whose tasks have not started yet.
@@ -98,7 +98,7 @@ impl Server {
             let api = self.api.clone();
             drop(tokio::task::spawn_blocking(move || api.sweep()).await);
             tokio::select! {
-                () = told(&mut stopping) => return,
+                () = relay_stops(&mut stopping) => return,
                 () = sleep(SWEEP_EVERY) => {}
             }
         }
@@ -136,7 +136,7 @@ impl Server {
                     }
                     return;
                 }
-                () = told(&mut stopping), if !asked_to_stop => {
+                () = relay_stops(&mut stopping), if !asked_to_stop => {
                     asked_to_stop = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -201,7 +201,7 @@ impl Service<hyper::Request<Incoming>> for Requests {
 }
 
 /// Returns when the relay stops.
-async fn told(stopping: &mut watch::Receiver<bool>) {
+async fn relay_stops(stopping: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone: the relay stops then too.
     drop(stopping.wait_for(|stop| *stop).await.map(drop));
 }

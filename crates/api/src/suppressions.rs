@@ -16,7 +16,7 @@ use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
-use posthaste_suppression::{Answer, Ask, Breadth, EntrySource, Filter, Over, Reason, SuppressionEntry, answer};
+use posthaste_suppression::{Breadth, EntryFilter, EntrySource, ListAnswer, ListRequest, Over, Reason, SuppressionEntry, answer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -140,7 +140,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         let which = which.of()?;
         let after = which.cursor.as_deref().map(cursor_key).transpose()?;
         let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-        let (entries, next) = api.list(Ask::List { filter: which.filter()?, after, limit }).await?;
+        let (entries, next) = api.list(ListRequest::List { filter: which.filter()?, after, limit }).await?;
         Ok(Json(Suppressions::of(entries, next)))
     };
     listed.await.map_err(|refused: BoxedRefusal| *refused)
@@ -165,8 +165,8 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
 pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(address): Segment) -> Result<Json<Suppressions>, Refusal> {
     let found = async {
         who.may(Right::Read)?;
-        let filter = Filter { address: Some(named(&address)?), ..Filter::default() };
-        match api.list(Ask::List { filter, after: None, limit: PAGE_MAX }).await? {
+        let filter = EntryFilter { address: Some(named(&address)?), ..EntryFilter::default() };
+        match api.list(ListRequest::List { filter, after: None, limit: PAGE_MAX }).await? {
             (entries, _) if entries.is_empty() => Err(Refusal::not_found("entry")),
             (entries, _) => Ok(Json(Suppressions::of(entries, None))),
         }
@@ -212,7 +212,7 @@ pub(super) async fn put(
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
         let source = EntrySource { text: new.text, by: Some(who.0.name.to_string()), ..EntrySource::default() };
         let entry = SuppressionEntry { until: new.until, ..SuppressionEntry::new(address, scope, reason, clock::now(), None, source) };
-        api.change(Ask::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
+        api.change(ListRequest::Add { entries: vec![entry.clone()], over: Over::Any }).await?;
         Ok(Json(Suppression::of(entry)))
     };
     put.await.map_err(|refused: BoxedRefusal| *refused)
@@ -246,7 +246,7 @@ pub(super) async fn remove(
         who.may(Right::Suppress)?;
         let addresses = vec![named(&address)?];
         let scope = within.of()?.scope.as_deref().map(scope).transpose()?;
-        match api.change(Ask::Remove { addresses, scope }).await? {
+        match api.change(ListRequest::Remove { addresses, scope }).await? {
             (0, _) => Err(Refusal::not_found("entry")),
             _ => Ok(StatusCode::NO_CONTENT),
         }
@@ -269,24 +269,24 @@ impl<T> Of<T> for Asked<T> {
 }
 
 impl Api {
-    async fn list(&self, ask: Ask) -> Result<(Vec<SuppressionEntry>, Option<String>), BoxedRefusal> {
-        match self.suppression(ask).await? {
-            Answer::Entries { entries, next } => Ok((entries, next)),
-            Answer::Changed { .. } => unreachable!("a list is answered with entries"),
+    async fn list(&self, request: ListRequest) -> Result<(Vec<SuppressionEntry>, Option<String>), BoxedRefusal> {
+        match self.suppression(request).await? {
+            ListAnswer::Entries { entries, next } => Ok((entries, next)),
+            ListAnswer::Changed { .. } => unreachable!("a list is answered with entries"),
         }
     }
 
     /// How many entries were added or removed, and how many were not. The change is durable.
-    async fn change(&self, ask: Ask) -> Result<(usize, usize), BoxedRefusal> {
-        match self.suppression(ask).await? {
-            Answer::Changed { changed, kept } => Ok((changed, kept)),
-            Answer::Entries { .. } => unreachable!("a change is answered with its extent"),
+    async fn change(&self, request: ListRequest) -> Result<(usize, usize), BoxedRefusal> {
+        match self.suppression(request).await? {
+            ListAnswer::Changed { changed, kept } => Ok((changed, kept)),
+            ListAnswer::Entries { .. } => unreachable!("a change is answered with its extent"),
         }
     }
 
-    async fn suppression(&self, ask: Ask) -> Result<Answer, BoxedRefusal> {
+    async fn suppression(&self, request: ListRequest) -> Result<ListAnswer, BoxedRefusal> {
         let rules = self.settings.get().suppression.clone();
-        answer(&self.intake.register, rules, ask, clock::now()).await.map_err(|why| {
+        answer(&self.intake.register, rules, request, clock::now()).await.map_err(|why| {
             tracing::error!(%why, "the suppression list cannot be changed");
             Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
         })
@@ -319,8 +319,8 @@ impl Suppression {
 }
 
 impl Which {
-    fn filter(&self) -> Result<Filter, BoxedRefusal> {
-        Ok(Filter {
+    fn filter(&self) -> Result<EntryFilter, BoxedRefusal> {
+        Ok(EntryFilter {
             address: None,
             domain: self.domain.as_ref().map(|d| d.to_ascii_lowercase()),
             scope: self.scope.as_deref().map(|s| s.parse()).transpose().map_err(|e| bad_query(&e))?,

@@ -1,6 +1,6 @@
 //! Certificates ordered from an ACME authority (RFC 8555) for the names that listeners ask for.
 //!
-//! An ordered certificate is only written to a file of [`Store`]; listeners watch these files like any others and show their contents.
+//! An ordered certificate is only written to a file of [`AcmeStore`]; listeners watch these files like any others and show their contents.
 //! `due` decides when to order, without a clock; `order` is one order from beginning to end; `answer` listens, during an order only, for
 //! the authority's checks that the names lead here; `client` sends the requests.
 
@@ -16,7 +16,7 @@ use jiff::{Timestamp, Unit};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, State};
 
-pub use self::store::Store;
+pub use self::store::AcmeStore;
 use self::{
     client::Https,
     due::{RenewalState, Validity},
@@ -56,7 +56,7 @@ impl Keeper {
             self.states.clear();
         }
         self.states.retain(|names, _| settings.wanted.contains(names));
-        let store = Store::new(&settings.data_dir, &settings.acme.directory);
+        let store = AcmeStore::new(&settings.data_dir, &settings.acme.directory);
         for names in &settings.wanted {
             let state = self.states.entry(names.clone()).or_insert_with(|| stored(&store, names));
             if state.is_due(settings.acme.renew_before, clock::now()) {
@@ -65,7 +65,7 @@ impl Keeper {
         }
     }
 
-    async fn order(&mut self, settings: &Settings, store: &Store, names: AcmeNames) {
+    async fn order(&mut self, settings: &Settings, store: &AcmeStore, names: AcmeNames) {
         let Some(tls) = &settings.tls else { return };
         let (acme, renewal) = (&settings.acme, self.states.entry(names.clone()).or_default());
         tracing::info!(names = listed(&names), directory = acme.directory, "ordering a certificate");
@@ -96,7 +96,7 @@ impl Keeper {
 }
 
 /// The state of a certificate by its file on disk. A file that cannot be read counts as absent.
-fn stored(store: &Store, names: &AcmeNames) -> RenewalState {
+fn stored(store: &AcmeStore, names: &AcmeNames) -> RenewalState {
     let pair = store.files(names).read().ok().filter(|pair| names.iter().all(|name| pair.is_for(name.as_str())));
     pair.as_ref().map(Validity::of).map(RenewalState::with).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ mod settings;
 mod shown;
 mod watch;
 
-pub use acme::Store;
+pub use acme::AcmeStore;
 pub use pair::{Pair, PairError};
 pub use server::{ServerError, server_config};
 pub use settings::{Acme, AcmeNames, Challenge, Settings};

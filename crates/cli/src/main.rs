@@ -79,14 +79,14 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("posthaste: {}", told(&error));
+            eprintln!("posthaste: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 /// An error with its causes, each once: many texts hold their cause already.
-fn told(error: &anyhow::Error) -> String {
+fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.ends_with(&cause) {
@@ -105,6 +105,6 @@ mod tests {
     fn an_error_says_each_cause_once() {
         let cause = std::io::Error::other("no space left");
         let said = anyhow::Error::new(cause).context("cannot write /x: no space left").context("the log");
-        assert_eq!(told(&said), "the log: cannot write /x: no space left");
+        assert_eq!(with_causes(&said), "the log: cannot write /x: no space left");
     }
 }

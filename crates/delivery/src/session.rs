@@ -112,9 +112,9 @@ impl Outbound {
             Ok(message) => message,
             Err(error) => return self.not_tried(open, site, job, LocalCause::LocalError, error.to_string()),
         };
-        let envelope = &message.meta.envelope;
+        let envelope = &message.record.envelope;
         let now = clock::now();
-        let needs = needs(&message.meta, now);
+        let needs = needs(&message.record, now);
         let beforehand = self.beforehand(open, site, &message, &job.rcpts, needs);
         let wanted: Vec<u16> = job.rcpts.iter().zip(&beforehand).filter(|(_, said)| said.is_none()).map(|(rcpt, _)| *rcpt).collect();
         let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
@@ -123,7 +123,7 @@ impl Outbound {
             return JobOutcome::Answered { said, facts: Arc::new(open.facts.clone()) };
         }
         let stamped = self.stamped(&message, &job.rcpts);
-        let mut parameters = message.meta.parameters_for(&wanted, now);
+        let mut parameters = message.record.parameters_for(&wanted, now);
         if let Some(stamped) = &stamped {
             // An ENVID of the relay's own if the client gave none: reports that come back are matched by it.
             parameters.envid.get_or_insert_with(|| stamped.envid.as_str().into());
@@ -134,10 +134,10 @@ impl Outbound {
                 reverse_path: stamped.as_ref().map_or(&envelope.reverse_path, |s| &s.reverse_path),
                 recipients: &recipients,
                 body_kind: envelope.body,
-                has_8bit: message.meta.has_8bit,
+                has_8bit: message.record.has_8bit,
                 needs,
                 asks: &parameters,
-                size: stamped.as_ref().map_or(message.meta.size, |s| s.size),
+                size: stamped.as_ref().map_or(message.record.size, |s| s.size),
                 body: stamped.as_ref().map_or(&message.body, |s| &s.body),
             })
             .await;
@@ -180,7 +180,7 @@ impl Outbound {
         let host = open.facts.mx_host.as_deref();
         let known = |(rcpt, entry): (&u16, Option<Arc<Suppressed>>)| {
             entry.map(AttemptResult::Suppressed).or_else(|| {
-                let failure = open.connection.lacks(needs, &message.meta.envelope.recipients[usize::from(*rcpt)])?;
+                let failure = open.connection.lacks(needs, &message.record.envelope.recipients[usize::from(*rcpt)])?;
                 let verdict = self.judge(&failure, site, host);
                 Some(AttemptResult::Failed(failure, verdict))
             })
@@ -192,7 +192,7 @@ impl Outbound {
     /// the message as it is.
     fn stamped(&self, message: &Message, rcpts: &[u16]) -> Option<Stamped> {
         let [rcpt] = rcpts else { return None };
-        let path = self.settings.get().paths.towards(&message.meta, *rcpt)?;
+        let path = self.settings.get().paths.towards(&message.record, *rcpt)?;
         Some(Stamped::new(path, message))
     }
 
@@ -215,7 +215,7 @@ impl Outbound {
         let settings = self.settings.get();
         let list = List::new(&self.register, &settings.suppression);
         let now = clock::now();
-        let record = &message.meta;
+        let record = &message.record;
         let user = record.user.as_deref().and_then(UserScope::new);
         let entry = |rcpt: &u16| list.look_up(&record.envelope.recipients[usize::from(*rcpt)], &record.stream, user.as_ref(), now);
         rcpts.iter().map(|rcpt| entry(rcpt).as_ref().map(forbids)).collect()

@@ -8,7 +8,7 @@ use posthaste_mail::{ByDomain, Domain, Name, NextHop};
 use posthaste_route::Resolver;
 use posthaste_smtp::client::{Credentials, Timeouts, TlsConfigs, TlsPolicy};
 use posthaste_suppression::SuppressionRules;
-use posthaste_verp::Paths;
+use posthaste_verp::ReversePaths;
 
 /// The settings of deliveries.
 pub struct Settings {
@@ -33,7 +33,7 @@ pub struct Settings {
     /// The rules by which replies are classified.
     pub rules: Arc<Rules>,
     /// The reverse-paths to which mail comes back.
-    pub paths: Arc<Paths>,
+    pub paths: Arc<ReversePaths>,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
 }

@@ -93,13 +93,13 @@ impl Watch {
     async fn look<'s>(&self, settings: &Settings, which: impl IntoIterator<Item = &'s Name>) {
         // Held until the dispatcher is told, so that it hears of changes in their order.
         let mut presence = self.presence.lock().await;
-        let (presence, told) = &mut *presence;
+        let (presence, reported) = &mut *presence;
         for change in presence.look(&settings.sources, which, |ip| ThisHost.has(ip)) {
             self.say(&change);
         }
-        if presence.gone != *told {
-            told.clone_from(&presence.gone);
-            self.queue.sources_gone(told.clone()).await;
+        if presence.gone != *reported {
+            reported.clone_from(&presence.gone);
+            self.queue.sources_gone(reported.clone()).await;
         }
     }
 

@@ -88,5 +88,5 @@ pub struct Notice<'a> {
     /// The message that it is about.
     pub original: Original<'a>,
     /// The recipients that it is about; not empty.
-    pub told: &'a [NoticeRecipient],
+    pub recipients: &'a [NoticeRecipient],
 }

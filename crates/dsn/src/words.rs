@@ -14,7 +14,7 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
         1 => "the recipient below".to_owned(),
         count => format!("the {count} recipients below"),
     };
-    let (all, failed, delayed) = (notice.told.len(), notice.failed().count(), notice.delayed().count());
+    let (all, failed, delayed) = (notice.recipients.len(), notice.failed().count(), notice.delayed().count());
     let what = match failed {
         0 if delayed == all => format!("could not be delivered yet to {}. It is tried again by itself: nothing has to be done", who(all)),
         0 if delayed > 0 => format!("could not be delivered yet to {delayed} of the {all} recipients below. It is tried again by itself"),
@@ -32,14 +32,14 @@ pub(super) fn for_people(notice: &Notice<'_>) -> String {
     if let Some(id) = original.message_id.filter(|id| text::is_message_id(id)) {
         out += &format!("Message-ID: {id}\n");
     }
-    for told in notice.told {
-        out += &recipient(told);
+    for recipient in notice.recipients {
+        out += &about(recipient);
     }
     out += "\nThe details for programs and the header of your message are attached.\n";
     out.replace('\n', "\r\n")
 }
 
-fn recipient(failed: &NoticeRecipient) -> String {
+fn about(failed: &NoticeRecipient) -> String {
     if matches!(failed.ending, Ending::Relayed | Ending::Traced) {
         let host = failed.mx_host.as_deref().map_or_else(|| "the receiving host".into(), text::ascii_line);
         let then = if failed.ending == Ending::Relayed { ", from where no further notices come" } else { "" };

@@ -41,11 +41,11 @@ impl Notice<'_> {
         let mut out = format!("From: Mail Delivery System <{}>\r\nTo: <{}>\r\n", self.from, self.original.reverse_path);
         let (failed, delayed) = (self.failed().count(), self.delayed().count());
         let (what, concerned) = match (failed, delayed) {
-            (0, 0) => ("Handed over", self.told.len()),
+            (0, 0) => ("Handed over", self.recipients.len()),
             (0, delayed) => ("Not delivered yet", delayed),
             (failed, _) => ("Not delivered", failed),
         };
-        out += &match self.told {
+        out += &match self.recipients {
             [only] => format!("Subject: {what} to\r\n {}\r\n", text::ascii_line(only.rcpt.as_str())),
             _ => format!("Subject: {what} to {concerned} recipients\r\n"),
         };
@@ -60,12 +60,12 @@ impl Notice<'_> {
 
     /// The recipients that will not get the message.
     pub(crate) fn failed(&self) -> impl Iterator<Item = &NoticeRecipient> {
-        self.told.iter().filter(|told| told.is_failed())
+        self.recipients.iter().filter(|recipient| recipient.is_failed())
     }
 
     /// The recipients that do not have the message yet.
     pub(crate) fn delayed(&self) -> impl Iterator<Item = &NoticeRecipient> {
-        self.told.iter().filter(|told| told.ending == Ending::Delayed)
+        self.recipients.iter().filter(|recipient| recipient.ending == Ending::Delayed)
     }
 
     /// RFC 3464 §2.2 and §2.3: a block about the message, then one for each recipient, separated by empty lines.
@@ -80,28 +80,28 @@ impl Notice<'_> {
             // RFC 2852 §5.
             out += &format!("Deliver-By-Date: {}\r\n", rfc5322_date(by));
         }
-        for told in self.told {
+        for recipient in self.recipients {
             out += "\r\n";
-            if let Some((kind, address)) = told.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
+            if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
                 out += &format!("Original-Recipient: {kind}; {}\r\n", text::ascii_line(address));
             }
-            let action = match told.ending {
+            let action = match recipient.ending {
                 Ending::Relayed | Ending::Traced => "relayed",
                 Ending::Delayed => "delayed",
                 Ending::Bounced | Ending::Expired | Ending::TooLate => "failed",
             };
-            let rcpt = text::ascii_line(told.rcpt.as_str());
-            out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(told));
-            if let Some(host) = &told.mx_host {
+            let rcpt = text::ascii_line(recipient.rcpt.as_str());
+            out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(recipient));
+            if let Some(host) = &recipient.mx_host {
                 out += &format!("Remote-MTA: dns; {}\r\n", text::ascii_line(host));
             }
-            if let Some(failure) = &told.failure {
+            if let Some(failure) = &recipient.failure {
                 out += &format!("Diagnostic-Code: {}\r\n", status::diagnostic(failure));
             }
-            if let Some(at) = told.last_attempt {
+            if let Some(at) = recipient.last_attempt {
                 out += &format!("Last-Attempt-Date: {}\r\n", rfc5322_date(at));
             }
-            if let Some(until) = told.retry_until.filter(|_| told.ending == Ending::Delayed) {
+            if let Some(until) = recipient.retry_until.filter(|_| recipient.ending == Ending::Delayed) {
                 out += &format!("Will-Retry-Until: {}\r\n", rfc5322_date(until));
             }
         }

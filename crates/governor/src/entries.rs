@@ -74,15 +74,9 @@ impl Lane {
         }
         let written = days.iter().filter_map(|date| self.ledger.day(*date)).cloned().map(Part::Day);
         into.extend(forgotten.into_iter().map(Part::Forgotten).chain(written).map(|part| LaneEntry { lane: lane.clone(), part }));
-        if std::mem::take(&mut self.standing_touched) {
-            into.push(LaneEntry { lane: lane.clone(), part: Part::Standing(self.standing.clone()) });
+        if std::mem::take(&mut self.restrictions_touched) {
+            into.push(LaneEntry { lane: lane.clone(), part: Part::Standing(self.restrictions.clone()) });
         }
-    }
-
-    pub(crate) fn to_entries(&self) -> Vec<LaneEntry> {
-        let days = self.ledger.days().iter().cloned().map(Part::Day);
-        let standing = (self.standing != Default::default()).then(|| Part::Standing(self.standing.clone()));
-        days.chain(standing).map(|part| LaneEntry { lane: self.key.clone(), part }).collect()
     }
 
     pub(crate) fn note(&mut self, note: Note, n: u32, now: Timestamp, batch: u64) {

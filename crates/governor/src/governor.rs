@@ -42,20 +42,20 @@ impl Governor {
 
     /// Restores an entry from the disk. Every entry has to be restored, in any order, before the lanes are opened.
     pub fn apply_entry(&mut self, entry: LaneEntry) {
-        let (ledger, standing) = match self.ids.get(&entry.lane) {
+        let (ledger, restrictions) = match self.ids.get(&entry.lane) {
             Some(id) => {
                 let lane = &mut self.lanes[id.0 as usize];
                 lane.restored();
-                (&mut lane.ledger, &mut lane.standing)
+                (&mut lane.ledger, &mut lane.restrictions)
             }
             None => {
-                let (ledger, standing) = self.shelf.entry(entry.lane).or_default();
-                (ledger, standing)
+                let (ledger, restrictions) = self.shelf.entry(entry.lane).or_default();
+                (ledger, restrictions)
             }
         };
         match entry.part {
             Part::Day(day) => ledger.restore(day),
-            Part::Standing(kept) => *standing = kept,
+            Part::Standing(kept) => *restrictions = kept,
             Part::Forgotten(_) => {}
         }
     }
@@ -67,8 +67,8 @@ impl Governor {
         }
         let id = self.free.pop().unwrap_or(LaneId(self.lanes.len() as u32));
         let mut lane = Lane::new(id, key.clone(), plan.clone(), first, shape, now);
-        if let Some((ledger, standing)) = self.shelf.remove(key) {
-            (lane.ledger, lane.standing) = (ledger, standing);
+        if let Some((ledger, restrictions)) = self.shelf.remove(key) {
+            (lane.ledger, lane.restrictions) = (ledger, restrictions);
         }
         self.ids.insert(key.clone(), id);
         match self.lanes.get_mut(id.0 as usize) {
@@ -167,7 +167,7 @@ impl Governor {
     pub fn forget(&mut self, id: LaneId) -> bool {
         let lane = &self.lanes[id.0 as usize];
         let idle = lane.ledger.days().iter().all(|day| day.reserved == 0);
-        let plain = lane.plan.curve.is_uncapped() && lane.standing == Restrictions::default() && !lane.standing_touched;
+        let plain = lane.plan.curve.is_uncapped() && lane.restrictions == Restrictions::default() && !lane.restrictions_touched;
         if !plain || !idle || self.ids.get(&lane.key) != Some(&id) {
             return false;
         }
@@ -215,11 +215,6 @@ impl Governor {
         for index in 0..self.lanes.len() {
             self.with(LaneId(index as u32), Lane::return_lease);
         }
-    }
-
-    /// All durable entries as they are now: what the disk holds when every batch is written.
-    pub fn to_entries(&self) -> Vec<LaneEntry> {
-        self.lanes().flat_map(|(_, lane)| lane.to_entries()).collect()
     }
 
     /// The changes of lanes since the last call.

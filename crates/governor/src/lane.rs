@@ -28,8 +28,8 @@ pub struct Lane {
     pub(crate) plan: Arc<Plan>,
     pub(crate) first: Stage,
     pub(crate) ledger: DayLedger,
-    pub(crate) standing: Restrictions,
-    pub(crate) standing_touched: bool,
+    pub(crate) restrictions: Restrictions,
+    pub(crate) restrictions_touched: bool,
     pub(crate) shaper: Shaper,
     /// The open day's hours and release line; `None` until they are worked out.
     pub(crate) schedule: Option<DaySchedule>,
@@ -73,8 +73,8 @@ impl Lane {
             plan,
             first,
             ledger: DayLedger::default(),
-            standing: Restrictions::default(),
-            standing_touched: false,
+            restrictions: Restrictions::default(),
+            restrictions_touched: false,
             shaper,
             schedule: None,
             lease: Lease::default(),
@@ -101,18 +101,21 @@ impl Lane {
     }
 
     /// Its pause, its climb and an operator's hold.
-    pub fn standing(&self) -> &Restrictions {
-        &self.standing
+    pub fn restrictions(&self) -> &Restrictions {
+        &self.restrictions
     }
 
     /// True if nothing limits the lane: no curve, no shape, no pause and no climb.
     pub(crate) fn is_free(&self) -> bool {
-        self.plan.curve.is_uncapped() && self.standing.pause.is_none() && self.standing.slow.is_none() && self.shaper.shape().is_none()
+        self.plan.curve.is_uncapped()
+            && self.restrictions.pause.is_none()
+            && self.restrictions.slow.is_none()
+            && self.shaper.shape().is_none()
     }
 
     /// The number of simultaneous connections, if the provider's push-back limits it.
     pub fn connections(&self, now: Timestamp) -> Option<NonZeroU32> {
-        self.standing.slow.as_ref()?.connections(now)
+        self.restrictions.slow.as_ref()?.connections(now)
     }
 
     /// Its stage, or the stage that it would start on now.
@@ -146,7 +149,7 @@ impl Lane {
 
     /// Why no recipient may go at this time, and the first time at which that reason is gone.
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
-        if let Some(held) = self.standing.hold(time) {
+        if let Some(held) = self.restrictions.hold(time) {
             return Some(held);
         }
         let held = match self.view(time) {
@@ -177,14 +180,14 @@ impl Lane {
             self.ledger.woke(now);
         }
         if self.seen.is_none_or(|seen| now < seen) {
-            self.standing.clock_went_back(now);
+            self.restrictions.clock_went_back(now);
             self.shaper.clock_went_back(now);
             self.redraw(now);
             self.forget_refusals();
         }
         self.seen = Some(now);
-        if (self.standing.pause.is_some() || self.standing.slow.is_some()) && self.standing.tidy(now) {
-            self.standing_touched = true;
+        if (self.restrictions.pause.is_some() || self.restrictions.slow.is_some()) && self.restrictions.tidy(now) {
+            self.restrictions_touched = true;
             self.changes.push((now, Change::Resumed));
         }
         match self.ledger.locate(now, &self.plan.pace) {
@@ -217,7 +220,7 @@ impl Lane {
     fn open(&mut self, at: &DayAt, now: Timestamp, batch: u64) {
         let (DayAt::Again(_, span) | DayAt::Fresh(span)) = at else { unreachable!("only these open") };
         let closed = self.close_before(span.date, now);
-        let start = self.ledger.day_start(span.date, &self.plan, self.standing.held.is_some(), self.first);
+        let start = self.ledger.day_start(span.date, &self.plan, self.restrictions.held.is_some(), self.first);
         let fresh = !matches!(at, DayAt::Again(..));
         if let (Some(idle_days), true) = (start.idle, fresh) {
             self.changes.push((now, Change::Restarted { idle_days, to: start.stage }));
@@ -241,7 +244,7 @@ impl Lane {
 
     /// Closes the open days before this date; true if there were any.
     fn close_before(&mut self, date: Date, now: Timestamp) -> bool {
-        let closed = self.ledger.close_before(date, &self.plan, self.standing.held.is_some());
+        let closed = self.ledger.close_before(date, &self.plan, self.restrictions.held.is_some());
         for date in &closed {
             let Some(day) = self.ledger.day(*date) else { continue };
             let Some(closing) = day.closed else { continue };
@@ -280,9 +283,9 @@ impl Lane {
         if let Some(cap) = schedule.hour_cap {
             room = limit(room, cap - hour.1);
         }
-        room = self.standing.at_once(now).map_or(room, |one| room.min(one));
+        room = self.restrictions.at_once(now).map_or(room, |one| room.min(one));
         let count = self.shaper.take(room, now).expect("there is room").get();
-        self.standing.went(now);
+        self.restrictions.went(now);
 
         day.hour = (hour.0, hour.1.saturating_add(count));
         day.reserved += count;
@@ -354,7 +357,7 @@ impl Lane {
 
     /// The day that this time belongs to, as it is or as it would be opened. `Err` if it is over: the time at which the next day may open.
     pub(crate) fn view(&self, time: Timestamp) -> Result<DayView, Timestamp> {
-        let held = self.standing.held.is_some();
+        let held = self.restrictions.held.is_some();
         match self.ledger.locate(time, &self.plan.pace) {
             DayAt::Closed(until) => Err(until),
             DayAt::Here | DayAt::Longer(_) => {
@@ -393,7 +396,7 @@ impl Lane {
     }
 
     pub(crate) fn is_touched(&self) -> bool {
-        self.standing_touched || self.ledger.is_touched()
+        self.restrictions_touched || self.ledger.is_touched()
     }
 }
 

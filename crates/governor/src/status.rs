@@ -70,7 +70,7 @@ impl Lane {
     /// About how many recipients an hour the lane sends now: the rate of its climb, else the rate that its cap comes to, else an estimate
     /// from this hour so far.
     pub fn hourly(&self, now: Timestamp) -> Option<NonZeroU32> {
-        if let Some(slowed) = self.standing.slow.as_ref().and_then(|slow| slow.rate(now)) {
+        if let Some(slowed) = self.restrictions.slow.as_ref().and_then(|slow| slow.rate(now)) {
             return Some(slowed);
         }
         self.plan.usual_rate(self.stage()).or_else(|| {
@@ -93,8 +93,8 @@ impl Lane {
         let (stage, cap, used) =
             view.map_or((self.stage(), self.plan.curve.cap(self.stage()), 0), |view| (view.day.stage, view.day.cap, view.day.charge));
         let closing =
-            day.map_or(Closing { verdict: Verdict::Idle, next: stage }, |day| day.closing(&self.plan, self.standing.held.is_some()));
-        let slow = self.standing.slow.as_ref();
+            day.map_or(Closing { verdict: Verdict::Idle, next: stage }, |day| day.closing(&self.plan, self.restrictions.held.is_some()));
+        let slow = self.restrictions.slow.as_ref();
         Status {
             stage,
             stages: self.plan.curve.stages(),

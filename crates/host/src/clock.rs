@@ -53,10 +53,10 @@ pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
         (None, None) => return Ok(()),
         (Some((began, known)), Some(rate)) if known == rate => (began, rate),
         (Some((_, known)), _) => {
-            let told = format!(
+            let text = format!(
                 "a rehearsal at {known} times the speed was held in this folder; go on with --rehearse {known}, or take another data_dir"
             );
-            return Err(io::Error::other(told));
+            return Err(io::Error::other(text));
         }
         (None, Some(rate)) => {
             let began = real();

@@ -1,9 +1,9 @@
-//! Small private files that must be complete after a crash: keys, certificates, and what is known about them.
+//! Small private files that must be complete after a crash: keys, certificates, users, and what is known about them.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -12,16 +12,76 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Replaces a file (mode 0600), and creates its folder if that is missing. The new content is durable when this returns; after a crash in
-/// between the file holds either the old or the new content. Blocks.
+/// Replaces a file (mode 0600), and creates its folder (mode 0700) if that is missing. The new content is durable when this returns; after
+/// a crash in between the file holds either the old or the new content. Blocks.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     make_dir(dir)?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    put(path, dir, new.as_ref(), None, content)
+}
+
+/// Like [`replace`], for a file that commands write too: it keeps the owner and group of the old file, or gets those of the folder, so that
+/// the relay can read what root wrote. A missing folder gets the usual mode. If it fails, nothing is left over.
+pub fn replace_and_keep_owner(path: &Path, content: &[u8]) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    // Two commands that run at the same time do not write into each other's file.
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let owner = fs::metadata(path).or_else(|_| fs::metadata(dir))?;
+    put(path, dir, &new, Some(&owner), content).inspect_err(|_| {
+        // The first error counts; a file that is left over does no harm.
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// Writes `new`, and renames it to `path` once it is durable.
+fn put(path: &Path, dir: &Path, new: &Path, owner: Option<&Metadata>, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(new)?;
+    if let Some(owner) = owner {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
+    fs::rename(new, path)?;
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_keeps_its_owner_and_a_new_one_gets_that_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let owner = |path: &Path| fs::metadata(path).map(|file| (file.uid(), file.gid())).unwrap();
+        // Only root can give files away; for others both are their own.
+        let _ = chown(folder.path(), Some(1), Some(2));
+        replace_and_keep_owner(&path, b"one").unwrap();
+        assert_eq!(owner(&path), owner(folder.path()));
+        let _ = chown(&path, Some(3), Some(4));
+        let before = owner(&path);
+        replace_and_keep_owner(&path, b"two").unwrap();
+        assert_eq!((owner(&path), fs::read(&path).unwrap()), (before, b"two".to_vec()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        // A folder in its place cannot be replaced by a file.
+        fs::create_dir(&path).unwrap();
+        assert!(replace_and_keep_owner(&path, b"one").is_err());
+        assert!(path.is_dir());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+    }
 }

@@ -12,7 +12,7 @@ use crate::{body_cache::WarmShare, record::MessageRecord};
 #[derive(Debug)]
 pub struct Message {
     /// The message record, as the spool keeps it.
-    pub meta: MessageRecord,
+    pub record: MessageRecord,
     /// The facts that each of its events repeats.
     pub facts: Arc<MessageFacts>,
     /// The message in parts: the relay's header lines, the rest. Empty if it has to be read back from the spool.
@@ -32,13 +32,13 @@ impl Message {
             from: record.envelope.reverse_path.as_str().into(),
             size: record.size,
         };
-        Self { meta: record, facts: Arc::new(facts), body, _share: share }
+        Self { record, facts: Arc::new(facts), body, _share: share }
     }
 
     /// The facts of one recipient's event at `now`.
     pub fn about(&self, rcpt: u16, now: Timestamp) -> RecipientFacts {
-        let address = &self.meta.envelope.recipients[usize::from(rcpt)];
-        let age = now.duration_since(self.meta.arrived).as_millis();
+        let address = &self.record.envelope.recipients[usize::from(rcpt)];
+        let age = now.duration_since(self.record.arrived).as_millis();
         RecipientFacts {
             message: self.facts.clone(),
             rcpt: address.as_str().into(),

@@ -8,7 +8,7 @@ use crate::{LogRecord, LogText};
 /// What a line must match: every field that is Some, without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Filter {
+pub struct LineFilter {
     pub event: Option<String>,
     pub domain: Option<String>,
     pub provider: Option<String>,
@@ -22,7 +22,7 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
-impl Filter {
+impl LineFilter {
     /// Whether the record matches.
     pub fn matches(&self, record: &LogRecord<'_>) -> bool {
         let is = |wanted: &Option<String>, has: Option<&LogText<'_>>| match wanted {
@@ -75,19 +75,19 @@ mod tests {
     fn everything_that_is_asked_for_must_match() {
         let record = LogRecord::parse(LINE).unwrap();
         let some = |text: &str| Some(text.to_owned());
-        assert!(Filter::default().matches(&record));
-        let google = Filter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..Filter::default() };
+        assert!(LineFilter::default().matches(&record));
+        let google = LineFilter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..LineFilter::default() };
         assert!(google.matches(&record));
-        assert!(!Filter { event: some("delivered"), ..google.clone() }.matches(&record));
-        assert!(!Filter { class: some("rate_limited"), ..google }.matches(&record));
+        assert!(!LineFilter { event: some("delivered"), ..google.clone() }.matches(&record));
+        assert!(!LineFilter { class: some("rate_limited"), ..google }.matches(&record));
     }
 
     #[test]
     fn since_is_inside_and_until_is_outside() {
         let record = LogRecord::parse(LINE).unwrap();
         let time = record.time();
-        assert!(Filter { since: time, ..Filter::default() }.matches(&record));
-        assert!(!Filter { until: time, ..Filter::default() }.matches(&record));
+        assert!(LineFilter { since: time, ..LineFilter::default() }.matches(&record));
+        assert!(!LineFilter { until: time, ..LineFilter::default() }.matches(&record));
     }
 
     #[test]

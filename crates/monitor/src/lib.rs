@@ -1,7 +1,7 @@
 //! The delivery log: its writer, its reader, and what is computed from its lines.
 //!
 //! [`EventLog`] writes one JSON object per line, durably, on a thread of its own. [`Lines`] reads the lines back across rotations.
-//! Everything else is a fold over those lines: [`Filter`] and [`Format`] for people who watch the log, [`trace`] for the history of a
+//! Everything else is a fold over those lines: [`LineFilter`] and [`Format`] for people who watch the log, [`trace`] for the history of a
 //! message, [`audit`] for the proof that accepted = ended + queued, [`tail_since`] for what a restart has to complete after a crash.
 //!
 //! Level 1: of the workspace it may use `posthaste-mail` only. It knows neither the spool nor the queue; a ticket that rides on an entry is
@@ -27,7 +27,7 @@ mod watermark;
 
 pub use audit::{Audit, Finding, LISTED_MAX, Recipient, audit};
 pub use encode::encode;
-pub use filter::Filter;
+pub use filter::LineFilter;
 pub use format::Format;
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, OpenedLog, Position};
 pub use record::{LogRecord, LogText};

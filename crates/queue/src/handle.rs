@@ -12,7 +12,7 @@ use crate::{
     backlog::table::DomainIx,
     exchange::{Arrival, DeliveryJob, Input, JobOutcome, SessionId, Unroutable},
     operator::{
-        question::{Answer, Question, QueueTable, Reasons},
+        question::{Answer, Question, QueueChange, QueueTable, Reasons},
         rows::Messages,
         selection::MessageSelection,
     },
@@ -143,9 +143,9 @@ impl QueueHandle {
         }
     }
 
-    /// Makes an operator's change (retry, hold, release, cancel). Returns how many messages changed.
-    pub async fn change(&self, change: Question) -> Result<usize, Stopping> {
-        match self.ask(change).await? {
+    /// Makes an operator's change. Returns how many messages changed.
+    pub async fn change(&self, change: QueueChange) -> Result<usize, Stopping> {
+        match self.ask(Question::Change(change)).await? {
             Answer::Changed(messages) => Ok(messages),
             other => unreachable!("not a change: {other:?}"),
         }

@@ -37,7 +37,7 @@ pub use exchange::{
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
-    question::{Answer, Question, QueueTable, Reasons},
+    question::{Answer, Question, QueueChange, QueueTable, Reasons},
     rows::{LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,
     why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},

@@ -7,12 +7,13 @@ use posthaste_host::clock;
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
-    LaneRow, MessageRow, MessageSelection, Messages, Question, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping, warmup,
+    LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping,
+    warmup,
 };
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
-use posthaste_suppression::Ask;
+use posthaste_suppression::ListRequest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{
@@ -23,6 +24,7 @@ use tokio::{
 
 use crate::{
     recover::spooled,
+    reload::ReloadError,
     settings::{SettingsError, Swap},
     why::{self, Subject, WaitingMail, Why},
 };
@@ -43,34 +45,6 @@ pub enum Request {
         /// The most messages to list.
         limit: usize,
     },
-    /// Make messages due now.
-    Retry {
-        /// The messages.
-        selection: MessageSelection,
-    },
-    /// Hold messages.
-    Hold {
-        /// The messages.
-        selection: MessageSelection,
-        /// The reason, for the log.
-        reason: String,
-    },
-    /// Release held messages.
-    Release {
-        /// The messages.
-        selection: MessageSelection,
-        /// The operator, for the log.
-        by: String,
-    },
-    /// Remove messages.
-    Drop {
-        /// The messages.
-        selection: MessageSelection,
-        /// The operator, for the log.
-        by: String,
-        /// The reason, for the log.
-        reason: String,
-    },
     /// Report where mail goes, what waits, and why.
     Why {
         /// A message, an address or a domain.
@@ -79,7 +53,7 @@ pub enum Request {
     /// Prove that nothing is lost.
     Audit,
     /// Read or change the suppression list.
-    Suppression(Ask),
+    Suppression(ListRequest),
     /// Read or steer the warm-up.
     Warmup(warmup::WarmupQuestion),
     /// Move on to a domain's next DKIM key.
@@ -89,6 +63,9 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Retry, hold, release or remove messages. Their JSON is that of the change itself, not one level deeper.
+    #[serde(untagged)]
+    Change(QueueChange),
 }
 
 /// The answer to `Queue`.
@@ -148,7 +125,7 @@ struct Reply {
 }
 
 /// A requested reload, as the sender of its result.
-pub type Reload = oneshot::Sender<Result<String, String>>;
+pub type Reload = oneshot::Sender<Result<String, ReloadError>>;
 
 /// Serves the admin socket.
 pub struct Admin {
@@ -227,26 +204,20 @@ impl Admin {
                 let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
                 json(&List { total, messages: messages.await.map_err(Undone::of)? })
             }
-            Request::Retry { selection } => {
-                self.outbound.down.clear();
-                self.change(Question::Retry { selection }).await
-            }
-            Request::Hold { selection, reason } => self.change(Question::Hold { selection, reason }).await,
-            Request::Release { selection, by } => self.change(Question::Release { selection, by }).await,
-            Request::Drop { selection, by, reason } => self.change(Question::Cancel { selection, by, reason }).await,
+            Request::Change(change) => self.change(change).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
-            Request::Warmup(ask) => self.warmup(ask).await,
-            Request::Suppression(ask) => self.suppression(ask).await,
+            Request::Warmup(question) => self.warmup(question).await,
+            Request::Suppression(request) => self.suppression(request).await,
             Request::RotateKeys { domain } => {
                 let (keys, news) = self.rotation.rotate(&domain, clock::now().as_second()).await.map_err(Undone::of)?;
                 news.iter().for_each(|news| news.write(&self.intake.journal));
                 json(&keys)
             }
             Request::Reload => {
-                let (told, result) = oneshot::channel();
-                self.reload.send(told).await.map_err(|_| Stopping)?;
-                result.await.map_err(|_| Stopping)?.map(Value::String).map_err(Undone::Failed)
+                let (done, result) = oneshot::channel();
+                self.reload.send(done).await.map_err(|_| Stopping)?;
+                json(&result.await.map_err(|_| Stopping)??)
             }
         }
     }
@@ -255,22 +226,25 @@ impl Admin {
         &self.intake.queue
     }
 
-    async fn suppression(&self, ask: Ask) -> Result<Value, Undone> {
+    async fn suppression(&self, request: ListRequest) -> Result<Value, Undone> {
         let rules = self.settings.load().config.suppression.clone();
-        json(&posthaste_suppression::answer(&self.intake.register, rules, ask, clock::now()).await.map_err(Undone::of)?)
+        json(&posthaste_suppression::answer(&self.intake.register, rules, request, clock::now()).await.map_err(Undone::of)?)
     }
 
     /// Reads or steers the warm-up. A change is answered once it is durable.
-    async fn warmup(&self, ask: warmup::WarmupQuestion) -> Result<Value, Undone> {
-        let steers = matches!(ask, warmup::WarmupQuestion::Steer { .. });
-        let answer = self.queue().warmup(ask).await?;
+    async fn warmup(&self, question: warmup::WarmupQuestion) -> Result<Value, Undone> {
+        let steers = matches!(question, warmup::WarmupQuestion::Steer { .. });
+        let answer = self.queue().warmup(question).await?;
         if steers {
             self.intake.spool.sync().await.map_err(Undone::of)?;
         }
         json(&answer)
     }
 
-    async fn change(&self, change: Question) -> Result<Value, Undone> {
+    async fn change(&self, change: QueueChange) -> Result<Value, Undone> {
+        if let QueueChange::Retry { .. } = change {
+            self.outbound.down.clear();
+        }
         json(&Changed { messages: self.queue().change(change).await? })
     }
 
@@ -354,6 +328,8 @@ enum Undone {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Spool(#[from] ReadError),
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     #[error("{0}")]
     Failed(String),
 }
@@ -361,12 +337,6 @@ enum Undone {
 impl Undone {
     fn of(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
-    }
-}
-
-impl From<String> for Undone {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
     }
 }
 
@@ -395,4 +365,24 @@ pub enum AskError {
     /// The request could not be carried out.
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_the_queue_is_a_request_like_the_others() {
+        let selection = MessageSelection { stream: Some("news".into()), ..MessageSelection::default() };
+        let drop = QueueChange::Cancel { selection, by: "ann".into(), reason: "wrong list".into() };
+        let selected = r#"{"id":null,"domain":null,"provider":null,"stream":"news"}"#;
+        let drop_line = format!(r#"{{"ask":"drop","selection":{selected},"by":"ann","reason":"wrong list"}}"#);
+        assert_eq!(serde_json::to_string(&Request::Change(drop)).unwrap(), drop_line);
+        let read = |line: &str| serde_json::from_str::<Request>(line).unwrap();
+        assert!(matches!(read(&drop_line), Request::Change(QueueChange::Cancel { selection, by, reason })
+            if selection.stream.as_deref() == Some("news") && by == "ann" && reason == "wrong list"));
+        assert!(matches!(read(&format!(r#"{{"ask":"retry","selection":{selected}}}"#)), Request::Change(QueueChange::Retry { .. })));
+        assert!(matches!(read(r#"{"ask":"audit"}"#), Request::Audit));
+        assert!(matches!(read(&format!(r#"{{"ask":"list","selection":{selected},"limit":3}}"#)), Request::List { limit: 3, .. }));
+    }
 }

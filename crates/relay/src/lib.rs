@@ -18,4 +18,4 @@ mod watch;
 pub mod why;
 
 pub use open::{Lock, lock, open_spool};
-pub use reload::Verbosity;
+pub use reload::{ReloadError, Verbosity};

@@ -8,7 +8,7 @@ use posthaste_config::Config;
 use posthaste_dsn::{Ending, Notice, NoticeRecipient, NoticeRules, Original};
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Class, Domain, MessageId, Name, Otherwise, Ret, ReversePath};
-use posthaste_message::{Message, header_block};
+use posthaste_message::{Message, MessageRecord, header_block};
 use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_submission::Intake;
 
@@ -51,8 +51,8 @@ impl Notifier {
     /// Whether the sender gets a notice about any of a record's fates.
     pub fn is_worth_a_notice(&self, record: &FateRecord, message: &Message) -> bool {
         let rules = &self.settings.get().notice;
-        let tells = || record.fates.iter().any(|fate| ending(record, message, fate, rules.delay).is_some());
-        rules.send && !message.meta.envelope.reverse_path.is_null() && tells()
+        let tells = || record.fates.iter().any(|fate| ending(record, &message.record, fate, rules.delay).is_some());
+        rules.send && !message.record.envelope.reverse_path.is_null() && tells()
     }
 
     /// Stores a failure notice about a record's fates in the spool; returns only once it is there.
@@ -63,25 +63,26 @@ impl Notifier {
             let id = MessageId::new(now, rand::random());
             let body = self.body_of(record.seq, message).await;
             let header = header_block(&body);
-            let told: Vec<NoticeRecipient> = record.fates.iter().filter_map(|fate| told(&settings, record, message, fate)).collect();
-            let ReversePath::Mailbox(to) = &message.meta.envelope.reverse_path else { return };
+            let recipients: Vec<NoticeRecipient> =
+                record.fates.iter().filter_map(|fate| notice_recipient(&settings, record, message, fate)).collect();
+            let ReversePath::Mailbox(to) = &message.record.envelope.reverse_path else { return };
             let original = Original {
-                id: message.meta.id,
+                id: message.record.id,
                 reverse_path: to,
-                arrived: message.meta.arrived,
-                message_id: message.meta.message_id.as_deref(),
-                envid: message.meta.envelope.asks.envid.as_deref(),
-                deliver_by: message.meta.deliver_by().map(|(at, _)| at),
+                arrived: message.record.arrived,
+                message_id: message.record.message_id.as_deref(),
+                envid: message.record.envelope.asks.envid.as_deref(),
+                deliver_by: message.record.deliver_by().map(|(at, _)| at),
                 header,
-                whole: comes_back_whole(message, &told, &body, settings.notice.full_max).then_some(&body[..]),
+                whole: comes_back_whole(&message.record, &recipients, &body, settings.notice.full_max).then_some(&body[..]),
             };
             let hostname = settings.hostname.as_str();
             let from = &settings.notice.from;
-            let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
+            let text = Notice { id, now, hostname, from, original, recipients: &recipients }.to_message();
             match self.intake.take_notice(id, &message.facts, text, to).await {
                 Ok(()) => return,
                 Err(refused) => {
-                    tracing::warn!(message = %message.meta.id, why = refused.answer.text, "a failure notice could not be stored yet; it is tried again")
+                    tracing::warn!(message = %message.record.id, why = refused.answer.text, "a failure notice could not be stored yet; it is tried again")
                 }
             }
             tokio::time::sleep(NOTICE_RETRY).await;
@@ -99,45 +100,44 @@ impl Notifier {
     }
 }
 
-fn told(settings: &NotifySettings, record: &FateRecord, message: &Message, fate: &Fate) -> Option<NoticeRecipient> {
-    let ending = ending(record, message, fate, settings.notice.delay)?;
-    let expire = settings.expire.get(&message.meta.stream).copied().unwrap_or(settings.rest_expire);
+fn notice_recipient(settings: &NotifySettings, record: &FateRecord, message: &Message, fate: &Fate) -> Option<NoticeRecipient> {
+    let ending = ending(record, &message.record, fate, settings.notice.delay)?;
+    let expire = settings.expire.get(&message.record.stream).copied().unwrap_or(settings.rest_expire);
     let (failure, class) = match &fate.said {
         Some(AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict)) => (Some(failure.clone()), verdict.class),
         Some(AttemptResult::Delivered(_)) | None => (None, Class::TransientOther),
         Some(AttemptResult::Suppressed(_)) => return None,
     };
     Some(NoticeRecipient {
-        rcpt: message.meta.envelope.recipients[usize::from(fate.rcpt)].clone(),
-        orcpt: message.meta.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|parameters| parameters.orcpt.clone()),
+        rcpt: message.record.envelope.recipients[usize::from(fate.rcpt)].clone(),
+        orcpt: message.record.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|parameters| parameters.orcpt.clone()),
         failure,
         class,
         mx_host: record.facts.mx_host.clone(),
         last_attempt: Some(record.now),
-        retry_until: message.meta.begins().checked_add(expire).ok(),
+        retry_until: message.record.begins().checked_add(expire).ok(),
         ending,
     })
 }
 
 /// What a notice says about a fate; None: the sender gets no notice of it (RFC 3461 §5.2).
-fn ending(record: &FateRecord, message: &Message, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
-    let meta = &message.meta;
+fn ending(record: &FateRecord, message: &MessageRecord, fate: &Fate, delay: Option<Duration>) -> Option<Ending> {
     match fate.next {
         // A sender that set its own deadline (BY) is told when that has passed.
-        Next::Deferred(at) if meta.tells_delay(fate.rcpt) && meta.late_at().is_none() => {
-            let late = meta.begins().checked_add(delay?).ok()?;
+        Next::Deferred(at) if message.tells_delay(fate.rcpt) && message.late_at().is_none() => {
+            let late = message.begins().checked_add(delay?).ok()?;
             is_told_late(late, fate.was_due, at).then_some(Ending::Delayed)
         }
-        Next::Late if meta.tells_lateness(fate.rcpt) => Some(Ending::Delayed),
-        Next::Bounced if meta.tells_failure(fate.rcpt) => Some(Ending::Bounced),
-        Next::Expired if meta.tells_failure(fate.rcpt) => {
-            let too_late = meta.returned_at().is_some_and(|at| at <= record.now);
+        Next::Late if message.tells_lateness(fate.rcpt) => Some(Ending::Delayed),
+        Next::Bounced if message.tells_failure(fate.rcpt) => Some(Ending::Bounced),
+        Next::Expired if message.tells_failure(fate.rcpt) => {
+            let too_late = message.returned_at().is_some_and(|at| at <= record.now);
             Some(if too_late { Ending::TooLate } else { Ending::Expired })
         }
         // §5.2.2: where the receiver understands DSN, it has been told to give notice.
-        Next::Delivered if meta.tells_success(fate.rcpt) && !record.facts.dsn => Some(Ending::Relayed),
+        Next::Delivered if message.tells_success(fate.rcpt) && !record.facts.dsn => Some(Ending::Relayed),
         // RFC 2852 §4.1.4: unless the sender wants no notice (NOTIFY=NEVER).
-        Next::Delivered if !meta.tells_nothing(fate.rcpt) => match meta.deliver_by()? {
+        Next::Delivered if !message.tells_nothing(fate.rcpt) => match message.deliver_by()? {
             (_, by) if by.otherwise == Otherwise::Notify && !record.facts.deliver_by => Some(Ending::Relayed),
             (_, by) => by.trace.then_some(Ending::Traced),
         },
@@ -153,10 +153,14 @@ fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
 
 /// RFC 3461 §5.2: with a notice of a failure, where that was asked for, and it is no larger than is usual for notices; never what a receiver of the
 /// notice might be unable to take.
-fn comes_back_whole(message: &Message, told: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
-    let meta = &message.meta;
-    let failed = told.iter().any(NoticeRecipient::is_failed);
-    failed && meta.envelope.asks.ret == Some(Ret::Full) && meta.size <= max && !body.is_empty() && !meta.utf8_header && !meta.binary
+fn comes_back_whole(message: &MessageRecord, recipients: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
+    let failed = recipients.iter().any(NoticeRecipient::is_failed);
+    failed
+        && message.envelope.asks.ret == Some(Ret::Full)
+        && message.size <= max
+        && !body.is_empty()
+        && !message.utf8_header
+        && !message.binary
 }
 
 #[cfg(test)]

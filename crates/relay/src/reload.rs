@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_config::Config;
+use posthaste_config::{Config, ConfigErrors};
 use posthaste_delivery::ledger;
 use posthaste_host::{ThisHost, clock};
 use posthaste_journal::{Journal, State};
@@ -10,16 +10,36 @@ use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{keyring, rotation::Rotation};
 use posthaste_spool::Spool;
+use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
     open::{body_cache, spool_options, today},
     recover::log_options,
-    settings::{Settings, Swap},
+    settings::{Settings, SettingsError, Swap},
 };
 
 /// Sets the level of the diagnostics.
 pub type Verbosity = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+/// A reload that changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the old configuration stays in force:\n{0}")]
+pub struct ReloadError(#[from] BadConfiguration);
+
+/// Why a configuration cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadConfiguration {
+    /// It cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The task that read it panicked.
+    #[error(transparent)]
+    Panicked(#[from] JoinError),
+    /// No settings can be made from it.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
 
 /// The parts that a reload changes.
 pub(crate) struct Reloader {
@@ -35,30 +55,30 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Reads the configuration again. A bad one changes nothing and is reported. Both results are texts for people.
-    pub(crate) async fn reload(&self) -> Result<String, String> {
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost).map_err(|e| e.to_string()));
-        let read = read.await.map_err(|e| e.to_string()).and_then(|r| r);
-        let old = self.settings.load_full();
-        let made = read.and_then(|config| {
-            let restart = old.config.diff_restart_needed(&config);
-            Settings::for_sending(config).map(|new| (new, restart)).map_err(|e| e.to_string())
-        });
-        match made {
-            Ok((new, restart)) => {
-                let detail = self.put_in_force(&old, new, &restart).await;
+    /// Reads the configuration again. A bad one changes nothing and is reported. Returns what is in force now, as a text for people.
+    pub(crate) async fn reload(&self) -> Result<String, ReloadError> {
+        match self.read_again().await {
+            Ok(new) => {
+                let detail = self.put_in_force(new).await;
                 self.journal.say(None, State::Reloaded, detail.clone());
                 Ok(detail)
             }
             Err(error) => {
                 self.journal.say(None, State::ReloadFailed, format!("the old configuration stays in force: {error}"));
-                Err(format!("the old configuration stays in force:\n{error}"))
+                Err(error.into())
             }
         }
     }
 
-    async fn put_in_force(&self, old: &Settings, new: Settings, restart: &[String]) -> String {
+    async fn read_again(&self) -> Result<Settings, BadConfiguration> {
+        let path = self.path.clone();
+        let config = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost)).await??;
+        Ok(Settings::for_sending(config)?)
+    }
+
+    async fn put_in_force(&self, new: Settings) -> String {
+        let old = self.settings.load_full();
+        let restart = old.config.diff_restart_needed(&new.config);
         let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));
         self.journal.keep(log_options(&new.config));
         self.spool.set_limits(&spool_options(&new.config));

@@ -275,7 +275,7 @@ impl Signals {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
                 _ = self.hup.recv() => drop(reloader.reload().await),
-                Some(told) = reloads.recv() => drop(told.send(reloader.reload().await)),
+                Some(done) = reloads.recv() => drop(done.send(reloader.reload().await)),
             }
         }
     }

@@ -17,10 +17,10 @@ use posthaste_feedback::Feedback;
 use posthaste_host::InForce;
 use posthaste_mail::Name;
 use posthaste_queue::Policy;
-use posthaste_route::{Providers, Resolver, StaticRoutes};
+use posthaste_route::{Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::ListenTlsMode;
-use posthaste_verp::{PathRules, Paths};
+use posthaste_verp::{PathRules, ReversePaths};
 
 pub use error::SettingsError;
 pub use queue::policy;
@@ -92,7 +92,7 @@ impl Swap {
 impl Settings {
     /// The settings that the configuration describes.
     pub fn new(config: Config) -> Result<Self, SettingsError> {
-        Self::with_paths(config, Paths::default())
+        Self::with_paths(config, ReversePaths::default())
     }
 
     /// The settings of a relay that sends: also the reverse-paths of its bounce domains, and their secret, which is created if there is
@@ -103,11 +103,11 @@ impl Settings {
             [] => Vec::new(),
             _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret"))?,
         };
-        let paths = Paths::new(&rules, &secrets)?;
+        let paths = ReversePaths::new(&rules, &secrets)?;
         Self::with_paths(config, paths)
     }
 
-    fn with_paths(config: Config, paths: Paths) -> Result<Self, SettingsError> {
+    fn with_paths(config: Config, paths: ReversePaths) -> Result<Self, SettingsError> {
         let c = &config;
         let paths = Arc::new(paths);
         let rules = rules(c)?;
@@ -125,7 +125,7 @@ impl Settings {
             tls_domains: c.tls.domains.clone(),
             routes: c.routes.clone(),
             timeouts: c.delivery.timeouts.clone(),
-            resolver: resolver(c, &providers)?,
+            resolver: resolver(c, &static_routes(c)?, &providers)?,
             rules: rules.clone(),
             paths: paths.clone(),
             suppression: c.suppression.clone(),
@@ -177,7 +177,7 @@ impl Settings {
 
     /// A resolver with an empty cache.
     pub fn new_resolver(&self) -> Result<Resolver, SettingsError> {
-        resolver(&self.config, &self.providers)
+        Ok(resolver(&self.config, &static_routes(&self.config)?, &self.providers)?)
     }
 }
 
@@ -207,8 +207,8 @@ fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, Set
 fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_signing::Settings, SettingsError> {
     let streams = config.streams.iter();
     let streams = streams.map(|(name, s)| (name.clone(), StreamSigning { also: s.dkim_domain.clone(), arc: s.arc })).collect();
-    let (c, p) = (config.clone(), providers.clone());
-    let new_resolver = Box::new(move || resolver(&c, &p).map_err(|e| e.to_string()));
+    let (c, routes, p) = (config.clone(), static_routes(config)?, providers.clone());
+    let new_resolver = Box::new(move || resolver(&c, &routes, &p));
     let key_dir = key_store::KeyStore::dir(&config.data_dir);
     Ok(posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)?)
 }
@@ -237,8 +237,17 @@ fn submission(
     })
 }
 
+fn static_routes(config: &Config) -> Result<StaticRoutes, RouteError> {
+    let mut routes = StaticRoutes::default();
+    for (pattern, route) in config.routes.iter() {
+        let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
+        routes.add(&pattern.to_string(), &hosts)?;
+    }
+    Ok(routes)
+}
+
 /// The resolver that the configuration describes.
-fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, SettingsError> {
+fn resolver(c: &Config, routes: &StaticRoutes, providers: &Arc<Providers>) -> Result<Resolver, ResolverError> {
     let d = &c.dns;
     let options = posthaste_route::ResolverOptions {
         nameservers: d.nameservers.clone(),
@@ -257,12 +266,7 @@ fn resolver(c: &Config, providers: &Arc<Providers>) -> Result<Resolver, Settings
         private_addresses: d.private_addresses,
         seed: None,
     };
-    let mut routes = StaticRoutes::default();
-    for (pattern, route) in c.routes.iter() {
-        let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
-        routes.add(&pattern.to_string(), &hosts)?;
-    }
-    Ok(Resolver::new(options, routes)?.with_providers(providers.clone()))
+    Ok(Resolver::new(options, routes.clone())?.with_providers(providers.clone()))
 }
 
 fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {

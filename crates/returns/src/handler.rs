@@ -12,7 +12,7 @@ use posthaste_mail::{Address, Class, Name, ReversePath};
 use posthaste_queue::QueueHandle;
 use posthaste_smtp::server::{Answer, Refused, Submission};
 use posthaste_spool::Spool;
-use posthaste_submission::{Guest, Inbox, Intake, Taking};
+use posthaste_submission::{Accepting, ConnectedClient, Inbox, Intake};
 use posthaste_suppression::Register;
 use posthaste_verp::Unwanted;
 use tokio::{
@@ -203,15 +203,15 @@ impl Inbox for ReturnHandler {
     }
 
     /// Returns may come from anywhere; only their recipients are checked.
-    fn may_send(&self, _: &Guest<'_>, _: &ReversePath, _: Option<u64>) -> Result<(), Refused> {
+    fn may_send(&self, _: &ConnectedClient<'_>, _: &ReversePath, _: Option<u64>) -> Result<(), Refused> {
         Ok(())
     }
 
-    fn wants(&self, _: &Guest<'_>, rcpt: &Address, _: u64) -> Result<(), Refused> {
+    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, _: u64) -> Result<(), Refused> {
         Self::wants(self, rcpt)
     }
 
-    fn take<'a>(&'a self, submission: Submission, _: &Guest<'_>) -> Taking<'a> {
+    fn take<'a>(&'a self, submission: Submission, _: &ConnectedClient<'_>) -> Accepting<'a> {
         let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
         Box::pin(async move { Self::take(self, submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read")) })
     }

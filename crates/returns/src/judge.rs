@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Rules, read_mail};
 use posthaste_mail::{Address, MessageId};
-use posthaste_verp::{OpenedPath, Token, Verp};
+use posthaste_verp::{OpenedPath, PathToken, Verp};
 
 use crate::{
     found::{Match, Mismatch, Names, Return, Trust},
@@ -86,7 +86,7 @@ impl Case<'_> {
         }
     }
 
-    fn by_token(&self, verp: usize, token: &Token) -> Result<SentTo, Mismatch> {
+    fn by_token(&self, verp: usize, token: &PathToken) -> Result<SentTo, Mismatch> {
         let verp = &self.judge.verps[verp];
         self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address)).ok_or(Mismatch::NotInLog)
     }

@@ -12,7 +12,7 @@ use crate::{found::Match, settings::Settings};
 pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Match, now: Timestamp) -> Result<(), Refused> {
     let facts = &about.sent.facts;
     let Some(to) = Address::new(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
-    let told = [NoticeRecipient {
+    let recipients = [NoticeRecipient {
         rcpt: about.sent.address.clone(),
         orcpt: None,
         failure: Some(failure(about)),
@@ -35,7 +35,7 @@ pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Ma
         whole: None,
         header: b"",
     };
-    let text = Notice { id, now, hostname, from, original, told: &told }.to_message();
+    let text = Notice { id, now, hostname, from, original, recipients: &recipients }.to_message();
     intake.take_notice(id, facts, text, &to).await
 }
 

@@ -7,7 +7,7 @@ use posthaste_dsn::NoticeRules;
 use posthaste_host::Login;
 use posthaste_mail::{Address, Domain, Name, NextHop};
 use posthaste_suppression::SuppressionRules;
-use posthaste_verp::Paths;
+use posthaste_verp::ReversePaths;
 
 use crate::found::Believe;
 
@@ -22,7 +22,7 @@ pub struct Settings {
     /// The rules by which reports are classified.
     pub rules: Arc<Rules>,
     /// The reverse-paths to which mail comes back.
-    pub paths: Arc<Paths>,
+    pub paths: Arc<ReversePaths>,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
     /// The folder of the delivery log.

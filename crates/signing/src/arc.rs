@@ -54,7 +54,7 @@ fn sealer(settings: &Settings) -> Option<Signer> {
 async fn look_up(settings: &Arc<Settings>, names: Vec<String>) -> Records {
     let resolver = match settings.key_resolver() {
         Ok(resolver) => resolver.clone(),
-        Err(why) => return names.into_iter().map(|name| (name, Err(why.clone()))).collect(),
+        Err(why) => return names.into_iter().map(|name| (name, Err(why.to_string()))).collect(),
     };
     let mut lookups = JoinSet::new();
     for name in names {

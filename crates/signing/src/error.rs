@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use posthaste_dkim::{KeyError, SignerError};
 use posthaste_mail::Domain;
 use posthaste_queue::Stopping;
+use posthaste_route::ResolverError;
 
 /// Why keys cannot be read or rotated.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +86,8 @@ pub enum SigningError {
     #[error("{0} has no keys: the configuration needs [dkim.domain.\"{0}\"]")]
     NoKeys(Domain),
     /// No resolver for public keys could be made.
-    #[error("{0}")]
-    Resolver(String),
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The queue cannot be asked.
     #[error(transparent)]
     Queue(#[from] Stopping),

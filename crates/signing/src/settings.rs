@@ -5,12 +5,12 @@ use std::{collections::HashMap, path::PathBuf, sync::OnceLock};
 use arc_swap::ArcSwap;
 use posthaste_dkim::Keyring;
 use posthaste_mail::{Domain, Name};
-use posthaste_route::Resolver;
+use posthaste_route::{Resolver, ResolverError};
 
 use crate::{dkim::Dkim, error::SigningError, key_store::KeyStore, keyring::keyring};
 
-/// Makes a resolver with an empty cache; the error is one line for people.
-pub type NewResolver = Box<dyn Fn() -> Result<Resolver, String> + Send + Sync>;
+/// Makes a resolver with an empty cache.
+pub type NewResolver = Box<dyn Fn() -> Result<Resolver, ResolverError> + Send + Sync>;
 
 /// The settings in force.
 pub struct Settings {
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Makes the resolvers that look up public keys.
     pub new_resolver: NewResolver,
     /// Looks up the keys of forwarded mail, with one cache for all of it; made when the first such message arrives.
-    keys: OnceLock<Result<Resolver, String>>,
+    keys: OnceLock<Result<Resolver, ResolverError>>,
 }
 
 /// Signing settings of a stream.
@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// The resolver for the keys of forwarded mail.
-    pub(crate) fn key_resolver(&self) -> Result<&Resolver, String> {
-        self.keys.get_or_init(|| (self.new_resolver)()).as_ref().map_err(Clone::clone)
+    pub(crate) fn key_resolver(&self) -> Result<&Resolver, &ResolverError> {
+        self.keys.get_or_init(|| (self.new_resolver)()).as_ref()
     }
 }

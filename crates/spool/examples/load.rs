@@ -57,14 +57,14 @@ async fn store_and_remove(dir: &Path, span: Duration, writers: usize, size: usiz
     let count = times.len() as f64;
     let percentile = |share: f64| times[((count - 1.0) * share) as usize].as_secs_f64() * 1e3;
     say(&format!(
-        "{:.0} messages/s, p50 {:.1} ms, p99 {:.1} ms, {:.1} µs CPU a message, {:.2} bytes written a byte, RSS {} MiB, {:?}",
+        "{:.0} messages/s, p50 {:.1} ms, p99 {:.1} ms, {:.1} µs CPU a message, {:.2} bytes written a byte, RSS {} MiB, log {} MiB",
         count / took.as_secs_f64(),
         percentile(0.5),
         percentile(0.99),
         cpu / count,
         written / (count * size as f64),
         rss_mib(),
-        spool.usage()
+        du_mib(&dir.join("log"))
     ));
     let began = now();
     spool.close().expect("an orderly stop");
@@ -97,7 +97,12 @@ fn fill(dir: &Path, runtime: &tokio::runtime::Runtime, count: usize, size: usize
     let (began, cpu) = (now(), cpu_micros());
     runtime.block_on(fill_with(&spool, count, size, meta));
     let cpu = (cpu_micros() - cpu) / count as f64;
-    say(&format!("stored {count} in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, {:?}", began.elapsed(), rss_mib(), spool.usage()));
+    say(&format!(
+        "stored {count} in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, log {} MiB",
+        began.elapsed(),
+        rss_mib(),
+        du_mib(&dir.join("log"))
+    ));
     walk(&spool);
     close(&spool, dir);
 }
@@ -113,7 +118,12 @@ fn drain(dir: &Path, runtime: &tokio::runtime::Runtime) {
     }
     runtime.block_on(spool.sync()).expect("a durable end");
     let cpu = (cpu_micros() - cpu) / seqs.len() as f64;
-    say(&format!("read and removed all in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, {:?}", began.elapsed(), rss_mib(), spool.usage()));
+    say(&format!(
+        "read and removed all in {:?}, {cpu:.1} µs CPU each, RSS {} MiB, log {} MiB",
+        began.elapsed(),
+        rss_mib(),
+        du_mib(&dir.join("log"))
+    ));
     close(&spool, dir);
 }
 

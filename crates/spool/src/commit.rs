@@ -95,10 +95,7 @@ impl Writer {
                         Ok(()) => self.write_message(message, batch)?,
                     }
                 }
-                Some(Op::Small(small, done)) => {
-                    batch.waiters.extend(done);
-                    self.write_small(small, batch)?;
-                }
+                Some(Op::Small(small)) => self.write_small(small, batch)?,
                 Some(Op::Sync(done)) => batch.waiters.push(done),
                 Some(Op::Barrier(done)) => batch.barriers.push(done),
                 None => break,

@@ -54,7 +54,7 @@ mod tests;
 
 pub use error::{OpenError, ReadError, StoreError};
 pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
-pub use options::{SpoolOptions, SpoolUsage};
+pub use options::SpoolOptions;
 pub use read::LiveMessage;
 pub use recovery::{Quarantined, Recovery};
 pub use spool::Spool;

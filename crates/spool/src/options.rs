@@ -1,4 +1,4 @@
-//! The options of a spool, its usage, and the room left for messages.
+//! The options of a spool, and the room left for messages.
 
 use crate::StoreError;
 
@@ -59,21 +59,6 @@ impl SpoolLimits {
             false => Room { bytes: free, reason: format!("the disk has less than {} bytes free", self.min_free) },
         }
     }
-}
-
-/// The disk usage of a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SpoolUsage {
-    /// Bytes of all segments.
-    pub disk: u64,
-    /// Bytes of live records.
-    pub live: u64,
-    /// The number of live messages.
-    pub messages: u64,
-    /// The number of segments.
-    pub segments: u64,
-    /// Free bytes of the disk.
-    pub free: u64,
 }
 
 /// The room left for messages, in bytes, and the limit that determines it.

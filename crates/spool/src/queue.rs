@@ -48,7 +48,7 @@ pub(crate) enum SmallRecord {
 
 pub(crate) enum Op {
     Store(NewMessage),
-    Small(SmallRecord, Option<Done<()>>),
+    Small(SmallRecord),
     Sync(Done<()>),
     /// Answered once everything before it can be read.
     Barrier(std::sync::mpsc::SyncSender<()>),
@@ -101,13 +101,13 @@ impl Queue {
         if inner.stop.is_some() {
             return;
         }
-        if let Op::Small(SmallRecord::Remove { seq, .. }, _) = &op {
+        if let Op::Small(SmallRecord::Remove { seq, .. }) = &op {
             inner.removed.insert(*seq);
         }
         self.wake(inner, op);
     }
 
-    pub(crate) fn put(&self, key: &[u8], value: Option<&[u8]>, done: Option<Done<()>>) {
+    pub(crate) fn put(&self, key: &[u8], value: Option<&[u8]>) {
         let mut inner = self.lock();
         if inner.stop.is_some() {
             return;
@@ -116,7 +116,7 @@ impl Queue {
         let ticket = inner.tickets;
         let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
         inner.facts.insert(key.clone(), WaitingFact { ticket, value: value.clone() });
-        self.wake(inner, Op::Small(SmallRecord::Put { key, value, ticket }, done));
+        self.wake(inner, Op::Small(SmallRecord::Put { key, value, ticket }));
     }
 
     fn wake(&self, mut inner: MutexGuard<'_, Inner>, op: Op) {
@@ -214,7 +214,7 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.push(Op::Small(SmallRecord::Remove { seq: self.seq, holder: None }, None));
+            queue.push(Op::Small(SmallRecord::Remove { seq: self.seq, holder: None }));
         }
     }
 }

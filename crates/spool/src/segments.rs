@@ -33,7 +33,6 @@ impl SegmentUsage {
 pub(crate) struct SegmentTable {
     segments: BTreeMap<u32, SegmentUsage>,
     total: u64,
-    live: u64,
 }
 
 impl SegmentTable {
@@ -43,7 +42,6 @@ impl SegmentTable {
 
     pub(crate) fn restore(&mut self, segment: SegmentUsage) {
         self.total += segment.len;
-        self.live += segment.live;
         self.segments.insert(segment.name.id, segment);
     }
 
@@ -51,7 +49,6 @@ impl SegmentTable {
     pub(crate) fn forget(&mut self, id: u32) {
         if let Some(segment) = self.segments.remove(&id) {
             self.total -= segment.len;
-            self.live -= segment.live;
         }
         for segment in self.segments.values_mut() {
             segment.tombstones.remove(&id);
@@ -68,14 +65,12 @@ impl SegmentTable {
     pub(crate) fn live(&mut self, loc: Loc) {
         if let Some(segment) = self.segments.get_mut(&loc.segment) {
             segment.live += u64::from(loc.len);
-            self.live += u64::from(loc.len);
         }
     }
 
     pub(crate) fn dead(&mut self, loc: Loc) {
         if let Some(segment) = self.segments.get_mut(&loc.segment) {
             segment.live -= u64::from(loc.len);
-            self.live -= u64::from(loc.len);
         }
     }
 
@@ -111,11 +106,6 @@ impl SegmentTable {
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
-
-    /// Bytes of live records.
-    pub(crate) fn total_live(&self) -> u64 {
-        self.live
-    }
 }
 
 #[cfg(test)]
@@ -130,6 +120,7 @@ mod tests {
         }
         let at = Loc { segment: 1, offset: 64, len: 30 };
         table.live(at);
+        assert_eq!(table.get(1).unwrap().needed(), 30);
         table.dead(at);
         table.tombstone(2, 1);
         table.tombstone(2, 2);
@@ -138,6 +129,6 @@ mod tests {
         assert_eq!(table.get(2).unwrap().needed(), TOMBSTONE);
         table.forget(1);
         assert_eq!(table.get(2).unwrap().needed(), 0);
-        assert_eq!((table.total(), table.total_live()), (100, 0));
+        assert_eq!(table.total(), 100);
     }
 }

@@ -42,12 +42,11 @@ pub(crate) struct View {
     index_stops: bool,
 }
 
-/// The figures behind [`Spool::usage`](crate::Spool::usage) and [`Spool::trouble`](crate::Spool::trouble).
+/// What the threads report for [`Spool::trouble`](crate::Spool::trouble).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
+    /// Bytes of all segments.
     pub(crate) disk: u64,
-    pub(crate) live: u64,
-    pub(crate) segments: u64,
     pub(crate) log_trouble: Option<String>,
     pub(crate) index_trouble: Option<String>,
 }

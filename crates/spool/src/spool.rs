@@ -12,7 +12,7 @@ use posthaste_mail::MessageId;
 use tokio::sync::oneshot;
 
 use crate::{
-    LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, SpoolUsage, StoreError,
+    LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, StoreError,
     disk::{Disk, RealDisk},
     queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
@@ -76,29 +76,22 @@ impl Spool {
 
     /// Replaces the state of a message. Does not wait: it is written at once and durable within a fraction of a second.
     pub fn update(&self, seq: u64, state: Vec<u8>) {
-        self.inner.shared.queue.push(Op::Small(SmallRecord::Update { seq, state }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Update { seq, state }));
     }
 
     /// Removes a message. Does not wait; see [`Self::update`].
     pub fn remove(&self, seq: u64) {
-        self.inner.shared.queue.push(Op::Small(SmallRecord::Remove { seq, holder: None }, None));
+        self.inner.shared.queue.push(Op::Small(SmallRecord::Remove { seq, holder: None }));
     }
 
     /// Sets a keyed fact. Does not wait; see [`Self::update`]. [`Self::get`] returns the new value at once.
     pub fn put(&self, key: &[u8], value: &[u8]) {
-        self.inner.shared.queue.put(key, Some(value), None);
+        self.inner.shared.queue.put(key, Some(value));
     }
 
     /// Deletes a keyed fact. Does not wait; see [`Self::put`].
     pub fn delete(&self, key: &[u8]) {
-        self.inner.shared.queue.put(key, None, None);
-    }
-
-    /// Sets a keyed fact and resolves once it is durable. After an error it is written when the disk allows.
-    pub fn put_durable(&self, key: &[u8], value: &[u8]) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
-        let (done, durable) = oneshot::channel();
-        self.inner.shared.queue.put(key, Some(value), Some(done));
-        async move { durable.await.unwrap_or(Err(StoreError::Closed)) }
+        self.inner.shared.queue.put(key, None);
     }
 
     /// The value of a keyed fact, including every `put` so far. May read the disk.
@@ -132,15 +125,6 @@ impl Spool {
         let (done, durable) = oneshot::channel();
         self.inner.shared.queue.push(Op::Sync(done));
         async move { durable.await.unwrap_or(Err(StoreError::Closed)) }
-    }
-
-    /// How full the spool is.
-    pub fn usage(&self) -> SpoolUsage {
-        let shared = &self.inner.shared;
-        let messages = shared.view().locations.len() as u64;
-        let free = shared.disk.free(&shared.dir).unwrap_or(0);
-        let status = shared.status();
-        SpoolUsage { disk: status.disk, live: status.live, messages, segments: status.segments, free }
     }
 
     /// Why the spool refuses mail at present, if it does: a full or failing disk.

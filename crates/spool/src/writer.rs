@@ -120,10 +120,7 @@ impl Writer {
                 Op::Store(message) => drop(message.done.send(Err(error.clone()))),
                 Op::Sync(done) => drop(done.send(Err(error.clone()))),
                 Op::Barrier(done) => drop(done.send(())),
-                Op::Small(small, done) => {
-                    self.held.push_back(small);
-                    done.into_iter().for_each(|done| drop(done.send(Err(error.clone()))));
-                }
+                Op::Small(small) => self.held.push_back(small),
             }
         }
     }
@@ -147,11 +144,8 @@ impl Writer {
     }
 
     pub(crate) fn publish(&self) {
-        let segments = self.table.iter().count() as u64;
         let mut status = self.shared.status();
         status.disk = self.table.total();
-        status.live = self.table.total_live();
-        status.segments = segments;
         status.log_trouble = self.trouble.as_ref().map(ToString::to_string);
     }
 

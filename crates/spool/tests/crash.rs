@@ -158,7 +158,8 @@ async fn work(spool: Spool, round: u64, task: u64, next: &AtomicU64) {
         }
         if n.is_multiple_of(7) {
             let (key, value) = (format!("key/{round}/{task}/{n}"), n.to_string());
-            spool.put_durable(key.as_bytes(), value.as_bytes()).await.unwrap();
+            spool.put(key.as_bytes(), value.as_bytes());
+            spool.sync().await.unwrap();
             tell(&format!("fact {key} {value}"));
             if !n.is_multiple_of(5) {
                 tell(&format!("removed {seq}"));

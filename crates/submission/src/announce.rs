@@ -42,7 +42,7 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
 /// Appends the `accepted` lines of the recipients for which `missing` returns true, as one unit: no checkpoint falls between them.
 pub fn announce(journal: &Journal, message: &Message, seq: u64, token: PendingToken, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
-    let record = &message.meta;
+    let record = &message.record;
     let wanted = (0..).zip(&record.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
     let now = if recovered { clock::now() } else { record.arrived };
     let lines = wanted.map(|(rcpt, _)| What::Accepted {

@@ -21,7 +21,7 @@ use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser
 
 use crate::{
     announce::{Announced, announce, arrival},
-    inbox::{Guest, Inbox, Taking},
+    inbox::{Accepting, ConnectedClient, Inbox},
     settings::Settings,
 };
 
@@ -156,17 +156,17 @@ impl Intake {
         let message = Arc::new(Message::new(record, parts, share));
         announce(&self.journal, &message, seq, token, Announced::Now, |_| true);
         if let Some(until) = held {
-            let all = 0..message.meta.envelope.recipients.len() as u16;
+            let all = 0..message.record.envelope.recipients.len() as u16;
             let about = |rcpt| What::Held {
-                about: message.about(rcpt, message.meta.arrived),
+                about: message.about(rcpt, message.record.arrived),
                 reason: "scheduled".into(),
                 until: Some(until),
                 budget: None,
             };
-            self.journal.append_all(message.meta.arrived, all.map(about), None);
+            self.journal.append_all(message.record.arrived, all.map(about), None);
         }
         let warm = (!message.body.is_empty()).then(|| message.clone());
-        let arrival = arrival(&message.meta, seq, warm);
+        let arrival = arrival(&message.record, seq, warm);
         self.queue.arrived(arrival).await;
         Ok(())
     }
@@ -245,25 +245,25 @@ impl Inbox for Intake {
         Self::closed(self)
     }
 
-    fn may_send(&self, guest: &Guest<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
-        match &guest.user {
+    fn may_send(&self, client: &ConnectedClient<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
+        match &client.user {
             Some(user) => self.allowances.may_begin(user, from, size),
-            None if guest.listener.allows(guest.ip) && !guest.listener.require_auth => Ok(()),
+            None if client.listener.allows(client.ip) && !client.listener.require_auth => Ok(()),
             None => Err(Refused::new(Answer::auth_required(), "auth_required")),
         }
     }
 
-    fn wants(&self, guest: &Guest<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
-        if let Some(user) = &guest.user {
+    fn wants(&self, client: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
+        if let Some(user) = &client.user {
             self.allowances.may_add(user, recipients)?;
         }
-        if !guest.listener.refuse_suppressed {
+        if !client.listener.refuse_suppressed {
             return Ok(());
         }
         let settings = self.settings.get();
         let list = List::new(&self.register, &settings.suppression);
-        let stream = guest.user.as_ref().and_then(|user| user.stream.as_ref()).unwrap_or(&guest.listener.stream);
-        let user = guest.user.as_ref().and_then(|user| SuppressionUser::new(&user.name));
+        let stream = client.user.as_ref().and_then(|user| user.stream.as_ref()).unwrap_or(&client.listener.stream);
+        let user = client.user.as_ref().and_then(|user| SuppressionUser::new(&user.name));
         let Some(entry) = list.look_up(rcpt, stream, user.as_ref(), clock::now()) else { return Ok(()) };
         let why = format!("nothing is sent to this address: {} since {:.0}", entry.reason, entry.since);
         let answer = match entry.reason {
@@ -273,9 +273,9 @@ impl Inbox for Intake {
         Err(Refused::new(answer, "suppressed"))
     }
 
-    fn take<'a>(&'a self, submission: Submission, guest: &Guest<'_>) -> Taking<'a> {
-        let (stream, arc) = (guest.listener.stream.clone(), guest.listener.arc);
-        let client = Client { ip: guest.ip, stream, arc, user: guest.user.clone(), http: false };
+    fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a> {
+        let (stream, arc) = (client.listener.stream.clone(), client.listener.arc);
+        let client = Client { ip: client.ip, stream, arc, user: client.user.clone(), http: false };
         Box::pin(async move { Self::take(self, submission, &client).await.map(Answer::queued) })
     }
 }

@@ -11,6 +11,6 @@ mod settings;
 pub mod smtp;
 
 pub use announce::{Announced, announce, arrival};
-pub use inbox::{Guest, Inbox, Taking};
+pub use inbox::{Accepting, ConnectedClient, Inbox};
 pub use intake::{Client, Intake};
 pub use settings::{AuthWhere, ClientLimits, ListenCertificate, ListenTls, ListenTlsMode, Listener, Role, Settings};

@@ -1,8 +1,8 @@
 //! Listeners and their sessions' sockets, around `posthaste_smtp::server::Session`, which knows the protocol.
 
+mod connection_counts;
 mod conversation;
 mod login;
-mod places;
 mod pressure;
 mod proxy;
 mod shared;
@@ -55,8 +55,8 @@ impl Listeners {
         inboxes: Inboxes,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let (places, pressure, passwords) = Default::default();
-        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, places, pressure, passwords, stopping })))
+        let (connections, pressure, passwords) = Default::default();
+        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, passwords, stopping })))
     }
 
     /// Accepts connections until the relay stops, then waits for the sessions to end.
@@ -123,14 +123,14 @@ impl Listeners {
     }
 
     /// Takes a connection slot for this client, or says why it is refused.
-    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<places::ConnectionSlot, Refused> {
+    fn admit(&self, settings: &Settings, name: &Name, config: &Listener, ip: IpAddr) -> Result<connection_counts::ConnectionSlot, Refused> {
         if let Some(ShutOut { answer, tell }) = self.0.lockout.shut_out(ip) {
             return Err(Refused::new(answer, if tell { "banned" } else { UNLOGGED }));
         }
         if !config.allows(ip) && !can_log_in(settings, name, config) {
             return Err(Refused::new(Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
         }
-        self.0.places.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
+        self.0.connections.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
     }
 
     async fn turn_away(

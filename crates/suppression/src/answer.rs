@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use posthaste_spool::{Spool, StoreError};
 
-use super::{Answer, Ask, List, Register, SuppressionRules};
+use super::{List, ListAnswer, ListRequest, Register, SuppressionRules};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +19,16 @@ pub enum AnswerError {
 }
 
 /// Does what is asked. A change is durable when this returns.
-pub async fn answer(register: &Arc<Register<Spool>>, rules: SuppressionRules, ask: Ask, now: Timestamp) -> Result<Answer, AnswerError> {
+pub async fn answer(
+    register: &Arc<Register<Spool>>,
+    rules: SuppressionRules,
+    request: ListRequest,
+    now: Timestamp,
+) -> Result<ListAnswer, AnswerError> {
     let list = register.clone();
-    let performed = tokio::task::spawn_blocking(move || List::new(&list, &rules).perform(&ask, now));
+    let performed = tokio::task::spawn_blocking(move || List::new(&list, &rules).perform(&request, now));
     let answer = performed.await?;
-    if let Answer::Changed { .. } = answer {
+    if let ListAnswer::Changed { .. } = answer {
         register.facts().sync().await?;
     }
     Ok(answer)

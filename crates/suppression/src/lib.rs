@@ -5,22 +5,22 @@
 //! `spool`. Only a verdict about the recipient can put an address on the list.
 
 mod answer;
-mod ask;
 mod bounce;
 mod bounces;
 mod entry;
 mod keys;
 mod list;
 mod register;
+mod request;
 mod rules;
 mod sweep;
 pub mod transfer;
 
 pub use answer::{AnswerError, answer};
-pub use ask::{Answer, Ask, Filter};
 pub use bounce::{BounceEvidence, Noted, Sureness};
 pub use entry::{Breadth, EntrySource, Reason, SuppressionEntry, UserScope, WordError};
 pub use list::{Added, List, Over};
 pub use register::Register;
+pub use request::{EntryFilter, ListAnswer, ListRequest};
 pub use rules::SuppressionRules;
 pub use sweep::sweep;

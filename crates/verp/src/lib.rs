@@ -7,6 +7,6 @@ mod paths;
 mod secret;
 mod verp;
 
-pub use paths::{PathRules, Paths, Stamped, Unwanted};
+pub use paths::{PathRules, ReversePaths, Stamped, Unwanted};
 pub use secret::{SecretError, VerpSecret, load_or_create};
-pub use verp::{OpenedPath, Token, Verp, VerpError};
+pub use verp::{OpenedPath, PathToken, Verp, VerpError};

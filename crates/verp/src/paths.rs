@@ -11,7 +11,7 @@ use crate::{OpenedPath, Verp, VerpError, VerpSecret};
 
 /// The reverse-paths of all streams; none by default.
 #[derive(Debug, Default)]
-pub struct Paths {
+pub struct ReversePaths {
     verps: Vec<Verp>,
     /// Indices into `verps`; None: the application's own reverse-path stays.
     by_stream: HashMap<Name, Option<usize>>,
@@ -60,7 +60,7 @@ pub enum Unwanted {
     Elsewhere,
 }
 
-impl Paths {
+impl ReversePaths {
     /// By these rules, signed with the first of the secrets.
     ///
     /// # Errors
@@ -128,8 +128,8 @@ impl Stamped {
     /// Stamps a message for the one recipient that `path` was made for.
     pub fn new(path: Address, message: &Message) -> Self {
         let field = Bytes::from(format!("{RETURN_FIELD}: <{path}>\r\n"));
-        let size = message.meta.size + field.len() as u64;
+        let size = message.record.size + field.len() as u64;
         let body = std::iter::once(field).chain(message.body.iter().cloned()).collect();
-        Self { reverse_path: ReversePath::Mailbox(path), envid: message.meta.id.to_string(), body, size }
+        Self { reverse_path: ReversePath::Mailbox(path), envid: message.record.id.to_string(), body, size }
     }
 }

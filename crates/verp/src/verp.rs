@@ -26,7 +26,7 @@ pub struct Verp {
 
 /// The contents of a reverse-path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct PathToken {
     /// The message.
     pub message: MessageId,
     /// The recipient's index in its envelope.
@@ -41,9 +41,9 @@ pub struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedPath {
     /// Made by this relay and not expired.
-    Valid(Token),
+    Valid(PathToken),
     /// Made by this relay, but expired.
-    Expired(Token),
+    Expired(PathToken),
     /// It looks like ours, but its signature is wrong.
     Forged,
     /// The domain or the prefix is another.
@@ -119,16 +119,16 @@ impl Verp {
     }
 
     /// Whether the token was made for this recipient. Case is ignored.
-    pub fn is_for(&self, token: &Token, address: &Address) -> bool {
+    pub fn is_for(&self, token: &PathToken, address: &Address) -> bool {
         self.keys.get(token.key).is_some_and(|key| verify_slices_are_equal(&tag(key, token.message, address), &token.tag).is_ok())
     }
 
-    fn token(&self, bytes: &[u8; BYTES]) -> Option<Token> {
+    fn token(&self, bytes: &[u8; BYTES]) -> Option<PathToken> {
         let (signed, mac) = bytes.split_at(SIGNED);
         let key = self.keys.iter().position(|key| verify_slices_are_equal(&self.mac(key, signed), mac).is_ok())?;
         let (message, rest) = signed.split_first_chunk::<16>()?;
         let hours = i64::from(u32::from_be_bytes([0, rest[2], rest[3], rest[4]]));
-        Some(Token {
+        Some(PathToken {
             message: MessageId::from_bytes(*message),
             rcpt: u16::from_be_bytes([rest[0], rest[1]]),
             expires: Timestamp::from_second(hours * HOUR).ok()?,

@@ -23,7 +23,7 @@ const TURNS_MAX: usize = 8;
 
 /// The outcome of a login check.
 #[derive(Debug, Clone)]
-pub enum Check {
+pub enum LoginCheck {
     /// The credentials are this user's.
     Right(Arc<User>),
     /// The credentials are wrong, or there is no such user.
@@ -58,31 +58,31 @@ impl Passwords {
     }
 
     /// Checks `password` for the user called `name`. An unknown name takes as long as a known one.
-    pub async fn check(&self, users: &Users, name: &str, password: &str, now: Instant) -> Check {
+    pub async fn check(&self, users: &Users, name: &str, password: &str, now: Instant) -> LoginCheck {
         if password.len() > PASSWORD_MAX {
-            return Check::Wrong;
+            return LoginCheck::Wrong;
         }
         let user = users.get(name).filter(|user| user.password.is_some());
         let hash = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.decoy(users, name));
         let key = self.key(name, &hash, password);
         if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
-            return Check::Right(user.clone());
+            return LoginCheck::Right(user.clone());
         }
-        let Ok(_slot) = self.waiting.try_acquire() else { return Check::Busy };
+        let Ok(_slot) = self.waiting.try_acquire() else { return LoginCheck::Busy };
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         // While this check waited, another may have verified the same password: an application that opens twenty connections costs one hash
         // or two.
         if let Some(user) = user.filter(|_| self.remembers(&key, now)) {
-            return Check::Right(user.clone());
+            return LoginCheck::Right(user.clone());
         }
         let password = password.to_owned();
         let fits = tokio::task::spawn_blocking(move || hash.fits(&password)).await.unwrap_or(false);
         match user.filter(|_| fits) {
             Some(user) => {
                 self.remember(key, now);
-                Check::Right(user.clone())
+                LoginCheck::Right(user.clone())
             }
-            None => Check::Wrong,
+            None => LoginCheck::Wrong,
         }
     }
 
@@ -146,8 +146,8 @@ mod tests {
         User { password: Some(PasswordHash::cheap(password)), ..user(name) }
     }
 
-    fn right(check: &Check) -> Option<&str> {
-        if let Check::Right(user) = check { Some(&user.name) } else { None }
+    fn right(check: &LoginCheck) -> Option<&str> {
+        if let LoginCheck::Right(user) = check { Some(&user.name) } else { None }
     }
 
     #[tokio::test]
@@ -211,9 +211,9 @@ mod tests {
     #[tokio::test]
     async fn past_so_many_that_wait_clients_are_told_to_come_again() {
         let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
-        let places = u32::try_from(passwords.waiting.available_permits()).unwrap();
-        let _full = passwords.waiting.acquire_many(places).await.unwrap();
-        assert!(matches!(passwords.check(&all, "app", "pencil", clock::instant()).await, Check::Busy));
+        let slots = u32::try_from(passwords.waiting.available_permits()).unwrap();
+        let _full = passwords.waiting.acquire_many(slots).await.unwrap();
+        assert!(matches!(passwords.check(&all, "app", "pencil", clock::instant()).await, LoginCheck::Busy));
     }
 
     #[test]

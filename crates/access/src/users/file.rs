@@ -2,12 +2,11 @@
 //! changes them.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use posthaste_host::files;
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 /// How a new file begins.
@@ -100,28 +99,10 @@ impl UsersFile {
     /// Replaces the file atomically, with mode 0600 and the owner of the old file, or of the folder, so that the relay can read what root
     /// wrote.
     pub fn save(&self) -> Result<(), FileError> {
-        let io = |source| FileError::Io { what: "write", path: self.path.clone(), source };
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(io)?;
-        let new = self.path.with_extension(format!("new-{}", std::process::id()));
-        let written = self.write(&new, folder).and_then(|()| fs::rename(&new, &self.path)).and_then(|()| File::open(folder)?.sync_all());
-        written.map_err(|error| {
-            // The first error counts; a file that is left over does no harm.
-            let _ = fs::remove_file(&new);
-            io(error)
-        })
-    }
-
-    fn write(&self, new: &Path, folder: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?;
-        let owner = fs::metadata(&self.path).or_else(|_| fs::metadata(folder))?;
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
-            std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-        }
         let head = if self.is_new { HEAD } else { "" };
-        file.write_all(format!("{head}{}", self.document).as_bytes())?;
-        file.sync_all()
+        let text = format!("{head}{}", self.document);
+        let write = |source| FileError::Io { what: "write", path: self.path.clone(), source };
+        files::replace_and_keep_owner(&self.path, text.as_bytes()).map_err(write)
     }
 
     fn user(&self, name: &str) -> Option<&dyn TableLike> {

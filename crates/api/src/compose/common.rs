@@ -47,14 +47,14 @@ impl Flaws {
     pub(super) fn field(&mut self, field: impl Into<String>, detail: impl Into<String>) {
         let (field, detail) = (field.into(), detail.into());
         self.note(|| (Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field", None));
-        self.told(field, detail);
+        self.add_error(field, detail);
     }
 
     /// Notes an invalid address: of the sender (X.1.7, RFC 3463 §3.2) or of a recipient (X.1.3).
     pub(super) fn address(&mut self, field: &str, given: &str, detail: u16, why: &str) {
         let rcpt = (detail == 3).then(|| given.chars().take(320).collect());
         self.note(|| (Answer::new(501, 1, detail, format!("{field}: {why}")), "bad_address", rcpt));
-        self.told(field.to_owned(), why.to_owned());
+        self.add_error(field.to_owned(), why.to_owned());
     }
 
     pub(super) fn note(&mut self, flaw: impl FnOnce() -> (Answer, &'static str, Option<String>)) {
@@ -63,7 +63,7 @@ impl Flaws {
         }
     }
 
-    pub(super) fn told(&mut self, field: String, detail: String) {
+    pub(super) fn add_error(&mut self, field: String, detail: String) {
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(FieldError { field, detail });
         }

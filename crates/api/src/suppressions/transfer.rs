@@ -14,7 +14,7 @@ use http_body_util::channel::Channel;
 use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_suppression::{
-    Ask, Breadth, Filter, Over, Reason,
+    Breadth, EntryFilter, ListRequest, Over, Reason,
     transfer::{self, Defaults, Format},
 };
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ pub(crate) async fn import(
         let over = if how.replace { Over::Any } else { Over::Stronger };
         let (mut added, mut kept) = (0, 0);
         for entries in read.entries.chunks(ADD_AT_ONCE) {
-            let (new, there) = api.change(Ask::Add { entries: entries.to_vec(), over }).await?;
+            let (new, there) = api.change(ListRequest::Add { entries: entries.to_vec(), over }).await?;
             (added, kept) = (added + new, kept + there);
         }
         let told = |line: &transfer::BadLine| BadLine { line: line.line, why: line.why.clone() };
@@ -172,7 +172,8 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: As
         let mut text = transfer::head(form);
         loop {
             // Without the last chunk the client sees that the file is incomplete.
-            let Ok((entries, next)) = api.list(Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX }).await else {
+            let Ok((entries, next)) = api.list(ListRequest::List { filter: filter.clone(), after, limit: ListRequest::PAGE_MAX }).await
+            else {
                 return pages.abort(std::io::Error::other("the list cannot be read"));
             };
             entries.iter().for_each(|entry| text += &transfer::line(entry, form));
@@ -192,7 +193,7 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: As
     Ok(([(header::CONTENT_TYPE, kind)], Body::new(body)).into_response())
 }
 
-fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, Filter), BoxedRefusal> {
+fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, EntryFilter), BoxedRefusal> {
     who.may(Right::Read)?;
     let what = what.of()?;
     let form = match what.format.as_deref() {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{
     answer::{Answerer, ListenError},
     client::Https,
-    store::{Store, StoredAccount},
+    store::{AcmeStore, StoredAccount},
 };
 use crate::{Acme, AcmeNames, Pair, PairError};
 
@@ -24,7 +24,7 @@ const WORDS_MAX: usize = 1000;
 /// One order.
 pub(super) struct Order<'o> {
     pub(super) acme: &'o Acme,
-    pub(super) store: &'o Store,
+    pub(super) store: &'o AcmeStore,
     pub(super) https: &'o Https,
     pub(super) names: &'o AcmeNames,
 }
@@ -81,7 +81,7 @@ impl Order<'_> {
         for _ in 1..TRIES {
             match self.ordered(answerer).await {
                 Err(OrderError::Asked(error)) if is(&error, "badNonce") => {}
-                Err(OrderError::Asked(error)) if is(&error, "accountDoesNotExist") => self.on_disk(Store::forget_account).await?,
+                Err(OrderError::Asked(error)) if is(&error, "accountDoesNotExist") => self.on_disk(AcmeStore::forget_account).await?,
                 done => return done,
             }
         }
@@ -129,7 +129,7 @@ impl Order<'_> {
         let contact: Vec<String> = self.acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
         let urls: Vec<&str> = contact.iter().map(String::as_str).collect();
         let builder = Account::builder_with_http(Box::new(self.https.clone()));
-        let Some(StoredAccount { contact: known, credentials }) = self.on_disk(Store::account).await? else {
+        let Some(StoredAccount { contact: known, credentials }) = self.on_disk(AcmeStore::account).await? else {
             let wanted = NewAccount { contact: &urls, terms_of_service_agreed: self.acme.agree_terms, only_return_existing: false };
             let (account, credentials) = builder.create(&wanted, self.acme.directory.clone(), None).await?;
             tracing::info!(account = account.id(), directory = self.acme.directory, "a new ACME account");
@@ -145,7 +145,7 @@ impl Order<'_> {
     }
 
     /// Does blocking work on a thread for it.
-    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&AcmeStore) -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.map_err(io::Error::other)?
     }

@@ -15,7 +15,7 @@ use crate::{AcmeNames, PairFiles};
 
 /// The folder of one authority.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct AcmeStore {
     dir: PathBuf,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct StoredAccount {
     pub(super) credentials: AccountCredentials,
 }
 
-impl Store {
+impl AcmeStore {
     /// The folder below `data_dir` of the authority with this directory URL.
     pub fn new(data_dir: &Path, directory: &str) -> Self {
         Self { dir: data_dir.join("acme").join(folder(directory)) }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_for_nobody_elses_eyes_and_replaced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store { dir: dir.path().join("acme/ca") };
+        let store = AcmeStore { dir: dir.path().join("acme/ca") };
         let names = names(&["a.test"]);
         for text in ["one", "two"] {
             store.keep(&names, text).unwrap();
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn an_account_is_kept_until_it_is_forgotten_and_damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store { dir: dir.path().to_owned() };
+        let store = AcmeStore { dir: dir.path().to_owned() };
         assert!(store.account().unwrap().is_none());
         let credentials = serde_json::json!({ "id": "https://ca.test/account/1", "key_pkcs8": "AAAA", "directory": "https://ca.test/dir" });
         let kept = serde_json::json!({ "contact": ["mailto:a@a.test"], "credentials": credentials });

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use jiff::{Span, Timestamp};
 use posthaste_host::clock;
-use posthaste_monitor::{Filter, Format, Lines, LogRecord, SCHEMA};
+use posthaste_monitor::{Format, LineFilter, Lines, LogRecord, SCHEMA};
 
 use super::{At, colour};
 
@@ -81,12 +81,12 @@ impl Log {
         let mut out = std::io::BufWriter::new(stdout().lock());
         loop {
             while let Some(line) = lines.next_line()? {
-                let Some(story) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
+                let Some(record) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
                 if json {
                     out.write_all(line.bytes)?;
                     out.write_all(b"\n")?;
                 } else {
-                    writeln!(out, "{}", format.line(&story))?;
+                    writeln!(out, "{}", format.line(&record))?;
                 }
             }
             out.flush()?;
@@ -97,9 +97,9 @@ impl Log {
         }
     }
 
-    fn filter(self) -> Filter {
+    fn filter(self) -> LineFilter {
         let Self { event, domain, provider, stream, rcpt, class, since, until, .. } = self;
-        Filter { event, domain, provider, stream, rcpt, class, message: None, since, until }
+        LineFilter { event, domain, provider, stream, rcpt, class, message: None, since, until }
     }
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::{clock, span};
 use posthaste_mail::MessageId;
-use posthaste_queue::{MessageSelection, RecipientRow};
+use posthaste_queue::{MessageSelection, QueueChange, RecipientRow};
 use posthaste_relay::admin::{self, Changed, List, Listed, Request};
 
 use super::{At, operator};
@@ -112,14 +112,14 @@ impl Queue {
                 return self.list(selection, limit);
             }
             Some(What::Show { id }) => return self.list(MessageSelection::one(id), 1),
-            Some(What::Retry { ref which }) => Request::Retry { selection: which.selection()? },
-            Some(What::Hold { ref which, ref reason }) => Request::Hold { selection: which.selection()?, reason: reason.clone() },
-            Some(What::Release { ref which }) => Request::Release { selection: which.selection()?, by: operator() },
+            Some(What::Retry { ref which }) => QueueChange::Retry { selection: which.selection()? },
+            Some(What::Hold { ref which, ref reason }) => QueueChange::Hold { selection: which.selection()?, reason: reason.clone() },
+            Some(What::Release { ref which }) => QueueChange::Release { selection: which.selection()?, by: operator() },
             Some(What::Drop { ref which, ref reason }) => {
-                Request::Drop { selection: which.selection()?, by: operator(), reason: reason.clone() }
+                QueueChange::Cancel { selection: which.selection()?, by: operator(), reason: reason.clone() }
             }
         };
-        let changed: Changed = self.at.ask(&change)?;
+        let changed: Changed = self.at.ask(&Request::Change(change))?;
         match self.json {
             true => writeln!(stdout(), "{}", serde_json::to_string(&changed)?)?,
             false => writeln!(stdout(), "{} messages", changed.messages)?,

@@ -18,7 +18,7 @@ use posthaste_relay::{
     lock, open_spool,
 };
 use posthaste_suppression::{
-    Answer, Ask, Breadth, EntrySource, Filter, List, Over, Reason, Register, SuppressionEntry, SuppressionRules,
+    Breadth, EntryFilter, EntrySource, List, ListAnswer, ListRequest, Over, Reason, Register, SuppressionEntry, SuppressionRules,
     transfer::{self, Defaults, Format},
 };
 
@@ -145,10 +145,10 @@ struct Which {
 }
 
 impl Which {
-    fn filter(&self) -> Filter {
+    fn filter(&self) -> EntryFilter {
         let Self { address, domain, scope, reason } = self;
         let domain = domain.as_ref().map(|d| d.as_str().to_owned());
-        Filter { address: address.clone(), domain, scope: scope.clone(), reason: *reason }
+        EntryFilter { address: address.clone(), domain, scope: scope.clone(), reason: *reason }
     }
 }
 
@@ -187,7 +187,7 @@ impl Add {
 }
 
 fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>) -> anyhow::Result<ExitCode> {
-    let Answer::Changed { changed, kept } = door.ask(Ask::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
+    let ListAnswer::Changed { changed, kept } = door.ask(ListRequest::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
     writeln!(stdout(), "{changed} entries removed")?;
     if kept > 0 {
         eprintln!("posthaste: {kept} of the addresses were not on the list");
@@ -295,8 +295,8 @@ const ODD: &str = "the relay gave an unexpected answer";
 impl Door {
     fn open(config: &Config) -> anyhow::Result<Self> {
         let socket = &config.admin.socket;
-        let empty = Ask::Remove { addresses: Vec::new(), scope: None };
-        match admin::ask::<Answer>(socket, &Request::Suppression(empty)) {
+        let empty = ListRequest::Remove { addresses: Vec::new(), scope: None };
+        match admin::ask::<ListAnswer>(socket, &Request::Suppression(empty)) {
             Ok(_) => Ok(Self::Relay(socket.clone())),
             Err(AskError::NotRunning(_)) => {
                 let lock = lock(&config.data_dir)?;
@@ -308,12 +308,12 @@ impl Door {
         }
     }
 
-    fn ask(&self, ask: Ask) -> anyhow::Result<Answer> {
+    fn ask(&self, request: ListRequest) -> anyhow::Result<ListAnswer> {
         match self {
             Self::Relay(socket) => {
-                admin::ask(socket, &Request::Suppression(ask)).with_context(|| format!("cannot ask the relay at {}", socket.display()))
+                admin::ask(socket, &Request::Suppression(request)).with_context(|| format!("cannot ask the relay at {}", socket.display()))
             }
-            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&ask, clock::now())),
+            Self::Spool { register, rules, .. } => Ok(List::new(register, rules).perform(&request, clock::now())),
         }
     }
 
@@ -321,21 +321,21 @@ impl Door {
     fn add(&self, entries: &[SuppressionEntry], over: Over) -> anyhow::Result<(usize, usize)> {
         let (mut added, mut kept) = (0, 0);
         for batch in batches(entries) {
-            let answer = self.ask(Ask::Add { entries: batch.to_vec(), over });
+            let answer = self.ask(ListRequest::Add { entries: batch.to_vec(), over });
             let done = added + kept;
             let answer = answer.with_context(|| format!("stopped after {done} of {} entries; those are on the list", entries.len()))?;
-            let Answer::Changed { changed, kept: there } = answer else { anyhow::bail!(ODD) };
+            let ListAnswer::Changed { changed, kept: there } = answer else { anyhow::bail!(ODD) };
             (added, kept) = (added + changed, kept + there);
         }
         Ok((added, kept))
     }
 
     /// Passes entries to the callback until it returns false; returns true in that case.
-    fn each(&self, filter: &Filter, mut show: impl FnMut(&SuppressionEntry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+    fn each(&self, filter: &EntryFilter, mut show: impl FnMut(&SuppressionEntry) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
         let mut after = None;
         loop {
-            let ask = Ask::List { filter: filter.clone(), after, limit: Ask::PAGE_MAX };
-            let Answer::Entries { entries, next } = self.ask(ask)? else { anyhow::bail!(ODD) };
+            let request = ListRequest::List { filter: filter.clone(), after, limit: ListRequest::PAGE_MAX };
+            let ListAnswer::Entries { entries, next } = self.ask(request)? else { anyhow::bail!(ODD) };
             for entry in &entries {
                 if !show(entry)? {
                     return Ok(true);
@@ -399,7 +399,8 @@ mod tests {
         let entries: Vec<_> = (0..500).map(entry).collect();
         assert_eq!(batches(&entries).flatten().cloned().collect::<Vec<_>>(), entries);
         for batch in batches(&entries) {
-            let request = serde_json::to_string(&Request::Suppression(Ask::Add { entries: batch.to_vec(), over: Over::Any })).unwrap();
+            let request =
+                serde_json::to_string(&Request::Suppression(ListRequest::Add { entries: batch.to_vec(), over: Over::Any })).unwrap();
             assert!(request.len() < 64 << 10);
         }
         assert_eq!(batches(&[]).count(), 0);

@@ -86,8 +86,8 @@ impl Warmup {
 
 impl Steer {
     fn run(self, at: &At, steer: Steering) -> anyhow::Result<ExitCode> {
-        let ask = WarmupQuestion::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
-        let WarmupAnswer::Lanes { lanes } = asked(at, ask, &self.lane)? else { anyhow::bail!(ODD) };
+        let question = WarmupQuestion::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
+        let WarmupAnswer::Lanes { lanes } = asked(at, question, &self.lane)? else { anyhow::bail!(ODD) };
         status::show(&lanes, self.json, &mut stdout().lock())?;
         Ok(ExitCode::SUCCESS)
     }

@@ -39,11 +39,11 @@ fn expired(rcpt: &str) -> NoticeRecipient {
     }
 }
 
-fn message(header: &[u8], told: &[NoticeRecipient]) -> Vec<u8> {
-    message_about(header, None, told)
+fn message(header: &[u8], recipients: &[NoticeRecipient]) -> Vec<u8> {
+    message_about(header, None, recipients)
 }
 
-fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[NoticeRecipient]) -> Vec<u8> {
+fn message_about(header: &[u8], whole: Option<&[u8]>, recipients: &[NoticeRecipient]) -> Vec<u8> {
     let reverse_path: Address = "ann@example.com".parse().unwrap();
     let from: Address = "MAILER-DAEMON@mx.example.com".parse().unwrap();
     let original = Original {
@@ -57,7 +57,7 @@ fn message_about(header: &[u8], whole: Option<&[u8]>, told: &[NoticeRecipient]) 
         whole,
     };
     let id = "01KAS24AVSK49P4R25FDFMPS70".parse().unwrap();
-    Notice { id, now: at("2026-11-23T10:11:13Z"), hostname: "mx.example.com", from: &from, original, told }.to_message().to_vec()
+    Notice { id, now: at("2026-11-23T10:11:13Z"), hostname: "mx.example.com", from: &from, original, recipients }.to_message().to_vec()
 }
 
 /// What Python's email package reads in it: header fields, and for each part its type and its fields or text.
@@ -185,8 +185,8 @@ fn a_message_that_comes_back_whole_is_a_message_and_byte_for_byte_the_same() {
 
 #[test]
 fn a_delay_is_no_failure_and_says_until_when_it_is_tried() {
-    let told = NoticeRecipient { ending: Ending::Delayed, ..refused("bob@example.org", 451, "4.7.1 greylisted, come back") };
-    let message = String::from_utf8(message(HEADER, &[told])).unwrap();
+    let recipient = NoticeRecipient { ending: Ending::Delayed, ..refused("bob@example.org", 451, "4.7.1 greylisted, come back") };
+    let message = String::from_utf8(message(HEADER, &[recipient])).unwrap();
     assert!(message.contains("Subject: Not delivered yet to\r\n bob@example.org\r\n"), "{message}");
     let fields = "Action: delayed\r\nStatus: 4.7.1\r\n";
     assert!(message.contains(fields) && message.contains("Will-Retry-Until: Sat, 28 Nov 2026 10:11:12 +0000\r\n"), "{message}");

@@ -28,8 +28,8 @@ impl Lane {
                 day.stepped_back = true;
             }
         }
-        self.standing.pause_for(self.plan.block_pause, &"the address is blocked".into(), now);
-        self.standing_touched = true;
+        self.restrictions.pause_for(self.plan.block_pause, &"the address is blocked".into(), now);
+        self.restrictions_touched = true;
         self.forget_refusals();
         if !fell {
             let until = after(now, self.plan.block_pause.as_nanos());
@@ -40,10 +40,10 @@ impl Lane {
     pub(crate) fn cut(&mut self, cut: &Cut, mut usual: Usual, now: Timestamp, batch: u64) {
         self.turn_to(now, batch);
         usual.rate = usual.rate.or_else(|| self.plan.usual_rate(self.stage()));
-        self.standing.cut(cut, usual, now);
-        self.standing_touched = true;
+        self.restrictions.cut(cut, usual, now);
+        self.restrictions_touched = true;
         self.forget_refusals();
-        let paused_until = self.standing.pause.as_ref().and_then(|pause| pause.until);
+        let paused_until = self.restrictions.pause.as_ref().and_then(|pause| pause.until);
         let (rate, connections) = (cut.rate.map(NonZeroU32::get), cut.connections.map(NonZeroU32::get));
         self.changes.push((now, Change::Slowed { rate, connections, paused_until, why: cut.why.clone() }));
     }
@@ -55,14 +55,14 @@ impl Lane {
             Steer::Advance => self.move_to(self.plan.curve.next(from), now),
             Steer::Back => self.move_to(self.plan.curve.back(from), now),
             Steer::Restart => self.move_to(Stage::FIRST, now),
-            Steer::Hold => self.standing.held = Some(why.clone()),
-            Steer::Release => self.standing.held = None,
+            Steer::Hold => self.restrictions.held = Some(why.clone()),
+            Steer::Release => self.restrictions.held = None,
             Steer::Stop => {
-                self.standing.pause = Some(Pause { until: None, length: SignedDuration::ZERO, why: why.clone() });
+                self.restrictions.pause = Some(Pause { until: None, length: SignedDuration::ZERO, why: why.clone() });
             }
-            Steer::Resume => (self.standing.pause, self.standing.slow) = (None, None),
+            Steer::Resume => (self.restrictions.pause, self.restrictions.slow) = (None, None),
         }
-        self.standing_touched = true;
+        self.restrictions_touched = true;
         self.forget_refusals();
         self.changes.push((now, Change::Steered { steer, from, to: self.stage(), why: why.clone() }));
     }

@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) shape: Shape,
     pub(crate) now: Timestamp,
     /// What is on disk, by key.
-    disk: Vec<LaneEntry>,
+    pub(crate) disk: Vec<LaneEntry>,
     pub(crate) durable: u64,
     waiting: Vec<Batch>,
 }

@@ -9,7 +9,7 @@ use crate::{
     backlog::table::{Phase, RecipientState},
     exchange::{Action, Input, Next},
     operator::{
-        question::{Answer, Question, QueueTable, Reasons},
+        question::{Answer, Question, QueueChange, QueueTable, Reasons},
         rows,
         selection::MessageSelection,
         why,
@@ -22,7 +22,6 @@ impl Dispatcher {
     pub fn answer(&mut self, question: Question, now: Timestamp) -> (Answer, Vec<Action>) {
         self.now = now;
         let only = |answer| (answer, Vec::new());
-        let changed = |(messages, actions)| (Answer::Changed(messages), actions);
         match question {
             Question::Table => {
                 let counts = rows::counts(self.view(), self.connections.count());
@@ -31,10 +30,15 @@ impl Dispatcher {
             Question::Messages { selection, limit } => {
                 only(Answer::Messages(rows::message_rows(self.view(), self.budget.lists(), &selection, limit)))
             }
-            Question::Retry { selection } => changed(self.retry(&selection, now)),
-            Question::Hold { selection, reason } => changed(self.hold(&selection, &reason, now)),
-            Question::Release { selection, by } => changed(self.release(&selection, &by, now)),
-            Question::Cancel { selection, by, reason } => changed(self.cancel(&selection, &by, &reason, now)),
+            Question::Change(change) => {
+                let (messages, actions) = match change {
+                    QueueChange::Retry { selection } => self.retry(&selection, now),
+                    QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
+                    QueueChange::Release { selection, by } => self.release(&selection, &by, now),
+                    QueueChange::Cancel { selection, by, reason } => self.cancel(&selection, &by, &reason, now),
+                };
+                (Answer::Changed(messages), actions)
+            }
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();
                 let waiting = why::waits(self.view(), self.budget.lists(), &selection, limit);

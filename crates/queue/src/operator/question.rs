@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use posthaste_mail::Name;
+use serde::{Deserialize, Serialize};
 
 use super::{
     rows::{LaneRow, Messages, QueueCounts},
@@ -10,18 +11,11 @@ use super::{
 };
 use crate::warmup;
 
-/// A question, or a change that an operator wants.
-#[derive(Clone, Debug)]
-pub enum Question {
-    /// The queue's table.
-    Table,
-    /// Messages of the queue, the oldest first.
-    Messages {
-        /// Which.
-        selection: MessageSelection,
-        /// How many at most.
-        limit: usize,
-    },
+/// A change that an operator makes to the queue.
+// Its JSON is what `posthaste queue` sends over the admin socket, where these requests stand beside those to other parts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum QueueChange {
     /// Make messages due now, and forget routes and hosts that were out of reach.
     Retry {
         /// Which.
@@ -38,18 +32,35 @@ pub enum Question {
     Release {
         /// Which.
         selection: MessageSelection,
-        /// Who wants it.
+        /// Who wants it, for the log.
         by: String,
     },
     /// Remove messages. A recipient with an attempt under way is removed when that attempt fails.
+    #[serde(rename = "drop")]
     Cancel {
         /// Which.
         selection: MessageSelection,
-        /// Who wants it.
+        /// Who wants it, for the log.
         by: String,
         /// Why, for the log.
         reason: String,
     },
+}
+
+/// A question, or a change that an operator wants.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// The queue's table.
+    Table,
+    /// Messages of the queue, the oldest first.
+    Messages {
+        /// Which.
+        selection: MessageSelection,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Make an operator's change.
+    Change(QueueChange),
     /// Which recipients wait and why, and the state of the lanes that could send to them.
     Why {
         /// Of which messages.
@@ -78,7 +89,7 @@ pub enum Answer {
     Table(QueueTable),
     /// To [`Question::Messages`].
     Messages(Messages),
-    /// To a change: how many messages it changed.
+    /// To [`Question::Change`]: how many messages it changed.
     Changed(usize),
     /// To [`Question::Why`].
     Why(Reasons),

@@ -119,7 +119,7 @@ pub struct DayStatus {
 
 /// The status of every lane, by source and provider. Lanes that neither warm up nor were pushed back have nothing to show and are left out.
 pub fn rows(governor: &Governor, now: Timestamp) -> Vec<LaneStatus> {
-    let shown = |lane: &Lane| !lane.plan().curve.is_uncapped() || *lane.standing() != Default::default();
+    let shown = |lane: &Lane| !lane.plan().curve.is_uncapped() || *lane.restrictions() != Default::default();
     let mut rows: Vec<_> = governor.lanes().filter(|(_, lane)| shown(lane)).map(|(id, _)| LaneStatus::of(governor, id, now)).collect();
     rows.sort_by(|a, b| (&a.source, &a.provider).cmp(&(&b.source, &b.provider)));
     rows
@@ -132,7 +132,7 @@ impl LaneStatus {
         let plan = lane.plan();
         let warms = !plan.curve.is_uncapped();
         let stage = |stage: posthaste_governor::Stage| Some(u32::from(stage)).filter(|number| *number > 0 && warms);
-        let slow = lane.standing().slow.as_ref().filter(|_| status.rate.is_some() || status.connections.is_some());
+        let slow = lane.restrictions().slow.as_ref().filter(|_| status.rate.is_some() || status.connections.is_some());
         Self {
             source: lane.key().source.clone(),
             provider: lane.key().provider.clone(),
@@ -153,7 +153,7 @@ impl LaneStatus {
             slowed_to: status.rate,
             connections: status.connections,
             slowed_why: slow.map(|slow| slow.why.clone()),
-            kept_by_operator: lane.standing().held.clone(),
+            kept_by_operator: lane.restrictions().held.clone(),
             last: status.last.and_then(|(date, _)| lane.ledger().day(date)).and_then(LastDay::of),
             verdict: words::verdict(&status.verdict),
             next_stage: stage(status.next_stage),

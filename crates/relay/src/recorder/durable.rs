@@ -26,7 +26,7 @@ pub(super) enum DeliveryOutcome {
 
 /// The outcome that the suppression list counts for a fate; None: the fate does not concern it.
 pub(super) fn outcome(record: &FateRecord, message: &Message, fate: &Fate) -> Option<DeliveryOutcome> {
-    let rcpt = || message.meta.envelope.recipients[usize::from(fate.rcpt)].clone();
+    let rcpt = || message.record.envelope.recipients[usize::from(fate.rcpt)].clone();
     match (&fate.next, &fate.said) {
         (Next::Delivered, _) => Some(DeliveryOutcome::Delivered(rcpt())),
         (Next::Bounced | Next::Expired, Some(AttemptResult::Failed(failure, verdict))) => {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use posthaste_certificates::{Certificates, Pair, Store, server_config};
+use posthaste_certificates::{AcmeStore, Certificates, Pair, server_config};
 use posthaste_config::Config;
 use posthaste_host::Roots;
 use posthaste_mail::Name;
@@ -42,7 +42,7 @@ pub(super) fn certificates(config: &Config) -> Result<HashMap<Name, Arc<Certific
         let shown = match (given.is_empty(), &listener.tls.acme) {
             (false, _) => Ok(Certificates::new(given)),
             (true, names) if names.is_empty() => made_up().map(Certificates::fixed),
-            (true, names) => Certificates::awaited(Store::new(&config.data_dir, &config.acme.directory).files(names), made_up),
+            (true, names) => Certificates::awaited(AcmeStore::new(&config.data_dir, &config.acme.directory).files(names), made_up),
         };
         all.insert(name.clone(), Arc::new(shown?));
     }

@@ -236,8 +236,8 @@ fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
     let vacation =
         "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
     assert_eq!(judged(&path(), vacation, day(3)), [Return::AutoReply]);
-    let letter = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
-    assert_eq!(judged(&path(), letter, day(3)), [Return::Nothing]);
+    let message = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
+    assert_eq!(judged(&path(), message, day(3)), [Return::Nothing]);
 }
 
 #[test]

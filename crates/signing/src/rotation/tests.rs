@@ -79,7 +79,7 @@ fn settings(dir: &Path, key: Key, nameserver: SocketAddr) -> Settings {
     };
     let resolver = move || {
         let options = posthaste_route::ResolverOptions { nameservers: vec![nameserver], min_ttl: Duration::ZERO, ..Default::default() };
-        Resolver::new(options, posthaste_route::StaticRoutes::default()).map_err(|e| e.to_string())
+        Resolver::new(options, posthaste_route::StaticRoutes::default())
     };
     Settings::new(dkim, HashMap::new(), "mx1.example.org".parse().unwrap(), dir.join("data/dkim"), Box::new(resolver)).unwrap()
 }

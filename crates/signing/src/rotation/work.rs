@@ -177,7 +177,7 @@ impl<'r> Work<'r> {
     ) -> Result<(Published, Change), SigningError> {
         let key = own_key(self.dir, selector, domain)?;
         // A new resolver has an empty cache: the present state of DNS counts.
-        let resolver = (self.settings.new_resolver)().map_err(SigningError::Resolver)?;
+        let resolver = (self.settings.new_resolver)()?;
         let published = published(&resolver, &key, selector, domain).await;
         let now = self.now;
         let change = self.succession(domain, algorithm).looked(published.is_there(), schedule, now);

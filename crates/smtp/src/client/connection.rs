@@ -28,7 +28,7 @@ pub struct Connection {
     pub(super) timeouts: Timeouts,
     pub(super) clock: fn() -> Instant,
     pub(super) state: DialogueState,
-    /// Whether it has carried a message or a RSET before.
+    /// Whether it has carried a message before.
     pub(super) used: bool,
     /// The buffer of bytes to write, kept for its allocation.
     pub(super) out: Vec<u8>,
@@ -77,18 +77,6 @@ impl Connection {
     /// Some holds what it sent; the connection is then unusable.
     pub fn gone(&mut self) -> Option<Failure> {
         self.channel.glance(Stage::Rset)
-    }
-
-    /// Sends RSET, which closes any open transaction and shows that the receiver still responds. After Err the connection is unusable.
-    pub async fn reset(&mut self) -> Result<(), Failure> {
-        (self.state, self.used) = (DialogueState::Busy, true);
-        let reply = self.channel.ask(b"RSET\r\n", Stage::Rset, self.timeouts.rset).await?;
-        if reply.is_positive() {
-            self.state = DialogueState::Clean;
-            return Ok(());
-        }
-        self.channel.close();
-        Err(Failure::Refused { stage: Stage::Rset, reply })
     }
 
     /// Sends QUIT and closes the connection, within a short time limit.

@@ -1,7 +1,7 @@
 //! MAIL, RCPT and DATA, with and without pipelining; the result of each recipient; the state of the connection afterwards.
 
 use bytes::Bytes;
-use posthaste_mail::{Address, BodyKind, EsmtpParameters, Failure, LocalCause, ReversePath, Stage};
+use posthaste_mail::{Address, BodyKind, EsmtpParameters, ReversePath, Stage};
 use posthaste_smtp::client::{Needs, Transaction, open};
 
 use crate::fake::{Peer, SOON, hello, receiver, send, session, session_with, tell};
@@ -69,12 +69,14 @@ async fn without_pipelining_nothing_is_said_before_the_answer() {
         // No DATA follows if no recipient was accepted.
         peer.expect(&["RSET"]).await;
         peer.say("250 ok\r\n").await;
+        peer.expect(&["MAIL FROM:<a@x.org>"]).await;
+        peer.say("450 4.7.1 still later\r\n").await;
         peer.until_closed().await
     })
     .await;
     assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["failed mail 450 4.7.1 later"]);
     assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["failed rcpt 550 no"]);
-    connection.reset().await.unwrap();
+    assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["failed mail 450 4.7.1 still later"]);
     assert!(connection.usable());
     drop(connection);
     assert_eq!(fake.await.unwrap(), b"");
@@ -355,24 +357,8 @@ async fn an_idle_connection_that_was_closed_is_noticed() {
         };
         assert!(failure.to_string().starts_with(stage_and_word), "{failure}");
         assert!(failure.stage() == Stage::Rset && !connection.usable());
-        let lost = connection.reset().await.unwrap_err();
-        assert!(matches!(lost, Failure::Local { cause: LocalCause::ConnectionLost, .. }), "{lost}");
+        assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["not_offered mail connection_lost"]);
     }
-}
-
-#[tokio::test]
-async fn a_reset_shows_whether_the_receiver_lives() {
-    let (mut connection, _fake) = session("", |mut peer| async move {
-        peer.expect(&["RSET"]).await;
-        peer.say("250 ok\r\n").await;
-        peer.expect(&["RSET"]).await;
-        peer.say("421 enough\r\n").await;
-    })
-    .await;
-    connection.reset().await.unwrap();
-    assert!(connection.usable());
-    let failure = connection.reset().await.unwrap_err();
-    assert!(failure.reply().is_some_and(|reply| reply.code == 421) && !connection.usable());
 }
 
 #[tokio::test]

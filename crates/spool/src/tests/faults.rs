@@ -70,7 +70,8 @@ fn the_floor_of_free_disk_refuses_messages_only() {
     disk.free.store(10_500, SeqCst);
     assert!(spool.trouble().is_some());
     assert!(matches!(try_store(&spool, 2, 1000), Err(StoreError::Full { .. })));
-    block_on(spool.put_durable(b"key", b"value")).unwrap();
+    spool.put(b"key", b"value");
+    block_on(spool.sync()).unwrap();
     spool.remove(seq);
     block_on(spool.sync()).unwrap();
     disk.free.store(1 << 30, SeqCst);
@@ -104,7 +105,8 @@ fn a_full_disk_fails_the_batch_keeps_small_records_and_heals() {
     spool.remove(removed);
     spool.update(kept, b"state".to_vec());
     spool.put(b"key", b"value");
-    assert!(matches!(block_on(spool.put_durable(b"other", b"value")), Err(StoreError::Full { .. })));
+    spool.put(b"other", b"value");
+    assert!(matches!(block_on(spool.sync()), Err(StoreError::Full { .. })));
     assert_eq!(spool.get(b"key"), Some(b"value".to_vec()));
     disk.room.store(u64::MAX, SeqCst);
     settle(&spool, || spool.trouble().is_none());

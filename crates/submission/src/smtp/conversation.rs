@@ -18,7 +18,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    inbox::{Guest, Inbox},
+    inbox::{ConnectedClient, Inbox},
     settings::{ClientLimits, ListenTlsMode},
 };
 
@@ -270,7 +270,7 @@ impl Conversation {
         self.recipients = 0;
         let from = &request.reverse_path;
         self.sender = Some(from.to_string());
-        match self.judge(|inbox, guest| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(guest, from, request.size))) {
+        match self.judge(|inbox, client| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(client, from, request.size))) {
             Ok(()) => {
                 let granted = request.asks.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
                 match granted.filter(|(asked, granted)| granted < asked) {
@@ -288,15 +288,15 @@ impl Conversation {
     }
 
     /// Asks this listener's inbox for a verdict. If a reload has removed the listener, everything is refused.
-    fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &Guest<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
+    fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &ConnectedClient<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
         let settings = self.of.settings.get();
         let Some(listener) = settings.listeners.get(&self.listener) else { return Err(gone()) };
-        verdict(self.of.inbox(listener.role), &Guest { listener, ip: self.ip, user: self.user() })
+        verdict(self.of.inbox(listener.role), &ConnectedClient { listener, ip: self.ip, user: self.user() })
     }
 
     /// Answers RCPT. False: it was refused.
     fn rcpt(&mut self, recipient: &Address) -> bool {
-        match self.judge(|inbox, guest| inbox.wants(guest, recipient, self.recipients + 1)) {
+        match self.judge(|inbox, client| inbox.wants(client, recipient, self.recipients + 1)) {
             Ok(()) => {
                 self.recipients += 1;
                 self.session.answer(Ok(()), &mut self.out);
@@ -314,7 +314,7 @@ impl Conversation {
         let from = submission.envelope.reverse_path.to_string();
         let (of, settings) = (self.of.clone(), self.of.settings.get());
         let taken = match settings.listeners.get(&self.listener) {
-            Some(listener) => of.inbox(listener.role).take(submission, &Guest { listener, ip: self.ip, user: self.user() }).await,
+            Some(listener) => of.inbox(listener.role).take(submission, &ConnectedClient { listener, ip: self.ip, user: self.user() }).await,
             None => Err(gone()),
         };
         match taken {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use posthaste_access::{
     Price,
     introspection::TokenOwner,
-    users::{Check, User},
+    users::{LoginCheck, User},
 };
 use posthaste_host::clock;
 use posthaste_journal::Part;
@@ -26,17 +26,17 @@ impl Conversation {
             }
             Credentials::Password { user, password } => {
                 match self.of.passwords.check(&settings.users, &user, password.reveal(), clock::instant()).await {
-                    Check::Right(user) => Some(user),
-                    Check::Wrong => None,
-                    Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+                    LoginCheck::Right(user) => Some(user),
+                    LoginCheck::Wrong => None,
+                    LoginCheck::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
                 }
             }
             Credentials::Proven { user } => settings.users.get(&user).filter(|user| user.scram.is_some()).cloned(),
             Credentials::Bearer { user, token } => match self.owner(&settings, token.reveal()).await {
                 // A user name given with a token must be the token's owner.
-                Check::Right(owner) => Some(owner).filter(|owner| user.is_empty() || *owner.name == *user),
-                Check::Wrong => None,
-                Check::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
+                LoginCheck::Right(owner) => Some(owner).filter(|owner| user.is_empty() || *owner.name == *user),
+                LoginCheck::Wrong => None,
+                LoginCheck::Busy => return self.session.authenticated(Err(Answer::auth_trouble()), &mut self.out),
             },
         };
         drop(settings);
@@ -60,19 +60,19 @@ impl Conversation {
     }
 
     /// The owner of a token: the user with this HTTP API token, or the user that the introspection endpoint names.
-    async fn owner(&self, settings: &Settings, token: &str) -> Check {
+    async fn owner(&self, settings: &Settings, token: &str) -> LoginCheck {
         if let Some(owner) = settings.users.by_token(token) {
-            return Check::Right(owner.clone());
+            return LoginCheck::Right(owner.clone());
         }
-        let Some(introspection) = &settings.introspection else { return Check::Wrong };
+        let Some(introspection) = &settings.introspection else { return LoginCheck::Wrong };
         let (whose, news) = introspection.owner(token, || (clock::instant(), clock::now())).await;
         if let Some(news) = news {
             self.of.journal.say(Part::Introspection, news.state, news.detail);
         }
         match whose {
-            TokenOwner::Named(name) => settings.users.get(&name).cloned().map_or(Check::Wrong, Check::Right),
-            TokenOwner::Nobody => Check::Wrong,
-            TokenOwner::Trouble => Check::Busy,
+            TokenOwner::Named(name) => settings.users.get(&name).cloned().map_or(LoginCheck::Wrong, LoginCheck::Right),
+            TokenOwner::Nobody => LoginCheck::Wrong,
+            TokenOwner::Trouble => LoginCheck::Busy,
         }
     }
 

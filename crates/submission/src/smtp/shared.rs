@@ -9,7 +9,7 @@ use posthaste_mail::What;
 use posthaste_smtp::server::{Session, SessionRefusal};
 use tokio::sync::watch;
 
-use super::{places::ConnectionCounts, pressure::Pressure};
+use super::{connection_counts::ConnectionCounts, pressure::Pressure};
 use crate::{
     inbox::Inbox,
     settings::{Role, Settings},
@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) lockout: Arc<Lockout>,
     pub(super) inboxes: Inboxes,
-    pub(super) places: Arc<ConnectionCounts>,
+    pub(super) connections: Arc<ConnectionCounts>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) passwords: Passwords,
     pub(super) stopping: watch::Receiver<bool>,

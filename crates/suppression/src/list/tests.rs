@@ -5,7 +5,7 @@ use posthaste_mail::{Class, MessageId, Scope};
 use posthaste_spool::MemoryFacts;
 
 use super::*;
-use crate::{Answer, Ask, BounceEvidence, Filter, Sureness, sweep};
+use crate::{BounceEvidence, EntryFilter, ListAnswer, ListRequest, Sureness, sweep};
 
 /// A register that has been filled.
 pub(crate) fn filled<F: Facts>(facts: F) -> Register<F> {
@@ -271,9 +271,9 @@ fn pages_show_every_entry_once() {
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let ask = Ask::List { filter: Filter::default(), after, limit: 4 };
-        let ask = serde_json::from_str(&serde_json::to_string(&ask).unwrap()).unwrap();
-        let Answer::Entries { entries, next } = list.perform(&ask, day(2)) else { panic!("not entries") };
+        let request = ListRequest::List { filter: EntryFilter::default(), after, limit: 4 };
+        let request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        let ListAnswer::Entries { entries, next } = list.perform(&request, day(2)) else { panic!("not entries") };
         seen.extend(entries.iter().map(|e| e.address.folded()));
         after = next;
         if after.is_none() {
@@ -284,8 +284,8 @@ fn pages_show_every_entry_once() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 24);
-    let filter = Filter { domain: Some("x1.org".into()), ..Filter::default() };
-    let Answer::Entries { entries, .. } = list.perform(&Ask::List { filter, after: None, limit: 100 }, day(2)) else {
+    let filter = EntryFilter { domain: Some("x1.org".into()), ..EntryFilter::default() };
+    let ListAnswer::Entries { entries, .. } = list.perform(&ListRequest::List { filter, after: None, limit: 100 }, day(2)) else {
         panic!("not entries")
     };
     assert_eq!(entries.len(), 11);
@@ -400,8 +400,8 @@ proptest::proptest! {
         }
         proptest::prop_assert!(List::new(&again, &RULES).look_up(&Address::new("nobody@y.org").unwrap(), &stream, None, day(0)).is_none());
         let folded: std::collections::BTreeSet<_> = names.iter().map(|n| n.to_lowercase()).collect();
-        let ask = Ask::List { filter: Filter::default(), after: None, limit: 100 };
-        let Answer::Entries { entries, .. } = List::new(&again, &RULES).perform(&ask, day(0)) else { panic!("not entries") };
+        let request = ListRequest::List { filter: EntryFilter::default(), after: None, limit: 100 };
+        let ListAnswer::Entries { entries, .. } = List::new(&again, &RULES).perform(&request, day(0)) else { panic!("not entries") };
         proptest::prop_assert_eq!(entries.len(), folded.len());
     }
 }

@@ -36,8 +36,8 @@ impl Unknown {
         let mut shapes = Shapes::default();
         let mut lines = Lines::all(&settings.config.log.dir);
         while let Some(line) = lines.next_line()? {
-            if let Some(story) = LogRecord::parse(line.bytes) {
-                shapes.take(&story, &settings.rules, self.below);
+            if let Some(record) = LogRecord::parse(line.bytes) {
+                shapes.take(&record, &settings.rules, self.below);
             }
         }
         let mut out = BufWriter::new(stdout().lock());
@@ -87,11 +87,11 @@ const PROVIDERS_MAX: usize = 5;
 
 impl Shapes {
     /// Counts a reply if the rules in force are uncertain about it. The rules at the time of logging do not matter.
-    fn take(&mut self, story: &LogRecord<'_>, rules: &Rules, below: f32) {
-        let failed = matches!(&*story.event, "deferred" | "bounced" | "expired" | "late_bounced");
-        let (Some(text), true) = (story.smtp_text.as_deref(), failed) else { return };
-        let code = story.smtp_code.unwrap_or(0);
-        let verdict = verdict(story, code, text, rules);
+    fn take(&mut self, record: &LogRecord<'_>, rules: &Rules, below: f32) {
+        let failed = matches!(&*record.event, "deferred" | "bounced" | "expired" | "late_bounced");
+        let (Some(text), true) = (record.smtp_text.as_deref(), failed) else { return };
+        let code = record.smtp_code.unwrap_or(0);
+        let verdict = verdict(record, code, text, rules);
         if verdict.confidence >= below {
             return;
         }
@@ -100,12 +100,12 @@ impl Shapes {
             self.left_out += 1;
             return;
         }
-        let time = story.time();
+        let time = record.time();
         let shape = self.shapes.entry(key).or_insert_with_key(|(code, shape)| Shape {
             replies: 0,
             shape: shape.clone(),
             code: *code,
-            stage: story.smtp_stage.as_deref().map(str::to_owned),
+            stage: record.smtp_stage.as_deref().map(str::to_owned),
             class: verdict.class,
             rule: verdict.rule.to_string(),
             confidence: verdict.confidence,
@@ -116,7 +116,7 @@ impl Shapes {
         shape.replies += 1;
         shape.last = shape.last.max(time);
         if let Some(provider) =
-            story.provider.as_deref().filter(|p| shape.providers.len() < PROVIDERS_MAX && !shape.providers.iter().any(|q| q == p))
+            record.provider.as_deref().filter(|p| shape.providers.len() < PROVIDERS_MAX && !shape.providers.iter().any(|q| q == p))
         {
             shape.providers.push(provider.to_owned());
         }
@@ -131,11 +131,11 @@ impl Shapes {
     }
 }
 
-fn verdict(story: &LogRecord<'_>, code: u16, text: &str, rules: &Rules) -> Verdict {
-    let enhanced: Option<EnhancedCode> = story.smtp_enhanced.as_deref().and_then(|e| e.parse().ok());
-    let stage = story.smtp_stage.as_deref().and_then(|s| s.parse().ok());
+fn verdict(record: &LogRecord<'_>, code: u16, text: &str, rules: &Rules) -> Verdict {
+    let enhanced: Option<EnhancedCode> = record.smtp_enhanced.as_deref().and_then(|e| e.parse().ok());
+    let stage = record.smtp_stage.as_deref().and_then(|s| s.parse().ok());
     let quoted = Quoted { code, enhanced, stage, text: text.to_owned() };
-    rules.classify_quoted(&quoted, &Context { provider: story.provider.as_deref(), mx_host: story.mx_host.as_deref() })
+    rules.classify_quoted(&quoted, &Context { provider: record.provider.as_deref(), mx_host: record.mx_host.as_deref() })
 }
 
 /// A draft of a rule, to be put into a file named in `[bounce] rules` once its class has been checked.

@@ -9,8 +9,8 @@ use posthaste_relay::admin::Request;
 use crate::commands::At;
 
 /// Asks the running relay about a lane.
-pub(super) fn asked(at: &At, ask: WarmupQuestion, lane: &LaneKey) -> anyhow::Result<WarmupAnswer> {
-    match at.ask::<WarmupAnswer>(&Request::Warmup(ask))? {
+pub(super) fn asked(at: &At, question: WarmupQuestion, lane: &LaneKey) -> anyhow::Result<WarmupAnswer> {
+    match at.ask::<WarmupAnswer>(&Request::Warmup(question))? {
         WarmupAnswer::NoSuchLane { lanes } if lanes.is_empty() => {
             anyhow::bail!("there is no lane yet: a lane appears with the first mail to a provider")
         }

@@ -82,10 +82,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_in_all_by_listener_and_by_client_and_given_back() {
-        let places = Arc::new(ConnectionCounts::default());
+    fn connections_are_counted_in_all_by_listener_and_by_client_and_given_back() {
+        let connections = Arc::new(ConnectionCounts::default());
         let name = |text: &str| Name::new(text).unwrap();
-        let take = |listener: &str, ip: &str| places.take(&name(listener), ip.parse().unwrap(), 3, 2, 4);
+        let take = |listener: &str, ip: &str| connections.take(&name(listener), ip.parse().unwrap(), 3, 2, 4);
         let first = take("a", "192.0.2.1").ok();
         let _second = take("a", "192.0.2.1").ok();
         assert!(take("a", "192.0.2.1").is_err_and(|refused| refused.answer.text.contains("from your address")));
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_client_of_ipv6_is_its_network() {
-        let places = Arc::new(ConnectionCounts::default());
-        let take = |ip: &str| places.take(&Name::new("a").unwrap(), ip.parse().unwrap(), 9, 1, 9);
+        let connections = Arc::new(ConnectionCounts::default());
+        let take = |ip: &str| connections.take(&Name::new("a").unwrap(), ip.parse().unwrap(), 9, 1, 9);
         let _one = take("2001:db8::1").ok();
         assert!(take("2001:db8::2").is_err() && take("2001:db8:0:1::1").is_ok());
     }

@@ -12,7 +12,7 @@ use crate::{Added, Breadth, List, Over, Reason, SuppressionEntry, keys::ENTRIES}
 /// A question or a change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum Ask {
+pub enum ListRequest {
     /// Put entries onto the list.
     Add {
         /// Which.
@@ -30,15 +30,15 @@ pub enum Ask {
     /// Show entries, in a stable order.
     List {
         /// Which.
-        filter: Filter,
+        filter: EntryFilter,
         /// Only entries after this key, which is `next` of the last answer.
         after: Option<String>,
-        /// The most entries to show, up to [`Ask::PAGE_MAX`].
+        /// The most entries to show, up to [`ListRequest::PAGE_MAX`].
         limit: usize,
     },
 }
 
-impl Ask {
+impl ListRequest {
     /// The most entries that one answer holds.
     pub const PAGE_MAX: usize = 10_000;
 }
@@ -46,7 +46,7 @@ impl Ask {
 /// Selects entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Filter {
+pub struct EntryFilter {
     /// With this address.
     pub address: Option<Address>,
     /// At this domain, in lower case.
@@ -57,7 +57,7 @@ pub struct Filter {
     pub reason: Option<Reason>,
 }
 
-impl Filter {
+impl EntryFilter {
     fn fits(&self, entry: &SuppressionEntry) -> bool {
         self.domain.as_ref().is_none_or(|d| entry.address.domain() == d)
             && self.scope.as_ref().is_none_or(|s| entry.scope == *s)
@@ -68,7 +68,7 @@ impl Filter {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum Answer {
+pub enum ListAnswer {
     /// To `Add` and `Remove`.
     Changed {
         /// Entries added or removed.
@@ -87,24 +87,26 @@ pub enum Answer {
 
 impl<F: Facts> List<'_, F> {
     /// Does what is asked. May read much from disk.
-    pub fn perform(&self, ask: &Ask, now: Timestamp) -> Answer {
-        match ask {
-            Ask::Add { entries, over } => {
+    pub fn perform(&self, request: &ListRequest, now: Timestamp) -> ListAnswer {
+        match request {
+            ListRequest::Add { entries, over } => {
                 let changed = entries.iter().filter(|e| self.add(e, *over, now) == Added::New).count();
-                Answer::Changed { changed, kept: entries.len() - changed }
+                ListAnswer::Changed { changed, kept: entries.len() - changed }
             }
-            Ask::Remove { addresses, scope } => {
+            ListRequest::Remove { addresses, scope } => {
                 let removed: Vec<usize> = addresses.iter().map(|a| self.remove(a, scope.as_ref())).collect();
-                Answer::Changed { changed: removed.iter().sum(), kept: removed.iter().filter(|n| **n == 0).count() }
+                ListAnswer::Changed { changed: removed.iter().sum(), kept: removed.iter().filter(|n| **n == 0).count() }
             }
-            Ask::List { filter, after, limit } => self.list(filter, after.as_deref(), (*limit).clamp(1, Ask::PAGE_MAX), now),
+            ListRequest::List { filter, after, limit } => {
+                self.list(filter, after.as_deref(), (*limit).clamp(1, ListRequest::PAGE_MAX), now)
+            }
         }
     }
 
-    fn list(&self, filter: &Filter, after: Option<&str>, limit: usize, now: Timestamp) -> Answer {
+    fn list(&self, filter: &EntryFilter, after: Option<&str>, limit: usize, now: Timestamp) -> ListAnswer {
         if let Some(address) = &filter.address {
             let entries = self.find(address, now).into_iter().filter(|e| filter.fits(e)).collect();
-            return Answer::Entries { entries, next: None };
+            return ListAnswer::Entries { entries, next: None };
         }
         let (mut entries, mut next) = (Vec::new(), None);
         let _ = in_shards(self.register.facts(), ENTRIES, after, |key, value| {
@@ -115,6 +117,6 @@ impl<F: Facts> List<'_, F> {
             next = Some(String::from_utf8_lossy(key).into_owned());
             ControlFlow::Break(())
         });
-        Answer::Entries { entries, next }
+        ListAnswer::Entries { entries, next }
     }
 }

@@ -39,8 +39,10 @@ fn maybe_as_in_the_log<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result
 }
 
 /// A message's delivery status.
+// Clients are generated from the names in the OpenAPI document, so those of these schemas stay as they were first published.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MessageStory {
+#[schema(as = MessageStory)]
+pub(super) struct DeliveryStatus {
     /// Its id.
     #[schema(example = "01K6Z5D0V4QK9M2T8YJ3N7RXCE")]
     id: String,
@@ -65,16 +67,17 @@ pub(super) struct MessageStory {
     /// Whether all recipients have reached their final status.
     ended: bool,
     /// The status of each recipient.
-    recipients: Vec<RecipientStory>,
+    recipients: Vec<RecipientStatus>,
 }
 
 /// The delivery status of one recipient.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RecipientStory {
+#[schema(as = RecipientStory)]
+pub(super) struct RecipientStatus {
     /// The address.
     address: String,
     /// Its status.
-    state: RecipientState,
+    state: DeliveryState,
     /// Delivery attempts so far.
     attempts: u64,
     /// The time of the next attempt, if known.
@@ -89,7 +92,8 @@ pub(super) struct RecipientStory {
 /// The delivery status of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum RecipientState {
+#[schema(as = RecipientState)]
+pub(super) enum DeliveryState {
     /// It waits in the queue.
     Queued,
     /// It is held back.
@@ -118,7 +122,7 @@ pub(super) enum RecipientState {
     security(("token" = ["read"])),
     params(("id" = String, Path, description = "The id from the answer that accepted it.")),
     responses(
-        (status = 200, description = "So far.", body = MessageStory),
+        (status = 200, description = "So far.", body = DeliveryStatus),
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
@@ -126,11 +130,11 @@ pub(super) enum RecipientState {
         (status = 503, description = "The log cannot be read at present.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment(id): Segment) -> Result<Json<MessageStory>, Refusal> {
+pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment(id): Segment) -> Result<Json<DeliveryStatus>, Refusal> {
     tell(&api, &who, &id).await.map(Json).map_err(|refused| *refused)
 }
 
-async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory, BoxedRefusal> {
+async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<DeliveryStatus, BoxedRefusal> {
     who.may(Right::Read)?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue is read before the log: a recipient that ends in between is reported as ended.
@@ -142,25 +146,25 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<MessageStory,
         tracing::error!(%why, "the log cannot be read for the API");
         Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")
     })?;
-    let life = found.messages.iter().find(|life| life.message == id).ok_or_else(|| Refusal::not_found("message"))?;
-    MessageStory::of(life, &due).ok_or_else(|| Refusal::not_found("message"))
+    let history = found.messages.iter().find(|history| history.message == id).ok_or_else(|| Refusal::not_found("message"))?;
+    DeliveryStatus::of(history, &due).ok_or_else(|| Refusal::not_found("message"))
 }
 
 /// The next attempt of each recipient still in the queue.
 fn due(spool: &Spool, row: Option<&MessageRow>) -> HashMap<String, Timestamp> {
-    let record = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
-    let Some((row, meta)) = row.and_then(|row| Some((row, record(row)?))) else { return HashMap::new() };
-    let named = |rcpt: u16| meta.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
+    let read = |row: &MessageRow| MessageRecord::decode(&spool.meta(row.seq).ok()??).ok();
+    let Some((row, record)) = row.and_then(|row| Some((row, read(row)?))) else { return HashMap::new() };
+    let named = |rcpt: u16| record.envelope.recipients.get(usize::from(rcpt)).map(ToString::to_string);
     row.rcpts.iter().filter_map(|recipient| Some((named(recipient.rcpt)?, recipient.due))).collect()
 }
 
-impl MessageStory {
+impl DeliveryStatus {
     /// None: every line is damaged.
-    fn of(life: &MessageHistory, due: &HashMap<String, Timestamp>) -> Option<Self> {
-        let first = life.recipients.iter().flat_map(|r| &r.lines).find_map(|line| LogRecord::parse(line))?;
-        let recipients: Vec<_> = life.recipients.iter().map(|r| RecipientStory::of(r, due.get(&r.rcpt).copied())).collect();
+    fn of(history: &MessageHistory, due: &HashMap<String, Timestamp>) -> Option<Self> {
+        let first = history.recipients.iter().flat_map(|r| &r.lines).find_map(|line| LogRecord::parse(line))?;
+        let recipients: Vec<_> = history.recipients.iter().map(|r| RecipientStatus::of(r, due.get(&r.rcpt).copied())).collect();
         Some(Self {
-            id: life.message.to_string(),
+            id: history.message.to_string(),
             message_id: first.message_id.as_deref().map(str::to_owned),
             from: first.from.as_deref().unwrap_or_default().to_owned(),
             stream: first.stream.as_deref().unwrap_or_default().to_owned(),
@@ -172,31 +176,31 @@ impl MessageStory {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             size: first.size,
-            accepted: life.message.time(),
+            accepted: history.message.time(),
             ended: recipients.iter().all(|r| r.state.is_end()),
             recipients,
         })
     }
 }
 
-impl RecipientStory {
-    fn of(life: &RecipientHistory, due: Option<Timestamp>) -> Self {
-        let stories: Vec<_> = life.lines.iter().filter_map(|line| LogRecord::parse(line)).collect();
-        let end = stories.iter().rev().find(|s| s.is_ending());
-        let state = end.or_else(|| stories.iter().rev().find(|s| RecipientState::after(&s.event).is_some()));
-        let state = state.and_then(|s| RecipientState::after(&s.event)).unwrap_or(RecipientState::Queued);
-        let events = life.lines.iter().skip(life.lines.len().saturating_sub(EVENTS_MAX));
+impl RecipientStatus {
+    fn of(history: &RecipientHistory, due: Option<Timestamp>) -> Self {
+        let records: Vec<_> = history.lines.iter().filter_map(|line| LogRecord::parse(line)).collect();
+        let end = records.iter().rev().find(|record| record.is_ending());
+        let state = end.or_else(|| records.iter().rev().find(|record| DeliveryState::after(&record.event).is_some()));
+        let state = state.and_then(|record| DeliveryState::after(&record.event)).unwrap_or(DeliveryState::Queued);
+        let events = history.lines.iter().skip(history.lines.len().saturating_sub(EVENTS_MAX));
         Self {
-            address: life.rcpt.clone(),
+            address: history.rcpt.clone(),
             state,
-            attempts: stories.iter().filter_map(|s| s.attempt).max().unwrap_or(0).into(),
-            next_attempt: due.filter(|_| !state.is_end() && state != RecipientState::Held),
+            attempts: records.iter().filter_map(|record| record.attempt).max().unwrap_or(0).into(),
+            next_attempt: due.filter(|_| !state.is_end() && state != DeliveryState::Held),
             events: events.filter_map(|line| serde_json::from_slice(line).ok()).collect(),
         }
     }
 }
 
-impl RecipientState {
+impl DeliveryState {
     /// The status after an event; None: the event does not change it.
     fn after(event: &str) -> Option<Self> {
         match event {
