@@ -3,7 +3,7 @@
 //! Messages take effect (can be read, are answered) only once they are durable. Small records take effect when they are written: their
 //! senders do not wait, and the writer keeps them until they are durable, so that it can write them again elsewhere.
 
-use std::{io, mem};
+use std::{collections::HashSet, io, mem};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
@@ -134,6 +134,7 @@ impl Writer {
                     self.shared.queue.settle([&small].into_iter());
                     return Ok(());
                 };
+                self.bury_old_copies(*seq, holder, batch)?;
                 self.append(RecordKind::Remove, *seq, &holder.to_le_bytes(), &[])
             }
             SmallRecord::Put { key, value: Some(value), .. } => self.append(RecordKind::Put, 0, key, value),
@@ -142,6 +143,20 @@ impl Writer {
         let at = *appended.as_ref().unwrap_or(&Loc::default());
         batch.smalls.push((small, lsn, at));
         appended.map(|_| ())
+    }
+
+    /// Writes tombstones for the copies of a message that compaction left in other segments than `holder`. Without them such a copy would
+    /// count as alive again once the tombstone for `holder` is gone with that segment.
+    fn bury_old_copies(&mut self, seq: u64, holder: u32, batch: &mut Batch) -> io::Result<()> {
+        let holds = |(segment, moved): (&u32, &HashSet<u64>)| (*segment != holder && moved.contains(&seq)).then_some(*segment);
+        let segments: Vec<u32> = self.left_behind.iter().filter_map(holds).collect();
+        for segment in segments {
+            let (lsn, appended) = self.append(RecordKind::Remove, seq, &segment.to_le_bytes(), &[]);
+            let at = *appended.as_ref().unwrap_or(&Loc::default());
+            batch.smalls.push((SmallRecord::Remove { seq, holder: Some(segment) }, lsn, at));
+            appended?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, kind: RecordKind, seq: u64, head: &[u8], tail: &[u8]) -> (u64, io::Result<Loc>) {
@@ -240,6 +255,8 @@ impl Writer {
         }
         batch.waiters.into_iter().for_each(|done| drop(done.send(Err(error.clone()))));
         batch.barriers.into_iter().for_each(|done| done.send(()).unwrap_or_default());
+        // Who came behind this batch is told too, and does not wait until the disk is well again.
+        self.refuse_backlog();
     }
 
     /// Cuts off what is not durable, and holds its small records to write them again.
@@ -282,4 +299,5 @@ fn size(message: &NewMessage) -> u64 {
 
 /// The most bytes of a batch, plus one record.
 const BATCH_MAX: u64 = 4 * 1024 * 1024;
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+/// How soon a disk that failed is tried again. Tests do not wait for it.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(if cfg!(test) { 5 } else { 1000 });

@@ -50,6 +50,7 @@ impl Writer {
         sync_dir(&dir)?;
         for id in segments {
             self.table.forget(*id);
+            self.left_behind.remove(id);
             self.shared.files.forget(*id);
         }
         self.publish();
@@ -199,6 +200,7 @@ impl Writer {
                 entry.at = to;
                 self.table.dead(from);
                 self.table.live(to);
+                self.left_behind.entry(from.segment).or_default().insert(seq);
             }
             None => self.held.push_back(SmallRecord::Remove { seq, holder: Some(to.segment) }),
         }

@@ -135,6 +135,12 @@ impl Spool {
         status.log_trouble.or(status.index_trouble).or_else(|| room().map(|room| format!("the spool is full: {}", room.reason)))
     }
 
+    /// Where a message is.
+    #[cfg(test)]
+    pub(crate) fn location(&self, seq: u64) -> Option<crate::locations::MessageLocation> {
+        self.inner.shared.view().locations.get(seq)
+    }
+
     /// Writes everything queued, makes it durable, and writes the checkpoint that makes the next open quick. Blocks. Later calls get
     /// [`StoreError::Closed`] or are ignored.
     pub fn close(&self) -> Result<(), StoreError> {

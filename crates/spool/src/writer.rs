@@ -1,7 +1,7 @@
 //! The writer thread: the only one that writes to the log.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::Arc,
     thread::JoinHandle,
@@ -34,6 +34,9 @@ pub(crate) struct Writer {
     pub(crate) compaction: Option<Compaction>,
     /// Records that are copied but not yet durable.
     pub(crate) moves: Vec<Move>,
+    /// Messages that were moved out of segments that still exist, by segment: an old copy of each is left there, and needs a tombstone of
+    /// its own when the message dies.
+    pub(crate) left_behind: HashMap<u32, HashSet<u64>>,
     /// Whether records have died since the segments were last searched for sparse ones.
     pub(crate) look_for_sparse: bool,
     /// Whether the last message was refused for lack of room.
@@ -57,6 +60,7 @@ impl Writer {
             dirty_since: None,
             compaction: None,
             moves: Vec::new(),
+            left_behind: HashMap::new(),
             look_for_sparse: true,
             is_tight: false,
             trouble: None,
@@ -113,7 +117,7 @@ impl Writer {
     }
 
     /// While the disk fails, messages are refused at once and small records are held.
-    fn refuse_backlog(&mut self) {
+    pub(crate) fn refuse_backlog(&mut self) {
         let error = self.trouble.clone().unwrap_or(StoreError::Closed);
         for op in self.backlog.drain(..) {
             match op {
@@ -166,7 +170,8 @@ impl Writer {
         let index = self.index_thread.take().map_or(Ok(()), JoinHandle::join);
         durable?;
         let indexed = index.is_ok() && self.shared.status().index_trouble.is_none();
-        if stop == Stop::Clean && indexed && self.held.is_empty() {
+        // A checkpoint does not name old copies; without one the next open finds them in the log.
+        if stop == Stop::Clean && indexed && self.held.is_empty() && self.left_behind.is_empty() {
             self.write_checkpoint().map_err(StoreError::from_io)?;
         }
         Ok(())

@@ -14,15 +14,15 @@ use crate::{
 };
 
 /// A disk that fails on demand.
-struct FlakyDisk {
+pub(super) struct FlakyDisk {
     room: AtomicU64,
     free: AtomicU64,
-    sync_fails: AtomicBool,
+    pub(super) sync_fails: AtomicBool,
     truncate_fails: AtomicBool,
 }
 
 impl FlakyDisk {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
         Arc::new(Self { room, free, sync_fails: false.into(), truncate_fails: false.into() })
     }
@@ -157,4 +157,19 @@ fn a_disk_that_stays_broken_is_told_at_close() {
     spool.put(b"key", b"value");
     assert!(spool.close().is_err());
     assert!(!dir.path().join("clean").exists());
+}
+
+#[test]
+fn clients_hear_at_once_while_no_new_segment_can_be_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    try_store(&spool, 1, 5000).unwrap();
+    // The active segment is full: the next batch begins with a new one.
+    disk.sync_fails.store(true, SeqCst);
+    for n in 2..5 {
+        assert!(matches!(try_store(&spool, n, 10), Err(StoreError::Io { .. })), "{n}");
+    }
+    disk.sync_fails.store(false, SeqCst);
+    settle(&spool, || spool.trouble().is_none());
+    try_store(&spool, 9, 10).unwrap();
 }

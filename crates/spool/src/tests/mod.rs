@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod model;
 mod store;
+mod survival;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,0 +1,138 @@
+//! What a message's life depends on: the log alone. Nothing that was removed comes back, whatever is damaged, compacted, or cut off when.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::FileExt,
+    sync::atomic::Ordering::SeqCst,
+};
+
+use proptest::prelude::*;
+
+use super::{faults::FlakyDisk, *};
+
+/// Flips a bit in a message's body on disk; false if the message is gone.
+fn damage(dir: &Path, spool: &Spool, seq: u64) -> bool {
+    let Some(entry) = spool.location(seq) else { return false };
+    let prefix = format!("{:08x}-", entry.at.segment);
+    let is_its = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
+    let Some(path) = segments(dir).into_iter().find(is_its) else { return false };
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let at = u64::from(entry.at.offset + entry.at.len) - 1;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+    true
+}
+
+fn tidy(spool: &Spool) {
+    (0..20).for_each(|_| block_on(spool.sync()).unwrap());
+}
+
+fn churn(spool: &Spool) {
+    for n in 1000..1008 {
+        let seq = store(spool, n, 3000);
+        tidy(spool);
+        spool.remove(seq);
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_emptied_brings_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let first: Vec<u64> = (0..8).map(|n| store(&spool, n, 450)).collect();
+    assert!(damage(dir.path(), &spool, first[0]));
+    // The rest of the first segment moves on: the damaged message stays where it is.
+    first[3..].iter().for_each(|seq| spool.remove(*seq));
+    let filler = store(&spool, 90, 4000);
+    tidy(&spool);
+    let moved = spool.location(first[1]).unwrap().at.segment;
+    assert!(moved > spool.location(first[0]).unwrap().at.segment, "the whole messages were moved out");
+    // The moved messages are removed; then the segments of their new copies and of their tombstones go.
+    [first[1], first[2], filler].into_iter().for_each(|seq| spool.remove(seq));
+    (0..3).for_each(|_| churn(&spool));
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!(seqs(&spool), [], "what was removed stays so");
+    assert_eq!(recovery.quarantined.len(), 1, "the damaged message is the only loss");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Store(usize),
+    Update(prop::sample::Index),
+    Remove(prop::sample::Index),
+    Damage(prop::sample::Index),
+    /// Messages come and go, until segments of small records have come and gone too.
+    Churn,
+    /// The disk fails for a while, in the middle of whatever the spool does.
+    Fault,
+    Kill,
+    Close,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        9 => prop_oneof![100..700usize, 1500..3500usize].prop_map(Step::Store),
+        1 => any::<prop::sample::Index>().prop_map(Step::Update),
+        8 => any::<prop::sample::Index>().prop_map(Step::Remove),
+        2 => any::<prop::sample::Index>().prop_map(Step::Damage),
+        3 => Just(Step::Churn),
+        1 => Just(Step::Fault),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Close),
+    ];
+    prop::collection::vec(step, 20..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 50, max_shrink_iters: 0, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_log_alone_decides_who_lives(steps in steps()) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FlakyDisk::new();
+        let open = || Spool::open_on(dir.path(), &small_segments(), clock, disk.clone()).unwrap().0;
+        let mut spool = open();
+        let (mut live, mut damaged) = (BTreeMap::new(), BTreeSet::new());
+        for (n, step) in steps.iter().enumerate() {
+            let n = n as u64;
+            let pick = |index: &prop::sample::Index| live.keys().nth(index.index(live.len().max(1))).copied();
+            match step {
+                Step::Store(len) => {
+                    live.insert(store(&spool, n, *len), (n, *len));
+                }
+                Step::Update(index) => pick(index).into_iter().for_each(|seq| spool.update(seq, vec![1, 2, 3])),
+                Step::Remove(index) => if let Some(seq) = pick(index) {
+                    spool.remove(seq);
+                    live.remove(&seq);
+                },
+                Step::Damage(index) => if let Some(seq) = pick(index) && damage(dir.path(), &spool, seq) {
+                    damaged.insert(seq);
+                },
+                Step::Churn => churn(&spool),
+                Step::Fault => {
+                    disk.sync_fails.store(true, SeqCst);
+                    (0..3).for_each(|_| drop(block_on(spool.sync())));
+                    disk.sync_fails.store(false, SeqCst);
+                    settle(&spool, || spool.trouble().is_none());
+                }
+                Step::Kill | Step::Close => {
+                    if matches!(step, Step::Close) {
+                        spool.close().unwrap();
+                    }
+                    drop(spool);
+                    spool = open();
+                    let there: BTreeSet<u64> = seqs(&spool).into_iter().collect();
+                    prop_assert!(there.iter().all(|seq| live.contains_key(seq)), "{there:?} of {:?}", live.keys());
+                    prop_assert!(live.keys().all(|seq| there.contains(seq) || damaged.contains(seq)), "{there:?} of {:?}", live.keys());
+                    live.retain(|seq, _| there.contains(seq));
+                }
+            }
+        }
+        for (seq, (n, len)) in live.iter().filter(|(seq, _)| !damaged.contains(seq)) {
+            prop_assert_eq!(spool.body(*seq).unwrap().unwrap(), body(*n, *len));
+        }
+    }
+}
