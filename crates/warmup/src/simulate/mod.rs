@@ -179,9 +179,6 @@ impl<'s> World<'s> {
     }
 
     fn attempt(&mut self, session: SessionId, job: Box<DeliveryJob>) -> Input {
-        if let MailState::Retry(at) = self.mail[&job.seq].state {
-            self.retries.remove(&(at, job.seq));
-        }
         self.set(job.seq, MailState::Due);
         let (source, provider) = &self.sessions[&session];
         let answer = self.receivers.answer(source, provider, self.day);
@@ -204,7 +201,6 @@ impl<'s> World<'s> {
                     self.ended(seq);
                 }
                 Next::Deferred(at) => {
-                    self.retries.insert((at.as_millisecond(), seq));
                     self.set(seq, MailState::Retry(at.as_millisecond()));
                 }
                 Next::Expired => {
@@ -222,8 +218,7 @@ impl<'s> World<'s> {
 
     /// Recipients whose retry is due by now and that were not tried wait for budget.
     fn begin_waits(&mut self) {
-        while let Some((at, seq)) = self.retries.first().copied().filter(|(at, _)| *at <= self.now.as_millisecond()) {
-            self.retries.remove(&(at, seq));
+        while let Some((_, seq)) = self.retries.first().copied().filter(|(at, _)| *at <= self.now.as_millisecond()) {
             self.set(seq, MailState::Due);
             self.waits_if_due(seq);
         }
@@ -238,9 +233,16 @@ impl<'s> World<'s> {
 
     fn set(&mut self, seq: Seq, state: MailState) {
         let mail = self.mail.get_mut(&seq).expect("only recipients that are left change");
-        self.waiting -= u64::from(mail.state == MailState::Waits);
-        self.waiting += u64::from(state == MailState::Waits);
-        mail.state = state;
+        match std::mem::replace(&mut mail.state, state) {
+            MailState::Due => {}
+            MailState::Waits => self.waiting -= 1,
+            MailState::Retry(at) => drop(self.retries.remove(&(at, seq))),
+        }
+        match state {
+            MailState::Due => {}
+            MailState::Waits => self.waiting += 1,
+            MailState::Retry(at) => drop(self.retries.insert((at, seq))),
+        }
     }
 
     fn ended(&mut self, seq: Seq) {

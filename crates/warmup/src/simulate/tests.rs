@@ -133,3 +133,15 @@ fn nothing_is_lost_or_made_in_a_long_run() {
         assert_eq!(day.lanes.iter().map(|lane| u64::from(lane.spent)).sum::<u64>(), attempts, "{}", day.date);
     }
 }
+
+#[test]
+fn mail_that_receivers_put_off_may_expire_before_it_is_tried_again() {
+    let text = format!("{COLD}[retry]\nexpire = \"1d\"\n").replace("100, 200, 400", "50, 50, 50");
+    let mut scenario = scenario(vec![500, 500, 0, 0, 0], &[("google", 2), ("yahoo", 1)]);
+    scenario.usual = Rates { deferred: 1000, hard_bounces: 100, ..Rates::default() };
+    let simulation = run(&policy(&text), &scenario);
+    let sum = |of: fn(&DayRow) -> u64| simulation.days.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|day| day.sent) + sum(|day| day.bounced) + sum(|day| day.expired), 1000);
+    assert!(sum(|day| day.expired) > 0 && sum(|day| day.put_off) > 0);
+    assert_eq!(simulation.days[4].held, 0);
+}
