@@ -42,6 +42,7 @@ use crate::{
     budget::Budget,
     connections::Connections,
     exchange::{Action, Arrival, FateRecord, Input, SessionId},
+    operator::question::QueueTable,
     policy::Policy,
     times::millis,
     view::View,
@@ -61,6 +62,8 @@ pub struct Dispatcher {
     now: Timestamp,
     next_sweep: i64,
     draining: bool,
+    /// The queue's table as it was last made, and when.
+    last_table: Option<(Timestamp, QueueTable)>,
     actions: Vec<Action>,
 }
 
@@ -76,6 +79,7 @@ impl Dispatcher {
             now: Timestamp::UNIX_EPOCH,
             next_sweep: 0,
             draining: false,
+            last_table: None,
             actions: Vec::new(),
         }
     }

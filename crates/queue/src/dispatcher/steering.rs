@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Dispatcher;
 use crate::{
@@ -10,12 +10,15 @@ use crate::{
     exchange::{Action, Input, Next},
     operator::{
         question::{Answer, Question, QueueChange, QueueTable, Reasons},
-        rows,
+        rows::{self, QueueCounts},
         selection::MessageSelection,
         why,
     },
     warmup,
 };
+
+/// How long the queue's table lasts, for each recipient in it: making it takes about a fiftieth of that.
+const TABLE_LASTS: SignedDuration = SignedDuration::from_micros(10);
 
 impl Dispatcher {
     /// Answers a question or makes an operator's change; also returns the actions that follow from it.
@@ -23,14 +26,12 @@ impl Dispatcher {
         self.now = now;
         let only = |answer| (answer, Vec::new());
         match question {
-            Question::Table => {
-                let counts = rows::counts(self.view(), self.connections.count());
-                only(Answer::Table(QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()) }))
-            }
+            Question::Table => only(Answer::Table(self.table())),
             Question::Messages { selection, limit } => {
                 only(Answer::Messages(rows::message_rows(self.view(), self.budget.lists(), &selection, limit)))
             }
             Question::Change(change) => {
+                self.last_table = None;
                 let (messages, actions) = match change {
                     QueueChange::Retry { selection } => self.retry(&selection, now),
                     QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
@@ -52,6 +53,22 @@ impl Dispatcher {
             Question::ReturnLeases => (Answer::Done, self.return_leases(now)),
             Question::Sync => only(Answer::Done),
         }
+    }
+
+    /// The queue's table. It takes a look at every recipient, so it is made anew only when the last one has lasted for fifty times as long
+    /// as it takes to make: however often it is asked for, deliveries lose no more than a fiftieth of the time. Totals are always current.
+    fn table(&mut self) -> QueueTable {
+        let lasts = TABLE_LASTS * i32::try_from(self.backlog.table().recipients()).unwrap_or(i32::MAX);
+        let lasting = |(made, _): &&(Timestamp, QueueTable)| (SignedDuration::ZERO..lasts).contains(&self.now.duration_since(*made));
+        if let Some((_, table)) = self.last_table.as_ref().filter(lasting) {
+            let (messages, recipients) = self.queued();
+            let counts = QueueCounts { messages, recipients, connections: self.connections.count(), ..table.counts };
+            return QueueTable { counts, lanes: table.lanes.clone() };
+        }
+        let counts = rows::counts(self.view(), self.connections.count());
+        let table = QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()) };
+        self.last_table = Some((self.now, table.clone()));
+        table
     }
 
     /// Makes the selected messages due now, and forgets routes and hosts that were out of reach. Returns how many messages changed.

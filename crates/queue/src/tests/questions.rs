@@ -81,3 +81,23 @@ fn a_recipient_of_a_list_is_an_array_in_json() {
     assert_eq!(text, r#"[1,"a.example",2,"1970-01-01T00:00:00Z","waiting"]"#);
     assert_eq!(serde_json::from_str::<RecipientRow>(&text).unwrap().domain, row.domain);
 }
+
+#[test]
+fn the_table_of_a_long_queue_is_not_made_for_each_who_asks() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    (0..1_000).for_each(|_| drop(world.arrive("default", &["a.example"])));
+    world.run_for(Duration::from_secs(60));
+    let table = |world: &mut World| match ask(world, Question::Table) {
+        Answer::Table(table) => (table.counts.messages, table.counts.held, table.lanes[0].queued),
+        other => panic!("the table was asked for: {other:?}"),
+    };
+    assert_eq!(table(&mut world), (1_000, 0, 1_000));
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_millis(5));
+    assert_eq!(table(&mut world), (1_001, 0, 1_000), "the total is current, the rows are those of a moment ago");
+    world.run_for(Duration::from_millis(10));
+    assert_eq!(table(&mut world), (1_001, 0, 1_001));
+    world.run_for(Duration::from_secs(60));
+    ask(&mut world, Question::Change(QueueChange::Hold { selection: MessageSelection::default(), reason: "looks odd".into() }));
+    assert_eq!(table(&mut world), (1_001, 1_001, 1_001), "an operator sees at once what a change did");
+}
