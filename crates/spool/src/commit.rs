@@ -228,7 +228,8 @@ impl Writer {
     /// The previous version of a fact, looked up before the view is locked.
     fn older_fact(&self, small: &SmallRecord) -> Option<Fact> {
         let SmallRecord::Put { key, .. } = small else { return None };
-        self.shared.indexed_fact(key)
+        // If the index cannot be read, the rebuild finds the older versions.
+        self.shared.known_fact(key).unwrap_or(None)
     }
 
     fn supersede(&mut self, old: Option<Fact>, lsn: u64, at: Loc, value: Option<Vec<u8>>) -> Option<Fact> {

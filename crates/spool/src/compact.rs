@@ -11,6 +11,7 @@ use crate::{
     compaction::{Compaction, Move},
     disk::sync_dir,
     fact::Fact,
+    index::to_io,
     queue::SmallRecord,
     record::{Loc, RecordHeader, RecordKind},
     scan::{ScanItem, Scanner},
@@ -160,7 +161,8 @@ impl Writer {
     }
 
     fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let Some(fact) = self.shared.indexed_fact(key).filter(|fact| fact.at == from) else { return Ok(()) };
+        // If the index cannot be read the record is not known to be surplus, and the segment stays.
+        let Some(fact) = self.shared.known_fact(key).map_err(to_io)?.filter(|fact| fact.at == from) else { return Ok(()) };
         if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.table.has(*id)) {
             // No segment holds an older version any more, so the deletion is dropped with its segment.
             self.table.dead(from);
@@ -207,7 +209,7 @@ impl Writer {
     }
 
     fn move_fact(&mut self, key: Vec<u8>, from: Loc, to: Loc) {
-        let Some(fact) = self.shared.indexed_fact(&key) else { return };
+        let Ok(Some(fact)) = self.shared.known_fact(&key) else { return };
         let mut moved = Fact { at: fact.at, ..fact };
         if moved.at == from {
             moved.at = to;
@@ -224,6 +226,11 @@ impl Writer {
     /// Ends the work on the source: it may be deleted once the copies and their tombstones are durable.
     fn end(&mut self) -> io::Result<()> {
         self.sync()?;
+        if self.shared.index_has_failed() {
+            // Which facts were moved is not known: the rebuild finds out.
+            self.compaction = None;
+            return Ok(());
+        }
         if !self.held.is_empty() {
             // The next batch writes the tombstones; this is called again after it.
             return Ok(());

@@ -2,17 +2,26 @@
 //!
 //! It is not trusted after a crash, because the flush of sled 0.34.7 is no fsync and its recovery may drop data and report success.
 
-use std::{collections::BTreeMap, fs, io, mem, ops::RangeInclusive, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io, mem,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use posthaste_mail::MessageId;
 
 use crate::{
+    disk::Disk,
     fact::Fact,
     overlay::{BUCKET, Overlay},
 };
 
 pub(crate) struct Index {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
     db: sled::Db,
     messages: sled::Tree,
     states: sled::Tree,
@@ -20,13 +29,16 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn open(dir: &Path, cache: u64) -> sled::Result<Self> {
+    pub(crate) fn open(dir: &Path, cache: u64, disk: Arc<dyn Disk>) -> sled::Result<Self> {
+        disk.index()?;
         // Without sled's own flusher thread, so that an idle spool does not wake up.
         let db = sled::Config::new().path(dir).cache_capacity(cache).flush_every_ms(None).open()?;
-        Ok(Self { messages: db.open_tree("messages")?, states: db.open_tree("states")?, facts: db.open_tree("facts")?, db })
+        let (messages, states, facts) = (db.open_tree("messages")?, db.open_tree("states")?, db.open_tree("facts")?);
+        Ok(Self { path: dir.to_owned(), disk, db, messages, states, facts })
     }
 
     pub(crate) fn apply(&self, overlay: &Overlay) -> sled::Result<()> {
+        self.disk.index()?;
         for (seq, _) in overlay.gone.iter().filter(|(_, has_state)| **has_state) {
             self.states.remove(seq.to_be_bytes())?;
         }
@@ -97,34 +109,39 @@ impl Index {
     }
 
     pub(crate) fn message(&self, seq: u64) -> sled::Result<Option<(MessageId, Bytes)>> {
+        self.disk.index()?;
         self.messages(seq, seq).next().transpose().map(|found| found.map(|(_, id, meta)| (id, meta)))
     }
 
     pub(crate) fn state(&self, seq: u64) -> sled::Result<Option<Vec<u8>>> {
+        self.disk.index()?;
         Ok(self.states.get(seq.to_be_bytes())?.map(|state| state.to_vec()))
     }
 
     pub(crate) fn fact(&self, key: &[u8]) -> sled::Result<Option<Fact>> {
+        self.disk.index()?;
         Ok(self.facts.get(key)?.and_then(|bytes| Fact::decode(&bytes)))
     }
 
-    pub(crate) fn facts(&self, prefix: &[u8]) -> impl Iterator<Item = sled::Result<(Vec<u8>, Fact)>> {
+    pub(crate) fn facts(&self, prefix: &[u8]) -> sled::Result<Vec<(Vec<u8>, Fact)>> {
+        self.disk.index()?;
         let decode = |(key, value): (sled::IVec, sled::IVec)| Fact::decode(&value).map(|fact| (key.to_vec(), fact));
-        self.facts.scan_prefix(prefix).filter_map(move |item| item.map(decode).transpose())
+        self.facts.scan_prefix(prefix).filter_map(|item| item.map(decode).transpose()).collect()
     }
 
     /// Lets sled write its buffers and reuse space.
     pub(crate) fn flush(&self) -> sled::Result<()> {
+        self.disk.index()?;
         self.db.flush().map(|_| ())
     }
 
     /// Writes `stamp` into the index with a checksum of the facts (everything else is verified against the log or read from there), and
     /// makes its files durable, which sled's flush does not.
-    pub(crate) fn seal(&self, stamp: u64, dir: &Path) -> io::Result<()> {
+    pub(crate) fn seal(&self, stamp: u64) -> io::Result<()> {
         let seal = self.seal_for(stamp).map_err(to_io)?;
         self.db.insert(SEAL, &seal).map_err(to_io)?;
         self.flush().map_err(to_io)?;
-        sync_tree(dir)
+        sync_tree(&self.path)
     }
 
     /// Whether the index is in the state that [`Self::seal`] left.
@@ -194,12 +211,12 @@ const PACK_MAX: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{locations::Locations, record::Loc};
+    use crate::{disk::RealDisk, locations::Locations, record::Loc};
 
     #[test]
     fn a_bucket_goes_when_its_last_message_is_dead() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::open(dir.path(), 1 << 20).unwrap();
+        let index = Index::open(dir.path(), 1 << 20, Arc::new(RealDisk)).unwrap();
         let mut locations = Locations::default();
         let mut overlay = Overlay::default();
         for seq in 1..=200 {

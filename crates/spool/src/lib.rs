@@ -5,7 +5,7 @@
 //! holds:
 //!
 //! - `log/`: the segments;
-//! - `index/`: sled's files, deleted and rebuilt from the log after a crash;
+//! - `index/` (or `index.N/`): sled's files, deleted and rebuilt from the log after a crash, and while the spool runs when sled fails;
 //! - `quarantine/`: damaged bytes;
 //! - `clean`: the checkpoint of an orderly stop;
 //! - `lock`: a lock against a second process.
@@ -31,6 +31,7 @@ mod error;
 mod fact;
 mod files;
 mod index;
+mod index_dir;
 mod keyed;
 mod locations;
 mod log;
@@ -42,6 +43,7 @@ mod rebuild;
 mod record;
 mod recover;
 mod recovery;
+mod reindex;
 mod scan;
 mod segment;
 mod segments;

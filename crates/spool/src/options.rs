@@ -28,22 +28,23 @@ impl Default for SpoolOptions {
 pub(crate) struct SpoolLimits {
     pub(crate) segment_size: u64,
     pub(crate) compact_below: f64,
+    pub(crate) index_cache: u64,
     max_disk: u64,
     min_free: u64,
 }
 
 impl SpoolLimits {
     pub(crate) fn new(options: &SpoolOptions) -> Self {
-        let SpoolOptions { segment_size, max_disk, min_free, compact_below, .. } = *options;
+        let SpoolOptions { segment_size, max_disk, min_free, index_cache, compact_below } = *options;
         // Offsets are 32 bits wide. A small spool needs several segments too, because only closed ones can be compacted.
         let most = if max_disk == 0 { u64::MAX } else { (max_disk / 8).max(SEGMENT_MIN) };
         let segment_size = segment_size.clamp(SEGMENT_MIN, SEGMENT_MAX).min(most);
-        Self { segment_size, compact_below: compact_below.clamp(0.0, 0.9), max_disk, min_free }
+        Self { segment_size, compact_below: compact_below.clamp(0.0, 0.9), index_cache, max_disk, min_free }
     }
 
-    /// The limits of `options`, with the segment size unchanged.
+    /// The limits of `options`, with the segment size and the index's cache unchanged.
     pub(crate) fn changed(&self, options: &SpoolOptions) -> Self {
-        Self { segment_size: self.segment_size, ..Self::new(options) }
+        Self { segment_size: self.segment_size, index_cache: self.index_cache, ..Self::new(options) }
     }
 
     /// The room left for messages. Room for small records and for compaction is kept in reserve.

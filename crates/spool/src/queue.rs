@@ -64,6 +64,7 @@ pub(crate) struct Queue {
 struct Inner {
     ops: VecDeque<Op>,
     sleeping: bool,
+    nudged: bool,
     stop: Option<Stop>,
     facts: BTreeMap<Vec<u8>, WaitingFact>,
     removed: HashSet<u64>,
@@ -128,6 +129,14 @@ impl Queue {
         }
     }
 
+    /// Wakes the writer though no operation is queued.
+    pub(crate) fn nudge(&self) {
+        let mut inner = self.lock();
+        inner.nudged = true;
+        drop(inner);
+        self.wake.notify_one();
+    }
+
     pub(crate) fn stop(&self, stop: Stop) {
         self.budget.close();
         let mut inner = self.lock();
@@ -141,13 +150,14 @@ impl Queue {
         let mut inner = self.lock();
         if inner.ops.is_empty() && inner.stop.is_none() && patience != Some(Duration::ZERO) {
             inner.sleeping = true;
-            let idle = |inner: &mut Inner| inner.ops.is_empty() && inner.stop.is_none();
+            let idle = |inner: &mut Inner| inner.ops.is_empty() && inner.stop.is_none() && !inner.nudged;
             inner = match patience {
                 Some(patience) => self.wake.wait_timeout_while(inner, patience, idle).expect(POISON).0,
                 None => self.wake.wait_while(inner, idle).expect(POISON),
             };
             inner.sleeping = false;
         }
+        inner.nudged = false;
         match into.is_empty() {
             true => mem::swap(into, &mut inner.ops),
             false => into.append(&mut inner.ops),

@@ -50,10 +50,15 @@ impl Shared {
         }
         let fresh = view.overlay.messages.get(&seq).or_else(|| view.flushing.as_ref()?.messages.get(&seq)).cloned();
         drop(view);
-        match fresh.or_else(|| self.index.message(seq).unwrap_or(None)) {
+        match fresh.or_else(|| self.message_in_index(seq)) {
             Some((_, meta)) => Ok(Some(meta)),
             None => Ok(self.message_in_log(seq)?.map(|(_, meta)| meta)),
         }
+    }
+
+    /// What the index knows of a message. If it cannot be read, the log is read instead.
+    fn message_in_index(&self, seq: u64) -> Option<(MessageId, Bytes)> {
+        self.index().message(seq).inspect_err(|error| self.index_failed(error)).unwrap_or(None)
     }
 
     fn message_in_log(&self, seq: u64) -> Result<Option<(MessageId, Bytes)>, ReadError> {
@@ -150,7 +155,8 @@ impl Shared {
     /// Fills in what is not in memory from the index, and what is not in the index from the log.
     fn complete(&self, found: Vec<Incomplete>, first: u64, last: u64) -> Result<Vec<LiveMessage>, ReadError> {
         let all_fresh = found.iter().all(|(_, _, message, _)| message.is_some());
-        let mut indexed = (!all_fresh).then(|| self.index.messages(first, last).peekable());
+        let index = self.index();
+        let mut indexed = (!all_fresh).then(|| index.messages(first, last).peekable());
         let mut page = Vec::with_capacity(found.len());
         for (seq, entry, mut message, mut state) in found {
             if let Some(indexed) = &mut indexed {
@@ -169,7 +175,7 @@ impl Shared {
                 message = self.message_in_log(seq)?;
             }
             if state.is_none() && entry.update.is_some() {
-                state = self.index.state(seq).unwrap_or(None);
+                state = index.state(seq).unwrap_or(None);
                 if state.is_none() {
                     state = self.state_in_log(seq)?;
                 }
@@ -198,7 +204,7 @@ impl Shared {
             .map(|(key, fact)| (key.clone(), fact.as_ref().and_then(|fact| fact.value.clone())))
             .collect();
         drop(view);
-        let indexed = self.index.facts(prefix).filter_map(Result::ok).map(|(key, fact)| (key, fact.value));
+        let indexed = self.read_index(|index| index.facts(prefix)).unwrap_or_default().into_iter().map(|(key, fact)| (key, fact.value));
         let merged: std::collections::BTreeMap<_, _> = indexed.chain(fresh).chain(waiting).collect();
         merged.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }

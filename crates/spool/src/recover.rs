@@ -3,15 +3,15 @@
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Instant,
 };
 
 use crate::{
-    OpenError, Recovery, SpoolOptions, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, log::Log, options::SpoolLimits,
-    rebuild, recovery::Recovered, segment, shared::Shared, writer::Writer,
+    OpenError, Recovery, SpoolOptions, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, index_dir, log::Log,
+    options::SpoolLimits, rebuild, recovery::Recovered, segment, shared::Shared, writer::Writer,
 };
 
 pub(crate) struct OpenedSpool {
@@ -30,11 +30,11 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     let lock = lock(dir)?;
     let checkpoint = StopCheckpoint::read(dir);
     let clean = checkpoint.is_some();
-    let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint)) {
+    let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint, disk.clone())) {
         Some(found) => found,
         None => {
             StopCheckpoint::remove(dir).map_err(failed)?;
-            start_over(dir, options, clean)?
+            start_over(dir, options, clean, disk.clone())?
         }
     };
     let Recovered { index, checkpoint, mut recovery } = found;
@@ -67,25 +67,24 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// The checkpoint and the index, if both and the log are as the last stop left them.
-fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint) -> Option<Recovered> {
+fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint, disk: Arc<dyn Disk>) -> Option<Recovered> {
     let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
     let expected = checkpoint.table.iter().map(|segment| (segment.name, segment.len));
     if !strangers.is_empty() || !segments.into_iter().eq(expected) {
         return None;
     }
-    let index = Index::open(&dir.join("index"), options.index_cache).ok()?;
+    let path = index_dir::current(dir).ok()?;
+    index_dir::remove_others(dir, Some(&path)).ok()?;
+    let index = Index::open(&path, options.index_cache, disk).ok()?;
     index.is_sealed(checkpoint.stamp).then(|| Recovered { index, checkpoint, recovery: Recovery::new(false) })
 }
 
-fn start_over(dir: &Path, options: &SpoolOptions, clean: bool) -> Result<Recovered, OpenError> {
+fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     if clean {
         tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
-    let path: PathBuf = dir.join("index");
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(OpenError::Io { path, source }),
-        _ => {}
-    }
-    let index = Index::open(&path, options.index_cache).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
+    let made = index_dir::remove_others(dir, None).and_then(|()| index_dir::next(dir));
+    let path = made.map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    let index = Index::open(&path, options.index_cache, disk).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
     rebuild::rebuild(dir, index)
 }

@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     limits: RwLock<SpoolLimits>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) index: Index,
+    index: RwLock<Arc<Index>>,
     pub(crate) files: Files,
     pub(crate) status: Mutex<Status>,
     view: Mutex<View>,
@@ -40,6 +40,8 @@ pub(crate) struct View {
     pub(crate) flushing: Option<Arc<Overlay>>,
     index_sleeps: bool,
     index_stops: bool,
+    /// The index failed and is not replaced yet.
+    index_failed: bool,
 }
 
 /// What the threads report for [`Spool::trouble`](crate::Spool::trouble).
@@ -56,7 +58,7 @@ impl Shared {
         let view = View { locations, ..View::default() };
         let files = Files::new(dir.join("log"));
         let (queue, status, view) = (Queue::new(), Mutex::default(), Mutex::new(view));
-        let limits = RwLock::new(limits);
+        let (limits, index) = (RwLock::new(limits), RwLock::new(Arc::new(index)));
         Arc::new(Self { dir, limits, disk, queue, index, files, status, view, index_wake: Condvar::new(), index_done: Condvar::new() })
     }
 
@@ -81,17 +83,60 @@ impl Shared {
         self.limits().room(self.disk.free(&self.dir).ok(), used)
     }
 
+    /// The index in use.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.read().expect(POISON).clone()
+    }
+
+    /// Puts a new index in place of one that failed, together with the view that belongs to it.
+    pub(crate) fn use_index(&self, index: Index, change: impl FnOnce(&mut View)) {
+        let mut view = self.view();
+        change(&mut view);
+        view.index_failed = false;
+        *self.index.write().expect(POISON) = Arc::new(index);
+        drop(view);
+        self.status().index_trouble = None;
+        self.index_wake.notify_all();
+        self.index_done.notify_all();
+    }
+
+    /// Notes that the index failed: no new mail is taken until the writer has rebuilt it.
+    pub(crate) fn index_failed(&self, error: &sled::Error) {
+        if !std::mem::replace(&mut self.view().index_failed, true) {
+            tracing::error!(%error, "the spool's index failed; new mail is refused until it is rebuilt from the log");
+            self.status().index_trouble = Some(format!("the spool's index failed and is rebuilt from the log: {error}"));
+        }
+        self.queue.nudge();
+    }
+
+    pub(crate) fn index_has_failed(&self) -> bool {
+        self.view().index_failed
+    }
+
+    /// Reads from the index. If that fails, waits until the writer has rebuilt it, and tries once more. Not for the writer itself.
+    pub(crate) fn read_index<T>(&self, read: impl Fn(&Index) -> sled::Result<T>) -> Option<T> {
+        read(&self.index())
+            .or_else(|error| {
+                self.index_failed(&error);
+                drop(self.index_done.wait_timeout_while(self.view(), REBUILD_PATIENCE, |view| view.index_failed).expect(POISON));
+                read(&self.index()).inspect_err(|error| tracing::error!(%error, "the spool's index cannot be read"))
+            })
+            .ok()
+    }
+
     /// The newest written version of a fact, from memory or from sled.
     pub(crate) fn indexed_fact(&self, key: &[u8]) -> Option<Fact> {
+        self.fact_in_memory(key).unwrap_or_else(|| self.read_index(|index| index.fact(key)).unwrap_or(None))
+    }
+
+    /// The same for the writer, which cannot wait for itself to rebuild the index.
+    pub(crate) fn known_fact(&self, key: &[u8]) -> sled::Result<Option<Fact>> {
+        self.fact_in_memory(key).map_or_else(|| self.index().fact(key).inspect_err(|error| self.index_failed(error)), Ok)
+    }
+
+    fn fact_in_memory(&self, key: &[u8]) -> Option<Option<Fact>> {
         let view = self.view();
-        let fresh = view.overlay.facts.get(key).or_else(|| view.flushing.as_ref()?.facts.get(key)).cloned();
-        drop(view);
-        fresh.unwrap_or_else(|| {
-            self.index.fact(key).unwrap_or_else(|error| {
-                tracing::error!(%error, "the spool's index cannot be read");
-                None
-            })
-        })
+        view.overlay.facts.get(key).or_else(|| view.flushing.as_ref()?.facts.get(key)).cloned()
     }
 
     pub(crate) fn index_has_work(&self) {
@@ -106,7 +151,7 @@ impl Shared {
     /// Waits while the index is far behind, to limit the memory of the overlay.
     pub(crate) fn wait_for_index(&self) {
         let view = self.view();
-        if view.overlay.bytes > OVERLAY_MAX {
+        if view.overlay.bytes > OVERLAY_MAX && !view.index_failed {
             self.index_wake.notify_one();
             let behind = |view: &mut View| view.overlay.bytes > OVERLAY_MAX && view.flushing.is_some();
             drop(self.index_done.wait_timeout_while(view, INDEX_PATIENCE, behind).expect(POISON));
@@ -115,24 +160,29 @@ impl Shared {
 
     /// The index thread: applies the changes to sled, about twice a second while there are any.
     pub(crate) fn keep_index(&self) {
-        while let Some(overlay) = self.next_overlay() {
-            while let Err(error) = self.index.apply(&overlay).and_then(|()| self.index.flush()) {
-                tracing::error!(%error, "the spool's index cannot be written; new mail is refused until it can");
-                self.status().index_trouble = Some(format!("the spool's index: {error}"));
-                let view = self.view();
-                let (view, _) = self.index_wake.wait_timeout_while(view, INDEX_PATIENCE, |view| !view.index_stops).expect(POISON);
-                if view.index_stops {
-                    return;
-                }
+        while let Some((overlay, index)) = self.next_overlay() {
+            let applied = index.apply(&overlay).and_then(|()| index.flush());
+            if let Err(error) = applied {
+                // What was not applied stays readable in memory; the writer makes a new index from the log, which has it too.
+                self.index_failed(&error);
+                continue;
             }
-            self.status().index_trouble = None;
-            self.view().flushing = None;
-            self.index_done.notify_one();
+            let mut view = self.view();
+            if view.flushing.as_ref().is_some_and(|flushing| Arc::ptr_eq(flushing, &overlay)) {
+                view.flushing = None;
+            }
+            drop(view);
+            self.index_done.notify_all();
         }
     }
 
-    fn next_overlay(&self) -> Option<Arc<Overlay>> {
-        let mut view = self.view();
+    /// The changes to be applied next, and the index that they belong to; None: the spool stops.
+    fn next_overlay(&self) -> Option<(Arc<Overlay>, Arc<Index>)> {
+        let view = self.view();
+        let mut view = self.index_wake.wait_while(view, |view| view.index_failed && !view.index_stops).expect(POISON);
+        if view.index_failed {
+            return None;
+        }
         if view.overlay.is_empty() && !view.index_stops {
             view.index_sleeps = true;
             view = self.index_wake.wait_while(view, |view| view.overlay.is_empty() && !view.index_stops).expect(POISON);
@@ -148,17 +198,19 @@ impl Shared {
         overlay.find_spent(dead.into_iter(), &view.locations);
         let overlay = Arc::new(overlay);
         view.flushing = Some(overlay.clone());
-        Some(overlay)
+        Some((overlay, self.index()))
     }
 
     pub(crate) fn stop_index(&self) {
         self.view().index_stops = true;
-        self.index_wake.notify_one();
+        self.index_wake.notify_all();
     }
 }
 
 const INDEX_EVERY: Duration = Duration::from_millis(400);
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a reader waits for a new index. With a million messages a rebuild takes 8 seconds.
+const REBUILD_PATIENCE: Duration = Duration::from_secs(20);
 /// Above the first size in bytes, index changes are applied at once; above the second, the writer waits for the index thread.
 const OVERLAY_HIGH: usize = 4 * 1024 * 1024;
 const OVERLAY_MAX: usize = 16 * 1024 * 1024;

@@ -43,6 +43,8 @@ pub(crate) struct Writer {
     pub(crate) is_tight: bool,
     pub(crate) trouble: Option<StoreError>,
     pub(crate) retry_at: Option<Instant>,
+    /// After a rebuild of the index that failed: when it is tried again.
+    pub(crate) reindex_at: Option<Instant>,
     index_thread: Option<JoinHandle<()>>,
 }
 
@@ -65,6 +67,7 @@ impl Writer {
             is_tight: false,
             trouble: None,
             retry_at: None,
+            reindex_at: None,
             index_thread: Some(index_thread),
         }
     }
@@ -83,6 +86,9 @@ impl Writer {
             }
             self.sync_when_due();
             if self.retry_at.is_none() {
+                self.replace_index();
+            }
+            if self.retry_at.is_none() && !self.shared.index_has_failed() {
                 self.free_segments();
                 self.compact();
             }
@@ -98,6 +104,9 @@ impl Writer {
         let now = (self.clock)();
         if let Some(retry_at) = self.retry_at {
             return Some(retry_at.saturating_duration_since(now));
+        }
+        if self.shared.index_has_failed() && self.backlog.is_empty() && self.held.is_empty() {
+            return Some(self.reindex_at.unwrap_or(now).saturating_duration_since(now));
         }
         if !self.backlog.is_empty() || !self.held.is_empty() || self.compaction.is_some() || self.look_for_sparse {
             return Some(Duration::ZERO);
@@ -179,7 +188,7 @@ impl Writer {
 
     fn write_checkpoint(&self) -> io::Result<()> {
         let stamp = self.log.next_lsn() ^ (u64::from(self.log.active().salt) << 32);
-        self.shared.index.seal(stamp, &self.shared.dir.join("index"))?;
+        self.shared.index().seal(stamp)?;
         StopCheckpoint::write(&self.shared.dir, self.log.next_lsn(), stamp, &self.table, &self.shared.view().locations)
     }
 }

@@ -18,13 +18,14 @@ pub(super) struct FlakyDisk {
     room: AtomicU64,
     free: AtomicU64,
     pub(super) sync_fails: AtomicBool,
+    pub(super) index_fails: AtomicBool,
     truncate_fails: AtomicBool,
 }
 
 impl FlakyDisk {
     pub(super) fn new() -> Arc<Self> {
         let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
-        Arc::new(Self { room, free, sync_fails: false.into(), truncate_fails: false.into() })
+        Arc::new(Self { room, free, sync_fails: false.into(), index_fails: false.into(), truncate_fails: false.into() })
     }
 }
 
@@ -45,6 +46,10 @@ impl Disk for FlakyDisk {
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
         if self.truncate_fails.load(SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { RealDisk.truncate(file, len) }
+    }
+
+    fn index(&self) -> io::Result<()> {
+        if self.index_fails.load(SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
     fn free(&self, _: &Path) -> io::Result<u64> {
@@ -172,4 +177,40 @@ fn clients_hear_at_once_while_no_new_segment_can_be_begun() {
     disk.sync_fails.store(false, SeqCst);
     settle(&spool, || spool.trouble().is_none());
     try_store(&spool, 9, 10).unwrap();
+}
+
+#[test]
+fn an_index_that_failed_is_rebuilt_while_the_spool_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    let seqs: Vec<u64> = (0..6).map(|n| try_store(&spool, n, 900).unwrap()).collect();
+    spool.put(b"kept", b"one");
+    spool.put(b"gone", b"two");
+    spool.update(seqs[2], b"state".to_vec());
+    (0..20).for_each(|_| block_on(spool.sync()).unwrap());
+    disk.index_fails.store(true, SeqCst);
+    spool.delete(b"gone");
+    spool.put(b"late", b"three");
+    spool.remove(seqs[0]);
+    settle(&spool, || spool.trouble().is_some());
+    // While the index is away, mail is refused, small records are written, and messages are read from the log.
+    assert!(matches!(try_store(&spool, 10, 100), Err(StoreError::Full { .. })));
+    spool.put(b"later", b"four");
+    spool.remove(seqs[1]);
+    block_on(spool.sync()).unwrap();
+    assert_eq!(spool.body(seqs[5]).unwrap().unwrap(), body(5, 900));
+    assert_eq!(spool.meta(seqs[5]).unwrap().unwrap(), "");
+    assert_eq!((spool.get(b"late"), spool.get(b"gone")), (Some(b"three".to_vec()), None));
+    disk.index_fails.store(false, SeqCst);
+    settle(&spool, || spool.trouble().is_none());
+    let facts: Vec<Vec<u8>> = spool.scan(b"").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(facts, [b"kept".to_vec(), b"late".to_vec(), b"later".to_vec()]);
+    assert_eq!(super::seqs(&spool), seqs[2..]);
+    assert_eq!(all(&spool)[0].state, Some(b"state".to_vec()));
+    let next = try_store(&spool, 11, 100).unwrap();
+    spool.close().unwrap();
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.clean && !recovery.rebuilt, "the new index is as good as the first: {recovery:?}");
+    assert_eq!(super::seqs(&spool), [&seqs[2..], &[next]].concat());
 }

@@ -68,6 +68,10 @@ enum Step {
     Churn,
     /// The disk fails for a while, in the middle of whatever the spool does.
     Fault,
+    /// The index fails while facts change.
+    IndexFault(u8),
+    Put(u8),
+    Delete(u8),
     Kill,
     Close,
 }
@@ -80,6 +84,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<prop::sample::Index>().prop_map(Step::Damage),
         3 => Just(Step::Churn),
         1 => Just(Step::Fault),
+        1 => (0..5u8).prop_map(Step::IndexFault),
+        4 => (0..5u8).prop_map(Step::Put),
+        2 => (0..5u8).prop_map(Step::Delete),
         1 => Just(Step::Kill),
         1 => Just(Step::Close),
     ];
@@ -95,7 +102,7 @@ proptest! {
         let disk = FlakyDisk::new();
         let open = || Spool::open_on(dir.path(), &small_segments(), clock, disk.clone()).unwrap().0;
         let mut spool = open();
-        let (mut live, mut damaged) = (BTreeMap::new(), BTreeSet::new());
+        let (mut live, mut damaged, mut facts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         for (n, step) in steps.iter().enumerate() {
             let n = n as u64;
             let pick = |index: &prop::sample::Index| live.keys().nth(index.index(live.len().max(1))).copied();
@@ -118,6 +125,24 @@ proptest! {
                     disk.sync_fails.store(false, SeqCst);
                     settle(&spool, || spool.trouble().is_none());
                 }
+                Step::IndexFault(key) => {
+                    disk.index_fails.store(true, SeqCst);
+                    spool.put(&[*key], &[n as u8; 300]);
+                    spool.delete(&[*key + 1]);
+                    settle(&spool, || spool.trouble().is_some());
+                    disk.index_fails.store(false, SeqCst);
+                    settle(&spool, || spool.trouble().is_none());
+                    facts.insert(vec![*key], vec![n as u8; 300]);
+                    facts.remove(&vec![*key + 1]);
+                }
+                Step::Put(key) => {
+                    spool.put(&[*key], &[n as u8; 400]);
+                    facts.insert(vec![*key], vec![n as u8; 400]);
+                }
+                Step::Delete(key) => {
+                    spool.delete(&[*key]);
+                    facts.remove(&vec![*key]);
+                }
                 Step::Kill | Step::Close => {
                     if matches!(step, Step::Close) {
                         spool.close().unwrap();
@@ -128,6 +153,7 @@ proptest! {
                     prop_assert!(there.iter().all(|seq| live.contains_key(seq)), "{there:?} of {:?}", live.keys());
                     prop_assert!(live.keys().all(|seq| there.contains(seq) || damaged.contains(seq)), "{there:?} of {:?}", live.keys());
                     live.retain(|seq, _| there.contains(seq));
+                    prop_assert_eq!(spool.scan(b"").into_iter().collect::<BTreeMap<_, _>>(), facts.clone());
                 }
             }
         }
