@@ -118,6 +118,8 @@ impl Writer {
             match compaction.scanner.next()? {
                 None => break false,
                 Some(ScanItem::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
+                // A message keeps what is left of it, and the segment can be emptied.
+                Some(ScanItem::Broken { at, header, .. }) => self.copy_if_needed(&compaction, at, &header.damaged())?,
                 Some(ScanItem::Damage { .. } | ScanItem::Torn { .. }) => {}
             }
             if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {
@@ -139,7 +141,10 @@ impl Writer {
         let seq = header.seq;
         let entry = self.shared.view().locations.get(seq);
         match header.kind {
-            RecordKind::Message if entry.is_some_and(|entry| entry.at == from) => {
+            RecordKind::Message | RecordKind::Damaged if entry.is_some_and(|entry| entry.at == from) => {
+                if header.kind == RecordKind::Damaged {
+                    self.shared.note_damage(seq);
+                }
                 let to = self.log.append(header, &[head], &[tail])?;
                 self.moves.push(Move::Message { seq, from, to });
             }
@@ -155,7 +160,7 @@ impl Writer {
                 }
             }
             RecordKind::Put | RecordKind::Delete => self.copy_fact(header, from, head, tail)?,
-            RecordKind::Message | RecordKind::Update | RecordKind::Void => {}
+            RecordKind::Message | RecordKind::Damaged | RecordKind::Update | RecordKind::Void => {}
         }
         Ok(())
     }

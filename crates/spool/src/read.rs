@@ -92,7 +92,10 @@ impl Shared {
 
     fn read(&self, seq: u64, at: Loc, whole: bool) -> Result<Record, ReadError> {
         let (segment, offset) = (at.segment, u64::from(at.offset));
-        let damaged = || ReadError::Damaged { seq, segment, offset };
+        let damaged = || {
+            self.note_damage(seq);
+            ReadError::Damaged { seq, segment, offset }
+        };
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::UnexpectedEof => damaged(),
             _ => ReadError::Io { seq, source },
@@ -102,7 +105,11 @@ impl Shared {
         let mut bytes = vec![0; first];
         open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
         let ours = |header: &RecordHeader| {
-            header.seq == seq && header.record_len() == u64::from(at.len) && matches!(header.kind, RecordKind::Message | RecordKind::Update)
+            let kind = match header.kind {
+                RecordKind::Damaged => !whole,
+                kind => matches!(kind, RecordKind::Message | RecordKind::Update),
+            };
+            kind && header.seq == seq && header.record_len() == u64::from(at.len)
         };
         let header = RecordHeader::parse(&bytes).filter(ours).ok_or_else(damaged)?;
         let head = HEADER + header.head_len as usize;

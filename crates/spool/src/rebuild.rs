@@ -115,10 +115,26 @@ impl<'a> Rebuild<'a> {
             None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
         }
         self.table.add(name, len);
-        let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len);
+        let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len).without_bodies();
         while let Some(found) = scanner.next()? {
             match found {
                 scan::ScanItem::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
+                scan::ScanItem::Broken { at, header, last: false } if is_last => {
+                    // Whether it was ever acknowledged is not known.
+                    self.quarantine(&file, name, at, header.record_len(), "no record has this checksum")?;
+                }
+                scan::ScanItem::Broken { at, last: true, .. } if is_last => {
+                    // It was being written at the crash.
+                    self.recovery.torn_bytes += len - at;
+                    file.set_len(at)?;
+                    file.sync_all()?;
+                    len = at;
+                    break;
+                }
+                scan::ScanItem::Broken { at, header, .. } => {
+                    self.mark_damaged(&file, name, at, &header, scanner.head())?;
+                    self.replay(name, at, &header.damaged(), scanner.head(), scanner.tail())?;
+                }
                 scan::ScanItem::Torn { at, len: torn } => {
                     match is_last {
                         true => self.recovery.torn_bytes += torn,
@@ -135,18 +151,21 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
+    /// Copies a message whose body is damaged to the quarantine, and marks its record, so that it is reported only once. The message stays
+    /// in the spool: its sender hears of it when it expires, if not before.
+    fn mark_damaged(&mut self, file: &File, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8]) -> io::Result<()> {
+        self.copy_to_quarantine(file, name, at, header.record_len())?;
+        let mut marked = Vec::with_capacity(HEADER + head.len());
+        header.damaged().encode(name.salt, &[head], &mut marked);
+        file.write_all_at(&marked, at)?;
+        file.sync_data()?;
+        self.report(name.id, at, header.record_len(), "the body of a message has another checksum; the message stays in the spool");
+        Ok(())
+    }
+
     /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
     fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
-        let folder = self.dir.join("quarantine");
-        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
-        let mut bytes = vec![0; len.min(1 << 20) as usize];
-        for from in (0..len).step_by(1 << 20) {
-            let part = &mut bytes[..(len - from).min(1 << 20) as usize];
-            file.read_exact_at(part, at + from)?;
-            copy.write_all(part)?;
-        }
-        copy.sync_all()?;
-        sync_dir(&folder)?;
+        self.copy_to_quarantine(file, name, at, len)?;
         if at < START {
             file.write_all_at(&segment::header(name, self.next_lsn), 0)?;
             file.sync_data()?;
@@ -158,13 +177,29 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
+    fn copy_to_quarantine(&self, file: &File, name: SegmentName, at: u64, len: u64) -> io::Result<()> {
+        let folder = self.dir.join("quarantine");
+        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
+        let mut bytes = vec![0; len.min(1 << 20) as usize];
+        for from in (0..len).step_by(1 << 20) {
+            let part = &mut bytes[..(len - from).min(1 << 20) as usize];
+            file.read_exact_at(part, at + from)?;
+            copy.write_all(part)?;
+        }
+        copy.sync_all()?;
+        sync_dir(&folder)
+    }
+
     fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: &[u8]) -> io::Result<()> {
         let at = Loc { segment: name.id, offset: at as u32, len: header.record_len() as u32 };
         let seq = header.seq;
         self.next_lsn = self.next_lsn.max(header.lsn + 1);
         match header.kind {
             RecordKind::Void => {}
-            RecordKind::Message => {
+            RecordKind::Message | RecordKind::Damaged => {
+                if header.kind == RecordKind::Damaged {
+                    self.recovery.damaged.push(seq);
+                }
                 self.copies.push((seq, at));
                 if let Some((id, meta)) = head.split_first_chunk::<ID>()
                     && !self.is_dead(seq)
@@ -235,7 +270,10 @@ impl<'a> Rebuild<'a> {
         self.buried.extend(self.overlay.gone.keys());
         self.overlay.find_spent(self.buried.drain(..), &locations);
         self.index.apply(&self.overlay).and_then(|()| self.index.flush()).map_err(to_io)?;
-        let Self { index, table, recovery, next_lsn, .. } = self;
+        let Self { index, table, mut recovery, next_lsn, .. } = self;
+        recovery.damaged.sort_unstable();
+        recovery.damaged.dedup();
+        recovery.damaged.retain(|seq| locations.get(*seq).is_some());
         Ok(Recovered { index, checkpoint: StopCheckpoint { next_lsn, stamp: 0, table, locations }, recovery })
     }
 

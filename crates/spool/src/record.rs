@@ -27,11 +27,15 @@ pub(crate) enum RecordKind {
     Delete = 5,
     /// A record that was voided in place, or damage that was copied to the quarantine; the tail is not verified.
     Void = 6,
+    /// A message whose body is damaged; head as for [`Self::Message`]. The tail is kept as it was found, and is not verified.
+    Damaged = 7,
 }
 
 impl RecordKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Message, Self::Update, Self::Remove, Self::Put, Self::Delete, Self::Void].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Message, Self::Update, Self::Remove, Self::Put, Self::Delete, Self::Void, Self::Damaged]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -83,6 +87,11 @@ impl RecordHeader {
         head.iter().for_each(|part| out.extend_from_slice(part));
     }
 
+    /// The header of the same message once its body is known to be damaged.
+    pub(crate) fn damaged(self) -> Self {
+        Self { kind: RecordKind::Damaged, ..self }
+    }
+
     /// Parses a header; verifies only magic and kind.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
@@ -106,7 +115,8 @@ impl RecordHeader {
 
     /// Whether the checksum of the tail is right.
     pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
-        self.kind == RecordKind::Void || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
+        matches!(self.kind, RecordKind::Void | RecordKind::Damaged)
+            || (tail.len() == self.tail_len as usize && crc32fast::hash(tail) == self.tail_crc)
     }
 
     /// The header that voids `len` bytes at once.

@@ -47,6 +47,7 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     StopCheckpoint::remove(dir).map_err(failed)?;
     table.add(log.active(), log.len());
     let shared = Shared::new(dir.to_owned(), SpoolLimits::new(options), disk, index, locations);
+    recovery.damaged.iter().for_each(|seq| shared.note_damage(*seq));
     let indexer = shared.clone();
     let index_thread = thread::Builder::new().name("spool-index".to_owned()).spawn(move || indexer.keep_index()).map_err(failed)?;
     let writer = Writer::new(shared.clone(), clock, log, table, index_thread);

@@ -17,6 +17,8 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Damage that was copied to the folder `quarantine`.
     pub quarantined: Vec<Quarantined>,
+    /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
+    pub damaged: Vec<u64>,
     /// How long opening took.
     pub took: Duration,
 }
@@ -36,7 +38,7 @@ pub struct Quarantined {
 
 impl Recovery {
     pub(crate) fn new(rebuilt: bool) -> Self {
-        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), took: Duration::ZERO }
+        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), damaged: Vec::new(), took: Duration::ZERO }
     }
 }
 

@@ -4,15 +4,21 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 
 use memchr::memmem;
 
-use crate::record::{HEADER, MAGIC, RecordHeader};
+use crate::record::{HEADER, MAGIC, RecordHeader, RecordKind};
 
 /// Bytes per read. One large read is an order of magnitude faster than reading from header to header.
 const RUN: usize = 2 * 1024 * 1024;
+/// Bytes per read of a long body that is only verified.
+const PIECE: usize = 256 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ScanItem {
     /// A whole record; [`Scanner::head`] and [`Scanner::tail`] return its parts until the next call.
     Record { at: u64, header: RecordHeader },
+    /// A message with a whole head, so that its length is known, and a damaged body. [`Scanner::head`] and [`Scanner::tail`] return its parts
+    /// as they are until the next call.
+    /// `last`: no whole record follows.
+    Broken { at: u64, header: RecordHeader, last: bool },
     /// Bytes that are no record, up to the next whole record.
     Damage { at: u64, len: u64 },
     /// Bytes without a whole record, from `at` to the end.
@@ -28,11 +34,19 @@ pub(crate) struct Scanner {
     buffer: Vec<u8>,
     base: u64,
     record: (usize, usize, usize),
+    /// Whether the bodies of messages are read into memory; otherwise they are verified piece by piece.
+    bodies: bool,
 }
 
 impl Scanner {
     pub(crate) fn new(file: File, salt: u32, from: u64, len: u64) -> Self {
-        Self { file, salt, len, position: from, buffer: Vec::new(), base: from, record: (0, 0, 0) }
+        Self { file, salt, len, position: from, buffer: Vec::new(), base: from, record: (0, 0, 0), bodies: true }
+    }
+
+    /// The same scan for a reader that does not need the bodies of messages: [`Self::tail`] is empty for them, and the memory that is needed
+    /// does not depend on their lengths.
+    pub(crate) fn without_bodies(self) -> Self {
+        Self { bodies: false, ..self }
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -53,13 +67,32 @@ impl Scanner {
         }
         let at = self.position;
         if let Some(header) = self.whole_record(at)? {
-            self.position = at + header.record_len();
-            let start = (at - self.base) as usize + HEADER;
-            let head = start + header.head_len as usize;
-            self.record = (start, head, head + header.tail_len as usize);
+            self.take(at, &header);
             return Ok(Some(ScanItem::Record { at, header }));
         }
-        self.resynchronise(at).map(Some)
+        let found = self.resynchronise(at)?;
+        if let ScanItem::Damage { at, len } | ScanItem::Torn { at, len } = found
+            && let Some(header) = self.whole_head(at)?.filter(|header| header.kind == RecordKind::Message && header.record_len() <= len)
+        {
+            if self.has_tail(&header) {
+                self.fill(at, header.record_len() as usize)?;
+            }
+            self.take(at, &header);
+            return Ok(Some(ScanItem::Broken { at, header, last: matches!(found, ScanItem::Torn { .. }) }));
+        }
+        Ok(Some(found))
+    }
+
+    fn take(&mut self, at: u64, header: &RecordHeader) {
+        self.position = at + header.record_len();
+        let start = (at - self.base) as usize + HEADER;
+        let head = start + header.head_len as usize;
+        let tail_len = if self.has_tail(header) { header.tail_len as usize } else { 0 };
+        self.record = (start, head, head + tail_len);
+    }
+
+    fn has_tail(&self, header: &RecordHeader) -> bool {
+        self.bodies || !matches!(header.kind, RecordKind::Message | RecordKind::Damaged | RecordKind::Void)
     }
 
     fn resynchronise(&mut self, at: u64) -> io::Result<ScanItem> {
@@ -87,6 +120,34 @@ impl Scanner {
     }
 
     fn whole_record(&mut self, at: u64) -> io::Result<Option<RecordHeader>> {
+        let Some(header) = self.whole_head(at)? else { return Ok(None) };
+        let (head, whole) = (HEADER + header.head_len as usize, header.record_len() as usize);
+        if !self.has_tail(&header) && whole > RUN {
+            return Ok(if self.is_whole_on_disk(at + head as u64, &header)? { Some(header) } else { None });
+        }
+        self.fill(at, whole)?;
+        Ok(Some(header).filter(|header| header.tail_is_whole(&self.bytes(at, whole)[head..])))
+    }
+
+    /// Verifies a long tail without keeping it.
+    fn is_whole_on_disk(&self, mut at: u64, header: &RecordHeader) -> io::Result<bool> {
+        if header.kind != RecordKind::Message {
+            return Ok(true);
+        }
+        let (mut crc, mut left) = (crc32fast::Hasher::new(), header.tail_len as usize);
+        let mut piece = vec![0; PIECE.min(left)];
+        while left > 0 {
+            let piece = &mut piece[..PIECE.min(left)];
+            self.file.read_exact_at(piece, at)?;
+            crc.update(piece);
+            at += piece.len() as u64;
+            left -= piece.len();
+        }
+        Ok(crc.finalize() == header.tail_crc)
+    }
+
+    /// The header of a record that lies within the file and whose header and head are whole.
+    fn whole_head(&mut self, at: u64) -> io::Result<Option<RecordHeader>> {
         self.fill(at, HEADER)?;
         let Some(header) = RecordHeader::parse(self.bytes(at, HEADER)) else { return Ok(None) };
         if header.record_len() > self.len - at {
@@ -94,12 +155,7 @@ impl Scanner {
         }
         let head = HEADER + header.head_len as usize;
         self.fill(at, head)?;
-        if !header.head_is_whole(self.salt, self.bytes(at, head)) {
-            return Ok(None);
-        }
-        let whole = header.record_len() as usize;
-        self.fill(at, whole)?;
-        Ok(Some(header).filter(|header| header.tail_is_whole(&self.bytes(at, whole)[head..])))
+        Ok(Some(header).filter(|header| header.head_is_whole(self.salt, self.bytes(at, head))))
     }
 
     fn bytes(&self, at: u64, len: usize) -> &[u8] {
@@ -171,6 +227,37 @@ mod tests {
             assert_eq!(scanner.tail(), tail);
         }
         assert_eq!(scanner.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_scan_without_bodies_finds_the_same_and_holds_no_long_body() {
+        let message = |seq: u64, body: &[u8], out: &mut Vec<u8>| {
+            let (tail_len, tail_crc) = (body.len() as u32, crc32fast::hash(body));
+            RecordHeader { kind: RecordKind::Message, lsn: seq, seq, head_len: 4, tail_len, tail_crc }.encode(SALT, &[b"head"], out);
+            out.extend_from_slice(body);
+        };
+        let (mut bytes, long) = (Vec::new(), vec![7; 9 * RUN]);
+        message(1, b"short", &mut bytes);
+        message(2, &long, &mut bytes);
+        let broken = bytes.len();
+        message(3, &long, &mut bytes);
+        record(4, b"fact", &mut bytes);
+        bytes[broken + 5 * RUN] ^= 1;
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let all = |mut scanner: Scanner| {
+            let mut found = Vec::new();
+            while let Some(item) = scanner.next().unwrap() {
+                found.push((item, scanner.head().to_vec()));
+                assert!(scanner.bodies || scanner.buffer.len() <= RUN);
+            }
+            found
+        };
+        let scanner = || Scanner::new(file.try_clone().unwrap(), SALT, 0, bytes.len() as u64);
+        let found = all(scanner().without_bodies());
+        assert_eq!(found, all(scanner()));
+        assert!(matches!(found[2].0, ScanItem::Broken { at, .. } if at == broken as u64));
+        assert_eq!(found.len(), 4);
     }
 
     proptest! {

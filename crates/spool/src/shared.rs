@@ -1,6 +1,7 @@
 //! The state that the handle, the writer and the index thread share, and the index thread itself.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
     time::Duration,
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     index: RwLock<Arc<Index>>,
     pub(crate) files: Files,
     pub(crate) status: Mutex<Status>,
+    /// Messages that were found to be damaged.
+    damaged: Mutex<BTreeSet<u64>>,
     view: Mutex<View>,
     index_wake: Condvar,
     index_done: Condvar,
@@ -57,9 +60,21 @@ impl Shared {
     pub(crate) fn new(dir: PathBuf, limits: SpoolLimits, disk: Arc<dyn Disk>, index: Index, locations: Locations) -> Arc<Self> {
         let view = View { locations, ..View::default() };
         let files = Files::new(dir.join("log"));
-        let (queue, status, view) = (Queue::new(), Mutex::default(), Mutex::new(view));
+        let (queue, status, damaged, view) = (Queue::new(), Mutex::default(), Mutex::default(), Mutex::new(view));
         let (limits, index) = (RwLock::new(limits), RwLock::new(Arc::new(index)));
-        Arc::new(Self { dir, limits, disk, queue, index, files, status, view, index_wake: Condvar::new(), index_done: Condvar::new() })
+        Arc::new(Self {
+            dir,
+            limits,
+            disk,
+            queue,
+            index,
+            files,
+            status,
+            damaged,
+            view,
+            index_wake: Condvar::new(),
+            index_done: Condvar::new(),
+        })
     }
 
     pub(crate) fn limits(&self) -> SpoolLimits {
@@ -81,6 +96,21 @@ impl Shared {
     /// The room left for messages if the segments take `used` bytes.
     pub(crate) fn room(&self, used: u64) -> Room {
         self.limits().room(self.disk.free(&self.dir).ok(), used)
+    }
+
+    /// Notes that a message was found to be damaged.
+    pub(crate) fn note_damage(&self, seq: u64) {
+        if self.damaged.lock().expect(POISON).insert(seq) {
+            tracing::error!(seq, "a message of the spool is damaged on disk");
+        }
+    }
+
+    /// The messages that were found to be damaged and are still in the spool.
+    pub(crate) fn damaged(&self) -> Vec<u64> {
+        let mut damaged = self.damaged.lock().expect(POISON);
+        let view = self.view();
+        damaged.retain(|seq| view.locations.get(*seq).is_some());
+        damaged.iter().copied().collect()
     }
 
     /// The index in use.

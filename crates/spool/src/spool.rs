@@ -127,6 +127,12 @@ impl Spool {
         async move { durable.await.unwrap_or(Err(StoreError::Closed)) }
     }
 
+    /// The messages of the spool that were found to be damaged on disk, by seq: at the opening, when they were read, or when they were
+    /// moved. They cannot be delivered; what is left of them is kept.
+    pub fn damaged(&self) -> Vec<u64> {
+        self.inner.shared.damaged()
+    }
+
     /// Why the spool refuses mail at present, if it does: a full or failing disk.
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;

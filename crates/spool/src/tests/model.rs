@@ -181,7 +181,10 @@ proptest! {
         for live in all(&spool) {
             let (n, len) = stored[&live.seq];
             prop_assert_eq!(live.id, id(n));
-            prop_assert_eq!(spool.body(live.seq).unwrap().unwrap(), body(n, len));
+            match spool.body(live.seq) {
+                Ok(found) => prop_assert_eq!(found.unwrap(), body(n, len)),
+                Err(_) => prop_assert!(recovery.damaged.contains(&live.seq)),
+            }
         }
         let lost = stored.len() as u64 - recovery.messages;
         prop_assert!(lost == 0 || recovery.torn_bytes > 0 || !recovery.quarantined.is_empty() || cut.is_some());

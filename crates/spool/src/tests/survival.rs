@@ -11,14 +11,14 @@ use proptest::prelude::*;
 
 use super::{faults::FlakyDisk, *};
 
-/// Flips a bit in a message's body on disk; false if the message is gone.
-fn damage(dir: &Path, spool: &Spool, seq: u64) -> bool {
+/// Flips a bit of a message on disk, at a share of its length; false if the message is gone.
+fn damage(dir: &Path, spool: &Spool, seq: u64, share: f64) -> bool {
     let Some(entry) = spool.location(seq) else { return false };
     let prefix = format!("{:08x}-", entry.at.segment);
     let is_its = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
     let Some(path) = segments(dir).into_iter().find(is_its) else { return false };
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
-    let at = u64::from(entry.at.offset + entry.at.len) - 1;
+    let at = u64::from(entry.at.offset) + (f64::from(entry.at.len - 1) * share) as u64;
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 4], at).unwrap();
@@ -42,7 +42,7 @@ fn a_segment_that_cannot_be_emptied_brings_nothing_back() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
     let first: Vec<u64> = (0..8).map(|n| store(&spool, n, 450)).collect();
-    assert!(damage(dir.path(), &spool, first[0]));
+    assert!(damage(dir.path(), &spool, first[0], 0.0));
     // The rest of the first segment moves on: the damaged message stays where it is.
     first[3..].iter().for_each(|seq| spool.remove(*seq));
     let filler = store(&spool, 90, 4000);
@@ -58,12 +58,35 @@ fn a_segment_that_cannot_be_emptied_brings_nothing_back() {
     assert_eq!(recovery.quarantined.len(), 1, "the damaged message is the only loss");
 }
 
+#[test]
+fn a_message_with_a_damaged_body_moves_on_and_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let first: Vec<u64> = (0..8).map(|n| store(&spool, n, 450)).collect();
+    assert!(damage(dir.path(), &spool, first[1], 1.0));
+    first[3..].iter().for_each(|seq| spool.remove(*seq));
+    churn(&spool);
+    let gone = |spool: &Spool| {
+        segments(dir.path())[0].file_name().unwrap().to_str().unwrap().starts_with("00000001") || spool.damaged().is_empty()
+    };
+    settle(&spool, || !gone(&spool));
+    assert_eq!((spool.damaged(), seqs(&spool)), (vec![first[1]], first[..3].to_vec()));
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert_eq!((recovery.quarantined.len(), recovery.damaged.clone()), (0, vec![first[1]]), "it is known, and no news");
+    assert!(matches!(spool.body(first[1]), Err(crate::ReadError::Damaged { .. })));
+    assert_eq!(spool.meta(first[1]).unwrap().unwrap(), "meta 1");
+    spool.remove(first[1]);
+    block_on(spool.sync()).unwrap();
+    assert_eq!((spool.damaged(), seqs(&spool)), (vec![], vec![first[0], first[2]]));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Store(usize),
     Update(prop::sample::Index),
     Remove(prop::sample::Index),
-    Damage(prop::sample::Index),
+    Damage(prop::sample::Index, f64),
     /// Messages come and go, until segments of small records have come and gone too.
     Churn,
     /// The disk fails for a while, in the middle of whatever the spool does.
@@ -81,7 +104,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         9 => prop_oneof![100..700usize, 1500..3500usize].prop_map(Step::Store),
         1 => any::<prop::sample::Index>().prop_map(Step::Update),
         8 => any::<prop::sample::Index>().prop_map(Step::Remove),
-        2 => any::<prop::sample::Index>().prop_map(Step::Damage),
+        2 => (any::<prop::sample::Index>(), prop_oneof![Just(0.0), 0.0..1.0]).prop_map(|(which, share)| Step::Damage(which, share)),
         3 => Just(Step::Churn),
         1 => Just(Step::Fault),
         1 => (0..5u8).prop_map(Step::IndexFault),
@@ -115,7 +138,7 @@ proptest! {
                     spool.remove(seq);
                     live.remove(&seq);
                 },
-                Step::Damage(index) => if let Some(seq) = pick(index) && damage(dir.path(), &spool, seq) {
+                Step::Damage(index, share) => if let Some(seq) = pick(index) && damage(dir.path(), &spool, seq, *share) {
                     damaged.insert(seq);
                 },
                 Step::Churn => churn(&spool),
