@@ -40,6 +40,7 @@ impl Writer {
     /// Deletes segments. Their records may have been superseded by records that are not durable yet, so a sync comes first.
     fn delete(&mut self, segments: &[u32]) -> io::Result<()> {
         self.sync()?;
+        self.log.forget(segments);
         let dir = self.shared.dir.join("log");
         for id in segments {
             let Some(segment) = self.table.get(*id) else { continue };

@@ -35,6 +35,14 @@ impl Disk for RealDisk {
     }
 }
 
+/// Creates a folder with those above it, durably: a power cut may otherwise take the name of a new folder, and with it all that is in it.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    let parent = |path: &Path| path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    missing.into_iter().rev().try_for_each(|path| sync_dir(&parent(path)))
+}
+
 /// Makes creations and removals in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -50,6 +50,18 @@ pub enum OpenError {
         /// The spool's folder.
         path: PathBuf,
     },
+    /// A later version wrote it. Nothing was touched.
+    #[error(
+        "{path} was written by a later version of posthaste (its format is {found}, this version knows up to {known}): use that version"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The number of its format.
+        found: u32,
+        /// The newest format that this version can read.
+        known: u32,
+    },
     /// sled cannot open its folder, not even a new one.
     #[error("cannot open the spool's index {path}: {reason}")]
     Index {

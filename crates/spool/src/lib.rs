@@ -6,6 +6,7 @@
 //!
 //! - `log/`: the segments;
 //! - `index/` (or `index.N/`): sled's files, deleted and rebuilt from the log after a crash, and while the spool runs when sled fails;
+//! - `segments`: which segments there are, so that a missing one is noticed;
 //! - `quarantine/`: damaged bytes;
 //! - `clean`: the checkpoint of an orderly stop;
 //! - `lock`: a lock against a second process.
@@ -30,11 +31,13 @@ mod disk;
 mod error;
 mod fact;
 mod files;
+mod format;
 mod index;
 mod index_dir;
 mod keyed;
 mod locations;
 mod log;
+mod manifest;
 mod options;
 mod overlay;
 mod queue;
@@ -58,5 +61,5 @@ pub use error::{OpenError, ReadError, StoreError};
 pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
 pub use options::SpoolOptions;
 pub use read::LiveMessage;
-pub use recovery::{Quarantined, Recovery};
+pub use recovery::{MissingSegment, Quarantined, Recovery};
 pub use spool::Spool;

@@ -1,9 +1,15 @@
 //! The end of the log: the segment that is being written.
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use crate::{
     disk::Disk,
+    manifest::Manifest,
     record::{Loc, RecordHeader},
     segment::{self, START, SegmentName},
 };
@@ -16,6 +22,7 @@ pub(crate) struct Log {
     next_lsn: u64,
     /// The active segment is not trusted any more.
     spoilt: bool,
+    manifest: Manifest,
     /// Segments with surplus bytes that could not be cut off yet.
     stumps: Vec<(File, u64)>,
 }
@@ -30,9 +37,10 @@ struct Active {
 }
 
 impl Log {
-    pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
+    pub(crate) fn create(dir: PathBuf, id: u32, next_lsn: u64, disk: Arc<dyn Disk>, mut manifest: Manifest) -> io::Result<Self> {
         let name = SegmentName::new(id);
         let file = segment::create(&dir, name, next_lsn, &*disk)?;
+        manifest.begun(id, next_lsn, &*disk)?;
         Ok(Self {
             dir,
             disk,
@@ -40,6 +48,7 @@ impl Log {
             buffer: Vec::new(),
             next_lsn,
             spoilt: false,
+            manifest,
             stumps: Vec::new(),
         })
     }
@@ -123,9 +132,18 @@ impl Log {
         debug_assert!(!self.is_dirty());
         let name = SegmentName::new(self.active.name.id + 1);
         let file = segment::create(&self.dir, name, self.next_lsn, &*self.disk)?;
+        let listed = self.manifest.begun(name.id, self.next_lsn, &*self.disk);
+        listed.inspect_err(|_| drop(fs::remove_file(name.path(&self.dir))))?;
         self.active = Active { name, file, len: START, synced: START };
         self.spoilt = false;
         Ok(())
+    }
+
+    /// Notes that segments are about to be deleted. On a full disk that may fail; the segments are deleted all the same.
+    pub(crate) fn forget(&mut self, segments: &[u32]) {
+        if let Err(error) = self.manifest.deleted(segments, &*self.disk) {
+            tracing::warn!(%error, "the spool's list of segments cannot be written; the next start may miss a segment that was empty");
+        }
     }
 
     /// Whether [`Self::roll`] has to come before the next append.

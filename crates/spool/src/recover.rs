@@ -10,8 +10,21 @@ use std::{
 };
 
 use crate::{
-    OpenError, Recovery, SpoolOptions, StoreError, checkpoint::StopCheckpoint, disk::Disk, index::Index, index_dir, log::Log,
-    options::SpoolLimits, rebuild, recovery::Recovered, segment, shared::Shared, writer::Writer,
+    OpenError, Recovery, SpoolOptions, StoreError,
+    checkpoint::StopCheckpoint,
+    disk::{Disk, make_dir},
+    format,
+    index::Index,
+    index_dir,
+    log::Log,
+    manifest::Manifest,
+    options::SpoolLimits,
+    rebuild,
+    recovery::{MissingSegment, Recovered},
+    segment,
+    segments::SegmentTable,
+    shared::Shared,
+    writer::Writer,
 };
 
 pub(crate) struct OpenedSpool {
@@ -25,9 +38,11 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     for folder in ["log", "quarantine"] {
-        fs::create_dir_all(dir.join(folder)).map_err(failed)?;
+        make_dir(&dir.join(folder)).map_err(failed)?;
     }
     let lock = lock(dir)?;
+    format::check(dir)?;
+    let mut manifest = Manifest::read(dir).map_err(failed)?;
     let checkpoint = StopCheckpoint::read(dir);
     let clean = checkpoint.is_some();
     let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint, disk.clone())) {
@@ -38,12 +53,21 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
         }
     };
     let Recovered { index, checkpoint, mut recovery } = found;
-    let StopCheckpoint { next_lsn, mut table, locations, .. } = checkpoint;
+    let StopCheckpoint { mut next_lsn, mut table, locations, .. } = checkpoint;
+    if recovery.rebuilt {
+        recovery.missing = missing(&manifest, &table);
+    }
+    if let Some(last) = recovery.missing.iter().filter(|missing| missing.last.is_none()).map(|missing| missing.first).max() {
+        // How many numbers the last segment gave out is not known: none of them may be given out again.
+        next_lsn = next_lsn.max(last + NUMBERS_OF_A_SEGMENT);
+    }
     recovery.messages = locations.len() as u64;
     recovery.clean = clean;
-    let id = table.iter().last().map_or(1, |segment| segment.name.id + 1);
+    let highest = table.iter().last().map(|segment| segment.name.id).into_iter().chain(manifest.highest()).max();
+    let id = highest.map_or(1, |id| id + 1);
+    manifest.replace(table.iter().map(|segment| (segment.name.id, manifest.floor(segment.name.id))).collect()).map_err(failed)?;
     // The new segment records the floor of the lsns given out later, before the checkpoint that holds it is removed.
-    let log = Log::create(dir.join("log"), id, next_lsn, disk.clone()).map_err(failed)?;
+    let log = Log::create(dir.join("log"), id, next_lsn, disk.clone(), manifest).map_err(failed)?;
     StopCheckpoint::remove(dir).map_err(failed)?;
     table.add(log.active(), log.len());
     let shared = Shared::new(dir.to_owned(), SpoolLimits::new(options), disk, index, locations);
@@ -55,6 +79,15 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     recovery.took = clock().saturating_duration_since(began);
     Ok(OpenedSpool { shared, writer, lock, recovery })
 }
+
+/// The segments that are listed and not there.
+fn missing(manifest: &Manifest, table: &SegmentTable) -> Vec<MissingSegment> {
+    let gone = manifest.missing(|id| table.has(id)).into_iter();
+    gone.map(|(segment, first, next)| MissingSegment { segment, first, last: next.map(|next| next.saturating_sub(1)) }).collect()
+}
+
+/// More numbers than a segment can give out: it has at most 1 GiB and one record, and a record takes 40 bytes at least.
+const NUMBERS_OF_A_SEGMENT: u64 = 1 << 26;
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");

@@ -19,8 +19,21 @@ pub struct Recovery {
     pub quarantined: Vec<Quarantined>,
     /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
     pub damaged: Vec<u64>,
+    /// Segments that are gone.
+    pub missing: Vec<MissingSegment>,
     /// How long opening took.
     pub took: Duration,
+}
+
+/// A segment that is gone, with everything that it held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingSegment {
+    /// Its number.
+    pub segment: u32,
+    /// The lowest seq that a message stored in it at first can have. Messages that compaction had moved there have lower ones.
+    pub first: u64,
+    /// The highest one, where that is known.
+    pub last: Option<u64>,
 }
 
 /// Damaged bytes in the log.
@@ -38,7 +51,16 @@ pub struct Quarantined {
 
 impl Recovery {
     pub(crate) fn new(rebuilt: bool) -> Self {
-        Self { clean: false, rebuilt, messages: 0, torn_bytes: 0, quarantined: Vec::new(), damaged: Vec::new(), took: Duration::ZERO }
+        Self {
+            clean: false,
+            rebuilt,
+            messages: 0,
+            torn_bytes: 0,
+            quarantined: Vec::new(),
+            damaged: Vec::new(),
+            missing: Vec::new(),
+            took: Duration::ZERO,
+        }
     }
 }
 

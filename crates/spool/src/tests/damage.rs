@@ -165,3 +165,79 @@ fn a_record_inside_a_body_is_not_believed() {
     assert_eq!(recovery.quarantined.len(), 1);
     assert_eq!(self::seqs(&spool), [seq, last]);
 }
+
+#[test]
+fn a_segment_that_is_gone_is_told_with_its_numbers_and_none_is_given_out_again() {
+    for which in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(dir.path());
+        let seqs: Vec<u64> = (0..3).map(|n| store(&spool, n, 5000)).collect();
+        drop(spool);
+        let path = segments(dir.path()).into_iter().filter(|path| fs::metadata(path).unwrap().len() > 64).nth(which).unwrap();
+        fs::remove_file(path).unwrap();
+        let (spool, recovery) = open(dir.path());
+        let [missing] = &recovery.missing[..] else { panic!("{which}: {recovery:?}") };
+        assert!(missing.first <= seqs[which] && missing.last.is_none_or(|last| last >= seqs[which]), "{which}: {missing:?} {seqs:?}");
+        assert!(store(&spool, 9, 10) > seqs[2], "{which}");
+        drop(spool);
+        assert_eq!(open(dir.path()).1.missing, [], "{which}: told once");
+    }
+}
+
+/// Everything in a folder, with its content.
+fn snapshot(dir: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => all.extend(snapshot(&entry.path())),
+            false => drop(all.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        }
+    }
+    all
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_not_touched() {
+    for (what, closed) in [("headers", true), ("headers", false), ("records", false), ("clean", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(dir.path());
+        for n in 0..3 {
+            store(&spool, n, 3000);
+        }
+        if closed {
+            spool.close().unwrap();
+        }
+        drop(spool);
+        let paths = if what == "clean" { vec![dir.path().join("clean")] } else { segments(dir.path()) };
+        for path in paths {
+            let mut bytes = fs::read(&path).unwrap();
+            match what {
+                "records" => {
+                    bytes[7] = b'2';
+                    memchr::memmem::find_iter(&bytes.clone(), b"PhR1").for_each(|at| bytes[at + 3] = b'2');
+                }
+                _ => bytes[7] = b'2',
+            }
+            if what == "clean" {
+                let end = bytes.len() - 4;
+                let crc = crc32fast::hash(&bytes[..end]);
+                bytes[end..].copy_from_slice(&crc.to_le_bytes());
+            }
+            fs::write(path, bytes).unwrap();
+        }
+        let before = snapshot(dir.path());
+        let refused = Spool::open(dir.path(), small_segments(), clock).map(drop).unwrap_err();
+        assert!(matches!(refused, crate::OpenError::Newer { found: 2, known: 1, .. }), "{what}: {refused}");
+        assert_eq!(snapshot(dir.path()), before, "{what}: nothing is touched");
+    }
+}
+
+#[test]
+fn one_flipped_digit_is_damage_and_no_later_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let seqs = three(dir.path());
+    let file = fs::File::options().write(true).open(&segments(dir.path())[1]).unwrap();
+    file.write_all_at(b"3", 7).unwrap();
+    let (spool, recovery) = open(dir.path());
+    assert_eq!((recovery.quarantined.len(), self::seqs(&spool)), (1, seqs));
+}

@@ -73,7 +73,7 @@ fn a_message_with_a_damaged_body_moves_on_and_is_known() {
     assert_eq!((spool.damaged(), seqs(&spool)), (vec![first[1]], first[..3].to_vec()));
     drop(spool);
     let (spool, recovery) = open(dir.path());
-    assert_eq!((recovery.quarantined.len(), recovery.damaged.clone()), (0, vec![first[1]]), "it is known, and no news");
+    assert_eq!((recovery.quarantined.len(), recovery.damaged), (0, vec![first[1]]), "it is known, and no news");
     assert!(matches!(spool.body(first[1]), Err(crate::ReadError::Damaged { .. })));
     assert_eq!(spool.meta(first[1]).unwrap().unwrap(), "meta 1");
     spool.remove(first[1]);

@@ -1,0 +1,117 @@
+//! The list of segments, in the file `segments`: one line for each that was begun (`+ID FLOOR`, where FLOOR is the lowest number that a new
+//! record in it can have) and for each that was deleted (`-ID`). A segment that is listed and not there is missing.
+//!
+//! A line about a deletion that a crash or a full disk cuts off makes an emptied segment look as if it were missing: a false alarm, which is
+//! better than none.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::disk::{Disk, sync_dir};
+
+/// The segments that there should be: each one's floor by its number.
+pub(crate) struct Manifest {
+    path: PathBuf,
+    segments: BTreeMap<u32, u64>,
+}
+
+impl Manifest {
+    /// Reads the list. Lines that make no sense are passed over.
+    pub(crate) fn read(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(NAME);
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut segments = BTreeMap::new();
+        for line in text.lines() {
+            if let Some(id) = line.strip_prefix('-') {
+                id.parse().ok().and_then(|id: u32| segments.remove(&id));
+            } else if let Some((id, floor)) = line.strip_prefix('+').and_then(|line| line.split_once(' '))
+                && let (Ok(id), Ok(floor)) = (id.parse(), floor.parse())
+            {
+                segments.insert(id, floor);
+            }
+        }
+        Ok(Self { path, segments })
+    }
+
+    /// The segments that are listed and not among these, each with the lowest number that its messages can have and the lowest of the next
+    /// segment's.
+    pub(crate) fn missing(&self, there: impl Fn(u32) -> bool) -> Vec<(u32, u64, Option<u64>)> {
+        let next = |id: u32| self.segments.range(id + 1..).next().map(|(_, floor)| *floor);
+        self.segments.iter().filter(|(id, _)| !there(**id)).map(|(id, floor)| (*id, *floor, next(*id))).collect()
+    }
+
+    /// The highest number that is listed.
+    pub(crate) fn highest(&self) -> Option<u32> {
+        self.segments.last_key_value().map(|(id, _)| *id)
+    }
+
+    /// The floor of a segment; 0 if it is not listed.
+    pub(crate) fn floor(&self, id: u32) -> u64 {
+        self.segments.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Replaces the list by these segments.
+    pub(crate) fn replace(&mut self, segments: BTreeMap<u32, u64>) -> io::Result<()> {
+        let temporary = self.path.with_extension("new");
+        let mut file = File::create(&temporary)?;
+        let lines: String = segments.iter().map(|(id, floor)| format!("+{id} {floor}\n")).collect();
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
+        self.segments = segments;
+        Ok(())
+    }
+
+    /// Adds a segment that was begun, durably.
+    pub(crate) fn begun(&mut self, id: u32, floor: u64, disk: &dyn Disk) -> io::Result<()> {
+        self.append(&format!("+{id} {floor}\n"), disk)?;
+        self.segments.insert(id, floor);
+        Ok(())
+    }
+
+    /// Notes that segments are about to be deleted, durably.
+    pub(crate) fn deleted(&mut self, ids: &[u32], disk: &dyn Disk) -> io::Result<()> {
+        self.segments.retain(|id, _| !ids.contains(id));
+        self.append(&ids.iter().map(|id| format!("-{id}\n")).collect::<String>(), disk)
+    }
+
+    fn append(&self, lines: &str, disk: &dyn Disk) -> io::Result<()> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
+        let end = file.metadata()?.len();
+        // A torn line before it ends here.
+        disk.write_at(&file, format!("\n{lines}").as_bytes(), end)?;
+        disk.sync(&file)
+    }
+}
+
+const NAME: &str = "segments";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn what_was_begun_and_not_deleted_is_missing_if_it_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        manifest.replace(BTreeMap::from([(1, 1)])).unwrap();
+        manifest.begun(2, 40, &RealDisk).unwrap();
+        manifest.begun(3, 90, &RealDisk).unwrap();
+        manifest.deleted(&[1], &RealDisk).unwrap();
+        fs::write(dir.path().join(NAME), [fs::read(dir.path().join(NAME)).unwrap(), b"+4 1".to_vec()].concat()).unwrap();
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        assert_eq!(manifest.missing(|id| id == 3 || id == 4), [(2, 40, Some(90))]);
+        manifest.begun(5, 100, &RealDisk).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap().missing(|id| id < 5), [(5, 100, None)], "a torn line does not spoil the next");
+    }
+}
