@@ -4,8 +4,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{DeliverBy, Envelope, EsmtpParameters, MessageId, Name, Otherwise, RcptParameters, TransferPriority};
+use posthaste_mail::{DeliverBy, Envelope, EsmtpParameters, MessageFacts, MessageId, Name, Otherwise, RcptParameters, TransferPriority};
 use serde::{Deserialize, Serialize};
+
+/// What the allocator and a reference count take for each text, in bytes.
+const ALLOCATION: usize = 32;
+/// What a message takes beside its record and the bytes of its body: usually four parts with their reference counts, the relay's own header
+/// lines, and the share of the budget.
+const PARTS: usize = 700;
 
 /// What the spool keeps of a message beside its body. It never changes after the message was stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +62,16 @@ impl MessageRecord {
     /// As stored.
     pub fn encode(&self) -> Bytes {
         serde_json::to_vec(self).expect("a record has nothing that JSON can't hold").into()
+    }
+
+    /// The bytes of memory that a message with this record takes while it is in memory, without its body: the record, the facts that its
+    /// events repeat, and what the allocator and the queue add to both.
+    pub fn memory(&self) -> usize {
+        let texts = self.tags.iter().chain(&self.meta).chain(&self.message_id).chain(&self.client_ehlo).chain(&self.user);
+        let texts: usize = texts.map(|text| ALLOCATION + text.len()).sum();
+        let recipients: usize = self.envelope.recipients.iter().map(|rcpt| size_of_val(rcpt) + ALLOCATION + rcpt.as_str().len()).sum();
+        let parameters = self.envelope.asks.rcpts.len() * size_of::<RcptParameters>();
+        size_of::<Self>() + size_of::<MessageFacts>() + texts + recipients + parameters + PARTS + self.envelope.reverse_path.as_str().len()
     }
 
     /// From the spool.

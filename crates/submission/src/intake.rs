@@ -151,7 +151,8 @@ impl Intake {
         self.pending.stored(seq);
         // A message held until a given time is read back from disk when it is due.
         let held = record.held_until();
-        let share = if held.is_some() { None } else { self.warm.take(usize::try_from(record.size).unwrap_or(usize::MAX)) };
+        let memory = usize::try_from(record.size).unwrap_or(usize::MAX).saturating_add(record.memory());
+        let share = if held.is_some() { None } else { self.warm.take(memory) };
         let parts = if share.is_some() { parts } else { Vec::new() };
         let message = Arc::new(Message::new(record, parts, share));
         announce(&self.journal, &message, seq, token, Announced::Now, |_| true);

@@ -12,6 +12,17 @@ const RESERVE_MIN: u64 = 8 << 10;
 /// How many bytes beyond twice the size limit are read, so that stuffed dots alone never cut off a message that would have fitted.
 const DRAIN_EXTRA: u64 = 64 << 10;
 
+/// The bytes without the room that was reserved for more: the message may stay in memory for long. A short one is copied, so that the room
+/// as a whole serves the next message; cut off, its rest would be too small for that.
+fn exact(data: BytesMut) -> Bytes {
+    if data.len() <= RESERVE_MIN as usize {
+        return Bytes::copy_from_slice(&data);
+    }
+    let mut data = Vec::from(data);
+    data.shrink_to_fit();
+    data.into()
+}
+
 /// Why a message is refused, in order of importance: if several apply, the first is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
@@ -195,7 +206,7 @@ impl BodyReceiver {
         }
         match FLAWS.into_iter().find(|flaw| self.flaws & bit(*flaw) != 0) {
             Some(flaw) => Err(flaw),
-            None => Ok(ReceivedBody { data: self.data.freeze(), has_8bit: self.has_8bit }),
+            None => Ok(ReceivedBody { data: exact(self.data), has_8bit: self.has_8bit }),
         }
     }
 
@@ -356,5 +367,19 @@ mod tests {
         let mut receiver = BodyReceiver::new(&settings(&SessionLimits::default()), None);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
+    }
+
+    #[test]
+    fn a_message_that_was_taken_holds_its_own_bytes_and_no_more() {
+        for length in [300, 20_000, 3_000_000] {
+            let mut receiver = BodyReceiver::new(&settings(&SessionLimits { message_size: 9_000_000, ..SessionLimits::default() }), None);
+            receiver.push(b"\r\n");
+            for _ in 0..length / 100 {
+                receiver.push(&[&[b'x'; 98][..], b"\r\n"].concat());
+            }
+            assert!(matches!(receiver.push(b".\r\n"), Progress::End(3)));
+            let data = receiver.finish().unwrap().data;
+            assert_eq!((data.len(), Vec::from(data).capacity()), (length + 2, length + 2));
+        }
     }
 }
