@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod files;
+mod guarded;
 pub mod https;
 mod in_force;
 pub mod listen;
@@ -15,6 +16,7 @@ mod span;
 pub mod systemd;
 mod this_host;
 
+pub use guarded::{Panicked, guarded};
 pub use in_force::InForce;
 pub use login::Login;
 pub use roots::Roots;

@@ -327,3 +327,6 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads
 fn signers(config: &Config) -> usize {
     config.dkim.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(2, usize::from)
 }
+
+#[cfg(test)]
+mod panics;
