@@ -1,7 +1,7 @@
 //! The machine that the relay runs on: its clock, files, sockets and addresses, its service manager, and HTTPS requests of the relay's own.
 //!
 //! It knows nothing of mail and no other crate of the workspace. Three things are done only here: asking for the time ([`clock`]),
-//! replacing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
+//! writing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
 
 pub mod clock;
 pub mod files;
