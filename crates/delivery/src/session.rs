@@ -136,7 +136,7 @@ impl Outbound {
                 body_kind: envelope.body,
                 has_8bit: message.record.has_8bit,
                 needs,
-                asks: &parameters,
+                parameters: &parameters,
                 size: stamped.as_ref().map_or(message.record.size, |s| s.size),
                 body: stamped.as_ref().map_or(&message.body, |s| &s.body),
             })
