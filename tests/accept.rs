@@ -22,7 +22,7 @@ fn a_message_reaches_the_mx_that_dns_names_and_its_reply_carries_the_queue_id() 
     assert_eq!(event["message"], id.as_str());
     assert_eq!((&event["mx_host"], &event["provider"]), (&"mx1.example.test".into(), &"example.test".into()));
     assert_eq!((&event["smtp_code"], &event["attempt"]), (&250.into(), &1.into()));
-    assert_eq!(world.relay.log().story("reader@example.test"), ["accepted", "delivered"]);
+    assert_eq!(world.relay.log().history("reader@example.test"), ["accepted", "delivered"]);
     let accepted = world.relay.log().wait_for("accepted", "reader@example.test");
     assert_eq!((&accepted["client_ip"], &accepted["client_ehlo"]), (&"127.0.0.1".into(), &"client.test".into()));
 }
@@ -117,7 +117,7 @@ fn domains_that_take_no_mail_or_do_not_exist_bounce_at_once() {
     assert_eq!((&null["cause"], &null["smtp_stage"], &null["class"]), (&"null_mx".into(), &"dns".into(), &"bad_domain".into()));
     let nowhere = log.wait_for("bounced", to[1]);
     assert_eq!((&nowhere["cause"], &nowhere["attempt"]), (&"no_such_domain".into(), &1.into()));
-    assert_eq!(log.story(to[0]), ["accepted", "bounced"]);
+    assert_eq!(log.history(to[0]), ["accepted", "bounced"]);
 }
 
 #[test]

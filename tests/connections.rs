@@ -70,7 +70,7 @@ fn a_connection_that_died_while_idle_costs_no_attempt() {
     world.relay.send(&Mail::new(FROM, &["second@example.test"], "two"));
     let event = world.relay.log().wait_for("delivered", "second@example.test");
     assert_eq!(event["attempt"], 1);
-    assert_eq!(world.relay.log().story("second@example.test"), ["accepted", "delivered"]);
+    assert_eq!(world.relay.log().history("second@example.test"), ["accepted", "delivered"]);
 }
 
 #[test]

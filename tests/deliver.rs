@@ -54,7 +54,7 @@ fn what_is_refused_for_now_is_tried_again_by_the_schedule() {
     let wait = time(&deferred["retry_at"]).duration_since(time(&deferred["time"]));
     assert_eq!(wait.as_secs(), 2);
     assert!(time(&delivered["time"]) >= time(&deferred["retry_at"]));
-    assert_eq!(log.story(TO), ["accepted", "deferred", "delivered"]);
+    assert_eq!(log.history(TO), ["accepted", "deferred", "delivered"]);
 }
 
 #[test]

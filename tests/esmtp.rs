@@ -128,7 +128,7 @@ fn at_its_time_mail_that_cannot_be_delivered_comes_back_or_its_sender_hears_that
     assert!(notices[0].contains(&format!("{TO}\r\nAction: failed\r\nStatus: 5.4.7\r\n")), "{}", notices[0]);
     assert!(notices[1].contains("late@example.test\r\nAction: delayed\r\nStatus: 4.4.7\r\n"), "{}", notices[1]);
     assert!(notices[1].contains("\r\nDeliver-By-Date: ") && !notices[1].contains("quiet@"), "{}", notices[1]);
-    assert_eq!(log.story("late@example.test"), ["accepted", "deferred"], "it is tried on");
+    assert_eq!(log.history("late@example.test"), ["accepted", "deferred"], "it is tried on");
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn mail_that_is_held_goes_out_at_its_time_and_not_before() {
     assert_eq!(held["reason"], "scheduled");
     let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(time(&delivered["time"]) >= time(&held["until"]), "{held} {delivered}");
-    assert_eq!(log.story(TO), ["accepted", "held", "delivered"]);
+    assert_eq!(log.history(TO), ["accepted", "held", "delivered"]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn what_is_to_change_has_to_be_named() {
         let out = world.relay.cli([&["queue"], verb].concat());
         assert!(!out.status.success() && text(&out.stderr).contains("--all"), "{verb:?}: {}", text(&out.stderr));
     }
-    assert_eq!(world.relay.log().story(TO), ["accepted", "deferred"]);
+    assert_eq!(world.relay.log().history(TO), ["accepted", "deferred"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_is_held_stays_until_it_is_released_even_over_a_restart() {
     // It is back on its schedule, as if it had not been held.
     world.relay.ok(["queue", "retry", &id]);
     world.relay.log().wait_for("delivered", TO);
-    assert_eq!(world.relay.log().story(TO), ["accepted", "deferred", "held", "released", "delivered"]);
+    assert_eq!(world.relay.log().history(TO), ["accepted", "deferred", "held", "released", "delivered"]);
     assert_eq!(world.mx.messages().len(), 1);
 }
 

@@ -111,9 +111,9 @@ fn what_comes_back_is_part_of_one_story_and_told_once() {
         place.taken(FBL, &complaint(&angry));
         place.taken(&far.from, fremd);
     }
-    assert_eq!(place.relay().log().story(GONE), ["accepted", "delivered", "late_bounced"]);
-    assert_eq!(place.relay().log().story(ANGRY), ["accepted", "delivered", "complained"]);
-    assert_eq!(place.relay().log().story("weg@example.test"), ["accepted", "delivered", "late_bounced"]);
+    assert_eq!(place.relay().log().history(GONE), ["accepted", "delivered", "late_bounced"]);
+    assert_eq!(place.relay().log().history(ANGRY), ["accepted", "delivered", "complained"]);
+    assert_eq!(place.relay().log().history("weg@example.test"), ["accepted", "delivered", "late_bounced"]);
 
     let late = &place.relay().log().of("late_bounced", GONE)[0];
     for (field, value) in [
@@ -171,7 +171,7 @@ fn a_receiver_that_refuses_at_once_is_one_ending_and_a_notice_to_the_application
     });
     place.relay().send(&Mail::new(APP, &[GONE], "Offer"));
     place.relay().log().wait_for("delivered", APP);
-    assert_eq!(place.relay().log().story(GONE), ["accepted", "bounced"]);
+    assert_eq!(place.relay().log().history(GONE), ["accepted", "bounced"]);
     let said: Vec<_> = place.world.mx.commands().into_iter().filter(|c| c.starts_with("MAIL")).collect();
     assert!(said[0].starts_with("MAIL FROM:<b+") && said[1].starts_with("MAIL FROM:<> "), "{said:?}");
     wait::until("the address to be listed", || place.relay().cli(["suppress", "list", GONE]).status.success().then_some(()));
@@ -300,7 +300,7 @@ fn reports_amid_kills_are_told_once_and_none_is_lost() {
     }
     assert!(todo.lock().unwrap().is_empty(), "{todo:?}");
     for rcpt in &to {
-        assert_eq!(place.relay().log().story(rcpt), ["accepted", "delivered", "late_bounced"]);
+        assert_eq!(place.relay().log().history(rcpt), ["accepted", "delivered", "late_bounced"]);
         assert!(place.relay().cli(["suppress", "list", rcpt]).status.success(), "{rcpt}");
     }
 }

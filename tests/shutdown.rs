@@ -30,7 +30,7 @@ fn sigterm_waits_for_the_delivery_under_way() {
     world.relay.log().wait_for_relay("stopping");
     go.open();
     assert!(world.relay.wait().success());
-    assert_eq!(world.relay.log().story(TO), ["accepted", "delivered"]);
+    assert_eq!(world.relay.log().history(TO), ["accepted", "delivered"]);
     assert_eq!(world.relay.log().of("relay", "").last().unwrap()["state"], "stopped");
     assert_eq!(world.mx.messages().len(), 1);
 }

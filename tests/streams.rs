@@ -97,7 +97,7 @@ fn streams_have_schedules_and_ages_of_their_own() {
     code.from = String::new();
     world.relay.send(&code);
     world.relay.log().wait_for("expired", TO);
-    assert_eq!(world.relay.log().story("slow@example.test"), ["accepted", "deferred"]);
+    assert_eq!(world.relay.log().history("slow@example.test"), ["accepted", "deferred"]);
 }
 
 #[test]

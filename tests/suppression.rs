@@ -61,7 +61,7 @@ fn a_suppressed_recipient_of_a_dead_host_ends_at_once() {
     world.relay.ok(["suppress", "add", "gone@dead.test"]);
     world.relay.send(&Mail::new(FROM, &["gone@dead.test"], "one"));
     world.relay.log().wait_for("suppressed", "gone@dead.test");
-    assert_eq!(world.relay.log().story("gone@dead.test"), ["accepted", "suppressed"]);
+    assert_eq!(world.relay.log().history("gone@dead.test"), ["accepted", "suppressed"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl DeliveryLog {
     }
 
     /// The names of the events about a recipient, in order.
-    pub fn story(&self, rcpt: &str) -> Vec<String> {
+    pub fn history(&self, rcpt: &str) -> Vec<String> {
         let about: Vec<Value> = self.events().into_iter().filter(|e| e["rcpt"] == rcpt).collect();
         about.iter().map(|e| e["event"].as_str().unwrap_or_default().to_owned()).collect()
     }

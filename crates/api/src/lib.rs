@@ -4,8 +4,8 @@
 //! makes the OpenAPI document from the handlers: a route without a description does not exist, and a test compares each description with
 //! the answers.
 //!
-//! It may know `mail`, `monitor`, `smtp`, `spool`, `queue`, `message`, `access`, `suppression`, `submission`, `journal` and `host`. A request with an
-//! idempotency key is carried out once, even if the relay crashes in between.
+//! It may know `mail`, `monitor`, `smtp`, `spool`, `queue`, `message`, `access`, `suppression`, `submission` and `host`. A
+//! request with an idempotency key is carried out once, even if the relay crashes in between.
 
 mod auth;
 mod body;

@@ -6,7 +6,6 @@ use posthaste_mail::{Class, Failure};
 
 use crate::{
     context::Context,
-    local,
     quoted::Quoted,
     rules::{CompiledRule, NOT, PatternTarget, Rules, TEXT},
     text::normalise,
@@ -17,7 +16,7 @@ impl Rules {
     /// Classifies a live failure.
     pub fn classify(&self, failure: &Failure, context: &Context<'_>) -> Verdict {
         match failure {
-            Failure::Local { cause, .. } => local::judge(*cause),
+            Failure::Local { cause, .. } => Verdict::on_local(*cause),
             Failure::Refused { .. } => self.classify_quoted(&Quoted::from(failure), context),
         }
     }

@@ -6,15 +6,18 @@ use posthaste_mail::{Action, Class, LocalCause, Scope};
 
 use crate::verdict::{Verdict, usual_action, usual_scope};
 
-/// Classifies a local cause. The confidence is 1, as the relay saw the failure itself.
-pub(crate) fn judge(cause: LocalCause) -> Verdict {
-    let (class, permanent, why) = meaning(cause);
-    let (scope, action) = match cause {
-        LocalCause::SourceUnavailable | LocalCause::Loop => (Scope::Local, Action::FixConfiguration),
-        LocalCause::LocalError | LocalCause::Shutdown => (Scope::Local, Action::Retry),
-        _ => (usual_scope(class), usual_action(class, permanent, 1.0)),
-    };
-    Verdict { class, scope, action, permanent, confidence: 1.0, rule: rule_id(cause), why: why.into(), link: None }
+impl Verdict {
+    /// The verdict on a failure that no receiver reported. No rules have a part in it; the confidence is 1, as the relay saw the failure
+    /// itself.
+    pub fn on_local(cause: LocalCause) -> Self {
+        let (class, permanent, why) = meaning(cause);
+        let (scope, action) = match cause {
+            LocalCause::SourceUnavailable | LocalCause::Loop => (Scope::Local, Action::FixConfiguration),
+            LocalCause::LocalError | LocalCause::Shutdown => (Scope::Local, Action::Retry),
+            _ => (usual_scope(class), usual_action(class, permanent, 1.0)),
+        };
+        Self { class, scope, action, permanent, confidence: 1.0, rule: rule_id(cause), why: why.into(), link: None }
+    }
 }
 
 fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
@@ -54,7 +57,7 @@ mod tests {
     #[test]
     fn every_local_cause_names_itself_and_only_dns_facts_are_final() {
         for cause in LocalCause::ALL {
-            let verdict = judge(*cause);
+            let verdict = Verdict::on_local(*cause);
             assert_eq!(&*verdict.rule, format!("local.{cause}"));
             let about_dns = matches!(cause, LocalCause::NoSuchDomain | LocalCause::NullMx | LocalCause::NoHosts | LocalCause::Loop);
             assert_eq!(verdict.permanent, about_dns, "{cause}");

@@ -1,10 +1,9 @@
 //! Look-ups of domains' sites for the queue.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
-use posthaste_bounce::Context;
-use posthaste_host::{InForce, clock};
+use posthaste_bounce::{Context, Verdict};
+use posthaste_host::{InForce, clock, guarded};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
 use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Site, Unroutable};
 use tokio::sync::Semaphore;
@@ -34,12 +33,14 @@ impl Lookups {
         let (settings, queue, turns) = (self.settings.clone(), self.queue.clone(), self.turns.clone());
         tokio::spawn(async move {
             let _turn = turns.acquire_owned().await.expect("the semaphore is never closed");
-            let settings = settings.get();
-            let looked = AssertUnwindSafe(look_up(&settings, &domain)).catch_unwind().await;
-            let (answer, ttl) = looked.unwrap_or_else(|_| {
-                tracing::error!(%domain, "a look-up broke down in the relay");
-                let detail = "the look-up broke down in the relay".into();
-                unroutable(&settings, Failure::Local { stage: Stage::Dns, cause: LocalCause::LocalError, detail }, ROUTE_TTL_MIN)
+            let looked = guarded(async { look_up(&settings.get(), &domain).await }).await;
+            let (answer, ttl) = looked.unwrap_or_else(|panicked| {
+                tracing::error!(%domain, "internal error in a look-up: {panicked}");
+                let detail = format!("internal error in a look-up: {panicked}");
+                let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::LocalError, detail };
+                // Not by the rules in force: what panicked may have been the classifier.
+                let verdict = Verdict::on_local(LocalCause::LocalError);
+                (Err(Arc::new(Unroutable { failure, verdict })), ROUTE_TTL_MIN)
             });
             queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
         });

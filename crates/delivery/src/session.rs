@@ -1,10 +1,9 @@
 //! A session with a receiver: opened for one job, kept for further ones.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::FutureExt;
 use posthaste_bounce::{Context, Verdict};
-use posthaste_host::clock;
+use posthaste_host::{Panicked, clock, guarded};
 use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Message;
@@ -39,16 +38,9 @@ pub async fn run(
         }
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     }
-    let opened = guarded(out.open(&site, &source)).await;
-    let mut open = match opened {
+    let mut open = match guarded(out.open_or_explain(&site, &source)).await {
         Ok(Ok(open)) => open,
-        Ok(Err((failure, facts))) => {
-            let verdict = out.judge(&failure, &site, facts.mx_host.as_deref());
-            if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
-                out.sources.look_at(&source).await;
-            }
-            return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await;
-        }
+        Ok(Err(NotOpened { failure, verdict, facts })) => return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await,
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     };
     out.queue.opened(id).await;
@@ -70,26 +62,34 @@ pub async fn run(
     }
 }
 
-/// Runs a step of a session; an error is a panic in it.
-async fn guarded<T>(step: impl Future<Output = T>) -> Result<T, Panicked> {
-    AssertUnwindSafe(step).catch_unwind().await.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-        Panicked(text.unwrap_or_else(|| "no words".into()))
-    })
+/// Why a session could not be opened.
+struct NotOpened {
+    failure: Failure,
+    verdict: Verdict,
+    facts: Attempt,
 }
 
-/// A step of a session panicked, with this text.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session broke down in the relay: {0}")]
-struct Panicked(String);
-
 impl Outbound {
+    /// Opens a session. A source whose address cannot be bound is checked at once.
+    async fn open_or_explain(&self, site: &Site, source: &Name) -> Result<Open, NotOpened> {
+        let (failure, facts) = match self.open(site, source).await {
+            Ok(open) => return Ok(open),
+            Err(failed) => failed,
+        };
+        let verdict = self.judge(&failure, site, facts.mx_host.as_deref());
+        if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
+            self.sources.look_at(source).await;
+        }
+        Err(NotOpened { failure, verdict, facts })
+    }
+
     /// Returns the job of a session that panicked: its recipients are tried again, and an alarm tells the operator.
     async fn broke_down(&self, id: SessionId, job: Box<DeliveryJob>, site: &Site, source: Name, stage: Stage, panicked: &Panicked) {
-        let detail = panicked.to_string();
-        self.journal.say(Part::Delivery, State::Alarm, format!("{}: {detail}; it is tried again", job.id));
+        let detail = format!("internal error in a session: {panicked}");
+        self.journal.say(Part::Delivery, State::Alarm, format!("{}: {detail}; its recipients are tried again", job.id));
         let failure = Failure::Local { stage, cause: LocalCause::LocalError, detail };
-        let verdict = self.judge(&failure, site, None);
+        // Not by the rules in force: what panicked may have been the classifier.
+        let verdict = Verdict::on_local(LocalCause::LocalError);
         let facts = Attempt { provider: Some(site.provider.clone()), source: Some(source), ..Attempt::default() };
         let said = match stage {
             Stage::Dot => AttemptResult::Unknown(failure, verdict),
@@ -136,7 +136,7 @@ impl Outbound {
                 body_kind: envelope.body,
                 has_8bit: message.record.has_8bit,
                 needs,
-                asks: &parameters,
+                parameters: &parameters,
                 size: stamped.as_ref().map_or(message.record.size, |s| s.size),
                 body: stamped.as_ref().map_or(&message.body, |s| &s.body),
             })
@@ -244,16 +244,4 @@ impl Outbound {
 /// The entry as events report it.
 fn forbids(entry: &SuppressionEntry) -> Arc<Suppressed> {
     Arc::new(Suppressed { reason: entry.reason.as_str(), scope: entry.scope.to_string().into(), since: entry.since })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_in_a_step_is_an_error_with_its_words() {
-        assert_eq!(guarded(async { 7 }).await, Ok(7));
-        assert_eq!(guarded(async { panic!("no {}", "route") }).await, Err::<(), _>(Panicked("no route".into())));
-        assert_eq!(guarded(async { panic!("plain") }).await, Err::<(), _>(Panicked("plain".into())));
-    }
 }

@@ -21,7 +21,8 @@ pub enum Part {
     /// One of its days.
     Day(Day),
     /// Its pause, its climb and an operator's hold.
-    Standing(Restrictions),
+    #[serde(rename = "standing")]
+    Restrictions(Restrictions),
     /// This day is too old to keep: its record is deleted.
     Forgotten(Date),
 }
@@ -51,7 +52,7 @@ impl LaneEntry {
         match &self.part {
             Part::Day(day) => format!("{source}\0{provider}\0{}", day.date),
             Part::Forgotten(date) => format!("{source}\0{provider}\0{date}"),
-            Part::Standing(_) => format!("{source}\0{provider}\0standing"),
+            Part::Restrictions(_) => format!("{source}\0{provider}\0standing"),
         }
     }
 
@@ -75,7 +76,7 @@ impl Lane {
         let written = days.iter().filter_map(|date| self.ledger.day(*date)).cloned().map(Part::Day);
         into.extend(forgotten.into_iter().map(Part::Forgotten).chain(written).map(|part| LaneEntry { lane: lane.clone(), part }));
         if std::mem::take(&mut self.restrictions_touched) {
-            into.push(LaneEntry { lane: lane.clone(), part: Part::Standing(self.restrictions.clone()) });
+            into.push(LaneEntry { lane: lane.clone(), part: Part::Restrictions(self.restrictions.clone()) });
         }
     }
 

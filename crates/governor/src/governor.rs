@@ -55,7 +55,7 @@ impl Governor {
         };
         match entry.part {
             Part::Day(day) => ledger.restore(day),
-            Part::Standing(kept) => *restrictions = kept,
+            Part::Restrictions(kept) => *restrictions = kept,
             Part::Forgotten(_) => {}
         }
     }

@@ -1,10 +1,11 @@
 //! The machine that the relay runs on: its clock, files, sockets and addresses, its service manager, and HTTPS requests of the relay's own.
 //!
 //! It knows nothing of mail and no other crate of the workspace. Three things are done only here: asking for the time ([`clock`]),
-//! replacing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
+//! writing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
 
 pub mod clock;
 pub mod files;
+mod guarded;
 pub mod https;
 mod in_force;
 pub mod listen;
@@ -15,6 +16,7 @@ mod span;
 pub mod systemd;
 mod this_host;
 
+pub use guarded::{Panicked, guarded};
 pub use in_force::InForce;
 pub use login::Login;
 pub use roots::Roots;

@@ -74,14 +74,14 @@ pub struct Envelope {
     #[serde(default)]
     pub body: BodyKind,
     /// The other ESMTP parameters.
-    #[serde(default, skip_serializing_if = "EsmtpParameters::is_none")]
-    pub asks: EsmtpParameters,
+    #[serde(rename = "asks", default, skip_serializing_if = "EsmtpParameters::is_none")]
+    pub parameters: EsmtpParameters,
 }
 
 impl Envelope {
     /// An envelope without ESMTP parameters.
     pub fn new(reverse_path: ReversePath, recipients: Vec<Address>) -> Self {
-        Self { reverse_path, recipients, body: BodyKind::default(), asks: EsmtpParameters::default() }
+        Self { reverse_path, recipients, body: BodyKind::default(), parameters: EsmtpParameters::default() }
     }
 }
 
@@ -90,10 +90,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_envelope_that_was_stored_before_there_were_asks_is_read() {
+    fn an_envelope_that_was_stored_before_there_were_parameters_is_read() {
         let old = r#"{"reverse_path":"a@b.c","recipients":["d@e.f"],"body":"sevenbit"}"#;
         let envelope: Envelope = serde_json::from_str(old).unwrap();
         assert_eq!(envelope, Envelope::new("a@b.c".to_owned().try_into().unwrap(), vec!["d@e.f".parse().unwrap()]));
         assert_eq!(serde_json::to_string(&envelope).unwrap(), old);
+    }
+
+    #[test]
+    fn stored_parameters_keep_their_key() {
+        let stored = r#"{"reverse_path":"a@b.c","recipients":["d@e.f"],"body":"sevenbit","asks":{"smtputf8":true,"envid":"QQ314"}}"#;
+        let envelope: Envelope = serde_json::from_str(stored).unwrap();
+        assert!(envelope.parameters.smtputf8);
+        assert_eq!(envelope.parameters.envid.as_deref(), Some("QQ314"));
+        assert_eq!(serde_json::to_string(&envelope).unwrap(), stored);
     }
 }

@@ -10,7 +10,6 @@
 //! - Every id sorts by the time at which it was made.
 
 mod address;
-mod asks;
 mod by_domain;
 mod class;
 mod date;
@@ -19,11 +18,11 @@ mod event;
 mod id;
 mod name;
 mod next_hop;
+mod parameters;
 mod priority;
 mod reply;
 
 pub use address::{Address, AddressError, Domain};
-pub use asks::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use by_domain::{ByDomain, Pattern};
 pub use class::{Action, Class, Scope};
 pub use date::rfc5322_date;
@@ -35,5 +34,6 @@ pub use event::{
 pub use id::{EventId, IdError, MessageId};
 pub use name::{Name, NameError};
 pub use next_hop::NextHop;
+pub use parameters::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use priority::TransferPriority;
 pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};

@@ -10,7 +10,8 @@ pub struct SavedRecipient(pub u16, pub u16, pub i64, pub bool);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The recipients that are still queued.
-    pub owed: Vec<SavedRecipient>,
+    #[serde(rename = "owed")]
+    pub recipients: Vec<SavedRecipient>,
     /// The sender has been told that it is late (RFC 2852).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_late: bool,
@@ -25,5 +26,18 @@ impl Progress {
     /// From the spool.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_recipients_keep_their_key() {
+        let stored = r#"{"owed":[[0,2,1800000000000,false]],"told_late":true}"#;
+        let progress = Progress::decode(stored.as_bytes()).unwrap();
+        assert_eq!(progress, Progress { recipients: vec![SavedRecipient(0, 2, 1_800_000_000_000, false)], told_late: true });
+        assert_eq!(progress.encode(), stored.as_bytes());
     }
 }

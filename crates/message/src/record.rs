@@ -81,17 +81,17 @@ impl MessageRecord {
 
     /// The time before which it is not sent; None if it is sent at once.
     pub fn held_until(&self) -> Option<Timestamp> {
-        self.envelope.asks.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
+        self.envelope.parameters.hold.map(|hold| hold.until(self.arrived)).filter(|until| *until > self.arrived)
     }
 
     /// Its priority among others of its stream.
     pub fn priority(&self) -> TransferPriority {
-        self.envelope.asks.priority.unwrap_or_default()
+        self.envelope.parameters.priority.unwrap_or_default()
     }
 
     /// The ESMTP parameters with which it is offered for these recipients at `now`.
     pub fn parameters_for(&self, rcpts: &[u16], now: Timestamp) -> EsmtpParameters {
-        let all = &self.envelope.asks;
+        let all = &self.envelope.parameters;
         let one = |rcpt: &u16| all.rcpt(usize::from(*rcpt)).cloned().unwrap_or_default();
         let rcpts = if all.rcpts.is_empty() { Vec::new() } else { rcpts.iter().map(one).collect() };
         let deliver_by = all.deliver_by.map(|by| by.left(self.arrived, now));
@@ -100,7 +100,7 @@ impl MessageRecord {
 
     /// The time by which the sender wanted it delivered (RFC 2852), and what happens then.
     pub fn deliver_by(&self) -> Option<(Timestamp, DeliverBy)> {
-        self.envelope.asks.deliver_by.map(|by| (by.at(self.arrived), by))
+        self.envelope.parameters.deliver_by.map(|by| (by.at(self.arrived), by))
     }
 
     /// When it is returned because it was not delivered by the time that its sender gave.
@@ -116,22 +116,22 @@ impl MessageRecord {
 
     /// Whether the sender is told that the time passed without a delivery to this recipient.
     pub fn tells_lateness(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_lateness)
+        self.envelope.parameters.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_lateness)
     }
 
     /// Whether the sender wants no notice at all about this recipient.
     pub fn tells_nothing(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::is_never)
+        self.envelope.parameters.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::is_never)
     }
 
     /// Whether the sender is told of a failed delivery to this recipient (RFC 3461 §4.1).
     pub fn tells_failure(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_failure)
+        self.envelope.parameters.rcpt(usize::from(rcpt)).is_none_or(RcptParameters::wants_failure)
     }
 
     /// Whether the sender is told of a delay.
     pub fn tells_delay(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_delay)
+        self.envelope.parameters.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_delay)
     }
 
     /// The time from which its age counts.
@@ -141,6 +141,6 @@ impl MessageRecord {
 
     /// Whether the sender is told of a successful delivery, unless the receiver will tell.
     pub fn tells_success(&self, rcpt: u16) -> bool {
-        self.envelope.asks.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_success)
+        self.envelope.parameters.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_success)
     }
 }

@@ -63,7 +63,7 @@ impl Backlog {
         let stream = self.streams.part_of(stream, priority);
         let phase = if progress.is_some() { Phase::Ended } else { Phase::Waiting };
         let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, phase }; domains.len()];
-        for saved in progress.iter().flat_map(|p| &p.owed) {
+        for saved in progress.iter().flat_map(|p| &p.recipients) {
             if let Some(recipient) = recipients.get_mut(usize::from(saved.0)) {
                 let phase = if saved.3 { Phase::Held } else { Phase::Waiting };
                 *recipient = RecipientState { due: saved.2, domain: 0, attempts: saved.1, phase };

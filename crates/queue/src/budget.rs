@@ -232,12 +232,12 @@ impl Budget {
         let Some(ix) = self.lists.at(key, block) else { return Vec::new() };
         let urgent = view.stream_policy(apart.stream).priority == Priority::Urgent;
         let class = (u64::from(!urgent) << 32) | u64::from(u32::MAX - view.share(apart.stream));
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         for (domain, group) in apart.groups {
             let (position, last) = self.lists.add(ix, class, (domain, group, turn), apart.expires);
-            told.extend(self.foresee(ix, position, last, view));
+            logged.extend(self.foresee(ix, position, last, view));
         }
-        told
+        logged
     }
 
     /// The wait lists.
@@ -289,13 +289,13 @@ impl Budget {
         };
         let soonest = after(view.now, SignedDuration::from_nanos(1));
         self.lists.wake_at(list, at.max(soonest));
-        let told = self.foresee_all(list, view);
+        let logged = self.foresee_all(list, view);
         if let Some(waiting) = self.lists.get(list).filter(|waiting| waiting.stale) {
             // It is too soon to look at the whole list again, and the list may open only much later: wake it in between.
             let again = waiting.wake.min(waiting.foreseen).max(soonest);
             self.lists.wake_at(list, again);
         }
-        told
+        logged
     }
 
     /// Closes days that are over, and returns the ledger's batch that has to be written now.

@@ -1,6 +1,6 @@
 //! The admin socket, over which `posthaste queue`, `audit`, `reload` and others talk to the running relay: one line of JSON each way.
 
-use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_host::clock;
@@ -139,23 +139,6 @@ pub struct Admin {
     pub rotation: Arc<Rotation>,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
-}
-
-/// Creates the socket with its file mode. A left-over socket without a relay behind it is replaced.
-pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay is running on it"));
-    }
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
 }
 
 impl Admin {

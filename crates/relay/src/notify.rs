@@ -71,7 +71,7 @@ impl Notifier {
                 reverse_path: to,
                 arrived: message.record.arrived,
                 message_id: message.record.message_id.as_deref(),
-                envid: message.record.envelope.asks.envid.as_deref(),
+                envid: message.record.envelope.parameters.envid.as_deref(),
                 deliver_by: message.record.deliver_by().map(|(at, _)| at),
                 header,
                 whole: comes_back_whole(&message.record, &recipients, &body, settings.notice.full_max).then_some(&body[..]),
@@ -110,7 +110,7 @@ fn notice_recipient(settings: &NotifySettings, record: &FateRecord, message: &Me
     };
     Some(NoticeRecipient {
         rcpt: message.record.envelope.recipients[usize::from(fate.rcpt)].clone(),
-        orcpt: message.record.envelope.asks.rcpt(usize::from(fate.rcpt)).and_then(|parameters| parameters.orcpt.clone()),
+        orcpt: message.record.envelope.parameters.rcpt(usize::from(fate.rcpt)).and_then(|parameters| parameters.orcpt.clone()),
         failure,
         class,
         mx_host: record.facts.mx_host.clone(),
@@ -156,7 +156,7 @@ fn is_told_late(late: Timestamp, was_due: Timestamp, next: Timestamp) -> bool {
 fn comes_back_whole(message: &MessageRecord, recipients: &[NoticeRecipient], body: &[u8], max: u64) -> bool {
     let failed = recipients.iter().any(NoticeRecipient::is_failed);
     failed
-        && message.envelope.asks.ret == Some(Ret::Full)
+        && message.envelope.parameters.ret == Some(Ret::Full)
         && message.size <= max
         && !body.is_empty()
         && !message.utf8_header

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_delivery::read_record;
-use posthaste_host::InForce;
+use posthaste_host::{InForce, guarded};
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{LaneFacts, What};
 use posthaste_message::{Message, Progress};
@@ -100,12 +100,16 @@ impl Recorder {
         self.write(&record, &message);
     }
 
-    /// Stores a failure notice in the spool, then sends the record back to the recorder.
+    /// Stores a failure notice in the spool, then sends the record back to the recorder. If that panics, the record comes back all the same,
+    /// since later fates of the message wait for it: it is written down without a notice, and an alarm tells the operator.
     fn notice(&mut self, record: Box<FateRecord>, message: Arc<Message>) {
         self.waiting.insert(record.seq, VecDeque::new());
-        let (notifier, own_sender) = (self.notifier.clone(), self.own_sender.clone());
+        let (notifier, journal, own_sender) = (self.notifier.clone(), self.journal.clone(), self.own_sender.clone());
         self.runtime.spawn(async move {
-            notifier.notify(&record, &message).await;
+            if let Err(panicked) = guarded(notifier.notify(&record, &message)).await {
+                let detail = format!("{}: internal error in a failure notice: {panicked}; its sender gets no notice", record.id);
+                journal.say(Part::Delivery, State::Alarm, detail);
+            }
             drop(own_sender.send(Note::Noticed(record, message)));
         });
     }

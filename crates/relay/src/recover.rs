@@ -118,15 +118,15 @@ impl Work {
         };
         let before = self.progress(stored, &record);
         let rcpt = |s: &SavedRecipient| record.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
-        let owed: Vec<SavedRecipient> =
-            before.owed.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(record.id, r))).collect();
-        let ended = before.owed.len() - owed.len();
+        let recipients: Vec<SavedRecipient> =
+            before.recipients.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(record.id, r))).collect();
+        let ended = before.recipients.len() - recipients.len();
         self.found.ended += ended as u64;
-        let progress = Progress { owed, told_late: before.told_late };
+        let progress = Progress { recipients, told_late: before.told_late };
         if ended > 0 {
-            self.changes.push((stored.seq, (!progress.owed.is_empty()).then(|| progress.clone())));
+            self.changes.push((stored.seq, (!progress.recipients.is_empty()).then(|| progress.clone())));
         }
-        if !progress.owed.is_empty() {
+        if !progress.recipients.is_empty() {
             self.found.messages += 1;
             let mut arrival = arrival(&record, stored.seq, None);
             arrival.progress = Some(progress);
@@ -151,7 +151,7 @@ impl Work {
         }
         let due = record.held_until().unwrap_or(record.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
-            owed: (0..).zip(&record.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
+            recipients: (0..).zip(&record.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
             told_late: false,
         })
     }
@@ -188,11 +188,11 @@ pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>
         let Ok(record) = MessageRecord::decode(&stored.meta) else { return };
         let saved = stored.state.as_deref().and_then(|s| Progress::decode(s).ok());
         let recipients = &record.envelope.recipients;
-        let owed: Vec<usize> = match saved {
-            Some(progress) => progress.owed.iter().map(|s| usize::from(s.0)).collect(),
+        let waiting: Vec<usize> = match saved {
+            Some(progress) => progress.recipients.iter().map(|s| usize::from(s.0)).collect(),
             None => (0..recipients.len()).collect(),
         };
-        all.extend(owed.into_iter().filter_map(|i| recipients.get(i)).map(|r| (record.id, r.to_string())));
+        all.extend(waiting.into_iter().filter_map(|i| recipients.get(i)).map(|r| (record.id, r.to_string())));
     });
     read.map(|_| all)
 }

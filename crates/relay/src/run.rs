@@ -10,7 +10,7 @@ use posthaste_access::{Allowances, Lockout};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
-use posthaste_host::{clock, systemd};
+use posthaste_host::{clock, listen, systemd};
 use posthaste_journal::{Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{self, Admin, Reload},
+    admin::{Admin, Reload},
     engine::Engine,
     error::{OpeningError, RunError},
     notify::Notifier,
@@ -71,7 +71,7 @@ impl Sockets {
         Ok(Self {
             smtp: open::listeners(config)?,
             http: open::http_listeners(config)?,
-            admin: admin::bind(&config.admin.socket, config.admin.mode)
+            admin: listen::open_unix(&config.admin.socket, config.admin.mode)
                 .map_err(|source| OpeningError::AdminSocket { path: config.admin.socket.clone(), source })?,
         })
     }
@@ -305,6 +305,8 @@ fn outbound(
 
 /// Starts the recorder's thread. Returns the sender of its input, and a receiver that resolves when it has ended.
 fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads::Sender<Note>, oneshot::Receiver<()>)> {
+    // No bound of its own, since the engine must not wait. A record belongs to an attempt, a deadline or an operator's change of a queued
+    // recipient, so a queue that gets no new mail can add only so many, and intake is closed while the log cannot be written.
     let (sender, notes) = threads::channel();
     let recorder = Recorder {
         journal: intake.journal.clone(),
@@ -327,3 +329,6 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads
 fn signers(config: &Config) -> usize {
     config.dkim.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(2, usize::from)
 }
+
+#[cfg(test)]
+mod panics;

@@ -5,7 +5,7 @@
 //! a match by one is only a hint: it is logged, and suppresses no address unless the operator allows that. A report that matches nothing
 //! changes only a counter.
 //!
-//! It may know `mail`, `bounce`, `governor`, `monitor`, `smtp`, `spool`, `dsn`, `message`, `queue`, `suppression`, `verp`, `submission`,
+//! It may know `mail`, `bounce`, `governor`, `monitor`, `smtp`, `spool`, `dsn`, `queue`, `suppression`, `verp`, `submission`,
 //! `journal` and `host`. Its invariants: each report counts once, for the first client that brings it; the client gets 250 when the
 //! report's line is durable and all its consequences are done.
 

@@ -1,9 +1,7 @@
 //! The key store: the successions of keys in `data_dir/dkim/keys.json`, and beside it the private keys that the relay made.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -69,11 +67,7 @@ pub fn key_file(dir: &Path, selector: &str, domain: &str) -> PathBuf {
 
 /// Writes a new private key, readable by the owner alone; it is durable when this returns. An existing file is never overwritten.
 pub fn keep_key(path: &Path, pem: &str) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(pem.as_bytes())?;
-    file.sync_all()?;
-    File::open(dir)?.sync_all()
+    files::create(path, pem.as_bytes())
 }
 
 const FILE: &str = "keys.json";

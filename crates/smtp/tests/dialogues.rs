@@ -126,8 +126,8 @@ impl Replay {
                         BodyKind::EightBitMime => " 8bitmime",
                         BodyKind::BinaryMime => " binarymime",
                     };
-                    let asks = if mail.asks.is_none() { String::new() } else { format!(" {}", json(&mail.asks)) };
-                    self.told.push(format!("= mail <{}>{size}{body}{asks}", mail.reverse_path));
+                    let parameters = if mail.parameters.is_none() { String::new() } else { format!(" {}", json(&mail.parameters)) };
+                    self.told.push(format!("= mail <{}>{size}{body}{parameters}", mail.reverse_path));
                     self.session.answer(policy(mail.reverse_path.as_str()), &mut self.out);
                 }
                 Step::Rcpt(to) => {
@@ -142,8 +142,8 @@ impl Replay {
                     let user = message.user.as_ref().map_or(String::new(), |user| format!(" user={user}"));
                     self.told.push(format!("= message <{from}> to {} by {}{esmtp}{bits}{tls}{user}", to.join(" "), message.helo));
                     self.told.push(format!("= data \"{}\"", message.data.escape_ascii()));
-                    if !message.envelope.asks.rcpts.is_empty() {
-                        self.told.push(format!("= asked {}", json(&message.envelope.asks.rcpts)));
+                    if !message.envelope.parameters.rcpts.is_empty() {
+                        self.told.push(format!("= asked {}", json(&message.envelope.parameters.rcpts)));
                     }
                     let answer = self.storage(&message.data);
                     self.session.answer_message(&answer, &mut self.out);
@@ -199,8 +199,8 @@ impl Replay {
     }
 }
 
-fn json(asks: &impl serde::Serialize) -> String {
-    serde_json::to_string(asks).unwrap()
+fn json(parameters: &impl serde::Serialize) -> String {
+    serde_json::to_string(parameters).unwrap()
 }
 
 /// Addresses at `refused.test` are refused, at `later.test` deferred, at `busy.test` told 421.

@@ -106,9 +106,9 @@ impl Intake {
         if let Some(at) = prepared.send_at {
             hold(&mut envelope, at, now, settings.limits.future_release)?;
         }
-        may_be_in_time(&envelope.asks, now)?;
-        let asked = envelope.asks.priority.or(prepared.priority);
-        envelope.asks.priority = Some(granted(client.user.as_deref(), asked)).filter(|priority| !priority.is_usual());
+        may_be_in_time(&envelope.parameters, now)?;
+        let asked = envelope.parameters.priority.or(prepared.priority);
+        envelope.parameters.priority = Some(granted(client.user.as_deref(), asked)).filter(|priority| !priority.is_usual());
         if let Some(user) = &client.user {
             may_hand_in(user, &prepared)?;
         }
@@ -224,8 +224,8 @@ fn hold(envelope: &mut Envelope, at: Timestamp, now: Timestamp, most: Option<Dur
         Some(most) if at > most => return refused(&format!("mail is held back here until {most} at most")),
         Some(_) => {}
     }
-    let until = envelope.asks.hold.map_or(at, |hold| hold.until(now).max(at));
-    envelope.asks.hold = Some(Hold::Until(until));
+    let until = envelope.parameters.hold.map_or(at, |hold| hold.until(now).max(at));
+    envelope.parameters.hold = Some(Hold::Until(until));
     Ok(())
 }
 

@@ -1,12 +1,11 @@
 //! The secrets that sign reverse-paths, in a file of their own: one per line, 64 hexadecimal digits, the newest first.
 
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
+
+use posthaste_host::files;
 
 /// 32 random bytes; debug output hides them.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,22 +92,17 @@ fn read(path: &Path, text: &str) -> Result<Vec<VerpSecret>, SecretError> {
     if secrets.is_empty() { Err(SecretError::Empty(path.to_owned())) } else { Ok(secrets) }
 }
 
-/// Writes a temporary file, makes it durable and links it: a crash leaves no partial secret, and a file that was made meanwhile is not
-/// overwritten.
+/// Writes a new secret. A file that another process made meanwhile stands.
 fn create(path: &Path) -> io::Result<()> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
     let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let aside = path.with_added_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    let written = writeln!(file, "# Signs the reverse-paths of mail under way. A new secret goes above the old ones.\n{digits}");
-    let linked = written.and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&aside, path));
-    fs::remove_file(&aside)?;
-    match linked {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-        _ => File::open(folder)?.sync_all(),
+    let text = format!("# Signs the reverse-paths of mail under way. A new secret goes above the old ones.\n{digits}\n");
+    match files::create(path, text.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written,
     }
 }
 

@@ -61,6 +61,9 @@ impl<T: Send + 'static> EventLog<T> {
     ) -> Result<(Self, OpenedLog), LogError> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
         let (appender, opened) = Appender::open(options, clock, wrap)?;
+        // No bound of its own, since appending never waits. While more than `queue_max` entries wait, `trouble` says so and no mail is
+        // accepted; what still comes is the fates of queued recipients, each from one attempt, deadline or operator's change, and reports
+        // on the relay itself.
         let (commands, inbox) = channel();
         let shared = Arc::new(WriterState::new(queue_max));
         let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);

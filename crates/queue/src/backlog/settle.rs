@@ -256,7 +256,7 @@ impl Backlog {
         fates: Vec<Fate>,
         now: Timestamp,
     ) -> FateRecord {
-        let after = self.table.get(seq).map(|message| Progress { owed: saved(message), told_late: self.deadlines.is_told(seq) });
+        let after = self.table.get(seq).map(|message| Progress { recipients: saved(message), told_late: self.deadlines.is_told(seq) });
         FateRecord { seq, id, warm, now, facts, fates, after }
     }
 }

@@ -36,7 +36,7 @@ impl Block {
     }
 
     /// The fields of the event: the reason as a word, the cap, how much of it is used, and a sentence.
-    pub(crate) fn told(&self) -> Wait {
+    pub(crate) fn wait(&self) -> Wait {
         let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
         let lane = format!("{source} at {}", self.provider);
         let (reason, cap, used, detail) = match &self.hold {

@@ -7,7 +7,7 @@ use posthaste_governor::{Order, Priority};
 use super::{
     Budget,
     ahead::Ahead,
-    waitlist::{LoggedWait, Position, TOLD_FROM, WaitListIx, WaitListKey},
+    waitlist::{LOGGED_FROM, LoggedWait, Position, WaitListIx, WaitListKey},
 };
 use crate::{times::after, view::View};
 
@@ -36,37 +36,37 @@ impl Budget {
 
     /// Repeats the forecast for a whole list if its times may have become wrong.
     pub(super) fn foresee_all(&mut self, ix: WaitListIx, view: View<'_>) -> Vec<LoggedWait> {
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         let now = view.now;
         let tolerance = self.tolerance(ix, view);
-        let Some(list) = self.lists.get_mut(ix) else { return told };
-        let overdue = list.queue.values().next().is_some_and(|first| match first.told {
-            Some(told) => after(told, tolerance) < now,
-            None => after(now, TOLD_FROM) < list.wake,
+        let Some(list) = self.lists.get_mut(ix) else { return logged };
+        let overdue = list.queue.values().next().is_some_and(|first| match first.logged_until {
+            Some(until) => after(until, tolerance) < now,
+            None => after(now, LOGGED_FROM) < list.wake,
         });
         if !(list.stale || overdue) || now < list.foreseen {
-            return told;
+            return logged;
         }
         (list.stale, list.foreseen, list.forecast) = (false, after(now, FORESEE_EVERY), None);
         let positions: Vec<Position> = list.queue.keys().copied().take(FORESEEN_MAX).collect();
         let all = positions.len() == list.queue.len();
-        let Some(mut ahead) = self.look_ahead(ix, view) else { return told };
+        let Some(mut ahead) = self.look_ahead(ix, view) else { return logged };
         for position in positions {
             let Some((n, priority)) = self.count_at(ix, position, view) else { continue };
             let until = ahead.step(n, priority);
-            let said = self.lists.get(ix).and_then(|list| list.queue.get(&position)).and_then(|waiting| waiting.told);
-            let wrong = said.is_none_or(|said| {
+            let logged_until = self.lists.get(ix).and_then(|list| list.queue.get(&position)).and_then(|waiting| waiting.logged_until);
+            let wrong = logged_until.is_none_or(|logged_until| {
                 let until = until.unwrap_or(Timestamp::MAX);
-                said.duration_since(until).abs() > tolerance
+                logged_until.duration_since(until).abs() > tolerance
             });
             if wrong {
-                told.extend(self.lists.tell(ix, position, until, now));
+                logged.extend(self.lists.tell(ix, position, until, now));
             }
         }
         if all && let Some(list) = self.lists.get_mut(ix) {
             list.forecast = Some(ahead);
         }
-        told
+        logged
     }
 
     /// A run ahead up to the time when everything before this position is gone.
@@ -101,7 +101,7 @@ impl Budget {
 
     /// How far a logged time may be off: half the duration of a burst.
     fn tolerance(&mut self, ix: WaitListIx, view: View<'_>) -> SignedDuration {
-        let Some(key) = self.lists.key(ix).cloned() else { return TOLD_FROM };
+        let Some(key) = self.lists.key(ix).cloned() else { return LOGGED_FROM };
         let bursts = self.choices(&key, view).into_iter().filter_map(|choice| {
             let lane = self.permits.governor().lane(choice.lane);
             let plan = lane.plan();

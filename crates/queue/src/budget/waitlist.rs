@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Waits shorter than this are not logged.
-pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const LOGGED_FROM: SignedDuration = SignedDuration::from_secs(10);
 /// Groups at the head of a list that are passed over because their routes are being looked up, at most.
 pub(crate) const PASSED_MAX: usize = 16;
 
@@ -58,7 +58,7 @@ pub(crate) struct WaitingGroup {
     /// The lane whose turn it was to send it, if one was chosen.
     pub(crate) turn: Option<LaneId>,
     /// The end of its wait as it was logged; `Timestamp::MAX` if that cannot be foreseen. None: nothing was logged yet.
-    pub(super) told: Option<Timestamp>,
+    pub(super) logged_until: Option<Timestamp>,
 }
 
 /// A wait that is to be logged.
@@ -158,7 +158,7 @@ impl WaitLists {
 
     /// All groups that wait, each with the logged end of its wait and the reason.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&RecipientGroup, Option<Timestamp>, &Block)> {
-        self.lists.values().flat_map(|list| list.queue.values().map(|waiting| (&waiting.group, waiting.told, &list.block)))
+        self.lists.values().flat_map(|list| list.queue.values().map(|waiting| (&waiting.group, waiting.logged_until, &list.block)))
     }
 
     /// The same for these messages. For a single message no list is scanned.
@@ -167,7 +167,10 @@ impl WaitLists {
             let seqs: HashSet<Seq> = seqs.iter().copied().collect();
             return self.all().filter(|(group, ..)| seqs.contains(&group.seq)).collect();
         };
-        self.lists.values().flat_map(|list| list.of(*seq).into_iter().map(|waiting| (&waiting.group, waiting.told, &list.block))).collect()
+        self.lists
+            .values()
+            .flat_map(|list| list.of(*seq).into_iter().map(|waiting| (&waiting.group, waiting.logged_until, &list.block)))
+            .collect()
     }
 
     /// The list with this key. If there is none, it is created if a reason is given.
@@ -198,7 +201,7 @@ impl WaitLists {
         let list = self.lists.get_mut(&ix).expect("added to a list that exists");
         let last = list.queue.last_key_value().is_none_or(|(last, _)| *last < position);
         let first = list.queue.first_key_value().is_some_and(|(first, _)| position < *first);
-        list.queue.insert(position, WaitingGroup { domain, group, turn, told: None });
+        list.queue.insert(position, WaitingGroup { domain, group, turn, logged_until: None });
         self.expiries.add(expires, (ix, position));
         if !last {
             list.stale = true;
@@ -286,10 +289,10 @@ impl WaitLists {
     pub(super) fn tell(&mut self, ix: WaitListIx, position: Position, until: Option<Timestamp>, now: Timestamp) -> Option<LoggedWait> {
         let list = self.lists.get_mut(&ix)?;
         let waiting = list.queue.get_mut(&position)?;
-        if waiting.told.is_none() && until.is_some_and(|until| until < after(now, TOLD_FROM)) {
+        if waiting.logged_until.is_none() && until.is_some_and(|until| until < after(now, LOGGED_FROM)) {
             return None;
         }
-        waiting.told = Some(until.unwrap_or(Timestamp::MAX));
-        Some(LoggedWait { group: waiting.group.clone(), wait: Wait { until, ..list.block.told() } })
+        waiting.logged_until = Some(until.unwrap_or(Timestamp::MAX));
+        Some(LoggedWait { group: waiting.group.clone(), wait: Wait { until, ..list.block.wait() } })
     }
 }

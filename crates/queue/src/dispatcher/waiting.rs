@@ -53,7 +53,7 @@ impl Dispatcher {
         }
         while let Some(expired) = self.budget.lists_mut().take_expired(self.now) {
             for (group, block) in expired {
-                let detail = format!("expired while it waited: {}", block.told().detail);
+                let detail = format!("expired while it waited: {}", block.wait().detail);
                 let record = self.backlog.give_up(&group, out_of_budget(detail), self.now);
                 record.into_iter().for_each(|record| self.record(record));
             }

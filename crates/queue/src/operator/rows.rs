@@ -154,12 +154,12 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
             row.count(recipient, message.arrived, now);
         }
     }
-    for (group, told, _) in lists.all() {
+    for (group, logged_until, _) in lists.all() {
         let Some((message, rcpts)) = table.open(group) else { continue };
         for rcpt in rcpts {
             if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
                 row.budget += 1;
-                row.budget_until = row.budget_until.max(told.filter(|told| *told < Timestamp::MAX));
+                row.budget_until = row.budget_until.max(logged_until.filter(|until| *until < Timestamp::MAX));
             }
         }
     }
@@ -207,9 +207,9 @@ pub(crate) fn message_rows(view: View<'_>, lists: &WaitLists, selection: &Messag
 /// Which recipients of these messages wait for budget, and until when.
 fn waits(view: View<'_>, lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Option<Timestamp>> {
     let mut waits = HashMap::new();
-    for (group, told, _) in lists.of(seqs) {
+    for (group, logged_until, _) in lists.of(seqs) {
         let rcpts = view.backlog.table().open(group).map(|(_, rcpts)| rcpts).unwrap_or_default();
-        waits.extend(rcpts.into_iter().map(|rcpt| ((group.seq, rcpt), told)));
+        waits.extend(rcpts.into_iter().map(|rcpt| ((group.seq, rcpt), logged_until)));
     }
     waits
 }

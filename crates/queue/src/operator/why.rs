@@ -152,7 +152,7 @@ fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> 
     let block =
         |hold| Block { source: Some(source.clone()), lane: None, provider: provider.clone(), at: status.next_release, hold: Some(hold) };
     let until = Some(status.next_release).filter(|at| *at < Timestamp::MAX);
-    let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).told().detail });
+    let hold = status.hold.clone().map(|hold| Held { until, why: block(hold).wait().detail });
     let warming = !governor.lane(id).plan().curve.is_uncapped();
     let stage = warming.then_some(StageNow {
         stage: match status.stage {
@@ -180,8 +180,8 @@ fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> 
 /// The recipients of these messages that wait for budget, each with the logged end of its wait and the reason.
 fn waiting_for_budget(lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Held> {
     let mut waiting = HashMap::new();
-    for (group, told, block) in lists.of(seqs) {
-        let held = Held { until: told.filter(|told| *told < Timestamp::MAX), why: block.told().detail };
+    for (group, logged_until, block) in lists.of(seqs) {
+        let held = Held { until: logged_until.filter(|until| *until < Timestamp::MAX), why: block.wait().detail };
         waiting.extend(group.rcpts.as_slice().iter().map(|rcpt| ((group.seq, *rcpt), held.clone())));
     }
     waiting

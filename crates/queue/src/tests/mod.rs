@@ -220,7 +220,7 @@ fn held_mail_waits_for_its_release_and_a_drop_ends_it() {
     let (n, actions) = world.dispatcher.hold(&MessageSelection::default(), "looks odd", world.now);
     world.perform(actions);
     assert_eq!(n, 2);
-    assert!(world.spool[&kept].as_ref().unwrap().owed[0].3, "the spool knows that it is held");
+    assert!(world.spool[&kept].as_ref().unwrap().recipients[0].3, "the spool knows that it is held");
     world.run_for(Duration::from_secs(86_400));
     assert_eq!(world.dispatcher.queued().0, 2);
     let (n, actions) = world.dispatcher.cancel(
@@ -289,7 +289,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         deliver_by: None,
         size: 10,
         domains: ["a.example", "b.example", "c.example"].map(|d| Domain::new(d).unwrap()).to_vec(),
-        progress: Some(Progress { owed: vec![saved(1, false), saved(2, true)], told_late: false }),
+        progress: Some(Progress { recipients: vec![saved(1, false), saved(2, true)], told_late: false }),
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));

@@ -8,7 +8,7 @@ use super::{Extensions, Transaction};
 
 /// Appends the parameters that the receiver understands. Writing to a Vec cannot fail.
 pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can: &Extensions) {
-    let asks = message.asks;
+    let parameters = message.parameters;
     let utf8 = message.needs.utf8 || message.recipients.iter().any(|recipient| !recipient.is_ascii());
     if utf8 && can.smtp_utf8 {
         out.extend_from_slice(b" SMTPUTF8");
@@ -16,27 +16,27 @@ pub(super) fn mail_parameters(out: &mut Vec<u8>, message: &Transaction<'_>, can:
     if message.needs.require_tls {
         out.extend_from_slice(b" REQUIRETLS");
     }
-    if let Some(priority) = asks.priority.filter(|_| can.priority) {
+    if let Some(priority) = parameters.priority.filter(|_| can.priority) {
         let _ = write!(out, " MT-PRIORITY={priority}");
     }
-    if let Some(by) = asks.deliver_by.filter(|_| can.deliver_by.is_some()) {
+    if let Some(by) = parameters.deliver_by.filter(|_| can.deliver_by.is_some()) {
         let _ = write!(out, " BY={by}");
     }
     if can.dsn {
-        if let Some(ret) = asks.ret {
+        if let Some(ret) = parameters.ret {
             let _ = write!(out, " RET={}", ret.as_str());
         }
-        if let Some(envid) = &asks.envid {
+        if let Some(envid) = &parameters.envid {
             let _ = write!(out, " ENVID={}", xtext(envid));
         }
     }
 }
 
-pub(super) fn rcpt_parameters(out: &mut Vec<u8>, asks: &RcptParameters) {
-    if let Some(notify) = asks.notify {
+pub(super) fn rcpt_parameters(out: &mut Vec<u8>, parameters: &RcptParameters) {
+    if let Some(notify) = parameters.notify {
         let _ = write!(out, " NOTIFY={notify}");
     }
-    if let Some((kind, address)) = asks.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
+    if let Some((kind, address)) = parameters.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
         // RFC 6533 §3: a utf-8 address arrives encoded and is passed on as it is.
         let address = if kind.eq_ignore_ascii_case("utf-8") { address.to_owned() } else { xtext(address) };
         let _ = write!(out, " ORCPT={kind};{address}");

@@ -258,8 +258,8 @@ fn rcpt_command(out: &mut Vec<u8>, message: &Transaction<'_>, place: usize, can:
     out.extend_from_slice(b"RCPT TO:<");
     out.extend_from_slice(message.recipients[place].as_str().as_bytes());
     out.push(b'>');
-    if let Some(asks) = message.asks.rcpt(place).filter(|_| can.dsn) {
-        rcpt_parameters(out, asks);
+    if let Some(parameters) = message.parameters.rcpt(place).filter(|_| can.dsn) {
+        rcpt_parameters(out, parameters);
     }
     out.extend_from_slice(b"\r\n");
 }

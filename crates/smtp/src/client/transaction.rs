@@ -20,7 +20,7 @@ pub struct Transaction<'a> {
     pub needs: Needs,
     /// The ESMTP parameters of the message; `rcpts` in the order of `recipients`, or empty. Passed on as far as the receiver understands
     /// them.
-    pub asks: &'a EsmtpParameters,
+    pub parameters: &'a EsmtpParameters,
     /// The body's length in bytes, for SIZE (RFC 1870 §5: without stuffed dots).
     pub size: u64,
     /// The body in one or more parts, every line ended by CRLF. A missing last line end is added; a bare CR or LF makes the transaction

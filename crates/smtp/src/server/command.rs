@@ -23,7 +23,7 @@ const CHUNK_DIGITS_MAX: usize = 20;
 pub(super) enum Command {
     Hello { name: Arc<str>, extended: bool },
     Mail(MailRequest),
-    Rcpt { recipient: Address, asks: RcptParameters, needs_utf8: bool },
+    Rcpt { recipient: Address, parameters: RcptParameters, needs_utf8: bool },
     Data,
     Bdat { size: u64, last: bool },
     StartTls,
@@ -137,10 +137,10 @@ fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {
     };
     let Bracketed { inner, rest } = path::bracketed(rest).map_err(|e| bad_sender(rest, &e))?;
     let reverse_path = path::reverse(inner).map_err(|e| bad_sender(inner, &e))?;
-    let mut request = MailRequest { reverse_path, size: None, body: BodyKind::default(), asks: EsmtpParameters::default() };
+    let mut request = MailRequest { reverse_path, size: None, body: BodyKind::default(), parameters: EsmtpParameters::default() };
     let about = |answer| Fault::refusal("mail", "bad_parameter", answer).about(inner);
     params::mail(rest, offered, &mut request).map_err(about)?;
-    if !inner.is_ascii() && !request.asks.smtputf8 {
+    if !inner.is_ascii() && !request.parameters.smtputf8 {
         return Err(not_ascii("mail", inner));
     }
     Ok(Command::Mail(request))
@@ -152,8 +152,8 @@ fn rcpt(rest: &str) -> Result<Command, Fault> {
     };
     let Bracketed { inner, rest } = path::bracketed(rest).map_err(|e| bad_recipient(rest, &e))?;
     let recipient = path::forward(inner).map_err(|e| bad_recipient(inner, &e))?;
-    let asks = params::rcpt(rest).map_err(|answer| Fault::refusal("rcpt", "bad_parameter", answer).about(inner))?;
-    Ok(Command::Rcpt { recipient, asks, needs_utf8: !inner.is_ascii() })
+    let parameters = params::rcpt(rest).map_err(|answer| Fault::refusal("rcpt", "bad_parameter", answer).about(inner))?;
+    Ok(Command::Rcpt { recipient, parameters, needs_utf8: !inner.is_ascii() })
 }
 
 /// RFC 3030 §2. Without a readable length, the following bytes cannot be told from commands, so such a fault is fatal.

@@ -16,18 +16,20 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
     let mut seen = Vec::new();
     for (keyword, value) in path::parameters(rest).map_err(|e| bad(e.to_string()))? {
         let keyword = once(keyword, &mut seen)?;
-        let asks = &mut request.asks;
+        let parameters = &mut request.parameters;
         match &*keyword {
             "SIZE" => request.size = Some(size(value)?),
             "BODY" => request.body = body(value)?,
-            "SMTPUTF8" => asks.smtputf8 = alone(value, "SMTPUTF8")?,
-            "REQUIRETLS" if offered.require_tls => asks.require_tls = alone(value, "REQUIRETLS")?,
-            "RET" => asks.ret = Some(ret(value)?),
-            "ENVID" => asks.envid = Some(xtext(value, ENVID_MAX).ok_or_else(|| bad("ENVID is xtext of at most 100 characters"))?.into()),
-            "BY" => asks.deliver_by = Some(deliver_by(value)?),
-            "HOLDFOR" if offered.hold.is_some() => asks.hold = Some(hold_for(value, offered, asks.hold.is_some())?),
-            "HOLDUNTIL" if offered.hold.is_some() => asks.hold = Some(hold_until(value, offered, asks.hold.is_some())?),
-            "MT-PRIORITY" if offered.priority => asks.priority = Some(priority(value)?),
+            "SMTPUTF8" => parameters.smtputf8 = alone(value, "SMTPUTF8")?,
+            "REQUIRETLS" if offered.require_tls => parameters.require_tls = alone(value, "REQUIRETLS")?,
+            "RET" => parameters.ret = Some(ret(value)?),
+            "ENVID" => {
+                parameters.envid = Some(xtext(value, ENVID_MAX).ok_or_else(|| bad("ENVID is xtext of at most 100 characters"))?.into())
+            }
+            "BY" => parameters.deliver_by = Some(deliver_by(value)?),
+            "HOLDFOR" if offered.hold.is_some() => parameters.hold = Some(hold_for(value, offered, parameters.hold.is_some())?),
+            "HOLDUNTIL" if offered.hold.is_some() => parameters.hold = Some(hold_until(value, offered, parameters.hold.is_some())?),
+            "MT-PRIORITY" if offered.priority => parameters.priority = Some(priority(value)?),
             // RFC 4954 §5: a server that offers AUTH accepts the parameter. No client is trusted with it, so it is ignored.
             "AUTH" if offered.auth => drop(value.ok_or_else(|| bad("AUTH= is an address or <>"))?),
             keyword => return Err(unknown(keyword)),
@@ -38,17 +40,17 @@ pub(super) fn mail(rest: &str, offered: &Offered, request: &mut MailRequest) -> 
 
 /// Parses the parameters of RCPT.
 pub(super) fn rcpt(rest: &str) -> Result<RcptParameters, Answer> {
-    let mut asks = RcptParameters::default();
+    let mut parameters = RcptParameters::default();
     let mut seen = Vec::new();
     for (keyword, value) in path::parameters(rest).map_err(|e| bad(e.to_string()))? {
         let keyword = once(keyword, &mut seen)?;
         match &*keyword {
-            "NOTIFY" => asks.notify = Some(notify(value)?),
-            "ORCPT" => asks.orcpt = Some(original(value)?.into()),
+            "NOTIFY" => parameters.notify = Some(notify(value)?),
+            "ORCPT" => parameters.orcpt = Some(original(value)?.into()),
             keyword => return Err(unknown(keyword)),
         }
     }
-    Ok(asks)
+    Ok(parameters)
 }
 
 fn once(keyword: &str, seen: &mut Vec<String>) -> Result<String, Answer> {
@@ -198,7 +200,7 @@ mod tests {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
         let offered = Offered { auth: true, require_tls: true, hold: Some(HoldBounds { seconds: 86_400, until }), priority: true };
         let mut request =
-            MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), asks: EsmtpParameters::default() };
+            MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), parameters: EsmtpParameters::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)
     }
 
@@ -207,13 +209,13 @@ mod tests {
         let request =
             read(" size=5 Body=BinaryMime smtputf8 RequireTLS ret=hdrs ENVID=QQ+2B314 HOLDFOR=60 AUTH=<> mt-priority=-4 by=+90;rT")
                 .unwrap();
-        let asks = request.asks;
+        let parameters = request.parameters;
         assert_eq!((request.size, request.body), (Some(5), BodyKind::BinaryMime));
-        assert!(asks.smtputf8 && asks.require_tls);
-        assert_eq!((asks.ret, asks.envid.as_deref()), (Some(Ret::Hdrs), Some("QQ+314")));
-        assert_eq!((asks.hold, asks.priority), (Some(Hold::For(60)), TransferPriority::new(-4)));
-        assert_eq!(asks.deliver_by.unwrap().to_string(), "90;RT");
-        assert!(matches!(read(" HOLDUNTIL=2029-12-31T23:59:59Z").unwrap().asks.hold, Some(Hold::Until(_))));
+        assert!(parameters.smtputf8 && parameters.require_tls);
+        assert_eq!((parameters.ret, parameters.envid.as_deref()), (Some(Ret::Hdrs), Some("QQ+314")));
+        assert_eq!((parameters.hold, parameters.priority), (Some(Hold::For(60)), TransferPriority::new(-4)));
+        assert_eq!(parameters.deliver_by.unwrap().to_string(), "90;RT");
+        assert!(matches!(read(" HOLDUNTIL=2029-12-31T23:59:59Z").unwrap().parameters.hold, Some(Hold::Until(_))));
     }
 
     #[test]
@@ -265,9 +267,9 @@ mod tests {
 
     #[test]
     fn recipients_have_notify_and_orcpt() {
-        let asks = rcpt(" NOTIFY=success,Delay ORCPT=rfc822;Bob+2Bx@y.test").unwrap();
-        assert_eq!(asks.notify, Some(Notify { success: true, failure: false, delay: true }));
-        assert_eq!(asks.orcpt.as_deref(), Some("rfc822;Bob+x@y.test"));
+        let parameters = rcpt(" NOTIFY=success,Delay ORCPT=rfc822;Bob+2Bx@y.test").unwrap();
+        assert_eq!(parameters.notify, Some(Notify { success: true, failure: false, delay: true }));
+        assert_eq!(parameters.orcpt.as_deref(), Some("rfc822;Bob+x@y.test"));
         assert_eq!(rcpt(" NOTIFY=NEVER").unwrap().notify, Some(Notify::default()));
         assert_eq!(rcpt(" ORCPT=utf-8;j\\x{FC}rgen@y.test").unwrap().orcpt.as_deref(), Some("utf-8;j\\x{FC}rgen@y.test"));
         let long = format!(" ORCPT=rfc822;{}", "x".repeat(500));

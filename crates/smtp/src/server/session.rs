@@ -144,9 +144,9 @@ impl Session {
                 self.transaction = Some(OpenTransaction::new(mail));
                 Answer::new(250, 1, 0, "sender ok").write(out);
             }
-            (Question::Rcpt(recipient, asks), Ok(())) => {
+            (Question::Rcpt(recipient, parameters), Ok(())) => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.add(recipient, asks);
+                    transaction.add(recipient, parameters);
                 }
                 Answer::new(250, 1, 5, "recipient ok").write(out);
             }
@@ -172,7 +172,7 @@ impl Session {
         let Phase::Asked(Question::Mail(mut mail)) = std::mem::replace(&mut self.phase, Phase::Command) else {
             panic!("nobody asked about a sender");
         };
-        mail.asks.priority = Some(priority);
+        mail.parameters.priority = Some(priority);
         self.transaction = Some(OpenTransaction::new(mail));
         Answer::new(250, 3, 6, format!("{priority} is the new priority")).write(out);
     }

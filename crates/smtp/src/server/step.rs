@@ -42,7 +42,7 @@ pub struct MailRequest {
     /// The body type that the client declared.
     pub body: BodyKind,
     /// The other ESMTP parameters; those of each recipient come with RCPT.
-    pub asks: EsmtpParameters,
+    pub parameters: EsmtpParameters,
 }
 
 /// A message that arrived completely and is well-formed.

@@ -11,7 +11,7 @@ use super::{MailRequest, body::BodyReceiver};
 pub(super) struct OpenTransaction {
     pub(super) mail: MailRequest,
     recipients: Vec<Address>,
-    asks: Vec<RcptParameters>,
+    parameters: Vec<RcptParameters>,
     known: HashSet<Address>,
     /// The body received by BDAT so far.
     pub(super) chunks: Option<Box<BodyReceiver>>,
@@ -21,17 +21,17 @@ pub(super) struct OpenTransaction {
 
 impl OpenTransaction {
     pub(super) fn new(mail: MailRequest) -> Self {
-        Self { mail, recipients: Vec::new(), asks: Vec::new(), known: HashSet::new(), chunks: None, refused: 0 }
+        Self { mail, recipients: Vec::new(), parameters: Vec::new(), known: HashSet::new(), chunks: None, refused: 0 }
     }
 
     pub(super) fn has(&self, recipient: &Address) -> bool {
         self.known.contains(recipient)
     }
 
-    pub(super) fn add(&mut self, recipient: Address, asks: RcptParameters) {
+    pub(super) fn add(&mut self, recipient: Address, parameters: RcptParameters) {
         if self.known.insert(recipient.clone()) {
             self.recipients.push(recipient);
-            self.asks.push(asks);
+            self.parameters.push(parameters);
         }
     }
 
@@ -41,9 +41,9 @@ impl OpenTransaction {
     }
 
     pub(super) fn into_envelope(self) -> Envelope {
-        let nothing = self.asks.iter().all(|asks| *asks == RcptParameters::default());
-        let rcpts = if nothing { Vec::new() } else { self.asks };
-        let MailRequest { reverse_path, body, asks, .. } = self.mail;
-        Envelope { reverse_path, recipients: self.recipients, body, asks: EsmtpParameters { rcpts, ..asks } }
+        let nothing = self.parameters.iter().all(|parameters| *parameters == RcptParameters::default());
+        let rcpts = if nothing { Vec::new() } else { self.parameters };
+        let MailRequest { reverse_path, body, parameters, .. } = self.mail;
+        Envelope { reverse_path, recipients: self.recipients, body, parameters: EsmtpParameters { rcpts, ..parameters } }
     }
 }

@@ -291,7 +291,7 @@ async fn the_null_sender_and_eight_bits_are_declared() {
         body_kind: BodyKind::EightBitMime,
         has_8bit: true,
         needs: Needs::default(),
-        asks: &EsmtpParameters::default(),
+        parameters: &EsmtpParameters::default(),
         size: 4,
         body: &parts,
     };

@@ -179,7 +179,7 @@ pub(crate) async fn send(connection: &mut Connection, users: &[&str], body: &[u8
         body_kind: BodyKind::SevenBit,
         has_8bit: !body.is_ascii(),
         needs: Needs::default(),
-        asks: &EsmtpParameters { envid: Some("01K3ENVELOPE".into()), ..EsmtpParameters::default() },
+        parameters: &EsmtpParameters { envid: Some("01K3ENVELOPE".into()), ..EsmtpParameters::default() },
         size: body.len() as u64,
         body: &parts,
     };

@@ -6,7 +6,7 @@ use posthaste_smtp::client::{Needs, Transaction};
 
 use crate::fake::{session, tell};
 
-fn asks() -> EsmtpParameters {
+fn parameters() -> EsmtpParameters {
     let success = Notify { success: true, failure: true, delay: false };
     EsmtpParameters {
         ret: Some(Ret::Hdrs),
@@ -16,7 +16,12 @@ fn asks() -> EsmtpParameters {
     }
 }
 
-fn transaction<'a>(from: &'a ReversePath, recipients: &'a [&'a Address], body: &'a [Bytes], asks: &'a EsmtpParameters) -> Transaction<'a> {
+fn transaction<'a>(
+    from: &'a ReversePath,
+    recipients: &'a [&'a Address],
+    body: &'a [Bytes],
+    parameters: &'a EsmtpParameters,
+) -> Transaction<'a> {
     let size = body.iter().map(|part| part.len() as u64).sum();
     Transaction {
         reverse_path: from,
@@ -24,7 +29,7 @@ fn transaction<'a>(from: &'a ReversePath, recipients: &'a [&'a Address], body: &
         body_kind: BodyKind::SevenBit,
         has_8bit: false,
         needs: Needs::default(),
-        asks,
+        parameters,
         size,
         body,
     }
@@ -48,7 +53,7 @@ async fn dsn_goes_on_where_it_is_understood() {
         })
         .await;
         let (b, c) = (Address::new("b@y.org").unwrap(), Address::new("c@y.org").unwrap());
-        let report = connection.transact(transaction(&ReversePath::Null, &[&b, &c], &[Bytes::from_static(b"x\r\n")], &asks())).await;
+        let report = connection.transact(transaction(&ReversePath::Null, &[&b, &c], &[Bytes::from_static(b"x\r\n")], &parameters())).await;
         assert_eq!(tell(&report), ["delivered 250 taken"; 2], "{extensions}");
         fake.await.unwrap();
     }
@@ -66,10 +71,12 @@ async fn a_binary_message_goes_by_bdat_as_it_is() {
     .await;
     let b = Address::new("b@y.org").unwrap();
     let body = [Bytes::from_static(b"Subject: x\r\n\r\n"), Bytes::from_static(b"a\rb\r\n")];
-    let asks = EsmtpParameters::default();
+    let parameters = EsmtpParameters::default();
     let recipients = [&b];
-    let binary =
-        Transaction { needs: Needs { binary: true, ..Needs::default() }, ..transaction(&ReversePath::Null, &recipients, &body, &asks) };
+    let binary = Transaction {
+        needs: Needs { binary: true, ..Needs::default() },
+        ..transaction(&ReversePath::Null, &recipients, &body, &parameters)
+    };
     assert_eq!(tell(&connection.transact(binary).await), ["delivered 250 taken"]);
     drop(connection);
     assert_eq!(fake.await.unwrap(), b"", "the peer has read all of it");

@@ -272,7 +272,7 @@ impl Conversation {
         self.sender = Some(from.to_string());
         match self.judge(|inbox, client| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(client, from, request.size))) {
             Ok(()) => {
-                let granted = request.asks.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
+                let granted = request.parameters.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
                 match granted.filter(|(asked, granted)| granted < asked) {
                     Some((_, granted)) => self.session.answer_with_priority(granted, &mut self.out),
                     None => self.session.answer(Ok(()), &mut self.out),

@@ -24,7 +24,7 @@ impl Session {
         match command {
             Command::Hello { name, extended } => self.be_greeted(Hello { name, esmtp: extended }, out),
             Command::Mail(request) => return Some(self.mail(request, out)),
-            Command::Rcpt { recipient, asks, needs_utf8 } => return self.rcpt(recipient, asks, needs_utf8, out),
+            Command::Rcpt { recipient, parameters, needs_utf8 } => return self.rcpt(recipient, parameters, needs_utf8, out),
             Command::Data => return self.data(out),
             Command::Bdat { size, last } => return self.bdat(size, last, out),
             Command::StartTls => return Some(self.start_tls(behind, out)),
@@ -67,12 +67,12 @@ impl Session {
         self.fault(fault.about(request.reverse_path.as_str()), out)
     }
 
-    fn rcpt(&mut self, recipient: Address, asks: RcptParameters, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
+    fn rcpt(&mut self, recipient: Address, parameters: RcptParameters, needs_utf8: bool, out: &mut Vec<u8>) -> Option<Step> {
         let limit = self.settings.limits.recipients;
         let fault = match &self.transaction {
             None => Fault::out_of_order("rcpt", "say MAIL first"),
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("rcpt", "the message has begun"),
-            Some(transaction) if needs_utf8 && !transaction.mail.asks.smtputf8 => not_ascii("rcpt", recipient.as_str()),
+            Some(transaction) if needs_utf8 && !transaction.mail.parameters.smtputf8 => not_ascii("rcpt", recipient.as_str()),
             Some(transaction) if transaction.has(&recipient) => {
                 Answer::new(250, 1, 5, "recipient ok").write(out);
                 return None;
@@ -83,7 +83,7 @@ impl Session {
                 Fault::refusal("rcpt", "too_many_recipients", answer)
             }
             Some(_) => {
-                self.phase = Phase::Asked(Question::Rcpt(recipient.clone(), asks));
+                self.phase = Phase::Asked(Question::Rcpt(recipient.clone(), parameters));
                 return Some(Step::Rcpt(recipient));
             }
         };

@@ -229,15 +229,15 @@ mod tests {
 
     #[test]
     fn what_was_asked_reads_back_and_nothing_takes_no_room() {
-        let asks = EsmtpParameters {
+        let parameters = EsmtpParameters {
             ret: Some(Ret::Hdrs),
             hold: Some(Hold::Until("2030-01-01T00:00:00Z".parse().unwrap())),
             deliver_by: DeliverBy::parse("-120;nt"),
             rcpts: vec![RcptParameters { notify: Some(Notify::default()), orcpt: Some("rfc822;a@b.c".into()) }],
             ..EsmtpParameters::default()
         };
-        let text = serde_json::to_string(&asks).unwrap();
-        assert_eq!(serde_json::from_str::<EsmtpParameters>(&text).unwrap(), asks);
+        let text = serde_json::to_string(&parameters).unwrap();
+        assert_eq!(serde_json::from_str::<EsmtpParameters>(&text).unwrap(), parameters);
         assert_eq!(serde_json::to_string(&EsmtpParameters::default()).unwrap(), "{}");
     }
 

@@ -1,0 +1,42 @@
+//! Panics in one step of a task, as errors.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use futures_util::FutureExt;
+
+/// A step panicked, with this message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked(String);
+
+impl std::fmt::Display for Panicked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+/// Runs a step whose caller has something to give back, whatever happens to the step.
+///
+/// # Errors
+/// The step panicked. What it held is dropped, and what it changed may be half done.
+pub async fn guarded<T>(step: impl Future<Output = T>) -> Result<T, Panicked> {
+    AssertUnwindSafe(step).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        Panicked(text.unwrap_or_else(|| "a panic without a message".into()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_step_is_an_error_with_its_message() {
+        let said = async |panics: fn()| guarded(async move { panics() }).await.map_err(|panicked| panicked.to_string());
+        assert_eq!(said(|| ()).await, Ok(()));
+        assert_eq!(said(|| panic!("no {}", "route")).await, Err("no route".into()));
+        assert_eq!(said(|| panic!("plain")).await, Err("plain".into()));
+        assert_eq!(said(|| std::panic::panic_any(7)).await, Err("a panic without a message".into()));
+    }
+}

@@ -1,0 +1,179 @@
+//! A step that panics gives back what it held: a session its job, a look-up its answer, the recorder its record.
+
+use std::{
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use posthaste_bounce::Verdict;
+use posthaste_delivery::session;
+use posthaste_host::{InForce, ThisHost};
+use posthaste_journal::Journal;
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, Stage};
+use posthaste_message::{Message, MessageRecord};
+use posthaste_queue::{AttemptResult, Command, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, QueueEnd, Site};
+
+use super::*;
+
+/// The parts of a relay on a disk of their own.
+struct Parts {
+    swap: Swap,
+    spool: Spool,
+    recovered: Recovered,
+    queue: QueueHandle,
+    end: QueueEnd,
+}
+
+impl Parts {
+    fn new(dir: &Path) -> Self {
+        let text = format!("data_dir = {:?}\ndns.nameservers = [\"127.0.0.1:9\"]\n", dir.display().to_string());
+        let config = Config::parse(&text, "posthaste.toml", &ThisHost).unwrap();
+        let swap = Swap::new(Settings::new(config).unwrap());
+        let Store { spool, recovered, .. } = Store::open(&swap).unwrap();
+        let (queue, end) = QueueHandle::new();
+        Self { swap, spool, recovered, queue, end }
+    }
+
+    async fn next_input(&mut self) -> Input {
+        match self.end.commands.recv().await {
+            Some(Command::Input(input)) => input,
+            other => panic!("not an input: {other:?}"),
+        }
+    }
+
+    /// The settings of deliveries. Asking for them panics, except for the first `good` times.
+    fn delivery(&self, good: usize) -> InForce<posthaste_delivery::Settings> {
+        panic_at(good..usize::MAX, self.swap.view(|settings| &settings.delivery))
+    }
+
+    /// The log's lines.
+    fn log(&self, journal: &Journal) -> String {
+        journal.flush().unwrap();
+        std::fs::read_to_string(self.swap.load().config.log.dir.join("delivery.log")).unwrap()
+    }
+}
+
+/// Settings that panic when they are asked for the time that `bad` holds, counted from 0.
+fn panic_at<T: Send + Sync + 'static>(bad: Range<usize>, settings: InForce<T>) -> InForce<T> {
+    let asked = AtomicUsize::new(0);
+    InForce::new(move || {
+        assert!(!bad.contains(&asked.fetch_add(1, Ordering::Relaxed)), "no settings");
+        settings.get()
+    })
+}
+
+/// A message to two recipients, with its body in memory.
+fn message() -> Arc<Message> {
+    let record = r#"{"id":"01K3C5VJ7G0000000000000001","arrived":"2026-11-29T06:00:00Z","stream":"default","size":9,
+        "envelope":{"reverse_path":"ann@sender.test","recipients":["bob@example.test","eve@example.test"]}}"#;
+    let record = MessageRecord::decode(record.as_bytes()).unwrap();
+    Arc::new(Message::new(record, vec!["A: b\r\n\r\nc".into()], None))
+}
+
+fn local_error() -> Verdict {
+    Verdict::on_local(LocalCause::LocalError)
+}
+
+#[tokio::test]
+async fn a_session_gives_its_job_back_wherever_it_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut parts = Parts::new(dir.path());
+    let Recovered { journal, register, .. } = &parts.recovered;
+    let (journal, register, message) = (journal.clone(), register.clone(), message());
+    let site = Arc::new(Site::at(Name::new("example").unwrap()));
+    let mut panics = 0;
+    for good in 0.. {
+        let (_, ledger) = LedgerWriter::new(parts.spool.clone());
+        let out = outbound(&parts.swap, &parts.spool, &journal, &parts.queue, &register, ledger);
+        let out = Outbound { settings: parts.delivery(good), ..Arc::into_inner(out).unwrap() };
+        let (seq, id, warm) = (1, message.record.id, Some(message.clone()));
+        let job = DeliveryJob { seq, id, rcpts: vec![0, 1], attempt: 1, warm, permit: None, lane_day: None, durable: 0, spilled: false };
+        let (_more, next) = mpsc::channel(1);
+        session::run(Arc::new(out), 7, site.clone(), Name::new("ip1").unwrap(), Box::new(job), next).await;
+        match parts.next_input().await {
+            Input::Finished { session: 7, job, outcome: JobOutcome::Answered { said, .. }, usable: false } => {
+                assert_eq!((job.seq, said.len()), (1, 2));
+                for said in said {
+                    let AttemptResult::Failed(Failure::Local { detail, .. }, verdict) = said else { panic!("{said:?}") };
+                    assert_eq!((&*detail, verdict), ("internal error in a session: no settings", local_error()));
+                }
+                panics += 1;
+            }
+            // No panic: the site has no hosts.
+            Input::OpenFailed { session: 7, job, failure, .. } => {
+                assert_eq!((job.seq, failure.stage()), (1, Stage::Connect));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The suppression list, the choice of a host, the verdict on the failure.
+    assert_eq!(panics, 3);
+    let log = parts.log(&journal);
+    assert_eq!(log.matches("internal error in a session: no settings; its recipients are tried again").count(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn a_look_up_answers_even_if_it_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut parts = Parts::new(dir.path());
+    Lookups::new(parts.delivery(0), parts.queue.clone()).begin(3, Arc::new(Domain::new("example.test").unwrap()));
+    let Input::Resolved(3, Err(unroutable), ttl) = parts.next_input().await else { panic!("not an answer") };
+    assert!(
+        matches!(&unroutable.failure, Failure::Local { stage: Stage::Dns, detail, .. } if detail == "internal error in a look-up: no settings")
+    );
+    assert_eq!(unroutable.verdict, local_error());
+    assert!(ttl >= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::new(dir.path());
+    let Parts { swap, spool, queue, .. } = &parts;
+    let Recovered { journal, register, .. } = &parts.recovered;
+    let (pending, threads) = (parts.recovered.pending.clone(), SignerThreads::start(1).unwrap());
+    let intake = Arc::new(Intake {
+        spool: spool.clone(),
+        journal: journal.clone(),
+        settings: swap.view(|settings| &settings.submission),
+        queue: queue.clone(),
+        warm: WarmBudget::new(0),
+        pending,
+        allowances: Allowances::new(spool.clone()),
+        signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
+        register: register.clone(),
+    });
+    // They are asked for to decide whether a notice is due, and again to make it.
+    let settings = panic_at(1..2, swap.view(|settings| &settings.notify));
+    let (own_sender, notes) = threads::channel();
+    let sender = own_sender.clone();
+    let recorder = Recorder {
+        journal: journal.clone(),
+        spool: spool.clone(),
+        notifier: Arc::new(Notifier { settings, intake }),
+        register: register.clone(),
+        settings: swap.view(|settings| &settings.delivery),
+        runtime: tokio::runtime::Handle::current(),
+        own_sender,
+        waiting: Default::default(),
+    };
+    let message = message();
+    let record = |rcpt, next, after| {
+        let fate = Fate { rcpt, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH };
+        let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
+        Note::Record(Box::new(FateRecord { seq: 1, id, warm, now, facts: Arc::new(Attempt::default()), fates: vec![fate], after }))
+    };
+    sender.send(record(0, Next::Expired, Some(Default::default()))).unwrap();
+    sender.send(record(1, Next::Cancelled("ann".into(), "wrong list".into()), None)).unwrap();
+    sender.send(Note::Stop).unwrap();
+    let ended = tokio::task::spawn_blocking(move || recorder.run(&notes));
+    timeout(Duration::from_secs(60), ended).await.expect("the recorder stops").unwrap();
+    let log = parts.log(journal);
+    let line = |text: &str| log.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {log}"));
+    assert!(log.contains("internal error in a failure notice: no settings; its sender gets no notice"), "{log}");
+    assert!(line("bob@example.test") < line("eve@example.test"), "{log}");
+}
