@@ -70,7 +70,7 @@ impl MessageRecord {
         let texts = self.tags.iter().chain(&self.meta).chain(&self.message_id).chain(&self.client_ehlo).chain(&self.user);
         let texts: usize = texts.map(|text| ALLOCATION + text.len()).sum();
         let recipients: usize = self.envelope.recipients.iter().map(|rcpt| size_of_val(rcpt) + ALLOCATION + rcpt.as_str().len()).sum();
-        let parameters = self.envelope.asks.rcpts.len() * size_of::<RcptParameters>();
+        let parameters = self.envelope.parameters.rcpts.len() * size_of::<RcptParameters>();
         size_of::<Self>() + size_of::<MessageFacts>() + texts + recipients + parameters + PARTS + self.envelope.reverse_path.as_str().len()
     }
 
