@@ -19,6 +19,8 @@ pub struct Dns {
     pub timeout: Duration,
     /// How many times to ask.
     pub attempts: usize,
+    /// Domains looked up at once, not counting those whose servers are slow.
+    pub lookups: usize,
     /// Whether receivers are reached over IPv4.
     pub ipv4: bool,
     /// Whether receivers are reached over IPv6.
@@ -48,6 +50,7 @@ impl Dns {
             nameservers: t.get("nameservers", list(nameserver)),
             timeout: t.get("timeout", duration(Duration::from_millis(100)..=Duration::from_secs(60))),
             attempts: t.get("attempts", number(1..=10)),
+            lookups: t.get("lookups", number(1..=10_000)),
             ipv4: t.get("ipv4", boolean),
             ipv6: t.get("ipv6", boolean),
             private_addresses: t.get("private_addresses", boolean),

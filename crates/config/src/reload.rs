@@ -16,6 +16,7 @@ impl Config {
         compare("data_dir", self.data_dir == new.data_dir);
         compare("http.address", self.http.addresses == new.http.addresses);
         compare("http.body_memory", self.http.body_memory == new.http.body_memory);
+        compare("dns.lookups", self.dns.lookups == new.dns.lookups);
         compare("spool.dir", self.spool.dir == new.spool.dir);
         compare("spool.segment_size", self.spool.segment_size == new.spool.segment_size);
         compare("spool.index_cache", self.spool.index_cache == new.spool.index_cache);

@@ -4,6 +4,7 @@
 //! writing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
 
 pub mod clock;
+pub mod descriptors;
 pub mod files;
 mod guarded;
 pub mod https;

@@ -5,6 +5,7 @@
 //! was accepted is never lost by a start or a stop, whatever kills it in between.
 
 pub mod admin;
+mod descriptors;
 pub mod engine;
 pub mod error;
 pub mod notify;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use posthaste_config::{Config, ConfigErrors};
 use posthaste_delivery::ledger;
-use posthaste_host::{ThisHost, clock};
+use posthaste_host::{ThisHost, clock, descriptors as host_descriptors};
 use posthaste_journal::{Journal, State};
 use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
@@ -14,6 +14,7 @@ use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    descriptors,
     open::{body_cache, spool_options, today},
     recover::log_options,
     settings::{Settings, SettingsError, Swap},
@@ -72,7 +73,10 @@ impl Reloader {
 
     async fn read_again(&self) -> Result<Settings, BadConfiguration> {
         let path = self.path.clone();
-        let config = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost)).await??;
+        let mut config = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost)).await??;
+        if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise()) {
+            tracing::warn!("{told}");
+        }
         Ok(Settings::for_sending(config)?)
     }
 

@@ -10,7 +10,7 @@ use posthaste_access::{Allowances, Lockout};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
-use posthaste_host::{clock, listen, systemd};
+use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
 use posthaste_journal::{Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
@@ -32,6 +32,7 @@ use tokio::{
 
 use crate::{
     admin::{Admin, Reload},
+    descriptors,
     engine::Engine,
     error::{OpeningError, RunError},
     notify::Notifier,
@@ -47,10 +48,13 @@ use crate::{
 const RELOADS_MAX: usize = 16;
 
 /// Runs the relay with `config`. A reload reads the configuration again from `path`.
-pub async fn run(config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> Result<(), RunError> {
+pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> Result<(), RunError> {
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
+    if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise()) {
+        tracing::warn!("{told}");
+    }
     let sockets = Sockets::open(&config)?;
     let swap = Swap::new(Settings::for_sending(config)?);
     let store = Store::open(&swap)?;
@@ -168,7 +172,7 @@ impl Relay {
         });
         let recorder = start_recorder(&swap, &intake).map_err(|source| RunError::Thread { what: "the recorder", source });
         let (recorder, recorder_ended) = recorder?;
-        let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone());
+        let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone(), config.dns.lookups);
         let engine = Engine::new(dispatcher, outbound.clone(), lookups, recorder.clone(), ledger);
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
