@@ -28,6 +28,15 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Creates a folder with those above it, if they do not exist, durably: a power cut may otherwise take the name of a new folder, and with it
+/// all that is in it.
+pub fn make_durable_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(dir)?;
+    let parent = |path: &Path| path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    missing.into_iter().rev().try_for_each(|path| File::open(parent(path))?.sync_all())
+}
+
 /// Replaces a file (mode 0600), and creates its folder (mode 0700) if that is missing. The new content is durable when this returns; after
 /// a crash in between the file holds either the old or the new content. Blocks.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -60,6 +60,16 @@ pub enum OpeningError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A later version wrote the data folder. Nothing was touched.
+    #[error("{} was written by a later version of posthaste (its format is {found}, this version knows up to {known}): use that version", path.display())]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// The number of its format.
+        found: u32,
+        /// The newest format that this version can read.
+        known: u32,
+    },
     /// The lock file cannot be opened.
     #[error("cannot open {}", path.display())]
     LockFile {

@@ -4,12 +4,12 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use posthaste_config::Config;
 use posthaste_governor::LaneKey;
-use posthaste_host::{clock, listen, systemd};
+use posthaste_host::{clock, files, listen, systemd};
 use posthaste_journal::State;
 use posthaste_mail::Name;
 use posthaste_queue::Dispatcher;
@@ -28,13 +28,36 @@ pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
 
 /// Creates the data folder if it is missing and locks it; an error if another relay holds it.
 pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
-    std::fs::create_dir_all(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
+    files::make_durable_dir(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
     let path = data_dir.join("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(|source| OpeningError::LockFile { path, source })?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|error| OpeningError::AlreadyRunning { path: data_dir.to_owned(), source: error.into() })?;
+    check_format(data_dir)?;
     Ok(Lock(file))
+}
+
+/// The format of the data folder as a whole: of the facts and the ledger in the spool, of keys, and of what else has no version of its own.
+const FORMAT: u32 = 1;
+
+/// Refuses a data folder that a later version wrote, before anything in it is touched. The file `format` holds the number.
+fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
+    let path = data_dir.join("format");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse() {
+            Ok(found) if found > FORMAT => Err(OpeningError::Newer { path: data_dir.to_owned(), found, known: FORMAT }),
+            Ok(FORMAT) => Ok(()),
+            // An unreadable number is written again: the parts that matter most have versions of their own.
+            _ => write_format(path),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_format(path),
+        Err(source) => Err(OpeningError::DataFolder { path, source }),
+    }
+}
+
+fn write_format(path: PathBuf) -> Result<(), OpeningError> {
+    files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
 }
 
 /// Opens the spool. Also returns what had to be repaired, as states and details for the log.
@@ -49,6 +72,15 @@ pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), Open
     for q in &recovery.quarantined {
         let detail = format!("a damaged record (segment {}, {} bytes at {}) has been set aside: {}", q.segment, q.len, q.offset, q.reason);
         mended.push((State::Quarantined, detail));
+    }
+    for missing in &recovery.missing {
+        let up_to = missing.last.map_or_else(|| "onwards".to_owned(), |last| format!("to {last}"));
+        let detail = format!(
+            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet: \
+             `posthaste audit` lists them as missing",
+            missing.segment, missing.first
+        );
+        mended.push((State::Alarm, detail));
     }
     Ok((spool, mended))
 }
@@ -111,4 +143,25 @@ pub(crate) fn body_cache(config: &Config) -> usize {
 /// Curves have days of their own, but a source's first day of warm-up is a UTC date.
 pub(crate) fn today() -> jiff::civil::Date {
     jiff::tz::TimeZone::UTC.to_datetime(clock::now()).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_of_a_later_version_is_refused_and_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("new/data");
+        drop(lock(&data).unwrap());
+        assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "1\n");
+        drop(lock(&data).unwrap());
+        std::fs::write(data.join("format"), "2\n").unwrap();
+        let refused = lock(&data).unwrap_err();
+        assert!(matches!(refused, OpeningError::Newer { found: 2, known: 1, .. }), "{refused}");
+        assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "2\n");
+        std::fs::write(data.join("format"), "\0\0").unwrap();
+        drop(lock(&data).unwrap());
+        assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "1\n", "a damaged number is written again");
+    }
 }
