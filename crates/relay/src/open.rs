@@ -82,6 +82,14 @@ pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), Open
         );
         mended.push((State::Alarm, detail));
     }
+    if let (Some(first), Some(last)) = (recovery.lost.first(), recovery.lost.last()) {
+        let n = recovery.lost.len();
+        let detail = format!(
+            "the spool is not as the last stop left it: {n} accepted messages (numbers {first} to {last}) are gone; `posthaste audit` lists \
+             them as missing"
+        );
+        mended.push((State::Alarm, detail));
+    }
     Ok((spool, mended))
 }
 

@@ -42,8 +42,20 @@ pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Recovered, OpenError> 
     for (name, len) in segments {
         rebuild.read_segment(name, len, last == Some(name.id)).map_err(failed)?;
     }
+    forget_torn(&dir.join("quarantine")).map_err(failed)?;
     rebuild.finish().map_err(failed)
 }
+
+/// Deletes the oldest copies of torn ends: each kill under load leaves one, and they hold what nobody was told is safe.
+fn forget_torn(quarantine: &Path) -> io::Result<()> {
+    let paths = fs::read_dir(quarantine)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut torn: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|what| what == "torn")).collect();
+    torn.sort();
+    let surplus = torn.len().saturating_sub(TORN_KEPT);
+    torn.into_iter().take(surplus).try_for_each(fs::remove_file)
+}
+
+const TORN_KEPT: usize = 16;
 
 struct Rebuild<'a> {
     dir: &'a Path,
@@ -125,6 +137,7 @@ impl<'a> Rebuild<'a> {
                 }
                 scan::ScanItem::Broken { at, last: true, .. } if is_last => {
                     // It was being written at the crash.
+                    self.copy_to_quarantine(&file, name, at, len - at, "torn")?;
                     self.recovery.torn_bytes += len - at;
                     file.set_len(at)?;
                     file.sync_all()?;
@@ -137,7 +150,10 @@ impl<'a> Rebuild<'a> {
                 }
                 scan::ScanItem::Torn { at, len: torn } => {
                     match is_last {
-                        true => self.recovery.torn_bytes += torn,
+                        true => {
+                            self.copy_to_quarantine(&file, name, at, torn, "torn")?;
+                            self.recovery.torn_bytes += torn;
+                        }
                         false => self.quarantine(&file, name, at, torn, "the segment's end is no record")?,
                     }
                     file.set_len(at)?;
@@ -154,7 +170,7 @@ impl<'a> Rebuild<'a> {
     /// Copies a message whose body is damaged to the quarantine, and marks its record, so that it is reported only once. The message stays
     /// in the spool: its sender hears of it when it expires, if not before.
     fn mark_damaged(&mut self, file: &File, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8]) -> io::Result<()> {
-        self.copy_to_quarantine(file, name, at, header.record_len())?;
+        self.copy_to_quarantine(file, name, at, header.record_len(), "damaged")?;
         let mut marked = Vec::with_capacity(HEADER + head.len());
         header.damaged().encode(name.salt, &[head], &mut marked);
         file.write_all_at(&marked, at)?;
@@ -165,7 +181,7 @@ impl<'a> Rebuild<'a> {
 
     /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
     fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
-        self.copy_to_quarantine(file, name, at, len)?;
+        self.copy_to_quarantine(file, name, at, len, "damaged")?;
         if at < START {
             file.write_all_at(&segment::header(name, self.next_lsn), 0)?;
             file.sync_data()?;
@@ -177,9 +193,10 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    fn copy_to_quarantine(&self, file: &File, name: SegmentName, at: u64, len: u64) -> io::Result<()> {
+    /// Copies bytes of a segment to the quarantine, before anything is done about them. `what` ends the copy's name: `damaged` or `torn`.
+    fn copy_to_quarantine(&self, file: &File, name: SegmentName, at: u64, len: u64, what: &str) -> io::Result<()> {
         let folder = self.dir.join("quarantine");
-        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.damaged", name.id)))?;
+        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.{what}", name.id)))?;
         let mut bytes = vec![0; len.min(1 << 20) as usize];
         for from in (0..len).step_by(1 << 20) {
             let part = &mut bytes[..(len - from).min(1 << 20) as usize];

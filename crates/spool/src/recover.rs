@@ -48,8 +48,12 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint, disk.clone())) {
         Some(found) => found,
         None => {
-            StopCheckpoint::remove(dir).map_err(failed)?;
-            start_over(dir, options, clean, disk.clone())?
+            let before = StopCheckpoint::read(dir).map(|checkpoint| checkpoint.locations);
+            let mut found = start_over(dir, options, clean, disk.clone())?;
+            let there = &found.checkpoint.locations;
+            let gone = |(seq, _): &(u64, _)| there.get(*seq).is_none().then_some(*seq);
+            found.recovery.lost = before.iter().flat_map(|locations| locations.iter().filter_map(gone)).collect();
+            found
         }
     };
     let Recovered { index, checkpoint, mut recovery } = found;

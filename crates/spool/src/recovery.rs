@@ -21,6 +21,8 @@ pub struct Recovery {
     pub damaged: Vec<u64>,
     /// Segments that are gone.
     pub missing: Vec<MissingSegment>,
+    /// Messages that were there at the last orderly stop and are gone, by seq. Known only if nothing was written since that stop.
+    pub lost: Vec<u64>,
     /// How long opening took.
     pub took: Duration,
 }
@@ -59,6 +61,7 @@ impl Recovery {
             quarantined: Vec::new(),
             damaged: Vec::new(),
             missing: Vec::new(),
+            lost: Vec::new(),
             took: Duration::ZERO,
         }
     }

@@ -28,6 +28,8 @@ fn a_torn_tail_is_cut() {
     assert_eq!((recovery.messages, recovery.quarantined.len()), (2, 0));
     assert_eq!(recovery.torn_bytes, 40 + 16 + "meta 2".len() as u64 + 100 - 1);
     assert_eq!(self::seqs(&spool), seqs[..2]);
+    let copies: Vec<_> = fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(fs::metadata(&copies[0]).unwrap().len(), recovery.torn_bytes, "what is cut is kept");
     assert!(store(&spool, 9, 10) >= seqs[2]);
 }
 
@@ -140,6 +142,7 @@ fn a_log_changed_after_an_orderly_stop_is_read_again() {
         assert!(recovery.rebuilt, "{change}");
         let lost = usize::from(["shorter", "missing"].contains(&change));
         assert_eq!(self::seqs(&spool), seqs[lost..], "{change}");
+        assert_eq!(recovery.lost, seqs[..lost], "{change}");
     }
 }
 
