@@ -82,14 +82,18 @@ fn allowed_to(row: usize) -> BTreeSet<&'static str> {
     allowed
 }
 
-/// Our own crates on which this one depends, tests left out.
-fn dependencies(name: &str) -> BTreeSet<String> {
-    // A crate is known by its folder: `posthaste` is in crates/relay.
+/// Dev-dependencies on crates that MAY_USE does not allow. They may point up, because a test may put rooms together as the program does; each
+/// is listed here, so that no new one comes unseen.
+const TESTS_MAY_USE: &[(&str, &str)] = &[("api", "config"), ("warmup", "config host relay")];
+
+/// Our own crates in a table of this crate's manifest: `dependencies` or `dev-dependencies`.
+fn dependencies(name: &str, table: &str) -> BTreeSet<String> {
+    // A crate is known by its folder: `posthaste` is in crates/cli.
     let folder = |dependency: &Value| dependency.get("path")?.as_str()?.rsplit('/').next().map(str::to_owned);
     let workspace = manifest(&root().join("Cargo.toml"));
     let shared = &workspace["workspace"]["dependencies"];
     let manifest = manifest(&root().join("crates").join(name).join("Cargo.toml"));
-    let used = manifest.get("dependencies").and_then(Value::as_table);
+    let used = manifest.get(table).and_then(Value::as_table);
     used.into_iter().flatten().filter_map(|(key, own)| folder(own).or_else(|| folder(shared.get(key)?))).collect()
 }
 
@@ -99,11 +103,24 @@ fn crates_depend_downwards_only() {
         let row = MAY_USE.iter().position(|(crate_name, _)| *crate_name == name);
         let row = row.unwrap_or_else(|| panic!("crates/{name} is new: say in MAY_USE on what it may depend"));
         let allowed = allowed_to(row);
-        let used = dependencies(&name);
+        let used = dependencies(&name, "dependencies");
         let wrong: Vec<_> = used.iter().filter(|other| !allowed.contains(other.as_str())).collect();
         assert!(wrong.is_empty(), "crates/{name} depends on {wrong:?}; it may depend on {allowed:?}");
         let unused: Vec<_> = allowed.into_iter().filter(|other| !used.contains(*other)).collect();
         assert!(unused.is_empty() || MAY_USE[row].1 == ALL_BEFORE, "crates/{name} does not depend on {unused:?}, which MAY_USE allows");
+    }
+}
+
+#[test]
+fn dev_dependencies_that_point_up_are_known() {
+    for name in names(&root().join("crates")) {
+        let row = MAY_USE.iter().position(|(crate_name, _)| *crate_name == name).expect("each crate has a row");
+        let allowed = allowed_to(row);
+        let up: BTreeSet<String> =
+            dependencies(&name, "dev-dependencies").into_iter().filter(|other| !allowed.contains(&**other)).collect();
+        let known = TESTS_MAY_USE.iter().find(|(crate_name, _)| *crate_name == name).map_or("", |(_, words)| words);
+        let known: BTreeSet<String> = known.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        assert_eq!(up, known, "the tests of crates/{name}: say in TESTS_MAY_USE which rooms they put together");
     }
 }
 
@@ -129,6 +146,9 @@ fn percent(part: usize, of: usize) -> f64 {
     part as f64 * 100.0 / of as f64
 }
 
+/// Sees the names that a file imports or writes as paths (`use`, `crate::a::B`), looked through re-exports; code that only tests compile is
+/// left out. It does not see methods: an `impl` of one type may be split over the files of one module folder, and such files may call each
+/// other's methods without importing anything. They count as one room.
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let root = root();

@@ -1,4 +1,8 @@
 //! `posthaste`: the program, with one file per command.
+//!
+//! It may know every crate, and no crate knows it. A command reads its arguments, lets a crate below or the running relay (over the admin
+//! socket) do the work, and prints the result. Its invariants: results go to standard output, errors to standard error with a failing exit
+//! status; while a relay runs, a command changes the spool and the key store only through it.
 
 mod commands;
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use posthaste_host::{Host, Secret};
-use posthaste_mail::{Domain, Name};
+use posthaste_host::Host;
+use posthaste_mail::{Domain, Name, Secret};
 
 use super::{
     reader::{Item, Parsed, fault},

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use posthaste_delivery::StaticRoute;
-use posthaste_host::Login;
-use posthaste_mail::NextHop;
-use posthaste_mail::{ByDomain, Domain, Pattern};
+use posthaste_mail::{ByDomain, Domain, Login, NextHop, Pattern};
 use posthaste_smtp::client::TlsPolicy;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use posthaste_delivery::TlsRule;
 use posthaste_host::Roots;
-use posthaste_mail::{ByDomain, Domain, Pattern};
+use posthaste_mail::{ByDomain, Pattern};
 use posthaste_smtp::client::TlsPolicy;
 
 use super::{
@@ -23,11 +23,6 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The rule for the hosts of `domain`.
-    pub fn rule_for(&self, domain: &Domain) -> TlsRule {
-        self.domains.find(domain).copied().unwrap_or(self.rule)
-    }
-
     pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
         let rule = TlsRule { policy: t.get("policy", policy), fallback: t.get("fallback", boolean) };
         let domains = t.table("domain", |t| t.entries(Pattern::new, |t, word| Some(t.entry(word, |t| read_over(t, rule)))));

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use posthaste_bounce::Rules;
-use posthaste_host::Login;
-use posthaste_mail::{ByDomain, Domain, Name, NextHop};
+use posthaste_mail::{ByDomain, Domain, Login, Name, NextHop};
 use posthaste_route::Resolver;
 use posthaste_smtp::client::{Credentials, Timeouts, TlsConfigs, TlsPolicy};
 use posthaste_suppression::SuppressionRules;

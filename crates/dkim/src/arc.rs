@@ -36,7 +36,19 @@ use crate::{Key, Signer, message::MessageParts};
 pub const LOOKUPS_MAX: usize = 20;
 
 /// TXT records by name (in lower case, without the final dot), each with its strings joined; or why there was no answer.
-pub type Records = HashMap<String, Result<Vec<String>, String>>;
+pub type Records = HashMap<String, Result<Vec<String>, NoAnswer>>;
+
+/// DNS gave no answer, for this reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(String);
+
+impl NoAnswer {
+    /// No answer, because of `why`.
+    pub fn new(why: &impl std::fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
 
 /// True if a message with this header has DKIM signatures or ARC fields.
 pub fn is_forwarded(header: &[u8]) -> bool {
@@ -150,10 +162,10 @@ impl KnownRecords {
     }
 }
 
-fn parsed(said: &Result<Vec<String>, String>) -> Txt {
+fn parsed(said: &Result<Vec<String>, NoAnswer>) -> Txt {
     let said = match said {
         Ok(records) => records,
-        Err(why) => return Txt::Error(Error::Dns(DnsError::Resolver(why.clone()))),
+        Err(NoAnswer(why)) => return Txt::Error(Error::Dns(DnsError::Resolver(why.clone()))),
     };
     let mut outcome = Txt::Error(Error::Dns(DnsError::RecordNotFound(ResponseCode::NXDomain)));
     for record in said {

@@ -27,7 +27,7 @@ impl Keyring {
     }
 
     /// The signers of a message from this domain: its own, else those of the nearest parent domain that signs for subdomains.
-    pub fn signers_for(&self, from_domain: &str) -> &[Signer] {
+    pub(crate) fn signers_for(&self, from_domain: &str) -> &[Signer] {
         let name = lower(from_domain);
         if let Some(entry) = self.domains.get(&*name) {
             return &entry.signers;

@@ -19,7 +19,7 @@
 //! ring.add("example.com", true, Signer::new("example.com", "s1", key, &SignerOptions::default())?);
 //!
 //! let message: [&[u8]; 2] = [b"From: <a@news.example.com>\r\nSubject: Hello\r\n\r\n", b"Good morning.\r\n"];
-//! for signer in ring.signers_for("news.example.com") {
+//! for signer in ring.choose(["news.example.com"], []) {
 //!     assert!(signer.sign(&message, 1_790_000_000)?.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;"));
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,7 +37,7 @@ mod signer;
 
 pub use key::{Algorithm, Key, KeyError};
 pub use keyring::Keyring;
-pub use options::{Canonicalization, Form, OVERSIGNED, SIGNED, SignerError, SignerOptions, check_identity};
+pub use options::{Canonicalization, Form, SIGNED, SignerError, SignerOptions, check_identity};
 pub use published::Published;
 pub use record::zone_lines;
 pub use rotation::{Change, Due, Heir, Schedule, Stage, Succession};

@@ -38,7 +38,7 @@ pub const SIGNED: &[&str] = &[
 
 /// The fields that are signed once more than they occur (RFC 6376 §5.4.2), so that nobody can add another one that people or programs use
 /// instead: sender, recipients and date, how the body is read (a second Content-Type shows another body), and where a click unsubscribes.
-pub const OVERSIGNED: &[&str] = &[
+pub(crate) const OVERSIGNED: &[&str] = &[
     "From",
     "Sender",
     "Reply-To",

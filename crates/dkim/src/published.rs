@@ -22,7 +22,7 @@ impl Published {
     pub fn of(key: &Key, records: &[String]) -> Self {
         match records {
             [] => Self::Missing,
-            [record] => judge(key, record).map_or_else(Self::Mismatch, |()| Self::Matches),
+            [record] => judge(key, record).map_or_else(|wrong| Self::Mismatch(wrong.to_string()), |()| Self::Matches),
             // RFC 6376 §3.6.2.2: with several records the result is undefined.
             several => Self::Mismatch(format!("there are {} records; receivers may read any of them", several.len())),
         }
@@ -52,12 +52,33 @@ impl Published {
     }
 }
 
-fn judge(key: &Key, record: &str) -> Result<(), String> {
+/// Why a record is not the key's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum RecordError {
+    #[error("it is not a DKIM record: its v= is not DKIM1")]
+    Version,
+    #[error("its k= is {said}, but the key is {kind}")]
+    Kind { said: String, kind: &'static str },
+    #[error("its h= does not allow sha256")]
+    Hash,
+    #[error("its s= does not allow email")]
+    Service,
+    #[error("it has no p=")]
+    NoKey,
+    #[error("its p= is empty: the key is revoked")]
+    Revoked,
+    #[error("its p= belongs to another key")]
+    OtherKey,
+    #[error("its p= is not base64")]
+    NotBase64,
+}
+
+fn judge(key: &Key, record: &str) -> Result<(), RecordError> {
     let tags: Vec<(&str, String)> =
         record.split(';').filter_map(|tag| tag.split_once('=')).map(|(n, v)| (n.trim(), blankless(v))).collect();
     let tag = |name: &str| tags.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
     if tag("v").is_some_and(|version| version != "DKIM1") {
-        return Err("it is not a DKIM record: its v= is not DKIM1".into());
+        return Err(RecordError::Version);
     }
     let kind = match key.algorithm() {
         Algorithm::RsaSha256 => "rsa",
@@ -65,21 +86,21 @@ fn judge(key: &Key, record: &str) -> Result<(), String> {
     };
     let said = tag("k").unwrap_or("rsa");
     if said != kind {
-        return Err(format!("its k= is {said}, but the key is {kind}"));
+        return Err(RecordError::Kind { said: said.to_owned(), kind });
     }
     if tag("h").is_some_and(|hashes| !hashes.split(':').any(|hash| hash == "sha256")) {
-        return Err("its h= does not allow sha256".into());
+        return Err(RecordError::Hash);
     }
     if tag("s").is_some_and(|services| !services.split(':').any(|service| service == "*" || service == "email")) {
-        return Err("its s= does not allow email".into());
+        return Err(RecordError::Service);
     }
     match tag("p") {
-        None => Err("it has no p=".into()),
-        Some("") => Err("its p= is empty: the key is revoked".into()),
+        None => Err(RecordError::NoKey),
+        Some("") => Err(RecordError::Revoked),
         Some(text) => match BASE64_STANDARD.decode(text) {
             Ok(public) if public == key.public() => Ok(()),
-            Ok(_) => Err("its p= belongs to another key".into()),
-            Err(_) => Err("its p= is not base64".into()),
+            Ok(_) => Err(RecordError::OtherKey),
+            Err(_) => Err(RecordError::NotBase64),
         },
     }
 }

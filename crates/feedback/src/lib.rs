@@ -1,7 +1,8 @@
 //! The feedback rules: how a lane reacts when its provider pushes back. The rules of `config/feedback.toml` and of the operator's own files
 //! are data.
 //!
-//! The crate is pure. It takes a failure and its verdict, and returns what the governor is to cut, and for how long.
+//! It may know `mail`, `governor`, `bounce` and `route`; it is pure, and knows neither lanes' state nor the queue. Its invariants: a failure
+//! and its verdict always lead to the same reaction (what the governor is to cut, and for how long); of the rules that fit, one decides.
 
 mod file;
 mod pattern;

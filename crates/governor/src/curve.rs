@@ -123,7 +123,7 @@ impl Curve {
     }
 
     /// A curve without caps, for a source that does not warm up.
-    pub fn uncapped() -> Self {
+    pub(crate) fn uncapped() -> Self {
         Self { caps: Box::new([]), hourly: Hourly::Free, after: After::NoCap }
     }
 

@@ -10,17 +10,13 @@ mod guarded;
 pub mod https;
 mod in_force;
 pub mod listen;
-mod login;
 mod roots;
-mod secret;
 mod span;
 pub mod systemd;
 mod this_host;
 
 pub use guarded::{Panicked, guarded};
 pub use in_force::InForce;
-pub use login::Login;
 pub use roots::Roots;
-pub use secret::Secret;
 pub use span::span;
 pub use this_host::{AnyAddress, Host, ThisHost};

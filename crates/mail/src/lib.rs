@@ -16,11 +16,13 @@ mod date;
 mod envelope;
 mod event;
 mod id;
+mod login;
 mod name;
 mod next_hop;
 mod parameters;
 mod priority;
 mod reply;
+mod secret;
 
 pub use address::{Address, AddressError, Domain};
 pub use by_domain::{ByDomain, Pattern};
@@ -32,8 +34,10 @@ pub use event::{
     rfc3339_millis,
 };
 pub use id::{EventId, IdError, MessageId};
+pub use login::Login;
 pub use name::{Name, NameError};
 pub use next_hop::NextHop;
 pub use parameters::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use priority::TransferPriority;
 pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};
+pub use secret::Secret;

@@ -28,7 +28,7 @@ pub struct Recipient {
 
 /// The log compared with the spool. All figures count recipients, not messages.
 ///
-/// Each list holds up to [`LISTED_MAX`] recipients; the counts are complete.
+/// Each list holds up to 1,000 recipients; the counts are complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Recipients with an `accepted` line.
@@ -66,12 +66,12 @@ pub struct Audit {
 pub struct Finding {
     /// How many.
     pub count: u64,
-    /// The first [`LISTED_MAX`] of them, in order of acceptance.
+    /// The first 1,000 of them, in order of acceptance.
     pub listed: Vec<Recipient>,
 }
 
 /// The most recipients in each list of an [`Audit`].
-pub const LISTED_MAX: usize = 1000;
+const LISTED_MAX: usize = 1000;
 
 impl Audit {
     /// Whether accepted = ended + queued for each recipient. Damaged lines do not count: what they said shows in the other figures.

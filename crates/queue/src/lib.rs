@@ -1,8 +1,7 @@
 //! The queue: it decides which recipients are tried when, over which connection and within which budget.
 //!
 //! It is pure: it opens no socket, reads no file and asks no clock. It may know `mail`, `governor`, `bounce`, `feedback`, `route`, `smtp`
-//! and
-//! `message`; it knows nothing of the spool, the log, the configuration file or the tasks around it. Its invariants: each recipient is in
+//! and `message`; it knows nothing of the spool, the log, the configuration file or the tasks around it. Its invariants: each recipient is in
 //! exactly one place; nothing goes out without a permit where budgets bind; every decision about a recipient is returned as a record; a
 //! void recipient group is skipped when its turn comes, and no queue is searched for it. The rest of the relay uses the queue through a
 //! [`QueueHandle`].

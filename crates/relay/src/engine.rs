@@ -22,7 +22,7 @@ const BATCH: usize = 256;
 const JOBS_WAITING: usize = 1;
 
 /// Runs the dispatcher.
-pub struct Engine {
+pub(crate) struct Engine {
     dispatcher: Dispatcher,
     outbound: Arc<Outbound>,
     lookups: Lookups,
@@ -35,12 +35,18 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that runs `dispatcher`.
-    pub fn new(dispatcher: Dispatcher, outbound: Arc<Outbound>, lookups: Lookups, recorder: Sender<Note>, ledger: LedgerWriter) -> Self {
+    pub(crate) fn new(
+        dispatcher: Dispatcher,
+        outbound: Arc<Outbound>,
+        lookups: Lookups,
+        recorder: Sender<Note>,
+        ledger: LedgerWriter,
+    ) -> Self {
         Self { dispatcher, outbound, lookups, recorder, ledger, sessions: HashMap::new(), follow_up: VecDeque::new() }
     }
 
     /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
-    pub async fn run(mut self, end: QueueEnd, first: Vec<Action>) {
+    pub(crate) async fn run(mut self, end: QueueEnd, first: Vec<Action>) {
         let QueueEnd { mut commands, gauge: shown } = end;
         first.into_iter().for_each(|action| self.perform(action));
         let mut batch = Vec::with_capacity(BATCH);

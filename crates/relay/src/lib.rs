@@ -1,16 +1,18 @@
 //! The relay assembled: settings in force, the engine around the queue, the recorder, recovery, the admin socket, and `run`, which starts and stops it
 //! all.
 //!
-//! It may know every crate but `cli`, and holds no rule of its own: it decides only the order in which parts start and stop. A message that
-//! was accepted is never lost by a start or a stop, whatever kills it in between.
+//! It may know every crate but `cli`. Most rules are in the crates below; its own are the order in which parts start and stop, which fates a
+//! sender gets a notice of (`notify`), what is repaired after a crash (`recover`), and how the limits on a domain's mail are explained
+//! ([`why`]). Its invariants: a message that was accepted is never lost by a start or a stop, whatever kills it in between; the spool forgets
+//! nothing before its log line is durable; a notice is in the spool before the log reports the fate that it is about.
 
 pub mod admin;
 mod descriptors;
-pub mod engine;
+mod engine;
 pub mod error;
-pub mod notify;
+mod notify;
 mod open;
-pub mod recorder;
+mod recorder;
 pub mod recover;
 mod reload;
 pub mod run;

@@ -16,7 +16,7 @@ use posthaste_submission::Intake;
 const NOTICE_RETRY: Duration = Duration::from_secs(2);
 
 /// The settings of notices.
-pub struct NotifySettings {
+pub(crate) struct NotifySettings {
     /// Whether and how notices are sent.
     pub notice: NoticeRules,
     /// The relay's host name.
@@ -29,7 +29,7 @@ pub struct NotifySettings {
 
 impl NotifySettings {
     /// The settings that the configuration describes.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             notice: config.notice.clone(),
             hostname: config.hostname.clone(),
@@ -40,7 +40,7 @@ impl NotifySettings {
 }
 
 /// Sends notices to senders.
-pub struct Notifier {
+pub(crate) struct Notifier {
     /// The settings in force.
     pub settings: InForce<NotifySettings>,
     /// The intake that stores notices.
@@ -49,14 +49,14 @@ pub struct Notifier {
 
 impl Notifier {
     /// Whether the sender gets a notice about any of a record's fates.
-    pub fn is_worth_a_notice(&self, record: &FateRecord, message: &Message) -> bool {
+    pub(crate) fn is_worth_a_notice(&self, record: &FateRecord, message: &Message) -> bool {
         let rules = &self.settings.get().notice;
         let tells = || record.fates.iter().any(|fate| ending(record, &message.record, fate, rules.delay).is_some());
         rules.send && !message.record.envelope.reverse_path.is_null() && tells()
     }
 
     /// Stores a failure notice about a record's fates in the spool; returns only once it is there.
-    pub async fn notify(&self, record: &FateRecord, message: &Message) {
+    pub(crate) async fn notify(&self, record: &FateRecord, message: &Message) {
         loop {
             let settings = self.settings.get();
             let now = clock::now();

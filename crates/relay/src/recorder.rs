@@ -25,7 +25,7 @@ use posthaste_queue::{FateRecord, Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
-pub use durable::{CHECKPOINT, settle_on_durable};
+pub(crate) use durable::{CHECKPOINT, settle_on_durable};
 
 use self::{
     durable::{DeliveryOutcome, outcome, report_outcomes},
@@ -35,7 +35,7 @@ use crate::notify::Notifier;
 
 /// The recorder's input.
 #[derive(Debug)]
-pub enum Note {
+pub(crate) enum Note {
     /// Fates to write down.
     Record(Box<FateRecord>),
     /// The notice that a record was waiting for is in the spool.
@@ -47,7 +47,7 @@ pub enum Note {
 }
 
 /// Writes fates to the log.
-pub struct Recorder {
+pub(crate) struct Recorder {
     /// The delivery log.
     pub journal: Journal,
     /// The spool: messages that are not in memory are read from it, and finished ones are removed.
@@ -68,7 +68,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Runs until [`Note::Stop`]. Blocks.
-    pub fn run(mut self, notes: &Receiver<Note>) {
+    pub(crate) fn run(mut self, notes: &Receiver<Note>) {
         let mut stopping = false;
         while let Ok(note) = notes.recv() {
             match note {

@@ -168,7 +168,7 @@ fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -
 }
 
 /// The delivery log's settings, from the configuration.
-pub fn log_options(config: &Config) -> LogOptions {
+pub(crate) fn log_options(config: &Config) -> LogOptions {
     let log = &config.log;
     LogOptions {
         rotate_size: log.rotate_size,

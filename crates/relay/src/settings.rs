@@ -42,7 +42,7 @@ pub struct Settings {
     /// How clients that guess passwords are locked out.
     pub bans: Arc<BanPolicy>,
     /// Notices to senders.
-    pub notify: Arc<NotifySettings>,
+    pub(crate) notify: Arc<NotifySettings>,
     /// Certificates that listeners show.
     pub certificates: Arc<posthaste_certificates::Settings>,
     /// Signatures.
@@ -97,7 +97,7 @@ impl Settings {
 
     /// The settings of a relay that sends: also the reverse-paths of its bounce domains, and their secret, which is created if there is
     /// none.
-    pub fn for_sending(config: Config) -> Result<Self, SettingsError> {
+    pub(crate) fn for_sending(config: Config) -> Result<Self, SettingsError> {
         let rules = path_rules(&config);
         let secrets = match rules.domains()[..] {
             [] => Vec::new(),

@@ -19,9 +19,9 @@ pub use self::{limits::Limit, text::Page};
 use crate::settings::Settings;
 
 /// The most waiting recipients of a domain that are searched for an address: more would keep the spool reading for seconds.
-pub const READ_MAX: usize = 2_000;
+pub(crate) const READ_MAX: usize = 2_000;
 /// The most domains of one message that are reported.
-pub const DOMAINS_MAX: usize = 20;
+pub(crate) const DOMAINS_MAX: usize = 20;
 /// The most waiting recipients that are reported.
 const SHOWN_MAX: usize = 20;
 

@@ -12,6 +12,7 @@ use posthaste_config::{Config, ConfigErrors, DEFAULTS, Lines, Origin};
 use posthaste_dkim::{Algorithm, Key};
 use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
+use posthaste_relay::settings::Settings;
 use posthaste_smtp::client::TlsPolicy;
 use proptest::{prop_assert, proptest};
 use toml::de::{DeTable, DeValue};
@@ -127,7 +128,7 @@ fn the_defaults_take_mail_on_loopback_and_deliver_by_mx() {
     assert_eq!(config.sources_of(config.default_stream()), [(name("default"), 1)]);
     assert_eq!(config.sources["default"].address, None);
     assert_eq!(config.notice.from.as_str(), "MAILER-DAEMON@mx1.example.org");
-    assert_eq!(config.tls.rule_for(&domain("example.com")).policy, TlsPolicy::Opportunistic);
+    assert_eq!(config.tls.rule.policy, TlsPolicy::Opportunistic);
 }
 
 #[test]
@@ -346,9 +347,11 @@ fn routes_go_by_the_nearest_pattern_and_keep_their_secrets() {
 #[test]
 fn tls_rules_of_a_domain_take_what_they_leave_out_from_the_general_ones() {
     let config = good("[tls]\nfallback = false\n[tls.domain.\".bank.example\"]\npolicy = \"verify\"\n");
-    let bank = config.tls.rule_for(&domain("mail.bank.example"));
+    let delivery = Settings::new(config).unwrap().delivery;
+    let bank = delivery.tls_rule(&domain("mail.bank.example"));
     assert_eq!((bank.policy, bank.fallback), (TlsPolicy::Verify, false));
-    assert_eq!(config.tls.rule_for(&domain("example.com")).policy, TlsPolicy::Opportunistic);
+    let other = delivery.tls_rule(&domain("example.com"));
+    assert_eq!((other.policy, other.fallback), (TlsPolicy::Opportunistic, false));
 }
 
 #[test]

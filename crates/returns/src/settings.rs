@@ -4,8 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use posthaste_bounce::Rules;
 use posthaste_dsn::NoticeRules;
-use posthaste_host::Login;
-use posthaste_mail::{Address, Domain, Name, NextHop};
+use posthaste_mail::{Address, Domain, Login, Name, NextHop};
 use posthaste_suppression::SuppressionRules;
 use posthaste_verp::ReversePaths;
 

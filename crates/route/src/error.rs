@@ -1,4 +1,4 @@
-//! Errors of setting up the resolver.
+//! Errors of setting up and asking the resolver.
 
 use crate::options::RESOLV_CONF;
 
@@ -12,3 +12,8 @@ pub enum ResolverError {
     #[error("cannot set up DNS: {0}")]
     Build(String),
 }
+
+/// DNS gave no usable answer, for this reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DnsUnavailable(pub(crate) String);

@@ -22,7 +22,7 @@ mod resolver;
 mod route;
 mod statics;
 
-pub use error::ResolverError;
+pub use error::{DnsUnavailable, ResolverError};
 pub use options::ResolverOptions;
 pub use order::shuffle_equals;
 pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers};

@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes,
+    DnsUnavailable, Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes,
     address::{is_private, is_reachable},
     dns::{Dns, DnsAnswer},
     order::{Exchanges, Mx, exchanges},
@@ -37,6 +37,19 @@ struct Candidate {
     preference: u16,
     /// Named by the operator, so it may have a private address.
     own: bool,
+}
+
+/// The hosts of a domain, to be looked up.
+struct Candidates {
+    hosts: Vec<Candidate>,
+    /// Identifies the hosts.
+    key: Arc<str>,
+    /// How long the answer that named them may be kept.
+    ttl: Duration,
+    /// Whether these are all hosts of the domain; those beyond `max_hosts` are not looked up.
+    all: bool,
+    /// What it means if none has an address.
+    none: String,
 }
 
 /// The result of looking up a list of candidates.
@@ -77,13 +90,15 @@ impl Resolver {
         }
     }
 
-    /// The TXT records of a name, the strings of each joined. None if DNS says that there are none; Err, with the reason, if DNS is
-    /// unavailable.
-    pub async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
+    /// The TXT records of a name, the strings of each joined. Empty if DNS says that there are none.
+    ///
+    /// # Errors
+    /// DNS gave no answer.
+    pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsUnavailable> {
         match self.dns.txt(name).await {
             DnsAnswer::Found { records, .. } => Ok(records),
             DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => Ok(Vec::new()),
-            DnsAnswer::Unavailable { why } => Err(why),
+            DnsAnswer::Unavailable { why } => Err(DnsUnavailable(why)),
         }
     }
 
@@ -108,12 +123,12 @@ impl Resolver {
         }
         let key = key_of(hosts.iter().map(|mx| key_part(&mx.exchange, self.options.port)).collect());
         let most = self.options.max_hosts.max(1);
-        let candidates = hosts.iter().take(most).map(|mx| self.candidate(mx)).collect();
+        let (candidates, all) = (hosts.iter().take(most).map(|mx| self.candidate(mx)).collect(), hosts.len() <= most);
         let none = match hosts.len() > most {
             true => format!("none of the best {most} hosts of {domain} has a usable address"),
             false => format!("no host of {domain} has a usable address"),
         };
-        self.to_candidates(domain, candidates, key, ttl, hosts.len() <= most, none).await
+        self.to_candidates(domain, Candidates { hosts: candidates, key, ttl, all, none }).await
     }
 
     /// RFC 5321 §5.1: without an MX record the domain itself is the host, with preference 0.
@@ -121,21 +136,15 @@ impl Resolver {
         let itself = Mx { preference: 0, exchange: domain.as_str().to_owned() };
         let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
         let none = format!("{domain} has neither MX nor a usable address");
-        self.to_candidates(domain, vec![self.candidate(&itself)], key, ttl, true, none).await
+        let hosts = vec![self.candidate(&itself)];
+        self.to_candidates(domain, Candidates { hosts, key, ttl, all: true, none }).await
     }
 
     /// RFC 5321 §5.1 does not say what it means if no host has an address. If DNS says so for all hosts, waiting does not help. A host
     /// whose look-up failed may be found later, and so may hosts beyond `max_hosts`, which were not looked up.
-    async fn to_candidates(
-        &self,
-        domain: &Domain,
-        candidates: Vec<Candidate>,
-        key: Arc<str>,
-        ttl: Duration,
-        all: bool,
-        none: String,
-    ) -> Result<Route, RouteFailure> {
-        let found = self.look_up(candidates).await;
+    async fn to_candidates(&self, domain: &Domain, candidates: Candidates) -> Result<Route, RouteFailure> {
+        let Candidates { hosts, key, ttl, all, none } = candidates;
+        let found = self.look_up(hosts).await;
         if !found.hosts.is_empty() {
             return Ok(self.route_to(found, key, Some(domain), ttl));
         }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use posthaste_dkim::{
     Algorithm, Signer,
-    arc::{Passage, Records, is_forwarded, names},
+    arc::{NoAnswer, Passage, Records, is_forwarded, names},
 };
 use posthaste_message as message;
 use tokio::{task::JoinSet, time::timeout};
@@ -54,14 +54,14 @@ fn sealer(settings: &Settings) -> Option<Signer> {
 async fn look_up(settings: &Arc<Settings>, names: Vec<String>) -> Records {
     let resolver = match settings.key_resolver() {
         Ok(resolver) => resolver.clone(),
-        Err(why) => return names.into_iter().map(|name| (name, Err(why.to_string()))).collect(),
+        Err(why) => return names.into_iter().map(|name| (name, Err(NoAnswer::new(&why)))).collect(),
     };
     let mut lookups = JoinSet::new();
     for name in names {
         let resolver = resolver.clone();
         lookups.spawn(async move {
             let texts = resolver.txt(&name).await;
-            (name, texts)
+            (name, texts.map_err(|unavailable| NoAnswer::new(&unavailable)))
         });
     }
     let mut records = Records::new();

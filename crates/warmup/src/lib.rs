@@ -1,5 +1,9 @@
 //! The warm-up as operators see it: the recount of lanes' days from the log, its comparison with the ledger, and the simulation of
-//! scenarios. All of it but the reading of the log is pure: the governor decides, and time is an argument.
+//! scenarios.
+//!
+//! It may know `mail`, `governor`, `bounce`, `monitor` and `queue`. All of it but the reading of the log is pure, and time is an argument. Its
+//! invariants: it has no warm-up rules of its own, so the recount judges each attempt as the dispatcher does (`queue::outcome`), and a
+//! simulation runs the real dispatcher and governor.
 
 mod compare;
 mod recount;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hyper::Uri;
-use posthaste_host::{Roots, Secret};
+use posthaste_host::Roots;
+use posthaste_mail::Secret;
 
 use super::TokenRules;
 

@@ -1,4 +1,5 @@
-use posthaste_host::{Roots, Secret, clock};
+use posthaste_host::{Roots, clock};
+use posthaste_mail::Secret;
 
 use super::*;
 

@@ -51,7 +51,7 @@ fn a_chain_that_does_not_hold_is_sealed_as_failed_once_and_then_left_alone() {
     assert!(failed.starts_with("ARC-Seal: i=2; a=rsa-sha256; s=rsa; d=two.test; cv=fail;"), "{failed}");
     assert_eq!(pass_on(&one, &failed, &dns), None);
     // Without an answer from DNS the chain counts as failed too, and the mail goes on.
-    let away: Records = dns.keys().map(|name| (name.clone(), Err("no answer".to_owned()))).collect();
+    let away: Records = dns.keys().map(|name| (name.clone(), Err(NoAnswer::new(&"no answer")))).collect();
     for unknown in [away, Records::new()] {
         assert!(pass_on(&two, &first, &unknown).unwrap().contains("cv=fail"));
     }

@@ -19,7 +19,7 @@ pub struct LogOptions {
     pub keep_age: Option<Duration>,
     /// How long the first entry of a batch waits for others before it is written; this saves a wake-up and a write per entry.
     pub gather: Duration,
-    /// How long written entries wait for the sync that makes them durable. [`Self::SYNC_ENTRIES`] entries end the wait.
+    /// How long written entries wait for the sync that makes them durable. 2,048 entries end the wait.
     pub sync: Duration,
     /// How long to wait before the next try after the disk failed.
     pub retry: Duration,
@@ -31,7 +31,7 @@ pub struct LogOptions {
 
 impl LogOptions {
     /// This many entries are made durable without further waiting.
-    pub const SYNC_ENTRIES: usize = 2048;
+    pub(crate) const SYNC_ENTRIES: usize = 2048;
 
     /// The default options for a folder.
     pub fn new(dir: impl Into<PathBuf>) -> Self {

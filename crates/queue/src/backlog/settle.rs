@@ -82,7 +82,7 @@ impl Backlog {
             message.warm.clone_from(&warm);
         }
         let deferred = self.apply(job.seq, &fates);
-        let record = self.record(job.seq, job.id, warm, facts, fates, now);
+        let record = self.record(About { seq: job.seq, id: job.id, warm }, facts, fates, now);
         if let Some((due, rcpts)) = deferred {
             self.schedule_later(job.seq, due, rcpts);
         }
@@ -119,7 +119,8 @@ impl Backlog {
         let group = (!waiting.is_empty()).then(|| (RecipientGroup { seq: job.seq, rcpts: Rcpts::new(waiting), epoch }, stream));
         let record = (!cancelled.is_empty()).then(|| {
             self.end_all(job.seq, &cancelled);
-            self.record(job.seq, job.id, job.warm.clone(), Arc::default(), cancelled, now)
+            let about = About { seq: job.seq, id: job.id, warm: job.warm.clone() };
+            self.record(about, Arc::default(), cancelled, now)
         });
         HandedBack { group, record }
     }
@@ -131,7 +132,7 @@ impl Backlog {
         let said = || Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
         let fates: Vec<Fate> = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), said(), Next::Expired)).collect();
         self.end_all(group.seq, &fates);
-        Some(self.record(group.seq, id, warm, Arc::default(), fates, now))
+        Some(self.record(About { seq: group.seq, id, warm }, Arc::default(), fates, now))
     }
 
     /// A record of why a group waits, and until when.
@@ -139,7 +140,8 @@ impl Backlog {
         let (message, rcpts) = self.table.open(group)?;
         let wait = Arc::new(wait);
         let fates = rcpts.iter().map(|rcpt| untried(*rcpt, message.recipient(*rcpt), None, Next::Waits(wait.clone()))).collect();
-        Some(self.record(group.seq, message.id, message.warm.clone(), Arc::default(), fates, now))
+        let about = About { seq: group.seq, id: message.id, warm: message.warm.clone() };
+        Some(self.record(about, Arc::default(), fates, now))
     }
 
     /// Returns the messages whose deadline has passed to their senders, or has the senders told that they are late.
@@ -169,7 +171,7 @@ impl Backlog {
         if returns {
             self.end_all(seq, &fates);
         }
-        Some(self.record(seq, id, warm, Arc::default(), fates, now))
+        Some(self.record(About { seq, id, warm }, Arc::default(), fates, now))
     }
 
     /// Makes the waiting recipients of a message due now; false if there are none.
@@ -203,7 +205,7 @@ impl Backlog {
             return None;
         }
         self.end_all(seq, &fates);
-        Some(self.record(seq, id, warm, Arc::default(), fates, now))
+        Some(self.record(About { seq, id, warm }, Arc::default(), fates, now))
     }
 
     /// Applies the fates to the recipients. Returns those that are deferred, with their common time.
@@ -247,18 +249,17 @@ impl Backlog {
     }
 
     /// A record of decisions, with what the spool is to keep of the message afterwards.
-    fn record(
-        &self,
-        seq: Seq,
-        id: MessageId,
-        warm: Option<Arc<Message>>,
-        facts: Arc<Attempt>,
-        fates: Vec<Fate>,
-        now: Timestamp,
-    ) -> FateRecord {
+    fn record(&self, About { seq, id, warm }: About, facts: Arc<Attempt>, fates: Vec<Fate>, now: Timestamp) -> FateRecord {
         let after = self.table.get(seq).map(|message| Progress { recipients: saved(message), told_late: self.deadlines.is_told(seq) });
         FateRecord { seq, id, warm, now, facts, fates, after }
     }
+}
+
+/// The message that a record is about.
+struct About {
+    seq: Seq,
+    id: MessageId,
+    warm: Option<Arc<Message>>,
 }
 
 /// A decision without an attempt.

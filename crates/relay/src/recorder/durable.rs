@@ -11,7 +11,7 @@ use posthaste_spool::Spool;
 use posthaste_suppression::{self as suppression, List, Register, SuppressionRules};
 
 /// The spool's key for the log's checkpoint.
-pub const CHECKPOINT: &[u8] = b"log/checkpoint";
+pub(crate) const CHECKPOINT: &[u8] = b"log/checkpoint";
 /// Log bytes between two checkpoints. A recovery reads about this much at most, give or take a batch.
 const CHECKPOINT_EVERY: u64 = 8 << 20;
 
@@ -51,7 +51,11 @@ pub(super) fn report_outcomes(register: &Register<Spool>, rules: &SuppressionRul
 
 /// Runs on the log's thread once lines are durable: redeems their tickets, and from time to time stores a checkpoint of the log in the
 /// spool.
-pub fn settle_on_durable(spool: Spool, mut mark: Watermark, pending: Pending) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
+pub(crate) fn settle_on_durable(
+    spool: Spool,
+    mut mark: Watermark,
+    pending: Pending,
+) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
     let mut last: Option<Position> = None;
     move |tickets, position| {
         for ticket in tickets {

@@ -72,12 +72,7 @@ impl Providers {
         self.named.values()
     }
 
-    /// The provider of a domain with these hosts, which are sorted by preference.
-    pub fn provider_of(&self, domain: &Domain, hosts: &[Host]) -> Name {
-        self.find(Some(domain), hosts).0
-    }
-
-    /// The provider and what identified it. Without a domain (for a static route) the hosts alone decide; without hosts too, the provider
+    /// The provider of a domain with these hosts, which are sorted by preference, and what identified it. Without a domain (for a static route) the hosts alone decide; without hosts too, the provider
     /// is `unknown`.
     ///
     /// Of equally preferred hosts the first by name decides, so that shuffling them does not change the provider.

@@ -12,7 +12,7 @@ fn host(preference: u16, name: &str, addresses: &[&str]) -> Host {
 
 fn provider(hosts: &[(u16, &str)]) -> String {
     let hosts: Vec<Host> = hosts.iter().map(|(preference, name)| host(*preference, name, &[])).collect();
-    Providers::shipped().provider_of(&Domain::new("somebody.example").unwrap(), &hosts).to_string()
+    Providers::shipped().find(Some(&Domain::new("somebody.example").unwrap()), &hosts).0.to_string()
 }
 
 fn own(text: &str) -> Providers {
@@ -140,10 +140,10 @@ fn a_domain_goes_before_its_hosts_but_not_before_a_static_route() {
     let hosts = [host(1, "aspmx.l.google.com", &[])];
     let (us, other) = (Domain::new("our.example").unwrap(), Domain::new("sub.our.example").unwrap());
     assert_eq!(mine.find(Some(&us), &hosts), (Name::new("us").unwrap(), By::Domain("our.example".into())));
-    assert_eq!(mine.provider_of(&other, &hosts).as_str(), "google");
+    assert_eq!(mine.find(Some(&other), &hosts).0.as_str(), "google");
     assert_eq!(mine.find(None, &hosts).1, By::Mx("google.com".into()));
     let literal = Domain::new("[192.0.2.1]").unwrap();
-    assert_eq!(mine.provider_of(&literal, &[host(0, "192.0.2.1", &["192.0.2.1"])]).as_str(), "192.0.2.1");
+    assert_eq!(mine.find(Some(&literal), &[host(0, "192.0.2.1", &["192.0.2.1"])]).0.as_str(), "192.0.2.1");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_operators_entry_replaces_single_keys_and_says_where_each_comes_from() {
     assert!(place("mx").starts_with("config/providers.toml:") && google.origin_of("per_day").is_none());
     assert_eq!(mine.get("example.net").unwrap().limits.first_pause, Some(Duration::from_secs(90)));
     let hosts = [host(1, "aspmx.l.google.com", &[])];
-    assert_eq!(mine.provider_of(&Domain::new("x.example").unwrap(), &hosts).as_str(), "google");
+    assert_eq!(mine.find(Some(&Domain::new("x.example").unwrap()), &hosts).0.as_str(), "google");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_first_file_goes_before_the_second_and_both_before_the_shipped_one() {
     let one = "[provider.a]\nmx = [\"x.example\", \"aspmx.l.google.com\"]\nconnections = 1\n";
     let two = "[provider.b]\nmx = [\"x.example\", \"y.example\", \"google.com\"]\n[provider.a]\nconnections = 2\nper_day = 9\nmx = [\"z.example\"]\n";
     let both = Providers::with(&[("one.toml", one), ("two.toml", two)]).unwrap();
-    let of = |name: &str| both.provider_of(&Domain::new("d.example").unwrap(), &[host(1, name, &[])]).to_string();
+    let of = |name: &str| both.find(Some(&Domain::new("d.example").unwrap()), &[host(1, name, &[])]).0.to_string();
     assert_eq!((of("mx.x.example"), of("mx.y.example")), ("a".to_owned(), "b".to_owned()));
     assert_eq!((of("alt1.aspmx.l.google.com"), of("gmail-smtp-in.l.google.com")), ("a".to_owned(), "b".to_owned()));
     // A list in the first file replaces the whole list.

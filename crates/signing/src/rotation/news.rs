@@ -43,6 +43,6 @@ impl KeyNews {
 pub async fn published(resolver: &Resolver, key: &Key, selector: &str, domain: &Domain) -> Published {
     match resolver.txt(&format!("{selector}._domainkey.{domain}")).await {
         Ok(records) => Published::of(key, &records),
-        Err(why) => Published::Unknown(why),
+        Err(unavailable) => Published::Unknown(unavailable.to_string()),
     }
 }

@@ -133,7 +133,7 @@ impl Channel {
         let failure = match self.replies.next() {
             Ok(Some(reply)) if reply.code >= 400 => Failure::Refused { stage, reply },
             Ok(Some(reply)) => unasked(&format!("{:?}", reply.to_string())),
-            Err(why) => Trouble::Garbage(why).at(stage),
+            Err(garbage) => Trouble::Garbage(garbage.to_string()).at(stage),
             Ok(None) => match trouble {
                 Some(trouble) => trouble.at(stage),
                 None if self.replies.is_midway() => unasked("half a reply"),
@@ -146,7 +146,7 @@ impl Channel {
 
     async fn wait(&mut self) -> Result<Reply, Trouble> {
         loop {
-            if let Some(reply) = self.replies.next().map_err(Trouble::Garbage)? {
+            if let Some(reply) = self.replies.next().map_err(|garbage| Trouble::Garbage(garbage.to_string()))? {
                 return Ok(reply);
             }
             poll_fn(|cx| self.poll_listen(cx)).await?;

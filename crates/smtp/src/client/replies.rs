@@ -23,7 +23,20 @@ pub(crate) struct Replies {
     text: String,
     lines: usize,
     bytes: usize,
-    garbage: Option<String>,
+    garbage: Option<NotAReply>,
+}
+
+/// Why bytes are no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAReply {
+    #[error("a reply of more than {REPLY_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("a reply of more than {LINES_MAX} lines")]
+    TooManyLines,
+    #[error("a reply with two codes, {0} and {1}")]
+    TwoCodes(u16, u16),
+    #[error("not an SMTP reply: {0:?}")]
+    Malformed(String),
 }
 
 impl Replies {
@@ -35,7 +48,7 @@ impl Replies {
             bytes = end.map_or(&[], |at| &bytes[at + 1..]);
             self.bytes += part.len() + usize::from(end.is_some());
             if self.bytes > REPLY_BYTES_MAX {
-                self.garbage = Some(format!("a reply of more than {REPLY_BYTES_MAX} bytes"));
+                self.garbage = Some(NotAReply::TooLong);
                 return;
             }
             let room = LINE_KEPT - self.line.len();
@@ -49,8 +62,8 @@ impl Replies {
         }
     }
 
-    /// The next whole reply; None while there is none; Err, with a description, once the bytes were no reply.
-    pub(crate) fn next(&mut self) -> Result<Option<Reply>, String> {
+    /// The next whole reply; None while there is none; Err once the bytes were no reply.
+    pub(crate) fn next(&mut self) -> Result<Option<Reply>, NotAReply> {
         match (self.ready.pop_front(), &self.garbage) {
             (Some(reply), _) => Ok(Some(reply)),
             (None, Some(why)) => Err(why.clone()),
@@ -83,7 +96,7 @@ impl Replies {
         };
         if self.lines > 0 && code != self.code {
             // RFC 5321 §4.2.1: the code on each line must be the same; it is unclear which one would count.
-            self.garbage = Some(format!("a reply with two codes, {} and {code}", self.code));
+            self.garbage = Some(NotAReply::TwoCodes(self.code, code));
             return;
         }
         if self.lines > 0 {
@@ -97,7 +110,7 @@ impl Replies {
             self.ready.push_back(Reply::new(code, std::mem::take(&mut self.text)));
             (self.lines, self.bytes) = (0, 0);
         } else if self.lines == LINES_MAX {
-            self.garbage = Some(format!("a reply of more than {LINES_MAX} lines"));
+            self.garbage = Some(NotAReply::TooManyLines);
         }
     }
 }
@@ -107,7 +120,7 @@ impl Replies {
 pub fn replies_in<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Reply>, Option<String>) {
     let mut replies = Replies::default();
     pieces.into_iter().for_each(|piece| replies.feed(piece));
-    (replies.ready.into(), replies.garbage)
+    (replies.ready.into(), replies.garbage.map(|garbage| garbage.to_string()))
 }
 
 /// Code, whether more lines follow, text. None if it is no reply line (RFC 5321 §4.2: `Reply-line`; without text the space may be missing
@@ -128,8 +141,8 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     }
 }
 
-fn not_a_reply(line: &[u8]) -> String {
-    format!("not an SMTP reply: {:?}", String::from_utf8_lossy(&line[..line.len().min(80)]))
+fn not_a_reply(line: &[u8]) -> NotAReply {
+    NotAReply::Malformed(String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned())
 }
 
 #[cfg(test)]
@@ -146,7 +159,7 @@ mod tests {
             match replies.next() {
                 Ok(Some(reply)) => got.push(reply),
                 Ok(None) => return (got, None),
-                Err(why) => return (got, Some(why)),
+                Err(garbage) => return (got, Some(garbage.to_string())),
             }
         }
     }

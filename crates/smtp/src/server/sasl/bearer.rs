@@ -1,6 +1,8 @@
 //! OAUTHBEARER (RFC 7628) and XOAUTH2: a token in place of a password.
 
-use super::{Credentials, Secret, Turn};
+use posthaste_mail::Secret;
+
+use super::{Credentials, Turn};
 
 /// The challenge that reports a refused token before the exchange fails (RFC 7628 §3.2.2).
 pub(in super::super) const REFUSED: &[u8] = br#"{"status":"invalid_token"}"#;

@@ -1,6 +1,8 @@
 //! The credentials that a client presents.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+
+use posthaste_mail::Secret;
 
 /// The credentials that a client presents, for the caller to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,28 +41,6 @@ impl Credentials {
         match self {
             Self::Password { user, .. } | Self::Bearer { user, .. } | Self::Keys { user } | Self::Proven { user } => user,
         }
-    }
-}
-
-/// A password or a token; never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
     }
 }
 

@@ -10,7 +10,7 @@ mod password;
 mod scram;
 mod turn;
 
-pub use credentials::{Credentials, Secret, prepare};
+pub use credentials::{Credentials, prepare};
 pub use mechanism::Mechanism;
 pub use scram::{Nonce, ScramKeys};
 

@@ -1,6 +1,8 @@
 //! PLAIN (RFC 4616) and LOGIN: name and password in clear.
 
-use super::{Credentials, Secret, Turn, prepare};
+use posthaste_mail::Secret;
+
+use super::{Credentials, Turn, prepare};
 
 /// `authzid NUL authcid NUL passwd`, all UTF-8.
 pub(super) fn plain(message: &[u8]) -> Turn {

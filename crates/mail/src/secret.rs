@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// A password or private key: debug output hides it.
+/// A password, a token or another secret: debug output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {
     /// Keeps `text` out of logs from now on.
-    pub fn new(text: &str) -> Self {
+    pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
