@@ -24,6 +24,7 @@ macro_rules! view {
     };
 }
 
+mod clock;
 mod sending;
 mod steering;
 mod unreachable;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use posthaste_governor::{Governor, LaneEntry, LaneId, LaneKey};
 use posthaste_mail::Name;
 
+use self::clock::HeldDays;
 use crate::{
     backlog::{
         Backlog,
@@ -61,6 +63,7 @@ pub struct Dispatcher {
     to_pump: Vec<LaneId>,
     now: Timestamp,
     next_sweep: i64,
+    held_days: HeldDays,
     draining: bool,
     actions: Vec<Action>,
 }
@@ -75,7 +78,8 @@ impl Dispatcher {
             budget: Budget::default(),
             to_pump: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
-            next_sweep: 0,
+            next_sweep: i64::MIN,
+            held_days: HeldDays::new(),
             draining: false,
             actions: Vec::new(),
         }
@@ -95,7 +99,7 @@ impl Dispatcher {
 
     /// Handles one input at `now` and returns the actions that follow from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
-        self.now = now;
+        self.turn_clock(now);
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival),
             Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl),
@@ -186,6 +190,7 @@ impl Dispatcher {
         }
         let seq = arrival.seq;
         if self.backlog.insert(arrival, stream) {
+            self.backlog.wait_no_longer(seq, &self.policy, self.now.as_millisecond());
             self.queue_all(seq);
         }
     }
@@ -225,6 +230,7 @@ impl Dispatcher {
             self.backlog.sweep(now);
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);
+            self.watch_days();
         }
     }
 
