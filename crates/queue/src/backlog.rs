@@ -6,7 +6,9 @@
 pub(crate) mod deadlines;
 pub(crate) mod domains;
 mod ids;
+mod passing;
 mod schedule;
+mod setback;
 mod settle;
 pub(crate) mod streams;
 pub(crate) mod table;
@@ -62,11 +64,11 @@ impl Backlog {
         let Arrival { seq, id, arrived, stream: _, priority, deliver_by, size, domains, progress, warm } = arrival;
         let stream = self.streams.part_of(stream, priority);
         let phase = if progress.is_some() { Phase::Ended } else { Phase::Waiting };
-        let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, phase }; domains.len()];
+        let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, passed: 0, phase }; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.recipients) {
             if let Some(recipient) = recipients.get_mut(usize::from(saved.0)) {
                 let phase = if saved.3 { Phase::Held } else { Phase::Waiting };
-                *recipient = RecipientState { due: saved.2, domain: 0, attempts: saved.1, phase };
+                *recipient = RecipientState { due: saved.2, domain: 0, attempts: saved.1, passed: 0, phase };
             }
         }
         let mut queued = false;
@@ -140,6 +142,11 @@ impl Backlog {
         self.schedule.take_due(now)
     }
 
+    /// Schedules a group that cannot be taken up now; it is due at once when it can.
+    pub(crate) fn put_off(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) {
+        self.schedule.add(now.as_millisecond(), (domain, group));
+    }
+
     /// The route for a group that is due, with the group, unless it waits here for the answer of DNS.
     pub(crate) fn place(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) -> (Route, Option<RecipientGroup>) {
         self.domains.place(domain, group, now.as_millisecond())
@@ -158,7 +165,13 @@ impl Backlog {
         ttl: Duration,
         now: Timestamp,
     ) -> Vec<RecipientGroup> {
-        self.domains.resolved(domain, answer, now.as_millisecond().saturating_add(millis(ttl)))
+        let now = now.as_millisecond();
+        self.domains.resolved(domain, answer, now, now.saturating_add(millis(ttl)))
+    }
+
+    /// Forgets a domain's route, so that DNS is asked again.
+    pub(crate) fn forget_route(&mut self, domain: DomainIx) {
+        self.domains.forget_route(domain);
     }
 
     /// Forgets every route, so that DNS is asked again.

@@ -20,12 +20,21 @@
 /// What the budget may read of the other parts while it is changed.
 macro_rules! view {
     ($self:ident) => {
-        crate::view::View { backlog: &$self.backlog, lanes: $self.connections.lanes(), policy: &$self.policy, now: $self.now }
+        crate::view::View {
+            backlog: &$self.backlog,
+            lanes: $self.connections.lanes(),
+            policy: &$self.policy,
+            halt: &$self.halt,
+            now: $self.now,
+        }
     };
 }
 
+mod clock;
+pub(crate) mod halt;
 mod sending;
 mod steering;
+mod unreachable;
 mod waiting;
 
 use std::collections::HashSet;
@@ -34,6 +43,7 @@ use jiff::Timestamp;
 use posthaste_governor::{Governor, LaneEntry, LaneId, LaneKey};
 use posthaste_mail::Name;
 
+use self::{clock::HeldDays, halt::Halt};
 use crate::{
     backlog::{
         Backlog,
@@ -61,6 +71,8 @@ pub struct Dispatcher {
     to_pump: Vec<LaneId>,
     now: Timestamp,
     next_sweep: i64,
+    held_days: HeldDays,
+    halt: Halt,
     draining: bool,
     /// The queue's table as it was last made, and when.
     last_table: Option<(Timestamp, QueueTable)>,
@@ -77,7 +89,9 @@ impl Dispatcher {
             budget: Budget::default(),
             to_pump: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
-            next_sweep: 0,
+            next_sweep: i64::MIN,
+            held_days: HeldDays::new(),
+            halt: Halt::default(),
             draining: false,
             last_table: None,
             actions: Vec::new(),
@@ -98,13 +112,15 @@ impl Dispatcher {
 
     /// Handles one input at `now` and returns the actions that follow from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
-        self.now = now;
+        self.turn_clock(now);
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival),
             Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl),
             Input::Opened(session) => self.connections.opened(session),
             Input::OpenFailed { session, job, failure, verdict, facts } => self.open_failed(session, *job, failure, verdict, facts),
             Input::Finished { session, job, outcome, usable } => self.finished(session, *job, outcome, usable),
+            Input::Logged(results) => self.logged(results),
+            Input::Trouble(why) => self.trouble(why),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),
             Input::Sources(gone) => self.sources_gone(gone),
@@ -117,9 +133,11 @@ impl Dispatcher {
 
     /// The latest time at which [`Input::Wake`] is needed; None when nothing is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let next = [self.backlog.next(), self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
+        let due = self.backlog.next().filter(|_| !self.halt.is_halted());
+        let next = [due, self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
         let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        [next, self.budget.next_release().filter(|_| !self.draining)].into_iter().flatten().min()
+        let release = self.budget.next_release().filter(|_| !self.draining && !self.halt.is_halted());
+        [next, release].into_iter().flatten().min()
     }
 
     /// The numbers of queued messages and recipients.
@@ -150,7 +168,7 @@ impl Dispatcher {
 
     /// Gives connections to the lanes that got mail, closes days, and returns the actions, with the ledger's batch and the lanes' changes.
     fn finish(&mut self) -> Vec<Action> {
-        if !self.draining {
+        if !self.draining && !self.halt.is_halted() {
             self.open_wait_lists();
         }
         while let Some(lane) = self.to_pump.pop() {
@@ -189,6 +207,7 @@ impl Dispatcher {
         }
         let seq = arrival.seq;
         if self.backlog.insert(arrival, stream) {
+            self.backlog.wait_no_longer(seq, &self.policy, self.now.as_millisecond());
             self.queue_all(seq);
         }
     }
@@ -209,12 +228,8 @@ impl Dispatcher {
 
     fn turn_the_wheel(&mut self) {
         let now = self.now.as_millisecond();
-        let overdue = self.backlog.end_overdue(self.now);
-        overdue.into_iter().for_each(|record| self.record(record));
-        while let Some(due) = self.backlog.take_due(now) {
-            for (domain, group) in due {
-                self.place(domain, group);
-            }
+        if !self.halt.is_halted() {
+            self.take_up_what_is_due();
         }
         while let Some(lanes) = self.connections.take_squeezed(now) {
             lanes.into_iter().for_each(|lane| self.unsqueeze(lane));
@@ -228,6 +243,17 @@ impl Dispatcher {
             self.backlog.sweep(now);
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);
+            self.watch_days();
+        }
+    }
+
+    fn take_up_what_is_due(&mut self) {
+        let overdue = self.backlog.end_overdue(self.now);
+        overdue.into_iter().for_each(|record| self.record(record));
+        while let Some(due) = self.backlog.take_due(self.now.as_millisecond()) {
+            for (domain, group) in due {
+                self.place(domain, group);
+            }
         }
     }
 

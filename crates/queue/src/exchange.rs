@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Note, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
@@ -53,6 +53,8 @@ pub struct DeliveryJob {
     pub rcpts: Vec<Rcpt>,
     /// Which attempt it is, 1 for the first; the largest where recipients differ.
     pub attempt: u32,
+    /// When it was given out.
+    pub begun: Timestamp,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Message>>,
     /// Its part of the lane's budget. A job without one must not be offered.
@@ -150,6 +152,10 @@ pub enum Input {
         /// What.
         note: Note,
     },
+    /// This many results of attempts, of those that records counted ([`FateRecord::results`]), have become durable in the log.
+    Logged(usize),
+    /// The log or the spool cannot be written, for this reason; None: both can.
+    Trouble(Option<Arc<str>>),
     /// Time has passed.
     Wake,
     /// A new configuration is in force.
@@ -191,6 +197,30 @@ pub enum Action {
         /// What happened.
         change: LaneChange,
     },
+    /// Tell the operator what the clock did.
+    Clock(ClockNews),
+}
+
+/// What a clock that was set means for mail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClockNews {
+    /// The clock went back by this much; what waited for a time waits for the rest of its time.
+    WentBack {
+        /// How far, at least.
+        by: SignedDuration,
+    },
+    /// A lane's mail waits, because the day that the clock went back into is over and its budget closed.
+    LaneWaits {
+        /// Which.
+        lane: LaneKey,
+        /// When it goes on.
+        until: Timestamp,
+    },
+    /// Such a lane goes on.
+    LaneGoesOn {
+        /// Which.
+        lane: LaneKey,
+    },
 }
 
 /// A decision about some recipients of one message.
@@ -210,6 +240,8 @@ pub struct FateRecord {
     pub fates: Vec<Fate>,
     /// The recipients' state that the spool is to keep; None: delete the message.
     pub after: Option<Progress>,
+    /// How many of the fates are results of attempts, of which the dispatcher wants to hear when they are durable ([`Input::Logged`]).
+    pub results: usize,
 }
 
 /// The decision about one recipient.
@@ -217,7 +249,7 @@ pub struct FateRecord {
 pub struct Fate {
     /// The recipient.
     pub rcpt: Rcpt,
-    /// The number of attempts so far, this one included.
+    /// The number of attempts so far, this one included. What was not tried is no attempt.
     pub attempt: u32,
     /// The result of the attempt, if there was one.
     pub said: Option<AttemptResult>,

@@ -25,8 +25,13 @@ pub struct World {
     pub dispatcher: Dispatcher,
     pub now: Timestamp,
     pub answer: Receivers,
-    /// Sessions to these domains' hosts can't be opened.
+    /// Sessions to these domains' hosts can't be opened. That takes the time in `takes`, or 30 seconds.
     pub dead: HashSet<String>,
+    /// DNS has no answer for these domains.
+    pub nowhere: HashSet<String>,
+    /// When which domain was asked for, and when a session to which host began to open.
+    pub asked: Vec<(Timestamp, String)>,
+    pub opened: Vec<(Timestamp, String)>,
     pub takes: HashMap<String, Duration>,
     pub open: HashMap<SessionId, String>,
     pub pending: BTreeMap<(Timestamp, u64), Input>,
@@ -44,12 +49,20 @@ pub struct World {
     pub sources: HashMap<SessionId, String>,
     pub disk: HashMap<String, posthaste_governor::LaneEntry>,
     pub changes: Vec<(LaneKey, LaneChange)>,
+    pub clock_news: Vec<ClockNews>,
+    /// Nothing becomes durable in the log while this is set.
+    pub log_is_stuck: bool,
+    /// Results that are not durable.
+    pub unlogged: usize,
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     pub judge: Option<Judge>,
     /// By when messages are to be delivered.
     pub deliver_by: HashMap<Seq, Deadline>,
 }
+
+/// Results that become durable in the log together.
+const LOGGED_AT_ONCE: usize = 100;
 
 /// The answer to a source at a provider at a time.
 pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> AttemptResult>;
@@ -83,6 +96,7 @@ pub fn policy() -> Policy {
         connections: 50,
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),
+        unlogged_max: 1000,
     }
 }
 
@@ -105,6 +119,9 @@ impl World {
             now: "2026-11-23T00:00:00Z".parse().unwrap(),
             answer: Box::new(answer),
             dead: HashSet::new(),
+            nowhere: HashSet::new(),
+            asked: Vec::new(),
+            opened: Vec::new(),
             takes: HashMap::new(),
             open: HashMap::new(),
             pending: BTreeMap::new(),
@@ -120,6 +137,9 @@ impl World {
             sources: HashMap::new(),
             disk: HashMap::new(),
             changes: Vec::new(),
+            clock_news: Vec::new(),
+            log_is_stuck: false,
+            unlogged: 0,
             arrivals: HashMap::new(),
             judge: None,
             deliver_by: HashMap::new(),
@@ -205,6 +225,18 @@ impl World {
     pub fn feed(&mut self, input: Input) {
         let actions = self.dispatcher.handle(input, self.now);
         self.perform(actions);
+        if self.unlogged >= LOGGED_AT_ONCE {
+            self.log_all();
+        }
+    }
+
+    /// Makes everything durable in the log, unless that is stuck.
+    pub fn log_all(&mut self) {
+        if !self.log_is_stuck {
+            let logged = std::mem::take(&mut self.unlogged);
+            let actions = self.dispatcher.handle(Input::Logged(logged), self.now);
+            self.perform(actions);
+        }
     }
 
     pub fn later(&mut self, wait: Duration, input: Input) {
@@ -219,6 +251,7 @@ impl World {
                 Action::Open { session, site, job, source } => {
                     self.sources.insert(session, source.to_string());
                     let host = site.provider.to_string();
+                    self.opened.push((self.now, host.clone()));
                     let lane = self.open.values().filter(|h| **h == host).count() + 1;
                     let most = self.most_by_lane.entry(host.clone()).or_default();
                     *most = lane.max(*most);
@@ -226,7 +259,8 @@ impl World {
                         let failure = Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "silence".into() };
                         let verdict = verdict(&failure);
                         let facts = Arc::new(Attempt::default());
-                        self.later(Duration::from_secs(30), Input::OpenFailed { session, job, failure, verdict, facts });
+                        let takes = self.takes.get(&host).copied().unwrap_or(Duration::from_secs(30));
+                        self.later(takes, Input::OpenFailed { session, job, failure, verdict, facts });
                     } else {
                         self.open.insert(session, host);
                         self.most_sessions = self.most_sessions.max(self.open.len());
@@ -242,6 +276,7 @@ impl World {
                     for fate in &record.fates {
                         self.log.push((record.now, record.seq, fate.rcpt, fate.attempt, fate.next.clone()));
                     }
+                    self.unlogged += record.results;
                     self.spool.insert(record.seq, record.after);
                 }
                 Action::Ledger(batch) => {
@@ -254,6 +289,7 @@ impl World {
                     }
                 }
                 Action::Lane { key, change, .. } => self.changes.push((key, change)),
+                Action::Clock(news) => self.clock_news.push(news),
             }
         }
     }
@@ -278,6 +314,12 @@ impl World {
     }
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
+        self.asked.push((self.now, domain.to_owned()));
+        if self.nowhere.contains(domain) {
+            let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::DnsUnavailable, detail: "SERVFAIL".into() };
+            let answer = Err(Arc::new(Unroutable { verdict: verdict(&failure), failure }));
+            return self.later(Duration::from_millis(20), Input::Resolved(ix, answer, Duration::from_secs(300)));
+        }
         let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
         let site = Site { hosts: vec![host], ..Site::at(Name::new(domain).unwrap()) };
         self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(site)), Duration::from_secs(300)));

@@ -1,25 +1,37 @@
 //! The engine: one task that owns the dispatcher, passes inputs to it and carries out its actions. It waits only for the clock and for its
 //! own inputs.
 
+mod halt;
+
 use std::{
     collections::{HashMap, VecDeque},
-    future::pending,
     sync::{Arc, mpsc::Sender},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
+use posthaste_journal::{Journal, Part, State};
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts};
-use tokio::sync::mpsc;
+use posthaste_queue::{
+    Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts,
+};
+use tokio::sync::{mpsc, watch};
 
-use crate::recorder::Note;
+use self::halt::{HaltNews, Standing, watch_spool};
+use crate::recorder::{Logged, Note, UnloggedRecord};
 
 /// Inputs handled before the clock is read again.
 const BATCH: usize = 256;
 /// Jobs queued for a session. One is enough: the dispatcher assigns the next job once the session has returned the last.
 const JOBS_WAITING: usize = 1;
+
+/// The longest sleep. Sleeps are measured by a clock that nobody sets, so this is how soon an idle relay notices that the wall clock was set.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// The longest sleep while deliveries are halted: how soon they go on once results are durable.
+const HALTED_SLEEP_MAX: Duration = Duration::from_millis(50);
 
 /// Runs the dispatcher.
 pub(crate) struct Engine {
@@ -28,6 +40,8 @@ pub(crate) struct Engine {
     lookups: Lookups,
     recorder: Sender<Note>,
     ledger: LedgerWriter,
+    journal: Journal,
+    logged: Logged,
     sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
     /// Inputs that result from actions that could not be carried out; handled next.
     follow_up: VecDeque<Input>,
@@ -42,7 +56,9 @@ impl Engine {
         recorder: Sender<Note>,
         ledger: LedgerWriter,
     ) -> Self {
-        Self { dispatcher, outbound, lookups, recorder, ledger, sessions: HashMap::new(), follow_up: VecDeque::new() }
+        let journal = outbound.journal.clone();
+        let (logged, sessions, follow_up) = (Logged::default(), HashMap::new(), VecDeque::new());
+        Self { dispatcher, outbound, lookups, recorder, ledger, journal, logged, sessions, follow_up }
     }
 
     /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
@@ -50,31 +66,51 @@ impl Engine {
         let QueueEnd { mut commands, gauge: shown } = end;
         first.into_iter().for_each(|action| self.perform(action));
         let mut batch = Vec::with_capacity(BATCH);
+        let (spool_seen, spool) = watch::channel(None);
+        tokio::spawn(watch_spool(self.outbound.spool.clone(), spool_seen));
+        let mut standing = Standing::new(self.journal.clone(), spool, self.logged.clone());
+        let mut halt_news = HaltNews::default();
         loop {
-            let wake = self.dispatcher.next_wake();
+            let most = if self.dispatcher.is_halted() { HALTED_SLEEP_MAX } else { SLEEP_MAX };
+            let nap = asleep(self.dispatcher.next_wake(), clock::now(), most);
             tokio::select! {
                 n = commands.recv_many(&mut batch, BATCH) => if n == 0 { return },
-                () = until(wake) => batch.push(Command::Input(Input::Wake)),
+                () = tokio::time::sleep(nap) => batch.push(Command::Input(Input::Wake)),
             }
             let now = clock::now();
+            for input in standing.inputs() {
+                self.handle(input, now);
+            }
             for command in batch.drain(..) {
-                let actions = match command {
-                    Command::Input(input) => self.dispatcher.handle(input, now),
+                match command {
+                    Command::Input(input) => self.handle(input, now),
                     Command::Ask(question, reply) => {
                         let (answer, actions) = self.dispatcher.answer(question, now);
                         // The caller may have gone; the command is carried out all the same.
                         drop(reply.send(answer));
-                        actions
+                        self.perform_all(actions, now);
                     }
-                };
-                actions.into_iter().for_each(|action| self.perform(action));
-                while let Some(input) = self.follow_up.pop_front() {
-                    let actions = self.dispatcher.handle(input, now);
-                    actions.into_iter().for_each(|action| self.perform(action));
                 }
+            }
+            if let Some((state, detail)) = halt_news.news(self.dispatcher.halted(), clock::instant()) {
+                self.journal.say(Part::Delivery, state, detail);
             }
             let gauge = Gauge { messages: self.dispatcher.queued().0, sessions: self.dispatcher.sessions() };
             shown.send_if_modified(|seen| std::mem::replace(seen, gauge) != gauge);
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        let actions = self.dispatcher.handle(input, now);
+        self.perform_all(actions, now);
+    }
+
+    /// Carries out actions, and has the dispatcher handle the inputs that result from those that could not be carried out.
+    fn perform_all(&mut self, actions: Vec<Action>, now: Timestamp) {
+        actions.into_iter().for_each(|action| self.perform(action));
+        while let Some(input) = self.follow_up.pop_front() {
+            let actions = self.dispatcher.handle(input, now);
+            actions.into_iter().for_each(|action| self.perform(action));
         }
     }
 
@@ -88,12 +124,35 @@ impl Engine {
             }
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
-            Action::Record(record) => drop(self.recorder.send(Note::Record(record))),
+            Action::Record(record) => {
+                let results = self.logged.expect(record.results);
+                drop(self.recorder.send(Note::Record(UnloggedRecord { record, results })));
+            }
             Action::Ledger(batch) => self.ledger.write(batch),
             Action::Lane { key, plan, change } => {
                 if let Some(facts) = lane_facts(&key, &plan, &change) {
                     drop(self.recorder.send(Note::Lane(change.at, Box::new(facts))));
                 }
+            }
+            Action::Clock(news) => self.tell(&news),
+        }
+    }
+
+    fn tell(&self, news: &ClockNews) {
+        match news {
+            ClockNews::WentBack { by } => {
+                tracing::warn!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
+            }
+            ClockNews::LaneWaits { lane, until } => {
+                let detail = format!(
+                    "{} at {}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}",
+                    lane.source, lane.provider
+                );
+                self.journal.say(Part::Warmup, State::Alarm, detail);
+            }
+            ClockNews::LaneGoesOn { lane } => {
+                let detail = format!("{} at {}: goes on; the day that the clock went back into is past", lane.source, lane.provider);
+                self.journal.say(Part::Warmup, State::AlarmOver, detail);
             }
         }
     }
@@ -108,11 +167,23 @@ impl Engine {
     }
 }
 
-async fn until(wake: Option<Timestamp>) {
-    match wake {
-        None => pending().await,
-        Some(at) => {
-            tokio::time::sleep(clock::sleep_for(at.duration_since(clock::now()))).await;
+/// How long to sleep at `now` until the dispatcher needs to be woken, at most `most`.
+fn asleep(wake: Option<Timestamp>, now: Timestamp, most: Duration) -> Duration {
+    wake.map_or(most, |at| clock::sleep_for(at.duration_since(now)).min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_relay_looks_at_the_clock_within_a_minute() {
+        let now = clock::now();
+        let in_a_while = |seconds| Some(now + Duration::from_secs(seconds));
+        assert_eq!(asleep(in_a_while(3), now, SLEEP_MAX), Duration::from_secs(3));
+        assert_eq!(asleep(Some(now - Duration::from_secs(3)), now, SLEEP_MAX), Duration::ZERO);
+        for wake in [None, in_a_while(172_800)] {
+            assert!(asleep(wake, now, SLEEP_MAX) < Duration::from_secs(60));
         }
     }
 }

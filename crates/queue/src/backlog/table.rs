@@ -26,6 +26,8 @@ pub(crate) struct RecipientState {
     pub(crate) domain: DomainIx,
     /// Attempts that have ended.
     pub(crate) attempts: u16,
+    /// How often it was due since the last of them and not tried, because its hosts were just out of reach.
+    pub(crate) passed: u8,
     /// Where it is between acceptance and its end.
     pub(crate) phase: Phase,
 }
@@ -242,6 +244,11 @@ impl Table {
     /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &QueuedMessage)> {
         self.messages.iter().map(|(seq, message)| (*seq, message))
+    }
+
+    /// The same, to change.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut QueuedMessage> {
+        self.messages.values_mut()
     }
 
     /// The number of the message with this id.

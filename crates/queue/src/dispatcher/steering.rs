@@ -23,7 +23,7 @@ const TABLE_LASTS: SignedDuration = SignedDuration::from_micros(10);
 impl Dispatcher {
     /// Answers a question or makes an operator's change; also returns the actions that follow from it.
     pub fn answer(&mut self, question: Question, now: Timestamp) -> (Answer, Vec<Action>) {
-        self.now = now;
+        self.turn_clock(now);
         let only = |answer| (answer, Vec::new());
         match question {
             Question::Table => only(Answer::Table(self.table())),
@@ -43,7 +43,7 @@ impl Dispatcher {
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();
                 let waiting = why::waits(self.view(), self.budget.lists(), &selection, limit);
-                only(Answer::Why(Reasons { lanes, waiting }))
+                only(Answer::Why(Reasons { lanes, waiting, halted: self.halted() }))
             }
             Question::Oldest => only(Answer::Oldest(rows::oldest(self.view()))),
             Question::Warmup(ask) => {
@@ -63,10 +63,10 @@ impl Dispatcher {
         if let Some((_, table)) = self.last_table.as_ref().filter(lasting) {
             let (messages, recipients) = self.queued();
             let counts = QueueCounts { messages, recipients, connections: self.connections.count(), ..table.counts };
-            return QueueTable { counts, lanes: table.lanes.clone() };
+            return QueueTable { counts, lanes: table.lanes.clone(), halted: self.halted() };
         }
         let counts = rows::counts(self.view(), self.connections.count());
-        let table = QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()) };
+        let table = QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()), halted: self.halted() };
         self.last_table = Some((self.now, table.clone()));
         table
     }

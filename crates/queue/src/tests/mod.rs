@@ -1,7 +1,10 @@
 //! The dispatcher in simulated time.
 
 mod budget;
+mod clock;
 mod deadlines;
+mod halt;
+mod passing;
 mod questions;
 
 use std::{

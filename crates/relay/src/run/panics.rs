@@ -17,6 +17,7 @@ use posthaste_message::{Message, MessageRecord};
 use posthaste_queue::{AttemptResult, Command, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, QueueEnd, Site};
 
 use super::*;
+use crate::recorder::{Logged, UnloggedRecord};
 
 /// The parts of a relay on a disk of their own.
 struct Parts {
@@ -90,7 +91,18 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
         let out = outbound(&parts.swap, &parts.spool, &journal, &parts.queue, &register, ledger);
         let out = Outbound { settings: parts.delivery(good), ..Arc::into_inner(out).unwrap() };
         let (seq, id, warm) = (1, message.record.id, Some(message.clone()));
-        let job = DeliveryJob { seq, id, rcpts: vec![0, 1], attempt: 1, warm, permit: None, lane_day: None, durable: 0, spilled: false };
+        let job = DeliveryJob {
+            seq,
+            id,
+            rcpts: vec![0, 1],
+            attempt: 1,
+            begun: clock::now(),
+            warm,
+            permit: None,
+            lane_day: None,
+            durable: 0,
+            spilled: false,
+        };
         let (_more, next) = mpsc::channel(1);
         session::run(Arc::new(out), 7, site.clone(), Name::new("ip1").unwrap(), Box::new(job), next).await;
         match parts.next_input().await {
@@ -165,13 +177,15 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let record = |rcpt, next, after| {
         let fate = Fate { rcpt, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH };
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
-        Note::Record(Box::new(FateRecord { seq: 1, id, warm, now, facts: Arc::new(Attempt::default()), fates: vec![fate], after }))
+        let facts = Arc::new(Attempt::default());
+        let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0 });
+        Note::Record(UnloggedRecord { record, results: Logged::default().expect(0) })
     };
     sender.send(record(0, Next::Expired, Some(Default::default()))).unwrap();
     sender.send(record(1, Next::Cancelled("ann".into(), "wrong list".into()), None)).unwrap();
     sender.send(Note::Stop).unwrap();
     let ended = tokio::task::spawn_blocking(move || recorder.run(&notes));
-    timeout(Duration::from_secs(60), ended).await.expect("the recorder stops").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the recorder stops").unwrap();
     let log = parts.log(journal);
     let line = |text: &str| log.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {log}"));
     assert!(log.contains("internal error in a failure notice: no settings; its sender gets no notice"), "{log}");
