@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("access", "mail smtp spool message host journal"),
     ("certificates", "mail host journal"),
     ("signing", "mail dkim route message queue journal host"),
-    ("warmup", "mail governor bounce monitor queue"),
+    ("warmup", "mail governor bounce monitor feedback queue"),
     ("delivery", "mail governor bounce route smtp spool message queue suppression verp journal host"),
     // Level 3: the doors.
     ("submission", "mail smtp spool message queue access signing suppression certificates journal host"),

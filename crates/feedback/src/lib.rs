@@ -5,10 +5,12 @@
 //! and its verdict always lead to the same reaction (what the governor is to cut, and for how long); of the rules that fit, one decides.
 
 mod file;
+mod outcome;
 mod pattern;
 mod rules;
 
 pub use self::{
     file::FeedbackFileError,
+    outcome::{AttemptEnd, outcome},
     rules::{Feedback, Reaction},
 };

@@ -31,19 +31,18 @@ macro_rules! view {
 }
 
 mod clock;
-pub(crate) mod halt;
+mod halting;
 mod sending;
 mod steering;
 mod unreachable;
 mod waiting;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use posthaste_governor::{Governor, LaneEntry, LaneId, LaneKey};
 use posthaste_mail::Name;
 
-use self::{clock::HeldDays, halt::Halt};
 use crate::{
     backlog::{
         Backlog,
@@ -52,6 +51,7 @@ use crate::{
     budget::Budget,
     connections::Connections,
     exchange::{Action, Arrival, FateRecord, Input, SessionId},
+    halt::Halt,
     operator::question::QueueTable,
     policy::Policy,
     times::millis,
@@ -71,7 +71,8 @@ pub struct Dispatcher {
     to_pump: Vec<LaneId>,
     now: Timestamp,
     next_sweep: i64,
-    held_days: HeldDays,
+    /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
+    held_days: BTreeMap<LaneKey, Timestamp>,
     halt: Halt,
     draining: bool,
     /// The queue's table as it was last made, and when.
@@ -90,7 +91,7 @@ impl Dispatcher {
             to_pump: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
             next_sweep: i64::MIN,
-            held_days: HeldDays::new(),
+            held_days: BTreeMap::new(),
             halt: Halt::default(),
             draining: false,
             last_table: None,

@@ -11,11 +11,10 @@ mod budget;
 mod connections;
 mod dispatcher;
 mod exchange;
+mod halt;
 mod handle;
-pub mod lane_event;
 mod numbers;
 mod operator;
-pub mod outcome;
 mod policy;
 mod site;
 #[cfg(any(test, feature = "testing"))]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     backlog::{Backlog, table::StreamIx},
     connections::lanes::Lanes,
-    dispatcher::halt::Halt,
+    halt::Halt,
     policy::{Policy, StreamPolicy},
 };
 

@@ -14,9 +14,8 @@ use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_journal::{Journal, Part, State};
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{
-    Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts,
-};
+use posthaste_queue::{Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
+use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
 use self::halt::{HaltNews, Standing, watch_spool};

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use jiff::{Timestamp, civil::Date};
+use posthaste_feedback::{AttemptEnd, outcome};
 use posthaste_governor::{Counts, LaneKey, Outcome};
 use posthaste_mail::Stage;
 use posthaste_monitor::{Lines, LogError, LogRecord};
-use posthaste_queue::outcome::{AttemptEnd, outcome};
 
 /// A fold over the log's lines. Only attempts from a day's budget count; their lines have a `lane_day`.
 ///

@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
+use posthaste_feedback::{AttemptEnd, outcome};
 use posthaste_governor::{
     Admission, Batch, Governor, LaneChange, LaneEntry, LaneId, LaneKey, Note, Outcome as Spent, Permit, Plan, Priority, Usual,
 };
@@ -11,7 +12,6 @@ use posthaste_mail::{Action as BounceAction, Failure, Name};
 
 use crate::{
     exchange::{AttemptResult, DeliveryJob},
-    outcome::{AttemptEnd, outcome},
     policy::Policy,
 };
 

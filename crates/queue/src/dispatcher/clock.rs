@@ -12,9 +12,6 @@ use crate::exchange::{Action, ClockNews};
 /// Steps back that are shorter than this delay nothing that matters.
 const STEP: SignedDuration = SignedDuration::from_secs(1);
 
-/// The lanes whose mail waits because the clock went back into a day that is over, each until then.
-pub(super) type HeldDays = BTreeMap<LaneKey, Timestamp>;
-
 impl Dispatcher {
     /// Sets the time. If the clock went back, everything waits as long as it still had to.
     pub(super) fn turn_clock(&mut self, now: Timestamp) {
@@ -38,7 +35,7 @@ impl Dispatcher {
             (until, Hold::DayOver) => Some((lane.key().clone(), until)),
             _ => None,
         });
-        let held: HeldDays = held.collect();
+        let held: BTreeMap<LaneKey, Timestamp> = held.collect();
         let goes_on = self.held_days.keys().filter(|key| !held.contains_key(*key)).cloned();
         let news: Vec<_> = goes_on.map(|lane| ClockNews::LaneGoesOn { lane }).collect();
         let waits = held.iter().filter(|(key, until)| self.held_days.get(*key) != Some(*until));

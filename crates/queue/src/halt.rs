@@ -6,9 +6,6 @@
 
 use std::sync::Arc;
 
-use super::Dispatcher;
-use crate::exchange::FateRecord;
-
 /// Whether deliveries are halted.
 #[derive(Default)]
 pub(crate) struct Halt {
@@ -17,7 +14,7 @@ pub(crate) struct Halt {
     /// There were too many of them, and less than half of them are durable.
     behind: bool,
     /// Why the log or the spool cannot be written.
-    trouble: Option<Arc<str>>,
+    pub(crate) trouble: Option<Arc<str>>,
 }
 
 impl Halt {
@@ -29,55 +26,21 @@ impl Halt {
         }
     }
 
+    /// Whether deliveries are halted.
     pub(crate) fn is_halted(&self) -> bool {
         self.behind || self.trouble.is_some()
     }
 
-    fn recorded(&mut self, n: usize, max: usize) {
+    /// Results of attempts were handed out to be recorded.
+    pub(crate) fn recorded(&mut self, n: usize, max: usize) {
         self.unlogged += n;
         self.behind |= self.unlogged >= max;
     }
 
-    fn logged(&mut self, n: usize, max: usize) {
+    /// Results became durable.
+    pub(crate) fn logged(&mut self, n: usize, max: usize) {
         self.unlogged = self.unlogged.saturating_sub(n);
         // Not before there is room for a while: each halt costs the time of a look at the log.
         self.behind &= self.unlogged > max / 2;
-    }
-}
-
-impl Dispatcher {
-    /// Why deliveries are halted; None: they are not.
-    pub fn halted(&self) -> Option<String> {
-        self.halt.why()
-    }
-
-    /// Whether deliveries are halted.
-    pub fn is_halted(&self) -> bool {
-        self.halt.is_halted()
-    }
-
-    /// Results of attempts became durable in the log.
-    pub(super) fn logged(&mut self, n: usize) {
-        self.change_halt(|halt, max| halt.logged(n, max));
-    }
-
-    /// The log or the spool cannot be written, for this reason; None: both can.
-    pub(super) fn trouble(&mut self, why: Option<Arc<str>>) {
-        self.change_halt(|halt, _| halt.trouble = why);
-    }
-
-    /// Records the results of attempts. They count until they are durable.
-    pub(super) fn record_results(&mut self, mut record: FateRecord) {
-        record.results = record.fates.len();
-        self.halt.recorded(record.results, self.policy.unlogged_max);
-        self.record(record);
-    }
-
-    fn change_halt(&mut self, change: impl FnOnce(&mut Halt, usize)) {
-        let before = self.halt.is_halted();
-        change(&mut self.halt, self.policy.unlogged_max);
-        if before && !self.halt.is_halted() {
-            self.to_pump.extend(self.connections.lanes().iter().map(|(lane, _)| lane));
-        }
     }
 }
