@@ -1,45 +1,15 @@
 //! The current file: which bytes are durable, written or waiting; and its rotation.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, time::Duration};
 
 use jiff::Timestamp;
-use memchr::{memchr, memrchr};
 
 use super::{
     FileId, LogError, LogOptions, OpenedLog, Position,
+    current::{CurrentFile, newest_end, open_current},
+    disk::{Wrap, WritableFile},
     files::{self, CURRENT, LogFile},
 };
-use crate::record::LogRecord;
-
-/// A file as the writer uses it; tests substitute one that fails.
-pub(super) trait WritableFile: Send {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    fn sync(&self) -> io::Result<()>;
-    fn cut(&self, length: u64) -> io::Result<()>;
-}
-
-impl WritableFile for File {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
-    }
-}
-
-/// Wraps an opened file.
-pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn WritableFile> + Send>;
 
 /// The current file. Bytes stay in `waiting` until a sync has made them durable: after a failed sync it is unknown which of them the kernel
 /// still holds (it marks the pages clean), so all are written again.
@@ -212,80 +182,4 @@ const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
 fn older_than(then: Timestamp, now: Timestamp, age: Duration) -> bool {
     Duration::try_from(now.duration_since(then)).is_ok_and(|past| past >= age)
-}
-
-struct CurrentFile {
-    handle: File,
-    file: Option<FileId>,
-    born: Option<Timestamp>,
-    length: u64,
-    cut: u64,
-}
-
-/// Opens `delivery.log`, locks it against a second writer, and cuts a torn last line.
-fn open_current(options: &LogOptions) -> Result<CurrentFile, LogError> {
-    let path = options.dir.join(CURRENT);
-    let handle = open_file(&path, options.mode)?;
-    match handle.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(LogError::InUse(path)),
-        Err(fs::TryLockError::Error(e)) => return Err(LogError::io("lock", path)(e)),
-    }
-    examine(handle, &path)
-}
-
-fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
-    let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(false).mode(mode);
-    how.open(path).map_err(LogError::io("open", path))
-}
-
-fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
-    let look = || -> io::Result<_> {
-        let found = handle.metadata()?.len();
-        let length = whole_lines(&handle, found)?;
-        if length < found {
-            handle.set_len(length)?;
-        }
-        // Lines of a killed writer may be only in the kernel's memory. They must not vanish after someone has read them and acted on them.
-        handle.sync_data()?;
-        Ok((length, found - length, FileId::read(&handle)?, first_time(&handle)?))
-    };
-    let (length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(CurrentFile { file, born, length, cut, handle })
-}
-
-/// The length up to the end of the last line.
-fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
-    let (mut end, mut block) = (length, vec![0; 64 << 10]);
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        let piece = &mut block[..(end - start) as usize];
-        file.read_exact_at(piece, start)?;
-        if let Some(at) = memrchr(b'\n', piece) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
-    let mut head = vec![0; 16 << 10];
-    let have = file.read_at(&mut head, 0)?;
-    let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
-    Ok(line.and_then(LogRecord::parse).and_then(|record| record.time()))
-}
-
-fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {
-    for found in files.iter().rev() {
-        let look = || -> io::Result<_> {
-            let file = File::open(&found.path)?;
-            Ok(FileId::read(&file)?.map(|id| Position { file: id, offset: 0 }).zip(Some(file.metadata()?.len())))
-        };
-        if let Some((position, offset)) = look().map_err(LogError::io("read", &found.path))? {
-            return Ok(Some(Position { offset, ..position }));
-        }
-    }
-    Ok(None)
 }

@@ -6,6 +6,8 @@
 
 mod appender;
 mod command;
+mod current;
+mod disk;
 mod error;
 mod files;
 mod options;

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     CURRENT, EventLog, LogError, LogOptions, Position,
-    appender::{Wrap, WritableFile},
+    disk::{Wrap, WritableFile},
 };
 use crate::samples;
 

@@ -14,8 +14,9 @@ use posthaste_mail::Event;
 
 use super::{
     LogError, LogOptions, OpenedLog, Position,
-    appender::{Appender, Wrap},
+    appender::Appender,
     command::{WriterCommand, WriterState},
+    disk::Wrap,
     worker::Worker,
 };
 
