@@ -1,10 +1,10 @@
 //! The file that lines are appended to, as it is found on opening.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, TryLockError},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
@@ -12,53 +12,58 @@ use memchr::{memchr, memrchr};
 
 use super::{
     FileId, LogError, LogOptions, Position,
-    files::{CURRENT, LogFile},
+    disk::{LogFolder, WritableFile},
+    files::{CURRENT, LogFile, NEXT},
 };
-use crate::record::LogRecord;
+use crate::record::{LogRecord, event_word};
 
 pub(super) struct CurrentFile {
-    pub(super) handle: File,
+    pub(super) disk: Box<dyn WritableFile>,
     pub(super) file: Option<FileId>,
     pub(super) born: Option<Timestamp>,
+    /// The `log_gap` lines that it begins with.
+    pub(super) gaps: Vec<u8>,
     pub(super) length: u64,
     pub(super) cut: u64,
 }
 
 /// Opens `delivery.log`, locks it against a second writer, and cuts a torn last line.
-pub(super) fn open_current(options: &LogOptions) -> Result<CurrentFile, LogError> {
-    let path = options.dir.join(CURRENT);
-    let handle = open_file(&path, options.mode)?;
-    match handle.try_lock() {
+pub(super) fn open_current(folder: &dyn LogFolder, options: &LogOptions) -> Result<CurrentFile, LogError> {
+    open_named(folder, options, options.dir.join(CURRENT))
+}
+
+/// Opens a file that is to become `delivery.log`; the caller renames it.
+pub(super) fn open_next(folder: &dyn LogFolder, options: &LogOptions) -> Result<CurrentFile, LogError> {
+    open_named(folder, options, options.dir.join(NEXT))
+}
+
+fn open_named(folder: &dyn LogFolder, options: &LogOptions, path: PathBuf) -> Result<CurrentFile, LogError> {
+    let disk = folder.open(&path, options.mode).map_err(LogError::io("open", &path))?;
+    match disk.file().try_lock() {
         Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(LogError::InUse(path)),
-        Err(fs::TryLockError::Error(e)) => return Err(LogError::io("lock", path)(e)),
+        Err(TryLockError::WouldBlock) => return Err(LogError::InUse(path)),
+        Err(TryLockError::Error(e)) => return Err(LogError::io("lock", path)(e)),
     }
-    examine(handle, &path)
+    examine(disk, &path)
 }
 
-fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
-    let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(false).mode(mode);
-    how.open(path).map_err(LogError::io("open", path))
-}
-
-fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
+fn examine(disk: Box<dyn WritableFile>, path: &Path) -> Result<CurrentFile, LogError> {
     let look = || -> io::Result<_> {
-        let found = handle.metadata()?.len();
-        let length = whole_lines(&handle, found)?;
+        let found = disk.seen()?.length;
+        let length = whole_lines(disk.file(), found)?;
         if length < found {
-            handle.set_len(length)?;
+            disk.cut(length)?;
         }
         // Lines of a killed writer may be only in the kernel's memory. They must not vanish after someone has read them and acted on them.
-        handle.sync_data()?;
-        Ok((length, found - length, FileId::read(&handle)?, first_time(&handle)?))
+        disk.sync()?;
+        Ok((length, found - length, FileId::read(disk.file())?, first_time(disk.file())?, first_gaps(disk.file())?))
     };
-    let (length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(CurrentFile { file, born, length, cut, handle })
+    let (length, cut, file, born, gaps) = look().map_err(LogError::io("read", path))?;
+    Ok(CurrentFile { file, born, gaps, length, cut, disk })
 }
 
 /// The length up to the end of the last line.
-fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
+pub(super) fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
     let (mut end, mut block) = (length, vec![0; 64 << 10]);
     while end > 0 {
         let start = end.saturating_sub(block.len() as u64);
@@ -72,12 +77,26 @@ fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
+/// The time of a file's first line; None if that is no line of a log.
+pub(super) fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     let mut head = vec![0; 16 << 10];
     let have = file.read_at(&mut head, 0)?;
     let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
     Ok(line.and_then(LogRecord::parse).and_then(|record| record.time()))
 }
+
+fn first_gaps(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; GAPS_MAX];
+    let have = file.read_at(&mut head, 0)?;
+    let gaps =
+        head[..have].split_inclusive(|b| *b == b'\n').take_while(|line| event_word(line) == Some("log_gap") && line.ends_with(b"\n"));
+    let length = gaps.map(<[u8]>::len).sum();
+    head.truncate(length);
+    Ok(head)
+}
+
+/// The most bytes of `log_gap` lines that are carried from a lost file into the next one. A line has half a kilobyte.
+pub(super) const GAPS_MAX: usize = 64 << 10;
 
 pub(super) fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {
     for found in files.iter().rev() {

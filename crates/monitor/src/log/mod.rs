@@ -6,6 +6,7 @@
 
 mod appender;
 mod command;
+mod condition;
 mod current;
 mod disk;
 mod error;
@@ -13,6 +14,7 @@ mod files;
 mod options;
 mod position;
 mod reader;
+mod sums;
 mod worker;
 mod writer;
 
@@ -23,6 +25,8 @@ pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
 pub use writer::EventLog;
 
+#[cfg(test)]
+mod outside_tests;
 #[cfg(test)]
 mod reader_tests;
 #[cfg(test)]
