@@ -76,6 +76,11 @@ impl Journal {
         self.log.trouble()
     }
 
+    /// What others did to the log's files since the last call, in words for the operator.
+    pub fn take_alarms(&self) -> Vec<String> {
+        self.log.take_alarms()
+    }
+
     /// Lines that the log's thread has not taken yet.
     pub fn queued(&self) -> usize {
         self.log.queued()
@@ -101,6 +106,11 @@ impl Journal {
     pub fn close(&self) -> Result<(), LogError> {
         self.log.close()
     }
+}
+
+/// Makes the events that the log itself has to report, under this node's name.
+pub fn stamp(node: InForce<Name>) -> impl Fn(Timestamp, What) -> Event + Send + 'static {
+    move |at, what| event(&node.get(), at, what)
 }
 
 /// An event with a new id.

@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use facts::{Attempt, BudgetFacts, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, TlsFacts};
+pub use facts::{Attempt, BudgetFacts, GapFacts, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, TlsFacts};
 pub use text::rfc3339_millis;
 use text::{is_false, maybe_millis, millis, reply_fields};
 
@@ -221,6 +221,8 @@ pub enum What {
         /// The details, for people.
         detail: String,
     },
+    /// Lines of the log are missing: somebody moved, deleted, shortened or replaced a file of it. Not about a message.
+    LogGap(Box<GapFacts>),
 }
 
 impl What {
@@ -242,6 +244,7 @@ impl What {
             Self::Unsubscribed { .. } => "unsubscribed",
             Self::Lane(_) => "lane",
             Self::Relay { .. } => "relay",
+            Self::LogGap(_) => "log_gap",
         }
     }
 
@@ -268,7 +271,7 @@ impl What {
             | Self::LateBounced { about, .. }
             | Self::Complained { about, .. }
             | Self::Unsubscribed { about, .. } => Some(about),
-            Self::Rejected { .. } | Self::Lane(_) | Self::Relay { .. } => None,
+            Self::Rejected { .. } | Self::Lane(_) | Self::Relay { .. } | Self::LogGap(_) => None,
         }
     }
 }

@@ -24,6 +24,7 @@ impl Format {
             "rejected" => rejected(record),
             "lane" => lane(record),
             "relay" => relay(record),
+            "log_gap" => vec![text(&record.cause), text(&record.detail)],
             _ => message(record),
         };
         for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -41,7 +42,7 @@ impl Format {
         let colour = match event {
             "delivered" => "32",
             "deferred" | "held" => "33",
-            "bounced" | "expired" | "rejected" | "suppressed" | "late_bounced" | "complained" => "31",
+            "bounced" | "expired" | "rejected" | "suppressed" | "late_bounced" | "complained" | "log_gap" => "31",
             "cancelled" | "released" => "35",
             "accepted" => "36",
             _ => "1",

@@ -172,11 +172,15 @@ pub(crate) fn is_ending(event: &str) -> bool {
 
 /// Whether a line neither begins nor ends a recipient, found without parsing it: on a bad day most lines are of this kind.
 pub(crate) fn is_routine(line: &[u8]) -> bool {
+    matches!(event_word(line), Some("deferred" | "held")) && line.ends_with(b"}")
+}
+
+/// The event's word, found without parsing the line.
+pub(crate) fn event_word(line: &[u8]) -> Option<&str> {
     // `event` follows time, id and node, at most 220 bytes from the start. Quotes inside strings are escaped, so nothing else matches.
     let head = &line[..line.len().min(256)];
-    let Some(at) = memmem::find(head, br#""event":""#) else { return false };
-    let event = &line[at + br#""event":""#.len()..];
-    (event.starts_with(b"deferred\"") || event.starts_with(b"held\"")) && line.ends_with(b"}")
+    let word = &head[memmem::find(head, br#""event":""#)? + br#""event":""#.len()..];
+    std::str::from_utf8(&word[..memchr::memchr(b'"', word)?]).ok()
 }
 
 /// The few fields that a fold over millions of lines needs.

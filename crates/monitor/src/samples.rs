@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{
-    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts, Reply,
-    Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
+    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, GapFacts, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts,
+    Reply, Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
 };
 
 /// 2026-08-24T10:00:00Z plus this many seconds.
@@ -150,6 +150,21 @@ fn bounce(full: bool) -> ReturnedBounce {
     }
 }
 
+/// A file that was deleted an hour after its first line.
+pub(crate) fn gap(full: bool) -> GapFacts {
+    GapFacts {
+        cause: "deleted",
+        file: full.then(|| "00c0ffee00c0ffee".into()),
+        since: full.then(|| at(-3600)),
+        from_byte: 0,
+        bytes: 623_000,
+        lines: full.then_some(1000),
+        accepted: full.then_some(500),
+        ended: full.then_some(499),
+        detail: "delivery.log was deleted".into(),
+    }
+}
+
 /// One event of each kind.
 pub(crate) fn each(full: bool) -> Vec<Event> {
     let about = || about(message_id(1), "b@gmail.com", full);
@@ -201,6 +216,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Unsubscribed { about: about(), returned: returned(full) },
         What::Lane(Box::new(lane(full))),
         What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
+        What::LogGap(Box::new(gap(full))),
     ];
     kinds.into_iter().map(|what| event(72, what)).collect()
 }

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Pending, Ticket};
+use posthaste_journal::{Journal, Pending, Ticket, stamp};
 use posthaste_mail::Name;
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{Checkpoint, EventLog, LogOptions, Tail, Watermark, tail_since};
@@ -79,7 +79,7 @@ pub fn recover(
     pending.stored(mark.through());
     let register = Arc::new(Register::new(spool.clone()));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
-    let journal = Journal::new(open_log(config, spool, mark, pending.clone())?, node);
+    let journal = Journal::new(open_log(config, spool, node.clone(), mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
     for (seq, record) in unannounced {
         let message = Message::new(record, Vec::new(), None);
@@ -157,10 +157,16 @@ impl Work {
     }
 }
 
-fn open_log(config: &Config, spool: &Spool, mark: Watermark, pending: Pending) -> Result<EventLog<Ticket>, RecoveryError> {
+fn open_log(
+    config: &Config,
+    spool: &Spool,
+    node: InForce<Name>,
+    mark: Watermark,
+    pending: Pending,
+) -> Result<EventLog<Ticket>, RecoveryError> {
     let options = log_options(config);
-    let (log, opened) =
-        EventLog::open(options, clock::now, settle_on_durable(spool.clone(), mark, pending)).map_err(RecoveryError::OpenLog)?;
+    let settle = settle_on_durable(spool.clone(), mark, pending);
+    let (log, opened) = EventLog::open(options, clock::now, stamp(node), settle).map_err(RecoveryError::OpenLog)?;
     if opened.cut > 0 {
         tracing::warn!(bytes = opened.cut, "the delivery log's last line was torn and has been cut");
     }

@@ -1,4 +1,4 @@
-//! Watches the spool's and the log's disks for trouble.
+//! Watches the spool's and the log's disks for trouble, and reports what others do to the log's files.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use posthaste_spool::Spool;
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Logs an alarm once when the spool or the log is in trouble, and once when that is over. Never returns.
+/// Logs an alarm once when the spool or the log is in trouble, and once when that is over; and one for each time that another program meddled
+/// with the log's files. Never returns.
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal) {
     let (mut spool_trouble, mut log_trouble) = (None, None);
     loop {
@@ -21,5 +22,6 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal) {
             }
             *known = now;
         }
+        journal.take_alarms().into_iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm));
     }
 }

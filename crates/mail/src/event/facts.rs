@@ -258,3 +258,32 @@ pub struct TlsFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_fallback: Option<Arc<str>>,
 }
+
+/// Lines that are missing from the log, and how far the relay knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GapFacts {
+    /// `deleted`, `moved` (out of the log's folder), `truncated`, `overwritten`; `not_found`: a start did not find the lines that it had
+    /// to compare with the spool.
+    pub cause: &'static str,
+    /// The file that the lines were in, by the identity that positions name it by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<str>>,
+    /// The time of the file's first line: the missing lines are no older.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
+    pub since: Option<Timestamp>,
+    /// The offset of the first missing byte in the file.
+    pub from_byte: u64,
+    /// How many durable bytes are missing.
+    pub bytes: u64,
+    /// How many durable lines are missing, at least; `None` if nobody has counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Of these, `accepted` lines, one for each recipient of a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
+    /// Of these, final lines of a recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// The same in words.
+    pub detail: String,
+}

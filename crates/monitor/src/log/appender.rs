@@ -1,52 +1,34 @@
 //! The current file: which bytes are durable, written or waiting; and its rotation.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
-    time::Duration,
-};
+use std::{io, os::unix::fs::FileExt, time::Duration};
 
 use jiff::Timestamp;
-use memchr::{memchr, memrchr};
+use posthaste_mail::{Event, What};
 
 use super::{
     FileId, LogError, LogOptions, OpenedLog, Position,
+    condition::Condition,
+    current::{CurrentFile, newest_end, open_current},
+    disk::{LogFolder, WritableFile},
     files::{self, CURRENT, LogFile},
+    sums::Sums,
 };
-use crate::record::LogRecord;
 
-/// A file as the writer uses it; tests substitute one that fails.
-pub(super) trait WritableFile: Send {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    fn sync(&self) -> io::Result<()>;
-    fn cut(&self, length: u64) -> io::Result<()>;
-}
+mod outside;
 
-impl WritableFile for File {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
-    }
-}
-
-/// Wraps an opened file.
-pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn WritableFile> + Send>;
+/// Makes an event of what happened: gives it an id and the node's name.
+pub(super) type Stamp = Box<dyn Fn(Timestamp, What) -> Event + Send>;
 
 /// The current file. Bytes stay in `waiting` until a sync has made them durable: after a failed sync it is unknown which of them the kernel
 /// still holds (it marks the pages clean), so all are written again.
+///
+/// Others can change the file behind the writer's back. So bytes count as durable only if, after the sync, the file still has its name and
+/// just the length that it must have (`outside.rs` mends what has not).
 pub(super) struct Appender {
     options: LogOptions,
     clock: fn() -> Timestamp,
-    wrap: Wrap,
+    stamp: Stamp,
+    folder: Box<dyn LogFolder>,
     disk: Box<dyn WritableFile>,
     /// None while the file is empty.
     file: Option<FileId>,
@@ -56,35 +38,66 @@ pub(super) struct Appender {
     waiting: Vec<u8>,
     /// How much of `waiting` is written.
     written: usize,
+    /// The last bytes of the file up to what is written.
+    last: Vec<u8>,
+    /// A write failed halfway, and the torn part could not be cut off yet.
+    torn: bool,
+    /// The length at opening; the lines up to there are not in `sums`.
+    found: u64,
+    /// The durable lines that were written since.
+    sums: Sums,
+    /// The `log_gap` lines that the file begins with: if it is lost too, the next file begins with them.
+    gaps: Vec<u8>,
+    /// Bytes of somebody else's in this file were reported.
+    strangers_reported: bool,
+    /// The highest number that a rotated file got, or that is kept free for a missing one.
+    highest: u64,
     /// The durable end of the log.
     end: Option<Position>,
     /// After a failed rotation: no other one before this time.
     rotate_after: Timestamp,
+    /// What the operator has to know, in words; taken by [`Self::take_alarms`].
+    alarms: Vec<String>,
 }
 
 impl Appender {
-    pub(super) fn open(options: LogOptions, clock: fn() -> Timestamp, wrap: Wrap) -> Result<(Self, OpenedLog), LogError> {
-        fs::create_dir_all(&options.dir).map_err(LogError::io("make", &options.dir))?;
-        let current = open_current(&options)?;
+    pub(super) fn open(
+        options: LogOptions,
+        clock: fn() -> Timestamp,
+        stamp: Stamp,
+        folder: Box<dyn LogFolder>,
+    ) -> Result<(Self, OpenedLog), LogError> {
+        folder.make(&options.dir).map_err(LogError::io("make", &options.dir))?;
+        let current = open_current(&*folder, &options)?;
         files::sync_dir(&options.dir)?;
         let end = match current.file {
             Some(file) => Some(Position { file, offset: current.length }),
             None => newest_end(&files::list(&options.dir)?)?,
         };
         let opened = OpenedLog { end, cut: current.cut };
-        let appender = Self {
+        let mut appender = Self {
             clock,
-            disk: wrap(current.handle),
-            wrap,
+            stamp,
+            folder,
+            disk: current.disk,
             file: current.file,
             born: current.born,
             durable: current.length,
             waiting: Vec::new(),
             written: 0,
+            last: Vec::new(),
+            torn: false,
+            found: current.length,
+            sums: Sums::default(),
+            gaps: current.gaps,
+            strangers_reported: false,
+            highest: 0,
             end,
             rotate_after: Timestamp::MIN,
+            alarms: Vec::new(),
             options,
         };
+        appender.read_last().map_err(LogError::io("read", appender.options.dir.join(CURRENT)))?;
         Ok((appender, opened))
     }
 
@@ -109,46 +122,114 @@ impl Appender {
         self.end
     }
 
+    /// What the operator has to know since the last call.
+    pub(super) fn take_alarms(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.alarms)
+    }
+
     /// Writes the waiting bytes. On failure the file is cut back to a whole line, and the bytes still wait.
     pub(super) fn write(&mut self) -> io::Result<()> {
-        let from = self.durable + self.written as u64;
-        if let Err(error) = self.disk.write_at(&self.waiting[self.written..], from) {
-            // If the cut fails too, the next try overwrites the torn part: it begins at the same offset.
-            let _ = self.disk.cut(from);
+        self.look()?;
+        self.append()
+    }
+
+    /// Writes the waiting bytes and makes them durable. Looks at the file even if nothing waits.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        for _ in 0..SYNC_TRIES {
+            self.look()?;
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            self.append()?;
+            if let Err(error) = self.disk.sync() {
+                self.torn = self.cut_back(self.durable).is_err();
+                self.written = 0;
+                self.read_last()?;
+                return Err(error);
+            }
+            // Not before this look is it certain that the bytes are where a reader finds them.
+            if self.condition()? == Condition::SOUND {
+                self.settle(self.waiting.len());
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("other programs change delivery.log all the time"))
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        let new = &self.waiting[self.written..];
+        if new.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.disk.append(new) {
+            self.torn = self.cut_back(self.length()).is_err();
             return Err(error);
         }
+        self.last.extend_from_slice(&new[new.len().saturating_sub(LAST)..]);
+        self.last.drain(..self.last.len().saturating_sub(LAST));
         self.written = self.waiting.len();
         Ok(())
     }
 
-    /// Writes the waiting bytes and makes them durable.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
+    /// Counts so many of the waiting bytes as durable.
+    fn settle(&mut self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        if self.file.is_none() {
+            self.file = match self.durable {
+                0 => FileId::of(&self.waiting[..bytes]),
+                _ => FileId::read(self.disk.file()).ok().flatten(),
+            };
+        }
+        self.sums.add(&self.waiting[..bytes]);
+        self.durable += bytes as u64;
+        self.end = self.file.map(|file| Position { file, offset: self.durable }).or(self.end);
+        self.waiting.drain(..bytes);
+        self.waiting.shrink_to(WAITING_KEPT);
+        self.written = self.written.saturating_sub(bytes);
+    }
+
+    /// The file's length if only this writer has written into it.
+    fn length(&self) -> u64 {
+        self.durable + self.written as u64
+    }
+
+    /// Never makes a file longer: that would be a hole.
+    fn cut_back(&self, to: u64) -> io::Result<()> {
+        if self.disk.seen()?.length > to { self.disk.cut(to) } else { Ok(()) }
+    }
+
+    fn condition(&self) -> io::Result<Condition> {
+        let held = self.disk.seen()?;
+        // A folder that may not be looked into tells nothing, and the open file can still be written.
+        let named = self.folder.seen(&self.options.dir.join(CURRENT)).unwrap_or(Some(held));
+        let mut last = vec![0; self.last.len()];
+        let start = self.length() - last.len() as u64;
+        let end_holds = self.disk.file().read_exact_at(&mut last, start).is_ok() && last == self.last;
+        Ok(Condition::judge(named, held, self.length(), end_holds))
+    }
+
+    /// Reads anew which bytes are the last before the end of what is written.
+    fn read_last(&mut self) -> io::Result<()> {
+        let (end, held) = (self.length(), self.disk.seen()?.length);
+        if held < end {
+            // The next look finds that out, whatever stands here.
             return Ok(());
         }
-        self.write()?;
-        if let Err(error) = self.disk.sync() {
-            let _ = self.disk.cut(self.durable);
-            self.written = 0;
-            return Err(error);
-        }
-        self.durable += self.waiting.len() as u64;
-        if self.file.is_none() {
-            self.file = FileId::of(&self.waiting);
-        }
-        self.end = self.file.map(|file| Position { file, offset: self.durable });
-        self.waiting.clear();
-        self.waiting.shrink_to(WAITING_KEPT);
-        self.written = 0;
-        Ok(())
+        let start = end.saturating_sub(LAST as u64);
+        self.last.resize((end - start) as usize, 0);
+        self.disk.file().read_exact_at(&mut self.last, start)
     }
 
     /// Whether the next line belongs in a new file.
     pub(super) fn rotation_is_due(&mut self) -> bool {
         let now = (self.clock)();
         let length = self.durable + self.waiting.len() as u64;
-        if length == 0 {
+        if length == 0 || self.born.is_none() {
             self.born = Some(now);
+        }
+        if length == 0 {
             return false;
         }
         let old = self.born.is_some_and(|born| older_than(born, now, self.options.rotate_age));
@@ -171,25 +252,35 @@ impl Appender {
 
     fn begin_new_file(&mut self, now: Timestamp) -> Result<(), LogError> {
         let dir = self.options.dir.clone();
-        let (from, number) = (dir.join(CURRENT), files::next_number(&files::list(&dir)?));
-        let to = dir.join(files::rotated_name(now, number));
-        fs::rename(&from, &to).map_err(LogError::io("rename", &from))?;
-        let fresh = match open_current(&self.options) {
+        let from = dir.join(CURRENT);
+        let to = dir.join(files::rotated_name(now, self.next_number()?));
+        self.folder.rename(&from, &to).map_err(LogError::io("rename", &from))?;
+        let fresh = match open_current(&*self.folder, &self.options) {
             Ok(fresh) => fresh,
             Err(error) => {
                 // Go on with the old file under its old name.
-                fs::rename(&to, &from).map_err(LogError::io("rename", &to))?;
+                self.folder.rename(&to, &from).map_err(LogError::io("rename", &to))?;
                 return Err(error);
             }
         };
-        self.take_up(fresh);
+        self.take_up(fresh)?;
         files::sync_dir(&dir)?;
         self.forget_old(now)
     }
 
-    fn take_up(&mut self, fresh: CurrentFile) {
-        self.disk = (self.wrap)(fresh.handle);
-        (self.file, self.born, self.durable) = (fresh.file, fresh.born, fresh.length);
+    /// The number for the next file that is rotated. It rises even if somebody deletes the files with the highest numbers.
+    fn next_number(&mut self) -> Result<u64, LogError> {
+        self.highest = files::next_number(&files::list(&self.options.dir)?).max(self.highest + 1);
+        Ok(self.highest)
+    }
+
+    fn take_up(&mut self, fresh: CurrentFile) -> Result<(), LogError> {
+        self.disk = fresh.disk;
+        (self.file, self.born, self.durable, self.found) = (fresh.file, fresh.born, fresh.length, fresh.length);
+        (self.written, self.torn, self.strangers_reported, self.sums) = (0, false, false, Sums::default());
+        self.gaps = fresh.gaps;
+        self.last.clear();
+        self.read_last().map_err(LogError::io("read", self.options.dir.join(CURRENT)))
     }
 
     fn forget_old(&self, now: Timestamp) -> Result<(), LogError> {
@@ -198,13 +289,17 @@ impl Appender {
         for (i, file) in rotated.iter().enumerate() {
             let old = self.options.keep_age.is_some_and(|age| file.rotated.is_some_and(|time| older_than(time, now, age)));
             if i < surplus || old {
-                fs::remove_file(&file.path).map_err(LogError::io("delete", &file.path))?;
+                self.folder.remove(&file.path).map_err(LogError::io("delete", &file.path))?;
             }
         }
         Ok(())
     }
 }
 
+/// How often a sync is begun again because the file was changed meanwhile.
+const SYNC_TRIES: usize = 3;
+/// How many of the last bytes are compared, to notice that a file was overwritten in place.
+const LAST: usize = 64;
 /// Bytes of memory kept for the next batch.
 const WAITING_KEPT: usize = 1 << 20;
 /// How long to wait after a failed rotation.
@@ -212,80 +307,4 @@ const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
 fn older_than(then: Timestamp, now: Timestamp, age: Duration) -> bool {
     Duration::try_from(now.duration_since(then)).is_ok_and(|past| past >= age)
-}
-
-struct CurrentFile {
-    handle: File,
-    file: Option<FileId>,
-    born: Option<Timestamp>,
-    length: u64,
-    cut: u64,
-}
-
-/// Opens `delivery.log`, locks it against a second writer, and cuts a torn last line.
-fn open_current(options: &LogOptions) -> Result<CurrentFile, LogError> {
-    let path = options.dir.join(CURRENT);
-    let handle = open_file(&path, options.mode)?;
-    match handle.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(LogError::InUse(path)),
-        Err(fs::TryLockError::Error(e)) => return Err(LogError::io("lock", path)(e)),
-    }
-    examine(handle, &path)
-}
-
-fn open_file(path: &Path, mode: u32) -> Result<File, LogError> {
-    let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(false).mode(mode);
-    how.open(path).map_err(LogError::io("open", path))
-}
-
-fn examine(handle: File, path: &Path) -> Result<CurrentFile, LogError> {
-    let look = || -> io::Result<_> {
-        let found = handle.metadata()?.len();
-        let length = whole_lines(&handle, found)?;
-        if length < found {
-            handle.set_len(length)?;
-        }
-        // Lines of a killed writer may be only in the kernel's memory. They must not vanish after someone has read them and acted on them.
-        handle.sync_data()?;
-        Ok((length, found - length, FileId::read(&handle)?, first_time(&handle)?))
-    };
-    let (length, cut, file, born) = look().map_err(LogError::io("read", path))?;
-    Ok(CurrentFile { file, born, length, cut, handle })
-}
-
-/// The length up to the end of the last line.
-fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
-    let (mut end, mut block) = (length, vec![0; 64 << 10]);
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        let piece = &mut block[..(end - start) as usize];
-        file.read_exact_at(piece, start)?;
-        if let Some(at) = memrchr(b'\n', piece) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
-    let mut head = vec![0; 16 << 10];
-    let have = file.read_at(&mut head, 0)?;
-    let line = memchr(b'\n', &head[..have]).map(|end| &head[..end]);
-    Ok(line.and_then(LogRecord::parse).and_then(|record| record.time()))
-}
-
-fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {
-    for found in files.iter().rev() {
-        let look = || -> io::Result<_> {
-            let file = File::open(&found.path)?;
-            Ok(FileId::read(&file)?.map(|id| Position { file: id, offset: 0 }).zip(Some(file.metadata()?.len())))
-        };
-        if let Some((position, offset)) = look().map_err(LogError::io("read", &found.path))? {
-            return Ok(Some(Position { offset, ..position }));
-        }
-    }
-    Ok(None)
 }

@@ -30,6 +30,8 @@ pub(super) struct WriterState {
     /// The log is being closed: after one more failed try the thread gives up.
     pub(super) closing: AtomicBool,
     trouble: Mutex<Option<String>>,
+    /// What the operator has to know and nobody has asked for yet.
+    alarms: Mutex<Vec<String>>,
 }
 
 impl WriterState {
@@ -49,5 +51,15 @@ impl WriterState {
 
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn add_alarms(&self, mut alarms: Vec<String>) {
+        if !alarms.is_empty() {
+            self.alarms.lock().unwrap_or_else(PoisonError::into_inner).append(&mut alarms);
+        }
+    }
+
+    pub(super) fn take_alarms(&self) -> Vec<String> {
+        std::mem::take(&mut *self.alarms.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -14,6 +14,9 @@ use super::LogError;
 /// The name of the file that lines are appended to.
 pub const CURRENT: &str = "delivery.log";
 
+/// The name of a file that becomes the current one once the lost one is out of its way.
+pub(super) const NEXT: &str = "delivery.log.next";
+
 /// One file of the log as found in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFile {
@@ -76,6 +79,17 @@ fn parse_name(name: &str) -> Option<(u64, Option<Timestamp>)> {
 
 pub(crate) fn rotated_name(now: Timestamp, number: u64) -> String {
     format!("delivery-{}-{number}.log", now.strftime(NAME_TIME))
+}
+
+/// Whether the path has the name of a rotated file.
+pub(crate) fn is_rotated(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).and_then(parse_name).is_some_and(|(_, rotated)| rotated.is_some())
+}
+
+/// A free name for a file that is not the log's; the reader does not know it.
+pub(crate) fn aside_path(dir: &Path, now: Timestamp) -> PathBuf {
+    let name = |n: u64| dir.join(format!("{CURRENT}.not-ours-{}-{n}", now.strftime(NAME_TIME)));
+    (1..).map(name).find(|path| fs::symlink_metadata(path).is_err()).expect("one of the names is free")
 }
 
 const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";

@@ -6,11 +6,15 @@
 
 mod appender;
 mod command;
+mod condition;
+mod current;
+mod disk;
 mod error;
 mod files;
 mod options;
 mod position;
 mod reader;
+mod sums;
 mod worker;
 mod writer;
 
@@ -21,6 +25,8 @@ pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
 pub use writer::EventLog;
 
+#[cfg(test)]
+mod outside_tests;
 #[cfg(test)]
 mod reader_tests;
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub struct LogOptions {
     pub gather: Duration,
     /// How long written entries wait for the sync that makes them durable. 2,048 entries end the wait.
     pub sync: Duration,
+    /// How often the file is looked at while nothing is written, to notice what others do to it.
+    pub look: Duration,
     /// How long to wait before the next try after the disk failed.
     pub retry: Duration,
     /// [`EventLog::trouble`](super::EventLog::trouble) reports if more entries than this wait.
@@ -43,6 +45,7 @@ impl LogOptions {
             keep_age: None,
             gather: Duration::from_millis(10),
             sync: Duration::from_millis(100),
+            look: Duration::from_secs(1),
             retry: Duration::from_secs(1),
             queue_max: 100_000,
             mode: 0o640,

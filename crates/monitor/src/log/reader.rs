@@ -204,8 +204,9 @@ impl OpenFile {
     fn successor(&self, dir: &Path) -> Result<Option<Self>, LogError> {
         open_first(dir, |files| match files.iter().position(|f| f.inode == self.inode) {
             Some(here) => files.into_iter().nth(here + 1),
-            // Deleted since: continue with the oldest file after it.
-            None => files.into_iter().find(|f| f.number > self.number),
+            // Deleted since: continue with the oldest file after it. A current file has the number of the one that it replaces, or a lower
+            // one if somebody deleted the rotated files too.
+            None => files.iter().position(|f| f.number >= self.number || f.rotated.is_none()).and_then(|next| files.into_iter().nth(next)),
         })
     }
 

@@ -43,7 +43,7 @@ fn lines_come_in_order_over_all_files_and_go_on_while_it_grows() {
 #[test]
 fn a_follower_of_a_deleted_file_goes_on_with_the_next() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, _) = EventLog::open(LogOptions { keep_files: 1, ..options(dir.path()) }, still, |_, _| ()).unwrap();
+    let (log, _) = EventLog::open(LogOptions { keep_files: 1, ..options(dir.path()) }, still, stamp, |_, _| ()).unwrap();
     append(&log, 0..2);
     let mut lines = Lines::all(dir.path());
     assert_eq!(number(lines.next_line().unwrap().unwrap().bytes), 0);
@@ -59,7 +59,7 @@ fn a_follower_of_a_deleted_file_goes_on_with_the_next() {
 fn a_position_stays_true_through_rotations_until_its_file_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, on_durable) = Durable::new();
-    let (log, _) = EventLog::open(options(dir.path()), still, on_durable).unwrap();
+    let (log, _) = EventLog::open(options(dir.path()), still, stamp, on_durable).unwrap();
     append(&log, 0..2);
     let here = durable.batches().last().unwrap().1;
     log.rotate_now().unwrap();
@@ -71,7 +71,7 @@ fn a_position_stays_true_through_rotations_until_its_file_is_gone() {
     assert_eq!(rest(&mut lines), [2, 3, 4]);
     assert_eq!(lines.position(), Some(durable.batches().last().unwrap().1));
     log.close().unwrap();
-    let (_log, opened) = EventLog::<u64>::open(options(dir.path()), still, |_, _| ()).unwrap();
+    let (_log, opened) = EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()).unwrap();
     assert_eq!(opened.end, lines.position());
     fs::remove_file(&files::list(dir.path()).unwrap()[0].path).unwrap();
     assert!(matches!(Lines::from(dir.path(), here), Err(LogError::Gone(gone)) if gone == here));
@@ -86,7 +86,7 @@ fn a_log_that_ends_in_an_empty_file_ends_where_the_one_before_does() {
     rest(&mut lines);
     log.rotate_now().unwrap();
     log.close().unwrap();
-    let (_log, opened) = EventLog::<u64>::open(options(dir.path()), still, |_, _| ()).unwrap();
+    let (_log, opened) = EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()).unwrap();
     assert!(opened.end.is_some());
     assert_eq!(opened.end, lines.position());
 }

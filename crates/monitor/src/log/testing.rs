@@ -5,7 +5,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
@@ -14,12 +14,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_mail::{Event, What};
+use posthaste_mail::{Event, EventId, What};
 use serde_json::Value;
 
 use super::{
     CURRENT, EventLog, LogError, LogOptions, Position,
-    appender::{Wrap, WritableFile},
+    disk::{Disk, LogFolder, Seen, WritableFile},
 };
 use crate::samples;
 
@@ -33,13 +33,22 @@ pub(super) fn options(dir: &Path) -> LogOptions {
         gather: Duration::ZERO,
         sync: Duration::from_secs(3600),
         retry: Duration::from_secs(3600),
+        look: Duration::from_secs(3600),
         keep_files: 1000,
         ..LogOptions::new(dir)
     }
 }
 
 pub(super) fn open(dir: &Path) -> EventLog<u64> {
-    EventLog::open(options(dir), still, |_, _| ()).unwrap().0
+    EventLog::open(options(dir), still, stamp, |_, _| ()).unwrap().0
+}
+
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+/// The events of the log itself: each has an id of its own.
+pub(super) fn stamp(at: Timestamp, what: What) -> Event {
+    let id = EventId::new(at, LINES.fetch_add(1, SeqCst).into());
+    Event { time: at, id, ..samples::event(0, what) }
 }
 
 /// An event with a number.
@@ -85,29 +94,62 @@ impl Durable {
     }
 }
 
+/// What somebody does at a moment that the writer cannot foresee.
+type Deed = Box<dyn FnOnce() + Send>;
+
 /// The faults of a disk, and a message for every failure.
 #[derive(Clone)]
 pub(super) struct Faults {
     /// How many bytes still fit.
     pub(super) room: Arc<AtomicU64>,
     pub(super) sync_fails: Arc<AtomicBool>,
+    pub(super) cut_fails: Arc<AtomicBool>,
+    pub(super) open_fails: Arc<AtomicBool>,
+    pub(super) rename_fails: Arc<AtomicBool>,
+    /// Done just before the next append, between the writer's look and its write.
+    before_append: Arc<Mutex<Option<Deed>>>,
+    /// Done just before the next sync.
+    before_sync: Arc<Mutex<Option<Deed>>>,
     failed: Sender<()>,
 }
 
 pub(super) fn spoiled() -> (Faults, Receiver<()>) {
     let (failed, failures) = channel();
-    (Faults { room: Arc::new(AtomicU64::new(u64::MAX)), sync_fails: Arc::default(), failed }, failures)
+    let flag = Arc::<AtomicBool>::default;
+    let faults = Faults {
+        room: Arc::new(AtomicU64::new(u64::MAX)),
+        sync_fails: flag(),
+        cut_fails: flag(),
+        open_fails: flag(),
+        rename_fails: flag(),
+        before_append: Arc::default(),
+        before_sync: Arc::default(),
+        failed,
+    };
+    (faults, failures)
 }
 
 impl Faults {
-    pub(super) fn wrap(&self) -> Wrap {
-        let faults = self.clone();
-        Box::new(move |file| Box::new(Spoiled { file, faults: faults.clone() }))
+    pub(super) fn before_append(&self, deed: impl FnOnce() + Send + 'static) {
+        *self.before_append.lock().unwrap() = Some(Box::new(deed));
+    }
+
+    pub(super) fn before_sync(&self, deed: impl FnOnce() + Send + 'static) {
+        *self.before_sync.lock().unwrap() = Some(Box::new(deed));
+    }
+
+    /// Whatever was to be done is not done any more.
+    pub(super) fn no_deeds(&self) {
+        (*self.before_append.lock().unwrap(), *self.before_sync.lock().unwrap()) = (None, None);
     }
 
     fn fail<T>(&self) -> io::Result<T> {
         let _ = self.failed.send(());
         Err(io::Error::from(io::ErrorKind::StorageFull))
+    }
+
+    fn unless<T>(&self, flag: &AtomicBool, done: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if flag.load(SeqCst) { self.fail() } else { done() }
     }
 }
 
@@ -119,28 +161,67 @@ pub(super) fn until_trouble(log: &EventLog<u64>, failures: &Receiver<()>) {
     }
 }
 
+fn do_now(deed: &Mutex<Option<Deed>>) {
+    let deed = deed.lock().unwrap().take();
+    deed.into_iter().for_each(|deed| deed());
+}
+
 struct Spoiled {
-    file: File,
+    file: Box<dyn WritableFile>,
     faults: Faults,
 }
 
 impl WritableFile for Spoiled {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        do_now(&self.faults.before_append);
         let room = self.faults.room.load(SeqCst);
         if bytes.len() as u64 <= room {
             self.faults.room.fetch_sub(bytes.len() as u64, SeqCst);
-            return self.file.write_at(bytes, offset);
+            return self.file.append(bytes);
         }
-        self.file.write_at(&bytes[..room as usize], offset)?;
+        self.file.append(&bytes[..room as usize])?;
         self.faults.fail()
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.faults.sync_fails.load(SeqCst) { self.faults.fail() } else { self.file.sync() }
+        do_now(&self.faults.before_sync);
+        self.faults.unless(&self.faults.sync_fails, || self.file.sync())
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
-        self.file.cut(length)
+        self.faults.unless(&self.faults.cut_fails, || self.file.cut(length))
+    }
+
+    fn seen(&self) -> io::Result<Seen> {
+        self.file.seen()
+    }
+
+    fn file(&self) -> &File {
+        self.file.file()
+    }
+}
+
+/// A folder on the disk, with faults.
+impl LogFolder for Faults {
+    fn make(&self, dir: &Path) -> io::Result<()> {
+        Disk.make(dir)
+    }
+
+    fn open(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WritableFile>> {
+        let file = self.unless(&self.open_fails, || Disk.open(path, mode))?;
+        Ok(Box::new(Spoiled { file, faults: self.clone() }))
+    }
+
+    fn seen(&self, path: &Path) -> io::Result<Option<Seen>> {
+        Disk.seen(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.unless(&self.rename_fails, || Disk.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
     }
 }
 
@@ -149,5 +230,5 @@ pub(super) fn open_spoiled(
     faults: &Faults,
     on_durable: impl FnMut(Vec<u64>, &Position) + Send + 'static,
 ) -> Result<EventLog<u64>, LogError> {
-    EventLog::open_on(options, still, on_durable, faults.wrap()).map(|(log, _)| log)
+    EventLog::open_on(options, still, Box::new(stamp), on_durable, Box::new(faults.clone())).map(|(log, _)| log)
 }

@@ -29,6 +29,8 @@ pub(super) struct Worker<T, F> {
     shared: Arc<WriterState>,
     on_durable: F,
     unsynced: Unsynced<T>,
+    /// The end that was reported last.
+    reported: Option<Position>,
 }
 
 /// The entries taken since the last sync.
@@ -59,12 +61,15 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         on_durable: F,
     ) -> Self {
         let unsynced = Unsynced { entries: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
-        Self { commands, appender, clock, shared, on_durable, unsynced }
+        let reported = appender.end();
+        Self { commands, appender, clock, shared, on_durable, unsynced, reported }
     }
 
     /// Runs until the log is closed, or until the disk fails while the log is being closed.
     pub(super) fn run(mut self) {
         while let Ok(true) = self.turn() {}
+        // Nobody asks for them any more.
+        self.shared.take_alarms().iter().for_each(|alarm| tracing::error!("{alarm}"));
     }
 
     fn turn(&mut self) -> Result<bool, GaveUp> {
@@ -89,10 +94,11 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         Ok(true)
     }
 
-    /// The next command. While entries are written but not durable, waits no longer than until the sync is due.
+    /// The next command. Waits no longer than until the next look at the file; while entries are written but not durable, no longer than
+    /// until the sync is due.
     fn next(&self) -> Result<WriterCommand<T>, RecvTimeoutError> {
         if self.unsynced.entries == 0 {
-            return self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected);
+            return self.commands.recv_timeout(self.appender.options().look);
         }
         let linger = self.appender.options().sync;
         self.commands.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
@@ -166,7 +172,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     fn sync(&mut self) -> Result<(), GaveUp> {
         self.persist(Appender::sync)?;
         let entries = std::mem::take(&mut self.unsynced.entries);
-        if let Some(end) = self.appender.end().filter(|_| entries > 0) {
+        // A `log_gap` is nobody's entry, but it moves the end.
+        if let Some(end) = self.appender.end().filter(|end| entries > 0 || self.reported != Some(*end)) {
+            self.reported = Some(end);
             (self.on_durable)(std::mem::take(&mut self.unsynced.tickets), &end);
         }
         for waiter in self.unsynced.waiters.drain(..) {
@@ -179,7 +187,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     fn persist(&mut self, step: fn(&mut Appender) -> io::Result<()>) -> Result<(), GaveUp> {
         loop {
             let closing = self.shared.closing.load(SeqCst);
-            match step(&mut self.appender) {
+            let done = step(&mut self.appender);
+            self.shared.add_alarms(self.appender.take_alarms());
+            match done {
                 Ok(()) => {
                     self.shared.set_trouble(None);
                     return Ok(());

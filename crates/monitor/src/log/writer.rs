@@ -10,12 +10,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_mail::Event;
+use posthaste_mail::{Event, What};
 
 use super::{
     LogError, LogOptions, OpenedLog, Position,
-    appender::{Appender, Wrap},
+    appender::{Appender, Stamp},
     command::{WriterCommand, WriterState},
+    disk::{Disk, LogFolder},
     worker::Worker,
 };
 
@@ -42,25 +43,28 @@ impl<T> Clone for EventLog<T> {
 impl<T: Send + 'static> EventLog<T> {
     /// Opens the log for writing, cuts a torn last line, and starts the thread. Blocks on the disk.
     ///
-    /// `on_durable` runs on that thread after each sync, with the tickets in the order of their entries and the position up to which the
-    /// log is now durable. It must not hold a handle of this log: then dropping the other handles would never close the log.
+    /// `stamp` makes an event of what the log itself has to say (`log_gap`). `on_durable` runs on that thread after each sync, with the
+    /// tickets in the order of their entries and the position up to which the log is now durable. Neither may hold a handle of this log:
+    /// then dropping the other handles would never close the log.
     pub fn open(
         options: LogOptions,
         clock: fn() -> Timestamp,
+        stamp: impl Fn(Timestamp, What) -> Event + Send + 'static,
         on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
     ) -> Result<(Self, OpenedLog), LogError> {
-        Self::open_on(options, clock, on_durable, Box::new(|file| Box::new(file)))
+        Self::open_on(options, clock, Box::new(stamp), on_durable, Box::new(Disk))
     }
 
-    /// Like [`Self::open`], on files that a test may make fail.
+    /// Like [`Self::open`], in a folder that a test may make fail.
     pub(super) fn open_on(
         options: LogOptions,
         clock: fn() -> Timestamp,
+        stamp: Stamp,
         on_durable: impl FnMut(Vec<T>, &Position) + Send + 'static,
-        wrap: Wrap,
+        folder: Box<dyn LogFolder>,
     ) -> Result<(Self, OpenedLog), LogError> {
         let (dir, queue_max) = (options.dir.clone(), options.queue_max);
-        let (appender, opened) = Appender::open(options, clock, wrap)?;
+        let (appender, opened) = Appender::open(options, clock, stamp, folder)?;
         // No bound of its own, since appending never waits. While more than `queue_max` entries wait, `trouble` says so and no mail is
         // accepted; what still comes is the fates of queued recipients, each from one attempt, deadline or operator's change, and reports
         // on the relay itself.
@@ -108,6 +112,11 @@ impl<T> EventLog<T> {
         }
         let queued = shared.queued.load(SeqCst);
         (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
+    }
+
+    /// What others did to the log's files since the last call, in words for the operator.
+    pub fn take_alarms(&self) -> Vec<String> {
+        self.inner.shared.take_alarms()
     }
 
     /// How many entries the thread has not taken yet.

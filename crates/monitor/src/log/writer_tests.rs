@@ -18,7 +18,7 @@ fn file_count(dir: &Path) -> usize {
 fn tickets_come_back_in_order_once_their_lines_are_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, on_durable) = Durable::new();
-    let (log, opened) = EventLog::open(options(dir.path()), still, on_durable).unwrap();
+    let (log, opened) = EventLog::open(options(dir.path()), still, stamp, on_durable).unwrap();
     assert_eq!((opened.end, opened.cut), (None, 0));
     append(&log, 0..700);
     log.append(numbered(700), None);
@@ -37,7 +37,7 @@ fn what_is_written_becomes_durable_without_being_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     let soon = LogOptions { sync: Duration::from_millis(5), ..options(dir.path()) };
-    let (log, _) = EventLog::open(soon, still, move |tickets: Vec<u64>, _: &_| drop(tell.send(tickets))).unwrap();
+    let (log, _) = EventLog::open(soon, still, stamp, move |tickets: Vec<u64>, _: &_| drop(tell.send(tickets))).unwrap();
     log.append(numbered(1), Some(1));
     assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(vec![1]));
 }
@@ -53,7 +53,7 @@ fn a_torn_tail_is_cut() {
     // Longer than one look backwards.
     let torn = [&whole[..], &vec![b'x'; 150_000]].concat();
     fs::write(&path, torn).unwrap();
-    let (log, opened) = EventLog::<u64>::open(options(dir.path()), still, |_, _| ()).unwrap();
+    let (log, opened) = EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()).unwrap();
     assert_eq!(opened.cut, 150_000);
     assert_eq!(opened.end.unwrap().offset, whole.len() as u64);
     append(&log, 3..5);
@@ -64,7 +64,7 @@ fn a_torn_tail_is_cut() {
 fn a_file_of_nothing_but_half_a_line_becomes_empty() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(CURRENT), "{\"time\":").unwrap();
-    let (_, opened) = EventLog::<u64>::open(options(dir.path()), still, |_, _| ()).unwrap();
+    let (_, opened) = EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()).unwrap();
     assert_eq!((opened.cut, opened.end), (8, None));
     assert!(current(dir.path()).is_empty());
 }
@@ -171,7 +171,8 @@ fn dropping_the_last_handle_closes_the_log() {
 #[test]
 fn a_writer_that_is_gone_is_trouble() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, _) = EventLog::open(options(dir.path()), still, |tickets: Vec<u64>, _| assert!(tickets.is_empty(), "on purpose")).unwrap();
+    let (log, _) =
+        EventLog::open(options(dir.path()), still, stamp, |tickets: Vec<u64>, _| assert!(tickets.is_empty(), "on purpose")).unwrap();
     append(&log, []);
     assert_eq!(log.trouble(), None);
     log.append(numbered(1), Some(1));
@@ -184,14 +185,14 @@ fn a_writer_that_is_gone_is_trouble() {
 fn a_second_writer_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _log = open(dir.path());
-    assert!(matches!(EventLog::<u64>::open(options(dir.path()), still, |_, _| ()), Err(LogError::InUse(_))));
+    assert!(matches!(EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()), Err(LogError::InUse(_))));
 }
 
 #[test]
 fn files_rotate_by_size_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
     let small = LogOptions { rotate_size: 400, keep_files: 2, ..options(dir.path()) };
-    let (log, _) = EventLog::<u64>::open(small, still, |_, _| ()).unwrap();
+    let (log, _) = EventLog::<u64>::open(small, still, stamp, |_, _| ()).unwrap();
     for n in 0..20 {
         append(&log, [n]);
     }
@@ -216,7 +217,7 @@ fn aging() -> Timestamp {
 fn files_rotate_by_age_and_the_old_ones_go() {
     let dir = tempfile::tempdir().unwrap();
     let hourly = LogOptions { rotate_age: Duration::from_secs(3600), keep_age: Some(Duration::from_secs(7200)), ..options(dir.path()) };
-    let (log, _) = EventLog::<u64>::open(hourly.clone(), aging, |_, _| ()).unwrap();
+    let (log, _) = EventLog::<u64>::open(hourly.clone(), aging, stamp, |_, _| ()).unwrap();
     append(&log, [0]);
     AGING.store(3599, SeqCst);
     append(&log, [1]);
@@ -227,7 +228,7 @@ fn files_rotate_by_age_and_the_old_ones_go() {
     log.close().unwrap();
     // The age is that of the first line, so a restart does not make the file young again.
     AGING.store(3600 * 3, SeqCst);
-    let (log, _) = EventLog::<u64>::open(hourly, aging, |_, _| ()).unwrap();
+    let (log, _) = EventLog::<u64>::open(hourly, aging, stamp, |_, _| ()).unwrap();
     append(&log, [3]);
     let left: Vec<_> = files::list(dir.path()).unwrap().iter().map(|f| f.rotated).collect();
     assert_eq!((left, current(dir.path())), (vec![Some(samples::at(3600 * 3)), None], vec![3]));
@@ -237,7 +238,7 @@ fn files_rotate_by_age_and_the_old_ones_go() {
 fn a_ticket_without_an_event_comes_back_too() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, on_durable) = Durable::new();
-    let (log, _) = EventLog::open(options(dir.path()), still, on_durable).unwrap();
+    let (log, _) = EventLog::open(options(dir.path()), still, stamp, on_durable).unwrap();
     log.append_all(vec![numbered(1)], Some(6));
     log.flush().unwrap();
     log.append_all(Vec::new(), Some(7));
@@ -251,7 +252,7 @@ fn no_position_falls_between_events_that_belong_together() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, on_durable) = Durable::new();
     let eager = LogOptions { sync: Duration::ZERO, ..options(dir.path()) };
-    let (log, _) = EventLog::open(eager, still, on_durable).unwrap();
+    let (log, _) = EventLog::open(eager, still, stamp, on_durable).unwrap();
     for group in 0..5 {
         log.append_all((0..700).map(numbered).collect(), Some(group));
     }
@@ -279,6 +280,6 @@ fn new_limits_hold_from_the_next_line_on_and_the_folder_stays() {
 fn the_files_mode_is_as_ordered() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
-    let (_log, _) = EventLog::<u64>::open(LogOptions { mode: 0o600, ..options(dir.path()) }, still, |_, _| ()).unwrap();
+    let (_log, _) = EventLog::<u64>::open(LogOptions { mode: 0o600, ..options(dir.path()) }, still, stamp, |_, _| ()).unwrap();
     assert_eq!(fs::metadata(dir.path().join(CURRENT)).unwrap().permissions().mode() & 0o777, 0o600);
 }
