@@ -63,8 +63,15 @@ pub fn recover(
     std::fs::create_dir_all(&config.log.dir).map_err(|source| RecoveryError::LogFolder { path: config.log.dir.clone(), source })?;
     let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
     let tail = tail_since(&config.log.dir, checkpoint.position.as_ref())?;
-    let mut work =
-        Work { tail, mark: checkpoint.mark(), live: HashSet::new(), found: Found::default(), actions: Vec::new(), changes: Vec::new() };
+    let mut work = Work {
+        tail,
+        mark: checkpoint.mark(),
+        damaged: spool.damaged().into_iter().collect(),
+        live: HashSet::new(),
+        found: Found::default(),
+        actions: Vec::new(),
+        changes: Vec::new(),
+    };
     let (mut unannounced, mut highest) = (Vec::new(), 0);
     let read = spool.for_each(|stored| {
         highest = highest.max(stored.seq);
@@ -73,7 +80,7 @@ pub fn recover(
         }
     });
     read.map_err(RecoveryError::Spool)?;
-    let Work { tail, mut mark, live, mut found, actions, changes } = work;
+    let Work { tail, mut mark, damaged: _, live, mut found, actions, changes } = work;
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
     let pending = Pending::default();
     pending.stored(mark.through());
@@ -99,6 +106,8 @@ pub fn recover(
 struct Work {
     tail: Tail,
     mark: Watermark,
+    /// Messages in the spool whose bodies are not whole.
+    damaged: HashSet<u64>,
     /// Messages in the spool that the mark does not cover.
     live: HashSet<u64>,
     found: Found,
@@ -116,6 +125,10 @@ impl Work {
                 return None;
             }
         };
+        if self.damaged.contains(&stored.seq) && self.was_never_acknowledged(stored.seq, &record) {
+            self.changes.push((stored.seq, None));
+            return None;
+        }
         let before = self.progress(stored, &record);
         let rcpt = |s: &SavedRecipient| record.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
         let recipients: Vec<SavedRecipient> =
@@ -141,6 +154,12 @@ impl Work {
             return None;
         }
         Some(record)
+    }
+
+    /// Whether a message was being stored when the relay was killed: the log accounts for others, and knows nothing of this one.
+    fn was_never_acknowledged(&self, seq: u64, record: &MessageRecord) -> bool {
+        let accepted = || record.envelope.recipients.iter().any(|rcpt| self.tail.was_accepted(seq, rcpt.as_str()));
+        self.mark.through() > 0 && !self.mark.has(seq) && !accepted()
     }
 
     /// The recipients' states as last saved; if none are saved or readable, all are new.

@@ -120,7 +120,7 @@ impl Writer {
                 None => break false,
                 Some(ScanItem::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
                 // A message keeps what is left of it, and the segment can be emptied.
-                Some(ScanItem::Broken { at, header, .. }) => self.copy_if_needed(&compaction, at, &header.damaged())?,
+                Some(ScanItem::Broken { at, header }) => self.copy_if_needed(&compaction, at, &header.damaged())?,
                 Some(ScanItem::Damage { .. } | ScanItem::Torn { .. }) => {}
             }
             if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {

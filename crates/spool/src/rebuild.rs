@@ -131,20 +131,8 @@ impl<'a> Rebuild<'a> {
         while let Some(found) = scanner.next()? {
             match found {
                 scan::ScanItem::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
-                scan::ScanItem::Broken { at, header, last: false } if is_last => {
-                    // Whether it was ever acknowledged is not known.
-                    self.quarantine(&file, name, at, header.record_len(), "no record has this checksum")?;
-                }
-                scan::ScanItem::Broken { at, last: true, .. } if is_last => {
-                    // It was being written at the crash.
-                    self.copy_to_quarantine(&file, name, at, len - at, "torn")?;
-                    self.recovery.torn_bytes += len - at;
-                    file.set_len(at)?;
-                    file.sync_all()?;
-                    len = at;
-                    break;
-                }
-                scan::ScanItem::Broken { at, header, .. } => {
+                // It may have been under way at the crash; who keeps account of what was acknowledged knows.
+                scan::ScanItem::Broken { at, header } => {
                     self.mark_damaged(&file, name, at, &header, scanner.head())?;
                     self.replay(name, at, &header.damaged(), scanner.head(), scanner.tail())?;
                 }

@@ -17,8 +17,7 @@ pub(crate) enum ScanItem {
     Record { at: u64, header: RecordHeader },
     /// A message with a whole head, so that its length is known, and a damaged body. [`Scanner::head`] and [`Scanner::tail`] return its parts
     /// as they are until the next call.
-    /// `last`: no whole record follows.
-    Broken { at: u64, header: RecordHeader, last: bool },
+    Broken { at: u64, header: RecordHeader },
     /// Bytes that are no record, up to the next whole record.
     Damage { at: u64, len: u64 },
     /// Bytes without a whole record, from `at` to the end.
@@ -78,7 +77,7 @@ impl Scanner {
                 self.fill(at, header.record_len() as usize)?;
             }
             self.take(at, &header);
-            return Ok(Some(ScanItem::Broken { at, header, last: matches!(found, ScanItem::Torn { .. }) }));
+            return Ok(Some(ScanItem::Broken { at, header }));
         }
         Ok(Some(found))
     }

@@ -165,8 +165,9 @@ fn a_record_inside_a_body_is_not_believed() {
     let at = memchr::memmem::find(&fs::read(&segment).unwrap(), &forged).unwrap() as u64;
     flip(&segment, at - 100);
     let (spool, recovery) = open(dir.path());
+    let [damaged] = recovery.damaged[..] else { panic!("{recovery:?}") };
     assert_eq!(recovery.quarantined.len(), 1);
-    assert_eq!(self::seqs(&spool), [seq, last]);
+    assert_eq!(self::seqs(&spool), [seq, damaged, last]);
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! Damage to what is on disk: what is lost is said, with what to do, and a later version's files are left alone.
+
+use std::{fs, os::unix::fs::FileExt, path::PathBuf};
+
+use support::{Act, Mail, Relay, Step, World};
+
+const RCPT: &str = "bob@example.test";
+
+/// The spool's segments that hold messages.
+fn segments(relay: &Relay) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(relay.dir().join("data/spool/log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| fs::metadata(path).unwrap().len() > 64);
+    paths.sort();
+    paths
+}
+
+/// A relay with a deferred message, which was killed.
+fn with_a_deferred_message() -> World {
+    let mut world = World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    world.relay.send(&Mail::new("writer@sender.test", &[RCPT], "damaged later"));
+    world.relay.log().wait_for("deferred", RCPT);
+    world.relay.kill();
+    world
+}
+
+#[test]
+fn a_message_that_is_damaged_on_disk_is_an_alarm_and_stays_accounted_for() {
+    let mut world = with_a_deferred_message();
+    let relay = &mut world.relay;
+    // The next start begins a segment of its own, so the damaged one is closed.
+    relay.run();
+    relay.kill();
+    let path = segments(relay).remove(0);
+    let bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"Hello.").unwrap() as u64;
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(b"J", at).unwrap();
+    relay.run();
+    let alarm = relay.log().wait_for_relay("alarm");
+    let detail = alarm["detail"].as_str().unwrap();
+    assert!(detail.contains("is damaged on disk") && detail.contains("posthaste queue drop"), "{detail}");
+    assert_eq!(relay.log().wait_for_relay("quarantined")["part"], "spool");
+    relay.assert_balanced();
+}
+
+#[test]
+fn a_spool_of_a_later_version_is_left_alone() {
+    let mut world = with_a_deferred_message();
+    let relay = &mut world.relay;
+    let paths = segments(relay);
+    let write = |digit: &[u8]| {
+        for path in &paths {
+            fs::File::options().write(true).open(path).unwrap().write_all_at(digit, 7).unwrap();
+        }
+    };
+    let read = || paths.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    write(b"2");
+    let before = read();
+    relay.spawn();
+    assert!(!relay.wait().success());
+    assert!(relay.stderr().contains("was written by a later version of posthaste"), "{}", relay.stderr());
+    assert_eq!(read(), before);
+    write(b"1");
+    relay.run();
+    relay.assert_balanced();
+}
