@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_governor::warmup;
 
 use super::Dispatcher;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
         selection::MessageSelection,
         why,
     },
-    warmup,
 };
 
 /// How long the queue's table lasts, for each recipient in it: making it takes about a fiftieth of that.
