@@ -81,6 +81,7 @@ mod shape;
 mod status;
 mod time;
 mod view;
+pub mod warmup;
 mod window;
 
 pub use self::governor::Governor;

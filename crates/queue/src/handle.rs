@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_governor::Note;
+use posthaste_governor::{Note, warmup};
 use posthaste_mail::{Attempt, Failure, Name};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,7 +18,6 @@ use crate::{
     },
     policy::Policy,
     site::Site,
-    warmup,
 };
 
 /// The most commands that wait for the dispatcher's task; a sender waits while the channel is full. The task itself waits for no sender, so

@@ -24,7 +24,6 @@ pub mod testing;
 mod times;
 mod verdicts;
 mod view;
-pub mod warmup;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,12 @@
 use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use posthaste_delivery::{Outbound, read_record};
+use posthaste_governor::warmup;
 use posthaste_host::clock;
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
     LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping,
-    warmup,
 };
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;

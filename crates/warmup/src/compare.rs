@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
+use posthaste_governor::warmup::{CountedDay, LaneDays};
 use posthaste_governor::{Counts, LaneKey};
-use posthaste_queue::warmup::{CountedDay, LaneDays};
 use serde::Serialize;
 
 use super::Recount;

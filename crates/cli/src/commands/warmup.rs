@@ -11,7 +11,7 @@ use std::{io::stdout, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{Steering, WarmupAnswer, WarmupQuestion};
+use posthaste_governor::warmup::{Steering, WarmupAnswer, WarmupQuestion};
 
 use self::common::{ODD, asked, lane};
 use super::{At, operator};

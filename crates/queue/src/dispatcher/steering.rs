@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use posthaste_governor::warmup;
 
 use super::Dispatcher;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
         selection::MessageSelection,
         why,
     },
-    warmup,
 };
 
 impl Dispatcher {

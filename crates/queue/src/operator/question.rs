@@ -1,6 +1,7 @@
 //! Questions to the dispatcher, and its answers: plain values, so that no caller ever holds the queue.
 
 use jiff::Timestamp;
+use posthaste_governor::warmup;
 use posthaste_mail::Name;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,6 @@ use super::{
     selection::MessageSelection,
     why::{SourceNow, WaitingRecipients},
 };
-use crate::warmup;
 
 /// A change that an operator makes to the queue.
 // Its JSON is what `posthaste queue` sends over the admin socket, where these requests stand beside those to other parts.

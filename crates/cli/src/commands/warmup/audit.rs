@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use clap::Args;
 use posthaste_config::Config;
 use posthaste_delivery::ledger;
+use posthaste_governor::warmup::{CountedDay, LaneDays, WarmupAnswer, WarmupQuestion};
 use posthaste_governor::{LaneEntry, Part};
 use posthaste_monitor::Lines;
-use posthaste_queue::warmup::{CountedDay, LaneDays, WarmupAnswer, WarmupQuestion};
 use posthaste_relay::{
     admin::{AskError, Request, ask},
     lock, open_spool,

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{WarmupAnswer, WarmupQuestion};
+use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_relay::admin::Request;
 
 use crate::commands::At;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use posthaste_governor::LaneKey;
-use posthaste_queue::warmup::{DayStatus, LaneStatus, WarmupAnswer, WarmupQuestion};
+use posthaste_governor::warmup::{DayStatus, LaneStatus, WarmupAnswer, WarmupQuestion};
 
 use super::common::{ODD, asked, json, lane};
 use crate::commands::At;

@@ -7,8 +7,8 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use posthaste_governor::warmup::{LaneStatus, RateStatus, WarmupAnswer, WarmupQuestion};
 use posthaste_host::clock;
-use posthaste_queue::warmup::{LaneStatus, RateStatus, WarmupAnswer, WarmupQuestion};
 use posthaste_relay::admin::Request;
 
 use super::common::{ODD, json};
@@ -129,7 +129,7 @@ mod tests {
     use posthaste_governor::{Curve, Governor, LaneKey, Outcome, Plan, Shape, Stage};
 
     use super::*;
-    use posthaste_queue::warmup::rows;
+    use posthaste_governor::warmup::rows;
 
     #[test]
     fn the_table_tells_the_budget_the_health_and_the_reason() {

@@ -1,4 +1,4 @@
-use posthaste_governor::{Admission, Curve, Grade, Outcome, Plan, Shape, Stage};
+use crate::{Admission, Curve, Grade, Outcome, Plan, Shape, Stage};
 
 use super::*;
 
@@ -92,7 +92,7 @@ fn an_operator_steers_a_lane_and_sees_it() {
     let stopped = steer(Steering::Stop);
     assert_eq!((stopped.hold.as_deref(), stopped.next_release), (Some("stopped: ann: a trial"), None));
     assert_ne!(steer(Steering::Resume).next_release, None);
-    assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, posthaste_governor::Change::Steered { .. })).count(), 7);
+    assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, crate::Change::Steered { .. })).count(), 7);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The governor's findings in words.
 
-use posthaste_governor::{Hold, Sign, Verdict, Why};
+use crate::{Hold, Sign, Verdict, Why};
 
 /// A day's verdict, and the reason.
 pub fn verdict(verdict: &Verdict) -> String {

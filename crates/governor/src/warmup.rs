@@ -5,8 +5,8 @@ pub mod words;
 
 use std::sync::Arc;
 
+use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};
 use jiff::{Timestamp, civil::Date};
-use posthaste_governor::{Counts, Day, Governor, LaneId, LaneKey, Steer};
 use serde::{Deserialize, Serialize};
 
 pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};

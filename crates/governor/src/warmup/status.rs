@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
 use jiff::{Timestamp, civil::Date};
-use posthaste_governor::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
 use serde::{Deserialize, Serialize};
 
 use super::words;
@@ -131,7 +131,7 @@ impl LaneStatus {
         let (lane, status) = (governor.lane(id), governor.status(id, now));
         let plan = lane.plan();
         let warms = !plan.curve.is_uncapped();
-        let stage = |stage: posthaste_governor::Stage| Some(u32::from(stage)).filter(|number| *number > 0 && warms);
+        let stage = |stage: crate::Stage| Some(u32::from(stage)).filter(|number| *number > 0 && warms);
         let slow = lane.restrictions().slow.as_ref().filter(|_| status.rate.is_some() || status.connections.is_some());
         Self {
             source: lane.key().source.clone(),
