@@ -42,7 +42,7 @@ pub struct Day {
     /// A block has already cost the lane a stage on this day.
     #[serde(default)]
     pub stepped_back: bool,
-    /// Set when the day is over: nothing more is reserved on it, even if the clock goes back to it.
+    /// Set when the day is over: nothing more is reserved on it, even if the clock goes back to it, unless it has no cap.
     #[serde(default)]
     pub closed: Option<Closing>,
     /// Recipients reserved and not yet settled.
@@ -108,6 +108,17 @@ impl Day {
     /// The recipients that count against the cap: answered, reserved and lost.
     pub fn charge(&self) -> u32 {
         self.counts.spent.saturating_add(self.reserved).saturating_add(self.lost)
+    }
+
+    /// Whether any number may go on this day. `free`: no day of the lane has a cap.
+    pub(crate) fn is_free(&self, free: bool) -> bool {
+        free || self.cap.is_none()
+    }
+
+    /// The day as it opens again: if it was over, it has no cap.
+    pub(crate) fn again(&self) -> Self {
+        let cap = self.cap.filter(|_| self.closed.is_none());
+        Self { cap, closed: None, ..self.clone() }
     }
 
     pub(crate) fn is_open_at(&self, now: Timestamp) -> bool {

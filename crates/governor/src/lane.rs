@@ -190,7 +190,7 @@ impl Lane {
             self.restrictions_touched = true;
             self.changes.push((now, Change::Resumed));
         }
-        match self.ledger.locate(now, &self.plan.pace) {
+        match self.locate(now) {
             DayAt::Here | DayAt::Closed(_) => {}
             DayAt::Longer(span) => {
                 let day = self.ledger.current_mut().expect("a day that goes on is open");
@@ -203,6 +203,10 @@ impl Lane {
         if self.schedule.is_none() && self.ledger.current().is_some_and(|day| day.is_open_at(now)) {
             self.schedule = self.ledger.current().map(|day| DaySchedule::resumed(day, &self.plan));
         }
+    }
+
+    fn locate(&self, time: Timestamp) -> DayAt {
+        self.ledger.locate(time, &self.plan.pace, self.plan.curve.is_uncapped())
     }
 
     /// The clock went back within the day: with the release line of the clock that was ahead, the lane would wait for that clock.
@@ -226,7 +230,7 @@ impl Lane {
             self.changes.push((now, Change::Restarted { idle_days, to: start.stage }));
         }
         let mut day = match at {
-            DayAt::Again(index, _) => self.ledger.at_index(*index).clone().longer(span),
+            DayAt::Again(index, _) => self.ledger.at_index(*index).again().longer(span),
             _ => Day::fresh(span, &start, &self.plan, self.ledger.current()),
         };
         if !fresh && closed && !day.stepped_back {
@@ -258,7 +262,7 @@ impl Lane {
 
     /// Closes the day that is over by now, if there is one.
     pub(crate) fn close_day(&mut self, now: Timestamp) {
-        if let DayAt::Again(_, span) | DayAt::Fresh(span) = self.ledger.locate(now, &self.plan.pace)
+        if let DayAt::Again(_, span) | DayAt::Fresh(span) = self.locate(now)
             && self.close_before(span.date, now)
         {
             self.schedule = None;
@@ -358,7 +362,7 @@ impl Lane {
     /// The day that this time belongs to, as it is or as it would be opened. `Err` if it is over: the time at which the next day may open.
     pub(crate) fn view(&self, time: Timestamp) -> Result<DayView, Timestamp> {
         let held = self.restrictions.held.is_some();
-        match self.ledger.locate(time, &self.plan.pace) {
+        match self.locate(time) {
             DayAt::Closed(until) => Err(until),
             DayAt::Here | DayAt::Longer(_) => {
                 let day = self.ledger.current().expect("the day is open");
@@ -367,7 +371,7 @@ impl Lane {
                 Ok(DayView::of(day, schedule, ends, time))
             }
             DayAt::Again(index, span) => {
-                let mut day = self.ledger.at_index(index).clone();
+                let mut day = self.ledger.at_index(index).again();
                 let settled = index.checked_sub(1).is_none_or(|before| self.ledger.at_index(before).closed.is_some());
                 if !settled && !day.stepped_back {
                     day.stage = self.ledger.day_start(span.date, &self.plan, held, self.first).stage;

@@ -34,7 +34,7 @@ pub(crate) enum DayAt {
     Here,
     /// The open day, which was planned to end earlier and goes on by the time zone's clocks.
     Longer(Span),
-    /// A day that was opened before and is not over.
+    /// A day that was opened before and is not over, or has no cap.
     Again(usize, Span),
     /// A day that is not in the ledger.
     Fresh(Span),
@@ -118,7 +118,9 @@ impl DayLedger {
         self.days.last_mut()
     }
 
-    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace) -> DayAt {
+    /// The day that `now` belongs to. A day without a cap has no budget that could be refilled, so it opens again if the clock goes back
+    /// into it. `free`: no day of the lane has a cap.
+    pub(crate) fn locate(&self, now: Timestamp, pace: &Pace, free: bool) -> DayAt {
         if self.current().is_some_and(|day| day.is_open_at(now)) {
             return DayAt::Here;
         }
@@ -129,11 +131,13 @@ impl DayLedger {
         }
         let span = pace.span_at(now);
         match self.find(span.date) {
-            Ok(index) if self.days[index].closed.is_some() => DayAt::Closed(self.reopens(index + 1, &span, now)),
+            Ok(index) if self.days[index].closed.is_some() && !self.days[index].is_free(free) => {
+                DayAt::Closed(self.reopens(index + 1, &span, now))
+            }
             Ok(index) if Some(index) == self.current => DayAt::Longer(span),
             Ok(index) => DayAt::Again(index, span),
             Err(index) => match self.days.get(index) {
-                Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED => {
+                Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED && !later.is_free(free) => {
                     DayAt::Closed(self.reopens(index, &span, now))
                 }
                 _ => DayAt::Fresh(span),

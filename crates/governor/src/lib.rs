@@ -52,7 +52,7 @@
 //! # Clocks and time zones
 //!
 //! Each civil day has at most one budget, ever. When a day opens, all earlier days are closed for good: a clock that goes back
-//! into one of them gets [`Hold::DayOver`] until the next day begins. If a clock was ahead by more than two days and comes back,
+//! into one of them gets [`Hold::DayOver`] until the next day begins. (A day without a cap has no budget to refill: it opens again.) If a clock was ahead by more than two days and comes back,
 //! days of their own open for it, starting from the stage of the last real day, so that a wrong clock costs at most one day and no
 //! stage. A day lasts at least as long as was planned when it opened, so that a changed time zone opens no day early. Days of 23
 //! and 25 hours have one budget each, spread over 23 and 25 hours.

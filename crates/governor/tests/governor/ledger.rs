@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, tz::TimeZone};
-use posthaste_governor::{Admission, Counts, DAYS_MAX, Hold, LaneEntry, Outcome, Pace, Part, Stage};
+use posthaste_governor::{Admission, Counts, DAYS_MAX, Hold, LaneEntry, Outcome, Pace, Part, Plan, Stage};
 
 use crate::support::{World, plan, time};
 
@@ -136,6 +136,38 @@ fn a_clock_that_was_a_year_ahead_costs_at_most_a_day_and_no_stage() {
     assert_eq!((world.status().stage, world.permit(1).count()), (Stage::On(2), 1));
     world.go_to("2027-11-24T12:00:00Z");
     assert_eq!(world.send(1000, Outcome::Accepted), 45, "that day's budget is not refilled");
+}
+
+#[test]
+fn a_lane_without_a_cap_goes_on_wherever_the_clock_goes() {
+    for days in [-1, 1, 2, 30] {
+        let mut world = World::new(Plan::warm(), "2026-11-23T12:00:00Z");
+        assert_eq!(world.permit(7).count(), 7);
+        world.pass(SignedDuration::from_hours(24 * days));
+        assert_eq!(world.permit(7).count(), 7, "{days} days on");
+        world.pass(SignedDuration::from_hours(-24 * days));
+        assert_eq!(world.permit(7).count(), 7, "{days} days on and back");
+        world.restart();
+        assert_eq!(world.permit(7).count(), 7, "{days} days on and back, after a restart");
+    }
+    let mut world = World::new(Plan::warm(), "2026-11-23T00:10:00Z");
+    assert_eq!(world.permit(7).count(), 7);
+    world.go_to("2026-11-22T23:10:00Z");
+    assert_eq!(world.permit(7).count(), 7, "an hour back, into a day on which the relay did not run");
+}
+
+#[test]
+fn a_lane_past_its_curve_goes_on_too_but_no_day_with_a_cap_is_opened_again() {
+    let mut world = World::new(plan(&[50]), MORNING);
+    assert_eq!(world.send(50, Outcome::Accepted), 50);
+    for day in ["2026-11-24T12:00:00Z", "2026-11-25T12:00:00Z", "2026-11-24T12:00:00Z"] {
+        world.go_to(day);
+        assert_eq!((world.status().cap, world.permit(500).count()), (None, 500), "{day}");
+    }
+    world.go_to("2026-11-23T12:00:00Z");
+    assert_eq!(world.refusal(1).1, Hold::DayOver);
+    world.go_to("2026-11-25T13:00:00Z");
+    assert_eq!((world.status().cap, world.permit(500).count()), (None, 500));
 }
 
 #[test]
