@@ -8,7 +8,7 @@ use posthaste_spool::Spool;
 
 use crate::users::{Quotas, Spent, User};
 
-/// The key prefix in the spool of the day's count of each user.
+/// The key prefix in the spool of the days' counts of each user.
 const QUOTA_KEY: &str = "quota/";
 
 /// Checks messages against their users' limits and counts what users send.
@@ -18,13 +18,13 @@ pub struct Allowances {
 }
 
 impl Allowances {
-    /// Starts with today's counts from the spool.
+    /// Starts with the counts from the spool.
     pub fn new(spool: Spool) -> Self {
         let saved = spool.scan(QUOTA_KEY.as_bytes()).into_iter().filter_map(|(key, value)| {
             let name = key.strip_prefix(QUOTA_KEY.as_bytes()).and_then(|name| std::str::from_utf8(name).ok())?;
             Some((name.into(), value))
         });
-        Self { quotas: Quotas::saved(saved, clock::now()), spool }
+        Self { quotas: Quotas::saved(saved), spool }
     }
 
     /// Whether `user` may begin a message with this sender and, if declared, this size in bytes.

@@ -1,7 +1,8 @@
 //! How much a user may send: recipients per short time, and recipients per day (UTC).
 //!
 //! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one timestamp per user): it allows a burst of the whole count
-//! and then flows evenly. The day's count is kept in the spool, so that a restart grants nothing twice.
+//! and then flows evenly. The days' counts are kept in the spool, so that a restart grants nothing twice. Each day has one quota, ever: a
+//! clock that goes back and forth refills none.
 
 use std::{
     collections::HashMap,
@@ -46,35 +47,37 @@ impl Spent {
 #[derive(Debug, Default)]
 pub(crate) struct Quotas(Mutex<HashMap<Arc<str>, Usage>>);
 
+/// The days of which a user's count is kept, at most. They are counted and not limited by age, so that a clock that jumps ahead forgets
+/// nothing.
+const DAYS_MAX: usize = 16;
+/// On a day without a count, a clock that is behind a day with one by at most this many days is believed to have been right on that day:
+/// what is sent counts there. If it is further behind, it was wrong on that day.
+const STEP_BELIEVED: i64 = 2;
+
 /// What one user has used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Usage {
     /// When the bucket runs dry.
     dry_at: Timestamp,
-    /// The day of `used`, counted from 1970.
-    day: i64,
-    used: u64,
+    /// Recipients by day, counted from 1970, the earliest day first.
+    days: Vec<(i64, u64)>,
 }
 
 impl Quotas {
-    /// Restores saved counts; those of past days are ignored.
-    pub(crate) fn saved(facts: impl IntoIterator<Item = (Arc<str>, Vec<u8>)>, now: Timestamp) -> Self {
-        let read = facts.into_iter().filter_map(|(user, bytes)| {
-            let (day, used) = bytes.split_first_chunk::<8>()?;
-            let usage = Usage { day: i64::from_be_bytes(*day), used: u64::from_be_bytes(used.try_into().ok()?), ..Usage::default() };
-            (usage.day == day_of(now)).then_some((user, usage))
-        });
+    /// Restores saved counts. What cannot be read is ignored.
+    pub(crate) fn saved(facts: impl IntoIterator<Item = (Arc<str>, Vec<u8>)>) -> Self {
+        let read = facts.into_iter().filter_map(|(user, bytes)| Some((user, Usage::from_bytes(&bytes)?)));
         Self(Mutex::new(read.collect()))
     }
 
     /// Whether `user` may send to `n` more recipients; charges nothing.
     pub(crate) fn check(&self, user: &User, n: u64, now: Timestamp) -> Result<(), Spent> {
         let usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        usages.get(&user.name).copied().unwrap_or_default().after(user, n, now).map(drop)
+        usages.get(&user.name).unwrap_or(&Usage::default()).after(user, n, now).map(drop)
     }
 
     /// Charges `n` recipients to `user`, all or none. Returns the bytes to save if the user has a daily quota.
-    pub(crate) fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<[u8; 16]>, Spent> {
+    pub(crate) fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<Vec<u8>>, Spent> {
         if user.rate.is_none() && user.daily_quota.is_none() {
             return Ok(None);
         }
@@ -86,27 +89,49 @@ impl Quotas {
 }
 
 impl Usage {
-    fn after(self, user: &User, n: u64, now: Timestamp) -> Result<Self, Spent> {
-        let day = day_of(now);
-        let used = if self.day == day { self.used } else { 0 }.saturating_add(n);
-        if let Some(quota) = user.daily_quota.filter(|quota| used > *quota) {
-            return Err(Spent::Day(quota));
-        }
-        let Some(rate) = user.rate else { return Ok(Self { day, used, ..self }) };
+    fn after(&self, user: &User, n: u64, now: Timestamp) -> Result<Self, Spent> {
+        let days = self.days_after(n, day_of(now), user.daily_quota)?;
+        let Some(rate) = user.rate else { return Ok(Self { days, ..*self }) };
         let full = now.saturating_add(rate.per).expect("an hour fits");
         // A bucket fuller than full means that the clock was set back: nobody must be locked out until it has caught up.
         let dry_at = if self.dry_at > full { now } else { self.dry_at.max(now) };
         let drips = u128::from(n) * rate.per.as_nanos() / u128::from(rate.count.get());
         let drip = Duration::from_nanos(u64::try_from(drips).unwrap_or(u64::MAX));
         let dry_at = dry_at.saturating_add(drip).expect("some hours fit");
-        if dry_at > full { Err(Spent::Rate(rate)) } else { Ok(Self { dry_at, day, used }) }
+        if dry_at > full { Err(Spent::Rate(rate)) } else { Ok(Self { dry_at, days }) }
     }
 
-    fn to_bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.day.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.used.to_be_bytes());
-        bytes
+    /// The counts with `n` recipients more, sent on the day `today`.
+    fn days_after(&self, n: u64, today: i64, quota: Option<u64>) -> Result<Vec<(i64, u64)>, Spent> {
+        let mut days = self.days.clone();
+        let at = days.partition_point(|(day, _)| *day < today);
+        let behind = days.get(at).is_some_and(|(later, _)| later - today <= STEP_BELIEVED);
+        if !behind {
+            days.insert(at, (today, 0));
+        }
+        let (day, used) = &mut days[at];
+        *used = used.saturating_add(n);
+        if let Some(quota) = quota.filter(|quota| *used > *quota) {
+            return Err(Spent::Day(quota));
+        }
+        let counted = *day;
+        if days.len() > DAYS_MAX {
+            let oldest = usize::from(days[0].0 == counted);
+            days.remove(oldest);
+        }
+        Ok(days)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.days.iter().flat_map(|(day, used)| [day.to_be_bytes(), used.to_be_bytes()].concat()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (pairs, rest) = bytes.as_chunks::<16>();
+        let number = |bytes: &[u8]| bytes.try_into().expect("half of 16 bytes");
+        let pair = |pair: &[u8; 16]| (i64::from_be_bytes(number(&pair[..8])), u64::from_be_bytes(number(&pair[8..])));
+        let days: Vec<_> = pairs.iter().map(pair).collect();
+        (rest.is_empty() && days.is_sorted_by(|a, b| a.0 < b.0)).then(|| Self { days, ..Self::default() })
     }
 }
 
@@ -116,6 +141,8 @@ fn day_of(now: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::{super::testing::user, *};
 
     fn at(seconds: i64) -> Timestamp {
@@ -162,9 +189,48 @@ mod tests {
     fn the_days_count_is_taken_up_again_after_a_restart_on_the_same_day() {
         let (quotas, app) = (Quotas::default(), limited(Some("100/s"), Some(10)));
         let bytes = quotas.take(&app, 9, at(0)).unwrap().unwrap();
-        let again = |now| Quotas::saved([("app".into(), bytes.to_vec()), ("odd".into(), vec![1])], now);
-        assert_eq!(again(at(60)).check(&app, 2, at(60)), Err(Spent::Day(10)));
-        assert_eq!(again(at(86_400)).check(&app, 2, at(86_400)), Ok(()));
+        let again = || Quotas::saved([("app".into(), bytes.clone()), ("odd".into(), vec![1])]);
+        assert_eq!(again().check(&app, 2, at(60)), Err(Spent::Day(10)));
+        assert_eq!(again().check(&app, 2, at(86_400)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_and_forth_refills_no_day() {
+        const DAY: i64 = 86_400;
+        let from = at(40 * DAY);
+        let day = |n: i64| from + SignedDuration::from_secs(n * DAY);
+        let app = limited(None, Some(10));
+        for path in [[-1, 0], [1, 0], [30, 0], [-30, 0], [-1, -2]] {
+            let (mut quotas, mut sent) = (Quotas::default(), HashMap::<i64, u64>::new());
+            let mut saved = quotas.take(&app, 8, from).unwrap().unwrap();
+            *sent.entry(0).or_default() += 8;
+            for n in path.into_iter().cycle().take(6) {
+                while let Ok(bytes) = quotas.take(&app, 1, day(n)) {
+                    *sent.entry(n).or_default() += 1;
+                    saved = bytes.unwrap();
+                }
+                // A kill at any time.
+                quotas = Quotas::saved([("app".into(), saved.clone())]);
+            }
+            assert!(sent.values().all(|n| *n <= 10), "{path:?}: {sent:?}");
+            let near: u64 = sent.iter().filter(|(day, _)| (-2..=0).contains(*day)).map(|(_, n)| n).sum();
+            assert!(near <= 10, "{path:?}: a day on which nothing was counted yet gives none either: {sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_a_month_ahead_locks_nobody_out_and_only_so_many_days_are_kept() {
+        let (quotas, app) = (Quotas::default(), limited(None, Some(10)));
+        assert!(quotas.take(&app, 10, at(30 * 86_400)).is_ok());
+        let mut bytes = Vec::new();
+        for day in 0..28 {
+            bytes = quotas.take(&app, 10, at(day * 86_400)).unwrap().unwrap();
+        }
+        assert_eq!(bytes.len(), 16 * DAYS_MAX);
+        assert_eq!(quotas.check(&app, 1, at(30 * 86_400)), Err(Spent::Day(10)), "that day has its count already");
+        let long_ago = Timestamp::UNIX_EPOCH;
+        assert!(quotas.take(&app, 10, long_ago).is_ok());
+        assert_eq!(quotas.check(&app, 1, long_ago), Err(Spent::Day(10)), "also with the most days kept");
     }
 
     #[test]
