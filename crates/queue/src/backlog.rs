@@ -6,6 +6,7 @@
 pub(crate) mod deadlines;
 pub(crate) mod domains;
 mod ids;
+mod passing;
 mod schedule;
 mod settle;
 pub(crate) mod streams;
@@ -62,11 +63,11 @@ impl Backlog {
         let Arrival { seq, id, arrived, stream: _, priority, deliver_by, size, domains, progress, warm } = arrival;
         let stream = self.streams.part_of(stream, priority);
         let phase = if progress.is_some() { Phase::Ended } else { Phase::Waiting };
-        let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, phase }; domains.len()];
+        let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, passed: 0, phase }; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.owed) {
             if let Some(recipient) = recipients.get_mut(usize::from(saved.0)) {
                 let phase = if saved.3 { Phase::Held } else { Phase::Waiting };
-                *recipient = RecipientState { due: saved.2, domain: 0, attempts: saved.1, phase };
+                *recipient = RecipientState { due: saved.2, domain: 0, attempts: saved.1, passed: 0, phase };
             }
         }
         let mut queued = false;
@@ -158,7 +159,13 @@ impl Backlog {
         ttl: Duration,
         now: Timestamp,
     ) -> Vec<RecipientGroup> {
-        self.domains.resolved(domain, answer, now.as_millisecond().saturating_add(millis(ttl)))
+        let now = now.as_millisecond();
+        self.domains.resolved(domain, answer, now, now.saturating_add(millis(ttl)))
+    }
+
+    /// Forgets a domain's route, so that DNS is asked again.
+    pub(crate) fn forget_route(&mut self, domain: DomainIx) {
+        self.domains.forget_route(domain);
     }
 
     /// Forgets every route, so that DNS is asked again.

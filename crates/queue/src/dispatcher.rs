@@ -26,6 +26,7 @@ macro_rules! view {
 
 mod sending;
 mod steering;
+mod unreachable;
 mod waiting;
 
 use std::collections::HashSet;

@@ -53,6 +53,8 @@ pub struct DeliveryJob {
     pub rcpts: Vec<Rcpt>,
     /// Which attempt it is, 1 for the first; the largest where recipients differ.
     pub attempt: u32,
+    /// When it was given out.
+    pub begun: Timestamp,
     /// The message, if it is in memory.
     pub warm: Option<Arc<Message>>,
     /// Its part of the lane's budget. A job without one must not be offered.
@@ -217,7 +219,7 @@ pub struct FateRecord {
 pub struct Fate {
     /// The recipient.
     pub rcpt: Rcpt,
-    /// The number of attempts so far, this one included.
+    /// The number of attempts so far, this one included. What was not tried is no attempt.
     pub attempt: u32,
     /// The result of the attempt, if there was one.
     pub said: Option<AttemptResult>,

@@ -126,14 +126,22 @@ impl Policy {
 impl Retry {
     /// The wait after attempt number `attempts`, from 1. `salt` spreads mail that failed together.
     pub fn wait(&self, attempts: u32, salt: u64) -> Duration {
-        let step = (attempts.max(1) as usize - 1).min(self.schedule.len() - 1);
-        let base = self.schedule[step].as_secs_f64();
+        let base = self.base(attempts).as_secs_f64();
         // SplitMix64's finisher: evenly spread, and the same for the same input, so that a simulation repeats.
         let mut z = salt.wrapping_add(u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let unit = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
         Duration::from_secs_f64(base * (1.0 + self.jitter * (2.0 * unit - 1.0)))
+    }
+
+    /// The least that the wait after attempt number `attempts`, from 1, can be.
+    pub(crate) fn least_wait(&self, attempts: u32) -> Duration {
+        self.base(attempts).mul_f64((1.0 - self.jitter).max(0.0))
+    }
+
+    fn base(&self, attempts: u32) -> Duration {
+        self.schedule[(attempts.max(1) as usize - 1).min(self.schedule.len() - 1)]
     }
 }
 

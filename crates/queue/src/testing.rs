@@ -25,8 +25,13 @@ pub struct World {
     pub dispatcher: Dispatcher,
     pub now: Timestamp,
     pub answer: Receivers,
-    /// Sessions to these domains' hosts can't be opened.
+    /// Sessions to these domains' hosts can't be opened. That takes the time in `takes`, or 30 seconds.
     pub dead: HashSet<String>,
+    /// DNS has no answer for these domains.
+    pub nowhere: HashSet<String>,
+    /// When which domain was asked for, and when a session to which host began to open.
+    pub asked: Vec<(Timestamp, String)>,
+    pub opened: Vec<(Timestamp, String)>,
     pub takes: HashMap<String, Duration>,
     pub open: HashMap<SessionId, String>,
     pub pending: BTreeMap<(Timestamp, u64), Input>,
@@ -105,6 +110,9 @@ impl World {
             now: "2026-11-23T00:00:00Z".parse().unwrap(),
             answer: Box::new(answer),
             dead: HashSet::new(),
+            nowhere: HashSet::new(),
+            asked: Vec::new(),
+            opened: Vec::new(),
             takes: HashMap::new(),
             open: HashMap::new(),
             pending: BTreeMap::new(),
@@ -219,6 +227,7 @@ impl World {
                 Action::Open { session, site, job, source } => {
                     self.sources.insert(session, source.to_string());
                     let host = site.provider.to_string();
+                    self.opened.push((self.now, host.clone()));
                     let lane = self.open.values().filter(|h| **h == host).count() + 1;
                     let most = self.most_by_lane.entry(host.clone()).or_default();
                     *most = lane.max(*most);
@@ -226,7 +235,8 @@ impl World {
                         let failure = Failure::Local { stage: Stage::Connect, cause: LocalCause::ConnectTimeout, detail: "silence".into() };
                         let verdict = verdict(&failure);
                         let facts = Arc::new(Attempt::default());
-                        self.later(Duration::from_secs(30), Input::OpenFailed { session, job, failure, verdict, facts });
+                        let takes = self.takes.get(&host).copied().unwrap_or(Duration::from_secs(30));
+                        self.later(takes, Input::OpenFailed { session, job, failure, verdict, facts });
                     } else {
                         self.open.insert(session, host);
                         self.most_sessions = self.most_sessions.max(self.open.len());
@@ -278,6 +288,12 @@ impl World {
     }
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
+        self.asked.push((self.now, domain.to_owned()));
+        if self.nowhere.contains(domain) {
+            let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::DnsUnavailable, detail: "SERVFAIL".into() };
+            let answer = Err(Arc::new(Unroutable { verdict: verdict(&failure), failure }));
+            return self.later(Duration::from_millis(20), Input::Resolved(ix, answer, Duration::from_secs(300)));
+        }
         let host = Host { name: domain.into(), preference: 0, addresses: vec!["127.0.0.1:25".parse().unwrap()] };
         let site = Site { hosts: vec![host], ..Site::at(Name::new(domain).unwrap()) };
         self.later(Duration::from_millis(20), Input::Resolved(ix, Ok(Arc::new(site)), Duration::from_secs(300)));

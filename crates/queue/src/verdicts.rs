@@ -34,9 +34,12 @@ pub(crate) fn too_late() -> (Failure, Verdict) {
     (failure, verdict)
 }
 
-/// The failure of mail that is not tried because its hosts were just out of reach.
+/// The failure of mail that is not tried because its hosts were just out of reach, or could not be looked up.
 pub(crate) fn not_tried(failure: &Failure) -> Failure {
     match failure {
+        Failure::Local { stage: Stage::Dns, cause, detail } => {
+            Failure::Local { stage: Stage::Dns, cause: *cause, detail: format!("not tried, DNS just gave no hosts: {detail}") }
+        }
         Failure::Local { stage, cause, detail } => {
             Failure::Local { stage: *stage, cause: *cause, detail: format!("not tried, the hosts were just out of reach: {detail}") }
         }

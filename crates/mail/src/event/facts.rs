@@ -147,7 +147,7 @@ pub struct Attempt {
     /// The receiver's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mx_ip: Option<IpAddr>,
-    /// The number of the attempt, from 1.
+    /// The number of the attempt, from 1. For what was not tried (its hosts were just out of reach), the number of attempts before.
     pub attempt: u32,
     /// The receiver's reply.
     #[serde(flatten, serialize_with = "maybe_reply_fields")]

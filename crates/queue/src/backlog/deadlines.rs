@@ -60,6 +60,19 @@ impl Deadlines {
         if self.returned_at(seq) == Some(expires) && chance > now + LAST_CHANCE { chance } else { expires }
     }
 
+    /// Whether an attempt that began at `begun` and has failed by `now` was a message's last one; `expires` is when it is given up. An
+    /// attempt that began before the last one was due, and ends after it (because it took long, or the clock was set), is followed by
+    /// another, unless nothing may be delivered any more.
+    pub(crate) fn is_over(&self, seq: Seq, expires: i64, begun: i64, now: i64) -> bool {
+        now >= expires && (begun >= expires || self.returned_at(seq) == Some(expires))
+    }
+
+    /// From when on a message that is due is tried even if its hosts were just out of reach, because it may be the last time; `expires` is
+    /// when it is given up.
+    pub(crate) fn last_chance(&self, seq: Seq, expires: i64) -> i64 {
+        if self.returned_at(seq) == Some(expires) { expires - LAST_CHANCE } else { expires }
+    }
+
     /// Whether the sender has been told that the message is late.
     pub(crate) fn is_told(&self, seq: Seq) -> bool {
         self.by.get(&seq).is_some_and(|deadline| deadline.told)

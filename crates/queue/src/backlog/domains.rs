@@ -15,16 +15,16 @@ pub(crate) enum Known {
     Asking,
     /// The hosts, until then (milliseconds since 1970).
     Route(Arc<Site>, i64),
-    /// There are no hosts, until then.
-    Nowhere(Arc<Unroutable>, i64),
+    /// There are no hosts: asked at the first time, kept until the second.
+    Nowhere(Arc<Unroutable>, i64, i64),
 }
 
 /// Where mail for a domain goes now.
 pub(crate) enum Route {
     /// To these hosts.
     To(Arc<Site>),
-    /// There are no hosts.
-    Nowhere(Arc<Unroutable>),
+    /// There are no hosts, as DNS said at this time (milliseconds since 1970).
+    Nowhere(Arc<Unroutable>, i64),
     /// Not known yet. With the domain's name if DNS has to be asked now; without it if the question is already under way.
     Unknown(Option<Arc<Domain>>),
 }
@@ -53,12 +53,18 @@ impl DomainEntry {
     fn route(&mut self, now: i64) -> Route {
         match &self.known {
             Known::Route(site, until) if *until > now => Route::To(site.clone()),
-            Known::Nowhere(why, until) if *until > now => Route::Nowhere(why.clone()),
+            Known::Nowhere(why, since, until) if *until > now => Route::Nowhere(why.clone(), *since),
             Known::Asking => Route::Unknown(None),
             _ => {
                 self.known = Known::Asking;
                 Route::Unknown(Some(self.name.clone()))
             }
+        }
+    }
+
+    fn forget_route(&mut self) {
+        if !matches!(self.known, Known::Asking) {
+            self.known = Known::No;
         }
     }
 }
@@ -101,12 +107,18 @@ impl Domains {
         (route, Some(group))
     }
 
-    /// Keeps the answer of DNS until `until`; returns the groups that waited for it.
-    pub(crate) fn resolved(&mut self, ix: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, until: i64) -> Vec<RecipientGroup> {
+    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it.
+    pub(crate) fn resolved(
+        &mut self,
+        ix: DomainIx,
+        answer: &Result<Arc<Site>, Arc<Unroutable>>,
+        now: i64,
+        until: i64,
+    ) -> Vec<RecipientGroup> {
         let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
         entry.known = match answer {
             Ok(site) => Known::Route(site.clone(), until),
-            Err(why) => Known::Nowhere(why.clone(), until),
+            Err(why) => Known::Nowhere(why.clone(), now, until),
         };
         std::mem::take(&mut entry.waiting)
     }
@@ -135,13 +147,14 @@ impl Domains {
         self.entries.keys().copied()
     }
 
+    /// Forgets a domain's route, so that DNS is asked again.
+    pub(crate) fn forget_route(&mut self, ix: DomainIx) {
+        self.entries.get_mut(&ix).into_iter().for_each(DomainEntry::forget_route);
+    }
+
     /// Forgets every route, so that DNS is asked again.
     pub(crate) fn forget_routes(&mut self) {
-        for entry in self.entries.values_mut() {
-            if !matches!(entry.known, Known::Asking) {
-                entry.known = Known::No;
-            }
-        }
+        self.entries.values_mut().for_each(DomainEntry::forget_route);
     }
 
     /// Forgets domains without queued mail whose answer is too old.
@@ -150,7 +163,7 @@ impl Domains {
             let stale = match e.known {
                 Known::No => true,
                 Known::Asking => false,
-                Known::Route(_, until) | Known::Nowhere(_, until) => until <= now,
+                Known::Route(_, until) | Known::Nowhere(_, _, until) => until <= now,
             };
             e.queued == 0 && e.waiting.is_empty() && stale
         };

@@ -29,7 +29,7 @@ pub(crate) struct HandedBack {
 
 impl Backlog {
     /// Takes the recipients of a group that are still to be sent for an attempt: they are in flight from now on.
-    pub(crate) fn take(&mut self, group: &RecipientGroup) -> Option<DeliveryJob> {
+    pub(crate) fn take(&mut self, group: &RecipientGroup, now: Timestamp) -> Option<DeliveryJob> {
         let (message, rcpts) = self.table.open_mut(group)?;
         let mut attempt = 1;
         for rcpt in &rcpts {
@@ -38,7 +38,8 @@ impl Backlog {
             attempt = attempt.max(u32::from(recipient.attempts) + 1);
         }
         let (id, warm) = (message.id, message.warm.clone());
-        Some(DeliveryJob { seq: group.seq, id, rcpts, attempt, warm, permit: None, lane_day: None, durable: 0, spilled: false })
+        let (seq, begun) = (group.seq, now);
+        Some(DeliveryJob { seq, id, rcpts, attempt, begun, warm, permit: None, lane_day: None, durable: 0, spilled: false })
     }
 
     /// Decides about each recipient of a job, and schedules those that are retried.
@@ -54,6 +55,7 @@ impl Backlog {
         let retry = &policy.stream(self.streams.name(message.stream)).retry;
         let warm = message.warm.take().or_else(|| job.warm.clone());
         let expires = self.deadlines.expires(job.seq, expires(message.arrived, retry.expire));
+        let is_over = self.deadlines.is_over(job.seq, expires, job.begun.as_millisecond(), now.as_millisecond());
         let mut fates = Vec::with_capacity(said.len());
         // Recipients that are deferred together are tried together again, at the time drawn for the first one.
         let mut together: Option<Timestamp> = None;
@@ -62,17 +64,17 @@ impl Backlog {
             let cancelling = recipient.phase == Phase::Cancelling;
             let was_due = Timestamp::from_millisecond(recipient.due).unwrap_or(Timestamp::UNIX_EPOCH);
             let attempt = u32::from(recipient.attempts) + 1;
-            recipient.attempts = recipient.attempts.saturating_add(1);
+            (recipient.attempts, recipient.passed) = (recipient.attempts.saturating_add(1), 0);
             let salt = job.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
             let next = match &said {
                 AttemptResult::Delivered(_) => Next::Delivered,
                 AttemptResult::Suppressed(_) => Next::Suppressed,
                 AttemptResult::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
-                _ if now.as_millisecond() >= expires => Next::Expired,
+                _ if is_over => Next::Expired,
                 _ => {
                     let last = timestamp(self.deadlines.last_attempt(job.seq, expires, now.as_millisecond()));
-                    Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last)))
+                    Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last.max(now))))
                 }
             };
             fates.push(Fate { rcpt, attempt, said: Some(said), next, was_due });
@@ -207,7 +209,7 @@ impl Backlog {
     }
 
     /// Applies the fates to the recipients. Returns those that are deferred, with their common time.
-    fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
+    pub(super) fn apply(&mut self, seq: Seq, fates: &[Fate]) -> Option<(i64, Vec<Rcpt>)> {
         let mut deferred: Option<(i64, Vec<Rcpt>)> = None;
         for fate in fates {
             if let Next::Deferred(at) = fate.next {
@@ -238,7 +240,7 @@ impl Backlog {
         }
     }
 
-    fn schedule_later(&mut self, seq: Seq, due: i64, rcpts: Vec<Rcpt>) {
+    pub(super) fn schedule_later(&mut self, seq: Seq, due: i64, rcpts: Vec<Rcpt>) {
         let Some(message) = self.table.get(seq) else { return };
         let epoch = message.epoch;
         for (domain, rcpts) in by_domain(message, rcpts) {
@@ -247,7 +249,7 @@ impl Backlog {
     }
 
     /// A record of decisions, with what the spool is to keep of the message afterwards.
-    fn record(
+    pub(super) fn record(
         &self,
         seq: Seq,
         id: MessageId,

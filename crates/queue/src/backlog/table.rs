@@ -26,6 +26,8 @@ pub(crate) struct RecipientState {
     pub(crate) domain: DomainIx,
     /// Attempts that have ended.
     pub(crate) attempts: u16,
+    /// How often it was due since the last of them and not tried, because its hosts were just out of reach.
+    pub(crate) passed: u8,
     /// Where it is between acceptance and its end.
     pub(crate) phase: Phase,
 }

@@ -56,12 +56,23 @@ pub(crate) struct ReadyQueue {
     pub(super) sessions: usize,
     /// Sessions that are open and can take mail.
     pub(super) established: usize,
-    /// The hosts could not be reached: until when they are left alone (milliseconds since 1970), and why.
-    pub(crate) down: Option<(i64, Arc<Unroutable>)>,
+    /// The hosts could not be reached.
+    pub(crate) down: Option<Down>,
     /// How many times in a row the hosts could not be reached.
     pub(super) failures: u32,
     streams: Vec<StreamQueue>,
     len: usize,
+}
+
+/// Hosts that could not be reached and are left alone. Times are in milliseconds since 1970.
+#[derive(Clone)]
+pub(crate) struct Down {
+    /// When that was found out.
+    pub(crate) since: i64,
+    /// Until when they are left alone.
+    pub(crate) until: i64,
+    /// Why.
+    pub(crate) why: Arc<Unroutable>,
 }
 
 /// A group that is ready to be sent over a connection.
@@ -327,7 +338,7 @@ impl Lanes {
     /// Forgets queues without mail, sessions and hosts that are left alone, and lanes without queues. Returns the lanes that were
     /// forgotten.
     pub(crate) fn sweep(&mut self, now: i64) -> Vec<LaneId> {
-        let idle = |q: &ReadyQueue| q.len == 0 && q.sessions == 0 && q.down.as_ref().is_none_or(|(until, _)| *until <= now);
+        let idle = |q: &ReadyQueue| q.len == 0 && q.sessions == 0 && q.down.as_ref().is_none_or(|down| down.until <= now);
         self.by_key.retain(|_, queue| !idle(&self.queues[queue]));
         self.queues.retain(|_, queue| !idle(queue));
         let used: HashSet<LaneId> = self.queues.values().map(|queue| queue.lane).collect();

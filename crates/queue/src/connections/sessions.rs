@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_governor::LaneId;
 use posthaste_mail::{Attempt, Name};
 
-use super::lanes::{Lanes, QueueIx};
+use super::lanes::{Down, Lanes, QueueIx};
 use crate::{
     Site,
     backlog::Schedule,
@@ -29,6 +29,8 @@ struct Session {
     established: bool,
     idle_since: Option<i64>,
     carried: u32,
+    /// When it began to open, in milliseconds since 1970.
+    begun: i64,
 }
 
 /// A turn for a connection: for a queue of a lane in [`Connections::turn`], for a lane that waits in [`Connections::next_hungry`].
@@ -121,7 +123,7 @@ impl Connections {
     }
 
     /// Sends a job of a queue over one of its idle sessions, or over a new one.
-    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob) -> Action {
+    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob, now: i64) -> Action {
         let queue = self.lanes.queues.get_mut(&ix).expect("the queue of a job exists");
         if let Some(session) = queue.idle.pop() {
             return self.hand_over(session, job);
@@ -133,7 +135,7 @@ impl Connections {
         let lane = self.lanes.lane_of_mut(ix);
         lane.sessions += 1;
         let source = lane.source.clone();
-        self.sessions.insert(session, Session { queue: ix, established: false, idle_since: None, carried: 1 });
+        self.sessions.insert(session, Session { queue: ix, established: false, idle_since: None, carried: 1, begun: now });
         Action::Open { session, site, source, job: Box::new(job) }
     }
 
@@ -158,6 +160,11 @@ impl Connections {
     /// The queue that a session sends for, and the jobs that it has carried.
     pub(crate) fn of(&self, session: SessionId) -> Option<(QueueIx, u32)> {
         self.sessions.get(&session).map(|s| (s.queue, s.carried))
+    }
+
+    /// When a session began to open, in milliseconds since 1970.
+    pub(crate) fn begun(&self, session: SessionId) -> Option<i64> {
+        self.sessions.get(&session).map(|s| s.begun)
     }
 
     /// Whether a free session has to be closed because others need a connection: another queue of its lane has mail but no connection, and
@@ -260,18 +267,21 @@ impl Connections {
         true
     }
 
-    /// Leaves hosts alone that could not be reached, for `wait` after the first failure and longer after each further one in a row.
-    pub(crate) fn leave_alone(&mut self, queue: QueueIx, why: Arc<Unroutable>, wait: std::time::Duration, now: i64) {
+    /// Leaves hosts alone that a session which began to open at `begun` could not reach, for `wait` after the first failure and longer after
+    /// each further one in a row. Sessions that began before the last failure was known are no further ones.
+    pub(crate) fn leave_alone(&mut self, queue: QueueIx, begun: i64, why: Arc<Unroutable>, wait: std::time::Duration, now: i64) {
         let queue = self.lanes.queues.get_mut(&queue).expect("a session's queue exists");
+        if queue.down.as_ref().is_some_and(|down| begun < down.since) {
+            return;
+        }
         let wait = millis(wait) << queue.failures.min(DOUBLINGS_MAX);
         queue.failures += 1;
-        queue.down = Some((now + wait, why));
+        queue.down = Some(Down { since: now, until: now + wait, why });
     }
 
     /// Why a queue's hosts are left alone at present.
-    pub(crate) fn still_down(&self, queue: QueueIx, now: i64) -> Option<Arc<Unroutable>> {
-        let (until, why) = self.lanes.at(queue).down.as_ref()?;
-        (*until > now).then(|| why.clone())
+    pub(crate) fn still_down(&self, queue: QueueIx, now: i64) -> Option<Down> {
+        self.lanes.at(queue).down.clone().filter(|down| down.until > now)
     }
 
     /// Keeps a lane's last error, for the queue's table.

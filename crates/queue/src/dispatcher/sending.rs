@@ -16,7 +16,6 @@ use crate::{
     budget::{Chosen, Through, waitlist::WaitListKey},
     connections::lanes::{QueueIx, Ready, StreamShare},
     exchange::{Action, AttemptResult, DeliveryJob, JobOutcome, SessionId, Unroutable},
-    verdicts::not_tried,
 };
 
 /// The length to which a lane's last error is cut for the queue's table, in characters.
@@ -27,7 +26,7 @@ impl Dispatcher {
     pub(super) fn place(&mut self, domain: DomainIx, group: RecipientGroup) {
         match self.backlog.place(domain, group, self.now) {
             (Route::To(site), Some(group)) => self.enqueue(&site, group),
-            (Route::Nowhere(why), Some(group)) => self.unroutable(&why, &group),
+            (Route::Nowhere(why, since), Some(group)) => self.nowhere(domain, &why, since, group),
             (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name)),
             _ => {}
         }
@@ -79,16 +78,18 @@ impl Dispatcher {
             self.connections.lanes_mut().add(lane, &source, &site.provider);
         }
         let queue = self.connections.lanes_mut().queue(lane, site);
-        if let Some(why) = self.connections.still_down(queue, self.now.as_millisecond()) {
+        if let Some(down) = self.connections.still_down(queue, self.now.as_millisecond())
+            && self.backlog.may_pass(&ready.group, down.since, &self.policy, self.now)
+        {
             self.budget.give_back(ready.permit, self.now);
-            return self.not_tried(queue, &ready.group, &why);
+            return self.pass_over(queue, &ready.group, &down.why);
         }
         let share = self.share(stream, &site.provider);
         self.connections.lanes_mut().push(queue, share, ready);
         self.to_pump.push(lane);
     }
 
-    fn share(&self, stream: StreamIx, provider: &Name) -> StreamShare {
+    pub(super) fn share(&self, stream: StreamIx, provider: &Name) -> StreamShare {
         let policy = self.backlog.stream_policy(stream, &self.policy);
         let share = self.backlog.streams().share(stream, policy.share);
         StreamShare { stream, share, at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())) }
@@ -104,7 +105,7 @@ impl Dispatcher {
             self.tell_closed(turn.closed);
             let Some(queue) = turn.next else { return };
             if let Some(job) = self.next_job(queue) {
-                let action = self.connections.send(queue, job);
+                let action = self.connections.send(queue, job, self.now.as_millisecond());
                 self.actions.push(action);
             }
         }
@@ -138,7 +139,7 @@ impl Dispatcher {
                         self.connections.lanes_mut().push_front(queue, share, Ready { group: rest, permit: None, spilled });
                         group = first;
                     }
-                    let mut job = self.backlog.take(&group).expect("the group was not void");
+                    let mut job = self.backlog.take(&group, self.now).expect("the group was not void");
                     self.budget.grant(&mut job, permit);
                     job.spilled = spilled;
                     return Some(job);
@@ -212,6 +213,7 @@ impl Dispatcher {
         verdict: Verdict,
         facts: Arc<Attempt>,
     ) {
+        let begun = self.connections.begun(session).unwrap_or(i64::MIN);
         let Some(queue) = self.connections.forget(session) else {
             self.budget.give_back(job.permit.take(), self.now);
             return self.settle_failed(&job, &failure, &verdict, facts);
@@ -233,38 +235,9 @@ impl Dispatcher {
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record(record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
-            self.leave_alone(queue, failure, verdict);
+            self.leave_alone(queue, begun, failure, verdict);
         }
         self.after_close(queue);
-    }
-
-    /// Leaves hosts alone that could not be reached: all mail for them is tried later, without an attempt for each message.
-    fn leave_alone(&mut self, queue: QueueIx, failure: Failure, verdict: Verdict) {
-        let why = Arc::new(Unroutable { failure, verdict });
-        self.connections.leave_alone(queue, why.clone(), self.policy.host_down, self.now.as_millisecond());
-        for ready in self.connections.lanes_mut().empty(queue) {
-            self.budget.give_back(ready.permit, self.now);
-            self.not_tried(queue, &ready.group, &why);
-        }
-    }
-
-    /// Defers a group whose hosts are known to be out of reach.
-    fn not_tried(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
-        let Some(job) = self.backlog.take(group) else { return };
-        let facts = Arc::new(self.connections.facts(queue));
-        self.settle_failed(&job, &not_tried(&why.failure), &why.verdict, facts);
-    }
-
-    /// Defers or bounces a group that has no hosts.
-    pub(super) fn unroutable(&mut self, why: &Unroutable, group: &RecipientGroup) {
-        if let Some(job) = self.backlog.take(group) {
-            self.settle_failed(&job, &why.failure, &why.verdict, Arc::default());
-        }
-    }
-
-    fn settle_failed(&mut self, job: &DeliveryJob, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
-        let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record(record));
     }
 
     /// Queues a job that a session gave back first in line again. This ends, because a fresh connection always answers for its first job.

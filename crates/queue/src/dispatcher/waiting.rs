@@ -99,9 +99,9 @@ impl Dispatcher {
             let (domain, turn) = (waiting.domain, waiting.turn);
             match self.backlog.route(domain, self.now) {
                 Route::To(site) => return Some(Ok(First { position, n, stream, site, turn })),
-                Route::Nowhere(why) => {
+                Route::Nowhere(why, since) => {
                     let group = self.budget.lists_mut().take(list, position)?;
-                    self.unroutable(&why, &group);
+                    self.nowhere(domain, &why, since, group);
                 }
                 Route::Unknown(name) => {
                     self.actions.extend(name.map(|name| Action::Resolve(domain, name)));

@@ -182,10 +182,10 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
     }
     for queue in view.lanes.queues() {
         let Some(lane) = view.lanes.get(queue.lane) else { continue };
-        if let (Some(row), Some((until, _))) = (rows.get_mut(lane.provider.as_str()), &queue.down)
-            && *until > now
+        if let (Some(row), Some(down)) = (rows.get_mut(lane.provider.as_str()), &queue.down)
+            && down.until > now
         {
-            row.down_until = row.down_until.max(Timestamp::from_millisecond(*until).ok());
+            row.down_until = row.down_until.max(Timestamp::from_millisecond(down.until).ok());
         }
     }
     let mut rows: Vec<LaneRow> = rows.into_values().collect();

@@ -207,16 +207,16 @@ fn on_its_way(view: View<'_>, domain: DomainIx) -> (&'static str, Held) {
     let known = view.backlog.domains().get(domain).map(|entry| &entry.known);
     let Some(Known::Route(site, _)) = known else {
         let why = match known {
-            Some(Known::Nowhere(why, _)) => format!("DNS: {}", why.failure),
+            Some(Known::Nowhere(why, ..)) => format!("DNS: {}", why.failure),
             _ => "DNS is being asked for its hosts".into(),
         };
         return ("dns", held(None, why));
     };
     let queues = view.lanes.queues().filter(|queue| queue.site.key == site.key);
-    let down: Vec<_> = queues.map(|queue| queue.down.as_ref().filter(|(until, _)| *until > view.now.as_millisecond())).collect();
-    if let Some(Some((until, why))) = down.first().filter(|_| down.iter().all(Option::is_some)) {
-        let why = format!("its hosts could not be reached and are left alone: {}", why.failure);
-        return ("hosts_down", held(Some(timestamp(*until)), why));
+    let down: Vec<_> = queues.map(|queue| queue.down.as_ref().filter(|down| down.until > view.now.as_millisecond())).collect();
+    if let Some(Some(down)) = down.first().filter(|_| down.iter().all(Option::is_some)) {
+        let why = format!("its hosts could not be reached and are left alone: {}", down.why.failure);
+        return ("hosts_down", held(Some(timestamp(down.until)), why));
     }
     ("connection", held(None, format!("it waits for its turn on a connection to {}", site.provider)))
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod deadlines;
+mod passing;
 mod questions;
 
 use std::{
