@@ -161,7 +161,7 @@ impl Shaper {
     }
 
     /// The clock went back: no limit waits longer than it takes to fill.
-    pub(crate) fn clock_went_back(&self, now: Timestamp) {
+    pub fn clock_went_back(&self, now: Timestamp) {
         for window in &self.windows {
             window.arrival.0.fetch_min(clock_ns(now) + window.reach, Relaxed);
         }

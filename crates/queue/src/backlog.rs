@@ -8,6 +8,7 @@ pub(crate) mod domains;
 mod ids;
 mod passing;
 mod schedule;
+mod setback;
 mod settle;
 pub(crate) mod streams;
 pub(crate) mod table;

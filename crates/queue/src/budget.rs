@@ -186,6 +186,13 @@ impl Budget {
         self.permits.note(lane, note, now);
     }
 
+    /// The clock went back: nothing waits for the clock that was ahead.
+    pub(crate) fn clock_went_back(&mut self, now: Timestamp) {
+        self.permits.clock_went_back();
+        self.rates.values().for_each(|shaper| shaper.clock_went_back(now));
+        self.lists.clock_went_back();
+    }
+
     /// Follows a new configuration.
     pub(crate) fn follow(&mut self, policy: &Policy, now: Timestamp) {
         self.permits.follow(policy, now);

@@ -24,12 +24,13 @@ macro_rules! view {
     };
 }
 
+mod clock;
 mod sending;
 mod steering;
 mod unreachable;
 mod waiting;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use posthaste_governor::{Governor, LaneEntry, LaneId, LaneKey};
@@ -61,6 +62,8 @@ pub struct Dispatcher {
     to_pump: Vec<LaneId>,
     now: Timestamp,
     next_sweep: i64,
+    /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
+    held_days: BTreeMap<LaneKey, Timestamp>,
     draining: bool,
     actions: Vec<Action>,
 }
@@ -75,7 +78,8 @@ impl Dispatcher {
             budget: Budget::default(),
             to_pump: Vec::new(),
             now: Timestamp::UNIX_EPOCH,
-            next_sweep: 0,
+            next_sweep: i64::MIN,
+            held_days: BTreeMap::new(),
             draining: false,
             actions: Vec::new(),
         }
@@ -95,7 +99,7 @@ impl Dispatcher {
 
     /// Handles one input at `now` and returns the actions that follow from it.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
-        self.now = now;
+        self.turn_clock(now);
         match input {
             Input::Arrived(arrival) => self.arrived(*arrival),
             Input::Resolved(domain, answer, ttl) => self.resolved(domain, &answer, ttl),
@@ -186,6 +190,7 @@ impl Dispatcher {
         }
         let seq = arrival.seq;
         if self.backlog.insert(arrival, stream) {
+            self.backlog.wait_no_longer(seq, &self.policy, self.now.as_millisecond());
             self.queue_all(seq);
         }
     }
@@ -225,6 +230,7 @@ impl Dispatcher {
             self.backlog.sweep(now);
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);
+            self.watch_days();
         }
     }
 

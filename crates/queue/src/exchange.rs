@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Note, Permit, Plan};
 use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
@@ -192,6 +192,30 @@ pub enum Action {
         plan: Arc<Plan>,
         /// What happened.
         change: LaneChange,
+    },
+    /// Tell the operator what the clock did.
+    Clock(ClockNews),
+}
+
+/// What a clock that was set means for mail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClockNews {
+    /// The clock went back by this much; what waited for a time waits for the rest of its time.
+    WentBack {
+        /// How far, at least.
+        by: SignedDuration,
+    },
+    /// A lane's mail waits, because the day that the clock went back into is over and its budget closed.
+    LaneWaits {
+        /// Which.
+        lane: LaneKey,
+        /// When it goes on.
+        until: Timestamp,
+    },
+    /// Such a lane goes on.
+    LaneGoesOn {
+        /// Which.
+        lane: LaneKey,
     },
 }
 

@@ -31,8 +31,8 @@ mod tests;
 pub use backlog::table::{DomainIx, Rcpt, Seq};
 pub use dispatcher::Dispatcher;
 pub use exchange::{
-    Action, Arrival, AttemptResult, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed, Unroutable,
-    Wait,
+    Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed,
+    Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{

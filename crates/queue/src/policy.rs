@@ -140,6 +140,11 @@ impl Retry {
         self.base(attempts).mul_f64((1.0 - self.jitter).max(0.0))
     }
 
+    /// The most that any wait can be.
+    pub(crate) fn most_wait(&self) -> Duration {
+        self.schedule.iter().max().copied().unwrap_or_default().mul_f64(1.0 + self.jitter)
+    }
+
     fn base(&self, attempts: u32) -> Duration {
         self.schedule[(attempts.max(1) as usize - 1).min(self.schedule.len() - 1)]
     }

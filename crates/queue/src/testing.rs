@@ -49,6 +49,7 @@ pub struct World {
     pub sources: HashMap<SessionId, String>,
     pub disk: HashMap<String, posthaste_governor::LaneEntry>,
     pub changes: Vec<(LaneKey, LaneChange)>,
+    pub clock_news: Vec<ClockNews>,
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     pub judge: Option<Judge>,
@@ -128,6 +129,7 @@ impl World {
             sources: HashMap::new(),
             disk: HashMap::new(),
             changes: Vec::new(),
+            clock_news: Vec::new(),
             arrivals: HashMap::new(),
             judge: None,
             deliver_by: HashMap::new(),
@@ -264,6 +266,7 @@ impl World {
                     }
                 }
                 Action::Lane { key, change, .. } => self.changes.push((key, change)),
+                Action::Clock(news) => self.clock_news.push(news),
             }
         }
     }

@@ -3,15 +3,18 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::pending,
     sync::{Arc, mpsc::Sender},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
+use posthaste_journal::{Journal, Part, State};
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts};
+use posthaste_queue::{
+    Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts,
+};
 use tokio::sync::mpsc;
 
 use crate::recorder::Note;
@@ -21,6 +24,9 @@ const BATCH: usize = 256;
 /// Jobs queued for a session. One is enough: the dispatcher assigns the next job once the session has returned the last.
 const JOBS_WAITING: usize = 1;
 
+/// The longest sleep. Sleeps are measured by a clock that nobody sets, so this is how soon an idle relay notices that the wall clock was set.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
 /// Runs the dispatcher.
 pub struct Engine {
     dispatcher: Dispatcher,
@@ -28,6 +34,7 @@ pub struct Engine {
     lookups: Lookups,
     recorder: Sender<Note>,
     ledger: LedgerWriter,
+    journal: Journal,
     sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
     /// Inputs that result from actions that could not be carried out; handled next.
     follow_up: VecDeque<Input>,
@@ -36,7 +43,8 @@ pub struct Engine {
 impl Engine {
     /// An engine that runs `dispatcher`.
     pub fn new(dispatcher: Dispatcher, outbound: Arc<Outbound>, lookups: Lookups, recorder: Sender<Note>, ledger: LedgerWriter) -> Self {
-        Self { dispatcher, outbound, lookups, recorder, ledger, sessions: HashMap::new(), follow_up: VecDeque::new() }
+        let journal = outbound.journal.clone();
+        Self { dispatcher, outbound, lookups, recorder, ledger, journal, sessions: HashMap::new(), follow_up: VecDeque::new() }
     }
 
     /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
@@ -48,7 +56,7 @@ impl Engine {
             let wake = self.dispatcher.next_wake();
             tokio::select! {
                 n = commands.recv_many(&mut batch, BATCH) => if n == 0 { return },
-                () = until(wake) => batch.push(Command::Input(Input::Wake)),
+                () = tokio::time::sleep(asleep(wake, clock::now())) => batch.push(Command::Input(Input::Wake)),
             }
             let now = clock::now();
             for command in batch.drain(..) {
@@ -89,6 +97,26 @@ impl Engine {
                     drop(self.recorder.send(Note::Lane(change.at, Box::new(facts))));
                 }
             }
+            Action::Clock(news) => self.tell(&news),
+        }
+    }
+
+    fn tell(&self, news: &ClockNews) {
+        match news {
+            ClockNews::WentBack { by } => {
+                tracing::warn!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
+            }
+            ClockNews::LaneWaits { lane, until } => {
+                let detail = format!(
+                    "{} at {}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}",
+                    lane.source, lane.provider
+                );
+                self.journal.say(Part::Warmup, State::Alarm, detail);
+            }
+            ClockNews::LaneGoesOn { lane } => {
+                let detail = format!("{} at {}: goes on; the day that the clock went back into is past", lane.source, lane.provider);
+                self.journal.say(Part::Warmup, State::AlarmOver, detail);
+            }
         }
     }
 
@@ -102,11 +130,23 @@ impl Engine {
     }
 }
 
-async fn until(wake: Option<Timestamp>) {
-    match wake {
-        None => pending().await,
-        Some(at) => {
-            tokio::time::sleep(clock::sleep_for(at.duration_since(clock::now()))).await;
+/// How long to sleep at `now` until the dispatcher needs to be woken.
+fn asleep(wake: Option<Timestamp>, now: Timestamp) -> Duration {
+    wake.map_or(SLEEP_MAX, |at| clock::sleep_for(at.duration_since(now)).min(SLEEP_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_relay_looks_at_the_clock_within_a_minute() {
+        let now = clock::now();
+        let in_a_while = |seconds| Some(now + Duration::from_secs(seconds));
+        assert_eq!(asleep(in_a_while(3), now), Duration::from_secs(3));
+        assert_eq!(asleep(Some(now - Duration::from_secs(3)), now), Duration::ZERO);
+        for wake in [None, in_a_while(172_800)] {
+            assert!(asleep(wake, now) < Duration::from_secs(60));
         }
     }
 }

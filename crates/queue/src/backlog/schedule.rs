@@ -33,6 +33,11 @@ impl<T> Schedule<T> {
         Some(slot.remove())
     }
 
+    /// Everything, the earliest first.
+    pub(crate) fn into_all(self) -> impl Iterator<Item = T> {
+        self.slots.into_values().flatten()
+    }
+
     /// When the next slot is due, in milliseconds since 1970.
     pub(crate) fn next(&self) -> Option<i64> {
         self.slots.first_key_value().map(|(slot, _)| slot * SLOT)

@@ -246,6 +246,11 @@ impl Table {
         self.messages.iter().map(|(seq, message)| (*seq, message))
     }
 
+    /// The same, to change.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut QueuedMessage> {
+        self.messages.values_mut()
+    }
+
     /// The number of the message with this id.
     pub(crate) fn find(&self, id: MessageId) -> Option<Seq> {
         self.ids.find(id, |seq| self.get(seq).is_some_and(|message| message.id == id))

@@ -178,6 +178,11 @@ impl Permits {
         self.write()
     }
 
+    /// The clock went back: the ledger is written and days are closed by the clock as it is.
+    pub(crate) fn clock_went_back(&mut self) {
+        (self.next_write, self.next_close) = (0, 0);
+    }
+
     /// The part of the ledger that is not written yet.
     pub(crate) fn write(&mut self) -> Option<Batch> {
         let batch = self.governor.take_batch()?;

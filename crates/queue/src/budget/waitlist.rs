@@ -22,6 +22,10 @@ use crate::{
 
 /// Waits shorter than this are not logged.
 pub(super) const TOLD_FROM: SignedDuration = SignedDuration::from_secs(10);
+/// An expiry that is found this many milliseconds late was missed.
+const MISSED: i64 = 60_000;
+/// How long mail waits for budget after its expiry was missed, in milliseconds: a day, because budgets are by the day.
+const GRACE: i64 = 86_400_000;
 /// Groups at the head of a list that are passed over because their routes are being looked up, at most.
 pub(crate) const PASSED_MAX: usize = 16;
 
@@ -138,6 +142,12 @@ impl WaitLists {
         providers.iter().for_each(|provider| self.look_again(provider.as_str()));
     }
 
+    /// The clock went back: all that was foreseen is wrong.
+    pub(crate) fn clock_went_back(&mut self) {
+        self.lists.values_mut().for_each(|list| list.foreseen = Timestamp::MIN);
+        self.look_again_everywhere();
+    }
+
     /// The lists of this provider may let something through earlier: budget came back.
     pub(crate) fn open_soon(&mut self, provider: &str) {
         for (ix, list) in &mut self.lists {
@@ -252,12 +262,19 @@ impl WaitLists {
         Some(ix)
     }
 
-    /// Takes out some groups that expired while they waited, each with the reason for its wait.
+    /// Takes out some groups that expired while they waited, each with the reason for its wait. If nobody looked when they expired (the clock
+    /// was set, the relay was down), they had no chance: they wait for a day more, so that a day's budget counts for them.
     pub(crate) fn take_expired(&mut self, now: Timestamp) -> Option<Vec<(RecipientGroup, Block)>> {
-        let due = self.expiries.take_due(now.as_millisecond())?;
+        let now = now.as_millisecond();
+        let missed = self.expiries.next().is_some_and(|due| due < now - MISSED);
+        let due = self.expiries.take_due(now)?;
         let mut expired = Vec::new();
         for (ix, position) in due {
             let Some(list) = self.lists.get_mut(&ix) else { continue };
+            if missed {
+                self.expiries.add(now + GRACE, (ix, position));
+                continue;
+            }
             let Some(waiting) = list.queue.remove(&position) else { continue };
             expired.push((waiting.group, list.block.clone()));
             if list.queue.is_empty() {

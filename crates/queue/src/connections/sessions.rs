@@ -267,6 +267,26 @@ impl Connections {
         true
     }
 
+    /// The clock went back by `ms` milliseconds: idle sessions, hosts that are left alone and lanes that are limited wait for the rest of their
+    /// time.
+    pub(crate) fn clock_went_back(&mut self, ms: i64) {
+        self.idle.iter_mut().for_each(|(since, _)| *since -= ms);
+        for session in self.sessions.values_mut() {
+            session.begun -= ms;
+            session.idle_since = session.idle_since.map(|since| since - ms);
+        }
+        for down in self.lanes.queues.values_mut().filter_map(|queue| queue.down.as_mut()) {
+            (down.since, down.until) = (down.since - ms, down.until - ms);
+        }
+        self.squeezed = Schedule::default();
+        for (id, lane) in &mut self.lanes.lanes {
+            if let Some((_, until)) = &mut lane.squeezed {
+                *until -= ms;
+                self.squeezed.add(*until, *id);
+            }
+        }
+    }
+
     /// Leaves hosts alone that a session which began to open at `begun` could not reach, for `wait` after the first failure and longer after
     /// each further one in a row. Sessions that began before the last failure was known are no further ones.
     pub(crate) fn leave_alone(&mut self, queue: QueueIx, begun: i64, why: Arc<Unroutable>, wait: std::time::Duration, now: i64) {

@@ -20,7 +20,7 @@ use crate::{
 impl Dispatcher {
     /// Answers a question or makes an operator's change; also returns the actions that follow from it.
     pub fn answer(&mut self, question: Question, now: Timestamp) -> (Answer, Vec<Action>) {
-        self.now = now;
+        self.turn_clock(now);
         let only = |answer| (answer, Vec::new());
         match question {
             Question::Table => {

@@ -1,6 +1,7 @@
 //! The dispatcher in simulated time.
 
 mod budget;
+mod clock;
 mod deadlines;
 mod passing;
 mod questions;

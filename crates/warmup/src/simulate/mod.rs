@@ -172,7 +172,7 @@ impl<'s> World<'s> {
                     Action::Close(session) => drop(self.sessions.remove(&session)),
                     Action::Record(record) => self.decided(&record),
                     // Nothing is written to disk or to a log here.
-                    Action::Ledger(_) | Action::Lane { .. } => {}
+                    Action::Ledger(_) | Action::Lane { .. } | Action::Clock(_) => {}
                 }
             }
         }
