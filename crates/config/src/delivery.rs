@@ -23,6 +23,8 @@ pub struct Delivery {
     pub messages_per_connection: u32,
     /// Recipients of one transaction.
     pub recipients_per_transaction: usize,
+    /// Results of attempts that may be not durable in the log yet; with more, no delivery begins.
+    pub unlogged_max: usize,
     /// How long an idle connection is kept.
     pub idle: Duration,
     /// How long a host that refused a connection or did not answer is skipped.
@@ -43,6 +45,7 @@ impl Delivery {
             connections_per_lane: t.get("connections_per_lane", number(1..=10_000)),
             messages_per_connection: t.get("messages_per_connection", number(1..=1_000_000)),
             recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
+            unlogged_max: t.get("unlogged_max", number(1..=1_000_000)),
             idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
             host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),
             providers: t.get("providers", list(|item| environment.text_file(item))),

@@ -142,6 +142,11 @@ impl Backlog {
         self.schedule.take_due(now)
     }
 
+    /// Schedules a group that cannot be taken up now; it is due at once when it can.
+    pub(crate) fn put_off(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) {
+        self.schedule.add(now.as_millisecond(), (domain, group));
+    }
+
     /// The route for a group that is due, with the group, unless it waits here for the answer of DNS.
     pub(crate) fn place(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) -> (Route, Option<RecipientGroup>) {
         self.domains.place(domain, group, now.as_millisecond())

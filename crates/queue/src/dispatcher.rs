@@ -20,11 +20,18 @@
 /// What the budget may read of the other parts while it is changed.
 macro_rules! view {
     ($self:ident) => {
-        crate::view::View { backlog: &$self.backlog, lanes: $self.connections.lanes(), policy: &$self.policy, now: $self.now }
+        crate::view::View {
+            backlog: &$self.backlog,
+            lanes: $self.connections.lanes(),
+            policy: &$self.policy,
+            halt: &$self.halt,
+            now: $self.now,
+        }
     };
 }
 
 mod clock;
+mod halting;
 mod sending;
 mod steering;
 mod unreachable;
@@ -44,6 +51,7 @@ use crate::{
     budget::Budget,
     connections::Connections,
     exchange::{Action, Arrival, FateRecord, Input, SessionId},
+    halt::Halt,
     policy::Policy,
     times::millis,
     view::View,
@@ -64,6 +72,7 @@ pub struct Dispatcher {
     next_sweep: i64,
     /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
     held_days: BTreeMap<LaneKey, Timestamp>,
+    halt: Halt,
     draining: bool,
     actions: Vec<Action>,
 }
@@ -80,6 +89,7 @@ impl Dispatcher {
             now: Timestamp::UNIX_EPOCH,
             next_sweep: i64::MIN,
             held_days: BTreeMap::new(),
+            halt: Halt::default(),
             draining: false,
             actions: Vec::new(),
         }
@@ -106,6 +116,8 @@ impl Dispatcher {
             Input::Opened(session) => self.connections.opened(session),
             Input::OpenFailed { session, job, failure, verdict, facts } => self.open_failed(session, *job, failure, verdict, facts),
             Input::Finished { session, job, outcome, usable } => self.finished(session, *job, outcome, usable),
+            Input::Logged(results) => self.logged(results),
+            Input::Trouble(why) => self.trouble(why),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),
             Input::Sources(gone) => self.sources_gone(gone),
@@ -118,9 +130,11 @@ impl Dispatcher {
 
     /// The latest time at which [`Input::Wake`] is needed; None when nothing is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let next = [self.backlog.next(), self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
+        let due = self.backlog.next().filter(|_| !self.halt.is_halted());
+        let next = [due, self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
         let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        [next, self.budget.next_release().filter(|_| !self.draining)].into_iter().flatten().min()
+        let release = self.budget.next_release().filter(|_| !self.draining && !self.halt.is_halted());
+        [next, release].into_iter().flatten().min()
     }
 
     /// The numbers of queued messages and recipients.
@@ -151,7 +165,7 @@ impl Dispatcher {
 
     /// Gives connections to the lanes that got mail, closes days, and returns the actions, with the ledger's batch and the lanes' changes.
     fn finish(&mut self) -> Vec<Action> {
-        if !self.draining {
+        if !self.draining && !self.halt.is_halted() {
             self.open_wait_lists();
         }
         while let Some(lane) = self.to_pump.pop() {
@@ -211,12 +225,8 @@ impl Dispatcher {
 
     fn turn_the_wheel(&mut self) {
         let now = self.now.as_millisecond();
-        let overdue = self.backlog.end_overdue(self.now);
-        overdue.into_iter().for_each(|record| self.record(record));
-        while let Some(due) = self.backlog.take_due(now) {
-            for (domain, group) in due {
-                self.place(domain, group);
-            }
+        if !self.halt.is_halted() {
+            self.take_up_what_is_due();
         }
         while let Some(lanes) = self.connections.take_squeezed(now) {
             lanes.into_iter().for_each(|lane| self.unsqueeze(lane));
@@ -231,6 +241,16 @@ impl Dispatcher {
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);
             self.watch_days();
+        }
+    }
+
+    fn take_up_what_is_due(&mut self) {
+        let overdue = self.backlog.end_overdue(self.now);
+        overdue.into_iter().for_each(|record| self.record(record));
+        while let Some(due) = self.backlog.take_due(self.now.as_millisecond()) {
+            for (domain, group) in due {
+                self.place(domain, group);
+            }
         }
     }
 

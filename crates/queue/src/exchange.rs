@@ -152,6 +152,10 @@ pub enum Input {
         /// What.
         note: Note,
     },
+    /// This many results of attempts, of those that records counted ([`FateRecord::results`]), have become durable in the log.
+    Logged(usize),
+    /// The log or the spool cannot be written, for this reason; None: both can.
+    Trouble(Option<Arc<str>>),
     /// Time has passed.
     Wake,
     /// A new configuration is in force.
@@ -236,6 +240,8 @@ pub struct FateRecord {
     pub fates: Vec<Fate>,
     /// The recipients' state that the spool is to keep; None: delete the message.
     pub after: Option<Progress>,
+    /// How many of the fates are results of attempts, of which the dispatcher wants to hear when they are durable ([`Input::Logged`]).
+    pub results: usize,
 }
 
 /// The decision about one recipient.

@@ -12,6 +12,7 @@ mod budget;
 mod connections;
 mod dispatcher;
 mod exchange;
+mod halt;
 mod handle;
 pub mod lane_event;
 mod numbers;

@@ -92,6 +92,8 @@ pub struct Policy {
     pub connections: usize,
     /// How long an idle connection stays open for more mail.
     pub idle: Duration,
+    /// Results of attempts that may be handed out to be recorded and not be durable yet; with more, deliveries are halted.
+    pub unlogged_max: usize,
     /// How long hosts that could not be reached are not tried again. Doubles with each failure in a row.
     pub host_down: Duration,
 }

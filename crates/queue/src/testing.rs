@@ -50,12 +50,19 @@ pub struct World {
     pub disk: HashMap<String, posthaste_governor::LaneEntry>,
     pub changes: Vec<(LaneKey, LaneChange)>,
     pub clock_news: Vec<ClockNews>,
+    /// Nothing becomes durable in the log while this is set.
+    pub log_is_stuck: bool,
+    /// Results that are not durable.
+    pub unlogged: usize,
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     pub judge: Option<Judge>,
     /// By when messages are to be delivered.
     pub deliver_by: HashMap<Seq, Deadline>,
 }
+
+/// Results that become durable in the log together.
+const LOGGED_AT_ONCE: usize = 100;
 
 /// The answer to a source at a provider at a time.
 pub type Judge = Box<dyn FnMut(&str, &str, Timestamp) -> AttemptResult>;
@@ -89,6 +96,7 @@ pub fn policy() -> Policy {
         connections: 50,
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),
+        unlogged_max: 1000,
     }
 }
 
@@ -130,6 +138,8 @@ impl World {
             disk: HashMap::new(),
             changes: Vec::new(),
             clock_news: Vec::new(),
+            log_is_stuck: false,
+            unlogged: 0,
             arrivals: HashMap::new(),
             judge: None,
             deliver_by: HashMap::new(),
@@ -215,6 +225,18 @@ impl World {
     pub fn feed(&mut self, input: Input) {
         let actions = self.dispatcher.handle(input, self.now);
         self.perform(actions);
+        if self.unlogged >= LOGGED_AT_ONCE {
+            self.log_all();
+        }
+    }
+
+    /// Makes everything durable in the log, unless that is stuck.
+    pub fn log_all(&mut self) {
+        if !self.log_is_stuck {
+            let logged = std::mem::take(&mut self.unlogged);
+            let actions = self.dispatcher.handle(Input::Logged(logged), self.now);
+            self.perform(actions);
+        }
     }
 
     pub fn later(&mut self, wait: Duration, input: Input) {
@@ -254,6 +276,7 @@ impl World {
                     for fate in &record.fates {
                         self.log.push((record.now, record.seq, fate.rcpt, fate.attempt, fate.next.clone()));
                     }
+                    self.unlogged += record.results;
                     self.spool.insert(record.seq, record.after);
                 }
                 Action::Ledger(batch) => {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::{
     backlog::{Backlog, table::StreamIx},
     connections::lanes::Lanes,
+    halt::Halt,
     policy::{Policy, StreamPolicy},
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct View<'a> {
     pub(crate) lanes: &'a Lanes,
     /// The configuration.
     pub(crate) policy: &'a Policy,
+    /// Whether deliveries are halted.
+    pub(crate) halt: &'a Halt,
     /// The time.
     pub(crate) now: Timestamp,
 }

@@ -95,7 +95,11 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
                         entries += batch.entries.len();
                         continue;
                     }
-                    Action::Record(_) | Action::Close(_) | Action::Lane { .. } | Action::Clock(_) => continue,
+                    Action::Record(record) => {
+                        inputs.push_back(Input::Logged(record.results));
+                        continue;
+                    }
+                    Action::Close(_) | Action::Lane { .. } | Action::Clock(_) => continue,
                 };
                 taken += job.rcpts.len() as u64;
                 let outcome =

@@ -77,6 +77,9 @@ pub struct Queue {
     pub lanes: Vec<LaneRow>,
     /// Why no mail is accepted at present.
     pub closed: Option<String>,
+    /// Why deliveries are halted at present.
+    #[serde(default)]
+    pub halted: Option<String>,
 }
 
 /// The answer to `List`.
@@ -195,8 +198,8 @@ impl Admin {
     async fn perform(&self, request: Request) -> Result<Value, Undone> {
         match request {
             Request::Queue => {
-                let QueueTable { counts, lanes } = self.queue().table().await?;
-                json(&Queue { counts, lanes, closed: self.intake.closed().map(|refused| refused.answer.text) })
+                let QueueTable { counts, lanes, halted } = self.queue().table().await?;
+                json(&Queue { counts, lanes, halted, closed: self.intake.closed().map(|refused| refused.answer.text) })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit).await?;
@@ -257,10 +260,11 @@ impl Admin {
             let mut why = Why::of(&settings, &domain, &resolver.route(&domain).await);
             let provider = why.provider.as_ref().map(|known| known.name.clone());
             let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
-            let Reasons { lanes, waiting } = self.queue().why(selection, why::READ_MAX, provider, sources).await?;
+            let Reasons { lanes, waiting, halted } = self.queue().why(selection, why::READ_MAX, provider, sources).await?;
             for SourceNow { source, now } in lanes {
                 why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
             }
+            why.halted = halted;
             let (spool, subject) = (self.intake.spool.clone(), subject.clone());
             let read = move || {
                 WaitingMail::read(&subject, waiting.first, waiting.total, |seq| Some(read_record(&spool, seq).ok()?.envelope.recipients))

@@ -1,6 +1,8 @@
 //! The engine: one task that owns the dispatcher, passes inputs to it and carries out its actions. It waits only for the clock and for its
 //! own inputs.
 
+mod halt;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, mpsc::Sender},
@@ -15,9 +17,10 @@ use posthaste_mail::{Failure, LocalCause, Stage};
 use posthaste_queue::{
     Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId, lane_event::lane_facts,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::recorder::Note;
+use self::halt::{HaltNews, Standing, watch_spool};
+use crate::recorder::{Logged, Note, Owed};
 
 /// Inputs handled before the clock is read again.
 const BATCH: usize = 256;
@@ -27,6 +30,9 @@ const JOBS_WAITING: usize = 1;
 /// The longest sleep. Sleeps are measured by a clock that nobody sets, so this is how soon an idle relay notices that the wall clock was set.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
+/// The longest sleep while deliveries are halted: how soon they go on once results are durable.
+const HALTED_SLEEP_MAX: Duration = Duration::from_millis(50);
+
 /// Runs the dispatcher.
 pub struct Engine {
     dispatcher: Dispatcher,
@@ -35,6 +41,7 @@ pub struct Engine {
     recorder: Sender<Note>,
     ledger: LedgerWriter,
     journal: Journal,
+    logged: Logged,
     sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
     /// Inputs that result from actions that could not be carried out; handled next.
     follow_up: VecDeque<Input>,
@@ -44,7 +51,8 @@ impl Engine {
     /// An engine that runs `dispatcher`.
     pub fn new(dispatcher: Dispatcher, outbound: Arc<Outbound>, lookups: Lookups, recorder: Sender<Note>, ledger: LedgerWriter) -> Self {
         let journal = outbound.journal.clone();
-        Self { dispatcher, outbound, lookups, recorder, ledger, journal, sessions: HashMap::new(), follow_up: VecDeque::new() }
+        let (logged, sessions, follow_up) = (Logged::default(), HashMap::new(), VecDeque::new());
+        Self { dispatcher, outbound, lookups, recorder, ledger, journal, logged, sessions, follow_up }
     }
 
     /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
@@ -52,31 +60,51 @@ impl Engine {
         let QueueEnd { mut commands, gauge: shown } = end;
         first.into_iter().for_each(|action| self.perform(action));
         let mut batch = Vec::with_capacity(BATCH);
+        let (spool_seen, spool) = watch::channel(None);
+        tokio::spawn(watch_spool(self.outbound.spool.clone(), spool_seen));
+        let mut standing = Standing::new(self.journal.clone(), spool, self.logged.clone());
+        let mut halt_news = HaltNews::default();
         loop {
-            let wake = self.dispatcher.next_wake();
+            let most = if self.dispatcher.is_halted() { HALTED_SLEEP_MAX } else { SLEEP_MAX };
+            let nap = asleep(self.dispatcher.next_wake(), clock::now(), most);
             tokio::select! {
                 n = commands.recv_many(&mut batch, BATCH) => if n == 0 { return },
-                () = tokio::time::sleep(asleep(wake, clock::now())) => batch.push(Command::Input(Input::Wake)),
+                () = tokio::time::sleep(nap) => batch.push(Command::Input(Input::Wake)),
             }
             let now = clock::now();
+            for input in standing.inputs() {
+                self.handle(input, now);
+            }
             for command in batch.drain(..) {
-                let actions = match command {
-                    Command::Input(input) => self.dispatcher.handle(input, now),
+                match command {
+                    Command::Input(input) => self.handle(input, now),
                     Command::Ask(question, reply) => {
                         let (answer, actions) = self.dispatcher.answer(question, now);
                         // The caller may have gone; the command is carried out all the same.
                         drop(reply.send(answer));
-                        actions
+                        self.perform_all(actions, now);
                     }
-                };
-                actions.into_iter().for_each(|action| self.perform(action));
-                while let Some(input) = self.follow_up.pop_front() {
-                    let actions = self.dispatcher.handle(input, now);
-                    actions.into_iter().for_each(|action| self.perform(action));
                 }
+            }
+            if let Some((state, detail)) = halt_news.news(self.dispatcher.halted(), clock::instant()) {
+                self.journal.say(Part::Delivery, state, detail);
             }
             let gauge = Gauge { messages: self.dispatcher.queued().0, sessions: self.dispatcher.sessions() };
             shown.send_if_modified(|seen| std::mem::replace(seen, gauge) != gauge);
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        let actions = self.dispatcher.handle(input, now);
+        self.perform_all(actions, now);
+    }
+
+    /// Carries out actions, and has the dispatcher handle the inputs that result from those that could not be carried out.
+    fn perform_all(&mut self, actions: Vec<Action>, now: Timestamp) {
+        actions.into_iter().for_each(|action| self.perform(action));
+        while let Some(input) = self.follow_up.pop_front() {
+            let actions = self.dispatcher.handle(input, now);
+            actions.into_iter().for_each(|action| self.perform(action));
         }
     }
 
@@ -90,7 +118,10 @@ impl Engine {
             }
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
-            Action::Record(record) => drop(self.recorder.send(Note::Record(record))),
+            Action::Record(record) => {
+                let results = self.logged.expect(record.results);
+                drop(self.recorder.send(Note::Record(Owed { record, results })));
+            }
             Action::Ledger(batch) => self.ledger.write(batch),
             Action::Lane { key, plan, change } => {
                 if let Some(facts) = lane_facts(&key, &plan, &change) {
@@ -130,9 +161,9 @@ impl Engine {
     }
 }
 
-/// How long to sleep at `now` until the dispatcher needs to be woken.
-fn asleep(wake: Option<Timestamp>, now: Timestamp) -> Duration {
-    wake.map_or(SLEEP_MAX, |at| clock::sleep_for(at.duration_since(now)).min(SLEEP_MAX))
+/// How long to sleep at `now` until the dispatcher needs to be woken, at most `most`.
+fn asleep(wake: Option<Timestamp>, now: Timestamp, most: Duration) -> Duration {
+    wake.map_or(most, |at| clock::sleep_for(at.duration_since(now)).min(most))
 }
 
 #[cfg(test)]
@@ -143,10 +174,10 @@ mod tests {
     fn an_idle_relay_looks_at_the_clock_within_a_minute() {
         let now = clock::now();
         let in_a_while = |seconds| Some(now + Duration::from_secs(seconds));
-        assert_eq!(asleep(in_a_while(3), now), Duration::from_secs(3));
-        assert_eq!(asleep(Some(now - Duration::from_secs(3)), now), Duration::ZERO);
+        assert_eq!(asleep(in_a_while(3), now, SLEEP_MAX), Duration::from_secs(3));
+        assert_eq!(asleep(Some(now - Duration::from_secs(3)), now, SLEEP_MAX), Duration::ZERO);
         for wake in [None, in_a_while(172_800)] {
-            assert!(asleep(wake, now) < Duration::from_secs(60));
+            assert!(asleep(wake, now, SLEEP_MAX) < Duration::from_secs(60));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod durable;
 mod lines;
+mod logged;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,6 +27,7 @@ use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 pub use durable::{CHECKPOINT, settle_on_durable};
+pub use logged::{Logged, OnTheirWay};
 
 use self::{
     durable::{DeliveryOutcome, outcome, report_outcomes},
@@ -33,13 +35,22 @@ use self::{
 };
 use crate::notify::Notifier;
 
+/// A record, and its results on their way to the log.
+#[derive(Debug)]
+pub struct Owed {
+    /// What was decided.
+    pub record: Box<FateRecord>,
+    /// Dropped once it is durable.
+    pub results: OnTheirWay,
+}
+
 /// The recorder's input.
 #[derive(Debug)]
 pub enum Note {
     /// Fates to write down.
-    Record(Box<FateRecord>),
+    Record(Owed),
     /// The notice that a record was waiting for is in the spool.
-    Noticed(Box<FateRecord>, Arc<Message>),
+    Noticed(Owed, Arc<Message>),
     /// A lane's event, and its time.
     Lane(Timestamp, Box<LaneFacts>),
     /// The relay stops: no more notes follow.
@@ -63,7 +74,7 @@ pub struct Recorder {
     /// A sender to the recorder itself, for finished notices.
     pub own_sender: Sender<Note>,
     /// Records that wait for their message's notice, in order.
-    pub waiting: HashMap<Seq, VecDeque<Box<FateRecord>>>,
+    pub waiting: HashMap<Seq, VecDeque<Owed>>,
 }
 
 impl Recorder {
@@ -72,8 +83,8 @@ impl Recorder {
         let mut stopping = false;
         while let Ok(note) = notes.recv() {
             match note {
-                Note::Record(record) => self.take(record),
-                Note::Noticed(record, message) => self.noticed(&record, &message),
+                Note::Record(owed) => self.take(owed),
+                Note::Noticed(owed, message) => self.noticed(owed, &message),
                 Note::Lane(at, facts) => self.journal.append(at, What::Lane(facts)),
                 Note::Stop => stopping = true,
             }
@@ -83,41 +94,46 @@ impl Recorder {
         }
     }
 
-    fn take(&mut self, record: Box<FateRecord>) {
+    fn take(&mut self, owed: Owed) {
+        let record = &owed.record;
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
-            return queue.push_back(record);
+            return queue.push_back(owed);
         }
         let message = match record.warm.clone() {
             Some(message) => message,
             None => match read_record(&self.spool, record.seq) {
                 Ok(record) => Arc::new(Message::new(record, Vec::new(), None)),
-                Err(why) => return self.lost_message(&record, &why.to_string()),
+                Err(why) => return self.lost_message(record, &why.to_string()),
             },
         };
-        if self.notifier.is_worth_a_notice(&record, &message) {
-            return self.notice(record, message);
+        if self.notifier.is_worth_a_notice(record, &message) {
+            return self.notice(owed, message);
         }
-        self.write(&record, &message);
+        self.write(owed, &message);
     }
 
     /// Stores a failure notice in the spool, then sends the record back to the recorder.
-    fn notice(&mut self, record: Box<FateRecord>, message: Arc<Message>) {
-        self.waiting.insert(record.seq, VecDeque::new());
+    fn notice(&mut self, mut owed: Owed, message: Arc<Message>) {
+        // If the spool is full, the notice waits until deliveries have made room: they must not wait for it.
+        owed.results.let_go();
+        self.waiting.insert(owed.record.seq, VecDeque::new());
         let (notifier, own_sender) = (self.notifier.clone(), self.own_sender.clone());
         self.runtime.spawn(async move {
-            notifier.notify(&record, &message).await;
-            drop(own_sender.send(Note::Noticed(record, message)));
+            notifier.notify(&owed.record, &message).await;
+            drop(own_sender.send(Note::Noticed(owed, message)));
         });
     }
 
-    fn noticed(&mut self, record: &FateRecord, message: &Message) {
-        self.write(record, message);
-        for waiting in self.waiting.remove(&record.seq).unwrap_or_default() {
+    fn noticed(&mut self, owed: Owed, message: &Message) {
+        let seq = owed.record.seq;
+        self.write(owed, message);
+        for waiting in self.waiting.remove(&seq).unwrap_or_default() {
             self.take(waiting);
         }
     }
 
-    fn write(&self, record: &FateRecord, message: &Message) {
+    fn write(&self, Owed { record, results }: Owed, message: &Message) {
+        let record = &*record;
         if record.fates.iter().all(|fate| matches!(fate.next, Next::Waits(_))) {
             // The spool does not change: the waiting recipients' states are as before.
             return self.journal.append_all(record.now, record.fates.iter().map(|fate| what(record, message, fate)), None);
@@ -131,6 +147,7 @@ impl Recorder {
                 None => spool.remove(seq),
             }
             report_outcomes(&register, &settings.suppression, outcomes);
+            drop(results);
         });
         // A message that is late is delivered as before; the notice to its sender has a log line of its own.
         let fates = record.fates.iter().filter(|fate| fate.next != Next::Late);

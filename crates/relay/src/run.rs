@@ -27,7 +27,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -43,6 +43,8 @@ use crate::{
     watch::watch_trouble,
 };
 
+/// How long the last log lines may take when the time to drain is over.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
@@ -221,17 +223,19 @@ impl Relay {
         systemd::stopping();
         self.reloader.journal.say(None, State::Stopping, format!("running sessions have up to {:?} to end", self.drain));
         self.stop.send_replace(true);
-        self.drain(servers).await;
+        let by = Instant::from_std(clock::instant()) + self.drain;
+        self.drain(servers, by).await;
         self.returns.say_sums();
         drop(self.recorder.send(Note::Stop));
-        if timeout(self.drain, &mut self.recorder_ended).await.is_err() {
+        let last_lines = Instant::from_std(clock::instant()) + LAST_LINES;
+        if timeout_at(by.max(last_lines), &mut self.recorder_ended).await.is_err() {
             tracing::warn!("some log lines could not be written in time; the next start writes them");
         }
         tokio::task::spawn_blocking(move || self.close()).await.map_err(RunError::Close)?
     }
 
-    /// Lets sessions end, clients' sessions first. Mail that is not delivered in time stays in the spool.
-    async fn drain(&self, servers: Vec<JoinHandle<()>>) {
+    /// Lets sessions end by this time, clients' sessions first. Mail that is not delivered in time stays in the spool.
+    async fn drain(&self, servers: Vec<JoinHandle<()>>, by: Instant) {
         let queue = &self.reloader.queue;
         let quiet = async {
             for server in servers {
@@ -240,11 +244,11 @@ impl Relay {
             queue.drain().await;
             queue.no_sessions().await;
         };
-        if timeout(self.drain, quiet).await.is_err() {
+        if timeout_at(by, quiet).await.is_err() {
             return tracing::warn!("some connections did not end in time and are cut; their mail stays in the spool");
         }
         // No permit is in use any more: the ledger can record what was really used.
-        drop(timeout(self.drain, queue.return_leases()).await);
+        drop(timeout_at(by, queue.return_leases()).await);
     }
 
     /// Writes the last log lines and closes log and spool. Blocks.

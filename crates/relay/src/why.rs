@@ -54,6 +54,9 @@ pub struct Why {
     pub general: Vec<Limit>,
     /// The sources that may send there.
     pub lanes: Vec<Lane>,
+    /// Why deliveries are halted; None: they are not, or no relay was asked.
+    #[serde(default)]
+    pub halted: Option<String>,
     /// Waiting recipients, the oldest first; None: no relay was asked.
     pub waiting: Option<WaitingMail>,
 }
@@ -136,6 +139,7 @@ impl Why {
             general: general(config),
             lanes: provider.as_ref().map(|known| lanes(settings, &known.name)).unwrap_or_default(),
             provider,
+            halted: None,
             waiting: None,
         }
     }

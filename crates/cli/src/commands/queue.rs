@@ -162,6 +162,9 @@ impl Queue {
             "{} messages, {} recipients: {} due, {} later, {} being sent, {} held; {} connections",
             c.messages, c.recipients, c.due, c.later, c.in_flight, c.held, c.connections
         )?;
+        if let Some(why) = queue.halted {
+            writeln!(out, "deliveries are halted: {why}")?;
+        }
         if let Some(why) = queue.closed {
             writeln!(out, "no mail is accepted: {why}")?;
         }

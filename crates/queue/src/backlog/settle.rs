@@ -259,7 +259,7 @@ impl Backlog {
         now: Timestamp,
     ) -> FateRecord {
         let after = self.table.get(seq).map(|message| Progress { owed: saved(message), told_late: self.deadlines.is_told(seq) });
-        FateRecord { seq, id, warm, now, facts, fates, after }
+        FateRecord { seq, id, warm, now, facts, fates, after, results: 0 }
     }
 }
 

@@ -24,6 +24,9 @@ const LAST_ERROR_MAX: usize = 160;
 impl Dispatcher {
     /// Brings a group that is due to its lane, asking DNS first if necessary.
     pub(super) fn place(&mut self, domain: DomainIx, group: RecipientGroup) {
+        if self.halt.is_halted() {
+            return self.backlog.put_off(domain, group, self.now);
+        }
         match self.backlog.place(domain, group, self.now) {
             (Route::To(site), Some(group)) => self.enqueue(&site, group),
             (Route::Nowhere(why, since), Some(group)) => self.nowhere(domain, &why, since, group),
@@ -35,6 +38,7 @@ impl Dispatcher {
     pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, ttl: Duration) {
         for group in self.backlog.resolved(domain, answer, ttl, self.now) {
             match answer {
+                _ if self.halt.is_halted() => self.backlog.put_off(domain, group, self.now),
                 Ok(site) => self.enqueue(site, group),
                 Err(why) => self.unroutable(why, &group),
             }
@@ -97,7 +101,7 @@ impl Dispatcher {
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
     pub(super) fn pump(&mut self, lane: LaneId) {
-        if self.draining {
+        if self.draining || self.halt.is_halted() {
             return;
         }
         while let Some(most) = self.most_connections(lane) {
@@ -166,7 +170,7 @@ impl Dispatcher {
                 }
                 self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
                 let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
-                record.into_iter().for_each(|record| self.record(record));
+                record.into_iter().for_each(|record| self.record_results(record));
             }
             JobOutcome::NotOffered { failure } => {
                 tracing::debug!(message = %job.id, %failure, "the connection had died; the message goes to another");
@@ -185,7 +189,9 @@ impl Dispatcher {
             self.tell_closed(closed);
             return self.after_close(queue);
         }
-        if let Some(job) = self.next_job(queue) {
+        if !self.halt.is_halted()
+            && let Some(job) = self.next_job(queue)
+        {
             let action = self.connections.hand_over(session, job);
             return self.actions.push(action);
         }
@@ -233,7 +239,7 @@ impl Dispatcher {
         let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); job.rcpts.len()];
         self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record(record));
+        record.into_iter().for_each(|record| self.record_results(record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(queue, begun, failure, verdict);
         }
@@ -262,6 +268,9 @@ impl Dispatcher {
 
     /// Gives connections in turn to the lanes that wait for one, while one is free or an idle one can be closed.
     pub(super) fn feed_the_hungry(&mut self) {
+        if self.halt.is_halted() {
+            return;
+        }
         while let Some(turn) = self.connections.next_hungry(self.policy.connections) {
             self.tell_closed(turn.closed);
             turn.next.into_iter().for_each(|lane| self.pump(lane));

@@ -25,7 +25,8 @@ impl Dispatcher {
         match question {
             Question::Table => {
                 let counts = rows::counts(self.view(), self.connections.count());
-                only(Answer::Table(QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()) }))
+                let lanes = rows::lane_rows(self.view(), self.budget.lists());
+                only(Answer::Table(QueueTable { counts, lanes, halted: self.halted() }))
             }
             Question::Messages { selection, limit } => {
                 only(Answer::Messages(rows::message_rows(self.view(), self.budget.lists(), &selection, limit)))
@@ -42,7 +43,7 @@ impl Dispatcher {
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();
                 let waiting = why::waits(self.view(), self.budget.lists(), &selection, limit);
-                only(Answer::Why(Reasons { lanes, waiting }))
+                only(Answer::Why(Reasons { lanes, waiting, halted: self.halted() }))
             }
             Question::Oldest => only(Answer::Oldest(rows::oldest(self.view()))),
             Question::Warmup(ask) => {

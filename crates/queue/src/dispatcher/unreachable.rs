@@ -19,6 +19,9 @@ impl Dispatcher {
     pub(super) fn leave_alone(&mut self, queue: QueueIx, begun: i64, failure: Failure, verdict: Verdict) {
         let why = Arc::new(Unroutable { failure, verdict });
         self.connections.leave_alone(queue, begun, why.clone(), self.policy.host_down, self.now.as_millisecond());
+        if self.halt.is_halted() {
+            return;
+        }
         let mut another = Vec::new();
         for ready in self.connections.lanes_mut().empty(queue) {
             match self.backlog.has_last_chance(&ready.group, &self.policy, self.now) {
@@ -77,6 +80,6 @@ impl Dispatcher {
 
     pub(super) fn settle_failed(&mut self, job: &DeliveryJob, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
         let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record(record));
+        record.into_iter().for_each(|record| self.record_results(record));
     }
 }

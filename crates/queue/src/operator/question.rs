@@ -108,6 +108,8 @@ pub struct QueueTable {
     pub counts: QueueCounts,
     /// By provider, the fullest first.
     pub lanes: Vec<LaneRow>,
+    /// Why deliveries are halted; None: they are not.
+    pub halted: Option<String>,
 }
 
 /// Why mail waits.
@@ -117,4 +119,6 @@ pub struct Reasons {
     pub lanes: Vec<SourceNow>,
     /// The recipients that wait.
     pub waiting: WaitingRecipients,
+    /// Why deliveries are halted; None: they are not.
+    pub halted: Option<String>,
 }

@@ -80,7 +80,7 @@ pub struct WaitingRecipient {
     pub expires: Timestamp,
     /// How often it was tried.
     pub attempts: u16,
-    /// Its state, as a word: `in_flight`, `held`, `later`, `budget`, `dns`, `hosts_down`, `connection`.
+    /// Its state, as a word: `in_flight`, `held`, `later`, `budget`, `halted`, `dns`, `hosts_down`, `connection`.
     pub state: String,
     /// When it will go or be looked at again, and why it waits.
     #[serde(flatten)]
@@ -197,6 +197,7 @@ fn held(view: View<'_>, recipient: &RecipientState, budget: Option<&Held>) -> (&
             ("later", held(Some(timestamp(recipient.due)), why))
         }
         (_, Some(budget)) => ("budget", budget.clone()),
+        _ if view.halt.is_halted() => ("halted", held(None, view.halt.why().unwrap_or_default())),
         _ => on_its_way(view, recipient.domain),
     }
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod clock;
 mod deadlines;
+mod halt;
 mod passing;
 mod questions;
 

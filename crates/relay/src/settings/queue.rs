@@ -31,6 +31,7 @@ pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: 
         feedback,
         connections: c.delivery.connections,
         idle: c.delivery.idle,
+        unlogged_max: c.delivery.unlogged_max,
         host_down: c.delivery.host_down,
     }
 }

@@ -42,6 +42,9 @@ impl fmt::Display for Page<'_> {
         }
         write!(f, "{}", table(&why.general, "  "))?;
         why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
+        if let Some(halted) = &why.halted {
+            writeln!(f, "\ndeliveries are halted: {halted}")?;
+        }
         match &why.waiting {
             None => writeln!(f, "\nno relay is running: waiting mail is not known"),
             Some(waiting) => self.waiting(f, waiting),

@@ -170,7 +170,10 @@ impl<'s> World<'s> {
                     }
                     Action::Deliver(session, job) => inputs.push_back(self.attempt(session, job)),
                     Action::Close(session) => drop(self.sessions.remove(&session)),
-                    Action::Record(record) => self.decided(&record),
+                    Action::Record(record) => {
+                        self.decided(&record);
+                        inputs.push_back(Input::Logged(record.results));
+                    }
                     // Nothing is written to disk or to a log here.
                     Action::Ledger(_) | Action::Lane { .. } | Action::Clock(_) => {}
                 }
