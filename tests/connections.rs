@@ -185,3 +185,28 @@ fn a_receiver_without_pipelining_gets_its_mail_command_by_command() {
     world.relay.send(&Mail::new(FROM, &[TO, "second@example.test"], "one"));
     assert_eq!(world.mx.wait_for(1)[0].rcpts.len(), 2);
 }
+
+#[test]
+fn a_message_with_a_short_life_is_tried_again_although_its_host_was_just_out_of_reach() {
+    let world = World::start("delivery.host_down = \"60s\"\nretry.schedule = [\"2s\"]\nretry.expire = \"20s\"");
+    world.mx.script(|session, step| match step {
+        Step::Connect if session == 1 => Act::Say("421 4.3.2 not now".into()),
+        _ => Act::Usual,
+    });
+    world.relay.send(&Mail::new(FROM, &[TO], "your one-time password"));
+    let event = world.relay.log().wait_for("delivered", TO);
+    assert_eq!((event["attempt"].as_u64(), world.mx.sessions()), (Some(2), 2), "two attempts, two connections");
+    assert_eq!(world.relay.log().of("deferred", TO).len(), 1);
+}
+
+#[test]
+fn what_is_passed_over_says_so_and_is_no_attempt() {
+    let world = World::start("delivery.host_down = \"60s\"\nretry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Connect = step { Act::Say("421 4.3.2 not now".into()) } else { Act::Usual });
+    world.relay.send(&Mail::new(FROM, &[TO], "one"));
+    assert_eq!(world.relay.log().wait_for("deferred", TO)["attempt"], 1);
+    world.relay.send(&Mail::new(FROM, &["second@example.test"], "two"));
+    let event = world.relay.log().wait_for("deferred", "second@example.test");
+    assert_eq!((event["attempt"].as_u64(), world.mx.sessions()), (Some(0), 1));
+    assert!(event["detail"].as_str().unwrap().starts_with("not tried, the hosts just refused a connection"), "{event}");
+}

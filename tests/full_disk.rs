@@ -1,6 +1,8 @@
 //! A full spool makes the relay defer mail; nothing is lost, and the relay accepts mail again by itself.
 
-use support::{Act, Client, Mail, Step, World, wait};
+use std::io::Write as _;
+
+use support::{Act, Client, Mail, Step, World, netns, wait, world::listening};
 
 const FROM: &str = "writer@sender.test";
 
@@ -63,4 +65,51 @@ fn a_full_queue_says_452_and_takes_mail_again_once_it_is_shorter() {
     }
     wait::until("a shorter queue", || world.relay.submit(&Mail::new(FROM, &["r4@example.test"], "one")).id().map(drop));
     world.relay.log().wait_for("delivered", "r4@example.test");
+}
+
+#[test]
+fn while_the_logs_disk_is_full_nothing_is_delivered_and_afterwards_each_message_once() {
+    if !netns::inside("while_the_logs_disk_is_full_nothing_is_delivered_and_afterwards_each_message_once") {
+        return;
+    }
+    let mut world = listening(|relay| {
+        let log = relay.dir().join("data/log");
+        std::fs::create_dir_all(&log).unwrap();
+        netns::disk(&log, 4 << 20);
+        "retry.schedule = [\"1h\"]\nrun.drain = \"2s\"\n".to_owned()
+    });
+    world.mx.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let to: Vec<String> = (0..100).map(|i| format!("r{i}@example.test")).collect();
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    for rcpt in &to {
+        assert_eq!(client.submit(&Mail::new(FROM, &[rcpt], "one")).unwrap().code, 250);
+    }
+    world.relay.log().wait_for_many("deferred", "", to.len());
+    let junk = world.relay.dir().join("data/log/junk");
+    let fill = || {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&junk).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    };
+    wait::until("the relay to notice", || {
+        fill();
+        (world.relay.submit(&Mail::new(FROM, &["late@example.test"], "one")).code == 452).then_some(())
+    });
+    world.mx.behave();
+    world.relay.ok(["queue", "retry", "--all"]);
+    wait::until("the alarm", || world.relay.stderr().contains("alarm: no mail is sent").then_some(()));
+    assert_eq!(world.mx.messages().len(), 0, "whatever is delivered now is delivered again after a crash");
+    for said in [world.relay.ok(["queue"]), world.relay.ok(["why", "example.test"])] {
+        assert!(said.contains("deliveries are halted: no mail is sent, because its fate could not be written down"), "{said}");
+    }
+    world.relay.kill();
+    std::fs::remove_file(&junk).unwrap();
+    world.relay.run();
+    world.relay.ok(["queue", "retry", "--all"]);
+    world.relay.log().wait_for_many("delivered", "", to.len());
+    let mut got: Vec<String> = world.mx.messages().iter().flat_map(|t| t.rcpts.clone()).filter(|rcpt| !rcpt.starts_with("late")).collect();
+    got.sort();
+    let mut once = to.clone();
+    once.sort();
+    assert_eq!(got, once, "each one once");
+    world.relay.assert_balanced();
 }

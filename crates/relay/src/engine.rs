@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_journal::{Journal, Part, State};
@@ -135,6 +135,7 @@ impl Engine {
     fn tell(&self, news: &ClockNews) {
         match news {
             ClockNews::WentBack { by } => {
+                let by = SignedDuration::from_secs(by.as_secs());
                 tracing::warn!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
             }
             ClockNews::LaneWaits { lane, until } => {
