@@ -47,7 +47,7 @@ enum Command {
     /// Show and change the suppression list: addresses that get no mail.
     Suppress(suppress::Suppress),
     /// Manage the users who may send, their passwords and tokens.
-    User(user::User),
+    User(user::UserCommands),
     /// Show, control and simulate the warm-up of sending addresses.
     Warmup(warmup::Warmup),
     /// Submit a message as sendmail does. Under the name `sendmail`, the program does only this.

@@ -11,10 +11,10 @@ use std::{
 
 /// The messages under way.
 #[derive(Clone, Debug, Default)]
-pub struct Pending(Arc<Mutex<State>>);
+pub struct Pending(Arc<Mutex<PendingState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct PendingState {
     /// The highest number that the spool is known to have assigned.
     highest: u64,
     /// The open tokens in the order in which they were taken, each with the highest number known then.
@@ -52,7 +52,7 @@ impl Pending {
         state.open.first_key_value().map_or(state.highest, |(_, known)| *known)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PendingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use super::At;
 
 /// Manage the users who may send, their passwords and tokens.
 #[derive(Args)]
-pub(crate) struct User {
+pub(crate) struct UserCommands {
     #[command(flatten)]
     at: At,
     #[command(subcommand)]
@@ -63,7 +63,7 @@ struct Add {
     no_password: bool,
 }
 
-impl User {
+impl UserCommands {
     /// Runs the subcommand and makes the running relay read the users again.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.load()?;
