@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use posthaste_mail::{Event, EventId, MessageId, What};
+use posthaste_mail::{Event, EventId, GapFacts, MessageId, What};
 use proptest::prelude::*;
 
 use crate::{Audit, CURRENT, Checkpoint, FileId, Lines, Position, Watermark, audit, encode, samples::*, tail_since};
@@ -158,6 +158,46 @@ fn a_tail_without_its_file_is_everything() {
     let tail = tail_since(dir.path(), Some(&elsewhere)).unwrap();
     assert!(tail.gone && tail.has_ended(id(1), "a@x.org"));
     assert_eq!((tail.lines, tail.end.is_some()), (3, true));
+}
+
+#[test]
+fn a_gap_fails_the_audit_and_what_may_be_in_it_is_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let gap = What::LogGap(Box::new(GapFacts { since: Some(at(300)), ..gap(true) }));
+    let late = MessageId::new(at(900), 9);
+    let lines = [
+        accepted(id(1), "a@x.org", 1),
+        gap.clone(),
+        gap,
+        delivered(id(2), "b@x.org"),
+        accepted(late, "c@x.org", 9),
+        delivered(MessageId::new(at(200), 3), "d@x.org"),
+    ];
+    log(dir.path(), lines);
+    let found = run(dir.path(), &[(id(4), "e@x.org")]);
+    // Late came after the gap, and d's acceptance long before the oldest missing line.
+    assert_eq!((found.gaps.len(), found.unproven, found.missing.count, found.ended_without_accept.count), (2, 3, 1, 1), "{found}");
+    let text = found.to_string();
+    assert!(!found.balanced() && text.contains("GAP found at 2026-08-24T10:10:00Z: delivery.log was deleted"), "{text}");
+    assert!(text.contains("accepted from 2026-08-24T10:05:00Z on") && text.ends_with("NOT BALANCED"), "{text}");
+}
+
+#[test]
+fn a_gap_is_closed_once_its_file_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = dir.path().join("lost");
+    let mut bytes = Vec::new();
+    encode(&event(300, accepted(id(1), "a@x.org", 1)), &mut bytes);
+    fs::write(&lost, &bytes).unwrap();
+    let file = FileId::of(&bytes).map(|file| file.to_string().into());
+    let gap = GapFacts { file, bytes: bytes.len() as u64, ..gap(true) };
+    log(dir.path(), [What::LogGap(Box::new(gap)), delivered(id(1), "a@x.org")]);
+    let found = run(dir.path(), &[]);
+    assert_eq!((found.gaps.len(), found.unproven), (1, 1), "{found}");
+    assert!(found.to_string().ends_with("NOT PROVEN: lines of the log are missing; the others balance"), "{found}");
+    fs::rename(&lost, dir.path().join("delivery-20260824T100500Z-2.log")).unwrap();
+    let found = run(dir.path(), &[]);
+    assert!(found.balanced() && found.accepted == 1, "{found}");
 }
 
 /// How often a recipient was accepted, ended, and is queued.

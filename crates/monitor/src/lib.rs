@@ -25,7 +25,7 @@ mod recovery;
 mod trace;
 mod watermark;
 
-pub use audit::{Audit, Finding, LISTED_MAX, Recipient, audit};
+pub use audit::{Audit, Finding, Gap, LISTED_MAX, Recipient, audit};
 pub use encode::encode;
 pub use filter::LineFilter;
 pub use format::Format;

@@ -9,7 +9,7 @@ use std::{
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::LogError;
+use super::{FileId, LogError};
 
 /// The name of the file that lines are appended to.
 pub const CURRENT: &str = "delivery.log";
@@ -79,6 +79,20 @@ fn parse_name(name: &str) -> Option<(u64, Option<Timestamp>)> {
 
 pub(crate) fn rotated_name(now: Timestamp, number: u64) -> String {
     format!("delivery-{}-{number}.log", now.strftime(NAME_TIME))
+}
+
+/// The length of the file with this identity, if the reader finds it.
+pub(crate) fn length_of(dir: &Path, wanted: FileId) -> Result<Option<u64>, LogError> {
+    for file in list(dir)?.iter().rev() {
+        let look = || -> io::Result<_> {
+            let handle = File::open(&file.path)?;
+            Ok((FileId::read(&handle)? == Some(wanted)).then_some(handle.metadata()?.len()))
+        };
+        if let Some(length) = look().map_err(LogError::io("read", &file.path))? {
+            return Ok(Some(length));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the path has the name of a rotated file.

@@ -10,7 +10,7 @@ mod condition;
 mod current;
 mod disk;
 mod error;
-mod files;
+pub(crate) mod files;
 mod options;
 mod position;
 mod reader;
