@@ -12,6 +12,7 @@ use posthaste_governor::LaneKey;
 use posthaste_host::{clock, listen, systemd};
 use posthaste_journal::State;
 use posthaste_mail::Name;
+use posthaste_monitor::refuse_newer;
 use posthaste_queue::Dispatcher;
 use posthaste_spool::Spool;
 use posthaste_warmup as warmup;
@@ -37,8 +38,9 @@ pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
     Ok(Lock(file))
 }
 
-/// Opens the spool. Also returns what had to be repaired, as states and details for the log.
+/// Opens the spool, unless a newer version wrote the delivery log: then nothing is touched. Also returns what had to be repaired, as states and details for the log.
 pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), OpeningError> {
+    refuse_newer(&config.log.dir)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let mut mended = Vec::new();
