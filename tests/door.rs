@@ -132,7 +132,7 @@ fn a_new_certificate_is_shown_to_those_who_come_and_costs_nobody_a_connection() 
 fn without_a_certificate_one_is_made_up_and_that_is_said() {
     let relay = Relay::start("listen.default.tls = \"starttls\"");
     assert!(relay.ok(["check"]).contains("caution: listen.default has no certificate"));
-    assert!(relay.stderr().contains("listen.default has no certificate"));
+    wait::until("the caution", || relay.stderr().contains("listen.default has no certificate").then_some(()));
     let mut client = Client::hello(relay.port()).unwrap();
     assert_eq!(client.say("STARTTLS").unwrap().code, 220);
     assert!(client.secure("relay.test", &trusting(None)).is_err(), "nobody vouches for it");

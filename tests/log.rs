@@ -1,6 +1,7 @@
 //! `posthaste log`: filters, formats, following.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::{Child, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -8,7 +9,11 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Act, Mail, Relay, Step, World, relay::text, wait::PATIENCE};
+use support::{
+    Act, Mail, Relay, Step, World,
+    relay::text,
+    wait::{PATIENCE, until},
+};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -137,4 +142,78 @@ fn log_ends_when_its_reader_goes_away() {
     world.relay.send(&Mail::new("", &[TO], "four"));
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+}
+
+fn alarm(relay: &Relay, words: &str) {
+    let heard =
+        || relay.log().of("relay", "").iter().any(|e| e["state"] == "alarm" && e["detail"].as_str().is_some_and(|d| d.contains(words)));
+    until(&format!("an alarm that says {words:?}"), || heard().then_some(()));
+}
+
+#[test]
+fn a_deleted_log_is_an_alarm_and_a_gap_and_the_audit_fails_until_it_is_back() {
+    let world = world();
+    // An audit waits until the lines are durable; others would be written again.
+    world.relay.assert_balanced();
+    let current = world.relay.dir().join("data/log/delivery.log");
+    // A second name keeps the bytes, as a backup would.
+    let backup = world.relay.dir().join("backup.log");
+    fs::hard_link(&current, &backup).unwrap();
+    fs::remove_file(&current).unwrap();
+    // Nothing is sent: the idle relay notices it.
+    alarm(&world.relay, "was moved to");
+    let gap = &world.relay.log().of("log_gap", "")[0];
+    assert_eq!((gap["from_byte"].as_u64(), gap["accepted"].as_u64(), gap["ended"].as_u64()), (Some(0), Some(3), Some(2)));
+    let audit = world.relay.cli(["audit"]);
+    let told = text(&audit.stdout);
+    assert!(!audit.status.success() && told.contains("GAP found at") && told.contains("NOT PROVEN"), "{told}");
+    fs::rename(&backup, current.with_file_name("delivery-20260101T000000Z-1.log")).unwrap();
+    world.relay.assert_balanced();
+}
+
+#[test]
+fn a_log_that_vanished_while_the_relay_was_stopped_is_said_at_the_start_and_mail_stays_queued() {
+    let mut world = world();
+    world.relay.spoilt();
+    assert!(world.relay.stop().success());
+    fs::remove_file(world.relay.dir().join("data/log/delivery.log")).unwrap();
+    world.relay.run();
+    alarm(&world.relay, "could not be compared with the spool");
+    let log = world.relay.log();
+    assert_eq!(log.of("log_gap", "")[0]["cause"], "not_found");
+    // What is still in the spool is announced again, and nothing else is.
+    let again = log.of("accepted", "");
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_eq!((again[0]["rcpt"].as_str(), again[0]["recovered"].as_bool()), (Some("late@cousin.test"), Some(true)));
+    assert!(!world.relay.cli(["audit"]).status.success());
+    // The next start knows of it, and says it no more.
+    assert!(world.relay.stop().success());
+    world.relay.run();
+    assert_eq!(world.relay.log().of("log_gap", "").len(), 1);
+}
+
+#[test]
+fn a_log_of_a_later_version_refuses_the_start_and_nothing_is_touched() {
+    let mut world = world();
+    world.relay.spoilt();
+    assert!(world.relay.stop().success());
+    let data = world.relay.dir().join("data");
+    let current = data.join("log/delivery.log");
+    let later = fs::read_to_string(&current).unwrap().replace("\"v\":1", "\"v\":2");
+    fs::write(&current, &later).unwrap();
+    let spool = || {
+        let entries = fs::read_dir(data.join("spool")).unwrap().map(|entry| entry.unwrap());
+        let mut seen: Vec<_> =
+            entries.map(|e| (e.file_name(), e.metadata().unwrap().len(), e.metadata().unwrap().modified().unwrap())).collect();
+        seen.sort();
+        seen
+    };
+    let before = spool();
+    for command in ["run", "audit"] {
+        let refused = world.relay.cli([command]);
+        let told = text(&refused.stderr);
+        assert!(!refused.status.success() && told.contains("schema version 2, and this posthaste knows 1"), "{command}: {told}");
+        assert_eq!(told.trim().lines().count(), 1, "{command}: {told}");
+    }
+    assert_eq!((spool(), fs::read_to_string(&current).unwrap()), (before, later));
 }

@@ -14,7 +14,8 @@ use posthaste_mail::MessageId;
 
 use crate::{
     Lines, LogError,
-    record::{BriefRecord, is_ending, is_routine},
+    log::files,
+    record::{BriefRecord, GapRecord, is_ending, is_routine},
 };
 
 /// One recipient of one message.
@@ -55,10 +56,25 @@ pub struct Audit {
     pub before_the_log: u64,
     /// Delivered after an attempt with an unknown outcome: the receiver may have the message twice.
     pub possible_duplicates: u64,
+    /// Lines that are missing from the log, as it says itself.
+    pub gaps: Vec<Gap>,
+    /// Recipients who seem to be lost, or to come from nowhere, but whose lines may be in a gap.
+    pub unproven: u64,
     /// Lines that could not be parsed.
     pub damaged_lines: u64,
     /// Lines read.
     pub lines: u64,
+}
+
+/// A gap in the log: a `log_gap` line whose file is not back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The missing lines are no older, if that is known.
+    pub since: Option<Timestamp>,
+    /// When it was found: they are no newer.
+    pub found: Timestamp,
+    /// What happened, in words.
+    pub detail: String,
 }
 
 /// Recipients for whom the accounts do not balance.
@@ -74,8 +90,13 @@ pub struct Finding {
 const LISTED_MAX: usize = 1000;
 
 impl Audit {
-    /// Whether accepted = ended + queued for each recipient. Damaged lines do not count: what they said shows in the other figures.
+    /// Whether accepted = ended + queued is proven for each recipient. A gap in the log proves nothing. Damaged lines do not count: what they
+    /// said shows in the other figures.
     pub fn balanced(&self) -> bool {
+        self.gaps.is_empty() && self.is_without_faults()
+    }
+
+    fn is_without_faults(&self) -> bool {
         [&self.missing, &self.doubly_accepted, &self.doubly_ended, &self.ended_without_accept, &self.queued_without_accept]
             .iter()
             .all(|finding| finding.count == 0)
@@ -94,6 +115,7 @@ impl fmt::Display for Audit {
             (self.too_young, "newer than the reading of the spool"),
             (self.before_the_log, "older than the oldest line kept"),
             (self.possible_duplicates, "delivered after an attempt with unknown outcome: possible duplicates"),
+            (self.unproven, "cannot be judged: their lines may be among the missing ones"),
             (self.damaged_lines, "damaged lines"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
@@ -108,7 +130,16 @@ impl fmt::Display for Audit {
         ] {
             finding.write(f, what)?;
         }
-        f.write_str(if self.balanced() { "balanced: accepted = ended + queued" } else { "NOT BALANCED" })
+        for gap in &self.gaps {
+            let since = gap.since.map_or_else(|| "any time before".into(), |since| format!("{since:.0}"));
+            writeln!(f, "GAP found at {:.0}: {}", gap.found, crate::format::plain(&gap.detail))?;
+            writeln!(f, "  not proven: that messages accepted from {since} on until then have one ending each")?;
+        }
+        f.write_str(match (self.is_without_faults(), self.gaps.is_empty()) {
+            (true, true) => "balanced: accepted = ended + queued",
+            (true, false) => "NOT PROVEN: lines of the log are missing; the others balance",
+            (false, _) => "NOT BALANCED",
+        })
     }
 }
 
@@ -138,6 +169,7 @@ pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, 
     while let Some(line) = lines.next_line()? {
         tally.line(line.bytes);
     }
+    tally.close_gaps(dir)?;
     for (message, rcpt) in queued {
         tally.queued(message, rcpt);
     }
@@ -157,6 +189,8 @@ struct AuditTally {
     hasher: RandomState,
     entries: HashMap<Key, RecipientTally>,
     oldest: Option<Timestamp>,
+    /// By the ids of their lines: a line may be in the log twice, because it is carried on when its file is lost too.
+    gaps: BTreeMap<String, GapRecord>,
 }
 
 /// What is known of one recipient.
@@ -193,6 +227,12 @@ impl AuditTally {
             return;
         };
         self.oldest.get_or_insert(time);
+        if &*record.event == "log_gap"
+            && let Some(gap) = GapRecord::parse(line)
+        {
+            self.gaps.insert(gap.id.clone(), gap);
+            return;
+        }
         let Some((message, rcpt)) = record.about() else { return };
         let accepted = &*record.event == "accepted";
         let ended = is_ending(&record.event);
@@ -223,9 +263,32 @@ impl AuditTally {
         if self.horizon.is_some_and(|horizon| message.time() >= horizon.saturating_sub(YOUNG).unwrap_or(horizon)) {
             entry.young = true;
             self.audit.too_young += 1;
+        } else if self.may_be_in_a_gap(message, true) {
+            self.audit.unproven += 1;
         } else {
             self.audit.queued_without_accept.add(message, rcpt);
         }
+    }
+
+    /// Keeps those gaps whose file is not back under a name that the reader knows.
+    fn close_gaps(&mut self, dir: &Path) -> Result<(), LogError> {
+        for gap in std::mem::take(&mut self.gaps).into_values() {
+            let file = gap.file.as_deref().and_then(|file| file.parse().ok());
+            let back = file.map(|file| files::length_of(dir, file)).transpose()?.flatten();
+            if back.is_none_or(|length| length < gap.from_byte.saturating_add(gap.bytes)) {
+                self.audit.gaps.push(Gap { since: gap.since, found: gap.time, detail: gap.detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a line about this message may be in a gap: if it is the first one (`accepted`), only near the message's own time.
+    fn may_be_in_a_gap(&self, message: MessageId, first: bool) -> bool {
+        let time = message.time();
+        self.audit.gaps.iter().any(|gap| {
+            let since = gap.since.filter(|_| first).and_then(|since| since.checked_sub(SLACK).ok());
+            time <= gap.found.saturating_add(SLACK).unwrap_or(gap.found) && since.is_none_or(|since| time >= since)
+        })
     }
 
     fn is_before_the_log(&self, message: MessageId) -> bool {
@@ -246,6 +309,7 @@ impl AuditTally {
 
     fn weigh(&mut self, message: MessageId, entry: RecipientTally) -> Vec<Imbalance> {
         let before = self.is_before_the_log(message);
+        let (ending, acceptance) = (self.may_be_in_a_gap(message, false), self.may_be_in_a_gap(message, true));
         let audit = &mut self.audit;
         let mut faults = Vec::new();
         audit.accepted += u64::from(entry.accepted > 0);
@@ -259,8 +323,10 @@ impl AuditTally {
         }
         match (entry.accepted > 0, entry.ended > 0, entry.queued) {
             (true, false, false) if entry.young => audit.too_young += 1,
+            (true, false, false) if ending => audit.unproven += 1,
             (true, false, false) => faults.push(Imbalance::Missing),
             (false, true, _) | (false, _, true) if before => audit.before_the_log += 1,
+            (false, true, _) if acceptance => audit.unproven += 1,
             (false, true, _) => faults.push(Imbalance::EndedWithoutAccept),
             _ => {}
         }

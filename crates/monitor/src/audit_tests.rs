@@ -1,9 +1,12 @@
 use std::{fs, path::Path};
 
-use posthaste_mail::{Event, EventId, MessageId, What};
+use posthaste_mail::{Event, EventId, GapFacts, MessageId, What};
 use proptest::prelude::*;
 
-use crate::{Audit, CURRENT, Checkpoint, FileId, Lines, Position, Watermark, audit, encode, samples::*, tail_since};
+use crate::{
+    Audit, CURRENT, Checkpoint, CheckpointError, FileId, Lines, LogError, Position, Watermark, audit, encode, gap_at_start, refuse_newer,
+    samples::*, tail_since, take_back,
+};
 
 /// Ids ten minutes into the log: far from its beginning.
 fn id(n: u128) -> MessageId {
@@ -158,6 +161,92 @@ fn a_tail_without_its_file_is_everything() {
     let tail = tail_since(dir.path(), Some(&elsewhere)).unwrap();
     assert!(tail.gone && tail.has_ended(id(1), "a@x.org"));
     assert_eq!((tail.lines, tail.end.is_some()), (3, true));
+}
+
+#[test]
+fn a_gap_fails_the_audit_and_what_may_be_in_it_is_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let gap = What::LogGap(Box::new(GapFacts { since: Some(at(300)), ..gap(true) }));
+    let late = MessageId::new(at(900), 9);
+    let lines = [
+        accepted(id(1), "a@x.org", 1),
+        gap.clone(),
+        gap,
+        delivered(id(2), "b@x.org"),
+        accepted(late, "c@x.org", 9),
+        delivered(MessageId::new(at(200), 3), "d@x.org"),
+    ];
+    log(dir.path(), lines);
+    let found = run(dir.path(), &[(id(4), "e@x.org")]);
+    // Late came after the gap, and d's acceptance long before the oldest missing line.
+    assert_eq!((found.gaps.len(), found.unproven, found.missing.count, found.ended_without_accept.count), (2, 3, 1, 1), "{found}");
+    let text = found.to_string();
+    assert!(!found.balanced() && text.contains("GAP found at 2026-08-24T10:10:00Z: delivery.log was deleted"), "{text}");
+    assert!(text.contains("accepted from 2026-08-24T10:05:00Z on") && text.ends_with("NOT BALANCED"), "{text}");
+}
+
+#[test]
+fn a_gap_is_closed_once_its_file_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = dir.path().join("lost");
+    let mut bytes = Vec::new();
+    encode(&event(300, accepted(id(1), "a@x.org", 1)), &mut bytes);
+    fs::write(&lost, &bytes).unwrap();
+    let file = FileId::of(&bytes).map(|file| file.to_string().into());
+    let gap = GapFacts { file, bytes: bytes.len() as u64, ..gap(true) };
+    log(dir.path(), [What::LogGap(Box::new(gap)), delivered(id(1), "a@x.org")]);
+    let found = run(dir.path(), &[]);
+    assert_eq!((found.gaps.len(), found.unproven), (1, 1), "{found}");
+    assert!(found.to_string().ends_with("NOT PROVEN: lines of the log are missing; the others balance"), "{found}");
+    fs::rename(&lost, dir.path().join("delivery-20260824T100500Z-2.log")).unwrap();
+    let found = run(dir.path(), &[]);
+    assert!(found.balanced() && found.accepted == 1, "{found}");
+}
+
+#[test]
+fn a_checkpoint_of_a_later_version_is_told_from_a_damaged_one() {
+    let bytes = |text: &str| Checkpoint::from_bytes(text.as_bytes());
+    assert_eq!(bytes(r#"{"v":2,"where":[]}"#), Err(CheckpointError::Newer(2)));
+    assert_eq!(bytes("{"), Err(CheckpointError::Unreadable));
+    // The first ones had no version.
+    assert_eq!(bytes(r#"{"position":null,"accepted_through":7,"accepted_beyond":[]}"#).map(|kept| kept.accepted_through), Ok(7));
+}
+
+#[test]
+fn a_file_that_was_renamed_while_nobody_wrote_is_taken_back_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);
+    let mut lines = Lines::all(dir.path());
+    while lines.next_line().unwrap().is_some() {}
+    let end = lines.position().unwrap();
+    assert_eq!(take_back(dir.path(), &end, at(0)).unwrap(), None, "it is where it belongs");
+    let (current, old) = (dir.path().join(CURRENT), dir.path().join("delivery.log.1"));
+    fs::rename(&current, &old).unwrap();
+    fs::write(&current, "").unwrap();
+    assert!(tail_since(dir.path(), Some(&end)).unwrap().gone);
+    let lost = gap_at_start(dir.path(), &end).unwrap();
+    assert_eq!((lost.cause, lost.from_byte, lost.bytes), ("not_found", 0, end.offset));
+    let (was, _) = take_back(dir.path(), &end, at(0)).unwrap().expect("it is beside it");
+    assert_eq!(was, old);
+    let tail = tail_since(dir.path(), Some(&end)).unwrap();
+    assert!(!tail.gone && tail.lines == 0);
+    assert!(run(dir.path(), &[]).balanced());
+}
+
+#[test]
+fn a_log_whose_newest_lines_are_of_a_later_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(refuse_newer(&dir.path().join("nothing")).is_ok() && refuse_newer(dir.path()).is_ok());
+    log(dir.path(), [accepted(id(1), "a@x.org", 1)]);
+    assert!(refuse_newer(dir.path()).is_ok());
+    let current = fs::read_to_string(dir.path().join(CURRENT)).unwrap();
+    fs::write(dir.path().join(CURRENT), current.replace("\"v\":1", "\"v\":2")).unwrap();
+    let refused = refuse_newer(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("schema version 2, and this posthaste knows 1"), "{refused}");
+    // An empty current file does not hide the one before.
+    fs::rename(dir.path().join(CURRENT), dir.path().join("delivery-20260824T101112Z-2.log")).unwrap();
+    fs::write(dir.path().join(CURRENT), "").unwrap();
+    assert!(matches!(refuse_newer(dir.path()), Err(LogError::Newer { version: 2, .. })));
 }
 
 /// How often a recipient was accepted, ended, and is queued.

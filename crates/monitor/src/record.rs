@@ -183,6 +183,24 @@ pub(crate) fn event_word(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(&word[..memchr::memchr(b'"', word)?]).ok()
 }
 
+/// A `log_gap` line.
+#[derive(Debug, Deserialize)]
+pub(crate) struct GapRecord {
+    pub(crate) id: String,
+    pub(crate) time: Timestamp,
+    pub(crate) file: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) from_byte: u64,
+    pub(crate) bytes: u64,
+    pub(crate) detail: String,
+}
+
+impl GapRecord {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+}
+
 /// The few fields that a fold over millions of lines needs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BriefRecord<'a> {

@@ -10,17 +10,18 @@ use std::{
     path::Path,
 };
 
-use posthaste_mail::MessageId;
+use posthaste_mail::{GapFacts, MessageId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
+    log::files,
     record::{BriefRecord, is_ending, is_return, is_routine},
 };
 
 /// Stored by the relay in its spool from time to time: at `position` in the log, exactly these messages had their `accepted` lines, and the
 /// spool had forgotten every recipient that had ended before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The position; None if the log was empty.
     pub position: Option<Position>,
@@ -28,12 +29,39 @@ pub struct Checkpoint {
     pub accepted_through: u64,
     /// So have those in these ranges, first and last included.
     pub accepted_beyond: Vec<(u64, u64)>,
+    /// [`Checkpoint::VERSION`]; the first checkpoints had none.
+    #[serde(default = "first_version")]
+    pub v: u64,
+}
+
+fn first_version() -> u64 {
+    1
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It is of a version that this program does not know. It must be left alone.
+    #[error("the checkpoint of the delivery log has version {0}, and this posthaste knows {known}: start the newer posthaste that wrote it", known = Checkpoint::VERSION)]
+    Newer(u64),
+    /// The bytes are no checkpoint: then all files that are kept have to be read.
+    #[error("the checkpoint of the delivery log cannot be read")]
+    Unreadable,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self::new(None, &Watermark::default())
+    }
 }
 
 impl Checkpoint {
+    /// The version of what [`Self::to_bytes`] writes.
+    pub const VERSION: u64 = 1;
+
     /// A checkpoint of this watermark at this position.
     pub fn new(position: Option<Position>, mark: &Watermark) -> Self {
-        Self { position, accepted_through: mark.through(), accepted_beyond: mark.beyond() }
+        Self { position, accepted_through: mark.through(), accepted_beyond: mark.beyond(), v: Self::VERSION }
     }
 
     /// The watermark to continue with.
@@ -46,9 +74,18 @@ impl Checkpoint {
         serde_json::to_vec(self).expect("a checkpoint is plain data")
     }
 
-    /// Decodes it; None if the bytes are no checkpoint: then all files that are kept have to be read.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+    /// Decodes it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        /// What a checkpoint of any version has.
+        #[derive(Deserialize)]
+        struct Any {
+            #[serde(default = "first_version")]
+            v: u64,
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(Any { v }) if v > Self::VERSION => Err(CheckpointError::Newer(v)),
+            _ => serde_json::from_slice(bytes).map_err(|_| CheckpointError::Unreadable),
+        }
     }
 }
 
@@ -105,6 +142,19 @@ impl Tail {
             _ => {}
         }
     }
+}
+
+/// The gap that a start has to report: the file of the checkpoint is gone, or too short.
+pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogError> {
+    let left = files::length_of(dir, position.file)?.unwrap_or(0).min(position.offset);
+    let (file, bytes) = (position.file.to_string(), position.offset - left);
+    let what = match left {
+        0 => format!("a file of the delivery log ({file}) is gone"),
+        _ => format!("a file of the delivery log ({file}) was cut at byte {left}"),
+    };
+    let detail = format!("{what}: the last start knew {bytes} bytes more of it, and there may have been others since");
+    let file = Some(file.into());
+    Ok(GapFacts { cause: "not_found", file, since: None, from_byte: left, bytes, lines: None, accepted: None, ended: None, detail })
 }
 
 /// Reads what follows the position (None: everything). If its file is gone, reads all files that are kept and sets [`Tail::gone`].

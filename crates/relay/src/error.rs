@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use posthaste_mail::Name;
-use posthaste_monitor::LogError;
+use posthaste_monitor::{CheckpointError, LogError};
 use posthaste_spool::{OpenError, ReadError, StoreError};
 use tokio::task::JoinError;
 
@@ -86,6 +86,9 @@ pub enum OpeningError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The delivery log cannot be looked at, or a newer version wrote it.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The spool.
     #[error("cannot open the spool {}", path.display())]
     Spool {
@@ -145,6 +148,9 @@ pub enum RecoveryError {
     /// The log cannot be read or written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The checkpoint is of a newer version.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
     /// The log cannot be opened.
     #[error("delivery log: {0}")]
     OpenLog(#[source] LogError),

@@ -12,6 +12,7 @@ use posthaste_governor::LaneKey;
 use posthaste_host::{clock, files, listen, systemd};
 use posthaste_journal::State;
 use posthaste_mail::Name;
+use posthaste_monitor::refuse_newer;
 use posthaste_queue::Dispatcher;
 use posthaste_spool::Spool;
 use posthaste_warmup as warmup;
@@ -60,8 +61,9 @@ fn write_format(path: PathBuf) -> Result<(), OpeningError> {
     files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
 }
 
-/// Opens the spool. Also returns what had to be repaired, as states and details for the log.
+/// Opens the spool, unless a newer version wrote the delivery log: then nothing is touched. Also returns what had to be repaired, as states and details for the log.
 pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), OpeningError> {
+    refuse_newer(&config.log.dir)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let mut mended = Vec::new();

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Pending, Ticket, stamp};
-use posthaste_mail::Name;
+use posthaste_mail::{GapFacts, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
-use posthaste_monitor::{Checkpoint, EventLog, LogOptions, Tail, Watermark, tail_since};
+use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since, take_back};
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
 use posthaste_spool::{LiveMessage as Stored, ReadError, Spool};
@@ -33,6 +33,8 @@ pub struct Found {
     pub ended: u64,
     /// Messages whose `accepted` lines were missing.
     pub announced: u64,
+    /// What is wrong with the delivery log, in words.
+    pub log: Vec<String>,
     /// Messages whose envelope could not be read; they stay in the spool and are reported.
     pub unreadable: Vec<String>,
 }
@@ -60,23 +62,17 @@ pub fn recover(
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
     let config = &settings.config;
-    std::fs::create_dir_all(&config.log.dir).map_err(|source| RecoveryError::LogFolder { path: config.log.dir.clone(), source })?;
-    let checkpoint = spool.get(CHECKPOINT).and_then(|bytes| Checkpoint::from_bytes(&bytes)).unwrap_or_default();
-    let tail = tail_since(&config.log.dir, checkpoint.position.as_ref())?;
-    let mut work = Work {
-        tail,
-        mark: checkpoint.mark(),
-        damaged: spool.damaged().into_iter().collect(),
-        live: HashSet::new(),
-        found: Found::default(),
-        actions: Vec::new(),
-        changes: Vec::new(),
-    };
+    let KnownLog { tail, mark, gap, alarms, whole } = read_log(spool, config, now)?;
+    let found = Found { log: alarms, ..Found::default() };
+    // Where lines are missing from the log, it does not know what was acknowledged.
+    let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };
+    let mut work = Work { tail, mark, damaged, live: HashSet::new(), found, actions: Vec::new(), changes: Vec::new() };
     let (mut unannounced, mut highest) = (Vec::new(), 0);
     let read = spool.for_each(|stored| {
         highest = highest.max(stored.seq);
         if let Some(record) = work.restore(&stored, dispatcher, now) {
-            unannounced.push((stored.seq, record));
+            let (record, owed) = record;
+            unannounced.push((stored.seq, record, owed));
         }
     });
     read.map_err(RecoveryError::Spool)?;
@@ -88,9 +84,11 @@ pub fn recover(
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
     let journal = Journal::new(open_log(config, spool, node.clone(), mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
-    for (seq, record) in unannounced {
+    gap.into_iter().for_each(|gap| journal.append(now, What::LogGap(Box::new(gap))));
+    for (seq, record, owed) in unannounced {
         let message = Message::new(record, Vec::new(), None);
-        announce(&journal, &message, seq, pending.begin(), Announced::Late, |rcpt| !tail.was_accepted(seq, rcpt));
+        let missing = |rcpt: &str| !tail.was_accepted(seq, rcpt) && (whole || owed.iter().any(|owed| owed == rcpt));
+        announce(&journal, &message, seq, pending.begin(), Announced::Late, missing);
     }
     pending.stored(highest);
     journal.flush()?;
@@ -101,6 +99,51 @@ pub fn recover(
         }
     }
     Ok(Recovered { journal, actions, pending, register, found })
+}
+
+/// The log as far as it has to be known at the start.
+struct KnownLog {
+    tail: Tail,
+    mark: Watermark,
+    gap: Option<GapFacts>,
+    /// Every line is known that must be compared with the spool.
+    whole: bool,
+    /// What the operator has to know.
+    alarms: Vec<String>,
+}
+
+/// Reads the log from the last checkpoint on. Where its file is gone, every line that is left is read instead, and every message in the spool
+/// is announced again unless its line is among them: the messages stay queued, and the log tells of them.
+fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, RecoveryError> {
+    let (dir, mut alarms, mut whole) = (&config.log.dir, Vec::new(), true);
+    let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
+        None => Checkpoint::default(),
+        Some(Ok(checkpoint)) => checkpoint,
+        Some(Err(error @ CheckpointError::Newer(_))) => return Err(RecoveryError::Checkpoint(error)),
+        Some(Err(error)) => {
+            whole = false;
+            alarms.push(format!("{error}: all lines that are kept were compared with the spool instead"));
+            Checkpoint::default()
+        }
+    };
+    std::fs::create_dir_all(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
+    let position = checkpoint.position;
+    if let Some((was, is)) = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten() {
+        let (was, is) = (was.display(), is.display());
+        alarms.push(format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}"));
+    }
+    let tail = tail_since(dir, position.as_ref())?;
+    let gap = position.filter(|_| tail.gone).map(|position| gap_at_start(dir, &position)).transpose()?;
+    if let Some(gap) = &gap {
+        alarms.push(format!(
+            "{}. Which recipients had ended in these lines could not be compared with the spool: all messages in the spool stay queued, and \
+             some recipients may get a message twice",
+            gap.detail
+        ));
+    }
+    whole &= !tail.gone;
+    let mark = if whole { checkpoint.mark() } else { Watermark::default() };
+    Ok(KnownLog { tail, mark, gap, whole, alarms })
 }
 
 struct Work {
@@ -116,8 +159,8 @@ struct Work {
 }
 
 impl Work {
-    /// Queues one message again. Returns its record if some of its `accepted` lines are missing.
-    fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<MessageRecord> {
+    /// Queues one message again. Returns its record if some of its `accepted` lines are missing, with the recipients that have not ended.
+    fn restore(&mut self, stored: &Stored, dispatcher: &mut Dispatcher, now: Timestamp) -> Option<(MessageRecord, Vec<String>)> {
         let record = match MessageRecord::decode(&stored.meta) {
             Ok(record) => record,
             Err(error) => {
@@ -133,6 +176,7 @@ impl Work {
         let rcpt = |s: &SavedRecipient| record.envelope.recipients.get(usize::from(s.0)).map(|r| r.as_str());
         let recipients: Vec<SavedRecipient> =
             before.recipients.iter().copied().filter(|s| rcpt(s).is_some_and(|r| !self.tail.has_ended(record.id, r))).collect();
+        let names = recipients.iter().filter_map(rcpt).map(str::to_owned).collect();
         let ended = before.recipients.len() - recipients.len();
         self.found.ended += ended as u64;
         let progress = Progress { recipients, told_late: before.told_late };
@@ -153,7 +197,7 @@ impl Work {
             self.mark.see(stored.seq);
             return None;
         }
-        Some(record)
+        Some((record, names))
     }
 
     /// Whether a message was being stored when the relay was killed: the log accounts for others, and knows nothing of this one.

@@ -105,6 +105,7 @@ impl Store {
         let recovered = recover(&spool, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
         mended.into_iter().for_each(|(state, detail)| journal.say(Part::Spool, state, detail));
+        found.log.iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm.as_str()));
         for what in &found.unreadable {
             journal.say(Part::Spool, State::Alarm, format!("a message in the spool cannot be read and is left there: {what}"));
         }

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use posthaste_mail::SCHEMA_VERSION;
+
 use super::Position;
 
 /// Why the log could not be opened, written or read.
@@ -16,6 +18,14 @@ pub enum LogError {
         path: PathBuf,
         /// The system's error.
         source: io::Error,
+    },
+    /// The newest lines are of a version that this program does not know. Nothing was changed.
+    #[error("{} holds lines of schema version {version}, and this posthaste knows {SCHEMA_VERSION}: start the newer posthaste that wrote them", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its newest lines.
+        version: u64,
     },
     /// Another process has the log open for writing.
     #[error("another process writes {0}")]

@@ -3,13 +3,15 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use posthaste_mail::SCHEMA_VERSION;
+use serde::Deserialize;
 
-use super::LogError;
+use super::{FileId, LogError, Position};
 
 /// The name of the file that lines are appended to.
 pub const CURRENT: &str = "delivery.log";
@@ -80,6 +82,78 @@ fn parse_name(name: &str) -> Option<(u64, Option<Timestamp>)> {
 pub(crate) fn rotated_name(now: Timestamp, number: u64) -> String {
     format!("delivery-{}-{number}.log", now.strftime(NAME_TIME))
 }
+
+/// The length of the file with this identity, if the reader finds it.
+pub(crate) fn length_of(dir: &Path, wanted: FileId) -> Result<Option<u64>, LogError> {
+    for file in list(dir)?.iter().rev() {
+        let look = || -> io::Result<_> {
+            let handle = File::open(&file.path)?;
+            Ok((FileId::read(&handle)? == Some(wanted)).then_some(handle.metadata()?.len()))
+        };
+        if let Some(length) = look().map_err(LogError::io("read", &file.path))? {
+            return Ok(Some(length));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the file of this position under a name that the reader does not know, and gives it one that it does. Returns the old name and the
+/// new one; None if there is no such file, or if the reader finds it anyway.
+pub fn take_back(dir: &Path, position: &Position, now: Timestamp) -> Result<Option<(PathBuf, PathBuf)>, LogError> {
+    if length_of(dir, position.file)?.is_some_and(|length| length >= position.offset) {
+        return Ok(None);
+    }
+    let is_it = |path: &Path| -> io::Result<bool> {
+        let regular = fs::symlink_metadata(path)?.is_file();
+        let file = if regular { File::open(path)? } else { return Ok(false) };
+        Ok(file.metadata()?.len() >= position.offset && FileId::read(&file)? == Some(position.file))
+    };
+    for entry in fs::read_dir(dir).map_err(LogError::io("list", dir))?.flatten() {
+        let path = entry.path();
+        // Whatever cannot be read is none of ours.
+        if path.ends_with(CURRENT) || is_rotated(&path) || !is_it(&path).unwrap_or(false) {
+            continue;
+        }
+        let name = dir.join(rotated_name(now, next_number(&list(dir)?)));
+        fs::rename(&path, &name).map_err(LogError::io("rename", &path))?;
+        sync_dir(dir)?;
+        return Ok(Some((path, name)));
+    }
+    Ok(None)
+}
+
+/// Refuses a log whose newest lines were written by a version that this one does not know: it would read them wrongly.
+pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
+    #[derive(Deserialize)]
+    struct Any {
+        v: u64,
+    }
+    if fs::metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    for file in list(dir)?.iter().rev() {
+        let end = read_end(&file.path).map_err(LogError::io("read", &file.path))?;
+        let versions = end.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Any>(line).ok());
+        match versions.map(|any| any.v).max() {
+            Some(v) if v > SCHEMA_VERSION.into() => return Err(LogError::Newer { path: file.path.clone(), version: v }),
+            Some(_) => break,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn read_end(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(NEWEST);
+    let mut end = vec![0; (length - start) as usize];
+    file.read_exact_at(&mut end, start)?;
+    Ok(end)
+}
+
+/// So many bytes at the end of a file are looked through for a line with a version. A line has half a kilobyte; the longest a few.
+const NEWEST: u64 = 64 << 10;
 
 /// Whether the path has the name of a rotated file.
 pub(crate) fn is_rotated(path: &Path) -> bool {

@@ -10,7 +10,7 @@ mod condition;
 mod current;
 mod disk;
 mod error;
-mod files;
+pub(crate) mod files;
 mod options;
 mod position;
 mod reader;
@@ -19,7 +19,7 @@ mod worker;
 mod writer;
 
 pub use error::LogError;
-pub use files::CURRENT;
+pub use files::{CURRENT, refuse_newer, take_back};
 pub use options::{LogOptions, OpenedLog};
 pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
