@@ -108,7 +108,7 @@ fn while_the_logs_disk_is_full_nothing_is_delivered_and_afterwards_each_message_
     world.relay.log().wait_for_many("delivered", "", to.len());
     let mut got: Vec<String> = world.mx.messages().iter().flat_map(|t| t.rcpts.clone()).filter(|rcpt| !rcpt.starts_with("late")).collect();
     got.sort();
-    let mut once = to.clone();
+    let mut once = to;
     once.sort();
     assert_eq!(got, once, "each one once");
     world.relay.assert_balanced();
