@@ -104,8 +104,9 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         self.commands.recv_timeout(linger.saturating_sub(self.lingered()).min(linger))
     }
 
+    /// How long entries have waited for a sync. If the clock went back that is not known, and they wait no longer.
     fn lingered(&self) -> Duration {
-        Duration::try_from((self.clock)().duration_since(self.unsynced.since)).unwrap_or(Duration::ZERO)
+        Duration::try_from((self.clock)().duration_since(self.unsynced.since)).unwrap_or(Duration::MAX)
     }
 
     fn sync_is_due(&self) -> bool {

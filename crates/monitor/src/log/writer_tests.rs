@@ -283,3 +283,23 @@ fn the_files_mode_is_as_ordered() {
     let (_log, _) = EventLog::<u64>::open(LogOptions { mode: 0o600, ..options(dir.path()) }, still, stamp, |_, _| ()).unwrap();
     assert_eq!(fs::metadata(dir.path().join(CURRENT)).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+static STEPPED: AtomicI64 = AtomicI64::new(86_400);
+
+fn stepping() -> Timestamp {
+    samples::at(STEPPED.load(SeqCst))
+}
+
+#[test]
+fn lines_become_durable_though_the_clock_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (log, _) = EventLog::open(options(dir.path()), stepping, stamp, move |tickets, _| drop(tell.send(tickets))).unwrap();
+    log.append(numbered(1), Some(1));
+    while current(dir.path()) != [1] {
+        std::thread::yield_now();
+    }
+    STEPPED.store(0, SeqCst);
+    log.append(numbered(2), Some(2));
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(vec![1, 2]), "a sync an hour after the first line would be a day away");
+}
