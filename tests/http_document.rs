@@ -134,10 +134,10 @@ fn every_documented_answer_can_be_had_and_no_other() {
     }
 
     // A log that cannot be read; a queue that is full.
-    let (log, away) = (world.relay.dir().join("data/log"), world.relay.dir().join("data/away"));
-    std::fs::rename(&log, &away).unwrap();
+    let in_the_way = world.relay.dir().join("data/log/delivery-20990101T000000Z-9.log");
+    std::fs::create_dir(&in_the_way).unwrap();
     let unread = api.get(&format!("/v1/messages/{id}"));
-    std::fs::rename(&away, &log).unwrap();
+    std::fs::remove_dir(&in_the_way).unwrap();
     assert_eq!(unread.status, 503, "{}", unread.text());
     world.relay.change_config("limits.queue_messages = 1");
     world.relay.ok(["reload"]);
