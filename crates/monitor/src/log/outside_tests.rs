@@ -208,6 +208,21 @@ fn nothing_counts_as_durable_that_was_written_into_a_file_nobody_finds() {
 }
 
 #[test]
+fn a_line_that_lost_only_its_line_end_is_not_written_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, _failures) = spoiled();
+    let log = open_spoiled(options(dir.path()), &faults, |_, _| ()).unwrap();
+    let path = dir.path().join(CURRENT);
+    faults.before_sync(move || {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    });
+    log.append_all((0..2).map(numbered).collect(), None);
+    append(&log, 2..3);
+    assert_eq!(read(dir.path()).0, [0, 1, 2]);
+}
+
+#[test]
 fn a_new_file_that_cannot_be_made_is_trouble_until_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let (faults, failures) = spoiled();
@@ -388,6 +403,14 @@ proptest! {
     fn every_durable_line_is_read_or_covered_by_a_gap(steps in prop::collection::vec(step(), 1..30)) {
         holds(steps)?;
     }
+}
+
+#[test]
+fn a_file_that_is_emptied_and_whose_sync_fails_keeps_no_line_twice() {
+    let mut steps = vec![Step::Append(1); 5];
+    steps.extend([Step::Append(4), Step::Deed(Deed::Truncate(57)), Step::Sync, Step::Append(3), Step::FailSync(true), Step::Append(4)]);
+    steps.extend([Step::DeedAt(Deed::Truncate(0), false), Step::Sync, Step::Append(1)]);
+    holds(steps).unwrap();
 }
 
 #[test]
