@@ -40,6 +40,10 @@ pub(super) struct Appender {
     written: usize,
     /// The last bytes of the file up to what is written.
     last: Vec<u8>,
+    /// The same up to what is durable.
+    last_durable: Vec<u8>,
+    /// A sync failed after others had changed the file: what it holds of the waiting lines may never reach the disk.
+    distrusted: bool,
     /// A write failed halfway, and the torn part could not be cut off yet.
     torn: bool,
     /// The length at opening; the lines up to there are not in `sums`.
@@ -86,6 +90,8 @@ impl Appender {
             waiting: Vec::new(),
             written: 0,
             last: Vec::new(),
+            last_durable: Vec::new(),
+            distrusted: false,
             torn: false,
             found: current.length,
             sums: Sums::default(),
@@ -142,9 +148,7 @@ impl Appender {
             }
             self.append()?;
             if let Err(error) = self.disk.sync() {
-                self.torn = self.cut_back(self.durable).is_err();
-                self.written = 0;
-                self.read_last()?;
+                self.forget_unsynced();
                 return Err(error);
             }
             // Not before this look is it certain that the bytes are where a reader finds them.
@@ -154,6 +158,17 @@ impl Appender {
             }
         }
         Err(io::Error::other("other programs change delivery.log all the time"))
+    }
+
+    /// After a failed sync: cuts off what was written since the last good one, unless the file is not as it was left: the next look sees to it.
+    fn forget_unsynced(&mut self) {
+        if self.condition().is_ok_and(Condition::is_complete) {
+            self.torn = self.cut_back(self.durable).is_err();
+            self.written = 0;
+            self.last.clone_from(&self.last_durable);
+        } else {
+            self.distrusted = true;
+        }
     }
 
     fn append(&mut self) -> io::Result<()> {
@@ -188,6 +203,9 @@ impl Appender {
         self.waiting.drain(..bytes);
         self.waiting.shrink_to(WAITING_KEPT);
         self.written = self.written.saturating_sub(bytes);
+        if self.written == 0 {
+            self.last_durable.clone_from(&self.last);
+        }
     }
 
     /// The file's length if only this writer has written into it.
@@ -210,7 +228,7 @@ impl Appender {
         Ok(Condition::judge(named, held, self.length(), end_holds))
     }
 
-    /// Reads anew which bytes are the last before the end of what is written.
+    /// Reads anew which bytes are the last before the end of what is written, all of which is durable.
     fn read_last(&mut self) -> io::Result<()> {
         let (end, held) = (self.length(), self.disk.seen()?.length);
         if held < end {
@@ -219,7 +237,9 @@ impl Appender {
         }
         let start = end.saturating_sub(LAST as u64);
         self.last.resize((end - start) as usize, 0);
-        self.disk.file().read_exact_at(&mut self.last, start)
+        self.disk.file().read_exact_at(&mut self.last, start)?;
+        self.last_durable.clone_from(&self.last);
+        Ok(())
     }
 
     /// Whether the next line belongs in a new file.
@@ -277,7 +297,8 @@ impl Appender {
     fn take_up(&mut self, fresh: CurrentFile) -> Result<(), LogError> {
         self.disk = fresh.disk;
         (self.file, self.born, self.durable, self.found) = (fresh.file, fresh.born, fresh.length, fresh.length);
-        (self.written, self.torn, self.strangers_reported, self.sums) = (0, false, false, Sums::default());
+        (self.written, self.torn, self.distrusted, self.sums) = (0, false, false, Sums::default());
+        self.strangers_reported = false;
         self.gaps = fresh.gaps;
         self.last.clear();
         self.read_last().map_err(LogError::io("read", self.options.dir.join(CURRENT)))

@@ -26,6 +26,8 @@ pub use reader::{Line, Lines};
 pub use writer::EventLog;
 
 #[cfg(test)]
+mod outside_property;
+#[cfg(test)]
 mod outside_tests;
 #[cfg(test)]
 mod reader_tests;

@@ -5,7 +5,8 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -90,6 +91,10 @@ impl Appender {
         let mut rest = Rest { waiting: self.waiting.clone(), begin: held.length, end: self.end };
         if place.is_some() && !safe {
             rest.leave_out(self.disk.file()).map_err(read())?;
+            if self.distrusted {
+                self.cut_back(rest.begin).map_err(read())?;
+                rest = Rest { waiting: self.waiting.clone(), end: self.end, ..rest };
+            }
         }
         let gap = self.gap(condition, place.is_some().then_some(rest.begin), held).map_err(read())?;
         if condition.content == Content::Whole && place.is_none() {
@@ -217,7 +222,7 @@ impl Appender {
             && fs::File::open(&path).and_then(|file| first_time(&file)).is_ok_and(|time| time.is_some());
         let joins = is_log && !original_found;
         if joins {
-            let copy = fs::File::open(&path);
+            let copy = fs::OpenOptions::new().read(true).append(true).open(&path);
             copy.and_then(|copy| rest.leave_out(&copy)).map_err(LogError::io("read", &path))?;
         }
         let to = match joins {
@@ -280,6 +285,7 @@ struct Rest {
 impl Rest {
     /// Leaves out the lines that are in this file, which stays part of the log.
     fn leave_out(&mut self, file: &fs::File) -> io::Result<()> {
+        end_line(file)?;
         file.sync_data()?;
         let length = file.metadata()?.len();
         let start = length.saturating_sub(self.waiting.len() as u64 + STRANGERS_MAX);
@@ -303,6 +309,15 @@ impl Rest {
         }
         Ok(())
     }
+}
+
+/// Gives a torn last line its end: a reader would take a line that lost nothing but its end for whole.
+fn end_line(mut file: &fs::File) -> io::Result<()> {
+    let (length, mut last) = (file.metadata()?.len(), [b'\n']);
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// The end of the last line before `length` that is a record of the log. What follows it is torn, or somebody else's.
