@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     curve::Stage,
@@ -94,7 +95,8 @@ pub enum Change {
 }
 
 /// What an operator can do to a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Steer {
     /// One stage up, now.
     Advance,

@@ -5,11 +5,12 @@ pub mod words;
 
 use std::sync::Arc;
 
-use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};
+
+use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub enum WarmupQuestion {
         /// Which lane.
         lane: LaneKey,
         /// How.
-        steer: Steering,
+        steer: Steer,
         /// Why, for the log.
         reason: String,
         /// Who.
@@ -89,44 +90,10 @@ pub struct CountedDay {
     pub closed: bool,
 }
 
-/// What an operator can do to a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Steering {
-    /// One stage up, now.
-    Advance,
-    /// Stay on the stage, day after day.
-    Hold,
-    /// End a hold: go on as the numbers say.
-    Release,
-    /// One stage down, now.
-    Back,
-    /// To the first stage, now.
-    Restart,
-    /// Send nothing.
-    Stop,
-    /// End every pause and climb, now.
-    Resume,
-}
-
 impl CountedDay {
     /// A day of the ledger.
     pub fn of(day: &Day) -> Self {
         Self { date: day.date, starts: day.starts, counts: day.counts, closed: day.closed.is_some() }
-    }
-}
-
-impl Steering {
-    fn steer(self) -> Steer {
-        match self {
-            Self::Advance => Steer::Advance,
-            Self::Hold => Steer::Hold,
-            Self::Release => Steer::Release,
-            Self::Back => Steer::Back,
-            Self::Restart => Steer::Restart,
-            Self::Stop => Steer::Stop,
-            Self::Resume => Steer::Resume,
-        }
     }
 }
 
@@ -137,7 +104,7 @@ pub fn perform(governor: &mut Governor, ask: &WarmupQuestion, now: Timestamp) ->
         WarmupQuestion::Steer { lane, steer, reason, by } => {
             let Some(id) = governor.find(lane) else { return no_such_lane(governor) };
             let why: Arc<str> = format!("{by}: {reason}").into();
-            governor.steer(id, steer.steer(), &why, now);
+            governor.steer(id, *steer, &why, now);
             WarmupAnswer::Lanes { lanes: vec![LaneStatus::of(governor, id, now)] }
         }
         WarmupQuestion::Days { lane } => match governor.find(lane) {

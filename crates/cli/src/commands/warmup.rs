@@ -11,7 +11,10 @@ use std::{io::stdout, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use posthaste_governor::LaneKey;
-use posthaste_governor::warmup::{Steering, WarmupAnswer, WarmupQuestion};
+use posthaste_governor::{
+    Steer,
+    warmup::{WarmupAnswer, WarmupQuestion},
+};
 
 use self::common::{ODD, asked, lane};
 use super::{At, operator};
@@ -32,19 +35,19 @@ enum What {
     /// Plot a lane's days against its curve.
     Plot(plot::Plot),
     /// Move a lane up one stage now.
-    Advance(Steer),
+    Advance(SteeredLane),
     /// Keep a lane on its stage until it is released.
-    Hold(Steer),
+    Hold(SteeredLane),
     /// Release a lane that is held: its numbers decide its stage again.
-    Release(Steer),
+    Release(SteeredLane),
     /// Move a lane down one stage now.
-    Back(Steer),
+    Back(SteeredLane),
     /// Move a lane to the first stage now.
-    Restart(Steer),
+    Restart(SteeredLane),
     /// Stop a lane: send nothing over it until it is resumed.
-    Stop(Steer),
+    Stop(SteeredLane),
     /// End a lane's pauses and the slow climb after them now.
-    Resume(Steer),
+    Resume(SteeredLane),
     /// Simulate a warm-up before the first message is sent.
     Simulate(simulate::Simulate),
     /// Recount every lane's days from the delivery log and compare them with the ledger. Exit status 1 if they differ.
@@ -52,7 +55,7 @@ enum What {
 }
 
 #[derive(Args)]
-struct Steer {
+struct SteeredLane {
     /// The lane, such as ip1/google.
     #[arg(value_parser = lane)]
     lane: LaneKey,
@@ -67,25 +70,25 @@ struct Steer {
 impl Warmup {
     /// Runs the subcommand. Exit status 1 if there is no such lane, or if an audit finds a difference.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let (at, steering) = (&self.at, |steer: Steer, steering| steer.run(&self.at, steering));
+        let (at, steering) = (&self.at, |steer: SteeredLane, steering| steer.run(&self.at, steering));
         match self.command {
             What::Status(show) => show.run(at),
             What::Plot(plot) => plot.run(at),
             What::Simulate(simulate) => simulate.run(at),
             What::Audit(audit) => audit.run(at),
-            What::Advance(steer) => steering(steer, Steering::Advance),
-            What::Hold(steer) => steering(steer, Steering::Hold),
-            What::Release(steer) => steering(steer, Steering::Release),
-            What::Back(steer) => steering(steer, Steering::Back),
-            What::Restart(steer) => steering(steer, Steering::Restart),
-            What::Stop(steer) => steering(steer, Steering::Stop),
-            What::Resume(steer) => steering(steer, Steering::Resume),
+            What::Advance(steer) => steering(steer, Steer::Advance),
+            What::Hold(steer) => steering(steer, Steer::Hold),
+            What::Release(steer) => steering(steer, Steer::Release),
+            What::Back(steer) => steering(steer, Steer::Back),
+            What::Restart(steer) => steering(steer, Steer::Restart),
+            What::Stop(steer) => steering(steer, Steer::Stop),
+            What::Resume(steer) => steering(steer, Steer::Resume),
         }
     }
 }
 
-impl Steer {
-    fn run(self, at: &At, steer: Steering) -> anyhow::Result<ExitCode> {
+impl SteeredLane {
+    fn run(self, at: &At, steer: Steer) -> anyhow::Result<ExitCode> {
         let question = WarmupQuestion::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
         let WarmupAnswer::Lanes { lanes } = asked(at, question, &self.lane)? else { anyhow::bail!(ODD) };
         status::show(&lanes, self.json, &mut stdout().lock())?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::words;
+use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
 
 /// The status of a lane at some time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -84,14 +84,14 @@ fn an_operator_steers_a_lane_and_sees_it() {
         let WarmupAnswer::Lanes { lanes } = perform(&mut governor, &ask, at(NOON)) else { panic!("the lane is there") };
         lanes[0].clone()
     };
-    assert_eq!(steer(Steering::Advance).cap, Some(200));
-    assert_eq!(steer(Steering::Back).stage, Some(2));
-    assert_eq!(steer(Steering::Restart).cap, Some(50));
-    assert_eq!(steer(Steering::Hold).kept_by_operator.as_deref(), Some("ann: a trial"));
-    assert_eq!(steer(Steering::Release).kept_by_operator, None);
-    let stopped = steer(Steering::Stop);
+    assert_eq!(steer(Steer::Advance).cap, Some(200));
+    assert_eq!(steer(Steer::Back).stage, Some(2));
+    assert_eq!(steer(Steer::Restart).cap, Some(50));
+    assert_eq!(steer(Steer::Hold).kept_by_operator.as_deref(), Some("ann: a trial"));
+    assert_eq!(steer(Steer::Release).kept_by_operator, None);
+    let stopped = steer(Steer::Stop);
     assert_eq!((stopped.hold.as_deref(), stopped.next_release), (Some("stopped: ann: a trial"), None));
-    assert_ne!(steer(Steering::Resume).next_release, None);
+    assert_ne!(steer(Steer::Resume).next_release, None);
     assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, crate::Change::Steered { .. })).count(), 7);
 }
 
@@ -117,7 +117,7 @@ fn the_ledger_leaves_out_what_has_no_budget() {
 
 #[test]
 fn a_lane_that_is_not_there_is_answered_with_those_that_are() {
-    let ask = WarmupQuestion::Steer { lane: LaneKey::new("ip1", "gogle"), steer: Steering::Hold, reason: String::new(), by: String::new() };
+    let ask = WarmupQuestion::Steer { lane: LaneKey::new("ip1", "gogle"), steer: Steer::Hold, reason: String::new(), by: String::new() };
     let WarmupAnswer::NoSuchLane { lanes } = perform(&mut governor(), &ask, at(NOON)) else { panic!("there is no such lane") };
     assert_eq!(lanes, ["ip1/google", "ip2/google", "ip2/yahoo"]);
 }
