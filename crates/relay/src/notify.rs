@@ -57,6 +57,7 @@ impl Notifier {
 
     /// Stores a failure notice about a record's fates in the spool; returns only once it is there.
     pub(crate) async fn notify(&self, record: &FateRecord, message: &Message) {
+        let mut waits = false;
         loop {
             let settings = self.settings.get();
             let now = clock::now();
@@ -81,9 +82,11 @@ impl Notifier {
             let text = Notice { id, now, hostname, from, original, recipients: &recipients }.to_message();
             match self.intake.take_notice(id, &message.facts, text, to).await {
                 Ok(()) => return,
-                Err(refused) => {
-                    tracing::warn!(message = %message.record.id, why = refused.answer.text, "a failure notice could not be stored yet; it is tried again")
+                // Said once: a full disk may keep many notices waiting for long.
+                Err(refused) if !std::mem::replace(&mut waits, true) => {
+                    tracing::warn!(message = %message.record.id, why = refused.answer.text, "a failure notice waits to be stored");
                 }
+                Err(_) => {}
             }
             tokio::time::sleep(NOTICE_RETRY).await;
         }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_config::Config;
-use posthaste_host::{InForce, clock};
+use posthaste_host::{InForce, clock, files};
 use posthaste_journal::{Journal, Pending, Ticket, stamp};
 use posthaste_mail::{GapFacts, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
@@ -126,7 +126,7 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, 
             Checkpoint::default()
         }
     };
-    std::fs::create_dir_all(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
+    files::make_durable_dir(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
     let position = checkpoint.position;
     if let Some((was, is)) = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten() {
         let (was, is) = (was.display(), is.display());

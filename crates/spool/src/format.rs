@@ -39,12 +39,15 @@ impl Format {
 pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path, source: io::Error| OpenError::Io { path: path.to_owned(), source };
     let clean = dir.join("clean");
-    match fs::read(&clean) {
-        Ok(bytes) => match CHECKPOINT.later(&bytes) {
-            // With the right checksum the digit is no flipped bit.
-            Some(found) if ends_in_checksum(&bytes) => return Err(CHECKPOINT.refused(&clean, found)),
-            _ => {}
-        },
+    match beginning(&clean, 8) {
+        // With the right checksum the digit is no flipped bit.
+        Ok(bytes) => {
+            if let Some(found) = CHECKPOINT.later(&bytes)
+                && ends_in_checksum(&fs::read(&clean).map_err(|error| failed(&clean, error))?)
+            {
+                return Err(CHECKPOINT.refused(&clean, found));
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(&clean, error)),
     }
@@ -64,8 +67,7 @@ pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
 
 /// The later format of a segment, and whether it cannot be a flipped bit: then the segment would be whole with the digit that is known.
 fn later_segment(name: SegmentName, path: &Path) -> io::Result<Option<(u32, bool)>> {
-    let mut bytes = Vec::with_capacity(START as usize + HEADER);
-    File::open(path)?.take(START + HEADER as u64).read_to_end(&mut bytes)?;
+    let bytes = beginning(path, START + HEADER as u64)?;
     if let Some(found) = SEGMENT.later(&bytes) {
         let mut known = bytes.clone();
         known[SEGMENT.letters.len()] = b'0' + SEGMENT.known;
@@ -76,6 +78,13 @@ fn later_segment(name: SegmentName, path: &Path) -> io::Result<Option<(u32, bool
     known[..4].copy_from_slice(&record::MAGIC);
     // Without its head a record's checksum cannot be verified; a known kind and a length that fits are what a flipped bit leaves.
     Ok(Some((found, RecordHeader::parse(&known).is_none())))
+}
+
+/// The first bytes of a file, as far as there are any.
+fn beginning(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn ends_in_checksum(bytes: &[u8]) -> bool {

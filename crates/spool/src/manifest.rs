@@ -71,8 +71,13 @@ impl Manifest {
         Ok(())
     }
 
-    /// Adds a segment that was begun, durably.
+    /// Adds a segment that was begun, durably. A list that has grown long is written anew.
     pub(crate) fn begun(&mut self, id: u32, floor: u64, disk: &dyn Disk) -> io::Result<()> {
+        if fs::metadata(&self.path).is_ok_and(|file| file.len() > LENGTH_MAX) {
+            let mut segments = self.segments.clone();
+            segments.insert(id, floor);
+            return self.replace(segments);
+        }
         self.append(&format!("+{id} {floor}\n"), disk)?;
         self.segments.insert(id, floor);
         Ok(())
@@ -94,6 +99,8 @@ impl Manifest {
 }
 
 const NAME: &str = "segments";
+/// Bytes of the list after which it is written anew: thousands of segments have come and gone by then.
+const LENGTH_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +119,14 @@ mod tests {
         let mut manifest = Manifest::read(dir.path()).unwrap();
         assert_eq!(manifest.missing(|id| id == 3 || id == 4), [(2, 40, Some(90))]);
         manifest.begun(5, 100, &RealDisk).unwrap();
+        let listed = || Manifest::read(dir.path()).unwrap().segments;
+        let before = listed();
+        for id in 6..5_000 {
+            manifest.begun(id, u64::from(id) * 50, &RealDisk).unwrap();
+            manifest.deleted(&[id], &RealDisk).unwrap();
+            assert!(fs::metadata(dir.path().join(NAME)).unwrap().len() <= LENGTH_MAX + 40, "{id}");
+        }
+        assert_eq!(listed(), before, "a list that was written anew says the same");
         assert_eq!(Manifest::read(dir.path()).unwrap().missing(|id| id < 5), [(5, 100, None)], "a torn line does not spoil the next");
     }
 }
