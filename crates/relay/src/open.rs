@@ -72,7 +72,8 @@ pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), Open
         mended.push((State::Recovered, format!("not closed cleanly: read again in {took:?}, {n} messages, {torn} torn bytes cut")));
     }
     for q in &recovery.quarantined {
-        let detail = format!("a damaged record (segment {}, {} bytes at {}) has been set aside: {}", q.segment, q.len, q.offset, q.reason);
+        let detail =
+            format!("a damaged record (segment {}, {} bytes at {}) was copied to quarantine: {}", q.segment, q.len, q.offset, q.reason);
         mended.push((State::Quarantined, detail));
     }
     for missing in &recovery.missing {

@@ -111,7 +111,7 @@ impl<'a> Rebuild<'a> {
     }
 
     fn report(&mut self, segment: u32, offset: u64, len: u64, reason: &str) {
-        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were moved to its quarantine");
+        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were copied to its quarantine");
         self.recovery.quarantined.push(Quarantined { segment, offset, len, reason: reason.to_owned() });
     }
 
