@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Lines, LogError, Position, Watermark,
     log::files,
-    record::{BriefRecord, is_ending, is_return, is_routine},
+    record::{BriefRecord, event_word, is_ending, is_return, is_routine},
 };
 
 /// Stored by the relay in its spool from time to time: at `position` in the log, exactly these messages had their `accepted` lines, and the
@@ -118,6 +118,21 @@ impl Tail {
     /// Whether this recipient has an ending.
     pub fn has_ended(&self, message: MessageId, rcpt: &str) -> bool {
         self.ended.contains(&(message, self.hasher.hash_one(rcpt)))
+    }
+
+    /// Adds the endings of these messages from everything that is kept: for a spool that may have lost what it had forgotten, whatever the
+    /// checkpoint says.
+    pub fn add_endings(&mut self, dir: &Path, messages: &HashSet<MessageId>) -> Result<(), LogError> {
+        let mut lines = Lines::all(dir);
+        while let Some(line) = lines.next_line()? {
+            let Some(record) = Some(line.bytes).filter(|line| event_word(line).is_some_and(is_ending)).and_then(BriefRecord::parse) else {
+                continue;
+            };
+            if let Some((message, rcpt)) = record.about().filter(|(message, _)| messages.contains(message)) {
+                self.ended.insert((message, self.hasher.hash_one(rcpt)));
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, line: &[u8]) {

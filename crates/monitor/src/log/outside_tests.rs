@@ -280,3 +280,24 @@ fn two_writers_are_still_refused() {
     let _log = open(dir.path());
     assert!(matches!(EventLog::<u64>::open(options(dir.path()), still, stamp, |_, _| ()), Err(LogError::InUse(_))));
 }
+
+#[test]
+fn no_two_files_are_known_by_the_same_first_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, on_durable) = Durable::new();
+    let (log, _) = EventLog::open(options(dir.path()), still, stamp, on_durable).unwrap();
+    let mut known = Vec::new();
+    for from in [0, 5, 10] {
+        append(&log, from..from + 5);
+        let path = dir.path().join(CURRENT);
+        let line = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+        assert!(!known.contains(&line), "a position in the lost file would lead into this one: {line}");
+        known.push(line);
+        fs::remove_file(path).unwrap();
+    }
+    append(&log, 15..16);
+    log.close().unwrap();
+    assert_eq!(durable.tickets().len(), 16);
+    let (_, gaps) = read(dir.path());
+    assert_eq!(gaps.len(), 3, "the gaps of the lost files are told again: {gaps:?}");
+}

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use memchr::memchr;
+use memchr::memrchr;
 use posthaste_mail::{GapFacts, What};
 
 use super::{
@@ -243,16 +243,18 @@ impl Appender {
             alarm.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
         }
         self.alarms.push(alarm);
-        let mut lines = std::mem::take(&mut self.gaps);
-        if gap.from_byte >= lines.len() as u64 {
-            // They are in what is left of the file.
-            lines.clear();
-        }
+        let earlier = std::mem::take(&mut self.gaps);
+        let are_lost_too = gap.from_byte < earlier.len() as u64;
+        // The new line comes first: a file is known by its first line, and the lost file may have begun with the earlier ones.
+        let mut lines = Vec::new();
         encode(&(self.stamp)((self.clock)(), What::LogGap(Box::new(gap))), &mut lines);
+        if are_lost_too {
+            lines.extend_from_slice(&earlier);
+        }
         while lines.len() > GAPS_MAX
-            && let Some(end) = memchr(b'\n', &lines)
+            && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
         {
-            lines.drain(..=end);
+            lines.truncate(end + 1);
         }
         self.waiting.splice(0..0, lines.iter().copied());
         Ok(lines)
