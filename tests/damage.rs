@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
-use support::{Act, Mail, Relay, Step, World};
+use support::{Act, Mail, Relay, Step, World, wait};
 
 const RCPT: &str = "bob@example.test";
 
@@ -41,6 +41,34 @@ fn a_message_that_is_damaged_on_disk_is_an_alarm_and_stays_accounted_for() {
     assert!(detail.contains("is damaged on disk") && detail.contains("posthaste queue drop"), "{detail}");
     assert_eq!(relay.log().wait_for_relay("quarantined")["part"], "spool");
     relay.assert_balanced();
+}
+
+#[test]
+fn a_message_that_damage_to_the_spool_brings_back_is_not_sent_again() {
+    let mut world = World::start("");
+    let relay = &mut world.relay;
+    let deliver = |relay: &Relay, rcpt: &str| {
+        relay.send(&Mail::new("writer@sender.test", &[rcpt], "once"));
+        relay.log().wait_for("delivered", rcpt);
+        wait::until("the queue to be empty", || relay.ok(["queue", "--json"]).contains("\"messages\":0").then_some(()));
+    };
+    deliver(relay, RCPT);
+    relay.kill();
+    // The checkpoint of this start says that what ended before is forgotten.
+    relay.run();
+    deliver(relay, "later@example.test");
+    relay.kill();
+    // Its removal is lost, and what was written later is not.
+    let path = segments(relay).remove(0);
+    let bytes = fs::read(&path).unwrap();
+    let end = bytes.windows(8).position(|window| window == b"Hello.\r\n").unwrap() + 8;
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(&vec![0; bytes.len() - end], end as u64).unwrap();
+    // A command that opens the spool in between does not make it forgotten.
+    relay.ok(["suppress", "add", "somebody@example.test"]);
+    relay.run();
+    deliver(relay, "last@example.test");
+    assert_eq!(relay.log().history(RCPT), ["accepted", "delivered"]);
+    assert_eq!(world.mx.messages().iter().filter(|t| t.rcpts == [RCPT]).count(), 1);
 }
 
 #[test]

@@ -20,5 +20,5 @@ pub mod settings;
 mod watch;
 pub mod why;
 
-pub use open::{Lock, lock, open_spool};
+pub use open::{Lock, OpenedSpool, lock, open_spool};
 pub use reload::{ReloadError, Verbosity};

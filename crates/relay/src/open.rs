@@ -61,8 +61,18 @@ fn write_format(path: PathBuf) -> Result<(), OpeningError> {
     files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
 }
 
-/// Opens the spool, unless a newer version wrote the delivery log: then nothing is touched. Also returns what had to be repaired, as states and details for the log.
-pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), OpeningError> {
+/// The spool, opened.
+pub struct OpenedSpool {
+    /// The spool.
+    pub spool: Spool,
+    /// What had to be repaired, as states and details for the log.
+    pub mended: Vec<(State, String)>,
+    /// Whether records may be missing from its midst: see [`posthaste_spool::Recovery::holes`].
+    pub holes: bool,
+}
+
+/// Opens the spool, unless a newer version wrote the delivery log: then nothing is touched.
+pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     refuse_newer(&config.log.dir)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
@@ -93,7 +103,7 @@ pub fn open_spool(config: &Config) -> Result<(Spool, Vec<(State, String)>), Open
         );
         mended.push((State::Alarm, detail));
     }
-    Ok((spool, mended))
+    Ok(OpenedSpool { spool, mended, holes: recovery.holes })
 }
 
 pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {

@@ -20,6 +20,7 @@ use posthaste_suppression::Register;
 
 use crate::{
     error::RecoveryError,
+    open::OpenedSpool,
     recorder::{CHECKPOINT, settle_on_durable},
     settings::Settings,
 };
@@ -55,14 +56,24 @@ pub struct Recovered {
 
 /// Makes log and spool consistent and fills the queue. Blocks on the disk.
 pub fn recover(
-    spool: &Spool,
+    opened: &OpenedSpool,
     settings: &Settings,
     node: InForce<Name>,
     dispatcher: &mut Dispatcher,
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
-    let config = &settings.config;
-    let KnownLog { tail, mark, gap, alarms, whole } = read_log(spool, config, now)?;
+    let (config, spool) = (&settings.config, &opened.spool);
+    let KnownLog { mut tail, mark, gap, alarms, whole } = read_log(spool, config, now)?;
+    if opened.holes {
+        // What the spool had forgotten before the checkpoint may be back.
+        let mut back = HashSet::new();
+        let read = spool.for_each(|stored| {
+            back.insert(stored.id);
+        });
+        read.map_err(RecoveryError::Spool)?;
+        tail.add_endings(&config.log.dir, &back)?;
+        spool.made_up_for_holes();
+    }
     let found = Found { log: alarms, ..Found::default() };
     // Where lines are missing from the log, it does not know what was acknowledged.
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };

@@ -94,17 +94,18 @@ impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
     fn open(swap: &Swap) -> Result<Self, RunError> {
         let settings = swap.load_full();
-        let (spool, mended) = open::open_spool(&settings.config)?;
-        let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(&spool, &settings.warming(), today())));
-        let (facts, illegible) = ledger::read(&spool);
+        let opened = open::open_spool(&settings.config)?;
+        let spool = &opened.spool;
+        let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
+        let (facts, illegible) = ledger::read(spool);
         let lanes = ledger::lanes(&facts);
         let unaccounted = ledger::is_unaccounted(&facts);
         dispatcher.restore_ledger(facts);
         dispatcher.open_lanes(&lanes, clock::now());
         let node = swap.view(|settings| &settings.node);
-        let recovered = recover(&spool, &settings, node, &mut dispatcher, clock::now())?;
+        let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
-        mended.into_iter().for_each(|(state, detail)| journal.say(Part::Spool, state, detail));
+        opened.mended.iter().for_each(|(state, detail)| journal.say(Part::Spool, *state, detail.as_str()));
         found.log.iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm.as_str()));
         for what in &found.unreadable {
             journal.say(Part::Spool, State::Alarm, format!("a message in the spool cannot be read and is left there: {what}"));
@@ -123,7 +124,7 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
-        Ok(Self { spool, dispatcher, recovered })
+        Ok(Self { spool: opened.spool, dispatcher, recovered })
     }
 }
 

@@ -32,6 +32,7 @@ mod error;
 mod fact;
 mod files;
 mod format;
+mod holes;
 mod index;
 mod index_dir;
 mod keyed;

@@ -18,8 +18,9 @@ use posthaste_mail::MessageId;
 use crate::{
     OpenError, Quarantined, Recovery,
     checkpoint::StopCheckpoint,
-    disk::sync_dir,
+    disk::{Disk, sync_dir},
     fact::Fact,
+    holes,
     index::{Index, to_io},
     locations::{Locations, MessageLocation},
     overlay::Overlay,
@@ -30,11 +31,11 @@ use crate::{
     segments::SegmentTable,
 };
 
-pub(crate) fn rebuild(dir: &Path, index: Index) -> Result<Recovered, OpenError> {
+pub(crate) fn rebuild(dir: &Path, index: Index, disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     let log = dir.join("log");
     let Listing { segments, strangers } = segment::list(&log).map_err(failed)?;
-    let mut rebuild = Rebuild::new(dir, index);
+    let mut rebuild = Rebuild::new(dir, index, disk);
     for path in strangers {
         rebuild.set_aside(&path).map_err(failed)?;
     }
@@ -59,6 +60,7 @@ const TORN_KEPT: usize = 16;
 
 struct Rebuild<'a> {
     dir: &'a Path,
+    disk: &'a dyn Disk,
     index: Index,
     overlay: Overlay,
     /// Messages that died after they were put into the index.
@@ -77,9 +79,10 @@ struct Rebuild<'a> {
 }
 
 impl<'a> Rebuild<'a> {
-    fn new(dir: &'a Path, index: Index) -> Self {
+    fn new(dir: &'a Path, index: Index, disk: &'a dyn Disk) -> Self {
         Self {
             dir,
+            disk,
             index,
             overlay: Overlay::default(),
             buried: Vec::new(),
@@ -104,6 +107,7 @@ impl<'a> Rebuild<'a> {
             }
             target.set_file_name(format!("{}.{n}", name.to_string_lossy()));
         }
+        holes::note(self.dir)?;
         fs::rename(path, target)?;
         sync_dir(&self.dir.join("log"))?;
         self.report(0, 0, len, &format!("{} is no segment", name.to_string_lossy()));
@@ -151,6 +155,9 @@ impl<'a> Rebuild<'a> {
                 scan::ScanItem::Damage { at, len } => self.quarantine(&file, name, at, len, "no record has this checksum")?,
             }
         }
+        // What a killed process wrote may be only in the kernel's memory, and nobody will sync this segment again. It must not vanish after
+        // someone has read it and acted on it.
+        self.disk.sync(&file)?;
         self.table.set_len(name.id, len);
         Ok(())
     }
@@ -169,6 +176,7 @@ impl<'a> Rebuild<'a> {
 
     /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
     fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
+        holes::note(self.dir)?;
         self.copy_to_quarantine(file, name, at, len, "damaged")?;
         if at < START {
             file.write_all_at(&segment::header(name, self.next_lsn), 0)?;

@@ -13,7 +13,7 @@ use crate::{
     OpenError, Recovery, SpoolOptions, StoreError,
     checkpoint::StopCheckpoint,
     disk::{Disk, make_dir},
-    format,
+    format, holes,
     index::Index,
     index_dir,
     log::Log,
@@ -49,7 +49,7 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
         Some(found) => found,
         None => {
             let before = StopCheckpoint::read(dir).map(|checkpoint| checkpoint.locations);
-            let mut found = start_over(dir, options, clean, disk.clone())?;
+            let mut found = start_over(dir, options, clean, &disk)?;
             let there = &found.checkpoint.locations;
             let gone = |(seq, _): &(u64, _)| there.get(*seq).is_none().then_some(*seq);
             found.recovery.lost = before.iter().flat_map(|locations| locations.iter().filter_map(gone)).collect();
@@ -60,6 +60,9 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     let StopCheckpoint { mut next_lsn, mut table, locations, .. } = checkpoint;
     if recovery.rebuilt {
         recovery.missing = missing(&manifest, &table);
+        if !recovery.missing.is_empty() {
+            holes::note(dir).map_err(failed)?;
+        }
     }
     if let Some(last) = recovery.missing.iter().filter(|missing| missing.last.is_none()).map(|missing| missing.first).max() {
         // How many numbers the last segment gave out is not known: none of them may be given out again.
@@ -67,6 +70,7 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     }
     recovery.messages = locations.len() as u64;
     recovery.clean = clean;
+    recovery.holes = holes::are_noted(dir);
     let highest = table.iter().last().map(|segment| segment.name.id).into_iter().chain(manifest.highest()).max();
     let id = highest.map_or(1, |id| id + 1);
     manifest.replace(table.iter().map(|segment| (segment.name.id, manifest.floor(segment.name.id))).collect()).map_err(failed)?;
@@ -117,12 +121,13 @@ fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint, disk: 
     index.is_sealed(checkpoint.stamp).then(|| Recovered { index, checkpoint, recovery: Recovery::new(false) })
 }
 
-fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: Arc<dyn Disk>) -> Result<Recovered, OpenError> {
+fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     if clean {
         tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
     let made = index_dir::remove_others(dir, None).and_then(|()| index_dir::next(dir));
     let path = made.map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
-    let index = Index::open(&path, options.index_cache, disk).map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
-    rebuild::rebuild(dir, index)
+    let index = Index::open(&path, options.index_cache, disk.clone());
+    let index = index.map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
+    rebuild::rebuild(dir, index, &**disk)
 }

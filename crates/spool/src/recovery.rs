@@ -17,6 +17,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Damage that was copied to the folder `quarantine`.
     pub quarantined: Vec<Quarantined>,
+    /// Records may be missing from the midst of the log. What was written later may be there although what came before it is not: messages
+    /// whose removal is lost are back.
+    pub holes: bool,
     /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
     pub damaged: Vec<u64>,
     /// Segments that are gone.
@@ -59,6 +62,7 @@ impl Recovery {
             messages: 0,
             torn_bytes: 0,
             quarantined: Vec::new(),
+            holes: false,
             damaged: Vec::new(),
             missing: Vec::new(),
             lost: Vec::new(),

@@ -47,7 +47,8 @@ impl Writer {
         let dir = self.shared.dir.clone();
         let path = index_dir::next(&dir)?;
         let opened = Index::open(&path, self.shared.limits().index_cache, self.shared.disk.clone()).map_err(to_io);
-        let made = opened.and_then(|index| rebuild::rebuild(&dir, index).map_err(io::Error::other));
+        let disk = &*self.shared.disk;
+        let made = opened.and_then(|index| rebuild::rebuild(&dir, index, disk).map_err(io::Error::other));
         let Recovered { index, checkpoint, recovery } = made.inspect_err(|_| drop(fs::remove_dir_all(&path)))?;
         let StopCheckpoint { mut table, locations, .. } = checkpoint;
         table.set_len(self.log.active().id, self.log.len());

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     index: RwLock<Arc<Index>>,
     pub(crate) files: Files,
     pub(crate) status: Mutex<Status>,
+    pub(crate) made_up_for_holes: AtomicBool,
     /// Messages that were found to be damaged.
     damaged: Mutex<BTreeSet<u64>>,
     view: Mutex<View>,
@@ -70,6 +71,7 @@ impl Shared {
             index,
             files,
             status,
+            made_up_for_holes: AtomicBool::new(false),
             damaged,
             view,
             index_wake: Condvar::new(),

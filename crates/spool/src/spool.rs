@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     thread::JoinHandle,
     time::Instant,
 };
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::{
     LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, StoreError,
     disk::{Disk, RealDisk},
+    holes,
     queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
     recover,
@@ -133,6 +134,11 @@ impl Spool {
         self.inner.shared.damaged()
     }
 
+    /// Whoever opened the spool has made up for what may be missing ([`Recovery::holes`]): the next orderly stop forgets it.
+    pub fn made_up_for_holes(&self) {
+        self.inner.shared.made_up_for_holes.store(true, Ordering::Relaxed);
+    }
+
     /// Why the spool refuses mail at present, if it does: a full or failing disk.
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;
@@ -150,7 +156,12 @@ impl Spool {
     /// Writes everything queued, makes it durable, and writes the checkpoint that makes the next open quick. Blocks. Later calls get
     /// [`StoreError::Closed`] or are ignored.
     pub fn close(&self) -> Result<(), StoreError> {
-        self.inner.stop(Stop::Clean)
+        self.inner.stop(Stop::Clean)?;
+        let shared = &self.inner.shared;
+        match shared.made_up_for_holes.load(Ordering::Relaxed) {
+            true => holes::forget(&shared.dir).map_err(StoreError::from_io),
+            false => Ok(()),
+        }
     }
 }
 

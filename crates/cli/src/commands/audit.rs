@@ -43,12 +43,12 @@ impl Audit {
 fn stopped(config: Config) -> anyhow::Result<Audited> {
     let _lock = lock(&config.data_dir)?;
     let settings = Settings::new(config)?;
-    let (spool, _) = open_spool(&settings.config)?;
+    let opened = open_spool(&settings.config)?;
     let mut queue = Dispatcher::new(settings.policy(&posthaste_delivery::ledger::FirstSeen::new()));
-    let recovered = recover(&spool, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now())?;
+    let recovered = recover(&opened, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now())?;
     recovered.journal.close()?;
-    let queued = spooled(&spool)?;
+    let queued = spooled(&opened.spool)?;
     let audit = audit(&settings.config.log.dir, queued, None)?;
-    spool.close()?;
+    opened.spool.close()?;
     Ok(Audited { balanced: audit.balanced(), text: audit.to_string() })
 }

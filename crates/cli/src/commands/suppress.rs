@@ -14,6 +14,7 @@ use posthaste_config::Config;
 use posthaste_host::clock;
 use posthaste_mail::{Address, Domain};
 use posthaste_relay::{
+    OpenedSpool,
     admin::{self, AskError, Request},
     lock, open_spool,
 };
@@ -300,7 +301,7 @@ impl Door {
             Ok(_) => Ok(Self::Relay(socket.clone())),
             Err(AskError::NotRunning(_)) => {
                 let lock = lock(&config.data_dir)?;
-                let (spool, mended) = open_spool(config)?;
+                let OpenedSpool { spool, mended, .. } = open_spool(config)?;
                 mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
                 Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
             }

@@ -245,3 +245,26 @@ fn one_flipped_digit_is_damage_and_no_later_version() {
     let (spool, recovery) = open(dir.path());
     assert_eq!((recovery.quarantined.len(), self::seqs(&spool)), (1, seqs));
 }
+
+#[test]
+fn holes_are_known_until_someone_has_made_up_for_them_and_the_spool_stopped_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    three(dir.path());
+    assert!(!open(dir.path()).1.holes);
+    // The first record's header.
+    flip(&segments(dir.path())[1], 70);
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.holes && recovery.quarantined.len() == 1, "{recovery:?}");
+    spool.close().unwrap();
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.holes && recovery.quarantined.is_empty(), "a command that opens and closes the spool makes up for nothing");
+    spool.made_up_for_holes();
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.holes, "what was made up for may be lost in a kill");
+    spool.made_up_for_holes();
+    spool.close().unwrap();
+    drop(spool);
+    assert!(!open(dir.path()).1.holes);
+}

@@ -1,8 +1,10 @@
 use std::{
+    collections::HashMap,
     fs::File,
     io,
+    os::unix::fs::MetadataExt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -19,13 +21,16 @@ pub(super) struct FlakyDisk {
     free: AtomicU64,
     pub(super) sync_fails: AtomicBool,
     pub(super) index_fails: AtomicBool,
+    /// How long each file was when it was last synced, by inode.
+    synced: Mutex<HashMap<u64, u64>>,
     truncate_fails: AtomicBool,
 }
 
 impl FlakyDisk {
     pub(super) fn new() -> Arc<Self> {
         let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
-        Arc::new(Self { room, free, sync_fails: false.into(), index_fails: false.into(), truncate_fails: false.into() })
+        let [sync_fails, index_fails, truncate_fails] = [(); 3].map(|()| AtomicBool::new(false));
+        Arc::new(Self { room, free, sync_fails, index_fails, truncate_fails, synced: Mutex::default() })
     }
 }
 
@@ -41,7 +46,12 @@ impl Disk for FlakyDisk {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        if self.sync_fails.load(SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { RealDisk.sync(file) }
+        if self.sync_fails.load(SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let meta = file.metadata()?;
+        self.synced.lock().unwrap().insert(meta.ino(), meta.len());
+        RealDisk.sync(file)
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
@@ -213,4 +223,23 @@ fn an_index_that_failed_is_rebuilt_while_the_spool_runs() {
     let (spool, recovery) = open(dir.path());
     assert!(recovery.clean && !recovery.rebuilt, "the new index is as good as the first: {recovery:?}");
     assert_eq!(super::seqs(&spool), [&seqs[2..], &[next]].concat());
+}
+
+#[test]
+fn what_an_opening_reads_is_durable_before_anybody_acts_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    let seq = store(&spool, 1, 100);
+    // A kill: what is written last is never synced.
+    disk.sync_fails.store(true, SeqCst);
+    spool.remove(seq);
+    drop(spool);
+    let killed = segments(dir.path());
+    let (spool, disk) = flaky(dir.path());
+    let synced = disk.synced.lock().unwrap().clone();
+    for path in killed {
+        let meta = path.metadata().unwrap();
+        assert_eq!(synced.get(&meta.ino()), Some(&meta.len()), "{} may shrink in a power cut", path.display());
+    }
+    drop(spool);
 }

@@ -71,7 +71,7 @@ fn running(config: &Config, first: WarmupAnswer) -> anyhow::Result<Comparison> {
 
 fn stopped(config: &Config) -> anyhow::Result<Comparison> {
     let _lock = lock(&config.data_dir)?;
-    let (spool, _) = open_spool(config)?;
+    let spool = open_spool(config)?.spool;
     let (entries, bad) = ledger::read(&spool);
     spool.close()?;
     anyhow::ensure!(bad.is_empty(), "records of the ledger cannot be read: {}", bad.join("; "));
