@@ -45,14 +45,25 @@ fn a_message_that_is_damaged_on_disk_is_an_alarm_and_stays_accounted_for() {
 
 #[test]
 fn a_message_that_damage_to_the_spool_brings_back_is_not_sent_again() {
-    let mut world = World::start("");
+    let mut world = World::start("retry.schedule = [\"1h\"]\nspool.segment_size = \"1 MiB\"\nspool.compact_below = 0.1");
+    let waits = |step: &Step<'_>| matches!(step, Step::Rcpt(rcpt) if rcpt.starts_with("waits"));
+    world.mx.script(move |_, step| if waits(&step) { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
     let relay = &mut world.relay;
     let deliver = |relay: &Relay, rcpt: &str| {
         relay.send(&Mail::new("writer@sender.test", &[rcpt], "once"));
         relay.log().wait_for("delivered", rcpt);
-        wait::until("the queue to be empty", || relay.ok(["queue", "--json"]).contains("\"messages\":0").then_some(()));
+        wait::until("one message to be left", || {
+            let queue: serde_json::Value = serde_json::from_str(&relay.ok(["queue", "--json"])).unwrap();
+            (queue["counts"]["messages"] == 1).then_some(())
+        });
     };
+    // A large message that stays keeps the segment from being emptied.
+    relay.send(&Mail::raw("writer@sender.test", &["waits@example.test"], &b"Subject: large\r\n".repeat(9000)));
+    relay.log().wait_for("deferred", "waits@example.test");
     deliver(relay, RCPT);
+    // The audit makes the line of its delivery durable, so that it is removed; what is stored next follows the removal.
+    relay.assert_balanced();
+    deliver(relay, "between@example.test");
     relay.kill();
     // The checkpoint of this start says that what ended before is forgotten.
     relay.run();
@@ -61,6 +72,7 @@ fn a_message_that_damage_to_the_spool_brings_back_is_not_sent_again() {
     // Its removal is lost, and what was written later is not.
     let path = segments(relay).remove(0);
     let bytes = fs::read(&path).unwrap();
+    // Both messages have this text; the removal of the first is behind the second at the latest.
     let end = bytes.windows(8).position(|window| window == b"Hello.\r\n").unwrap() + 8;
     fs::File::options().write(true).open(&path).unwrap().write_all_at(&vec![0; bytes.len() - end], end as u64).unwrap();
     // A command that opens the spool in between does not make it forgotten.
