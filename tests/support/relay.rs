@@ -18,7 +18,8 @@ use crate::{
     wait,
 };
 
-/// A relay that may be killed and started again. When dropped, it is stopped, checked and cleaned up.
+/// A relay that may be killed and started again. When dropped, it is stopped, checked and cleaned up. If the test failed and
+/// `POSTHASTE_TEST_KEEP` is set, its folder stays.
 pub struct Relay {
     dir: TempDir,
     port: u16,
@@ -27,6 +28,8 @@ pub struct Relay {
     child: Option<Child>,
     /// How many times as fast its time passes.
     rehearse: Option<u32>,
+    /// What its process has in its environment besides what all commands have.
+    environment: Vec<(&'static str, PathBuf)>,
     /// Whether the whole log must be valid at the end.
     looked_at: bool,
 }
@@ -45,7 +48,7 @@ impl Relay {
         let port = free_port();
         let mut good = defaults(dir.path(), port);
         merge(&mut good, extra.parse().expect("the test's configuration is TOML"));
-        let relay = Self { dir, port, good, child: None, rehearse: None, looked_at: true };
+        let relay = Self { dir, port, good, child: None, rehearse: None, environment: Vec::new(), looked_at: true };
         relay.write_config(&relay.good.to_string());
         relay
     }
@@ -53,6 +56,11 @@ impl Relay {
     /// Makes its time pass this many times as fast from its next start on.
     pub fn rehearse(&mut self, times: u32) {
         self.rehearse = Some(times);
+    }
+
+    /// Adds to the environment of the relay itself, from its next start on.
+    pub fn environment(&mut self, more: impl IntoIterator<Item = (&'static str, PathBuf)>) {
+        self.environment.extend(more);
     }
 
     /// Adds this TOML to its configuration before it starts.
@@ -68,19 +76,25 @@ impl Relay {
         if let Some(times) = self.rehearse {
             command.args(["--rehearse", &times.to_string()]);
         }
-        command.stdout(Stdio::null()).stderr(stderr);
+        command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).stderr(stderr);
         self.child = Some(command.spawn().expect("the relay starts"));
     }
 
     /// Starts it (again) and waits until it listens.
     pub fn run(&mut self) {
         self.spawn();
+        if let Some(status) = self.starts() {
+            panic!("the relay ended with {status}:\n{}", self.stderr());
+        }
+    }
+
+    /// Waits until it listens, or has ended: how.
+    pub fn starts(&mut self) -> Option<ExitStatus> {
+        let port = self.port;
         wait::until("the relay to listen", || {
-            if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().expect("the relay can be asked")) {
-                panic!("the relay ended with {status}:\n{}", self.stderr());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
-        });
+            let ended = self.ended();
+            (ended.is_some() || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).then_some(ended)
+        })
     }
 
     /// `posthaste` with these arguments and this relay's configuration, not started yet.
@@ -150,7 +164,7 @@ impl Relay {
 
     /// Its standard error so far.
     pub fn stderr(&self) -> String {
-        fs::read_to_string(self.stderr_path()).unwrap_or_default()
+        text(&fs::read(self.stderr_path()).unwrap_or_default())
     }
 
     /// Its process id.
@@ -176,6 +190,11 @@ impl Relay {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         self.wait()
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().expect("the relay can be asked"))
     }
 
     /// Waits for its end.
@@ -211,6 +230,10 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.kill();
         if thread::panicking() {
+            if std::env::var_os("POSTHASTE_TEST_KEEP").is_some() {
+                self.dir.disable_cleanup(true);
+                eprintln!("--- the relay's folder is kept: {}", self.dir.path().display());
+            }
             eprintln!("--- the relay's standard error\n{}\n--- its log's last lines\n{}---", self.stderr(), self.log().tail());
             return;
         }
