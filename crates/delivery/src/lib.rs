@@ -15,6 +15,7 @@ pub mod session;
 mod settings;
 pub mod sources;
 mod stored;
+mod turns;
 
 pub use connect::Down;
 pub use outbound::Outbound;

@@ -4,40 +4,38 @@ use std::{sync::Arc, time::Duration};
 
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{InForce, clock, guarded};
-use posthaste_mail::{Domain, Failure, LocalCause, Stage};
+use posthaste_mail::{Domain, Failure, LocalCause, Name, Stage};
 use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Site, Unroutable};
-use tokio::sync::Semaphore;
 
-use crate::settings::Settings;
+use crate::{
+    settings::Settings,
+    turns::{GaveWay, Turns},
+};
 
-/// How long a look-up keeps its turn. Servers that live answer sooner; who waits for others is not to hold up those that ask living ones.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// How many look-ups may wait for slow servers, for each that has a turn.
-const SLOW: usize = 3;
 /// The least time after which a route is asked for again, whatever TTL DNS gives.
 const ROUTE_TTL_MIN: Duration = Duration::from_secs(5);
+/// How long a domain whose look-up gave way to others is not asked for.
+const GAVE_WAY_TTL: Duration = Duration::from_secs(30);
 
 /// Looks up the sites of domains, each in a task of its own.
 pub struct Lookups {
     settings: InForce<Settings>,
     queue: QueueHandle,
-    turns: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl Lookups {
     /// Look-ups by the settings in force, `most` at once besides those of slow servers, with answers to the queue.
     pub fn new(settings: InForce<Settings>, queue: QueueHandle, most: usize) -> Self {
-        Self { settings, queue, turns: Arc::new(Semaphore::new(most)), slow: Arc::new(Semaphore::new(most * SLOW)) }
+        Self { settings, queue, turns: Turns::new(most) }
     }
 
-    /// Begins a look-up. The queue always gets an answer, even if the look-up panics.
-    pub fn begin(&self, ix: DomainIx, domain: Arc<Domain>) {
-        let (settings, queue) = (self.settings.clone(), self.queue.clone());
-        let (turns, slow) = (self.turns.clone(), self.slow.clone());
+    /// Begins a look-up for a stream. The queue always gets an answer, even if the look-up panics.
+    pub fn begin(&self, ix: DomainIx, domain: Arc<Domain>, stream: Name) {
+        let (settings, queue, turns) = (self.settings.clone(), self.queue.clone(), self.turns.clone());
         tokio::spawn(async move {
             let looked = guarded(async { look_up(&settings.get(), &domain).await });
-            let looked = in_turn(&turns, &slow, looked).await;
+            let looked = turns.take(&stream, looked).await.unwrap_or_else(|GaveWay| Ok(gave_way(&settings.get())));
             let (answer, ttl) = looked.unwrap_or_else(|panicked| {
                 tracing::error!(%domain, "internal error in a look-up: {panicked}");
                 let detail = format!("internal error in a look-up: {panicked}");
@@ -48,22 +46,6 @@ impl Lookups {
             });
             queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
         });
-    }
-}
-
-/// Runs a look-up when its turn has come. One that takes long leaves its turn to the next, as far as slow ones have places.
-async fn in_turn<T>(turns: &Semaphore, slow: &Semaphore, looked: impl Future<Output = T>) -> T {
-    let turn = turns.acquire().await.expect("the semaphore is never closed");
-    let mut looked = std::pin::pin!(looked);
-    if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut looked).await {
-        return answer;
-    }
-    match slow.try_acquire() {
-        Ok(_place) => {
-            drop(turn);
-            looked.await
-        }
-        Err(_) => looked.await,
     }
 }
 
@@ -82,6 +64,13 @@ async fn look_up(settings: &Settings, domain: &Domain) -> Answer {
     }
 }
 
+/// Too many name servers do not answer: this one's had less time than `dns.timeout` gives.
+fn gave_way(settings: &Settings) -> Answer {
+    let detail = format!("its name servers did not answer within {:?}, and other look-ups needed the place", GaveWay::AFTER);
+    let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::DnsUnavailable, detail };
+    unroutable(settings, failure, GAVE_WAY_TTL)
+}
+
 fn unroutable(settings: &Settings, failure: Failure, ttl: Duration) -> Answer {
     let verdict = settings.rules.classify(&failure, &Context::default());
     (Err(Arc::new(Unroutable { failure, verdict })), ttl)
@@ -96,38 +85,4 @@ fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns
     let key = format!("{}|{}|{fallback}|{user}", route.key, tls.as_str()).into();
     let dns = DnsTime::new(dns_ms);
     Site { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn look_ups_of_dead_servers_leave_their_turns_to_living_ones() {
-        let (turns, slow) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(6)));
-        let begin = |dead: bool| {
-            let (turns, slow) = (turns.clone(), slow.clone());
-            tokio::spawn(async move {
-                let looked = async {
-                    if dead {
-                        pending::<()>().await;
-                    }
-                };
-                in_turn(&turns, &slow, looked).await;
-            })
-        };
-        let dead: Vec<_> = (0..6).map(|_| begin(true)).collect();
-        tokio::task::yield_now().await;
-        // Six dead ones at two at a time have left their turns after three times a fifth of a second.
-        timeout(4 * PATIENCE, begin(false)).await.expect("a living one gets its turn").unwrap();
-        // With as many slow ones as may be, the dead keep their turns.
-        let more: Vec<_> = (0..2).map(|_| begin(true)).collect();
-        tokio::task::yield_now().await;
-        assert!(timeout(100 * PATIENCE, begin(false)).await.is_err());
-        dead.iter().chain(&more).for_each(tokio::task::JoinHandle::abort);
-    }
 }

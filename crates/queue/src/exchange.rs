@@ -167,8 +167,8 @@ pub enum Input {
 /// Something that the dispatcher wants done.
 #[derive(Debug)]
 pub enum Action {
-    /// Ask DNS.
-    Resolve(DomainIx, Arc<Domain>),
+    /// Ask DNS about a domain, for mail of this stream.
+    Resolve(DomainIx, Arc<Domain>, Name),
     /// Open a session and send a job over it.
     Open {
         /// Its number.

@@ -247,7 +247,7 @@ impl World {
     pub fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Resolve(ix, domain) => self.resolve(ix, domain.as_str()),
+                Action::Resolve(ix, domain, _) => self.resolve(ix, domain.as_str()),
                 Action::Open { session, site, job, source } => {
                     self.sources.insert(session, source.to_string());
                     let host = site.provider.to_string();

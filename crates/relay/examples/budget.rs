@@ -82,7 +82,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
         while let Some(input) = inputs.pop_front() {
             for action in dispatcher.handle(input, now) {
                 let (session, job) = match action {
-                    Action::Resolve(domain, name) => {
+                    Action::Resolve(domain, name, _) => {
                         inputs.push_back(Input::Resolved(domain, Ok(Arc::new(site(name.as_str())?)), Duration::from_secs(86_400)));
                         continue;
                     }

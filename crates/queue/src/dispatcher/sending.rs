@@ -27,10 +27,14 @@ impl Dispatcher {
         if self.halt.is_halted() {
             return self.backlog.put_off(domain, group, self.now);
         }
+        let Some((stream, _)) = self.backlog.waiting(&group) else { return };
         match self.backlog.place(domain, group, self.now) {
             (Route::To(site), Some(group)) => self.enqueue(&site, group),
             (Route::Nowhere(why, since), Some(group)) => self.nowhere(domain, &why, since, group),
-            (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name)),
+            (Route::Unknown(Some(name)), _) => {
+                let stream = self.backlog.streams().name(stream).clone();
+                self.actions.push(Action::Resolve(domain, name, stream));
+            }
             _ => {}
         }
     }

@@ -104,7 +104,8 @@ impl Dispatcher {
                     self.nowhere(domain, &why, since, group);
                 }
                 Route::Unknown(name) => {
-                    self.actions.extend(name.map(|name| Action::Resolve(domain, name)));
+                    let stream = self.backlog.streams().name(stream).clone();
+                    self.actions.extend(name.map(|name| Action::Resolve(domain, name, stream)));
                     from = position.next();
                 }
             }

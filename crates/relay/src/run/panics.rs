@@ -132,7 +132,11 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
 async fn a_look_up_answers_even_if_it_panics() {
     let dir = tempfile::tempdir().unwrap();
     let mut parts = Parts::new(dir.path());
-    Lookups::new(parts.delivery(0), parts.queue.clone(), 1).begin(3, Arc::new(Domain::new("example.test").unwrap()));
+    Lookups::new(parts.delivery(0), parts.queue.clone(), 1).begin(
+        3,
+        Arc::new(Domain::new("example.test").unwrap()),
+        Name::new("default").unwrap(),
+    );
     let Input::Resolved(3, Err(unroutable), ttl) = parts.next_input().await else { panic!("not an answer") };
     assert!(
         matches!(&unroutable.failure, Failure::Local { stage: Stage::Dns, detail, .. } if detail == "internal error in a look-up: no settings")

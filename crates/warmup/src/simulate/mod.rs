@@ -159,7 +159,7 @@ impl<'s> World<'s> {
         while let Some(input) = inputs.pop_front() {
             for action in self.dispatcher.handle(input, self.now) {
                 match action {
-                    Action::Resolve(domain, name) => {
+                    Action::Resolve(domain, name, _) => {
                         let (provider, _) =
                             self.providers.iter().find(|(_, known)| *known == *name).expect("only known domains are asked for");
                         inputs.push_back(Input::Resolved(domain, Ok(Arc::new(Site::at(provider.clone()))), FOR_EVER));
