@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
+use serde_json::Value;
 use support::{Act, Mail, Relay, Step, World, wait};
 
 const RCPT: &str = "bob@example.test";
@@ -103,4 +104,51 @@ fn a_spool_of_a_later_version_is_left_alone() {
     write(b"1");
     relay.run();
     relay.assert_balanced();
+}
+
+/// The alarms that stand, as the command tells them.
+fn standing(relay: &Relay) -> Vec<Value> {
+    let answer: Value = serde_json::from_str(&relay.ok(["alarms", "--json"])).unwrap();
+    answer["alarms"].as_array().unwrap().clone()
+}
+
+fn said(relay: &Relay, state: &str) -> Vec<Value> {
+    relay.log().of("relay", "").into_iter().filter(|event| event["state"] == state).collect()
+}
+
+#[test]
+fn a_missing_segment_stays_an_alarm_through_restarts_until_it_is_acknowledged() {
+    let mut world = with_a_deferred_message();
+    world.relay.spoilt();
+    let relay = &mut world.relay;
+    relay.run();
+    relay.kill();
+    for path in segments(relay) {
+        fs::remove_file(path).unwrap();
+    }
+    // A command that opens the spool finds it first: that must not be the last that anybody hears of it.
+    relay.cli(["suppress", "list"]);
+    let found = standing(relay);
+    assert_eq!(found[0]["rule"], "segment_missing");
+    let id = found[0]["id"].as_u64().unwrap();
+    for starts in 1..=2 {
+        relay.run();
+        let alarms: Vec<Value> = said(relay, "alarm").into_iter().filter(|event| event["alarm"] == id).collect();
+        assert_eq!(alarms.len(), starts, "said again at each start");
+        assert!(alarms[0]["detail"].as_str().unwrap().contains("of the spool is gone"), "{alarms:?}");
+        assert!(relay.ok(["queue"]).contains(&format!("alarm {id}, since ")), "{}", relay.ok(["queue"]));
+        let queue: Value = serde_json::from_str(&relay.ok(["queue", "--json"])).unwrap();
+        assert_eq!(queue["alarms"][0]["rule"], "segment_missing");
+        assert!(relay.ok(["alarms"]).contains("their senders have to send them again"));
+        relay.kill();
+    }
+    relay.run();
+    assert!(!relay.cli(["alarms", "acknowledge", "77"]).status.success());
+    relay.ok(["alarms", "acknowledge", "--all"]);
+    assert_eq!(relay.ok(["alarms"]), "no alarm stands\n");
+    assert_eq!(relay.log().wait_for_relay("alarm_acknowledged")["alarm"], id);
+    let before = said(relay, "alarm").len();
+    relay.kill();
+    relay.run();
+    assert_eq!((standing(relay), said(relay, "alarm").len()), (vec![], before), "it does not come back");
 }

@@ -29,7 +29,7 @@ fn write(dir: &Path, name: &str, whats: impl IntoIterator<Item = What>) {
 /// A log that began long before the messages.
 fn log(dir: &Path, whats: impl IntoIterator<Item = What>) {
     let mut first = Vec::new();
-    encode(&event(0, What::Relay { state: "started".into(), part: None, detail: String::new() }), &mut first);
+    encode(&event(0, What::Relay { state: "started".into(), part: None, alarm: None, detail: String::new() }), &mut first);
     fs::write(dir.join("delivery-20260824T100500Z-1.log"), first).unwrap();
     write(dir, CURRENT, whats);
 }

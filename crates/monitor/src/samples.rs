@@ -215,7 +215,12 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Complained { about: about(), returned: returned(full), feedback_type: full.then(|| "abuse".into()) },
         What::Unsubscribed { about: about(), returned: returned(full) },
         What::Lane(Box::new(lane(full))),
-        What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
+        What::Relay {
+            state: "started".into(),
+            part: full.then(|| "spool".into()),
+            alarm: full.then_some(3),
+            detail: "0.1.0, 17 queued".into(),
+        },
         What::LogGap(Box::new(gap(full))),
     ];
     kinds.into_iter().map(|what| event(72, what)).collect()

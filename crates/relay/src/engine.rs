@@ -141,7 +141,8 @@ impl Engine {
         match news {
             ClockNews::WentBack { by } => {
                 let by = SignedDuration::from_secs(by.as_secs());
-                tracing::warn!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
+                let detail = format!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
+                self.journal.say(None, State::ClockBack, detail);
             }
             ClockNews::LaneWaits { lane, until } => {
                 let detail = format!(

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use posthaste_journal::AlarmsError;
 use posthaste_mail::Name;
 use posthaste_monitor::{CheckpointError, LogError};
 use posthaste_spool::{OpenError, ReadError, StoreError};
@@ -89,6 +90,9 @@ pub enum OpeningError {
     /// The delivery log cannot be looked at, or a newer version wrote it.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The alarms that stand cannot be read, or a newer version wrote them.
+    #[error(transparent)]
+    Alarms(#[from] AlarmsError),
     /// The spool.
     #[error("cannot open the spool {}", path.display())]
     Spool {

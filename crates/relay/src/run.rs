@@ -11,7 +11,7 @@ use posthaste_api::{Api, Server};
 use posthaste_config::Config;
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
-use posthaste_journal::{Part, State};
+use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
 use posthaste_queue::{Dispatcher, QueueHandle};
@@ -41,7 +41,7 @@ use crate::{
     recover::{Recovered, recover},
     reload::{Reloader, Verbosity},
     settings::{Settings, Swap},
-    watch::watch_trouble,
+    watch::{say_standing, take_log_alarms, watch_trouble},
 };
 
 /// How long the last log lines may take when the time to drain is over.
@@ -86,6 +86,7 @@ impl Sockets {
 /// The state on disk, opened and made consistent.
 struct Store {
     spool: Spool,
+    alarms: Alarms,
     dispatcher: Dispatcher,
     recovered: Recovered,
 }
@@ -93,9 +94,9 @@ struct Store {
 impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
     fn open(swap: &Swap) -> Result<Self, RunError> {
-        let settings = swap.load_full();
+        let (settings, began) = (swap.load_full(), clock::now());
         let opened = open::open_spool(&settings.config)?;
-        let spool = &opened.spool;
+        let (spool, alarms) = (&opened.spool, &opened.alarms);
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
         let (facts, illegible) = ledger::read(spool);
         let lanes = ledger::lanes(&facts);
@@ -106,13 +107,9 @@ impl Store {
         let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
         opened.mended.iter().for_each(|(state, detail)| journal.say(Part::Spool, *state, detail.as_str()));
-        found.log.iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm.as_str()));
-        for what in &found.unreadable {
-            journal.say(Part::Spool, State::Alarm, format!("a message in the spool cannot be read and is left there: {what}"));
-        }
-        for what in illegible {
-            journal.say(Part::Warmup, State::Alarm, format!("a record of the warm-up ledger cannot be read and is left there: {what}"));
-        }
+        found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
+        alarms.raise(found.losses.iter().cloned().chain(illegible.into_iter().map(illegible_record)).collect(), clock::now());
+        say_standing(alarms, journal, began);
         if unaccounted {
             open::recount(&mut dispatcher, &settings.config, &lanes);
         }
@@ -124,13 +121,24 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
-        Ok(Self { spool: opened.spool, dispatcher, recovered })
+        Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
+    }
+}
+
+fn illegible_record(what: String) -> Finding {
+    Finding {
+        rule: "ledger_unreadable",
+        key: what.clone(),
+        part: Some(Part::Warmup),
+        what: format!("a record of the warm-up ledger cannot be read and is left there: {what}"),
+        remedy: "`posthaste warmup audit` counts again what the log knows".into(),
     }
 }
 
 /// The running parts of the relay.
 struct Relay {
     reloader: Reloader,
+    alarms: Alarms,
     intake: Arc<Intake>,
     outbound: Arc<Outbound>,
     returns: Arc<ReturnHandler>,
@@ -152,7 +160,7 @@ struct Serving {
 impl Relay {
     /// Starts everything that processes mail; clients cannot submit any yet.
     fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> Result<Self, RunError> {
-        let Store { spool, dispatcher, recovered } = store;
+        let Store { spool, alarms, dispatcher, recovered } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
         let config = swap.load().config.clone();
         let filling = register.clone();
@@ -184,7 +192,7 @@ impl Relay {
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
         let (stop, drain, messages) = (watch::Sender::new(false), config.run.drain, found.messages);
-        Ok(Self { reloader, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
+        Ok(Self { reloader, alarms, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
     }
 
     /// Starts to accept clients, and starts the maintenance tasks.
@@ -201,8 +209,8 @@ impl Relay {
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
-        let (intake, outbound) = (self.intake.clone(), self.outbound.clone());
-        let admin = Arc::new(Admin { intake, outbound, settings: settings.clone(), rotation: rotation.clone(), reload });
+        let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
+        let admin = Arc::new(Admin { intake, outbound, alarms, settings: settings.clone(), rotation: rotation.clone(), reload });
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         tokio::spawn(self.returns.clone().chores());
@@ -211,7 +219,7 @@ impl Relay {
         tokio::spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
-        tokio::spawn(watch_trouble(spool.clone(), journal.clone()));
+        tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         systemd::ready();
         Serving { servers, reloads }
@@ -260,7 +268,9 @@ impl Relay {
     /// Writes the last log lines and closes log and spool. Blocks.
     fn close(&self) -> Result<(), RunError> {
         self.reloader.journal.say(None, State::Stopped, "everything is on disk");
-        self.reloader.journal.close().map_err(RunError::CloseLog)?;
+        let closed = self.reloader.journal.close();
+        take_log_alarms(&self.reloader.journal, &self.alarms);
+        closed.map_err(RunError::CloseLog)?;
         self.reloader.spool.close().map_err(RunError::CloseSpool)
     }
 }

@@ -50,6 +50,8 @@ pub struct Quarantined {
     pub offset: u64,
     /// The number of bytes.
     pub len: u64,
+    /// The message whose body it is, by seq: it stays in the spool. None: whatever it was, it is lost.
+    pub message: Option<u64>,
     /// What is wrong.
     pub reason: String,
 }

@@ -46,6 +46,7 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let opened = open_spool(&settings.config)?;
     let mut queue = Dispatcher::new(settings.policy(&posthaste_delivery::ledger::FirstSeen::new()));
     let recovered = recover(&opened, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now())?;
+    opened.alarms.raise(recovered.found.losses, clock::now());
     recovered.journal.close()?;
     let queued = spooled(&opened.spool)?;
     let audit = audit(&settings.config.log.dir, queued, None)?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Event, What};
 
 use super::{
-    FileId, LogError, LogOptions, OpenedLog, Position,
+    FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position,
     condition::Condition,
     current::{CurrentFile, newest_end, open_current},
     disk::{LogFolder, WritableFile},
@@ -60,8 +60,8 @@ pub(super) struct Appender {
     end: Option<Position>,
     /// After a failed rotation: no other one before this time.
     rotate_after: Timestamp,
-    /// What the operator has to know, in words; taken by [`Self::take_alarms`].
-    alarms: Vec<String>,
+    /// What the operator has to know; taken by [`Self::take_alarms`].
+    alarms: Vec<LogAlarm>,
 }
 
 impl Appender {
@@ -129,7 +129,7 @@ impl Appender {
     }
 
     /// What the operator has to know since the last call.
-    pub(super) fn take_alarms(&mut self) -> Vec<String> {
+    pub(super) fn take_alarms(&mut self) -> Vec<LogAlarm> {
         std::mem::take(&mut self.alarms)
     }
 

@@ -4,6 +4,7 @@
 //! orders the files; the time is that of the rotation. A file is identified by its first line, so a [`Position`] stays valid through
 //! renames, copies and deletions.
 
+mod alarm;
 mod appender;
 mod command;
 mod condition;
@@ -18,6 +19,7 @@ mod sums;
 mod worker;
 mod writer;
 
+pub use alarm::LogAlarm;
 pub use error::LogError;
 pub use files::{CURRENT, refuse_newer, take_back};
 pub use options::{LogOptions, OpenedLog};

@@ -68,8 +68,6 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     /// Runs until the log is closed, or until the disk fails while the log is being closed.
     pub(super) fn run(mut self) {
         while let Ok(true) = self.turn() {}
-        // Nobody asks for them any more.
-        self.shared.take_alarms().iter().for_each(|alarm| tracing::error!("{alarm}"));
     }
 
     fn turn(&mut self) -> Result<bool, GaveUp> {

@@ -16,7 +16,7 @@ use posthaste_mail::{GapFacts, What};
 
 use super::{
     super::{
-        FileId, LogError, Position,
+        FileId, LogAlarm, LogError, Position,
         condition::{Condition, Content},
         current::{GAPS_MAX, first_time, open_next, whole_lines},
         disk::{Seen, name_now},
@@ -66,10 +66,10 @@ impl Appender {
         self.durable = length;
         self.read_last()?;
         if !std::mem::replace(&mut self.strangers_reported, true) {
-            self.alarms.push(format!(
+            self.alarms.push(LogAlarm::Meddled(format!(
                 "another program has written {more} bytes into {CURRENT}, from byte {at} on; they stay there but are no lines of the log. \
                  Only the relay may write into this file"
-            ));
+            )));
         }
         Ok(())
     }
@@ -230,19 +230,20 @@ impl Appender {
             false => files::aside_path(&dir, now),
         };
         self.folder.rename(&path, &to).map_err(LogError::io("rename", &path))?;
-        self.alarms.push(format!("a file that is not the relay's stood under the name {CURRENT}; it is now {}", to.display()));
+        let what = format!("a file that is not the relay's stood under the name {CURRENT}; it is now {}", to.display());
+        self.alarms.push(LogAlarm::Meddled(what));
         Ok(())
     }
 
     /// Returns the lines that the new file begins with.
     fn report_gap(&mut self, gap: GapFacts) -> Result<Vec<u8>, LogError> {
-        let mut alarm = format!("{}. A new file is begun; posthaste audit cannot prove what the missing lines said", gap.detail);
+        let mut remedy = "A new file is begun; posthaste audit cannot prove what the missing lines said".to_owned();
         if matches!(gap.cause, "deleted" | "moved") {
             // The number stays free for it.
             let name = files::rotated_name((self.clock)(), self.next_number()?);
-            alarm.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
+            remedy.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
         }
-        self.alarms.push(alarm);
+        self.alarms.push(LogAlarm::gap(&gap, remedy));
         let earlier = std::mem::take(&mut self.gaps);
         let are_lost_too = gap.from_byte < earlier.len() as u64;
         // The new line comes first: a file is known by its first line, and the lost file may have begun with the earlier ones.
@@ -264,14 +265,14 @@ impl Appender {
         let (Some(was), true) = (place, condition.is_complete()) else {
             let alarm =
                 format!("another program has deleted or cut {CURRENT}. No durable line is missing: the last ones are written again");
-            return self.alarms.push(alarm);
+            return self.alarms.push(LogAlarm::Meddled(alarm));
         };
-        self.alarms.push(format!(
+        self.alarms.push(LogAlarm::Meddled(format!(
             "another program has renamed {CURRENT} to {}. No line is missing: the file stays part of the log as {}, and a new one is begun. \
              The relay rotates its log itself (log.rotate_size, log.rotate_age, log.keep_files): leave that to it",
             was.display(),
             kept.unwrap_or(was).display()
-        ));
+        )));
     }
 }
 
