@@ -93,6 +93,14 @@ pub enum OpeningError {
     /// The alarms that stand cannot be read, or a newer version wrote them.
     #[error(transparent)]
     Alarms(#[from] AlarmsError),
+    /// No folder for the spool.
+    #[error("cannot make the spool's folder {}", path.display())]
+    SpoolFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The spool.
     #[error("cannot open the spool {}", path.display())]
     Spool {

@@ -78,6 +78,8 @@ pub struct OpenedSpool {
 pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     refuse_newer(&config.log.dir)?;
     let alarms = Alarms::open(&config.data_dir, clock::now())?;
+    let unmade = |source| OpeningError::SpoolFolder { path: config.spool.dir.clone(), source };
+    files::make_durable_dir(&config.spool.dir).map_err(unmade)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     alarms.raise(losses(&recovery, &config.spool.dir), clock::now());

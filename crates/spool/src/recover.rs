@@ -37,8 +37,8 @@ pub(crate) struct OpenedSpool {
 pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
-    for folder in ["log", "quarantine"] {
-        make_dir(&dir.join(folder)).map_err(failed)?;
+    for folder in [dir, &dir.join("log"), &dir.join("quarantine")] {
+        make_dir(folder).map_err(failed)?;
     }
     let lock = lock(dir)?;
     format::check(dir)?;
