@@ -22,7 +22,7 @@ pub struct Recovery {
     pub holes: bool,
     /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
     pub damaged: Vec<u64>,
-    /// Segments that are gone.
+    /// Segments that are gone. After a kill they are told again.
     pub missing: Vec<MissingSegment>,
     /// Messages that were there at the last orderly stop and are gone, by seq. Known only if nothing was written since that stop.
     pub lost: Vec<u64>,
