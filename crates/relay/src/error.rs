@@ -39,7 +39,7 @@ pub enum RunError {
     /// The recorder ended; mail must not be accepted any more.
     #[error("the recorder has ended")]
     RecorderEnded,
-    /// The last lines could not be written.
+    /// The thread that writes the log had ended before.
     #[error("closing the delivery log")]
     CloseLog(#[source] LogError),
     /// The spool could not be closed in good order.

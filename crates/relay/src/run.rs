@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
@@ -14,6 +15,7 @@ use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
 use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
+use posthaste_monitor::LogError;
 use posthaste_queue::{Dispatcher, QueueHandle};
 use posthaste_returns::ReturnHandler;
 use posthaste_signing::{Signatures, SignerThreads, key_store::KeyStore, rotation::Rotation, watch::turn_keys};
@@ -265,13 +267,37 @@ impl Relay {
         drop(timeout_at(by, queue.return_leases()).await);
     }
 
-    /// Writes the last log lines and closes log and spool. Blocks.
+    /// Writes the last log lines and closes log and spool. A log that cannot be written does not spoil the stop: what it lacks is made up for at
+    /// the next start, and an alarm tells of it. Blocks.
     fn close(&self) -> Result<(), RunError> {
-        self.reloader.journal.say(None, State::Stopped, "everything is on disk");
-        let closed = self.reloader.journal.close();
-        take_log_alarms(&self.reloader.journal, &self.alarms);
-        closed.map_err(RunError::CloseLog)?;
-        self.reloader.spool.close().map_err(RunError::CloseSpool)
+        let Reloader { journal, spool, .. } = &self.reloader;
+        journal.say(None, State::Stopped, if journal.trouble().is_none() { "everything is on disk" } else { "all mail is on disk" });
+        let closed = journal.close();
+        take_log_alarms(journal, &self.alarms);
+        match closed {
+            Ok(()) => {}
+            Err(LogError::Unwritten(why)) => {
+                let unwritten = unwritten(&why, clock::now());
+                tracing::error!("{}. {}", unwritten.what, unwritten.remedy);
+                self.alarms.raise(vec![unwritten], clock::now());
+            }
+            Err(error) => return Err(RunError::CloseLog(error)),
+        }
+        spool.close().map_err(RunError::CloseSpool)
+    }
+}
+
+/// The finding that the last stop could not write its lines.
+fn unwritten(why: &str, now: Timestamp) -> Finding {
+    Finding {
+        rule: "log_unwritten",
+        key: now.to_string(),
+        part: Some(Part::Log),
+        what: format!("the relay stopped while the delivery log could not be written ({why}), and its last lines are missing"),
+        remedy:
+            "No mail is lost: the next start writes that messages were accepted, and sends again what has no ending in the log, so that \
+                 a recipient may get a message twice. Make room on the log's disk before that start"
+                .into(),
     }
 }
 

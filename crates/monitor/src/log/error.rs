@@ -37,8 +37,11 @@ pub enum LogError {
     #[error("the delivery log is closed")]
     Closed,
     /// The last lines could not be written before the log was closed.
-    #[error("lines of the delivery log are lost: {0}")]
+    #[error("the last lines of the delivery log could not be written: {0}")]
     Unwritten(String),
+    /// The writer's thread panicked.
+    #[error("the thread that writes the delivery log panicked")]
+    Panicked,
 }
 
 impl LogError {

@@ -167,7 +167,7 @@ impl<T> Inner<T> {
         let _ = self.commands.send(WriterCommand::Close);
         self.worker.unpark();
         if self.worker.id() != thread::current().id() && thread.join().is_err() {
-            return Err(LogError::Unwritten("the writer's thread panicked".into()));
+            return Err(LogError::Panicked);
         }
         self.shared.trouble().map_or(Ok(()), |text| Err(LogError::Unwritten(text)))
     }
