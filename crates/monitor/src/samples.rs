@@ -156,11 +156,13 @@ pub(crate) fn gap(full: bool) -> GapFacts {
         cause: "deleted",
         file: full.then(|| "00c0ffee00c0ffee".into()),
         since: full.then(|| at(-3600)),
+        until: full.then(|| at(3600)),
         from_byte: 0,
         bytes: 623_000,
         lines: full.then_some(1000),
         accepted: full.then_some(500),
         ended: full.then_some(499),
+        crc32: full.then_some(u32::MAX),
         detail: "delivery.log was deleted".into(),
     }
 }

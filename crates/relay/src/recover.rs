@@ -93,7 +93,9 @@ pub fn recover(
     pending.stored(mark.through());
     let register = Arc::new(Register::new(spool.clone()));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
-    let journal = Journal::new(open_log(config, spool, node.clone(), mark, pending.clone())?, node);
+    let told = gap.as_ref().and_then(|gap| gap.file.as_deref()?.parse().ok());
+    let options = LogOptions { told, ..log_options(config) };
+    let journal = Journal::new(open_log(options, spool, node.clone(), mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
     gap.into_iter().for_each(|gap| journal.append(now, What::LogGap(Box::new(gap))));
     for (seq, record, owed) in unannounced {
@@ -244,13 +246,12 @@ impl Work {
 }
 
 fn open_log(
-    config: &Config,
+    options: LogOptions,
     spool: &Spool,
     node: InForce<Name>,
     mark: Watermark,
     pending: Pending,
 ) -> Result<EventLog<Ticket>, RecoveryError> {
-    let options = log_options(config);
     let settle = settle_on_durable(spool.clone(), mark, pending);
     let (log, opened) = EventLog::open(options, clock::now, stamp(node), settle).map_err(RecoveryError::OpenLog)?;
     if opened.cut > 0 {

@@ -112,6 +112,7 @@ impl Store {
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
         alarms.raise(found.losses.iter().cloned().chain(illegible.into_iter().map(illegible_record)).collect(), clock::now());
         say_standing(alarms, journal, began);
+        take_log_alarms(journal, alarms);
         if unaccounted {
             open::recount(&mut dispatcher, &settings.config, &lanes);
         }

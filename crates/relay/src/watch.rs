@@ -53,7 +53,7 @@ pub(crate) fn say_standing(alarms: &Alarms, journal: &Journal, began: Timestamp)
 }
 
 /// Says what others did to the log's files, and raises an alarm for each gap. Blocks on the disk.
-pub(crate) fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
+pub fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
     let mut gaps = Vec::new();
     for alarm in journal.take_alarms() {
         match alarm {

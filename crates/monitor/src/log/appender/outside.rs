@@ -18,14 +18,15 @@ use super::{
     super::{
         FileId, LogAlarm, LogError, Position,
         condition::{Condition, Content},
-        current::{GAPS_MAX, first_time, open_next, whole_lines},
+        current::{GAPS_MAX, all_gaps, first_time, last_record, open_next},
         disk::{Seen, name_now},
         files::{self, CURRENT},
+        inventory::checksum,
         sums::Sums,
     },
     Appender,
 };
-use crate::{encode, record::LogRecord};
+use crate::encode;
 
 impl Appender {
     /// Looks whether the file is as it was left, and mends what is not. What is mended is reported.
@@ -63,6 +64,7 @@ impl Appender {
             self.disk.append(b"\n")?;
             length += 1;
         }
+        self.sum = checksum(self.disk.file(), at..length, self.sum)?;
         self.durable = length;
         self.read_last()?;
         if !std::mem::replace(&mut self.strangers_reported, true) {
@@ -109,6 +111,7 @@ impl Appender {
         files::sync_dir(&dir)?;
         if safe {
             self.settle(self.written);
+            kept.as_deref().or(place.as_deref()).into_iter().for_each(|place| self.list_rotated(place));
         } else {
             (self.waiting, self.end) = (rest.waiting, rest.end);
         }
@@ -122,7 +125,8 @@ impl Appender {
         };
         self.take_up(fresh)?;
         self.gaps = gaps;
-        Ok(())
+        self.unsaved = true;
+        self.adopt(all_gaps)
     }
 
     /// What is missing; None if no durable line is.
@@ -156,11 +160,13 @@ impl Appender {
             cause,
             file: self.file.map(|file| file.to_string().into()),
             since: self.born,
+            until: None,
             from_byte,
             bytes,
             lines: sums.map(|sums| sums.lines),
             accepted: sums.map(|sums| sums.accepted),
             ended: sums.map(|sums| sums.ended),
+            crc32: Some(self.sum),
             detail: String::new(),
         };
         gap.detail = self.in_words(&gap);
@@ -227,7 +233,7 @@ impl Appender {
         }
         let to = match joins {
             true => dir.join(files::rotated_name(now, self.next_number()?)),
-            false => files::aside_path(&dir, now),
+            false => files::aside_path(&dir, CURRENT, now),
         };
         self.folder.rename(&path, &to).map_err(LogError::io("rename", &path))?;
         let what = format!("a file that is not the relay's stood under the name {CURRENT}; it is now {}", to.display());
@@ -244,19 +250,11 @@ impl Appender {
             remedy.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
         }
         self.alarms.push(LogAlarm::gap(&gap, remedy));
-        let earlier = std::mem::take(&mut self.gaps);
-        let are_lost_too = gap.from_byte < earlier.len() as u64;
         // The new line comes first: a file is known by its first line, and the lost file may have begun with the earlier ones.
         let mut lines = Vec::new();
         encode(&(self.stamp)((self.clock)(), What::LogGap(Box::new(gap))), &mut lines);
-        if are_lost_too {
-            lines.extend_from_slice(&earlier);
-        }
-        while lines.len() > GAPS_MAX
-            && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
-        {
-            lines.truncate(end + 1);
-        }
+        lines.append(&mut self.gaps);
+        keep_newest(&mut lines);
         self.waiting.splice(0..0, lines.iter().copied());
         Ok(lines)
     }
@@ -273,6 +271,15 @@ impl Appender {
             was.display(),
             kept.unwrap_or(was).display()
         )));
+    }
+}
+
+/// Leaves out the oldest lines, which come last, if there are too many.
+pub(super) fn keep_newest(lines: &mut Vec<u8>) {
+    while lines.len() > GAPS_MAX
+        && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
+    {
+        lines.truncate(end + 1);
     }
 }
 
@@ -321,21 +328,6 @@ fn end_line(mut file: &fs::File) -> io::Result<()> {
         file.read_exact_at(&mut last, length - 1)?;
     }
     if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
-}
-
-/// The end of the last line before `length` that is a record of the log. What follows it is torn, or somebody else's.
-fn last_record(file: &fs::File, length: u64) -> io::Result<u64> {
-    let mut end = whole_lines(file, length)?;
-    while end > 0 {
-        let start = whole_lines(file, end - 1)?;
-        let mut line = vec![0; (end - start) as usize];
-        file.read_exact_at(&mut line, start)?;
-        if LogRecord::parse(&line).is_some() {
-            break;
-        }
-        end = start;
-    }
-    Ok(end)
 }
 
 /// Lines that wait are looked for in what is left of a file, even behind this many bytes of somebody else's.
