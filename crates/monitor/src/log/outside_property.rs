@@ -156,6 +156,13 @@ proptest! {
 }
 
 #[test]
+fn what_is_left_of_a_file_is_missed_too() {
+    let mut steps = vec![Step::Append(2), Step::DeedAt(Deed::Rename, false), Step::Append(1), Step::Restart];
+    steps.extend([Step::DeedToOldest(Deed::Truncate(86)), Step::Sync, Step::DeedToOldest(Deed::Delete)]);
+    holds(steps).unwrap();
+}
+
+#[test]
 fn a_file_whose_gaps_stand_behind_a_note_is_missed_with_them() {
     let note = Step::DeedAt(Deed::Note(true), false);
     holds(vec![Step::Append(4), Step::Sync, note, Step::Deed(Deed::Delete), Step::Sync, Step::DeedToOldest(Deed::Delete)]).unwrap();

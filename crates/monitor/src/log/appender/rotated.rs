@@ -44,9 +44,12 @@ impl Appender {
         self.next_look = (self.next_look + turn.len()).checked_rem(listed.len()).unwrap_or(0);
         for listed in turn {
             // What cannot be looked at for the moment is not judged.
-            match self.fate(&listed, None) {
-                Ok(None) | Err(_) => {}
-                Ok(Some(fate)) => self.follow(&listed, fate),
+            let Ok(Some(fate)) = self.fate(&listed, None) else { continue };
+            let is_lost = matches!(fate, Fate::Lost(..));
+            self.follow(&listed, fate);
+            // What is left of it is part of the log. If it cannot be listed now, the next start does so.
+            if is_lost && let Err(error) = self.adopt(all_gaps) {
+                tracing::warn!("the log's files cannot be listed: {error}");
             }
         }
     }
