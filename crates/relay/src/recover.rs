@@ -184,7 +184,7 @@ impl Work {
         let record = match MessageRecord::decode(&stored.meta) {
             Ok(record) => record,
             Err(error) => {
-                self.unreadable(stored, format!("{error}"), "It is left in the spool. Check the disk");
+                self.unreadable(stored, &error.to_string(), "It is left in the spool. Check the disk");
                 return None;
             }
         };
@@ -220,7 +220,7 @@ impl Work {
         Some((record, names))
     }
 
-    fn unreadable(&mut self, stored: &Stored, error: String, remedy: &str) {
+    fn unreadable(&mut self, stored: &Stored, error: &str, remedy: &str) {
         let (key, what) = (stored.seq.to_string(), format!("message {} in the spool cannot be read: {error}", stored.id));
         self.found.losses.push(Finding { rule: "message_unreadable", key, part: Some(Part::Spool), what, remedy: remedy.into() });
     }
@@ -235,7 +235,7 @@ impl Work {
     fn progress(&mut self, stored: &Stored, record: &MessageRecord) -> Progress {
         let saved = stored.state.as_deref().map(Progress::decode);
         if let Some(Err(error)) = &saved {
-            self.unreadable(stored, format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
+            self.unreadable(stored, &format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
         }
         let due = record.held_until().unwrap_or(record.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {

@@ -110,7 +110,7 @@ impl Store {
         let (journal, found) = (&recovered.journal, &recovered.found);
         opened.mended.iter().for_each(|(state, detail)| journal.say(Part::Spool, *state, detail.as_str()));
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
-        alarms.raise(found.losses.iter().cloned().chain(illegible.into_iter().map(illegible_record)).collect(), clock::now());
+        alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
         say_standing(alarms, journal, began);
         take_log_alarms(journal, alarms);
         if unaccounted {
@@ -128,10 +128,10 @@ impl Store {
     }
 }
 
-fn illegible_record(what: String) -> Finding {
+fn illegible_record(what: &str) -> Finding {
     Finding {
         rule: "ledger_unreadable",
-        key: what.clone(),
+        key: what.to_owned(),
         part: Some(Part::Warmup),
         what: format!("a record of the warm-up ledger cannot be read and is left there: {what}"),
         remedy: "`posthaste warmup audit` counts again what the log knows".into(),
