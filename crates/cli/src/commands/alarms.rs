@@ -53,7 +53,7 @@ impl Alarms {
         let config = self.at.load()?;
         match self.command {
             None | Some(What::List) => list(&config, self.json),
-            Some(What::Acknowledge(Acknowledge { ids, all })) => acknowledge(&config, Some(ids).filter(|_| !all), self.json),
+            Some(What::Acknowledge(Acknowledge { ids, all })) => acknowledge(&config, (!all).then_some(&ids[..]), self.json),
         }
     }
 }
@@ -85,14 +85,14 @@ fn in_words(standing: &StandingNow) -> String {
     out + "`posthaste alarms acknowledge NUMBER` (or --all) ends an alarm\n"
 }
 
-fn acknowledge(config: &Config, ids: Option<Vec<u64>>, json: bool) -> anyhow::Result<ExitCode> {
-    let request = Request::Acknowledge { ids: ids.clone(), by: operator() };
+fn acknowledge(config: &Config, ids: Option<&[u64]>, json: bool) -> anyhow::Result<ExitCode> {
+    let request = Request::Acknowledge { ids: ids.map(<[u64]>::to_vec), by: operator() };
     let done: Acknowledgement = match ask(&config.admin.socket, &request) {
         Ok(done) => done,
         Err(AskError::NotRunning(_)) => {
             let _lock = lock(&config.data_dir)?;
             let (alarms, now) = (posthaste_journal::Alarms::open(&config.data_dir, clock::now())?, clock::now());
-            let done = alarms.acknowledge(ids.as_deref(), &operator(), now)?;
+            let done = alarms.acknowledge(ids, &operator(), now)?;
             alarms.tell_later(done.clone())?;
             done
         }
