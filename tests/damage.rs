@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
+use serde_json::Value;
 use support::{Act, Mail, Relay, Step, World, wait};
 
 const RCPT: &str = "bob@example.test";
@@ -103,4 +104,96 @@ fn a_spool_of_a_later_version_is_left_alone() {
     write(b"1");
     relay.run();
     relay.assert_balanced();
+}
+
+/// The alarms that stand, as the command tells them.
+fn standing(relay: &Relay) -> Vec<Value> {
+    let answer: Value = serde_json::from_str(&relay.ok(["alarms", "--json"])).unwrap();
+    answer["alarms"].as_array().unwrap().clone()
+}
+
+fn said(relay: &Relay, state: &str) -> Vec<Value> {
+    relay.log().of("relay", "").into_iter().filter(|event| event["state"] == state).collect()
+}
+
+#[test]
+fn a_missing_segment_stays_an_alarm_through_restarts_until_it_is_acknowledged() {
+    let mut world = with_a_deferred_message();
+    world.relay.spoilt();
+    let relay = &mut world.relay;
+    relay.run();
+    relay.kill();
+    for path in segments(relay) {
+        fs::remove_file(path).unwrap();
+    }
+    // A command that opens the spool finds it first: that must not be the last that anybody hears of it.
+    relay.cli(["suppress", "list"]);
+    let found = standing(relay);
+    assert_eq!(found[0]["rule"], "segment_missing");
+    let id = found[0]["id"].as_u64().unwrap();
+    for starts in 1..=2 {
+        relay.run();
+        let alarms = wait::until("the alarm to be said again", || {
+            let alarms: Vec<Value> = said(relay, "alarm").into_iter().filter(|event| event["alarm"] == id).collect();
+            (alarms.len() == starts).then_some(alarms)
+        });
+        assert!(alarms[0]["detail"].as_str().unwrap().contains("of the spool is gone"), "{alarms:?}");
+        assert!(relay.ok(["queue"]).contains(&format!("alarm {id}, since ")), "{}", relay.ok(["queue"]));
+        let queue: Value = serde_json::from_str(&relay.ok(["queue", "--json"])).unwrap();
+        assert_eq!(queue["alarms"][0]["rule"], "segment_missing");
+        assert!(relay.ok(["alarms"]).contains("their senders have to send them again"));
+        relay.kill();
+    }
+    relay.run();
+    assert!(!relay.cli(["alarms", "acknowledge", "77"]).status.success());
+    relay.ok(["alarms", "acknowledge", "--all"]);
+    assert_eq!(relay.ok(["alarms"]), "no alarm stands\n");
+    assert_eq!(relay.log().wait_for_relay("alarm_acknowledged")["alarm"], id);
+    let before = said(relay, "alarm").len();
+    relay.kill();
+    relay.run();
+    assert_eq!((standing(relay), said(relay, "alarm").len()), (vec![], before), "it does not come back");
+}
+
+#[test]
+fn an_alarm_can_be_acknowledged_while_no_relay_runs_and_the_log_hears_of_it() {
+    let mut world = with_a_deferred_message();
+    world.relay.spoilt();
+    let relay = &mut world.relay;
+    relay.run();
+    let list = relay.dir().join("data/log/delivery.files");
+    wait::until("the list of files", || fs::read_to_string(&list).is_ok_and(|list| !list.contains(r#""current": null"#)).then_some(()));
+    relay.kill();
+    fs::remove_file(relay.dir().join("data/log/delivery.log")).unwrap();
+    relay.run();
+    let alarm = relay.log().wait_for_relay("alarm");
+    assert_eq!(standing(relay)[0]["rule"], "log_gap");
+    relay.kill();
+    relay.ok(["alarms", "acknowledge", &alarm["alarm"].to_string()]);
+    assert_eq!(standing(relay), Vec::<Value>::new());
+    relay.run();
+    assert_eq!(relay.log().wait_for_relay("alarm_acknowledged")["alarm"], alarm["alarm"]);
+    assert_eq!(said(relay, "alarm").len(), 1);
+}
+
+#[test]
+fn a_rotated_file_of_the_log_that_somebody_deletes_is_an_alarm_within_seconds_and_fails_the_audit() {
+    let mut world = World::start("log.rotate_size = \"64 KiB\"");
+    world.relay.spoilt();
+    let relay = &world.relay;
+    let log = relay.dir().join("data/log");
+    let rotated = wait::until("a rotated file", || {
+        for n in 0..50 {
+            relay.send(&Mail::new("writer@sender.test", &[RCPT], &n.to_string()));
+        }
+        let names = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
+        names.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("delivery-"))
+    });
+    fs::remove_file(&rotated).unwrap();
+    let alarm = relay.log().wait_for_relay("alarm");
+    let name = rotated.file_name().unwrap().to_str().unwrap();
+    assert!(alarm["detail"].as_str().unwrap().contains(&format!("{name} is gone")), "{alarm}");
+    assert_eq!(standing(relay)[0]["rule"], "log_gap");
+    let audit = relay.cli(["audit"]);
+    assert!(!audit.status.success() && String::from_utf8_lossy(&audit.stdout).contains(name), "{audit:?}");
 }

@@ -113,3 +113,41 @@ fn while_the_logs_disk_is_full_nothing_is_delivered_and_afterwards_each_message_
     assert_eq!(got, once, "each one once");
     world.relay.assert_balanced();
 }
+
+#[test]
+fn a_stop_while_the_logs_disk_is_full_is_in_good_order_and_says_what_it_could_not_write() {
+    if !netns::inside("a_stop_while_the_logs_disk_is_full_is_in_good_order_and_says_what_it_could_not_write") {
+        return;
+    }
+    let mut world = listening(|relay| {
+        let log = relay.dir().join("data/log");
+        std::fs::create_dir_all(&log).unwrap();
+        netns::disk(&log, 4 << 20);
+        "retry.schedule = [\"1h\"]\nrun.drain = \"1s\"\n".to_owned()
+    });
+    world.mx.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    world.relay.send(&Mail::new(FROM, &["one@example.test"], "one"));
+    world.relay.log().wait_for("deferred", "one@example.test");
+    let junk = world.relay.dir().join("data/log/junk");
+    wait::until("the relay to notice", || {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&junk).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+        (world.relay.submit(&Mail::new(FROM, &["late@example.test"], "one")).code == 452).then_some(())
+    });
+    assert!(world.relay.stop().success(), "a service manager that asked for the stop must not take it for a crash");
+    let said = world.relay.stderr();
+    for part in ["the relay stopped while the delivery log could not be written", "No space left", "No mail is lost"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert!(!said.contains("everything is on disk"), "{said}");
+    assert!(world.relay.ok(["alarms"]).contains("its last lines are missing"));
+    std::fs::remove_file(&junk).unwrap();
+    world.mx.behave();
+    world.relay.run();
+    assert!(world.relay.log().wait_for_relay("alarm")["detail"].as_str().unwrap().contains("its last lines are missing"));
+    // It may be under way already.
+    world.relay.cli(["queue", "retry", "--all"]);
+    world.relay.log().wait_for("delivered", "one@example.test");
+    assert_eq!(world.relay.log().of("accepted", "one@example.test").len(), 1);
+    world.relay.assert_balanced();
+}

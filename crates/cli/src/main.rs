@@ -10,7 +10,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, bounce, check, dkim, explain, log, queue, reload, run, sendmail, suppress, trace, user, warmup, why};
+use crate::commands::{alarms, audit, bounce, check, dkim, explain, log, queue, reload, run, sendmail, suppress, trace, user, warmup, why};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -36,6 +36,8 @@ enum Command {
     Why(why::Why),
     /// Show and change the queue of waiting messages.
     Queue(queue::Queue),
+    /// Show what is missing or damaged until somebody has acknowledged it.
+    Alarms(alarms::Alarms),
     /// Prove from log and spool that every accepted message has a final outcome or is still queued.
     Audit(audit::Audit),
     /// Make DKIM keys, show their stage, and rotate them.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Trace(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
+        Command::Alarms(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Dkim(command) => command.run(),
         Command::Explain(command) => command.run(),

@@ -2,16 +2,19 @@
 //!
 //! It may know `mail`, `monitor` and `host`. It knows neither what an event is about nor what follows from it: the consequence is attached
 //! to the line as a [`Ticket`]. Its invariants: lines keep the order in which they were appended; a ticket is redeemed after its line is on
-//! disk, never before; tickets are redeemed in the order of their lines.
+//! disk, never before; tickets are redeemed in the order of their lines; an alarm about what is missing or damaged stands until an operator
+//! acknowledges it, through any number of starts ([`Alarms`]).
 
+mod alarms;
 mod pending;
 mod said;
 
 use jiff::Timestamp;
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
-use posthaste_monitor::{EventLog, LogError, LogOptions};
+use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions};
 
+pub use alarms::{Acknowledgement, Alarms, AlarmsError, Finding, StandingAlarm, StandingNow};
 pub use pending::{Pending, PendingToken};
 pub use said::{Part, State};
 
@@ -61,14 +64,29 @@ impl Journal {
 
     /// Reports something about the relay itself, in the delivery log and in the diagnostics.
     pub fn say(&self, part: impl Into<Option<Part>>, state: State, detail: impl Into<String>) {
-        let (part, detail) = (part.into().map(Part::as_str), detail.into());
+        self.report(part.into().map(Part::as_str), state, None, detail.into());
+    }
+
+    /// Says an alarm that stands: the first time, or `again` because it still stands.
+    pub fn say_alarm(&self, alarm: &StandingAlarm, again: bool) {
+        self.report(alarm.part.as_deref(), State::Alarm, Some(alarm.id), alarm.line(again));
+    }
+
+    /// Says that an operator has acknowledged alarms, with a line for each that has a number.
+    pub fn say_acknowledged(&self, acknowledgement: &Acknowledgement) {
+        for (alarm, detail) in acknowledgement.lines() {
+            self.report(None, State::AlarmAcknowledged, alarm, detail);
+        }
+    }
+
+    fn report(&self, part: Option<&str>, state: State, alarm: Option<u64>, detail: String) {
         let word = state.as_str();
         match state {
             State::Alarm | State::Quarantined | State::ReloadFailed => tracing::error!(part, "{word}: {detail}"),
-            State::Banned | State::SourceGone => tracing::warn!(part, "{word}: {detail}"),
+            State::Banned | State::SourceGone | State::ClockBack => tracing::warn!(part, "{word}: {detail}"),
             _ => tracing::info!(part, "{word}: {detail}"),
         }
-        self.append(clock::now(), What::Relay { state: word.into(), part: part.map(Into::into), detail });
+        self.append(clock::now(), What::Relay { state: word.into(), part: part.map(Into::into), alarm, detail });
     }
 
     /// Why the log cannot be written at present; None while it can. Mail is not accepted while there is trouble.
@@ -76,8 +94,8 @@ impl Journal {
         self.log.trouble()
     }
 
-    /// What others did to the log's files since the last call, in words for the operator.
-    pub fn take_alarms(&self) -> Vec<String> {
+    /// What others did to the log's files since the last call.
+    pub fn take_alarms(&self) -> Vec<LogAlarm> {
         self.log.take_alarms()
     }
 

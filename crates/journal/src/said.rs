@@ -17,6 +17,10 @@ pub enum State {
     Alarm,
     /// The problem of an alarm is over.
     AlarmOver,
+    /// An operator has acknowledged an alarm that stood until then.
+    AlarmAcknowledged,
+    /// The clock went back by a step.
+    ClockBack,
     /// Work that a crash had left undone was done.
     Recovered,
     /// Damaged bytes were put aside.
@@ -52,6 +56,8 @@ impl State {
             Self::ReloadFailed => "reload_failed",
             Self::Alarm => "alarm",
             Self::AlarmOver => "alarm_over",
+            Self::AlarmAcknowledged => "alarm_acknowledged",
+            Self::ClockBack => "clock_back",
             Self::Recovered => "recovered",
             Self::Quarantined => "quarantined",
             Self::Returned => "returned",

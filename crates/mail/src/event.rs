@@ -213,11 +213,15 @@ pub enum What {
     /// The state of the relay itself changed: it started, is stopping, reloaded, has a problem or has recovered. Not about a message.
     Relay {
         /// `started`, `stopping`, `stopped`, `reloaded`, `reload_failed`, `alarm`, `alarm_over`, `recovered`, `quarantined`, `returned`,
-        /// `renewed` (a certificate), `issued` (one, by an ACME authority), `banned` (a client), `source_gone`, `source_back`.
+        /// `renewed` (a certificate), `issued` (one, by an ACME authority), `banned` (a client), `source_gone`, `source_back`,
+        /// `alarm_acknowledged`, `clock_back`.
         state: Arc<str>,
         /// The part concerned: `spool`, `disk`, `dns`, `log`, `returns`, `tls`, `acme`, `auth`, ...
         #[serde(skip_serializing_if = "Option::is_none")]
         part: Option<Arc<str>>,
+        /// The number of an alarm that stands until it is acknowledged. Each start writes its line again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alarm: Option<u64>,
         /// The details, for people.
         detail: String,
     },

@@ -1,8 +1,9 @@
 //! The proof that no recipient was lost or ended twice: accepted = ended + queued, per recipient.
 
+mod text;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     hash::{BuildHasher, RandomState},
     path::Path,
     time::Duration,
@@ -13,8 +14,8 @@ use memchr::memmem;
 use posthaste_mail::MessageId;
 
 use crate::{
-    Lines, LogError,
-    log::files,
+    FileId, Lines, LogError,
+    log::inventory::{self, Inventory},
     record::{BriefRecord, GapRecord, is_ending, is_routine},
 };
 
@@ -71,8 +72,10 @@ pub struct Audit {
 pub struct Gap {
     /// The missing lines are no older, if that is known.
     pub since: Option<Timestamp>,
-    /// When it was found: they are no newer.
-    pub found: Timestamp,
+    /// They are no newer.
+    pub until: Timestamp,
+    /// When it was found; None: this audit found it.
+    pub found: Option<Timestamp>,
     /// What happened, in words.
     pub detail: String,
 }
@@ -103,62 +106,6 @@ impl Audit {
     }
 }
 
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ended: u64 = self.ended.values().sum();
-        let kinds: Vec<_> = self.ended.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        writeln!(f, "accepted {:>12}", self.accepted)?;
-        writeln!(f, "ended    {ended:>12}  {}", kinds.join(", "))?;
-        writeln!(f, "queued   {:>12}", self.queued)?;
-        let notes = [
-            (self.ended_and_queued, "ended, and not yet removed from the spool"),
-            (self.too_young, "newer than the reading of the spool"),
-            (self.before_the_log, "older than the oldest line kept"),
-            (self.possible_duplicates, "delivered after an attempt with unknown outcome: possible duplicates"),
-            (self.unproven, "cannot be judged: their lines may be among the missing ones"),
-            (self.damaged_lines, "damaged lines"),
-        ];
-        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            writeln!(f, "         {count:>12}  {what}")?;
-        }
-        for (finding, what) in [
-            (&self.missing, "MISSING: accepted, neither ended nor queued"),
-            (&self.doubly_accepted, "accepted more than once"),
-            (&self.doubly_ended, "ended more than once"),
-            (&self.ended_without_accept, "ended without having been accepted"),
-            (&self.queued_without_accept, "queued without an accepted line"),
-        ] {
-            finding.write(f, what)?;
-        }
-        for gap in &self.gaps {
-            let since = gap.since.map_or_else(|| "any time before".into(), |since| format!("{since:.0}"));
-            writeln!(f, "GAP found at {:.0}: {}", gap.found, crate::format::plain(&gap.detail))?;
-            writeln!(f, "  not proven: that messages accepted from {since} on until then have one ending each")?;
-        }
-        f.write_str(match (self.is_without_faults(), self.gaps.is_empty()) {
-            (true, true) => "balanced: accepted = ended + queued",
-            (true, false) => "NOT PROVEN: lines of the log are missing; the others balance",
-            (false, _) => "NOT BALANCED",
-        })
-    }
-}
-
-impl Finding {
-    fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
-        if self.count == 0 {
-            return Ok(());
-        }
-        writeln!(f, "{} {what}", self.count)?;
-        for Recipient { message, rcpt } in &self.listed {
-            writeln!(f, "  {message} {}", crate::format::plain(rcpt))?;
-        }
-        match self.count - self.listed.len() as u64 {
-            0 => Ok(()),
-            more => writeln!(f, "  and {more} more"),
-        }
-    }
-}
-
 /// Compares the whole log with the recipients in the spool.
 ///
 /// While the relay runs: take `horizon` = now, then read the spool's recipients, then flush the log, then call this. Recipients accepted at
@@ -170,6 +117,7 @@ pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, 
         tally.line(line.bytes);
     }
     tally.close_gaps(dir)?;
+    tally.look_at_files(dir)?;
     for (message, rcpt) in queued {
         tally.queued(message, rcpt);
     }
@@ -189,6 +137,7 @@ struct AuditTally {
     hasher: RandomState,
     entries: HashMap<Key, RecipientTally>,
     oldest: Option<Timestamp>,
+    newest: Option<Timestamp>,
     /// By the ids of their lines: a line may be in the log twice, because it is carried on when its file is lost too.
     gaps: BTreeMap<String, GapRecord>,
 }
@@ -227,6 +176,7 @@ impl AuditTally {
             return;
         };
         self.oldest.get_or_insert(time);
+        self.newest = self.newest.max(Some(time));
         if &*record.event == "log_gap"
             && let Some(gap) = GapRecord::parse(line)
         {
@@ -272,12 +222,30 @@ impl AuditTally {
 
     /// Keeps those gaps whose file is not back under a name that the reader knows.
     fn close_gaps(&mut self, dir: &Path) -> Result<(), LogError> {
-        for gap in std::mem::take(&mut self.gaps).into_values() {
+        for gap in self.gaps.values() {
             let file = gap.file.as_deref().and_then(|file| file.parse().ok());
-            let back = file.map(|file| files::length_of(dir, file)).transpose()?.flatten();
-            if back.is_none_or(|length| length < gap.from_byte.saturating_add(gap.bytes)) {
-                self.audit.gaps.push(Gap { since: gap.since, found: gap.time, detail: gap.detail });
+            let is_back = |file| inventory::holds(dir, file, gap.from_byte.saturating_add(gap.bytes), gap.crc32);
+            if !file.map(is_back).transpose()?.unwrap_or(false) {
+                let until = gap.until.unwrap_or(gap.time);
+                self.audit.gaps.push(Gap { since: gap.since, until, found: Some(gap.time), detail: gap.detail.clone() });
             }
+        }
+        Ok(())
+    }
+
+    /// Compares the files, byte for byte, with what the writer's list says of them.
+    fn look_at_files(&mut self, dir: &Path) -> Result<(), LogError> {
+        let told: Vec<Option<FileId>> = self.gaps.values().map(|gap| gap.file.as_deref().and_then(|file| file.parse().ok())).collect();
+        for listed in Inventory::read(dir)?.into_iter().flat_map(Inventory::into_files) {
+            // The writer may have deleted it meanwhile.
+            let still_listed =
+                || Inventory::read(dir).map(|list| list.into_iter().flat_map(Inventory::into_files).any(|now| now.file == listed.file));
+            if told.contains(&Some(listed.file)) || listed.is_whole(dir)? || !still_listed()? || listed.is_whole(dir)? {
+                continue;
+            }
+            let detail = format!("{} does not hold the {} bytes that it had when it was written", listed.name, listed.length);
+            let until = listed.until.or(self.newest).unwrap_or(Timestamp::MAX);
+            self.audit.gaps.push(Gap { since: listed.since, until, found: None, detail });
         }
         Ok(())
     }
@@ -287,7 +255,7 @@ impl AuditTally {
         let time = message.time();
         self.audit.gaps.iter().any(|gap| {
             let since = gap.since.filter(|_| first).and_then(|since| since.checked_sub(SLACK).ok());
-            time <= gap.found.saturating_add(SLACK).unwrap_or(gap.found) && since.is_none_or(|since| time >= since)
+            time <= gap.until.saturating_add(SLACK).unwrap_or(gap.until) && since.is_none_or(|since| time >= since)
         })
     }
 

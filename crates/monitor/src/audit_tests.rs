@@ -29,7 +29,7 @@ fn write(dir: &Path, name: &str, whats: impl IntoIterator<Item = What>) {
 /// A log that began long before the messages.
 fn log(dir: &Path, whats: impl IntoIterator<Item = What>) {
     let mut first = Vec::new();
-    encode(&event(0, What::Relay { state: "started".into(), part: None, detail: String::new() }), &mut first);
+    encode(&event(0, What::Relay { state: "started".into(), part: None, alarm: None, detail: String::new() }), &mut first);
     fs::write(dir.join("delivery-20260824T100500Z-1.log"), first).unwrap();
     write(dir, CURRENT, whats);
 }
@@ -166,7 +166,7 @@ fn a_tail_without_its_file_is_everything() {
 #[test]
 fn a_gap_fails_the_audit_and_what_may_be_in_it_is_no_fault() {
     let dir = tempfile::tempdir().unwrap();
-    let gap = What::LogGap(Box::new(GapFacts { since: Some(at(300)), ..gap(true) }));
+    let gap = What::LogGap(Box::new(GapFacts { since: Some(at(300)), until: None, ..gap(true) }));
     let late = MessageId::new(at(900), 9);
     let lines = [
         accepted(id(1), "a@x.org", 1),
@@ -193,7 +193,7 @@ fn a_gap_is_closed_once_its_file_is_back() {
     encode(&event(300, accepted(id(1), "a@x.org", 1)), &mut bytes);
     fs::write(&lost, &bytes).unwrap();
     let file = FileId::of(&bytes).map(|file| file.to_string().into());
-    let gap = GapFacts { file, bytes: bytes.len() as u64, ..gap(true) };
+    let gap = GapFacts { file, bytes: bytes.len() as u64, crc32: Some(crc32fast::hash(&bytes)), ..gap(true) };
     log(dir.path(), [What::LogGap(Box::new(gap)), delivered(id(1), "a@x.org")]);
     let found = run(dir.path(), &[]);
     assert_eq!((found.gaps.len(), found.unproven), (1, 1), "{found}");

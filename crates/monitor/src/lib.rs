@@ -29,7 +29,7 @@ pub use audit::{Audit, Finding, Gap, Recipient, audit};
 pub use encode::encode;
 pub use filter::LineFilter;
 pub use format::Format;
-pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
+pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
 pub use record::{LogRecord, LogText};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
 pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace};

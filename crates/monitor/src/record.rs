@@ -190,8 +190,10 @@ pub(crate) struct GapRecord {
     pub(crate) time: Timestamp,
     pub(crate) file: Option<String>,
     pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     pub(crate) from_byte: u64,
     pub(crate) bytes: u64,
+    pub(crate) crc32: Option<u32>,
     pub(crate) detail: String,
 }
 

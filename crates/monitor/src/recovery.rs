@@ -169,7 +169,19 @@ pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogErro
     };
     let detail = format!("{what}: the last start knew {bytes} bytes more of it, and there may have been others since");
     let file = Some(file.into());
-    Ok(GapFacts { cause: "not_found", file, since: None, from_byte: left, bytes, lines: None, accepted: None, ended: None, detail })
+    Ok(GapFacts {
+        cause: "not_found",
+        file,
+        since: None,
+        until: None,
+        from_byte: left,
+        bytes,
+        lines: None,
+        accepted: None,
+        ended: None,
+        crc32: None,
+        detail,
+    })
 }
 
 /// Reads what follows the position (None: everything). If its file is gone, reads all files that are kept and sets [`Tail::gone`].

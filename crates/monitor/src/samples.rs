@@ -156,11 +156,13 @@ pub(crate) fn gap(full: bool) -> GapFacts {
         cause: "deleted",
         file: full.then(|| "00c0ffee00c0ffee".into()),
         since: full.then(|| at(-3600)),
+        until: full.then(|| at(3600)),
         from_byte: 0,
         bytes: 623_000,
         lines: full.then_some(1000),
         accepted: full.then_some(500),
         ended: full.then_some(499),
+        crc32: full.then_some(u32::MAX),
         detail: "delivery.log was deleted".into(),
     }
 }
@@ -215,7 +217,12 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::Complained { about: about(), returned: returned(full), feedback_type: full.then(|| "abuse".into()) },
         What::Unsubscribed { about: about(), returned: returned(full) },
         What::Lane(Box::new(lane(full))),
-        What::Relay { state: "started".into(), part: full.then(|| "spool".into()), detail: "0.1.0, 17 queued".into() },
+        What::Relay {
+            state: "started".into(),
+            part: full.then(|| "spool".into()),
+            alarm: full.then_some(3),
+            detail: "0.1.0, 17 queued".into(),
+        },
         What::LogGap(Box::new(gap(full))),
     ];
     kinds.into_iter().map(|what| event(72, what)).collect()

@@ -5,6 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_governor::warmup;
 use posthaste_host::clock;
+use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
 use posthaste_queue::{
@@ -52,6 +53,15 @@ pub enum Request {
     },
     /// Prove that nothing is lost.
     Audit,
+    /// The alarms that stand until they are acknowledged.
+    Alarms,
+    /// Acknowledge alarms.
+    Acknowledge {
+        /// Their ids; None: all.
+        ids: Option<Vec<u64>>,
+        /// Who does it.
+        by: String,
+    },
     /// Read or change the suppression list.
     Suppression(ListRequest),
     /// Read or steer the warm-up.
@@ -80,6 +90,9 @@ pub struct Queue {
     /// Why deliveries are halted at present.
     #[serde(default)]
     pub halted: Option<String>,
+    /// The alarms that stand.
+    #[serde(flatten, default)]
+    pub standing: StandingNow,
 }
 
 /// The answer to `List`.
@@ -136,6 +149,8 @@ pub struct Admin {
     pub intake: Arc<Intake>,
     /// Gives the state of remote hosts.
     pub outbound: Arc<Outbound>,
+    /// The alarms that stand.
+    pub alarms: Alarms,
     /// The settings in force.
     pub settings: Swap,
     /// The rotation of DKIM keys.
@@ -182,7 +197,8 @@ impl Admin {
         match request {
             Request::Queue => {
                 let QueueTable { counts, lanes, halted } = self.queue().table().await?;
-                json(&Queue { counts, lanes, halted, closed: self.intake.closed().map(|refused| refused.answer.text) })
+                let (closed, standing) = (self.intake.closed().map(|refused| refused.answer.text), self.alarms.now());
+                json(&Queue { counts, lanes, halted, closed, standing })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit).await?;
@@ -193,6 +209,8 @@ impl Admin {
             Request::Change(change) => self.change(change).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Audit => self.audit().await,
+            Request::Alarms => json(&self.alarms.now()),
+            Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,
             Request::Warmup(question) => self.warmup(question).await,
             Request::Suppression(request) => self.suppression(request).await,
             Request::RotateKeys { domain } => {
@@ -232,6 +250,15 @@ impl Admin {
             self.outbound.down.clear();
         }
         json(&Changed { messages: self.queue().change(change).await? })
+    }
+
+    /// Answered once it is durable.
+    async fn acknowledge(&self, ids: Option<Vec<u64>>, by: String) -> Result<Value, Undone> {
+        let (alarms, now) = (self.alarms.clone(), clock::now());
+        let acknowledge = move || alarms.acknowledge(ids.as_deref(), &by, now);
+        let done = tokio::task::spawn_blocking(acknowledge).await.map_err(Undone::of)?.map_err(Undone::of)?;
+        self.intake.journal.say_acknowledged(&done);
+        json(&done)
     }
 
     /// One report per domain; none for a message that is not in the queue.

@@ -1,6 +1,7 @@
 //! The engine: one task that owns the dispatcher, passes inputs to it and carries out its actions. It waits only for the clock and for its
 //! own inputs.
 
+mod clock_news;
 mod halt;
 
 use std::{
@@ -9,16 +10,19 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Journal, Part};
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, ClockNews, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
 use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
-use self::halt::{HaltNews, Standing, watch_spool};
+use self::{
+    clock_news::tell,
+    halt::{HaltNews, Standing, watch_spool},
+};
 use crate::recorder::{Logged, Note, UnloggedRecord};
 
 /// Inputs handled before the clock is read again.
@@ -133,27 +137,7 @@ impl Engine {
                     drop(self.recorder.send(Note::Lane(change.at, Box::new(facts))));
                 }
             }
-            Action::Clock(news) => self.tell(&news),
-        }
-    }
-
-    fn tell(&self, news: &ClockNews) {
-        match news {
-            ClockNews::WentBack { by } => {
-                let by = SignedDuration::from_secs(by.as_secs());
-                tracing::warn!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
-            }
-            ClockNews::LaneWaits { lane, until } => {
-                let detail = format!(
-                    "{} at {}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}",
-                    lane.source, lane.provider
-                );
-                self.journal.say(Part::Warmup, State::Alarm, detail);
-            }
-            ClockNews::LaneGoesOn { lane } => {
-                let detail = format!("{} at {}: goes on; the day that the clock went back into is past", lane.source, lane.provider);
-                self.journal.say(Part::Warmup, State::AlarmOver, detail);
-            }
+            Action::Clock(news) => tell(&self.journal, &news),
         }
     }
 

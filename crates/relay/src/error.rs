@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use posthaste_journal::AlarmsError;
 use posthaste_mail::Name;
 use posthaste_monitor::{CheckpointError, LogError};
 use posthaste_spool::{OpenError, ReadError, StoreError};
@@ -38,7 +39,7 @@ pub enum RunError {
     /// The recorder ended; mail must not be accepted any more.
     #[error("the recorder has ended")]
     RecorderEnded,
-    /// The last lines could not be written.
+    /// The thread that writes the log had ended before.
     #[error("closing the delivery log")]
     CloseLog(#[source] LogError),
     /// The spool could not be closed in good order.
@@ -89,6 +90,17 @@ pub enum OpeningError {
     /// The delivery log cannot be looked at, or a newer version wrote it.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The alarms that stand cannot be read, or a newer version wrote them.
+    #[error(transparent)]
+    Alarms(#[from] AlarmsError),
+    /// No folder for the spool.
+    #[error("cannot make the spool's folder {}", path.display())]
+    SpoolFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The spool.
     #[error("cannot open the spool {}", path.display())]
     Spool {

@@ -22,3 +22,4 @@ pub mod why;
 
 pub use open::{Lock, OpenedSpool, lock, open_spool};
 pub use reload::{ReloadError, Verbosity};
+pub use watch::take_log_alarms;

@@ -10,11 +10,11 @@ use std::{
 use posthaste_config::Config;
 use posthaste_governor::LaneKey;
 use posthaste_host::{clock, files, listen, systemd};
-use posthaste_journal::State;
+use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
 use posthaste_monitor::refuse_newer;
 use posthaste_queue::Dispatcher;
-use posthaste_spool::Spool;
+use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
@@ -61,21 +61,32 @@ fn write_format(path: PathBuf) -> Result<(), OpeningError> {
     files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
 }
 
-/// The spool, opened.
+/// A spool that was opened, and what there was to say about it.
 pub struct OpenedSpool {
     /// The spool.
     pub spool: Spool,
+    /// The alarms that stand, those about what is missing from the spool among them.
+    pub alarms: Alarms,
     /// What had to be repaired, as states and details for the log.
     pub mended: Vec<(State, String)>,
     /// Whether records may be missing from its midst: see [`posthaste_spool::Recovery::holes`].
     pub holes: bool,
 }
 
-/// Opens the spool, unless a newer version wrote the delivery log: then nothing is touched.
+/// Opens the alarms that stand and the spool, unless a newer version wrote them or the delivery log: then nothing is touched. What is missing
+/// from the spool is an alarm that stands from now on, whoever opened it. Blocks on the disk.
 pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     refuse_newer(&config.log.dir)?;
+    let alarms = Alarms::open(&config.data_dir, clock::now())?;
+    let unmade = |source| OpeningError::SpoolFolder { path: config.spool.dir.clone(), source };
+    files::make_durable_dir(&config.spool.dir).map_err(unmade)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
+    alarms.raise(losses(&recovery, &config.spool.dir), clock::now());
+    Ok(OpenedSpool { spool, alarms, mended: mended(&recovery), holes: recovery.holes })
+}
+
+fn mended(recovery: &Recovery) -> Vec<(State, String)> {
     let mut mended = Vec::new();
     if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
         let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
@@ -86,25 +97,45 @@ pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
             format!("a damaged record (segment {}, {} bytes at {}) was copied to quarantine: {}", q.segment, q.len, q.offset, q.reason);
         mended.push((State::Quarantined, detail));
     }
+    mended
+}
+
+/// What is missing from the spool, or damaged.
+fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
+    let spool = |rule, key: String, what: String, remedy: &str| Finding { rule, key, part: Some(Part::Spool), what, remedy: remedy.into() };
+    let mut losses = Vec::new();
     for missing in &recovery.missing {
         let up_to = missing.last.map_or_else(|| "onwards".to_owned(), |last| format!("to {last}"));
-        let detail = format!(
-            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet: \
-             `posthaste audit` lists them as missing",
+        let what = format!(
+            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet",
             missing.segment, missing.first
         );
-        mended.push((State::Alarm, detail));
+        losses.push(spool("segment_missing", format!("{}-{}", missing.segment, missing.first), what, SEND_AGAIN));
     }
     if let (Some(first), Some(last)) = (recovery.lost.first(), recovery.lost.last()) {
         let n = recovery.lost.len();
-        let detail = format!(
-            "the spool is not as the last stop left it: {n} accepted messages (numbers {first} to {last}) are gone; `posthaste audit` lists \
-             them as missing"
-        );
-        mended.push((State::Alarm, detail));
+        let what = format!("the spool is not as the last stop left it: {n} accepted messages (numbers {first} to {last}) are gone");
+        losses.push(spool("messages_lost", format!("{n}-{first}-{last}"), what, SEND_AGAIN));
     }
-    Ok(OpenedSpool { spool, mended, holes: recovery.holes })
+    // A message that stays in the spool is a finding of its own.
+    let mut pieces = recovery.quarantined.iter().filter(|piece| piece.message.is_none());
+    if let Some(first) = pieces.next() {
+        let n = 1 + pieces.count();
+        let what = format!(
+            "{n} damaged pieces of the spool were copied to {}; the first has {} bytes (segment {}, at {}): {}",
+            dir.join("quarantine").display(),
+            first.len,
+            first.segment,
+            first.offset,
+            first.reason
+        );
+        losses.push(spool("spool_damaged", format!("{n}-{}-{}", first.segment, first.offset), what, LOOK_AT_DISK));
+    }
+    losses
 }
+
+const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
+const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing. Check the disk";
 
 pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
     let c = &config.spool;
@@ -169,6 +200,33 @@ pub(crate) fn today() -> jiff::civil::Date {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_loss_is_a_finding_with_a_key_of_its_own() {
+        use posthaste_spool::{MissingSegment, Quarantined};
+        let missing = |segment, first, last| MissingSegment { segment, first, last };
+        let piece = |segment, message| Quarantined { segment, offset: 64, len: 40, message, reason: "no record has this checksum".into() };
+        let recovery = Recovery {
+            clean: false,
+            rebuilt: true,
+            messages: 9,
+            torn_bytes: 0,
+            quarantined: vec![piece(3, Some(7)), piece(4, None), piece(5, None)],
+            damaged: Vec::new(),
+            missing: vec![missing(2, 40, Some(89)), missing(4, 120, None)],
+            lost: vec![51, 60],
+            holes: true,
+            took: std::time::Duration::ZERO,
+        };
+        let losses = losses(&recovery, Path::new("/spool"));
+        let of: Vec<_> = losses.iter().map(|loss| (loss.rule, loss.key.as_str())).collect();
+        assert_eq!(
+            of,
+            [("segment_missing", "2-40"), ("segment_missing", "4-120"), ("messages_lost", "2-51-60"), ("spool_damaged", "2-4-64")]
+        );
+        assert!(losses[0].what.contains("numbers from 40 to 89") && losses[1].what.contains("from 120 onwards"), "{losses:?}");
+        assert!(losses.iter().all(|loss| loss.remedy.contains("posthaste audit")));
+    }
 
     #[test]
     fn a_data_folder_of_a_later_version_is_refused_and_not_touched() {

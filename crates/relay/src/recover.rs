@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{InForce, clock, files};
-use posthaste_journal::{Journal, Pending, Ticket, stamp};
+use posthaste_journal::{Finding, Journal, Part, Pending, Ticket, stamp};
 use posthaste_mail::{GapFacts, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since, take_back};
@@ -34,10 +34,10 @@ pub struct Found {
     pub ended: u64,
     /// Messages whose `accepted` lines were missing.
     pub announced: u64,
-    /// What is wrong with the delivery log, in words.
-    pub log: Vec<String>,
-    /// Messages whose envelope could not be read; they stay in the spool and are reported.
-    pub unreadable: Vec<String>,
+    /// A file of the log that others had renamed, in words.
+    pub renamed: Option<String>,
+    /// What is missing or damaged: lines of the log, and messages that cannot be read, which stay in the spool.
+    pub losses: Vec<Finding>,
 }
 
 /// The result of a recovery: the opened log and the dispatcher's first actions.
@@ -63,7 +63,7 @@ pub fn recover(
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
     let (config, spool) = (&settings.config, &opened.spool);
-    let KnownLog { mut tail, mark, gap, alarms, whole } = read_log(spool, config, now)?;
+    let KnownLog { mut tail, mark, gap, renamed, losses, whole } = read_log(spool, config, now)?;
     if opened.holes {
         // What the spool had forgotten before the checkpoint may be back.
         let mut back = HashSet::new();
@@ -74,7 +74,7 @@ pub fn recover(
         tail.add_endings(&config.log.dir, &back)?;
         spool.made_up_for_holes();
     }
-    let found = Found { log: alarms, ..Found::default() };
+    let found = Found { renamed, losses, ..Found::default() };
     // Where lines are missing from the log, it does not know what was acknowledged.
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };
     let mut work = Work { tail, mark, damaged, live: HashSet::new(), found, actions: Vec::new(), changes: Vec::new() };
@@ -93,7 +93,9 @@ pub fn recover(
     pending.stored(mark.through());
     let register = Arc::new(Register::new(spool.clone()));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
-    let journal = Journal::new(open_log(config, spool, node.clone(), mark, pending.clone())?, node);
+    let told = gap.as_ref().and_then(|gap| gap.file.as_deref()?.parse().ok());
+    let options = LogOptions { told, ..log_options(config) };
+    let journal = Journal::new(open_log(options, spool, node.clone(), mark, pending.clone())?, node);
     found.announced = unannounced.len() as u64;
     gap.into_iter().for_each(|gap| journal.append(now, What::LogGap(Box::new(gap))));
     for (seq, record, owed) in unannounced {
@@ -119,43 +121,50 @@ struct KnownLog {
     gap: Option<GapFacts>,
     /// Every line is known that must be compared with the spool.
     whole: bool,
-    /// What the operator has to know.
-    alarms: Vec<String>,
+    /// A file that others had renamed, in words.
+    renamed: Option<String>,
+    /// What is missing.
+    losses: Vec<Finding>,
 }
 
 /// Reads the log from the last checkpoint on. Where its file is gone, every line that is left is read instead, and every message in the spool
 /// is announced again unless its line is among them: the messages stay queued, and the log tells of them.
 fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, RecoveryError> {
-    let (dir, mut alarms, mut whole) = (&config.log.dir, Vec::new(), true);
+    let (dir, mut losses, mut whole) = (&config.log.dir, Vec::new(), true);
     let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
         None => Checkpoint::default(),
         Some(Ok(checkpoint)) => checkpoint,
         Some(Err(error @ CheckpointError::Newer(_))) => return Err(RecoveryError::Checkpoint(error)),
         Some(Err(error)) => {
             whole = false;
-            alarms.push(format!("{error}: all lines that are kept were compared with the spool instead"));
+            let what = format!("{error}: all lines that are kept were compared with the spool instead");
+            losses.push(log_loss("log_checkpoint_unreadable", now.as_second().to_string(), what, TWICE));
             Checkpoint::default()
         }
     };
     files::make_durable_dir(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
     let position = checkpoint.position;
-    if let Some((was, is)) = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten() {
+    let renamed = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten().map(|(was, is)| {
         let (was, is) = (was.display(), is.display());
-        alarms.push(format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}"));
-    }
+        format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}")
+    });
     let tail = tail_since(dir, position.as_ref())?;
     let gap = position.filter(|_| tail.gone).map(|position| gap_at_start(dir, &position)).transpose()?;
-    if let Some(gap) = &gap {
-        alarms.push(format!(
-            "{}. Which recipients had ended in these lines could not be compared with the spool: all messages in the spool stay queued, and \
-             some recipients may get a message twice",
-            gap.detail
-        ));
-    }
+    losses.extend(gap.as_ref().map(|gap| {
+        let key = format!("{}-{}-{}", gap.file.as_deref().unwrap_or_default(), gap.from_byte, gap.bytes);
+        log_loss("log_gap", key, gap.detail.clone(), TWICE)
+    }));
     whole &= !tail.gone;
     let mark = if whole { checkpoint.mark() } else { Watermark::default() };
-    Ok(KnownLog { tail, mark, gap, whole, alarms })
+    Ok(KnownLog { tail, mark, gap, whole, renamed, losses })
 }
+
+fn log_loss(rule: &'static str, key: String, what: String, remedy: &str) -> Finding {
+    Finding { rule, key, part: Some(Part::Log), what, remedy: remedy.into() }
+}
+
+const TWICE: &str = "Which recipients had ended in these lines could not be compared with the spool: all messages in the spool stay queued, \
+                     and some recipients may get a message twice";
 
 struct Work {
     tail: Tail,
@@ -175,7 +184,7 @@ impl Work {
         let record = match MessageRecord::decode(&stored.meta) {
             Ok(record) => record,
             Err(error) => {
-                self.found.unreadable.push(format!("{}: {error}", stored.id));
+                self.unreadable(stored, &error.to_string(), "It is left in the spool. Check the disk");
                 return None;
             }
         };
@@ -211,6 +220,11 @@ impl Work {
         Some((record, names))
     }
 
+    fn unreadable(&mut self, stored: &Stored, error: &str, remedy: &str) {
+        let (key, what) = (stored.seq.to_string(), format!("message {} in the spool cannot be read: {error}", stored.id));
+        self.found.losses.push(Finding { rule: "message_unreadable", key, part: Some(Part::Spool), what, remedy: remedy.into() });
+    }
+
     /// Whether a message was being stored when the relay was killed: the log accounts for others, and knows nothing of this one.
     fn was_never_acknowledged(&self, seq: u64, record: &MessageRecord) -> bool {
         let accepted = || record.envelope.recipients.iter().any(|rcpt| self.tail.was_accepted(seq, rcpt.as_str()));
@@ -221,7 +235,7 @@ impl Work {
     fn progress(&mut self, stored: &Stored, record: &MessageRecord) -> Progress {
         let saved = stored.state.as_deref().map(Progress::decode);
         if let Some(Err(error)) = &saved {
-            self.found.unreadable.push(format!("{}: {error}; every recipient is tried again", stored.id));
+            self.unreadable(stored, &format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
         }
         let due = record.held_until().unwrap_or(record.arrived);
         saved.and_then(Result::ok).unwrap_or_else(|| Progress {
@@ -232,13 +246,12 @@ impl Work {
 }
 
 fn open_log(
-    config: &Config,
+    options: LogOptions,
     spool: &Spool,
     node: InForce<Name>,
     mark: Watermark,
     pending: Pending,
 ) -> Result<EventLog<Ticket>, RecoveryError> {
-    let options = log_options(config);
     let settle = settle_on_durable(spool.clone(), mark, pending);
     let (log, opened) = EventLog::open(options, clock::now, stamp(node), settle).map_err(RecoveryError::OpenLog)?;
     if opened.cut > 0 {

@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
-use posthaste_journal::{Part, State};
+use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
+use posthaste_monitor::LogError;
 use posthaste_queue::{Dispatcher, QueueHandle};
 use posthaste_returns::ReturnHandler;
 use posthaste_signing::{Signatures, SignerThreads, key_store::KeyStore, rotation::Rotation, watch::turn_keys};
@@ -41,7 +43,7 @@ use crate::{
     recover::{Recovered, recover},
     reload::{Reloader, Verbosity},
     settings::{Settings, Swap},
-    watch::watch_trouble,
+    watch::{say_standing, take_log_alarms, watch_trouble},
 };
 
 /// How long the last log lines may take when the time to drain is over.
@@ -86,6 +88,7 @@ impl Sockets {
 /// The state on disk, opened and made consistent.
 struct Store {
     spool: Spool,
+    alarms: Alarms,
     dispatcher: Dispatcher,
     recovered: Recovered,
 }
@@ -93,9 +96,9 @@ struct Store {
 impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
     fn open(swap: &Swap) -> Result<Self, RunError> {
-        let settings = swap.load_full();
+        let (settings, began) = (swap.load_full(), clock::now());
         let opened = open::open_spool(&settings.config)?;
-        let spool = &opened.spool;
+        let (spool, alarms) = (&opened.spool, &opened.alarms);
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
         let (facts, illegible) = ledger::read(spool);
         let lanes = ledger::lanes(&facts);
@@ -106,13 +109,10 @@ impl Store {
         let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
         opened.mended.iter().for_each(|(state, detail)| journal.say(Part::Spool, *state, detail.as_str()));
-        found.log.iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm.as_str()));
-        for what in &found.unreadable {
-            journal.say(Part::Spool, State::Alarm, format!("a message in the spool cannot be read and is left there: {what}"));
-        }
-        for what in illegible {
-            journal.say(Part::Warmup, State::Alarm, format!("a record of the warm-up ledger cannot be read and is left there: {what}"));
-        }
+        found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
+        alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
+        say_standing(alarms, journal, began);
+        take_log_alarms(journal, alarms);
         if unaccounted {
             open::recount(&mut dispatcher, &settings.config, &lanes);
         }
@@ -124,13 +124,24 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
-        Ok(Self { spool: opened.spool, dispatcher, recovered })
+        Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
+    }
+}
+
+fn illegible_record(what: &str) -> Finding {
+    Finding {
+        rule: "ledger_unreadable",
+        key: what.to_owned(),
+        part: Some(Part::Warmup),
+        what: format!("a record of the warm-up ledger cannot be read and is left there: {what}"),
+        remedy: "`posthaste warmup audit` counts again what the log knows".into(),
     }
 }
 
 /// The running parts of the relay.
 struct Relay {
     reloader: Reloader,
+    alarms: Alarms,
     intake: Arc<Intake>,
     outbound: Arc<Outbound>,
     returns: Arc<ReturnHandler>,
@@ -152,7 +163,7 @@ struct Serving {
 impl Relay {
     /// Starts everything that processes mail; clients cannot submit any yet.
     fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> Result<Self, RunError> {
-        let Store { spool, dispatcher, recovered } = store;
+        let Store { spool, alarms, dispatcher, recovered } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
         let config = swap.load().config.clone();
         let filling = register.clone();
@@ -184,7 +195,7 @@ impl Relay {
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
         let (stop, drain, messages) = (watch::Sender::new(false), config.run.drain, found.messages);
-        Ok(Self { reloader, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
+        Ok(Self { reloader, alarms, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
     }
 
     /// Starts to accept clients, and starts the maintenance tasks.
@@ -201,8 +212,8 @@ impl Relay {
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
-        let (intake, outbound) = (self.intake.clone(), self.outbound.clone());
-        let admin = Arc::new(Admin { intake, outbound, settings: settings.clone(), rotation: rotation.clone(), reload });
+        let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
+        let admin = Arc::new(Admin { intake, outbound, alarms, settings: settings.clone(), rotation: rotation.clone(), reload });
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         tokio::spawn(self.returns.clone().chores());
@@ -211,7 +222,7 @@ impl Relay {
         tokio::spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
-        tokio::spawn(watch_trouble(spool.clone(), journal.clone()));
+        tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         systemd::ready();
         Serving { servers, reloads }
@@ -257,11 +268,37 @@ impl Relay {
         drop(timeout_at(by, queue.return_leases()).await);
     }
 
-    /// Writes the last log lines and closes log and spool. Blocks.
+    /// Writes the last log lines and closes log and spool. A log that cannot be written does not spoil the stop: what it lacks is made up for at
+    /// the next start, and an alarm tells of it. Blocks.
     fn close(&self) -> Result<(), RunError> {
-        self.reloader.journal.say(None, State::Stopped, "everything is on disk");
-        self.reloader.journal.close().map_err(RunError::CloseLog)?;
-        self.reloader.spool.close().map_err(RunError::CloseSpool)
+        let Reloader { journal, spool, .. } = &self.reloader;
+        journal.say(None, State::Stopped, if journal.trouble().is_none() { "everything is on disk" } else { "all mail is on disk" });
+        let closed = journal.close();
+        take_log_alarms(journal, &self.alarms);
+        match closed {
+            Ok(()) => {}
+            Err(LogError::Unwritten(why)) => {
+                let unwritten = unwritten(&why, clock::now());
+                tracing::error!("{}. {}", unwritten.what, unwritten.remedy);
+                self.alarms.raise(vec![unwritten], clock::now());
+            }
+            Err(error) => return Err(RunError::CloseLog(error)),
+        }
+        spool.close().map_err(RunError::CloseSpool)
+    }
+}
+
+/// The finding that the last stop could not write its lines.
+fn unwritten(why: &str, now: Timestamp) -> Finding {
+    Finding {
+        rule: "log_unwritten",
+        key: now.to_string(),
+        part: Some(Part::Log),
+        what: format!("the relay stopped while the delivery log could not be written ({why}), and its last lines are missing"),
+        remedy:
+            "No mail is lost: the next start writes that messages were accepted, and sends again what has no ending in the log, so that \
+                 a recipient may get a message twice. Make room on the log's disk before that start"
+                .into(),
     }
 }
 

@@ -1,17 +1,20 @@
-//! Watches the spool's and the log's disks for trouble, and reports what others do to the log's files.
+//! Watches the spool's and the log's disks for trouble, and raises alarms about what is missing or damaged.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use posthaste_journal::{Journal, Part, State};
+use jiff::Timestamp;
+use posthaste_host::clock;
+use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_message::MessageRecord;
+use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Logs an alarm once when the spool or the log is in trouble, and once when that is over; one for each time that another program meddled with
-/// the log's files; and one for each message that is found to be damaged. Never returns.
-pub(crate) async fn watch_trouble(spool: Spool, journal: Journal) {
+/// the log's files; and raises one for each loss: a gap in the log, a damaged message. Never returns.
+pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms) {
     let (mut spool_trouble, mut log_trouble) = (None, None);
     let mut damaged = BTreeSet::new();
     loop {
@@ -24,22 +27,59 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal) {
             }
             *known = now;
         }
-        for seq in spool.damaged() {
-            if damaged.insert(seq) {
-                journal.say(Part::Spool, State::Alarm, damage(&spool, seq));
-            }
+        let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();
+        let (spool, journal, alarms) = (spool.clone(), journal.clone(), alarms.clone());
+        let look = move || {
+            raise(&alarms, &journal, new.into_iter().map(|seq| damage(&spool, seq)).collect());
+            take_log_alarms(&journal, &alarms);
+            alarms.save();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!("the watch over spool and log has failed: {error}");
         }
-        journal.take_alarms().into_iter().for_each(|alarm| journal.say(Part::Log, State::Alarm, alarm));
     }
 }
 
-/// The alarm about a damaged message.
-fn damage(spool: &Spool, seq: u64) -> String {
+/// Says what stands at a start that began at this time: it was found just now, or while no relay ran, or nobody has acknowledged it yet. And
+/// what was acknowledged while no relay ran. Blocks on the disk.
+pub(crate) fn say_standing(alarms: &Alarms, journal: &Journal, began: Timestamp) {
+    alarms.take_untold().iter().for_each(|acknowledgement| journal.say_acknowledged(acknowledgement));
+    let standing = alarms.now();
+    standing.alarms.iter().for_each(|alarm| journal.say_alarm(alarm, alarm.since < began));
+    if standing.more > 0 {
+        let detail = format!("{} more alarms stand until `posthaste alarms acknowledge --all`", standing.more);
+        journal.say(None, State::Alarm, detail);
+    }
+}
+
+/// Says what others did to the log's files, and raises an alarm for each gap. Blocks on the disk.
+pub fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
+    let mut gaps = Vec::new();
+    for alarm in journal.take_alarms() {
+        match alarm {
+            LogAlarm::Meddled(what) => journal.say(Part::Log, State::Alarm, what),
+            LogAlarm::Gap { key, what, remedy } => gaps.push(Finding { rule: "log_gap", key, part: Some(Part::Log), what, remedy }),
+        }
+    }
+    raise(alarms, journal, gaps);
+}
+
+fn raise(alarms: &Alarms, journal: &Journal, findings: Vec<Finding>) {
+    if !findings.is_empty() {
+        alarms.raise(findings, clock::now()).iter().for_each(|alarm| journal.say_alarm(alarm, false));
+    }
+}
+
+/// The finding about a damaged message.
+fn damage(spool: &Spool, seq: u64) -> Finding {
     let record = spool.meta(seq).ok().flatten().and_then(|meta| MessageRecord::decode(&meta).ok());
     let which =
         record.map_or_else(|| format!("message number {seq}"), |record| format!("{} from <{}>", record.id, record.envelope.reverse_path));
-    format!(
-        "{which} is damaged on disk and cannot be delivered: its sender is told when it expires; `posthaste queue drop` ends it sooner. Check \
-         the disk"
-    )
+    Finding {
+        rule: "message_damaged",
+        key: seq.to_string(),
+        part: Some(Part::Spool),
+        what: format!("{which} is damaged on disk and cannot be delivered"),
+        remedy: "Its sender is told when it expires; `posthaste queue drop` ends it sooner. Check the disk".into(),
+    }
 }

@@ -1,6 +1,11 @@
 //! The calls that fail on a full or failing disk, behind a trait so that tests can make them fail.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 pub(crate) trait Disk: Send + Sync {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -35,12 +40,14 @@ impl Disk for RealDisk {
     }
 }
 
-/// Creates a folder with those above it, durably: a power cut may otherwise take the name of a new folder, and with it all that is in it.
+/// Creates a folder, if it does not exist, in one that does; durably, because a power cut may otherwise take the name of a new folder, and with
+/// it all that is in it.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    std::fs::create_dir_all(dir)?;
-    let parent = |path: &Path| path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-    missing.into_iter().rev().try_for_each(|path| sync_dir(&parent(path)))
+    match fs::create_dir(dir) {
+        Ok(()) => sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes creations and removals in a folder durable.

@@ -110,13 +110,13 @@ impl<'a> Rebuild<'a> {
         holes::note(self.dir)?;
         fs::rename(path, target)?;
         sync_dir(&self.dir.join("log"))?;
-        self.report(0, 0, len, &format!("{} is no segment", name.to_string_lossy()));
+        self.report((0, 0, len), None, &format!("{} is no segment", name.to_string_lossy()));
         Ok(())
     }
 
-    fn report(&mut self, segment: u32, offset: u64, len: u64, reason: &str) {
+    fn report(&mut self, (segment, offset, len): (u32, u64, u64), message: Option<u64>, reason: &str) {
         tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were copied to its quarantine");
-        self.recovery.quarantined.push(Quarantined { segment, offset, len, reason: reason.to_owned() });
+        self.recovery.quarantined.push(Quarantined { segment, offset, len, message, reason: reason.to_owned() });
     }
 
     fn read_segment(&mut self, name: SegmentName, mut len: u64, is_last: bool) -> io::Result<()> {
@@ -170,7 +170,8 @@ impl<'a> Rebuild<'a> {
         header.damaged().encode(name.salt, &[head], &mut marked);
         file.write_all_at(&marked, at)?;
         file.sync_data()?;
-        self.report(name.id, at, header.record_len(), "the body of a message has another checksum; the message stays in the spool");
+        let reason = "the body of a message has another checksum; the message stays in the spool";
+        self.report((name.id, at, header.record_len()), Some(header.seq), reason);
         Ok(())
     }
 
@@ -185,7 +186,7 @@ impl<'a> Rebuild<'a> {
             strike_out(file, name, at, len)?;
             file.sync_data()?;
         }
-        self.report(name.id, at, len, reason);
+        self.report((name.id, at, len), None, reason);
         Ok(())
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct OpenedSpool {
 pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
-    for folder in ["log", "quarantine"] {
-        make_dir(&dir.join(folder)).map_err(failed)?;
+    for folder in [dir, &dir.join("log"), &dir.join("quarantine")] {
+        make_dir(folder).map_err(failed)?;
     }
     let lock = lock(dir)?;
     format::check(dir)?;
@@ -73,7 +73,10 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     recovery.holes = holes::are_noted(dir);
     let highest = table.iter().last().map(|segment| segment.name.id).into_iter().chain(manifest.highest()).max();
     let id = highest.map_or(1, |id| id + 1);
-    manifest.replace(table.iter().map(|segment| (segment.name.id, manifest.floor(segment.name.id))).collect()).map_err(failed)?;
+    let there = table.iter().map(|segment| (segment.name.id, manifest.floor(segment.name.id)));
+    // What is missing stays listed until after an orderly stop: whoever opened the spool has surely written it down by then.
+    let missing = recovery.missing.iter().map(|missing| (missing.segment, missing.first));
+    manifest.replace(there.chain(missing).collect()).map_err(failed)?;
     // The new segment records the floor of the lsns given out later, before the checkpoint that holds it is removed.
     let log = Log::create(dir.join("log"), id, next_lsn, disk.clone(), manifest).map_err(failed)?;
     StopCheckpoint::remove(dir).map_err(failed)?;

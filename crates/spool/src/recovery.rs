@@ -22,7 +22,7 @@ pub struct Recovery {
     pub holes: bool,
     /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
     pub damaged: Vec<u64>,
-    /// Segments that are gone.
+    /// Segments that are gone. After a kill they are told again.
     pub missing: Vec<MissingSegment>,
     /// Messages that were there at the last orderly stop and are gone, by seq. Known only if nothing was written since that stop.
     pub lost: Vec<u64>,
@@ -50,6 +50,8 @@ pub struct Quarantined {
     pub offset: u64,
     /// The number of bytes.
     pub len: u64,
+    /// The message whose body it is, by seq: it stays in the spool. None: whatever it was, it is lost.
+    pub message: Option<u64>,
     /// What is wrong.
     pub reason: String,
 }

@@ -35,7 +35,7 @@ struct Inner {
 }
 
 impl Spool {
-    /// Opens the spool in `dir` (created if missing), recovers after a crash, and starts the threads. Blocks.
+    /// Opens the spool in `dir` (created if only that folder is missing, and not one above it), recovers after a crash, and starts the threads. Blocks.
     pub fn open(dir: &Path, options: SpoolOptions, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
         Self::open_on(dir, &options, clock, Arc::new(RealDisk))
     }

@@ -15,6 +15,7 @@ use posthaste_relay::{
     lock, open_spool,
     recover::{recover, spooled},
     settings::Settings,
+    take_log_alarms,
 };
 
 use super::At;
@@ -46,6 +47,8 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let opened = open_spool(&settings.config)?;
     let mut queue = Dispatcher::new(settings.policy(&posthaste_delivery::ledger::FirstSeen::new()));
     let recovered = recover(&opened, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now())?;
+    opened.alarms.raise(recovered.found.losses, clock::now());
+    take_log_alarms(&recovered.journal, &opened.alarms);
     recovered.journal.close()?;
     let queued = spooled(&opened.spool)?;
     let audit = audit(&settings.config.log.dir, queued, None)?;

@@ -10,6 +10,7 @@ use clap::Args;
 use posthaste_config::Config;
 use posthaste_host::ThisHost;
 
+pub(crate) mod alarms;
 pub(crate) mod audit;
 pub(crate) mod bounce;
 pub(crate) mod check;

@@ -168,6 +168,14 @@ impl Queue {
         if let Some(why) = queue.closed {
             writeln!(out, "no mail is accepted: {why}")?;
         }
+        for alarm in &queue.standing.alarms {
+            writeln!(out, "alarm {}, since {:.0}: {}", alarm.id, alarm.since, alarm.what)?;
+        }
+        match (queue.standing.alarms.len(), queue.standing.more) {
+            (0, 0) => {}
+            (_, 0) => writeln!(out, "`posthaste alarms` says what to do about them, and ends them")?,
+            (_, more) => writeln!(out, "and {more} more alarms; `posthaste alarms` says what to do about them, and ends them")?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 

@@ -271,6 +271,9 @@ pub struct GapFacts {
     /// The time of the file's first line: the missing lines are no older.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
     pub since: Option<Timestamp>,
+    /// When the file was rotated: the missing lines are no newer. `None`: it was still written when they were lost.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
+    pub until: Option<Timestamp>,
     /// The offset of the first missing byte in the file.
     pub from_byte: u64,
     /// How many durable bytes are missing.
@@ -284,6 +287,9 @@ pub struct GapFacts {
     /// Of these, final lines of a recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
+    /// The CRC-32 of the file up to the last missing byte: a file that is put back can be told from another one by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
     /// The same in words.
     pub detail: String,
 }

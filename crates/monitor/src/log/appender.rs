@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use posthaste_mail::{Event, What};
 
 use super::{
-    FileId, LogError, LogOptions, OpenedLog, Position,
+    FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position,
     condition::Condition,
-    current::{CurrentFile, newest_end, open_current},
+    current::{CurrentFile, open_current},
     disk::{LogFolder, WritableFile},
     files::{self, CURRENT, LogFile},
+    inventory::{Inventory, checksum},
     sums::Sums,
 };
 
 mod outside;
+mod rotated;
 
 /// Makes an event of what happened: gives it an id and the node's name.
 pub(super) type Stamp = Box<dyn Fn(Timestamp, What) -> Event + Send>;
@@ -50,7 +52,7 @@ pub(super) struct Appender {
     found: u64,
     /// The durable lines that were written since.
     sums: Sums,
-    /// The `log_gap` lines that the file begins with: if it is lost too, the next file begins with them.
+    /// The `log_gap` lines in the file: if it is lost too, the next file begins with them.
     gaps: Vec<u8>,
     /// Bytes of somebody else's in this file were reported.
     strangers_reported: bool,
@@ -60,8 +62,19 @@ pub(super) struct Appender {
     end: Option<Position>,
     /// After a failed rotation: no other one before this time.
     rotate_after: Timestamp,
-    /// What the operator has to know, in words; taken by [`Self::take_alarms`].
-    alarms: Vec<String>,
+    /// The files that there should be.
+    inventory: Inventory,
+    /// The list on disk is another one.
+    unsaved: bool,
+    /// That it could not be written was said.
+    save_failed: bool,
+    /// The CRC-32 of the current file up to what is durable.
+    sum: u32,
+    /// When the rotated files were looked at last, and which of them is the next in turn.
+    looked: Timestamp,
+    next_look: usize,
+    /// What the operator has to know; taken by [`Self::take_alarms`].
+    alarms: Vec<LogAlarm>,
 }
 
 impl Appender {
@@ -72,13 +85,11 @@ impl Appender {
         folder: Box<dyn LogFolder>,
     ) -> Result<(Self, OpenedLog), LogError> {
         folder.make(&options.dir).map_err(LogError::io("make", &options.dir))?;
+        let before = folder.seen(&options.dir.join(CURRENT)).ok().flatten();
         let current = open_current(&*folder, &options)?;
         files::sync_dir(&options.dir)?;
-        let end = match current.file {
-            Some(file) => Some(Position { file, offset: current.length }),
-            None => newest_end(&files::list(&options.dir)?)?,
-        };
-        let opened = OpenedLog { end, cut: current.cut };
+        let end = current.file.map(|file| Position { file, offset: current.length });
+        let cut = current.cut;
         let mut appender = Self {
             clock,
             stamp,
@@ -100,10 +111,18 @@ impl Appender {
             highest: 0,
             end,
             rotate_after: Timestamp::MIN,
+            inventory: Inventory::default(),
+            unsaved: false,
+            save_failed: false,
+            sum: 0,
+            looked: Timestamp::MIN,
+            next_look: 0,
             alarms: Vec::new(),
             options,
         };
         appender.read_last().map_err(LogError::io("read", appender.options.dir.join(CURRENT)))?;
+        appender.compare_with_list(before, appender.options.told)?;
+        let opened = OpenedLog { end: appender.end, cut };
         Ok((appender, opened))
     }
 
@@ -129,7 +148,7 @@ impl Appender {
     }
 
     /// What the operator has to know since the last call.
-    pub(super) fn take_alarms(&mut self) -> Vec<String> {
+    pub(super) fn take_alarms(&mut self) -> Vec<LogAlarm> {
         std::mem::take(&mut self.alarms)
     }
 
@@ -139,8 +158,18 @@ impl Appender {
         self.append()
     }
 
-    /// Writes the waiting bytes and makes them durable. Looks at the file even if nothing waits.
+    /// Writes the waiting bytes and makes them durable. Looks at the files even if nothing waits.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.look_at_rotated();
+        self.sync_lines()?;
+        if self.unsaved {
+            // A failure was reported; the lines do not depend on it.
+            let _ = self.save_list();
+        }
+        Ok(())
+    }
+
+    fn sync_lines(&mut self) -> io::Result<()> {
         for _ in 0..SYNC_TRIES {
             self.look()?;
             if self.waiting.is_empty() {
@@ -196,8 +225,13 @@ impl Appender {
                 0 => FileId::of(&self.waiting[..bytes]),
                 _ => FileId::read(self.disk.file()).ok().flatten(),
             };
+            // From now on a start knows that there was such a file.
+            self.unsaved = true;
         }
         self.sums.add(&self.waiting[..bytes]);
+        let mut sum = crc32fast::Hasher::new_with_initial(self.sum);
+        sum.update(&self.waiting[..bytes]);
+        self.sum = sum.finalize();
         self.durable += bytes as u64;
         self.end = self.file.map(|file| Position { file, offset: self.durable }).or(self.end);
         self.waiting.drain(..bytes);
@@ -283,6 +317,7 @@ impl Appender {
                 return Err(error);
             }
         };
+        self.list_rotated(&to);
         self.take_up(fresh)?;
         files::sync_dir(&dir)?;
         self.forget_old(now)
@@ -301,19 +336,25 @@ impl Appender {
         self.strangers_reported = false;
         self.gaps = fresh.gaps;
         self.last.clear();
+        let read = || LogError::io("read", self.options.dir.join(CURRENT));
+        self.sum = checksum(self.disk.file(), 0..self.durable, 0).map_err(read())?;
         self.read_last().map_err(LogError::io("read", self.options.dir.join(CURRENT)))
     }
 
-    fn forget_old(&self, now: Timestamp) -> Result<(), LogError> {
+    /// Deletes the oldest files. They leave the list first: else a crash in between would make them look lost.
+    fn forget_old(&mut self, now: Timestamp) -> Result<(), LogError> {
         let rotated: Vec<LogFile> = files::list(&self.options.dir)?.into_iter().filter(|f| f.rotated.is_some()).collect();
         let surplus = rotated.len().saturating_sub(self.options.keep_files);
-        for (i, file) in rotated.iter().enumerate() {
-            let old = self.options.keep_age.is_some_and(|age| file.rotated.is_some_and(|time| older_than(time, now, age)));
-            if i < surplus || old {
-                self.folder.remove(&file.path).map_err(LogError::io("delete", &file.path))?;
-            }
+        let is_old = |file: &LogFile| self.options.keep_age.is_some_and(|age| file.rotated.is_some_and(|time| older_than(time, now, age)));
+        let old: Vec<&LogFile> =
+            rotated.iter().enumerate().filter(|(i, file)| *i < surplus || is_old(file)).map(|(_, file)| file).collect();
+        self.inventory.rotated.retain(|listed| !old.iter().any(|file| file.path.ends_with(&listed.name)));
+        // On a full disk it is the deletion that makes room for the list.
+        let saved = self.save_list();
+        for file in old {
+            self.folder.remove(&file.path).map_err(LogError::io("delete", &file.path))?;
         }
-        Ok(())
+        saved.or_else(|_| self.save_list())
     }
 }
 

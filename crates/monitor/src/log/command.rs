@@ -8,7 +8,7 @@ use std::sync::{
 
 use posthaste_mail::Event;
 
-use super::LogOptions;
+use super::{LogAlarm, LogOptions};
 
 /// A command to the writer thread.
 pub(super) enum WriterCommand<T> {
@@ -31,7 +31,7 @@ pub(super) struct WriterState {
     pub(super) closing: AtomicBool,
     trouble: Mutex<Option<String>>,
     /// What the operator has to know and nobody has asked for yet.
-    alarms: Mutex<Vec<String>>,
+    alarms: Mutex<Vec<LogAlarm>>,
 }
 
 impl WriterState {
@@ -53,13 +53,13 @@ impl WriterState {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn add_alarms(&self, mut alarms: Vec<String>) {
+    pub(super) fn add_alarms(&self, mut alarms: Vec<LogAlarm>) {
         if !alarms.is_empty() {
             self.alarms.lock().unwrap_or_else(PoisonError::into_inner).append(&mut alarms);
         }
     }
 
-    pub(super) fn take_alarms(&self) -> Vec<String> {
+    pub(super) fn take_alarms(&self) -> Vec<LogAlarm> {
         std::mem::take(&mut *self.alarms.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

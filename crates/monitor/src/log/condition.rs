@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_file_is_judged_by_its_name_its_length_and_its_last_bytes() {
-        let seen = |inode, length| Seen { identity: (1, inode), length, names: 1, regular: true };
+        let seen = |inode, length| Seen { identity: (1, inode), length, names: 1, modified: 0, regular: true };
         let judge = |named: Option<Seen>, length, end_holds| {
             let Condition { here, content } = Condition::judge(named, seen(7, length), 100, end_holds);
             (here, content)

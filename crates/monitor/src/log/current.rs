@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io,
+    io::{self, BufRead},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -77,6 +77,21 @@ pub(super) fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// The end of the last line before `length` that is a record of the log. What follows it is torn, or somebody else's.
+pub(super) fn last_record(file: &File, length: u64) -> io::Result<u64> {
+    let mut end = whole_lines(file, length)?;
+    while end > 0 {
+        let start = whole_lines(file, end - 1)?;
+        let mut line = vec![0; (end - start) as usize];
+        file.read_exact_at(&mut line, start)?;
+        if LogRecord::parse(&line).is_some() {
+            break;
+        }
+        end = start;
+    }
+    Ok(end)
+}
+
 /// The time of a file's first line; None if that is no line of a log.
 pub(super) fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     let mut head = vec![0; 16 << 10];
@@ -85,7 +100,8 @@ pub(super) fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
     Ok(line.and_then(LogRecord::parse).and_then(|record| record.time()))
 }
 
-fn first_gaps(file: &File) -> io::Result<Vec<u8>> {
+/// The `log_gap` lines that a file begins with.
+pub(super) fn first_gaps(file: &File) -> io::Result<Vec<u8>> {
     let mut head = vec![0; GAPS_MAX];
     let have = file.read_at(&mut head, 0)?;
     let gaps =
@@ -93,6 +109,18 @@ fn first_gaps(file: &File) -> io::Result<Vec<u8>> {
     let length = gaps.map(<[u8]>::len).sum();
     head.truncate(length);
     Ok(head)
+}
+
+/// All `log_gap` lines of a file.
+pub(super) fn all_gaps(file: &File) -> io::Result<Vec<u8>> {
+    let (mut reader, mut line, mut gaps) = (io::BufReader::with_capacity(256 << 10, file), Vec::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if event_word(&line) == Some("log_gap") && line.ends_with(b"\n") {
+            gaps.extend_from_slice(&line);
+        }
+        line.clear();
+    }
+    Ok(gaps)
 }
 
 /// The most bytes of `log_gap` lines that are carried from a lost file into the next one. A line has half a kilobyte.

@@ -19,13 +19,16 @@ pub(super) struct Seen {
     pub(super) length: u64,
     /// How many names it has; 0 once it was deleted.
     pub(super) names: u64,
+    /// When its content changed last, in nanoseconds since 1970.
+    pub(super) modified: i64,
     /// Neither a folder nor a device.
     pub(super) regular: bool,
 }
 
 impl From<Metadata> for Seen {
     fn from(meta: Metadata) -> Self {
-        Self { identity: (meta.dev(), meta.ino()), length: meta.len(), names: meta.nlink(), regular: meta.is_file() }
+        let modified = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        Self { identity: (meta.dev(), meta.ino()), length: meta.len(), names: meta.nlink(), modified, regular: meta.is_file() }
     }
 }
 
@@ -77,7 +80,12 @@ pub(super) struct Disk;
 
 impl LogFolder for Disk {
     fn make(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        if dir.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(dir)?;
+        // A power cut may otherwise take the new folder with all that is in it.
+        File::open(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
     }
 
     fn open(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WritableFile>> {

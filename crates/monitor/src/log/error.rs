@@ -27,6 +27,16 @@ pub enum LogError {
         /// The version of its newest lines.
         version: u64,
     },
+    /// The list of the log's files is of a version that this program does not know. Nothing was changed.
+    #[error("{} has version {version}, and this posthaste knows {known}: start the newer posthaste that wrote it", path.display())]
+    NewerList {
+        /// The list.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+        /// The newest version that this program knows.
+        known: u64,
+    },
     /// Another process has the log open for writing.
     #[error("another process writes {0}")]
     InUse(PathBuf),
@@ -37,8 +47,11 @@ pub enum LogError {
     #[error("the delivery log is closed")]
     Closed,
     /// The last lines could not be written before the log was closed.
-    #[error("lines of the delivery log are lost: {0}")]
+    #[error("the last lines of the delivery log could not be written: {0}")]
     Unwritten(String),
+    /// The writer's thread panicked.
+    #[error("the thread that writes the delivery log panicked")]
+    Panicked,
 }
 
 impl LogError {

@@ -3,13 +3,11 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use posthaste_mail::SCHEMA_VERSION;
-use serde::Deserialize;
 
 use super::{FileId, LogError, Position};
 
@@ -122,47 +120,14 @@ pub fn take_back(dir: &Path, position: &Position, now: Timestamp) -> Result<Opti
     Ok(None)
 }
 
-/// Refuses a log whose newest lines were written by a version that this one does not know: it would read them wrongly.
-pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
-    #[derive(Deserialize)]
-    struct Any {
-        v: u64,
-    }
-    if fs::metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-        return Ok(());
-    }
-    for file in list(dir)?.iter().rev() {
-        let end = read_end(&file.path).map_err(LogError::io("read", &file.path))?;
-        let versions = end.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Any>(line).ok());
-        match versions.map(|any| any.v).max() {
-            Some(v) if v > SCHEMA_VERSION.into() => return Err(LogError::Newer { path: file.path.clone(), version: v }),
-            Some(_) => break,
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn read_end(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let start = length.saturating_sub(NEWEST);
-    let mut end = vec![0; (length - start) as usize];
-    file.read_exact_at(&mut end, start)?;
-    Ok(end)
-}
-
-/// So many bytes at the end of a file are looked through for a line with a version. A line has half a kilobyte; the longest a few.
-const NEWEST: u64 = 64 << 10;
-
 /// Whether the path has the name of a rotated file.
 pub(crate) fn is_rotated(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).and_then(parse_name).is_some_and(|(_, rotated)| rotated.is_some())
 }
 
 /// A free name for a file that is not the log's; the reader does not know it.
-pub(crate) fn aside_path(dir: &Path, now: Timestamp) -> PathBuf {
-    let name = |n: u64| dir.join(format!("{CURRENT}.not-ours-{}-{n}", now.strftime(NAME_TIME)));
+pub(crate) fn aside_path(dir: &Path, of: &str, now: Timestamp) -> PathBuf {
+    let name = |n: u64| dir.join(format!("{of}.not-ours-{}-{n}", now.strftime(NAME_TIME)));
     (1..).map(name).find(|path| fs::symlink_metadata(path).is_err()).expect("one of the names is free")
 }
 

@@ -1,9 +1,10 @@
 //! The log on disk: its writer, its reader, and the names of its files.
 //!
 //! Lines are appended to `delivery.log`; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number rises with each rotation and
-//! orders the files; the time is that of the rotation. A file is identified by its first line, so a [`Position`] stays valid through
+//! orders the files; the time is that of the rotation. The file `delivery.files` lists what each must hold. A file is identified by its first line, so a [`Position`] stays valid through
 //! renames, copies and deletions.
 
+mod alarm;
 mod appender;
 mod command;
 mod condition;
@@ -11,18 +12,22 @@ mod current;
 mod disk;
 mod error;
 pub(crate) mod files;
+pub(crate) mod inventory;
 mod options;
 mod position;
 mod reader;
 mod sums;
+mod version;
 mod worker;
 mod writer;
 
+pub use alarm::LogAlarm;
 pub use error::LogError;
-pub use files::{CURRENT, refuse_newer, take_back};
+pub use files::{CURRENT, take_back};
 pub use options::{LogOptions, OpenedLog};
 pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
+pub use version::refuse_newer;
 pub use writer::EventLog;
 
 #[cfg(test)]
@@ -31,6 +36,8 @@ mod outside_property;
 mod outside_tests;
 #[cfg(test)]
 mod reader_tests;
+#[cfg(test)]
+mod rotated_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::Position;
+use super::{FileId, Position};
 
 /// Where the log is and how it is rotated, kept and synced.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct LogOptions {
     pub queue_max: usize,
     /// The files' mode.
     pub mode: u32,
+    /// A file that the caller has found to be missing, or cut, and tells of itself.
+    pub told: Option<FileId>,
 }
 
 impl LogOptions {
@@ -49,6 +51,7 @@ impl LogOptions {
             retry: Duration::from_secs(1),
             queue_max: 100_000,
             mode: 0o640,
+            told: None,
         }
     }
 }

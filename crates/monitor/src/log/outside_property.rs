@@ -1,4 +1,4 @@
-//! Whatever others do to the log's file, and whenever: no durable line is lost in silence, and none is in the log twice.
+//! Whatever others do to the log's files, and whenever: no durable line is lost in silence, and none is in the log twice.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use super::{
     CURRENT, LogOptions,
     appender::Appender,
+    files,
     outside_tests::{read, write_into},
+    rotated_tests::ticking,
     testing::*,
 };
 use crate::encode;
@@ -24,6 +26,8 @@ enum Step {
     Sync,
     Restart,
     Deed(Deed),
+    /// A deed to the oldest file that is not written any more.
+    DeedToOldest(Deed),
     /// A deed just before the next append or sync.
     DeedAt(Deed, bool),
     FailSync(bool),
@@ -81,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Sync),
         1 => Just(Step::Restart),
         2 => deed().prop_map(Step::Deed),
+        2 => deed().prop_map(Step::DeedToOldest),
         1 => (deed(), any::<bool>()).prop_map(|(deed, at_sync)| Step::DeedAt(deed, at_sync)),
         1 => any::<bool>().prop_map(Step::FailSync),
     ]
@@ -96,7 +101,7 @@ fn holds(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let (faults, _failures) = spoiled();
     let open = || {
         let short = LogOptions { rotate_size: 1500, ..options(dir.path()) };
-        Appender::open(short, still, Box::new(stamp), Box::new(faults.clone())).unwrap().0
+        Appender::open(short, ticking, Box::new(stamp), Box::new(faults.clone())).unwrap().0
     };
     let (mut log, mut next) = (open(), 0);
     for step in steps.into_iter().chain([Step::Restart]) {
@@ -120,6 +125,10 @@ fn holds(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 log = open();
             }
             Step::Deed(deed) => deed.is_done(&path, elsewhere.path()),
+            Step::DeedToOldest(deed) => {
+                let oldest = files::list(dir.path()).unwrap().into_iter().find(|file| file.rotated.is_some());
+                oldest.into_iter().for_each(|file| deed.is_done(&file.path, elsewhere.path()));
+            }
             Step::DeedAt(deed, at_sync) => {
                 let (path, elsewhere) = (path.clone(), elsewhere.path().to_owned());
                 let act = move || deed.is_done(&path, &elsewhere);
@@ -128,6 +137,7 @@ fn holds(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::FailSync(fails) => faults.sync_fails.store(fails, SeqCst),
         }
     }
+    prop_assert!(log.sync().is_ok(), "what was done since the last look is told at the start");
     let (numbers, gaps) = read(dir.path());
     let found: BTreeSet<u64> = numbers.iter().copied().collect();
     prop_assert_eq!(found.len(), numbers.len(), "no line twice: {:?}", numbers);
@@ -143,6 +153,27 @@ proptest! {
     fn every_durable_line_is_read_or_covered_by_a_gap(steps in prop::collection::vec(step(), 1..30)) {
         holds(steps)?;
     }
+}
+
+#[test]
+fn what_is_left_of_a_file_is_missed_too() {
+    let mut steps = vec![Step::Append(2), Step::DeedAt(Deed::Rename, false), Step::Append(1), Step::Restart];
+    steps.extend([Step::DeedToOldest(Deed::Truncate(86)), Step::Sync, Step::DeedToOldest(Deed::Delete)]);
+    holds(steps).unwrap();
+}
+
+#[test]
+fn a_file_whose_gaps_stand_behind_a_note_is_missed_with_them() {
+    let note = Step::DeedAt(Deed::Note(true), false);
+    holds(vec![Step::Append(4), Step::Sync, note, Step::Deed(Deed::Delete), Step::Sync, Step::DeedToOldest(Deed::Delete)]).unwrap();
+}
+
+#[test]
+fn a_file_that_is_emptied_just_before_it_is_rotated_is_missed() {
+    let mut steps = vec![Step::Append(4), Step::Append(4), Step::Append(4), Step::Sync, Step::Restart];
+    // The list is the first that is written then.
+    steps.extend([Step::DeedAt(Deed::Truncate(0), false), Step::Append(1)]);
+    holds(steps).unwrap();
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn around(dir: &Path, deed: impl FnOnce(&Path)) -> (Vec<u64>, Vec<Value>, Vec<St
     append(&log, 0..5);
     deed(&dir.join(CURRENT));
     append(&log, 5..10);
-    let alarms = log.take_alarms();
+    let alarms = log.take_alarms().iter().map(ToString::to_string).collect();
     log.close().unwrap();
     assert_eq!(durable.tickets(), (0..10).collect::<Vec<_>>());
     let (numbers, gaps) = read(dir);

@@ -53,7 +53,7 @@ pub(super) fn stamp(at: Timestamp, what: What) -> Event {
 
 /// An event with a number.
 pub(super) fn numbered(n: u64) -> Event {
-    samples::event(n.cast_signed(), What::Relay { state: "started".into(), part: None, detail: n.to_string() })
+    samples::event(n.cast_signed(), What::Relay { state: "started".into(), part: None, alarm: None, detail: n.to_string() })
 }
 
 pub(super) fn append(log: &EventLog<u64>, numbers: impl IntoIterator<Item = u64>) {

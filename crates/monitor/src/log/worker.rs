@@ -68,15 +68,13 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     /// Runs until the log is closed, or until the disk fails while the log is being closed.
     pub(super) fn run(mut self) {
         while let Ok(true) = self.turn() {}
-        // Nobody asks for them any more.
-        self.shared.take_alarms().iter().for_each(|alarm| tracing::error!("{alarm}"));
     }
 
     fn turn(&mut self) -> Result<bool, GaveUp> {
         let first = match self.next() {
             Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => return self.sync().map(|()| true),
-            Err(RecvTimeoutError::Disconnected) => return self.sync().map(|()| false),
+            Err(RecvTimeoutError::Disconnected) => return self.end(),
         };
         if matches!(first, WriterCommand::Append(..) | WriterCommand::AppendAll(..)) {
             // A flush or a close unparks the thread. An append in the meantime does not, because a wake-up would cost more than the append.
@@ -89,9 +87,16 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             BatchEnd::Nothing if self.sync_is_due() => self.sync()?,
             BatchEnd::Nothing => self.persist(Appender::write)?,
             BatchEnd::Command(command) => self.execute(command)?,
-            BatchEnd::Close => return self.sync().map(|()| false),
+            BatchEnd::Close => return self.end(),
         }
         Ok(true)
+    }
+
+    fn end(&mut self) -> Result<bool, GaveUp> {
+        self.sync()?;
+        // A failure was reported, and the next start does not depend on it.
+        let _ = self.appender.save_list();
+        Ok(false)
     }
 
     /// The next command. Waits no longer than until the next look at the file; while entries are written but not durable, no longer than

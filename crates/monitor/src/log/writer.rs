@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Event, What};
 
 use super::{
-    LogError, LogOptions, OpenedLog, Position,
+    LogAlarm, LogError, LogOptions, OpenedLog, Position,
     appender::{Appender, Stamp},
     command::{WriterCommand, WriterState},
     disk::{Disk, LogFolder},
@@ -114,8 +114,8 @@ impl<T> EventLog<T> {
         (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
     }
 
-    /// What others did to the log's files since the last call, in words for the operator.
-    pub fn take_alarms(&self) -> Vec<String> {
+    /// What others did to the log's files since the last call.
+    pub fn take_alarms(&self) -> Vec<LogAlarm> {
         self.inner.shared.take_alarms()
     }
 
@@ -167,7 +167,7 @@ impl<T> Inner<T> {
         let _ = self.commands.send(WriterCommand::Close);
         self.worker.unpark();
         if self.worker.id() != thread::current().id() && thread.join().is_err() {
-            return Err(LogError::Unwritten("the writer's thread panicked".into()));
+            return Err(LogError::Panicked);
         }
         self.shared.trouble().map_or(Ok(()), |text| Err(LogError::Unwritten(text)))
     }
@@ -178,5 +178,7 @@ impl<T> Drop for Inner<T> {
         if let Err(error) = self.close() {
             tracing::error!("{error}");
         }
+        // Nobody can ask for them any more.
+        self.shared.take_alarms().iter().for_each(|alarm| tracing::error!("{alarm}"));
     }
 }

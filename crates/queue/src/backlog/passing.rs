@@ -1,6 +1,10 @@
 //! Recipients that are due while their hosts are known to be out of reach: they are passed over, which is no attempt, and due again later.
 //!
 //! Nobody is passed over for longer than its own wait between two attempts, and nobody when it may be its last chance.
+//!
+//! How often a recipient was passed over is not saved: it only lengthens waits. A start knows of no host that is out of reach, so it tries, and a
+//! real attempt ends the count anyway; until then the waits are shorter, never longer. Attempts, due times and last chances are saved or
+//! follow from what is.
 
 use std::sync::Arc;
 

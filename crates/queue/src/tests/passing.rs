@@ -75,6 +75,30 @@ fn what_is_passed_over_is_no_attempt_and_what_expires_shares_a_connection_made_i
 }
 
 #[test]
+fn restarts_forget_how_often_a_recipient_was_passed_over_and_take_no_ones_last_chance() {
+    let few = || Policy { connections: 2, ..policy() };
+    let mut world = refusing(few());
+    world.takes.insert("a.example".into(), Duration::from_secs(30));
+    let start = world.now;
+    for _ in 0..50 {
+        world.arrive("default", &["a.example"]);
+    }
+    for _ in 0..6 * 12 {
+        world.run_for(Duration::from_secs(2 * 3600));
+        world = world.restarted(few());
+    }
+    assert_eq!(world.dispatcher.queued(), (0, 0));
+    let expire = policy().fallback.retry.expire.as_secs().cast_signed();
+    assert!(seconds(&world, start).iter().any(|at| *at >= expire - 29), "a connection in their last moment");
+    for seq in 1..=50 {
+        let story = story(&world, start, seq);
+        let (last, before) = story.split_last().unwrap();
+        assert_eq!((last.2.as_str(), last.1), ("Expired", before.last().unwrap().1 + 1), "the last attempt was one: {story:?}");
+        assert!(story.is_sorted_by_key(|told| told.1), "no attempt is forgotten: {story:?}");
+    }
+}
+
+#[test]
 fn a_message_to_be_delivered_by_a_time_has_a_last_attempt_before_it() {
     for (lives, last) in [(50, 20), (25, 2), (300, 270)] {
         let mut policy = policy();

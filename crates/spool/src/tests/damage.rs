@@ -182,9 +182,19 @@ fn a_segment_that_is_gone_is_told_with_its_numbers_and_none_is_given_out_again()
         let (spool, recovery) = open(dir.path());
         let [missing] = &recovery.missing[..] else { panic!("{which}: {recovery:?}") };
         assert!(missing.first <= seqs[which] && missing.last.is_none_or(|last| last >= seqs[which]), "{which}: {missing:?} {seqs:?}");
+        let first = missing.first;
         assert!(store(&spool, 9, 10) > seqs[2], "{which}");
         drop(spool);
-        assert_eq!(open(dir.path()).1.missing, [], "{which}: told once");
+        let (spool, recovery) = open(dir.path());
+        assert_eq!(
+            recovery.missing.iter().map(|gone| gone.first).collect::<Vec<_>>(),
+            [first],
+            "{which}: the kill may have come too early"
+        );
+        spool.close().unwrap();
+        drop(spool);
+        assert_eq!(open(dir.path()).1.missing, [], "{which}: and not for ever");
+        assert_eq!(open(dir.path()).1.missing, [], "{which}: not even after a kill");
     }
 }
 

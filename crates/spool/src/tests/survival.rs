@@ -17,7 +17,8 @@ fn damage(dir: &Path, spool: &Spool, seq: u64, share: f64) -> bool {
     let prefix = format!("{:08x}-", entry.at.segment);
     let is_its = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
     let Some(path) = segments(dir).into_iter().find(is_its) else { return false };
-    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    // Compaction may have moved the message meanwhile.
+    let Ok(file) = fs::File::options().read(true).write(true).open(path) else { return false };
     let at = u64::from(entry.at.offset) + (f64::from(entry.at.len - 1) * share) as u64;
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();

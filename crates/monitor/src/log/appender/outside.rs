@@ -16,16 +16,17 @@ use posthaste_mail::{GapFacts, What};
 
 use super::{
     super::{
-        FileId, LogError, Position,
+        FileId, LogAlarm, LogError, Position,
         condition::{Condition, Content},
-        current::{GAPS_MAX, first_time, open_next, whole_lines},
+        current::{GAPS_MAX, all_gaps, first_time, last_record, open_next},
         disk::{Seen, name_now},
         files::{self, CURRENT},
+        inventory::checksum,
         sums::Sums,
     },
     Appender,
 };
-use crate::{encode, record::LogRecord};
+use crate::encode;
 
 impl Appender {
     /// Looks whether the file is as it was left, and mends what is not. What is mended is reported.
@@ -63,13 +64,14 @@ impl Appender {
             self.disk.append(b"\n")?;
             length += 1;
         }
+        self.sum = checksum(self.disk.file(), at..length, self.sum)?;
         self.durable = length;
         self.read_last()?;
         if !std::mem::replace(&mut self.strangers_reported, true) {
-            self.alarms.push(format!(
+            self.alarms.push(LogAlarm::Meddled(format!(
                 "another program has written {more} bytes into {CURRENT}, from byte {at} on; they stay there but are no lines of the log. \
                  Only the relay may write into this file"
-            ));
+            )));
         }
         Ok(())
     }
@@ -109,6 +111,7 @@ impl Appender {
         files::sync_dir(&dir)?;
         if safe {
             self.settle(self.written);
+            kept.as_deref().or(place.as_deref()).into_iter().for_each(|place| self.list_rotated(place));
         } else {
             (self.waiting, self.end) = (rest.waiting, rest.end);
         }
@@ -122,7 +125,8 @@ impl Appender {
         };
         self.take_up(fresh)?;
         self.gaps = gaps;
-        Ok(())
+        self.unsaved = true;
+        self.adopt(all_gaps)
     }
 
     /// What is missing; None if no durable line is.
@@ -156,11 +160,13 @@ impl Appender {
             cause,
             file: self.file.map(|file| file.to_string().into()),
             since: self.born,
+            until: None,
             from_byte,
             bytes,
             lines: sums.map(|sums| sums.lines),
             accepted: sums.map(|sums| sums.accepted),
             ended: sums.map(|sums| sums.ended),
+            crc32: Some(self.sum),
             detail: String::new(),
         };
         gap.detail = self.in_words(&gap);
@@ -227,35 +233,28 @@ impl Appender {
         }
         let to = match joins {
             true => dir.join(files::rotated_name(now, self.next_number()?)),
-            false => files::aside_path(&dir, now),
+            false => files::aside_path(&dir, CURRENT, now),
         };
         self.folder.rename(&path, &to).map_err(LogError::io("rename", &path))?;
-        self.alarms.push(format!("a file that is not the relay's stood under the name {CURRENT}; it is now {}", to.display()));
+        let what = format!("a file that is not the relay's stood under the name {CURRENT}; it is now {}", to.display());
+        self.alarms.push(LogAlarm::Meddled(what));
         Ok(())
     }
 
     /// Returns the lines that the new file begins with.
     fn report_gap(&mut self, gap: GapFacts) -> Result<Vec<u8>, LogError> {
-        let mut alarm = format!("{}. A new file is begun; posthaste audit cannot prove what the missing lines said", gap.detail);
+        let mut remedy = "A new file is begun; posthaste audit cannot prove what the missing lines said".to_owned();
         if matches!(gap.cause, "deleted" | "moved") {
             // The number stays free for it.
             let name = files::rotated_name((self.clock)(), self.next_number()?);
-            alarm.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
+            remedy.push_str(&format!(". If the file still exists, move it to {}", self.options.dir.join(name).display()));
         }
-        self.alarms.push(alarm);
-        let earlier = std::mem::take(&mut self.gaps);
-        let are_lost_too = gap.from_byte < earlier.len() as u64;
+        self.alarms.push(LogAlarm::gap(&gap, remedy));
         // The new line comes first: a file is known by its first line, and the lost file may have begun with the earlier ones.
         let mut lines = Vec::new();
         encode(&(self.stamp)((self.clock)(), What::LogGap(Box::new(gap))), &mut lines);
-        if are_lost_too {
-            lines.extend_from_slice(&earlier);
-        }
-        while lines.len() > GAPS_MAX
-            && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
-        {
-            lines.truncate(end + 1);
-        }
+        lines.append(&mut self.gaps);
+        keep_newest(&mut lines);
         self.waiting.splice(0..0, lines.iter().copied());
         Ok(lines)
     }
@@ -264,14 +263,23 @@ impl Appender {
         let (Some(was), true) = (place, condition.is_complete()) else {
             let alarm =
                 format!("another program has deleted or cut {CURRENT}. No durable line is missing: the last ones are written again");
-            return self.alarms.push(alarm);
+            return self.alarms.push(LogAlarm::Meddled(alarm));
         };
-        self.alarms.push(format!(
+        self.alarms.push(LogAlarm::Meddled(format!(
             "another program has renamed {CURRENT} to {}. No line is missing: the file stays part of the log as {}, and a new one is begun. \
              The relay rotates its log itself (log.rotate_size, log.rotate_age, log.keep_files): leave that to it",
             was.display(),
             kept.unwrap_or(was).display()
-        ));
+        )));
+    }
+}
+
+/// Leaves out the oldest lines, which come last, if there are too many.
+pub(super) fn keep_newest(lines: &mut Vec<u8>) {
+    while lines.len() > GAPS_MAX
+        && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
+    {
+        lines.truncate(end + 1);
     }
 }
 
@@ -320,21 +328,6 @@ fn end_line(mut file: &fs::File) -> io::Result<()> {
         file.read_exact_at(&mut last, length - 1)?;
     }
     if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
-}
-
-/// The end of the last line before `length` that is a record of the log. What follows it is torn, or somebody else's.
-fn last_record(file: &fs::File, length: u64) -> io::Result<u64> {
-    let mut end = whole_lines(file, length)?;
-    while end > 0 {
-        let start = whole_lines(file, end - 1)?;
-        let mut line = vec![0; (end - start) as usize];
-        file.read_exact_at(&mut line, start)?;
-        if LogRecord::parse(&line).is_some() {
-            break;
-        }
-        end = start;
-    }
-    Ok(end)
 }
 
 /// Lines that wait are looked for in what is left of a file, even behind this many bytes of somebody else's.
