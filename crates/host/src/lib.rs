@@ -1,4 +1,5 @@
-//! The machine that the relay runs on: its clock, files, sockets and addresses, its service manager, and HTTPS requests of the relay's own.
+//! The machine that the relay runs on: its clock, memory, files, sockets and addresses, its service manager, and HTTPS requests of the relay's
+//! own.
 //!
 //! It knows nothing of mail and no other crate of the workspace. Three things are done only here: asking for the time ([`clock`]),
 //! writing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
@@ -10,6 +11,7 @@ mod guarded;
 pub mod https;
 mod in_force;
 pub mod listen;
+pub mod malloc;
 mod roots;
 mod span;
 pub mod systemd;

@@ -14,7 +14,7 @@ use crate::{
     index::to_io,
     queue::SmallRecord,
     record::{Loc, RecordHeader, RecordKind},
-    scan::{ScanItem, Scanner},
+    scan::{ScanItem, Scanner, Tail},
     segment::START,
     writer::Writer,
 };
@@ -146,17 +146,17 @@ impl Writer {
                 if header.kind == RecordKind::Damaged {
                     self.shared.note_damage(seq);
                 }
-                let to = self.log.append(header, &[head], &[tail])?;
+                let to = self.log.copy(header, head, tail)?;
                 self.moves.push(Move::Message { seq, from, to });
             }
             RecordKind::Update if entry.is_some_and(|entry| entry.update == from) => {
-                let to = self.log.append(header, &[head], &[tail])?;
+                let to = self.log.copy(header, head, tail)?;
                 self.moves.push(Move::Update { seq, from, to });
             }
             RecordKind::Remove => {
                 let holder = head.try_into().map_or(0, u32::from_le_bytes);
                 if holder != compaction.source && self.table.has(holder) {
-                    let to = self.log.append(header, &[head], &[tail])?;
+                    let to = self.log.copy(header, head, tail)?;
                     self.table.tombstone(to.segment, holder);
                 }
             }
@@ -166,7 +166,7 @@ impl Writer {
         Ok(())
     }
 
-    fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: &[u8]) -> io::Result<()> {
+    fn copy_fact(&mut self, header: &RecordHeader, from: Loc, key: &[u8], value: Tail<'_>) -> io::Result<()> {
         // If the index cannot be read the record is not known to be surplus, and the segment stays.
         let Some(fact) = self.shared.known_fact(key).map_err(to_io)?.filter(|fact| fact.at == from) else { return Ok(()) };
         if fact.value.is_none() && !fact.trail.iter().any(|id| *id != from.segment && self.table.has(*id)) {
@@ -175,7 +175,7 @@ impl Writer {
             self.shared.view().overlay.fact(key.to_vec(), None);
             return Ok(());
         }
-        let to = self.log.append(header, &[key], &[value])?;
+        let to = self.log.copy(header, key, value)?;
         self.moves.push(Move::Fact { key: key.to_vec(), from, to });
         Ok(())
     }

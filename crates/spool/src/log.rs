@@ -10,7 +10,8 @@ use std::{
 use crate::{
     disk::Disk,
     manifest::Manifest,
-    record::{Loc, RecordHeader},
+    record::{Loc, RecordHeader, RecordKind},
+    scan::Tail,
     segment::{self, START, SegmentName},
 };
 
@@ -79,19 +80,38 @@ impl Log {
     pub(crate) fn append<T: AsRef<[u8]>>(&mut self, header: &RecordHeader, head: &[&[u8]], tail: &[T]) -> io::Result<Loc> {
         let offset = u32::try_from(self.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         header.encode(self.active.name.salt, head, &mut self.buffer);
-        for part in tail.iter().map(AsRef::as_ref) {
-            if part.len() > DIRECT {
-                self.flush()?;
-                self.disk.write_at(&self.active.file, part, self.active.len)?;
-                self.active.len += part.len() as u64;
-            } else {
-                self.buffer.extend_from_slice(part);
-            }
-        }
+        tail.iter().try_for_each(|part| self.write(part.as_ref()))?;
         if self.buffer.len() > BUFFER {
             self.flush()?;
         }
         Ok(Loc { segment: self.active.name.id, offset, len: header.record_len() as u32 })
+    }
+
+    /// Appends a copy of a record of another segment. A long body is read and written piece by piece. After an error, what is there of the
+    /// copy has to be cut off.
+    pub(crate) fn copy(&mut self, header: &RecordHeader, head: &[u8], tail: Tail<'_>) -> io::Result<Loc> {
+        let to = self.append(header, &[head], &[] as &[&[u8]])?;
+        let mut crc = crc32fast::Hasher::new();
+        tail.for_each_piece(|piece| {
+            crc.update(piece);
+            self.write(piece)
+        })?;
+        // A long body is read twice: to verify it, and to copy it.
+        if crc.finalize() != header.tail_crc && !matches!(header.kind, RecordKind::Damaged | RecordKind::Void) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message was damaged while it was copied"));
+        }
+        Ok(to)
+    }
+
+    fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        if part.len() > DIRECT {
+            self.flush()?;
+            self.disk.write_at(&self.active.file, part, self.active.len)?;
+            self.active.len += part.len() as u64;
+        } else {
+            self.buffer.extend_from_slice(part);
+        }
+        Ok(())
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

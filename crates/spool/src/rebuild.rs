@@ -26,7 +26,7 @@ use crate::{
     overlay::Overlay,
     record::{HEADER, ID, Loc, RecordHeader, RecordKind},
     recovery::Recovered,
-    scan::{self, Scanner},
+    scan::{self, Scanner, Tail},
     segment::{self, Listing, START, SegmentName},
     segments::SegmentTable,
 };
@@ -131,7 +131,7 @@ impl<'a> Rebuild<'a> {
             None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
         }
         self.table.add(name, len);
-        let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len).without_bodies();
+        let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len);
         while let Some(found) = scanner.next()? {
             match found {
                 scan::ScanItem::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
@@ -204,7 +204,7 @@ impl<'a> Rebuild<'a> {
         sync_dir(&folder)
     }
 
-    fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: &[u8]) -> io::Result<()> {
+    fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: Tail<'_>) -> io::Result<()> {
         let at = Loc { segment: name.id, offset: at as u32, len: header.record_len() as u32 };
         let seq = header.seq;
         self.next_lsn = self.next_lsn.max(header.lsn + 1);
@@ -235,7 +235,7 @@ impl<'a> Rebuild<'a> {
                 self.updates.remove(&seq);
                 self.overlay.remove(seq, false);
             }
-            RecordKind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()))?,
+            RecordKind::Put => self.replay_fact(header.lsn, at, head, Some(tail.to_vec()?))?,
             RecordKind::Delete => self.replay_fact(header.lsn, at, head, None)?,
         }
         if self.overlay.bytes > OVERLAY_MAX {

@@ -1,4 +1,5 @@
-//! Reads a segment from front to back in large reads, and finds the next record after damage.
+//! Reads a segment from front to back in large reads, and finds the next record after damage. A long body is verified piece by piece and never
+//! held, so that the memory which a scan needs does not depend on the messages' sizes.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -8,20 +9,70 @@ use crate::record::{HEADER, MAGIC, RecordHeader, RecordKind};
 
 /// Bytes per read. One large read is an order of magnitude faster than reading from header to header.
 const RUN: usize = 2 * 1024 * 1024;
-/// Bytes per read of a long body that is only verified.
+/// Bytes per read of a long body.
 const PIECE: usize = 256 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ScanItem {
     /// A whole record; [`Scanner::head`] and [`Scanner::tail`] return its parts until the next call.
     Record { at: u64, header: RecordHeader },
-    /// A message with a whole head, so that its length is known, and a damaged body. [`Scanner::head`] and [`Scanner::tail`] return its parts
-    /// as they are until the next call.
+    /// A message with a whole head, so that its length is known, and a damaged body. [`Scanner::head`] and [`Scanner::tail`] return its
+    /// parts as they are until the next call.
     Broken { at: u64, header: RecordHeader },
     /// Bytes that are no record, up to the next whole record.
     Damage { at: u64, len: u64 },
     /// Bytes without a whole record, from `at` to the end.
     Torn { at: u64, len: u64 },
+}
+
+/// A record's tail: in memory, unless it is a body longer than a read.
+#[derive(Clone, Copy)]
+pub(crate) enum Tail<'a> {
+    InMemory(&'a [u8]),
+    /// `len` bytes of the file from offset `at`.
+    OnDisk {
+        file: &'a File,
+        at: u64,
+        len: u64,
+    },
+}
+
+impl Tail<'_> {
+    /// Calls `f` with the whole tail, piece by piece.
+    pub(crate) fn for_each_piece(self, mut f: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let (file, mut at, mut left) = match self {
+            Self::InMemory(bytes) => return f(bytes),
+            Self::OnDisk { file, at, len } => (file, at, len),
+        };
+        let mut piece = vec![0; left.min(PIECE as u64) as usize];
+        while left > 0 {
+            let piece = &mut piece[..left.min(PIECE as u64) as usize];
+            file.read_exact_at(piece, at)?;
+            f(piece)?;
+            at += piece.len() as u64;
+            left -= piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn to_vec(self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.for_each_piece(|piece| {
+            all.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Whether the checksum is the one that `header` names.
+    fn is_whole(self, header: &RecordHeader) -> io::Result<bool> {
+        let mut crc = crc32fast::Hasher::new();
+        self.for_each_piece(|piece| {
+            crc.update(piece);
+            Ok(())
+        })?;
+        Ok(crc.finalize() == header.tail_crc)
+    }
 }
 
 pub(crate) struct Scanner {
@@ -32,20 +83,13 @@ pub(crate) struct Scanner {
     /// The bytes of the file from offset `base`.
     buffer: Vec<u8>,
     base: u64,
-    record: (usize, usize, usize),
-    /// Whether the bodies of messages are read into memory; otherwise they are verified piece by piece.
-    bodies: bool,
+    /// Where the head of the record begins in the buffer and where it ends, and how long the tail is.
+    record: (usize, usize, u64),
 }
 
 impl Scanner {
     pub(crate) fn new(file: File, salt: u32, from: u64, len: u64) -> Self {
-        Self { file, salt, len, position: from, buffer: Vec::new(), base: from, record: (0, 0, 0), bodies: true }
-    }
-
-    /// The same scan for a reader that does not need the bodies of messages: [`Self::tail`] is empty for them, and the memory that is needed
-    /// does not depend on their lengths.
-    pub(crate) fn without_bodies(self) -> Self {
-        Self { bodies: false, ..self }
+        Self { file, salt, len, position: from, buffer: Vec::new(), base: from, record: (0, 0, 0) }
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -56,8 +100,12 @@ impl Scanner {
         &self.buffer[self.record.0..self.record.1]
     }
 
-    pub(crate) fn tail(&self) -> &[u8] {
-        &self.buffer[self.record.1..self.record.2]
+    pub(crate) fn tail(&self) -> Tail<'_> {
+        let (_, start, len) = self.record;
+        match self.buffer.get(start..start + len as usize) {
+            Some(bytes) => Tail::InMemory(bytes),
+            None => Tail::OnDisk { file: &self.file, at: self.base + start as u64, len },
+        }
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Option<ScanItem>> {
@@ -73,9 +121,6 @@ impl Scanner {
         if let ScanItem::Damage { at, len } | ScanItem::Torn { at, len } = found
             && let Some(header) = self.whole_head(at)?.filter(|header| header.kind == RecordKind::Message && header.record_len() <= len)
         {
-            if self.has_tail(&header) {
-                self.fill(at, header.record_len() as usize)?;
-            }
             self.take(at, &header);
             return Ok(Some(ScanItem::Broken { at, header }));
         }
@@ -85,13 +130,7 @@ impl Scanner {
     fn take(&mut self, at: u64, header: &RecordHeader) {
         self.position = at + header.record_len();
         let start = (at - self.base) as usize + HEADER;
-        let head = start + header.head_len as usize;
-        let tail_len = if self.has_tail(header) { header.tail_len as usize } else { 0 };
-        self.record = (start, head, head + tail_len);
-    }
-
-    fn has_tail(&self, header: &RecordHeader) -> bool {
-        self.bodies || !matches!(header.kind, RecordKind::Message | RecordKind::Damaged | RecordKind::Void)
+        self.record = (start, start + header.head_len as usize, u64::from(header.tail_len));
     }
 
     fn resynchronise(&mut self, at: u64) -> io::Result<ScanItem> {
@@ -121,28 +160,14 @@ impl Scanner {
     fn whole_record(&mut self, at: u64) -> io::Result<Option<RecordHeader>> {
         let Some(header) = self.whole_head(at)? else { return Ok(None) };
         let (head, whole) = (HEADER + header.head_len as usize, header.record_len() as usize);
-        if !self.has_tail(&header) && whole > RUN {
-            return Ok(if self.is_whole_on_disk(at + head as u64, &header)? { Some(header) } else { None });
+        let has_body = matches!(header.kind, RecordKind::Message | RecordKind::Damaged | RecordKind::Void);
+        if has_body && whole > RUN {
+            let tail = Tail::OnDisk { file: &self.file, at: at + head as u64, len: u64::from(header.tail_len) };
+            let is_whole = header.kind != RecordKind::Message || tail.is_whole(&header)?;
+            return Ok(is_whole.then_some(header));
         }
         self.fill(at, whole)?;
         Ok(Some(header).filter(|header| header.tail_is_whole(&self.bytes(at, whole)[head..])))
-    }
-
-    /// Verifies a long tail without keeping it.
-    fn is_whole_on_disk(&self, mut at: u64, header: &RecordHeader) -> io::Result<bool> {
-        if header.kind != RecordKind::Message {
-            return Ok(true);
-        }
-        let (mut crc, mut left) = (crc32fast::Hasher::new(), header.tail_len as usize);
-        let mut piece = vec![0; PIECE.min(left)];
-        while left > 0 {
-            let piece = &mut piece[..PIECE.min(left)];
-            self.file.read_exact_at(piece, at)?;
-            crc.update(piece);
-            at += piece.len() as u64;
-            left -= piece.len();
-        }
-        Ok(crc.finalize() == header.tail_crc)
     }
 
     /// The header of a record that lies within the file and whose header and head are whole.
@@ -223,13 +248,13 @@ mod tests {
         for tail in [b"one".as_slice(), &long, b"three"] {
             assert!(matches!(scanner.next().unwrap(), Some(ScanItem::Record { .. })));
             assert_eq!(scanner.head(), b"k");
-            assert_eq!(scanner.tail(), tail);
+            assert_eq!(scanner.tail().to_vec().unwrap(), tail);
         }
         assert_eq!(scanner.next().unwrap(), None);
     }
 
     #[test]
-    fn a_scan_without_bodies_finds_the_same_and_holds_no_long_body() {
+    fn a_scan_holds_no_long_body_and_returns_it_all_the_same() {
         let message = |seq: u64, body: &[u8], out: &mut Vec<u8>| {
             let (tail_len, tail_crc) = (body.len() as u32, crc32fast::hash(body));
             RecordHeader { kind: RecordKind::Message, lsn: seq, seq, head_len: 4, tail_len, tail_crc }.encode(SALT, &[b"head"], out);
@@ -244,19 +269,16 @@ mod tests {
         bytes[broken + 5 * RUN] ^= 1;
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&bytes, 0).unwrap();
-        let all = |mut scanner: Scanner| {
-            let mut found = Vec::new();
-            while let Some(item) = scanner.next().unwrap() {
-                found.push((item, scanner.head().to_vec()));
-                assert!(scanner.bodies || scanner.buffer.len() <= RUN);
-            }
-            found
-        };
-        let scanner = || Scanner::new(file.try_clone().unwrap(), SALT, 0, bytes.len() as u64);
-        let found = all(scanner().without_bodies());
-        assert_eq!(found, all(scanner()));
+        let mut scanner = Scanner::new(file, SALT, 0, bytes.len() as u64);
+        let mut found = Vec::new();
+        while let Some(item) = scanner.next().unwrap() {
+            assert!(scanner.buffer.len() <= RUN, "{} bytes are held", scanner.buffer.len());
+            found.push((item, scanner.head().to_vec(), scanner.tail().to_vec().unwrap()));
+        }
+        assert_eq!(found.iter().map(|(_, head, _)| head.as_slice()).collect::<Vec<_>>(), [b"head".as_slice(), b"head", b"head", b"k"]);
         assert!(matches!(found[2].0, ScanItem::Broken { at, .. } if at == broken as u64));
-        assert_eq!(found.len(), 4);
+        let damaged = &bytes[broken + HEADER + 4..broken + HEADER + 4 + long.len()];
+        assert_eq!(found.iter().map(|(.., tail)| tail.as_slice()).collect::<Vec<_>>(), [b"short".as_slice(), &long, damaged, b"fact"]);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -40,8 +40,9 @@ pub struct Passwords {
     secret: [u8; 32],
     /// Keyed hashes of right passwords, whose key never leaves this process, with the time until which they count.
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
-    /// The hash checked for unknown names if no user has a password.
-    nobody: PasswordHash,
+    /// The hash checked for unknown names if no user has a password. It is made when it is needed: most relays never do, and making it takes
+    /// 19 MiB.
+    nobody: OnceLock<PasswordHash>,
 }
 
 impl Passwords {
@@ -53,7 +54,7 @@ impl Passwords {
             waiting: Semaphore::new(turns * WAITING_PER_TURN),
             secret: rand::random(),
             remembered: Mutex::default(),
-            nobody: PasswordHash::of("nobody's"),
+            nobody: OnceLock::new(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Passwords {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), name.as_bytes());
         let pick = tag.as_ref().iter().take(7).fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
         let hashes: Vec<&PasswordHash> = users.iter().filter_map(|user| user.password.as_ref()).collect();
-        hashes.get(pick % hashes.len().max(1)).copied().unwrap_or(&self.nobody).clone()
+        hashes.get(pick % hashes.len().max(1)).copied().unwrap_or_else(|| self.nobody.get_or_init(|| PasswordHash::of("nobody's"))).clone()
     }
 
     /// The key under which a right password is remembered. It includes the hash, so that a new password makes the old one unknown at once.
@@ -221,7 +222,9 @@ mod tests {
         let passwords = Passwords::new();
         let all = users([with_password("app", "pencil")]);
         assert_eq!(Some(passwords.decoy(&all, "nobody")), all.get("app").unwrap().password);
-        assert_eq!(passwords.decoy(&users([]), "nobody"), passwords.nobody);
+        let decoy = passwords.decoy(&users([]), "nobody");
+        assert_eq!(Some(&decoy), passwords.nobody.get());
+        assert_eq!(passwords.decoy(&users([]), "somebody"), decoy);
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub(crate) struct Run {
 impl Run {
     /// Runs until a signal stops it.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if let Err(error) = posthaste_host::malloc::settle() {
+            eprintln!(
+                "the relay will use more memory than it needs, because it cannot run itself again with other settings of malloc: {error}"
+            );
+        }
         let config = self.at.load()?;
         posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
