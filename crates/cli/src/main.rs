@@ -55,6 +55,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    posthaste_host::files::keep_private();
     let mut words = std::env::args_os();
     if words.next().is_some_and(|program| Path::new(&program).file_name().is_some_and(|name| name == "sendmail")) {
         return sendmail::run(&words.collect::<Vec<_>>());

@@ -40,7 +40,7 @@ use crate::{
     recorder::{Note, Recorder},
     recover::{Recovered, recover},
     reload::{Reloader, Verbosity},
-    settings::{Settings, Swap},
+    settings::{Settings, Swap, exposed},
     watch::watch_trouble,
 };
 
@@ -124,6 +124,7 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
+        exposed(&settings.config).iter().for_each(|caution| tracing::warn!("{caution}"));
         Ok(Self { spool: opened.spool, dispatcher, recovered })
     }
 }

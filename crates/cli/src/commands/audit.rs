@@ -29,7 +29,7 @@ pub(crate) struct Audit {
 impl Audit {
     /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they disagree.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load()?;
+        let config = self.at.load_as_owner()?;
         let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {
             Ok(audited) => audited,
             Err(AskError::NotRunning(_)) => stopped(config)?,

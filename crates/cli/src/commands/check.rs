@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use posthaste_host::clock;
-use posthaste_relay::settings::Settings;
+use posthaste_relay::settings::{Settings, exposed};
 
 use super::At;
 
@@ -40,7 +40,8 @@ impl Check {
                 "{n} examples of feedback rules are decided by another rule than their own; the first, {origin}: {rule}'s example {example:?}, decided by {other}"
             );
         }
-        let cautions = settings.cautions(clock::now());
+        let mut cautions = settings.cautions(clock::now());
+        cautions.extend(exposed(&settings.config));
         cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
         writeln!(stdout(), "the configuration is valid: {what}")?;
         Ok(ExitCode::SUCCESS)

@@ -69,7 +69,7 @@ impl Log {
             stdout().write_all(SCHEMA.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let dir = self.at.load()?.log.dir;
+        let dir = self.at.load_as_owner()?.log.dir;
         let mut lines = match self.since {
             _ if self.all => Lines::all(&dir),
             Some(since) => Lines::since(&dir, since),

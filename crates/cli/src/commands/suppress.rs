@@ -163,12 +163,17 @@ const BAD_SHOWN: usize = 20;
 impl Suppress {
     /// Runs the subcommand. Exit status 1 if nothing matches, or if an import had bad lines.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.at.load()?)?;
+        // Read before the rights of the relay's user are taken, who may not see the file.
+        let text = match &self.command {
+            What::Import(import) => import.text().with_context(|| format!("cannot read {}", import.file.display()))?,
+            _ => String::new(),
+        };
+        let door = Door::open(&self.at.load_as_owner()?)?;
         let done = match self.command {
             What::Add(add) => add.run(&door),
             What::Remove { addresses, scope } => remove(&door, addresses, scope),
             What::List { which, limit, json } => list(&door, &which, limit, json),
-            What::Import(import) => import.run(&door),
+            What::Import(import) => import.run(&text, &door),
             What::Export { which, format } => export(&door, &which, format.into()),
         };
         door.close()?;
@@ -245,10 +250,9 @@ fn short(time: Timestamp) -> String {
 }
 
 impl Import {
-    fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
-        let text = self.text().with_context(|| format!("cannot read {}", self.file.display()))?;
+    fn run(&self, text: &str, door: &Door) -> anyhow::Result<ExitCode> {
         let defaults = Defaults { scope: self.scope.clone(), reason: self.reason, now: clock::now(), by: operator() };
-        let import = transfer::read(&text, self.format(), &defaults);
+        let import = transfer::read(text, self.format(), &defaults);
         let bad = import.bad.len();
         import.bad.iter().take(BAD_SHOWN).for_each(|line| eprintln!("posthaste: {}: {line}", self.file.display()));
         if bad > BAD_SHOWN {
@@ -270,7 +274,7 @@ impl Import {
         let mut bytes = Vec::new();
         match self.file == Path::new("-") {
             true => drop(stdin().lock().read_to_end(&mut bytes)?),
-            false => bytes = std::fs::read(&self.file)?,
+            false => bytes = posthaste_host::files::read(&self.file)?,
         }
         // An invalid character makes its line's address invalid, and that line is reported.
         Ok(String::from_utf8_lossy(&bytes).into_owned())

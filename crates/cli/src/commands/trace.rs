@@ -30,7 +30,7 @@ impl Trace {
             Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),
             Err(error) => anyhow::bail!("{error}; give a message's id or a recipient's address"),
         };
-        let found = trace(&self.at.load()?.log.dir, &query)?;
+        let found = trace(&self.at.load_as_owner()?.log.dir, &query)?;
         if found.is_empty() {
             eprintln!("posthaste: the log contains nothing about {}", self.what);
             return Ok(ExitCode::FAILURE);

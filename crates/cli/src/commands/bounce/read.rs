@@ -28,7 +28,7 @@ impl Read {
         let mut out = BufWriter::new(stdout().lock());
         let mut code = ExitCode::SUCCESS;
         for file in &self.files {
-            let mail = match std::fs::read(file) {
+            let mail = match posthaste_host::files::read(file) {
                 Ok(mail) => mail,
                 Err(error) => {
                     eprintln!("posthaste: cannot read {}: {error}", file.display());

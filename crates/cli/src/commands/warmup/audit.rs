@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Audit {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let config = at.load()?;
+        let config = at.load_as_owner()?;
         let compared = match ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger)) {
             Ok(answer) => running(&config, answer)?,
             Err(AskError::NotRunning(_)) => stopped(&config)?,
