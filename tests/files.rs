@@ -8,7 +8,7 @@ use std::{
 
 use support::{Relay, relay::text};
 
-/// Runs `posthaste` with these arguments by a shell that sets the umask to 0; returns what it printed.
+/// Runs `posthaste` with these arguments; returns what it printed.
 fn run(relay: &Relay, arguments: &[&str]) -> String {
     let mut program = relay.command(arguments);
     let out = program.stdin(std::process::Stdio::null()).output().unwrap();

@@ -188,7 +188,9 @@ impl NewFile {
         if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid) {
             fchown(&self.file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
         }
-        Ok(fchmod(&self.file, Mode::from_raw_mode(like.st_mode & GROUP_FILE | PRIVATE_FILE))?)
+        // What all could read, nobody meant for the group.
+        let group = if like.st_mode & OTHERS == 0 { like.st_mode & GROUP_FILE } else { 0 };
+        Ok(fchmod(&self.file, Mode::from_raw_mode(group | PRIVATE_FILE))?)
     }
 }
 
@@ -209,8 +211,9 @@ fn random() -> io::Result<u64> {
 
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
-/// What a kept file may let its group do; others get nothing.
-const GROUP_FILE: u32 = 0o660;
+/// What a kept file may let its group do.
+const GROUP_FILE: u32 = 0o060;
+const OTHERS: u32 = 0o007;
 
 #[cfg(test)]
 mod tests {
@@ -301,9 +304,11 @@ mod tests {
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
         replace_and_keep_owner(&path, b"one").unwrap();
         assert_eq!(mode(), 0o600, "the folder's mode is not the file's");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o4747)).unwrap();
-        replace_and_keep_owner(&path, b"two").unwrap();
-        assert_eq!(mode(), 0o640);
+        for (old, new) in [(0o4750, 0o640), (0o660, 0o660), (0o644, 0o600), (0o400, 0o600)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(old)).unwrap();
+            replace_and_keep_owner(&path, b"two").unwrap();
+            assert_eq!(mode(), new);
+        }
         replace(&path, b"three").unwrap();
         assert_eq!(mode(), 0o600);
     }
