@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use posthaste_access::users::Decoys;
 use posthaste_config::Config;
 use posthaste_governor::LaneKey;
 use posthaste_host::{clock, files, listen, systemd};
@@ -57,6 +58,12 @@ fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
 
 fn write_format(path: PathBuf) -> Result<(), OpeningError> {
     files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
+}
+
+/// What logins of unknown names get. Its secret is in a file of its own, so that it is the same after a restart.
+pub(crate) fn decoys(data_dir: &Path) -> Result<Decoys, OpeningError> {
+    let path = data_dir.join("scram.secret");
+    Decoys::load_or_create(&path).map_err(|source| OpeningError::Secret { path, source })
 }
 
 /// The spool, opened.
