@@ -5,6 +5,7 @@
 //! status; while a relay runs, a command changes the spool and the key store only through it.
 
 mod commands;
+mod screen;
 
 use std::{path::Path, process::ExitCode};
 
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("posthaste: {}", with_causes(&error));
+            screen::say(format_args!("{}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }

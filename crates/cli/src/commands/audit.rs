@@ -1,9 +1,6 @@
 //! `posthaste audit`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_config::Config;
@@ -18,6 +15,7 @@ use posthaste_relay::{
 };
 
 use super::At;
+use crate::screen;
 
 /// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
@@ -35,7 +33,7 @@ impl Audit {
             Err(AskError::NotRunning(_)) => stopped(config)?,
             Err(error) => return Err(error.into()),
         };
-        writeln!(stdout(), "{}", audited.text)?;
+        writeln!(screen::out(), "{}", audited.text)?;
         Ok(if audited.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

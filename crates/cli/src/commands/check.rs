@@ -1,15 +1,13 @@
 //! `posthaste check`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_host::clock;
 use posthaste_relay::settings::{Settings, exposed};
 
 use super::At;
+use crate::screen;
 
 /// Check a configuration and report every error with its line.
 #[derive(Args)]
@@ -42,8 +40,8 @@ impl Check {
         }
         let mut cautions = settings.cautions(clock::now());
         cautions.extend(exposed(&settings.config));
-        cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
-        writeln!(stdout(), "the configuration is valid: {what}")?;
+        cautions.iter().try_for_each(|caution| writeln!(screen::out(), "caution: {caution}"))?;
+        writeln!(screen::out(), "the configuration is valid: {what}")?;
         Ok(ExitCode::SUCCESS)
     }
 }

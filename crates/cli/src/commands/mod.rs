@@ -1,9 +1,6 @@
 //! The commands, one file per command.
 
-use std::{
-    io::{IsTerminal, stdout},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -62,11 +59,6 @@ impl At {
 fn take_owners_rights(config: &Config) -> anyhow::Result<Option<Owner>> {
     let folders = [&*config.data_dir, &*config.spool.dir, &*config.log.dir];
     rights::take_owners_rights(&folders).context("cannot take the rights of the user to whom the relay's data belong")
-}
-
-/// Whether to use colours: on a terminal, unless NO_COLOR is set.
-fn colour() -> bool {
-    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// The name of the user at this terminal, for the log.

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use super::{At, take_owners_rights};
+use crate::screen;
 
 /// How long tasks that are still running get to finish once everything is on disk.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
@@ -32,10 +33,10 @@ impl Run {
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
-            eprintln!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail.");
+            screen::say(format_args!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail."));
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
-        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        let text = tracing_subscriber::fmt::layer().with_writer(screen::diagnostic).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
         if let Some(owner) = owner {
             tracing::info!(
