@@ -6,16 +6,16 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 /// A crate of others that is linked into the program or its tests.
-pub struct Package {
-    pub name: String,
+pub(super) struct Package {
+    pub(super) name: String,
     /// An SPDX expression.
-    pub license: Option<String>,
+    pub(super) license: Option<String>,
     /// None: one of our own.
-    pub source: Option<String>,
+    pub(super) source: Option<String>,
 }
 
 /// All packages that are built for this machine.
-pub fn packages(root: &Path) -> Vec<Package> {
+pub(super) fn packages(root: &Path) -> Vec<Package> {
     let host = Command::new("rustc").args(["--print", "host-tuple"]).output().expect("rustc is there");
     let host = String::from_utf8(host.stdout).expect("a target's name is text");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -37,7 +37,7 @@ pub fn packages(root: &Path) -> Vec<Package> {
 }
 
 /// Everything in the packages that deny.toml does not allow, for people.
-pub fn objections(deny: &Table, packages: &[Package]) -> Vec<String> {
+pub(super) fn objections(deny: &Table, packages: &[Package]) -> Vec<String> {
     let texts = |table: &str, key: &str| -> BTreeSet<String> {
         let list = deny[table].get(key).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -74,7 +74,7 @@ pub fn objections(deny: &Table, packages: &[Package]) -> Vec<String> {
 }
 
 /// Whether an SPDX expression can be met with these licenses. "A/B" is how crates wrote "A OR B" once.
-pub fn allowed(expression: &str, licenses: &BTreeSet<String>) -> bool {
+fn allowed(expression: &str, licenses: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ").replace(" WITH ", "+");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = &words[..];

@@ -1,7 +1,7 @@
 //! Who prints: text of strangers must pass the one filter.
 
 /// The lines of a source file that print past it, with their numbers. Comments and tests may.
-pub fn prints(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn prints(text: &str) -> Vec<(usize, &str)> {
     // Put together here so that this file does not find itself.
     let words =
         [["io::std", "out("], ["io::std", "err("], ["print", "ln!("], ["print", "!("], ["db", "g!("], [" std", "out()"], [" std", "err()"]];
