@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use support::{
     Client, Mail, Relay, World,
     certs::{authority_pem, certified_pem, trusting},
@@ -65,6 +66,54 @@ fn who_guesses_is_told_the_same_for_every_name_and_shut_out_in_the_end() {
     let said: Vec<_> = rejected.iter().map(|e| (e["reason"].as_str().unwrap(), e["user"].as_str())).collect();
     let app = ("auth_failed", Some("app"));
     assert_eq!(said, [app, ("auth_failed", Some("nobody")), app, ("banned", None)]);
+}
+
+/// Asks for the salt of a name, as SCRAM begins (RFC 5802 §5); returns salt and iterations.
+fn salt(client: &mut Client, name: &str) -> String {
+    let first = BASE64_STANDARD.encode(format!("n,,n={name},r=abc"));
+    let challenge = client.say(&format!("AUTH SCRAM-SHA-256 {first}")).unwrap();
+    assert_eq!(challenge.code, 334, "{challenge:?}");
+    let told = String::from_utf8(BASE64_STANDARD.decode(challenge.text()).unwrap()).unwrap();
+    told.split_once(',').unwrap().1.to_owned()
+}
+
+#[test]
+fn salts_tell_nobody_who_is_a_user_not_even_after_a_restart() {
+    let mut world = world("", "", &[]);
+    let asked = |world: &World| {
+        ["app", "nobody", "else"].map(|name| {
+            let mut client = secure(world);
+            let told = salt(&mut client, name);
+            assert_eq!(client.say("*").unwrap().code, 501);
+            told
+        })
+    };
+    let first = asked(&world);
+    world.relay.stop();
+    world.relay.run();
+    assert_eq!(asked(&world), first);
+    let form = |told: &String| told.split_once(",i=").map(|(salt, iterations)| (salt.len(), iterations.to_owned()));
+    assert!(first.iter().all(|told| form(told) == form(&first[0])), "{first:?}");
+}
+
+#[test]
+fn whoever_asks_for_salts_and_proves_nothing_guesses() {
+    let world = world("", "[bans]\nfailures = 3\ndelay = \"0s\"\nexempt = []", &[]);
+    // A user's name costs what any other does; so does cancelling, nonsense, and going away.
+    let mut client = secure(&world);
+    salt(&mut client, "app");
+    assert_eq!(client.say("*").unwrap().code, 501);
+    salt(&mut client, "nobody");
+    assert_eq!(client.say("?").unwrap().code, 501);
+    salt(&mut client, "else");
+    drop(client);
+    let event = world.relay.log().wait_for_relay("banned");
+    assert!(event["detail"].as_str().unwrap().contains("127.0.0.1 is shut out"), "{event}");
+    assert_eq!(Client::connect(world.relay.port()).unwrap().1.code, 421);
+    let rejected = world.relay.log().wait_for_many("rejected", "", 4);
+    let said: Vec<_> = rejected.iter().map(|e| (e["reason"].as_str().unwrap(), e["user"].as_str())).collect();
+    let expected = [("cancelled", Some("app")), ("syntax", Some("nobody")), ("auth_abandoned", Some("else")), ("banned", None)];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -12,10 +12,14 @@ use self::{circles::circles, imports::Imports};
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/deny.rs"]
+mod deny;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/prints.rs"]
+mod prints;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
@@ -161,7 +165,7 @@ fn no_files_import_each_other_in_a_circle() {
 
 #[test]
 fn the_root_holds_only_what_belongs_there() {
-    const BELONGS: [&str; 12] = [
+    const BELONGS: [&str; 13] = [
         "Cargo.toml",
         "Cargo.lock",
         "crates",
@@ -171,6 +175,7 @@ fn the_root_holds_only_what_belongs_there() {
         "README.md",
         "ARCHITECTURE.md",
         "clippy.toml",
+        "deny.toml",
         "rustfmt.toml",
         // Made by building and running.
         "target",
@@ -212,6 +217,49 @@ fn nothing_is_left_undone_in_the_sources() {
             assert!(found.is_none(), "{}:{}: {}", path.display(), number + 1, line.trim());
         }
     }
+}
+
+#[test]
+fn what_is_linked_is_what_deny_toml_allows() {
+    let (deny, packages) = (manifest(&root().join("deny.toml")), deny::packages(&root()));
+    assert!(packages.len() > 200, "{} packages: not all were found", packages.len());
+    let found = deny::objections(&deny, &packages);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    // And it would find what is not allowed.
+    let strange = |name: &str, license: Option<&str>, source: &str| {
+        let package = deny::Package { name: name.into(), license: license.map(Into::into), source: Some(source.into()) };
+        deny::objections(&deny, &[package]).into_iter().filter(|found| !found.starts_with("advisories")).count()
+    };
+    let registry = "registry+https://github.com/rust-lang/crates.io-index";
+    assert_eq!(strange("good", Some("(MIT OR GPL-3.0-only) AND Unicode-3.0"), registry), 0);
+    for license in
+        [None, Some("GPL-3.0-only"), Some("MIT AND GPL-3.0-only"), Some("MIT AND (GPL-3.0-only"), Some("Apache-2.0 WITH x"), Some("")]
+    {
+        assert_eq!(strange("bad", license, registry), 1, "{license:?}");
+    }
+    assert_eq!(strange("fork", Some("MIT"), "git+https://github.com/somebody/fork#0123"), 1);
+    assert_eq!(strange("openssl", Some("Apache-2.0"), registry), 1);
+    assert_eq!(deny::objections(&deny, &[]).len(), 2, "an exception for a crate that is gone must go too");
+}
+
+#[test]
+fn only_the_screen_prints() {
+    let (crates, screen) = (root().join("crates"), root().join("crates/cli/src/screen.rs"));
+    for name in names(&crates) {
+        let mut sources = Vec::new();
+        rust_files(&crates.join(&name).join("src"), &mut sources);
+        for path in sources.iter().filter(|path| **path != screen) {
+            let text = fs::read_to_string(path).unwrap();
+            let found = prints::prints(&text);
+            assert!(
+                found.is_empty(),
+                "{}: {found:?}: print by crates/cli/src/screen.rs, which filters what strangers wrote",
+                path.display()
+            );
+        }
+    }
+    let text = fs::read_to_string(screen).unwrap();
+    assert!(prints::prints(&text).len() >= 3, "the words that are looked for are those that print");
 }
 
 fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {

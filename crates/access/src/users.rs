@@ -5,6 +5,7 @@
 //! exists.
 
 mod check;
+mod decoy;
 pub mod file;
 pub mod password;
 mod quota;
@@ -24,6 +25,7 @@ use posthaste_smtp::server::sasl::ScramKeys;
 pub(crate) use self::quota::{Quotas, Spent};
 pub use self::{
     check::{LoginCheck, Passwords},
+    decoy::Decoys,
     password::PasswordHash,
     rate::Rate,
     senders::SenderPattern,

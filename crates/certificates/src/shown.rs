@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use posthaste_host::files;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -29,7 +30,7 @@ pub struct PairFiles {
 impl PairFiles {
     /// Reads both.
     pub fn read(&self) -> Result<Pair, PairError> {
-        let text = |path: &Path| fs::read_to_string(path).map_err(|source| PairError::Unreadable { path: path.to_owned(), source });
+        let text = |path: &Path| files::read_text(path).map_err(|source| PairError::Unreadable { path: path.to_owned(), source });
         Pair::from_pem(&text(&self.certificate)?, &text(&self.key)?)
     }
 }

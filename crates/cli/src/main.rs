@@ -5,6 +5,7 @@
 //! status; while a relay runs, a command changes the spool and the key store only through it.
 
 mod commands;
+mod screen;
 
 use std::{path::Path, process::ExitCode};
 
@@ -57,6 +58,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    posthaste_host::files::keep_private();
     let mut words = std::env::args_os();
     if words.next().is_some_and(|program| Path::new(&program).file_name().is_some_and(|name| name == "sendmail")) {
         return sendmail::run(&words.collect::<Vec<_>>());
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("posthaste: {}", with_causes(&error));
+            screen::say(format_args!("{}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }

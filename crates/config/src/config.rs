@@ -1,6 +1,7 @@
 //! The configuration as a whole.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -118,6 +119,8 @@ pub struct Config {
     pub users: UsersByName,
     /// The file in which `posthaste user` keeps users.
     pub users_file: PathBuf,
+    /// Files with passwords that the configuration names.
+    pub password_files: Vec<PathBuf>,
     /// Where each value comes from.
     pub lines: Lines,
 }
@@ -153,7 +156,7 @@ impl Config {
         let user = Document::new(file, text)?;
         let reading = Reading::new(&user, &base);
         let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-        let config = reading.root(|t| Self::read(t, &Environment { host, folder }));
+        let config = reading.root(|t| Self::read(t, &Environment { host, folder, secrets: RefCell::default() }));
         let Findings { mut errors, mut lines, mut known } = reading.finish();
         let above = user::Above { streams: &config.streams, users: &config.users };
         let (filed, found) = user::read_file(&config.users_file, host, &base, &above);
@@ -237,6 +240,7 @@ impl Config {
             lines: Lines::default(),
             users,
             users_file,
+            password_files: environment.secrets.take(),
             returns,
             node,
             hostname,

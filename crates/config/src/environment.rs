@@ -1,6 +1,9 @@
 //! The machine and the folder that a configuration is read in.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 
 use posthaste_host::Host;
 use posthaste_mail::{Domain, Name, Secret};
@@ -14,6 +17,8 @@ use super::{
 pub(super) struct Environment<'h> {
     pub(super) host: &'h dyn Host,
     pub(super) folder: &'h Path,
+    /// The files with passwords that were read.
+    pub(super) secrets: RefCell<Vec<PathBuf>>,
 }
 
 impl Environment<'_> {
@@ -38,7 +43,10 @@ impl Environment<'_> {
     pub(super) fn secret(&self, item: Item<'_>) -> Parsed<Secret> {
         let (path, content) = self.text_file(item)?;
         match content.lines().next() {
-            Some(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
+            Some(secret) if !secret.is_empty() => {
+                self.secrets.borrow_mut().push(path);
+                Ok(Secret::new(secret))
+            }
             _ => fault(item, format!("{} has no password in its first line", path.display())),
         }
     }

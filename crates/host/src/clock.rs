@@ -3,9 +3,11 @@
 //! In a rehearsal (`posthaste run --rehearse 1440`) the wall clock runs faster, also across restarts, so that a month of warm-up can be
 //! watched in an hour. Waits that are derived from it are shorter in proportion; timeouts of sockets are not.
 
-use std::{fs, io, path::Path, sync::OnceLock, time::Duration, time::Instant};
+use std::{io, path::Path, sync::OnceLock, time::Duration, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::files;
 
 /// When the rehearsal began, by the real clock, and how many times as fast time has passed since.
 static REHEARSAL: OnceLock<(Timestamp, u32)> = OnceLock::new();
@@ -43,7 +45,7 @@ pub fn sleep_for(wait: SignedDuration) -> Duration {
 /// would lie in the future or jump.
 pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
     let file = data_dir.join("rehearsal");
-    let known = match fs::read_to_string(&file) {
+    let known = match files::read_text(&file) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -60,8 +62,7 @@ pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
         }
         (None, Some(rate)) => {
             let began = real();
-            fs::create_dir_all(data_dir)?;
-            fs::write(&file, format!("{began} {rate}\n"))?;
+            files::replace(&file, format!("{began} {rate}\n").as_bytes())?;
             (began, rate)
         }
     };
@@ -82,6 +83,8 @@ fn real() -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

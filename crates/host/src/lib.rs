@@ -1,8 +1,8 @@
 //! The machine that the relay runs on: its clock, memory, files, sockets and addresses, its service manager, and HTTPS requests of the relay's
 //! own.
 //!
-//! It knows nothing of mail and no other crate of the workspace. Three things are done only here: asking for the time ([`clock`]),
-//! writing a small file durably ([`files`]) and opening a listening socket ([`listen`]).
+//! It knows nothing of mail and no other crate of the workspace. Four things are done only here: asking for the time ([`clock`]),
+//! writing a small file durably ([`files`]), opening a listening socket ([`listen`]) and working with the rights of others ([`rights`]).
 
 pub mod clock;
 pub mod descriptors;
@@ -12,6 +12,7 @@ pub mod https;
 mod in_force;
 pub mod listen;
 pub mod malloc;
+pub mod rights;
 mod roots;
 mod span;
 pub mod systemd;

@@ -1,9 +1,20 @@
 //! Listening sockets.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, os::unix::net::UnixStream, path::Path};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
+    path::Path,
+};
 
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use crate::{files, rights::within};
 
 /// Connections that the kernel keeps while a listener is busy.
 const BACKLOG: u32 = 1024;
@@ -22,25 +33,35 @@ pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Creates a listening Unix socket with this file mode, and its folder if that is missing. A left-over socket on which nobody listens is
-/// replaced.
+/// Creates a listening Unix socket with this file mode, and its folder (mode 0700) if that is missing. A left-over socket on which nobody
+/// listens is replaced.
 ///
 /// # Errors
 /// [`io::ErrorKind::AddrInUse`] if another process listens on it; otherwise what the system says.
 pub fn open_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files::make_dir(parent)?;
+    within(parent, || {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay is running on it"));
+        }
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        set_mode(path, mode)?;
+        Ok(listener)
+    })
+}
+
+/// Sets the mode of the socket at `path`, and of nothing that somebody has put in its place.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let socket = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("somebody has put something else in the socket's place"));
     }
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another relay is running on it"));
-    }
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(listener)
+    fs::set_permissions(format!("/proc/self/fd/{}", socket.as_raw_fd()), fs::Permissions::from_mode(mode))
 }
 
 #[cfg(test)]
@@ -58,5 +79,6 @@ mod tests {
         assert!(path.exists());
         open_unix(&path, 0o660).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

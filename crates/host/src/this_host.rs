@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use crate::files;
+
 /// The machine that a configuration is read on.
 pub trait Host {
     /// Its name, fully qualified if known.
@@ -41,7 +43,7 @@ impl Host for ThisHost {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        files::read(path)
     }
 }
 

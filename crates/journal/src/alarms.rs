@@ -57,7 +57,7 @@ impl Alarms {
     /// The file cannot be read, or a later version wrote it.
     pub fn open(data_dir: &Path, now: Timestamp) -> Result<Self, AlarmsError> {
         let path = data_dir.join(NAME);
-        let read = match fs::read(&path) {
+        let read = match files::read(&path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(AlarmsError::Read { path, source }),
@@ -83,7 +83,7 @@ impl Alarms {
     /// As [`Self::open`]; a file that cannot be understood is an error, too.
     pub fn read(data_dir: &Path) -> Result<StandingNow, AlarmsError> {
         let path = data_dir.join(NAME);
-        let bytes = match fs::read(&path) {
+        let bytes = match files::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StandingNow::default()),
             Err(source) => return Err(AlarmsError::Read { path, source }),

@@ -15,6 +15,7 @@ mod class;
 mod date;
 mod envelope;
 mod event;
+mod foreign;
 mod id;
 mod login;
 mod name;
@@ -33,6 +34,7 @@ pub use event::{
     Attempt, BudgetFacts, Event, GapFacts, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, SCHEMA_VERSION, TlsFacts,
     What, rfc3339_millis,
 };
+pub use foreign::Foreign;
 pub use id::{EventId, IdError, MessageId};
 pub use login::Login;
 pub use name::{Name, NameError};

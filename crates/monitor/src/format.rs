@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write};
 
+use posthaste_mail::Foreign;
+
 use crate::{LogRecord, LogText};
 
 /// How to show records.
@@ -14,7 +16,7 @@ pub struct Format {
 impl Format {
     /// One line without a line end: time, event, message, from → recipient, provider and host, reply, what follows, timings.
     ///
-    /// Receivers can put anything into their replies, so all characters that could control a terminal are replaced.
+    /// Receivers can put anything into their replies, so all of their text is shown as [`Foreign`].
     pub fn line(&self, record: &LogRecord<'_>) -> String {
         let mut out = String::with_capacity(256);
         let time = record.time_text.strip_suffix('Z').unwrap_or(&record.time_text).replacen('T', " ", 1);
@@ -229,8 +231,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// The text without characters that control a terminal: control characters, and those that change the direction of writing.
+/// The text as people may see it.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if text.contains(obeyed) { text.replace(obeyed, "\u{fffd}").into() } else { text.into() }
+    if text.contains(Foreign::is_obeyed) { Foreign::new(text).to_string().into() } else { text.into() }
 }

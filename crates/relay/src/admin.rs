@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_governor::warmup;
-use posthaste_host::clock;
+use posthaste_host::{clock, rights};
 use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::audit;
@@ -357,7 +357,7 @@ impl Undone {
 /// Sends a request to the relay behind `socket`. Blocks.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, AskError> {
     use std::io::{BufRead, Write};
-    let mut stream = std::os::unix::net::UnixStream::connect(socket).map_err(AskError::NotRunning)?;
+    let mut stream = rights::along(socket, || std::os::unix::net::UnixStream::connect(socket)).map_err(AskError::NotRunning)?;
     let broken = |e: io::Error| AskError::Failed(e.to_string());
     let line = serde_json::to_string(request).expect("a request has nothing that JSON can't hold") + "\n";
     stream.write_all(line.as_bytes()).map_err(broken)?;

@@ -79,6 +79,14 @@ pub enum OpeningError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The secret that hides who is a user.
+    #[error("cannot read or make {}: {source}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
     /// Another relay holds the data folder.
     #[error("another posthaste is running on {}", path.display())]
     AlreadyRunning {

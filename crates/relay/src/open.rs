@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use posthaste_access::users::Decoys;
 use posthaste_config::Config;
 use posthaste_governor::LaneKey;
 use posthaste_host::{clock, files, listen, systemd};
@@ -31,8 +31,7 @@ pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
 pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
     files::make_durable_dir(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
     let path = data_dir.join("lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.map_err(|source| OpeningError::LockFile { path, source })?;
+    let file = files::open_lock(&path).map_err(|source| OpeningError::LockFile { path, source })?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|error| OpeningError::AlreadyRunning { path: data_dir.to_owned(), source: error.into() })?;
     check_format(data_dir)?;
@@ -45,7 +44,7 @@ const FORMAT: u32 = 1;
 /// Refuses a data folder that a later version wrote, before anything in it is touched. The file `format` holds the number.
 fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
     let path = data_dir.join("format");
-    match std::fs::read_to_string(&path) {
+    match files::read_text(&path) {
         Ok(text) => match text.trim().parse() {
             Ok(found) if found > FORMAT => Err(OpeningError::Newer { path: data_dir.to_owned(), found, known: FORMAT }),
             Ok(FORMAT) => Ok(()),
@@ -59,6 +58,12 @@ fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
 
 fn write_format(path: PathBuf) -> Result<(), OpeningError> {
     files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
+}
+
+/// What logins of unknown names get. Its secret is in a file of its own, so that it is the same after a restart.
+pub(crate) fn decoys(data_dir: &Path) -> Result<Decoys, OpeningError> {
+    let path = data_dir.join("scram.secret");
+    Decoys::load_or_create(&path).map_err(|source| OpeningError::Secret { path, source })
 }
 
 /// A spool that was opened, and what there was to say about it.

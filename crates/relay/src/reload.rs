@@ -17,7 +17,7 @@ use crate::{
     descriptors,
     open::{body_cache, spool_options, today},
     recover::log_options,
-    settings::{Settings, SettingsError, Swap},
+    settings::{Settings, SettingsError, Swap, exposed},
 };
 
 /// Sets the level of the diagnostics.
@@ -82,6 +82,7 @@ impl Reloader {
 
     async fn put_in_force(&self, new: Settings) -> String {
         let old = self.settings.load_full();
+        exposed(&new.config).iter().for_each(|caution| tracing::warn!("{caution}"));
         let restart = old.config.diff_restart_needed(&new.config);
         let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));
         self.journal.keep(log_options(&new.config));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_access::{Allowances, Lockout};
+use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Server};
 use posthaste_config::Config;
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
@@ -42,7 +42,7 @@ use crate::{
     recorder::{Note, Recorder},
     recover::{Recovered, recover},
     reload::{Reloader, Verbosity},
-    settings::{Settings, Swap},
+    settings::{Settings, Swap, exposed},
     watch::{say_standing, take_log_alarms, watch_trouble},
 };
 
@@ -60,10 +60,11 @@ pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity
         tracing::warn!("{told}");
     }
     let sockets = Sockets::open(&config)?;
+    let decoys = open::decoys(&config.data_dir)?;
     let swap = Swap::new(Settings::for_sending(config)?);
     let store = Store::open(&swap)?;
     let relay = Relay::build(swap, store, verbosity, path)?;
-    let serving = relay.serve(sockets);
+    let serving = relay.serve(sockets, decoys);
     relay.until_stopped(signals, serving).await
 }
 
@@ -124,6 +125,7 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
+        exposed(&settings.config).iter().for_each(|caution| tracing::warn!("{caution}"));
         Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
     }
 }
@@ -199,11 +201,11 @@ impl Relay {
     }
 
     /// Starts to accept clients, and starts the maintenance tasks.
-    fn serve(&self, sockets: Sockets) -> Serving {
+    fn serve(&self, sockets: Sockets, decoys: Decoys) -> Serving {
         let Reloader { settings, journal, spool, queue, rotation, .. } = &self.reloader;
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let view = settings.view(|settings| &settings.submission);
-        let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, self.stop.subscribe());
+        let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone());

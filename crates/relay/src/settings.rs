@@ -2,6 +2,7 @@
 
 mod cautions;
 mod error;
+mod exposed;
 mod queue;
 mod smtp;
 mod tls;
@@ -23,6 +24,7 @@ use posthaste_submission::ListenTlsMode;
 use posthaste_verp::{PathRules, ReversePaths};
 
 pub use error::SettingsError;
+pub use exposed::exposed;
 pub use queue::policy;
 
 use crate::notify::NotifySettings;

@@ -1,7 +1,7 @@
 //! The key store: the successions of keys in `data_dir/dkim/keys.json`, and beside it the private keys that the relay made.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +27,7 @@ impl KeyStore {
     /// Reads the store; it is empty if the folder has no such file.
     pub fn read(dir: &Path) -> Result<Self, SigningError> {
         let path = dir.join(FILE);
-        let store = match fs::read(&path) {
+        let store = match files::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(e),
@@ -74,6 +74,8 @@ const FILE: &str = "keys.json";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -46,7 +46,7 @@ pub fn signing_domains(dkim: &Dkim) -> Vec<(Domain, &Signing)> {
 /// Reads a key that the relay made.
 pub fn own_key(dir: &Path, selector: &str, domain: &Domain) -> Result<Key, SigningError> {
     let path = key_file(dir, selector, domain.as_str());
-    let pem = std::fs::read_to_string(&path).map_err(|source| SigningError::ReadKey { path: path.clone(), source })?;
+    let pem = posthaste_host::files::read_text(&path).map_err(|source| SigningError::ReadKey { path: path.clone(), source })?;
     Key::from_pem(&pem).map_err(|source| SigningError::BadKey { path, source })
 }
 

@@ -16,7 +16,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use posthaste_access::{Lockout, ShutOut};
+use posthaste_access::{
+    Lockout, ShutOut,
+    users::{Decoys, Passwords},
+};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
 use posthaste_mail::Name;
@@ -53,9 +56,10 @@ impl Listeners {
         journal: Journal,
         lockout: Arc<Lockout>,
         inboxes: Inboxes,
+        decoys: Decoys,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let (connections, pressure, passwords) = Default::default();
+        let ((connections, pressure), passwords) = (Default::default(), Passwords::new(decoys));
         Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, passwords, stopping })))
     }
 

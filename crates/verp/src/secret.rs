@@ -1,7 +1,7 @@
 //! The secrets that sign reverse-paths, in a file of their own: one per line, 64 hexadecimal digits, the newest first.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -71,11 +71,11 @@ pub enum SecretError {
 /// Loads the secrets in `path`, the signing one first. A missing file is made, with mode 0600 and a new secret.
 pub fn load_or_create(path: &Path) -> Result<Vec<VerpSecret>, SecretError> {
     let failed = |what| move |source| SecretError::Io { what, path: path.to_owned(), source };
-    match fs::read_to_string(path) {
+    match files::read_text(path) {
         Ok(text) => read(path, &text),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             create(path).map_err(failed("make"))?;
-            read(path, &fs::read_to_string(path).map_err(failed("read"))?)
+            read(path, &files::read_text(path).map_err(failed("read"))?)
         }
         Err(e) => Err(failed("read")(e)),
     }
@@ -98,7 +98,7 @@ fn create(path: &Path) -> io::Result<()> {
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
     let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    files::make_durable_dir(folder)?;
     let text = format!("# Signs the reverse-paths of mail under way. A new secret goes above the old ones.\n{digits}\n");
     match files::create(path, text.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -108,7 +108,7 @@ fn create(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

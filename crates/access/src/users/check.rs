@@ -10,7 +10,7 @@ use aws_lc_rs::hmac;
 use posthaste_smtp::server::sasl::ScramKeys;
 use tokio::sync::Semaphore;
 
-use super::{User, Users, password::PASSWORD_MAX, password::PasswordHash, scram};
+use super::{Decoys, User, Users, password::PASSWORD_MAX, password::PasswordHash};
 
 /// How long a right password is remembered: an application that connects for each message costs one hash in this time.
 const REMEMBERED: Duration = Duration::from_secs(300);
@@ -37,8 +37,10 @@ pub enum LoginCheck {
 pub struct Passwords {
     turns: Semaphore,
     waiting: Semaphore,
+    /// The key of `remembered`, which never leaves this process.
     secret: [u8; 32],
-    /// Keyed hashes of right passwords, whose key never leaves this process, with the time until which they count.
+    decoys: Decoys,
+    /// Keyed hashes of right passwords, with the time until which they count.
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
     /// The hash checked for unknown names if no user has a password. It is made when it is needed: most relays never do, and making it takes
     /// 19 MiB.
@@ -47,12 +49,13 @@ pub struct Passwords {
 
 impl Passwords {
     /// Allows as many concurrent checks as there are cores, but at most eight.
-    pub fn new() -> Self {
+    pub fn new(decoys: Decoys) -> Self {
         let turns = std::thread::available_parallelism().map_or(2, usize::from).min(TURNS_MAX);
         Self {
             turns: Semaphore::new(turns),
             waiting: Semaphore::new(turns * WAITING_PER_TURN),
             secret: rand::random(),
+            decoys,
             remembered: Mutex::default(),
             nobody: OnceLock::new(),
         }
@@ -91,16 +94,13 @@ impl Passwords {
     pub fn scram(&self, users: &Users, name: &str) -> (ScramKeys, Option<Arc<User>>) {
         match users.get(name).and_then(|user| user.scram.clone().map(|keys| (keys, user.clone()))) {
             Some((keys, user)) => (keys, Some(user)),
-            None => (ScramKeys::decoy(&self.secret, name, scram::ROUNDS), None),
+            None => (self.decoys.scram(users, name), None),
         }
     }
 
     /// A hash that costs as much as a real user's. A name always gets the same one, as a real user would.
     fn decoy(&self, users: &Users, name: &str) -> PasswordHash {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), name.as_bytes());
-        let pick = tag.as_ref().iter().take(7).fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
-        let hashes: Vec<&PasswordHash> = users.iter().filter_map(|user| user.password.as_ref()).collect();
-        hashes.get(pick % hashes.len().max(1)).copied().unwrap_or_else(|| self.nobody.get_or_init(|| PasswordHash::of("nobody's"))).clone()
+        self.decoys.password(users, name).unwrap_or_else(|| self.nobody.get_or_init(|| PasswordHash::of("nobody's"))).clone()
     }
 
     /// The key under which a right password is remembered. It includes the hash, so that a new password makes the old one unknown at once.
@@ -129,16 +129,13 @@ impl Passwords {
     }
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{user, users},
+        super::{
+            scram,
+            testing::{user, users},
+        },
         *,
     };
     use posthaste_host::clock;
@@ -153,7 +150,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_name_and_password_together_are_right() {
-        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil"), with_password("web", "pen"), user("bare")]));
+        let (passwords, all) =
+            (Passwords::new(Decoys::new([7; 32])), users([with_password("app", "pencil"), with_password("web", "pen"), user("bare")]));
         let now = clock::instant();
         for (name, password, found) in [
             ("app", "pencil", Some("app")),
@@ -170,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_right_password_is_remembered_for_a_while_and_a_wrong_one_never() {
-        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let (passwords, all) = (Passwords::new(Decoys::new([7; 32])), users([with_password("app", "pencil")]));
         let now = clock::instant();
         assert!(right(&passwords.check(&all, "app", "wrong", now).await).is_none());
         assert!(passwords.remembered.lock().unwrap().is_empty());
@@ -186,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_that_say_the_same_at_once_the_later_ones_need_no_look() {
-        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let (passwords, all) = (Passwords::new(Decoys::new([7; 32])), users([with_password("app", "pencil")]));
         let (now, turns) = (clock::instant(), passwords.turns.available_permits());
         let held = passwords.turns.acquire_many(u32::try_from(turns).unwrap()).await.unwrap();
         let waits = passwords.check(&all, "app", "pen", now);
@@ -201,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_password_makes_the_old_one_wrong_at_once() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new(Decoys::new([7; 32]));
         let now = clock::instant();
         let before = users([with_password("app", "old")]);
         assert!(right(&passwords.check(&before, "app", "old", now).await).is_some());
@@ -211,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn past_so_many_that_wait_clients_are_told_to_come_again() {
-        let (passwords, all) = (Passwords::new(), users([with_password("app", "pencil")]));
+        let (passwords, all) = (Passwords::new(Decoys::new([7; 32])), users([with_password("app", "pencil")]));
         let slots = u32::try_from(passwords.waiting.available_permits()).unwrap();
         let _full = passwords.waiting.acquire_many(slots).await.unwrap();
         assert!(matches!(passwords.check(&all, "app", "pencil", clock::instant()).await, LoginCheck::Busy));
@@ -219,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_costs_what_somebodys_costs() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new(Decoys::new([7; 32]));
         let all = users([with_password("app", "pencil")]);
         assert_eq!(Some(passwords.decoy(&all, "nobody")), all.get("app").unwrap().password);
         let decoy = passwords.decoy(&users([]), "nobody");
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     fn scram_begins_for_everybody() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new(Decoys::new([7; 32]));
         let keys = scram::of_password("pencil");
         let all = users([User { scram: Some(keys.clone()), ..user("app") }, user("bare")]);
         assert_eq!(passwords.scram(&all, "app").0, keys);

@@ -2,7 +2,7 @@
 //! changes them.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -49,7 +49,7 @@ pub struct UsersFile {
 impl UsersFile {
     /// Reads the file; a missing file counts as empty.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let (text, is_new) = match fs::read_to_string(path) {
+        let (text, is_new) = match files::read_text(path) {
             Ok(text) => (text, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), true),
             Err(source) => return Err(FileError::Io { what: "read", path: path.to_owned(), source }),
@@ -96,7 +96,7 @@ impl UsersFile {
         self.document.get_mut("user").and_then(Item::as_table_like_mut).is_some_and(|users| users.remove(name).is_some())
     }
 
-    /// Replaces the file atomically, with mode 0600 and the owner of the old file, or of the folder, so that the relay can read what root
+    /// Replaces the file atomically, for its owner and group alone; they stay those of the old file, or become the folder's, so that the relay can read what root
     /// wrote.
     pub fn save(&self) -> Result<(), FileError> {
         let head = if self.is_new { HEAD } else { "" };
@@ -112,7 +112,7 @@ impl UsersFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

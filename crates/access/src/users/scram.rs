@@ -5,6 +5,8 @@ use posthaste_smtp::server::sasl::ScramKeys;
 
 /// Rounds for new keys. RFC 7677 §4 asks for at least 4096; the client has to compute them for every connection.
 pub const ROUNDS: u32 = 16_384;
+/// Bytes of a new salt.
+pub(super) const SALT: usize = 16;
 /// Rounds that a file may demand of clients.
 const ROUNDS_TAKEN: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
 /// What a line of keys begins with (RFC 5803 §2).
@@ -12,7 +14,7 @@ const SCHEME: &str = "SCRAM-SHA-256";
 
 /// Makes new keys for a password, with a fresh salt.
 pub fn of_password(password: &str) -> ScramKeys {
-    ScramKeys::derive(password, &rand::random::<[u8; 16]>(), ROUNDS)
+    ScramKeys::derive(password, &rand::random::<[u8; SALT]>(), ROUNDS)
 }
 
 /// Parses the form used in files.

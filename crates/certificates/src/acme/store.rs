@@ -46,7 +46,7 @@ impl AcmeStore {
 
     /// The stored account, if any.
     pub(super) fn account(&self) -> io::Result<Option<StoredAccount>> {
-        match fs::read(self.dir.join(ACCOUNT)) {
+        match files::read(&self.dir.join(ACCOUNT)) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -1,9 +1,6 @@
 //! `posthaste alarms`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use posthaste_config::Config;
@@ -15,6 +12,7 @@ use posthaste_relay::{
 };
 
 use super::{At, operator};
+use crate::screen;
 
 /// Show what is missing or damaged, and acknowledge it. Without a command: the alarms that stand, since when, and what to do.
 #[derive(Args)]
@@ -64,7 +62,7 @@ fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         Err(AskError::NotRunning(_)) => posthaste_journal::Alarms::read(&config.data_dir)?,
         Err(error) => return Err(error.into()),
     };
-    let mut out = stdout().lock();
+    let mut out = screen::out();
     match json {
         true => writeln!(out, "{}", serde_json::to_string(&standing)?)?,
         false if standing == StandingNow::default() => writeln!(out, "no alarm stands")?,
@@ -99,9 +97,9 @@ fn acknowledge(config: &Config, ids: Option<&[u64]>, json: bool) -> anyhow::Resu
         Err(error) => return Err(error.into()),
     };
     match json {
-        true => writeln!(stdout(), "{}", serde_json::to_string(&done)?)?,
-        false => writeln!(stdout(), "{} alarms acknowledged", done.ids.len() as u64 + done.more)?,
+        true => writeln!(screen::out(), "{}", serde_json::to_string(&done)?)?,
+        false => writeln!(screen::out(), "{} alarms acknowledged", done.ids.len() as u64 + done.more)?,
     }
-    done.unknown.iter().for_each(|id| eprintln!("posthaste: no alarm {id} stands"));
+    done.unknown.iter().for_each(|id| screen::say(format_args!("no alarm {id} stands")));
     Ok(if done.unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

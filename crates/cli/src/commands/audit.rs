@@ -1,9 +1,6 @@
 //! `posthaste audit`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_config::Config;
@@ -19,6 +16,7 @@ use posthaste_relay::{
 };
 
 use super::At;
+use crate::screen;
 
 /// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
@@ -30,13 +28,13 @@ pub(crate) struct Audit {
 impl Audit {
     /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they disagree.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load()?;
+        let config = self.at.load_as_owner()?;
         let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {
             Ok(audited) => audited,
             Err(AskError::NotRunning(_)) => stopped(config)?,
             Err(error) => return Err(error.into()),
         };
-        writeln!(stdout(), "{}", audited.text)?;
+        writeln!(screen::out(), "{}", audited.text)?;
         Ok(if audited.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -30,10 +30,9 @@ enum What {
 impl Bounce {
     /// Runs the subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load()?;
         match self.command {
-            What::Read(read) => read.run(config),
-            What::Unknown(unknown) => unknown.run(config),
+            What::Read(read) => read.run(self.at.load()?),
+            What::Unknown(unknown) => unknown.run(self.at.load_as_owner()?),
         }
     }
 }

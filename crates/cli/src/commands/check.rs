@@ -1,15 +1,13 @@
 //! `posthaste check`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_host::clock;
-use posthaste_relay::settings::Settings;
+use posthaste_relay::settings::{Settings, exposed};
 
 use super::At;
+use crate::screen;
 
 /// Check a configuration and report every error with its line.
 #[derive(Args)]
@@ -40,9 +38,10 @@ impl Check {
                 "{n} examples of feedback rules are decided by another rule than their own; the first, {origin}: {rule}'s example {example:?}, decided by {other}"
             );
         }
-        let cautions = settings.cautions(clock::now());
-        cautions.iter().try_for_each(|caution| writeln!(stdout(), "caution: {caution}"))?;
-        writeln!(stdout(), "the configuration is valid: {what}")?;
+        let mut cautions = settings.cautions(clock::now());
+        cautions.extend(exposed(&settings.config));
+        cautions.iter().try_for_each(|caution| writeln!(screen::out(), "caution: {caution}"))?;
+        writeln!(screen::out(), "the configuration is valid: {what}")?;
         Ok(ExitCode::SUCCESS)
     }
 }

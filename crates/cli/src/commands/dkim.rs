@@ -3,11 +3,7 @@
 mod look;
 mod rotate;
 
-use std::{
-    io::{Write, stdout},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,6 +12,7 @@ use posthaste_mail::Domain;
 use posthaste_signing::key_store::keep_key;
 
 use super::At;
+use crate::screen;
 
 /// Make DKIM keys, show their stage, and rotate them.
 #[derive(Args)]
@@ -115,7 +112,7 @@ impl New {
         let (key, pem) = Key::generate_sized(algorithm, bits)?;
         let file = self.out.unwrap_or_else(|| format!("{}.{}.pem", self.selector, self.domain).into());
         keep_key(&file, &pem).with_context(|| format!("cannot make {}", file.display()))?;
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         writeln!(out, "; the DNS record; publish it before the key is used:")?;
         writeln!(out, "{}", zone_lines(self.selector.as_str(), self.domain.as_str(), &key.public_record()).trim_end())?;
         writeln!(out, "\n# for the configuration:\n[dkim.domain.{:?}]", self.domain.as_str())?;

@@ -1,7 +1,7 @@
 //! `posthaste explain`
 
 use std::{
-    io::{BufRead, Write, stdin, stdout},
+    io::{BufRead, Write, stdin},
     process::ExitCode,
 };
 
@@ -10,6 +10,7 @@ use posthaste_mail::Action;
 use posthaste_relay::settings::Settings;
 
 use super::At;
+use crate::screen;
 
 /// Explain what a receiver's reply means, whose problem it is, and what to do.
 #[derive(Args)]
@@ -31,7 +32,7 @@ impl Explain {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::new(self.at.load()?)?;
         let provider = self.provider.as_deref();
-        let mut out = std::io::BufWriter::new(stdout().lock());
+        let mut out = std::io::BufWriter::new(screen::out());
         match &self.reply {
             Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&settings.rules.classify_text(reply, provider))?)?,
             Some(reply) => {

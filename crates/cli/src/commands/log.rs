@@ -1,17 +1,14 @@
 //! `posthaste log`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::Args;
 use jiff::{Span, Timestamp};
 use posthaste_host::clock;
 use posthaste_monitor::{Format, LineFilter, Lines, LogRecord, SCHEMA};
 
-use super::{At, colour};
+use super::At;
+use crate::screen;
 
 /// How often a followed log is checked for new lines.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -66,10 +63,10 @@ impl Log {
     /// Prints the lines that match; with `--follow`, until the reader goes away.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
-            stdout().write_all(SCHEMA.as_bytes())?;
+            screen::out().write_all(SCHEMA.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let dir = self.at.load()?.log.dir;
+        let dir = self.at.load_as_owner()?.log.dir;
         let mut lines = match self.since {
             _ if self.all => Lines::all(&dir),
             Some(since) => Lines::since(&dir, since),
@@ -77,8 +74,9 @@ impl Log {
         };
         let (json, follow) = (self.json, self.follow);
         let filter = self.filter();
-        let format = Format { colour: colour() };
-        let mut out = std::io::BufWriter::new(stdout().lock());
+        let colour = screen::has_colours();
+        let format = Format { colour };
+        let mut out = std::io::BufWriter::new(screen::out_in(colour && !json));
         loop {
             while let Some(line) = lines.next_line()? {
                 let Some(record) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };

@@ -1,14 +1,14 @@
 //! The commands, one file per command.
 
-use std::{
-    io::{IsTerminal, stdout},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use posthaste_config::Config;
-use posthaste_host::ThisHost;
+use posthaste_host::{
+    ThisHost,
+    rights::{self, Owner},
+};
 
 pub(crate) mod alarms;
 pub(crate) mod audit;
@@ -41,6 +41,14 @@ impl At {
         Config::load(self.config.as_deref(), &ThisHost).map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))
     }
 
+    /// Like [`Self::load`], for commands that open the spool or the log. If root runs this and they belong to another user, the program works
+    /// with that user's rights from here on: in a folder of others, root would follow any link.
+    fn load_as_owner(&self) -> anyhow::Result<Config> {
+        let config = self.load()?;
+        take_owners_rights(&config)?;
+        Ok(config)
+    }
+
     /// Sends a request to the running relay.
     fn ask<T: serde::de::DeserializeOwned>(&self, request: &posthaste_relay::admin::Request) -> anyhow::Result<T> {
         let socket = self.load()?.admin.socket;
@@ -48,9 +56,10 @@ impl At {
     }
 }
 
-/// Whether to use colours: on a terminal, unless NO_COLOR is set.
-fn colour() -> bool {
-    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+/// Takes the rights of the user to whom the relay's data belong, if root runs this; returns who that is.
+fn take_owners_rights(config: &Config) -> anyhow::Result<Option<Owner>> {
+    let folders = [&*config.data_dir, &*config.spool.dir, &*config.log.dir];
+    rights::take_owners_rights(&folders).context("cannot take the rights of the user to whom the relay's data belong")
 }
 
 /// The name of the user at this terminal, for the log.

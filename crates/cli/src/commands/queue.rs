@@ -1,18 +1,16 @@
 //! `posthaste queue`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::{clock, span};
-use posthaste_mail::MessageId;
+use posthaste_mail::{Foreign, MessageId};
 use posthaste_queue::{MessageSelection, QueueChange, RecipientRow};
 use posthaste_relay::admin::{self, Changed, List, Listed, Request};
 
 use super::{At, operator};
+use crate::screen;
 
 /// The default for `list --limit`.
 const LISTED: usize = 100;
@@ -121,15 +119,15 @@ impl Queue {
         };
         let changed: Changed = self.at.ask(&Request::Change(change))?;
         match self.json {
-            true => writeln!(stdout(), "{}", serde_json::to_string(&changed)?)?,
-            false => writeln!(stdout(), "{} messages", changed.messages)?,
+            true => writeln!(screen::out(), "{}", serde_json::to_string(&changed)?)?,
+            false => writeln!(screen::out(), "{} messages", changed.messages)?,
         }
         Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn table(&self) -> anyhow::Result<ExitCode> {
         let queue: admin::Queue = self.at.ask(&Request::Queue)?;
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&queue)?)?;
             return Ok(ExitCode::SUCCESS);
@@ -151,7 +149,7 @@ impl Queue {
                     lane.connections.to_string(),
                     lane.oldest.map_or_else(String::new, |t| span(t, now)),
                     lane.next.map_or_else(String::new, |t| span(now, t)),
-                    lane.last_error.clone().unwrap_or_default() + &down.unwrap_or_default(),
+                    lane.last_error.as_ref().map(|said| Foreign::new(said).to_string()).unwrap_or_default() + &down.unwrap_or_default(),
                 ]);
             }
             write!(out, "{}", columns(&rows, &[2, 3, 4, 5, 6, 7, 8]))?;
@@ -163,10 +161,10 @@ impl Queue {
             c.messages, c.recipients, c.due, c.later, c.in_flight, c.held, c.connections
         )?;
         if let Some(why) = queue.halted {
-            writeln!(out, "deliveries are halted: {why}")?;
+            writeln!(out, "deliveries are halted: {}", Foreign::new(&why))?;
         }
         if let Some(why) = queue.closed {
-            writeln!(out, "no mail is accepted: {why}")?;
+            writeln!(out, "no mail is accepted: {}", Foreign::new(&why))?;
         }
         for alarm in &queue.standing.alarms {
             writeln!(out, "alarm {}, since {:.0}: {}", alarm.id, alarm.since, alarm.what)?;
@@ -181,7 +179,7 @@ impl Queue {
 
     fn list(&self, selection: MessageSelection, limit: usize) -> anyhow::Result<ExitCode> {
         let list: List = self.at.ask(&Request::List { selection, limit })?;
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         if self.json {
             for message in &list.messages {
                 writeln!(out, "{}", serde_json::to_string(message)?)?;
@@ -194,7 +192,7 @@ impl Queue {
             }
         }
         if list.messages.is_empty() {
-            eprintln!("posthaste: nothing in the queue matches");
+            screen::say("nothing in the queue matches");
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)
@@ -203,7 +201,14 @@ impl Queue {
 
 fn message(m: &Listed, now: Timestamp) -> String {
     let row = &m.row;
-    let mut out = format!("{}  {} old  {} bytes  stream {}  from <{}>\n", row.id, span(row.arrived, now), row.size, row.stream, m.from);
+    let mut out = format!(
+        "{}  {} old  {} bytes  stream {}  from <{}>\n",
+        row.id,
+        span(row.arrived, now),
+        row.size,
+        row.stream,
+        Foreign::new(&m.from)
+    );
     for (i, RecipientRow { domain, attempts, due, phase, .. }) in row.rcpts.iter().enumerate() {
         let address = m.addresses.get(i).cloned().unwrap_or_else(|| format!("?@{domain}"));
         let when = match phase.as_str() {
@@ -211,6 +216,7 @@ fn message(m: &Listed, now: Timestamp) -> String {
             "waiting" => "due".to_owned(),
             other => other.to_owned(),
         };
+        let address = Foreign::new(&address);
         out += &format!("    {address}  {when}  attempts {attempts}\n");
     }
     out

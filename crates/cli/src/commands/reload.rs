@@ -1,14 +1,12 @@
 //! `posthaste reload`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_relay::admin::Request;
 
 use super::At;
+use crate::screen;
 
 /// Make the running relay read its configuration again.
 #[derive(Args)]
@@ -21,7 +19,7 @@ impl Reload {
     /// Asks the relay to reload and prints the result. The relay reads the file that it was started with.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let done: String = self.at.ask(&Request::Reload)?;
-        writeln!(stdout(), "{done}")?;
+        writeln!(screen::out(), "{done}")?;
         Ok(ExitCode::SUCCESS)
     }
 }

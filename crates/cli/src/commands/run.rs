@@ -4,10 +4,12 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
-use super::At;
+use super::{At, take_owners_rights};
+use crate::screen;
 
 /// How long tasks that are still running get to finish once everything is on disk.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
@@ -26,18 +28,27 @@ impl Run {
     /// Runs until a signal stops it.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if let Err(error) = posthaste_host::malloc::settle() {
-            eprintln!(
+            screen::say(format_args!(
                 "the relay will use more memory than it needs, because it cannot run itself again with other settings of malloc: {error}"
-            );
+            ));
         }
         let config = self.at.load()?;
+        let owner = take_owners_rights(&config)?;
+        // A core file would hold keys and mail. The limit can always be lowered.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         posthaste_host::clock::set_speed(self.rehearse, &config.data_dir).with_context(|| config.data_dir.display().to_string())?;
         if let Some(times) = self.rehearse {
-            eprintln!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail.");
+            screen::say(format_args!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail."));
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
-        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        let text = tracing_subscriber::fmt::layer().with_writer(screen::diagnostic).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
+        if let Some(owner) = owner {
+            tracing::info!(
+                user = owner.uid(),
+                "started by root, but the data belong to another user: the relay works with that user's rights"
+            );
+        }
         // Fails only at the program's end, when the subscriber is gone.
         let set = move |level| drop(handle.reload(verbosity(level)));
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -17,6 +17,8 @@ use std::{
 
 use clap::Args;
 
+use crate::screen;
+
 use self::{
     dialogue::{Dialogue, Refused},
     options::{Mode, Options},
@@ -71,7 +73,8 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     match send(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sendmail: {failure}");
+            // If even that fails, there is nobody to tell.
+            let _ = writeln!(screen::err(), "sendmail: {failure}");
             ExitCode::from(failure.code())
         }
     }
@@ -105,7 +108,7 @@ fn pass_through(stream: &TcpStream) -> io::Result<()> {
         let _ = io::copy(&mut stdin().lock(), &mut up);
         let _ = up.shutdown(std::net::Shutdown::Write);
     });
-    let mut out = io::stdout().lock();
+    let mut out = screen::pipe();
     io::copy(&mut &*stream, &mut out)?;
     out.flush()
 }

@@ -1,7 +1,7 @@
 //! `posthaste suppress`
 
 use std::{
-    io::{BufWriter, Read, Write, stdin, stdout},
+    io::{BufWriter, Read, Write, stdin},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::clock;
-use posthaste_mail::{Address, Domain};
+use posthaste_mail::{Address, Domain, Foreign};
 use posthaste_relay::{
     OpenedSpool,
     admin::{self, AskError, Request},
@@ -24,6 +24,7 @@ use posthaste_suppression::{
 };
 
 use super::{At, operator};
+use crate::screen;
 
 /// A form of the list, as the command line names it.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -163,12 +164,17 @@ const BAD_SHOWN: usize = 20;
 impl Suppress {
     /// Runs the subcommand. Exit status 1 if nothing matches, or if an import had bad lines.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.at.load()?)?;
+        // Read before the rights of the relay's user are taken, who may not see the file.
+        let text = match &self.command {
+            What::Import(import) => import.text().with_context(|| format!("cannot read {}", import.file.display()))?,
+            _ => String::new(),
+        };
+        let door = Door::open(&self.at.load_as_owner()?)?;
         let done = match self.command {
             What::Add(add) => add.run(&door),
             What::Remove { addresses, scope } => remove(&door, addresses, scope),
             What::List { which, limit, json } => list(&door, &which, limit, json),
-            What::Import(import) => import.run(&door),
+            What::Import(import) => import.run(&text, &door),
             What::Export { which, format } => export(&door, &which, format.into()),
         };
         door.close()?;
@@ -182,22 +188,22 @@ impl Add {
         let entry = |address| SuppressionEntry::new(address, self.scope.clone(), self.reason, clock::now(), self.lasts, source.clone());
         let entries: Vec<_> = self.addresses.into_iter().map(entry).collect();
         let (added, _) = door.add(&entries, Over::Any)?;
-        writeln!(stdout(), "{added} entries added")?;
+        writeln!(screen::out(), "{added} entries added")?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>) -> anyhow::Result<ExitCode> {
     let ListAnswer::Changed { changed, kept } = door.ask(ListRequest::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
-    writeln!(stdout(), "{changed} entries removed")?;
+    writeln!(screen::out(), "{changed} entries removed")?;
     if kept > 0 {
-        eprintln!("posthaste: {kept} of the addresses were not on the list");
+        screen::say(format_args!("{kept} of the addresses were not on the list"));
     }
     Ok(if changed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(door: &Door, which: &Which, limit: usize, json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(screen::out());
     let mut left = limit;
     let more = door.each(&which.filter(), |entry| {
         if left == 0 {
@@ -210,17 +216,17 @@ fn list(door: &Door, which: &Which, limit: usize, json: bool) -> anyhow::Result<
     })?;
     out.flush()?;
     if more {
-        eprintln!("posthaste: there are more entries; see --limit, or use export");
+        screen::say("there are more entries; see --limit, or use export");
     }
     if left == limit && limit > 0 {
-        eprintln!("posthaste: nothing on the list matches");
+        screen::say("nothing on the list matches");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn export(door: &Door, which: &Which, format: Format) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(screen::out());
     out.write_all(transfer::head(format).as_bytes())?;
     door.each(&which.filter(), |entry| {
         out.write_all(transfer::line(entry, format).as_bytes())?;
@@ -235,9 +241,15 @@ fn shown(entry: &SuppressionEntry) -> String {
     let source = &entry.source;
     let class = source.class.map(|c| format!("  {c}")).unwrap_or_default();
     let message = source.message.map(|m| format!("  message {m}")).unwrap_or_default();
-    let by = source.by.as_ref().map(|b| format!("  by {b}")).unwrap_or_default();
-    let text = source.text.as_ref().map(|t| format!("\n    {}", t.replace('\n', "\n    "))).unwrap_or_default();
-    format!("{}  {}  {}  since {}  {until}{class}{message}{by}{text}\n", entry.address, entry.scope, entry.reason, short(entry.since))
+    let by = source.by.as_ref().map(|b| format!("  by {}", Foreign::new(b))).unwrap_or_default();
+    let text: String = source.text.iter().flat_map(|text| text.lines()).map(|line| format!("\n    {}", Foreign::new(line))).collect();
+    format!(
+        "{}  {}  {}  since {}  {until}{class}{message}{by}{text}\n",
+        Foreign::new(&entry.address.to_string()),
+        entry.scope,
+        entry.reason,
+        short(entry.since)
+    )
 }
 
 fn short(time: Timestamp) -> String {
@@ -245,24 +257,27 @@ fn short(time: Timestamp) -> String {
 }
 
 impl Import {
-    fn run(self, door: &Door) -> anyhow::Result<ExitCode> {
-        let text = self.text().with_context(|| format!("cannot read {}", self.file.display()))?;
+    fn run(&self, text: &str, door: &Door) -> anyhow::Result<ExitCode> {
         let defaults = Defaults { scope: self.scope.clone(), reason: self.reason, now: clock::now(), by: operator() };
-        let import = transfer::read(&text, self.format(), &defaults);
+        let import = transfer::read(text, self.format(), &defaults);
         let bad = import.bad.len();
-        import.bad.iter().take(BAD_SHOWN).for_each(|line| eprintln!("posthaste: {}: {line}", self.file.display()));
+        import
+            .bad
+            .iter()
+            .take(BAD_SHOWN)
+            .for_each(|line| screen::say(format_args!("{}: {}", self.file.display(), Foreign::new(&line.to_string()))));
         if bad > BAD_SHOWN {
-            eprintln!("posthaste: … and {} more bad lines", bad - BAD_SHOWN);
+            screen::say(format_args!("… and {} more bad lines", bad - BAD_SHOWN));
         }
         if !import.ignored.is_empty() {
-            eprintln!("posthaste: ignored columns: {}", import.ignored.join(", "));
+            screen::say(format_args!("ignored columns: {}", Foreign::new(&import.ignored.join(", "))));
         }
         if self.strict && bad > 0 {
             anyhow::bail!("{bad} bad lines: nothing was imported");
         }
         let over = if self.replace { Over::Any } else { Over::Stronger };
         let (added, kept) = door.add(&import.entries, over)?;
-        writeln!(stdout(), "{added} entries added, {kept} existed already, {bad} bad lines")?;
+        writeln!(screen::out(), "{added} entries added, {kept} existed already, {bad} bad lines")?;
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -270,7 +285,7 @@ impl Import {
         let mut bytes = Vec::new();
         match self.file == Path::new("-") {
             true => drop(stdin().lock().read_to_end(&mut bytes)?),
-            false => bytes = std::fs::read(&self.file)?,
+            false => bytes = posthaste_host::files::read(&self.file)?,
         }
         // An invalid character makes its line's address invalid, and that line is reported.
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -302,7 +317,7 @@ impl Door {
             Err(AskError::NotRunning(_)) => {
                 let lock = lock(&config.data_dir)?;
                 let OpenedSpool { spool, mended, .. } = open_spool(config)?;
-                mended.iter().for_each(|(_, detail)| eprintln!("posthaste: the spool: {detail}"));
+                mended.iter().for_each(|(_, detail)| screen::say(format_args!("the spool: {detail}")));
                 Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
             }
             Err(error) => Err(error).with_context(|| format!("cannot ask the relay at {}", socket.display())),

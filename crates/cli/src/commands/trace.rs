@@ -1,14 +1,13 @@
 //! `posthaste trace`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
+use posthaste_mail::Foreign;
 use posthaste_monitor::{Format, Query, trace};
 
-use super::{At, colour};
+use super::At;
+use crate::screen;
 
 /// Show the whole history of a message, or of all mail to an address.
 #[derive(Args)]
@@ -30,19 +29,20 @@ impl Trace {
             Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),
             Err(error) => anyhow::bail!("{error}; give a message's id or a recipient's address"),
         };
-        let found = trace(&self.at.load()?.log.dir, &query)?;
+        let found = trace(&self.at.load_as_owner()?.log.dir, &query)?;
         if found.is_empty() {
-            eprintln!("posthaste: the log contains nothing about {}", self.what);
+            screen::say(format_args!("the log contains nothing about {}", Foreign::new(&self.what)));
             return Ok(ExitCode::FAILURE);
         }
-        let mut out = stdout().lock();
+        let colour = screen::has_colours();
+        let mut out = screen::out_in(colour && !self.json);
         if self.json {
             for line in found.lines() {
                 out.write_all(line)?;
                 out.write_all(b"\n")?;
             }
         } else {
-            out.write_all(found.render(Format { colour: colour() }).as_bytes())?;
+            out.write_all(found.render(Format { colour }).as_bytes())?;
         }
         Ok(ExitCode::SUCCESS)
     }

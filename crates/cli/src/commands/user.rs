@@ -1,7 +1,7 @@
 //! `posthaste user`
 
 use std::{
-    io::{BufRead, IsTerminal, Write, stdin, stdout},
+    io::{BufRead, IsTerminal, Write, stdin},
     process::ExitCode,
 };
 
@@ -12,6 +12,7 @@ use posthaste_config::Config;
 use posthaste_relay::admin::{self, AskError, Request};
 
 use super::At;
+use crate::screen;
 
 /// Manage the users who may send, their passwords and tokens.
 #[derive(Args)]
@@ -80,7 +81,7 @@ impl UserCommands {
                 let (shown, hash) = token::generate();
                 file.push(&name, "tokens", &hash.to_string())?;
                 file.save()?;
-                writeln!(stdout(), "{shown}")?;
+                writeln!(screen::out(), "{shown}")?;
             }
             What::Remove(Named { name }) => {
                 ours(&config, &file, &name)?;
@@ -162,7 +163,7 @@ fn ask_password(name: &str) -> anyhow::Result<String> {
 }
 
 fn list(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut out = stdout().lock();
+    let mut out = screen::out();
     if config.users.is_empty() {
         writeln!(out, "no users; `posthaste user add NAME` adds one")?;
     }
@@ -189,8 +190,8 @@ fn tell(at: &At, config: &Config) -> anyhow::Result<ExitCode> {
     // Users that do not fit the configuration are reported here, before the relay is asked.
     at.load()?;
     match admin::ask::<String>(&config.admin.socket, &Request::Reload) {
-        Ok(_) => writeln!(stdout(), "done; the relay has reloaded its users")?,
-        Err(AskError::NotRunning(_)) => writeln!(stdout(), "done; no relay is running here")?,
+        Ok(_) => writeln!(screen::out(), "done; the relay has reloaded its users")?,
+        Err(AskError::NotRunning(_)) => writeln!(screen::out(), "done; no relay is running here")?,
         Err(error) => bail!("the file is written, but the relay did not accept it: {error}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@ mod simulate;
 mod status;
 mod table;
 
-use std::{io::stdout, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use posthaste_governor::LaneKey;
@@ -18,6 +18,7 @@ use posthaste_governor::{
 
 use self::common::{ODD, asked, lane};
 use super::{At, operator};
+use crate::screen;
 
 /// Show, control and simulate the warm-up of sending addresses. A lane is a source at a provider, written ip1/google.
 #[derive(Args)]
@@ -91,7 +92,7 @@ impl SteeredLane {
     fn run(self, at: &At, steer: Steer) -> anyhow::Result<ExitCode> {
         let question = WarmupQuestion::Steer { lane: self.lane.clone(), steer, reason: self.reason, by: operator() };
         let WarmupAnswer::Lanes { lanes } = asked(at, question, &self.lane)? else { anyhow::bail!(ODD) };
-        status::show(&lanes, self.json, &mut stdout().lock())?;
+        status::show(&lanes, self.json, &mut screen::out())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,9 +1,6 @@
 //! `posthaste why`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_host::clock;
@@ -14,6 +11,7 @@ use posthaste_relay::{
 };
 
 use super::At;
+use crate::screen;
 
 /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
 #[derive(Args)]
@@ -40,7 +38,7 @@ impl Why {
             anyhow::bail!("this message is not in the queue; posthaste trace shows its history");
         }
         let now = clock::now();
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         for (number, page) in pages.iter().enumerate() {
             match self.json {
                 true => writeln!(out, "{}", serde_json::to_string(page)?)?,

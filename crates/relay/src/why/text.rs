@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 use posthaste_host::span;
+use posthaste_mail::Foreign;
 use posthaste_queue::{Held, LaneNow, StageNow};
 
 use super::{Lane, Limit, WaitingMail, Why};
@@ -27,23 +28,23 @@ impl fmt::Display for Page<'_> {
         writeln!(f, "{}", why.domain)?;
         if let Some(provider) = &why.provider {
             let from = provider.from.as_ref().map(|from| format!(" ({from})")).unwrap_or_default();
-            writeln!(f, "  provider  {}, known by {}{from}", provider.name, provider.by)?;
+            writeln!(f, "  provider  {}, known by {}{from}", provider.name, Foreign::new(&provider.by))?;
         }
         if let Some(route) = &why.route {
             writeln!(f, "  route     static: {route}")?;
         }
         if let Some(trouble) = &why.trouble {
-            writeln!(f, "  hosts     none: {trouble}")?;
+            writeln!(f, "  hosts     none: {}", Foreign::new(trouble))?;
         }
         for (number, host) in why.hosts.iter().enumerate() {
             let label = if number == 0 { "hosts" } else { "" };
             let addresses: Vec<String> = host.addresses.iter().map(ToString::to_string).collect();
-            writeln!(f, "  {label:<8}  {} {}  {}", host.preference, host.name, addresses.join(", "))?;
+            writeln!(f, "  {label:<8}  {} {}  {}", host.preference, Foreign::new(&host.name), addresses.join(", "))?;
         }
         write!(f, "{}", table(&why.general, "  "))?;
         why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
         if let Some(halted) = &why.halted {
-            writeln!(f, "\ndeliveries are halted: {halted}")?;
+            writeln!(f, "\ndeliveries are halted: {}", Foreign::new(halted))?;
         }
         match &why.waiting {
             None => writeln!(f, "\nno relay is running: waiting mail is not known"),
@@ -76,7 +77,7 @@ impl Page<'_> {
             writeln!(f, "  {stage}: {used} of {} used today, {accepted} accepted; tomorrow {}", many(cap), many(next_cap))?;
         }
         if let Some((at, trouble)) = &now.last_error {
-            writeln!(f, "  last trouble, {} ago: {trouble}", span(*at, self.now))?;
+            writeln!(f, "  last trouble, {} ago: {}", span(*at, self.now), Foreign::new(trouble))?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Page<'_> {
                 n => format!("tried {n} times"),
             };
             let given_up = span(self.now, waits.expires);
-            writeln!(f, "  {}  {address}", waits.id)?;
+            writeln!(f, "  {}  {}", waits.id, Foreign::new(address))?;
             writeln!(f, "    {} old, stream {}, {tried}, given up in {given_up}", span(waits.arrived, self.now), waits.stream)?;
             writeln!(f, "    waits {}", self.held(&waits.held))?;
         }
@@ -113,7 +114,7 @@ impl Page<'_> {
         if held.until.is_none() {
             text.push_str("without a known end: ");
         }
-        text + &held.why
+        text + &Foreign::new(&held.why).to_string()
     }
 }
 

@@ -1,14 +1,10 @@
 //! A Maildir: each mail is a file in `new`. Mail that was read is moved to `cur`, marked as seen.
 
-use std::{
-    ffi::OsString,
-    fs::{self, File},
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{ffi::OsString, fs, io::Read, path::Path, sync::Arc};
 
 use bytes::Bytes;
+
+use posthaste_host::{files, rights::within};
 
 use super::common::{AT_ONCE, MAIL_MAX, MailboxError, ROUND_MAX, all_or, on_disk, take};
 use crate::handler::ReturnHandler;
@@ -31,7 +27,7 @@ pub(super) async fn read(handler: &Arc<ReturnHandler>, path: &Path) -> Result<()
 
 /// The names of the mails, the oldest first, since names begin with the time.
 fn names(new: &Path) -> Result<Vec<OsString>, MailboxError> {
-    let entries = fs::read_dir(new).map_err(MailboxError::file(new))?;
+    let entries = within(new, || fs::read_dir(new)).map_err(MailboxError::file(new))?;
     let mut names: Vec<_> =
         entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.to_string_lossy().starts_with('.')).collect();
     names.sort();
@@ -41,7 +37,7 @@ fn names(new: &Path) -> Result<Vec<OsString>, MailboxError> {
 
 fn mail(path: &Path) -> Result<Bytes, MailboxError> {
     let mut mail = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAIL_MAX).read_to_end(&mut mail));
+    let read = files::open(path).and_then(|file| file.take(MAIL_MAX).read_to_end(&mut mail));
     read.map(|_| mail.into()).map_err(MailboxError::file(path))
 }
 
@@ -49,5 +45,5 @@ fn mark(path: &Path, name: &OsString) -> Result<(), MailboxError> {
     let mut seen = name.clone();
     seen.push(":2,S");
     let new = path.join("new").join(name);
-    fs::rename(&new, path.join("cur").join(seen)).map_err(MailboxError::file(&new))
+    within(&path.join("new"), || fs::rename(&new, path.join("cur").join(seen))).map_err(MailboxError::file(&new))
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -11,12 +12,17 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use memchr::memmem;
-use posthaste_host::clock;
-use rustix::fs::{FlockOperation, fcntl_lock};
+use posthaste_host::{
+    clock,
+    rights::{along, within},
+};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 
 use super::common::{AT_ONCE, MAIL_MAX, MBOX_MAX, MailboxError, all_or, on_disk, take};
 use crate::handler::ReturnHandler;
 
+/// Of `open(2)`: a link in the file's place is an error.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 /// A lock file of this age is stale: it is twice the time that a mailbox may take.
 const STALE: Duration = Duration::from_mins(10);
 
@@ -42,7 +48,7 @@ struct Locked {
 impl Locked {
     /// None for an empty file.
     fn open(path: &Path) -> Result<Option<(Self, Bytes)>, MailboxError> {
-        let length = fs::metadata(path).map_err(MailboxError::file(path))?.len();
+        let length = along(path, || fs::metadata(path)).map_err(MailboxError::file(path))?.len();
         if length == 0 {
             return Ok(None);
         }
@@ -51,7 +57,7 @@ impl Locked {
         }
         // Taken before the file is opened: closing any descriptor of it would release another one's fcntl lock.
         let lock = LockFile::make(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(MailboxError::file(path))?;
+        let file = along(path, || OpenOptions::new().read(true).write(true).open(path)).map_err(MailboxError::file(path))?;
         fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| MailboxError::Locked(path.to_owned()))?;
         let mut content = Vec::new();
         (&file).take(MBOX_MAX).read_to_end(&mut content).map_err(MailboxError::file(path))?;
@@ -61,7 +67,9 @@ impl Locked {
     /// Keeps a copy of the content, then empties the file. After a crash between the two it is read once more.
     fn empty(self, content: &[u8]) -> Result<(), MailboxError> {
         let copy = beside(&self.path, "read");
-        let mut read = OpenOptions::new().append(true).create(true).open(&copy).map_err(MailboxError::file(&copy))?;
+        // In the folder of a mailbox others may write, so a link is not followed.
+        let open = || OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(NOFOLLOW).open(&copy);
+        let mut read = within(folder(&copy), open).map_err(MailboxError::file(&copy))?;
         read.write_all(content).and_then(|()| read.sync_all()).map_err(MailboxError::file(&copy))?;
         let emptied = self.file.set_len(0).and_then(|()| self.file.sync_all());
         emptied.map_err(MailboxError::file(&self.path))
@@ -75,11 +83,11 @@ impl LockFile {
     fn make(of: &Path) -> Result<Self, MailboxError> {
         let lock = beside(of, "lock");
         // The process that made it may have been killed, as this relay may.
-        if fs::metadata(&lock).and_then(|m| m.modified()).is_ok_and(is_stale) {
+        if fs::symlink_metadata(&lock).and_then(|m| m.modified()).is_ok_and(is_stale) {
             tracing::warn!(lock = %lock.display(), "the lock file of a mailbox is stale and is removed");
-            let _ = fs::remove_file(&lock);
+            let _ = within(folder(&lock), || fs::remove_file(&lock));
         }
-        match OpenOptions::new().write(true).create_new(true).open(&lock) {
+        match within(folder(&lock), || OpenOptions::new().write(true).create_new(true).open(&lock)) {
             Ok(_) => Ok(Self(lock)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(MailboxError::Locked(of.to_owned())),
             Err(source) => Err(MailboxError::File { path: lock, source }),
@@ -89,7 +97,7 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
+        if let Err(error) = within(folder(&self.0), || fs::remove_file(&self.0)) {
             tracing::warn!(lock = %self.0.display(), %error, "cannot remove a mailbox's lock");
         }
     }
@@ -98,6 +106,10 @@ impl Drop for LockFile {
 fn is_stale(made: SystemTime) -> bool {
     let made = Timestamp::try_from(made).unwrap_or(Timestamp::MAX);
     made.saturating_add(STALE).is_ok_and(|until| until < clock::now())
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {
@@ -150,5 +162,17 @@ mod tests {
         assert!(Locked::open(&path).unwrap().is_none());
         assert_eq!(fs::read(dir.path().join("box.read")).unwrap(), content);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_copy_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("box"), dir.path().join("victim"));
+        fs::write(&path, "From a@x\nSubject: 1\n\n").unwrap();
+        fs::write(&victim, "theirs").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("box.read")).unwrap();
+        let (locked, content) = Locked::open(&path).unwrap().unwrap();
+        assert!(locked.empty(&content).is_err());
+        assert_eq!((fs::read(&victim).unwrap(), fs::read(&path).unwrap()), (b"theirs".to_vec(), content.to_vec()), "nothing is lost");
     }
 }

@@ -78,6 +78,8 @@ pub(super) struct Conversation {
     input: BytesMut,
     /// The user that the client's certificate identifies.
     pub(super) certified: Option<Arc<str>>,
+    /// The name whose SCRAM salt the client was told, until it proves that it knows the password.
+    pub(super) asked: Option<String>,
     /// No more input is read; the session ends once `out` is written.
     pub(super) is_over: bool,
     /// Accepted recipients of the current message.
@@ -106,6 +108,7 @@ impl Conversation {
             out: Vec::with_capacity(512),
             input: BytesMut::new(),
             certified: None,
+            asked: None,
             is_over: false,
             recipients: 0,
             sender: None,
@@ -118,6 +121,12 @@ impl Conversation {
 
     /// Runs the session from the greeting to its end.
     pub(super) async fn hold(mut self) -> io::Result<()> {
+        let ended = self.talk().await;
+        self.login_abandoned();
+        ended
+    }
+
+    async fn talk(&mut self) -> io::Result<()> {
         let settings = self.of.settings.get();
         let limits = settings.limits.clone();
         let implicit = settings.listeners.get(&self.listener).is_some_and(|l| l.tls.mode == ListenTlsMode::Implicit);
@@ -157,13 +166,7 @@ impl Conversation {
                     }
                 }
                 Step::Message(submission) => self.message(submission, &limits).await,
-                Step::Refused(refusal) => {
-                    self.of.rejected(self.ip, &self.session, &refusal);
-                    self.slow_down().await;
-                    if refusal.reason == "auth_failed" {
-                        self.login_failed().await;
-                    }
-                }
+                Step::Refused(refusal) => self.step_refused(refusal).await,
                 Step::Close => self.is_over = true,
             }
             if !self.session.is_receiving() && self.held.take().is_some() {
@@ -174,6 +177,19 @@ impl Conversation {
         match &mut self.wire {
             Some(wire) => wire.shutdown().await,
             None => Ok(()),
+        }
+    }
+
+    /// Logs and delays what the session refused by itself. A login that the client cancelled, or broke off by nonsense, after it was told the
+    /// salt counts as a wrong password.
+    async fn step_refused(&mut self, mut refusal: SessionRefusal) {
+        let asked = self.asked.take().filter(|_| refusal.command == "auth");
+        let failed = refusal.reason == "auth_failed" || asked.is_some();
+        refusal.user = refusal.user.or(asked);
+        self.of.rejected(self.ip, &self.session, &refusal);
+        self.slow_down().await;
+        if failed {
+            self.login_failed().await;
         }
     }
 

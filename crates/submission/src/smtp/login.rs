@@ -22,6 +22,7 @@ impl Conversation {
         let user = match credentials {
             Credentials::Keys { user } => {
                 let (keys, _) = self.of.passwords.scram(&settings.users, &user);
+                self.asked = Some(user);
                 return self.session.scram_keys(&keys, &rand::random(), &mut self.out);
             }
             Credentials::Password { user, password } => {
@@ -40,6 +41,7 @@ impl Conversation {
             },
         };
         drop(settings);
+        self.asked = None;
         match user {
             Some(user) => self.session.authenticated(Ok(user.name.clone()), &mut self.out),
             None => {
@@ -80,6 +82,17 @@ impl Conversation {
     pub(super) fn user(&self) -> Option<Arc<User>> {
         let name = self.session.user().or(self.certified.as_ref())?;
         self.of.settings.get().users.get(name).cloned()
+    }
+
+    /// Counts a login that ended without a proof after the salt was told: asking costs what guessing does, whether or not there is such a
+    /// user. The line is written by the caller if there is a refusal, and here if the client just went away.
+    pub(super) fn login_abandoned(&mut self) {
+        let Some(name) = self.asked.take().filter(|_| !*self.of.stopping.borrow()) else { return };
+        let answer = Answer::auth_failed();
+        let refusal = SessionRefusal { command: "auth", from: None, rcpt: None, user: Some(name), answer, reason: "auth_abandoned" };
+        self.of.rejected(self.ip, &self.session, &refusal);
+        // The client is gone: nobody is left to wait.
+        self.of.lockout.failed(self.ip);
     }
 
     /// Counts a failed login, and waits before the client is answered.

@@ -1,7 +1,7 @@
 //! `posthaste bounce read`
 
 use std::{
-    io::{BufWriter, Write, stdout},
+    io::{BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use posthaste_bounce::{Report, read_mail};
 use posthaste_config::Config;
+use posthaste_mail::Foreign;
 use posthaste_relay::settings::Settings;
+
+use crate::screen;
 
 /// The mail to read, and the output format.
 #[derive(Args)]
@@ -25,13 +28,13 @@ pub(super) struct Read {
 impl Read {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
         let settings = Settings::new(config)?;
-        let mut out = BufWriter::new(stdout().lock());
+        let mut out = BufWriter::new(screen::out());
         let mut code = ExitCode::SUCCESS;
         for file in &self.files {
-            let mail = match std::fs::read(file) {
+            let mail = match posthaste_host::files::read(file) {
                 Ok(mail) => mail,
                 Err(error) => {
-                    eprintln!("posthaste: cannot read {}: {error}", file.display());
+                    screen::say(format_args!("cannot read {}: {error}", file.display()));
                     code = ExitCode::FAILURE;
                     continue;
                 }
@@ -59,10 +62,11 @@ fn json(file: &str, report: &Report) -> anyhow::Result<String> {
 
 fn shown(file: &str, report: &Report) -> String {
     let kind = serde_json::to_value(report.kind).ok().and_then(|k| k.as_str().map(str::to_owned)).unwrap_or_default();
-    let mut out = format!("{file}\n  kind        {kind}");
+    let mut out = format!("{}\n  kind        {kind}", Foreign::new(file));
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            out += &format!("\n  {name:<11} {}", value.replace('\n', "\n              "));
+            let lines: Vec<String> = Foreign::new(&value).lines().map(|line| line.to_string()).collect();
+            out += &format!("\n  {name:<11} {}", lines.join("\n              "));
         }
     };
     add("rcpt", report.rcpt.clone());

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufWriter, Write, stdout},
+    io::{BufWriter, Write},
     process::ExitCode,
 };
 
@@ -15,6 +15,7 @@ use posthaste_monitor::{Lines, LogRecord};
 use posthaste_relay::settings::Settings;
 
 use super::shape::{pattern, shape};
+use crate::screen;
 
 /// What is shown, and in which format.
 #[derive(Args)]
@@ -40,7 +41,7 @@ impl Unknown {
                 shapes.take(&record, &settings.rules, self.below);
             }
         }
-        let mut out = BufWriter::new(stdout().lock());
+        let mut out = BufWriter::new(screen::out());
         let (found, left) = shapes.sorted(self.limit);
         for (n, shape) in found.iter().enumerate() {
             let text = if self.json { serde_json::to_string(shape)? } else { skeleton(shape, n + 1) };
@@ -48,7 +49,7 @@ impl Unknown {
         }
         out.flush()?;
         if left > 0 {
-            eprintln!("posthaste: {left} replies in smaller groups are not shown; see --limit");
+            screen::say(format_args!("{left} replies in smaller groups are not shown; see --limit"));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,16 +1,11 @@
 //! `posthaste dkim status` and `posthaste dkim dns`: the configured keys and their successors, with what DNS holds for them.
 
-use std::{
-    io::{Write, stdout},
-    path::Path,
-    process::ExitCode,
-    time::SystemTime,
-};
+use std::{io::Write, path::Path, process::ExitCode, time::SystemTime};
 
 use posthaste_config::Config;
 use posthaste_dkim::{Key, Published, Stage, zone_lines};
 use posthaste_host::clock;
-use posthaste_mail::Domain;
+use posthaste_mail::{Domain, Foreign};
 use posthaste_relay::settings::Settings;
 use posthaste_signing::{
     key_store::{KeyStore, key_file},
@@ -20,6 +15,7 @@ use posthaste_signing::{
 use serde::Serialize;
 
 use crate::commands::At;
+use crate::screen;
 
 const DAY: i64 = 24 * 3600;
 
@@ -61,7 +57,7 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
         Ok::<_, anyhow::Error>(said)
     })?;
     let now = clock::now().as_second();
-    let mut out = stdout().lock();
+    let mut out = screen::out();
     if !json {
         writeln!(out, "{:<24} {:<14} {:<9} {:<14} {:>5} {:>6}  DNS", "DOMAIN", "SELECTOR", "STAGE", "ALGORITHM", "BITS", "AGE")?;
     }
@@ -73,7 +69,7 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
             let row = Row { domain, selector, stage, algorithm, bits, age_days, dns: said.word(), why: said.why() };
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
         } else {
-            let why = said.why().map_or_else(String::new, |why| format!(": {why}"));
+            let why = said.why().map_or_else(String::new, |why| format!(": {}", Foreign::new(why)));
             let (domain, age) = (domain.as_str(), format!("{age_days}d"));
             writeln!(out, "{domain:<24} {selector:<14} {stage:<9} {algorithm:<14} {bits:>5} {age:>6}  {}{why}", said.word())?;
         }
@@ -85,7 +81,7 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
 /// Prints the records that must be in DNS.
 pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
     let keys = keys(&at.load()?)?;
-    let mut out = stdout().lock();
+    let mut out = screen::out();
     let needed: Vec<&Known> = keys.iter().filter(|known| known.domain == *domain && known.stage != "retired").collect();
     anyhow::ensure!(!needed.is_empty(), "{domain} has no keys: the configuration needs [dkim.domain.\"{domain}\"]");
     for known in needed {

@@ -1,13 +1,10 @@
 //! `posthaste dkim rotate`: asks the running relay, or does the work itself if none is running.
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use posthaste_config::Config;
 use posthaste_host::{InForce, clock};
-use posthaste_mail::Domain;
+use posthaste_mail::{Domain, Foreign};
 use posthaste_relay::{
     admin::{self, AskError, Request},
     lock,
@@ -19,16 +16,17 @@ use posthaste_signing::{
 };
 
 use crate::commands::At;
+use crate::screen;
 
 /// Makes the next keys, or puts existing ones in force.
 pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
-    let config = at.load()?;
+    let config = at.load_as_owner()?;
     let keys: Vec<NextKey> = match admin::ask(&config.admin.socket, &Request::RotateKeys { domain: domain.clone() }) {
         Ok(keys) => keys,
         Err(AskError::NotRunning(_)) => alone(config, domain)?,
         Err(error) => anyhow::bail!("{error}"),
     };
-    let mut out = stdout().lock();
+    let mut out = screen::out();
     if json {
         writeln!(out, "{}", serde_json::to_string(&keys)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -39,7 +37,7 @@ pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<Exi
             writeln!(out, "; {domain} now signs with {selector} ({algorithm})")?;
             continue;
         }
-        let why = key.why.map_or_else(String::new, |why| format!(": {why}"));
+        let why = key.why.map_or_else(String::new, |why| format!(": {}", Foreign::new(&why)));
         writeln!(
             out,
             "; {selector} ({algorithm}) is waiting for DNS ({}{why}); publish this record, and a running relay will sign with the key",

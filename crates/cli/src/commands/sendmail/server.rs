@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) fn connect() -> io::Result<TcpStream> {
     let path = std::env::var_os("POSTHASTE_CONFIG").map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
     // If the file cannot be read or is not TOML, use the default listener.
-    let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let table = posthaste_host::files::read_text(&path).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no listener without implicit TLS is configured");
     for address in addresses(&table) {
         match TcpStream::connect_timeout(&address, CONNECT) {

@@ -1,11 +1,6 @@
 //! `posthaste warmup audit`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-    thread::sleep,
-    time::Duration,
-};
+use std::{io::Write, process::ExitCode, thread::sleep, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -22,6 +17,7 @@ use posthaste_warmup::{Comparison, Recount, compare};
 
 use super::common::{ODD, json};
 use crate::commands::At;
+use crate::screen;
 
 /// The output format.
 #[derive(Args)]
@@ -37,13 +33,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Audit {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let config = at.load()?;
+        let config = at.load_as_owner()?;
         let compared = match ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger)) {
             Ok(answer) => running(&config, answer)?,
             Err(AskError::NotRunning(_)) => stopped(&config)?,
             Err(error) => return Err(error).with_context(|| format!("cannot ask the relay at {}", config.admin.socket.display())),
         };
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         match self.json {
             true => json(&compared, &mut out)?,
             false => write!(out, "{}", text(&compared))?,

@@ -1,9 +1,6 @@
 //! `posthaste warmup plot`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_governor::LaneKey;
@@ -11,6 +8,7 @@ use posthaste_governor::warmup::{DayStatus, LaneStatus, WarmupAnswer, WarmupQues
 
 use super::common::{ODD, asked, json, lane};
 use crate::commands::At;
+use crate::screen;
 
 /// What to plot.
 #[derive(Args)]
@@ -36,7 +34,7 @@ impl Plot {
         let answer = asked(at, WarmupQuestion::Days { lane: self.lane.clone() }, &self.lane)?;
         let WarmupAnswer::Days { lane, caps, days } = answer else { anyhow::bail!(ODD) };
         let days = &days[days.len().saturating_sub(self.days)..];
-        let mut out = stdout().lock();
+        let mut out = screen::out();
         match self.json {
             true => days.iter().try_for_each(|day| json(day, &mut out))?,
             false => write!(out, "{}", drawn(&lane, &caps, days))?,

@@ -1,7 +1,7 @@
 //! `posthaste warmup simulate`
 
 use std::{
-    io::{self, BufWriter, Write, stdout},
+    io::{self, BufWriter, Write},
     net::IpAddr,
     path::Path,
     process::ExitCode,
@@ -22,6 +22,7 @@ use posthaste_warmup::{
 use super::common::json;
 use super::table::{span, table};
 use crate::commands::At;
+use crate::screen;
 
 /// The mail to simulate.
 #[derive(Args)]
@@ -75,7 +76,7 @@ impl Simulate {
         let seen = config.sources.keys().map(|source| (source.clone(), scenario.first)).collect();
         let policy = Settings::new(config)?.policy(&seen);
         let simulation = simulate(&policy, &self.stream, &scenario);
-        let mut out = BufWriter::new(stdout().lock());
+        let mut out = BufWriter::new(screen::out());
         if self.json {
             simulation.days.iter().try_for_each(|day| json(day, &mut out))?;
         } else {
@@ -87,9 +88,7 @@ impl Simulate {
         }
         out.flush()?;
         if simulation.days.iter().all(|day| day.lanes.is_empty()) {
-            eprintln!(
-                "posthaste: no source in this stream's pool is warming up; [source.NAME] warmup = \"standard\" gives a source a curve"
-            );
+            screen::say("no source in this stream's pool is warming up; [source.NAME] warmup = \"standard\" gives a source a curve");
         }
         Ok(ExitCode::SUCCESS)
     }

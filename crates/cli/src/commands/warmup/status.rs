@@ -1,9 +1,6 @@
 //! `posthaste warmup status`
 
-use std::{
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -14,6 +11,7 @@ use posthaste_relay::admin::Request;
 use super::common::{ODD, json};
 use super::table::{percent, span, table};
 use crate::commands::At;
+use crate::screen;
 
 /// Which lanes to show.
 #[derive(Args)]
@@ -34,9 +32,9 @@ impl Show {
         let WarmupAnswer::Lanes { mut lanes } = at.ask(&Request::Warmup(WarmupQuestion::Status))? else { anyhow::bail!(ODD) };
         lanes.retain(|lane| self.source.as_deref().is_none_or(|source| *lane.source == *source));
         lanes.retain(|lane| self.provider.as_deref().is_none_or(|provider| *lane.provider == *provider));
-        show(&lanes, self.json, &mut stdout().lock())?;
+        show(&lanes, self.json, &mut screen::out())?;
         if lanes.is_empty() {
-            eprintln!("posthaste: no lane is warming up: no source with a curve has sent mail yet, or none matches");
+            screen::say("no lane is warming up: no source with a curve has sent mail yet, or none matches");
             return Ok(ExitCode::FAILURE);
         }
         Ok(ExitCode::SUCCESS)

@@ -46,13 +46,14 @@ impl ScramKeys {
         Self { salt: salt.to_vec(), iterations, stored_key, server_key: tag(&key, b"Server Key") }
     }
 
-    /// Keys for an unknown user: the same each time, so that a second login does not reveal that the user is unknown, and valid for no
+    /// Keys for an unknown user, with a salt of this many bytes: the same each time, so that a second login does not reveal that the user is unknown, and valid for no
     /// password.
-    pub fn decoy(secret: &[u8], user: &str, iterations: u32) -> Self {
+    pub fn decoy(secret: &[u8], user: &str, iterations: u32, salt: usize) -> Self {
         let key = Key::new(HMAC_SHA256, secret);
         let made_up = |what: &str| tag(&key, format!("{what}\0{user}").as_bytes());
         let (stored_key, server_key) = (made_up("stored"), made_up("server"));
-        Self { salt: made_up("salt")[..16].to_vec(), iterations, stored_key, server_key }
+        let salt = (0..).flat_map(|part| made_up(&format!("salt{part}"))).take(salt).collect();
+        Self { salt, iterations, stored_key, server_key }
     }
 }
 

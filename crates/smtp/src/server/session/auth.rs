@@ -232,7 +232,7 @@ mod tests {
         let (step, _) = feed(&mut session, &format!("EHLO c.test\r\nAUTH SCRAM-SHA-256 {}\r\n", STANDARD.encode("n,,n=user,r=abc")));
         assert_eq!(step, Step::Authenticate(Credentials::Keys { user: "user".into() }));
         let mut out = Vec::new();
-        session.scram_keys(&ScramKeys::decoy(b"s", "user", 4096), &[1; 18], &mut out);
+        session.scram_keys(&ScramKeys::decoy(b"s", "user", 4096, 16), &[1; 18], &mut out);
         assert!(out.starts_with(b"334 cj1hYm"), "r=abc...: {:?}", String::from_utf8_lossy(&out));
         let last = format!("c=biws,r=abc{},p={}", STANDARD.encode([1; 18]), STANDARD.encode([0; 32]));
         let (step, out) = feed(&mut session, &format!("{}\r\n", STANDARD.encode(last)));

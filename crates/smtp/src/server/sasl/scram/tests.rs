@@ -85,10 +85,10 @@ fn plus_holds_only_for_the_connection_it_is_bound_to() {
 
 #[test]
 fn a_decoy_is_stable_differs_by_name_and_lets_nobody_in() {
-    let decoy = |user| ScramKeys::decoy(b"secret", user, 4096);
+    let decoy = |user| ScramKeys::decoy(b"secret", user, 4096, 16);
     assert_eq!(decoy("a"), decoy("a"));
     assert_ne!(decoy("a").salt, decoy("b").salt);
-    assert_ne!(decoy("a").salt, ScramKeys::decoy(b"other", "a", 4096).salt);
+    assert_ne!(decoy("a").salt, ScramKeys::decoy(b"other", "a", 4096, 16).salt);
     let (exchange, _) = opening(false, false).hear(b"n,,n=user,r=abc", None);
     let (exchange, turn) = exchange.keys(&decoy("user"), &[0; 18]);
     let Turn::Challenge(challenge) = turn else { panic!("{turn:?}") };

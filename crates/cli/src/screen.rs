@@ -1,0 +1,184 @@
+//! Standard output and standard error: the only way to them, for this program. Whatever is written passes a filter, because nearly every command
+//! shows text of strangers, and a terminal obeys what it is told.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, StderrLock, StdoutLock, Write},
+};
+
+use posthaste_mail::Foreign;
+
+/// A stream to people, or to a program that reads JSON: all that a terminal would obey is escaped as JSON escapes it, except for line ends and
+/// tabs. So JSON means the same as before.
+pub(crate) struct Screen<W: Write> {
+    to: W,
+    /// The first bytes of a character whose last ones are still to come.
+    begun: Vec<u8>,
+    /// Whether the colours of our own are let through.
+    colours: bool,
+}
+
+/// Standard output.
+pub(crate) fn out() -> Screen<StdoutLock<'static>> {
+    Screen::new(io::stdout().lock())
+}
+
+/// Standard output, with our own colours if wanted. Only for text in which what strangers wrote is [`Foreign`].
+pub(crate) fn out_in(colours: bool) -> Screen<StdoutLock<'static>> {
+    let mut out = out();
+    out.colours = colours;
+    out
+}
+
+/// Standard output as it is, for a program at the other end that speaks SMTP with the relay.
+pub(crate) fn pipe() -> StdoutLock<'static> {
+    io::stdout().lock()
+}
+
+/// Whether to use colours: on a terminal, unless NO_COLOR is set.
+pub(crate) fn has_colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Standard error.
+pub(crate) fn err() -> Screen<StderrLock<'static>> {
+    Screen::new(io::stderr().lock())
+}
+
+/// Says on standard error what the user should know, after the program's name. If even that fails, there is nobody to tell.
+pub(crate) fn say(text: impl fmt::Display) {
+    let _ = writeln!(err(), "posthaste: {text}");
+}
+
+impl<W: Write> Screen<W> {
+    fn new(to: W) -> Self {
+        Self { to, begun: Vec::new(), colours: false }
+    }
+
+    fn show(&mut self, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(|c| Foreign::is_obeyed(c) && c != '\n' && c != '\t') {
+            let (before, obeyed) = rest.split_at(at);
+            self.to.write_all(before.as_bytes())?;
+            let colour = if self.colours { colour(obeyed) } else { 0 };
+            let end = match colour {
+                0 => {
+                    let c = obeyed.chars().next().expect("it was found");
+                    let mut escape = String::new();
+                    Foreign::escape(c, &mut escape).expect("a string takes everything");
+                    self.to.write_all(escape.as_bytes())?;
+                    c.len_utf8()
+                }
+                length => {
+                    self.to.write_all(&obeyed.as_bytes()[..length])?;
+                    length
+                }
+            };
+            rest = &obeyed[end..];
+        }
+        self.to.write_all(rest.as_bytes())
+    }
+}
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = std::mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut rest = &all[..];
+        loop {
+            match str::from_utf8(rest) {
+                Ok(text) => {
+                    self.show(text)?;
+                    return Ok(bytes.len());
+                }
+                Err(error) => {
+                    let (text, broken) = rest.split_at(error.valid_up_to());
+                    self.show(str::from_utf8(text).expect("it is valid up to there"))?;
+                    let Some(length) = error.error_len() else {
+                        self.begun = broken.to_vec();
+                        return Ok(bytes.len());
+                    };
+                    write!(self.to, "{}", Foreign::new(&broken[..length]))?;
+                    rest = &broken[length..];
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl<W: Write> Drop for Screen<W> {
+    fn drop(&mut self) {
+        // Whoever waits for the rest of a character waits in vain. An error has nobody to hear of it.
+        let _ = write!(self.to, "{}", Foreign::new(&self.begun));
+    }
+}
+
+/// The length of an escape sequence that only chooses a colour or another look (ECMA-48, SGR) at the start of `text`, or 0.
+fn colour(text: &str) -> usize {
+    let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
+    let digits = codes.bytes().take_while(u8::is_ascii_digit).count();
+    if (1..=2).contains(&digits) && codes[digits..].starts_with('m') { digits + 3 } else { 0 }
+}
+
+/// A diagnostic of the running relay on standard error: one line each, whatever is in it.
+pub(crate) struct Diagnostic(StderrLock<'static>);
+
+/// For tracing, which writes each event at once.
+pub(crate) fn diagnostic() -> Diagnostic {
+    Diagnostic(io::stderr().lock())
+}
+
+impl Write for Diagnostic {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        writeln!(self.0, "{}", Foreign::new(event.strip_suffix(b"\n").unwrap_or(event)))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(parts: &[&[u8]], colours: bool) -> String {
+        let mut to = Vec::new();
+        {
+            let mut screen = Screen::new(&mut to);
+            screen.colours = colours;
+            parts.iter().for_each(|part| screen.write_all(part).unwrap());
+        }
+        String::from_utf8(to).unwrap()
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_written_as_it_is() {
+        assert_eq!(shown(&["a\tb\nGrüße 🚀\n".as_bytes()], false), "a\tb\nGrüße 🚀\n");
+        assert_eq!(shown(&["\u{1b}]0;x\u{7}\u{9b}\u{202e}\r".as_bytes()], false), "\\u001b]0;x\\u0007\\u009b\\u202e\\r");
+        assert_eq!(shown(&[b"a\xffb\xc3", b"\xa9\xf0\x9f"], false), "a\\xffbé\\xf0\\x9f");
+    }
+
+    #[test]
+    fn colours_are_ours_and_nothing_else_that_begins_so() {
+        assert_eq!(shown(&[b"\x1b[32mgreen\x1b[0m"], true), "\x1b[32mgreen\x1b[0m");
+        assert_eq!(shown(&[b"\x1b[32mgreen"], false), "\\u001b[32mgreen");
+        for other in ["[2J", "[1;1H", "]0;x", "[321m", "[m", "["] {
+            let text = format!("\x1b{other}");
+            assert_eq!(shown(&[text.as_bytes()], true), format!("\\u001b{other}"));
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({ "said": "\u{1b}\u{9b}\u{202e}\u{e0041}\u{7f}\"\\ \n" });
+        let line = shown(&[value.to_string().as_bytes()], false);
+        assert!(!line.contains(Foreign::is_obeyed), "{line:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+    }
+}
