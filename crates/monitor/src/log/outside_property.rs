@@ -156,6 +156,13 @@ proptest! {
 }
 
 #[test]
+fn a_longer_copy_of_a_files_first_lines_is_not_taken_for_the_file() {
+    let mut steps = vec![Step::Append(2), Step::DeedAt(Deed::Copy, false), Step::Append(1), Step::Deed(Deed::Rename), Step::Append(1)];
+    steps.extend([Step::Deed(Deed::Truncate(64)), Step::Append(1), Step::DeedToOldest(Deed::Truncate(0))]);
+    holds(steps).unwrap();
+}
+
+#[test]
 fn what_is_left_of_a_file_is_missed_too() {
     let mut steps = vec![Step::Append(2), Step::DeedAt(Deed::Rename, false), Step::Append(1), Step::Restart];
     steps.extend([Step::DeedToOldest(Deed::Truncate(86)), Step::Sync, Step::DeedToOldest(Deed::Delete)]);

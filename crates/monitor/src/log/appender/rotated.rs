@@ -211,7 +211,14 @@ impl Appender {
         let is_it = |path: &Path| -> io::Result<bool> {
             let regular = fs::symlink_metadata(path)?.is_file();
             let other = !path.ends_with(CURRENT) && !self.inventory.lists(&name_of(path));
-            Ok(regular && other && matches!(listed.left_in(&File::open(path)?)?, Left::Whole(_)))
+            if !regular || !other {
+                return Ok(false);
+            }
+            // Only the current file may have grown since it was listed: what is longer may be another copy of the same first lines.
+            Ok(match listed.left_in(&File::open(path)?)? {
+                Left::Whole(more) => more == 0 || listed.name == CURRENT,
+                Left::Part(_) | Left::Other => false,
+            })
         };
         let entries = match fs::read_dir(&self.options.dir) {
             Ok(entries) => entries,
