@@ -102,11 +102,14 @@ impl Life {
 
     /// The log accounts for everything, or says that it cannot.
     fn audit(&mut self) {
+        if self.power_cut || self.figures.gaps > 0 {
+            // Not each of its lines is whole.
+            self.relay.spoilt();
+        }
         if self.figures.gaps == 0 {
             self.relay.assert_balanced();
             return;
         }
-        self.relay.spoilt();
         if self.figures.gaps == self.overwritten {
             return;
         }

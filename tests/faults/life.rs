@@ -71,6 +71,8 @@ pub(crate) struct Life {
     pub(crate) forgotten: HashSet<usize>,
     /// How many of the gaps are a damaged line, which may be one that nothing depends on.
     pub(crate) overwritten: usize,
+    /// Whether a power cut may have left damaged lines in the log.
+    pub(crate) power_cut: bool,
     /// How often each recipient's mail may arrive beyond once.
     pub(crate) allowed: HashMap<usize, usize>,
     probes: usize,
@@ -132,6 +134,7 @@ impl Life {
             random,
             forgotten: HashSet::new(),
             overwritten: 0,
+            power_cut: false,
             allowed: HashMap::new(),
             probes: 0,
             clock: (0, 0),
@@ -236,7 +239,13 @@ impl Life {
             self.relay.spawn();
             wait::within(FAULT, || self.relay.ended());
             self.lift_after_kill(&round.fault);
-            if self.relay.starts().is_none() {
+            // Its ports are open before its spool is: only a greeting shows that it is up.
+            let port = self.relay.port();
+            let is_up = || match self.relay.ended() {
+                Some(_) => Some(false),
+                None => Client::connect(port).is_ok().then_some(true),
+            };
+            if wait::until("the relay to start or to end", is_up) {
                 return;
             }
         }
@@ -249,6 +258,7 @@ impl Life {
         self.figures.kills += 1;
         self.receiver.mx.wait_until_alone();
         if power {
+            self.power_cut = true;
             self.shim.cut_power(&self.relay.dir().join("data"), &mut self.random);
         }
         let in_flight = self.may_arrive_again();

@@ -83,18 +83,12 @@ impl Relay {
     /// Starts it (again) and waits until it listens.
     pub fn run(&mut self) {
         self.spawn();
-        if let Some(status) = self.starts() {
-            panic!("the relay ended with {status}:\n{}", self.stderr());
-        }
-    }
-
-    /// Waits until it listens, or has ended: how.
-    pub fn starts(&mut self) -> Option<ExitStatus> {
-        let port = self.port;
         wait::until("the relay to listen", || {
-            let ended = self.ended();
-            (ended.is_some() || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).then_some(ended)
-        })
+            if let Some(status) = self.ended() {
+                panic!("the relay ended with {status}:\n{}", self.stderr());
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
+        });
     }
 
     /// `posthaste` with these arguments and this relay's configuration, not started yet.
