@@ -16,45 +16,51 @@ use posthaste_mail::MessageId;
 use crate::{
     disk::Disk,
     fact::Fact,
+    handles::Handles,
     overlay::{BUCKET, Overlay},
 };
 
 pub(crate) struct Index {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    db: sled::Db,
-    messages: sled::Tree,
-    states: sled::Tree,
-    facts: sled::Tree,
+    /// None only while this is dropped.
+    handles: Option<Handles>,
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.handles.take().into_iter().for_each(Handles::close);
+    }
 }
 
 impl Index {
     pub(crate) fn open(dir: &Path, cache: u64, disk: Arc<dyn Disk>) -> sled::Result<Self> {
         disk.index()?;
-        // Without sled's own flusher thread, so that an idle spool does not wake up.
-        let db = sled::Config::new().path(dir).cache_capacity(cache).flush_every_ms(None).open()?;
-        let (messages, states, facts) = (db.open_tree("messages")?, db.open_tree("states")?, db.open_tree("facts")?);
-        Ok(Self { path: dir.to_owned(), disk, db, messages, states, facts })
+        Ok(Self { path: dir.to_owned(), disk, handles: Some(Handles::open(dir, cache)?) })
+    }
+
+    fn sled(&self) -> &Handles {
+        self.handles.as_ref().expect("an index has its handles until it is dropped")
     }
 
     pub(crate) fn apply(&self, overlay: &Overlay) -> sled::Result<()> {
         self.disk.index()?;
         for (seq, _) in overlay.gone.iter().filter(|(_, has_state)| **has_state) {
-            self.states.remove(seq.to_be_bytes())?;
+            self.sled().states.remove(seq.to_be_bytes())?;
         }
         for bucket in &overlay.spent {
-            for key in self.messages.range(bucket.to_be_bytes()..(bucket + BUCKET).to_be_bytes()).keys() {
-                self.messages.remove(key?)?;
+            for key in self.sled().messages.range(bucket.to_be_bytes()..(bucket + BUCKET).to_be_bytes()).keys() {
+                self.sled().messages.remove(key?)?;
             }
         }
         self.insert_messages(&overlay.messages)?;
         for (seq, state) in &overlay.states {
-            self.states.insert(seq.to_be_bytes(), state.as_slice())?;
+            self.sled().states.insert(seq.to_be_bytes(), state.as_slice())?;
         }
         for (key, fact) in &overlay.facts {
             match fact {
-                Some(fact) => self.facts.insert(key, fact.encode())?,
-                None => self.facts.remove(key)?,
+                Some(fact) => self.sled().facts.insert(key, fact.encode())?,
+                None => self.sled().facts.remove(key)?,
             };
         }
         Ok(())
@@ -82,7 +88,7 @@ impl Index {
     }
 
     fn insert_pack(&self, first: u64, pack: Vec<u8>) -> sled::Result<()> {
-        self.messages.insert(first.to_be_bytes(), pack)?;
+        self.sled().messages.insert(first.to_be_bytes(), pack)?;
         self.touch(&first.to_be_bytes());
         Ok(())
     }
@@ -92,14 +98,14 @@ impl Index {
     fn touch(&self, key: &[u8]) {
         for _ in 0..TOUCHES {
             // Only the access matters; an error will show again at a read whose result matters.
-            let _ = self.messages.contains_key(key);
+            let _ = self.sled().messages.contains_key(key);
         }
     }
 
     /// The id and meta of the messages in the range that are in the index, by rising seq; some of them may be dead.
     pub(crate) fn messages(&self, first: u64, last: u64) -> impl Iterator<Item = sled::Result<(u64, MessageId, Bytes)>> {
         let start = first & !(BUCKET - 1);
-        self.messages.range(start.to_be_bytes()..=last.to_be_bytes()).flat_map(move |pack| match pack {
+        self.sled().messages.range(start.to_be_bytes()..=last.to_be_bytes()).flat_map(move |pack| match pack {
             Ok((key, pack)) => {
                 self.touch(&key);
                 unpack(&pack, first..=last).into_iter().map(Ok).collect::<Vec<_>>()
@@ -115,43 +121,43 @@ impl Index {
 
     pub(crate) fn state(&self, seq: u64) -> sled::Result<Option<Vec<u8>>> {
         self.disk.index()?;
-        Ok(self.states.get(seq.to_be_bytes())?.map(|state| state.to_vec()))
+        Ok(self.sled().states.get(seq.to_be_bytes())?.map(|state| state.to_vec()))
     }
 
     pub(crate) fn fact(&self, key: &[u8]) -> sled::Result<Option<Fact>> {
         self.disk.index()?;
-        Ok(self.facts.get(key)?.and_then(|bytes| Fact::decode(&bytes)))
+        Ok(self.sled().facts.get(key)?.and_then(|bytes| Fact::decode(&bytes)))
     }
 
     pub(crate) fn facts(&self, prefix: &[u8]) -> sled::Result<Vec<(Vec<u8>, Fact)>> {
         self.disk.index()?;
         let decode = |(key, value): (sled::IVec, sled::IVec)| Fact::decode(&value).map(|fact| (key.to_vec(), fact));
-        self.facts.scan_prefix(prefix).filter_map(|item| item.map(decode).transpose()).collect()
+        self.sled().facts.scan_prefix(prefix).filter_map(|item| item.map(decode).transpose()).collect()
     }
 
     /// Lets sled write its buffers and reuse space.
     pub(crate) fn flush(&self) -> sled::Result<()> {
         self.disk.index()?;
-        self.db.flush().map(|_| ())
+        self.sled().db.flush().map(|_| ())
     }
 
     /// Writes `stamp` into the index with a checksum of the facts (everything else is verified against the log or read from there), and
     /// makes its files durable, which sled's flush does not.
     pub(crate) fn seal(&self, stamp: u64) -> io::Result<()> {
         let seal = self.seal_for(stamp).map_err(to_io)?;
-        self.db.insert(SEAL, &seal).map_err(to_io)?;
+        self.sled().db.insert(SEAL, &seal).map_err(to_io)?;
         self.flush().map_err(to_io)?;
         sync_tree(&self.path)
     }
 
     /// Whether the index is in the state that [`Self::seal`] left.
     pub(crate) fn is_sealed(&self, stamp: u64) -> bool {
-        self.seal_for(stamp).is_ok_and(|seal| matches!(self.db.get(SEAL), Ok(Some(found)) if *found == seal))
+        self.seal_for(stamp).is_ok_and(|seal| matches!(self.sled().db.get(SEAL), Ok(Some(found)) if *found == seal))
     }
 
     fn seal_for(&self, stamp: u64) -> sled::Result<[u8; 12]> {
         let mut crc = crc32fast::Hasher::new();
-        for item in &self.facts {
+        for item in &self.sled().facts {
             let (key, value) = item?;
             crc.update(&key);
             crc.update(&value);

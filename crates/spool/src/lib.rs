@@ -32,6 +32,7 @@ mod error;
 mod fact;
 mod files;
 mod format;
+mod handles;
 mod holes;
 mod index;
 mod index_dir;
