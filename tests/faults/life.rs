@@ -204,7 +204,11 @@ impl Life {
     fn lift(&mut self, fault: &Fault) {
         match fault {
             Fault::System(_) => self.shim.lift(),
-            Fault::Receiver(_) => self.receiver.is(mood::FINE),
+            Fault::Receiver(_) => {
+                self.receiver.is(mood::FINE);
+                // A message may have been on its way when it hung up.
+                self.may_arrive_again();
+            }
             Fault::Dns { .. } => drop(self.dns.heal("other.test")),
             // Every other time the clock stays wrong until the next round that sets it.
             Fault::Clock(seconds) if seconds % 2 == 0 => self.shim.set_clock(0),

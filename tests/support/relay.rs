@@ -1,11 +1,13 @@
 //! The built program, started in a folder of its own, as an operator would.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs::{self, OpenOptions},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -274,11 +276,15 @@ fn merge(table: &mut Table, more: Table) {
     }
 }
 
-/// A port outside the system's ephemeral range, so that no other process gets it while a relay is down.
+/// A port outside the system's ephemeral range, so that no other process gets it while a relay is down. A process gets each port once.
 pub fn free_port() -> u16 {
     const RANGE: std::ops::Range<u16> = 12_000..32_000;
-    let free = |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
-    std::iter::repeat_with(|| rand::random_range(RANGE)).take(1000).find(free).expect("a free port")
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let is_free = |port: &u16| {
+        let unused = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
+        unused && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(*port)
+    };
+    std::iter::repeat_with(|| rand::random_range(RANGE)).take(1000).find(is_free).expect("a free port")
 }
 
 /// The program, built with the same profile as the test.
