@@ -19,6 +19,7 @@ use super::{
     disk::{Disk, LogFolder},
     worker::Worker,
 };
+use crate::encode;
 
 /// A handle to the delivery log's writer thread. `T` is a ticket that an entry may carry; it is handed back once the entry is durable.
 ///
@@ -78,6 +79,14 @@ impl<T: Send + 'static> EventLog<T> {
     }
 }
 
+/// Lines that came when the log was closed: the diagnostics get them instead.
+fn report_unwritten(events: &[Event]) {
+    let mut lines = Vec::new();
+    events.iter().for_each(|event| encode(event, &mut lines));
+    let lines = String::from_utf8_lossy(&lines);
+    lines.lines().for_each(|line| tracing::error!("the delivery log is closed and lacks this line: {line}"));
+}
+
 impl<T> EventLog<T> {
     /// Hands an entry to the thread. Never blocks; entries keep their order. If the log is closed, the entry is only reported to the
     /// diagnostics.
@@ -86,7 +95,7 @@ impl<T> EventLog<T> {
         if let Err(unsent) = self.inner.commands.send(WriterCommand::Append(Box::new(event), ticket))
             && let WriterCommand::Append(event, _) = unsent.0
         {
-            tracing::error!(?event, "an event arrived after the delivery log was closed");
+            report_unwritten(std::slice::from_ref(&event));
         }
     }
 
@@ -97,7 +106,7 @@ impl<T> EventLog<T> {
         if let Err(unsent) = self.inner.commands.send(WriterCommand::AppendAll(events, ticket))
             && let WriterCommand::AppendAll(events, _) = unsent.0
         {
-            tracing::error!(?events, "events arrived after the delivery log was closed");
+            report_unwritten(&events);
         }
     }
 
