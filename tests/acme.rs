@@ -52,7 +52,7 @@ impl Scene {
         let pebble = Pebble::start(dns.address(), HOUR);
         let trust = pebble.trusting();
         let relay = Relay::prepare(&format!(
-            "dns.nameservers = [\"{}\"]\ndelivery.port = {}\n{}[listen.default]\ntls = \"starttls\"\nacme = {names:?}\n",
+            "dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {}\n{}[listen.default]\ntls = \"starttls\"\nacme = {names:?}\n",
             dns.address(),
             mx.port(),
             acme(&pebble)

@@ -37,7 +37,7 @@ fn new_key_of(relay: &Relay, domain: &str, selector: &str, algorithm: &str) -> (
 fn post(mx: &FakeMx) -> (DnsServer, String) {
     let dns = DnsServer::start();
     dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
-    let config = format!("dns.nameservers = [\"{}\"]\ndelivery.port = {}", dns.address(), mx.port());
+    let config = format!("dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {}", dns.address(), mx.port());
     (dns, config)
 }
 

@@ -20,7 +20,7 @@ impl Place {
         let (dns, mx) = (DnsServer::start(), FakeMx::start());
         dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
         let relay = Relay::prepare(&format!(
-            "dns.nameservers = [\"{}\"]\ndelivery.port = {}\ndkim.domain.\"sender.test\".keys = [{{ selector = \"s1\", file = \"s1.sender.test.pem\" }}]",
+            "dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {}\ndkim.domain.\"sender.test\".keys = [{{ selector = \"s1\", file = \"s1.sender.test.pem\" }}]",
             dns.address(),
             mx.port()
         ));

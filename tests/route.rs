@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::rr::{Name, RData, RecordType, rdata::MX};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
-use posthaste_route::{By, Providers, Resolver, ResolverOptions, Route, RouteFailure, StaticRoutes};
+use posthaste_route::{By, Ourselves, Providers, Resolver, ResolverOptions, Route, RouteFailure, StaticRoutes};
 use support::dns::{DnsServer, Fault};
 
 fn options(dns: &DnsServer) -> ResolverOptions {
-    ResolverOptions { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), ..ResolverOptions::default() }
+    ResolverOptions { nameservers: vec![dns.address()], attempts: 1, seed: Some(1), private_addresses: true, ..ResolverOptions::default() }
 }
 
 /// The timeout for queries that get no answer.
@@ -50,6 +50,7 @@ fn addresses(route: &Route) -> Vec<String> {
 const NO_SUCH_DOMAIN: (LocalCause, bool) = (LocalCause::NoSuchDomain, true);
 const NULL_MX: (LocalCause, bool) = (LocalCause::NullMx, true);
 const NO_HOSTS: (LocalCause, bool) = (LocalCause::NoHosts, true);
+const LOOP: (LocalCause, bool) = (LocalCause::Loop, true);
 const UNAVAILABLE: (LocalCause, bool) = (LocalCause::DnsUnavailable, false);
 
 #[tokio::test]
@@ -318,6 +319,86 @@ async fn addresses_that_nobody_can_have_are_dropped() {
     assert_eq!(failure(&strict, "home.test").await, NO_HOSTS);
     assert_eq!(failure(&strict, "[10.0.0.1]").await, NO_HOSTS);
     assert_eq!(route(&strict, "inside.test").await.hosts[0].addresses.len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_word_of_the_operator_nothing_leads_inside() {
+    let dns = DnsServer::start();
+    let usual = ResolverOptions { private_addresses: ResolverOptions::default().private_addresses, ..options(&dns) };
+    let resolver = Resolver::new(usual, StaticRoutes::new()).unwrap();
+    let inside =
+        ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "198.51.100.1"];
+    for (n, ip) in inside.into_iter().enumerate() {
+        let (domain, host) = (format!("a{n}.test"), format!("mx{n}.test"));
+        dns.mx(&domain, 10, &host).a(&host, ip).a(&format!("b{n}.test"), ip);
+        dns.mx(&format!("c{n}.test"), 10, ip);
+        for domain in [domain, format!("b{n}.test"), format!("c{n}.test"), format!("[{ip}]")] {
+            assert_eq!(failure(&resolver, &domain).await, NO_HOSTS, "{domain}, {ip}");
+        }
+    }
+    for (n, ip) in
+        ["::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::1"].into_iter().enumerate()
+    {
+        dns.aaaa(&format!("d{n}.test"), ip);
+        for domain in [format!("d{n}.test"), format!("[IPv6:{ip}]")] {
+            assert_eq!(failure(&resolver, &domain).await, NO_HOSTS, "{domain}, {ip}");
+        }
+    }
+    dns.mx("some.test", 10, "mx0.test").mx("some.test", 20, "outside.test").a("outside.test", "8.8.8.8");
+    assert_eq!(addresses(&route(&resolver, "some.test").await), ["8.8.8.8:25"]);
+    assert!(detail(&resolver, "a0.test").await.contains("dns.private_addresses"));
+}
+
+/// The relay is relay.test, and listens at 127.0.0.1:25 and at port 2525 of every address.
+fn known_to_itself(dns: &DnsServer, routes: StaticRoutes, port: u16) -> Resolver {
+    let listeners = vec!["127.0.0.1:25".parse().unwrap(), "0.0.0.0:2525".parse().unwrap()];
+    let ourselves = Ourselves { names: vec!["relay.test".into()], listeners, is_here: |ip| ip.to_string() == "192.0.2.77" };
+    Resolver::new(ResolverOptions { ourselves, port, ..options(dns) }, routes).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_better_than_ourselves_is_discarded_and_with_nothing_left_mail_loops() {
+    let dns = DnsServer::start();
+    dns.a("relay.test", "192.0.2.1").a("other.test", "192.0.2.2").a("ours.test", "127.0.0.1").a("ours.test", "192.0.2.3");
+    for (domain, own) in [("named", "relay.test"), ("met", "ours.test")] {
+        dns.mx(&format!("best.{domain}.test"), 10, own).mx(&format!("best.{domain}.test"), 20, "other.test");
+        dns.mx(&format!("equal.{domain}.test"), 10, own).mx(&format!("equal.{domain}.test"), 10, "other.test");
+        dns.mx(&format!("unknown.{domain}.test"), 10, own).mx(&format!("unknown.{domain}.test"), 20, "dead.test");
+        dns.mx(&format!("worst.{domain}.test"), 10, "other.test").mx(&format!("worst.{domain}.test"), 20, own);
+    }
+    dns.fault("dead.test", Fault::ServFail);
+    let resolver = known_to_itself(&dns, StaticRoutes::new(), 25);
+    for domain in ["named", "met"] {
+        for left in ["best", "equal", "unknown"] {
+            assert_eq!(failure(&resolver, &format!("{left}.{domain}.test")).await, LOOP, "{left}.{domain}.test");
+        }
+        assert_eq!(names(&route(&resolver, &format!("worst.{domain}.test")).await), ["other.test"]);
+    }
+    assert_eq!(failure(&resolver, "relay.test").await, LOOP, "without MX the domain is its host");
+    assert_eq!(failure(&resolver, "ours.test").await, LOOP);
+    assert_eq!(failure(&resolver, "[127.0.0.1]").await, LOOP);
+    assert!(detail(&resolver, "[127.0.0.1]").await.contains("loops back to myself"));
+    assert_eq!(addresses(&route(&resolver, "[127.0.0.2]").await), ["127.0.0.2:25"]);
+    dns.mx("all.test", 10, "here.test").a("here.test", "192.0.2.77");
+    assert_eq!(
+        failure(&known_to_itself(&dns, StaticRoutes::new(), 2525), "all.test").await,
+        LOOP,
+        "a listener on all addresses has this one"
+    );
+    assert_eq!(addresses(&route(&resolver, "all.test").await), ["192.0.2.77:25"], "another server may have the port");
+}
+
+#[tokio::test]
+async fn a_static_route_that_comes_to_lead_back_is_not_followed() {
+    let dns = DnsServer::start();
+    dns.a("smart.test", "127.0.0.1").a("spare.test", "192.0.2.1");
+    let mut routes = StaticRoutes::new();
+    routes.add("a.test", &["smart.test"]).unwrap();
+    routes.add("b.test", &["smart.test", "spare.test"]).unwrap();
+    let resolver = known_to_itself(&dns, routes, 25);
+    assert_eq!(failure(&resolver, "a.test").await, UNAVAILABLE);
+    assert!(detail(&resolver, "a.test").await.contains("this relay itself"));
+    assert_eq!(names(&route(&resolver, "b.test").await), ["spare.test"]);
 }
 
 #[tokio::test]

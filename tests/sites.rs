@@ -1,6 +1,6 @@
 //! Where mail is sent from and to: sources, smart hosts, static routes, IPv6.
 
-use support::{Client, FakeMx, Mail, World, dns::DnsServer, world::relay};
+use support::{Client, FakeMx, Mail, Relay, World, dns::DnsServer, world::relay};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -43,6 +43,43 @@ fn everything_goes_to_a_smart_host_and_its_domain_need_not_exist() {
     mx.wait_for(1);
     relay.log().wait_for("delivered", "reader@nowhere.test");
     assert_eq!(dns.questions("nowhere.test"), 0);
+}
+
+#[test]
+fn mail_for_a_domain_whose_hosts_are_the_relay_itself_bounces_at_once() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    dns.mx("met.test", 10, "met.example.test").mx("met.test", 20, "other.test").a("met.example.test", "127.0.0.1");
+    dns.mx("named.test", 10, "relay.test").mx("named.test", 20, "other.test").a("relay.test", "127.0.0.9").a("other.test", "127.0.0.2");
+    dns.mx("sender.test", 10, "mx1.sender.test");
+    let to = ["reader@met.test", "reader@named.test", "reader@[127.0.0.1]"];
+    let mut relay = Relay::prepare(&format!(
+        "dns.nameservers = [\"{}\"]\ndns.private_addresses = true\nroute.\"sender.test\" = \"{}\"\n",
+        dns.address(),
+        mx.address()
+    ));
+    relay.configure(&format!("delivery.port = {}", relay.port()));
+    relay.run();
+    relay.send(&Mail::new(FROM, &to, "one"));
+    for rcpt in to {
+        let ended = relay.log().wait_for("bounced", rcpt);
+        assert_eq!(ended["cause"], "loop", "{ended}");
+    }
+    let notice = String::from_utf8_lossy(&mx.wait_for(1)[0].data).into_owned();
+    assert!(notice.contains("Status: 5.4.6") && notice.contains("loops back to myself"), "{notice}");
+    assert!(relay.log().events().iter().all(|event| event["event"] != "delivered" || event["rcpt"] == FROM));
+}
+
+#[test]
+fn a_recipients_dns_leads_to_no_host_inside_unless_the_operator_says_so() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");
+    let relay = Relay::start(&format!("dns.nameservers = [\"{}\"]\ndelivery.port = {}\n", dns.address(), mx.port()));
+    let to = [TO, "reader@[127.0.0.1]"];
+    relay.send(&Mail::new(FROM, &to, "one"));
+    for rcpt in to {
+        assert_eq!(relay.log().wait_for("bounced", rcpt)["cause"], "no_hosts");
+    }
+    assert!(mx.peers().is_empty());
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn config(dns: &DnsServer, port: u16) -> String {
         tls.policy = "none"
         [dns]
         nameservers = ["{}"]
+        private_addresses = true
         max_ttl = "1h"
         [delivery]
         port = {port}

@@ -363,6 +363,7 @@ fn config(dns: &DnsServer, port: u16, http: u16, returns: Option<u16>) -> String
         tls.policy = "none"
         [dns]
         nameservers = ["{}"]
+        private_addresses = true
         [delivery]
         port = {port}
         unlogged_max = {UNLOGGED}

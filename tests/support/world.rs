@@ -34,7 +34,7 @@ pub fn listening(prepare: impl FnOnce(&Relay) -> String) -> World {
 }
 
 fn route(dns: &DnsServer, port: u16) -> String {
-    format!("dns.nameservers = [\"{}\"]\ndelivery.port = {port}\n", dns.address())
+    format!("dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {port}\n", dns.address())
 }
 
 /// The TOML for a relay that uses this DNS and delivers to this port.

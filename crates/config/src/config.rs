@@ -220,6 +220,8 @@ impl Config {
         let dkim = t.table("dkim", |t| dkim::read(t, environment));
         dkim::suits(&dkim, t, &streams, &listeners);
         let returns = t.table("returns", |t| returns::read(t, environment));
+        let itself = route::Itself { hostname: &hostname, listeners: &listeners, http: &http };
+        let routes = t.table("route", |t| route::read_all(t, environment, &delivery, &tls, &itself));
         returns::hold_together(&returns, t, &streams, &listeners);
         Self {
             run: t.table("run", Run::read),
@@ -231,7 +233,7 @@ impl Config {
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),
             dns: t.table("dns", Dns::read),
-            routes: t.table("route", |t| route::read_all(t, environment, &delivery, &tls)),
+            routes,
             dkim,
             notice: t.table("notice", |t| notice::read(t, &hostname)),
             bounce: t.table("bounce", |t| BounceRules::read(t, environment)),

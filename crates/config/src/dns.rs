@@ -25,7 +25,7 @@ pub struct Dns {
     pub ipv4: bool,
     /// Whether receivers are reached over IPv6.
     pub ipv6: bool,
-    /// Whether loopback and private addresses found in DNS are used.
+    /// Whether loopback, private and other special addresses found in DNS or in address literals are used.
     pub private_addresses: bool,
     /// How many of a domain's hosts are looked up, best first.
     pub max_hosts: usize,

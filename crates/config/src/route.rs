@@ -1,10 +1,16 @@
 //! `[route]`: hosts for domains, used instead of DNS.
 
-use std::net::IpAddr;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
+use posthaste_api::Http;
 use posthaste_delivery::StaticRoute;
-use posthaste_mail::{ByDomain, Domain, Login, NextHop, Pattern};
+use posthaste_mail::{ByDomain, Domain, Login, Name, NextHop, Pattern};
+use posthaste_route::Ourselves;
 use posthaste_smtp::client::TlsPolicy;
+use posthaste_submission::Listener;
 
 use super::{
     delivery::Delivery,
@@ -15,8 +21,27 @@ use super::{
     value::{expected, line, one_or_more, string},
 };
 
-pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, delivery: &Delivery, tls: &Tls) -> ByDomain<StaticRoute> {
-    let hop = |item: Item<'_>| next_hop(item, delivery.port);
+/// The relay that is configured: mail that a route leads to it would come back.
+pub(super) struct Itself<'c> {
+    pub(super) hostname: &'c Domain,
+    pub(super) listeners: &'c BTreeMap<Name, Listener>,
+    pub(super) http: &'c Http,
+}
+
+pub(super) fn read_all(
+    t: &Table<'_>,
+    environment: &Environment<'_>,
+    delivery: &Delivery,
+    tls: &Tls,
+    itself: &Itself<'_>,
+) -> ByDomain<StaticRoute> {
+    let hop = |item: Item<'_>| {
+        let hop = next_hop(item, delivery.port)?;
+        match itself.met_at(&hop, environment) {
+            Some(listener) => fault(item, format!("{hop} is {listener}, so mail would come back to this relay: name another host or port")),
+            None => Ok(hop),
+        }
+    };
     let hops = one_or_more(&hop);
     let routes = t.entries(Pattern::new, |t, word| {
         if t.is_table(word) {
@@ -26,6 +51,28 @@ pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, delivery: &
         }
     });
     routes.into_iter().collect()
+}
+
+impl Itself<'_> {
+    /// The listener of this relay that a connection to this host would reach, as the configuration names it. What other names lead to is
+    /// seen when they are looked up.
+    fn met_at(&self, hop: &NextHop, environment: &Environment<'_>) -> Option<String> {
+        let smtp = self.listeners.iter().map(|(name, listener)| (format!("listen.{name}"), &listener.addresses));
+        let mut all = smtp.chain([("http".to_owned(), &self.http.addresses)]);
+        let is_ours = hop.host == *self.hostname;
+        let ip = match hop.host.literal() {
+            Some(ip) => ip,
+            None if hop.host.as_str() == "localhost" => Ipv4Addr::LOCALHOST.into(),
+            None if is_ours => Ipv4Addr::LOCALHOST.into(),
+            None => return None,
+        };
+        let meets = |listener: &SocketAddr| {
+            let here = environment.host.has(ip);
+            let ours = Ourselves { names: Vec::new(), listeners: vec![*listener], is_here: if here { |_| true } else { |_| false } };
+            (is_ours && listener.port() == hop.port) || ours.listens_at(SocketAddr::new(ip, hop.port))
+        };
+        all.find(|(_, addresses)| addresses.iter().any(meets)).map(|(name, _)| name)
+    }
 }
 
 fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<StaticRoute> {

@@ -77,7 +77,7 @@ impl Reloader {
         if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise()) {
             tracing::warn!("{told}");
         }
-        Ok(Settings::for_sending(config)?)
+        Ok(Settings::for_sending(config, self.settings.load().listens_at.clone())?)
     }
 
     async fn put_in_force(&self, new: Settings) -> String {

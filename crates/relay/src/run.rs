@@ -1,6 +1,7 @@
 //! `posthaste run`: opens what may fail before anything starts, runs until it is told to stop, and stops without losing mail or log lines.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, mpsc as threads},
     time::Duration,
@@ -61,7 +62,7 @@ pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity
     }
     let sockets = Sockets::open(&config)?;
     let decoys = open::decoys(&config.data_dir)?;
-    let swap = Swap::new(Settings::for_sending(config)?);
+    let swap = Swap::new(Settings::for_sending(config, sockets.addresses())?);
     let store = Store::open(&swap)?;
     let relay = Relay::build(swap, store, verbosity, path)?;
     let serving = relay.serve(sockets, decoys);
@@ -83,6 +84,11 @@ impl Sockets {
             admin: listen::open_unix(&config.admin.socket, config.admin.mode)
                 .map_err(|source| OpeningError::AdminSocket { path: config.admin.socket.clone(), source })?,
         })
+    }
+
+    /// Where clients connect to, as bound. A socket that does not know is none of theirs.
+    fn addresses(&self) -> Arc<[SocketAddr]> {
+        self.smtp.iter().map(|(_, socket)| socket).chain(&self.http).filter_map(|socket| socket.local_addr().ok()).collect()
     }
 }
 

@@ -7,7 +7,7 @@ mod queue;
 mod smtp;
 mod tls;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 use posthaste_access::{bans::BanPolicy, introspection::Introspection, users::Users};
@@ -15,10 +15,10 @@ use posthaste_bounce::Rules;
 use posthaste_config::{Config, bounce_domain_of};
 use posthaste_delivery::{Source, ledger::FirstSeen};
 use posthaste_feedback::Feedback;
-use posthaste_host::InForce;
+use posthaste_host::{Host, InForce, ThisHost};
 use posthaste_mail::Name;
 use posthaste_queue::Policy;
-use posthaste_route::{Providers, Resolver, ResolverError, RouteError, StaticRoutes};
+use posthaste_route::{Ourselves, Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::ListenTlsMode;
 use posthaste_verp::{PathRules, ReversePaths};
@@ -57,6 +57,8 @@ pub struct Settings {
     pub returns: Arc<posthaste_returns::Settings>,
     /// The HTTP API.
     pub api: Arc<posthaste_api::Settings>,
+    /// The addresses that this relay listens on.
+    pub(crate) listens_at: Arc<[SocketAddr]>,
 }
 
 /// The settings in force, which a reload swaps.
@@ -94,22 +96,23 @@ impl Swap {
 impl Settings {
     /// The settings that the configuration describes.
     pub fn new(config: Config) -> Result<Self, SettingsError> {
-        Self::with_paths(config, ReversePaths::default())
+        let listens_at = config.listeners.values().flat_map(|l| &l.addresses).chain(&config.http.addresses).copied().collect();
+        Self::with_paths(config, ReversePaths::default(), listens_at)
     }
 
     /// The settings of a relay that sends: also the reverse-paths of its bounce domains, and their secret, which is created if there is
-    /// none.
-    pub(crate) fn for_sending(config: Config) -> Result<Self, SettingsError> {
+    /// none. `listens_at`: the addresses of its sockets, as bound.
+    pub(crate) fn for_sending(config: Config, listens_at: Arc<[SocketAddr]>) -> Result<Self, SettingsError> {
         let rules = path_rules(&config);
         let secrets = match rules.domains()[..] {
             [] => Vec::new(),
             _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret"))?,
         };
         let paths = ReversePaths::new(&rules, &secrets)?;
-        Self::with_paths(config, paths)
+        Self::with_paths(config, paths, listens_at)
     }
 
-    fn with_paths(config: Config, paths: ReversePaths) -> Result<Self, SettingsError> {
+    fn with_paths(config: Config, paths: ReversePaths, listens_at: Arc<[SocketAddr]>) -> Result<Self, SettingsError> {
         let c = &config;
         let paths = Arc::new(paths);
         let rules = rules(c)?;
@@ -127,7 +130,7 @@ impl Settings {
             tls_domains: c.tls.domains.clone(),
             routes: c.routes.clone(),
             timeouts: c.delivery.timeouts.clone(),
-            resolver: resolver(c, &static_routes(c)?, &providers)?,
+            resolver: resolver(c, &static_routes(c)?, &providers, &listens_at)?,
             rules: rules.clone(),
             paths: paths.clone(),
             suppression: c.suppression.clone(),
@@ -154,7 +157,7 @@ impl Settings {
             node: Arc::new(c.node.clone()),
             bans: Arc::new(c.bans.clone()),
             notify: Arc::new(NotifySettings::new(c)),
-            signing: Arc::new(signing(c, &providers)?),
+            signing: Arc::new(signing(c, &providers, &listens_at)?),
             submission: Arc::new(submission(c, users, &certificates)?),
             delivery: Arc::new(delivery),
             returns: Arc::new(returns),
@@ -163,6 +166,7 @@ impl Settings {
             rules,
             providers,
             feedback,
+            listens_at,
             config,
         })
     }
@@ -179,7 +183,7 @@ impl Settings {
 
     /// A resolver with an empty cache.
     pub fn new_resolver(&self) -> Result<Resolver, SettingsError> {
-        Ok(resolver(&self.config, &static_routes(&self.config)?, &self.providers)?)
+        Ok(resolver(&self.config, &static_routes(&self.config)?, &self.providers, &self.listens_at)?)
     }
 }
 
@@ -206,11 +210,15 @@ fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, Set
     })
 }
 
-fn signing(config: &Config, providers: &Arc<Providers>) -> Result<posthaste_signing::Settings, SettingsError> {
+fn signing(
+    config: &Config,
+    providers: &Arc<Providers>,
+    listens_at: &Arc<[SocketAddr]>,
+) -> Result<posthaste_signing::Settings, SettingsError> {
     let streams = config.streams.iter();
     let streams = streams.map(|(name, s)| (name.clone(), StreamSigning { also: s.dkim_domain.clone(), arc: s.arc })).collect();
-    let (c, routes, p) = (config.clone(), static_routes(config)?, providers.clone());
-    let new_resolver = Box::new(move || resolver(&c, &routes, &p));
+    let (c, routes, p, at) = (config.clone(), static_routes(config)?, providers.clone(), listens_at.clone());
+    let new_resolver = Box::new(move || resolver(&c, &routes, &p, &at));
     let key_dir = key_store::KeyStore::dir(&config.data_dir);
     Ok(posthaste_signing::Settings::new(config.dkim.clone(), streams, config.hostname.clone(), key_dir, new_resolver)?)
 }
@@ -249,7 +257,7 @@ fn static_routes(config: &Config) -> Result<StaticRoutes, RouteError> {
 }
 
 /// The resolver that the configuration describes.
-fn resolver(c: &Config, routes: &StaticRoutes, providers: &Arc<Providers>) -> Result<Resolver, ResolverError> {
+fn resolver(c: &Config, routes: &StaticRoutes, providers: &Arc<Providers>, listens_at: &[SocketAddr]) -> Result<Resolver, ResolverError> {
     let d = &c.dns;
     let options = posthaste_route::ResolverOptions {
         nameservers: d.nameservers.clone(),
@@ -266,9 +274,16 @@ fn resolver(c: &Config, routes: &StaticRoutes, providers: &Arc<Providers>) -> Re
         max_negative_ttl: d.max_negative_ttl,
         unavailable_ttl: d.unavailable_ttl,
         private_addresses: d.private_addresses,
+        ourselves: ourselves(c, listens_at),
         seed: None,
     };
     Ok(Resolver::new(options, routes.clone())?.with_providers(providers.clone()))
+}
+
+/// By what the resolver knows a host that is this relay itself.
+fn ourselves(c: &Config, listens_at: &[SocketAddr]) -> Ourselves {
+    let names: BTreeSet<String> = c.sources.values().map(|s| &s.ehlo).chain([&c.hostname]).map(ToString::to_string).collect();
+    Ourselves { names: names.into_iter().collect(), listeners: listens_at.to_vec(), is_here: |ip| ThisHost.has(ip) }
 }
 
 fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {

@@ -9,6 +9,7 @@
 //! - A route has at least one host, and each host at least one address.
 //! - A failure is permanent only if DNS, or the address literal itself, leaves no usable host. If a name server failed to answer, or the
 //!   operator's own hosts failed, it is not.
+//! - No host of a route is this relay itself, and without a static route none has a private address, unless the options allow it.
 //! - Routes with the same set of hosts and ports have the same key, whatever their order; other routes never do.
 //! - The order of equally preferred hosts does not change the provider.
 
@@ -17,6 +18,7 @@ mod dns;
 mod error;
 mod options;
 mod order;
+mod ourselves;
 mod providers;
 mod resolver;
 mod route;
@@ -25,6 +27,7 @@ mod statics;
 pub use error::{DnsUnavailable, ResolverError};
 pub use options::ResolverOptions;
 pub use order::shuffle_equals;
+pub use ourselves::Ourselves;
 pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers};
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use crate::Ourselves;
+
 /// The file that lists the system's name servers.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -34,8 +36,10 @@ pub struct ResolverOptions {
     pub unavailable_ttl: Duration,
     /// The port of hosts found in DNS: 25, except in tests.
     pub port: u16,
-    /// Accept loopback and private addresses from DNS. Static routes may always use them.
+    /// Accept loopback, private and other special addresses from DNS and in address literals. Static routes may always use them.
     pub private_addresses: bool,
+    /// This relay, which is never a host to send to.
+    pub ourselves: Ourselves,
     /// A fixed seed for the order of equally preferred hosts, for tests. None: random.
     pub seed: Option<u64>,
 }
@@ -56,7 +60,8 @@ impl Default for ResolverOptions {
             max_negative_ttl: Duration::from_secs(300),
             unavailable_ttl: Duration::from_secs(30),
             port: 25,
-            private_addresses: true,
+            private_addresses: false,
+            ourselves: Ourselves::default(),
             seed: None,
         }
     }

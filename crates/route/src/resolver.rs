@@ -59,8 +59,10 @@ struct LookedUp {
     ttl: Option<Duration>,
     /// What is wrong with the other hosts: "host: reason".
     troubles: Vec<String>,
-    /// Whether the look-up of some other host may succeed later.
-    open: bool,
+    /// The least preference of the hosts whose look-up may succeed later.
+    open: Option<u16>,
+    /// The least preference at which a host is this relay itself.
+    ourselves: Option<u16>,
 }
 
 impl Resolver {
@@ -121,6 +123,7 @@ impl Resolver {
             let detail = format!("no MX record of {domain} names a possible host");
             return Err(RouteFailure::new(LocalCause::NoHosts, detail, ttl));
         }
+        let hosts = self.before_ourselves(hosts).map_err(|own| leads_back(domain, &own, ttl))?;
         let key = key_of(hosts.iter().map(|mx| key_part(&mx.exchange, self.options.port)).collect());
         let most = self.options.max_hosts.max(1);
         let (candidates, all) = (hosts.iter().take(most).map(|mx| self.candidate(mx)).collect(), hosts.len() <= most);
@@ -133,6 +136,9 @@ impl Resolver {
 
     /// RFC 5321 §5.1: without an MX record the domain itself is the host, with preference 0.
     async fn by_address(&self, domain: &Domain, ttl: Duration) -> Result<Route, RouteFailure> {
+        if self.options.ourselves.is_named(domain.as_str()) {
+            return Err(leads_back(domain, domain.as_str(), ttl));
+        }
         let itself = Mx { preference: 0, exchange: domain.as_str().to_owned() };
         let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
         let none = format!("{domain} has neither MX nor a usable address");
@@ -144,12 +150,20 @@ impl Resolver {
     /// whose look-up failed may be found later, and so may hosts beyond `max_hosts`, which were not looked up.
     async fn to_candidates(&self, domain: &Domain, candidates: Candidates) -> Result<Route, RouteFailure> {
         let Candidates { hosts, key, ttl, all, none } = candidates;
-        let found = self.look_up(hosts).await;
+        let mut found = self.look_up(hosts).await;
+        if let Some(ours) = found.ourselves {
+            // RFC 5321 §5.1: this relay's own records and all that are no better are discarded.
+            found.hosts.retain(|host| host.preference < ours);
+        }
         if !found.hosts.is_empty() {
             return Ok(self.route_to(found, key, Some(domain), ttl));
         }
+        // A better host whose look-up failed may be found later; worse ones do not count.
+        if found.ourselves.is_some_and(|ours| found.open.is_none_or(|open| open >= ours)) {
+            return Err(leads_back(domain, &found.troubles.join("; "), found.ttl.map_or(ttl, |own| own.min(ttl))));
+        }
         let detail = format!("{none} ({})", found.troubles.join("; "));
-        Err(match all && !found.open {
+        Err(match all && found.open.is_none() {
             true => RouteFailure::new(LocalCause::NoHosts, detail, found.ttl.map_or(ttl, |own| own.min(ttl))),
             false => self.unavailable(detail),
         })
@@ -179,10 +193,13 @@ impl Resolver {
     /// RFC 5321 §4.1.3: mail for an address literal goes to that address.
     fn to_literal(&self, domain: &Domain, ip: IpAddr) -> Result<Route, RouteFailure> {
         if !self.is_usable(ip) {
-            let detail = format!("mail cannot be sent to the address {ip}");
+            let detail = format!("mail cannot be sent to the address {ip}{}", self.why_unusable(&[ip]));
             return Err(RouteFailure::new(LocalCause::NoHosts, detail, self.options.max_ttl));
         }
         let address = SocketAddr::new(ip, self.options.port);
+        if self.options.ourselves.listens_at(address) {
+            return Err(leads_back(domain, &address.to_string(), self.options.max_ttl));
+        }
         let host = Host { name: ip.to_string().into(), preference: 0, addresses: vec![address] };
         let found = LookedUp { hosts: vec![host], ..LookedUp::default() };
         Ok(self.route_to(found, key_of(vec![address.to_string()]), Some(domain), self.options.max_ttl))
@@ -191,7 +208,7 @@ impl Resolver {
     /// `domain` is the recipient's; None for a static route.
     fn route_to(&self, found: LookedUp, key: Arc<str>, domain: Option<&Domain>, ttl: Duration) -> Route {
         let mut ttl = found.ttl.map_or(ttl, |own| own.min(ttl));
-        if found.open {
+        if found.open.is_some() {
             ttl = ttl.min(self.options.unavailable_ttl);
         }
         let (provider, by) = self.providers.find(domain, &found.hosts);
@@ -232,15 +249,19 @@ impl Resolver {
         let trouble = match answer {
             DnsAnswer::Found { records, ttl } => {
                 found.note(ttl);
-                let usable = records.iter().copied().filter(|ip| if candidate.own { is_reachable(*ip) } else { self.is_usable(*ip) });
                 let port = candidate.port;
+                if let Some(own) = records.iter().find(|ip| self.options.ourselves.listens_at(SocketAddr::new(**ip, port))) {
+                    let trouble = format!("{}: {own} port {port} is this relay itself", candidate.name);
+                    return found.note_ourselves(candidate.preference, trouble);
+                }
+                let usable = records.iter().copied().filter(|ip| if candidate.own { is_reachable(*ip) } else { self.is_usable(*ip) });
                 let addresses: Vec<_> = usable.map(|ip| SocketAddr::new(ip, port)).take(self.options.max_addresses.max(1)).collect();
                 if !addresses.is_empty() {
                     found.hosts.push(Host { name: candidate.name, preference: candidate.preference, addresses });
                     return;
                 }
                 let listed: Vec<String> = records.iter().map(IpAddr::to_string).collect();
-                format!("not to be reached at {}", listed.join(", "))
+                format!("not to be reached at {}{}", listed.join(", "), self.why_unusable(&records))
             }
             DnsAnswer::NoData { ttl } => {
                 found.note(ttl);
@@ -251,7 +272,7 @@ impl Resolver {
                 "no such name".to_owned()
             }
             DnsAnswer::Unavailable { why } => {
-                found.open = true;
+                found.open = Some(found.open.map_or(candidate.preference, |least| least.min(candidate.preference)));
                 why
             }
         };
@@ -259,9 +280,24 @@ impl Resolver {
         found.troubles.push(format!("{}: {trouble}", candidate.name));
     }
 
+    /// The hosts that are better than the best one which is this relay by its name. All of them are, if none is.
+    fn before_ourselves(&self, mut hosts: Vec<Mx>) -> Result<Vec<Mx>, String> {
+        let Some(own) = hosts.iter().find(|mx| self.options.ourselves.is_named(&mx.exchange)).cloned() else { return Ok(hosts) };
+        hosts.retain(|mx| mx.preference < own.preference);
+        if hosts.is_empty() { Err(own.exchange) } else { Ok(hosts) }
+    }
+
     fn is_usable(&self, ip: IpAddr) -> bool {
         let family = if ip.is_ipv4() { self.options.ipv4 } else { self.options.ipv6 };
         family && is_reachable(ip) && (self.options.private_addresses || !is_private(ip))
+    }
+
+    /// What an operator may want to know of addresses that are not used.
+    fn why_unusable(&self, ips: &[IpAddr]) -> &'static str {
+        match !self.options.private_addresses && ips.iter().any(|ip| is_reachable(*ip) && is_private(*ip)) {
+            true => ", which no mail host on the Internet has: a [route] may lead there, and dns.private_addresses allows it to DNS",
+            false => "",
+        }
     }
 
     fn no_address(&self) -> &'static str {
@@ -287,6 +323,17 @@ impl LookedUp {
     fn note(&mut self, ttl: Duration) {
         self.ttl = Some(self.ttl.map_or(ttl, |own| own.min(ttl)));
     }
+
+    /// A host of this preference is this relay itself.
+    fn note_ourselves(&mut self, preference: u16, trouble: String) {
+        self.ourselves = Some(self.ourselves.map_or(preference, |own| own.min(preference)));
+        self.troubles.push(trouble);
+    }
+}
+
+/// RFC 5321 §5.1: nothing remains of the list but this relay itself.
+fn leads_back(domain: &Domain, what: &str, ttl: Duration) -> RouteFailure {
+    RouteFailure::new(LocalCause::Loop, format!("mail for {domain} loops back to myself ({what})"), ttl)
 }
 
 fn no_such(domain: &Domain, ttl: Duration) -> RouteFailure {

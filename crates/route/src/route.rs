@@ -39,7 +39,7 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{failure}")]
 pub struct RouteFailure {
-    /// What went wrong, at [`Stage::Dns`]: `NoSuchDomain`, `NullMx`, `NoHosts` or `DnsUnavailable`.
+    /// What went wrong, at [`Stage::Dns`]: `NoSuchDomain`, `NullMx`, `NoHosts`, `Loop` or `DnsUnavailable`.
     pub failure: Failure,
     /// Whether waiting cannot help, because DNS answered and there is no route. Only `DnsUnavailable` is not permanent.
     pub permanent: bool,
