@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use memchr::memchr_iter;
 use posthaste_mail::{Failure, LocalCause, Reply, Stage};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -58,7 +59,15 @@ pub(crate) enum Wrote {
 }
 
 impl Channel {
+    /// A dialogue over a new connection, which the receiver begins with a greeting.
     pub(crate) fn new(stream: Stream) -> Self {
+        let mut channel = Self::silent(stream);
+        channel.replies.expect(1);
+        channel
+    }
+
+    /// A dialogue in which the receiver speaks when it is spoken to.
+    pub(crate) fn silent(stream: Stream) -> Self {
         Self { stream, replies: Replies::default(), inbox: Box::new([0; INBOX]), open: true }
     }
 
@@ -82,9 +91,10 @@ impl Channel {
         self.reply(stage, limit).await
     }
 
-    /// Sends one or more commands. A receiver that closed the connection is no error here: [`Self::reply`] returns what it said before, or
+    /// Sends one or more commands, each a line. A receiver that closed the connection is no error here: [`Self::reply`] returns what it said before, or
     /// the failure.
     pub(crate) async fn say(&mut self, commands: &[u8], stage: Stage, limit: Duration) -> Result<(), Failure> {
+        self.replies.expect(memchr_iter(b'\n', commands).count());
         match timeout(limit, self.write(commands, false)).await {
             Ok(_) => Ok(()),
             Err(_) => {
@@ -94,18 +104,20 @@ impl Channel {
         }
     }
 
-    /// The next reply, whatever its code. After a 421 the channel is closed (RFC 5321 §3.8).
+    /// The next reply, whatever its code. After a 421 the channel is closed (RFC 5321 §3.8), and after a reply that no command asked for:
+    /// it is unclear what the next one would answer.
     pub(crate) async fn reply(&mut self, stage: Stage, limit: Duration) -> Result<Reply, Failure> {
         let got = match self.replies.next() {
             Ok(Some(reply)) => Ok(reply),
             _ => timeout(limit, self.wait()).await.unwrap_or(Err(Trouble::Timeout(limit))),
         };
-        self.open &= matches!(&got, Ok(reply) if reply.code != 421);
+        self.open &= matches!(&got, Ok(reply) if reply.code != 421) && !self.replies.is_out_of_step();
         got.map_err(|trouble| trouble.at(stage))
     }
 
-    /// Writes a block of the body, with one limit for the block.
-    pub(crate) async fn block(&mut self, bytes: &[u8], limit: Duration) -> Result<Wrote, Trouble> {
+    /// Writes a block of the body, with one limit for the block. `last`: the receiver owes a reply to it.
+    pub(crate) async fn block(&mut self, bytes: &[u8], limit: Duration, last: bool) -> Result<Wrote, Trouble> {
+        self.replies.expect(usize::from(last));
         timeout(limit, self.write(bytes, true)).await.unwrap_or(Err(Trouble::Timeout(limit)))
     }
 
@@ -194,6 +206,8 @@ impl Channel {
             loop {
                 match self.poll_listen(cx) {
                     Poll::Ready(Ok(())) if stop_at_reply && self.replies.has_next() => return Poll::Ready(Ok(Wrote::Interrupted)),
+                    // Nothing more is read: what is wrong is told after the replies before it.
+                    Poll::Ready(Ok(())) if self.replies.is_garbage() => return Poll::Ready(Ok(Wrote::Interrupted)),
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(trouble)) => return Poll::Ready(Err(trouble)),
                     Poll::Pending => return Poll::Pending,

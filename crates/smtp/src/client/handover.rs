@@ -86,7 +86,7 @@ async fn send_block(channel: &mut Channel, bytes: &[u8], limit: Duration, last: 
     if bytes.is_empty() {
         return Ok(());
     }
-    let trouble = match channel.block(bytes, limit).await {
+    let trouble = match channel.block(bytes, limit, last).await {
         Ok(Wrote::All) => return Ok(()),
         Ok(Wrote::Interrupted) => None,
         Err(trouble) => Some(trouble),

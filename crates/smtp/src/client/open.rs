@@ -131,7 +131,7 @@ async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailu
     match client.into_tls(&TlsConnector::from(Arc::clone(config)), host).await {
         Ok(client) => {
             let facts = hello.tls_config.facts(hello.tls, host, client.tls_connection());
-            Ok(Upgrade::Done(Box::new(Channel::new(Stream::Tls(Box::new(client.stream)))), facts))
+            Ok(Upgrade::Done(Box::new(Channel::silent(Stream::Tls(Box::new(client.stream)))), facts))
         }
         Err(e) => {
             let why = format!("the TLS handshake failed: {}", explain(&e));

@@ -1,4 +1,4 @@
-//! Parses replies (RFC 5321 §4.2): strict about codes, tolerant of line ends, with a limit on every size. No I/O.
+//! Parses replies (RFC 5321 §4.2): strict about codes, tolerant of line ends, with a limit on every size and on their number. No I/O.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,22 @@ const LINE_KEPT: usize = 4096;
 const LINES_MAX: usize = 100;
 /// The most bytes of one reply, including dropped ones.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of replies that wait to be taken: a thousand refused recipients with a kilobyte of reasons each.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
 
-/// Takes bytes in any pieces and returns whole replies. Bytes that follow a reply are kept for the next one.
+/// Takes bytes in any pieces and returns whole replies. Bytes that follow a reply are kept for the next one, as long as one is owed.
+///
+/// A receiver owes a reply for each command, and may say one more without being asked: why it ends the dialogue (a 421, or a refusal of what
+/// is still being sent). Whatever it says beyond that is no SMTP, and nothing more is taken in.
 #[derive(Default)]
 pub(crate) struct Replies {
     ready: VecDeque<Reply>,
+    /// Bytes of those.
+    waiting: usize,
+    /// Replies that are still to come for commands.
+    owed: usize,
+    /// Whether a refusal came that no command asked for: it is the last reply.
+    unasked: bool,
     /// The line that is not complete yet.
     line: Vec<u8>,
     /// The reply that is not complete yet.
@@ -37,9 +48,18 @@ pub(crate) enum NotAReply {
     TwoCodes(u16, u16),
     #[error("not an SMTP reply: {0:?}")]
     Malformed(String),
+    #[error("{0:?} without a command")]
+    Unasked(String),
+    #[error("more than {WAITING_BYTES_MAX} bytes of replies at once")]
+    TooMuch,
 }
 
 impl Replies {
+    /// Commands are sent that the receiver owes so many replies for.
+    pub(crate) fn expect(&mut self, more: usize) {
+        self.owed = self.owed.saturating_add(more);
+    }
+
     /// Takes bytes from the receiver.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         while self.garbage.is_none() && !bytes.is_empty() {
@@ -65,7 +85,10 @@ impl Replies {
     /// The next whole reply; None while there is none; Err once the bytes were no reply.
     pub(crate) fn next(&mut self) -> Result<Option<Reply>, NotAReply> {
         match (self.ready.pop_front(), &self.garbage) {
-            (Some(reply), _) => Ok(Some(reply)),
+            (Some(reply), _) => {
+                self.waiting -= reply.text.len();
+                Ok(Some(reply))
+            }
             (None, Some(why)) => Err(why.clone()),
             (None, None) => Ok(None),
         }
@@ -79,6 +102,16 @@ impl Replies {
     /// Whether [`Self::next`] returns a reply or an error.
     pub(crate) fn has_next(&self) -> bool {
         !self.ready.is_empty() || self.garbage.is_some()
+    }
+
+    /// Whether the dialogue is over once what is ready has been taken: something came that no command asked for.
+    pub(crate) fn is_out_of_step(&self) -> bool {
+        self.ready.is_empty() && (self.unasked || self.garbage.is_some())
+    }
+
+    /// Whether bytes came that are no reply to anything.
+    pub(crate) fn is_garbage(&self) -> bool {
+        self.garbage.is_some()
     }
 
     /// Whether part of a reply has arrived.
@@ -107,20 +140,49 @@ impl Replies {
         self.lines += 1;
         self.line.clear();
         if !more {
-            self.ready.push_back(Reply::new(code, std::mem::take(&mut self.text)));
+            let reply = Reply::new(code, std::mem::take(&mut self.text));
             (self.lines, self.bytes) = (0, 0);
+            self.take(reply);
         } else if self.lines == LINES_MAX {
             self.garbage = Some(NotAReply::TooManyLines);
         }
     }
 }
 
+impl Replies {
+    /// Keeps a whole reply if it was asked for, or is a first refusal that was not.
+    fn take(&mut self, reply: Reply) {
+        if self.owed > 0 {
+            self.owed -= 1;
+        } else if reply.code >= 400 && !self.unasked {
+            self.unasked = true;
+        } else {
+            self.garbage = Some(NotAReply::Unasked(reply.to_string().trim_end().chars().take(SHOWN).collect()));
+            return;
+        }
+        if self.waiting + reply.text.len() > WAITING_BYTES_MAX {
+            self.garbage = Some(NotAReply::TooMuch);
+            return;
+        }
+        self.waiting += reply.text.len();
+        self.ready.push_back(reply);
+    }
+}
+
+/// How many characters of a reply that nobody asked for are shown.
+const SHOWN: usize = 200;
+
 /// The replies in bytes that arrived in these pieces, and what is wrong with the first part that is no reply. An incomplete reply at the
 /// end is ignored.
 pub fn replies_in<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Reply>, Option<String>) {
-    let mut replies = Replies::default();
+    let mut replies = asked_for(usize::MAX);
     pieces.into_iter().for_each(|piece| replies.feed(piece));
     (replies.ready.into(), replies.garbage.map(|garbage| garbage.to_string()))
+}
+
+/// Replies of which so many are owed.
+fn asked_for(owed: usize) -> Replies {
+    Replies { owed, ..Replies::default() }
 }
 
 /// Code, whether more lines follow, text. None if it is no reply line (RFC 5321 §4.2: `Reply-line`; without text the space may be missing
@@ -152,7 +214,7 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> (Vec<Reply>, Option<String>) {
-        let mut replies = Replies::default();
+        let mut replies = asked_for(usize::MAX);
         replies.feed(bytes);
         let mut got = Vec::new();
         loop {
@@ -195,7 +257,7 @@ mod tests {
     #[test]
     fn a_reply_that_comes_byte_by_byte_is_the_same_reply() {
         for wire in ["421\r\r\n250 x\r\n", "250\n", "250-a\r\n250\r\n", "421\rx\r\n"] {
-            let mut piecemeal = Replies::default();
+            let mut piecemeal = asked_for(usize::MAX);
             wire.as_bytes().chunks(1).for_each(|byte| piecemeal.feed(byte));
             let (got, end) = all(wire.as_bytes());
             assert_eq!((Vec::from(piecemeal.ready), piecemeal.garbage.is_some()), (got, end.is_some()), "{wire:?}");
@@ -220,6 +282,36 @@ mod tests {
         assert!(all(&[b"250 ".as_slice(), &vec![b'x'; REPLY_BYTES_MAX]].concat()).1.unwrap().contains("bytes"));
     }
 
+    #[test]
+    fn a_flood_is_cut_at_the_first_reply_too_many() {
+        let mut replies = asked_for(3);
+        for _ in 0..1000 {
+            replies.feed(&b"250\n".repeat(1000));
+        }
+        assert_eq!((replies.ready.len(), replies.waiting, replies.line.len()), (3, 0, 0));
+        assert!((0..3).all(|_| replies.next() == Ok(Some(Reply::new(250, "")))));
+        assert_eq!(replies.next(), Err(NotAReply::Unasked("250".into())));
+        let mut replies = asked_for(usize::MAX);
+        for _ in 0..1000 {
+            replies.feed(&[b"550 ".as_slice(), &[b'x'; 4000], b"\r\n"].concat());
+        }
+        assert!(replies.waiting <= WAITING_BYTES_MAX && replies.garbage == Some(NotAReply::TooMuch));
+    }
+
+    #[test]
+    fn one_refusal_may_come_without_a_command_and_nothing_else_may() {
+        let mut replies = asked_for(1);
+        replies.feed(b"220 hi\r\n421 busy\r\n");
+        assert!(replies.next().is_ok_and(|reply| reply.is_some()) && !replies.is_out_of_step());
+        assert_eq!(replies.next(), Ok(Some(Reply::new(421, "busy"))));
+        assert!(replies.is_out_of_step());
+        replies.feed(b"421 busy\r\n");
+        assert!(replies.next().is_err());
+        let mut replies = asked_for(0);
+        replies.feed(b"250 why not\r\n");
+        assert_eq!(replies.next(), Err(NotAReply::Unasked("250 why not".into())));
+    }
+
     proptest! {
         #[test]
         fn cuts_between_reads_change_nothing(
@@ -227,7 +319,7 @@ mod tests {
             cuts in prop::collection::vec(1_usize..9, 1..100),
         ) {
             let wire: String = lines.iter().map(|(code, text)| format!("{code}-{text}\r\n{code} {text}\r\n")).collect();
-            let mut replies = Replies::default();
+            let mut replies = asked_for(usize::MAX);
             let mut rest = wire.as_bytes();
             for cut in cuts.iter().cycle() {
                 let (now, later) = rest.split_at(rest.len().min(*cut));

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use posthaste_mail::{Address, BodyKind, EsmtpParameters, ReversePath, Stage};
 use posthaste_smtp::client::{Needs, Transaction, open};
+use tokio::{io::BufStream, net::TcpSocket};
 
-use crate::fake::{Peer, SOON, hello, receiver, send, session, session_with, tell};
+use crate::fake::{PATIENCE, Peer, SOON, hello, receiver, send, session, session_with, tell};
 
 const BODY: &[u8] = b"Subject: x\r\n\r\nhi\r\n";
 
@@ -80,6 +81,53 @@ async fn without_pipelining_nothing_is_said_before_the_answer() {
     assert!(connection.usable());
     drop(connection);
     assert_eq!(fake.await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn who_says_more_than_was_asked_is_hung_up_on() {
+    let (mut connection, fake) = session("", |mut peer| async move {
+        peer.expect(&["MAIL FROM:<a@x.org>"]).await;
+        peer.say("250 ok\r\n250 and the recipient, too\r\n").await;
+        peer.expect(&["RCPT TO:<b@y.org>"]).await;
+        peer.until_closed().await
+    })
+    .await;
+    assert_eq!(tell(&send(&mut connection, &["b"], BODY).await), ["failed rcpt not_smtp"]);
+    assert!(!connection.usable());
+    connection.quit().await;
+    assert_eq!(fake.await.unwrap(), b"", "nothing more is said");
+}
+
+#[tokio::test]
+async fn a_receiver_that_floods_replies_and_reads_nothing_is_left_at_once() {
+    let small = |socket: TcpSocket| {
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket
+    };
+    let listener = small(TcpSocket::new_v4().unwrap());
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let client = small(TcpSocket::new_v4().unwrap()).connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let fake = tokio::spawn(async move {
+        let mut peer = Peer::Plain(BufStream::new(server));
+        peer.greet("PIPELINING").await;
+        let mut flooded = 0;
+        while peer.may_say(&"250\n".repeat(1000)).await {
+            flooded += 4000;
+        }
+        flooded
+    });
+    let mut connection = open(client, &hello()).await.expect("a session");
+    let names: Vec<String> = (0..20_000).map(|n| format!("{}{n}", "u".repeat(50))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let sent = tokio::time::timeout(PATIENCE / 4, send(&mut connection, &names, BODY)).await;
+    let report = sent.expect("a flood ends the dialogue, whatever is still to be written");
+    assert!(tell(&report).iter().all(|told| !told.starts_with("delivered")), "nobody counts as delivered to");
+    assert!(!connection.usable());
+    drop(connection);
+    assert!(fake.await.unwrap() < 2_000_000);
 }
 
 #[tokio::test]

@@ -37,6 +37,11 @@ impl Peer {
         on!(self, s => { s.write_all(text.as_bytes()).await.unwrap(); s.flush().await.unwrap() });
     }
 
+    /// Says it unless the connection has ended.
+    pub(crate) async fn may_say(&mut self, text: &str) -> bool {
+        on!(self, s => s.write_all(text.as_bytes()).await.is_ok() && s.flush().await.is_ok())
+    }
+
     pub(crate) async fn say_bytes(&mut self, bytes: &[u8]) {
         on!(self, s => { s.write_all(bytes).await.unwrap(); s.flush().await.unwrap() });
     }
