@@ -1,8 +1,11 @@
 //! TLS towards receivers: what the policy requires, what is used, and what the log records.
 
+use std::path::Path;
+
 use support::{
-    Act, Mail, Step, Tls, World,
+    Act, Mail, Relay, Step, Tls, World,
     certs::{authority_pem, certified, self_signed},
+    wait,
 };
 
 const FROM: &str = "writer@sender.test";
@@ -167,21 +170,54 @@ fn one_domain_may_have_rules_of_its_own() {
     assert_eq!(world.relay.log().wait_for("deferred", TO)["cause"], "tls_required");
 }
 
-#[test]
-fn a_smart_host_hears_the_password_over_tls_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
+/// RFC 4616: NUL us NUL opensesame.
+const PASSWORD: &str = "AUTH PLAIN AHVzAG9wZW5zZXNhbWU=";
+
+/// A relay that sends everything to `world`'s receiver by its name, with a password.
+fn with_password(world: &World, folder: &Path, more: &str) -> Relay {
+    let password = folder.join("password");
     std::fs::write(&password, "opensesame\n").unwrap();
+    let host = format!("{HOST}:{}", world.mx.port());
+    let route = format!("hosts = [\"{host}\"], user = \"us\", password_file = {password:?}, {more}");
+    let roots = folder.join("roots.pem");
+    std::fs::write(&roots, authority_pem()).unwrap();
+    support::world::relay(&world.dns, 1, &format!("tls.roots = {roots:?}\nroute.\"*\" = {{ {route} }}"))
+}
+
+/// How often the receiver heard the password.
+fn heard(world: &World) -> usize {
+    world.mx.commands().iter().filter(|c| *c == PASSWORD).count()
+}
+
+#[test]
+fn a_smart_host_hears_the_password_under_a_valid_certificate_only() {
+    let folder = tempfile::tempdir().unwrap();
     let world = World::start("");
-    let route =
-        format!("route.\"*\" = {{ hosts = [\"{}\"], user = \"us\", password_file = {password:?}, tls = \"require\" }}", world.mx.address());
-    let relay = support::world::relay(&world.dns, 1, &route);
+    let relay = with_password(&world, folder.path(), "tls = \"require\"");
+    assert!(relay.ok(["check"]).contains("caution: route.\"*\" has a password that needs a certificate"));
     world.mx.extensions(&["AUTH PLAIN"]);
     relay.send(&Mail::new(FROM, &[TO], "one"));
     assert_eq!(relay.log().wait_for("deferred", TO)["cause"], "tls_required");
     world.mx.tls(self_signed("other.test"));
+    let deferred = wait::until("the certificate to be refused", || {
+        relay.log().of("deferred", TO).into_iter().find(|event| event["cause"] == "tls_failed")
+    });
+    assert!(deferred["detail"].as_str().unwrap().contains("the password was not sent"), "{deferred}");
+    assert_eq!(heard(&world), 0);
+    world.mx.tls(certified(HOST));
     relay.log().wait_for("delivered", TO);
-    // RFC 4616: NUL us NUL opensesame.
-    assert_eq!(world.mx.commands().iter().filter(|c| *c == "AUTH PLAIN AHVzAG9wZW5zZXNhbWU=").count(), 1);
+    assert_eq!(heard(&world), 1);
     assert!(world.mx.messages()[0].tls);
+}
+
+#[test]
+fn a_route_may_say_in_so_many_words_that_its_password_needs_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start("");
+    world.mx.extensions(&["AUTH PLAIN"]);
+    let relay = with_password(&world, folder.path(), "password_needs = \"nothing\", tls = \"none\"");
+    assert!(relay.ok(["check"]).contains("everybody on the network path can read it"));
+    relay.send(&Mail::new(FROM, &[TO], "one"));
+    relay.log().wait_for("delivered", TO);
+    assert_eq!(heard(&world), 1);
 }

@@ -9,7 +9,7 @@ use posthaste_api::Http;
 use posthaste_delivery::StaticRoute;
 use posthaste_mail::{ByDomain, Domain, Login, Name, NextHop, Pattern};
 use posthaste_route::Ourselves;
-use posthaste_smtp::client::TlsPolicy;
+use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};
 use posthaste_submission::Listener;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     reader::{Item, Parsed, Table, fault},
     tls::Tls,
     tls::policy,
-    value::{expected, line, one_or_more, string},
+    value::{expected, line, one_of, one_or_more, string},
 };
 
 /// The relay that is configured: mail that a route leads to it would come back.
@@ -47,7 +47,7 @@ pub(super) fn read_all(
         if t.is_table(word) {
             t.entry(word, |t| read(t, environment, &hops, tls))
         } else {
-            t.given(word, &hops).map(|hosts| StaticRoute { hosts, auth: None, tls: None })
+            t.given(word, &hops).map(|hosts| StaticRoute { hosts, auth: None, tls: None, password_needs: PasswordNeeds::default() })
         }
     });
     routes.into_iter().collect()
@@ -75,16 +75,30 @@ impl Itself<'_> {
     }
 }
 
+const PASSWORD_NEEDS: [(&str, PasswordNeeds); 3] =
+    [("certificate", PasswordNeeds::Certificate), ("encryption", PasswordNeeds::Encryption), ("nothing", PasswordNeeds::Nothing)];
+
 fn read(t: &Table<'_>, environment: &Environment<'_>, hops: impl Fn(Item<'_>) -> Parsed<Vec<NextHop>>, tls: &Tls) -> Option<StaticRoute> {
     let hosts = t.need("hosts", hops);
     let auth = login(t, environment);
     let policy = t.given("tls", policy);
-    let hosts = hosts?;
-    let exposed = !matches!(policy.unwrap_or(tls.rule.policy), TlsPolicy::Require | TlsPolicy::Verify);
-    if exposed && auth.is_some() && !hosts.iter().all(NextHop::is_loopback) {
-        t.object("user", "the password could cross the network in the clear: add tls = \"verify\" (or \"require\") to this route");
+    let needs = t.given("password_needs", one_of(&PASSWORD_NEEDS));
+    if needs.is_some() && !t.has("user") {
+        t.object("password_needs", "there is no password: add user = \"…\" and password_file = \"…\"");
     }
-    Some(StaticRoute { hosts, auth, tls: policy })
+    let (hosts, password_needs) = (hosts?, needs.unwrap_or_default());
+    let never = match policy.unwrap_or(tls.rule.policy) {
+        TlsPolicy::None => password_needs != PasswordNeeds::Nothing,
+        TlsPolicy::Opportunistic => password_needs == PasswordNeeds::Certificate,
+        TlsPolicy::Require | TlsPolicy::Verify => false,
+    };
+    if never && auth.is_some() && !hosts.iter().all(NextHop::is_loopback) {
+        t.object(
+            "user",
+            "the TLS of this route does not ask for what the password needs, so that it would not be sent: add tls = \"verify\" to this route",
+        );
+    }
+    Some(StaticRoute { hosts, auth, tls: policy, password_needs })
 }
 
 pub(super) fn login(t: &Table<'_>, environment: &Environment<'_>) -> Option<Login> {

@@ -26,6 +26,11 @@ pub(crate) struct Open {
     pub(crate) tls_ms: Option<u32>,
 }
 
+/// Whether a host that the operator named is this machine. A name that DNS leads here is not: it may lead elsewhere tomorrow.
+fn is_loopback(host: &str, address: SocketAddr) -> bool {
+    address.ip().is_loopback() && (host == "localhost" || host.parse::<IpAddr>().is_ok())
+}
+
 impl Outbound {
     /// Tries the hosts in their order until one takes a session; addresses that were just out of reach come last.
     pub(crate) async fn open(&self, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
@@ -90,6 +95,7 @@ impl Outbound {
             timeouts: settings.timeouts.clone(),
             clock: clock::instant,
             auth: site.auth.clone(),
+            loopback: site.fixed && is_loopback(host, address),
         };
         loop {
             let started = clock::instant();

@@ -81,8 +81,8 @@ fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns
     let rule = settings.tls_rule(domain);
     let (tls, fallback) = (rule.policy, rule.fallback);
     let auth = settings.credentials(domain).filter(|_| route.static_route);
-    let user = auth.as_ref().map_or("", |a| a.user.as_str());
-    let key = format!("{}|{}|{fallback}|{user}", route.key, tls.as_str()).into();
+    let (user, needs) = auth.as_ref().map_or(("", ""), |a| (a.user.as_str(), a.needs.as_str()));
+    let key = format!("{}|{}|{fallback}|{needs}|{user}", route.key, tls.as_str()).into();
     let dns = DnsTime::new(dns_ms);
     Site { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use posthaste_bounce::Rules;
 use posthaste_mail::{ByDomain, Domain, Login, Name, NextHop};
 use posthaste_route::Resolver;
-use posthaste_smtp::client::{Credentials, Timeouts, TlsConfigs, TlsPolicy};
+use posthaste_smtp::client::{Credentials, PasswordNeeds, Timeouts, TlsConfigs, TlsPolicy};
 use posthaste_suppression::SuppressionRules;
 use posthaste_verp::ReversePaths;
 
@@ -64,6 +64,8 @@ pub struct StaticRoute {
     pub auth: Option<Login>,
     /// The TLS that is demanded, in place of the domain's rule.
     pub tls: Option<TlsPolicy>,
+    /// Over what connections the password is sent, other than loopback.
+    pub password_needs: PasswordNeeds,
 }
 
 impl Settings {
@@ -85,7 +87,8 @@ impl Settings {
 
     /// The relay's login at a domain's smart host.
     pub fn credentials(&self, domain: &Domain) -> Option<Credentials> {
-        let login = self.routes.find(domain)?.auth.as_ref()?;
-        Some(Credentials { user: login.user.clone(), password: login.password.reveal().to_owned() })
+        let route = self.routes.find(domain)?;
+        let login = route.auth.as_ref()?;
+        Some(Credentials { user: login.user.clone(), password: login.password.reveal().to_owned(), needs: route.password_needs })
     }
 }

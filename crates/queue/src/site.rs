@@ -24,7 +24,7 @@ pub struct Site {
     pub auth: Option<Credentials>,
     /// Whether the hosts are configured, so that their order is kept; hosts of equal preference from DNS take turns (RFC 5321 §5.1).
     pub fixed: bool,
-    /// Identifies the hosts, ports, TLS demand and user.
+    /// Identifies the hosts, ports, TLS demand, user and what its password needs.
     pub key: Arc<str>,
     /// How long the look-up took.
     pub dns: DnsTime,

@@ -1,6 +1,8 @@
 //! Warnings about settings that the relay can start with but that should be changed.
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_mail::{NextHop, Pattern};
+use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};
 use posthaste_submission::{AuthWhere, ListenTlsMode};
 
 use super::Settings;
@@ -46,7 +48,49 @@ impl Settings {
         if !self.config.http.addresses.is_empty() && self.submission.users.iter().all(|user| user.tokens.is_empty()) {
             cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
         }
+        cautions.extend(self.exposed_passwords());
         cautions.sort();
+        cautions
+    }
+
+    /// Routes whose password is heard by others than the smart host, or waits for a certificate that their TLS does not ask for.
+    fn exposed_passwords(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        let routes = self.config.routes.iter().filter(|(_, route)| route.auth.is_some() && !route.hosts.iter().all(NextHop::is_loopback));
+        for (pattern, route) in routes {
+            let key = format!("route.\"{pattern}\"");
+            match route.password_needs {
+                PasswordNeeds::Nothing => cautions.push(format!(
+                    "{key} sends its password in plain text if need be (password_needs = \"nothing\"): everybody on the network path can read it"
+                )),
+                PasswordNeeds::Encryption => cautions.push(format!(
+                    "{key} sends its password to whatever certificate is shown (password_needs = \"encryption\"): whoever can redirect the connection reads it"
+                )),
+                PasswordNeeds::Certificate => {}
+            }
+            let weak = |tls: TlsPolicy| match route.password_needs {
+                PasswordNeeds::Certificate => tls != TlsPolicy::Verify,
+                PasswordNeeds::Encryption => !matches!(tls, TlsPolicy::Verify | TlsPolicy::Require),
+                PasswordNeeds::Nothing => false,
+            };
+            let wanted = match route.password_needs {
+                PasswordNeeds::Certificate => "a certificate that is valid for the smart host's name",
+                _ => "an encrypted connection",
+            };
+            if weak(route.tls.unwrap_or(self.config.tls.rule.policy)) {
+                cautions.push(format!(
+                    "{key} has a password that needs {wanted}, and its TLS does not ask for that: without it mail is deferred; set tls = \"verify\""
+                ));
+            }
+            for (domain, _) in self.config.tls.domains.iter().filter(|(_, rule)| route.tls.is_none() && weak(rule.policy)) {
+                if matches!(&domain, Pattern::Exact(name) if self.config.routes.find(name).is_none_or(|of| !std::ptr::eq(of, route))) {
+                    continue;
+                }
+                cautions.push(format!(
+                    "tls.domain.\"{domain}\" does not ask for {wanted}, which the password of {key} needs: mail for it may be deferred; give the route a tls of its own"
+                ));
+            }
+        }
         cautions
     }
 }

@@ -26,8 +26,10 @@ pub struct Hello {
     pub timeouts: Timeouts,
     /// The clock, used to time each step.
     pub clock: fn() -> Instant,
-    /// The login for a smart host. Sent only over TLS, except under [`TlsPolicy::None`].
+    /// The login for a smart host. Its password is sent over loopback, and else only over a connection that is as good as it needs.
     pub auth: Option<Credentials>,
+    /// Whether the connection does not leave this machine, by the operator's word: what DNS says is not enough.
+    pub loopback: bool,
 }
 
 /// A login for a smart host.
@@ -37,6 +39,31 @@ pub struct Credentials {
     pub user: String,
     /// The password; never printed.
     pub password: String,
+    /// Over what connections it is sent.
+    pub needs: PasswordNeeds,
+}
+
+/// What a connection must have before a password is sent over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum PasswordNeeds {
+    /// TLS with a certificate that is valid for the host's name.
+    #[default]
+    Certificate,
+    /// TLS with any certificate: whoever can redirect the connection hears the password.
+    Encryption,
+    /// Nothing: whoever is on the path hears the password.
+    Nothing,
+}
+
+impl PasswordNeeds {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Encryption => "encryption",
+            Self::Nothing => "nothing",
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {

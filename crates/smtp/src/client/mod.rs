@@ -25,7 +25,7 @@ mod transaction;
 
 pub use connection::{Connection, Timings};
 pub use extensions::Extensions;
-pub use hello::{Credentials, Hello, Timeouts};
+pub use hello::{Credentials, Hello, PasswordNeeds, Timeouts};
 pub use needs::Needs;
 pub use open::{OpenFailure, open};
 pub use replies::replies_in;

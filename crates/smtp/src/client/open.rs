@@ -8,7 +8,9 @@ use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Connection, Credentials, Extensions, Hello, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream};
+use super::{
+    Connection, Credentials, Extensions, Hello, PasswordNeeds, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream,
+};
 
 /// Why a session could not be opened.
 #[derive(Debug)]
@@ -58,6 +60,7 @@ pub async fn open(stream: TcpStream, hello: &Hello) -> Result<Connection, OpenFa
         }
     }
     if let Some(credentials) = &hello.auth {
+        may_hear(credentials, hello, &tls)?;
         log_in(&mut channel, hello, &extensions, credentials).await?;
     }
     Ok(Connection::new(channel, hello, extensions, tls, timings))
@@ -157,11 +160,28 @@ fn tls_name(host: &str) -> &str {
     inner.strip_prefix("IPv6:").unwrap_or(inner)
 }
 
+/// Whether the receiver may hear the password over this connection.
+fn may_hear(credentials: &Credentials, hello: &Hello, tls: &TlsFacts) -> Result<(), Failure> {
+    let (encrypted, verified) = (tls.tls_version.is_some(), tls.tls_verified == Some(true));
+    let enough = match credentials.needs {
+        PasswordNeeds::Certificate => verified,
+        PasswordNeeds::Encryption => encrypted,
+        PasswordNeeds::Nothing => true,
+    };
+    if enough || hello.loopback {
+        return Ok(());
+    }
+    let (cause, what) = match encrypted {
+        true => (LocalCause::TlsFailed, format!("the certificate is not valid for {}", hello.mx_host)),
+        false => (LocalCause::TlsRequired, "the connection is not encrypted".to_owned()),
+    };
+    let detail =
+        format!("the password was not sent, because {what}; the route's password_needs = {:?} asks for it", credentials.needs.as_str());
+    Err(local(Stage::Auth, cause, detail))
+}
+
 /// RFC 4954, with PLAIN (RFC 4616) or LOGIN.
 async fn log_in(channel: &mut Channel, hello: &Hello, extensions: &Extensions, credentials: &Credentials) -> Result<(), Failure> {
-    if !channel.stream.is_tls() && hello.tls != TlsPolicy::None {
-        return Err(local(Stage::Auth, LocalCause::TlsRequired, "a password is not sent in plain text unless the TLS policy is none"));
-    }
     let sasl = Sasl::new(credentials.user.as_str(), credentials.password.as_str());
     let encode = |mechanism, challenge: &str| {
         sasl.encode(mechanism, challenge).map_err(|e| local(Stage::Auth, LocalCause::NotSmtp, format!("the login cannot continue: {e}")))

@@ -137,6 +137,7 @@ pub(crate) fn hello() -> Hello {
         },
         clock,
         auth: None,
+        loopback: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! 220, EHLO, HELO, AUTH.
 
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_smtp::client::{Connection, Credentials, Hello, OpenFailure, TlsPolicy, open};
+use posthaste_smtp::client::{Connection, Credentials, Hello, OpenFailure, PasswordNeeds, TlsPolicy, open};
 
 use crate::fake::{Peer, SOON, hello, receiver, send, session, tell};
 
@@ -162,8 +162,8 @@ async fn a_refused_hello_is_the_receivers_last_word() {
     assert_eq!(failure(got), (Stage::Ehlo, "450 4.3.2 busy".into()));
 }
 
-fn with_login(tls: TlsPolicy) -> Hello {
-    Hello { auth: Some(Credentials { user: "user".into(), password: "pass".into() }), tls, ..hello() }
+fn with_login(needs: PasswordNeeds) -> Hello {
+    Hello { auth: Some(Credentials { user: "user".into(), password: "pass".into(), needs }), ..hello() }
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn auth_plain_and_auth_login_log_in() {
         peer
     })
     .await;
-    assert!(open(socket, &with_login(TlsPolicy::None)).await.unwrap().usable());
+    assert!(open(socket, &with_login(PasswordNeeds::Nothing)).await.unwrap().usable());
 
     let (socket, _fake) = receiver(|mut peer| async move {
         peer.greet("AUTH=LOGIN").await;
@@ -188,19 +188,19 @@ async fn auth_plain_and_auth_login_log_in() {
         peer
     })
     .await;
-    assert!(open(socket, &with_login(TlsPolicy::None)).await.unwrap().usable());
+    assert!(open(socket, &with_login(PasswordNeeds::Nothing)).await.unwrap().usable());
 }
 
 #[tokio::test]
 async fn a_refused_login_and_a_missing_one_are_told() {
-    let got = opened(&with_login(TlsPolicy::None), |mut peer| async move {
+    let got = opened(&with_login(PasswordNeeds::Nothing), |mut peer| async move {
         peer.greet("AUTH=PLAIN").await;
         peer.line().await;
         peer.say("535 5.7.8 wrong password\r\n").await;
     })
     .await;
     assert_eq!(failure(got), (Stage::Auth, "535 5.7.8 wrong password".into()));
-    let got = opened(&with_login(TlsPolicy::None), |mut peer| async move {
+    let got = opened(&with_login(PasswordNeeds::Nothing), |mut peer| async move {
         peer.greet("AUTH=GSSAPI").await;
         assert_eq!(peer.until_closed().await, b"");
     })
@@ -210,10 +210,27 @@ async fn a_refused_login_and_a_missing_one_are_told() {
 
 #[tokio::test]
 async fn a_password_is_not_sent_in_plain_text_by_accident() {
-    let got = opened(&with_login(TlsPolicy::Opportunistic), |mut peer| async move {
+    for tls in [TlsPolicy::None, TlsPolicy::Opportunistic] {
+        for needs in [PasswordNeeds::Certificate, PasswordNeeds::Encryption] {
+            let got = opened(&Hello { tls, ..with_login(needs) }, |mut peer| async move {
+                peer.greet("AUTH=PLAIN").await;
+                assert_eq!(peer.until_closed().await, b"");
+            })
+            .await;
+            assert_eq!(failure(got), (Stage::Auth, "tls_required".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_stays_on_this_machine_needs_nothing() {
+    let (socket, _fake) = receiver(|mut peer| async move {
         peer.greet("AUTH=PLAIN").await;
-        assert_eq!(peer.until_closed().await, b"");
+        peer.expect(&["AUTH PLAIN AHVzZXIAcGFzcw=="]).await;
+        peer.say("235 2.7.0 welcome\r\n").await;
+        peer
     })
     .await;
-    assert_eq!(failure(got), (Stage::Auth, "tls_required".into()));
+    let hello = Hello { loopback: true, tls: TlsPolicy::Opportunistic, ..with_login(PasswordNeeds::Certificate) };
+    assert!(open(socket, &hello).await.unwrap().usable());
 }
