@@ -1,6 +1,6 @@
 //! A session with a receiver: opened for one job, kept for further ones.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{Panicked, clock, guarded};
@@ -38,7 +38,14 @@ pub async fn run(
         }
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     }
-    let mut open = match guarded(out.open_or_explain(&site, &source)).await {
+    let began = clock::instant();
+    let opened = tokio::select! {
+        biased;
+        opened = guarded(out.open_or_explain(&site, &source)) => opened,
+        // The queue has no second job for a session that is opening: it closes the channel when others need the connection.
+        _ = next.recv() => Ok(Err(out.gave_way(&site, source.clone(), clock::instant() - began))),
+    };
+    let mut open = match opened {
         Ok(Ok(open)) => open,
         Ok(Err(NotOpened { failure, verdict, facts })) => return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await,
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
@@ -81,6 +88,14 @@ impl Outbound {
             self.sources.look_at(source).await;
         }
         Err(NotOpened { failure, verdict, facts })
+    }
+
+    /// A session that was not let in before others needed its connection.
+    fn gave_way(&self, site: &Site, source: Name, after: Duration) -> NotOpened {
+        let detail = format!("the receiver did not let the session in within {} s, and other mail needed the connection", after.as_secs());
+        let failure = Failure::Local { stage: Stage::Banner, cause: LocalCause::Timeout, detail };
+        let verdict = self.judge(&failure, site, None);
+        NotOpened { failure, verdict, facts: Attempt { provider: Some(site.provider.clone()), source: Some(source), ..Attempt::default() } }
     }
 
     /// Returns the job of a session that panicked: its recipients are tried again, and an alarm tells the operator.

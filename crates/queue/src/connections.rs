@@ -4,5 +4,6 @@
 
 pub(crate) mod lanes;
 mod sessions;
+mod shares;
 
 pub(crate) use self::sessions::Connections;

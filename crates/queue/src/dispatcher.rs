@@ -135,7 +135,7 @@ impl Dispatcher {
     /// The latest time at which [`Input::Wake`] is needed; None when nothing is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let due = self.backlog.next().filter(|_| !self.halt.is_halted());
-        let next = [due, self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
+        let next = [due, self.connections.next(self.policy.idle, self.policy.patience), self.budget.next_close(&self.policy)];
         let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let release = self.budget.next_release().filter(|_| !self.draining && !self.halt.is_halted());
         [next, release].into_iter().flatten().min()
@@ -239,6 +239,8 @@ impl Dispatcher {
             self.actions.push(Action::Close(session));
             self.feed_the_hungry();
         }
+        let silent = self.connections.give_up(self.policy.patience, now);
+        self.tell_closed(silent);
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;
             self.backlog.sweep(now);

@@ -90,6 +90,8 @@ pub struct Policy {
     pub feedback: Arc<Feedback>,
     /// Open connections in all, at most.
     pub connections: usize,
+    /// How long a receiver may take to let a session in while other mail waits for a connection.
+    pub patience: Duration,
     /// How long an idle connection stays open for more mail.
     pub idle: Duration,
     /// Results of attempts that may be handed out to be recorded and not be durable yet; with more, deliveries are halted.

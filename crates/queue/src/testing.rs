@@ -94,6 +94,7 @@ pub fn policy() -> Policy {
         limits: LaneLimits { connections: 20, messages_per_connection: 100, recipients_per_transaction: 100, shape: Shape::default() },
         feedback: Arc::new(posthaste_feedback::Feedback::with(&[], posthaste_route::Providers::shipped()).unwrap()),
         connections: 50,
+        patience: Duration::from_secs(5),
         idle: Duration::from_secs(5),
         host_down: Duration::from_secs(60),
         unlogged_max: 1000,
@@ -271,6 +272,11 @@ impl World {
                 Action::Deliver(session, job) => self.deliver(session, job),
                 Action::Close(session) => {
                     self.open.remove(&session);
+                    let is_its = |input: &Input| matches!(input, Input::OpenFailed { session: silent, .. } if *silent == session);
+                    let silent = self.pending.iter().find(|(_, input)| is_its(input)).map(|(key, _)| *key);
+                    if let Some(input) = silent.and_then(|key| self.pending.remove(&key)) {
+                        self.later(Duration::ZERO, input);
+                    }
                 }
                 Action::Record(record) => {
                     for fate in &record.fates {

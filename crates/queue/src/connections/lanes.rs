@@ -38,8 +38,6 @@ pub(crate) struct Lane {
     pub(crate) sessions: usize,
     /// A lower limit of sessions, because the receiver wanted no more: how many, and when one more is tried (milliseconds since 1970).
     pub(super) squeezed: Option<(usize, i64)>,
-    /// Whether it waits for a connection.
-    pub(super) hungry: bool,
     /// The last error and its time, for the queue's table.
     pub(crate) last_error: Option<(Timestamp, Arc<str>)>,
 }
@@ -91,6 +89,8 @@ pub(crate) struct Ready {
 pub(crate) struct StreamShare {
     /// Which stream.
     pub(crate) stream: StreamIx,
+    /// The number that stands for all mail of the stream, whose connections count together.
+    pub(crate) whole: StreamIx,
     /// Its share of a connection against the others.
     pub(crate) share: u32,
     /// Recipients in one transaction, at most.
@@ -113,6 +113,7 @@ impl From<RecipientGroup> for Ready {
 /// One stream's mail in a ready queue.
 struct StreamQueue {
     stream: StreamIx,
+    whole: StreamIx,
     share: u32,
     turn: i64,
     groups: VecDeque<Ready>,
@@ -171,13 +172,18 @@ impl ReadyQueue {
         self.len += 1;
     }
 
-    /// The next group. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
+    /// The streams that have mail here, as the number that stands for all their mail.
+    pub(super) fn wholes(&self) -> impl Iterator<Item = StreamIx> {
+        self.streams.iter().filter(|s| !s.groups.is_empty()).map(|s| s.whole)
+    }
+
+    /// The next group of the streams that `may` send. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
     /// one, one of the other, and so on.
-    fn pop(&mut self) -> Option<Ready> {
+    fn pop(&mut self, may: impl Fn(StreamIx) -> bool) -> Option<(Ready, StreamIx)> {
         let mut total = 0;
         let mut best: Option<usize> = None;
         for i in 0..self.streams.len() {
-            if self.streams[i].groups.is_empty() {
+            if self.streams[i].groups.is_empty() || !may(self.streams[i].whole) {
                 continue;
             }
             let share = i64::from(self.streams[i].share.max(1));
@@ -190,12 +196,12 @@ impl ReadyQueue {
         let stream = &mut self.streams[best?];
         stream.turn -= total;
         self.len -= 1;
-        stream.groups.pop_front()
+        stream.groups.pop_front().map(|ready| (ready, stream.whole))
     }
 
-    fn stream(&mut self, StreamShare { stream, share, .. }: StreamShare) -> &mut VecDeque<Ready> {
+    fn stream(&mut self, StreamShare { stream, whole, share, .. }: StreamShare) -> &mut VecDeque<Ready> {
         let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
-            self.streams.push(StreamQueue { stream, share, turn: 0, groups: VecDeque::new() });
+            self.streams.push(StreamQueue { stream, whole, share, turn: 0, groups: VecDeque::new() });
             self.streams.len() - 1
         });
         self.streams[at].share = share;
@@ -244,7 +250,6 @@ impl Lanes {
             granted: 0,
             sessions: 0,
             squeezed: None,
-            hungry: false,
             last_error: None,
         };
         self.lanes.insert(id, lane);
@@ -309,13 +314,13 @@ impl Lanes {
         }
     }
 
-    /// The next group of a ready queue.
-    pub(crate) fn pop(&mut self, ix: QueueIx) -> Option<Ready> {
+    /// The next group of a ready queue, of a stream that `may` send, with the number that stands for all mail of the stream.
+    pub(super) fn pop(&mut self, ix: QueueIx, may: impl Fn(StreamIx) -> bool) -> Option<(Ready, StreamIx)> {
         let queue = self.queues.get_mut(&ix)?;
-        let ready = queue.pop();
+        let ready = queue.pop(may);
         let left = queue.len;
         let lane = self.lanes.get_mut(&queue.lane).expect("a queue's lane outlives it");
-        if let Some(ready) = &ready {
+        if let Some((ready, _)) = &ready {
             lane.ready -= 1;
             lane.granted -= usize::from(ready.permit.is_some());
         }
@@ -327,7 +332,7 @@ impl Lanes {
 
     /// Takes all groups out of a ready queue.
     pub(crate) fn empty(&mut self, queue: QueueIx) -> Vec<Ready> {
-        std::iter::from_fn(|| self.pop(queue)).collect()
+        std::iter::from_fn(|| self.pop(queue, |_| true)).map(|(ready, _)| ready).collect()
     }
 
     /// Forgets which hosts could not be reached.

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use posthaste_governor::LaneId;
 use posthaste_mail::{Attempt, Name};
 
-use super::lanes::{Down, Lanes, QueueIx};
+use super::{
+    lanes::{Down, Lanes, QueueIx, Ready},
+    shares::Shares,
+};
 use crate::{
     Site,
-    backlog::Schedule,
+    backlog::{Schedule, table::StreamIx},
     exchange::{Action, DeliveryJob, SessionId, Unroutable},
     numbers::NumberMap,
     policy::LaneLimits,
@@ -26,6 +29,8 @@ const DOUBLINGS_MAX: u32 = 5;
 /// A connection, held by a task of its own.
 struct Session {
     queue: QueueIx,
+    /// The stream of the job that it carries; None: it is idle.
+    stream: Option<StreamIx>,
     established: bool,
     idle_since: Option<i64>,
     carried: u32,
@@ -33,11 +38,13 @@ struct Session {
     begun: i64,
 }
 
-/// A turn for a connection: for a queue of a lane in [`Connections::turn`], for a lane that waits in [`Connections::next_hungry`].
+/// A turn for a connection.
 #[derive(Debug)]
-pub(crate) struct Turn<T> {
-    /// What has its turn; None: there is no mail or no connection.
-    pub(crate) next: Option<T>,
+pub(crate) struct Turn {
+    /// The ready queue that has its turn; None: there is no mail or no connection.
+    pub(crate) next: Option<QueueIx>,
+    /// The connections of all lanes together, if a new one is to be taken: the streams that have their share of them are left out.
+    pub(crate) new_of: Option<usize>,
     /// Idle sessions that were closed to make room, and are to be told so.
     pub(crate) closed: Vec<SessionId>,
 }
@@ -49,8 +56,8 @@ pub(crate) struct Connections {
     sessions: NumberMap<SessionId, Session>,
     /// Idle sessions in the order of their time.
     idle: VecDeque<(i64, SessionId)>,
-    /// Lanes that wait for a connection because all are in use.
-    hungry: VecDeque<LaneId>,
+    /// The streams' shares, and the lanes that wait for a connection because all are in use.
+    shares: Shares<LaneId>,
     /// Lanes that hold fewer connections than configured, by the time when one more is tried.
     squeezed: Schedule<LaneId>,
     next_session: SessionId,
@@ -74,13 +81,24 @@ impl Connections {
 
     /// Which ready queue of a lane may send now, over an idle session or a new one. The lane may have `most` connections, all lanes
     /// together `most_in_all`.
-    pub(crate) fn turn(&mut self, lane_id: LaneId, most: usize, most_in_all: usize) -> Turn<QueueIx> {
+    pub(crate) fn turn(&mut self, lane_id: LaneId, most: usize, most_in_all: usize) -> Turn {
         let mut closed = Vec::new();
-        let over = |closed| Turn { next: None, closed };
+        let over = |closed| Turn { next: None, new_of: None, closed };
         let Some(lane) = self.lanes.get(lane_id) else { return over(closed) };
-        let Some(queue) = lane.turns.front().copied() else { return over(closed) };
+        let served = |queue: &QueueIx| {
+            let queue = self.lanes.at(*queue);
+            !queue.idle.is_empty() || queue.wholes().any(|stream| self.shares.may_take(stream, most_in_all))
+        };
+        let Some(first) = lane.turns.front().copied() else { return over(closed) };
+        let Some(place) = lane.turns.iter().position(served) else {
+            let streams: Vec<StreamIx> = self.lanes.at(first).wholes().collect();
+            self.shares.wait(lane_id, streams);
+            return over(closed);
+        };
+        let queue = lane.turns[place];
         let full = lane.sessions >= most;
-        if self.lanes.at(queue).idle.is_empty() {
+        let is_new = self.lanes.at(queue).idle.is_empty();
+        if is_new {
             if full {
                 match self.idle_elsewhere(lane_id, queue) {
                     Some(session) => closed.extend(self.close(session)),
@@ -88,45 +106,46 @@ impl Connections {
                 }
             }
             if self.sessions.len() >= most_in_all {
-                match self.close_longest_idle() {
-                    Some(session) => closed.push(session),
-                    None => {
-                        let lane = self.lanes.lanes.get_mut(&lane_id).expect("looked up above");
-                        if !std::mem::replace(&mut lane.hungry, true) {
-                            self.hungry.push_back(lane_id);
-                        }
-                        return over(closed);
-                    }
-                }
+                // A stream may take one, so one is free or idle.
+                closed.extend(self.close_longest_idle());
             }
         }
-        self.lanes.lanes.get_mut(&lane_id).expect("looked up above").turns.rotate_left(1);
-        Turn { next: Some(queue), closed }
+        let turns = &mut self.lanes.lanes.get_mut(&lane_id).expect("looked up above").turns;
+        turns.remove(place);
+        turns.push_back(queue);
+        Turn { next: Some(queue), new_of: is_new.then_some(most_in_all), closed }
+    }
+
+    /// The next group of a ready queue, with the number that stands for all mail of its stream. `new_of`: as [`Turn::new_of`].
+    pub(crate) fn pop(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(Ready, StreamIx)> {
+        let shares = &self.shares;
+        self.lanes.pop(queue, |stream| new_of.is_none_or(|most| shares.may_take(stream, most)))
     }
 
     /// The next lane that waits for a connection, if one is free or an idle one can be closed.
-    pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<Turn<LaneId>> {
-        if self.hungry.is_empty() {
-            return None;
-        }
-        let mut closed = Vec::new();
-        if self.sessions.len() >= most_in_all {
-            closed.push(self.close_longest_idle()?);
-        }
-        let lane_id = self.hungry.pop_front().expect("not empty");
-        let lane = self.lanes.lanes.get_mut(&lane_id);
-        let next = lane.map(|lane| {
-            lane.hungry = false;
-            lane_id
-        });
-        Some(Turn { next, closed })
+    pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<LaneId> {
+        self.shares.next(most_in_all)
     }
 
-    /// Sends a job of a queue over one of its idle sessions, or over a new one.
-    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob, now: i64) -> Action {
+    /// Has sessions give up that are not let in within `patience`, one for each lane that waits for a connection. They are to be told so.
+    pub(crate) fn give_up(&mut self, patience: std::time::Duration, now: i64) -> Vec<SessionId> {
+        if !self.shares.has_waiting() {
+            return Vec::new();
+        }
+        let sessions = &self.sessions;
+        self.shares.give_up(millis(patience), now, |session| sessions.get(&session).is_some_and(|s| !s.established))
+    }
+
+    /// Whether a session was told to give up. It gets no further job.
+    pub(crate) fn is_leaving(&self, session: SessionId) -> bool {
+        self.shares.is_leaving(session)
+    }
+
+    /// Sends a job of a queue over one of its idle sessions, or over a new one. `stream` stands for all mail of the job's stream.
+    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob, stream: StreamIx, now: i64) -> Action {
         let queue = self.lanes.queues.get_mut(&ix).expect("the queue of a job exists");
         if let Some(session) = queue.idle.pop() {
-            return self.hand_over(session, job);
+            return self.hand_over(session, job, stream);
         }
         self.next_session += 1;
         let session = self.next_session;
@@ -135,14 +154,21 @@ impl Connections {
         let lane = self.lanes.lane_of_mut(ix);
         lane.sessions += 1;
         let source = lane.source.clone();
-        self.sessions.insert(session, Session { queue: ix, established: false, idle_since: None, carried: 1, begun: now });
+        self.shares.begin(stream);
+        self.shares.opening(stream, session, now);
+        let stream = Some(stream);
+        self.sessions.insert(session, Session { queue: ix, stream, established: false, idle_since: None, carried: 1, begun: now });
         Action::Open { session, site, source, job: Box::new(job) }
     }
 
     /// Sends another job over a session.
-    pub(crate) fn hand_over(&mut self, session: SessionId, job: DeliveryJob) -> Action {
+    pub(crate) fn hand_over(&mut self, session: SessionId, job: DeliveryJob, stream: StreamIx) -> Action {
         let s = self.sessions.get_mut(&session).expect("a session that is handed a job exists");
         s.idle_since = None;
+        self.shares.begin(stream);
+        if let Some(before) = s.stream.replace(stream) {
+            self.shares.end(before);
+        }
         s.carried += 1;
         Action::Deliver(session, Box::new(job))
     }
@@ -175,13 +201,16 @@ impl Connections {
         }
         let lane = self.lanes.lane_of(queue);
         let full = lane.sessions >= most;
-        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || !self.hungry.is_empty()
+        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || self.shares.has_waiting()
     }
 
     /// A session without more mail stays open for a while.
     pub(crate) fn rest(&mut self, session: SessionId, now: i64) {
         let s = self.sessions.get_mut(&session).expect("a session that rests exists");
         s.idle_since = Some(now);
+        if let Some(stream) = s.stream.take() {
+            self.shares.end(stream);
+        }
         self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists").idle.push(session);
         self.idle.push_back((now, session));
     }
@@ -189,6 +218,10 @@ impl Connections {
     /// Takes a session off all lists. Returns its queue, if the session existed.
     pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
         let s = self.sessions.remove(&session)?;
+        self.shares.forget(session);
+        if let Some(stream) = s.stream {
+            self.shares.end(stream);
+        }
         let queue = self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists");
         queue.sessions -= 1;
         queue.established -= usize::from(s.established);
@@ -278,6 +311,7 @@ impl Connections {
         for down in self.lanes.queues.values_mut().filter_map(|queue| queue.down.as_mut()) {
             (down.since, down.until) = (down.since - ms, down.until - ms);
         }
+        self.shares.clock_went_back(ms);
         self.squeezed = Schedule::default();
         for (id, lane) in &mut self.lanes.lanes {
             if let Some((_, until)) = &mut lane.squeezed {
@@ -320,10 +354,11 @@ impl Connections {
         &self.lanes.at(queue).site
     }
 
-    /// When the next session has been idle for `idle` or a lane tries one more connection, in milliseconds since 1970.
-    pub(crate) fn next(&self, idle: std::time::Duration) -> Option<i64> {
+    /// When the next session has been idle for `idle` or has to give up after `patience`, or a lane tries one more connection, in
+    /// milliseconds since 1970.
+    pub(crate) fn next(&self, idle: std::time::Duration, patience: std::time::Duration) -> Option<i64> {
         let idle = self.idle.front().map(|(since, _)| since + millis(idle));
-        [idle, self.squeezed.next()].into_iter().flatten().min()
+        [idle, self.squeezed.next(), self.shares.next_give_up(millis(patience))].into_iter().flatten().min()
     }
 
     /// An idle session of the lane that belongs to another queue.

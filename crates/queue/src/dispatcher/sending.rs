@@ -100,7 +100,12 @@ impl Dispatcher {
     pub(super) fn share(&self, stream: StreamIx, provider: &Name) -> StreamShare {
         let policy = self.backlog.stream_policy(stream, &self.policy);
         let share = self.backlog.streams().share(stream, policy.share);
-        StreamShare { stream, share, at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())) }
+        StreamShare {
+            stream,
+            whole: self.backlog.streams().whole(stream),
+            share,
+            at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())),
+        }
     }
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
@@ -112,8 +117,8 @@ impl Dispatcher {
             let turn = self.connections.turn(lane, most, self.policy.connections);
             self.tell_closed(turn.closed);
             let Some(queue) = turn.next else { return };
-            if let Some(job) = self.next_job(queue) {
-                let action = self.connections.send(queue, job, self.now.as_millisecond());
+            if let Some((job, stream)) = self.next_job(queue, turn.new_of) {
+                let action = self.connections.send(queue, job, stream, self.now.as_millisecond());
                 self.actions.push(action);
             }
         }
@@ -126,9 +131,10 @@ impl Dispatcher {
     }
 
     /// Takes the next group that is not void out of a queue, with a permit. Recipients that the permit does not cover stay first in the
-    /// queue; a group that gets no permit goes to another lane or to a wait list.
-    fn next_job(&mut self, queue: QueueIx) -> Option<DeliveryJob> {
-        while let Some(Ready { mut group, permit, spilled }) = self.connections.lanes_mut().pop(queue) {
+    /// queue; a group that gets no permit goes to another lane or to a wait list. `new_of`: as in a turn. Returns what stands for all
+    /// mail of its stream, too.
+    fn next_job(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(DeliveryJob, StreamIx)> {
+        while let Some((Ready { mut group, permit, spilled }, whole)) = self.connections.pop(queue, new_of) {
             if permit.is_some() {
                 self.budget.taken_up(self.connections.lanes().lane_of(queue));
             }
@@ -150,7 +156,7 @@ impl Dispatcher {
                     let mut job = self.backlog.take(&group, self.now).expect("the group was not void");
                     self.budget.grant(&mut job, permit);
                     job.spilled = spilled;
-                    return Some(job);
+                    return Some((job, whole));
                 }
                 Err(hold) => {
                     let site = self.connections.site(queue).clone();
@@ -188,15 +194,15 @@ impl Dispatcher {
     /// A session is free: it gets another job of its queue, stays idle, or is closed.
     fn session_free(&mut self, session: SessionId, usable: bool) {
         let Some((queue, carried)) = self.connections.of(session) else { return };
-        if !usable || self.draining || self.is_over(queue, carried) {
+        if !usable || self.draining || self.connections.is_leaving(session) || self.is_over(queue, carried) {
             let closed = self.connections.close(session);
             self.tell_closed(closed);
             return self.after_close(queue);
         }
         if !self.halt.is_halted()
-            && let Some(job) = self.next_job(queue)
+            && let Some((job, stream)) = self.next_job(queue, None)
         {
-            let action = self.connections.hand_over(session, job);
+            let action = self.connections.hand_over(session, job, stream);
             return self.actions.push(action);
         }
         self.connections.rest(session, self.now.as_millisecond());
@@ -275,9 +281,8 @@ impl Dispatcher {
         if self.halt.is_halted() {
             return;
         }
-        while let Some(turn) = self.connections.next_hungry(self.policy.connections) {
-            self.tell_closed(turn.closed);
-            turn.next.into_iter().for_each(|lane| self.pump(lane));
+        while let Some(lane) = self.connections.next_hungry(self.policy.connections) {
+            self.pump(lane);
         }
     }
 

@@ -86,13 +86,15 @@ fn what_is_in_flight_ends_and_its_connections_stay() {
     queued(&mut world, 300);
     world.run_for(Duration::from_millis(40));
     let (open, under_way) = (world.open.len(), world.order.len());
+    let kept: Vec<SessionId> = world.open.keys().copied().collect();
     assert!(open > 0 && delivered(&world) < under_way);
     world.feed(Input::Trouble(Some("EIO".into())));
     world.run_for(Duration::from_secs(60));
     assert_eq!((world.open.len(), world.order.len(), delivered(&world)), (open, under_way, under_way));
     world.feed(Input::Trouble(None));
     world.run_for(Duration::from_millis(1));
-    assert_eq!(world.open.len(), open, "they are used again");
+    let still = kept.iter().filter(|session| world.open.contains_key(*session)).count();
+    assert!(still > open / 2 && world.order.len() > under_way, "they are used again, except for those that other lanes need");
     world.run_for(Duration::from_secs(60));
     assert_eq!(delivered(&world), 300);
 }
@@ -125,7 +127,7 @@ fn what_is_passed_over_does_not_halt_good_mail() {
 fn ten_thousand_a_second_are_not_halted_by_a_log_that_syncs_every_tenth_of_a_second_and_takes_fifty_milliseconds() {
     // As config/posthaste.toml: log.gather, log.sync, delivery.unlogged_max.
     let (gather, linger, sync, default) = (10, 100, 50, 3000);
-    let lanes = Policy { unlogged_max: default, connections: 500, ..policy() };
+    let lanes = Policy { unlogged_max: default, connections: 560, ..policy() };
     let mut world = World::new(
         Policy { limits: LaneLimits { connections: 500, messages_per_connection: 1_000_000, ..lanes.limits }, ..lanes },
         |_, _| ok(),
@@ -135,7 +137,7 @@ fn ten_thousand_a_second_are_not_halted_by_a_log_that_syncs_every_tenth_of_a_sec
         world.arrive("default", &["a.example"]);
     }
     let start = world.now;
-    // 500 connections, 50 ms each: 10,000 a second. What was recorded until a sync began is durable when it ends.
+    // Nine tenths of 560 connections and 50 ms each: 10,000 a second. What was recorded until a sync began is durable when it ends.
     let (mut durable, mut syncing, mut counted) = (0, 0, 0);
     for tick in 1..=4_100_u32 {
         world.run_for(Duration::from_millis(1));

@@ -6,6 +6,7 @@ mod deadlines;
 mod halt;
 mod passing;
 mod questions;
+mod shares;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -30,6 +30,7 @@ pub fn policy(c: &Config, providers: &Providers, feedback: Arc<Feedback>, seen: 
         limits,
         feedback,
         connections: c.delivery.connections,
+        patience: c.delivery.patience,
         idle: c.delivery.idle,
         unlogged_max: c.delivery.unlogged_max,
         host_down: c.delivery.host_down,
