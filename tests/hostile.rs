@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Client, Mail, World, wait};
+use support::{Client, Mail, Relay, World, relay::free_port, wait};
 
 const FROM: &str = "writer@sender.test";
 /// Attackers of each kind.
@@ -140,4 +140,17 @@ fn under_attack_memory_has_its_bound_and_good_mail_goes_through() {
     }
     eprintln!("{MAILS} messages: {alone:?} alone, {attacked:?} under attack; at most {} MiB", peak >> 10);
     assert!(peak < MEMORY_MAX, "{} MiB", peak >> 10);
+}
+
+#[test]
+fn strangers_who_sit_at_one_listener_leave_places_to_the_clients_of_another() {
+    let returns = free_port();
+    let relay = Relay::start(&format!(
+        "limits.connections = 20\nreturns.domain = \"bounce.test\"\n[listen.returns]\naddress = \"127.0.0.1:{returns}\"\nrole = \"returns\"\n"
+    ));
+    let idle: Vec<_> = (0..40).map(|_| Client::connect(returns).expect("the relay answers")).collect();
+    assert_eq!(idle.iter().filter(|(_, greeting)| greeting.code == 220).count(), 18, "nine tenths of all places");
+    for _ in 0..3 {
+        relay.send(&Mail::new(FROM, &["reader@example.test"], "one"));
+    }
 }

@@ -11,6 +11,7 @@ use posthaste_smtp::server::Answer;
 use tokio::time::sleep;
 
 use crate::{
+    places::Place,
     problem::{BoxedRefusal, Refusal},
     state::{Api, Peer},
 };
@@ -58,12 +59,19 @@ impl FromRequestParts<Arc<Api>> for Principal {
         let token = Self::token(parts);
         let settings = api.settings.get();
         if let Some(user) = token.and_then(|token| settings.users.by_token(token)) {
+            if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+                place.known();
+            }
             return Ok(Self(user.clone()));
         }
         // A request without a token is not an attempt to guess one.
         let wait = if token.is_some() { api.lockout.failed(ip).wait } else { settings.bans.rules.delay };
+        let most = settings.http.max_connections;
         drop(settings);
-        sleep(wait.min(WAIT_MAX)).await;
+        // Whoever guesses waits without a place, and is hung up on; with too many that wait, at once.
+        if parts.extensions.get::<Arc<Place>>().is_none_or(|place| place.give_up(most)) {
+            sleep(wait.min(WAIT_MAX)).await;
+        }
         Err(*Refusal::mail(Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token"))
     }
 }

@@ -15,6 +15,7 @@ mod document;
 mod draft;
 mod idempotency;
 mod messages;
+mod places;
 mod problem;
 mod raw;
 mod router;

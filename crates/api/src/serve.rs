@@ -1,10 +1,9 @@
 //! Serves the API's connections, and limits their number, duration and requests.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -29,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    places::{Place, Places},
     router::router,
     state::{Api, Peer},
 };
@@ -49,21 +49,15 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\
 pub struct Server {
     api: Arc<Api>,
     app: Router,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    places: Arc<Places>,
     stopping: watch::Receiver<bool>,
-}
-
-/// One counted connection; the counts decrease when it is dropped.
-struct Place {
-    of: Arc<Server>,
-    ip: IpAddr,
 }
 
 impl Server {
     /// A server without connections yet.
     pub fn new(api: Arc<Api>, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let app = router(&api);
-        Arc::new(Self { api, app, open: Mutex::default(), stopping })
+        Arc::new(Self { api, app, places: Arc::default(), stopping })
     }
 
     /// Accepts connections until the relay stops, then waits for the requests in progress.
@@ -77,8 +71,9 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     // Counted here, so that the limit also covers connections whose tasks have not started yet.
                     Ok((stream, peer)) => {
-                        let place = self.clone().place(peer.ip().to_canonical());
-                        drop(connections.spawn(self.clone().connection(stream, place)));
+                        let ip = peer.ip().to_canonical();
+                        let place = self.place(ip);
+                        drop(connections.spawn(self.clone().connection(stream, ip, place)));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection to the API");
@@ -104,21 +99,27 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, place: Option<Place>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, ip: IpAddr, place: Option<Arc<Place>>) {
         let Some(place) = place else {
             drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
             return;
         };
         // Without it, small answers would wait for the client's TCP acknowledgements.
         drop(stream.set_nodelay(true));
-        self.converse(stream, place.ip).await;
+        self.converse(stream, ip, place).await;
     }
 
-    async fn converse(&self, stream: TcpStream, ip: IpAddr) {
+    async fn converse(&self, stream: TcpStream, ip: IpAddr, place: Arc<Place>) {
         let settings = self.api.settings.get();
         let config = &settings.http;
         let (begun, seen) = watch::channel(clock::instant());
-        let service = Requests { app: TowerToHyperService::new(self.app.clone()), ip, left: config.requests_per_connection.into(), begun };
+        let service = Requests {
+            app: TowerToHyperService::new(self.app.clone()),
+            ip,
+            place: place.clone(),
+            left: config.requests_per_connection.into(),
+            begun,
+        };
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
         let longest = config.header_timeout.max(config.body_timeout) + ANSWER_TIMEOUT;
@@ -140,34 +141,15 @@ impl Server {
                     asked_to_stop = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a token made room for another"),
                 () = sleep(left) => {}
             }
         }
     }
 
-    fn place(self: Arc<Self>, ip: IpAddr) -> Option<Place> {
+    fn place(&self, ip: IpAddr) -> Option<Arc<Place>> {
         let settings = self.api.settings.get();
-        let config = &settings.http;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = open.get(&ip).copied().unwrap_or(0);
-        if here >= config.max_connections_per_ip || open.values().sum::<usize>() >= config.max_connections {
-            return None;
-        }
-        open.insert(ip, here + 1);
-        drop(open);
-        Some(Place { of: self, ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = open.get_mut(&self.ip) {
-            *n -= 1;
-            if *n == 0 {
-                open.remove(&self.ip);
-            }
-        }
+        self.places.take(ip, settings.http.max_connections, settings.http.max_connections_per_ip, clock::instant())
     }
 }
 
@@ -175,6 +157,7 @@ impl Drop for Place {
 struct Requests {
     app: TowerToHyperService<Router>,
     ip: IpAddr,
+    place: Arc<Place>,
     left: AtomicU32,
     /// When the last request began.
     begun: watch::Sender<Instant>,
@@ -188,11 +171,13 @@ impl Service<hyper::Request<Incoming>> for Requests {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         self.begun.send_replace(clock::instant());
         request.extensions_mut().insert(Peer(self.ip));
+        request.extensions_mut().insert(self.place.clone());
+        let place = self.place.clone();
         let is_last = self.left.fetch_sub(1, Relaxed) <= 1;
         let answer = self.app.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;
-            if is_last {
+            if is_last || place.is_given_up() {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer)

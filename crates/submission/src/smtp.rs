@@ -35,11 +35,12 @@ use tokio::{
 
 pub use self::shared::Inboxes;
 use self::{
+    connection_counts::Most,
     conversation::Conversation,
     shared::{Shared, stopped},
     wire::{Begun, Wire},
 };
-use crate::settings::{AuthWhere, ListenTlsMode, Listener, Settings};
+use crate::settings::{AuthWhere, ListenTlsMode, Listener, Role, Settings};
 
 /// How long a listener pauses after the system had no file descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -119,11 +120,9 @@ impl Listeners {
             Err(refused) => return self.turn_away(config, socket, ip, session, refused).await,
         };
         let wire = Wire::Plain(Begun { read, socket });
-        let conversation = Conversation::new(self.0.clone(), listener.clone(), ip, session, wire);
+        let conversation = Conversation::new(self.0.clone(), listener.clone(), ip, session, wire, place);
         drop(settings);
-        let ended = conversation.hold().await;
-        drop(place);
-        ended
+        conversation.hold().await
     }
 
     /// Takes a connection slot for this client, or says why it is refused.
@@ -134,7 +133,10 @@ impl Listeners {
         if !config.allows(ip) && !can_log_in(settings, name, config) {
             return Err(Refused::new(Answer::new(554, 7, 1, format!("{ip} may not send through this relay")), "not_allowed"));
         }
-        self.0.connections.take(name, ip, config.max_connections, config.max_connections_per_ip, settings.limits.connections)
+        let most = Most { here: config.max_connections, per_client: config.max_connections_per_ip, in_all: settings.limits.connections };
+        // Whoever may send returned mail is anybody.
+        let stranger = config.role == Role::Returns || !config.allows(ip);
+        self.0.connections.take(name, ip, stranger, most, clock::instant())
     }
 
     async fn turn_away(

@@ -19,7 +19,8 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 pub(crate) struct Run {
     #[command(flatten)]
     at: At,
-    /// Make time pass this many times as fast, for a rehearsal against a sink. Affects days, retries and warm-up, not sockets.
+    /// Make time pass this many times as fast, for a rehearsal against a sink. Affects days, retries and warm-up, not sockets. A sink that
+    /// DNS leads to on loopback is reached with `dns.private_addresses = true` alone.
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=100_000))]
     rehearse: Option<u32>,
 }

@@ -1,14 +1,26 @@
-//! Counts and limits concurrent connections: in total, per listener and per client address.
+//! Counts and limits concurrent connections: in total, by listener, by client address, and of strangers.
+//!
+//! A listener may take one more place while it has less than [`TIMES_FREE`] times as many as are free, and so may strangers, at each listener
+//! and in all: none can take the last places of another, and clients of `allow` find some free. A stranger is who is not in a submission
+//! listener's `allow` and has not logged in. When there is no place for a client, the stranger that has been idle longest is told to leave:
+//! one that neither logged in nor handed over a message for a while, and sends none now.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use posthaste_access::bans::subject;
 use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refused};
+use tokio::sync::Notify;
+
+/// How many times as many places as are free a listener, or all strangers together, may have.
+const TIMES_FREE: usize = 9;
+/// How long a stranger may be idle even if places are short: long enough for TLS and a login over a bad line.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The numbers of open connections.
 #[derive(Default)]
@@ -16,76 +28,238 @@ pub(super) struct ConnectionCounts(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    all: usize,
+    places: Places,
     listeners: HashMap<Name, Listener>,
+    /// Strangers that could be told to leave, by the time since which they are idle and the numbers of their connections.
+    idle: BTreeMap<(Instant, u64), Occupant>,
+    next: u64,
+}
+
+/// Places that are taken, and how many of them by strangers.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    all: usize,
+    strangers: usize,
 }
 
 #[derive(Default)]
 struct Listener {
-    all: usize,
+    places: Places,
     clients: HashMap<IpAddr, usize>,
+}
+
+/// Who has a place.
+#[derive(Clone)]
+struct Occupant {
+    listener: Name,
+    client: IpAddr,
+    stranger: bool,
+    leave: Arc<Notify>,
+}
+
+/// The limits of a listener, and of all together.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    /// Places of the listener.
+    pub(super) here: usize,
+    /// Places of one client at the listener.
+    pub(super) per_client: usize,
+    /// Places of all listeners.
+    pub(super) in_all: usize,
 }
 
 /// One counted connection; the counts decrease when it is dropped.
 pub(super) struct ConnectionSlot {
     of: Arc<ConnectionCounts>,
-    listener: Name,
-    client: IpAddr,
+    number: u64,
+    who: Occupant,
+    /// Since when it is idle; None: it sends a message.
+    idle: Option<Instant>,
 }
 
 impl ConnectionCounts {
-    /// Counts a connection from `ip`, or refuses it if a limit is reached.
+    /// Counts a connection from `ip` at `now`, or refuses it if a limit is reached.
     pub(super) fn take(
         self: &Arc<Self>,
         listener: &Name,
         ip: IpAddr,
-        max: usize,
-        max_per_ip: usize,
-        max_total: usize,
+        stranger: bool,
+        most: Most,
+        now: Instant,
     ) -> Result<ConnectionSlot, Refused> {
         let too_many = |who: &str| {
             Refused::new(Answer::new(421, 7, 0, format!("too many connections {who}, try again later")), "too_many_connections")
         };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, client) = (counts.all, subject(ip));
-        let here = counts.listeners.entry(listener.clone()).or_default();
-        if here.clients.get(&client).is_some_and(|n| *n >= max_per_ip) {
+        let mut counts = self.lock();
+        let client = subject(ip);
+        if counts.listeners.get(listener).is_some_and(|here| here.clients.get(&client).is_some_and(|n| *n >= most.per_client)) {
             return Err(too_many("from your address"));
         }
-        if here.all >= max || total >= max_total {
-            return Err(too_many("here"));
+        while !counts.has_room(listener, stranger, most) {
+            // Whoever leaves makes room in all; if it is the listener that is full, it has to be one of there.
+            let full_here = !counts.has_room_here(listener, stranger, most);
+            if !counts.send_away(now, full_here.then_some(listener)) {
+                return Err(too_many("here"));
+            }
         }
-        here.all += 1;
-        *here.clients.entry(client).or_default() += 1;
-        counts.all += 1;
-        Ok(ConnectionSlot { of: self.clone(), listener: listener.clone(), client })
+        let who = Occupant { listener: listener.clone(), client, stranger, leave: Arc::default() };
+        counts.next += 1;
+        let number = counts.next;
+        counts.enter(&who);
+        if stranger {
+            counts.idle.insert((now, number), who.clone());
+        }
+        Ok(ConnectionSlot { of: self.clone(), number, who, idle: Some(now) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Whether one more fits, given that strangers leave some of the places to others.
+    fn has_room(self, stranger: bool, most: usize) -> bool {
+        self.all < most && (!stranger || fair(self.strangers, most - self.all))
+    }
+}
+
+/// Whether somebody who has so many places may take one more of those that are free.
+fn fair(held: usize, free: usize) -> bool {
+    held < (TIMES_FREE * free).max(1)
+}
+
+impl Counts {
+    fn here(&self, listener: &Name) -> Places {
+        self.listeners.get(listener).map_or_else(Places::default, |here| here.places)
+    }
+
+    fn has_room_here(&self, listener: &Name, stranger: bool, most: Most) -> bool {
+        self.here(listener).has_room(stranger, most.here)
+    }
+
+    fn has_room(&self, listener: &Name, stranger: bool, most: Most) -> bool {
+        let shared = self.places.has_room(stranger, most.in_all) && fair(self.here(listener).all, most.in_all - self.places.all);
+        shared && self.has_room_here(listener, stranger, most)
+    }
+
+    fn enter(&mut self, who: &Occupant) {
+        let here = self.listeners.entry(who.listener.clone()).or_default();
+        *here.clients.entry(who.client).or_default() += 1;
+        for places in [&mut here.places, &mut self.places] {
+            places.all += 1;
+            places.strangers += usize::from(who.stranger);
+        }
+    }
+
+    fn leave(&mut self, who: &Occupant) {
+        let Some(here) = self.listeners.get_mut(&who.listener) else { return };
+        for places in [&mut here.places, &mut self.places] {
+            places.all -= 1;
+            places.strangers -= usize::from(who.stranger);
+        }
+        if let Some(n) = here.clients.get_mut(&who.client) {
+            *n -= 1;
+            if *n == 0 {
+                here.clients.remove(&who.client);
+            }
+        }
+    }
+
+    /// Tells the stranger to leave that has been idle longest, at this listener if one is given. Its place is free at once. False: there is
+    /// none.
+    fn send_away(&mut self, now: Instant, from: Option<&Name>) -> bool {
+        let long = self.idle.range(..=(now.checked_sub(PATIENCE).unwrap_or(now), u64::MAX));
+        let Some(key) = long.filter(|(_, who)| from.is_none_or(|name| *name == who.listener)).map(|(key, _)| *key).next() else {
+            return false;
+        };
+        let who = self.idle.remove(&key).expect("it was there");
+        self.leave(&who);
+        who.leave.notify_one();
+        true
+    }
+}
+
+impl ConnectionSlot {
+    /// Returns when the client has to leave, because others need its place.
+    pub(super) fn told_to_leave(&self) -> impl Future<Output = ()> + use<> {
+        let leave = self.who.leave.clone();
+        async move { leave.notified().await }
+    }
+
+    /// The client sends a message, and is not told to leave meanwhile.
+    pub(super) fn busy(&mut self) {
+        self.idle_since(None);
+    }
+
+    /// The client begins to be idle: it has handed over a message, or has broken off.
+    pub(super) fn idle(&mut self, now: Instant) {
+        self.idle_since(Some(now));
+    }
+
+    fn idle_since(&mut self, since: Option<Instant>) {
+        let before = std::mem::replace(&mut self.idle, since);
+        if !self.who.stranger {
+            return;
+        }
+        let mut counts = self.of.lock();
+        // One that was told to leave stays told.
+        if before.is_some_and(|before| counts.idle.remove(&(before, self.number)).is_none()) {
+            self.idle = before;
+        } else if let Some(since) = since {
+            counts.idle.insert((since, self.number), self.who.clone());
+        }
+    }
+
+    /// The client has logged in: it is no stranger any more.
+    pub(super) fn known(&mut self) {
+        let mut counts = self.of.lock();
+        let told = self.idle.is_some_and(|since| counts.idle.remove(&(since, self.number)).is_none());
+        if self.who.stranger && !told {
+            self.who.stranger = false;
+            counts.places.strangers -= 1;
+            if let Some(here) = counts.listeners.get_mut(&self.who.listener) {
+                here.places.strangers -= 1;
+            }
+        }
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        let Some(here) = counts.listeners.get_mut(&self.listener) else { return };
-        here.all -= 1;
-        if let Some(n) = here.clients.get_mut(&self.client) {
-            *n -= 1;
-            if *n == 0 {
-                here.clients.remove(&self.client);
-            }
+        let mut counts = self.of.lock();
+        let told = self.who.stranger && self.idle.is_some_and(|since| counts.idle.remove(&(since, self.number)).is_none());
+        if !told {
+            counts.leave(&self.who);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use posthaste_host::clock;
+
     use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn ip(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(0x0a00_0000 + n).into()
+    }
+
+    /// How many of these a listener takes.
+    fn fill(counts: &Arc<ConnectionCounts>, listener: &str, stranger: bool, now: Instant) -> Vec<ConnectionSlot> {
+        let most = Most { here: 1000, per_client: 1, in_all: 1000 };
+        (0..2000).map_while(|n| counts.take(&name(listener), ip(n), stranger, most, now).ok()).collect()
+    }
 
     #[test]
     fn connections_are_counted_in_all_by_listener_and_by_client_and_given_back() {
-        let connections = Arc::new(ConnectionCounts::default());
-        let name = |text: &str| Name::new(text).unwrap();
-        let take = |listener: &str, ip: &str| connections.take(&name(listener), ip.parse().unwrap(), 3, 2, 4);
+        let (connections, now) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        let most = Most { here: 3, per_client: 2, in_all: 4 };
+        let take = |listener: &str, ip: &str| connections.take(&name(listener), ip.parse().unwrap(), false, most, now);
         let first = take("a", "192.0.2.1").ok();
         let _second = take("a", "192.0.2.1").ok();
         assert!(take("a", "192.0.2.1").is_err_and(|refused| refused.answer.text.contains("from your address")));
@@ -99,9 +273,56 @@ mod tests {
 
     #[test]
     fn a_client_of_ipv6_is_its_network() {
-        let connections = Arc::new(ConnectionCounts::default());
-        let take = |ip: &str| connections.take(&Name::new("a").unwrap(), ip.parse().unwrap(), 9, 1, 9);
+        let (connections, most) = (Arc::new(ConnectionCounts::default()), Most { here: 9, per_client: 1, in_all: 9 });
+        let take = |ip: &str| connections.take(&name("a"), ip.parse().unwrap(), false, most, clock::instant());
         let _one = take("2001:db8::1").ok();
         assert!(take("2001:db8::2").is_err() && take("2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn no_listener_takes_the_last_places_of_another_and_strangers_leave_some_to_clients() {
+        let (counts, now) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        let strangers = fill(&counts, "returns", true, now);
+        assert_eq!(strangers.len(), 900);
+        let more = fill(&counts, "app", true, now);
+        assert_eq!(more.len(), 0, "strangers have their share, whichever listener they come to");
+        assert_eq!(fill(&counts, "app", false, now).len(), 90, "clients of another listener find places");
+        drop(strangers);
+        let clients = fill(&counts, "app", false, now);
+        assert_eq!(clients.len(), 900);
+        assert!(!fill(&counts, "returns", true, now).is_empty());
+    }
+
+    #[test]
+    fn the_stranger_that_is_idle_longest_makes_room_for_the_next() {
+        let (counts, begun) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut early = fill(&counts, "app", true, begun);
+        let most = Most { here: 1000, per_client: 1, in_all: 1000 };
+        let mut next = 5000;
+        let mut come = |now| {
+            next += 1;
+            counts.take(&name("app"), ip(next), true, most, now)
+        };
+        assert!(come(at(9)).is_err(), "all are new");
+        let [busy, known, useful, idle] = early.get_disjoint_mut([0, 1, 2, 3]).unwrap();
+        busy.busy();
+        known.known();
+        useful.busy();
+        useful.idle(at(5));
+        let told = idle.told_to_leave();
+        let newcomer = come(at(10)).expect("there is room for one more stranger, because one is known");
+        let second = come(at(10)).expect("one leaves");
+        assert!(futures_ready(told), "the first of those that are idle since the beginning");
+        for slot in [&early[0], &early[1], &early[2]] {
+            assert!(!futures_ready(slot.told_to_leave()));
+        }
+        drop((newcomer, second, early));
+        let counts = counts.lock();
+        assert_eq!((counts.places.all, counts.places.strangers, counts.idle.len(), counts.here(&name("app")).all), (0, 0, 0, 0));
+    }
+
+    fn futures_ready(told: impl Future<Output = ()>) -> bool {
+        std::pin::pin!(told).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 }

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    connection_counts::ConnectionSlot,
     pressure::Held,
     shared::{Shared, stopped},
     wire::Wire,
@@ -92,12 +93,14 @@ pub(super) struct Conversation {
     message_by: Instant,
     /// The memory share of the message being received.
     held: Option<Held>,
+    /// The place that its connection has.
+    pub(super) place: ConnectionSlot,
     /// Bytes received since the last accepted message; command bytes count [`COMMAND_WEIGHT`] times.
     sent: usize,
 }
 
 impl Conversation {
-    pub(super) fn new(of: Arc<Shared>, listener: Name, ip: IpAddr, session: Session, wire: Wire) -> Self {
+    pub(super) fn new(of: Arc<Shared>, listener: Name, ip: IpAddr, session: Session, wire: Wire, place: ConnectionSlot) -> Self {
         let now = Instant::from_std(clock::instant());
         Self {
             of,
@@ -115,6 +118,7 @@ impl Conversation {
             whole_by: now,
             message_by: now,
             held: None,
+            place,
             sent: 0,
         }
     }
@@ -170,6 +174,7 @@ impl Conversation {
                 Step::Close => self.is_over = true,
             }
             if !self.session.is_receiving() && self.held.take().is_some() {
+                self.place.idle(clock::instant());
                 self.renew(&limits);
             }
         }
@@ -197,6 +202,7 @@ impl Conversation {
         self.flush(limits).await?;
         if self.session.is_receiving() && self.held.is_none() {
             self.held = Some(self.of.pressure.begin());
+            self.place.busy();
             self.whole_by = self.now() + limits.data_timeout;
         }
         let now = self.now();
@@ -208,6 +214,7 @@ impl Conversation {
         let (room, weight) = if self.held.is_some() { (READ, 1) } else { (READ_COMMANDS, COMMAND_WEIGHT) };
         self.input.reserve(room);
         let mut stopping = self.of.stopping.clone();
+        let told_to_leave = self.place.told_to_leave();
         let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
         let is_rest = self.held.as_ref().map_or(!self.input.is_empty(), |held| held.bytes() < ACKNOWLEDGE_WITHIN);
         let mut into = (&mut self.input).limit(room);
@@ -224,6 +231,12 @@ impl Conversation {
             read = reading => read,
             () = stopped(&mut stopping), if self.session.is_between_messages() => {
                 self.session.shutting_down(&mut self.out);
+                return Ok(());
+            }
+            () = told_to_leave => {
+                let answer = Answer::new(421, 7, 0, "too many connections here, and others have waited less: try again later");
+                self.session.refuse(&answer, &mut self.out);
+                self.is_over = true;
                 return Ok(());
             }
         };
@@ -270,6 +283,9 @@ impl Conversation {
                 let settings = self.of.settings.get();
                 self.certified =
                     settings.users.by_certificate(handshake.client_names.iter().map(String::as_str)).map(|user| user.name.clone());
+                if self.certified.is_some() {
+                    self.place.known();
+                }
                 self.session.secured(handshake.bindings);
                 Ok(true)
             }

@@ -43,7 +43,10 @@ impl Conversation {
         drop(settings);
         self.asked = None;
         match user {
-            Some(user) => self.session.authenticated(Ok(user.name.clone()), &mut self.out),
+            Some(user) => {
+                self.place.known();
+                self.session.authenticated(Ok(user.name.clone()), &mut self.out);
+            }
             None => {
                 let answer = Answer::auth_failed();
                 let refusal = SessionRefusal {
