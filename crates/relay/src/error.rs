@@ -61,6 +61,14 @@ pub enum OpeningError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The data folder's file `format` holds no number of ours: a later version may write more into it.
+    #[error("{} is not {known}, the format that this posthaste writes: start the posthaste that wrote it. If the file is damaged and you know that this version wrote the folder, write {known} into it", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format of this version.
+        known: u32,
+    },
     /// A later version wrote the data folder. Nothing was touched.
     #[error("{} was written by a later version of posthaste (its format is {found}, this version knows up to {known}): use that version", path.display())]
     Newer {

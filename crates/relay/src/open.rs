@@ -48,8 +48,7 @@ fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
         Ok(text) => match text.trim().parse() {
             Ok(found) if found > FORMAT => Err(OpeningError::Newer { path: data_dir.to_owned(), found, known: FORMAT }),
             Ok(FORMAT) => Ok(()),
-            // An unreadable number is written again: the parts that matter most have versions of their own.
-            _ => write_format(path),
+            _ => Err(OpeningError::UnknownFormat { path, known: FORMAT }),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_format(path),
         Err(source) => Err(OpeningError::DataFolder { path, source }),

@@ -73,7 +73,7 @@ fn drain(session: &mut Session, input: &mut BytesMut, told: &mut Told) -> bool {
             }
             Step::Rcpt(_) => session.answer(Ok(()), &mut told.out),
             Step::Authenticate(Credentials::Keys { user }) => {
-                session.scram_keys(&ScramKeys::decoy(b"secret", &user, 4096), &[0; 18], &mut told.out);
+                session.scram_keys(&ScramKeys::decoy(b"secret", &user, 4096, 16), &[0; 18], &mut told.out);
             }
             Step::Authenticate(credentials) => {
                 let good = !credentials.user().is_empty();
