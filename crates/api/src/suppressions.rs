@@ -339,7 +339,7 @@ fn bad_query(why: &dyn std::fmt::Display) -> BoxedRefusal {
 }
 
 fn named(address: &str) -> Result<Address, BoxedRefusal> {
-    Address::new(address).map_err(|e| Refusal::mail(Said::new(501, 1, 3, e.to_string()), "bad_address"))
+    Address::international(address).map_err(|e| Refusal::mail(Said::new(501, 1, 3, e.to_string()), "bad_address"))
 }
 
 fn scope(text: &str) -> Result<Breadth, BoxedRefusal> {

@@ -9,6 +9,8 @@ mod alarms;
 mod pending;
 mod said;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use jiff::Timestamp;
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
@@ -38,12 +40,13 @@ impl Ticket {
 pub struct Journal {
     log: EventLog<Ticket>,
     node: InForce<Name>,
+    owes: Arc<Mutex<Option<String>>>,
 }
 
 impl Journal {
     /// A journal that writes into `log`, under this node's name.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
-        Self { log, node }
+        Self { log, node, owes: Arc::default() }
     }
 
     /// Appends an event.
@@ -92,6 +95,17 @@ impl Journal {
     /// Why the log cannot be written at present; None while it can. Mail is not accepted while there is trouble.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
+    }
+
+    /// Says that there are lines that cannot be written although the disk takes them, and why; None: there are none any more. Mail is not
+    /// accepted while there are.
+    pub fn owe(&self, why: Option<String>) {
+        *self.owes.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why some lines cannot be written although the disk takes them; None: there are no such lines.
+    pub fn owes(&self) -> Option<String> {
+        self.owes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What others did to the log's files since the last call.

@@ -15,11 +15,16 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Logs an alarm once when the spool or the log is in trouble, and once when that is over; one for each time that another program meddled with
 /// the log's files; and raises one for each loss: a gap in the log, a damaged message. Never returns.
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms) {
-    let (mut spool_trouble, mut log_trouble) = (None, None);
+    let (mut spool_trouble, mut log_trouble, mut owed) = (None, None, None);
     let mut damaged = BTreeSet::new();
     loop {
         tokio::time::sleep(EVERY).await;
-        for (part, known, now) in [(Part::Spool, &mut spool_trouble, spool.trouble()), (Part::Log, &mut log_trouble, journal.trouble())] {
+        let troubles = [
+            (Part::Spool, &mut spool_trouble, spool.trouble()),
+            (Part::Log, &mut log_trouble, journal.trouble()),
+            (Part::Log, &mut owed, journal.owes()),
+        ];
+        for (part, known, now) in troubles {
             match (&*known, &now) {
                 (None, Some(why)) => journal.say(part, State::Alarm, format!("no mail is taken: {why}")),
                 (Some(_), None) => journal.say(part, State::AlarmOver, "mail is taken again"),

@@ -198,7 +198,7 @@ impl ReturnHandler {
 
 impl Inbox for ReturnHandler {
     fn closed(&self) -> Option<Refused> {
-        let trouble = self.journal.trouble().or_else(|| self.intake.spool.trouble());
+        let trouble = self.journal.trouble().or_else(|| self.journal.owes()).or_else(|| self.intake.spool.trouble());
         trouble.map(|_| Refused::new(Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
     }
 

@@ -66,7 +66,8 @@ impl Case<'_> {
             Kind::AutoReply => return Return::AutoReply,
             Kind::Delivered | Kind::NotBounce => return Return::Nothing,
         };
-        let named = [&report.rcpt, &report.original_rcpt].into_iter().flatten().filter_map(|a| Address::new(a).ok()).collect::<Vec<_>>();
+        let named =
+            [&report.rcpt, &report.original_rcpt].into_iter().flatten().filter_map(|a| Address::international(a).ok()).collect::<Vec<_>>();
         match self.recipient(&report, &named) {
             Ok((sent, trust)) => {
                 let names = Names::new(&named, &sent.address);

@@ -106,7 +106,7 @@ impl Sent for LogSent<'_> {
         let wanted: Vec<String> = named.iter().map(Address::folded).collect();
         let is_it = |record: &LogRecord<'_>| {
             let id = record.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
-            let rcpt = record.rcpt.as_deref().and_then(|r| Address::new(r).ok());
+            let rcpt = record.rcpt.as_deref().and_then(|r| Address::international(r).ok());
             id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
         };
         self.seek(since, Timestamp::MAX, message_id.as_bytes(), 1, is_it).pop()
@@ -188,7 +188,7 @@ pub(super) fn read(record: &LogRecord<'_>) -> Option<SentTo> {
         size: record.size.unwrap_or(0),
     };
     let time = record.time()?;
-    let address = Address::new(record.rcpt.as_deref()?).ok()?;
+    let address = Address::international(record.rcpt.as_deref()?).ok()?;
     Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(record) })
 }
 

@@ -117,8 +117,8 @@ struct Row {
 
 impl Row {
     fn entry(self, defaults: &Defaults) -> Result<SuppressionEntry, String> {
-        let address =
-            Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
+        let address = Address::international(self.address.trim())
+            .map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
