@@ -7,7 +7,6 @@
 use std::{
     collections::HashSet,
     ops::ControlFlow,
-    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -18,9 +17,8 @@ use aws_lc_rs::digest;
 use axum::http::StatusCode;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
-use memchr::memmem;
 use posthaste_mail::MessageId;
-use posthaste_monitor::{Lines, LogError, LogRecord};
+use posthaste_monitor::{Key, LogError, LogRecord, Lookup};
 use posthaste_smtp::server::Answer;
 use posthaste_spool::{Facts, delete_where, in_shards, sharded};
 use serde::{Deserialize, Serialize};
@@ -176,17 +174,18 @@ pub(super) fn hash(parts: &[&[u8]]) -> String {
     BASE64_STANDARD.encode(context.finish())
 }
 
-/// Which of these messages were accepted, according to the log. Reads the log from the time of the ids.
-pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
+/// Which of these messages were accepted, according to the log.
+pub(super) fn accepted(log: &Lookup, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
     let mut found = HashSet::new();
-    let Some(oldest) = ids.iter().map(|id| id.time()).min() else { return Ok(found) };
-    let finder = memmem::Finder::new(br#""event":"accepted""#);
-    let mut lines = Lines::since(log, oldest.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN));
-    while let Some(line) = lines.next_line()? {
-        if finder.find(line.bytes).is_some() {
-            let id = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted").and_then(|s| s.message());
-            found.extend(id.filter(|id| ids.contains(id)));
-        }
+    for id in ids {
+        log.lines(&Key::message(*id), |line| {
+            let is_it = LogRecord::parse(line).is_some_and(|record| &*record.event == "accepted" && record.message() == Some(*id));
+            if !is_it {
+                return ControlFlow::Continue(());
+            }
+            found.insert(*id);
+            ControlFlow::Break(())
+        })?;
     }
     Ok(found)
 }

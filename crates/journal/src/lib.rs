@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
-use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions};
+use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions, MessageIndex};
 
 pub use alarms::{Acknowledgement, Alarms, AlarmsError, Finding, StandingAlarm, StandingNow};
 pub use pending::{Pending, PendingToken};
@@ -40,13 +40,15 @@ impl Ticket {
 pub struct Journal {
     log: EventLog<Ticket>,
     node: InForce<Name>,
+    index: MessageIndex,
     owes: Arc<Mutex<Option<String>>>,
 }
 
 impl Journal {
     /// A journal that writes into `log`, under this node's name.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
-        Self { log, node, owes: Arc::default() }
+        let index = MessageIndex::new(log.dir());
+        Self { log, node, index, owes: Arc::default() }
     }
 
     /// Appends an event.
@@ -95,6 +97,11 @@ impl Journal {
     /// Why the log cannot be written at present; None while it can. Mail is not accepted while there is trouble.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
+    }
+
+    /// Where the lines of each message are.
+    pub fn index(&self) -> &MessageIndex {
+        &self.index
     }
 
     /// Says that there are lines that cannot be written although the disk takes them, and why; None: there are none any more. Mail is not

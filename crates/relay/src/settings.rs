@@ -139,7 +139,6 @@ impl Settings {
             rules: rules.clone(),
             paths,
             suppression: c.suppression.clone(),
-            log_dir: c.log.dir.clone(),
             tls: tls.strict,
         };
         let api = posthaste_api::Settings {
@@ -148,7 +147,6 @@ impl Settings {
             users: users.clone(),
             bans: c.bans.clone(),
             suppression: c.suppression.clone(),
-            log_dir: c.log.dir.clone(),
         };
         Ok(Self {
             node: Arc::new(c.node.clone()),

@@ -149,7 +149,7 @@ impl Work {
 
 /// Which of these ids the log contains. Recovery has announced everything that was in the spool at the start.
 async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, BoxedRefusal> {
-    let read = api.read_log(move |dir| accepted(dir, &ids));
+    let read = api.read_log(move |log| accepted(log, &ids));
     read.await.map_err(|why| {
         tracing::error!(%why, "the log cannot be read for an idempotency key");
         Refusal::mail(Answer::trouble("the relay cannot read its log, try again later"), "log_trouble")
