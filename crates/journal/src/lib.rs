@@ -7,9 +7,13 @@
 
 mod alarms;
 mod pending;
+mod refusals;
 mod said;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use posthaste_host::{InForce, clock};
@@ -19,6 +23,8 @@ use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions, MessageIndex};
 pub use alarms::{Acknowledgement, Alarms, AlarmsError, Finding, StandingAlarm, StandingNow};
 pub use pending::{Pending, PendingToken};
 pub use said::{Part, State};
+
+use refusals::Refusals;
 
 /// What is done once a line is durable.
 pub enum Ticket {
@@ -41,6 +47,7 @@ pub struct Journal {
     log: EventLog<Ticket>,
     node: InForce<Name>,
     index: MessageIndex,
+    refusals: Arc<Mutex<Refusals>>,
     owes: Arc<Mutex<Option<String>>>,
 }
 
@@ -48,7 +55,7 @@ impl Journal {
     /// A journal that writes into `log`, under this node's name.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
         let index = MessageIndex::new(log.dir());
-        Self { log, node, index, owes: Arc::default() }
+        Self { log, node, index, refusals: Arc::default(), owes: Arc::default() }
     }
 
     /// Appends an event.
@@ -59,6 +66,25 @@ impl Journal {
     /// Appends an event; `ticket` is redeemed once it is durable.
     pub fn append_with(&self, at: Timestamp, what: What, ticket: Ticket) {
         self.log.append(event(&self.node.get(), at, what), Some(ticket));
+    }
+
+    /// Appends a refusal of a stranger, or counts it for the minute's sums.
+    pub fn refuse_stranger(&self, at: Timestamp, ip: IpAddr, reason: &str, what: What) {
+        self.say_refused(at);
+        if self.refusals.lock().unwrap_or_else(PoisonError::into_inner).gets_a_line(ip, reason) {
+            self.append(at, what);
+        }
+    }
+
+    /// Writes so many lines a minute about refused strangers from now on, and sums the rest.
+    pub fn limit_refusals(&self, lines: u32) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).most = lines;
+    }
+
+    /// Says the sums of what was refused, if a minute is over.
+    pub fn say_refused(&self, at: Timestamp) {
+        let sums = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).sums(at);
+        sums.into_iter().for_each(|sum| self.say(None, State::Refused, sum));
     }
 
     /// Appends events that belong together: no checkpoint falls between them, and `ticket` is redeemed once all of them are durable.

@@ -34,6 +34,7 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             }
             *known = now;
         }
+        journal.say_refused(clock::now());
         let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();
         let (spool, journal, alarms) = (spool.clone(), journal.clone(), alarms.clone());
         let look = move || {
