@@ -48,6 +48,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them.
-    pub const BODY_COST: u64 = 3;
+    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them. The
+    /// values of a JSON body are counted apart, by their number.
+    pub const BODY_COST: u64 = 4;
 }

@@ -206,7 +206,7 @@ pub(super) async fn put(
         who.may(Right::Suppress)?;
         let address = named(&address)?;
         let settings = api.settings.get();
-        let body = api.bodies.read(request, &settings.http).await?;
+        let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
         let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };
         let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
