@@ -23,12 +23,12 @@ use posthaste_host::{InForce, clock, guarded};
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{LaneFacts, What};
 use posthaste_message::{Message, Progress};
-use posthaste_queue::{FateRecord, Next, Seq};
+use posthaste_queue::{Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 pub(crate) use durable::{CHECKPOINT, settle_on_durable};
-pub(crate) use logged::{Logged, OnTheirWay};
+pub(crate) use logged::{Logged, UnloggedRecord};
 pub(crate) use unread::Unread;
 
 use self::{
@@ -36,15 +36,6 @@ use self::{
     lines::what,
 };
 use crate::notify::Notifier;
-
-/// A record, and its results on their way to the log.
-#[derive(Debug)]
-pub(crate) struct UnloggedRecord {
-    /// What was decided.
-    pub(crate) record: Box<FateRecord>,
-    /// Dropped once it is durable.
-    pub(crate) results: OnTheirWay,
-}
 
 /// The recorder's input.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use posthaste_delivery::ReadError;
 use posthaste_journal::{Journal, Part, State};
 use posthaste_queue::Seq;
 
-use super::UnloggedRecord;
+use super::logged::UnloggedRecord;
 
 /// How long to wait before the messages are read again.
 const READ_AGAIN: Duration = Duration::from_secs(2);
