@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use posthaste_access::users::Right;
 use posthaste_mail::{MessageId, rfc3339_millis};
 use posthaste_message::MessageRecord;
-use posthaste_monitor::{LogRecord, MessageHistory, Query, RecipientHistory, trace};
+use posthaste_monitor::{LogRecord, MessageHistory, RecipientHistory, trace_message};
 use posthaste_queue::{MessageRow, MessageSelection};
 use posthaste_spool::Spool;
 use serde::{Deserialize, Serialize, Serializer};
@@ -141,7 +141,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<DeliveryStatu
     let rows = api.queue.messages(MessageSelection::one(id), 1).await;
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
     let spool = api.intake.spool.clone();
-    let found = api.read_log(move |dir| Ok((trace(dir, &Query::Message(id))?, due(&spool, rows.first()))));
+    let found = api.read_log(move |log| Ok((trace_message(log, id)?, due(&spool, rows.first()))));
     let (found, due) = found.await.map_err(|why| {
         tracing::error!(%why, "the log cannot be read for the API");
         Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")

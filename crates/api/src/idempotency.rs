@@ -5,22 +5,17 @@
 //! were accepted: these are answered, and the others are taken now, under the same ids.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     ops::ControlFlow,
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_lc_rs::digest;
 use axum::http::StatusCode;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
-use memchr::memmem;
 use posthaste_mail::MessageId;
-use posthaste_monitor::{Lines, LogError, LogRecord};
+use posthaste_monitor::{Key, LogError, LogRecord, Lookup};
 use posthaste_smtp::server::Answer;
 use posthaste_spool::{Facts, delete_where, in_shards, sharded};
 use serde::{Deserialize, Serialize};
@@ -32,6 +27,10 @@ use crate::problem::{BoxedRefusal, Refusal};
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
+/// What a usual key takes, in bytes. A fact that is longer, because it has the ids of a batch or a long answer, counts as several keys.
+const USUAL: usize = 300;
+/// The longest answer that is remembered. A longer one is made again, from the request and from the log.
+const ANSWER_MAX: usize = 64 << 10;
 /// `idempotency/SHARD/USER\0KEY`
 const PREFIX: &[u8] = b"idempotency/";
 
@@ -40,13 +39,14 @@ pub(super) struct Keys<F> {
     facts: F,
     /// Keys whose requests are in progress.
     busy: Mutex<HashSet<Vec<u8>>>,
-    /// Approximately how many keys are remembered.
-    count: AtomicUsize,
+    /// Approximately how many keys each user has, longer facts counted as several.
+    counts: Mutex<HashMap<String, usize>>,
 }
 
 /// A key whose request is in progress; no other request gets it until this is dropped.
 pub(super) struct Claim<F> {
     of: Arc<Keys<F>>,
+    user: String,
     key: Vec<u8>,
 }
 
@@ -88,18 +88,22 @@ impl Fact {
 impl<F: Facts> Keys<F> {
     /// The keys among these facts. Their number is not known before [`Self::sweep`].
     pub(super) fn new(facts: F) -> Arc<Self> {
-        Arc::new(Self { facts, busy: Mutex::default(), count: AtomicUsize::new(0) })
+        Arc::new(Self { facts, busy: Mutex::default(), counts: Mutex::default() })
     }
 
     /// Removes expired keys and counts the rest. Reads all keys.
     pub(super) fn sweep(&self, now: Timestamp) {
         delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_none_or(|fact| fact.is_stale(now)));
-        let mut count = 0;
-        let _ = in_shards(&self.facts, PREFIX, None, |_, _| {
-            count += 1;
+        let mut counts = HashMap::new();
+        let _ = in_shards(&self.facts, PREFIX, None, |key, value| {
+            *counts.entry(user_of(key)).or_default() += weight(value.len());
             ControlFlow::Continue(())
         });
-        self.count.store(count, Relaxed);
+        *self.counts() = counts;
+    }
+
+    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims a user's key for one request.
@@ -110,7 +114,7 @@ impl<F: Facts> Keys<F> {
         }
         let key = sharded(PREFIX, &format!("{user}\0{key}"));
         match self.busy().insert(key.clone()) {
-            true => Ok(Claim { of: self.clone(), key }),
+            true => Ok(Claim { of: self.clone(), user: user.to_owned(), key }),
             false => Err(Refusal::http(StatusCode::CONFLICT, "idempotency_key_busy", "a request with this Idempotency-Key is under way")),
         }
     }
@@ -135,29 +139,49 @@ impl<F: Facts> Claim<F> {
 
     /// Stores the ids that the messages will have; must be called before they are stored.
     pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), BoxedRefusal> {
-        if self.of.count.load(Relaxed) >= max {
-            let text = format!("{max} idempotency keys of the last 24 hours are remembered, and no more; try again later");
+        let fact = Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None }.encode();
+        let mut counts = self.of.counts();
+        let (all, own) = (counts.values().sum::<usize>(), counts.get(&self.user).copied().unwrap_or(0));
+        if all >= max || own >= max.div_ceil(2) {
+            let text = format!("{max} idempotency keys of the last 24 hours are remembered, half of them for one user; try again later");
             return Err(Refusal::mail(Answer::full(text), "idempotency_keys"));
         }
-        self.of.count.fetch_add(1, Relaxed);
-        self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None });
+        *counts.entry(self.user.clone()).or_default() += weight(fact.len());
+        drop(counts);
+        self.of.facts.put(&self.key, &fact);
         Ok(())
     }
 
-    /// Stores the answer. It need not be durable: if it is lost, the same answer is made from the log.
+    /// Stores the answer, unless it is very long. It need not be durable: if it is lost, the same answer is made from the log.
     pub(super) fn answered(&self, hash: &str, ids: &[MessageId], now: Timestamp, status: u16, body: Value) {
-        self.put(&Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: Some((status, body)) });
+        let begun = Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None };
+        let without = begun.encode().len();
+        let fact = Fact { answer: Some((status, body)), ..begun }.encode();
+        if fact.len() > without + ANSWER_MAX {
+            return;
+        }
+        *self.of.counts().entry(self.user.clone()).or_default() += weight(fact.len()) - weight(without);
+        self.of.facts.put(&self.key, &fact);
     }
 
     /// Forgets the key because no message was accepted: the request may be repeated.
     pub(super) fn forget(&self) {
-        self.of.count.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(1))).ok();
+        let weight = self.of.facts.get(&self.key).map_or(1, |fact| weight(fact.len()));
+        self.of.counts().entry(self.user.clone()).and_modify(|count| *count = count.saturating_sub(weight));
         self.of.facts.delete(&self.key);
     }
+}
 
-    fn put(&self, fact: &Fact) {
-        self.of.facts.put(&self.key, &fact.encode());
-    }
+/// As how many keys a fact of this length counts.
+fn weight(bytes: usize) -> usize {
+    bytes.div_ceil(USUAL).max(1)
+}
+
+/// The user in a key.
+fn user_of(key: &[u8]) -> String {
+    let text = String::from_utf8_lossy(key);
+    let named = text.split_once('\0').map_or(&*text, |(user, _)| user);
+    named.rsplit_once('/').map_or(named, |(_, user)| user).to_owned()
 }
 
 impl<F> Drop for Claim<F> {
@@ -176,17 +200,18 @@ pub(super) fn hash(parts: &[&[u8]]) -> String {
     BASE64_STANDARD.encode(context.finish())
 }
 
-/// Which of these messages were accepted, according to the log. Reads the log from the time of the ids.
-pub(super) fn accepted(log: &Path, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
+/// Which of these messages were accepted, according to the log.
+pub(super) fn accepted(log: &Lookup, ids: &[MessageId]) -> Result<HashSet<MessageId>, LogError> {
     let mut found = HashSet::new();
-    let Some(oldest) = ids.iter().map(|id| id.time()).min() else { return Ok(found) };
-    let finder = memmem::Finder::new(br#""event":"accepted""#);
-    let mut lines = Lines::since(log, oldest.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN));
-    while let Some(line) = lines.next_line()? {
-        if finder.find(line.bytes).is_some() {
-            let id = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted").and_then(|s| s.message());
-            found.extend(id.filter(|id| ids.contains(id)));
-        }
+    for id in ids {
+        log.lines(&Key::message(*id), |line| {
+            let is_it = LogRecord::parse(line).is_some_and(|record| &*record.event == "accepted" && record.message() == Some(*id));
+            if !is_it {
+                return ControlFlow::Continue(());
+            }
+            found.insert(*id);
+            ControlFlow::Break(())
+        })?;
     }
     Ok(found)
 }
@@ -240,16 +265,36 @@ mod tests {
     fn no_more_keys_are_remembered_than_may_be_and_the_old_ones_make_room() {
         let keys = Keys::new(Map::default());
         for key in ["a", "b"] {
-            claim(&keys, key).unwrap().begin("h", &ids(), at(0), 2).unwrap();
+            claim(&keys, key).unwrap().begin("h", &ids(), at(0), 4).unwrap();
         }
-        assert_eq!(claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 2).unwrap_err().reason, "idempotency_keys");
+        assert_eq!(claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 4).unwrap_err().reason, "idempotency_keys", "one has half");
+        keys.claim("other", "c").unwrap().begin("h", &ids(), at(0), 4).unwrap();
         claim(&keys, "b").unwrap().forget();
-        claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 2).unwrap();
+        claim(&keys, "c").unwrap().begin("h", &ids(), at(1), 4).unwrap();
+        let of = |user: &str| keys.counts().get(user).copied();
+        let counts = || (of("app"), of("other"));
         keys.sweep(at(24));
-        assert_eq!(keys.count.load(Relaxed), 2);
+        assert_eq!(counts(), (Some(2), Some(1)));
         keys.sweep(at(25));
-        assert_eq!(keys.count.load(Relaxed), 1);
+        assert_eq!(counts(), (Some(1), None));
         assert_eq!(claim(&keys, "c").unwrap().look("h", at(25)).unwrap(), Memory::Begun(ids()));
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_key_counts_by_its_length_and_a_long_answer_is_not_kept() {
+        let keys = Keys::new(Map::default());
+        let many: Vec<_> = (0..1000).map(|n| MessageId::new(at(0), n)).collect();
+        claim(&keys, "batch").unwrap().begin("h", &many, at(0), 1000).unwrap();
+        let counted = keys.counts()["app"];
+        assert!((90..120).contains(&counted), "{counted}");
+        claim(&keys, "batch").unwrap().answered("h", &many, at(0), 200, "x".repeat(ANSWER_MAX + 1).into());
+        assert_eq!(claim(&keys, "batch").unwrap().look("h", at(1)).unwrap(), Memory::Begun(many.clone()));
+        claim(&keys, "batch").unwrap().answered("h", &many, at(0), 200, "x".repeat(6000).into());
+        assert_eq!(keys.counts()["app"], counted + 20, "an answer counts too");
+        keys.sweep(at(0));
+        assert_eq!(keys.counts()["app"], counted + 20);
+        claim(&keys, "batch").unwrap().forget();
+        assert_eq!(keys.counts()["app"], 0);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Api {
         }
     }
 
-    /// Logs a refusal, one line each, as SMTP sessions do.
+    /// Logs a refusal as SMTP sessions do: a user's has a line of its own.
     pub(crate) fn rejected(&self, client_ip: IpAddr, who: Option<&Principal>, refused: &Refusal) {
         if refused.untold {
             return;
@@ -171,6 +171,9 @@ impl Api {
             reply: refused.answer.to_reply(),
             reason: refused.reason.into(),
         };
-        self.intake.journal.append(clock::now(), what);
+        match who {
+            Some(_) => self.intake.journal.append(clock::now(), what),
+            None => self.intake.journal.refuse_stranger(clock::now(), client_ip, refused.reason, what),
+        }
     }
 }

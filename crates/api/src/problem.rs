@@ -72,6 +72,8 @@ pub(super) struct Refusal {
 /// A refusal, boxed because it is large and rare.
 pub(super) type BoxedRefusal = Box<Refusal>;
 
+/// The longest detail, in characters.
+const DETAIL_MAX: usize = 1000;
 /// The value of Retry-After for temporary refusals, in seconds.
 const RETRY_AFTER: u32 = 30;
 
@@ -126,7 +128,7 @@ impl Refusal {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Refused"),
             status: self.status.as_u16(),
-            detail: self.answer.text.clone(),
+            detail: self.answer.text.chars().take(DETAIL_MAX).collect(),
             reason: self.reason,
             smtp_code: self.is_mail.then_some(self.answer.code),
             smtp_enhanced: self.is_mail.then(|| self.answer.enhanced.to_string()),

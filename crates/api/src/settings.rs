@@ -1,6 +1,6 @@
 //! The API's settings.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use posthaste_access::{bans::BanPolicy, users::Users};
 use posthaste_submission::ClientLimits;
@@ -18,8 +18,6 @@ pub struct Settings {
     pub bans: BanPolicy,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
-    /// The folder of the delivery log.
-    pub log_dir: PathBuf,
 }
 
 /// The HTTP API.
@@ -50,6 +48,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them.
-    pub const BODY_COST: u64 = 3;
+    /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them. The
+    /// values of a JSON body are counted apart, by their number.
+    pub const BODY_COST: u64 = 4;
 }

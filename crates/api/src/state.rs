@@ -1,6 +1,6 @@
 //! State shared by the handlers, and the values they extract from a request.
 
-use std::{convert::Infallible, net::IpAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use axum::{
@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use posthaste_access::Lockout;
 use posthaste_host::{InForce, clock};
-use posthaste_monitor::LogError;
+use posthaste_monitor::{LogError, Lookup};
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
@@ -84,13 +84,13 @@ impl Api {
     /// Reads the log, including the lines written just before.
     pub(crate) async fn read_log<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static,
+        read: impl FnOnce(&Lookup) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogReadError> {
-        let (journal, settings) = (self.intake.journal.clone(), self.settings.get());
+        let journal = self.intake.journal.clone();
         let _turn = self.readers.acquire().await.expect("the semaphore is never closed");
         let reading = tokio::task::spawn_blocking(move || {
             journal.flush()?;
-            Ok(read(&settings.log_dir)?)
+            Ok(read(&journal.index().caught_up()?)?)
         });
         reading.await?
     }

@@ -206,7 +206,7 @@ pub(super) async fn put(
         who.may(Right::Suppress)?;
         let address = named(&address)?;
         let settings = api.settings.get();
-        let body = api.bodies.read(request, &settings.http).await?;
+        let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
         let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };
         let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
@@ -339,7 +339,7 @@ fn bad_query(why: &dyn std::fmt::Display) -> BoxedRefusal {
 }
 
 fn named(address: &str) -> Result<Address, BoxedRefusal> {
-    Address::new(address).map_err(|e| Refusal::mail(Said::new(501, 1, 3, e.to_string()), "bad_address"))
+    Address::international(address).map_err(|e| Refusal::mail(Said::new(501, 1, 3, e.to_string()), "bad_address"))
 }
 
 fn scope(text: &str) -> Result<Breadth, BoxedRefusal> {

@@ -27,6 +27,8 @@ pub struct Log {
     pub gather: Duration,
     /// How long written events may wait before they are made durable.
     pub sync: Duration,
+    /// Lines a minute about refused strangers.
+    pub refusals: u32,
 }
 
 impl Log {
@@ -40,6 +42,7 @@ impl Log {
             keep_age: t.get("keep_age", zero_is_none(duration(Duration::from_hours(1)..=3660 * day))),
             gather: t.get("gather", duration(Duration::ZERO..=Duration::from_secs(1))),
             sync: t.get("sync", duration(Duration::ZERO..=Duration::from_secs(10))),
+            refusals: t.get("refusals", number(0..=100_000)),
         }
     }
 }

@@ -7,16 +7,24 @@
 
 mod alarms;
 mod pending;
+mod refusals;
 mod said;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use posthaste_host::{InForce, clock};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
-use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions};
+use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions, MessageIndex};
 
 pub use alarms::{Acknowledgement, Alarms, AlarmsError, Finding, StandingAlarm, StandingNow};
 pub use pending::{Pending, PendingToken};
 pub use said::{Part, State};
+
+use refusals::Refusals;
 
 /// What is done once a line is durable.
 pub enum Ticket {
@@ -38,12 +46,16 @@ impl Ticket {
 pub struct Journal {
     log: EventLog<Ticket>,
     node: InForce<Name>,
+    index: MessageIndex,
+    refusals: Arc<Mutex<Refusals>>,
+    owes: Arc<Mutex<Option<String>>>,
 }
 
 impl Journal {
     /// A journal that writes into `log`, under this node's name.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
-        Self { log, node }
+        let index = MessageIndex::new(log.dir());
+        Self { log, node, index, refusals: Arc::default(), owes: Arc::default() }
     }
 
     /// Appends an event.
@@ -54,6 +66,25 @@ impl Journal {
     /// Appends an event; `ticket` is redeemed once it is durable.
     pub fn append_with(&self, at: Timestamp, what: What, ticket: Ticket) {
         self.log.append(event(&self.node.get(), at, what), Some(ticket));
+    }
+
+    /// Appends a refusal of a stranger, or counts it for the minute's sums.
+    pub fn refuse_stranger(&self, at: Timestamp, ip: IpAddr, reason: &str, what: What) {
+        self.say_refused(at);
+        if self.refusals.lock().unwrap_or_else(PoisonError::into_inner).gets_a_line(ip, reason) {
+            self.append(at, what);
+        }
+    }
+
+    /// Writes so many lines a minute about refused strangers from now on, and sums the rest.
+    pub fn limit_refusals(&self, lines: u32) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).most = lines;
+    }
+
+    /// Says the sums of what was refused, if a minute is over.
+    pub fn say_refused(&self, at: Timestamp) {
+        let sums = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).sums(at);
+        sums.into_iter().for_each(|sum| self.say(None, State::Refused, sum));
     }
 
     /// Appends events that belong together: no checkpoint falls between them, and `ticket` is redeemed once all of them are durable.
@@ -92,6 +123,22 @@ impl Journal {
     /// Why the log cannot be written at present; None while it can. Mail is not accepted while there is trouble.
     pub fn trouble(&self) -> Option<String> {
         self.log.trouble()
+    }
+
+    /// Where the lines of each message are.
+    pub fn index(&self) -> &MessageIndex {
+        &self.index
+    }
+
+    /// Says that there are lines that cannot be written although the disk takes them, and why; None: there are none any more. Mail is not
+    /// accepted while there are.
+    pub fn owe(&self, why: Option<String>) {
+        *self.owes.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why some lines cannot be written although the disk takes them; None: there are no such lines.
+    pub fn owes(&self) -> Option<String> {
+        self.owes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What others did to the log's files since the last call.

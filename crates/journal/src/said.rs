@@ -27,6 +27,8 @@ pub enum State {
     Quarantined,
     /// Sums of mail that came back.
     Returned,
+    /// Sums of refused strangers.
+    Refused,
     /// A renewed certificate is shown.
     Renewed,
     /// An authority issued a certificate.
@@ -61,6 +63,7 @@ impl State {
             Self::Recovered => "recovered",
             Self::Quarantined => "quarantined",
             Self::Returned => "returned",
+            Self::Refused => "refused",
             Self::Renewed => "renewed",
             Self::Issued => "issued",
             Self::Banned => "banned",

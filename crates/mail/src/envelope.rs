@@ -46,7 +46,8 @@ impl From<ReversePath> for String {
 impl TryFrom<String> for ReversePath {
     type Error = crate::AddressError;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.is_empty() { Ok(Self::Null) } else { Address::new(&text).map(Self::Mailbox) }
+        // As `Address`: what was accepted under SMTPUTF8 is read back from the spool.
+        if text.is_empty() { Ok(Self::Null) } else { Address::try_from(text).map(Self::Mailbox) }
     }
 }
 

@@ -18,4 +18,4 @@ pub use prepare::{
     is_lines, prepare,
 };
 pub use progress::{Progress, SavedRecipient};
-pub use record::MessageRecord;
+pub use record::{MessageRecord, NotReadBack};

@@ -14,7 +14,7 @@ const ALLOCATION: usize = 32;
 const PARTS: usize = 700;
 
 /// What the spool keeps of a message beside its body. It never changes after the message was stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessageRecord {
     /// The id the client was told.
     pub id: MessageId,
@@ -58,10 +58,30 @@ pub struct MessageRecord {
     pub notice_of: Option<MessageId>,
 }
 
+/// Why a record is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReadBack {
+    /// What was encoded is no record.
+    #[error("its envelope could not be read back from the spool: {0}")]
+    Unreadable(serde_json::Error),
+    /// What was encoded is another record.
+    #[error("another envelope would be read back from the spool")]
+    Differs,
+}
+
 impl MessageRecord {
-    /// As stored.
-    pub fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("a record has nothing that JSON can't hold").into()
+    /// As stored, once it is certain that the same record is read back: nobody hears 250 for a message that could not be delivered, and
+    /// whose end could not be written down.
+    ///
+    /// # Errors
+    /// Another record would be read back, or none.
+    pub fn encode(&self) -> Result<Bytes, NotReadBack> {
+        let bytes = serde_json::to_vec(self).expect("a record has nothing that JSON can't hold");
+        match Self::decode(&bytes) {
+            Ok(back) if back == *self => Ok(bytes.into()),
+            Ok(_) => Err(NotReadBack::Differs),
+            Err(error) => Err(NotReadBack::Unreadable(error)),
+        }
     }
 
     /// The bytes of memory that a message with this record takes while it is in memory, without its body: the record, the facts that its

@@ -19,6 +19,7 @@ mod audit;
 mod encode;
 mod filter;
 mod format;
+mod index;
 mod log;
 mod record;
 mod recovery;
@@ -29,10 +30,11 @@ pub use audit::{Audit, Finding, Gap, Recipient, audit};
 pub use encode::encode;
 pub use filter::LineFilter;
 pub use format::Format;
+pub use index::{Key, Lookup, MessageIndex};
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
 pub use record::{LogRecord, LogText};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
-pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace};
+pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace, trace_message};
 pub use watermark::Watermark;
 
 /// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; a reader of the log should ignore unknown fields.

@@ -1,13 +1,11 @@
 //! The whole history of a message, or of everything sent to an address.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, ops::ControlFlow, path::Path};
 
-use jiff::Timestamp;
-use memchr::memmem;
 use posthaste_mail::MessageId;
 
 use crate::{
-    Format, Lines, LogError, LogRecord,
+    Format, Key, Lines, LogError, LogRecord, Lookup, MessageIndex,
     filter::Needle,
     format::{clock_time, duration, plain, returned, sender, text_of, timings},
 };
@@ -32,6 +30,7 @@ pub struct Trace {
     pub more: bool,
     /// Lines that hold the id or address but could not be parsed.
     pub damaged: u64,
+    taken: usize,
 }
 
 /// The history of one message.
@@ -54,49 +53,43 @@ pub struct RecipientHistory {
 
 /// Searches the log; a line is parsed only if it holds the id or the address.
 pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
-    let mut found = Trace::default();
     match query {
-        Query::Message(id) => {
-            let text = id.to_string();
-            let finder = memmem::Finder::new(text.as_bytes());
-            let is_it = |record: &LogRecord<'_>| [&record.message, &record.notice_of].into_iter().flatten().any(|m| **m == *text);
-            let since = id.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
-            found.collect(Lines::since(dir, since), |line| finder.find(line).is_some(), is_it)?;
-        }
+        Query::Message(id) => trace_message(&MessageIndex::new(dir).open()?, *id),
         Query::Address(address) => {
-            let needle = Needle::new(address);
+            let (needle, mut found, mut lines) = (Needle::new(address), Trace::default(), Lines::all(dir));
             let is_it = |record: &LogRecord<'_>| record.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
-            found.collect(Lines::all(dir), |line| needle.is_in(line), is_it)?;
+            while let Some(line) = lines.next_line()? {
+                if needle.is_in(line.bytes) && found.look(line.bytes, is_it).is_break() {
+                    break;
+                }
+            }
+            Ok(found)
         }
     }
-    Ok(found)
 }
 
-/// The system clock may have been set back after the message got its id.
-const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// The history of a message, from the places that the index knows.
+pub fn trace_message(log: &Lookup, id: MessageId) -> Result<Trace, LogError> {
+    let (text, mut found) = (id.to_string(), Trace::default());
+    let is_it = |record: &LogRecord<'_>| [&record.message, &record.notice_of].into_iter().flatten().any(|m| **m == *text);
+    log.lines(&Key::message(id), |line| found.look(line, is_it))?;
+    Ok(found)
+}
 
 impl Trace {
     /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
 
-    fn collect(&mut self, mut lines: Lines, may: impl Fn(&[u8]) -> bool, is_it: impl Fn(&LogRecord<'_>) -> bool) -> Result<(), LogError> {
-        let mut taken = 0;
-        while let Some(line) = lines.next_line()? {
-            if !may(line.bytes) {
-                continue;
-            }
-            match LogRecord::parse(line.bytes) {
-                Some(record) if is_it(&record) => self.take(&record, line.bytes),
-                Some(_) => continue,
-                None => self.damaged += 1,
-            }
-            taken += 1;
-            if taken == Self::LINES_MAX {
-                self.more = true;
-                break;
-            }
+    /// Takes a line if it is one that is looked for. Breaks off when there are enough.
+    fn look(&mut self, line: &[u8], is_it: impl Fn(&LogRecord<'_>) -> bool) -> ControlFlow<()> {
+        match LogRecord::parse(line) {
+            Some(record) if is_it(&record) => self.take(&record, line),
+            Some(_) => return ControlFlow::Continue(()),
+            None => self.damaged += 1,
         }
-        Ok(())
+        self.taken += 1;
+        self.more = self.taken == Self::LINES_MAX;
+        if self.more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn take(&mut self, record: &LogRecord<'_>, line: &[u8]) {

@@ -7,42 +7,35 @@
 mod durable;
 mod lines;
 mod logged;
+mod unread;
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
 };
 
 use jiff::Timestamp;
 use posthaste_delivery::read_record;
-use posthaste_host::{InForce, guarded};
+use posthaste_host::{InForce, clock, guarded};
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{LaneFacts, What};
 use posthaste_message::{Message, Progress};
-use posthaste_queue::{FateRecord, Next, Seq};
+use posthaste_queue::{Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 pub(crate) use durable::{CHECKPOINT, settle_on_durable};
-pub(crate) use logged::{Logged, OnTheirWay};
+pub(crate) use logged::{Logged, UnloggedRecord};
+pub(crate) use unread::Unread;
 
 use self::{
     durable::{DeliveryOutcome, outcome, report_outcomes},
     lines::what,
 };
 use crate::notify::Notifier;
-
-/// A record, and its results on their way to the log.
-#[derive(Debug)]
-pub(crate) struct UnloggedRecord {
-    /// What was decided.
-    pub(crate) record: Box<FateRecord>,
-    /// Dropped once it is durable.
-    pub(crate) results: OnTheirWay,
-}
 
 /// The recorder's input.
 #[derive(Debug)]
@@ -75,35 +68,59 @@ pub(crate) struct Recorder {
     pub own_sender: Sender<Note>,
     /// Records that wait for their message's notice, in order.
     pub waiting: HashMap<Seq, VecDeque<UnloggedRecord>>,
+    /// Records whose messages cannot be read at present.
+    pub unread: Unread,
 }
 
 impl Recorder {
     /// Runs until [`Note::Stop`]. Blocks.
     pub(crate) fn run(mut self, notes: &Receiver<Note>) {
         let mut stopping = false;
-        while let Ok(note) = notes.recv() {
+        loop {
+            let note = match self.unread.wait(clock::instant()) {
+                None => notes.recv().map_err(RecvTimeoutError::from),
+                Some(wait) => notes.recv_timeout(wait),
+            };
             match note {
-                Note::Record(owed) => self.take(owed),
-                Note::Noticed(owed, message) => self.noticed(owed, &message),
-                Note::Lane(at, facts) => self.journal.append(at, What::Lane(facts)),
-                Note::Stop => stopping = true,
+                Ok(Note::Record(owed)) => self.take(owed),
+                Ok(Note::Noticed(owed, message)) => self.noticed(owed, &message),
+                Ok(Note::Lane(at, facts)) => self.journal.append(at, What::Lane(facts)),
+                Ok(Note::Stop) => stopping = true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.read_again();
             if stopping && self.waiting.is_empty() {
                 return;
             }
         }
     }
 
-    fn take(&mut self, owed: UnloggedRecord) {
+    fn read_again(&mut self) {
+        let due = self.unread.due(clock::instant());
+        if due.is_empty() {
+            return;
+        }
+        due.into_iter().for_each(|owed| self.take(owed));
+        if self.unread.is_empty() {
+            self.journal.owe(None);
+        }
+    }
+
+    /// Writes a record down, or puts it aside until it can be.
+    pub(crate) fn take(&mut self, owed: UnloggedRecord) {
         let record = &owed.record;
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
             return queue.push_back(owed);
+        }
+        if self.unread.holds(record.seq) {
+            return self.unread.push(owed);
         }
         let message = match record.warm.clone() {
             Some(message) => message,
             None => match read_record(&self.spool, record.seq) {
                 Ok(record) => Arc::new(Message::new(record, Vec::new(), None)),
-                Err(why) => return self.lost_message(record, &why.to_string()),
+                Err(why) => return self.unread.put_aside(owed, &why, &self.journal),
             },
         };
         if self.notifier.is_worth_a_notice(record, &message) {
@@ -156,10 +173,5 @@ impl Recorder {
         // A message that is late is delivered as before; the notice to its sender has a log line of its own.
         let fates = record.fates.iter().filter(|fate| fate.next != Next::Late);
         self.journal.append_all(record.now, fates.map(|fate| what(record, message, fate)), Some(ticket));
-    }
-
-    /// The message cannot be read from the spool, so its events cannot be written: reports that, and leaves the message where it is.
-    fn lost_message(&self, record: &FateRecord, why: &str) {
-        self.journal.say(Part::Spool, State::Alarm, format!("{}: {why}", record.id));
     }
 }

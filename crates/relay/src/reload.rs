@@ -86,6 +86,7 @@ impl Reloader {
         let restart = old.config.diff_restart_needed(&new.config);
         let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));
         self.journal.keep(log_options(&new.config));
+        self.journal.limit_refusals(new.config.log.refusals);
         self.spool.set_limits(&spool_options(&new.config));
         self.warm.set_max(body_cache(&new.config));
         (self.verbosity)(new.config.run.log_level);

@@ -372,6 +372,7 @@ fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads
         runtime: tokio::runtime::Handle::current(),
         own_sender: sender.clone(),
         waiting: Default::default(),
+        unread: Default::default(),
     };
     let (done, ended) = oneshot::channel();
     std::thread::Builder::new().name("recorder".into()).spawn(move || {

@@ -142,7 +142,6 @@ impl Settings {
             rules: rules.clone(),
             paths,
             suppression: c.suppression.clone(),
-            log_dir: c.log.dir.clone(),
             tls: tls.strict,
         };
         let api = posthaste_api::Settings {
@@ -151,7 +150,6 @@ impl Settings {
             users: users.clone(),
             bans: c.bans.clone(),
             suppression: c.suppression.clone(),
-            log_dir: c.log.dir.clone(),
         };
         Ok(Self {
             node: Arc::new(c.node.clone()),

@@ -11,15 +11,22 @@ use posthaste_spool::Spool;
 
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
+/// The index of the log is brought up to date once in so many turns, so that a look-up has little to read.
+const INDEX_EVERY: u64 = 30;
 
 /// Logs an alarm once when the spool or the log is in trouble, and once when that is over; one for each time that another program meddled with
 /// the log's files; and raises one for each loss: a gap in the log, a damaged message. Never returns.
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms) {
-    let (mut spool_trouble, mut log_trouble) = (None, None);
+    let (mut spool_trouble, mut log_trouble, mut owed) = (None, None, None);
     let mut damaged = BTreeSet::new();
-    loop {
+    for turn in 0_u64.. {
         tokio::time::sleep(EVERY).await;
-        for (part, known, now) in [(Part::Spool, &mut spool_trouble, spool.trouble()), (Part::Log, &mut log_trouble, journal.trouble())] {
+        let troubles = [
+            (Part::Spool, &mut spool_trouble, spool.trouble()),
+            (Part::Log, &mut log_trouble, journal.trouble()),
+            (Part::Log, &mut owed, journal.owes()),
+        ];
+        for (part, known, now) in troubles {
             match (&*known, &now) {
                 (None, Some(why)) => journal.say(part, State::Alarm, format!("no mail is taken: {why}")),
                 (Some(_), None) => journal.say(part, State::AlarmOver, "mail is taken again"),
@@ -27,12 +34,18 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             }
             *known = now;
         }
+        journal.say_refused(clock::now());
         let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();
         let (spool, journal, alarms) = (spool.clone(), journal.clone(), alarms.clone());
         let look = move || {
             raise(&alarms, &journal, new.into_iter().map(|seq| damage(&spool, seq)).collect());
             take_log_alarms(&journal, &alarms);
             alarms.save();
+            if turn.is_multiple_of(INDEX_EVERY)
+                && let Err(error) = journal.index().catch_up()
+            {
+                tracing::warn!(%error, "the index of the delivery log; what it lacks is read from the log");
+            }
         };
         if let Err(error) = tokio::task::spawn_blocking(look).await {
             tracing::error!("the watch over spool and log has failed: {error}");

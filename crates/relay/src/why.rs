@@ -178,7 +178,7 @@ impl FromStr for Subject {
             return Ok(Self::Message(id));
         }
         if text.contains('@') {
-            return Address::new(text).map(Self::Address).map_err(|error| format!("{text:?} is not an address: {error}"));
+            return Address::international(text).map(Self::Address).map_err(|error| format!("{text:?} is not an address: {error}"));
         }
         Domain::new(text).map(Self::Domain).map_err(|_| format!("{text:?} is not a domain, an address or a message id"))
     }

@@ -1,7 +1,7 @@
 //! The handler of returned mail: it judges each mail, logs each report once, and answers when the line is durable and its consequences are
 //! done.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,12 +9,13 @@ use posthaste_governor::Note;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{Address, Class, Name, ReversePath};
+use posthaste_monitor::LogError;
 use posthaste_queue::QueueHandle;
 use posthaste_smtp::server::{Answer, Refused, Submission};
 use posthaste_spool::Spool;
 use posthaste_submission::{Accepting, ConnectedClient, Inbox, Intake};
 use posthaste_suppression::Register;
-use posthaste_verp::Unwanted;
+use posthaste_verp::{OpenedPath, Unwanted};
 use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{
     found::{Believe, Return, believed},
-    identity::{self, identity},
+    identity,
     judge::ReturnJudge,
     notice,
     once::{Claimed, Claims, Settling},
@@ -32,7 +33,8 @@ use crate::{
     tally::{Tally, word},
 };
 
-/// Mails judged at once: each may read the log, which must not keep outgoing mail from the disk.
+/// Mails judged at once, of those that came to a reverse-path in force and of all others: judging must not keep outgoing mail from the disk,
+/// and reports about what was sent do not wait for what strangers send.
 const JUDGING_MAX: usize = 2;
 /// How long a line may take to become durable before the client is asked to try again later.
 const DURABLE_WITHIN: Duration = Duration::from_secs(60);
@@ -50,14 +52,14 @@ pub struct ReturnHandler {
     intake: Arc<Intake>,
     register: Arc<Register<Spool>>,
     claims: Claims,
-    judging: Semaphore,
+    judging: [Semaphore; 2],
     tally: Tally,
 }
 
 impl ReturnHandler {
     /// A handler that shares the intake's spool, log and queue.
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
-        let (claims, judging, tally) = (Claims::default(), Semaphore::new(JUDGING_MAX), Tally::default());
+        let (claims, judging, tally) = (Claims::default(), [JUDGING_MAX; 2].map(Semaphore::new), Tally::default());
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
         Arc::new(Self { settings, journal, queue, intake, register, claims, judging, tally })
     }
@@ -100,27 +102,23 @@ impl ReturnHandler {
         rcpts: Vec<Option<Address>>,
         now: Timestamp,
     ) -> Result<Vec<Return>, Refused> {
-        let _turn = self.judging.acquire().await.expect("the semaphore is never closed");
+        let is_keyed = |rcpt: &Address| settings.paths.all().iter().any(|verp| matches!(verp.open(rcpt, now), OpenedPath::Valid(_)));
+        let keyed = rcpts.iter().flatten().any(is_keyed);
+        let _turn = self.judging[usize::from(keyed)].acquire().await.expect("the semaphore is never closed");
         let journal = self.journal.clone();
         let judged = tokio::task::spawn_blocking(move || {
             // A nearby host may answer before the line of the message that it answers is written. A failing log is noticed later.
             let _ = journal.flush();
             let look_back = settings.returns.look_back.unwrap_or_default();
-            let sent = LogSent { dir: &settings.log_dir, look_back, now };
-            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent };
-            let mut returns: Vec<Return> = Vec::new();
-            for found in rcpts.iter().flat_map(|rcpt| judge.judge(rcpt.as_ref(), &mail, now)) {
-                let about = identity(&found);
-                if about.is_none() || returns.iter().all(|r| identity(r) != about) {
-                    returns.push(found);
-                }
-            }
-            returns
+            let log = journal.index().caught_up()?;
+            let sent = LogSent { log: &log, look_back, now };
+            Ok::<_, LogError>(ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent }.judge(&rcpts, &mail, now))
         });
-        judged.await.map_err(|error| {
+        let trouble = |error: &dyn Display| {
             tracing::error!(%error, "a returning mail could not be judged");
             Refused::new(Answer::trouble("the mail could not be read, try again later"), "return_trouble")
-        })
+        };
+        judged.await.map_err(|error| trouble(&error))?.map_err(|error| trouble(&error))
     }
 
     /// Logs one return if it is new. Returns a receiver that is signalled when its line is durable, and the note for its lane.
@@ -198,7 +196,7 @@ impl ReturnHandler {
 
 impl Inbox for ReturnHandler {
     fn closed(&self) -> Option<Refused> {
-        let trouble = self.journal.trouble().or_else(|| self.intake.spool.trouble());
+        let trouble = self.journal.trouble().or_else(|| self.journal.owes()).or_else(|| self.intake.spool.trouble());
         trouble.map(|_| Refused::new(Answer::full("the relay has trouble with its disk, try again later"), "disk_trouble"))
     }
 

@@ -29,13 +29,15 @@ pub(crate) struct ReturnJudge<'a> {
 const HINTS_MAX: usize = 3;
 
 impl ReturnJudge<'_> {
-    /// The meaning of a mail that came to `rcpt` (None: that is not known): at least one return, and one for each recipient of a message
-    /// that it is about.
+    /// The meaning of a mail that came to `rcpts` (None: an address that is not known): at least one return, and one for each recipient of a
+    /// message that it is about.
     ///
-    /// Never panics. Reads the first MiB of the mail, and the log if necessary.
-    pub(crate) fn judge(&self, rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> Vec<Return> {
+    /// Never panics. Reads the first MiB of the mail once, whatever the number of recipients, and looks into the log four times at most: once
+    /// for the reverse-path, and [`HINTS_MAX`] times for hints.
+    pub(crate) fn judge(&self, rcpts: &[Option<Address>], mail: &[u8], now: Timestamp) -> Vec<Return> {
         let reports = read_mail(mail, self.rules);
-        let mut case = Case { judge: self, found: tokens::find(self.verps, rcpt, mail, now), known: None, hints: HINTS_MAX };
+        let found = tokens::find(self.verps, rcpts, mail, now);
+        let mut case = Case { judge: self, found, meant: None, known: None, hints: HINTS_MAX };
         let mut seen = HashSet::new();
         let mut returns: Vec<Return> = reports.into_iter().map(|report| case.judge(report)).collect();
         returns.retain(|r| identity(r).is_none_or(|identity| seen.insert(identity)));
@@ -47,6 +49,8 @@ impl ReturnJudge<'_> {
 struct Case<'a> {
     judge: &'a ReturnJudge<'a>,
     found: FoundPath,
+    /// What the log says of the reverse-path, once it was asked.
+    meant: Option<Option<SentTo>>,
     /// The last message looked up.
     known: Option<(MessageId, Vec<SentTo>)>,
     hints: usize,
@@ -66,7 +70,8 @@ impl Case<'_> {
             Kind::AutoReply => return Return::AutoReply,
             Kind::Delivered | Kind::NotBounce => return Return::Nothing,
         };
-        let named = [&report.rcpt, &report.original_rcpt].into_iter().flatten().filter_map(|a| Address::new(a).ok()).collect::<Vec<_>>();
+        let named =
+            [&report.rcpt, &report.original_rcpt].into_iter().flatten().filter_map(|a| Address::international(a).ok()).collect::<Vec<_>>();
         match self.recipient(&report, &named) {
             Ok((sent, trust)) => {
                 let names = Names::new(&named, &sent.address);
@@ -86,9 +91,10 @@ impl Case<'_> {
         }
     }
 
-    fn by_token(&self, verp: usize, token: &PathToken) -> Result<SentTo, Mismatch> {
+    fn by_token(&mut self, verp: usize, token: &PathToken) -> Result<SentTo, Mismatch> {
         let verp = &self.judge.verps[verp];
-        self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address)).ok_or(Mismatch::NotInLog)
+        let look = || self.judge.sent.recipient(token.message, &|address| verp.is_for(token, address));
+        self.meant.get_or_insert_with(look).clone().ok_or(Mismatch::NotInLog)
     }
 
     fn by_hint(&mut self, report: &Report, named: &[Address]) -> Result<(SentTo, Trust), Mismatch> {

@@ -11,7 +11,7 @@ use crate::{found::Match, settings::Settings};
 /// Stores a notice in the spool; it is durable when this returns. Does nothing if notices are off or there is no sender.
 pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Match, now: Timestamp) -> Result<(), Refused> {
     let facts = &about.sent.facts;
-    let Some(to) = Address::new(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
+    let Some(to) = Address::international(&facts.from).ok().filter(|_| settings.notice.send) else { return Ok(()) };
     let recipients = [NoticeRecipient {
         rcpt: about.sent.address.clone(),
         orcpt: None,

@@ -32,7 +32,7 @@ pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
 }
 
 fn returned(m: &Match) -> Returned {
-    let named = [&m.report.rcpt, &m.report.original_rcpt].into_iter().flatten().filter_map(|a| Address::new(a).ok());
+    let named = [&m.report.rcpt, &m.report.original_rcpt].into_iter().flatten().filter_map(|a| Address::international(a).ok());
     let mut other = named.filter(|_| m.names != Names::Recipient);
     Returned {
         provider: m.sent.lane.provider.clone(),
@@ -69,7 +69,7 @@ pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
     };
     let sent = sent::read(&record)?;
     let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
-    let named: Vec<Address> = record.names.iter().filter_map(|a| Address::new(a).ok()).collect();
+    let named: Vec<Address> = record.names.iter().filter_map(|a| Address::international(a).ok()).collect();
     let names = Names::new(&named, &sent.address);
     let report = Box::new(report(&record, kind));
     Some((about(Match { sent, trust, names, report }), record.time()?))

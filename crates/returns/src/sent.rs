@@ -1,11 +1,10 @@
 //! Look-ups of sent messages in the delivery log, for reports that come after the message has left the spool.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use memchr::memmem;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
-use posthaste_monitor::{Lines, LogError, LogRecord, LogText};
+use posthaste_monitor::{Key, LogRecord, LogText, Lookup};
 
 /// One recipient of a message that was accepted.
 #[derive(Clone, Debug)]
@@ -59,43 +58,44 @@ pub(crate) trait Sent {
     fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo>;
 }
 
-/// The delivery log. Its methods block on the disk.
+/// The delivery log. Its methods block on the disk. Each goes by the index: what a look-up costs depends on the lines of its own message alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogSent<'a> {
-    /// Where the log is.
-    pub dir: &'a Path,
-    /// How far back the log is searched for a Message-ID that is not the relay's own, which reads all of that time. Zero: not at all.
+    /// The log's files.
+    pub log: &'a Lookup,
+    /// How long ago a message with a Message-ID that is not the relay's own may have been accepted. Zero: it is not looked for.
     pub look_back: Duration,
     /// The current time.
     pub now: Timestamp,
 }
 
-/// The system's clock may have been set back while the message was under way.
-const CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
-/// An `accepted` line is written at once; after a crash, at the next start.
-const ACCEPTED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// A limit above the number of recipients of any message.
 const RECIPIENTS_MAX: usize = 100_000;
 
 impl Sent for LogSent<'_> {
     /// Reads up to the recipient's `delivered` line.
     fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
-        self.try_recipient(message, is_it).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look into the log for what was sent");
-            None
-        })
+        let (text, mut found) = (message.to_string(), None::<SentTo>);
+        self.look(&Key::message(message), |record| {
+            if record.message.as_deref() != Some(&text) {
+                return ControlFlow::Continue(());
+            }
+            match (&*record.event, &mut found) {
+                ("accepted", None) => found = read(record).filter(|sent| is_it(&sent.address)),
+                ("delivered", Some(sent)) if record.rcpt.as_deref() == Some(sent.address.as_str()) => {
+                    sent.lane = lane(record);
+                    return ControlFlow::Break(());
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        found
     }
 
     fn recipients(&self, message: MessageId) -> Vec<SentTo> {
         let text = message.to_string();
-        // An id from the future belongs to no message, and must not make the relay read the whole log.
-        if message.time() > self.now.saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX) {
-            return Vec::new();
-        }
-        let since = message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN);
-        let until = message.time().saturating_add(ACCEPTED_WITHIN).unwrap_or(Timestamp::MAX);
-        let is_it = |record: &LogRecord<'_>| record.message.as_deref() == Some(&text);
-        self.seek(since, until, text.as_bytes(), RECIPIENTS_MAX, is_it)
+        self.accepted(&Key::message(message), RECIPIENTS_MAX, |record| record.message.as_deref() == Some(&text))
     }
 
     fn by_message_id(&self, message_id: &str, named: &[Address]) -> Option<SentTo> {
@@ -106,75 +106,34 @@ impl Sent for LogSent<'_> {
         let wanted: Vec<String> = named.iter().map(Address::folded).collect();
         let is_it = |record: &LogRecord<'_>| {
             let id = record.message_id.as_deref().map(|id| id.trim_matches(['<', '>', ' ']));
-            let rcpt = record.rcpt.as_deref().and_then(|r| Address::new(r).ok());
-            id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
+            let rcpt = record.rcpt.as_deref().and_then(|r| Address::international(r).ok());
+            let recent = record.time().is_some_and(|time| time >= since);
+            recent && id == Some(message_id) && rcpt.is_some_and(|r| wanted.contains(&r.folded()))
         };
-        self.seek(since, Timestamp::MAX, message_id.as_bytes(), 1, is_it).pop()
+        self.accepted(&Key::message_id(message_id), 1, is_it).pop()
     }
 }
 
 impl LogSent<'_> {
-    fn seek(&self, since: Timestamp, until: Timestamp, needle: &[u8], most: usize, is_it: impl Fn(&LogRecord<'_>) -> bool) -> Vec<SentTo> {
-        self.try_seek(since, until, needle, most, is_it).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look into the log for what was sent");
-            Vec::new()
-        })
-    }
-
-    fn try_recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Result<Option<SentTo>, LogError> {
-        let text = message.to_string();
-        let finder = memmem::Finder::new(text.as_bytes());
-        let mut lines = Lines::near(self.dir, message.time().saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN))?;
-        let mut found: Option<SentTo> = None;
-        while let Some(line) = lines.next_line()? {
-            let record = finder.find(line.bytes).and_then(|_| LogRecord::parse(line.bytes)).filter(|s| s.message.as_deref() == Some(&text));
-            let Some(record) = record else { continue };
-            match (&*record.event, &mut found) {
-                ("accepted", None) => found = read(&record).filter(|sent| is_it(&sent.address)),
-                ("delivered", Some(sent)) if record.rcpt.as_deref() == Some(sent.address.as_str()) => {
-                    sent.lane = lane(&record);
-                    break;
-                }
-                _ => {}
-            }
-        }
-        Ok(found)
-    }
-
-    fn try_seek(
-        &self,
-        since: Timestamp,
-        until: Timestamp,
-        needle: &[u8],
-        most: usize,
-        is_it: impl Fn(&LogRecord<'_>) -> bool,
-    ) -> Result<Vec<SentTo>, LogError> {
-        let (finder, accepted) = (memmem::Finder::new(needle), memmem::Finder::new(b"\"event\":\"accepted\""));
+    /// The recipients of the `accepted` lines for which `is_it` is true, at most so many.
+    fn accepted(&self, key: &Key, most: usize, is_it: impl Fn(&LogRecord<'_>) -> bool) -> Vec<SentTo> {
         let mut found = Vec::new();
-        let mut lines = Lines::near(self.dir, since)?;
-        let mut looked = 0u32;
-        while let Some(line) = lines.next_line()? {
-            looked += 1;
-            // Lines are in the order of time, so it is enough to look at the time of one now and then.
-            if looked.is_multiple_of(TIME_EVERY) && LogRecord::parse(line.bytes).and_then(|s| s.time()).is_some_and(|t| t > until) {
-                break;
+        self.look(key, |record| {
+            if &*record.event == "accepted" && is_it(record) {
+                found.extend(read(record));
             }
-            if finder.find(line.bytes).is_none() || accepted.find(line.bytes).is_none() {
-                continue;
-            }
-            if let Some(record) = LogRecord::parse(line.bytes).filter(|s| &*s.event == "accepted" && is_it(s)) {
-                found.extend(read(&record));
-            }
-            if found.len() >= most {
-                break;
-            }
+            if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        found
+    }
+
+    fn look(&self, key: &Key, mut look: impl FnMut(&LogRecord<'_>) -> ControlFlow<()>) {
+        let shown = self.log.lines(key, |line| LogRecord::parse(line).map_or(ControlFlow::Continue(()), |record| look(&record)));
+        if let Err(error) = shown {
+            tracing::warn!(%error, "cannot look into the log for what was sent");
         }
-        Ok(found)
     }
 }
-
-/// The time is read from one line in so many.
-const TIME_EVERY: u32 = 4096;
 
 /// The recipient that a line is about.
 pub(super) fn read(record: &LogRecord<'_>) -> Option<SentTo> {
@@ -188,7 +147,7 @@ pub(super) fn read(record: &LogRecord<'_>) -> Option<SentTo> {
         size: record.size.unwrap_or(0),
     };
     let time = record.time()?;
-    let address = Address::new(record.rcpt.as_deref()?).ok()?;
+    let address = Address::international(record.rcpt.as_deref()?).ok()?;
     Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(record) })
 }
 
@@ -200,6 +159,7 @@ fn lane(record: &LogRecord<'_>) -> DeliveredBy {
 #[cfg(test)]
 mod tests {
     use posthaste_mail::{Attempt, Event, EventId, SCHEMA_VERSION, What};
+    use posthaste_monitor::MessageIndex;
 
     use super::*;
 
@@ -251,7 +211,8 @@ mod tests {
         let delivered = line(1, What::Delivered { about: sent(1, "B@x.org").about(at(2)), attempt });
         let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org") + &delivered;
         std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
-        let log = LogSent { dir: dir.path(), look_back: Duration::from_secs(86_400), now: at(60) };
+        let lookup = MessageIndex::new(dir.path()).open().unwrap();
+        let log = LogSent { log: &lookup, look_back: Duration::from_secs(86_400), now: at(60) };
         let found = log.recipients(MessageId::new(at(0), 1));
         assert_eq!(found, [sent(1, "a@x.org"), sent(1, "B@x.org")]);
         let about = found[0].about(at(5));
@@ -268,5 +229,19 @@ mod tests {
         assert_eq!(log.by_message_id("offer-1@shop.example", &b), Some(sent(2, "b@x.org")));
         assert_eq!(log.by_message_id("offer-2@shop.example", &b), None);
         assert_eq!(LogSent { look_back: Duration::ZERO, ..log }.by_message_id("offer-1@shop.example", &b), None);
+    }
+
+    #[test]
+    fn a_message_from_before_a_step_of_the_clock_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        // Days ahead, then set right: what follows is older than what is sought.
+        let ahead = |n: u128, rcpt: &str| accepted(n, rcpt).replace(&at(0).to_string()[..10], "2031-01-01");
+        let text = ahead(1, "a@x.org") + &(0..5000).map(|n| accepted(100 + n, "b@x.org")).collect::<String>();
+        std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
+        let lookup = MessageIndex::new(dir.path()).caught_up().unwrap();
+        let log = LogSent { log: &lookup, look_back: Duration::ZERO, now: at(60) };
+        let found = log.recipient(MessageId::new(at(0), 1), &|a| a.as_str() == "a@x.org");
+        assert_eq!(found.map(|sent| sent.address.to_string()).as_deref(), Some("a@x.org"));
+        assert_eq!(log.recipients(MessageId::new(at(0), 100 + 4999)).len(), 1);
     }
 }

@@ -24,8 +24,6 @@ pub struct Settings {
     pub paths: Arc<ReversePaths>,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
-    /// The folder of the delivery log.
-    pub log_dir: PathBuf,
     /// The TLS configuration for IMAP servers, whose certificates are checked.
     pub tls: Arc<rustls::ClientConfig>,
 }

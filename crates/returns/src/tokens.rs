@@ -24,13 +24,20 @@ const MAIL_MAX: usize = 1 << 20;
 /// The most addresses that are opened: each costs a hash.
 const TRIED_MAX: usize = 200;
 
-/// The reverse-path of a mail. The address that it was sent to decides, or else the content of the mail.
-pub(super) fn find(verps: &[Verp], rcpt: Option<&Address>, mail: &[u8], now: Timestamp) -> FoundPath {
-    for (i, verp) in verps.iter().enumerate() {
-        match rcpt.map(|rcpt| verp.open(rcpt, now)) {
-            Some(OpenedPath::NotOurs) | None => {}
-            Some(opened) => return FoundPath::One(i, opened),
+/// The reverse-path of a mail. The addresses that it was sent to decide, or else the content of the mail. A mail that was sent to several
+/// different ones is no report: each copy of a message has a path of its own.
+pub(super) fn find(verps: &[Verp], rcpts: &[Option<Address>], mail: &[u8], now: Timestamp) -> FoundPath {
+    let mut best = FoundPath::None;
+    for rcpt in rcpts.iter().flatten() {
+        for (i, verp) in verps.iter().enumerate() {
+            best = better(best, i, verp.open(rcpt, now));
         }
+        if best == FoundPath::Several {
+            return best;
+        }
+    }
+    if best != FoundPath::None {
+        return best;
     }
     let mail = &mail[..mail.len().min(MAIL_MAX)];
     match inside(verps, mail, now) {

@@ -10,9 +10,9 @@ use posthaste_access::{
     users::{User, granted},
 };
 use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Pending};
+use posthaste_journal::{Journal, Part, Pending, State};
 use posthaste_mail::{Address, BodyKind, EnhancedCode, Envelope, EsmtpParameters, Hold, MessageFacts, MessageId, Name, ReversePath, What};
-use posthaste_message::{Message, MessageRecord, Prepared, WarmBudget};
+use posthaste_message::{Message, MessageRecord, NotReadBack, Prepared, WarmBudget};
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{Signatures, Unsigned};
 use posthaste_smtp::server::{Answer, Refused, Submission};
@@ -72,7 +72,10 @@ impl Intake {
         if self.spool.trouble().is_some() {
             return Some(Refused::new(Answer::full("no room on the relay's disk, try again later"), "spool_trouble"));
         }
-        self.journal.trouble().map(|_| Refused::new(Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
+        self.journal
+            .trouble()
+            .or_else(|| self.journal.owes())
+            .map(|_| Refused::new(Answer::full("the relay cannot write its log, try again later"), "log_trouble"))
     }
 
     /// Takes a submitted message. It is on disk and announced in the log when this returns its id.
@@ -139,8 +142,9 @@ impl Intake {
     /// Writes to spool, log and queue, in this order: no log line reports what a crash could undo, and no delivery attempt precedes its
     /// `accepted` line.
     async fn store(&self, record: MessageRecord, parts: Vec<Bytes>) -> Result<(), Refused> {
+        let meta = record.encode().map_err(|why| self.not_read_back(record.id, &why))?;
         let token = self.pending.begin();
-        let stored = self.spool.store(record.id, record.encode(), parts.clone()).await;
+        let stored = self.spool.store(record.id, meta, parts.clone()).await;
         let seq = stored.map_err(|e| {
             tracing::warn!(error = %e, "the spool could not store a message");
             match e {
@@ -170,6 +174,13 @@ impl Intake {
         let arrival = arrival(&message.record, seq, warm);
         self.queue.arrived(arrival).await;
         Ok(())
+    }
+
+    /// Only an error of the relay itself leads here, and the operator hears of it.
+    fn not_read_back(&self, id: MessageId, why: &NotReadBack) -> Refused {
+        let detail = format!("internal error: {id} was refused for now: {why}. Please report this, with the client's MAIL and RCPT");
+        self.journal.say(Part::Spool, State::Alarm, detail);
+        Refused::new(Answer::trouble("the relay could not store the message, try again later"), "not_read_back")
     }
 
     /// Stores a notice to `to` about the message `of`, as a message of the same stream.

@@ -117,7 +117,7 @@ impl Listeners {
         let session = Session::new(rules.clone(), clock::now());
         let place = match proxied.and_then(|()| self.admit(&settings, &listener, config, ip)) {
             Ok(place) => place,
-            Err(refused) => return self.turn_away(config, socket, ip, session, refused).await,
+            Err(refused) => return self.turn_away((&listener, config), socket, ip, session, refused).await,
         };
         let wire = Wire::Plain(Begun { read, socket });
         let conversation = Conversation::new(self.0.clone(), listener.clone(), ip, session, wire, place);
@@ -141,7 +141,7 @@ impl Listeners {
 
     async fn turn_away(
         &self,
-        config: &Listener,
+        (name, config): (&Name, &Listener),
         mut socket: TcpStream,
         ip: IpAddr,
         mut session: Session,
@@ -150,7 +150,7 @@ impl Listeners {
         let mut out = Vec::new();
         session.refuse(&answer, &mut out);
         if reason != UNLOGGED {
-            self.0.rejected(ip, &session, &SessionRefusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
+            self.0.rejected(name, ip, &session, &SessionRefusal { command: "connect", from: None, rcpt: None, user: None, answer, reason });
         }
         // A client that expects a TLS handshake could not read a reply in plain text.
         if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }

@@ -60,11 +60,85 @@ const ADDRESS_NAMES: [&str; 7] = ["address", "email", "email_address", "emailadd
 
 /// Reads a list.
 pub fn read(text: &str, format: Format, defaults: &Defaults) -> Import {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match format {
-        Format::Csv => read_csv(text, defaults),
-        Format::Jsonl => read_jsonl(text, defaults),
+    let mut import = Import::default();
+    for part in Parts::new(text, format, defaults, usize::MAX) {
+        import.entries.extend(part.entries);
+        import.bad.extend(part.bad);
+        import.ignored.extend(part.ignored);
     }
+    import
+}
+
+/// A list, read part by part, so that its entries need not be in memory together.
+pub struct Parts<'a> {
+    lines: RowLines<'a>,
+    defaults: &'a Defaults,
+    names: Option<Vec<String>>,
+    ignored: Vec<String>,
+    most: usize,
+}
+
+/// The rows of either format.
+enum RowLines<'a> {
+    Csv(std::iter::Peekable<csv::Records<'a>>),
+    Jsonl(std::iter::Enumerate<std::str::Lines<'a>>),
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of a list, with at most so many rows each.
+    pub fn new(text: &'a str, format: Format, defaults: &'a Defaults, most: usize) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut parts = Self { lines: RowLines::Jsonl(text.lines().enumerate()), defaults, names: None, ignored: Vec::new(), most };
+        if format == Format::Csv {
+            let mut records = csv::Records::new(text).peekable();
+            parts.names = names(&mut records);
+            let names = parts.names.iter().flatten();
+            parts.ignored = names.filter(|n| !COLUMNS.contains(&n.as_str()) && !ADDRESS_NAMES.contains(&n.as_str())).cloned().collect();
+            parts.lines = RowLines::Csv(records);
+        }
+        parts
+    }
+
+    /// The number of the next row's line, and the row.
+    fn row(&mut self) -> Option<(usize, Result<Row, String>)> {
+        match &mut self.lines {
+            RowLines::Csv(records) => {
+                let csv::Record { line, cells } = records.next()?;
+                Some((line, cells.and_then(|cells| row(cells, self.names.as_deref()))))
+            }
+            RowLines::Jsonl(lines) => {
+                let (i, line) = lines.find(|(_, line)| !line.trim().is_empty())?;
+                Some((i + 1, serde_json::from_str::<Row>(line).map_err(|e| e.to_string())))
+            }
+        }
+    }
+}
+
+impl Iterator for Parts<'_> {
+    type Item = Import;
+
+    fn next(&mut self) -> Option<Import> {
+        let mut import = Import { ignored: std::mem::take(&mut self.ignored), ..Import::default() };
+        let mut rows = 0;
+        while rows < self.most
+            && let Some((line, row)) = self.row()
+        {
+            rows += 1;
+            import.take(line, row.and_then(|row| row.entry(self.defaults)));
+        }
+        (rows > 0 || !import.ignored.is_empty()).then_some(import)
+    }
+}
+
+/// The names of the columns, if the first record has them.
+fn names(records: &mut std::iter::Peekable<csv::Records<'_>>) -> Option<Vec<String>> {
+    let Some(csv::Record { cells: Ok(cells), .. }) = records.peek() else { return None };
+    let names: Vec<_> = cells.iter().map(|c| c.trim().to_ascii_lowercase().replace(' ', "_")).collect();
+    let is_named = names.iter().any(|n| ADDRESS_NAMES.contains(&n.as_str()));
+    is_named.then(|| {
+        records.next();
+        names
+    })
 }
 
 /// The text before the first entry.
@@ -117,8 +191,8 @@ struct Row {
 
 impl Row {
     fn entry(self, defaults: &Defaults) -> Result<SuppressionEntry, String> {
-        let address =
-            Address::new(self.address.trim()).map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
+        let address = Address::international(self.address.trim())
+            .map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
@@ -161,36 +235,6 @@ fn filled(cell: Option<String>) -> Option<String> {
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, cell: Option<String>) -> Result<Option<T>, String> {
     filled(cell).map(|c| c.trim().parse().map_err(|e| format!("{name}: {e}"))).transpose()
-}
-
-fn read_jsonl(text: &str, defaults: &Defaults) -> Import {
-    let mut import = Import::default();
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let row = serde_json::from_str::<Row>(line).map_err(|e| e.to_string());
-        import.take(i + 1, row.and_then(|row| row.entry(defaults)));
-    }
-    import
-}
-
-fn read_csv(text: &str, defaults: &Defaults) -> Import {
-    let mut import = Import::default();
-    let mut records = csv::Records::new(text).peekable();
-    let names: Option<Vec<String>> = match records.peek() {
-        Some(csv::Record { cells: Ok(cells), .. }) => {
-            let names: Vec<_> = cells.iter().map(|c| c.trim().to_ascii_lowercase().replace(' ', "_")).collect();
-            names.iter().any(|n| ADDRESS_NAMES.contains(&n.as_str())).then_some(names)
-        }
-        _ => None,
-    };
-    if let Some(names) = &names {
-        records.next();
-        import.ignored = names.iter().filter(|n| !COLUMNS.contains(&n.as_str()) && !ADDRESS_NAMES.contains(&n.as_str())).cloned().collect();
-    }
-    for csv::Record { line, cells } in records {
-        let row = cells.and_then(|cells| row(cells, names.as_deref()));
-        import.take(line, row.and_then(|row| row.entry(defaults)));
-    }
-    import
 }
 
 fn row(cells: Vec<String>, names: Option<&[String]>) -> Result<Row, String> {

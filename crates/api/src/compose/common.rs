@@ -39,6 +39,16 @@ pub(super) fn bad_field(errors: Vec<FieldError>) -> BoxedRefusal {
     Refusal::mail(Answer::new(554, 6, 0, text), "bad_field").about(errors)
 }
 
+/// A text of an error: what is wrong is seen from its beginning, and an answer is kept for a day.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(ERROR_TEXT_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// The longest text of an error, in characters.
+const ERROR_TEXT_MAX: usize = 320;
 /// The most errors reported for one message.
 const ERRORS_MAX: usize = 100;
 
@@ -46,6 +56,7 @@ impl Flaws {
     /// Notes an invalid field.
     pub(super) fn field(&mut self, field: impl Into<String>, detail: impl Into<String>) {
         let (field, detail) = (field.into(), detail.into());
+        let (field, detail) = (cut(field), cut(detail));
         self.note(|| (Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field", None));
         self.add_error(field, detail);
     }
@@ -65,7 +76,7 @@ impl Flaws {
 
     pub(super) fn add_error(&mut self, field: String, detail: String) {
         if self.errors.len() < ERRORS_MAX {
-            self.errors.push(FieldError { field, detail });
+            self.errors.push(FieldError { field: cut(field), detail: cut(detail) });
         }
     }
 

@@ -28,6 +28,8 @@ use crate::{
     state::{Api, Peer},
 };
 
+/// Invalid fields that the answer to a batch names; the problems of further messages say only what is wrong first.
+const ERRORS_MAX: usize = 1000;
 /// Messages of one batch that are stored concurrently: they share one sync of the disk.
 const AT_ONCE: usize = 64;
 
@@ -123,7 +125,15 @@ async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incomin
         if elements.len() > most {
             return Err(Refusal::mail(Answer::new(552, 3, 4, format!("a batch has at most {most} messages here")), "too_large"));
         }
-        Ok(elements.iter().map(|e| compose(&json::<Draft<'_>>(e.get().as_bytes())?, limits)).collect::<Vec<_>>())
+        let mut errors_left = ERRORS_MAX;
+        let mut composed = |e: &&RawValue| {
+            compose(&json::<Draft<'_>>(e.get().as_bytes())?, limits).map_err(|mut refused| {
+                refused.errors.truncate(errors_left);
+                errors_left -= refused.errors.len();
+                refused
+            })
+        };
+        Ok(elements.iter().map(&mut composed).collect::<Vec<_>>())
     });
     let composed = composed.await?;
     let ids = work.ids(composed.len());

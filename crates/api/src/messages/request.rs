@@ -15,13 +15,13 @@ use posthaste_smtp::server::Answer;
 use posthaste_spool::Spool;
 use posthaste_submission::ClientLimits;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     auth::Principal,
-    body::media_type,
+    body::{Share, cost_of_values, media_type},
     idempotency::{Claim, Memory, accepted, hash},
     problem::{BoxedRefusal, Refusal, broken},
+    settings::Http,
     state::Api,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Incoming {
     pub(super) body: Bytes,
     path: String,
     claim: Option<Claim<Spool>>,
-    share: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
     limits: ClientLimits,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Work {
     now: Timestamp,
     keys_max: usize,
     /// The body's share of the memory, held until the request is done.
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Option<Share>,
 }
 
 impl Incoming {
@@ -74,7 +74,12 @@ impl Incoming {
         let Query(query) = query.map_err(|_| Refusal::http(StatusCode::BAD_REQUEST, "syntax", "the query cannot be read"))?;
         let (media_type, path) = (media_type(request.headers()), request.uri().path().to_owned());
         let settings = api.settings.get();
-        let body = api.bodies.read(request, &settings.http).await?;
+        let mut body = api.bodies.read(request, &who.0.name, &settings.http).await?;
+        if media_type == "application/json" {
+            let bytes = body.bytes.clone();
+            let values = tokio::task::spawn_blocking(move || cost_of_values(&bytes)).await.map_err(|e| broken(&e))?;
+            body.share.grow(body.bytes.len() as u64 * Http::BODY_COST + values).await?;
+        }
         Ok(Self { media_type, query, body: body.bytes, path, claim, share: Some(body.share), limits: settings.limits.clone() })
     }
 
@@ -149,7 +154,7 @@ impl Work {
 
 /// Which of these ids the log contains. Recovery has announced everything that was in the spool at the start.
 async fn taken(api: &Arc<Api>, ids: Vec<MessageId>) -> Result<HashSet<MessageId>, BoxedRefusal> {
-    let read = api.read_log(move |dir| accepted(dir, &ids));
+    let read = api.read_log(move |log| accepted(log, &ids));
     read.await.map_err(|why| {
         tracing::error!(%why, "the log cannot be read for an idempotency key");
         Refusal::mail(Answer::trouble("the relay cannot read its log, try again later"), "log_trouble")

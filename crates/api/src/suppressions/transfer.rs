@@ -131,20 +131,30 @@ pub(crate) async fn import(
             by: who.0.name.to_string(),
         };
         let settings = api.settings.get();
-        let body = api.bodies.read(request, &settings.http).await?;
+        let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
         let bytes = body.bytes.clone();
-        // An invalid character makes its line's address invalid, and that line is reported.
-        let read = tokio::task::spawn_blocking(move || transfer::read(&String::from_utf8_lossy(&bytes), form, &defaults));
-        let read = read.await.map_err(|e| broken(&e))?;
+        let (parts, mut read) = tokio::sync::mpsc::channel(1);
+        // The file is read part by part, no faster than its entries are added.
+        let reading = tokio::task::spawn_blocking(move || {
+            // An invalid character makes its line's address invalid, and that line is reported.
+            let text = String::from_utf8_lossy(&bytes);
+            for part in transfer::Parts::new(&text, form, &defaults, ADD_AT_ONCE) {
+                if parts.blocking_send(part).is_err() {
+                    break;
+                }
+            }
+        });
         let over = if how.replace { Over::Any } else { Over::Stronger };
-        let (mut added, mut kept) = (0, 0);
-        for entries in read.entries.chunks(ADD_AT_ONCE) {
-            let (new, there) = api.change(ListRequest::Add { entries: entries.to_vec(), over }).await?;
-            (added, kept) = (added + new, kept + there);
+        let mut all = Imported { added: 0, kept: 0, bad: 0, bad_lines: Vec::new(), ignored: Vec::new() };
+        while let Some(part) = read.recv().await {
+            let (added, kept) = api.change(ListRequest::Add { entries: part.entries, over }).await?;
+            (all.added, all.kept, all.bad) = (all.added + added, all.kept + kept, all.bad + part.bad.len());
+            let told = |line: transfer::BadLine| BadLine { line: line.line, why: line.why };
+            all.bad_lines.extend(part.bad.into_iter().map(told).take(BAD_TOLD - all.bad_lines.len()));
+            all.ignored.extend(part.ignored.into_iter().map(|name| name.chars().take(80).collect()).take(BAD_TOLD));
         }
-        let told = |line: &transfer::BadLine| BadLine { line: line.line, why: line.why.clone() };
-        let bad_lines = read.bad.iter().take(BAD_TOLD).map(told).collect();
-        Ok(Json(Imported { added, kept, bad: read.bad.len(), bad_lines, ignored: read.ignored }))
+        reading.await.map_err(|e| broken(&e))?;
+        Ok(Json(all))
     };
     imported.await.map_err(|refused: BoxedRefusal| *refused)
 }

@@ -1,6 +1,7 @@
 //! The handle through which the relay writes.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering::SeqCst,
@@ -33,6 +34,7 @@ struct Inner<T> {
     shared: Arc<WriterState>,
     thread: Mutex<Option<JoinHandle<()>>>,
     worker: thread::Thread,
+    dir: PathBuf,
 }
 
 impl<T> Clone for EventLog<T> {
@@ -73,9 +75,9 @@ impl<T: Send + 'static> EventLog<T> {
         let shared = Arc::new(WriterState::new(queue_max));
         let worker = Worker::new(inbox, appender, clock, Arc::clone(&shared), on_durable);
         let thread = thread::Builder::new().name("delivery-log".into()).spawn(move || worker.run());
-        let thread = thread.map_err(LogError::io("start the writer of", dir))?;
+        let thread = thread.map_err(LogError::io("start the writer of", &dir))?;
         let worker = thread.thread().clone();
-        Ok((Self { inner: Arc::new(Inner { commands, shared, thread: Mutex::new(Some(thread)), worker }) }, opened))
+        Ok((Self { inner: Arc::new(Inner { commands, shared, thread: Mutex::new(Some(thread)), worker, dir }) }, opened))
     }
 }
 
@@ -121,6 +123,11 @@ impl<T> EventLog<T> {
         }
         let queued = shared.queued.load(SeqCst);
         (queued > shared.queue_max).then(|| format!("{queued} entries wait for the disk"))
+    }
+
+    /// The log's folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// What others did to the log's files since the last call.

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use posthaste_queue::FateRecord;
+
 /// The results that became durable since somebody asked last. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Logged(Arc<AtomicUsize>);
@@ -14,6 +16,15 @@ pub(crate) struct Logged(Arc<AtomicUsize>);
 pub(crate) struct OnTheirWay {
     results: usize,
     to: Logged,
+}
+
+/// A record, and its results on their way to the log.
+#[derive(Debug)]
+pub(crate) struct UnloggedRecord {
+    /// What was decided.
+    pub(crate) record: Box<FateRecord>,
+    /// Dropped once it is durable.
+    pub(crate) results: OnTheirWay,
 }
 
 impl Logged {

@@ -50,6 +50,36 @@ impl Parts {
         panic_at(good..usize::MAX, self.swap.view(|settings| &settings.delivery))
     }
 
+    /// A recorder, and its notes.
+    fn recorder(&self, settings: InForce<crate::notify::NotifySettings>) -> (Recorder, threads::Receiver<Note>) {
+        let Self { swap, spool, queue, recovered: Recovered { journal, register, pending, .. }, .. } = self;
+        let threads = SignerThreads::start(1).unwrap();
+        let intake = Arc::new(Intake {
+            spool: spool.clone(),
+            journal: journal.clone(),
+            settings: swap.view(|settings| &settings.submission),
+            queue: queue.clone(),
+            warm: WarmBudget::new(0),
+            pending: pending.clone(),
+            allowances: Allowances::new(spool.clone()),
+            signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
+            register: register.clone(),
+        });
+        let (own_sender, notes) = threads::channel();
+        let recorder = Recorder {
+            journal: journal.clone(),
+            spool: spool.clone(),
+            notifier: Arc::new(Notifier { settings, intake }),
+            register: register.clone(),
+            settings: swap.view(|settings| &settings.delivery),
+            runtime: tokio::runtime::Handle::current(),
+            own_sender,
+            waiting: Default::default(),
+            unread: Default::default(),
+        };
+        (recorder, notes)
+    }
+
     /// The log's lines.
     fn log(&self, journal: &Journal) -> String {
         journal.flush().unwrap();
@@ -149,34 +179,9 @@ async fn a_look_up_answers_even_if_it_panics() {
 async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let parts = Parts::new(dir.path());
-    let Parts { swap, spool, queue, .. } = &parts;
-    let Recovered { journal, register, .. } = &parts.recovered;
-    let (pending, threads) = (parts.recovered.pending.clone(), SignerThreads::start(1).unwrap());
-    let intake = Arc::new(Intake {
-        spool: spool.clone(),
-        journal: journal.clone(),
-        settings: swap.view(|settings| &settings.submission),
-        queue: queue.clone(),
-        warm: WarmBudget::new(0),
-        pending,
-        allowances: Allowances::new(spool.clone()),
-        signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
-        register: register.clone(),
-    });
     // They are asked for to decide whether a notice is due, and again to make it.
-    let settings = panic_at(1..2, swap.view(|settings| &settings.notify));
-    let (own_sender, notes) = threads::channel();
-    let sender = own_sender.clone();
-    let recorder = Recorder {
-        journal: journal.clone(),
-        spool: spool.clone(),
-        notifier: Arc::new(Notifier { settings, intake }),
-        register: register.clone(),
-        settings: swap.view(|settings| &settings.delivery),
-        runtime: tokio::runtime::Handle::current(),
-        own_sender,
-        waiting: Default::default(),
-    };
+    let (recorder, notes) = parts.recorder(panic_at(1..2, parts.swap.view(|settings| &settings.notify)));
+    let sender = recorder.own_sender.clone();
     let message = message();
     let record = |rcpt, next, after| {
         let fate = Fate { rcpt, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH };
@@ -190,8 +195,65 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     sender.send(Note::Stop).unwrap();
     let ended = tokio::task::spawn_blocking(move || recorder.run(&notes));
     tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the recorder stops").unwrap();
-    let log = parts.log(journal);
+    let log = parts.log(&parts.recovered.journal);
     let line = |text: &str| log.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {log}"));
     assert!(log.contains("internal error in a failure notice: no settings; its sender gets no notice"), "{log}");
     assert!(line("bob@example.test") < line("eve@example.test"), "{log}");
+}
+
+#[tokio::test]
+async fn lines_that_cannot_be_written_stop_intake_until_they_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::new(dir.path());
+    let Recovered { journal, .. } = &parts.recovered;
+    let (recorder, notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
+    let (sender, intake) = (recorder.own_sender.clone(), recorder.notifier.intake.clone());
+    let seq = parts.spool.store(message().record.id, "no record".into(), vec!["A: b\r\n\r\nc".into()]).await.unwrap();
+    let record = |seq, warm: Option<Arc<Message>>, by: &str| {
+        let next = Next::Cancelled(by.into(), "wrong list".into());
+        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
+        let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
+        let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
+        Note::Record(UnloggedRecord { record, results: Logged::default().expect(0) })
+    };
+    assert!(intake.closed().is_none());
+    sender.send(record(seq, None, "ann")).unwrap();
+    // Other messages go on; a later fate of this one waits behind the first.
+    sender.send(record(seq + 1, Some(message()), "bob")).unwrap();
+    sender.send(record(seq, Some(message()), "eve")).unwrap();
+    sender.send(Note::Stop).unwrap();
+    tokio::task::spawn_blocking(move || recorder.run(&notes)).await.unwrap();
+    let log = parts.log(journal);
+    assert!(log.contains("\"by\":\"bob\"") && !log.contains("\"by\":\"ann\"") && !log.contains("\"by\":\"eve\""), "{log}");
+    let owes = journal.owes().expect("the log owes a line");
+    assert!(owes.contains(&message().record.id.to_string()), "{owes}");
+    assert_eq!(intake.closed().expect("intake is closed").reason, "log_trouble");
+}
+
+#[tokio::test]
+async fn owed_lines_are_written_in_order_once_their_message_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::new(dir.path());
+    let Recovered { journal, .. } = &parts.recovered;
+    let (mut recorder, _notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
+    let record = |by: &str| {
+        let next = Next::Cancelled(by.into(), "wrong list".into());
+        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
+        let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
+        let record = Box::new(FateRecord { seq: 1, id, warm: Some(message()), now, facts, fates, after: None, results: 0 });
+        UnloggedRecord { record, results: Logged::default().expect(0) }
+    };
+    journal.owe(Some("as if it could not be read".into()));
+    recorder.unread.push(record("ann"));
+    recorder.take(record("eve"));
+    assert!(!parts.log(journal).contains("\"by\":"), "eve's waits behind ann's");
+    let now = clock::instant();
+    assert!(recorder.unread.due(now).is_empty(), "not at once");
+    recorder.unread.wait(now).expect("something waits");
+    for owed in recorder.unread.due(now + Duration::from_secs(3)) {
+        recorder.take(owed);
+    }
+    let log = parts.log(journal);
+    let line = |by: &str| log.lines().position(|line| line.contains(&format!("\"by\":\"{by}\""))).expect(by);
+    assert!(line("ann") < line("eve"), "{log}");
 }

@@ -84,7 +84,7 @@ fn judged(rcpt: &Address, mail: &str, now: Timestamp) -> Vec<Return> {
 }
 
 fn judged_with(sent: &Ledger, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
-    ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(Some(rcpt), mail, now)
+    ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(&[Some(rcpt.clone())], mail, now)
 }
 
 fn the_match(returns: &[Return]) -> &Match {
@@ -213,7 +213,7 @@ fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
 fn a_path_broken_by_quoted_printable_is_found() {
     let text = path().to_string();
     let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
-    assert_eq!(tokens::find(&[verp()], Some(&address("fbl@bounce.example.org")), broken.as_bytes(), day(3)), {
+    assert_eq!(tokens::find(&[verp()], &[Some(address("fbl@bounce.example.org"))], broken.as_bytes(), day(3)), {
         let OpenedPath::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
         FoundPath::One(0, OpenedPath::Valid(token))
     });
@@ -354,4 +354,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn one_mail_is_judged_once_and_looks_into_the_log_a_fixed_number_of_times() {
+    let blocks: String =
+        (0..100).map(|n| format!("Final-Recipient: rfc822; u{n}@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n")).collect();
+    let mail = |envid: &dyn Fn(usize) -> MessageId| {
+        let part = |n| format!("Reporting-MTA: dns; x\r\nOriginal-Envelope-Id: {}\r\n\r\n{blocks}", envid(n));
+        let parts: String = (0..20).map(|n| format!("--b\r\nContent-Type: message/delivery-status\r\n\r\n{}", part(n))).collect();
+        format!(
+            "From: MAILER-DAEMON@evil.test\r\nTo: x@y.test\r\nSubject: failed\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nfailed\r\n{parts}--b--\r\n"
+        )
+    };
+    let spelt = |local: &str, n: usize| {
+        let spelling: String =
+            local.char_indices().map(|(i, c)| if i < 10 && n >> i & 1 == 1 { c.to_ascii_uppercase() } else { c }).collect();
+        Some(address(&format!("{spelling}@bounce.example.org")))
+    };
+    let looks = |local: &str, mail: &str| {
+        let (ledger, rcpts) = (Ledger::default(), (0..1000).map(|n| spelt(local, n)).collect::<Vec<_>>());
+        let returns = ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent: &ledger }.judge(&rcpts, mail.as_bytes(), day(3));
+        assert!(!returns.is_empty());
+        ledger.0.get()
+    };
+    // To a reverse-path in a thousand spellings; by somebody who never got one, with ids that are made up.
+    assert_eq!(looks(path().local(), &mail(&|_| id())), 1);
+    assert!((1..=HINTS_MAX).contains(&looks("postmaster", &mail(&|n| MessageId::new(day(1), n as u128)))));
 }

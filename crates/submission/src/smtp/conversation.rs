@@ -70,7 +70,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// A session and its connection.
 pub(super) struct Conversation {
     pub(super) of: Arc<Shared>,
-    listener: Name,
+    pub(super) listener: Name,
     pub(super) ip: IpAddr,
     pub(super) session: Session,
     /// None during a TLS handshake, and after one that failed.
@@ -191,7 +191,7 @@ impl Conversation {
         let asked = self.asked.take().filter(|_| refusal.command == "auth");
         let failed = refusal.reason == "auth_failed" || asked.is_some();
         refusal.user = refusal.user.or(asked);
-        self.of.rejected(self.ip, &self.session, &refusal);
+        self.of.rejected(&self.listener, self.ip, &self.session, &refusal);
         self.slow_down().await;
         if failed {
             self.login_failed().await;
@@ -364,7 +364,7 @@ impl Conversation {
 
     fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, Refused { answer, reason }: Refused) {
         let user = self.certified.as_ref().map(ToString::to_string);
-        self.of.rejected(self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
+        self.of.rejected(&self.listener, self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
 
     /// Delays a client after a refusal.

@@ -57,7 +57,7 @@ impl Conversation {
                     answer: answer.clone(),
                     reason: "auth_failed",
                 };
-                self.of.rejected(self.ip, &self.session, &refusal);
+                self.of.rejected(&self.listener, self.ip, &self.session, &refusal);
                 self.login_failed().await;
                 self.session.authenticated(Err(answer), &mut self.out);
             }
@@ -93,7 +93,7 @@ impl Conversation {
         let Some(name) = self.asked.take().filter(|_| !*self.of.stopping.borrow()) else { return };
         let answer = Answer::auth_failed();
         let refusal = SessionRefusal { command: "auth", from: None, rcpt: None, user: Some(name), answer, reason: "auth_abandoned" };
-        self.of.rejected(self.ip, &self.session, &refusal);
+        self.of.rejected(&self.listener, self.ip, &self.session, &refusal);
         // The client is gone: nobody is left to wait.
         self.of.lockout.failed(self.ip);
     }

@@ -5,14 +5,14 @@ use std::{net::IpAddr, sync::Arc};
 use posthaste_access::{Lockout, users::Passwords};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
-use posthaste_mail::What;
+use posthaste_mail::{Name, What};
 use posthaste_smtp::server::{Session, SessionRefusal};
 use tokio::sync::watch;
 
 use super::{connection_counts::ConnectionCounts, pressure::Pressure};
 use crate::{
     inbox::Inbox,
-    settings::{Role, Settings},
+    settings::{Listener, Role, Settings},
 };
 
 /// State shared by all sessions.
@@ -44,8 +44,8 @@ impl Shared {
         }
     }
 
-    /// Logs a refusal, one line each.
-    pub(super) fn rejected(&self, client_ip: IpAddr, session: &Session, refusal: &SessionRefusal) {
+    /// Logs a refusal. Users and clients that a listener allows get a line each; strangers share so many lines a minute.
+    pub(super) fn rejected(&self, listener: &Name, client_ip: IpAddr, session: &Session, refusal: &SessionRefusal) {
         let what = What::Rejected {
             client_ip,
             client_ehlo: session.hello().map(|h| h.name.to_string()),
@@ -56,7 +56,12 @@ impl Shared {
             reply: refusal.answer.to_reply(),
             reason: refusal.reason.into(),
         };
-        self.journal.append(clock::now(), what);
+        let allowed = |listener: &Listener| listener.role == Role::Submission && listener.allows(client_ip);
+        let known = session.user().is_some() || self.settings.get().listeners.get(listener).is_some_and(allowed);
+        match known {
+            true => self.journal.append(clock::now(), what),
+            false => self.journal.refuse_stranger(clock::now(), client_ip, refusal.reason, what),
+        }
     }
 }
 
