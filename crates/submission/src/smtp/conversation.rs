@@ -14,9 +14,8 @@ use tokio::{
 
 use super::{
     connection_counts::ConnectionSlot,
-    login::Asked,
     pressure::Held,
-    shared::{Shared, stopped},
+    shared::{Asked, Shared, stopped},
     wire::Wire,
 };
 use crate::{

@@ -11,16 +11,11 @@ use posthaste_host::clock;
 use posthaste_journal::Part;
 use posthaste_smtp::server::{Answer, Credentials, Refused, SessionRefusal};
 
-use super::{UNLOGGED, conversation::Conversation};
+use super::{
+    conversation::Conversation,
+    shared::{Asked, UNLOGGED},
+};
 use crate::settings::Settings;
-
-/// A login that the client was told the SCRAM salt for, until it proves that it knows the password. Asking costs what guessing does.
-pub(super) struct Asked {
-    name: String,
-    /// The user whose salt it was; None: a decoy's.
-    user: Option<Arc<User>>,
-    guess: Guess,
-}
 
 impl Conversation {
     /// Answers [`posthaste_smtp::server::Step::Authenticate`]. Returns with a delay if the credentials are wrong.
