@@ -31,3 +31,13 @@ pub fn certificate(relay: &Relay) -> &'static str {
 pub fn auth_plain(user: &str, password: &str) -> String {
     format!("AUTH PLAIN {}", BASE64_STANDARD.encode(format!("\0{user}\0{password}")))
 }
+
+/// Gives a user another password.
+#[track_caller]
+pub fn change_password(relay: &Relay, name: &str, password: &str) {
+    let mut command = relay.command(["user", "passwd", name]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("posthaste runs");
+    child.stdin.take().expect("a pipe").write_all(format!("{password}\n").as_bytes()).expect("it reads");
+    let out = child.wait_with_output().expect("it ends");
+    assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+}

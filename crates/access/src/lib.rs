@@ -11,4 +11,4 @@ mod lockout;
 pub mod users;
 
 pub use allowance::{Allowances, may_hand_in};
-pub use lockout::{Lockout, Price, ShutOut};
+pub use lockout::{Guess, Lockout, Price, ShutOut};

@@ -7,11 +7,13 @@
 mod check;
 mod decoy;
 pub mod file;
+mod login;
 pub mod password;
 mod quota;
 mod rate;
 pub mod scram;
 mod senders;
+mod streams;
 pub mod token;
 
 use std::{
@@ -26,9 +28,11 @@ pub(crate) use self::quota::{Quotas, Spent};
 pub use self::{
     check::{LoginCheck, Passwords},
     decoy::Decoys,
+    login::{Credential, Login},
     password::PasswordHash,
     rate::Rate,
     senders::SenderPattern,
+    streams::NamedStreams,
     token::TokenHash,
 };
 
@@ -43,14 +47,18 @@ pub struct User {
     pub scram: Option<ScramKeys>,
     /// Names in client certificates that identify this user, in lower case.
     pub certificates: Vec<String>,
-    /// Bearer tokens of the HTTP interface.
+    /// Its bearer tokens.
     pub tokens: Vec<TokenHash>,
-    /// What the tokens may be used for.
+    /// What its tokens, and those that the introspection endpoint knows as its, may be used for, by HTTP and by SMTP.
     pub rights: Vec<Right>,
     /// Addresses that it may use as the envelope's sender and in From. Never empty.
     pub senders: Vec<SenderPattern>,
     /// The stream of messages that name none; None: the listener's stream.
     pub stream: Option<Name>,
+    /// The streams that its messages may name; None: those by default (see [`User::may_name`]).
+    pub streams: Option<NamedStreams>,
+    /// Whether the relay has no other user; [`Users::new`] sets it. What the relay does is then all this user's own.
+    pub alone: bool,
     /// The priority, within the stream, of messages that ask for none.
     pub priority: TransferPriority,
     /// The highest priority that it may ask for.
@@ -71,6 +79,22 @@ impl User {
         self.senders.iter().any(|pattern| pattern.covers(address))
     }
 
+    /// Whether its tokens have this right.
+    pub fn has(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+
+    /// Whether its messages may name `stream`. `usual`: the stream of its messages that name none. Without a list of its own it may name no
+    /// other, unless it is the only user.
+    pub fn may_name(&self, stream: &Name, usual: &Name) -> bool {
+        stream == usual || self.stream.as_ref() == Some(stream) || self.streams.as_ref().map_or(self.alone, |list| list.hold(stream))
+    }
+
+    /// The streams that the configuration gives to it by name. "*" gives none: it only permits to name them.
+    pub fn own_streams(&self) -> impl Iterator<Item = &Name> {
+        self.stream.iter().chain(self.streams.iter().flat_map(|list| list.by_name()))
+    }
+
     /// Whether it may use any address as a sender.
     pub(crate) fn may_send_as_anybody(&self) -> bool {
         self.senders.contains(&SenderPattern::Anybody)
@@ -87,17 +111,22 @@ pub fn granted(user: Option<&User>, asked: Option<TransferPriority>) -> Transfer
 /// What a user's tokens may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Submit mail.
+    /// Submit mail, by HTTP and by SMTP.
     Send,
-    /// Read the state of messages and the suppression list.
+    /// Read the state of its own messages and its own entries of the suppression list.
     Read,
-    /// Change the suppression list.
+    /// Change its own entries of the suppression list.
     Suppress,
+    /// Read the state of all messages and the whole suppression list.
+    Monitor,
+    /// Read and change the whole suppression list: global entries and those of other users and streams.
+    Admin,
 }
 
 impl Right {
     /// All rights, with their words in the configuration.
-    pub const ALL: [(&'static str, Self); 3] = [("send", Self::Send), ("read", Self::Read), ("suppress", Self::Suppress)];
+    pub const ALL: [(&'static str, Self); 5] =
+        [("send", Self::Send), ("read", Self::Read), ("suppress", Self::Suppress), ("monitor", Self::Monitor), ("admin", Self::Admin)];
 }
 
 /// All users, indexed by name, token and certificate.
@@ -111,8 +140,10 @@ pub struct Users {
 impl Users {
     /// From the configured users, no two of which share a token or a certificate.
     pub fn new(users: &BTreeMap<Arc<str>, Arc<User>>) -> Self {
-        let mut all = Self { by_name: users.clone(), ..Self::default() };
-        for user in users.values() {
+        let alone = users.len() == 1;
+        let marked = |user: &Arc<User>| Arc::new(User { alone, ..User::clone(user) });
+        let mut all = Self { by_name: users.iter().map(|(name, user)| (name.clone(), marked(user))).collect(), ..Self::default() };
+        for user in all.by_name.values() {
             all.by_token.extend(user.tokens.iter().map(|token| (token.clone(), user.clone())));
             all.by_certificate.extend(user.certificates.iter().map(|name| (name.clone(), user.clone())));
         }
@@ -147,11 +178,6 @@ impl Users {
     /// The user with this bearer token. The hash is looked up, so that timing reveals nothing about tokens.
     pub fn by_token(&self, token: &str) -> Option<&Arc<User>> {
         self.by_token.get(&TokenHash::of(token))
-    }
-
-    /// The user with one of these certificate names. The certificate must have been verified.
-    pub fn by_certificate<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<&Arc<User>> {
-        names.into_iter().find_map(|name| self.by_certificate.get(&name.to_ascii_lowercase()))
     }
 
     /// All users, ordered by name.
@@ -193,6 +219,8 @@ pub(crate) mod testing {
             rights: vec![Right::Send],
             senders: vec![SenderPattern::Anybody],
             stream: None,
+            streams: None,
+            alone: false,
             priority: TransferPriority::default(),
             priority_max: TransferPriority::default(),
             rate: None,
@@ -239,10 +267,25 @@ mod tests {
         let name = |found: Option<&Arc<User>>| found.map(|u| u.name.to_string());
         assert_eq!(name(all.get("app")).as_deref(), Some("app"));
         assert_eq!(name(all.by_token(&token)).as_deref(), Some("app"));
-        assert_eq!(name(all.by_certificate(["x.example.com", "APP.example.com"])).as_deref(), Some("app"));
+        assert_eq!(all.by_certificate(["x.example.com", "APP.example.com"]).map(|login| login.name().to_string()).as_deref(), Some("app"));
         assert!(all.get("App").is_none() && all.by_token("app").is_none() && all.by_token("").is_none());
         assert!(all.by_certificate(["example.com"]).is_none());
         assert!(!all.have_passwords() && !all.have_scram() && !all.is_empty());
+    }
+
+    #[test]
+    fn a_stream_is_named_by_those_who_have_it_and_by_the_only_user() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let (usual, news, codes) = (name("default"), name("news"), name("codes"));
+        let may = |all: &Users| [&usual, &news, &codes].map(|stream| all.get("app").unwrap().may_name(stream, &usual));
+        let app = User { stream: Some(news.clone()), ..user("app") };
+        assert_eq!(may(&users([app.clone()])), [true, true, true], "alone");
+        assert_eq!(may(&users([app.clone(), user("other")])), [true, true, false]);
+        let listed = User { streams: Some(NamedStreams::These(vec![codes.clone()])), ..user("app") };
+        assert_eq!(may(&users([listed.clone()])), [true, false, true], "a list counts even for the only user");
+        assert!(users([listed.clone()]).get("app").unwrap().own_streams().eq([&codes]));
+        let all = User { streams: Some(NamedStreams::All), ..user("app") };
+        assert_eq!(may(&users([all, user("other")])), [true, true, true]);
     }
 
     #[test]

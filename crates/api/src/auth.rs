@@ -6,8 +6,9 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use posthaste_access::users::{Right, User};
+use posthaste_access::users::{Credential, Login, Right, TokenHash, User};
 use posthaste_smtp::server::Answer;
+use posthaste_suppression::{Breadth, UserScope};
 use tokio::time::sleep;
 
 use crate::{
@@ -22,21 +23,56 @@ const TOKEN_MAX: usize = 512;
 /// The longest delay of the answer to a wrong token: a relay that stops has to wait for it too.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The authenticated user of a request.
+/// The authenticated user of a request, and its login, which may end while the request's body is on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Principal(pub(super) Arc<User>);
+pub(super) struct Principal(pub(super) Arc<User>, Login);
 
 impl Principal {
     /// Refuses the request unless the user has this right.
     pub(super) fn may(&self, right: Right) -> Result<(), BoxedRefusal> {
-        if self.0.rights.contains(&right) {
+        self.may_by(&[right])
+    }
+
+    /// Refuses the request unless the user has one of these rights.
+    pub(super) fn may_by(&self, rights: &[Right]) -> Result<(), BoxedRefusal> {
+        if rights.iter().any(|right| self.0.has(*right)) {
             return Ok(());
         }
-        let word = Right::ALL.iter().find(|(_, r)| *r == right).map_or("", |(word, _)| word);
-        Err(Refusal::mail(
-            Answer::not_allowed(format!("user {} does not have the right to {word:?} over HTTP", self.0.name)),
-            "not_allowed",
-        ))
+        let words = Right::ALL.iter().filter(|(_, right)| rights.contains(right)).map(|(word, _)| format!("{word:?}"));
+        let words = words.collect::<Vec<_>>().join(" or ");
+        Err(Refusal::mail(Answer::not_allowed(format!("user {} does not have the right to {words}", self.0.name)), "not_allowed"))
+    }
+
+    /// The user as it is now, after the body has come. An error: it was taken away meanwhile, or its token was.
+    pub(super) fn still(self, api: &Api) -> Result<Self, BoxedRefusal> {
+        let settings = api.settings.get();
+        let user = settings.users.still(&self.1).cloned();
+        user.map(|user| Self(user, self.1)).ok_or_else(no_such_token)
+    }
+
+    /// Whether it may see a message: it is the user's own, or the user watches over all. `owner`: the user who submitted it; Some(None): nobody
+    /// logged in; None: that is not known any more.
+    pub(super) fn may_see(&self, owner: Option<Option<&str>>) -> bool {
+        self.0.has(Right::Monitor)
+            || match owner {
+                Some(Some(owner)) => owner == &*self.0.name,
+                // The only user is taken for the one behind the listeners too.
+                Some(None) | None => self.0.alone,
+            }
+    }
+
+    /// The scopes of the suppression list whose entries it may read; None: all.
+    pub(super) fn readable(&self) -> Option<Vec<Breadth>> {
+        if self.0.has(Right::Monitor) { None } else { self.changeable() }
+    }
+
+    /// The scopes of the suppression list that it may change, its own first; None: all.
+    pub(super) fn changeable(&self) -> Option<Vec<Breadth>> {
+        if self.0.has(Right::Admin) || self.0.alone {
+            return None;
+        }
+        let own = UserScope::new(&self.0.name).map(Breadth::User);
+        Some(own.into_iter().chain(self.0.own_streams().cloned().map(Breadth::Stream)).collect())
     }
 
     /// The token given in the request.
@@ -53,25 +89,34 @@ impl FromRequestParts<Arc<Api>> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let Ok(Peer(ip)) = Peer::from_request_parts(parts, api).await;
-        if let Some(shut_out) = api.lockout.shut_out(ip) {
-            return Err(*Refusal::shut_out(shut_out));
-        }
+        let guess = api.lockout.guess(ip).await.map_err(|shut_out| *Refusal::shut_out(shut_out))?;
         let token = Self::token(parts);
         let settings = api.settings.get();
-        if let Some(user) = token.and_then(|token| settings.users.by_token(token)) {
+        if let Some((token, user)) = token.and_then(|token| Some((token, settings.users.by_token(token)?))) {
+            let login = Login::new(user.clone(), Credential::Token(TokenHash::of(token)));
             if let Some(place) = parts.extensions.get::<Arc<Place>>() {
                 place.known();
             }
-            return Ok(Self(user.clone()));
+            return Ok(Self(user.clone(), login));
         }
         // A request without a token is not an attempt to guess one.
-        let wait = if token.is_some() { api.lockout.failed(ip).wait } else { settings.bans.rules.delay };
+        let wait = match token {
+            Some(_) => guess.wrong().wait,
+            None => {
+                drop(guess);
+                settings.bans.rules.delay
+            }
+        };
         let most = settings.http.max_connections;
         drop(settings);
         // Whoever guesses waits without a place, and is hung up on; with too many that wait, at once.
         if parts.extensions.get::<Arc<Place>>().is_none_or(|place| place.give_up(most)) {
             sleep(wait.min(WAIT_MAX)).await;
         }
-        Err(*Refusal::mail(Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token"))
+        Err(*no_such_token())
     }
+}
+
+fn no_such_token() -> BoxedRefusal {
+    Refusal::mail(Answer::new(535, 7, 8, "no such token: give one as `Authorization: Bearer TOKEN`"), "bad_token")
 }

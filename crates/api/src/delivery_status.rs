@@ -114,7 +114,8 @@ pub(super) enum DeliveryState {
 
 /// Get a message's delivery status.
 ///
-/// Searches the delivery log from the time when the message was accepted. A message that the log no longer contains is not found.
+/// Searches the delivery log from the time when the message was accepted. A message that the log no longer contains is not found, nor is one
+/// of another user, unless the token has the right to "monitor".
 #[utoipa::path(
     get,
     path = "/v1/messages/{id}",
@@ -135,7 +136,7 @@ pub(super) async fn message(State(api): State<Arc<Api>>, who: Principal, Segment
 }
 
 async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<DeliveryStatus, BoxedRefusal> {
-    who.may(Right::Read)?;
+    who.may_by(&[Right::Read, Right::Monitor])?;
     let id: MessageId = id.parse().map_err(|_| Refusal::not_found("message"))?;
     // The queue is read before the log: a recipient that ends in between is reported as ended.
     let rows = api.queue.messages(MessageSelection::one(id), 1).await;
@@ -146,8 +147,15 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<DeliveryStatu
         tracing::error!(%why, "the log cannot be read for the API");
         Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "log_trouble", "the relay cannot read its log, try again later")
     })?;
-    let history = found.messages.iter().find(|history| history.message == id).ok_or_else(|| Refusal::not_found("message"))?;
+    let history = found.messages.iter().find(|history| history.message == id && who.may_see(owner(history).as_ref().map(|o| o.as_deref())));
+    let history = history.ok_or_else(|| Refusal::not_found("message"))?;
     DeliveryStatus::of(history, &due).ok_or_else(|| Refusal::not_found("message"))
+}
+
+/// The user who submitted the message; Some(None): nobody logged in; None: the log no longer tells.
+fn owner(history: &MessageHistory) -> Option<Option<String>> {
+    let records = history.recipients.iter().flat_map(|r| &r.lines).filter_map(|line| LogRecord::parse(line));
+    records.filter(|record| &*record.event == "accepted").map(|record| record.user.as_deref().map(str::to_owned)).next()
 }
 
 /// The next attempt of each recipient still in the queue.

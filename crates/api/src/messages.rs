@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::{MessageId, Name, What};
 use posthaste_smtp::server::Submission;
@@ -81,6 +82,8 @@ pub(super) async fn send(State(api): State<Arc<Api>>, peer: Peer, who: Result<Pr
     let sent = async {
         let who = who?;
         let incoming = Incoming::read(&api, &who, request).await?;
+        let who = who.still(&api)?;
+        who.may(Right::Send)?;
         let kind = incoming.media_type.as_str();
         if kind != "application/json" && kind != "message/rfc822" {
             return Err(super::body::unsupported(kind, "application/json or message/rfc822"));
@@ -149,7 +152,7 @@ impl Api {
         let submission =
             Submission { envelope: composed.envelope, data: composed.data, helo, esmtp: true, tls: false, user: None, has_8bit };
         let stream = Name::new("default").expect("default is a name");
-        let client = Client { ip, stream, arc: false, user: Some(user.clone()), http: true };
+        let client = Client { ip, stream, streams: None, arc: false, user: Some(user.clone()), http: true };
         match self.intake.take_as(id, submission, &client).await {
             Ok(()) => Ok(taken),
             Err(refused) => Err(Refusal::of(refused).sent_by(Some(from))),

@@ -26,6 +26,10 @@ use crate::{
     state::{Api, Segment},
 };
 
+/// The rights by which the list may be read, and changed. [`Principal`] says which scopes of it.
+const READ: [Right; 3] = [Right::Read, Right::Monitor, Right::Admin];
+const CHANGE: [Right; 2] = [Right::Suppress, Right::Admin];
+
 /// The most entries of one page.
 const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
@@ -80,7 +84,8 @@ pub(super) struct Suppressions {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct NewSuppression {
-    /// Whose mail it stops: `global` (the default), `stream:NAME` or `user:NAME`.
+    /// Whose mail it stops: `global`, `stream:NAME` or `user:NAME`. Default: `global` for the relay's only user and for tokens with the right
+    /// to "admin", `user:` and the token's user for others, who can give only that and streams that are listed for them.
     scope: Option<String>,
     /// Why: `hard_bounce`, `complaint`, `unsubscribe` or `manual` (the default).
     reason: Option<String>,
@@ -115,11 +120,13 @@ pub(super) struct Which {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Where {
-    /// Only in this scope; default: in all.
+    /// Only in this scope; default: in all that the token may change.
     scope: Option<String>,
 }
 
 /// List the suppressed addresses.
+///
+/// Shows the entries of the token's user and of the streams listed for it; all with the right to "monitor" or "admin".
 #[utoipa::path(
     get,
     path = "/v1/suppressions",
@@ -136,11 +143,11 @@ pub(super) struct Where {
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Json<Suppressions>, Refusal> {
     let listed = async {
-        who.may(Right::Read)?;
+        who.may_by(&READ)?;
         let which = which.of()?;
         let after = which.cursor.as_deref().map(cursor_key).transpose()?;
         let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-        let (entries, next) = api.list(ListRequest::List { filter: which.filter()?, after, limit }).await?;
+        let (entries, next) = api.list(ListRequest::List { filter: which.filter(&who)?, after, limit }).await?;
         Ok(Json(Suppressions::of(entries, next)))
     };
     listed.await.map_err(|refused: BoxedRefusal| *refused)
@@ -164,8 +171,8 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
 )]
 pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(address): Segment) -> Result<Json<Suppressions>, Refusal> {
     let found = async {
-        who.may(Right::Read)?;
-        let filter = EntryFilter { address: Some(named(&address)?), ..EntryFilter::default() };
+        who.may_by(&READ)?;
+        let filter = EntryFilter { address: Some(named(&address)?), within: who.readable(), ..EntryFilter::default() };
         match api.list(ListRequest::List { filter, after: None, limit: PAGE_MAX }).await? {
             (entries, _) if entries.is_empty() => Err(Refusal::not_found("entry")),
             (entries, _) => Ok(Json(Suppressions::of(entries, None))),
@@ -190,6 +197,7 @@ pub(super) async fn find(State(api): State<Arc<Api>>, who: Principal, Segment(ad
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The scope belongs to others.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The request is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The address or the entry is not valid.", body = Problem, content_type = "application/problem+json"),
@@ -203,12 +211,15 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Json<Suppression>, Refusal> {
     let put = async {
-        who.may(Right::Suppress)?;
+        who.may_by(&CHANGE)?;
         let address = named(&address)?;
         let settings = api.settings.get();
         let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
+        let who = who.still(&api)?;
+        who.may_by(&CHANGE)?;
         let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };
-        let scope = new.scope.as_deref().map(scope).transpose()?.unwrap_or(Breadth::Global);
+        let scope = new.scope.as_deref().map(scope).transpose()?;
+        let scope = who.changes(scope)?;
         let reason = new.reason.as_deref().map(reason).transpose()?.unwrap_or(Reason::Manual);
         let source = EntrySource { text: new.text, by: Some(who.0.name.to_string()), ..EntrySource::default() };
         let entry = SuppressionEntry { until: new.until, ..SuppressionEntry::new(address, scope, reason, clock::now(), None, source) };
@@ -243,13 +254,18 @@ pub(super) async fn remove(
     within: Asked<Where>,
 ) -> Result<StatusCode, Refusal> {
     let removed = async {
-        who.may(Right::Suppress)?;
-        let addresses = vec![named(&address)?];
-        let scope = within.of()?.scope.as_deref().map(scope).transpose()?;
-        match api.change(ListRequest::Remove { addresses, scope }).await? {
-            (0, _) => Err(Refusal::not_found("entry")),
-            _ => Ok(StatusCode::NO_CONTENT),
+        who.may_by(&CHANGE)?;
+        let address = named(&address)?;
+        let scopes = match (within.of()?.scope.as_deref().map(scope).transpose()?, who.changeable()) {
+            (None, None) => vec![None],
+            (None, Some(own)) => own.into_iter().map(Some).collect(),
+            (scope, _) => vec![Some(who.changes(scope)?)],
+        };
+        let mut removed = 0;
+        for scope in scopes {
+            removed += api.change(ListRequest::Remove { addresses: vec![address.clone()], scope }).await?.0;
         }
+        if removed == 0 { Err(Refusal::not_found("entry")) } else { Ok(StatusCode::NO_CONTENT) }
     };
     removed.await.map_err(|refused: BoxedRefusal| *refused)
 }
@@ -293,6 +309,21 @@ impl Api {
     }
 }
 
+impl Principal {
+    /// The scope of a change: the one asked for, or without one the widest that the user may change. Scopes of others do not exist for it.
+    pub(super) fn changes(&self, asked: Option<Breadth>) -> Result<Breadth, BoxedRefusal> {
+        match (asked, self.changeable()) {
+            (asked, None) => Ok(asked.unwrap_or(Breadth::Global)),
+            (Some(asked), Some(own)) if own.contains(&asked) => Ok(asked),
+            (Some(Breadth::Global), Some(_)) => {
+                Err(Refusal::mail(Said::not_allowed(format!("user {} does not have the right to \"admin\"", self.0.name)), "not_allowed"))
+            }
+            (None, Some(own)) if !own.is_empty() => Ok(own[0].clone()),
+            _ => Err(Refusal::not_found("scope")),
+        }
+    }
+}
+
 impl Suppressions {
     fn of(entries: Vec<SuppressionEntry>, next: Option<String>) -> Self {
         let next = next.map(|key| BASE64_URL_SAFE_NO_PAD.encode(key));
@@ -319,12 +350,14 @@ impl Suppression {
 }
 
 impl Which {
-    fn filter(&self) -> Result<EntryFilter, BoxedRefusal> {
+    /// The filter, within what `who` may read.
+    fn filter(&self, who: &Principal) -> Result<EntryFilter, BoxedRefusal> {
         Ok(EntryFilter {
             address: None,
             domain: self.domain.as_ref().map(|d| d.to_ascii_lowercase()),
             scope: self.scope.as_deref().map(|s| s.parse()).transpose().map_err(|e| bad_query(&e))?,
             reason: self.reason.as_deref().map(|r| r.parse()).transpose().map_err(|e| bad_query(&e))?,
+            within: who.readable(),
         })
     }
 }

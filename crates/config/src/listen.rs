@@ -11,7 +11,7 @@ use super::{
     environment::Environment,
     listen_tls,
     reader::{Item, Parsed, Table, fault},
-    reference::defined,
+    reference::{defined, named_streams},
     stream::Stream,
     value::{boolean, from_text, line, list, number, one_of, one_or_more, socket_address, string},
 };
@@ -37,6 +37,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTree
         auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
         require_auth: t.get("require_auth", boolean),
         stream: t.get("stream", from_text::<Name>),
+        streams: named_streams(t, streams),
         max_connections: t.get("max_connections", number(1..=100_000)),
         max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
         refuse_suppressed: t.get("refuse_suppressed", boolean),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use posthaste_access::users::NamedStreams;
 use posthaste_certificates::AcmeNames;
 use posthaste_mail::{Domain, Name};
 use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
     reader::{Item, Parsed, Table, fault},
-    value::{from_text, some, string},
+    value::{from_text, list, some, string},
 };
 
 /// The most names in one certificate: Let's Encrypt's limit.
@@ -20,6 +21,19 @@ pub(super) fn defined<T>(t: &Table<'_>, key: &str, name: &Name, among: &BTreeMap
         let default = if t.has(key) { String::new() } else { format!("not given, and its default is {:?}: ", name.as_str()) };
         t.object(key, format!("{default}{}", no_such(key, among.keys().map(Name::as_str))));
     }
+}
+
+/// The value of `streams`: names of streams, or "*" for all.
+pub(super) fn named_streams<T>(t: &Table<'_>, among: &BTreeMap<Name, T>) -> Option<NamedStreams> {
+    let stream = |item: Item<'_>| match string(item)? {
+        "*" => Ok(None),
+        text => match Name::new(text).ok().filter(|name| among.contains_key(name)) {
+            Some(name) => Ok(Some(name)),
+            None => fault(item, no_such("stream", among.keys().map(Name::as_str))),
+        },
+    };
+    let listed: Option<Vec<Name>> = t.given("streams", list(stream))?.into_iter().collect();
+    Some(listed.map_or(NamedStreams::All, NamedStreams::These))
 }
 
 pub(super) fn no_such<'n>(kind: &str, names: impl Iterator<Item = &'n str>) -> String {

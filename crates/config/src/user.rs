@@ -15,7 +15,7 @@ use super::{
     document::Document,
     error::ConfigError,
     reader::{Findings, Item, Parsed, Reading, Table, fault},
-    reference::defined,
+    reference::{defined, named_streams},
     stream::Stream,
     value::{MIB, from_text, list, number, one_of, size, some, string, zero_is_none},
 };
@@ -96,6 +96,8 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
         rights: t.given("http", some(one_of(&Right::ALL))).unwrap_or_else(|| vec![Right::Send]),
         senders: t.given("senders", some(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
         stream,
+        streams: named_streams(t, above.streams),
+        alone: false,
         priority,
         priority_max,
         rate: t.given("rate", rate),

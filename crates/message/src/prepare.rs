@@ -38,6 +38,9 @@ const SEND_AT_FIELD: &str = "X-Posthaste-Send-At";
 /// The field with the message's priority among others of its stream.
 const PRIORITY_FIELD: &str = "X-Posthaste-Priority";
 
+/// The fields beside From that name who sends a message (RFC 5322 §3.6.2 and §3.6.6).
+const SENDER_FIELDS: [&str; 3] = ["Sender", "Resent-From", "Resent-Sender"];
+
 /// The field that the relay puts before a message whose returns come to it. If a client submits a message with it, it belongs to an older
 /// message and is taken out.
 pub const RETURN_FIELD: &str = "X-Posthaste-Return";
@@ -90,9 +93,10 @@ pub struct Prepared {
     pub parts: Vec<Bytes>,
     /// The Message-ID, the client's or the relay's, with its angle brackets; None if the client's cannot be logged.
     pub message_id: Option<Arc<str>>,
-    /// The domains of all mailboxes in From, each once, in lower case and in ASCII; without those that DNS could not hold.
+    /// The domains of all mailboxes in From, Sender and Resent- fields, each once, in lower case and in ASCII; without those that DNS could not hold.
     pub from_domains: Vec<String>,
-    /// Every address in the From field; None if there is none, or something that is no address.
+    /// Every address in the From field, and then in Sender, Resent-From and Resent-Sender; None if there is none in From, or something that is no
+    /// address.
     pub authors: Option<Vec<String>>,
     /// Bytes of all parts.
     pub size: u64,
@@ -152,6 +156,9 @@ pub enum Unfit {
         /// How many.
         count: usize,
     },
+    /// A From, Sender or Resent- field that different software reads differently.
+    #[error("the {0} field can be read as several addresses: write it as Name <local-part@domain>")]
+    Ambiguous(&'static str),
     /// A From field without a mailbox.
     #[error("the From field names no mailbox: receivers refuse that")]
     NullFrom,
@@ -166,6 +173,7 @@ impl Unfit {
         let (code, enhanced) = match self {
             Self::HeaderTooLarge { .. } => (552, "5.3.4"),
             Self::TooManyHops { .. } => (554, "5.4.6"),
+            Self::Ambiguous(_) => (550, "5.7.1"),
             Self::BadTag | Self::BadMeta | Self::BadSendAt | Self::BadPriority | Self::ManyFroms { .. } | Self::NullFrom | Self::NoFrom => {
                 (554, "5.6.0")
             }
@@ -183,6 +191,7 @@ impl Unfit {
             Self::BadSendAt => "bad_send_at",
             Self::BadPriority => "bad_priority",
             Self::ManyFroms { .. } => "many_froms",
+            Self::Ambiguous(_) => "bad_from",
             Self::NullFrom => "null_from",
             Self::NoFrom => "no_from",
         }
@@ -209,12 +218,21 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     parts.extend((!missing.is_empty()).then(|| Bytes::from(missing)));
     parts.extend((!header.has_empty_line).then(|| Bytes::from_static(b"\r\n")));
     parts.extend((header.end < data.len()).then(|| data.slice(header.end..)));
+    // Who sends for the authors, or sends again, is checked and signed for as they are.
+    let senders = std::mem::take(&mut found.senders);
+    let authors = found.authors.filter(|authors| !authors.is_empty());
+    let authors = authors.map(|authors| authors.into_iter().chain(senders).collect());
+    for domain in found.sender_domains {
+        if !found.from_domains.contains(&domain) {
+            found.from_domains.push(domain);
+        }
+    }
     Ok(Prepared {
         size: parts.iter().map(|part| part.len() as u64).sum(),
         parts,
         message_id,
         from_domains: found.from_domains,
-        authors: found.authors.filter(|authors| !authors.is_empty()),
+        authors,
         hops: found.hops,
         has_8bit: !data.is_ascii(),
         header_8bit: !data[..header.end].is_ascii(),
@@ -249,6 +267,9 @@ struct HeaderFacts {
     message_id: Option<String>,
     from_domains: Vec<String>,
     authors: Option<Vec<String>>,
+    /// The addresses in Sender and Resent- fields, and their domains.
+    senders: Vec<String>,
+    sender_domains: Vec<String>,
     froms: usize,
     stream: Option<String>,
     tags: Vec<Arc<str>>,
@@ -275,6 +296,15 @@ impl HeaderFacts {
                 if sender::is_null(field.value(data)) {
                     return Err(Unfit::NullFrom);
                 }
+                if sender::is_ambiguous(field.value(data)) {
+                    return Err(Unfit::Ambiguous("From"));
+                }
+            } else if let Some(name) = SENDER_FIELDS.into_iter().find(|name| is(name)) {
+                if sender::is_ambiguous(field.value(data)) {
+                    return Err(Unfit::Ambiguous(name));
+                }
+                found.senders.extend(sender::mailboxes(field.value(data)).unwrap_or_default());
+                found.sender_domains.extend(sender::domains(field.value(data)));
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {

@@ -23,7 +23,8 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
     let (mut in_angle, mut is_whole) = (false, false);
     while let Some(c) = rest.next() {
         match c {
-            '(' => skip_comment(&mut rest),
+            '(' if !skip_comment(&mut rest) => return None,
+            '(' => {}
             c if c.is_ascii_whitespace() => {}
             ',' | ';' if !in_angle => {
                 found.extend((!spec.is_empty()).then(|| std::mem::take(&mut spec)));
@@ -31,10 +32,8 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
             }
             // Behind an angle comes the next mailbox or nothing.
             _ if is_whole => return None,
-            '"' => {
-                skip_quoted(&mut rest);
-                spec.push('"');
-            }
+            '"' if !skip_quoted(&mut rest) => return None,
+            '"' => spec.push('"'),
             // Display names and names of groups hold an '@' only in quotes; old routes are no longer in use.
             '<' | ':' if in_angle || spec.contains('@') => return None,
             '<' | ':' => {
@@ -51,6 +50,21 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
     }
     found.extend((!spec.is_empty()).then_some(spec));
     (!in_angle && found.iter().all(|spec| Address::new(spec).is_ok())).then_some(found)
+}
+
+/// Whether a field with mailboxes can be read in two ways: it holds an address, as it stands or once its encoded words are decoded, and yet not
+/// every part of it is one. One reader takes an unclosed quote or comment for the rest of the line, another passes over it.
+pub(super) fn is_ambiguous(value: &[u8]) -> bool {
+    let holds = |found: &Option<Vec<String>>| found.as_ref().is_some_and(|all| !all.is_empty());
+    let has_address = |text: &[u8]| text.contains(&b'@');
+    let encoded = memchr::memmem::find(value, b"=?").is_some() && is_at_encoded(value);
+    (has_address(value) || encoded) && !holds(&mailboxes(value))
+}
+
+/// Whether an '@' may stand in an encoded word (RFC 2047): in Q as `=40`, or as anything in B, which is not decoded here.
+fn is_at_encoded(value: &[u8]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    memchr::memmem::find(&lower, b"=40").is_some() || memchr::memmem::find(&lower, b"?b?").is_some()
 }
 
 /// True for a From field with the one mailbox `<>`, which is the null reverse-path in an envelope and no author.
@@ -79,7 +93,9 @@ fn next_mailbox(rest: &mut std::str::Chars<'_>) -> Option<String> {
                 skip_quoted(rest);
                 spec.push('"');
             }
-            '(' => skip_comment(rest),
+            '(' => {
+                skip_comment(rest);
+            }
             // All before it was a display name.
             '<' => {
                 in_angle = true;
@@ -104,18 +120,20 @@ fn next_mailbox(rest: &mut std::str::Chars<'_>) -> Option<String> {
     (!spec.is_empty()).then_some(spec)
 }
 
-fn skip_quoted(rest: &mut std::str::Chars<'_>) {
+/// Skips the rest of a quoted string. False: it never ends.
+fn skip_quoted(rest: &mut std::str::Chars<'_>) -> bool {
     while let Some(c) = rest.next() {
         match c {
             '\\' => drop(rest.next()),
-            '"' => return,
+            '"' => return true,
             _ => {}
         }
     }
+    false
 }
 
-/// Comments nest (RFC 5322 §3.2.2).
-fn skip_comment(rest: &mut std::str::Chars<'_>) {
+/// Skips the rest of a comment; comments nest (RFC 5322 §3.2.2). False: it never ends.
+fn skip_comment(rest: &mut std::str::Chars<'_>) -> bool {
     let mut depth = 1;
     while let Some(c) = rest.next() {
         match c {
@@ -125,9 +143,10 @@ fn skip_comment(rest: &mut std::str::Chars<'_>) {
             _ => {}
         }
         if depth == 0 {
-            return;
+            return true;
         }
     }
+    false
 }
 
 #[cfg(test)]
@@ -189,6 +208,31 @@ mod tests {
         ] {
             let mailboxes = mailboxes(value.as_bytes());
             assert_eq!(mailboxes.as_ref().map(|all| all.iter().map(String::as_str).collect::<Vec<_>>()).as_deref(), found, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_two_readers_read_differently_is_ambiguous() {
+        for value in [
+            " \"Doe <a@sender.test>",
+            " x@bob.test (unclosed <ceo@alice.test>",
+            " x@bob.test (a\\) <ceo@alice.test>",
+            " x@bob.test \"",
+            " =?UTF-8?Q?Shop_=3Ca=40sender=2Etest=3E?=",
+            " =?utf-8?b?U2hvcCA8YUBzZW5kZXIudGVzdD4=?=",
+            " a@one.org <b@two.org>",
+            " Ann <ann@example.com",
+        ] {
+            assert!(is_ambiguous(value.as_bytes()), "{value:?}");
+        }
+        for value in [
+            " Ann",
+            " undisclosed:;",
+            " \"x@evil.org\" <ann@example.com>",
+            " =?utf-8?q?J=C3=BCrgen=40evil.org?= <j@example.com>",
+            " a@b.org, c@d.org",
+        ] {
+            assert!(!is_ambiguous(value.as_bytes()), "{value:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_access::{
     Allowances, may_hand_in,
-    users::{User, granted},
+    users::{NamedStreams, User, granted},
 };
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, Pending, State};
@@ -54,6 +54,8 @@ pub struct Client {
     pub ip: IpAddr,
     /// The stream of messages that name none, if the user has none either.
     pub stream: Name,
+    /// The streams that its messages may name if it has not authenticated; None: those by default.
+    pub streams: Option<NamedStreams>,
     /// Whether it forwards mail of others, which is sealed (RFC 8617).
     pub arc: bool,
     /// The authenticated user; None: the client has not authenticated.
@@ -213,15 +215,22 @@ fn total(parts: &[Bytes]) -> u64 {
     parts.iter().map(|p| p.len() as u64).sum()
 }
 
+/// The stream of a message: the one that it names, or the usual one of its user or listener. A stream that the client may not name does not
+/// exist for it: another's stream would sign with its keys and send from its addresses.
 fn stream(settings: &Settings, prepared: &Prepared, client: &Client) -> Result<Name, Refused> {
-    let own = || client.user.as_ref().and_then(|user| user.stream.clone()).filter(|name| settings.streams.contains(name));
-    let Some(asked) = &prepared.stream else { return Ok(own().unwrap_or_else(|| client.stream.clone())) };
-    match Name::new(asked).ok().filter(|name| settings.streams.contains(name)) {
-        Some(name) => Ok(name),
-        None => {
-            Err(Refused::new(Answer::new(550, 6, 0, format!("X-Posthaste-Stream: no stream is called {asked:?} here")), "no_such_stream"))
-        }
-    }
+    let own = client.user.as_ref().and_then(|user| user.stream.clone()).filter(|name| settings.streams.contains(name));
+    let usual = own.unwrap_or_else(|| client.stream.clone());
+    let Some(asked) = &prepared.stream else { return Ok(usual) };
+    let may_name = |name: &Name| match &client.user {
+        Some(user) => user.may_name(name, &usual),
+        // Where there are users, streams are theirs.
+        None => *name == usual || client.streams.as_ref().map_or(settings.users.is_empty(), |list| list.hold(name)),
+    };
+    Name::new(asked).ok().filter(|name| settings.streams.contains(name) && may_name(name)).ok_or_else(|| {
+        let whose = client.user.as_ref().map_or_else(|| "listen.NAME.streams".into(), |user| format!("user.{}.streams", user.name));
+        let text = format!("X-Posthaste-Stream: no stream is called {asked:?} here, or {whose} does not list it");
+        Refused::new(Answer::new(550, 6, 0, text), "no_such_stream")
+    })
 }
 
 /// Applies the time of `X-Posthaste-Send-At` like FUTURERELEASE (RFC 4865), within the same limit. If both are given, the later time
@@ -286,8 +295,8 @@ impl Inbox for Intake {
     }
 
     fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a> {
-        let (stream, arc) = (client.listener.stream.clone(), client.listener.arc);
-        let client = Client { ip: client.ip, stream, arc, user: client.user.clone(), http: false };
+        let (stream, streams, arc) = (client.listener.stream.clone(), client.listener.streams.clone(), client.listener.arc);
+        let client = Client { ip: client.ip, stream, streams, arc, user: client.user.clone(), http: false };
         Box::pin(async move { Self::take(self, submission, &client).await.map(Answer::queued) })
     }
 }

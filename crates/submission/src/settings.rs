@@ -9,7 +9,10 @@ use std::{
 };
 
 use ipnet::IpNet;
-use posthaste_access::{introspection::Introspection, users::Users};
+use posthaste_access::{
+    introspection::Introspection,
+    users::{NamedStreams, Users},
+};
 use posthaste_certificates::{AcmeNames, Pair, PairFiles};
 use posthaste_mail::{Address, Domain, Name};
 use posthaste_smtp::server::{self, BareLineEnds};
@@ -58,6 +61,8 @@ pub struct Listener {
     pub require_auth: bool,
     /// The stream of messages from this listener that name none.
     pub stream: Name,
+    /// The streams that messages of clients without authentication may name; None: all while the relay has no users, otherwise `stream` alone.
+    pub streams: Option<NamedStreams>,
     /// Concurrent connections.
     pub max_connections: usize,
     /// Concurrent connections from one address.

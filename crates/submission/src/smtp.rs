@@ -37,7 +37,7 @@ pub use self::shared::Inboxes;
 use self::{
     connection_counts::Most,
     conversation::Conversation,
-    shared::{Shared, stopped},
+    shared::{Shared, UNLOGGED, stopped},
     wire::{Begun, Wire},
 };
 use crate::settings::{AuthWhere, ListenTlsMode, Listener, Role, Settings};
@@ -156,9 +156,6 @@ impl Listeners {
         if config.tls.mode == ListenTlsMode::Implicit { Ok(()) } else { socket.write_all(&out).await }
     }
 }
-
-/// The reason of refusals that are not logged, because the same refusal has been logged often enough.
-const UNLOGGED: &str = "";
 
 /// Whether a client can authenticate at this listener, by password, token or certificate.
 fn can_log_in(settings: &Settings, name: &Name, config: &Listener) -> bool {

@@ -55,6 +55,8 @@ pub struct EntryFilter {
     pub scope: Option<Breadth>,
     /// With this reason.
     pub reason: Option<Reason>,
+    /// With one of these scopes; None: with any.
+    pub within: Option<Vec<Breadth>>,
 }
 
 impl EntryFilter {
@@ -62,6 +64,7 @@ impl EntryFilter {
         self.domain.as_ref().is_none_or(|d| entry.address.domain() == d)
             && self.scope.as_ref().is_none_or(|s| entry.scope == *s)
             && self.reason.is_none_or(|r| entry.reason == r)
+            && self.within.as_ref().is_none_or(|scopes| scopes.contains(&entry.scope))
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Format {
 pub struct Defaults {
     /// The scope.
     pub scope: Breadth,
+    /// The scopes that lines may give; None: any.
+    pub within: Option<Vec<Breadth>>,
     /// Why.
     pub reason: Reason,
     /// The time at which entries are made.
@@ -194,6 +196,9 @@ impl Row {
         let address = Address::international(self.address.trim())
             .map_err(|e| format!("{:?}: {e}", self.address.chars().take(80).collect::<String>()))?;
         let scope = parsed::<Breadth>("scope", self.scope)?.unwrap_or_else(|| defaults.scope.clone());
+        if defaults.within.as_ref().is_some_and(|scopes| !scopes.contains(&scope)) {
+            return Err(format!("scope: {scope} cannot be changed with this token"));
+        }
         let reason = parsed("reason", self.reason)?.unwrap_or(defaults.reason);
         let since = parsed("since", self.since)?.unwrap_or(defaults.now);
         let source = EntrySource {

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
+use posthaste_access::users::Right;
 use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,8 @@ pub(crate) async fn send_batch(State(api): State<Arc<Api>>, peer: Peer, who: Res
     let sent = async {
         let who = who?;
         let incoming = Incoming::read(&api, &who, request).await?;
+        let who = who.still(&api)?;
+        who.may(Right::Send)?;
         if incoming.media_type != "application/json" {
             return Err(unsupported(&incoming.media_type, "application/json"));
         }

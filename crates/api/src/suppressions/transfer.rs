@@ -11,16 +11,15 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::channel::Channel;
-use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_suppression::{
-    Breadth, EntryFilter, ListRequest, Over, Reason,
+    EntryFilter, ListRequest, Over, Reason,
     transfer::{self, Defaults, Format},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, Of, bad_query};
+use super::{Asked, CHANGE, Of, READ, bad_query};
 use crate::{
     auth::Principal,
     body::{media_type, unsupported},
@@ -40,7 +39,8 @@ const PAGES: usize = 2;
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct How {
-    /// The scope of lines that name none; default: `global`.
+    /// The scope of lines that name none; default: `global` for those who may change it, otherwise `user:` and the token's user. Lines with
+    /// scopes that the token may not change are invalid.
     scope: Option<String>,
     /// The reason of lines that give none; default: `manual`.
     reason: Option<String>,
@@ -104,6 +104,7 @@ pub(crate) struct BadLine {
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The scope belongs to others.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The file is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "A body of another kind.", body = Problem, content_type = "application/problem+json"),
@@ -117,7 +118,7 @@ pub(crate) async fn import(
     request: Request,
 ) -> Result<Json<Imported>, Refusal> {
     let imported = async {
-        who.may(Right::Suppress)?;
+        who.may_by(&CHANGE)?;
         let how = how.of()?;
         let form = match media_type(request.headers()).as_str() {
             "text/csv" => Format::Csv,
@@ -125,13 +126,18 @@ pub(crate) async fn import(
             other => return Err(unsupported(other, "text/csv or application/x-ndjson")),
         };
         let defaults = Defaults {
-            scope: how.scope.as_deref().map_or(Ok(Breadth::Global), |s| s.parse().map_err(|e| bad_query(&e)))?,
+            scope: who.changes(how.scope.as_deref().map(|s| s.parse().map_err(|e| bad_query(&e))).transpose()?)?,
+            within: who.changeable(),
             reason: how.reason.as_deref().map_or(Ok(Reason::Manual), |r| r.parse().map_err(|e| bad_query(&e)))?,
             now: clock::now(),
             by: who.0.name.to_string(),
         };
         let settings = api.settings.get();
         let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
+        // What the token may change is decided before the body comes: it must still be so.
+        if who.clone().still(&api)?.changeable() != defaults.within {
+            return Err(Refusal::not_found("scope"));
+        }
         let bytes = body.bytes.clone();
         let (parts, mut read) = tokio::sync::mpsc::channel(1);
         // The file is read part by part, no faster than its entries are added.
@@ -204,13 +210,13 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: As
 }
 
 fn wanted(who: &Principal, what: Asked<What>) -> Result<(Format, EntryFilter), BoxedRefusal> {
-    who.may(Right::Read)?;
+    who.may_by(&READ)?;
     let what = what.of()?;
     let form = match what.format.as_deref() {
         None | Some("csv") => Format::Csv,
         Some("jsonl") => Format::Jsonl,
         Some(other) => return Err(bad_query(&format!("format is csv or jsonl, not {other:?}"))),
     };
-    let filter = super::Which { scope: what.scope, reason: what.reason, domain: what.domain, ..super::Which::default() }.filter()?;
+    let filter = super::Which { scope: what.scope, reason: what.reason, domain: what.domain, ..super::Which::default() }.filter(who)?;
     Ok((form, filter))
 }

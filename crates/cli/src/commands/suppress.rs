@@ -150,7 +150,7 @@ impl Which {
     fn filter(&self) -> EntryFilter {
         let Self { address, domain, scope, reason } = self;
         let domain = domain.as_ref().map(|d| d.as_str().to_owned());
-        EntryFilter { address: address.clone(), domain, scope: scope.clone(), reason: *reason }
+        EntryFilter { address: address.clone(), domain, scope: scope.clone(), reason: *reason, within: None }
     }
 }
 
@@ -258,7 +258,7 @@ fn short(time: Timestamp) -> String {
 
 impl Import {
     fn run(&self, text: &str, door: &Door) -> anyhow::Result<ExitCode> {
-        let defaults = Defaults { scope: self.scope.clone(), reason: self.reason, now: clock::now(), by: operator() };
+        let defaults = Defaults { scope: self.scope.clone(), within: None, reason: self.reason, now: clock::now(), by: operator() };
         let import = transfer::read(text, self.format(), &defaults);
         let bad = import.bad.len();
         import

@@ -152,7 +152,10 @@ fn all_authors_are_known_or_none() {
     let authors = |header: &str| prepared(format!("{header}\r\nHello.\r\n").as_bytes()).authors;
     let both = ["a@example.com".to_owned(), "b@example.org".to_owned()];
     assert_eq!(authors("From: a@example.com, B <b@example.org>\r\n").as_deref(), Some(&both[..]));
-    assert_eq!(authors("From: a@example.com, nobody\r\n"), None);
+    assert_eq!(authors("From: nobody\r\n"), None);
+    let sent = "From: a@example.com\r\nSender: b@example.org\r\nResent-From: c@example.net\r\n";
+    assert_eq!(authors(sent).map(|all| all.join(" ")).as_deref(), Some("a@example.com b@example.org c@example.net"));
+    assert_eq!(prepared(format!("{sent}\r\nHello.\r\n").as_bytes()).from_domains, ["example.com", "example.org", "example.net"]);
     let sender = ["bounces@example.com".to_owned()];
     assert_eq!(authors("Date: x\r\n").as_deref(), Some(&sender[..]), "who sends it is its author");
     assert_eq!(authors("From: \r\n").as_deref(), Some(&sender[..]));

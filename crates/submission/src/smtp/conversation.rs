@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use posthaste_access::users::granted;
+use posthaste_access::users::{Login, granted};
 use posthaste_host::clock;
 use posthaste_mail::{Address, Name};
 use posthaste_smtp::server::{Answer, MailRequest, Refused, Session, SessionRefusal, Step, Submission};
@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     connection_counts::ConnectionSlot,
     pressure::Held,
-    shared::{Shared, stopped},
+    shared::{Asked, Shared, stopped},
     wire::Wire,
 };
 use crate::{
@@ -78,9 +78,11 @@ pub(super) struct Conversation {
     pub(super) out: Vec<u8>,
     input: BytesMut,
     /// The user that the client's certificate identifies.
-    pub(super) certified: Option<Arc<str>>,
-    /// The name whose SCRAM salt the client was told, until it proves that it knows the password.
-    pub(super) asked: Option<String>,
+    pub(super) certified: Option<Login>,
+    /// The login by AUTH.
+    pub(super) login: Option<Login>,
+    /// The login whose SCRAM salt the client was told.
+    pub(super) asked: Option<Asked>,
     /// No more input is read; the session ends once `out` is written.
     pub(super) is_over: bool,
     /// Accepted recipients of the current message.
@@ -111,6 +113,7 @@ impl Conversation {
             out: Vec::with_capacity(512),
             input: BytesMut::new(),
             certified: None,
+            login: None,
             asked: None,
             is_over: false,
             recipients: 0,
@@ -182,19 +185,6 @@ impl Conversation {
         match &mut self.wire {
             Some(wire) => wire.shutdown().await,
             None => Ok(()),
-        }
-    }
-
-    /// Logs and delays what the session refused by itself. A login that the client cancelled, or broke off by nonsense, after it was told the
-    /// salt counts as a wrong password.
-    async fn step_refused(&mut self, mut refusal: SessionRefusal) {
-        let asked = self.asked.take().filter(|_| refusal.command == "auth");
-        let failed = refusal.reason == "auth_failed" || asked.is_some();
-        refusal.user = refusal.user.or(asked);
-        self.of.rejected(&self.listener, self.ip, &self.session, &refusal);
-        self.slow_down().await;
-        if failed {
-            self.login_failed().await;
         }
     }
 
@@ -281,8 +271,8 @@ impl Conversation {
             Ok((wire, handshake)) => {
                 self.wire = Some(wire);
                 let settings = self.of.settings.get();
-                self.certified =
-                    settings.users.by_certificate(handshake.client_names.iter().map(String::as_str)).map(|user| user.name.clone());
+                self.certified = settings.users.by_certificate(handshake.client_names.iter().map(String::as_str));
+                self.login = None;
                 if self.certified.is_some() {
                     self.place.known();
                 }
@@ -304,7 +294,8 @@ impl Conversation {
         self.sender = Some(from.to_string());
         match self.judge(|inbox, client| inbox.closed().map_or(Ok(()), Err).and_then(|()| inbox.may_send(client, from, request.size))) {
             Ok(()) => {
-                let granted = request.parameters.priority.map(|asked| (asked, granted(self.user().as_deref(), Some(asked))));
+                let user = self.user().unwrap_or_default();
+                let granted = request.parameters.priority.map(|asked| (asked, granted(user.as_deref(), Some(asked))));
                 match granted.filter(|(asked, granted)| granted < asked) {
                     Some((_, granted)) => self.session.answer_with_priority(granted, &mut self.out),
                     None => self.session.answer(Ok(()), &mut self.out),
@@ -323,7 +314,7 @@ impl Conversation {
     fn judge(&self, verdict: impl FnOnce(&dyn Inbox, &ConnectedClient<'_>) -> Result<(), Refused>) -> Result<(), Refused> {
         let settings = self.of.settings.get();
         let Some(listener) = settings.listeners.get(&self.listener) else { return Err(gone()) };
-        verdict(self.of.inbox(listener.role), &ConnectedClient { listener, ip: self.ip, user: self.user() })
+        verdict(self.of.inbox(listener.role), &ConnectedClient { listener, ip: self.ip, user: self.user()? })
     }
 
     /// Answers RCPT. False: it was refused.
@@ -344,12 +335,8 @@ impl Conversation {
 
     async fn message(&mut self, submission: Submission, limits: &ClientLimits) {
         let from = submission.envelope.reverse_path.to_string();
-        let (of, settings) = (self.of.clone(), self.of.settings.get());
-        let taken = match settings.listeners.get(&self.listener) {
-            Some(listener) => of.inbox(listener.role).take(submission, &ConnectedClient { listener, ip: self.ip, user: self.user() }).await,
-            None => Err(gone()),
-        };
-        match taken {
+        let taken = self.take(submission);
+        match taken.await {
             Ok(answer) => {
                 self.message_by = self.now() + limits.session_idle;
                 self.sent = 0;
@@ -362,13 +349,22 @@ impl Conversation {
         }
     }
 
+    /// Takes a message. The client must still be who it was when it began the message, and may still send it.
+    async fn take(&self, submission: Submission) -> Result<Answer, Refused> {
+        let settings = self.of.settings.get();
+        let listener = settings.listeners.get(&self.listener).ok_or_else(gone)?;
+        let (inbox, client) = (self.of.inbox(listener.role), ConnectedClient { listener, ip: self.ip, user: self.user()? });
+        inbox.may_send(&client, &submission.envelope.reverse_path, None)?;
+        inbox.take(submission, &client).await
+    }
+
     fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, Refused { answer, reason }: Refused) {
-        let user = self.certified.as_ref().map(ToString::to_string);
+        let user = self.certified.as_ref().map(|login| login.name().to_string());
         self.of.rejected(&self.listener, self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
 
     /// Delays a client after a refusal.
-    async fn slow_down(&self) {
+    pub(super) async fn slow_down(&self) {
         if self.session.is_closed() {
             self.pause(CLOSE_WAIT).await;
         } else if self.session.refusals() > REFUSALS_FREE {

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use posthaste_access::{Lockout, users::Passwords};
+use posthaste_access::{
+    Guess, Lockout,
+    users::{Passwords, User},
+};
 use posthaste_host::{InForce, clock};
 use posthaste_journal::Journal;
 use posthaste_mail::{Name, What};
@@ -34,6 +37,17 @@ pub struct Inboxes {
     /// Receives returned mail: bounces and reports.
     pub returned: Arc<dyn Inbox>,
 }
+
+/// A login that the client was told the SCRAM salt for, until it proves that it knows the password. Asking costs what guessing does.
+pub(super) struct Asked {
+    pub(super) name: String,
+    /// The user whose salt it was; None: a decoy's.
+    pub(super) user: Option<Arc<User>>,
+    pub(super) guess: Guess,
+}
+
+/// The reason of refusals that are not logged, because the same refusal has been logged often enough.
+pub(super) const UNLOGGED: &str = "";
 
 impl Shared {
     /// The inbox of listeners with this role.

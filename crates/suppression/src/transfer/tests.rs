@@ -1,7 +1,13 @@
 use super::*;
 
 fn defaults() -> Defaults {
-    Defaults { scope: Breadth::Global, reason: Reason::Manual, now: "2026-11-23T10:00:00Z".parse().unwrap(), by: "ann".into() }
+    Defaults {
+        scope: Breadth::Global,
+        within: None,
+        reason: Reason::Manual,
+        now: "2026-11-23T10:00:00Z".parse().unwrap(),
+        by: "ann".into(),
+    }
 }
 
 fn entry() -> SuppressionEntry {
@@ -63,4 +69,14 @@ fn every_bad_line_is_named_and_the_good_ones_are_kept() {
     let import = read(text, Format::Jsonl, &defaults());
     assert_eq!(import.bad.iter().map(|b| b.line).collect::<Vec<_>>(), [2, 4, 5]);
     assert_eq!(import.entries.len(), 1);
+}
+
+#[test]
+fn a_line_for_the_mail_of_others_is_bad() {
+    let own: Breadth = "user:bob".parse().unwrap();
+    let bob = Defaults { scope: own.clone(), within: Some(vec![own.clone()]), ..defaults() };
+    let file = "address,scope\na@x.org,\nb@x.org,global\nc@x.org,user:alice\nd@x.org,user:bob\n";
+    let import = read(file, Format::Csv, &bob);
+    assert_eq!(import.entries.iter().map(|e| (e.address.as_str(), &e.scope)).collect::<Vec<_>>(), [("a@x.org", &own), ("d@x.org", &own)]);
+    assert_eq!(import.bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [3, 4]);
 }
