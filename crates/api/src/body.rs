@@ -70,7 +70,7 @@ impl Bodies {
     }
 
     fn share(&self, user: &Arc<str>, longest: u64) -> Share {
-        let most = (self.memory / 2).max(longest.saturating_mul(Http::BODY_COST)) / PIECE + 1;
+        let most = (self.memory / 2).max(longest.saturating_mul(Http::BODY_COST)) / PIECE;
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever has no request under way is forgotten.
         users.retain(|name, share| name == user || Arc::strong_count(share) > 1);
@@ -89,7 +89,7 @@ impl Share {
     /// # Errors
     /// Others hold the memory, or no request may have so much.
     pub(super) async fn grow(&mut self, bytes: u64) -> Result<(), BoxedRefusal> {
-        let pieces = bytes / PIECE + 1;
+        let pieces = bytes.div_ceil(PIECE);
         if pieces > self.most {
             return Err(Refusal::mail(Answer::new(552, 3, 4, "a request takes less memory here: send fewer values in one"), "too_large"));
         }
@@ -201,7 +201,7 @@ mod tests {
         let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
         let mut idle: Vec<_> = (0..1000).map(|_| bodies.share(&bob, PIECE)).collect();
         let mut greedy = bodies.share(&bob, PIECE);
-        greedy.grow(49 * PIECE).await.unwrap();
+        greedy.grow(50 * PIECE).await.unwrap();
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(std::pin::pin!(idle[0].grow(PIECE)).poll(&mut context).is_pending(), "bob has his half");
         let mut hers = bodies.share(&ann, PIECE);

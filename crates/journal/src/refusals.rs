@@ -67,7 +67,7 @@ impl Refusals {
         self.minute = minute;
         self.written = 0;
         let mut summed: Vec<_> = self.networks.drain().filter(|(_, count)| count.summed > 0).collect();
-        summed.sort_by(|(_, a), (_, b)| b.summed.cmp(&a.summed));
+        summed.sort_by_key(|(_, count)| std::cmp::Reverse(count.summed));
         let rest: u64 = summed.iter().skip(NETWORKS_SAID).map(|(_, count)| count.summed).sum::<u64>() + std::mem::take(&mut self.others);
         let networks = summed.len().saturating_sub(NETWORKS_SAID);
         let mut lines: Vec<_> = summed.iter().take(NETWORKS_SAID).map(|(network, count)| line(*network, count)).collect();
@@ -122,7 +122,7 @@ mod tests {
             sums[0],
             "198.51.1.0/24: 998 refusals in a minute beside the 2 that have lines of their own; the last one: forged_return"
         );
-        assert_eq!(sums[NETWORKS_SAID], format!("{} more refusals in a minute, of 89 more networks", 980 - 5 - 90 + 0));
+        assert_eq!(sums[NETWORKS_SAID], format!("{} more refusals in a minute, of 89 more networks", 980 - 5 - 90));
         assert!(refusals.gets_a_line("198.51.1.1".parse().unwrap(), "x"), "a new minute");
         assert!(refusals.sums(at(-600)).is_empty(), "a clock that was set back begins a minute too");
     }

@@ -41,7 +41,7 @@ pub(super) enum Idempotent {
     /// It was answered before, with this answer.
     Answered(u16, Value),
     /// It is to be carried out.
-    To(Work),
+    To(Box<Work>),
 }
 
 /// The messages' ids, and what is to be remembered of them.
@@ -89,7 +89,7 @@ impl Incoming {
         let keys_max = api.settings.get().http.idempotency_keys;
         let _share = self.share.take();
         let mut work = Work { claim: None, ids: Vec::new(), taken: HashSet::new(), begun: false, now, keys_max, _share };
-        let Some(claim) = self.claim.take() else { return Ok(Idempotent::To(work)) };
+        let Some(claim) = self.claim.take() else { return Ok(Idempotent::To(Box::new(work))) };
         let query: Vec<u8> = self.query.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect();
         let hash = hash(&[self.path.as_bytes(), self.media_type.as_bytes(), &query, &self.body]);
         match claim.look(&hash, now)? {
@@ -102,7 +102,7 @@ impl Incoming {
             }
         }
         work.claim = Some((claim, hash));
-        Ok(Idempotent::To(work))
+        Ok(Idempotent::To(Box::new(work)))
     }
 
     /// Runs work that may take long on a blocking thread, so that other requests are not delayed.
