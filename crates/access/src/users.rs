@@ -280,10 +280,10 @@ mod tests {
         let may = |all: &Users| [&usual, &news, &codes].map(|stream| all.get("app").unwrap().may_name(stream, &usual));
         let app = User { stream: Some(news.clone()), ..user("app") };
         assert_eq!(may(&users([app.clone()])), [true, true, true], "alone");
-        assert_eq!(may(&users([app.clone(), user("other")])), [true, true, false]);
+        assert_eq!(may(&users([app, user("other")])), [true, true, false]);
         let listed = User { streams: Some(NamedStreams::These(vec![codes.clone()])), ..user("app") };
         assert_eq!(may(&users([listed.clone()])), [true, false, true], "a list counts even for the only user");
-        assert!(users([listed.clone()]).get("app").unwrap().own_streams().eq([&codes]));
+        assert!(users([listed]).get("app").unwrap().own_streams().eq([&codes]));
         let all = User { streams: Some(NamedStreams::All), ..user("app") };
         assert_eq!(may(&users([all, user("other")])), [true, true, true]);
     }

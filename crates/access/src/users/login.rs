@@ -49,14 +49,15 @@ impl Users {
     /// The user of a login as it is now. None: it no longer exists, or no longer has the credential that it logged in by. Whoever began as
     /// a user is that user or nobody.
     pub fn still(&self, login: &Login) -> Option<&Arc<User>> {
-        let (then, holds): (&User, fn(&User, &User, &Credential) -> bool) = (&login.user, |then, now, by| match by {
+        let then = &login.user;
+        let holds = |now: &&Arc<User>| match &login.by {
             Credential::Password => now.password.is_some() && now.password == then.password,
             Credential::Scram => now.scram.is_some() && now.scram == then.scram,
             Credential::Certificate(name) => now.certificates.contains(name),
             Credential::Token(token) => now.tokens.contains(token),
             Credential::Introspected => true,
-        });
-        self.get(&then.name).filter(|now| holds(then, now, &login.by))
+        };
+        self.get(&then.name).filter(holds)
     }
 
     /// The user of a login, if it holds and its credential may submit mail. A password and a certificate serve nothing else; a token needs
