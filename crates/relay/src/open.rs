@@ -243,8 +243,11 @@ mod tests {
         let refused = lock(&data).unwrap_err();
         assert!(matches!(refused, OpeningError::Newer { found: 2, known: 1, .. }), "{refused}");
         assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "2\n");
-        std::fs::write(data.join("format"), "\0\0").unwrap();
-        drop(lock(&data).unwrap());
-        assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "1\n", "a damaged number is written again");
+        for unknown in ["\0\0", "", "2.1\n", "v2\n", "1\nfeatures: more\n", "99999999999999999999\n"] {
+            std::fs::write(data.join("format"), unknown).unwrap();
+            let refused = lock(&data).unwrap_err();
+            assert!(matches!(refused, OpeningError::UnknownFormat { known: 1, .. }), "{unknown:?}: {refused}");
+            assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), unknown);
+        }
     }
 }
