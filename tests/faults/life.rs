@@ -355,6 +355,8 @@ fn config(dns: &DnsServer, port: u16, http: u16, returns: Option<u16>) -> String
     format!(
         r#"
         {}
+        listen.default.streams = ["*"]
+        user.app.streams = ["*"]
         spool.segment_size = "1 MiB"
         log.rotate_size = "256 KiB"
         log.gather = "2ms"
