@@ -60,7 +60,7 @@ impl<Lane: Copy + Eq + Hash> Shares<Lane> {
     /// Whether a stream may take one more of `most` connections.
     pub(super) fn may_take(&self, stream: StreamIx, most: usize) -> bool {
         let (free, held) = (most.saturating_sub(self.all), self.held(stream));
-        free > 0 && (held == 0 || (held < TIMES_FREE * free && free > most / LAST))
+        free > 0 && (held == 0 || (held < free.saturating_mul(TIMES_FREE) && free > most / LAST))
     }
 
     fn held(&self, stream: StreamIx) -> usize {
