@@ -49,7 +49,7 @@ pub(super) fn mailboxes(value: &[u8]) -> Option<Vec<String>> {
         }
     }
     found.extend((!spec.is_empty()).then_some(spec));
-    (!in_angle && found.iter().all(|spec| Address::new(spec).is_ok())).then_some(found)
+    (!in_angle && found.iter().all(|spec| Address::international(spec).is_ok())).then_some(found)
 }
 
 /// Whether a field with mailboxes can be read in two ways: it holds an address, as it stands or once its encoded words are decoded, and yet not
@@ -213,6 +213,7 @@ mod tests {
 
     #[test]
     fn what_two_readers_read_differently_is_ambiguous() {
+        assert!(!is_ambiguous("Ann <ann@ex\u{e4}mple.test>".as_bytes()), "one address, in UTF-8 (RFC 6531)");
         for value in [
             " \"Doe <a@sender.test>",
             " x@bob.test (unclosed <ceo@alice.test>",
