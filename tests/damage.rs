@@ -85,6 +85,32 @@ fn a_message_that_damage_to_the_spool_brings_back_is_not_sent_again() {
 }
 
 #[test]
+fn a_log_that_was_cut_between_a_kill_and_the_start_is_an_alarm_and_a_gap() {
+    let mut world = World::start("");
+    let relay = &mut world.relay;
+    let listed = |relay: &Relay| {
+        let current = || Some(fs::metadata(relay.dir().join("data/log/delivery.log")).ok()?.len());
+        let list = || serde_json::from_slice::<serde_json::Value>(&fs::read(relay.dir().join("data/log/delivery.files")).ok()?).ok();
+        wait::until("the list of the log's files", || list().filter(|list| list["current"]["length"].as_u64() == current()).and(current()))
+    };
+    relay.send(&Mail::new("writer@sender.test", &["first@example.test"], "one"));
+    relay.log().wait_for("delivered", "first@example.test");
+    let length = listed(relay);
+    relay.send(&Mail::new("writer@sender.test", &[RCPT], "two"));
+    relay.log().wait_for("delivered", RCPT);
+    listed(relay);
+    relay.kill();
+    let path = relay.dir().join("data/log/delivery.log");
+    fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+    relay.run();
+    wait::until("the alarm", || relay.ok(["alarms"]).contains("delivery.log was cut").then_some(()));
+    assert!(!relay.log().of("log_gap", "").is_empty());
+    let audit = relay.cli(["audit"]);
+    assert!(!audit.status.success(), "{}", support::relay::text(&audit.stdout));
+    relay.spoilt();
+}
+
+#[test]
 fn a_spool_of_a_later_version_is_left_alone() {
     let mut world = with_a_deferred_message();
     let relay = &mut world.relay;

@@ -68,6 +68,8 @@ pub(super) struct Appender {
     unsaved: bool,
     /// That it could not be written was said.
     save_failed: bool,
+    /// When the list was written last, or that was tried.
+    saved: Timestamp,
     /// The CRC-32 of the current file up to what is durable.
     sum: u32,
     /// When the rotated files were looked at last, and which of them is the next in turn.
@@ -114,6 +116,7 @@ impl Appender {
             inventory: Inventory::default(),
             unsaved: false,
             save_failed: false,
+            saved: Timestamp::MIN,
             sum: 0,
             looked: Timestamp::MIN,
             next_look: 0,
@@ -161,12 +164,20 @@ impl Appender {
     /// Writes the waiting bytes and makes them durable. Looks at the files even if nothing waits.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.look_at_rotated();
+        let is_idle = self.waiting.is_empty();
         self.sync_lines()?;
-        if self.unsaved {
+        if self.unsaved || self.list_is_behind(is_idle) {
             // A failure was reported; the lines do not depend on it.
             let _ = self.save_list();
         }
         Ok(())
+    }
+
+    /// Whether the list is to be written again because the file has grown: when that has ended, and now and then meanwhile. A start after a kill
+    /// knows of the file what the list says.
+    fn list_is_behind(&self, is_idle: bool) -> bool {
+        let (now, listed) = ((self.clock)(), self.inventory.current.as_ref().map_or(0, |listed| listed.length));
+        self.durable != listed && (is_idle || now < self.saved || older_than(self.saved, now, LIST_EVERY))
     }
 
     fn sync_lines(&mut self) -> io::Result<()> {
@@ -358,6 +369,8 @@ impl Appender {
     }
 }
 
+/// How often the list of files is written while lines are.
+const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How often a sync is begun again because the file was changed meanwhile.
 const SYNC_TRIES: usize = 3;
 /// How many of the last bytes are compared, to notice that a file was overwritten in place.

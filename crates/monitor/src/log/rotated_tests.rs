@@ -277,3 +277,24 @@ fn a_list_that_others_spoil_is_said_and_made_anew_and_one_of_a_later_version_is_
     assert!(matches!(refuse_newer(dir.path()), Err(LogError::NewerList { version: 2, .. })));
     assert_eq!(fs::read_to_string(&list).unwrap(), r#"{"v":2}"#);
 }
+
+#[test]
+fn a_file_that_was_cut_after_a_kill_is_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_at(dir.path(), 1000);
+    append(&log, 0..3);
+    let current = dir.path().join(CURRENT);
+    let length = fs::metadata(&current).unwrap().len();
+    append(&log, 3..6);
+    // Nothing more comes for a while.
+    log.flush().unwrap();
+    let list = fs::read(dir.path().join(LIST)).unwrap();
+    log.close().unwrap();
+    // An orderly stop wrote the list; a kill leaves what was there.
+    fs::write(dir.path().join(LIST), list).unwrap();
+    OpenOptions::new().write(true).open(&current).unwrap().set_len(length).unwrap();
+    let said = said_at_start(dir.path());
+    assert!(said.iter().any(|alarm| alarm.contains("was cut")), "{said:?}");
+    let (numbers, gaps) = read(dir.path());
+    assert_eq!((numbers, gaps.len()), (vec![0, 1, 2], 1));
+}

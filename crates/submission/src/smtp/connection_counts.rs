@@ -126,7 +126,7 @@ impl Places {
 
 /// Whether somebody who has so many places may take one more of those that are free.
 fn fair(held: usize, free: usize) -> bool {
-    held < (TIMES_FREE * free).max(1)
+    held < free.saturating_mul(TIMES_FREE).max(1)
 }
 
 impl Counts {

@@ -158,7 +158,7 @@ impl Appender {
     /// Writes the list. Where that fails, it is said once and tried again later: until then a start knows less of the files.
     pub(in crate::log) fn save_list(&mut self) -> Result<(), LogError> {
         self.inventory.current = self.current_entry(CURRENT.to_owned(), None);
-        self.unsaved = true;
+        (self.unsaved, self.saved) = (true, (self.clock)());
         let written = self.inventory.write(&self.options.dir, &*self.folder, self.options.mode);
         match &written {
             Ok(()) => (self.unsaved, self.save_failed) = (false, false),
