@@ -82,7 +82,7 @@ impl Backlog {
             message.warm = warm;
             self.table.insert(seq, message);
             if let Some(by) = deliver_by {
-                self.deadlines.watch(seq, by, progress.is_some_and(|progress| progress.told_late));
+                self.deadlines.watch(seq, arrived.as_millisecond(), by, progress.is_some_and(|progress| progress.told_late));
             }
         }
         queued

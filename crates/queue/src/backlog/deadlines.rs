@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::table::Seq;
 use crate::exchange::Deadline;
 
-/// The last attempt is made this many milliseconds before a message is returned, if its schedule has none then.
+/// The last attempt is made this many milliseconds before a message is returned, if its schedule has none then, but not before three quarters
+/// of its time are over.
 const LAST_CHANCE: i64 = 30_000;
 
 /// The messages with a deadline.
@@ -22,17 +23,21 @@ pub(crate) struct Deadlines {
 struct Watched {
     /// Milliseconds since 1970.
     at: i64,
+    /// How long before that the last attempt is made, in milliseconds.
+    chance: i64,
     returns: bool,
     /// The sender has been told that it is late.
     told: bool,
 }
 
 impl Deadlines {
-    /// Keeps a message's deadline. `told`: the sender has been told that this message is late.
-    pub(crate) fn watch(&mut self, seq: Seq, by: Deadline, told: bool) {
+    /// Keeps the deadline of a message that arrived at this time (milliseconds since 1970). `told`: the sender has been told that this message
+    /// is late.
+    pub(crate) fn watch(&mut self, seq: Seq, arrived: i64, by: Deadline, told: bool) {
         // Rounded up, so that the deadline has passed at that millisecond, also when nanoseconds count.
         let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
-        self.by.insert(seq, Watched { at, returns: by.returns, told });
+        let chance = ((at - arrived) / 4).clamp(0, LAST_CHANCE);
+        self.by.insert(seq, Watched { at, chance, returns: by.returns, told });
         if !told {
             self.due.insert((at, seq));
         }
@@ -56,8 +61,8 @@ impl Deadlines {
     /// When the message is tried for the last time; `expires` is when it is given up. The last attempt is made at that moment, so that the
     /// reply it ends with is fresh. If the sender gave the time, the last attempt is made earlier, because nothing may be delivered then.
     pub(crate) fn last_attempt(&self, seq: Seq, expires: i64, now: i64) -> i64 {
-        let chance = expires - LAST_CHANCE;
-        if self.returned_at(seq) == Some(expires) && chance > now + LAST_CHANCE { chance } else { expires }
+        let chance = self.chance(seq, expires);
+        if expires - chance > now + chance { expires - chance } else { expires }
     }
 
     /// Whether an attempt that began at `begun` and has failed by `now` was a message's last one; `expires` is when it is given up. An
@@ -70,7 +75,7 @@ impl Deadlines {
     /// From when on a message that is due is tried even if its hosts were just out of reach, because it may be the last time; `expires` is
     /// when it is given up.
     pub(crate) fn last_chance(&self, seq: Seq, expires: i64) -> i64 {
-        if self.returned_at(seq) == Some(expires) { expires - LAST_CHANCE } else { expires }
+        expires - self.chance(seq, expires)
     }
 
     /// Whether the sender has been told that the message is late.
@@ -91,6 +96,11 @@ impl Deadlines {
         let watched = self.by.get_mut(&seq).expect("what is due is watched");
         watched.told |= !watched.returns;
         Some((seq, watched.returns))
+    }
+
+    /// How long before it is given up a message has its last attempt: only if its sender gave the time is that not the same moment.
+    fn chance(&self, seq: Seq, expires: i64) -> i64 {
+        self.by.get(&seq).filter(|deadline| deadline.returns && deadline.at == expires).map_or(0, |deadline| deadline.chance)
     }
 
     fn returned_at(&self, seq: Seq) -> Option<i64> {

@@ -34,7 +34,7 @@ fn what_is_to_be_returned_is_tried_once_more_shortly_before_its_time_and_given_u
     let short = arrive(&mut world, 50, true);
     world.run_for(Duration::from_secs(86_400));
     assert_eq!(history(&world, start, seq), told(&[(0, "Deferred"), (210, "Deferred"), (240, "Expired")]));
-    assert_eq!(history(&world, start, short), told(&[(0, "Deferred"), (50, "Expired")]));
+    assert_eq!(history(&world, start, short), told(&[(0, "Deferred"), (37, "Deferred"), (50, "Expired")]));
     assert_eq!(world.dispatcher.queued(), (0, 0));
     assert!(world.spool.values().all(Option::is_none), "the spool forgets them too");
 }

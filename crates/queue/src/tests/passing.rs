@@ -100,7 +100,7 @@ fn restarts_forget_how_often_a_recipient_was_passed_over_and_take_no_ones_last_c
 
 #[test]
 fn a_message_to_be_delivered_by_a_time_has_a_last_attempt_before_it() {
-    for (lives, last) in [(50, 20), (25, 2), (300, 270)] {
+    for (lives, last) in [(50, 37), (25, 18), (300, 270)] {
         let mut policy = policy();
         policy.fallback.retry.schedule = vec![Duration::from_secs(3600)];
         let mut world = refusing(policy);
@@ -111,7 +111,7 @@ fn a_message_to_be_delivered_by_a_time_has_a_last_attempt_before_it() {
         let seq = world.arrive_by(Some(by), TransferPriority::default(), "default", &["a.example"]);
         world.run_for(Duration::from_secs(lives - 1));
         let real: Vec<i64> = world.opened[opened..].iter().map(|(at, _)| at.duration_since(start).as_secs()).collect();
-        assert_eq!(real, [if lives < 30 { 0 } else { last }], "{lives}: {:?}", story(&world, start, seq));
+        assert_eq!(real, [last], "{lives}: {:?}", story(&world, start, seq));
         world.run_for(Duration::from_secs(5));
         assert_eq!(story(&world, start, seq).last().map(|l| l.2.clone()), Some("Expired".into()));
     }
