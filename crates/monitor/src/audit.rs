@@ -1,5 +1,6 @@
 //! The proof that no recipient was lost or ended twice: accepted = ended + queued, per recipient.
 
+mod horizon;
 mod text;
 
 use std::{
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::MessageId;
 
+pub use self::horizon::Horizon;
 use crate::{
     FileId, Lines, LogError,
     log::inventory::{self, Inventory},
@@ -108,12 +110,13 @@ impl Audit {
 
 /// Compares the whole log with the recipients in the spool.
 ///
-/// While the relay runs: take `horizon` = now, then read the spool's recipients, then flush the log, then call this. Recipients accepted at
-/// or after the horizon are counted as too young if they do not balance. For a stopped relay the horizon is None.
-pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, horizon: Option<Timestamp>) -> Result<Audit, LogError> {
-    let mut tally = AuditTally { horizon, ..AuditTally::default() };
-    let mut lines = Lines::all(dir);
+/// While the relay runs: take a [`Horizon`], then read the spool's recipients, then flush the log, then call this. Recipients accepted behind
+/// the horizon are counted as too young if they do not balance. For a stopped relay the horizon is None.
+pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, horizon: Option<Horizon>) -> Result<Audit, LogError> {
+    let mut tally = AuditTally { horizon: horizon.map(|horizon| horizon.time), ..AuditTally::default() };
+    let (mut lines, mut passing) = (Lines::all(dir), horizon.map(Horizon::passing));
     while let Some(line) = lines.next_line()? {
+        tally.is_behind = passing.as_mut().is_some_and(|passing| passing.is_behind(line.end));
         tally.line(line.bytes);
     }
     tally.close_gaps(dir)?;
@@ -133,6 +136,8 @@ type Key = (MessageId, u64);
 struct AuditTally {
     audit: Audit,
     horizon: Option<Timestamp>,
+    /// Whether the line is behind the horizon.
+    is_behind: bool,
     /// Keyed at random, so that nobody can choose addresses with equal hashes.
     hasher: RandomState,
     entries: HashMap<Key, RecipientTally>,
@@ -193,7 +198,7 @@ impl AuditTally {
         entry.ambiguous |= record.ambiguous;
         if accepted {
             entry.accepted = entry.accepted.saturating_add(1);
-            entry.young = self.horizon.is_some_and(|horizon| time >= horizon);
+            entry.young = self.is_behind;
         }
         if ended {
             entry.ended = entry.ended.saturating_add(1);

@@ -4,8 +4,8 @@ use posthaste_mail::{Event, EventId, GapFacts, MessageId, What};
 use proptest::prelude::*;
 
 use crate::{
-    Audit, CURRENT, Checkpoint, CheckpointError, FileId, Lines, LogError, Position, Watermark, audit, encode, gap_at_start, refuse_newer,
-    samples::*, tail_since, take_back,
+    Audit, CURRENT, Checkpoint, CheckpointError, FileId, Horizon, Lines, LogError, Position, Watermark, audit, encode, gap_at_start,
+    refuse_newer, samples::*, tail_since, take_back,
 };
 
 /// Ids ten minutes into the log: far from its beginning.
@@ -106,12 +106,17 @@ fn a_message_older_than_the_log_cannot_be_judged() {
 #[test]
 fn what_came_after_the_look_at_the_spool_is_too_young() {
     let dir = tempfile::tempdir().unwrap();
-    log(dir.path(), [accepted(id(1), "a@x.org", 1)]);
+    log(dir.path(), []);
+    let horizon = |seconds| Horizon::of(dir.path(), at(seconds)).unwrap();
+    let before = horizon(600);
+    write(dir.path(), CURRENT, [accepted(id(1), "a@x.org", 1)]);
     let queued = || [(id(2), "b@x.org".to_owned())];
-    let found = audit(dir.path(), queued(), Some(at(600))).unwrap();
+    let found = audit(dir.path(), queued(), Some(before)).unwrap();
     assert!(found.balanced() && found.too_young == 2, "{found}");
-    let found = audit(dir.path(), queued(), Some(at(700))).unwrap();
+    let found = audit(dir.path(), queued(), Some(horizon(700))).unwrap();
     assert_eq!((found.missing.count, found.queued_without_accept.count, found.too_young), (1, 1, 0));
+    let found = audit(dir.path(), [], Some(horizon(-86_400))).unwrap();
+    assert_eq!((found.missing.count, found.too_young), (1, 0), "the clock was set back since");
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod recovery;
 mod trace;
 mod watermark;
 
-pub use audit::{Audit, Finding, Gap, Recipient, audit};
+pub use audit::{Audit, Finding, Gap, Horizon, Recipient, audit};
 pub use encode::encode;
 pub use filter::LineFilter;
 pub use format::Format;

@@ -7,7 +7,7 @@ use posthaste_governor::warmup;
 use posthaste_host::{clock, rights};
 use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::{Domain, Name};
-use posthaste_monitor::audit;
+use posthaste_monitor::{Horizon, audit};
 use posthaste_queue::{
     LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping,
 };
@@ -304,10 +304,10 @@ impl Admin {
 
     /// Reads horizon, spool and log, in the order that `posthaste_monitor::audit` requires.
     async fn audit(&self) -> Result<Value, Undone> {
-        let horizon = clock::now();
         let (spool, journal) = (self.intake.spool.clone(), self.intake.journal.clone());
         let dir = self.settings.load().config.log.dir.clone();
         let audited = tokio::task::spawn_blocking(move || {
+            let horizon = Horizon::of(&dir, clock::now()).map_err(Undone::of)?;
             let queued = spooled(&spool)?;
             journal.flush().map_err(Undone::of)?;
             let audit = audit(&dir, queued, Some(horizon)).map_err(Undone::of)?;

@@ -126,7 +126,8 @@ pub(super) fn all_gaps(file: &File) -> io::Result<Vec<u8>> {
 /// The most bytes of `log_gap` lines that are carried from a lost file into the next one. A line has half a kilobyte.
 pub(super) const GAPS_MAX: usize = 64 << 10;
 
-pub(super) fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {
+/// The end of the newest file that has a line.
+pub(crate) fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {
     for found in files.iter().rev() {
         let look = || -> io::Result<_> {
             let file = File::open(&found.path)?;

@@ -1,8 +1,8 @@
 //! The log on disk: its writer, its reader, and the names of its files.
 //!
 //! Lines are appended to `delivery.log`; on rotation it becomes `delivery-20260824T101112Z-7.log`. The number rises with each rotation and
-//! orders the files; the time is that of the rotation. The file `delivery.files` lists what each must hold. A file is identified by its first line, so a [`Position`] stays valid through
-//! renames, copies and deletions.
+//! orders the files; the time is that of the rotation. The file `delivery.files` lists what each must hold. A file is identified by its first
+//! line, so a [`Position`] stays valid through renames, copies and deletions.
 
 mod alarm;
 mod appender;
@@ -22,6 +22,7 @@ mod worker;
 mod writer;
 
 pub use alarm::LogAlarm;
+pub(crate) use current::newest_end;
 pub use error::LogError;
 pub use files::{CURRENT, take_back};
 pub use options::{LogOptions, OpenedLog};
