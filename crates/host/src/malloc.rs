@@ -27,9 +27,10 @@ fn arenas() -> OsString {
 /// this to the size of the largest block that was freed so far, up to 32 MiB, and keeps what is smaller.
 const MAPPED_FROM: usize = 128 * 1024;
 /// So much free memory stays at the heap's end, and the heap grows in such steps. Once the size above is fixed, glibc gives back all but 128 KiB and
-/// takes it again at each burst: taking 20,000 messages cost 25,000 page faults instead of 14,000.
+/// takes it again at each burst: taking 20,000 messages cost 25,000 page faults instead of 15,000.
+/// Larger steps take more memory: with 256 KiB, 40,000 small messages in memory took 83 MiB instead of 78.
 const KEPT: usize = 1024 * 1024;
-const STEP: usize = 256 * 1024;
+const STEP: usize = 64 * 1024;
 const TRIM_THRESHOLD: &str = "MALLOC_TRIM_THRESHOLD_";
 const TOP_PAD: &str = "MALLOC_TOP_PAD_";
 const MMAP_THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
