@@ -11,6 +11,8 @@
 
 #[path = "faults/account.rs"]
 mod account;
+#[path = "faults/shim/src/layout.rs"]
+mod layout;
 #[path = "faults/life.rs"]
 mod life;
 #[path = "faults/load.rs"]

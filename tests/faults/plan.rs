@@ -4,8 +4,9 @@ use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use rustix::io::Errno;
 
 use crate::{
+    layout::{OPEN, READ, RENAME, SYNC, TRUNCATE, UNLINK, WRITE},
     receiver::mood,
-    shim::{OPEN, READ, RENAME, SYNC, SystemFault, TRUNCATE, UNLINK, WRITE},
+    shim::SystemFault,
 };
 
 /// One thing that goes wrong while mail is taken and sent.

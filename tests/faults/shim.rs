@@ -10,26 +10,7 @@ use std::{
 use rand::{RngExt, rngs::StdRng};
 use rustix::io::Errno;
 
-/// The kinds of calls that can fail.
-pub(crate) const WRITE: u64 = 1;
-pub(crate) const SYNC: u64 = 2;
-pub(crate) const READ: u64 = 4;
-pub(crate) const OPEN: u64 = 8;
-pub(crate) const RENAME: u64 = 16;
-pub(crate) const UNLINK: u64 = 32;
-pub(crate) const TRUNCATE: u64 = 64;
-
-/// Where the fields stand in the control file.
-const MASK: u64 = 0;
-const ERROR: u64 = 8;
-const COUNT: u64 = 16;
-const PER_MILLE: u64 = 24;
-const TORN: u64 = 32;
-const DELAY: u64 = 40;
-const CLOCK: u64 = 48;
-const HITS: u64 = 56;
-const PART: u64 = 64;
-const SIZE: u64 = 4096;
+use crate::layout::{CLOCK, COUNT, DELAY, ERROR, HITS, MASK, PART, PER_MILLE, SIZE, TORN};
 
 /// What goes wrong with the system's calls.
 #[derive(Clone, Debug)]

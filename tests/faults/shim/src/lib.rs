@@ -1,65 +1,62 @@
 //! A library that is loaded before the C library (LD_PRELOAD) and stands in for the functions by which a program reads, writes and syncs
 //! files and asks for the time.
 //!
-//! It does nothing until the file named by `POSTHASTE_FAULTS` says so. That file holds 64-bit numbers in the machine's order and is mapped,
-//! so that the harness can change it at any moment; its layout is given below and in tests/faults/shim.rs. Each successful sync is written down in
-//! the file named by `POSTHASTE_SYNCS`: inode and length, one line each, so that a power cut can drop what was not synced.
+//! It does nothing until the file named by `POSTHASTE_FAULTS` says so ([`layout`]), which is mapped, so that the harness can change it at any
+//! moment. Each successful sync is written down in the file named by `POSTHASTE_SYNCS`: inode and length, one line each, so that a power cut can drop what was not synced.
+
+mod layout;
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
     os::fd::RawFd,
     sync::{
         OnceLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use libc::{mode_t, off_t, size_t, ssize_t, timespec};
 
-/// The control file. The harness writes it as bytes; fields are read one by one, the mask first and written last.
-#[repr(C)]
-struct Control {
-    /// Which kinds of calls fail; 0: none.
-    mask: AtomicU64,
-    /// The error number.
-    error: AtomicU64,
-    /// How many calls still fail.
-    count: AtomicU64,
-    /// How many in a thousand of the calls that match.
-    per_mille: AtomicU64,
-    /// Whether every other hit write writes half instead of failing.
-    torn: AtomicU64,
-    /// How many microseconds a call that matches waits, whether it fails or not.
-    delay: AtomicU64,
-    /// What is added to the wall clock, in nanoseconds.
-    clock: AtomicI64,
-    /// How many calls were hit.
-    hits: AtomicU64,
-    /// What the path must contain, ended by a zero byte.
-    part: [u8; 192],
-}
+use layout::{CLOCK, COUNT, DELAY, ERROR, HITS, MASK, OPEN, PART, PER_MILLE, READ, RENAME, SIZE, SYNC, TORN, TRUNCATE, UNLINK, WRITE};
 
-const WRITE: u64 = 1;
-const SYNC: u64 = 2;
-const READ: u64 = 4;
-const OPEN: u64 = 8;
-const RENAME: u64 = 16;
-const UNLINK: u64 = 32;
-const TRUNCATE: u64 = 64;
+/// The control file, mapped.
+#[derive(Clone, Copy)]
+struct Control(*const u8);
+
+// SAFETY: the mapping is never removed, and its fields are only read and written as atomic numbers, but for the path.
+unsafe impl Send for Control {}
+// SAFETY: as above.
+unsafe impl Sync for Control {}
+
+impl Control {
+    fn number(self, at: u64) -> &'static AtomicU64 {
+        // SAFETY: each offset of the layout lies within the file, aligned to 8 bytes.
+        unsafe { &*self.0.add(at as usize).cast() }
+    }
+
+    fn get(self, at: u64) -> u64 {
+        self.number(at).load(Ordering::SeqCst)
+    }
+
+    /// What the path must contain. The harness changes it only while no kind of call fails.
+    fn part(self) -> &'static [u8] {
+        // SAFETY: the part reaches to the end of the file.
+        let all = unsafe { std::slice::from_raw_parts(self.0.add(PART as usize), (SIZE - PART) as usize) };
+        &all[..all.iter().position(|byte| *byte == 0).unwrap_or(all.len())]
+    }
+}
 
 const FAULTS: &CStr = c"POSTHASTE_FAULTS";
 const SYNCS: &CStr = c"POSTHASTE_SYNCS";
 
 /// The mapped control file; None if there is none.
-fn control() -> Option<&'static Control> {
-    static CONTROL: OnceLock<Option<&'static Control>> = OnceLock::new();
+fn control() -> Option<Control> {
+    static CONTROL: OnceLock<Option<Control>> = OnceLock::new();
     *CONTROL.get_or_init(|| {
         let fd = named_file(FAULTS, libc::O_RDWR)?;
-        let size = size_of::<Control>();
-        // SAFETY: the harness made the file at least this large, and every bit pattern is a valid Control.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0) };
-        // SAFETY: the mapping is never removed.
-        (at != libc::MAP_FAILED).then(|| unsafe { &*at.cast::<Control>() })
+        // SAFETY: the harness made the file this large.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), SIZE as usize, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0) };
+        (at != libc::MAP_FAILED).then(|| Control(at.cast_const().cast()))
     })
 }
 
@@ -89,25 +86,25 @@ enum Verdict {
 
 /// Judges a call on a path.
 fn judge(kind: u64, path: impl FnOnce(&mut [u8]) -> usize) -> Verdict {
-    let Some(control) = control().filter(|c| c.mask.load(Ordering::SeqCst) & kind != 0) else { return Verdict::Pass };
+    let Some(control) = control().filter(|control| control.get(MASK) & kind != 0) else { return Verdict::Pass };
     let mut buffer = [0; 512];
     let length = path(&mut buffer).min(buffer.len());
-    let part = &control.part[..control.part.iter().position(|b| *b == 0).unwrap_or(control.part.len())];
-    if part.is_empty() || !buffer[..length].windows(part.len()).any(|w| w == part) || !chance(control.per_mille.load(Ordering::SeqCst)) {
+    let part = control.part();
+    if part.is_empty() || !buffer[..length].windows(part.len()).any(|w| w == part) || !chance(control.get(PER_MILLE)) {
         return Verdict::Pass;
     }
-    let delay = control.delay.load(Ordering::SeqCst);
+    let delay = control.get(DELAY);
     if delay > 0 {
         std::thread::sleep(std::time::Duration::from_micros(delay));
     }
-    if control.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+    if control.number(COUNT).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
         return Verdict::Pass;
     }
-    let hits = control.hits.fetch_add(1, Ordering::SeqCst);
-    match control.error.load(Ordering::SeqCst) {
+    let hits = control.number(HITS).fetch_add(1, Ordering::SeqCst);
+    match control.get(ERROR) {
         0 => Verdict::Pass,
         // A writer goes on with the second half, and that fails.
-        error => Verdict::Fail { error: error as c_int, torn: control.torn.load(Ordering::SeqCst) != 0 && hits.is_multiple_of(2) },
+        error => Verdict::Fail { error: error as c_int, torn: control.get(TORN) != 0 && hits.is_multiple_of(2) },
     }
 }
 
@@ -287,7 +284,7 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut timesp
     const SECOND: i64 = 1_000_000_000;
     let done = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) as c_int };
     if done == 0 && clock == libc::CLOCK_REALTIME {
-        let offset = control().map_or(0, |c| c.clock.load(Ordering::SeqCst));
+        let offset = control().map_or(0, |control| control.get(CLOCK).cast_signed());
         // SAFETY: the kernel has just filled it.
         let time = unsafe { &mut *time };
         let nanos = time.tv_nsec + offset.rem_euclid(SECOND);
