@@ -177,7 +177,11 @@ fn perform(world: &mut World, truth: &mut Truth, step: &Step) -> Result<(), Test
             let limits = (time("2024-01-01T00:00:00Z"), time("2034-01-01T00:00:00Z"));
             world.now = (world.now + SignedDuration::from_secs(seconds)).clamp(limits.0, limits.1);
         }
-        Step::Until => world.now = truth.until.take().filter(|at| *at < time("2034-01-01T00:00:00Z")).unwrap_or(world.now),
+        Step::Until => {
+            // An answer of long ago must not set a clock back that only goes forward.
+            let later = |at: &Timestamp| *at < time("2034-01-01T00:00:00Z") && (!truth.forward || *at >= world.now);
+            world.now = truth.until.take().filter(later).unwrap_or(world.now);
+        }
         Step::Write => world.write(),
         Step::Sync => world.sync(),
         Step::Crash => {
