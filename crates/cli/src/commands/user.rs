@@ -29,7 +29,8 @@ enum What {
     Add(Add),
     /// Give a user a new password.
     Passwd(Named),
-    /// Make a bearer token for a user of the HTTP API and show it once.
+    /// Make a bearer token for a user and show it once. It serves for the HTTP API, and for SMTP (OAUTHBEARER, XOAUTH2) if the user's rights
+    /// include "send".
     Token(Named),
     /// Remove a user.
     Remove(Named),

@@ -50,7 +50,7 @@ impl LogOptions {
             look: Duration::from_secs(1),
             retry: Duration::from_secs(1),
             queue_max: 100_000,
-            mode: 0o640,
+            mode: 0o600,
             told: None,
         }
     }
