@@ -12,6 +12,9 @@ use crate::exchange::Deadline;
 /// of its time are over.
 const LAST_CHANCE: i64 = 30_000;
 
+/// A last attempt that would have less time than this has no use: receivers are given whole seconds, and at least one.
+const SHORTEST_CHANCE: i64 = 2_000;
+
 /// The messages with a deadline.
 #[derive(Default)]
 pub(crate) struct Deadlines {
@@ -36,7 +39,7 @@ impl Deadlines {
     pub(crate) fn watch(&mut self, seq: Seq, arrived: i64, by: Deadline, told: bool) {
         // Rounded up, so that the deadline has passed at that millisecond, also when nanoseconds count.
         let at = by.at.as_millisecond() + i64::from(by.at.subsec_nanosecond() % 1_000_000 != 0);
-        let chance = ((at - arrived) / 4).clamp(0, LAST_CHANCE);
+        let chance = Some(((at - arrived) / 4).min(LAST_CHANCE)).filter(|chance| *chance >= SHORTEST_CHANCE).unwrap_or_default();
         self.by.insert(seq, Watched { at, chance, returns: by.returns, told });
         if !told {
             self.due.insert((at, seq));

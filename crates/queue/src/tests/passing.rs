@@ -118,6 +118,19 @@ fn a_message_to_be_delivered_by_a_time_has_a_last_attempt_before_it() {
 }
 
 #[test]
+fn a_last_attempt_that_could_not_tell_the_receiver_a_second_is_not_made() {
+    let mut policy = policy();
+    policy.fallback.retry.schedule = vec![Duration::from_secs(3600)];
+    let mut world = refusing(policy);
+    let start = world.now;
+    let by = Deadline { at: super::super::times::later(start, Duration::from_secs(4)), returns: true };
+    let seq = world.arrive_by(Some(by), TransferPriority::default(), "default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(world.opened.len(), 1);
+    assert_eq!(story(&world, start, seq).last().map(|l| l.2.clone()), Some("Expired".into()));
+}
+
+#[test]
 fn sessions_that_fail_together_are_one_failure() {
     let mut world = refusing(policy());
     world.takes.insert("a.example".into(), Duration::from_secs(30));

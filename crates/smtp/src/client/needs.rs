@@ -49,10 +49,13 @@ impl Connection {
 }
 
 /// The refusal for a message in DELIVERBY's return mode with `left` seconds left; `least` is the least by-time that the receiver accepts
-/// (None: it does not offer DELIVERBY).
+/// (None: it does not offer DELIVERBY). With less than a second left no receiver may be given the message, whatever it offers: that ends no
+/// recipient here, because whoever keeps the queue returns the message at its time.
 fn too_late(left: i32, least: Option<u64>) -> Option<Reply> {
+    if left < 1 {
+        return Some(Reply::new(451, "4.4.7 the time within which it was to be delivered is over (DELIVERBY; not sent)"));
+    }
     let text = match least {
-        _ if left < 1 => "5.4.7 the time within which it was to be delivered is over (DELIVERBY; not sent)".to_owned(),
         None => "5.4.7 it is to be delivered within a time, which the receiver does not promise (DELIVERBY; not sent)".to_owned(),
         Some(least) if u64::from(left.unsigned_abs()) < least => {
             format!("5.4.7 it is to be delivered within {left} s, and the receiver wants {least} s (DELIVERBY; not sent)")

@@ -96,7 +96,7 @@ async fn what_a_receiver_lacks_is_known_before_anything_is_said() {
         (needs(false, true, false), &plain, "554 5.6.1"),
         (needs(false, false, true), &plain, "550 5.7.10"),
         (within(60), &plain, "554 5.4.7 it is to be delivered within a time, which the receiver does not promise"),
-        (within(0), &plain, "554 5.4.7 the time"),
+        (within(0), &plain, "451 4.4.7 the time"),
     ] {
         let told = told(connection.lacks(needs, rcpt));
         assert!(told.contains(code), "{needs:?} {rcpt}: {told}");
