@@ -145,8 +145,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What others write over lines of the log.
+pub(crate) const WRITTEN_OVER: &str = "written over by others";
+
 /// Writes other bytes over the middle of a file.
 pub(crate) fn overwrite_middle(path: &Path) -> std::io::Result<()> {
     let length = fs::metadata(path)?.len();
-    open(path).write_all_at(b"written over by others", length / 2)
+    open(path).write_all_at(WRITTEN_OVER.as_bytes(), length / 2)
 }

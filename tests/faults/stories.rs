@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use crate::receiver::serial;
+use crate::{receiver::serial, shim::WRITTEN_OVER};
 
 /// What it says about one recipient.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +67,7 @@ pub(crate) fn ends_with(log: &Path, event: &str, rcpt: &str) -> bool {
 
 /// False for what a power cut or others left of a line.
 fn is_whole(line: &str) -> bool {
-    line.starts_with('{') && line.ends_with('}') && !line.contains('\0')
+    line.starts_with('{') && line.ends_with('}') && !line.contains('\0') && !line.contains(WRITTEN_OVER)
 }
 
 /// A member's text; the log's lines have no blanks between members.
