@@ -12,14 +12,17 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     LogError,
-    log::{FileId, files},
+    log::{
+        FileId,
+        files::{self, LogFile},
+    },
 };
 
 pub use keys::Key;
@@ -31,6 +34,8 @@ const SEGMENT: u64 = 64 << 20;
 const LINE_MAX: u64 = 1 << 20;
 /// The most lines that one look-up reads at the places of its key: more than any message has, unless lines of others have the same Message-ID.
 const LINES_MAX: usize = 200_000;
+/// How often the files are opened again because one was rotated meanwhile.
+const ROTATIONS_MAX: usize = 10;
 /// The folder of the tables, in the log's folder.
 const FOLDER: &str = "index";
 
@@ -113,9 +118,23 @@ impl MessageIndex {
     /// # Errors
     /// The disk fails.
     pub fn open(&self) -> Result<Lookup, LogError> {
+        let mut listed = files::list(&self.dir)?;
+        for _ in 0..ROTATIONS_MAX {
+            let lookup = self.open_files(&listed)?;
+            // A file that was rotated meanwhile has been missed, or another one was opened by its name.
+            let now = files::list(&self.dir)?;
+            if now.iter().map(|file| &file.path).eq(listed.iter().map(|file| &file.path)) {
+                return Ok(lookup);
+            }
+            listed = now;
+        }
+        self.open_files(&listed)
+    }
+
+    fn open_files(&self, listed: &[LogFile]) -> Result<Lookup, LogError> {
         let mut covered = tables(&self.dir.join(FOLDER))?;
         let mut files = Vec::new();
-        for listed in files::list(&self.dir)? {
+        for listed in listed {
             let file = match File::open(&listed.path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -123,14 +142,20 @@ impl MessageIndex {
             };
             let Some(id) = FileId::read(&file).map_err(LogError::io("read", &listed.path))? else { continue };
             let (name, mut tables, mut end) = (id.to_string(), Vec::new(), 0);
-            while let Some((next, table, _)) = covered.remove(&(name.clone(), end)) {
-                tables.push(table);
+            while let Some((next, table, path)) = covered.remove(&(name.clone(), end)) {
+                tables.push(OpenTable { table, path, part: end..next });
                 end = next;
             }
             let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
             let live = live.as_ref().filter(|live| live.file == id && live.start == end).cloned();
             let indexed = live.as_ref().map_or(end, |live| live.end);
-            files.push(OpenFile { path: listed.path, file, tables, live: live.map(|live| live.entries).unwrap_or_default(), indexed });
+            files.push(OpenFile {
+                path: listed.path.clone(),
+                file,
+                tables,
+                live: live.map(|live| live.entries).unwrap_or_default(),
+                indexed,
+            });
         }
         Ok(Lookup { files })
     }
@@ -211,10 +236,18 @@ pub struct Lookup {
 }
 
 #[derive(Debug)]
+struct OpenTable {
+    table: Table,
+    path: PathBuf,
+    /// The bytes of the file that it is about.
+    part: Range<u64>,
+}
+
+#[derive(Debug)]
 struct OpenFile {
     path: PathBuf,
     file: File,
-    tables: Vec<Table>,
+    tables: Vec<OpenTable>,
     live: Vec<Entry>,
     /// What lies behind has to be read.
     indexed: u64,
@@ -239,18 +272,41 @@ impl Lookup {
 impl OpenFile {
     fn lines(&self, key: &Key, left: &mut usize, look: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
         let mut places = Vec::new();
-        for table in &self.tables {
-            table.find(key.hash(), left.saturating_add(1), &mut places)?;
+        for OpenTable { table, path, part } in &self.tables {
+            match table.find(key.hash(), left.saturating_add(1), &mut places) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    if self.show_places(&places, key, left, look)?.is_break() || self.show_part(part.clone(), key, look)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    places.clear();
+                    discard(path);
+                }
+                found => found?,
+            }
         }
         places.extend(self.live.iter().filter(|entry| entry.key == key.hash()).map(|entry| entry.offset));
+        if self.show_places(&places, key, left, look)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.show_part(self.indexed..u64::MAX, key, look)
+    }
+
+    /// Shows the lines at these places, which are in order.
+    fn show_places(
+        &self,
+        places: &[u64],
+        key: &Key,
+        left: &mut usize,
+        look: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
         let (mut line, mut end) = (Vec::new(), 0);
         for place in places {
-            if place < end {
+            if *place < end {
                 continue;
             }
             let mut reader = BufReader::with_capacity(NEAR, &self.file);
-            reader.seek(SeekFrom::Start(place))?;
-            end = place;
+            reader.seek(SeekFrom::Start(*place))?;
+            end = *place;
             // Lines with the same key that follow each other have one entry.
             while end < self.indexed && read_line(&mut reader, &mut line)? && key.is_in(&line) {
                 end += line.len() as u64;
@@ -260,15 +316,28 @@ impl OpenFile {
                 }
             }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads a part of the file that no table tells about.
+    fn show_part(&self, part: Range<u64>, key: &Key, look: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
         let mut reader = BufReader::with_capacity(READ_AHEAD, &self.file);
-        reader.seek(SeekFrom::Start(self.indexed))?;
-        while read_line(&mut reader, &mut line)? {
+        reader.seek(SeekFrom::Start(part.start))?;
+        let (mut line, mut at) = (Vec::new(), part.start);
+        while at < part.end && read_line(&mut reader, &mut line)? {
+            at += line.len() as u64;
             if key.is_in(&line) && look(line.trim_ascii_end()).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Deletes a damaged table: it is made again when the index catches up.
+fn discard(path: &Path) {
+    let gone = fs::remove_file(path);
+    tracing::warn!(path = %path.display(), ?gone, "a table of the delivery log's index is damaged; the log is read instead, and it is made again");
 }
 
 /// How much is read at a place at once.

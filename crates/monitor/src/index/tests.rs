@@ -106,3 +106,30 @@ fn a_lost_or_foreign_table_is_made_again_and_one_of_a_deleted_file_goes() {
     index.catch_up().unwrap();
     assert_eq!(tables(), [] as [PathBuf; 0]);
 }
+
+#[test]
+fn damage_to_a_table_hides_no_line_and_the_table_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let rotated = dir.path().join(files::rotated_name(samples::at(0), 1));
+    // More than a block of entries, each message with two lines far apart.
+    let messages: Vec<u8> = (0..=255).chain(0..=255).collect();
+    fs::write(&rotated, lines(1, &messages)).unwrap();
+    fs::write(dir.path().join(CURRENT), lines(2, &[3])).unwrap();
+    let index = MessageIndex::new(dir.path());
+    index.catch_up().unwrap();
+    let table = fs::read_dir(dir.path().join(FOLDER)).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&table).unwrap();
+    assert!(good.len() > 2 * 4084, "{}", good.len());
+    for at in (16..good.len()).step_by(97) {
+        let mut bad = good.clone();
+        let end = bad.len().min(at + 4096);
+        bad[at..end].fill(0);
+        fs::write(&table, &bad).unwrap();
+        let lookup = index.open().unwrap();
+        for (place, n) in [(0_usize, 0_u8), (100, 100), (201, 201), (255, 255)] {
+            assert_eq!(rcpts(&lookup, &key(place, n)), [format!("r{place}@x.org"), format!("r{}@x.org", place + 256)], "zeros at {at}");
+        }
+        index.catch_up().unwrap();
+        assert!(fs::read(&table).unwrap() == good, "zeros at {at}: not made again");
+    }
+}
