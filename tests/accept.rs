@@ -170,8 +170,30 @@ fn what_is_too_much_is_refused_and_logged() {
 }
 
 #[test]
+fn clients_of_allow_are_forgiven_what_harms_nobody() {
+    let world = World::start("origin = \"sender.test\"");
+    let names: [&[u8]; 5] = [b"j\xfcrgens-pc", b"localhost.(none)", b"[IPv6:fe80::1%4]", b"my host", b"DESKTOP-ABC$"];
+    for (n, name) in names.into_iter().enumerate() {
+        let (mut client, _) = Client::connect(world.relay.port()).unwrap();
+        client.send(&[b"EHLO ", name, b"\r\n"].concat()).unwrap();
+        assert_eq!(client.answer().unwrap().code, 250, "{}", name.escape_ascii());
+        assert_eq!(client.say("MAIL FROM:a@sender.test SIZE=100").unwrap().code, 250);
+        assert_eq!(client.say(&format!("RCPT TO: b{n}@example.test")).unwrap().code, 250);
+        client.say("DATA").unwrap();
+        client.send(b"From shop Mon Sep 17 00:00:00 2001\nFrom: shop\nSubject: LF\n\none\n.\ntwo\r\n.\r\n").unwrap();
+        assert_eq!(client.answer().unwrap().code, 250);
+    }
+    let got = String::from_utf8(world.mx.wait_for(5).remove(0).data).unwrap();
+    assert!(
+        got.is_ascii() && got.contains("\r\nFrom: shop@sender.test\r\nSubject: LF\r\n") && got.ends_with("one\r\n.\r\ntwo\r\n"),
+        "{got}"
+    );
+    assert_eq!(world.relay.log().wait_for("accepted", "b0@example.test")["client_ehlo"], "j\\xfcrgens-pc");
+}
+
+#[test]
 fn a_client_that_smuggles_is_heard_no_further() {
-    let relay = Relay::start("");
+    let relay = Relay::start("listen.default.bare_line_ends = \"refuse\"");
     let mut client = Client::hello(relay.port()).unwrap();
     client.say("MAIL FROM:<a@sender.test>").unwrap();
     client.say("RCPT TO:<b@example.test>").unwrap();
@@ -180,7 +202,9 @@ fn a_client_that_smuggles_is_heard_no_further() {
     assert_eq!(client.answer().unwrap().code, 550);
     assert_eq!(client.answer().unwrap().code, 421);
     client.answer().expect_err("the connection is closed");
-    assert_eq!(relay.log().wait_for("rejected", "")["reason"], "bare_lf");
+    let line = relay.log().wait_for("rejected", "");
+    assert_eq!(line["reason"], "bare_lf");
+    assert!(line["smtp_text"].as_str().unwrap().contains("listen.default.bare_line_ends = \"fix\""), "{line}");
 }
 
 #[test]

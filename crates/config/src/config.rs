@@ -63,6 +63,8 @@ pub struct Config {
     pub node: Name,
     /// This relay's name towards clients and receivers, in Received fields and notices.
     pub hostname: Domain,
+    /// The domain of addresses without one, in headers and from `posthaste sendmail`.
+    pub origin: Domain,
     /// The folder for all data that must survive a restart.
     pub data_dir: PathBuf,
     /// Worker threads; None: one per core.
@@ -199,6 +201,7 @@ impl Config {
 
     fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
         let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| environment.hostname());
+        let origin = t.given("origin", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
         let node = t.given("node", from_text::<Name>).unwrap_or_else(|| environment.node(&hostname));
         let data_dir = t.get("data_dir", path);
         let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
@@ -246,6 +249,7 @@ impl Config {
             returns,
             node,
             hostname,
+            origin,
             data_dir,
             threads,
             listeners,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use posthaste_mail::Name;
-use posthaste_smtp::server::BareLineEnds;
+use posthaste_smtp::server::{BareLineEnds, sasl::Mechanism};
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
 use super::{
@@ -28,6 +28,12 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTree
         Role::Submission => t.get("allow", list(network)),
         Role::Returns => t.given("allow", list(network)).unwrap_or_else(|| vec![Ipv4Net::default().into(), Ipv6Net::default().into()]),
     };
+    let mechanisms = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
+    let line_ends = one_of(&[("refuse", BareLineEnds::Refuse), ("fix", BareLineEnds::Fix)]);
+    let bare_line_ends = match role {
+        Role::Submission => t.get("bare_line_ends", line_ends),
+        Role::Returns => t.given("bare_line_ends", line_ends).unwrap_or(BareLineEnds::Refuse),
+    };
     let listener = Listener {
         role,
         addresses: t.get("address", one_or_more(&here)),
@@ -35,6 +41,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTree
         proxy_from: t.get("proxy_from", list(network)),
         tls: listen_tls::read(t, environment),
         auth: t.get("auth", one_of(&[("off", AuthWhere::Off), ("tls", AuthWhere::Tls), ("always", AuthWhere::Always)])),
+        auth_mechanisms: t.get("auth_mechanisms", list(one_of(&mechanisms))),
         require_auth: t.get("require_auth", boolean),
         stream: t.get("stream", from_text::<Name>),
         streams: named_streams(t, streams),
@@ -43,12 +50,15 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTree
         refuse_suppressed: t.get("refuse_suppressed", boolean),
         banner: t.get("banner", line(400)),
         arc: t.get("arc", boolean),
-        bare_line_ends: t.get("bare_line_ends", one_of(&[("refuse", BareLineEnds::Refuse), ("fix", BareLineEnds::Fix)])),
+        bare_line_ends,
     };
     defined(t, "stream", &listener.stream, streams);
     let never = listener.auth == AuthWhere::Off || (listener.auth == AuthWhere::Tls && listener.tls.mode == ListenTlsMode::None);
     if listener.require_auth && never {
         t.object("require_auth", "no client could ever send here, since AUTH is not offered (auth = \"tls\" offers it under TLS only)");
+    }
+    if listener.auth_mechanisms.is_empty() {
+        t.object("auth_mechanisms", "names none: list some, or say auth = \"off\"");
     }
     listener
 }

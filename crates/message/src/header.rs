@@ -41,6 +41,11 @@ impl Header {
         Some(header)
     }
 
+    /// Whether a field begins at `start`.
+    pub(super) fn begins(data: &[u8], start: usize) -> bool {
+        Field::at(data, start).is_some()
+    }
+
     /// Where the last field ends.
     pub(super) fn fields_end(&self) -> usize {
         self.fields.last().map_or(0, |field| field.end)

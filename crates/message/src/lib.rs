@@ -8,6 +8,7 @@ mod header;
 mod message;
 mod prepare;
 mod progress;
+mod qualify;
 mod record;
 mod sender;
 
@@ -15,7 +16,8 @@ pub use body_cache::{WarmBudget, WarmShare};
 pub use message::Message;
 pub use prepare::{
     HeaderLimits, META_MAX, META_NAME_MAX, META_VALUE_MAX, Prepared, RETURN_FIELD, Submission, TAG_MAX, TAGS_MAX, Unfit, header_block,
-    is_lines, prepare,
+    is_lines, prepare, without_mbox_lines,
 };
 pub use progress::{Progress, SavedRecipient};
+pub use qualify::with_domains;
 pub use record::{MessageRecord, NotReadBack};

@@ -244,6 +244,18 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     })
 }
 
+/// The message without the From_ lines of an mbox file that stand before its header (RFC 4155; `git format-patch`, formail and mail readers write
+/// them). They would end the header before it begins.
+pub fn without_mbox_lines(data: &Bytes) -> Bytes {
+    let mut start = 0;
+    while data[start..].starts_with(b"From ") || data[start..].starts_with(b">From ") {
+        let Some(end) = memchr::memmem::find(&data[start..], b"\r\n") else { return data.clone() };
+        start += end + 2;
+    }
+    // Text that happens to begin so is no header's beginning.
+    if start > 0 && Header::begins(data, start) { data.slice(start..) } else { data.clone() }
+}
+
 /// Whether a message can be sent as lines: it holds no NUL, and CR and LF only as pairs.
 pub fn is_lines(data: &[u8]) -> bool {
     let pairs = memchr::memmem::find_iter(data, b"\r\n").count();

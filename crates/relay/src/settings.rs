@@ -226,13 +226,15 @@ fn submission(
     users: Arc<Users>,
     certificates: &posthaste_certificates::Settings,
 ) -> Result<posthaste_submission::Settings, SettingsError> {
-    let sessions = config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(smtp::session_settings(config, l, &users)))).collect();
+    let sessions =
+        config.listeners.iter().map(|(name, l)| (name.clone(), Arc::new(smtp::session_settings(config, name, l, &users)))).collect();
     let introspection = config
         .introspection
         .as_ref()
         .map(|asked| tls::tls_configs(&asked.roots, "introspection.roots").map(|tls| Arc::new(Introspection::new(asked, &tls.strict))));
     Ok(posthaste_submission::Settings {
         hostname: config.hostname.clone(),
+        origin: config.origin.clone(),
         limits: config.limits.clone(),
         listeners: config.listeners.clone(),
         sessions,

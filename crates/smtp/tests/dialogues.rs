@@ -275,6 +275,8 @@ fn offer(offers: &mut Offers, word: &str) -> Result<(), String> {
         "tls_required" => offers.tls_required = true,
         "auth_in_clear" => offers.auth_in_clear = true,
         "fix" => offers.bare_line_ends = BareLineEnds::Fix,
+        "lenient" => offers.lenient = true,
+        "table" => offers.table = "listen.app".into(),
         "hold" => offers.hold = Some(Duration::from_secs(86_400)),
         name => offers.auth.push(Mechanism::named(name).ok_or(format!("{name}: no such offer or mechanism"))?),
     }

@@ -87,9 +87,15 @@ impl Intake {
     }
 
     /// Takes a submitted message under an id that the caller has chosen; no other message may have it.
-    pub async fn take_as(&self, id: MessageId, submission: Submission, client: &Client) -> Result<(), Refused> {
+    pub async fn take_as(&self, id: MessageId, mut submission: Submission, client: &Client) -> Result<(), Refused> {
         let settings = self.settings.get();
         let now = clock::now();
+        let header = usize::try_from(settings.limits.header_size).unwrap_or(usize::MAX);
+        submission.data = posthaste_message::without_mbox_lines(&submission.data);
+        // Mail of others that is forwarded may be signed, and is sealed as it came.
+        if !client.arc {
+            submission.data = posthaste_message::with_domains(&submission.data, &settings.origin, header);
+        }
         let hostname = settings.hostname.as_str();
         let submitted = posthaste_message::Submission {
             client_ip: client.ip,
@@ -103,7 +109,6 @@ impl Intake {
             id,
             now,
         };
-        let header = usize::try_from(settings.limits.header_size).unwrap_or(usize::MAX);
         let limits = posthaste_message::HeaderLimits { header, hops: settings.limits.received_hops };
         let prepared = posthaste_message::prepare(&submission.data, &submitted, limits).map_err(|unfit| refusal(&unfit))?;
         let stream = stream(&settings, &prepared, client)?;

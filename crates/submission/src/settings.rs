@@ -15,13 +15,15 @@ use posthaste_access::{
 };
 use posthaste_certificates::{AcmeNames, Pair, PairFiles};
 use posthaste_mail::{Address, Domain, Name};
-use posthaste_smtp::server::{self, BareLineEnds};
+use posthaste_smtp::server::{self, BareLineEnds, sasl::Mechanism};
 use posthaste_suppression::SuppressionRules;
 
 /// The settings of listeners and intake that are in force.
 pub struct Settings {
     /// The relay's host name.
     pub hostname: Domain,
+    /// The domain of addresses that have none, in headers of submitted mail.
+    pub origin: Domain,
     /// Limits for clients.
     pub limits: ClientLimits,
     /// The listeners, by name.
@@ -57,6 +59,8 @@ pub struct Listener {
     pub tls: ListenTls,
     /// Where AUTH is offered.
     pub auth: AuthWhere,
+    /// The mechanisms of AUTH, in the order in which they are offered.
+    pub auth_mechanisms: Vec<Mechanism>,
     /// Whether clients in `allow` must authenticate too.
     pub require_auth: bool,
     /// The stream of messages from this listener that name none.

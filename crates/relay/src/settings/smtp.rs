@@ -2,10 +2,11 @@
 
 use posthaste_access::users::Users;
 use posthaste_config::Config;
+use posthaste_mail::Name;
 use posthaste_smtp::server::{self, sasl::Mechanism};
-use posthaste_submission::{AuthWhere, ListenTlsMode, Listener};
+use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
-pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Users) -> server::SessionSettings {
+pub(super) fn session_settings(config: &Config, name: &Name, listener: &Listener, users: &Users) -> server::SessionSettings {
     let l = &config.limits;
     server::SessionSettings {
         hostname: config.hostname.to_string(),
@@ -25,22 +26,24 @@ pub(super) fn session_settings(config: &Config, listener: &Listener, users: &Use
         offers: server::Offers {
             starttls: listener.tls.mode == ListenTlsMode::StartTls,
             tls_required: listener.tls.required,
-            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(users, config.introspection.is_some()) },
+            auth: if listener.auth == AuthWhere::Off { Vec::new() } else { mechanisms(listener, users, config.introspection.is_some()) },
             auth_in_clear: listener.auth == AuthWhere::Always,
             hold: l.future_release,
             priority: true,
             bare_line_ends: listener.bare_line_ends,
+            // Whoever may send here is a client of `allow` or a user. Whoever brings returned mail is anybody.
+            lenient: listener.role == Role::Submission,
+            table: if listener.role == Role::Submission { format!("listen.{name}") } else { String::new() },
         },
     }
 }
 
-/// The AUTH mechanisms that at least one user can use, those that do not reveal the password first. `introspects`: tokens are checked at an
-/// introspection endpoint.
-fn mechanisms(users: &Users, introspects: bool) -> Vec<Mechanism> {
+/// The listener's AUTH mechanisms that at least one user can use. `introspects`: tokens are checked at an introspection endpoint.
+fn mechanisms(listener: &Listener, users: &Users, introspects: bool) -> Vec<Mechanism> {
     let usable = |mechanism: &Mechanism| match mechanism {
         Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => users.have_scram(),
         Mechanism::Plain | Mechanism::Login => users.have_passwords(),
         Mechanism::OAuthBearer | Mechanism::XOAuth2 => users.have_tokens() || (introspects && !users.is_empty()),
     };
-    Mechanism::ALL.into_iter().filter(usable).collect()
+    listener.auth_mechanisms.iter().copied().filter(usable).collect()
 }

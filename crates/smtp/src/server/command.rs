@@ -1,6 +1,6 @@
 //! Parses a command line (RFC 5321 §4.1.1).
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use posthaste_mail::{Address, BodyKind, EsmtpParameters, RcptParameters};
@@ -42,12 +42,15 @@ pub(super) fn parse(line: &[u8], offered: &Offered) -> Result<Command, Fault> {
     let (verb, rest) = split_verb(line);
     let verb = verb.to_ascii_uppercase();
     let verb = verb.as_slice();
+    if offered.lenient && matches!(verb, b"EHLO" | b"HELO") {
+        return any_hello(rest, verb == b"EHLO");
+    }
     let rest = text(verb, rest)?;
     match verb {
         b"EHLO" => hello(rest, true),
         b"HELO" => hello(rest, false),
         b"MAIL" => mail(rest, offered),
-        b"RCPT" => rcpt(rest),
+        b"RCPT" => rcpt(rest, offered),
         b"DATA" => alone(rest, "data", Command::Data),
         b"STARTTLS" => alone(rest, "starttls", Command::StartTls),
         b"AUTH" => auth(rest),
@@ -112,6 +115,22 @@ fn hello(rest: &str, extended: bool) -> Result<Command, Fault> {
     Ok(Command::Hello { name: name.into(), extended })
 }
 
+/// Any name that a client gives itself: RFC 5321 §4.1.4 lets no name alone be a reason to refuse mail. What is not printable ASCII is escaped.
+fn any_hello(rest: &[u8], extended: bool) -> Result<Command, Fault> {
+    let name = rest.trim_ascii();
+    if name.is_empty() || name.len() > HELLO_MAX {
+        return Err(bad_hello());
+    }
+    let mut shown = String::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b' '..=b'~' => shown.push(char::from(*byte)),
+            other => write!(shown, "\\x{other:02x}").expect("a String takes all"),
+        }
+    }
+    Ok(Command::Hello { name: shown.into(), extended })
+}
+
 fn bad_hello() -> Fault {
     Fault::junk("ehlo", "bad_hello", Answer::new(501, 5, 4, "say EHLO and your host name, or your address in brackets"))
 }
@@ -132,10 +151,10 @@ fn initial_response(text: &str) -> Result<Vec<u8>, Fault> {
 }
 
 fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {
-    let Some(rest) = strip_keyword(rest, "FROM:") else {
+    let Some(rest) = strip_keyword(rest, "FROM", offered.lenient) else {
         return Err(Fault::arguments("mail", "say MAIL FROM:<address>"));
     };
-    let Bracketed { inner, rest } = path::bracketed(rest).map_err(|e| bad_sender(rest, &e))?;
+    let Bracketed { inner, rest } = path::read(rest, offered.lenient).map_err(|e| bad_sender(rest, &e))?;
     let reverse_path = path::reverse(inner).map_err(|e| bad_sender(inner, &e))?;
     let mut request = MailRequest { reverse_path, size: None, body: BodyKind::default(), parameters: EsmtpParameters::default() };
     let about = |answer| Fault::refusal("mail", "bad_parameter", answer).about(inner);
@@ -146,11 +165,11 @@ fn mail(rest: &str, offered: &Offered) -> Result<Command, Fault> {
     Ok(Command::Mail(request))
 }
 
-fn rcpt(rest: &str) -> Result<Command, Fault> {
-    let Some(rest) = strip_keyword(rest, "TO:") else {
+fn rcpt(rest: &str, offered: &Offered) -> Result<Command, Fault> {
+    let Some(rest) = strip_keyword(rest, "TO", offered.lenient) else {
         return Err(Fault::arguments("rcpt", "say RCPT TO:<address>"));
     };
-    let Bracketed { inner, rest } = path::bracketed(rest).map_err(|e| bad_recipient(rest, &e))?;
+    let Bracketed { inner, rest } = path::read(rest, offered.lenient).map_err(|e| bad_recipient(rest, &e))?;
     let recipient = path::forward(inner).map_err(|e| bad_recipient(inner, &e))?;
     let parameters = params::rcpt(rest).map_err(|answer| Fault::refusal("rcpt", "bad_parameter", answer).about(inner))?;
     Ok(Command::Rcpt { recipient, parameters, needs_utf8: !inner.is_ascii() })
@@ -186,10 +205,12 @@ fn bad_recipient(given: &str, error: &PathError) -> Fault {
     Fault::refusal("rcpt", "bad_address", answer).about(given)
 }
 
-fn strip_keyword<'a>(rest: &'a str, keyword: &str) -> Option<&'a str> {
+/// What stands behind the keyword and its colon.
+fn strip_keyword<'a>(rest: &'a str, keyword: &str, lenient: bool) -> Option<&'a str> {
     let rest = rest.trim_start_matches(' ');
     let (head, tail) = rest.split_at_checked(keyword.len())?;
-    head.eq_ignore_ascii_case(keyword).then_some(tail)
+    let tail = if lenient { tail.trim_start_matches(' ') } else { tail };
+    tail.strip_prefix(':').filter(|_| head.eq_ignore_ascii_case(keyword))
 }
 
 #[cfg(test)]
@@ -197,7 +218,11 @@ mod tests {
     use super::*;
 
     fn read(line: &[u8]) -> Result<Command, Fault> {
-        parse(line, &Offered { auth: false, require_tls: false, hold: None, priority: false })
+        parse(line, &Offered { auth: false, require_tls: false, hold: None, priority: false, lenient: false })
+    }
+
+    fn read_leniently(line: &[u8]) -> Result<Command, Fault> {
+        parse(line, &Offered { auth: true, require_tls: false, hold: None, priority: false, lenient: true })
     }
 
     fn code(line: &[u8]) -> (u16, &'static str) {
@@ -210,6 +235,54 @@ mod tests {
         for line in ["mail from:<> body=8bitmime size=5", "MAIL FROM: <>  SIZE=5 BODY=8BITMIME  "] {
             let Ok(Command::Mail(request)) = read(line.as_bytes()) else { panic!("{line}") };
             assert_eq!((request.size, request.body, request.reverse_path.is_null()), (Some(5), BodyKind::EightBitMime, true));
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_taken_leniently_and_shown_in_ascii() {
+        for (given, shown) in [
+            ("jürgens-pc".as_bytes(), "j\\xc3\\xbcrgens-pc"),
+            (b"j\xfcrgens-pc", "j\\xfcrgens-pc"),
+            (b"localhost.(none)", "localhost.(none)"),
+            (b"[IPv6:fe80::1%4]", "[IPv6:fe80::1%4]"),
+            (b" my  host", "my  host"),
+            (b"DESKTOP-ABC$", "DESKTOP-ABC$"),
+            (b"a\0\tb", "a\\x00\\x09b"),
+        ] {
+            for verb in ["EHLO ", "helo "] {
+                let line = [verb.as_bytes(), given].concat();
+                let name = shown.into();
+                assert_eq!(read_leniently(&line).unwrap(), Command::Hello { name, extended: verb == "EHLO " });
+                assert_eq!(code(&line), (501, "bad_hello"), "{shown}");
+            }
+        }
+        for bad in [&b"EHLO"[..], b"EHLO  ", &[b"EHLO ", &[b'a'; 256][..]].concat()] {
+            assert!(read_leniently(bad).is_err_and(|fault| fault.reason == "bad_hello"));
+        }
+    }
+
+    #[test]
+    fn addresses_without_brackets_are_taken_leniently() {
+        let sender = |line: &str| match read_leniently(line.as_bytes()) {
+            Ok(Command::Mail(request)) => (request.reverse_path.to_string(), request.size),
+            other => panic!("{line}: {other:?}"),
+        };
+        let plain = ("a@x.test".to_owned(), None);
+        for line in ["MAIL FROM:a@x.test", "MAIL FROM: a@x.test", "mail from : a@x.test", "MAIL FROM:<a@x.test", "MAIL FROM:a@x.test>"] {
+            assert_eq!(sender(line), plain, "{line}");
+        }
+        for line in
+            ["MAIL FROM:Shop <a@x.test>", "MAIL FROM:<a@x.test> AUTH=<>", "MAIL FROM:a@x.test AUTH=<>", "MAIL FROM:\"B, Shop\" <a@x.test>"]
+        {
+            assert_eq!(sender(line), plain, "{line}");
+        }
+        assert_eq!(sender("MAIL FROM:a@x.test SIZE=100 BODY=8BITMIME"), ("a@x.test".into(), Some(100)));
+        assert_eq!(sender("MAIL FROM:\"a b\"@x.test SIZE=100"), ("\"a b\"@x.test".into(), Some(100)));
+        assert_eq!(sender("MAIL FROM:<>"), (String::new(), None));
+        let line = "RCPT TO:b@y.test NOTIFY=NEVER";
+        assert!(matches!(read_leniently(line.as_bytes()), Ok(Command::Rcpt { recipient, .. }) if recipient.as_str() == "b@y.test"));
+        for line in ["MAIL FROM:", "MAIL FROM: SIZE=1", "MAIL a@x.test", "RCPT TO:", "RCPT TO:b@", "RCPT TO:a b@y.test"] {
+            assert!(read_leniently(line.as_bytes()).is_err(), "{line}");
         }
     }
 

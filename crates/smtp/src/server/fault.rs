@@ -74,8 +74,14 @@ impl Fault {
     /// A bare CR or LF. Both sides must agree on where a line ends, so the session is closed: nothing smuggled behind the line end is taken
     /// for a command.
     pub(super) fn bare(command: &'static str, reason: &'static str) -> Self {
+        Self::bare_unless(command, reason, "")
+    }
+
+    /// The same for a message that would be taken if `key` of the configuration said so; empty: none would help.
+    pub(super) fn bare_unless(command: &'static str, reason: &'static str, key: &str) -> Self {
         let (what, other) = if reason == "bare_lf" { ("LF", "CR before") } else { ("CR", "LF behind") };
-        let text = format!("{what} without {other} it: lines end in CRLF");
+        let remedy = if key.is_empty() { String::new() } else { format!(" ({key} = \"fix\" takes such messages)") };
+        let text = format!("{what} without {other} it: lines end in CRLF{remedy}");
         match command {
             "dot" => Self::fatal(command, reason, Answer::new(550, 6, 0, text)),
             // A chunk has a declared length, so it is certain where the next command begins.

@@ -26,6 +26,11 @@ pub struct Offers {
     pub priority: bool,
     /// What to do about a bare CR or LF in a message.
     pub bare_line_ends: BareLineEnds,
+    /// Whether a name in EHLO that is none and an address without its angle brackets are taken, as other mail systems take them from their own
+    /// clients: scanners, UPS boards and machines with umlauts in their names cannot be taught.
+    pub lenient: bool,
+    /// The listener's table in the configuration, such as `listen.app`, so that a reply can name the key that would help; empty: no reply does.
+    pub table: String,
 }
 
 /// What to do about a bare CR or LF in a message. Neither ever ends the message.
@@ -45,6 +50,7 @@ pub(super) struct Offered {
     pub(super) require_tls: bool,
     pub(super) hold: Option<HoldBounds>,
     pub(super) priority: bool,
+    pub(super) lenient: bool,
 }
 
 /// The limits that FUTURERELEASE announces (RFC 4865 §3).
@@ -63,7 +69,13 @@ impl Offers {
             HoldBounds { seconds, until }
         });
         // RFC 8689 §2: REQUIRETLS is offered under TLS only.
-        Offered { auth: self.mechanisms(tls).next().is_some(), require_tls: tls.is_some(), hold, priority: self.priority }
+        Offered {
+            auth: self.mechanisms(tls).next().is_some(),
+            require_tls: tls.is_some(),
+            hold,
+            priority: self.priority,
+            lenient: self.lenient,
+        }
     }
 
     /// The mechanisms to announce for a session with these TLS bindings; none if AUTH is not offered at present.

@@ -26,20 +26,43 @@ pub(super) struct Bracketed<'a> {
     pub(super) rest: &'a str,
 }
 
-/// Splits at the first `>` outside quotes. Spaces before `<` are tolerated: many clients write `FROM: <a@b>`.
-pub(super) fn bracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
-    let text = text.trim_start_matches(' ').strip_prefix('<').ok_or(PathError::Brackets)?;
+/// The path of MAIL or RCPT and what follows it. `lenient`: without its brackets too.
+pub(super) fn read(text: &str, lenient: bool) -> Result<Bracketed<'_>, PathError> {
+    if lenient { bracketed(text).or_else(|_| unbracketed(text.trim_start_matches(' '))) } else { bracketed(text) }
+}
+
+/// An address as far as the next blank, or one in brackets behind a name.
+fn unbracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
+    let end = outside_quotes(text, b' ').unwrap_or(text.len());
+    let (first, rest) = text.split_at(end);
+    if !first.contains('@') {
+        let at = outside_quotes(text, b'<').ok_or(PathError::Brackets)?;
+        return bracketed(&text[at..]);
+    }
+    let inner = first.strip_prefix('<').unwrap_or(first);
+    Ok(Bracketed { inner: inner.strip_suffix('>').unwrap_or(inner), rest })
+}
+
+/// Where the first such byte stands that no quotes hold.
+fn outside_quotes(text: &str, wanted: u8) -> Option<usize> {
     let mut quoted = false;
     let mut bytes = text.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'\\' if quoted => drop(bytes.next()),
             b'"' => quoted = !quoted,
-            b'>' if !quoted => return Ok(Bracketed { inner: &text[..at], rest: &text[at + 1..] }),
+            other if other == wanted && !quoted => return Some(at),
             _ => {}
         }
     }
-    Err(PathError::Brackets)
+    None
+}
+
+/// Splits at the first `>` outside quotes. Spaces before `<` are tolerated: many clients write `FROM: <a@b>`.
+fn bracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
+    let text = text.trim_start_matches(' ').strip_prefix('<').ok_or(PathError::Brackets)?;
+    let at = outside_quotes(text, b'>').ok_or(PathError::Brackets)?;
+    Ok(Bracketed { inner: &text[..at], rest: &text[at + 1..] })
 }
 
 /// The argument of MAIL FROM: an address or nothing.

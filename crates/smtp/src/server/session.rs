@@ -30,7 +30,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The client's EHLO or HELO.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// A well-formed domain or address literal; not verified.
+    /// The name as the client gave it, not verified; printable ASCII, with other bytes as `\xHH`. Unless [`Offers`](super::Offers) are lenient, a
+    /// well-formed domain or address literal.
     pub name: Arc<str>,
     /// True after EHLO, false after HELO.
     pub esmtp: bool,

@@ -52,7 +52,7 @@ pub struct Submission {
     pub envelope: Envelope,
     /// The message as sent, without stuffed dots; every line ends in CRLF. May be empty.
     pub data: Bytes,
-    /// The name in the client's EHLO or HELO: a well-formed domain or address literal.
+    /// The name in the client's EHLO or HELO, as in [`Hello`](super::Hello).
     pub helo: Arc<str>,
     /// True after EHLO, false after HELO.
     pub esmtp: bool,

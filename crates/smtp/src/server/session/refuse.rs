@@ -14,8 +14,8 @@ impl Session {
     pub(super) fn flawed(&mut self, command: &'static str, flaw: Flaw, out: &mut Vec<u8>) -> Step {
         let limits = &self.settings.limits;
         let fault = match flaw {
-            Flaw::BareLf => Fault::bare(command, "bare_lf"),
-            Flaw::BareCr => Fault::bare(command, "bare_cr"),
+            Flaw::BareLf => Fault::bare_unless(command, "bare_lf", &self.key("bare_line_ends")),
+            Flaw::BareCr => Fault::bare_unless(command, "bare_cr", &self.key("bare_line_ends")),
             Flaw::Nul => Fault::refusal(command, "nul", Answer::new(550, 6, 0, "the message holds a NUL byte")),
             Flaw::LineTooLong => {
                 let text = format!("the message holds a line longer than {} bytes", limits.text_line);
@@ -36,6 +36,12 @@ impl Session {
     pub(super) fn endless(&mut self, out: &mut Vec<u8>) -> Step {
         let fault = Fault::fatal("dot", "too_large", self.too_large());
         self.end_transaction(fault, out)
+    }
+
+    /// A key of the listener's table, as the configuration has it; empty if the table has no name.
+    fn key(&self, name: &str) -> String {
+        let table = &self.settings.offers.table;
+        if table.is_empty() { String::new() } else { format!("{table}.{name}") }
     }
 
     fn end_transaction(&mut self, fault: Fault, out: &mut Vec<u8>) -> Step {
