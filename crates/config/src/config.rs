@@ -40,6 +40,7 @@ use crate::{
     reader::{Findings, Reading, Table},
     returns, route,
     run::Run,
+    sendmail::Sendmail,
     source::{self, Pool, Source},
     spool::Spool,
     stream::{self, Stream},
@@ -77,6 +78,8 @@ pub struct Config {
     pub acme: Acme,
     /// The HTTP API.
     pub http: Http,
+    /// Mail of this machine's users.
+    pub sendmail: Sendmail,
     /// What a client may ask of this relay.
     pub limits: ClientLimits,
     /// The store of queued messages.
@@ -232,6 +235,7 @@ impl Config {
             introspection: t.table("introspection", |t| introspection::read(t, environment)),
             acme,
             http,
+            sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
             limits: t.table("limits", limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             log: t.table("log", |t| Log::read(t, &data_dir)),

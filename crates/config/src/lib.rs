@@ -30,6 +30,7 @@ mod reload;
 mod returns;
 mod route;
 mod run;
+mod sendmail;
 mod source;
 mod spool;
 mod stream;

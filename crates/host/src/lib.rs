@@ -10,6 +10,7 @@ pub mod files;
 mod guarded;
 pub mod https;
 mod in_force;
+pub mod letterbox;
 pub mod listen;
 pub mod malloc;
 pub mod rights;

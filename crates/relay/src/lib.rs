@@ -10,6 +10,7 @@ pub mod admin;
 mod descriptors;
 mod engine;
 pub mod error;
+pub mod maildrop;
 mod notify;
 mod open;
 mod recorder;

@@ -38,6 +38,7 @@ use crate::{
     descriptors,
     engine::Engine,
     error::{OpeningError, RunError},
+    maildrop::Pickup,
     notify::Notifier,
     open::{self, body_cache, today},
     recorder::{Note, Recorder},
@@ -224,6 +225,9 @@ impl Relay {
         let admin = Arc::new(Admin { intake, outbound, alarms, settings: settings.clone(), rotation: rotation.clone(), reload });
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
+        let view = settings.view(|settings| &settings.maildrop);
+        let pickup = Pickup { intake: self.intake.clone(), settings: view, alarms: self.alarms.clone() };
+        servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
         tokio::spawn(self.returns.clone().chores());
         tokio::spawn(posthaste_returns::watch(self.returns.clone()));
         tokio::spawn(turn_keys(rotation.clone(), queue.clone(), journal.clone()));

@@ -27,7 +27,7 @@ pub use error::SettingsError;
 pub use exposed::exposed;
 pub use queue::policy;
 
-use crate::notify::NotifySettings;
+use crate::{maildrop::MaildropSettings, notify::NotifySettings};
 
 /// The settings of all parts. Each part sees only its own.
 pub struct Settings {
@@ -55,6 +55,8 @@ pub struct Settings {
     pub submission: Arc<posthaste_submission::Settings>,
     /// Returning mail.
     pub returns: Arc<posthaste_returns::Settings>,
+    /// Mail that this machine's users handed in while the relay was down.
+    pub(crate) maildrop: Arc<MaildropSettings>,
     /// The HTTP API.
     pub api: Arc<posthaste_api::Settings>,
     /// The addresses that this relay listens on.
@@ -159,6 +161,7 @@ impl Settings {
             submission: Arc::new(submission(c, users, &certificates)?),
             delivery: Arc::new(delivery),
             returns: Arc::new(returns),
+            maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
             certificates,
             rules,

@@ -23,14 +23,14 @@ pub fn exposed(config: &Config) -> Vec<String> {
             cautions.push(format!("{path} holds {what} and has mode {mode:04o}, so others than its owner can read it: chmod 600 {path}"));
         }
     }
-    let mut left = LOOKED_AT;
+    let (mut left, maildrop) = (LOOKED_AT, config.sendmail.maildrop.as_deref());
     let mut told: Vec<&Path> = Vec::new();
     for folder in folders {
         // What is in the data folder was told with it.
         if told.iter().any(|other| folder.starts_with(other)) {
             continue;
         }
-        if let Some((found, mode)) = wide_within(folder, &mut left) {
+        if let Some((found, mode)) = wide_within(folder, maildrop, &mut left) {
             let (path, found) = (folder.display(), found.display());
             cautions.push(format!(
                 "{found} has mode {mode:04o}, so others than the relay's user can get at the relay's data: chmod -R go= {path}"
@@ -58,11 +58,12 @@ fn wide_file(file: &Path) -> Option<u32> {
     Some(meta.mode() & 0o7777).filter(|mode| mode & 0o777 & !private != 0)
 }
 
-/// The first in a folder, itself included, that has anything for others than its owner. Sockets have modes of the configuration's.
-fn wide_within(folder: &Path, left: &mut usize) -> Option<(PathBuf, u32)> {
+/// The first in a folder, itself included, that has anything for others than its owner. Sockets have modes of the configuration's, and what is in
+/// the maildrop is another user's.
+fn wide_within(folder: &Path, maildrop: Option<&Path>, left: &mut usize) -> Option<(PathBuf, u32)> {
     let meta = fs::symlink_metadata(folder).ok()?;
     let kind = meta.file_type();
-    if kind.is_symlink() || kind.is_socket() {
+    if kind.is_symlink() || kind.is_socket() || Some(folder) == maildrop {
         return None;
     }
     if meta.mode() & 0o077 != 0 {
@@ -74,7 +75,7 @@ fn wide_within(folder: &Path, left: &mut usize) -> Option<(PathBuf, u32)> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).take(*left).collect();
     *left -= found.len();
     found.sort();
-    found.iter().find_map(|path| wide_within(path, left))
+    found.iter().find_map(|path| wide_within(path, maildrop, left))
 }
 
 #[cfg(test)]

@@ -1,0 +1,308 @@
+//! A folder into which every user of this machine may put a file, and out of which only its owner takes one.
+//!
+//! Its mode is 3733. Whoever may write into it cannot list it, cannot take away or rename what others put there (sticky), and what is put there gets
+//! the folder's group (setgid): by that group its owner reads the files, and nobody else does. A file appears under its name only when it is
+//! complete and durable. Nothing in the folder is believed: a link is not followed, and what is no file is only renamed.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
+    path::Path,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, fsync, openat, renameat, statat, syncfs, unlinkat},
+    io::Errno,
+    process::geteuid,
+};
+
+use crate::{files::make_durable_dir, rights::within};
+
+/// The mode of a letterbox for all users.
+const FOR_ALL: u32 = 0o3733;
+/// The mode of one for its owner, and for root.
+const PRIVATE: u32 = 0o2700;
+/// The end of the name of a file that its owner has put aside.
+const ASIDE: &str = ".bad";
+
+/// What stands under a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A file, and the number of the user who put it there.
+    File {
+        /// What it holds.
+        content: Vec<u8>,
+        /// Its owner.
+        uid: u32,
+    },
+    /// Something that is no file as [`put`] makes it: why, and whose it is.
+    Unfit {
+        /// For people.
+        why: &'static str,
+        /// Its owner.
+        uid: u32,
+    },
+    /// Nothing any more.
+    Nothing,
+}
+
+/// Makes a letterbox if there is none, or looks at the one that is there. `for_all`: every user may put something into it.
+///
+/// # Errors
+/// It cannot be made; or what is there belongs to another user, is a link, or lets its users take away what others put there.
+pub fn make(dir: &Path, for_all: bool) -> io::Result<()> {
+    match fs::symlink_metadata(dir) {
+        Ok(there) if !there.is_dir() => Err(io::Error::other("it is not a folder")),
+        Ok(there) if there.uid() != geteuid().as_raw() => {
+            Err(io::Error::other(format!("it belongs to user {}: chown it to the relay's user", there.uid())))
+        }
+        Ok(there) if there.mode() & 0o1002 == 0o002 => Err(io::Error::other("all may delete in it what others put there: chmod 3733")),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_durable_dir(dir)?;
+            let set = |mode| fs::set_permissions(dir, Permissions::from_mode(mode));
+            match set(if for_all { FOR_ALL } else { PRIVATE }) {
+                // A service manager may forbid to set this bit (RestrictSUIDSGID=); then root's files are not read.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !for_all => Ok(()),
+                Err(error) => {
+                    // Half made, it would be found good the next time.
+                    let _ = fs::remove_dir(dir);
+                    Err(error)
+                }
+                Ok(()) => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a file into a letterbox under a name that nobody can foresee and that is not there yet. The file is complete and durable when this
+/// returns; if it fails, nothing is left. Blocks.
+pub fn put(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    within(dir, || {
+        let folder = openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let begun = unfinished(name);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = File::from(openat(&folder, &begun, flags, Mode::RUSR | Mode::WUSR)?);
+        let filled = fill(&folder, &file, content).and_then(|()| Ok(renameat(&folder, &begun, &folder, name)?));
+        filled.and_then(|()| sync(&folder, &file)).inspect_err(|_| {
+            // The first error counts.
+            let _ = unlinkat(&folder, &begun, AtFlags::empty());
+            let _ = unlinkat(&folder, name, AtFlags::empty());
+        })
+    })
+}
+
+fn fill(folder: &OwnedFd, mut file: &File, content: &[u8]) -> io::Result<()> {
+    let (box_, own) = (fstat(folder)?, fstat(file)?);
+    if own.st_uid != box_.st_uid {
+        if own.st_gid != box_.st_gid {
+            return Err(io::Error::other("the folder does not hand its group on, so its owner could not read the file: chmod 3733"));
+        }
+        fchmod(file, Mode::RUSR | Mode::WUSR | Mode::RGRP)?;
+    }
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes the new name durable. Who may not read a folder cannot sync it alone, only all of the file system.
+fn sync(folder: &OwnedFd, file: &File) -> io::Result<()> {
+    match openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(folder) => fsync(&folder)?,
+        Err(Errno::ACCESS) => syncfs(file)?,
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn unfinished(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+/// The names of complete files, `most` at most, in order. Files that were not finished and were last changed before `before` (seconds since
+/// 1970) are deleted: their writers were killed. Blocks.
+pub fn names(dir: &Path, most: usize, before: i64) -> io::Result<Vec<String>> {
+    let folder = open(dir)?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name.starts_with('.') {
+            if name.ends_with(".new") && is_older(&folder, name, before) {
+                unlinkat(&folder, name, AtFlags::empty())?;
+            }
+        } else if !name.ends_with(ASIDE) {
+            names.push(name.to_owned());
+        }
+        if names.len() == most {
+            break;
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn is_older(folder: &OwnedFd, name: &str, before: i64) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| stat.st_mtime < before && !FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Reads what stands under a name, if it has `most` bytes at most. Blocks.
+pub fn read(dir: &Path, name: &str, most: u64) -> io::Result<Found> {
+    let folder = open(dir)?;
+    let seen = match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(seen) => seen,
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(error) => return Err(error.into()),
+    };
+    let unfit = |why| Ok(Found::Unfit { why, uid: seen.st_uid });
+    if FileType::from_raw_mode(seen.st_mode) != FileType::RegularFile {
+        return unfit("it is no file");
+    }
+    // A pipe in its place meanwhile would keep the reader waiting.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(&folder, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(Errno::ACCESS | Errno::PERM | Errno::LOOP) => return unfit("the relay may not read it"),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_uid != seen.st_uid {
+        return unfit("it is no file");
+    }
+    // A second name may be one of another file, which its maker could not read.
+    if stat.st_nlink != 1 {
+        return unfit("it has a second name (a hard link)");
+    }
+    let mut content = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return unfit("it is too large");
+    }
+    Ok(Found::File { content, uid: stat.st_uid })
+}
+
+/// Takes a file out of a letterbox for good. Durable when this returns. Blocks.
+pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
+    let folder = open(dir)?;
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        Ok(()) => Ok(fsync(&folder)?),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renames what is unfit, so that it is not looked at again; returns its new name. Blocks.
+pub fn put_aside(dir: &Path, name: &str) -> io::Result<String> {
+    let (folder, aside) = (open(dir)?, format!("{name}{ASIDE}"));
+    renameat(&folder, name, &folder, &aside)?;
+    fsync(&folder)?;
+    Ok(aside)
+}
+
+fn open(dir: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    fn all(dir: &Path) -> Vec<String> {
+        names(dir, 100, 0).unwrap()
+    }
+
+    #[test]
+    fn what_is_put_in_is_complete_and_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("a/box");
+        make(&dir, true).unwrap();
+        make(&dir, true).expect("it is there already");
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, FOR_ALL);
+        put(&dir, "B", b"two").unwrap();
+        put(&dir, "A", b"one").unwrap();
+        fs::write(dir.join(".C.new"), "half").unwrap();
+        assert_eq!(all(&dir), ["A", "B"]);
+        let uid = geteuid().as_raw();
+        assert_eq!(read(&dir, "A", 3).unwrap(), Found::File { content: b"one".to_vec(), uid });
+        assert_eq!(read(&dir, "A", 2).unwrap(), Found::Unfit { why: "it is too large", uid });
+        remove(&dir, "A").unwrap();
+        remove(&dir, "A").expect("it is gone, as it should be");
+        assert_eq!(read(&dir, "A", 9).unwrap(), Found::Nothing);
+        assert_eq!(names(&dir, 100, i64::MAX).unwrap(), ["B"]);
+        assert!(!dir.join(".C.new").exists(), "its writer was killed long ago");
+        assert_eq!(put_aside(&dir, "B").unwrap(), "B.bad");
+        assert!(all(&dir).is_empty() && dir.join("B.bad").exists());
+    }
+
+    #[test]
+    fn a_private_one_is_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("box");
+        make(&dir, false).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        put(&dir, "A", b"one").unwrap();
+        assert_eq!(all(&dir), ["A"]);
+    }
+
+    #[test]
+    fn a_folder_that_others_rule_is_no_letterbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let (theirs, open, link, file) =
+            (folder.path().join("theirs"), folder.path().join("open"), folder.path().join("link"), folder.path().join("file"));
+        for dir in [&theirs, &open] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        symlink(&theirs, &link).unwrap();
+        fs::write(&file, "").unwrap();
+        for dir in [&open, &link, &file] {
+            assert!(make(dir, true).is_err(), "{}", dir.display());
+        }
+        if chown(&theirs, Some(1), Some(1)).is_ok() {
+            assert!(make(&theirs, true).unwrap_err().to_string().contains("user 1"));
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_no_plain_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("box");
+        make(&dir, true).unwrap();
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "root's").unwrap();
+        symlink(&secret, dir.join("LINK")).unwrap();
+        fs::hard_link(&secret, dir.join("HARD")).unwrap();
+        fs::create_dir(dir.join("DIR")).unwrap();
+        rustix::fs::mknodat(CWD, dir.join("PIPE"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for name in all(&dir) {
+            assert!(matches!(read(&dir, &name, 100).unwrap(), Found::Unfit { .. }), "{name}");
+            put_aside(&dir, &name).unwrap();
+        }
+        assert!(all(&dir).is_empty());
+        assert_eq!(fs::read(&secret).unwrap(), b"root's");
+    }
+
+    #[test]
+    fn what_another_user_puts_in_is_read_by_the_group_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let dir = folder.path().join("box");
+        make(&dir, true).unwrap();
+        if chown(&dir, Some(1), Some(1)).is_err() {
+            return; // Only root can give folders away.
+        }
+        fs::set_permissions(&dir, Permissions::from_mode(FOR_ALL)).unwrap();
+        // Root works in it with its owner's rights.
+        put(&dir, "A", b"one").unwrap();
+        assert_eq!(fs::metadata(dir.join("A")).unwrap().uid(), 1);
+        assert_eq!(fs::metadata(dir.join("A")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

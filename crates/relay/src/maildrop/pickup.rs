@@ -1,0 +1,275 @@
+//! Takes the letters out of the maildrop.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use posthaste_config::Config;
+use posthaste_host::{
+    InForce, clock,
+    letterbox::{self, Found},
+};
+use posthaste_journal::{Alarms, Finding, State};
+use posthaste_mail::{MessageId, ReversePath, What};
+use posthaste_monitor::{Key, LogError, LogRecord};
+use posthaste_smtp::server::{Answer, Refused, Submission};
+use posthaste_submission::{Client, Intake, Listener, Role};
+use rustix::process::geteuid;
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
+
+use super::letter::{ENVELOPE_MAX, Letter};
+
+/// Letters that are looked at in one round, at most. If there are more, the next round follows at once.
+const ROUND: usize = 1000;
+/// How old a file that is not complete has to be before it is deleted, in seconds: its writer was killed.
+const UNFINISHED_SECONDS: i64 = 24 * 3600;
+
+/// Settings of the maildrop.
+pub(crate) struct MaildropSettings {
+    /// The folder; None: there is none.
+    dir: Option<PathBuf>,
+    /// Whether all users of this machine may put letters into it.
+    for_all: bool,
+    /// How often it is emptied.
+    every: Duration,
+}
+
+impl MaildropSettings {
+    /// Those of this configuration. In the data folder, others than the relay's user have nothing to look for.
+    pub(crate) fn of(config: &Config) -> Self {
+        let dir = config.sendmail.maildrop.clone();
+        let for_all = dir.as_ref().is_some_and(|dir| !dir.starts_with(&config.data_dir));
+        Self { dir, for_all, every: config.sendmail.pickup }
+    }
+}
+
+/// Empties the maildrop again and again.
+pub(crate) struct Pickup {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) settings: InForce<MaildropSettings>,
+    pub(crate) alarms: Alarms,
+}
+
+/// What became of a letter.
+enum Fate {
+    /// The relay has it, or it is put aside: the file is gone.
+    Done,
+    /// It stays for the next round.
+    Stays,
+}
+
+impl Pickup {
+    /// Takes letters until the relay stops.
+    pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
+        // What was said last, so that it is said once.
+        let mut trouble: Option<String> = None;
+        loop {
+            let now = match self.round(&stopping).await {
+                Ok(left) => {
+                    if left && !*stopping.borrow() {
+                        continue;
+                    }
+                    None
+                }
+                Err(why) => Some(why),
+            };
+            match &now {
+                Some(why) if trouble.as_ref() != Some(why) => self.intake.journal.say(None, State::Alarm, why.as_str()),
+                None if trouble.is_some() => self.intake.journal.say(None, State::AlarmOver, "the maildrop is emptied again"),
+                _ => {}
+            }
+            trouble = now;
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return,
+                () = sleep(self.settings.get().every) => {}
+            }
+        }
+    }
+
+    /// Takes all letters that are there. True: there are more. Err says, for people, why the maildrop cannot be emptied.
+    async fn round(&self, stopping: &watch::Receiver<bool>) -> Result<bool, String> {
+        let settings = self.settings.get();
+        let Some(dir) = settings.dir.clone() else { return Ok(false) };
+        let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
+        let (path, for_all, before) = (dir.clone(), settings.for_all, clock::now().as_second() - UNFINISHED_SECONDS);
+        let names = blocking(move || {
+            letterbox::make(&path, for_all)?;
+            letterbox::names(&path, ROUND, before)
+        });
+        let names = names.await.map_err(named)?;
+        let is_full = names.len() == ROUND;
+        let mut done = 0;
+        for name in names {
+            if *stopping.borrow() || self.intake.closed().is_some() {
+                return Ok(false);
+            }
+            if matches!(self.letter(&dir, name).await?, Fate::Done) {
+                done += 1;
+            }
+        }
+        Ok(is_full && done > 0)
+    }
+
+    async fn letter(&self, dir: &Path, name: String) -> Result<Fate, String> {
+        let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
+        let Ok(id) = name.parse::<MessageId>() else {
+            return self.put_aside(dir, name.clone(), Unfit { key: name, uid: None, why: "its name is no id".into() }).await.map_err(named);
+        };
+        let most = self.intake.settings.get().limits.message_size.saturating_add(ENVELOPE_MAX);
+        let (path, file) = (dir.to_owned(), name.clone());
+        let (content, uid) = match blocking(move || letterbox::read(&path, &file, most)).await.map_err(named)? {
+            Found::Nothing => return Ok(Fate::Done),
+            Found::Unfit { why, uid } => {
+                return self.put_aside(dir, name, Unfit::of_user(uid, why)).await.map_err(named);
+            }
+            Found::File { content, uid } => (content, uid),
+        };
+        let letter = match Letter::from_bytes(content) {
+            // Root works with the rights of the folder's owner, so that only these two may speak for another.
+            Ok(letter) if letter.uid == uid || uid == 0 || uid == geteuid().as_raw() => letter,
+            Ok(_) => return self.put_aside(dir, name, Unfit::of_user(uid, "it is another user's")).await.map_err(named),
+            Err(why) => return self.put_aside(dir, name, Unfit::of_user(uid, why)).await.map_err(named),
+        };
+        match self.taken(id).await {
+            Ok(true) => return self.remove(dir, name).await.map_err(named),
+            Ok(false) => {}
+            Err(error) => return Err(format!("the maildrop {}: the log cannot be read: {error}", dir.display())),
+        }
+        self.hand_in(dir, name, id, letter).await
+    }
+
+    /// Hands a letter to the intake, with the rights of a client at loopback.
+    async fn hand_in(&self, dir: &Path, name: String, id: MessageId, letter: Letter) -> Result<Fate, String> {
+        let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
+        let settings = self.intake.settings.get();
+        let Some(client) = client(settings.listeners.values()) else {
+            let why = "no listener takes mail from this machine without a login: add 127.0.0.1 to listen.NAME.allow";
+            return Err(format!("the maildrop {} is not emptied: {why}", dir.display()));
+        };
+        let (envelope, uid, sender) = (letter.envelope(), letter.uid, letter.sender.clone());
+        let limits = &settings.limits;
+        let taken = match unfit(&letter, limits.message_size, limits.recipients, limits.text_line) {
+            Some(answer) => Err(Refused::new(answer, "too_large")),
+            None => {
+                let submission = Submission {
+                    envelope,
+                    has_8bit: !letter.data.is_ascii(),
+                    data: letter.data,
+                    helo: format!("uid-{uid}").into(),
+                    esmtp: true,
+                    user: None,
+                    tls: false,
+                };
+                self.intake.take_as(id, submission, &client).await
+            }
+        };
+        match taken {
+            Ok(()) => self.remove(dir, name).await.map_err(named),
+            Err(Refused { answer, .. }) if answer.code < 500 => Ok(Fate::Stays),
+            Err(refused) => {
+                let why = format!("the relay refused it: {} {}", refused.answer.code, refused.answer.text);
+                self.rejected(&client, &sender, uid, refused);
+                // Whoever handed it in was told that it is kept, so each of these is told to the operator.
+                self.put_aside(dir, name.clone(), Unfit { key: name, uid: Some(uid), why }).await.map_err(named)
+            }
+        }
+    }
+
+    fn rejected(&self, client: &Client, sender: &ReversePath, uid: u32, Refused { answer, reason }: Refused) {
+        let what = What::Rejected {
+            client_ip: client.ip,
+            client_ehlo: Some(format!("uid-{uid}")),
+            user: None,
+            command: "dot".into(),
+            from: Some(sender.to_string()),
+            rcpt: None,
+            reply: answer.to_reply(),
+            reason: reason.into(),
+        };
+        self.intake.journal.append(clock::now(), what);
+    }
+
+    /// Whether the log knows a message of this id: the relay took the letter and was killed before it could delete the file.
+    async fn taken(&self, id: MessageId) -> Result<bool, String> {
+        let journal = self.intake.journal.clone();
+        let look = move || {
+            journal.flush()?;
+            let mut found = false;
+            journal.index().caught_up()?.lines(&Key::message(id), |line| {
+                found = LogRecord::parse(line).is_some_and(|record| &*record.event == "accepted" && record.message() == Some(id));
+                if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            Ok::<_, LogError>(found)
+        };
+        spawn_blocking(look).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    async fn remove(&self, dir: &Path, name: String) -> io::Result<Fate> {
+        let path = dir.to_owned();
+        blocking(move || letterbox::remove(&path, &name)).await.map(|()| Fate::Done)
+    }
+
+    async fn put_aside(&self, dir: &Path, name: String, unfit: Unfit) -> io::Result<Fate> {
+        let path: PathBuf = dir.to_owned();
+        let aside = blocking(move || letterbox::put_aside(&path, &name)).await?;
+        let whose = unfit.uid.map_or_else(String::new, |uid| format!(" of user {uid}"));
+        let finding = Finding {
+            rule: "maildrop_unfit",
+            key: unfit.key,
+            part: None,
+            what: format!("{}{whose} cannot be taken from the maildrop: {}", dir.join(&aside).display(), unfit.why),
+            remedy: "It is kept under that name: look at it, send it again with `posthaste sendmail` if it is mail, and delete it".into(),
+        };
+        let (alarms, now) = (self.alarms.clone(), clock::now());
+        let raised = blocking(move || Ok(alarms.raise(vec![finding], now))).await?;
+        raised.iter().for_each(|alarm| self.intake.journal.say_alarm(alarm, false));
+        Ok(Fate::Done)
+    }
+}
+
+/// Why a file is put aside.
+struct Unfit {
+    /// What the alarm is about: one is raised for each.
+    key: String,
+    uid: Option<u32>,
+    why: String,
+}
+
+impl Unfit {
+    /// What `posthaste sendmail` never makes: one alarm a user, so that nobody drowns those of others.
+    fn of_user(uid: u32, why: &str) -> Self {
+        Self { key: format!("uid {uid}"), uid: Some(uid), why: why.to_owned() }
+    }
+}
+
+/// A client on this machine, as the listener sees it that takes mail from there without a login; one at loopback goes first. None: none does.
+fn client<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Option<Client> {
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let fit = listeners.filter(|listener| listener.role == Role::Submission && listener.allows(here) && !listener.require_auth);
+    let listener = fit.min_by_key(|listener| !listener.addresses.iter().any(|address| address.ip().is_loopback()))?;
+    let (stream, streams) = (listener.stream.clone(), listener.streams.clone());
+    Some(Client { ip: here, stream, streams, arc: false, user: None, http: false })
+}
+
+/// What a session would have refused already.
+fn unfit(letter: &Letter, size: u64, recipients: usize, line: Option<usize>) -> Option<Answer> {
+    if letter.data.len() as u64 > size {
+        return Some(Answer::new(552, 3, 4, format!("a message has at most {size} bytes here")));
+    }
+    if letter.recipients.len() > recipients {
+        return Some(Answer::new(550, 5, 3, format!("a message has at most {recipients} recipients here")));
+    }
+    let most = line?;
+    let is_long = |text: &[u8]| text.strip_suffix(b"\r").unwrap_or(text).len() > most;
+    let long = letter.data.split(|byte| *byte == b'\n').any(is_long);
+    long.then(|| Answer::new(550, 6, 0, format!("the message holds a line longer than {most} bytes")))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
