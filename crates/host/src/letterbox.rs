@@ -197,9 +197,9 @@ pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
     }
 }
 
-/// Renames what is unfit, so that it is not looked at again; returns its new name. Blocks.
-pub fn put_aside(dir: &Path, name: &str) -> io::Result<String> {
-    let (folder, aside) = (open(dir)?, format!("{name}{ASIDE}"));
+/// Renames what is unfit, so that it is not looked at again. Its new name begins with a word that nobody can foresee; it is returned. Blocks.
+pub fn put_aside(dir: &Path, name: &str, word: &str) -> io::Result<String> {
+    let (folder, aside) = (open(dir)?, format!("{word}{ASIDE}"));
     renameat(&folder, name, &folder, &aside)?;
     fsync(&folder)?;
     Ok(aside)
@@ -238,8 +238,8 @@ mod tests {
         assert_eq!(read(&dir, "A", 9).unwrap(), Found::Nothing);
         assert_eq!(names(&dir, 100, i64::MAX).unwrap(), ["B"]);
         assert!(!dir.join(".C.new").exists(), "its writer was killed long ago");
-        assert_eq!(put_aside(&dir, "B").unwrap(), "B.bad");
-        assert!(all(&dir).is_empty() && dir.join("B.bad").exists());
+        assert_eq!(put_aside(&dir, "B", "X").unwrap(), "X.bad");
+        assert!(all(&dir).is_empty() && dir.join("X.bad").exists());
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         rustix::fs::mknodat(CWD, dir.join("PIPE"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         for name in all(&dir) {
             assert!(matches!(read(&dir, &name, 100).unwrap(), Found::Unfit { .. }), "{name}");
-            put_aside(&dir, &name).unwrap();
+            put_aside(&dir, &name, &format!("{name}-aside")).unwrap();
         }
         assert!(all(&dir).is_empty());
         assert_eq!(fs::read(&secret).unwrap(), b"root's");

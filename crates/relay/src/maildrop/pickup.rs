@@ -103,37 +103,40 @@ impl Pickup {
         });
         let names = names.await.map_err(named)?;
         let is_full = names.len() == ROUND;
-        let mut done = 0;
+        let (mut done, mut trouble) = (0, None);
         for name in names {
             if *stopping.borrow() || self.intake.closed().is_some() {
                 return Ok(false);
             }
-            if matches!(self.letter(&dir, name).await?, Fate::Done) {
-                done += 1;
+            // What is wrong with one letter keeps no other one back.
+            match self.letter(&dir, name).await {
+                Ok(Fate::Done) => done += 1,
+                Ok(Fate::Stays) => {}
+                Err(why) => drop(trouble.get_or_insert(why)),
             }
         }
-        Ok(is_full && done > 0)
+        trouble.map_or(Ok(is_full && done > 0), Err)
     }
 
     async fn letter(&self, dir: &Path, name: String) -> Result<Fate, String> {
         let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
-        let Ok(id) = name.parse::<MessageId>() else {
-            return self.put_aside(dir, name.clone(), Unfit { key: name, uid: None, why: "its name is no id".into() }).await.map_err(named);
-        };
         let most = self.intake.settings.get().limits.message_size.saturating_add(ENVELOPE_MAX);
         let (path, file) = (dir.to_owned(), name.clone());
         let (content, uid) = match blocking(move || letterbox::read(&path, &file, most)).await.map_err(named)? {
             Found::Nothing => return Ok(Fate::Done),
             Found::Unfit { why, uid } => {
-                return self.put_aside(dir, name, Unfit::of_user(uid, why)).await.map_err(named);
+                return self.put_aside(dir, name, uid, why).await.map_err(named);
             }
             Found::File { content, uid } => (content, uid),
+        };
+        let Ok(id) = name.parse::<MessageId>() else {
+            return self.put_aside(dir, name, uid, "its name is no id").await.map_err(named);
         };
         let letter = match Letter::from_bytes(content) {
             // Root works with the rights of the folder's owner, so that only these two may speak for another.
             Ok(letter) if letter.uid == uid || uid == 0 || uid == geteuid().as_raw() => letter,
-            Ok(_) => return self.put_aside(dir, name, Unfit::of_user(uid, "it is another user's")).await.map_err(named),
-            Err(why) => return self.put_aside(dir, name, Unfit::of_user(uid, why)).await.map_err(named),
+            Ok(_) => return self.put_aside(dir, name, uid, "it is another user's").await.map_err(named),
+            Err(why) => return self.put_aside(dir, name, uid, why).await.map_err(named),
         };
         match self.taken(id).await {
             Ok(true) => return self.remove(dir, name).await.map_err(named),
@@ -174,8 +177,7 @@ impl Pickup {
             Err(refused) => {
                 let why = format!("the relay refused it: {} {}", refused.answer.code, refused.answer.text);
                 self.rejected(&client, &sender, uid, refused);
-                // Whoever handed it in was told that it is kept, so each of these is told to the operator.
-                self.put_aside(dir, name.clone(), Unfit { key: name, uid: Some(uid), why }).await.map_err(named)
+                self.put_aside(dir, name, uid, &why).await.map_err(named)
             }
         }
     }
@@ -214,36 +216,26 @@ impl Pickup {
         blocking(move || letterbox::remove(&path, &name)).await.map(|()| Fate::Done)
     }
 
-    async fn put_aside(&self, dir: &Path, name: String, unfit: Unfit) -> io::Result<Fate> {
-        let path: PathBuf = dir.to_owned();
-        let aside = blocking(move || letterbox::put_aside(&path, &name)).await?;
-        let whose = unfit.uid.map_or_else(String::new, |uid| format!(" of user {uid}"));
+    /// Keeps what cannot be taken under another name, and raises an alarm: one a day for each user, so that nobody drowns the alarms of others.
+    async fn put_aside(&self, dir: &Path, name: String, uid: u32, why: &str) -> io::Result<Fate> {
+        let now = clock::now();
+        // Nobody can foresee it, and so nothing can stand in its way.
+        let id = MessageId::new(now, rand::random());
+        let (path, was) = (dir.to_owned(), name.clone());
+        let aside = blocking(move || letterbox::put_aside(&path, &was, &id.to_string())).await?;
+        let day = now.strftime("%F");
         let finding = Finding {
             rule: "maildrop_unfit",
-            key: unfit.key,
+            key: format!("user {uid} {day}"),
             part: None,
-            what: format!("{}{whose} cannot be taken from the maildrop: {}", dir.join(&aside).display(), unfit.why),
-            remedy: "It is kept under that name: look at it, send it again with `posthaste sendmail` if it is mail, and delete it".into(),
+            what: format!("{}, {name:?} of user {uid}, cannot be taken from the maildrop: {why}", dir.join(&aside).display()),
+            remedy: "It is kept under that name, and there may be more (*.bad): send what is mail again with `posthaste sendmail`, and delete it"
+                .into(),
         };
-        let (alarms, now) = (self.alarms.clone(), clock::now());
+        let alarms = self.alarms.clone();
         let raised = blocking(move || Ok(alarms.raise(vec![finding], now))).await?;
         raised.iter().for_each(|alarm| self.intake.journal.say_alarm(alarm, false));
         Ok(Fate::Done)
-    }
-}
-
-/// Why a file is put aside.
-struct Unfit {
-    /// What the alarm is about: one is raised for each.
-    key: String,
-    uid: Option<u32>,
-    why: String,
-}
-
-impl Unfit {
-    /// What `posthaste sendmail` never makes: one alarm a user, so that nobody drowns those of others.
-    fn of_user(uid: u32, why: &str) -> Self {
-        Self { key: format!("uid {uid}"), uid: Some(uid), why: why.to_owned() }
     }
 }
 
