@@ -53,15 +53,17 @@ enum Command {
     User(user::UserCommands),
     /// Show, control and simulate the warm-up of sending addresses.
     Warmup(warmup::Warmup),
-    /// Submit a message as sendmail does. Under the name `sendmail`, the program does only this.
+    /// Submit a message as sendmail does. Under the names `sendmail`, `mailq` and `newaliases`, the program does only this.
     Sendmail(sendmail::Sendmail),
 }
 
 fn main() -> ExitCode {
     posthaste_host::files::keep_private();
     let mut words = std::env::args_os();
-    if words.next().is_some_and(|program| Path::new(&program).file_name().is_some_and(|name| name == "sendmail")) {
-        return sendmail::run(&words.collect::<Vec<_>>());
+    let program = words.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if ["sendmail", "mailq", "newaliases"].contains(&name) {
+        return sendmail::run(name, &words.collect::<Vec<_>>());
     }
     let done = match Cli::parse().command {
         Command::Run(command) => command.run(),

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use super::{caller::hostname, message::Message};
+use posthaste_mail::{Address, ReversePath};
 
 /// The longest reply line that is read, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
 const REPLY_LINE_MAX: u64 = 4096;
@@ -14,6 +14,7 @@ const REPLY_LINE_MAX: u64 = 4096;
 pub(super) struct Dialogue(BufReader<TcpStream>);
 
 /// The relay's refusal, or what failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     /// 4xx, or no reply at all.
     Now(String),
@@ -22,23 +23,25 @@ pub(super) enum Refused {
 }
 
 impl Dialogue {
-    /// Reads the greeting on `stream` and sends EHLO.
-    pub(super) fn begin(stream: TcpStream) -> Result<Self, Refused> {
+    /// Reads the greeting on `stream` and sends EHLO with this name.
+    pub(super) fn begin(stream: TcpStream, hostname: &str) -> Result<Self, Refused> {
         let mut dialogue = Self(BufReader::new(stream));
         dialogue.hear()?;
-        dialogue.say(&format!("EHLO {}", hostname()))?;
+        dialogue.say(&format!("EHLO {hostname}"))?;
         Ok(dialogue)
     }
 
     /// Submits to all recipients or to none: a caller that gets an error sends the message again.
-    pub(super) fn hand_in(&mut self, message: &Message) -> Result<(), Refused> {
-        let body = if message.data.is_ascii() { "" } else { " BODY=8BITMIME" };
-        self.say(&format!("MAIL FROM:<{}>{body}", message.sender))?;
-        for recipient in &message.recipients {
+    pub(super) fn hand_in(&mut self, sender: &ReversePath, recipients: &[Address], data: &[u8]) -> Result<(), Refused> {
+        let body = if data.is_ascii() { "" } else { " BODY=8BITMIME" };
+        let is_ascii = sender.as_str().is_ascii() && recipients.iter().all(Address::is_ascii);
+        let utf8 = if is_ascii { "" } else { " SMTPUTF8" };
+        self.say(&format!("MAIL FROM:<{sender}>{body}{utf8}"))?;
+        for recipient in recipients {
             self.say(&format!("RCPT TO:<{recipient}>"))?;
         }
         self.say("DATA")?;
-        let sent = self.0.get_mut().write_all(&stuffed(&message.data));
+        let sent = self.0.get_mut().write_all(&stuffed(data));
         sent.map_err(|error| Refused::Now(error.to_string()))?;
         self.hear()?;
         // The relay has the message now, whatever happens after this.

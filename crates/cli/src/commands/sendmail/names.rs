@@ -1,0 +1,137 @@
+//! Makes addresses of what callers write: names of this machine are looked up in the aliases or get the domain of origin.
+
+use posthaste_host::{Host as _, ThisHost};
+use posthaste_mail::{Address, Domain, ReversePath};
+
+use super::{
+    aliases::{AliasError, Aliases},
+    failure::Failure,
+    site::Site,
+};
+
+/// The names of this machine, and where they lead.
+pub(super) struct Names {
+    origin: Domain,
+    /// Domains that mean this machine, in lower case: nobody else has mailboxes there.
+    local: Vec<String>,
+    aliases: Aliases,
+}
+
+impl Names {
+    pub(super) fn of(site: &Site) -> Result<Self, Failure> {
+        let aliases = Aliases::load(site.aliases.as_deref()).map_err(|error| {
+            let file = site.aliases.as_deref().unwrap_or("".as_ref()).display();
+            Failure::Config(format!("cannot read the aliases {file}: {error}"))
+        })?;
+        Ok(Self::new(site.origin.clone(), &site.hostname, &ThisHost.name(), aliases))
+    }
+
+    fn new(origin: Domain, hostname: &Domain, machine: &str, aliases: Aliases) -> Self {
+        let local = ["localhost", "localhost.localdomain", machine, hostname.as_str()].map(str::to_ascii_lowercase).to_vec();
+        Self { origin, local, aliases }
+    }
+
+    /// The aliases.
+    pub(super) fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    /// The sender of an envelope; empty for the null reverse-path.
+    pub(super) fn sender(&self, given: &str) -> Result<ReversePath, Failure> {
+        if given.is_empty() {
+            return Ok(ReversePath::Null);
+        }
+        self.whole(given).map(ReversePath::Mailbox)
+    }
+
+    /// All that these lead to, each once.
+    pub(super) fn recipients<'a>(&self, given: impl Iterator<Item = &'a str>) -> Result<Vec<Address>, Failure> {
+        let mut recipients = Vec::new();
+        for given in given {
+            for address in self.recipient(given)? {
+                if !recipients.contains(&address) {
+                    recipients.push(address);
+                }
+            }
+        }
+        Ok(recipients)
+    }
+
+    fn recipient(&self, given: &str) -> Result<Vec<Address>, Failure> {
+        let Some(name) = self.local_name(given) else { return Ok(vec![self.whole(given)?]) };
+        match self.aliases.look_up(name) {
+            None => Ok(vec![self.whole(given)?]),
+            Some(found) => {
+                let refused = |error: AliasError| Failure::Refused(error.to_string());
+                found.map_err(refused)?.iter().map(|address| self.whole(address)).collect()
+            }
+        }
+    }
+
+    /// The name at this machine, without its domain; None: it is an address elsewhere.
+    fn local_name<'a>(&self, given: &'a str) -> Option<&'a str> {
+        match given.rsplit_once('@') {
+            None => Some(given),
+            Some((name, domain)) => self.local.contains(&domain.to_ascii_lowercase()).then_some(name),
+        }
+    }
+
+    /// The address with its domain. `localhost` is another machine for whoever gets the mail.
+    fn whole(&self, given: &str) -> Result<Address, Failure> {
+        let bare = given.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(given);
+        let text = match bare.rsplit_once('@') {
+            Some((name, domain)) if domain.eq_ignore_ascii_case("localhost") || domain.eq_ignore_ascii_case("localhost.localdomain") => {
+                format!("{name}@{}", self.origin)
+            }
+            Some(_) => bare.to_owned(),
+            None => format!("{bare}@{}", self.origin),
+        };
+        Address::international(&text).map_err(|error| Failure::Usage(format!("{given}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("aliases");
+        std::fs::write(&file, "postmaster: root\nroot: ann@example.com\ncopy: copy, root\nlist: |prog\n").unwrap();
+        let aliases = Aliases::load(Some(&file)).unwrap();
+        Names::new(Domain::new("x.test").unwrap(), &Domain::new("mx.x.test").unwrap(), "Box", aliases)
+    }
+
+    fn recipients(given: &[&str]) -> Result<Vec<String>, String> {
+        let found = names().recipients(given.iter().copied()).map_err(|failure| failure.to_string())?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_of_this_machine_lead_to_addresses() {
+        for given in ["root", "Root", "root@localhost", "root@box", "root@mx.x.test", "postmaster"] {
+            assert_eq!(recipients(&[given]).unwrap(), ["ann@example.com"], "{given}");
+        }
+        assert_eq!(recipients(&["bob", "bob@x.test", "bob@localhost"]).unwrap(), ["bob@x.test"]);
+        assert_eq!(recipients(&["root@x.test", "root@elsewhere.test"]).unwrap(), ["root@x.test", "root@elsewhere.test"]);
+        let mut copy = recipients(&["copy"]).unwrap();
+        copy.sort();
+        assert_eq!(copy, ["ann@example.com", "copy@x.test"]);
+        assert!(recipients(&["list"]).unwrap_err().contains("programs"));
+    }
+
+    #[test]
+    fn any_alphabet_is_taken() {
+        assert_eq!(
+            recipients(&["info@bücher.test", "jürgen@bücher.test"]).unwrap(),
+            ["info@xn--bcher-kva.test", "jürgen@xn--bcher-kva.test"]
+        );
+        assert!(recipients(&["a@b@"]).is_err() && recipients(&["a@"]).is_err());
+    }
+
+    #[test]
+    fn senders_are_no_aliases() {
+        let sender = |given| names().sender(given).unwrap().to_string();
+        assert_eq!([sender(""), sender("root"), sender("a@y.test")], ["", "root@x.test", "a@y.test"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! `-bp`, `mailq` and `-q`: the queue as sendmail's users and scripts (check_mailq) expect to see it.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use posthaste_host::{clock, letterbox};
+use posthaste_mail::MessageId;
+use posthaste_queue::{MessageSelection, QueueChange};
+use posthaste_relay::admin::{self, AskError, Changed, List, Listed, Request};
+
+use super::{failure::Failure, options::Flush, site::Site};
+use crate::screen;
+
+/// Messages that are listed, at most.
+const LISTED: usize = 10_000;
+/// Letters in the maildrop that are counted, at most.
+const COUNTED: usize = 100_000;
+
+/// Lists what waits, in the form of Postfix.
+pub(super) fn show(site: &Site) -> Result<(), Failure> {
+    let list: List = ask(site, &Request::List { selection: MessageSelection::default(), limit: LISTED })?;
+    write(&mut screen::out(), &list, kept(site)).map_err(|error| Failure::Later(error.to_string()))
+}
+
+/// Has the relay try what waits.
+pub(super) fn flush(site: &Site, which: &Flush) -> Result<(), Failure> {
+    let mut selection = MessageSelection::default();
+    match which {
+        Flush::All => {}
+        Flush::Id(id) => selection.id = Some(id.parse::<MessageId>().map_err(|error| Failure::Usage(error.to_string()))?),
+        Flush::Domain(domain) => selection.domain = Some(domain.clone()),
+    }
+    ask::<Changed>(site, &Request::Change(QueueChange::Retry { selection })).map(drop)
+}
+
+fn ask<T: serde::de::DeserializeOwned>(site: &Site, request: &Request) -> Result<T, Failure> {
+    admin::ask(&site.socket, request).map_err(|error| match error {
+        AskError::NotRunning(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Failure::NotAllowed(format!("{}: {error}: the queue is for root and the relay's group (admin.mode)", site.socket.display()))
+        }
+        error => {
+            let kept = kept(site);
+            let waits = if kept == 0 { String::new() } else { format!("; {kept} in the maildrop until it is back") };
+            Failure::Unavailable(format!("asking the relay at {}: {error}{waits}", site.socket.display()))
+        }
+    })
+}
+
+/// The letters that wait in the maildrop; 0 for callers who may not list it.
+fn kept(site: &Site) -> usize {
+    let names = site.maildrop.as_deref().map(|dir| letterbox::names(dir, COUNTED, i64::MIN));
+    names.and_then(Result::ok).map_or(0, |names| names.len())
+}
+
+fn write(out: &mut impl Write, list: &List, kept: usize) -> io::Result<()> {
+    if list.total + kept == 0 {
+        return writeln!(out, "Mail queue is empty");
+    }
+    writeln!(out, "-Queue ID-                  --Size-- ----Arrival Time---- -Sender/Recipient-------")?;
+    let now = clock::now();
+    for message in &list.messages {
+        row(out, message, now)?;
+    }
+    if list.total > list.messages.len() {
+        writeln!(out, "and {} more: posthaste queue list", list.total - list.messages.len())?;
+    }
+    if kept > 0 {
+        writeln!(out, "{kept} in the maildrop, until the relay takes them")?;
+    }
+    let bytes: u64 = list.messages.iter().map(|message| u64::from(message.row.size)).sum();
+    let total = list.total + kept;
+    writeln!(out, "-- {} Kbytes in {total} Request{}.", bytes.div_ceil(1024), if total == 1 { "" } else { "s" })
+}
+
+fn row(out: &mut impl Write, message: &Listed, now: Timestamp) -> io::Result<()> {
+    let sender = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
+    let arrived = message.row.arrived.min(now).strftime("%a %b %e %H:%M:%S");
+    writeln!(out, "{:<27} {:>8} {arrived}  {sender}", message.row.id.to_string(), message.row.size)?;
+    for (recipient, state) in message.addresses.iter().zip(&message.row.rcpts) {
+        writeln!(out, "{:>58} {recipient}", format!("({})", state.phase))?;
+    }
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_queue_says_so_and_scripts_find_the_number_of_requests() {
+        let written = |list: &List, kept| {
+            let mut out = Vec::new();
+            write(&mut out, list, kept).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let none = List { total: 0, messages: Vec::new() };
+        assert_eq!(written(&none, 0), "Mail queue is empty\n");
+        assert!(written(&none, 1).ends_with("1 in the maildrop, until the relay takes them\n-- 0 Kbytes in 1 Request.\n"));
+        assert!(written(&List { total: 3, messages: Vec::new() }, 0).ends_with("-- 0 Kbytes in 3 Requests.\n"));
+    }
+}

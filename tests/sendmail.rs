@@ -1,0 +1,424 @@
+//! `posthaste sendmail` as cron, PHP and scripts call it: what arrives, and that nothing is lost while the relay is down.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::{
+        fs::{PermissionsExt, chown, symlink},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use support::{
+    World,
+    dns::Fault,
+    mx::Transaction,
+    relay::{Relay, binary, free_port, text},
+    wait::until,
+    world::listening,
+};
+
+/// A user of this machine who is not root.
+const NOBODY: u32 = 65_534;
+
+/// A relay for the domains of the cases, with aliases.
+fn world(extra: &str) -> World {
+    let world = listening(|relay| {
+        fs::write(relay.dir().join("aliases"), "postmaster: root\nroot: ann@rcpt.test\nlist: |/usr/bin/list\n").unwrap();
+        let aliases = relay.dir().join("aliases");
+        format!("sendmail.aliases = {aliases:?}\nsendmail.pickup = \"1s\"\norigin = \"sender.test\"\n{extra}")
+    });
+    for domain in ["rcpt.test", "xn--bcher-kva.test", "sender.test"] {
+        world.dns.mx(domain, 10, "mx1.example.test");
+    }
+    world
+}
+
+fn sendmail(relay: &Relay, words: &[&str], input: &str) -> Output {
+    give(relay.command(["sendmail"].iter().chain(words)).env_remove("LOGNAME").env_remove("USER"), input)
+}
+
+fn give(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that needs no input may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn ok(relay: &Relay, words: &[&str], input: &str) -> String {
+    let out = sendmail(relay, words, input);
+    assert!(out.status.success() && out.stderr.is_empty(), "{}: {}", out.status, text(&out.stderr));
+    text(&out.stdout)
+}
+
+fn body(message: &Transaction) -> String {
+    text(&message.data)
+}
+
+/// Whom the messages that came are for, and what they hold.
+fn came(world: &World, count: usize) -> (BTreeSet<String>, Vec<String>) {
+    let messages = world.mx.wait_for(count);
+    let rcpts = messages.iter().flat_map(|message| &message.rcpts).map(ToString::to_string).collect();
+    (rcpts, messages.iter().map(body).collect())
+}
+
+fn set(addresses: &[&str]) -> BTreeSet<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn recipients_come_in_lists_and_from_the_fields_that_count() {
+    let world = world("");
+    ok(&world.relay, &["-i", "-f", "a@sender.test", "b@rcpt.test,c@rcpt.test"], "Subject: x\n\nhi\n");
+    until("both", || (came(&world, 1).0 == set(&["b@rcpt.test", "c@rcpt.test"])).then_some(()));
+    let again = "Resent-From: a@sender.test\nResent-To: r@rcpt.test\nFrom: x@sender.test\nTo: never@rcpt.test\nSubject: x\n\nhi\n";
+    ok(&world.relay, &["-t", "-i", "-f", "a@sender.test"], again);
+    world.relay.log().wait_for("delivered", "r@rcpt.test");
+    let patch = "From 1234567890abcdef Mon Sep 17 00:00:00 2001\nFrom: A <shop@sender.test>\nTo: p@rcpt.test\nSubject: [PATCH] x\n\nhi\n";
+    ok(&world.relay, &["-t", "-i", "-f", "shop@sender.test"], patch);
+    world.relay.log().wait_for("delivered", "p@rcpt.test");
+    let patch = came(&world, 3).1.pop().unwrap();
+    assert!(patch.contains("\r\nFrom: A <shop@sender.test>\r\nTo: p@rcpt.test\r\nSubject: [PATCH] x\r\n"), "{patch}");
+    assert!(!patch.contains("From 1234") && world.relay.log().of("accepted", "never@rcpt.test").is_empty());
+}
+
+/// Reports of users, as they stand where they are collected.
+#[test]
+fn the_cases_that_users_reported_are_right() {
+    let cases = Path::new("/work/shared/cases/open");
+    if !cases.exists() {
+        eprintln!("SKIPPED: {} is not there", cases.display());
+        return;
+    }
+    let world = world("");
+    let path = format!("{}:/usr/bin:/bin", binary().parent().unwrap().display());
+    let expected = [
+        ("sendmail-commas.sh", set(&["b@rcpt.test", "c@rcpt.test"]), ""),
+        ("sendmail-resent.sh", set(&["r@rcpt.test"]), "\r\nTo: b@rcpt.test\r\n"),
+        (
+            "sendmail-mbox-from-line.sh",
+            set(&["b@rcpt.test"]),
+            "\r\nFrom: A <shop@sender.test>\r\nTo: b@rcpt.test\r\nSubject: [PATCH] x\r\n",
+        ),
+        ("cron-header-unqualified.sh", set(&["admin@rcpt.test"]), "From: \"(Cron Daemon)\" <root@sender.test>\r\nTo: root@sender.test\r\n"),
+    ];
+    let mut before = 0;
+    for (script, rcpts, part) in expected {
+        let mut command = Command::new("/bin/sh");
+        command.arg(cases.join(script)).env("PATH", &path).env("POSTHASTE_CONFIG", world.relay.config_path());
+        let out = give(&mut command, "");
+        assert!(out.status.success(), "{script}: {}", text(&out.stderr));
+        let got = until(script, || {
+            let got = world.mx.messages().split_off(before);
+            let to: BTreeSet<String> = got.iter().flat_map(|message| message.rcpts.clone()).collect();
+            (to == rcpts).then_some(got)
+        });
+        assert!(got.iter().all(|message| body(message).contains(part)), "{script}: {}", body(&got[0]));
+        before += got.len();
+    }
+}
+
+#[test]
+fn names_of_this_machine_become_addresses_in_envelope_and_header() {
+    let world = world("");
+    let cron = "From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@host> x\n\nout\n";
+    ok(&world.relay, &["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"], cron);
+    let got = world.mx.wait_for(1).remove(0);
+    assert_eq!(got.rcpts, ["ann@rcpt.test"], "root's mail goes to whom the aliases say");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(got.from, "root@sender.test", "the name of passwd at the origin");
+    }
+    assert!(body(&got).contains("From: root@sender.test (Cron Daemon)\r\nTo: root@sender.test\r\n"), "{}", body(&got));
+    let quoted = "From: \"(Cron Daemon)\" <root>\nTo: root, <ops>\nReply-To: ops\n\nout\n";
+    ok(&world.relay, &["-i", "postmaster@localhost"], quoted);
+    let got = body(&world.mx.wait_for(2).remove(1));
+    assert!(got.contains(
+        "From: \"(Cron Daemon)\" <root@sender.test>\r\nTo: root@sender.test, <ops@sender.test>\r\nReply-To: ops@sender.test\r\n"
+    ));
+    let out = sendmail(&world.relay, &["list"], "\nhi\n");
+    assert_eq!(out.status.code(), Some(69));
+    assert!(text(&out.stderr).contains("aliases:3: list leads to |/usr/bin/list"), "{}", text(&out.stderr));
+    assert_eq!(ok(&world.relay, &["-bv", "root,bob"], ""), "ann@rcpt.test\nbob@sender.test\n");
+}
+
+#[test]
+fn other_alphabets_are_taken_in_addresses_and_names() {
+    let world = world("");
+    world.mx.extensions(&["8BITMIME", "SMTPUTF8"]);
+    ok(&world.relay, &["-i", "-f", "a@sender.test", "-F", "Jürgen Groß", "info@bücher.test"], "Subject: x\n\nhi\n");
+    let got = world.mx.wait_for(1).remove(0);
+    assert_eq!(got.rcpts, ["info@xn--bcher-kva.test"]);
+    assert!(body(&got).contains("From: =?UTF-8?B?SsO8cmdlbiBHcm/Dnw==?= <a@sender.test>\r\n"), "{}", body(&got));
+    ok(&world.relay, &["-t"], "From: a@sender.test\nTo: jürgen@bücher.test\n\nhi\n");
+    assert_eq!(world.mx.wait_for(2)[1].rcpts, ["jürgen@xn--bcher-kva.test"]);
+}
+
+#[test]
+fn a_caller_that_waits_for_each_reply_gets_it() {
+    let world = world("");
+    for n in 0..5 {
+        let mut command = world.relay.command(["sendmail", "-bs", "-i"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut say, mut hear) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+        let mut expect = |code: &str| {
+            let line = hear.by_ref().map(Result::unwrap).find(|line| line.as_bytes().get(3) == Some(&b' '));
+            assert!(line.as_ref().is_some_and(|line| line.starts_with(code)), "{line:?}");
+        };
+        expect("220");
+        let to = format!("RCPT TO:<b{n}@rcpt.test>");
+        let dialogue = [
+            ("EHLO c", "250"),
+            ("MAIL FROM:<a@sender.test>", "250"),
+            (&*to, "250"),
+            ("DATA", "354"),
+            ("Subject: x\r\n\r\nhi\r\n.", "250"),
+            ("QUIT", "221"),
+        ];
+        for (line, code) in dialogue {
+            say.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+            expect(code);
+        }
+        assert!(child.wait().unwrap().success(), "although its input is still open");
+        world.relay.log().wait_for("delivered", &format!("b{n}@rcpt.test"));
+    }
+}
+
+#[test]
+fn what_is_handed_in_while_the_relay_is_down_arrives_once_it_is_back() {
+    let mut world = world("");
+    world.relay.stop();
+    for n in 0..20 {
+        ok(&world.relay, &["-i", "-f", "a@sender.test", &format!("b{n}@rcpt.test")], &format!("Subject: kept {n}\n\n.\nGrüße\n"));
+    }
+    let kept = drop_of(&world.relay);
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 20);
+    world.relay.run();
+    for n in 0..20 {
+        world.relay.log().wait_for("delivered", &format!("b{n}@rcpt.test"));
+    }
+    until("the maildrop to be empty", || (fs::read_dir(&kept).unwrap().count() == 0).then_some(()));
+    let got = came(&world, 20).1;
+    assert!(got.len() == 20 && got.iter().all(|message| message.contains("Subject: kept ") && message.ends_with("\r\n.\r\nGrüße\r\n")));
+    let line = world.relay.log().wait_for("accepted", "b0@rcpt.test");
+    assert_eq!(line["client_ehlo"], format!("uid-{}", rustix::process::getuid().as_raw()), "who handed it in");
+}
+
+#[test]
+fn a_caller_that_speaks_smtp_is_served_while_the_relay_is_down() {
+    let mut world = world("");
+    world.relay.stop();
+    let session = "EHLO c.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<b@rcpt.test>\r\nDATA\r\nSubject: bs\r\n\r\nhi\r\n.\r\nQUIT\r\n";
+    let said = ok(&world.relay, &["-bs"], session);
+    assert!(said.contains("250 2.0.0 Ok: kept until the relay is back"), "{said}");
+    world.relay.run();
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+}
+
+#[test]
+fn nothing_is_lost_over_a_restart_in_mid_traffic() {
+    let mut world = world("");
+    for n in 0..40 {
+        match n {
+            15 => world.relay.kill(),
+            30 => world.relay.run(),
+            _ => {}
+        }
+        ok(&world.relay, &["-i", "-f", "a@sender.test", &format!("b{n}@rcpt.test")], &format!("Subject: n{n}\n\nhi\n"));
+    }
+    for n in 0..40 {
+        world.relay.log().wait_for("delivered", &format!("b{n}@rcpt.test"));
+        assert_eq!(world.relay.log().of("accepted", &format!("b{n}@rcpt.test")).len(), 1);
+    }
+}
+
+#[test]
+fn a_letter_that_was_taken_before_a_crash_is_not_taken_again() {
+    let mut world = world("");
+    world.relay.stop();
+    ok(&world.relay, &["-f", "a@sender.test", "b@rcpt.test"], "Subject: once\n\nhi\n");
+    let kept = fs::read_dir(drop_of(&world.relay)).unwrap().next().unwrap().unwrap().path();
+    let copy = world.relay.dir().join("copy");
+    fs::copy(&kept, &copy).unwrap();
+    world.relay.run();
+    let line = world.relay.log().wait_for("delivered", "b@rcpt.test");
+    assert_eq!(line["message"], kept.file_name().unwrap().to_str().unwrap(), "its name is the message's id");
+    until("the letter to be taken", || (!kept.exists()).then_some(()));
+    world.relay.kill();
+    fs::copy(&copy, &kept).unwrap();
+    world.relay.run();
+    until("the letter to be known", || (!kept.exists()).then_some(()));
+    assert_eq!(world.relay.log().of("accepted", "b@rcpt.test").len(), 1);
+}
+
+#[test]
+fn nothing_else_in_the_maildrop_is_believed() {
+    let mut world = world("limits.received_hops = 5");
+    world.relay.stop();
+    let dir = drop_of(&world.relay);
+    let secret = world.relay.dir().join("secret");
+    fs::write(&secret, "{\"maildrop\":1,\"uid\":0,\"sender\":\"\",\"recipients\":[\"spy@rcpt.test\"],\"length\":0}\n").unwrap();
+    symlink(&secret, dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC0")).unwrap();
+    fs::hard_link(&secret, dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC1")).unwrap();
+    fs::write(dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC2"), "#!/bin/sh\nrm -rf /\n").unwrap();
+    fs::create_dir(dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC3")).unwrap();
+    // Names that could stand in the way of others.
+    fs::write(dir.join("core"), "").unwrap();
+    fs::write(dir.join("x".repeat(255)), "").unwrap();
+    fs::create_dir(dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC0.bad")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        // Another user's, who says that it is root's.
+        fs::copy(&secret, dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC4")).unwrap();
+        chown(dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC4"), Some(NOBODY), None).unwrap();
+    }
+    ok(&world.relay, &["-f", "a@sender.test", "good@rcpt.test"], "Subject: x\n\nhi\n");
+    ok(&world.relay, &["-f", "a@sender.test", "round@rcpt.test"], &format!("{}\nhi\n", "Received: by x\n".repeat(6)));
+    world.relay.run();
+    world.relay.log().wait_for("delivered", "good@rcpt.test");
+    until("all to be put aside", || {
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| name.ends_with(".bad")).reduce(|all, one| all && one)
+    });
+    assert!(world.relay.log().of("accepted", "spy@rcpt.test").is_empty());
+    assert_eq!(fs::read_to_string(&secret).unwrap().lines().count(), 1);
+    let alarms = world.relay.ok(["alarms"]);
+    let day_and_user = alarms.matches("cannot be taken from the maildrop").count();
+    assert!((1..=4).contains(&day_and_user), "one alarm a day for each user: {alarms}");
+    assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "too_many_hops");
+}
+
+#[test]
+fn every_user_may_put_something_into_a_maildrop_outside_of_the_relays_folder_and_nobody_else_reads_it() {
+    let mut world = world("");
+    if !support::tools::have_root("another user's mail needs one") {
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("posthaste-").permissions(fs::Permissions::from_mode(0o711)).tempdir().unwrap();
+    let (dir, config) = (folder.path().join("drop"), folder.path().join("posthaste.toml"));
+    world.relay.configure(&format!("sendmail.maildrop = {dir:?}"));
+    world.relay.stop();
+    world.relay.run();
+    until("the folder", || dir.exists().then_some(()));
+    world.relay.stop();
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o3733);
+    fs::copy(world.relay.config_path(), &config).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let program = folder.path().join("sendmail");
+    if fs::hard_link(binary(), &program).is_err() {
+        fs::copy(binary(), &program).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.args(["-i", "-f", "a@sender.test", "b@rcpt.test"]).env("POSTHASTE_CONFIG", &config).current_dir("/").uid(NOBODY).gid(NOBODY);
+    let out = give(&mut command, "Subject: x\n\nhi\n");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let letter = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    let meta = fs::metadata(&letter).unwrap();
+    assert_eq!(meta.permissions().mode() & 0o777, 0o640);
+    let allowed = |command: &str, uid: u32| {
+        let shell = ["-c", command, "sh"].map(str::to_owned);
+        Command::new("/bin/sh")
+            .args(shell)
+            .arg(&letter)
+            .arg(&dir)
+            .uid(uid)
+            .gid(uid)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    };
+    for forbidden in ["cat \"$1\"", "ls \"$2\"", "rm -f \"$1\"", "mv \"$1\" \"$1.x\""] {
+        assert!(!allowed(forbidden, NOBODY - 1), "{forbidden}");
+    }
+    world.relay.run();
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+    assert_eq!(world.relay.log().wait_for("accepted", "b@rcpt.test")["client_ehlo"], format!("uid-{NOBODY}"));
+}
+
+#[test]
+fn what_cannot_be_kept_is_said() {
+    let mut world = world("");
+    world.relay.stop();
+    fs::remove_dir(drop_of(&world.relay)).unwrap();
+    let out = sendmail(&world.relay, &["-f", "a@sender.test", "b@rcpt.test"], "Subject: x\n\nhi\n");
+    assert_eq!(out.status.code(), Some(75), "EX_TEMPFAIL");
+    assert!(text(&out.stderr).contains("cannot be kept in"), "{}", text(&out.stderr));
+    let out = sendmail(&world.relay, &["-bs"], "");
+    assert_eq!((out.status.code(), text(&out.stdout).get(..4)), (Some(75), Some("421 ")));
+}
+
+#[test]
+fn more_recipients_than_a_message_may_have_get_several() {
+    let world = world("limits.recipients = 100");
+    let all: Vec<String> = (0..250).map(|n| format!("b{n}@rcpt.test")).collect();
+    ok(&world.relay, &["-i", "-f", "a@sender.test", &all.join(",")], "Subject: x\n\nhi\n");
+    world.relay.log().wait_for("delivered", "b249@rcpt.test");
+    let messages: BTreeSet<String> =
+        world.relay.log().events().iter().filter(|line| line["event"] == "accepted").map(|line| line["message"].to_string()).collect();
+    assert_eq!(messages.len(), 3);
+}
+
+#[test]
+fn the_queue_is_shown_as_scripts_expect_it_and_tried_again() {
+    let world = world("retry.schedule = [\"1h\"]");
+    let mailq = link(&world.relay, "mailq");
+    let listed = || text(&Command::new(&mailq).env("POSTHASTE_CONFIG", world.relay.config_path()).output().unwrap().stdout);
+    assert_eq!(listed(), "Mail queue is empty\n");
+    world.dns.mx("late.test", 10, "mx1.example.test").fault("late.test", Fault::ServFail);
+    ok(&world.relay, &["-f", "a@sender.test", "b@late.test"], "Subject: x\n\nhi\n");
+    world.relay.log().wait_for("deferred", "b@late.test");
+    let waiting = listed();
+    assert!(
+        waiting.contains("a@sender.test\n") && waiting.contains("b@late.test") && waiting.ends_with("-- 1 Kbytes in 1 Request.\n"),
+        "{waiting}"
+    );
+    assert_eq!(ok(&world.relay, &["-bp"], ""), waiting);
+    world.dns.heal("late.test");
+    until("the message to be tried", || {
+        ok(&world.relay, &["-q"], "");
+        (!world.relay.log().of("delivered", "b@late.test").is_empty()).then_some(())
+    });
+    assert!(ok(&world.relay, &["--help"], "").contains("-t  "));
+    let checked = sendmail(&world.relay, &["-bi"], "");
+    assert!(text(&checked.stdout).starts_with("3 aliases, 1 of them") && text(&checked.stderr).contains("list leads to |/usr/bin/list"));
+}
+
+#[test]
+fn the_configuration_that_is_named_is_the_one_that_holds() {
+    let world = world("");
+    let named = world.relay.config_path();
+    let mut command = Command::new(binary());
+    command.args(["sendmail", "-i", "-f", "a@sender.test", "-C"]).arg(&named).arg("b@rcpt.test").env_remove("POSTHASTE_CONFIG");
+    assert!(give(&mut command, "Subject: x\n\nhi\n").status.success());
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+    for (file, content) in [("absent.cf", None), ("sendmail.cf", Some("O QueueDirectory=/var/spool/mqueue\n"))] {
+        let path = world.relay.dir().join(file);
+        content.iter().for_each(|content| fs::write(&path, content).unwrap());
+        let out = sendmail(&world.relay, &["-C", path.to_str().unwrap(), "b@rcpt.test"], "");
+        assert_eq!(out.status.code(), Some(78), "EX_CONFIG");
+        assert!(text(&out.stderr).contains(file), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn a_listener_for_users_alone_is_not_asked() {
+    let port = free_port();
+    let world = world(&format!("listen.users.address = \"127.0.0.1:{port}\"\nlisten.users.allow = []"));
+    ok(&world.relay, &["-f", "a@sender.test", "b@rcpt.test"], "Subject: x\n\nhi\n");
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+    assert!(world.relay.log().of("rejected", "").is_empty());
+}
+
+fn drop_of(relay: &Relay) -> PathBuf {
+    relay.dir().join("data/maildrop")
+}
+
+fn link(relay: &Relay, name: &str) -> PathBuf {
+    let link: PathBuf = Path::new(relay.dir()).join(name);
+    symlink(binary(), &link).unwrap();
+    link
+}
