@@ -19,6 +19,9 @@ use support::{
     world::listening,
 };
 
+#[path = "interop/applications.rs"]
+mod applications;
+
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
 
@@ -266,5 +269,7 @@ fn the_sendmail_command_says_by_its_exit_status_what_came_of_it() {
         Command::new(&link).args(["-f", FROM, TO]).env("POSTHASTE_CONFIG", world.relay.config_path()).stdin(Stdio::null()).status();
     assert_eq!(by_name.unwrap().code(), Some(0));
     world.relay.stop();
+    assert_eq!(status(&world, &["-f", FROM, TO]), Some(0), "it is kept");
+    std::fs::remove_dir_all(world.relay.dir().join("data/maildrop")).unwrap();
     assert_eq!(status(&world, &["-f", FROM, TO]), Some(75), "EX_TEMPFAIL");
 }
