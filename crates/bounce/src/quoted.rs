@@ -45,13 +45,18 @@ impl Quoted {
     }
 }
 
-/// The receiver's words, without the words of the quoting host before them (`host mx[192.0.2.1] said: `), which explain nothing.
+/// The receiver's words, without those of the quoting host before them (`host mx[192.0.2.1] said: `) and behind them (`(in reply to RCPT TO
+/// command)`), which explain nothing.
 fn said(raw: &str) -> &str {
+    let raw = raw.rfind(" (in reply to ").filter(|at| raw.len() - at <= TAIL_MAX).map_or(raw, |at| &raw[..at]);
     let Some(at) = basic_at(raw) else { return raw };
     let (before, reply) = raw.split_at(at);
     let words = reply.split_whitespace().skip(1).filter(|w| w.chars().any(char::is_alphabetic)).count();
     if words >= 2 && !before.trim().is_empty() { reply } else { raw }
 }
+
+/// The longest that Postfix writes behind a reply, in bytes.
+const TAIL_MAX: usize = 64;
 
 /// The command that got the reply, as the quoting host names it (Postfix, Exim, Sendmail, Exchange, DragonFly).
 fn stage_in(text: &str) -> Option<Stage> {

@@ -37,7 +37,7 @@ pub(crate) fn normalise(text: &str) -> String {
 fn push(out: &mut String, word: &str, has_at: bool, has_dots: bool) {
     if has_at {
         push_addressed(out, word);
-    } else if !is_code(word) {
+    } else if !(is_code(word) || has_dots && is_ip(word)) {
         push_word(out, word);
         if has_dots && is_domain(word) {
             blank(out);
@@ -45,6 +45,12 @@ fn push(out: &mut String, word: &str, has_at: bool, has_dots: bool) {
         }
     }
     blank(out);
+}
+
+/// Whether a word is an IPv4 address. It is dropped like a code: its numbers mean nothing, and a receiver's own code may be a number.
+fn is_ip(word: &str) -> bool {
+    let word = word.trim_end_matches(['.', ':']);
+    word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.bytes().filter(|b| *b == b'.').count() == 3
 }
 
 const GAP: u8 = 1;
@@ -200,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn codes_do_not_stand_between_words() {
-        assert_eq!(normalise("550-5.7.1 likely\n550 5.7.1 unsolicited mail (#5.7.1) 192.0.2.4"), " likely unsolicited mail 192 0 2 4 ");
+    fn codes_and_addresses_of_hosts_do_not_stand_between_words() {
+        assert_eq!(normalise("550-5.7.1 likely\n550 5.7.1 unsolicited mail (#5.7.1) 192.0.2.4"), " likely unsolicited mail ");
         assert_eq!(normalise("554 30 a OFR_506 [506]"), " 30 a ofr 506 ");
     }
 
