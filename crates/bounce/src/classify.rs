@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use posthaste_mail::{Class, Failure};
+use posthaste_mail::{Action, Class, Failure, Stage};
 
 use crate::{
     context::Context,
+    phrase,
     quoted::Quoted,
     rules::{CompiledRule, NOT, PatternTarget, Rules, TEXT},
     text::normalise,
@@ -28,7 +29,7 @@ impl Rules {
 
     /// Classifies a reply that is already split into its parts.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
-        let seen = self.scan(&normalise(&quoted.text));
+        let seen = self.scan(&normalise(phrase::reason(&quoted.text)));
         let facts = ReplyFacts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
         let (detail, known) = (quoted.enhanced.map_or(0, |e| e.detail), !facts.is_nobody_known());
         let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
@@ -37,9 +38,9 @@ impl Rules {
             .filter(|c| c.may_fit(facts.code, detail, known))
             .filter_map(|c| self.candidate(c.index, &facts, &seen))
             .fold(None, surer);
-        let texted = seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)).fold(None, surer);
-        match surer_of(texted, coded) {
-            Some(best) => verdict(best, coded, &facts, self.page(best.compiled, &facts)),
+        let words = Words::new(seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)));
+        match surer_of(&words, coded) {
+            Some(best) => verdict(best, coded, &words, &facts, self.page(best.compiled, &facts)),
             None => unknown(facts.is_permanent()),
         }
     }
@@ -104,8 +105,8 @@ impl Rules {
             _ if facts.is_nobody_known() => HOMELESS,
             _ => AT_HOME,
         };
-        let rank = compiled.rule.confidence + home + if compiled.own { OWN_FIRST } else { 0.0 };
-        Some(RuleMatch { compiled, rank, length })
+        let sureness = compiled.rule.confidence + home;
+        Some(RuleMatch { compiled, sureness, rank: sureness + if compiled.own { OWN_FIRST } else { 0.0 }, length })
     }
 }
 
@@ -173,7 +174,8 @@ impl ReplyFacts<'_> {
     fn fit(&self, compiled: &CompiledRule) -> bool {
         let rule = &compiled.rule;
         let any_or_none = |empty: bool, any: bool| empty || any;
-        any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
+        (!compiled.about_recipient || self.may_be_about_recipient())
+            && any_or_none(rule.code.is_empty(), rule.code.iter().any(|c| c.fits(self.code)))
             && any_or_none(rule.enhanced.is_empty(), self.quoted.enhanced.is_some_and(|e| rule.enhanced.iter().any(|p| p.fits(e))))
             && any_or_none(rule.stage.is_empty(), self.quoted.stage.is_some_and(|s| rule.stage.contains(&s)))
             && match compiled.providers[..] {
@@ -182,6 +184,16 @@ impl ReplyFacts<'_> {
                 _ if self.is_nobody_known() => !rule.text.is_empty(),
                 _ => [self.told, self.signed].into_iter().flatten().any(|p| compiled.providers.contains(&p)),
             }
+    }
+
+    /// Whether a recipient was named when the receiver said it (RFC 5321 §3.3), as far as that is known.
+    fn may_be_about_recipient(&self) -> bool {
+        matches!(self.quoted.stage, None | Some(Stage::Rcpt | Stage::Data | Stage::Dot))
+    }
+
+    /// Whether the reply is for all recipients of the transaction at once.
+    fn is_for_all(&self) -> bool {
+        matches!(self.quoted.stage, Some(Stage::Data | Stage::Dot))
     }
 
     fn is_nobody_known(&self) -> bool {
@@ -205,6 +217,9 @@ fn effective_code(quoted: &Quoted) -> u16 {
 #[derive(Clone, Copy)]
 struct RuleMatch<'r> {
     compiled: &'r CompiledRule,
+    /// Its confidence here.
+    sureness: f32,
+    /// The same, with the operator's rules before all others.
     rank: f32,
     length: u16,
 }
@@ -216,15 +231,65 @@ fn surer<'r>(best: Option<RuleMatch<'r>>, next: RuleMatch<'r>) -> Option<RuleMat
     }
 }
 
-/// The surer of two rules; words go before codes if both are equally sure.
-fn surer_of<'r>(texted: Option<RuleMatch<'r>>, coded: Option<RuleMatch<'r>>) -> Option<RuleMatch<'r>> {
-    match (texted, coded) {
-        (Some(t), Some(c)) => Some(if t.rank >= c.rank { t } else { c }),
+/// The rules whose words a reply has: the surest about its recipient, and the surest about anything else.
+struct Words<'r> {
+    about_recipient: Option<RuleMatch<'r>>,
+    about_else: Option<RuleMatch<'r>>,
+}
+
+impl<'r> Words<'r> {
+    fn new(matches: impl Iterator<Item = RuleMatch<'r>>) -> Self {
+        matches.fold(Self { about_recipient: None, about_else: None }, |mut words, next| {
+            let best = if next.compiled.about_recipient { &mut words.about_recipient } else { &mut words.about_else };
+            *best = surer(*best, next);
+            words
+        })
+    }
+
+    fn surest(&self) -> Option<RuleMatch<'r>> {
+        [self.about_recipient, self.about_else].into_iter().flatten().fold(None, surer)
+    }
+
+    /// Whether other words of the reply blame something else than the recipient. A code alone is contradicted by any such words that are
+    /// surer than those about the recipient.
+    fn contradict(&self, best: RuleMatch<'_>) -> bool {
+        let sureness = |found: Option<RuleMatch<'_>>| found.map_or(0.0, |m| m.sureness);
+        let worded = !best.compiled.rule.text.is_empty();
+        let least = if worded { CONTRADICTS } else { CONTRADICTS_A_CODE.max(sureness(self.about_recipient)) };
+        sureness(self.about_else) >= least
+    }
+}
+
+/// Words about something else than the recipient with at least this sureness keep words about the recipient from suppressing it.
+const CONTRADICTS: f32 = 0.72;
+/// The same for a recipient verdict that no words support.
+const CONTRADICTS_A_CODE: f32 = 0.3;
+
+/// The surer of the words and the code; words go before if both are equally sure. A general code for the recipient (5.1.1) goes behind
+/// clear words about something else: many receivers send one code for everything.
+fn surer_of<'r>(words: &Words<'r>, coded: Option<RuleMatch<'r>>) -> Option<RuleMatch<'r>> {
+    match (words.surest(), coded) {
+        (Some(t), Some(c)) => {
+            let wrong_code =
+                c.compiled.about_recipient && !t.compiled.about_recipient && c.sureness < SURE_CODE && t.sureness >= CLEAR_WORDS;
+            Some(if t.rank >= c.rank || (wrong_code && !c.compiled.own) { t } else { c })
+        }
         (t, c) => t.or(c),
     }
 }
 
-fn verdict(best: RuleMatch<'_>, coded: Option<RuleMatch<'_>>, facts: &ReplyFacts<'_>, link: Option<Arc<str>>) -> Verdict {
+/// Codes that one receiver has given a meaning are at least this sure.
+const SURE_CODE: f32 = 0.85;
+/// Words that are at least this sure are clear.
+const CLEAR_WORDS: f32 = 0.6;
+
+fn verdict(
+    best: RuleMatch<'_>,
+    coded: Option<RuleMatch<'_>>,
+    words: &Words<'_>,
+    facts: &ReplyFacts<'_>,
+    link: Option<Arc<str>>,
+) -> Verdict {
     let rule = &best.compiled.rule;
     let confidence = match coded {
         // Two rules agree: both have to be wrong for the verdict to be wrong.
@@ -237,7 +302,10 @@ fn verdict(best: RuleMatch<'_>, coded: Option<RuleMatch<'_>>, facts: &ReplyFacts
     Verdict {
         class: rule.class,
         scope: rule.scope.unwrap_or_else(|| usual_scope(rule.class)),
-        action: rule.action.unwrap_or_else(|| usual_action(rule.class, permanent, confidence)),
+        action: rule.action.unwrap_or_else(|| match usual_action(rule.class, permanent, confidence) {
+            Action::Suppress if facts.is_for_all() || words.contradict(best) => Action::None,
+            usual => usual,
+        }),
         permanent,
         confidence,
         rule: best.compiled.id.clone(),

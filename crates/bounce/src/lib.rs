@@ -9,7 +9,9 @@
 //!
 //! - Every input gets an answer, in bounded time and memory, and no input makes it panic.
 //! - A 4xx reply is never permanent.
-//! - Unless a rule names its action, only a permanent verdict about the recipient with a confidence of at least 0.8 suppresses.
+//! - What is said before RCPT is never about a recipient: none was named yet (RFC 5321 §3.3).
+//! - Unless a rule names its action, only a permanent verdict about the recipient with a confidence of at least 0.8 suppresses, given at
+//!   RCPT or quoted without a stage, and only if no other words of the reply blame the sender, the host or the pace.
 //! - Every rule decides its own examples ([`Rules::check_examples`]); an operator's rule goes before every shipped one.
 
 mod classify;
@@ -18,6 +20,7 @@ mod context;
 mod local;
 mod mail;
 mod mojibake;
+mod phrase;
 mod quoted;
 mod rule;
 mod rules;

@@ -7,13 +7,14 @@ use std::{
 };
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use posthaste_mail::{Action, Class, Scope};
 
 use crate::{
     context::Context,
     quoted::Quoted,
     rule::{CodePattern, EnhancedPattern, ProviderSigns, Rule, RuleError, RuleFile, error_at},
     text::normalise_pattern,
-    verdict::usual_why,
+    verdict::{usual_scope, usual_why},
 };
 
 /// A compiled rule set.
@@ -49,6 +50,8 @@ pub(crate) struct CompiledRule {
     pub(crate) own: bool,
     /// The groups of patterns that have to be hit.
     pub(crate) needs: u8,
+    /// It is about the recipient, its mailbox or its domain, so that it cannot be meant before RCPT.
+    pub(crate) about_recipient: bool,
 }
 
 /// What a pattern proves: a group of a rule, or a provider (its index follows those of all rules).
@@ -317,7 +320,17 @@ fn compile_rule(rule: Rule, own: bool, names: &HashMap<String, u16>) -> Compiled
         providers: rule.provider.iter().map(|p| names.get(&p.to_ascii_lowercase()).copied().unwrap_or(u16::MAX)).collect(),
         own,
         needs,
+        about_recipient: is_about_recipient(&rule),
         rule,
+    }
+}
+
+/// Whether a rule is about the recipient. Words about a domain are too; a code alone may speak for the whole host (521, RFC 7504 §3).
+fn is_about_recipient(rule: &Rule) -> bool {
+    match rule.class {
+        Class::InvalidRecipient | Class::InactiveMailbox | Class::MailboxFull => true,
+        Class::BadDomain if !rule.text.is_empty() => true,
+        class => rule.scope.unwrap_or_else(|| usual_scope(class)) == Scope::Recipient || rule.action == Some(Action::Suppress),
     }
 }
 
