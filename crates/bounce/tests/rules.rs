@@ -169,3 +169,56 @@ fn a_verdict_names_the_receivers_page() {
     }
     assert_eq!(page("550 5.1.1 user unknown", None), "");
 }
+
+#[test]
+fn replies_that_were_read_wrongly_are_read_rightly() {
+    for (reply, class, action) in [
+        ("550 5.2.5 Folder full", Class::MailboxFull, Action::Retry),
+        (
+            "550 <u@x.test> Benutzer hat zuviele Mails auf dem Server. / User has too many messages on the server.",
+            Class::MailboxFull,
+            Action::Retry,
+        ),
+        (
+            "550-Requested action not taken: mailbox unavailable\n550 Sender address is not allowed.",
+            Class::PolicyAuth,
+            Action::FixConfiguration,
+        ),
+        (
+            "550-Requested action not taken: mailbox unavailable\n550 Failure sending mail. Try again later.",
+            Class::RateLimited,
+            Action::SlowDown,
+        ),
+        (
+            "554 5.7.1 Service unavailable; Sender address [user@example.com] blocked using dbl.spamhaus.org; Error: open resolver; https://check.spamhaus.org/returnc/pub/192.0.2.4/",
+            Class::PolicyAuth,
+            Action::None,
+        ),
+        ("450 Too many recipient attempts", Class::RateLimited, Action::SlowDown),
+        ("501-5.5.4 Empty HELO/EHLO argument not allowed, closing connection.", Class::ProtocolError, Action::FixConfiguration),
+        ("554 5.6.1 Body type not supported by Remote Host", Class::ProtocolError, Action::FixMessage),
+        ("552 5.1.1 Boîte aux lettres pleine", Class::MailboxFull, Action::Retry),
+        ("550 Relaying denied - your IP has been identified as spammer", Class::IpReputation, Action::PauseLane),
+        ("554 5.4.6 Message exceeded 50 hops, this may indicate a mail loop", Class::ConnectionFailure, Action::None),
+        (
+            "421 4.7.29 Your email has been rate limited because this message wasn't sent over a TLS connection",
+            Class::TlsFailure,
+            Action::Retry,
+        ),
+        ("550 5.5.0 Boite du destinataire archivee.", Class::InactiveMailbox, Action::Suppress),
+    ] {
+        let verdict = Rules::shipped().classify_text(reply, None);
+        assert_eq!((verdict.class, verdict.action), (class, action), "{reply}: {}", verdict.rule);
+    }
+}
+
+#[test]
+fn googles_rate_and_tls_codes_mean_the_same_with_and_without_its_words() {
+    let judge = |text| Rules::shipped().classify_text(text, Some("google")).class;
+    assert_eq!(
+        (judge("421-4.7.28 no"), judge("421-4.7.29 no"), judge("421-4.7.27 no")),
+        (Class::IpReputation, Class::TlsFailure, Class::PolicyAuth)
+    );
+    let words = "421 4.7.28 Gmail has detected an unusual rate of email originating from your IP Netblock";
+    assert_eq!(judge(words), Rules::shipped().classify_text(words, None).class);
+}
