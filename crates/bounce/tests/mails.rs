@@ -228,3 +228,50 @@ fn a_routed_recipient_is_named_as_the_report_names_it() {
     assert_eq!(report.original_rcpt.as_deref(), Some("ann@example.org"));
     assert_eq!(class(&report), Some(Class::MailboxFull));
 }
+
+#[test]
+fn the_quoting_hosts_words_behind_a_reply_do_not_count() {
+    let said = "x-unix; host mx.example.org[192.0.2.18] said: 534 SIZE=Message too big. (in reply to MAIL FROM command)";
+    let mail = DSN.replace("smtp; 550 5.1.1 <gone@example.org>:\n no such person", said).replace("Status: 5.1.1", "Status: 5.0.0");
+    let reports = read(&mail);
+    assert_eq!((reports[0].kind, class(&reports[0])), (Kind::Bounce, Some(Class::MessageTooLarge)), "{reports:#?}");
+}
+
+#[test]
+fn what_was_said_to_mail_is_not_about_the_recipient_in_a_report_either() {
+    let said = "smtp; 550 5.1.1 mailbox unavailable (in reply to MAIL FROM command)";
+    let reports = read(&DSN.replace("smtp; 550 5.1.1 <gone@example.org>:\n no such person", said));
+    assert_eq!(class(&reports[0]), Some(Class::PolicyAuth), "{reports:#?}");
+}
+
+#[test]
+fn automatic_replies_are_known_in_many_languages() {
+    for subject in [
+        "[Automatyczna =?iso-8859-2?Q?odpowied=BC?=] test",
+        "=?utf-8?B?0JDQstGC0L7QvtGC0LLQtdGC?=: test",
+        "Automatische Rückmeldung: Angebot",
+        "Automaattivastaus: kysely",
+        "Otomatik Cevap: teklif",
+        "不在通知",
+        "رد تلقائي: عرض",
+    ] {
+        let mail = format!(
+            "Return-Path: <user@wp.example>\nPrecedence: junk\nTo: bounce@example.com\nFrom: User <user@wp.example>\nSubject: {subject}\n\nI am away.\n"
+        );
+        assert_eq!(one(&mail).kind, Kind::AutoReply, "{subject}");
+    }
+}
+
+#[test]
+fn a_challenge_is_an_automatic_reply_even_as_a_delivery_report() {
+    let challenge = DSN.replace("MAILER-DAEMON@mx.example.net (Mail Delivery System)", "noreply@challenge.example").replace(
+        "<gone@example.org>: host",
+        "Your message has been waitlisted. Please add yourself to my Boxbe Guest List. <gone@example.org>: host",
+    );
+    assert_eq!(one(&challenge).kind, Kind::AutoReply);
+}
+
+#[test]
+fn blank_lines_before_the_header_do_not_hide_it() {
+    assert_eq!(read(&format!("      \n\n{DSN}")).len(), 2);
+}

@@ -39,7 +39,8 @@ fn report(message: &FieldBlock, block: &FieldBlock, mail: &ParsedMail, rules: &R
     let given = |name| block.get(name).and_then(address);
     let (last, first, actual) = (given("final-recipient"), given("original-recipient"), given("x-actual-recipient"));
     let named = [&last, &first, &actual].into_iter().flatten().find(|a| is_address(a)).cloned();
-    let written = if first.is_none() {
+    // Sendmail names the address that it was expanded to apart from the one that was given to it (X-Actual-Recipient).
+    let written = if first.is_none() && actual.is_none() {
         named_in_words(mail).filter(|w| named.as_ref().is_some_and(|n| !mail.words.contains(n.as_str()) && is_kin(n, w)))
     } else {
         None

@@ -65,6 +65,7 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rule
         let mut words = Quoted::read(head(text, crate::text::TEXT_MAX));
         words.code = if said.code.is_multiple_of(100) && words.code != 0 { words.code } else { said.code };
         words.enhanced = said.enhanced.or(words.enhanced);
+        words.stage = said.stage.or(words.stage);
         let mut second = rules.classify_quoted(&words, &context);
         if second.confidence > verdict.confidence {
             if whole && second.action == Action::Suppress {
@@ -192,14 +193,9 @@ fn points(address: &str, line: &str, lower: &str, near_introduction: bool, mail:
     points += if INTRODUCTIONS.iter().any(|i| lower.contains(i)) { 1 } else { 0 };
     points += if REASONS.iter().any(|r| lower.contains(r)) { 2 } else { 0 };
     points += if ["recipient", "to:", "rcpt", "address", "user", "mailbox"].iter().any(|r| lower.contains(r)) { 1 } else { 0 };
-    points -= if ["from:", "sender", "reply-to", "mail from", "contact", "return-path", "assistance", "questions", "message-id", "http"]
-        .iter()
-        .any(|r| lower.contains(r))
-    {
-        4
-    } else {
-        0
-    };
+    // A line that begins with an address is about it, whatever else it says.
+    let others = ["from:", "sender", "reply-to", "mail from", "contact", "return-path", "assistance", "questions", "message-id", "http"];
+    points -= if others.iter().any(|r| lower.contains(r)) { if trimmed.starts_with(address) { 1 } else { 4 } } else { 0 };
     points -= if mail.to.contains(&lower_address) || mail.from.as_ref().is_some_and(|f| f.eq_ignore_ascii_case(address)) { 6 } else { 0 };
     points -= if ["postmaster", "mailer-daemon", "abuse", "helpdesk", "support", "webmaster"].contains(&local) { 3 } else { 0 };
     points
@@ -216,7 +212,9 @@ fn is_reply_about(line: &str, address: &str) -> bool {
     is_transcript(line) && about.starts_with(address)
 }
 
-const INTRODUCTIONS: [&str; 65] = [
+const INTRODUCTIONS: [&str; 67] = [
+    "rejected your message to",
+    "not a member of this mailing list",
     "delivering your m",
     "error delivering",
     "intended recipient",

@@ -28,13 +28,14 @@ const MAIL_MAX: usize = 1 << 20;
 pub fn read_mail(bytes: &[u8], rules: &Rules) -> Vec<Report> {
     let mail = ParsedMail::read(&bytes[..bytes.len().min(MAIL_MAX)]);
     let mut reports = feedback::read(&mail);
-    if reports.is_empty() {
+    let is_challenge = reports.is_empty() && auto::is_challenge(&mail);
+    if reports.is_empty() && !is_challenge {
         reports = dsn::read(&mail, rules);
     }
     if reports.is_empty() {
         reports = sns::read(&mail, rules);
     }
-    if reports.is_empty() && auto::is_auto_reply(&mail) {
+    if reports.is_empty() && (is_challenge || auto::is_auto_reply(&mail)) {
         let mut report = Report::new(Kind::AutoReply);
         report.rcpt = mail.from.clone();
         reports.push(report);

@@ -11,7 +11,7 @@ pub(super) fn is_from_a_mail_system(mail: &ParsedMail) -> bool {
 }
 
 fn is_person(from: &str) -> bool {
-    !from.contains("mail") && !from.contains("admin") && !from.contains("system") && !from.is_empty()
+    !from.contains("mail") && !from.contains("admin") && !from.contains("system") && !matches!(from.trim(), "" | "<>")
 }
 
 const SYSTEMS: [&str; 14] = [
@@ -48,7 +48,8 @@ pub(super) fn subject_tells_of_failure(mail: &ParsedMail) -> bool {
     SUBJECTS.iter().any(|s| subject.contains(s))
 }
 
-const SUBJECTS: [&str; 111] = [
+const SUBJECTS: [&str; 112] = [
+    " are not member",
     " processing error",
     " delivery warning",
     " mail delivery",
@@ -168,7 +169,14 @@ pub(super) fn words_tell_of_failure(mail: &ParsedMail) -> bool {
     FAILURES.iter().any(|s| words.contains(s))
 }
 
-const FAILURES: [&str; 115] = [
+const FAILURES: [&str; 122] = [
+    " rejected your message to",
+    " delivery incomplete",
+    " temporary problem delivering",
+    " not a valid user",
+    " are not a member of this mailing list",
+    " is not a valid recipient",
+    " no longer accepts mail",
     " failed recipient",
     " encountered an error",
     " error during delivery",
@@ -318,7 +326,9 @@ pub(super) fn tells_of_delay(mail: &ParsedMail) -> bool {
     (in_subject && !says(&GIVEN_UP)) || (says(&RETRIED) && !says(&GIVEN_UP))
 }
 
-const RETRIED: [&str; 40] = [
+const RETRIED: [&str; 42] = [
+    " will retry for",
+    " temporary problem delivering",
     " is delayed for",
     " only a temporary failure",
     " kept in the queue",

@@ -37,6 +37,8 @@ pub(super) struct ParsedMail {
 
 impl ParsedMail {
     pub(super) fn read(bytes: &[u8]) -> Self {
+        // A mailbox file or a pipe may have put blank lines before the header.
+        let bytes = bytes.trim_ascii_start();
         let mut mail = Self::default();
         match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
             Some(message) => {
