@@ -6,11 +6,9 @@ use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{InForce, clock, guarded};
 use posthaste_mail::{Domain, Failure, LocalCause, Name, Stage};
 use posthaste_queue::{DnsTime, DomainIx, QueueHandle, Site, Unroutable};
+use posthaste_route::{GaveWay, Turns};
 
-use crate::{
-    settings::Settings,
-    turns::{GaveWay, Turns},
-};
+use crate::settings::Settings;
 
 /// The least time after which a route is asked for again, whatever TTL DNS gives.
 const ROUTE_TTL_MIN: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ const SLOW: usize = 3;
 
 /// The turns and places of all look-ups.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Shared>);
+pub struct Turns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -64,16 +64,16 @@ struct Place {
 
 /// A look-up gave its place to others before its name servers answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GaveWay;
+pub struct GaveWay;
 
 impl GaveWay {
     /// How long its name servers had.
-    pub(crate) const AFTER: Duration = PATIENCE.saturating_add(PLACE_KEPT);
+    pub const AFTER: Duration = PATIENCE.saturating_add(PLACE_KEPT);
 }
 
 impl Turns {
     /// So many at once, besides those that wait for slow servers.
-    pub(crate) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         let queue = Queue { free: most, waiting: HashMap::new(), round: VecDeque::new() };
         let slow = Slow { free: most * SLOW, need: VecDeque::new(), leaving: 0, patient: BTreeMap::new(), next: 0 };
         Self(Arc::new(Shared { turns: Mutex::new(queue), slow: Mutex::new(slow) }))
@@ -81,7 +81,7 @@ impl Turns {
 
     /// Runs a look-up for a stream when its turn has come. One that takes long leaves its turn to the next and takes a place among the slow
     /// ones; when there are too many of those, the one that has waited longest gives way.
-    pub(crate) async fn take<T>(&self, stream: &Name, looked: impl Future<Output = T>) -> Result<T, GaveWay> {
+    pub async fn take<T>(&self, stream: &Name, looked: impl Future<Output = T>) -> Result<T, GaveWay> {
         let mut looked = pin!(looked);
         let turn = self.turn(stream).await;
         if let Ok(answer) = timeout(PATIENCE, &mut looked).await {
