@@ -33,4 +33,4 @@ pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Pro
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};
-pub use turns::{GaveWay, Turns};
+pub use turns::{Asker, Turns};

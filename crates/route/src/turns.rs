@@ -1,4 +1,7 @@
-//! Turns of look-ups: so many at once, handed round the streams, and places for those that wait for slow name servers.
+//! Turns of DNS questions: so many at once, handed round those who ask, and places for those that wait for slow name servers.
+//!
+//! A question is what holds a turn, not a look-up, because a question is what needs a socket: whoever has a turn asks at once. Limits of
+//! look-ups and of questions that differ would let the questions of dead domains hold up those of others that have their turn.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -7,19 +10,26 @@ use std::{
     time::Duration,
 };
 
-use posthaste_mail::Name;
 use tokio::{sync::oneshot, time::timeout};
 
-/// How long a look-up keeps its turn. Servers that live answer sooner; who waits for others is not to hold up those that ask living ones.
+/// How long a question keeps its turn. Servers that live answer sooner; who waits for others is not to hold up those that ask living ones.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How long a look-up that left its turn keeps its place, even if others need it.
+/// How long a question that left its turn keeps its place, even if others need it.
 const PLACE_KEPT: Duration = Duration::from_millis(800);
-/// How many look-ups may wait for slow servers, for each that has a turn.
+/// How many questions may wait for slow servers, for each that has a turn.
 const SLOW: usize = 3;
 
-/// The turns and places of all look-ups.
+/// The turns and places of all questions.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<Shared>);
+
+/// On whose behalf questions are asked.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    turns: Turns,
+    who: u32,
+    doubtful: bool,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -31,11 +41,11 @@ struct Shared {
 #[derive(Debug)]
 struct Slow {
     free: usize,
-    /// Look-ups that have had their turn and need a place.
+    /// Questions that have had their turn and need a place.
     need: VecDeque<oneshot::Sender<Place>>,
-    /// Look-ups that are about to give up their places.
+    /// Questions that are about to give up their places.
     leaving: usize,
-    /// Look-ups that give up their places when others need them, the longest-waiting first.
+    /// Questions that give up their places when others need them, the longest-waiting first.
     patient: BTreeMap<u64, oneshot::Sender<()>>,
     /// The number for the next of them.
     next: u64,
@@ -45,9 +55,18 @@ struct Slow {
 #[derive(Debug)]
 struct Queue {
     free: usize,
-    waiting: HashMap<Name, VecDeque<oneshot::Sender<Turn>>>,
-    /// The streams that wait; the next turn is the first one's.
-    round: VecDeque<Name>,
+    waiting: HashMap<u32, Line>,
+    /// Those that wait; the next turn is the first one's.
+    round: VecDeque<u32>,
+}
+
+/// The questions of one who asks.
+#[derive(Debug, Default)]
+struct Line {
+    fresh: VecDeque<oneshot::Sender<Turn>>,
+    /// Those about names whose servers gave no answer the last time.
+    doubtful: VecDeque<oneshot::Sender<Turn>>,
+    given: u8,
 }
 
 /// A turn; when dropped, it is the next one's.
@@ -58,20 +77,24 @@ struct Turn(Option<Arc<Shared>>);
 #[derive(Debug)]
 struct Place {
     of: Option<Arc<Shared>>,
-    /// Whether its look-up was told to leave.
+    /// Whether its question was told to leave.
     gives_way: bool,
 }
 
-/// A look-up gave its place to others before its name servers answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GaveWay;
+/// A question gave its place to others before the name servers answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its name servers did not answer within {:?}, and other look-ups needed the place", Self::AFTER)]
+pub(crate) struct GaveWay;
 
 impl GaveWay {
     /// How long its name servers had.
-    pub const AFTER: Duration = PATIENCE.saturating_add(PLACE_KEPT);
+    const AFTER: Duration = PATIENCE.saturating_add(PLACE_KEPT);
 }
 
 impl Turns {
+    /// The most questions at once, those that wait for slow servers included, for each that may have a turn.
+    pub const QUESTIONS: usize = 1 + SLOW;
+
     /// So many at once, besides those that wait for slow servers.
     pub fn new(most: usize) -> Self {
         let queue = Queue { free: most, waiting: HashMap::new(), round: VecDeque::new() };
@@ -79,32 +102,41 @@ impl Turns {
         Self(Arc::new(Shared { turns: Mutex::new(queue), slow: Mutex::new(slow) }))
     }
 
-    /// Runs a look-up for a stream when its turn has come. One that takes long leaves its turn to the next and takes a place among the slow
-    /// ones; when there are too many of those, the one that has waited longest gives way.
-    pub async fn take<T>(&self, stream: &Name, looked: impl Future<Output = T>) -> Result<T, GaveWay> {
-        let mut looked = pin!(looked);
-        let turn = self.turn(stream).await;
-        if let Ok(answer) = timeout(PATIENCE, &mut looked).await {
+    /// One that asks, with a number: those with the same number share a place in the round. `doubtful`: the name servers gave no answer the
+    /// last time, so others go first.
+    pub fn asker(&self, who: u32, doubtful: bool) -> Asker {
+        Asker { turns: self.clone(), who, doubtful }
+    }
+}
+
+impl Asker {
+    /// Asks a question when its turn has come. One that takes long leaves its turn to the next and takes a place among the slow ones; when
+    /// there are too many of those, the one that has waited longest gives way.
+    pub(crate) async fn take<T>(&self, asked: impl Future<Output = T>) -> Result<T, GaveWay> {
+        let mut asked = pin!(asked);
+        let shared = &self.turns.0;
+        let turn = self.turn().await;
+        if let Ok(answer) = timeout(PATIENCE, &mut asked).await {
             return Ok(answer);
         }
         let place = tokio::select! {
             biased;
-            answer = &mut looked => return Ok(answer),
+            answer = &mut asked => return Ok(answer),
             place = self.place() => place,
         };
         drop(turn);
-        if let Ok(answer) = timeout(PLACE_KEPT, &mut looked).await {
+        if let Ok(answer) = timeout(PLACE_KEPT, &mut asked).await {
             return Ok(answer);
         }
-        let Some((number, told)) = self.0.slow().be_patient() else {
+        let Some((number, told)) = shared.slow().be_patient() else {
             place.give_way();
             return Err(GaveWay);
         };
         tokio::select! {
             biased;
-            answer = &mut looked => {
+            answer = &mut asked => {
                 // It may have been told just now.
-                if self.0.slow().patient.remove(&number).is_none() {
+                if shared.slow().patient.remove(&number).is_none() {
                     place.give_way();
                 }
                 Ok(answer)
@@ -116,25 +148,25 @@ impl Turns {
         }
     }
 
-    async fn turn(&self, stream: &Name) -> Turn {
-        let given = self.0.turns().enter(stream);
+    async fn turn(&self) -> Turn {
+        let given = self.turns.0.turns().enter(self.who, self.doubtful);
         match given {
-            None => Turn(Some(self.0.clone())),
+            None => Turn(Some(self.turns.0.clone())),
             Some(given) => given.await.expect("who waits gets a turn"),
         }
     }
 
     async fn place(&self) -> Place {
-        let given = self.0.slow().enter();
+        let given = self.turns.0.slow().enter();
         match given {
-            None => Place { of: Some(self.0.clone()), gives_way: false },
+            None => Place { of: Some(self.turns.0.clone()), gives_way: false },
             Some(given) => given.await.expect("who needs a place gets one"),
         }
     }
 }
 
 impl Slow {
-    /// Takes a place; if none is free, the look-up that has waited longest is told to leave. Returns where one will be given.
+    /// Takes a place; if none is free, the question that has waited longest is told to leave. Returns where one will be given.
     fn enter(&mut self) -> Option<oneshot::Receiver<Place>> {
         if self.free > 0 {
             self.free -= 1;
@@ -151,7 +183,7 @@ impl Slow {
         Some(given)
     }
 
-    /// A look-up has kept its place as long as it may: it waits until others need it. None: they do.
+    /// A question has kept its place as long as it may: it waits until others need it. None: they do.
     fn be_patient(&mut self) -> Option<(u64, oneshot::Receiver<()>)> {
         if self.need.len() > self.leaving {
             self.leaving += 1;
@@ -176,31 +208,44 @@ impl Shared {
 
 impl Queue {
     /// Takes a turn; if none is free, returns where one will be given.
-    fn enter(&mut self, stream: &Name) -> Option<oneshot::Receiver<Turn>> {
+    fn enter(&mut self, who: u32, doubtful: bool) -> Option<oneshot::Receiver<Turn>> {
         if self.free > 0 {
             self.free -= 1;
             return None;
         }
         let (give, given) = oneshot::channel();
-        let waiting = self.waiting.entry(stream.clone()).or_default();
-        waiting.push_back(give);
-        if waiting.len() == 1 {
-            self.round.push_back(stream.clone());
-        }
+        let line = self.waiting.entry(who).or_insert_with(|| {
+            self.round.push_back(who);
+            Line::default()
+        });
+        if doubtful { &mut line.doubtful } else { &mut line.fresh }.push_back(give);
         Some(given)
     }
 
-    /// The look-up whose turn is next: of each stream one, round and round.
+    /// The question whose turn is next: one of each that asks, round and round.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let stream = self.round.pop_front()?;
-        let waiting = self.waiting.get_mut(&stream)?;
-        let next = waiting.pop_front();
-        if waiting.is_empty() {
-            self.waiting.remove(&stream);
+        let who = self.round.pop_front()?;
+        let line = self.waiting.get_mut(&who)?;
+        let next = line.next();
+        if line.fresh.is_empty() && line.doubtful.is_empty() {
+            self.waiting.remove(&who);
         } else {
-            self.round.push_back(stream);
+            self.round.push_back(who);
         }
         next
+    }
+}
+
+impl Line {
+    /// Of four turns, two are for the newest, which need not wait for thousands of dead ones that came before, one for the oldest, and one
+    /// for a doubtful one.
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        self.given = (self.given + 1) % 4;
+        match self.given {
+            0 => self.doubtful.pop_front().or_else(|| self.fresh.pop_front()),
+            2 => self.fresh.pop_front().or_else(|| self.doubtful.pop_front()),
+            _ => self.fresh.pop_back().or_else(|| self.doubtful.pop_front()),
+        }
     }
 }
 
@@ -243,7 +288,7 @@ impl Drop for Place {
             drop(slow);
             match next.send(Place { of: Some(shared.clone()), gives_way: false }) {
                 Ok(()) => return,
-                // Its look-up was answered meanwhile.
+                // Its question was answered meanwhile.
                 Err(mut unclaimed) => drop(unclaimed.of.take()),
             }
         }
@@ -258,27 +303,28 @@ mod tests {
 
     use super::*;
 
-    fn begin(turns: &Turns, stream: &str, lives: bool) -> JoinHandle<Result<(), GaveWay>> {
-        let (turns, stream) = (turns.clone(), Name::new(stream).unwrap());
-        tokio::spawn(async move {
-            turns
-                .take(&stream, async {
-                    if lives {
-                    } else {
-                        pending().await
-                    }
-                })
-                .await
-        })
+    fn ask(asker: Asker, lives: bool) -> JoinHandle<Result<(), GaveWay>> {
+        let answer = async move {
+            if !lives {
+                pending().await
+            }
+        };
+        tokio::spawn(async move { asker.take(answer).await })
+    }
+
+    fn begin(turns: &Turns, who: u32, lives: bool) -> JoinHandle<Result<(), GaveWay>> {
+        ask(turns.asker(who, false), lives)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn thousands_of_dead_servers_delay_living_ones_by_seconds() {
+    async fn thousands_of_dead_servers_delay_living_ones_by_an_instant() {
         let turns = Turns::new(256);
-        let dead: Vec<_> = (0..4000).map(|_| begin(&turns, "default", false)).collect();
+        let dead: Vec<_> = (0..5000).map(|_| begin(&turns, 0, false)).collect();
         tokio::task::yield_now().await;
-        let living = timeout(Duration::from_secs(6), begin(&turns, "default", true));
-        assert_eq!(living.await.expect("a living one is soon answered").unwrap(), Ok(()));
+        let living: Vec<_> = (0..40).map(|_| begin(&turns, 0, true)).collect();
+        for one in living {
+            assert_eq!(timeout(3 * PATIENCE, one).await.expect("a living one is soon answered").unwrap(), Ok(()));
+        }
         // Those with places wait as long as nobody needs them.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let (gave_way, wait): (Vec<_>, Vec<_>) = dead.into_iter().partition(JoinHandle::is_finished);
@@ -289,24 +335,41 @@ mod tests {
         wait.iter().for_each(JoinHandle::abort);
     }
 
+    /// Dead names are asked for again and again, more often than there are turns for them.
     #[tokio::test(start_paused = true)]
-    async fn a_streams_look_ups_wait_behind_one_of_each_other_stream() {
-        let turns = Turns::new(2);
-        let dead: Vec<_> = (0..100).map(|_| begin(&turns, "bulk", false)).collect();
+    async fn names_that_gave_no_answer_wait_behind_the_others_and_are_asked_for_all_the_same() {
+        let turns = Turns::new(64);
+        let dead: Vec<_> = (0..100_000).map(|_| ask(turns.asker(0, true), false)).collect();
         tokio::task::yield_now().await;
-        let living = timeout(2 * PATIENCE, begin(&turns, "resets", true));
-        assert_eq!(living.await.expect("its stream's turn is next").unwrap(), Ok(()));
+        for _ in 0..100 {
+            let again: Vec<_> = (0..100).map(|_| ask(turns.asker(0, true), false)).collect();
+            tokio::task::yield_now().await;
+            let living = timeout(3 * PATIENCE, begin(&turns, 0, true));
+            assert_eq!(living.await.expect("it goes before all of them").unwrap(), Ok(()));
+            again.iter().for_each(JoinHandle::abort);
+        }
+        assert!(dead.iter().filter(|one| one.is_finished()).count() > 1000);
+        dead.iter().for_each(JoinHandle::abort);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_wait_behind_one_of_each_other_asker() {
+        let turns = Turns::new(2);
+        let dead: Vec<_> = (0..100).map(|_| begin(&turns, 1, false)).collect();
+        tokio::task::yield_now().await;
+        let living = timeout(2 * PATIENCE, begin(&turns, 2, true));
+        assert_eq!(living.await.expect("its turn is next").unwrap(), Ok(()));
         dead.iter().for_each(JoinHandle::abort);
     }
 
     #[tokio::test(start_paused = true)]
     async fn turns_of_those_who_left_are_not_lost() {
         let turns = Turns::new(1);
-        let first = begin(&turns, "default", false);
-        let waiting: Vec<_> = (0..3).map(|_| begin(&turns, "default", false)).collect();
+        let first = begin(&turns, 0, false);
+        let waiting: Vec<_> = (0..3).map(|_| begin(&turns, 0, false)).collect();
         tokio::task::yield_now().await;
         waiting.iter().chain([&first]).for_each(JoinHandle::abort);
         tokio::task::yield_now().await;
-        assert_eq!(timeout(PATIENCE, begin(&turns, "default", true)).await.unwrap().unwrap(), Ok(()));
+        assert_eq!(timeout(PATIENCE, begin(&turns, 0, true)).await.unwrap().unwrap(), Ok(()));
     }
 }
