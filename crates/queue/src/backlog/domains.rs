@@ -117,7 +117,8 @@ impl Domains {
         (route, Some(group))
     }
 
-    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it.
+    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it. That it gave none counts only if nobody
+    /// else's question is still open, and forgets no route that another one found.
     pub(crate) fn resolved(
         &mut self,
         ix: DomainIx,
@@ -126,6 +127,15 @@ impl Domains {
         until: i64,
     ) -> Vec<RecipientGroup> {
         let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
+        let is_open = answer.as_ref().is_err_and(|why| !why.verdict.permanent);
+        match &mut entry.known {
+            Known::Asking(parties) if is_open && parties.len() > 1 => {
+                parties.pop();
+                return Vec::new();
+            }
+            Known::Route(_, known_until) if is_open && *known_until > now => return Vec::new(),
+            _ => {}
+        }
         entry.known = match answer {
             Ok(site) => Known::Route(site.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), now, until),

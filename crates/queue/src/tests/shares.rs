@@ -124,6 +124,22 @@ fn dns_is_asked_for_each_user_that_waits_so_that_nobody_waits_for_anothers_turn(
 }
 
 #[test]
+fn a_question_that_gave_way_says_nothing_while_another_users_is_open() {
+    for fails_first in [true, false] {
+        let mut world = World::new(policy(), |_, _| ok());
+        for (user, fails) in [("bulk", fails_first), ("shop", !fails_first)] {
+            world.nowhere = fails.then(|| "a.example".to_owned()).into_iter().collect();
+            world.user = Some(user.into());
+            world.arrive("default", &["a.example"]);
+        }
+        world.run_for(Duration::from_secs(5));
+        assert!(world.log.len() == 2 && world.log.iter().all(|line| line.4 == Next::Delivered), "{:?}", world.log);
+        world.arrive("default", &["a.example"]);
+        assert_eq!(world.asked.len(), 2, "the route is known");
+    }
+}
+
+#[test]
 fn a_slow_receiver_has_its_time_while_nobody_else_needs_the_connection() {
     let (mut world, names) = silent(89);
     world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
