@@ -1,6 +1,6 @@
 //! Connections to receivers: shared, kept, limited, lost.
 
-use support::{Act, Client, FakeMx, Gate, Mail, Step, World, dns::DnsServer, world::relay};
+use support::{Act, Client, FakeMx, Gate, Mail, Step, World, dns::DnsServer, wait, world::relay};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -176,6 +176,42 @@ fn a_slow_destination_does_not_hold_up_another() {
     assert_eq!(slow.messages().len(), 0);
     gate.open();
     slow.wait_for(40);
+}
+
+/// With four connections and two for those that were told to leave.
+#[test]
+fn receivers_that_stall_at_any_step_hold_up_other_mail_of_their_stream_for_the_patience() {
+    for (stage, hosts) in [("banner", 12), ("ehlo", 12), ("mail", 12), ("rcpt", 12), ("data", 12), ("dot", 5)] {
+        let [slow, fast] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
+        slow.script(move |_, step| match (stage, step) {
+            ("banner", Step::Connect)
+            | ("ehlo", Step::Ehlo(_))
+            | ("mail", Step::Mail(_))
+            | ("rcpt", Step::Rcpt(_))
+            | ("data", Step::Data)
+            | ("dot", Step::Dot(_)) => Act::Hang,
+            _ => Act::Usual,
+        });
+        let dns = DnsServer::start();
+        let to: Vec<String> = (0..hosts).map(|n| format!("r@stall{n}.test")).collect();
+        for n in 0..hosts {
+            dns.mx(&format!("stall{n}.test"), 10, &format!("mx.stall{n}.test")).a(&format!("mx.stall{n}.test"), "127.0.0.1");
+        }
+        dns.mx("fast.test", 10, "mx.fast.test").a("mx.fast.test", "127.0.0.2");
+        let short = "delivery.connections = 4\ndelivery.connections_per_lane = 1\ndelivery.patience = \"1s\"\n";
+        let relay = relay(&dns, slow.port(), &format!("{short}delivery.timeouts.quit = \"1s\""));
+        relay.send(&Mail::new(FROM, &to.iter().map(String::as_str).collect::<Vec<_>>(), "one"));
+        wait::until("all connections to be taken", || (slow.sessions() >= 4).then_some(()));
+        for n in 0..5 {
+            relay.send(&Mail::new(FROM, &[&format!("r{n}@fast.test")], "one"));
+        }
+        fast.wait_for(5);
+        if stage != "dot" {
+            let deferred = relay.log().wait_for_many("deferred", "", 1);
+            let said = deferred[0]["detail"].as_str().unwrap_or_default();
+            assert!(said.contains("other mail needed the connection"), "{stage}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::rr::{Name, RData, RecordType, rdata::MX};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
-use posthaste_route::{By, Ourselves, Providers, Resolver, ResolverOptions, Route, RouteFailure, StaticRoutes};
+use posthaste_route::{By, Ourselves, Providers, Resolver, ResolverOptions, Route, RouteFailure, StaticRoutes, Turns};
 use support::dns::{DnsServer, Fault};
 
 fn options(dns: &DnsServer) -> ResolverOptions {
@@ -463,6 +463,51 @@ async fn many_domains_at_once_are_all_found() {
         (0..2000).map(|n| (n, resolver.clone())).map(|(n, r)| tokio::spawn(async move { ask(&r, &format!("d{n}.test")).await })).collect();
     for one in asked {
         assert!(one.await.unwrap().is_ok());
+    }
+}
+
+/// Thousands of names whose servers are dead are asked for on behalf of the same mail: those whose servers live are found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_names_never_hold_up_living_ones() {
+    let dns = DnsServer::start();
+    for n in 0..5000 {
+        dns.fault(&format!("dead{n}.test"), Fault::Silent);
+    }
+    for n in 0..40 {
+        dns.a(&format!("good{n}.test"), "192.0.2.1");
+    }
+    let options = ResolverOptions { timeout: Duration::from_secs(1), attempts: 2, ..options(&dns) };
+    let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
+    let turns = Turns::new(256);
+    let find = |domain: String| {
+        let (resolver, asker) = (resolver.clone(), turns.asker(0, false));
+        tokio::spawn(async move { resolver.route_for(&asker, &Domain::new(&domain).unwrap()).await })
+    };
+    let dead: Vec<_> = (0..5000).map(|n| find(format!("dead{n}.test"))).collect();
+    // Now the dead ones have all turns, and soon all places.
+    assert!(dns.wait_for_questions("dead0.test", 1, Duration::from_secs(30)));
+    for good in (0..40).map(|n| find(format!("good{n}.test"))).collect::<Vec<_>>() {
+        let found = tokio::time::timeout(Duration::from_secs(5), good).await.expect("it is soon found").unwrap();
+        assert_eq!(found.map(|route| route.hosts.len()), Ok(1));
+    }
+    let mut put_off = 0;
+    for one in dead {
+        let failure = one.await.unwrap().unwrap_err();
+        assert_eq!((failure.permanent, failure.ttl), (false, Duration::from_secs(30)));
+        put_off += usize::from(failure.to_string().contains("other look-ups needed the place"));
+    }
+    assert!(put_off > 3000, "{put_off}");
+}
+
+#[tokio::test]
+async fn a_family_whose_servers_are_silent_is_not_waited_for() {
+    let dns = DnsServer::start();
+    dns.a("four.test", "192.0.2.1").fault_of("four.test", RecordType::AAAA, Fault::Silent);
+    dns.aaaa("six.test", "2001:db8::1").fault_of("six.test", RecordType::A, Fault::Silent);
+    let resolver = resolver(&dns);
+    for (domain, address) in [("four.test", "192.0.2.1:25"), ("six.test", "[2001:db8::1]:25")] {
+        let found = tokio::time::timeout(Duration::from_secs(3), route(&resolver, domain)).await.expect("not after the time-out of five");
+        assert_eq!((addresses(&found), found.ttl), (vec![address.to_owned()], Duration::from_secs(30)));
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Relay {
     environment: Vec<(&'static str, PathBuf)>,
     /// Whether the whole log must be valid at the end.
     looked_at: bool,
+    /// How many files it may have open, if that is limited.
+    files: Option<u32>,
 }
 
 impl Relay {
@@ -50,7 +52,7 @@ impl Relay {
         let port = free_port();
         let mut good = defaults(dir.path(), port);
         merge(&mut good, extra.parse().expect("the test's configuration is TOML"));
-        let relay = Self { dir, port, good, child: None, rehearse: None, environment: Vec::new(), looked_at: true };
+        let relay = Self { dir, port, good, child: None, rehearse: None, environment: Vec::new(), files: None, looked_at: true };
         relay.write_config(&relay.good.to_string());
         relay
     }
@@ -58,6 +60,11 @@ impl Relay {
     /// Makes its time pass this many times as fast from its next start on.
     pub fn rehearse(&mut self, times: u32) {
         self.rehearse = Some(times);
+    }
+
+    /// Lets it have so many files open, from its next start on.
+    pub fn files(&mut self, most: u32) {
+        self.files = Some(most);
     }
 
     /// Adds to the environment of the relay itself, from its next start on.
@@ -78,7 +85,11 @@ impl Relay {
         if let Some(times) = self.rehearse {
             command.args(["--rehearse", &times.to_string()]);
         }
-        command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).stderr(stderr);
+        command.envs(self.environment.iter().cloned());
+        if let Some(most) = self.files {
+            command = limited(most, &command);
+        }
+        command.stdout(Stdio::null()).stderr(stderr);
         self.child = Some(command.spawn().expect("the relay starts"));
     }
 
@@ -274,6 +285,20 @@ fn merge(table: &mut Table, more: Table) {
             (_, value) => drop(table.insert(key, value)),
         }
     }
+}
+
+/// The same command with at most so many open files.
+fn limited(files: u32, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.current_dir(command.get_current_dir().expect("the relay's folder")).stdin(Stdio::null());
+    shell
 }
 
 /// A port outside the system's ephemeral range, so that no other process gets it while a relay is down. A process gets each port once.

@@ -18,7 +18,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use posthaste_host::clock;
+use posthaste_host::{
+    clock,
+    descriptors::{Accepting, Admission, Gate, REFUSED_AT_ONCE},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -50,6 +53,7 @@ pub struct Server {
     api: Arc<Api>,
     app: Router,
     places: Arc<Places>,
+    gate: Arc<Gate>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -57,27 +61,34 @@ impl Server {
     /// A server without connections yet.
     pub fn new(api: Arc<Api>, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let app = router(&api);
-        Arc::new(Self { api, app, places: Arc::default(), stopping })
+        Arc::new(Self { api, app, places: Arc::default(), gate: Arc::default(), stopping })
     }
 
     /// Accepts connections until the relay stops, then waits for the requests in progress.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut stopping = self.stopping.clone();
         let mut connections = JoinSet::new();
+        let mut accepting = Accepting::default();
+        // Refusals that wait are as many as there may be connections.
+        let most = || 2 * self.api.settings.get().http.max_connections + REFUSED_AT_ONCE;
+        let accept = async || {
+            let admission = self.gate.admission(most).await;
+            listener.accept().await.map(|(stream, peer)| (stream, peer, admission))
+        };
         loop {
             tokio::select! {
                 () = relay_stops(&mut stopping) => break,
                 Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    // Counted here, so that the limit also covers connections whose tasks have not started yet.
-                    Ok((stream, peer)) => {
-                        let ip = peer.ip().to_canonical();
-                        let place = self.place(ip);
-                        drop(connections.spawn(self.clone().connection(stream, ip, place)));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection to the API");
-                        sleep(ACCEPT_PAUSE).await;
+                accepted = accept() => {
+                    accepting.note("http", &accepted);
+                    match accepted {
+                        // Counted here, so that the limit also covers connections whose tasks have not started yet.
+                        Ok((stream, peer, admission)) => {
+                            let ip = peer.ip().to_canonical();
+                            let place = self.place(ip);
+                            drop(connections.spawn(self.clone().connection(stream, ip, place, admission)));
+                        }
+                        Err(_) => sleep(ACCEPT_PAUSE).await,
                     }
                 },
             }
@@ -99,7 +110,7 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, ip: IpAddr, place: Option<Arc<Place>>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, ip: IpAddr, place: Option<Arc<Place>>, _admission: Admission) {
         let Some(place) = place else {
             drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
             return;

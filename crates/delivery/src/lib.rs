@@ -15,7 +15,6 @@ pub mod session;
 mod settings;
 pub mod sources;
 mod stored;
-mod turns;
 
 pub use connect::Down;
 pub use outbound::Outbound;

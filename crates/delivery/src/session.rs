@@ -1,6 +1,6 @@
 //! A session with a receiver: opened for one job, kept for further ones.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{Panicked, clock, guarded};
@@ -8,10 +8,10 @@ use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Message;
 use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, SessionId, Site, Suppressed};
-use posthaste_smtp::client::{Needs, RecipientResult, Transaction};
+use posthaste_smtp::client::{Hurry, Needs, RecipientResult, Transaction};
 use posthaste_suppression::{List, SuppressionEntry, UserScope};
 use posthaste_verp::Stamped;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     needs::needs,
@@ -19,6 +19,10 @@ use crate::{
     outbound::Outbound,
     stored::{ReadError, read_record},
 };
+
+/// How long a receiver may take to answer for a message that it has, once others need the connection. RFC 5321 §4.5.3.2.6 wants ten minutes,
+/// because a message that is given up there may arrive twice; with all connections in the hands of silent receivers nobody's mail would go.
+const DOT_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Opens a session and sends the first job, then further ones until the channel is closed. Every job is returned to the queue, whatever
 /// happens to the session.
@@ -50,11 +54,14 @@ pub async fn run(
         Ok(Err(NotOpened { failure, verdict, facts })) => return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await,
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     };
+    let (tell, told) = watch::channel(false);
+    open.connection.hurry(Hurry::when(told, out.settings.get().patience, DOT_PATIENCE));
     out.queue.opened(id).await;
     let mut job = first;
     let mut used = false;
     loop {
-        let outcome = match guarded(out.deliver(&mut open, &site, &job, used)).await {
+        let delivered = told_when_needed(&mut next, &tell, guarded(out.deliver(&mut open, &site, &job, used))).await;
+        let outcome = match delivered {
             Ok(outcome) => outcome,
             // How far the step got is unknown.
             Err(panicked) => return out.broke_down(id, job, &site, source, Stage::Dot, &panicked).await,
@@ -67,6 +74,18 @@ pub async fn run(
             None => return open.connection.quit().await,
         };
     }
+}
+
+/// Does `work`; if the queue closes the channel meanwhile, because others need the connection, the session is told so.
+async fn told_when_needed<T>(next: &mut mpsc::Receiver<Box<DeliveryJob>>, tell: &watch::Sender<bool>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        // The queue has no second job for a session that is busy.
+        _ = next.recv() => tell.send_replace(true),
+    };
+    work.await
 }
 
 /// Why a session could not be opened.

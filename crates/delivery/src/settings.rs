@@ -17,6 +17,8 @@ pub struct Settings {
     pub sources: BTreeMap<Name, Source>,
     /// How long an address that could not be reached is passed over while there are others.
     pub host_down: Duration,
+    /// How long a receiver may be silent while other mail waits for a connection.
+    pub patience: Duration,
     /// The TLS configurations for connections to receivers.
     pub tls: TlsConfigs,
     /// The TLS that is demanded of receivers.

@@ -1,6 +1,23 @@
-//! File descriptors: how many files and connections this process may have open.
+//! File descriptors: how many files and connections this process may have open, and listeners that keep within their part of them.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{sync::Notify, time::timeout};
+
+/// How many connections listeners of one kind take beyond those that may stay, to tell clients that they are too many. The others wait in
+/// the system until these have been told.
+pub const REFUSED_AT_ONCE: usize = 16;
+
+/// How soon a listener that may take no connection notices that its limit was raised.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Raises the limit of open files (RLIMIT_NOFILE) as far as the system allows without privileges. Returns it.
 pub fn raise() -> u64 {
@@ -18,3 +35,73 @@ pub fn raise() -> u64 {
 }
 
 const MOST: u64 = 1 << 20;
+
+/// The connections that clients have open at listeners of one kind. What is accepted takes a descriptor, even to be refused, so a listener
+/// asks here first.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: AtomicUsize,
+    freed: Notify,
+}
+
+/// Leave to accept a connection and to keep it open; given back when dropped.
+#[derive(Debug)]
+pub struct Admission(Arc<Gate>);
+
+impl Gate {
+    /// Waits until fewer than `most` connections are open, and counts one more.
+    pub async fn admission(self: &Arc<Self>, most: impl Fn() -> usize) -> Admission {
+        loop {
+            let freed = self.freed.notified();
+            if self.open.fetch_update(Relaxed, Relaxed, |open| (open < most()).then_some(open + 1)).is_ok() {
+                return Admission(self.clone());
+            }
+            drop(timeout(LOOK_AGAIN, freed).await);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        self.0.freed.notify_waiters();
+    }
+}
+
+/// Whether a listener can accept connections. That it cannot is said once, however long it lasts, and that it can again.
+#[derive(Debug, Default)]
+pub struct Accepting {
+    fails: bool,
+}
+
+impl Accepting {
+    /// The listener tried to accept a connection.
+    pub fn note<T>(&mut self, listener: &str, accepted: &io::Result<T>) {
+        match accepted {
+            Err(error) if !self.fails => tracing::warn!(%listener, %error, "no connection can be accepted, and clients wait"),
+            Ok(_) if self.fails => tracing::warn!(%listener, "connections are accepted again"),
+            _ => {}
+        }
+        self.fails = accepted.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_connections_are_accepted_than_may_be_open() {
+        let gate = Arc::new(Gate::default());
+        let open: Vec<Admission> = vec![gate.admission(|| 2).await, gate.admission(|| 2).await];
+        assert!(timeout(Duration::from_secs(60), gate.admission(|| 2)).await.is_err());
+        let raised = timeout(2 * LOOK_AGAIN, gate.admission(|| 3)).await.expect("the limit was raised");
+        drop((open, raised));
+        assert!(timeout(Duration::ZERO, gate.admission(|| 1)).await.is_ok());
+        let (one, waits) = (gate.admission(|| 1).await, gate.clone());
+        let waits = tokio::spawn(async move { waits.admission(|| 1).await });
+        tokio::task::yield_now().await;
+        drop(one);
+        assert!(timeout(LOOK_AGAIN / 2, waits).await.is_ok(), "who waits is told");
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) use self::schedule::Schedule;
 use self::{
     deadlines::Deadlines,
     domains::{Domains, Route},
-    streams::Streams,
+    streams::{Party, Streams},
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx, Table},
 };
 use super::{
@@ -61,8 +61,8 @@ impl Backlog {
 
     /// Takes in a message of this stream; false if all its recipients had ended before.
     pub(crate) fn insert(&mut self, arrival: Arrival, stream: StreamIx) -> bool {
-        let Arrival { seq, id, arrived, stream: _, priority, deliver_by, size, domains, progress, warm } = arrival;
-        let stream = self.streams.part_of(stream, priority);
+        let Arrival { seq, id, arrived, stream: _, user, priority, deliver_by, size, domains, progress, warm } = arrival;
+        let stream = self.streams.part_of(stream, priority, user.as_deref());
         let phase = if progress.is_some() { Phase::Ended } else { Phase::Waiting };
         let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, passed: 0, phase }; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.recipients) {
@@ -147,14 +147,20 @@ impl Backlog {
         self.schedule.add(now.as_millisecond(), (domain, group));
     }
 
-    /// The route for a group that is due, with the group, unless it waits here for the answer of DNS.
-    pub(crate) fn place(&mut self, domain: DomainIx, group: RecipientGroup, now: Timestamp) -> (Route, Option<RecipientGroup>) {
-        self.domains.place(domain, group, now.as_millisecond())
+    /// The route for a group of this party that is due, with the group, unless it waits here for the answer of DNS.
+    pub(crate) fn place(
+        &mut self,
+        domain: DomainIx,
+        group: RecipientGroup,
+        party: Party,
+        now: Timestamp,
+    ) -> (Route, Option<RecipientGroup>) {
+        self.domains.place(domain, group, party, now.as_millisecond())
     }
 
-    /// Where mail for a domain goes.
-    pub(crate) fn route(&mut self, domain: DomainIx, now: Timestamp) -> Route {
-        self.domains.route(domain, now.as_millisecond())
+    /// Where a party's mail for a domain goes.
+    pub(crate) fn route(&mut self, domain: DomainIx, party: Party, now: Timestamp) -> Route {
+        self.domains.route(domain, party, now.as_millisecond())
     }
 
     /// Keeps the answer of DNS for `ttl`; returns the groups that waited for it.

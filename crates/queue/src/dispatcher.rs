@@ -135,7 +135,8 @@ impl Dispatcher {
     /// The latest time at which [`Input::Wake`] is needed; None when nothing is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let due = self.backlog.next().filter(|_| !self.halt.is_halted());
-        let next = [due, self.connections.next(self.policy.idle, self.policy.patience), self.budget.next_close(&self.policy)];
+        let give_up = self.connections.next_give_up().filter(|_| self.gives_connections());
+        let next = [due, give_up, self.connections.next(self.policy.idle), self.budget.next_close(&self.policy)];
         let next = next.into_iter().flatten().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let release = self.budget.next_release().filter(|_| !self.draining && !self.halt.is_halted());
         [next, release].into_iter().flatten().min()
@@ -169,7 +170,7 @@ impl Dispatcher {
 
     /// Gives connections to the lanes that got mail, closes days, and returns the actions, with the ledger's batch and the lanes' changes.
     fn finish(&mut self) -> Vec<Action> {
-        if !self.draining && !self.halt.is_halted() {
+        if self.gives_connections() {
             self.open_wait_lists();
         }
         while let Some(lane) = self.to_pump.pop() {
@@ -239,8 +240,11 @@ impl Dispatcher {
             self.actions.push(Action::Close(session));
             self.feed_the_hungry();
         }
-        let silent = self.connections.give_up(self.policy.patience, now);
-        self.tell_closed(silent);
+        if self.gives_connections() {
+            let silent = self.connections.give_up(self.policy.patience, self.policy.connections, now);
+            self.tell_closed(silent);
+            self.feed_the_hungry();
+        }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;
             self.backlog.sweep(now);
@@ -248,6 +252,11 @@ impl Dispatcher {
             self.budget.sweep(gone);
             self.watch_days();
         }
+    }
+
+    /// Whether lanes get connections now.
+    fn gives_connections(&self) -> bool {
+        !self.draining && !self.halt.is_halted()
     }
 
     fn take_up_what_is_due(&mut self) {

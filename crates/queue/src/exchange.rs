@@ -10,7 +10,10 @@ use posthaste_message::{Message, Progress};
 
 use crate::{
     Site,
-    backlog::table::{DomainIx, Rcpt, Seq},
+    backlog::{
+        streams::Party,
+        table::{DomainIx, Rcpt, Seq},
+    },
     policy::Policy,
 };
 
@@ -28,6 +31,8 @@ pub struct Arrival {
     pub arrived: Timestamp,
     /// Its stream.
     pub stream: Name,
+    /// The user who submitted it, if the client logged in.
+    pub user: Option<Arc<str>>,
     /// Its priority among others of its stream (RFC 6710, MT-PRIORITY).
     pub priority: TransferPriority,
     /// The time by which its sender wants it delivered, if one was given (RFC 2852, BY).
@@ -167,8 +172,8 @@ pub enum Input {
 /// Something that the dispatcher wants done.
 #[derive(Debug)]
 pub enum Action {
-    /// Ask DNS about a domain, for mail of this stream.
-    Resolve(DomainIx, Arc<Domain>, Name),
+    /// Ask DNS about a domain, for mail of this stream and user. The same domain may be asked for on behalf of several.
+    Resolve(DomainIx, Arc<Domain>, Party),
     /// Open a session and send a job over it.
     Open {
         /// Its number.

@@ -26,7 +26,11 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use backlog::table::{DomainIx, Rcpt, Seq};
+pub use backlog::{
+    streams::Party,
+    table::{DomainIx, Rcpt, Seq},
+};
+pub use connections::leaving_max;
 pub use dispatcher::Dispatcher;
 pub use exchange::{
     Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed,

@@ -33,6 +33,10 @@ pub struct World {
     pub asked: Vec<(Timestamp, String)>,
     pub opened: Vec<(Timestamp, String)>,
     pub takes: HashMap<String, Duration>,
+    /// Receivers that say nothing before they have a message, for the time in `takes`: sessions with them give up when they are told to.
+    pub stalled: HashSet<String>,
+    /// Who submits what arrives.
+    pub user: Option<Arc<str>>,
     pub open: HashMap<SessionId, String>,
     pub pending: BTreeMap<(Timestamp, u64), Input>,
     pub seen: u64,
@@ -124,6 +128,8 @@ impl World {
             asked: Vec::new(),
             opened: Vec::new(),
             takes: HashMap::new(),
+            stalled: HashSet::new(),
+            user: None,
             open: HashMap::new(),
             pending: BTreeMap::new(),
             seen: 0,
@@ -165,6 +171,7 @@ impl World {
             id: MessageId::new(self.now, u128::from(seq)),
             arrived: self.now,
             stream: Name::new(stream).unwrap(),
+            user: self.user.clone(),
             priority,
             deliver_by,
             size: 1000,
@@ -211,6 +218,7 @@ impl World {
                 id,
                 arrived,
                 stream,
+                user: self.user.clone(),
                 priority: TransferPriority::default(),
                 deliver_by,
                 size: 1000,
@@ -272,7 +280,11 @@ impl World {
                 Action::Deliver(session, job) => self.deliver(session, job),
                 Action::Close(session) => {
                     self.open.remove(&session);
-                    let is_its = |input: &Input| matches!(input, Input::OpenFailed { session: silent, .. } if *silent == session);
+                    let is_its = |input: &Input| match input {
+                        Input::OpenFailed { session: silent, .. } => *silent == session,
+                        Input::Finished { session: busy, job, .. } => *busy == session && self.stalled.contains(&self.went[&job.seq].1),
+                        _ => false,
+                    };
                     let silent = self.pending.iter().find(|(_, input)| is_its(input)).map(|(key, _)| *key);
                     if let Some(input) = silent.and_then(|key| self.pending.remove(&key)) {
                         self.later(Duration::ZERO, input);

@@ -68,6 +68,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
             id: MessageId::new(now, u128::from(seq)),
             arrived: now,
             stream: stream.clone(),
+            user: None,
             priority: posthaste_mail::TransferPriority::default(),
             deliver_by: None,
             size: 10_000,

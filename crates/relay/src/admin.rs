@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_governor::warmup;
-use posthaste_host::{clock, rights};
+use posthaste_host::{clock, descriptors::Accepting, rights};
 use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::{Domain, Name};
 use posthaste_monitor::{Horizon, audit};
@@ -162,17 +162,16 @@ pub struct Admin {
 impl Admin {
     /// Answers requests until the relay stops.
     pub async fn serve(self: Arc<Self>, listener: UnixListener, mut stopping: watch::Receiver<bool>) {
+        let mut accepting = Accepting::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = stopping.wait_for(|s| *s) => return,
             };
+            accepting.note("admin", &accepted);
             match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(self.clone().answer(stream))),
-                Err(error) => {
-                    tracing::warn!(%error, "the admin socket cannot accept");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             }
         }
     }

@@ -119,7 +119,7 @@ impl Engine {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Resolve(ix, domain, stream) => self.lookups.begin(ix, domain, stream),
+            Action::Resolve(ix, domain, party) => self.lookups.begin(ix, domain, party),
             Action::Open { session, site, source, job } => {
                 let (jobs, next) = mpsc::channel(JOBS_WAITING);
                 self.sessions.insert(session, jobs);

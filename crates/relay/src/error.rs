@@ -8,7 +8,7 @@ use posthaste_monitor::{CheckpointError, LogError};
 use posthaste_spool::{OpenError, ReadError, StoreError};
 use tokio::task::JoinError;
 
-use crate::settings::SettingsError;
+use crate::{descriptors::TooFewFiles, settings::SettingsError};
 
 /// Why the relay does not start, or why it ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum RunError {
     /// The data folder, the spool or a socket.
     #[error(transparent)]
     Open(#[from] OpeningError),
+    /// It may have too few files open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewFiles),
     /// The configuration cannot be put in force.
     #[error(transparent)]
     Settings(#[from] SettingsError),

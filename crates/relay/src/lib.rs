@@ -21,6 +21,7 @@ pub mod settings;
 mod watch;
 pub mod why;
 
+pub use descriptors::TooFewFiles;
 pub use open::{Lock, OpenedSpool, lock, open_spool};
 pub use reload::{ReloadError, Verbosity};
 pub use watch::take_log_alarms;

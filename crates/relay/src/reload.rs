@@ -40,6 +40,9 @@ pub(crate) enum BadConfiguration {
     /// No settings can be made from it.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The process may have too few files open.
+    #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFewFiles),
 }
 
 /// The parts that a reload changes.
@@ -74,7 +77,7 @@ impl Reloader {
     async fn read_again(&self) -> Result<Settings, BadConfiguration> {
         let path = self.path.clone();
         let mut config = tokio::task::spawn_blocking(move || Config::load(path.as_deref(), &ThisHost)).await??;
-        if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise()) {
+        if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise())? {
             tracing::warn!("{told}");
         }
         Ok(Settings::for_sending(config, self.settings.load().listens_at.clone())?)

@@ -58,7 +58,7 @@ pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
-    if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise()) {
+    if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise())? {
         tracing::warn!("{told}");
     }
     let sockets = Sockets::open(&config)?;

@@ -127,6 +127,7 @@ impl Settings {
             hostname: c.hostname.clone(),
             sources: c.sources.iter().map(|(name, s)| (name.clone(), Source { address: s.address, ehlo: s.ehlo.clone() })).collect(),
             host_down: c.delivery.host_down,
+            patience: c.delivery.patience,
             tls: tls.clone(),
             tls_rule: c.tls.rule,
             tls_domains: c.tls.domains.clone(),

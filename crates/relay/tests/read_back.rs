@@ -8,6 +8,7 @@ use posthaste_mail::{Address, BodyKind, Envelope, Event, EventId, Name, ReverseP
 use posthaste_message::{Message, MessageRecord};
 use posthaste_monitor::{CURRENT, LogRecord, encode, tail_since};
 use posthaste_smtp::server::{Offers, Session, SessionLimits, SessionSettings, Step};
+use posthaste_submission::arrival;
 use proptest::prelude::*;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -74,6 +75,12 @@ fn is_read_back(record: MessageRecord) {
     assert_eq!(MessageRecord::decode(&stored).unwrap(), record);
     let (message, mut log) = (Message::new(record, Vec::new(), None), Vec::new());
     let record = &message.record;
+    let arrival = arrival(record, 5, None);
+    assert_eq!(
+        (&arrival.stream, arrival.user.as_deref()),
+        (&record.stream, record.user.as_deref()),
+        "whose mail the dispatcher takes it for"
+    );
     for (place, rcpt) in (0..).zip(&record.envelope.recipients) {
         let begin = log.len();
         let what = What::Accepted {

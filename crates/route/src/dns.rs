@@ -1,6 +1,6 @@
 //! The DNS queries of routing. Each answer is one of: records, no record of this type, no such name, unavailable.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hickory_resolver::{
     TokioResolver,
@@ -12,9 +12,9 @@ use hickory_resolver::{
     },
     system_conf::parse_resolv_conf,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
-use crate::{ResolverError, ResolverOptions, options::RESOLV_CONF, order::Mx};
+use crate::{Asker, ResolverError, ResolverOptions, options::RESOLV_CONF, order::Mx};
 
 /// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +34,13 @@ pub(crate) enum DnsAnswer<T> {
 pub(crate) struct Dns {
     resolver: TokioResolver,
     patience: Duration,
-    turns: Arc<Semaphore>,
     options: Arc<ResolverOptions>,
 }
 
-/// The most concurrent queries; each has a UDP socket of its own.
-const QUESTIONS_MAX: usize = 512;
+/// The most concurrent queries over one TCP connection. Those over UDP have a socket each, as many as [`Turns`](crate::Turns) allow.
+const OVER_TCP_MAX: usize = 1024;
+/// How long the answer for one family of addresses may take after the other one's is there.
+const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(500);
 
 impl Dns {
     pub(crate) fn new(options: Arc<ResolverOptions>) -> Result<Self, ResolverError> {
@@ -53,36 +54,45 @@ impl Dns {
         let resolver = builder.build().map_err(|error| ResolverError::Build(error.to_string()))?;
         // Each try may also turn to TCP, if the answer over UDP was truncated.
         let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
-        Ok(Self { resolver, patience, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)), options })
+        Ok(Self { resolver, patience, options })
     }
 
     /// The MX records of a domain; CNAMEs are followed (RFC 5321 §5.1).
-    pub(crate) async fn mx(&self, domain: &str) -> DnsAnswer<Mx> {
+    pub(crate) async fn mx(&self, domain: &str, asker: &Asker) -> DnsAnswer<Mx> {
         let read = |data: &RData| match data {
             RData::MX(mx) => Some(Mx { preference: mx.preference, exchange: text(&mx.exchange) }),
             _ => None,
         };
-        self.ask(domain, RecordType::MX, read).await
+        self.ask(domain, RecordType::MX, asker, read).await
     }
 
     /// The TXT records of a name, the strings of each joined, with bytes that are not UTF-8 replaced.
-    pub(crate) async fn txt(&self, name: &str) -> DnsAnswer<String> {
+    pub(crate) async fn txt(&self, name: &str, asker: &Asker) -> DnsAnswer<String> {
         let read = |data: &RData| match data {
             RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
             _ => None,
         };
-        self.ask(name, RecordType::TXT, read).await
+        self.ask(name, RecordType::TXT, asker, read).await
     }
 
     /// The addresses of a host, IPv4 first. CNAMEs are followed: RFC 5321 §5.1 forbids an MX that points to a CNAME, but many do.
-    pub(crate) async fn addresses(&self, host: &str) -> DnsAnswer<IpAddr> {
+    /// If servers answer for one family only, the other one is not waited for as long as it may take.
+    pub(crate) async fn addresses(&self, host: &str, asker: &Asker) -> DnsAnswer<IpAddr> {
         let v4 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv4);
         let v6 = |data: &RData| data.ip_addr().filter(IpAddr::is_ipv6);
         match (self.options.ipv4, self.options.ipv6) {
-            (true, false) => self.ask(host, RecordType::A, v4).await,
-            (false, true) => self.ask(host, RecordType::AAAA, v6).await,
+            (true, false) => self.ask(host, RecordType::A, asker, v4).await,
+            (false, true) => self.ask(host, RecordType::AAAA, asker, v6).await,
             (true, true) => {
-                let (a, aaaa) = tokio::join!(self.ask(host, RecordType::A, v4), self.ask(host, RecordType::AAAA, v6));
+                let mut a = pin!(self.ask(host, RecordType::A, asker, v4));
+                let mut aaaa = pin!(self.ask(host, RecordType::AAAA, asker, v6));
+                let (a, aaaa) = tokio::select! {
+                    a = &mut a => {
+                        let aaaa = other_family(&a, aaaa).await;
+                        (a, aaaa)
+                    }
+                    aaaa = &mut aaaa => (other_family(&aaaa, a).await, aaaa),
+                };
                 self.both(a, aaaa)
             }
             (false, false) => DnsAnswer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
@@ -108,14 +118,16 @@ impl Dns {
         }
     }
 
-    async fn ask<T>(&self, name: &str, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
+    async fn ask<T>(&self, name: &str, kind: RecordType, asker: &Asker, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
         // A name that cannot be encoded for DNS cannot exist.
         let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
-        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        let answered = match timeout(self.patience, self.resolver.lookup(name, kind)).await {
-            Ok(answered) => answered,
-            Err(_) => Err(NetError::Timeout),
+        // The time runs from the question's turn.
+        let asked = asker.take(async { timeout(self.patience, self.resolver.lookup(name, kind)).await });
+        let answered = match asked.await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => Err(NetError::Timeout),
+            Err(gave_way) => return DnsAnswer::Unavailable { why: gave_way.to_string() },
         };
         let lookup = match answered {
             Ok(lookup) => lookup,
@@ -144,7 +156,7 @@ impl Dns {
                 }
             }
             NetError::Dns(DnsError::ResponseCode(code)) => unavailable(code),
-            NetError::Timeout => DnsAnswer::Unavailable { why: "no name server answered in time".to_owned() },
+            NetError::Timeout => no_answer(),
             error => DnsAnswer::Unavailable { why: error.to_string() },
         }
     }
@@ -152,6 +164,18 @@ impl Dns {
     fn kept(&self, seconds: u32, most: Duration) -> Duration {
         Duration::from_secs(seconds.into()).min(most).max(self.options.min_ttl)
     }
+}
+
+/// The answer for a family of addresses, after the answer for the first one.
+async fn other_family(first: &DnsAnswer<IpAddr>, other: impl Future<Output = DnsAnswer<IpAddr>>) -> DnsAnswer<IpAddr> {
+    match first {
+        DnsAnswer::Found { .. } => timeout(OTHER_FAMILY_WAIT, other).await.unwrap_or_else(|_| no_answer()),
+        _ => other.await,
+    }
+}
+
+fn no_answer<T>() -> DnsAnswer<T> {
+    DnsAnswer::Unavailable { why: "no name server answered in time".to_owned() }
 }
 
 fn unavailable<T>(code: ResponseCode) -> DnsAnswer<T> {
@@ -188,7 +212,7 @@ fn hickory_options(options: &ResolverOptions) -> ResolverOpts {
     to.positive_max_ttl = Some(options.max_ttl.max(options.min_ttl));
     to.negative_min_ttl = Some(options.min_ttl);
     to.negative_max_ttl = Some(options.max_negative_ttl.max(options.min_ttl));
-    to.max_active_requests = QUESTIONS_MAX;
+    to.max_active_requests = OVER_TCP_MAX;
     to
 }
 

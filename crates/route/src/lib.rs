@@ -23,6 +23,7 @@ mod providers;
 mod resolver;
 mod route;
 mod statics;
+mod turns;
 
 pub use error::{DnsUnavailable, ResolverError};
 pub use options::ResolverOptions;
@@ -32,3 +33,4 @@ pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Pro
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};
+pub use turns::{Asker, Turns};

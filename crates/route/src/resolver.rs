@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    DnsUnavailable, Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes,
+    Asker, DnsUnavailable, Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes, Turns,
     address::{is_private, is_reachable},
     dns::{Dns, DnsAnswer},
     order::{Exchanges, Mx, exchanges},
@@ -27,7 +27,12 @@ pub struct Resolver {
     routes: Arc<StaticRoutes>,
     providers: Arc<Providers>,
     random: Arc<Mutex<StdRng>>,
+    /// For questions that nobody's mail waits for.
+    own: Asker,
 }
+
+/// How many questions may be asked at once that nobody's mail waits for, besides those of slow servers.
+const OWN_QUESTIONS: usize = 32;
 
 /// A host to look up, as known before DNS is queried.
 struct Candidate {
@@ -72,7 +77,8 @@ impl Resolver {
         let options = Arc::new(options);
         let dns = Dns::new(Arc::clone(&options))?;
         let providers = Providers::shipped();
-        Ok(Self { dns, options, routes: Arc::new(routes), providers, random: Arc::new(Mutex::new(random)) })
+        let own = Turns::new(OWN_QUESTIONS).asker(0, false);
+        Ok(Self { dns, options, routes: Arc::new(routes), providers, random: Arc::new(Mutex::new(random)), own })
     }
 
     /// The same resolver with this table of providers in place of the shipped one.
@@ -80,15 +86,20 @@ impl Resolver {
         Self { providers, ..self }
     }
 
-    /// The route of a domain's mail. Takes at most two rounds of queries (MX, then A and AAAA of all hosts at once), each limited to twice
-    /// `timeout` × `attempts`; queries beyond the limit of concurrent ones wait their turn first.
+    /// The route of a domain's mail, for somebody who wants to know it.
     pub async fn route(&self, domain: &Domain) -> Result<Route, RouteFailure> {
+        self.route_for(&self.own, domain).await
+    }
+
+    /// The route of a domain's mail. Takes at most two rounds of queries (MX, then A and AAAA of all hosts at once), each limited to twice
+    /// `timeout` × `attempts`, or less if others need their place; queries wait for the asker's turn first.
+    pub async fn route_for(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {
         if let Some(targets) = self.routes.find(domain) {
-            return self.to_targets(targets).await;
+            return self.to_targets(asker, targets).await;
         }
         match domain.literal() {
             Some(ip) => self.to_literal(domain, ip),
-            None => self.by_mx(domain).await,
+            None => self.by_mx(asker, domain).await,
         }
     }
 
@@ -97,17 +108,17 @@ impl Resolver {
     /// # Errors
     /// DNS gave no answer.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsUnavailable> {
-        match self.dns.txt(name).await {
+        match self.dns.txt(name, &self.own).await {
             DnsAnswer::Found { records, .. } => Ok(records),
             DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => Ok(Vec::new()),
             DnsAnswer::Unavailable { why } => Err(DnsUnavailable(why)),
         }
     }
 
-    async fn by_mx(&self, domain: &Domain) -> Result<Route, RouteFailure> {
-        let (records, ttl) = match self.dns.mx(domain.as_str()).await {
+    async fn by_mx(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {
+        let (records, ttl) = match self.dns.mx(domain.as_str(), asker).await {
             DnsAnswer::Found { records, ttl } => (records, ttl),
-            DnsAnswer::NoData { ttl } => return self.by_address(domain, ttl).await,
+            DnsAnswer::NoData { ttl } => return self.by_address(asker, domain, ttl).await,
             DnsAnswer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
             DnsAnswer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
         };
@@ -131,11 +142,11 @@ impl Resolver {
             true => format!("none of the best {most} hosts of {domain} has a usable address"),
             false => format!("no host of {domain} has a usable address"),
         };
-        self.to_candidates(domain, Candidates { hosts: candidates, key, ttl, all, none }).await
+        self.to_candidates(asker, domain, Candidates { hosts: candidates, key, ttl, all, none }).await
     }
 
     /// RFC 5321 §5.1: without an MX record the domain itself is the host, with preference 0.
-    async fn by_address(&self, domain: &Domain, ttl: Duration) -> Result<Route, RouteFailure> {
+    async fn by_address(&self, asker: &Asker, domain: &Domain, ttl: Duration) -> Result<Route, RouteFailure> {
         if self.options.ourselves.is_named(domain.as_str()) {
             return Err(leads_back(domain, domain.as_str(), ttl));
         }
@@ -143,14 +154,14 @@ impl Resolver {
         let key = key_of(vec![key_part(domain.as_str(), self.options.port)]);
         let none = format!("{domain} has neither MX nor a usable address");
         let hosts = vec![self.candidate(&itself)];
-        self.to_candidates(domain, Candidates { hosts, key, ttl, all: true, none }).await
+        self.to_candidates(asker, domain, Candidates { hosts, key, ttl, all: true, none }).await
     }
 
     /// RFC 5321 §5.1 does not say what it means if no host has an address. If DNS says so for all hosts, waiting does not help. A host
     /// whose look-up failed may be found later, and so may hosts beyond `max_hosts`, which were not looked up.
-    async fn to_candidates(&self, domain: &Domain, candidates: Candidates) -> Result<Route, RouteFailure> {
+    async fn to_candidates(&self, asker: &Asker, domain: &Domain, candidates: Candidates) -> Result<Route, RouteFailure> {
         let Candidates { hosts, key, ttl, all, none } = candidates;
-        let mut found = self.look_up(hosts).await;
+        let mut found = self.look_up(asker, hosts).await;
         if let Some(ours) = found.ourselves {
             // RFC 5321 §5.1: this relay's own records and all that are no better are discarded.
             found.hosts.retain(|host| host.preference < ours);
@@ -170,7 +181,7 @@ impl Resolver {
     }
 
     /// The route to the operator's hosts. The operator can correct whatever is wrong with them, so no failure is permanent.
-    async fn to_targets(&self, targets: &[Target]) -> Result<Route, RouteFailure> {
+    async fn to_targets(&self, asker: &Asker, targets: &[Target]) -> Result<Route, RouteFailure> {
         let port = |target: &Target| target.port.unwrap_or(self.options.port);
         let key = key_of(targets.iter().map(|target| key_part(&target.name(), port(target))).collect());
         let candidates = targets.iter().zip(0..).map(|(target, place)| Candidate {
@@ -183,7 +194,7 @@ impl Resolver {
             preference: place,
             own: true,
         });
-        let found = self.look_up(candidates.collect()).await;
+        let found = self.look_up(asker, candidates.collect()).await;
         if found.hosts.is_empty() {
             return Err(self.unavailable(format!("no host of the static route is usable ({})", found.troubles.join("; "))));
         }
@@ -222,14 +233,14 @@ impl Resolver {
     }
 
     /// Looks up the addresses of all candidates at once; their order is kept.
-    async fn look_up(&self, candidates: Vec<Candidate>) -> LookedUp {
+    async fn look_up(&self, asker: &Asker, candidates: Vec<Candidate>) -> LookedUp {
         let mut asked = JoinSet::new();
         let mut answers: Vec<Option<DnsAnswer<IpAddr>>> = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
             answers.push(candidate.address.map(|ip| DnsAnswer::Found { records: vec![ip], ttl: self.options.max_ttl }));
             if candidate.address.is_none() {
-                let (dns, name) = (self.dns.clone(), Arc::clone(&candidate.name));
-                asked.spawn(async move { (place, dns.addresses(&name).await) });
+                let (dns, asker, name) = (self.dns.clone(), asker.clone(), Arc::clone(&candidate.name));
+                asked.spawn(async move { (place, dns.addresses(&name, &asker).await) });
             }
         }
         while let Some(joined) = asked.join_next().await {

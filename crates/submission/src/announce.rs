@@ -30,6 +30,7 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
         id: record.id,
         arrived: held.unwrap_or(record.arrived),
         stream: record.stream.clone(),
+        user: record.user.clone(),
         priority: record.priority(),
         deliver_by: record.returned_at().map(|at| Deadline { at, returns: true }).or(late),
         size: record.size,

@@ -20,7 +20,10 @@ use posthaste_access::{
     Lockout, ShutOut,
     users::{Decoys, Passwords},
 };
-use posthaste_host::{InForce, clock};
+use posthaste_host::{
+    InForce, clock,
+    descriptors::{Accepting, Admission, REFUSED_AT_ONCE},
+};
 use posthaste_journal::Journal;
 use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refused, Session, SessionRefusal};
@@ -60,23 +63,33 @@ impl Listeners {
         decoys: Decoys,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let ((connections, pressure), passwords) = (Default::default(), Passwords::new(decoys));
-        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, passwords, stopping })))
+        let ((connections, pressure, gate), passwords) = (Default::default(), Passwords::new(decoys));
+        Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, gate, passwords, stopping })))
     }
 
     /// Accepts connections until the relay stops, then waits for the sessions to end.
     pub async fn serve(self: Arc<Self>, name: Name, listener: TcpListener) {
         let mut stopping = self.0.stopping.clone();
         let mut sessions = JoinSet::new();
+        let mut accepting = Accepting::default();
+        let most = || {
+            let settings = self.0.settings.get();
+            // Each listener that waits for a connection counts.
+            settings.limits.connections + settings.listeners.len() + REFUSED_AT_ONCE
+        };
+        let accept = async || {
+            let admission = self.0.gate.admission(most).await;
+            listener.accept().await.map(|(stream, peer)| (stream, peer, admission))
+        };
         loop {
             tokio::select! {
                 () = stopped(&mut stopping) => break,
                 Some(_) = sessions.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => drop(sessions.spawn(self.clone().session(name.clone(), stream, peer))),
-                    Err(error) => {
-                        tracing::warn!(listener = %name, %error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                accepted = accept() => {
+                    accepting.note(name.as_str(), &accepted);
+                    match accepted {
+                        Ok((stream, peer, admission)) => drop(sessions.spawn(self.clone().session(name.clone(), stream, peer, admission))),
+                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                     }
                 },
             }
@@ -85,7 +98,7 @@ impl Listeners {
         while sessions.join_next().await.is_some() {}
     }
 
-    async fn session(self: Arc<Self>, listener: Name, stream: TcpStream, peer: SocketAddr) {
+    async fn session(self: Arc<Self>, listener: Name, stream: TcpStream, peer: SocketAddr, _admission: Admission) {
         if let Err(error) = self.talk(listener, stream, peer.ip().to_canonical()).await {
             tracing::debug!(%peer, %error, "a submission session ended with an error");
         }

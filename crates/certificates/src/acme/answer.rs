@@ -7,7 +7,7 @@ mod http;
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use instant_acme::{ChallengeType, KeyAuthorization};
-use posthaste_host::listen;
+use posthaste_host::{descriptors::Accepting, listen};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -94,14 +94,15 @@ impl Answers {
 
 async fn take(listener: TcpListener, slots: Arc<Semaphore>, answers: Answers) {
     let mut connections = JoinSet::new();
+    let mut accepting = Accepting::default();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(one(stream, slots.clone(), answers.clone()))),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection of the ACME authority");
-                    sleep(ACCEPT_PAUSE).await;
+            accepted = listener.accept() => {
+                accepting.note("acme", &accepted);
+                match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(one(stream, slots.clone(), answers.clone()))),
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
                 }
             },
         }

@@ -4,15 +4,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use posthaste_mail::Domain;
 
-use super::table::{DomainIx, RecipientGroup};
+use super::{
+    streams::Party,
+    table::{DomainIx, RecipientGroup},
+};
 use crate::{Site, exchange::Unroutable, numbers::NumberMap};
+
+/// On behalf of how many parties DNS is asked about one domain at once.
+const ASKED_FOR_MAX: usize = 8;
 
 /// What is known about a domain's route.
 pub(crate) enum Known {
     /// Nothing: DNS was never asked, or too long ago.
     No,
-    /// DNS is being asked.
-    Asking,
+    /// DNS is being asked, on behalf of these. Each has a turn of its own, so that nobody waits for another's.
+    Asking(Vec<Party>),
     /// The hosts, until then (milliseconds since 1970).
     Route(Arc<Site>, i64),
     /// There are no hosts: asked at the first time, kept until the second.
@@ -50,20 +56,24 @@ pub(crate) struct Domains {
 }
 
 impl DomainEntry {
-    fn route(&mut self, now: i64) -> Route {
-        match &self.known {
+    fn route(&mut self, party: Party, now: i64) -> Route {
+        match &mut self.known {
             Known::Route(site, until) if *until > now => Route::To(site.clone()),
             Known::Nowhere(why, since, until) if *until > now => Route::Nowhere(why.clone(), *since),
-            Known::Asking => Route::Unknown(None),
+            Known::Asking(parties) if parties.len() >= ASKED_FOR_MAX || parties.contains(&party) => Route::Unknown(None),
+            Known::Asking(parties) => {
+                parties.push(party);
+                Route::Unknown(Some(self.name.clone()))
+            }
             _ => {
-                self.known = Known::Asking;
+                self.known = Known::Asking(vec![party]);
                 Route::Unknown(Some(self.name.clone()))
             }
         }
     }
 
     fn forget_route(&mut self) {
-        if !matches!(self.known, Known::Asking) {
+        if !matches!(self.known, Known::Asking(_)) {
             self.known = Known::No;
         }
     }
@@ -91,15 +101,15 @@ impl Domains {
     }
 
     /// A domain's route.
-    pub(crate) fn route(&mut self, ix: DomainIx, now: i64) -> Route {
-        self.entries.get_mut(&ix).map_or(Route::Unknown(None), |entry| entry.route(now))
+    pub(crate) fn route(&mut self, ix: DomainIx, party: Party, now: i64) -> Route {
+        self.entries.get_mut(&ix).map_or(Route::Unknown(None), |entry| entry.route(party, now))
     }
 
     /// A domain's route for a group. If the route is not known, the group waits here for the answer of DNS; otherwise it is returned.
-    pub(crate) fn place(&mut self, ix: DomainIx, group: RecipientGroup, now: i64) -> (Route, Option<RecipientGroup>) {
+    pub(crate) fn place(&mut self, ix: DomainIx, group: RecipientGroup, party: Party, now: i64) -> (Route, Option<RecipientGroup>) {
         // A domain is forgotten only when no recipient is queued there, so the group is void.
         let Some(entry) = self.entries.get_mut(&ix) else { return (Route::Unknown(None), None) };
-        let route = entry.route(now);
+        let route = entry.route(party, now);
         if matches!(route, Route::Unknown(_)) {
             entry.waiting.push(group);
             return (route, None);
@@ -107,7 +117,8 @@ impl Domains {
         (route, Some(group))
     }
 
-    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it.
+    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it. That it gave none counts only if nobody
+    /// else's question is still open, and forgets no route that another one found.
     pub(crate) fn resolved(
         &mut self,
         ix: DomainIx,
@@ -116,6 +127,15 @@ impl Domains {
         until: i64,
     ) -> Vec<RecipientGroup> {
         let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
+        let is_open = answer.as_ref().is_err_and(|why| !why.verdict.permanent);
+        match &mut entry.known {
+            Known::Asking(parties) if is_open && parties.len() > 1 => {
+                parties.pop();
+                return Vec::new();
+            }
+            Known::Route(_, known_until) if is_open && *known_until > now => return Vec::new(),
+            _ => {}
+        }
         entry.known = match answer {
             Ok(site) => Known::Route(site.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), now, until),
@@ -162,7 +182,7 @@ impl Domains {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
                 Known::No => true,
-                Known::Asking => false,
+                Known::Asking(_) => false,
                 Known::Route(_, until) | Known::Nowhere(_, _, until) => until <= now,
             };
             e.queued == 0 && e.waiting.is_empty() && stale

@@ -13,7 +13,10 @@ use posthaste_mail::Name;
 
 use crate::{
     Site,
-    backlog::table::{Rcpts, RecipientGroup, StreamIx},
+    backlog::{
+        streams::Party,
+        table::{Rcpts, RecipientGroup, StreamIx},
+    },
     exchange::{SessionId, Unroutable},
     numbers::NumberMap,
     policy::LaneLimits,
@@ -87,10 +90,10 @@ pub(crate) struct Ready {
 /// How a stream's mail is queued: its share of a connection, and how many recipients go in one transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamShare {
-    /// Which stream.
-    pub(crate) stream: StreamIx,
-    /// The number that stands for all mail of the stream, whose connections count together.
-    pub(crate) whole: StreamIx,
+    /// The number that stands for the stream's mail of this priority.
+    pub(crate) part: StreamIx,
+    /// Whose mail it is; their connections count together.
+    pub(crate) party: Party,
     /// Its share of a connection against the others.
     pub(crate) share: u32,
     /// Recipients in one transaction, at most.
@@ -112,11 +115,33 @@ impl From<RecipientGroup> for Ready {
 
 /// One stream's mail in a ready queue.
 struct StreamQueue {
-    stream: StreamIx,
-    whole: StreamIx,
+    part: StreamIx,
     share: u32,
     turn: i64,
-    groups: VecDeque<Ready>,
+    /// Each party's groups, in the order of their turns; none is empty.
+    parties: VecDeque<(Party, VecDeque<Ready>)>,
+}
+
+impl StreamQueue {
+    /// One party's groups; they are not to be left empty.
+    fn of(&mut self, party: Party) -> &mut VecDeque<Ready> {
+        let at = self.parties.iter().position(|(known, _)| *known == party).unwrap_or_else(|| {
+            self.parties.push_back((party, VecDeque::new()));
+            self.parties.len() - 1
+        });
+        &mut self.parties[at].1
+    }
+
+    /// The next group of the party whose turn it is, among those that `may` send.
+    fn pop(&mut self, may: impl Fn(Party) -> bool) -> Option<(Ready, Party)> {
+        let at = self.parties.iter().position(|(party, _)| may(*party))?;
+        let (party, mut groups) = self.parties.remove(at)?;
+        let next = groups.pop_front();
+        if !groups.is_empty() {
+            self.parties.push_back((party, groups));
+        }
+        next.map(|ready| (ready, party))
+    }
 }
 
 impl Ready {
@@ -153,7 +178,7 @@ impl ReadyQueue {
     /// Puts a group behind its stream's others, or joins it to the last one if that is of the same message and has room. True if it was not
     /// joined.
     fn push(&mut self, share: StreamShare, ready: Ready) -> bool {
-        let queue = self.stream(share);
+        let queue = self.stream(share).of(share.party);
         let ready = match queue.back_mut() {
             Some(last) => match last.join(ready, share.at_once) {
                 Ok(()) => return false,
@@ -168,22 +193,22 @@ impl ReadyQueue {
 
     /// Puts a group before its stream's others, because it had its turn already.
     fn push_front(&mut self, share: StreamShare, ready: Ready) {
-        self.stream(share).push_front(ready);
+        self.stream(share).of(share.party).push_front(ready);
         self.len += 1;
     }
 
-    /// The streams that have mail here, as the number that stands for all their mail.
-    pub(super) fn wholes(&self) -> impl Iterator<Item = StreamIx> {
-        self.streams.iter().filter(|s| !s.groups.is_empty()).map(|s| s.whole)
+    /// Those that have mail here.
+    pub(super) fn parties(&self) -> impl Iterator<Item = Party> {
+        self.streams.iter().flat_map(|stream| stream.parties.iter().map(|(party, _)| *party))
     }
 
-    /// The next group of the streams that `may` send. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with shares 20 and 10, two of the
-    /// one, one of the other, and so on.
-    fn pop(&mut self, may: impl Fn(StreamIx) -> bool) -> Option<(Ready, StreamIx)> {
+    /// The next group of the parties that `may` send. Streams take turns by their shares, evenly mixed (smooth weighted round robin): with
+    /// shares 20 and 10, two of the one, one of the other, and so on.
+    fn pop(&mut self, may: impl Fn(Party) -> bool) -> Option<(Ready, Party)> {
         let mut total = 0;
         let mut best: Option<usize> = None;
         for i in 0..self.streams.len() {
-            if self.streams[i].groups.is_empty() || !may(self.streams[i].whole) {
+            if !self.streams[i].parties.iter().any(|(party, _)| may(*party)) {
                 continue;
             }
             let share = i64::from(self.streams[i].share.max(1));
@@ -196,16 +221,16 @@ impl ReadyQueue {
         let stream = &mut self.streams[best?];
         stream.turn -= total;
         self.len -= 1;
-        stream.groups.pop_front().map(|ready| (ready, stream.whole))
+        stream.pop(may)
     }
 
-    fn stream(&mut self, StreamShare { stream, whole, share, .. }: StreamShare) -> &mut VecDeque<Ready> {
-        let at = self.streams.iter().position(|s| s.stream == stream).unwrap_or_else(|| {
-            self.streams.push(StreamQueue { stream, whole, share, turn: 0, groups: VecDeque::new() });
+    fn stream(&mut self, StreamShare { part, share, .. }: StreamShare) -> &mut StreamQueue {
+        let at = self.streams.iter().position(|s| s.part == part).unwrap_or_else(|| {
+            self.streams.push(StreamQueue { part, share, turn: 0, parties: VecDeque::new() });
             self.streams.len() - 1
         });
         self.streams[at].share = share;
-        &mut self.streams[at].groups
+        &mut self.streams[at]
     }
 }
 
@@ -314,8 +339,8 @@ impl Lanes {
         }
     }
 
-    /// The next group of a ready queue, of a stream that `may` send, with the number that stands for all mail of the stream.
-    pub(super) fn pop(&mut self, ix: QueueIx, may: impl Fn(StreamIx) -> bool) -> Option<(Ready, StreamIx)> {
+    /// The next group of a ready queue, of a party that `may` send, with that party.
+    pub(super) fn pop(&mut self, ix: QueueIx, may: impl Fn(Party) -> bool) -> Option<(Ready, Party)> {
         let queue = self.queues.get_mut(&ix)?;
         let ready = queue.pop(may);
         let left = queue.len;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Site,
-    backlog::{Schedule, table::StreamIx},
+    backlog::{Schedule, streams::Party},
     exchange::{Action, DeliveryJob, SessionId, Unroutable},
     numbers::NumberMap,
     policy::LaneLimits,
@@ -27,15 +27,19 @@ const SQUEEZE: i64 = 60_000;
 const DOUBLINGS_MAX: u32 = 5;
 
 /// A connection, held by a task of its own.
-struct Session {
-    queue: QueueIx,
-    /// The stream of the job that it carries; None: it is idle.
-    stream: Option<StreamIx>,
-    established: bool,
+pub(super) struct Session {
+    pub(super) queue: QueueIx,
+    /// Whose job it carries; None: it is idle, or was told to give up.
+    pub(super) party: Option<Party>,
+    pub(super) established: bool,
+    /// Whether it was told to give up.
+    pub(super) leaving: bool,
     idle_since: Option<i64>,
     carried: u32,
     /// When it began to open, in milliseconds since 1970.
     begun: i64,
+    /// When it was given the job that it carries.
+    pub(super) since: i64,
 }
 
 /// A turn for a connection.
@@ -43,7 +47,7 @@ struct Session {
 pub(crate) struct Turn {
     /// The ready queue that has its turn; None: there is no mail or no connection.
     pub(crate) next: Option<QueueIx>,
-    /// The connections of all lanes together, if a new one is to be taken: the streams that have their share of them are left out.
+    /// The connections of all lanes together, if a new one is to be taken: those that have their share of them are left out.
     pub(crate) new_of: Option<usize>,
     /// Idle sessions that were closed to make room, and are to be told so.
     pub(crate) closed: Vec<SessionId>,
@@ -53,11 +57,15 @@ pub(crate) struct Turn {
 #[derive(Default)]
 pub(crate) struct Connections {
     lanes: Lanes,
-    sessions: NumberMap<SessionId, Session>,
+    pub(super) sessions: NumberMap<SessionId, Session>,
+    /// Those that were told to give up and are still there.
+    pub(super) leaving: usize,
+    /// When sessions are next looked through for some to give up, in milliseconds since 1970.
+    pub(super) next_look: i64,
     /// Idle sessions in the order of their time.
     idle: VecDeque<(i64, SessionId)>,
-    /// The streams' shares, and the lanes that wait for a connection because all are in use.
-    shares: Shares<LaneId>,
+    /// The shares of streams and users, and the lanes that wait for a connection because all are in use.
+    pub(super) shares: Shares<LaneId>,
     /// Lanes that hold fewer connections than configured, by the time when one more is tried.
     squeezed: Schedule<LaneId>,
     next_session: SessionId,
@@ -87,12 +95,11 @@ impl Connections {
         let Some(lane) = self.lanes.get(lane_id) else { return over(closed) };
         let served = |queue: &QueueIx| {
             let queue = self.lanes.at(*queue);
-            !queue.idle.is_empty() || queue.wholes().any(|stream| self.shares.may_take(stream, most_in_all))
+            !queue.idle.is_empty() || queue.parties().any(|party| self.shares.may_take(party, most_in_all))
         };
-        let Some(first) = lane.turns.front().copied() else { return over(closed) };
         let Some(place) = lane.turns.iter().position(served) else {
-            let streams: Vec<StreamIx> = self.lanes.at(first).wholes().collect();
-            self.shares.wait(lane_id, streams);
+            let parties = lane.turns.iter().flat_map(|queue| self.lanes.at(*queue).parties());
+            self.shares.wait(lane_id, parties);
             return over(closed);
         };
         let queue = lane.turns[place];
@@ -105,8 +112,8 @@ impl Connections {
                     None => return over(closed),
                 }
             }
-            if self.sessions.len() >= most_in_all {
-                // A stream may take one, so one is free or idle.
+            if self.sessions.len() - self.leaving >= most_in_all {
+                // Somebody may take one, so one is free or idle.
                 closed.extend(self.close_longest_idle());
             }
         }
@@ -116,10 +123,10 @@ impl Connections {
         Turn { next: Some(queue), new_of: is_new.then_some(most_in_all), closed }
     }
 
-    /// The next group of a ready queue, with the number that stands for all mail of its stream. `new_of`: as [`Turn::new_of`].
-    pub(crate) fn pop(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(Ready, StreamIx)> {
+    /// The next group of a ready queue, and whose it is. `new_of`: as [`Turn::new_of`].
+    pub(crate) fn pop(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(Ready, Party)> {
         let shares = &self.shares;
-        self.lanes.pop(queue, |stream| new_of.is_none_or(|most| shares.may_take(stream, most)))
+        self.lanes.pop(queue, |party| new_of.is_none_or(|most| shares.may_take(party, most)))
     }
 
     /// The next lane that waits for a connection, if one is free or an idle one can be closed.
@@ -127,25 +134,11 @@ impl Connections {
         self.shares.next(most_in_all)
     }
 
-    /// Has sessions give up that are not let in within `patience`, one for each lane that waits for a connection. They are to be told so.
-    pub(crate) fn give_up(&mut self, patience: std::time::Duration, now: i64) -> Vec<SessionId> {
-        if !self.shares.has_waiting() {
-            return Vec::new();
-        }
-        let sessions = &self.sessions;
-        self.shares.give_up(millis(patience), now, |session| sessions.get(&session).is_some_and(|s| !s.established))
-    }
-
-    /// Whether a session was told to give up. It gets no further job.
-    pub(crate) fn is_leaving(&self, session: SessionId) -> bool {
-        self.shares.is_leaving(session)
-    }
-
-    /// Sends a job of a queue over one of its idle sessions, or over a new one. `stream` stands for all mail of the job's stream.
-    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob, stream: StreamIx, now: i64) -> Action {
+    /// Sends a party's job of a queue over one of its idle sessions, or over a new one.
+    pub(crate) fn send(&mut self, ix: QueueIx, job: DeliveryJob, party: Party, now: i64) -> Action {
         let queue = self.lanes.queues.get_mut(&ix).expect("the queue of a job exists");
         if let Some(session) = queue.idle.pop() {
-            return self.hand_over(session, job, stream);
+            return self.hand_over(session, job, party, now);
         }
         self.next_session += 1;
         let session = self.next_session;
@@ -154,19 +147,19 @@ impl Connections {
         let lane = self.lanes.lane_of_mut(ix);
         lane.sessions += 1;
         let source = lane.source.clone();
-        self.shares.begin(stream);
-        self.shares.opening(stream, session, now);
-        let stream = Some(stream);
-        self.sessions.insert(session, Session { queue: ix, stream, established: false, idle_since: None, carried: 1, begun: now });
+        self.shares.begin(party);
+        let party = Some(party);
+        let new = Session { queue: ix, party, established: false, leaving: false, idle_since: None, carried: 1, begun: now, since: now };
+        self.sessions.insert(session, new);
         Action::Open { session, site, source, job: Box::new(job) }
     }
 
-    /// Sends another job over a session.
-    pub(crate) fn hand_over(&mut self, session: SessionId, job: DeliveryJob, stream: StreamIx) -> Action {
+    /// Sends another job, a party's, over a session.
+    pub(crate) fn hand_over(&mut self, session: SessionId, job: DeliveryJob, party: Party, now: i64) -> Action {
         let s = self.sessions.get_mut(&session).expect("a session that is handed a job exists");
-        s.idle_since = None;
-        self.shares.begin(stream);
-        if let Some(before) = s.stream.replace(stream) {
+        (s.idle_since, s.since) = (None, now);
+        self.shares.begin(party);
+        if let Some(before) = s.party.replace(party) {
             self.shares.end(before);
         }
         s.carried += 1;
@@ -201,15 +194,15 @@ impl Connections {
         }
         let lane = self.lanes.lane_of(queue);
         let full = lane.sessions >= most;
-        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || self.shares.has_waiting()
+        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || self.shares.waiting() > 0
     }
 
     /// A session without more mail stays open for a while.
     pub(crate) fn rest(&mut self, session: SessionId, now: i64) {
         let s = self.sessions.get_mut(&session).expect("a session that rests exists");
         s.idle_since = Some(now);
-        if let Some(stream) = s.stream.take() {
-            self.shares.end(stream);
+        if let Some(party) = s.party.take() {
+            self.shares.end(party);
         }
         self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists").idle.push(session);
         self.idle.push_back((now, session));
@@ -218,9 +211,9 @@ impl Connections {
     /// Takes a session off all lists. Returns its queue, if the session existed.
     pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
         let s = self.sessions.remove(&session)?;
-        self.shares.forget(session);
-        if let Some(stream) = s.stream {
-            self.shares.end(stream);
+        self.leaving -= usize::from(s.leaving);
+        if let Some(party) = s.party {
+            self.shares.end(party);
         }
         let queue = self.lanes.queues.get_mut(&s.queue).expect("a session's queue exists");
         queue.sessions -= 1;
@@ -305,13 +298,13 @@ impl Connections {
     pub(crate) fn clock_went_back(&mut self, ms: i64) {
         self.idle.iter_mut().for_each(|(since, _)| *since -= ms);
         for session in self.sessions.values_mut() {
-            session.begun -= ms;
+            (session.begun, session.since) = (session.begun - ms, session.since - ms);
             session.idle_since = session.idle_since.map(|since| since - ms);
         }
         for down in self.lanes.queues.values_mut().filter_map(|queue| queue.down.as_mut()) {
             (down.since, down.until) = (down.since - ms, down.until - ms);
         }
-        self.shares.clock_went_back(ms);
+        self.next_look -= ms;
         self.squeezed = Schedule::default();
         for (id, lane) in &mut self.lanes.lanes {
             if let Some((_, until)) = &mut lane.squeezed {
@@ -354,11 +347,10 @@ impl Connections {
         &self.lanes.at(queue).site
     }
 
-    /// When the next session has been idle for `idle` or has to give up after `patience`, or a lane tries one more connection, in
-    /// milliseconds since 1970.
-    pub(crate) fn next(&self, idle: std::time::Duration, patience: std::time::Duration) -> Option<i64> {
+    /// When the next session has been idle for `idle`, or a lane tries one more connection, in milliseconds since 1970.
+    pub(crate) fn next(&self, idle: std::time::Duration) -> Option<i64> {
         let idle = self.idle.front().map(|(since, _)| since + millis(idle));
-        [idle, self.squeezed.next(), self.shares.next_give_up(millis(patience))].into_iter().flatten().min()
+        [idle, self.squeezed.next()].into_iter().flatten().min()
     }
 
     /// An idle session of the lane that belongs to another queue.

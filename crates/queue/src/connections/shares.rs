@@ -1,169 +1,123 @@
-//! Who may take a connection while they are short, and who gives one up.
+//! Who may take a connection while they are short.
 //!
 //! A stream may take one more while it has less than [`TIMES_FREE`] times as many as are free: a stream alone gets nine tenths of all, a second
-//! one nine tenths of what is left, and the last few are for streams that have none. Lanes that may not take one wait, and the streams that
-//! they wait for take turns: the one with the fewest connections is next. Of its lanes, the one that has waited longest and the newest take
-//! turns.
-//!
-//! While others wait, a session whose receiver has not let it in within the policy's patience gives its connection up, the one that began
-//! first in the stream that has the most. Nobody waits longer for silent hosts than that.
+//! one nine tenths of what is left, and the last few are for streams that have none. A user without a connection may always take one of those
+//! that are not the last few. Lanes that may not take one wait, and those for whose mail they wait take turns: the stream with the fewest
+//! connections is next, and of its users the one with the fewest. Of the lanes, the one that has waited longest and the newest take turns.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
 };
 
-use crate::{backlog::table::StreamIx, exchange::SessionId};
+use crate::backlog::{streams::Party, table::StreamIx};
 
 /// How many times as many connections as are free a stream may have.
 const TIMES_FREE: usize = 9;
 /// One in so many connections is for streams that have none.
 const LAST: usize = 50;
 
-/// The connections of each stream, and the lanes that wait for one.
+/// How many connections a stream has, and how many of them a user of it has. The order is that in which others take connections.
+pub(super) type Held = (usize, usize);
+
+/// The connections of each stream and user, and the lanes that wait for one.
 #[derive(Debug)]
 pub(super) struct Shares<Lane> {
     /// Sessions that carry a job of the stream; idle ones count for nobody.
-    busy: HashMap<StreamIx, usize>,
+    streams: HashMap<StreamIx, usize>,
+    parties: HashMap<Party, usize>,
     all: usize,
-    /// Lanes that wait for a connection for a stream's mail, in the order in which they came.
-    waiting: HashMap<StreamIx, VecDeque<Lane>>,
-    known: HashSet<(StreamIx, Lane)>,
+    /// Lanes that wait for a connection for somebody's mail, in the order in which they came.
+    waiting: HashMap<Party, VecDeque<Lane>>,
+    known: HashSet<(Party, Lane)>,
     /// Whether the lane that came last is next, not the one that has waited longest.
     newest: bool,
-    /// Sessions that were not let in yet, by the stream of their job, in the order of their begin (milliseconds since 1970). They may be
-    /// gone or let in meanwhile.
-    opening: HashMap<StreamIx, VecDeque<(i64, SessionId)>>,
-    /// Sessions that were told to give up, and have not ended.
-    leaving: HashSet<SessionId>,
-    /// When sessions were last looked through for some to give up.
-    looked: i64,
 }
 
 impl<Lane: Copy + Eq + Hash> Shares<Lane> {
-    /// A session carries a job of this stream from now on.
-    pub(super) fn begin(&mut self, stream: StreamIx) {
-        *self.busy.entry(stream).or_default() += 1;
+    /// A session carries a job of this party from now on.
+    pub(super) fn begin(&mut self, party: Party) {
+        *self.streams.entry(party.stream).or_default() += 1;
+        *self.parties.entry(party).or_default() += 1;
         self.all += 1;
     }
 
-    /// A session carries none any more.
-    pub(super) fn end(&mut self, stream: StreamIx) {
-        let busy = self.busy.get_mut(&stream).expect("a session that carries a job is counted");
-        *busy -= 1;
+    /// A session carries none any more, or is about to end.
+    pub(super) fn end(&mut self, party: Party) {
+        one_less(&mut self.streams, &party.stream);
+        one_less(&mut self.parties, &party);
         self.all -= 1;
-        if *busy == 0 {
-            self.busy.remove(&stream);
+    }
+
+    /// Whether a party may take one more of `most` connections.
+    pub(super) fn may_take(&self, party: Party, most: usize) -> bool {
+        let free = most.saturating_sub(self.all);
+        if free == 0 {
+            return false;
         }
+        let (stream, own) = self.held(party);
+        stream == 0 || (free > most / LAST && (own == 0 || stream < free.saturating_mul(TIMES_FREE)))
     }
 
-    /// Whether a stream may take one more of `most` connections.
-    pub(super) fn may_take(&self, stream: StreamIx, most: usize) -> bool {
-        let (free, held) = (most.saturating_sub(self.all), self.held(stream));
-        free > 0 && (held == 0 || (held < free.saturating_mul(TIMES_FREE) && free > most / LAST))
+    pub(super) fn held(&self, party: Party) -> Held {
+        let stream = self.streams.get(&party.stream).copied().unwrap_or_default();
+        (stream, self.parties.get(&party).copied().unwrap_or_default())
     }
 
-    fn held(&self, stream: StreamIx) -> usize {
-        self.busy.get(&stream).copied().unwrap_or_default()
-    }
-
-    /// A lane waits for a connection for mail of these streams.
-    pub(super) fn wait(&mut self, lane: Lane, streams: impl IntoIterator<Item = StreamIx>) {
-        for stream in streams {
-            if self.known.insert((stream, lane)) {
-                self.waiting.entry(stream).or_default().push_back(lane);
+    /// A lane waits for a connection for mail of these parties.
+    pub(super) fn wait(&mut self, lane: Lane, parties: impl IntoIterator<Item = Party>) {
+        for party in parties {
+            if self.known.insert((party, lane)) {
+                self.waiting.entry(party).or_default().push_back(lane);
             }
         }
     }
 
-    /// Whether any lane waits for a connection.
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.known.is_empty()
+    /// For how many connections lanes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The lane that waits, if it is the only one.
+    pub(super) fn lone(&self) -> Option<Lane> {
+        let mut lanes = self.known.iter().map(|(_, lane)| *lane);
+        let first = lanes.next()?;
+        lanes.all(|lane| lane == first).then_some(first)
+    }
+
+    /// What the party that is to have the next connection holds; None if nobody waits.
+    pub(super) fn least(&self) -> Option<Held> {
+        self.waiting.keys().map(|party| self.held(*party)).min()
     }
 
     /// Takes out the lane whose turn it is for one of `most` connections.
     pub(super) fn next(&mut self, most: usize) -> Option<Lane> {
-        let may = self.waiting.keys().copied().filter(|stream| self.may_take(*stream, most));
-        let stream = may.min_by_key(|stream| (self.held(*stream), *stream))?;
-        let lanes = self.waiting.get_mut(&stream).expect("it waits");
+        let may = self.waiting.keys().copied().filter(|party| self.may_take(*party, most));
+        let party = may.min_by_key(|party| (self.held(*party), *party))?;
+        let lanes = self.waiting.get_mut(&party).expect("it waits");
         // Thousands of lanes with silent hosts may wait: every second connection is for the newest, which need not wait for all of them.
         let lane = if self.newest { lanes.pop_back() } else { lanes.pop_front() };
-        let lane = lane.expect("streams without lanes are removed");
+        let lane = lane.expect("parties without lanes are removed");
         self.newest = !self.newest;
         if lanes.is_empty() {
-            self.waiting.remove(&stream);
+            self.waiting.remove(&party);
         }
-        self.known.remove(&(stream, lane));
+        self.known.remove(&(party, lane));
         Some(lane)
     }
+}
 
-    /// A session begins to open for a stream's job.
-    pub(super) fn opening(&mut self, stream: StreamIx, session: SessionId, now: i64) {
-        self.opening.entry(stream).or_default().push_back((now, session));
-    }
-
-    /// Whether a session was told to give up.
-    pub(super) fn is_leaving(&self, session: SessionId) -> bool {
-        self.leaving.contains(&session)
-    }
-
-    /// A session is gone.
-    pub(super) fn forget(&mut self, session: SessionId) {
-        self.leaving.remove(&session);
-    }
-
-    /// The sessions that give up their connections now: one for each lane that waits, if they began `patience` ago (in milliseconds) and are
-    /// `still` opening. Only a stream that has at least as many connections as one that waits loses any.
-    pub(super) fn give_up(&mut self, patience: i64, now: i64, still: impl Fn(SessionId) -> bool) -> Vec<SessionId> {
-        self.looked = now;
-        self.opening.retain(|_, sessions| {
-            while sessions.front().is_some_and(|(_, session)| !still(*session) || self.leaving.contains(session)) {
-                sessions.pop_front();
-            }
-            !sessions.is_empty()
-        });
-        let Some(least) = self.waiting.keys().map(|stream| self.held(*stream)).min() else { return Vec::new() };
-        let mut streams: Vec<StreamIx> = self.opening.keys().copied().filter(|stream| self.held(*stream) >= least).collect();
-        streams.sort_unstable_by_key(|stream| (std::cmp::Reverse(self.held(*stream)), *stream));
-        let mut told = Vec::new();
-        for stream in streams {
-            let sessions = self.opening.get_mut(&stream).expect("it is one of them");
-            while self.leaving.len() < self.known.len() && sessions.front().is_some_and(|(begun, _)| begun + patience <= now) {
-                let (_, session) = sessions.pop_front().expect("there is a first one");
-                if still(session) && self.leaving.insert(session) {
-                    told.push(session);
-                }
-            }
-        }
-        told
-    }
-
-    /// When the next session may have to give up, in milliseconds since 1970.
-    pub(super) fn next_give_up(&self, patience: i64) -> Option<i64> {
-        let short = self.leaving.len() < self.known.len();
-        let begun = self.opening.values().filter_map(|sessions| sessions.front()).map(|(begun, _)| begun + patience);
-        begun.filter(|at| short && *at > self.looked).min()
-    }
-
-    /// The clock went back by `ms` milliseconds.
-    pub(super) fn clock_went_back(&mut self, ms: i64) {
-        self.looked = self.looked.saturating_sub(ms);
-        self.opening.values_mut().flatten().for_each(|(begun, _)| *begun -= ms);
+fn one_less<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: &Key) {
+    let count = counts.get_mut(key).expect("a session that carries a job is counted");
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
     }
 }
 
 impl<Lane> Default for Shares<Lane> {
     fn default() -> Self {
-        Self {
-            busy: HashMap::new(),
-            all: 0,
-            waiting: HashMap::new(),
-            known: HashSet::new(),
-            newest: false,
-            opening: HashMap::new(),
-            leaving: HashSet::new(),
-            looked: i64::MIN,
-        }
+        Self { streams: HashMap::new(), parties: HashMap::new(), all: 0, waiting: HashMap::new(), known: HashSet::new(), newest: false }
     }
 }
 
@@ -172,27 +126,45 @@ mod tests {
     use super::*;
 
     const MOST: usize = 500;
-    const NONE: [SessionId; 0] = [];
 
-    /// How many connections a stream can take.
-    fn fill(shares: &mut Shares<u32>, stream: StreamIx) -> usize {
-        std::iter::from_fn(|| shares.may_take(stream, MOST).then(|| shares.begin(stream))).count()
+    fn of(stream: StreamIx) -> Party {
+        Party { stream, user: 0 }
+    }
+
+    /// How many connections a party can take.
+    fn fill(shares: &mut Shares<u32>, party: Party) -> usize {
+        std::iter::from_fn(|| shares.may_take(party, MOST).then(|| shares.begin(party))).count()
     }
 
     #[test]
     fn each_stream_leaves_a_tenth_of_what_it_found_free() {
         let mut shares = Shares::<u32>::default();
-        assert_eq!([0, 1, 2, 3].map(|stream| fill(&mut shares, stream)), [450, 40, 1, 1]);
-        shares.end(0);
-        assert!(!shares.may_take(0, MOST), "who has most is last");
-        assert!(shares.may_take(4, MOST), "who has none is first");
+        assert_eq!([0, 1, 2, 3].map(|stream| fill(&mut shares, of(stream))), [450, 40, 1, 1]);
+        shares.end(of(0));
+        assert!(!shares.may_take(of(0), MOST), "who has most is last");
+        assert!(shares.may_take(of(4), MOST), "who has none is first");
+    }
+
+    #[test]
+    fn a_user_leaves_some_to_the_others_of_its_stream_and_all_of_them_some_to_other_streams() {
+        let mut shares = Shares::<u32>::default();
+        let user = |user| Party { stream: 0, user };
+        assert_eq!(fill(&mut shares, user(1)), 450);
+        assert_eq!([2, 3].map(|other| fill(&mut shares, user(other))), [1, 1]);
+        assert_eq!((4..100).map(|other| fill(&mut shares, user(other))).sum::<usize>(), 38, "the last ten are for other streams");
+        assert!(shares.may_take(of(1), MOST));
+        shares.wait(1, [user(1)]);
+        shares.wait(2, [user(2)]);
+        shares.wait(3, [user(200)]);
+        (0..60).for_each(|_| shares.end(user(1)));
+        assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(3), Some(2), Some(1)], "who has the fewest is next");
     }
 
     #[test]
     fn a_few_connections_can_be_used_up() {
         for most in 1..5 {
             let mut shares = Shares::<u32>::default();
-            let taken = std::iter::from_fn(|| shares.may_take(0, most).then(|| shares.begin(0))).count();
+            let taken = std::iter::from_fn(|| shares.may_take(of(0), most).then(|| shares.begin(of(0)))).count();
             assert_eq!(taken, most);
         }
     }
@@ -200,45 +172,26 @@ mod tests {
     #[test]
     fn lanes_wait_in_turn_and_streams_with_the_fewest_connections_go_first() {
         let mut shares = Shares::<u32>::default();
-        fill(&mut shares, 0);
+        fill(&mut shares, of(0));
         let lanes = [1, 2, 3];
-        shares.wait(lanes[0], [0]);
-        shares.wait(lanes[1], [0, 1]);
-        shares.wait(lanes[1], [0, 1]);
+        shares.wait(lanes[0], [of(0)]);
+        shares.wait(lanes[1], [of(0), of(1)]);
+        shares.wait(lanes[1], [of(0), of(1)]);
+        assert_eq!((shares.waiting(), shares.least(), shares.lone()), (3, Some((0, 0)), None));
         assert_eq!(shares.next(MOST), Some(lanes[1]), "the second stream has none");
         assert_eq!(shares.next(MOST), None, "the first one has its share");
-        (0..50).for_each(|_| shares.end(0));
+        (0..50).for_each(|_| shares.end(of(0)));
         assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(lanes[1]), Some(lanes[0]), None], "newest and oldest");
     }
 
     #[test]
     fn with_connections_for_all_the_stream_with_the_fewest_is_next() {
         let mut shares = Shares::<u32>::default();
-        (0..5).for_each(|_| shares.begin(0));
-        shares.wait(1, [0]);
-        shares.wait(2, [1]);
+        (0..5).for_each(|_| shares.begin(of(0)));
+        shares.wait(1, [of(0)]);
+        assert_eq!(shares.lone(), Some(1));
+        shares.wait(2, [of(1)]);
         assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(2), Some(1), None]);
-        assert!(!shares.has_waiting());
-    }
-
-    #[test]
-    fn the_longest_silence_of_the_greediest_ends_first_and_nobodys_without_need() {
-        let mut shares = Shares::<u32>::default();
-        for (session, stream) in [(1, 0), (2, 0), (3, 1), (4, 0)] {
-            shares.begin(stream);
-            shares.opening(stream, session, i64::try_from(session).unwrap() * 1000);
-        }
-        assert_eq!(shares.give_up(5000, 60_000, |_| true), NONE, "nobody waits");
-        shares.wait(1, [2]);
-        assert_eq!(shares.give_up(5000, 6999, |session| session != 1), NONE, "the first was let in, the second has time left");
-        assert_eq!(shares.next_give_up(5000), Some(7000));
-        assert_eq!(shares.give_up(5000, 7000, |session| session != 1), [2]);
-        assert_eq!(shares.give_up(5000, 60_000, |_| true), NONE, "one waits, and one leaves");
-        shares.wait(2, [2]);
-        shares.wait(3, [2]);
-        assert_eq!(shares.give_up(5000, 60_000, |_| true), [4, 3]);
-        shares.forget(2);
-        assert!(shares.is_leaving(4) && !shares.is_leaving(2));
-        assert_eq!(shares.next_give_up(5000), None);
+        assert_eq!((shares.waiting(), shares.least()), (0, None));
     }
 }

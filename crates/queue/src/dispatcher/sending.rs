@@ -11,6 +11,7 @@ use crate::{
     Site,
     backlog::{
         domains::Route,
+        streams::Party,
         table::{DomainIx, RecipientGroup, StreamIx},
     },
     budget::{Chosen, Through, waitlist::WaitListKey},
@@ -28,13 +29,11 @@ impl Dispatcher {
             return self.backlog.put_off(domain, group, self.now);
         }
         let Some((stream, _)) = self.backlog.waiting(&group) else { return };
-        match self.backlog.place(domain, group, self.now) {
+        let party = self.backlog.streams().party(stream);
+        match self.backlog.place(domain, group, party, self.now) {
             (Route::To(site), Some(group)) => self.enqueue(&site, group),
             (Route::Nowhere(why, since), Some(group)) => self.nowhere(domain, &why, since, group),
-            (Route::Unknown(Some(name)), _) => {
-                let stream = self.backlog.streams().name(stream).clone();
-                self.actions.push(Action::Resolve(domain, name, stream));
-            }
+            (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name, party)),
             _ => {}
         }
     }
@@ -71,6 +70,7 @@ impl Dispatcher {
     /// The same for a group that the stream's own rate has let through. `n` of its recipients are still to be sent.
     pub(super) fn choose(&mut self, site: &Arc<Site>, stream: StreamIx, n: usize, group: RecipientGroup) {
         let view = view!(self);
+        let stream = view.backlog.streams().whole(stream);
         match self.budget.choose(stream, n, &site.provider, view) {
             Chosen::Lane(lane) => self.send_by(lane, site, group.into()),
             Chosen::Spilled(lane) => self.send_by(lane, site, Ready { group, permit: None, spilled: true }),
@@ -101,8 +101,8 @@ impl Dispatcher {
         let policy = self.backlog.stream_policy(stream, &self.policy);
         let share = self.backlog.streams().share(stream, policy.share);
         StreamShare {
-            stream,
-            whole: self.backlog.streams().whole(stream),
+            part: self.backlog.streams().part(stream),
+            party: self.backlog.streams().party(stream),
             share,
             at_once: policy.recipients_at_once(self.policy.limits(provider.as_str())),
         }
@@ -110,15 +110,15 @@ impl Dispatcher {
 
     /// Gives a lane's mail to its connections, and opens more of them as far as the limits allow.
     pub(super) fn pump(&mut self, lane: LaneId) {
-        if self.draining || self.halt.is_halted() {
+        if !self.gives_connections() {
             return;
         }
         while let Some(most) = self.most_connections(lane) {
             let turn = self.connections.turn(lane, most, self.policy.connections);
             self.tell_closed(turn.closed);
             let Some(queue) = turn.next else { return };
-            if let Some((job, stream)) = self.next_job(queue, turn.new_of) {
-                let action = self.connections.send(queue, job, stream, self.now.as_millisecond());
+            if let Some((job, party)) = self.next_job(queue, turn.new_of) {
+                let action = self.connections.send(queue, job, party, self.now.as_millisecond());
                 self.actions.push(action);
             }
         }
@@ -131,10 +131,9 @@ impl Dispatcher {
     }
 
     /// Takes the next group that is not void out of a queue, with a permit. Recipients that the permit does not cover stay first in the
-    /// queue; a group that gets no permit goes to another lane or to a wait list. `new_of`: as in a turn. Returns what stands for all
-    /// mail of its stream, too.
-    fn next_job(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(DeliveryJob, StreamIx)> {
-        while let Some((Ready { mut group, permit, spilled }, whole)) = self.connections.pop(queue, new_of) {
+    /// queue; a group that gets no permit goes to another lane or to a wait list. `new_of`: as in a turn. Returns whose mail it is, too.
+    fn next_job(&mut self, queue: QueueIx, new_of: Option<usize>) -> Option<(DeliveryJob, Party)> {
+        while let Some((Ready { mut group, permit, spilled }, party)) = self.connections.pop(queue, new_of) {
             if permit.is_some() {
                 self.budget.taken_up(self.connections.lanes().lane_of(queue));
             }
@@ -156,7 +155,7 @@ impl Dispatcher {
                     let mut job = self.backlog.take(&group, self.now).expect("the group was not void");
                     self.budget.grant(&mut job, permit);
                     job.spilled = spilled;
-                    return Some((job, whole));
+                    return Some((job, party));
                 }
                 Err(hold) => {
                     let site = self.connections.site(queue).clone();
@@ -200,9 +199,9 @@ impl Dispatcher {
             return self.after_close(queue);
         }
         if !self.halt.is_halted()
-            && let Some((job, stream)) = self.next_job(queue, None)
+            && let Some((job, party)) = self.next_job(queue, None)
         {
-            let action = self.connections.hand_over(session, job, stream);
+            let action = self.connections.hand_over(session, job, party, self.now.as_millisecond());
             return self.actions.push(action);
         }
         self.connections.rest(session, self.now.as_millisecond());

@@ -97,15 +97,15 @@ impl Dispatcher {
                 continue;
             };
             let (domain, turn) = (waiting.domain, waiting.turn);
-            match self.backlog.route(domain, self.now) {
+            let party = self.backlog.streams().party(stream);
+            match self.backlog.route(domain, party, self.now) {
                 Route::To(site) => return Some(Ok(First { position, n, stream, site, turn })),
                 Route::Nowhere(why, since) => {
                     let group = self.budget.lists_mut().take(list, position)?;
                     self.nowhere(domain, &why, since, group);
                 }
                 Route::Unknown(name) => {
-                    let stream = self.backlog.streams().name(stream).clone();
-                    self.actions.extend(name.map(|name| Action::Resolve(domain, name, stream)));
+                    self.actions.extend(name.map(|name| Action::Resolve(domain, name, party)));
                     from = position.next();
                 }
             }

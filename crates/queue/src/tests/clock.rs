@@ -60,6 +60,7 @@ fn a_time_that_a_sender_gave_is_by_the_clock() {
         id: MessageId::new(world.now, 9),
         arrived: at,
         stream: Name::new("default").unwrap(),
+        user: None,
         priority: TransferPriority::default(),
         deliver_by: None,
         size: 10,

@@ -289,6 +289,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         id: MessageId::new(world.now, 9),
         arrived: world.now,
         stream: Name::new("default").unwrap(),
+        user: None,
         priority: TransferPriority::default(),
         deliver_by: None,
         size: 10,

@@ -1,6 +1,9 @@
 //! Connections when they are short: silent hosts, and streams that take many.
 
+use posthaste_mail::{Failure, LocalCause, Reply, Stage};
+
 use super::*;
+use crate::leaving_max;
 
 const MOST: usize = 100;
 
@@ -38,6 +41,101 @@ fn a_stream_with_thousands_of_silent_hosts_holds_up_no_other_stream() {
         let (seq, since) = (world.arrive("resets", &["good.example"]), world.now);
         world.run_for(Duration::from_secs(1));
         assert!(delivered_after(&world, seq, since).is_some_and(|took| took < Duration::from_millis(200)), "a connection is free for it");
+    }
+}
+
+/// Hosts that let sessions in and then say nothing for five minutes; sessions give up before they have sent the message, or after it.
+fn stalled(hosts: usize, before_the_dot: bool) -> (World, Vec<String>) {
+    let (mut world, names) = silent(hosts);
+    world.stalled.extend(std::mem::take(&mut world.dead).into_iter().filter(|_| before_the_dot));
+    world.judge = Some(Box::new(|_, host, _| match host.starts_with("tar") {
+        true => {
+            let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::Timeout, detail: "silence".into() };
+            AttemptResult::Failed(failure.clone(), verdict(&failure))
+        }
+        false => AttemptResult::Delivered(Reply::new(250, "2.0.0 taken")),
+    }));
+    (world, names)
+}
+
+#[test]
+fn hosts_that_stall_after_the_greeting_hold_up_mail_of_their_stream_for_the_patience_and_no_longer() {
+    for (hosts, before_the_dot) in [(3000, true), (130, false)] {
+        let (mut world, names) = stalled(hosts, before_the_dot);
+        world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
+        world.run_for(Duration::from_secs(4));
+        let (seq, since) = (world.arrive("default", &["good.example"]), world.now);
+        world.run_for(Duration::from_secs(60));
+        let took = delivered_after(&world, seq, since).expect("it is delivered");
+        assert!(took < Duration::from_secs(7), "{took:?}");
+        let most = MOST + if before_the_dot { 0 } else { leaving_max(MOST) };
+        assert!(world.dispatcher.sessions() <= most, "{} sessions", world.dispatcher.sessions());
+    }
+}
+
+#[test]
+fn no_more_sessions_are_told_to_leave_than_may_be_there_besides() {
+    let (mut world, names) = stalled(3000, false);
+    world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.run_for(Duration::from_secs(100));
+    // The stream leaves a tenth of the others' connections free.
+    assert_eq!(world.dispatcher.sessions(), 90 + leaving_max(MOST));
+}
+
+#[test]
+fn a_user_with_thousands_of_silent_hosts_holds_up_no_other_user_of_its_stream() {
+    let (mut world, names) = silent(5000);
+    world.user = Some("bulk".into());
+    world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    for _ in 0..20 {
+        world.user = Some("bulk".into());
+        world.run_for(Duration::from_secs(7));
+        world.user = Some("shop".into());
+        let (seq, since) = (world.arrive("default", &["good.example"]), world.now);
+        world.run_for(Duration::from_secs(1));
+        assert!(delivered_after(&world, seq, since).is_some_and(|took| took < Duration::from_millis(200)), "a connection is free for it");
+    }
+}
+
+#[test]
+fn users_of_a_stream_take_turns_at_a_receiver() {
+    let mut world = World::new(policy(), |_, _| ok());
+    world.takes.insert("a.example".into(), Duration::from_secs(1));
+    world.user = Some("bulk".into());
+    let many: Vec<Seq> = (0..2000).map(|_| world.arrive("default", &["a.example"])).collect();
+    world.run_for(Duration::from_secs(2));
+    world.user = Some("shop".into());
+    let (few, since): (Vec<Seq>, _) = ((0..20).map(|_| world.arrive("default", &["a.example"])).collect(), world.now);
+    world.run_for(Duration::from_secs(5));
+    assert!(few.iter().all(|seq| delivered_after(&world, *seq, since).is_some()), "every second connection is theirs");
+    assert!(many.iter().filter(|seq| delivered_after(&world, **seq, since).is_some()).count() > 60, "and the others go on");
+}
+
+#[test]
+fn dns_is_asked_for_each_user_that_waits_so_that_nobody_waits_for_anothers_turn() {
+    let mut world = World::new(policy(), |_, _| ok());
+    for user in ["bulk", "bulk", "shop"] {
+        world.user = Some(user.into());
+        world.arrive("default", &["a.example"]);
+    }
+    assert_eq!(world.asked.len(), 2);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!((world.asked.len(), world.log.len()), (2, 3));
+}
+
+#[test]
+fn a_question_that_gave_way_says_nothing_while_another_users_is_open() {
+    for fails_first in [true, false] {
+        let mut world = World::new(policy(), |_, _| ok());
+        for (user, fails) in [("bulk", fails_first), ("shop", !fails_first)] {
+            world.nowhere = fails.then(|| "a.example".to_owned()).into_iter().collect();
+            world.user = Some(user.into());
+            world.arrive("default", &["a.example"]);
+        }
+        world.run_for(Duration::from_secs(5));
+        assert!(world.log.len() == 2 && world.log.iter().all(|line| line.4 == Next::Delivered), "{:?}", world.log);
+        world.arrive("default", &["a.example"]);
+        assert_eq!(world.asked.len(), 2, "the route is known");
     }
 }
 

@@ -165,7 +165,7 @@ async fn a_look_up_answers_even_if_it_panics() {
     Lookups::new(parts.delivery(0), parts.queue.clone(), 1).begin(
         3,
         Arc::new(Domain::new("example.test").unwrap()),
-        Name::new("default").unwrap(),
+        posthaste_queue::Party::default(),
     );
     let Input::Resolved(3, Err(unroutable), ttl) = parts.next_input().await else { panic!("not an answer") };
     assert!(

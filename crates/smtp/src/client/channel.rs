@@ -16,7 +16,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{replies::Replies, stream::Stream};
+use super::{
+    hurry::{Hurry, Late},
+    replies::Replies,
+    stream::Stream,
+};
 
 /// How long to wait for the reply that explains why the receiver stopped reading.
 const EXPLANATION_WAIT: Duration = Duration::from_secs(5);
@@ -29,13 +33,14 @@ pub(crate) struct Channel {
     inbox: Box<[u8; INBOX]>,
     /// False once the dialogue has ended: by a 421, a lost connection, a time-out, or bytes that are no SMTP.
     open: bool,
+    pub(super) hurry: Hurry,
 }
 
 /// What broke the dialogue, not yet tied to a stage.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Lost(String),
-    Timeout(Duration),
+    Late(Late),
     Garbage(String),
 }
 
@@ -43,7 +48,10 @@ impl Trouble {
     pub(crate) fn at(self, stage: Stage) -> Failure {
         let (cause, detail) = match self {
             Self::Lost(detail) => (LocalCause::ConnectionLost, detail),
-            Self::Timeout(limit) => (LocalCause::Timeout, format!("nothing came for {limit:?}")),
+            Self::Late(Late::Timeout(limit)) => (LocalCause::Timeout, format!("nothing came for {limit:?}")),
+            Self::Late(Late::GaveWay(after)) => {
+                (LocalCause::Timeout, format!("nothing came for {after:?}, and other mail needed the connection"))
+            }
             Self::Garbage(detail) => (LocalCause::NotSmtp, detail),
         };
         Failure::Local { stage, cause, detail }
@@ -68,7 +76,7 @@ impl Channel {
 
     /// A dialogue in which the receiver speaks when it is spoken to.
     pub(crate) fn silent(stream: Stream) -> Self {
-        Self { stream, replies: Replies::default(), inbox: Box::new([0; INBOX]), open: true }
+        Self { stream, replies: Replies::default(), inbox: Box::new([0; INBOX]), open: true, hurry: Hurry::default() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -95,11 +103,11 @@ impl Channel {
     /// the failure.
     pub(crate) async fn say(&mut self, commands: &[u8], stage: Stage, limit: Duration) -> Result<(), Failure> {
         self.replies.expect(memchr_iter(b'\n', commands).count());
-        match timeout(limit, self.write(commands, false)).await {
+        match self.hurry.clone().within(limit, stage, self.write(commands, false)).await {
             Ok(_) => Ok(()),
-            Err(_) => {
+            Err(late) => {
                 self.open = false;
-                Err(Trouble::Timeout(limit).at(stage))
+                Err(Trouble::Late(late).at(stage))
             }
         }
     }
@@ -109,7 +117,7 @@ impl Channel {
     pub(crate) async fn reply(&mut self, stage: Stage, limit: Duration) -> Result<Reply, Failure> {
         let got = match self.replies.next() {
             Ok(Some(reply)) => Ok(reply),
-            _ => timeout(limit, self.wait()).await.unwrap_or(Err(Trouble::Timeout(limit))),
+            _ => self.hurry.clone().within(limit, stage, self.wait()).await.unwrap_or_else(|late| Err(Trouble::Late(late))),
         };
         self.open &= matches!(&got, Ok(reply) if reply.code != 421) && !self.replies.is_out_of_step();
         got.map_err(|trouble| trouble.at(stage))
@@ -118,7 +126,8 @@ impl Channel {
     /// Writes a block of the body, with one limit for the block. `last`: the receiver owes a reply to it.
     pub(crate) async fn block(&mut self, bytes: &[u8], limit: Duration, last: bool) -> Result<Wrote, Trouble> {
         self.replies.expect(usize::from(last));
-        timeout(limit, self.write(bytes, true)).await.unwrap_or(Err(Trouble::Timeout(limit)))
+        let written = self.hurry.clone().within(limit, Stage::Data, self.write(bytes, true)).await;
+        written.unwrap_or_else(|late| Err(Trouble::Late(late)))
     }
 
     /// The failure behind a broken write: the refusal that the receiver sent before it stopped reading, or the trouble itself.
@@ -130,7 +139,7 @@ impl Channel {
             (_, Some(trouble)) => trouble.at(stage),
             (Ok(Ok(reply)), None) => Trouble::Garbage(format!("{:?} before the message was sent", reply.to_string())).at(stage),
             (Ok(Err(trouble)), None) => trouble.at(stage),
-            (Err(_), None) => Trouble::Timeout(EXPLANATION_WAIT).at(stage),
+            (Err(_), None) => Trouble::Late(Late::Timeout(EXPLANATION_WAIT)).at(stage),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use posthaste_mail::{Failure, Stage, TlsFacts};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::{Extensions, Hello, Timeouts, channel::Channel};
+use super::{Extensions, Hello, Hurry, Timeouts, channel::Channel};
 
 /// How many milliseconds the steps of opening the session took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +66,11 @@ impl Connection {
     /// How long opening the session took.
     pub fn timings(&self) -> Timings {
         self.timings
+    }
+
+    /// From now on a silent receiver has less time while others need the connection.
+    pub fn hurry(&mut self, hurry: Hurry) {
+        self.channel.hurry = hurry;
     }
 
     /// True while another message can be handed over: no 421, lost connection, time-out or unrequested reply so far.

@@ -6,7 +6,7 @@ use posthaste_access::{
     Guess, Lockout,
     users::{Passwords, User},
 };
-use posthaste_host::{InForce, clock};
+use posthaste_host::{InForce, clock, descriptors::Gate};
 use posthaste_journal::Journal;
 use posthaste_mail::{Name, What};
 use posthaste_smtp::server::{Session, SessionRefusal};
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) inboxes: Inboxes,
     pub(super) connections: Arc<ConnectionCounts>,
     pub(super) pressure: Arc<Pressure>,
+    pub(super) gate: Arc<Gate>,
     pub(super) passwords: Passwords,
     pub(super) stopping: watch::Receiver<bool>,
 }

@@ -114,6 +114,7 @@ impl<'s> World<'s> {
             id: MessageId::new(incoming.at, u128::from(seq)),
             arrived: incoming.at,
             stream: self.stream.clone(),
+            user: None,
             priority: Default::default(),
             deliver_by: None,
             size: 0,
