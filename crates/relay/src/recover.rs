@@ -135,7 +135,7 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, 
     let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
         None => Checkpoint::default(),
         Some(Ok(checkpoint)) => checkpoint,
-        Some(Err(error @ CheckpointError::Newer(_))) => return Err(RecoveryError::Checkpoint(error)),
+        Some(Err(error @ CheckpointError::Unknown(_))) => return Err(RecoveryError::Checkpoint(error)),
         Some(Err(error)) => {
             whole = false;
             let what = format!("{error}: all lines that are kept were compared with the spool instead");
