@@ -181,6 +181,131 @@ fn a_missing_segment_stays_an_alarm_through_restarts_until_it_is_acknowledged() 
     assert_eq!((standing(relay), said(relay, "alarm").len()), (vec![], before), "it does not come back");
 }
 
+/// A relay with this many deferred messages, and the numbers that the spool gave them.
+fn with_deferred(count: usize) -> (World, Vec<u64>) {
+    let mut world = World::start("retry.schedule = [\"1h\"]\nspool.segment_size = \"64 KiB\"");
+    world.relay.spoilt();
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    for n in 0..count {
+        let rcpt = format!("r{n}@example.test");
+        world.relay.send(&Mail::raw("writer@sender.test", &[&rcpt], &b"Subject: a message of some length\r\n".repeat(300)));
+        world.relay.log().wait_for("deferred", &rcpt);
+    }
+    let numbers = world.relay.log().of("accepted", "").iter().map(|event| event["spool_seq"].as_u64().unwrap()).collect();
+    (world, numbers)
+}
+
+/// The alarm about missing messages: how many, and its text.
+fn missing(relay: &Relay) -> (usize, String) {
+    let alarm =
+        wait::until("the alarm about missing messages", || standing(relay).into_iter().find(|alarm| alarm["rule"] == "messages_missing"));
+    let what = alarm["what"].as_str().unwrap().to_owned();
+    (what.split(' ').next().unwrap().parse().unwrap(), what)
+}
+
+/// How many recipients the audit finds missing.
+fn audited(relay: &Relay) -> usize {
+    let audit = relay.cli(["audit"]);
+    let text = support::relay::text(&audit.stdout);
+    text.lines().find_map(|line| line.split_once(" MISSING")?.0.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn what_a_damaged_spool_lacks_is_said_at_the_start_to_the_message() {
+    const SENT: usize = 24;
+    type Harm = fn(&Relay, &[PathBuf]);
+    let harms: [(&str, Harm); 6] = [
+        ("the whole spool is gone", |relay, _| fs::remove_dir_all(relay.dir().join("data/spool")).unwrap()),
+        ("the first segment is cut", |_, paths| fs::File::options().write(true).open(&paths[0]).unwrap().set_len(20_000).unwrap()),
+        ("the newest segment's end is cut", |_, paths| {
+            let file = fs::File::options().write(true).open(&paths[paths.len() - 1]).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }),
+        ("the newest segment's end is zeroed", |_, paths| {
+            let file = fs::File::options().write(true).open(&paths[paths.len() - 1]).unwrap();
+            let len = file.metadata().unwrap().len() as usize;
+            file.write_all_at(&vec![0; len / 2], (len - len / 2) as u64).unwrap();
+        }),
+        ("a segment and the list are gone", |relay, paths| {
+            fs::remove_file(&paths[1]).unwrap();
+            fs::remove_file(relay.dir().join("data/spool/segments")).unwrap();
+        }),
+        ("the last segment and the list are gone", |relay, paths| {
+            fs::remove_file(&paths[paths.len() - 1]).unwrap();
+            fs::remove_file(relay.dir().join("data/spool/segments")).unwrap();
+        }),
+    ];
+    for (what, harm) in harms {
+        let (mut world, numbers) = with_deferred(SENT);
+        let relay = &mut world.relay;
+        relay.kill();
+        harm(relay, &segments(relay));
+        relay.run();
+        let (count, text) = missing(relay);
+        assert!(count > 0 && count == audited(relay), "{what}: {text}, but the audit: {}", audited(relay));
+        let queue: Value = serde_json::from_str(&relay.ok(["queue", "--json"])).unwrap();
+        assert_eq!(queue["counts"]["messages"].as_u64().unwrap() as usize, SENT - count, "{what}: {text}");
+        // It is said once, and what is acknowledged does not come back.
+        relay.ok(["alarms", "acknowledge", "--all"]);
+        relay.kill();
+        relay.run();
+        relay.send(&Mail::new("writer@sender.test", &["later@example.test"], "later"));
+        let later = relay.log().wait_for("accepted", "later@example.test")["spool_seq"].as_u64().unwrap();
+        assert!(later > numbers[SENT - 1], "{what}: number {later} was given out before");
+        wait::until("the spool to be compared", || (!relay.dir().join("data/spool/uncompared").exists()).then_some(()));
+        assert!(!standing(relay).iter().any(|alarm| alarm["rule"] == "messages_missing"), "{what}: {:?}", standing(relay));
+    }
+}
+
+#[test]
+fn a_kill_of_a_healthy_relay_raises_no_alarm() {
+    let (mut world, _) = with_deferred(6);
+    let relay = &mut world.relay;
+    for n in 0..3 {
+        relay.kill();
+        // A command in between must not make the comparison forgotten, nor believe that something is missing.
+        if n == 1 {
+            relay.ok(["suppress", "add", "somebody@example.test"]);
+            assert!(relay.dir().join("data/spool/uncompared").exists());
+        }
+        relay.run();
+        wait::until("the spool to be compared", || (!relay.dir().join("data/spool/uncompared").exists()).then_some(()));
+        assert_eq!(standing(relay), Vec::<Value>::new());
+    }
+    relay.assert_balanced();
+}
+
+#[test]
+fn a_message_that_is_zeroed_over_an_orderly_stop_is_an_alarm_at_the_next_start() {
+    let mut world = with_a_deferred_message();
+    let relay = &mut world.relay;
+    relay.spoilt();
+    relay.run();
+    relay.stop();
+    let path = segments(relay).remove(0);
+    let bytes = fs::read(&path).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(&vec![0; bytes.len() - 64], 64).unwrap();
+    relay.run();
+    wait::until("the alarm", || standing(relay).into_iter().find(|alarm| alarm["rule"] == "message_damaged"));
+}
+
+#[test]
+fn a_list_of_alarms_of_another_version_stops_the_start_and_is_left_alone() {
+    let mut world = with_a_deferred_message();
+    let relay = &mut world.relay;
+    let path = relay.dir().join("data/alarms.json");
+    for text in [r#"{"v":"2","next":1,"alarms":[]}"#, r#"{"v":0,"next":1,"alarms":[]}"#] {
+        fs::write(&path, text).unwrap();
+        relay.spawn();
+        assert!(!relay.wait().success());
+        assert!(relay.stderr().contains("alarms.json has version"), "{}", relay.stderr());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    fs::remove_file(path).unwrap();
+    relay.run();
+    relay.assert_balanced();
+}
+
 #[test]
 fn an_alarm_can_be_acknowledged_while_no_relay_runs_and_the_log_hears_of_it() {
     let mut world = with_a_deferred_message();

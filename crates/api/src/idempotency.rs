@@ -93,7 +93,8 @@ impl<F: Facts> Keys<F> {
 
     /// Removes expired keys and counts the rest. Reads all keys.
     pub(super) fn sweep(&self, now: Timestamp) {
-        delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_none_or(|fact| fact.is_stale(now)));
+        // What cannot be read may be of a later version: it is left there.
+        delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_some_and(|fact| fact.is_stale(now)));
         let mut counts = HashMap::new();
         let _ = in_shards(&self.facts, PREFIX, None, |key, value| {
             *counts.entry(user_of(key)).or_default() += weight(value.len());

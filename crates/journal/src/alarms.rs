@@ -40,13 +40,16 @@ pub enum AlarmsError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A later version wrote the file. It is left alone.
-    #[error("{} has version {version}, and this posthaste knows {known}: start the newer posthaste that wrote it", path.display(), known = Standing::VERSION)]
-    Newer {
+    /// Another version wrote the file. It is left alone.
+    #[error(
+        "{} has version {version}, and this posthaste knows {known}; nothing was touched. Start the posthaste that wrote it; if none did, move the \
+         file away", path.display(), known = Standing::VERSION
+    )]
+    Unknown {
         /// The file.
         path: PathBuf,
-        /// Its version.
-        version: u64,
+        /// Its version as it stands there.
+        version: String,
     },
 }
 
@@ -54,7 +57,7 @@ impl Alarms {
     /// The alarms of this data folder; the file need not exist. One that cannot be understood is renamed, and is an alarm itself.
     ///
     /// # Errors
-    /// The file cannot be read, or a later version wrote it.
+    /// The file cannot be read, or another version wrote it.
     pub fn open(data_dir: &Path, now: Timestamp) -> Result<Self, AlarmsError> {
         let path = data_dir.join(NAME);
         let read = match files::read(&path) {
@@ -65,7 +68,7 @@ impl Alarms {
         let standing = match read.as_deref().map(Standing::from_bytes) {
             None => Some(Standing::default()),
             Some(Ok(standing)) => Some(standing),
-            Some(Err(Some(version))) => return Err(AlarmsError::Newer { path, version }),
+            Some(Err(Some(version))) => return Err(AlarmsError::Unknown { path, version }),
             Some(Err(None)) => None,
         };
         let damaged = standing.is_none();
@@ -90,7 +93,7 @@ impl Alarms {
         };
         match Standing::from_bytes(&bytes) {
             Ok(standing) => Ok(standing.now()),
-            Err(Some(version)) => Err(AlarmsError::Newer { path, version }),
+            Err(Some(version)) => Err(AlarmsError::Unknown { path, version }),
             Err(None) => Err(AlarmsError::Read { path, source: io::ErrorKind::InvalidData.into() }),
         }
     }
@@ -232,12 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_later_version_is_refused_and_a_damaged_one_is_put_aside_and_an_alarm() {
+    fn a_file_of_another_version_is_refused_and_a_damaged_one_is_put_aside_and_an_alarm() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        fs::write(&path, r#"{"v":2,"news":[]}"#).unwrap();
-        assert!(matches!(Alarms::open(dir.path(), NOW), Err(AlarmsError::Newer { version: 2, .. })));
-        assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"v":2,"news":[]}"#);
+        for v in [r#""v":2,"#, r#""v":"1","#, r#""v":1.5,"#, r#""v":-1,"#, r#""v":0,"#, r#""v":null,"#, r#""v":[1],"#, ""] {
+            let text = format!(r#"{{{v}"next":1,"alarms":[]}}"#);
+            fs::write(&path, &text).unwrap();
+            let refused = Alarms::open(dir.path(), NOW).unwrap_err();
+            assert!(matches!(refused, AlarmsError::Unknown { .. }), "{text}: {refused}");
+            assert!(matches!(Alarms::read(dir.path()), Err(AlarmsError::Unknown { .. })), "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
         fs::write(&path, r#"{"v":1,"alar"#).unwrap();
         assert!(Alarms::read(dir.path()).is_err());
         let alarms = Alarms::open(dir.path(), NOW).unwrap();

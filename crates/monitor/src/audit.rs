@@ -1,5 +1,6 @@
 //! The proof that no recipient was lost or ended twice: accepted = ended + queued, per recipient.
 
+pub(crate) mod gaps;
 mod horizon;
 mod text;
 
@@ -14,10 +15,11 @@ use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::MessageId;
 
-pub use self::horizon::Horizon;
+use self::gaps::{GapLines, SLACK};
+pub use self::{gaps::Gap, horizon::Horizon};
 use crate::{
     FileId, Lines, LogError,
-    log::inventory::{self, Inventory},
+    log::inventory::Inventory,
     record::{BriefRecord, GapRecord, is_ending, is_routine},
 };
 
@@ -69,19 +71,6 @@ pub struct Audit {
     pub lines: u64,
 }
 
-/// A gap in the log: a `log_gap` line whose file is not back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The missing lines are no older, if that is known.
-    pub since: Option<Timestamp>,
-    /// They are no newer.
-    pub until: Timestamp,
-    /// When it was found; None: this audit found it.
-    pub found: Option<Timestamp>,
-    /// What happened, in words.
-    pub detail: String,
-}
-
 /// Recipients for whom the accounts do not balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
@@ -119,7 +108,7 @@ pub fn audit(dir: &Path, queued: impl IntoIterator<Item = (MessageId, String)>, 
         tally.is_behind = passing.as_mut().is_some_and(|passing| passing.is_behind(line.end));
         tally.line(line.bytes);
     }
-    tally.close_gaps(dir)?;
+    tally.audit.gaps = gaps::still_open(dir, &tally.gaps)?;
     tally.look_at_files(dir)?;
     for (message, rcpt) in queued {
         tally.queued(message, rcpt);
@@ -143,8 +132,7 @@ struct AuditTally {
     entries: HashMap<Key, RecipientTally>,
     oldest: Option<Timestamp>,
     newest: Option<Timestamp>,
-    /// By the ids of their lines: a line may be in the log twice, because it is carried on when its file is lost too.
-    gaps: BTreeMap<String, GapRecord>,
+    gaps: GapLines,
 }
 
 /// What is known of one recipient.
@@ -218,24 +206,11 @@ impl AuditTally {
         if self.horizon.is_some_and(|horizon| message.time() >= horizon.saturating_sub(YOUNG).unwrap_or(horizon)) {
             entry.young = true;
             self.audit.too_young += 1;
-        } else if self.may_be_in_a_gap(message, true) {
+        } else if gaps::may_hold(&self.audit.gaps, message, true) {
             self.audit.unproven += 1;
         } else {
             self.audit.queued_without_accept.add(message, rcpt);
         }
-    }
-
-    /// Keeps those gaps whose file is not back under a name that the reader knows.
-    fn close_gaps(&mut self, dir: &Path) -> Result<(), LogError> {
-        for gap in self.gaps.values() {
-            let file = gap.file.as_deref().and_then(|file| file.parse().ok());
-            let is_back = |file| inventory::holds(dir, file, gap.from_byte.saturating_add(gap.bytes), gap.crc32);
-            if !file.map(is_back).transpose()?.unwrap_or(false) {
-                let until = gap.until.unwrap_or(gap.time);
-                self.audit.gaps.push(Gap { since: gap.since, until, found: Some(gap.time), detail: gap.detail.clone() });
-            }
-        }
-        Ok(())
     }
 
     /// Compares the files, byte for byte, with what the writer's list says of them.
@@ -253,15 +228,6 @@ impl AuditTally {
             self.audit.gaps.push(Gap { since: listed.since, until, found: None, detail });
         }
         Ok(())
-    }
-
-    /// Whether a line about this message may be in a gap: if it is the first one (`accepted`), only near the message's own time.
-    fn may_be_in_a_gap(&self, message: MessageId, first: bool) -> bool {
-        let time = message.time();
-        self.audit.gaps.iter().any(|gap| {
-            let since = gap.since.filter(|_| first).and_then(|since| since.checked_sub(SLACK).ok());
-            time <= gap.until.saturating_add(SLACK).unwrap_or(gap.until) && since.is_none_or(|since| time >= since)
-        })
     }
 
     fn is_before_the_log(&self, message: MessageId) -> bool {
@@ -282,7 +248,7 @@ impl AuditTally {
 
     fn weigh(&mut self, message: MessageId, entry: RecipientTally) -> Vec<Imbalance> {
         let before = self.is_before_the_log(message);
-        let (ending, acceptance) = (self.may_be_in_a_gap(message, false), self.may_be_in_a_gap(message, true));
+        let (ending, acceptance) = (gaps::may_hold(&self.audit.gaps, message, false), gaps::may_hold(&self.audit.gaps, message, true));
         let audit = &mut self.audit;
         let mut faults = Vec::new();
         audit.accepted += u64::from(entry.accepted > 0);
@@ -347,8 +313,5 @@ impl Finding {
     }
 }
 
-/// The lines of a log are not strictly in the order of their times: a message whose id is this close to the oldest line may have been
-/// accepted in a file that is gone.
-const SLACK: Duration = Duration::from_secs(2);
 /// The `accepted` line of a message in the spool whose id is this close to the horizon may not be written yet.
 const YOUNG: Duration = Duration::from_secs(5);

@@ -21,6 +21,7 @@ mod filter;
 mod format;
 mod index;
 mod log;
+mod missing;
 mod record;
 mod recovery;
 mod trace;
@@ -32,6 +33,7 @@ pub use filter::LineFilter;
 pub use format::Format;
 pub use index::{Key, Lookup, MessageIndex};
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
+pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
 pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace, trace_message};
@@ -42,6 +44,8 @@ pub const SCHEMA: &str = include_str!("../events.schema.json");
 
 #[cfg(test)]
 mod audit_tests;
+#[cfg(test)]
+mod missing_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    log::files,
+    log::{files, version},
     record::{BriefRecord, event_word, is_ending, is_return, is_routine},
 };
 
@@ -39,11 +39,11 @@ fn first_version() -> u64 {
 }
 
 /// Why a checkpoint cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// It is of a version that this program does not know. It must be left alone.
-    #[error("the checkpoint of the delivery log has version {0}, and this posthaste knows {known}: start the newer posthaste that wrote it", known = Checkpoint::VERSION)]
-    Newer(u64),
+    #[error("the checkpoint of the delivery log has version {0}, and this posthaste knows {known}: start the posthaste that wrote it", known = Checkpoint::VERSION)]
+    Unknown(String),
     /// The bytes are no checkpoint: then all files that are kept have to be read.
     #[error("the checkpoint of the delivery log cannot be read")]
     Unreadable,
@@ -76,14 +76,9 @@ impl Checkpoint {
 
     /// Decodes it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        /// What a checkpoint of any version has.
-        #[derive(Deserialize)]
-        struct Any {
-            #[serde(default = "first_version")]
-            v: u64,
-        }
-        match serde_json::from_slice(bytes) {
-            Ok(Any { v }) if v > Self::VERSION => Err(CheckpointError::Newer(v)),
+        match version::of(bytes) {
+            // The first checkpoints had none.
+            Some(Some(v)) if v != Self::VERSION => Err(CheckpointError::Unknown(v.to_string())),
             _ => serde_json::from_slice(bytes).map_err(|_| CheckpointError::Unreadable),
         }
     }

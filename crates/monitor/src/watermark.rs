@@ -27,6 +27,11 @@ impl Watermark {
         self.insert(number, number);
     }
 
+    /// Marks the numbers of a range as seen, first and last included.
+    pub fn see_range(&mut self, first: u64, last: u64) {
+        self.insert(first, last);
+    }
+
     /// Marks every number up to this one as seen.
     pub fn see_all(&mut self, through: u64) {
         self.insert(self.through.saturating_add(1), through);
@@ -42,8 +47,13 @@ impl Watermark {
         self.through
     }
 
+    /// The highest number that was seen.
+    pub fn highest(&self) -> u64 {
+        self.beyond.last_key_value().map_or(self.through, |(_, last)| *last)
+    }
+
     /// The ranges seen above [`Self::through`], first and last included, in rising order.
-    pub(crate) fn beyond(&self) -> Vec<(u64, u64)> {
+    pub fn beyond(&self) -> Vec<(u64, u64)> {
         self.beyond.iter().map(|(first, last)| (*first, *last)).collect()
     }
 

@@ -188,4 +188,7 @@ pub enum RecoveryError {
     /// The spool cannot be read.
     #[error("the spool cannot be read: {0}")]
     Spool(#[source] ReadError),
+    /// It cannot be noted that the spool is to be compared with the log.
+    #[error("the spool's folder cannot be written: {0}")]
+    Mark(#[source] StoreError),
 }

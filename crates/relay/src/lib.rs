@@ -11,6 +11,7 @@ mod descriptors;
 mod engine;
 pub mod error;
 pub mod maildrop;
+mod missing;
 mod notify;
 mod open;
 mod recorder;

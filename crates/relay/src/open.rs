@@ -18,7 +18,7 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::error::OpeningError;
+use crate::{error::OpeningError, missing::note_told};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
@@ -75,6 +75,12 @@ pub struct OpenedSpool {
     pub mended: Vec<(State, String)>,
     /// Whether records may be missing from its midst: see [`posthaste_spool::Recovery::holes`].
     pub holes: bool,
+    /// Whether it must be compared with the log: see [`posthaste_spool::Recovery::uncompared`].
+    pub uncompared: bool,
+    /// Whether all of it was read, so that damage is known.
+    pub read: bool,
+    /// The lowest number that a new message can have.
+    pub next: u64,
 }
 
 /// Opens the alarms that stand and the spool, unless a newer version wrote them or the delivery log: then nothing is touched. What is missing
@@ -87,15 +93,25 @@ pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     alarms.raise(losses(&recovery, &config.spool.dir), clock::now());
-    Ok(OpenedSpool { spool, alarms, mended: mended(&recovery), holes: recovery.holes })
+    note_told(&spool, &recovery.lost);
+    let Recovery { holes, uncompared, next, .. } = recovery;
+    let mended = mended(&recovery, spool.index_in_memory().is_some());
+    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, read: recovery.rebuilt, next })
 }
 
-fn mended(recovery: &Recovery) -> Vec<(State, String)> {
+fn mended(recovery: &Recovery, in_memory: bool) -> Vec<(State, String)> {
     let mut mended = Vec::new();
     if !recovery.clean && (recovery.messages > 0 || recovery.torn_bytes > 0) {
         let (n, torn, took) = (recovery.messages, recovery.torn_bytes, recovery.took);
         mended.push((State::Recovered, format!("not closed cleanly: read again in {took:?}, {n} messages, {torn} torn bytes cut")));
     }
+    mended.extend(recovery.index_failed.as_ref().map(|error| {
+        let now = match in_memory {
+            true => "it is held in memory until it can be made on disk; mail is taken and sent all the same",
+            false => "it was made again from the log",
+        };
+        (State::Alarm, format!("the spool's index failed at the start ({error}): {now}. Check the disk"))
+    }));
     for q in &recovery.quarantined {
         let detail =
             format!("a damaged record (segment {}, {} bytes at {}) was copied to quarantine: {}", q.segment, q.len, q.offset, q.reason);
@@ -111,7 +127,8 @@ fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
     for missing in &recovery.missing {
         let up_to = missing.last.map_or_else(|| "onwards".to_owned(), |last| format!("to {last}"));
         let what = format!(
-            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet",
+            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet. Once \
+             the start has compared the log, an alarm `messages_missing` says how many they are",
             missing.segment, missing.first
         );
         losses.push(spool("segment_missing", format!("{}-{}", missing.segment, missing.first), what, SEND_AGAIN));
@@ -138,7 +155,7 @@ fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
     losses
 }
 
-const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
+pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
 const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing. Check the disk";
 
 pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
@@ -213,6 +230,7 @@ mod tests {
         let recovery = Recovery {
             clean: false,
             rebuilt: true,
+            index_failed: None,
             messages: 9,
             torn_bytes: 0,
             quarantined: vec![piece(3, Some(7)), piece(4, None), piece(5, None)],
@@ -220,6 +238,8 @@ mod tests {
             missing: vec![missing(2, 40, Some(89)), missing(4, 120, None)],
             lost: vec![51, 60],
             holes: true,
+            uncompared: true,
+            next: 130,
             took: std::time::Duration::ZERO,
         };
         let losses = losses(&recovery, Path::new("/spool"));

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{InForce, clock, files};
 use posthaste_journal::{Finding, Journal, Part, Pending, Ticket, stamp};
-use posthaste_mail::{GapFacts, Name, What};
+use posthaste_mail::{GapFacts, MessageId, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since, take_back};
 use posthaste_queue::{Action, Dispatcher, Input};
@@ -38,6 +38,10 @@ pub struct Found {
     pub renamed: Option<String>,
     /// What is missing or damaged: lines of the log, and messages that cannot be read, which stay in the spool.
     pub losses: Vec<Finding>,
+    /// Whether the spool must be compared with the log: accepted messages may be missing from it.
+    pub uncompared: bool,
+    /// Whether the bodies in the spool were not read yet.
+    pub unread: bool,
 }
 
 /// The result of a recovery: the opened log and the dispatcher's first actions.
@@ -74,7 +78,8 @@ pub fn recover(
         tail.add_endings(&config.log.dir, &back)?;
         spool.made_up_for_holes();
     }
-    let found = Found { renamed, losses, ..Found::default() };
+    let uncompared = opened.uncompared | is_older_than_its_log(opened, &tail, &mark)?;
+    let found = Found { renamed, losses, uncompared, unread: !opened.read, ..Found::default() };
     // Where lines are missing from the log, it does not know what was acknowledged.
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };
     let mut work = Work { tail, mark, damaged, live: HashSet::new(), found, actions: Vec::new(), changes: Vec::new() };
@@ -115,6 +120,17 @@ pub fn recover(
     Ok(Recovered { journal, actions, pending, register, found })
 }
 
+/// Whether the log knows numbers that the spool would give out next: then what was stored under them is lost. They are not given out again.
+fn is_older_than_its_log(opened: &OpenedSpool, tail: &Tail, mark: &Watermark) -> Result<bool, RecoveryError> {
+    let highest = tail.seqs.iter().copied().max().unwrap_or(0).max(mark.highest());
+    let is_older = highest >= opened.next;
+    if is_older {
+        opened.spool.must_be_compared().map_err(RecoveryError::Mark)?;
+        opened.spool.skip_numbers(highest);
+    }
+    Ok(is_older)
+}
+
 /// The log as far as it has to be known at the start.
 struct KnownLog {
     tail: Tail,
@@ -135,7 +151,7 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, 
     let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
         None => Checkpoint::default(),
         Some(Ok(checkpoint)) => checkpoint,
-        Some(Err(error @ CheckpointError::Newer(_))) => return Err(RecoveryError::Checkpoint(error)),
+        Some(Err(error @ CheckpointError::Unknown(_))) => return Err(RecoveryError::Checkpoint(error)),
         Some(Err(error)) => {
             whole = false;
             let what = format!("{error}: all lines that are kept were compared with the spool instead");
@@ -276,17 +292,23 @@ pub(crate) fn log_options(config: &Config) -> LogOptions {
 }
 
 /// All recipients in the spool, for the audit. Blocks on the disk.
-pub fn spooled(spool: &Spool) -> Result<Vec<(posthaste_mail::MessageId, String)>, ReadError> {
+pub fn spooled(spool: &Spool) -> Result<Vec<(MessageId, String)>, ReadError> {
     let mut all = Vec::new();
+    each_spooled(spool, |message, rcpt| all.push((message, rcpt.to_owned())), |_| ())?;
+    Ok(all)
+}
+
+/// Shows all recipients in the spool, and the numbers of the messages whose records cannot be read. Blocks on the disk.
+pub(crate) fn each_spooled(spool: &Spool, mut show: impl FnMut(MessageId, &str), mut unreadable: impl FnMut(u64)) -> Result<(), ReadError> {
     let read = spool.for_each(|stored| {
-        let Ok(record) = MessageRecord::decode(&stored.meta) else { return };
+        let Ok(record) = MessageRecord::decode(&stored.meta) else { return unreadable(stored.seq) };
         let saved = stored.state.as_deref().and_then(|s| Progress::decode(s).ok());
         let recipients = &record.envelope.recipients;
         let waiting: Vec<usize> = match saved {
             Some(progress) => progress.recipients.iter().map(|s| usize::from(s.0)).collect(),
             None => (0..recipients.len()).collect(),
         };
-        all.extend(waiting.into_iter().filter_map(|i| recipients.get(i)).map(|r| (record.id, r.to_string())));
+        waiting.into_iter().filter_map(|i| recipients.get(i)).for_each(|rcpt| show(record.id, rcpt.as_str()));
     });
-    read.map(|_| all)
+    read.map(drop)
 }

@@ -39,13 +39,14 @@ use crate::{
     engine::Engine,
     error::{OpeningError, RunError},
     maildrop::Pickup,
+    missing::Comparison,
     notify::Notifier,
     open::{self, body_cache, today},
     recorder::{Note, Recorder},
-    recover::{Recovered, recover},
+    recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity},
     settings::{Settings, Swap, exposed},
-    watch::{say_standing, take_log_alarms, watch_trouble},
+    watch::{say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
 /// How long the last log lines may take when the time to drain is over.
@@ -161,6 +162,10 @@ struct Relay {
     stop: watch::Sender<bool>,
     drain: Duration,
     messages: u64,
+    /// Whether the spool must be compared with the log.
+    uncompared: bool,
+    /// Whether the bodies in the spool were not read yet.
+    unread: bool,
 }
 
 /// The tasks that serve clients.
@@ -203,8 +208,23 @@ impl Relay {
         let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone());
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
-        let (stop, drain, messages) = (watch::Sender::new(false), config.run.drain, found.messages);
-        Ok(Self { reloader, alarms, intake, outbound, returns, lockout, engine, recorder, recorder_ended, stop, drain, messages })
+        let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
+        Ok(Self {
+            reloader,
+            alarms,
+            intake,
+            outbound,
+            returns,
+            lockout,
+            engine,
+            recorder,
+            recorder_ended,
+            stop,
+            drain,
+            messages,
+            uncompared,
+            unread,
+        })
     }
 
     /// Starts to accept clients, and starts the maintenance tasks.
@@ -234,10 +254,22 @@ impl Relay {
         tokio::spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
+        if self.uncompared {
+            tokio::spawn(self.comparison().run());
+        }
+        if self.unread {
+            tokio::spawn(verify_bodies(spool.clone()));
+        }
         tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         systemd::ready();
         Serving { servers, reloads }
+    }
+
+    fn comparison(&self) -> Comparison {
+        let Reloader { settings, journal, spool, .. } = &self.reloader;
+        let log = settings.load().config.log.dir.clone();
+        Comparison { spool: spool.clone(), journal: journal.clone(), alarms: self.alarms.clone(), log }
     }
 
     /// Runs until told to stop, then lets running sessions end, and closes everything.

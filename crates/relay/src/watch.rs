@@ -19,6 +19,7 @@ const INDEX_EVERY: u64 = 30;
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms) {
     let (mut spool_trouble, mut log_trouble, mut owed) = (None, None, None);
     let mut damaged = BTreeSet::new();
+    let mut index_in_memory = spool.index_in_memory().is_some();
     for turn in 0_u64.. {
         tokio::time::sleep(EVERY).await;
         let troubles = [
@@ -33,6 +34,9 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
                 _ => continue,
             }
             *known = now;
+        }
+        if std::mem::replace(&mut index_in_memory, spool.index_in_memory().is_some()) && !index_in_memory {
+            journal.say(Part::Spool, State::AlarmOver, "the spool's index is on disk again");
         }
         journal.say_refused(clock::now());
         let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();
@@ -52,6 +56,31 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
         }
     }
 }
+
+/// Reads the bodies of all messages that were in the spool at the start, a little each second: after an orderly stop a start does not read them,
+/// and what is damaged is to be known before its turn comes. [`watch_trouble`] raises the alarms.
+pub(crate) async fn verify_bodies(spool: Spool) {
+    let mut from = 0;
+    loop {
+        let reader = spool.clone();
+        let pause = match tokio::task::spawn_blocking(move || reader.verify(from, VERIFIED_IN_A_SECOND)).await {
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(next))) => {
+                from = next;
+                Duration::from_secs(1)
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "not all messages in the spool can be verified now; it goes on in a minute");
+                Duration::from_secs(60)
+            }
+            Err(error) => return tracing::error!("the messages in the spool are not verified: {error}"),
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A disk that is busy with mail hardly notices it, and 100 GB of mail that waits are read within two hours.
+const VERIFIED_IN_A_SECOND: u64 = 16 << 20;
 
 /// Says what stands at a start that began at this time: it was found just now, or while no relay ran, or nobody has acknowledged it yet. And
 /// what was acknowledged while no relay ran. Blocks on the disk.
@@ -77,7 +106,8 @@ pub fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
     raise(alarms, journal, gaps);
 }
 
-fn raise(alarms: &Alarms, journal: &Journal, findings: Vec<Finding>) {
+/// Raises alarms about findings, and says those that are new. Blocks on the disk.
+pub(crate) fn raise(alarms: &Alarms, journal: &Journal, findings: Vec<Finding>) {
     if !findings.is_empty() {
         alarms.raise(findings, clock::now()).iter().for_each(|alarm| journal.say_alarm(alarm, false));
     }

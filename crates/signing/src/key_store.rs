@@ -28,7 +28,7 @@ impl KeyStore {
     pub fn read(dir: &Path) -> Result<Self, SigningError> {
         let path = dir.join(FILE);
         let store = match files::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+            Ok(text) => of_known_version(&text).and_then(|()| serde_json::from_slice(&text).map_err(io::Error::from)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(e),
         };
@@ -57,6 +57,20 @@ impl KeyStore {
     /// Whether this key signs. A key that is in no succession does.
     pub fn signs(&self, domain: &str, selector: &str) -> bool {
         self.of(domain).all(|s| s.signs(selector))
+    }
+}
+
+/// Refuses a store that names a version: this one writes none, and would write it anew without what it does not know.
+fn of_known_version(text: &[u8]) -> io::Result<()> {
+    #[derive(Deserialize)]
+    struct Any {
+        v: Option<serde_json::Value>,
+    }
+    match serde_json::from_slice(text) {
+        Ok(Any { v: Some(v) }) => {
+            Err(io::Error::other(format!("it has version {v}, which this posthaste does not know: start the posthaste that wrote it")))
+        }
+        _ => Ok(()),
     }
 }
 

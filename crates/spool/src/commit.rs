@@ -96,6 +96,7 @@ impl Writer {
                     }
                 }
                 Some(Op::Small(small)) => self.write_small(small, batch)?,
+                Some(Op::Skip(through)) => self.log.skip(through),
                 Some(Op::Sync(done)) => batch.waiters.push(done),
                 Some(Op::Barrier(done)) => batch.barriers.push(done),
                 None => break,

@@ -121,7 +121,7 @@ impl Writer {
                 Some(ScanItem::Record { at, header }) => self.copy_if_needed(&compaction, at, &header)?,
                 // A message keeps what is left of it, and the segment can be emptied.
                 Some(ScanItem::Broken { at, header }) => self.copy_if_needed(&compaction, at, &header.damaged())?,
-                Some(ScanItem::Damage { .. } | ScanItem::Torn { .. }) => {}
+                Some(ScanItem::Damage { .. } | ScanItem::Torn { .. } | ScanItem::Unknown { .. }) => {}
             }
             if self.log.len() >= copy_end || compaction.scanner.position() >= read_end {
                 break true;

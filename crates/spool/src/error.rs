@@ -62,13 +62,16 @@ pub enum OpenError {
         /// The newest format that this version can read.
         known: u32,
     },
-    /// sled cannot open its folder, not even a new one.
-    #[error("cannot open the spool's index {path}: {reason}")]
-    Index {
-        /// The index's folder.
+    /// It is of a format that this version does not know. Nothing was touched.
+    #[error(
+        "{path} is of a format that this posthaste does not know ({found}); nothing was touched. Use the version that wrote it; if none did, \
+         bring the file back from a backup, or move it away and ask `posthaste audit` what is missing"
+    )]
+    Unknown {
+        /// The file.
         path: PathBuf,
-        /// sled's error.
-        reason: String,
+        /// What stands for the format.
+        found: String,
     },
 }
 

@@ -1,16 +1,15 @@
-//! The formats of the spool's files. Each begins with letters and a digit. A file with a later digit is refused before anything is touched:
-//! an unknown format is no damage.
+//! The formats of the spool's files. Each begins with letters and a digit. A file with another digit is refused before anything is touched: an
+//! unknown format is no damage.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::Path,
 };
 
 use crate::{
     OpenError,
-    record::{self, HEADER, RecordHeader},
-    segment::{self, START, SegmentName},
+    segment::{self, Listing},
 };
 
 /// The letters before the digit, and the newest digit that this version knows.
@@ -24,60 +23,50 @@ const RECORD: Format = Format { letters: b"PhR", known: 1 };
 const CHECKPOINT: Format = Format { letters: b"PHCLEAN", known: 1 };
 
 impl Format {
-    /// The number of a later format than this version knows.
-    fn later(&self, bytes: &[u8]) -> Option<u32> {
-        let digit = bytes.strip_prefix(self.letters)?.first().filter(|digit| digit.is_ascii_digit())? - b'0';
-        (digit > self.known).then_some(u32::from(digit))
+    /// Refuses a file that begins with the letters and then with another digit than the known one, or a letter. Whether its checksums are right
+    /// makes no difference: those of an unknown format cannot be verified.
+    fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
+        match bytes.strip_prefix(self.letters).and_then(<[u8]>::first) {
+            Some(version) if *version != b'0' + self.known && version.is_ascii_alphanumeric() => Err(self.refused(path, *version)),
+            _ => Ok(()),
+        }
     }
 
-    fn refused(&self, path: &Path, found: u32) -> OpenError {
-        OpenError::Newer { path: path.to_owned(), found, known: u32::from(self.known) }
+    fn refused(&self, path: &Path, version: u8) -> OpenError {
+        let (path, known) = (path.to_owned(), u32::from(self.known));
+        match version.checked_sub(b'0').map(u32::from) {
+            Some(found) if found <= 9 && found > known => OpenError::Newer { path, found, known },
+            _ => OpenError::Unknown { path, found: format!("{}{}", self.letters.escape_ascii(), version.escape_ascii()) },
+        }
     }
 }
 
-/// Refuses a spool that a later version wrote.
+/// Refuses a spool that another version wrote, by the beginnings of its files. Records amid a segment are looked at when they are read.
 pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path, source: io::Error| OpenError::Io { path: path.to_owned(), source };
     let clean = dir.join("clean");
     match beginning(&clean, 8) {
-        // With the right checksum the digit is no flipped bit.
-        Ok(bytes) => {
-            if let Some(found) = CHECKPOINT.later(&bytes)
-                && ends_in_checksum(&fs::read(&clean).map_err(|error| failed(&clean, error))?)
-            {
-                return Err(CHECKPOINT.refused(&clean, found));
-            }
-        }
+        Ok(bytes) => CHECKPOINT.check(&clean, &bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(&clean, error)),
     }
     let log = dir.join("log");
-    let segments = segment::list(&log).map_err(|error| failed(&log, error))?.segments;
-    let (mut later, mut others) = (Vec::new(), 0);
-    for (name, _) in segments {
-        let path = name.path(&log);
-        match later_segment(name, &path).map_err(|error| failed(&path, error))? {
-            Some((found, sure)) => later.push((path, found, sure)),
-            None => others += 1,
-        }
+    let Listing { segments, strangers } = segment::list(&log).map_err(|error| failed(&log, error))?;
+    // A later version may name its segments otherwise.
+    let strangers = strangers.into_iter().filter(|path| path.is_file());
+    for path in segments.into_iter().map(|(name, _)| name.path(&log)).chain(strangers) {
+        let bytes = beginning(&path, 8).map_err(|error| failed(&path, error))?;
+        SEGMENT.check(&path, &bytes)?;
     }
-    let refused = later.iter().find(|(.., sure)| *sure).or_else(|| later.first().filter(|_| others == 0 || later.len() > 1));
-    refused.map_or(Ok(()), |(path, found, _)| Err(SEGMENT.refused(path, *found)))
+    Ok(())
 }
 
-/// The later format of a segment, and whether it cannot be a flipped bit: then the segment would be whole with the digit that is known.
-fn later_segment(name: SegmentName, path: &Path) -> io::Result<Option<(u32, bool)>> {
-    let bytes = beginning(path, START + HEADER as u64)?;
-    if let Some(found) = SEGMENT.later(&bytes) {
-        let mut known = bytes.clone();
-        known[SEGMENT.letters.len()] = b'0' + SEGMENT.known;
-        return Ok(Some((found, segment::floor(name, &known).is_none())));
+/// The error about a record of an unknown format.
+pub(crate) fn refused_record(path: &Path, version: u8) -> OpenError {
+    match version == b'0' + RECORD.known {
+        true => OpenError::Unknown { path: path.to_owned(), found: "a record of an unknown kind".to_owned() },
+        false => RECORD.refused(path, version),
     }
-    let Some(found) = bytes.get(START as usize..).and_then(|record| RECORD.later(record)) else { return Ok(None) };
-    let mut known = bytes[START as usize..].to_vec();
-    known[..4].copy_from_slice(&record::MAGIC);
-    // Without its head a record's checksum cannot be verified; a known kind and a length that fits are what a flipped bit leaves.
-    Ok(Some((found, RecordHeader::parse(&known).is_none())))
 }
 
 /// The first bytes of a file, as far as there are any.
@@ -85,8 +74,4 @@ fn beginning(path: &Path, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn ends_in_checksum(bytes: &[u8]) -> bool {
-    bytes.split_last_chunk::<4>().is_some_and(|(bytes, crc)| crc32fast::hash(bytes).to_le_bytes() == *crc)
 }

@@ -26,6 +26,12 @@ static UNCLOSED: Mutex<Vec<Handles>> = Mutex::new(Vec::new());
 impl Handles {
     pub(crate) fn open(folder: &Path, cache: u64) -> sled::Result<Self> {
         close_others(folder)?;
+        // With a failing disk sled panics here and there.
+        let opened = catch_unwind(|| Self::open_sled(folder, cache));
+        opened.unwrap_or_else(|_| Err(sled::Error::ReportableBug("sled panicked when it was opened".to_owned())))
+    }
+
+    fn open_sled(folder: &Path, cache: u64) -> sled::Result<Self> {
         // Without sled's own flusher thread, so that an idle spool does not wake up.
         let db = sled::Config::new().path(folder).cache_capacity(cache).flush_every_ms(None).open()?;
         let (messages, states, facts) = (db.open_tree("messages")?, db.open_tree("states")?, db.open_tree("facts")?);

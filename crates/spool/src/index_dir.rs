@@ -16,6 +16,35 @@ pub(crate) fn next(dir: &Path) -> io::Result<PathBuf> {
     Ok(path(dir, numbers(dir)?.into_iter().max().unwrap_or(0) + 1))
 }
 
+/// Puts the folder in use aside, for as long as a start needs to make another one, and removes the others. Returns where it was.
+pub(crate) fn put_aside(dir: &Path) -> io::Result<PathBuf> {
+    let path = current(dir)?;
+    remove_others(dir, Some(&path))?;
+    forget_aside(dir)?;
+    match fs::rename(&path, dir.join(ASIDE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(path),
+    }
+}
+
+/// Puts back what was put aside.
+pub(crate) fn put_back(dir: &Path, path: &Path) -> io::Result<()> {
+    match fs::rename(dir.join(ASIDE), path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what was put aside.
+pub(crate) fn forget_aside(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir.join(ASIDE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+const ASIDE: &str = "index-before";
+
 /// Removes all folders but `keep`.
 pub(crate) fn remove_others(dir: &Path, keep: Option<&Path>) -> io::Result<()> {
     let all = numbers(dir)?.into_iter().map(|number| path(dir, number));

@@ -9,6 +9,7 @@
 //! - `segments`: which segments there are, so that a missing one is noticed;
 //! - `quarantine/`: damaged bytes;
 //! - `clean`: the checkpoint of an orderly stop;
+//! - `holes`, `uncompared`: what is still to be done about a loss;
 //! - `lock`: a lock against a second process.
 //!
 //! Level 1: of the workspace it may use `posthaste-mail` only, of which it knows the message id. The meta and state bytes of a message and
@@ -33,13 +34,14 @@ mod fact;
 mod files;
 mod format;
 mod handles;
-mod holes;
 mod index;
 mod index_dir;
 mod keyed;
 mod locations;
 mod log;
 mod manifest;
+mod marks;
+mod mend;
 mod options;
 mod overlay;
 mod queue;

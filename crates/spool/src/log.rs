@@ -71,6 +71,11 @@ impl Log {
         self.next_lsn - 1
     }
 
+    /// Gives out no number up to this one any more.
+    pub(crate) fn skip(&mut self, through: u64) {
+        self.next_lsn = self.next_lsn.max(through.saturating_add(1));
+    }
+
     /// Whether records have been appended since the last sync.
     pub(crate) fn is_dirty(&self) -> bool {
         self.len() > self.active.synced

@@ -17,28 +17,32 @@ use crate::disk::{Disk, sync_dir};
 pub(crate) struct Manifest {
     path: PathBuf,
     segments: BTreeMap<u32, u64>,
+    /// Lines that make no sense to this version. They are kept.
+    unknown: Vec<Vec<u8>>,
 }
 
 impl Manifest {
-    /// Reads the list. Lines that make no sense are passed over.
+    /// Reads the list. Lines that make no sense are kept as they are, unless a crash has cut them off.
     pub(crate) fn read(dir: &Path) -> io::Result<Self> {
         let path = dir.join(NAME);
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let mut segments = BTreeMap::new();
-        for line in text.lines() {
-            if let Some(id) = line.strip_prefix('-') {
-                id.parse().ok().and_then(|id: u32| segments.remove(&id));
-            } else if let Some((id, floor)) = line.strip_prefix('+').and_then(|line| line.split_once(' '))
-                && let (Ok(id), Ok(floor)) = (id.parse(), floor.parse())
-            {
-                segments.insert(id, floor);
+        let (mut segments, mut unknown) = (BTreeMap::new(), Vec::new());
+        for line in bytes.split(|byte| *byte == b'\n') {
+            match ListLine::of(line) {
+                ListLine::Begun(id, floor) => drop(segments.insert(id, floor)),
+                ListLine::Deleted(id) => drop(segments.remove(&id)),
+                ListLine::Torn => {}
+                ListLine::Unknown => unknown.push(line.to_vec()),
             }
         }
-        Ok(Self { path, segments })
+        if !unknown.is_empty() {
+            tracing::warn!(lines = unknown.len(), path = %path.display(), "lines that make no sense to this posthaste are kept as they are");
+        }
+        Ok(Self { path, segments, unknown })
     }
 
     /// The segments that are listed and not among these, each with the lowest number that its messages can have and the lowest of the next
@@ -63,6 +67,10 @@ impl Manifest {
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
         let lines: String = segments.iter().map(|(id, floor)| format!("+{id} {floor}\n")).collect();
+        for line in &self.unknown {
+            file.write_all(line)?;
+            file.write_all(b"\n")?;
+        }
         file.write_all(lines.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
@@ -73,7 +81,8 @@ impl Manifest {
 
     /// Adds a segment that was begun, durably. A list that has grown long is written anew.
     pub(crate) fn begun(&mut self, id: u32, floor: u64, disk: &dyn Disk) -> io::Result<()> {
-        if fs::metadata(&self.path).is_ok_and(|file| file.len() > LENGTH_MAX) {
+        let kept: usize = self.unknown.iter().map(|line| line.len() + 1).sum();
+        if fs::metadata(&self.path).is_ok_and(|file| file.len() > LENGTH_MAX + kept as u64) {
             let mut segments = self.segments.clone();
             segments.insert(id, floor);
             return self.replace(segments);
@@ -98,6 +107,32 @@ impl Manifest {
     }
 }
 
+/// A line of the list.
+enum ListLine {
+    Begun(u32, u64),
+    Deleted(u32),
+    /// Nothing, or the beginning of another line.
+    Torn,
+    Unknown,
+}
+
+impl ListLine {
+    fn of(line: &[u8]) -> Self {
+        let text = std::str::from_utf8(line).ok();
+        let begun = || {
+            let (id, floor) = text?.strip_prefix('+')?.split_once(' ')?;
+            Some(Self::Begun(id.parse().ok()?, floor.parse().ok()?))
+        };
+        let deleted = || Some(Self::Deleted(text?.strip_prefix('-')?.parse().ok()?));
+        let is_torn = || match line.split_first() {
+            None | Some((b'+' | b'-', [])) => true,
+            Some((b'+', rest)) => rest.strip_suffix(b" ").unwrap_or(rest).iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        begun().or_else(deleted).unwrap_or_else(|| if is_torn() { Self::Torn } else { Self::Unknown })
+    }
+}
+
 const NAME: &str = "segments";
 /// Bytes of the list after which it is written anew: thousands of segments have come and gone by then.
 const LENGTH_MAX: u64 = 64 << 10;
@@ -106,6 +141,23 @@ const LENGTH_MAX: u64 = 64 << 10;
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
+
+    #[test]
+    fn lines_of_a_later_version_are_kept_and_torn_ones_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let unknown: [&[u8]; 4] = [b"v2 checksummed", b"+3 70 sealed", b"=9", b"\xff\xfe"];
+        let mut text = b"+1 1\n+2 40\n+\n+7\n+7 \n-\n".to_vec();
+        unknown.iter().for_each(|line| text.extend([line, b"\n".as_slice()].concat()));
+        fs::write(&path, text).unwrap();
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        assert_eq!(manifest.segments, BTreeMap::from([(1, 1), (2, 40)]));
+        manifest.replace(BTreeMap::from([(2, 40)])).unwrap();
+        let kept = [unknown.join(b"\n".as_slice()), b"\n+2 40\n".to_vec()].concat();
+        assert_eq!(fs::read(&path).unwrap(), kept);
+        let again = Manifest::read(dir.path()).unwrap();
+        assert_eq!((again.segments, again.unknown.len()), (manifest.segments, 4));
+    }
 
     #[test]
     fn what_was_begun_and_not_deleted_is_missing_if_it_is_not_there() {

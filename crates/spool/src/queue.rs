@@ -50,6 +50,8 @@ pub(crate) enum Op {
     Store(NewMessage),
     Small(SmallRecord),
     Sync(Done<()>),
+    /// No number up to this one is given out any more.
+    Skip(u64),
     /// Answered once everything before it can be read.
     Barrier(std::sync::mpsc::SyncSender<()>),
 }

@@ -10,6 +10,7 @@ use crate::{
     locations::MessageLocation,
     queue::Op,
     record::{HEADER, ID, Loc, RecordHeader, RecordKind},
+    scan::Tail,
     shared::Shared,
 };
 
@@ -121,6 +122,50 @@ impl Shared {
         if good { Ok(Record { bytes: bytes.into(), header }) } else { Err(damaged()) }
     }
 
+    /// Reads messages from the number `from` on, until `bytes` bytes are read, to find out which are damaged. Returns where to go on.
+    pub(crate) fn verify(&self, mut from: u64, bytes: u64) -> Result<Option<u64>, ReadError> {
+        let mut read = 0;
+        loop {
+            let page = self.view().locations.page(from, VERIFIED_AT_ONCE);
+            if page.is_empty() {
+                return Ok(None);
+            }
+            for (seq, entry) in page {
+                if read >= bytes {
+                    return Ok(Some(seq));
+                }
+                read += u64::from(entry.at.len);
+                from = seq + 1;
+                match self.verify_message(seq, entry.at) {
+                    // It was noted.
+                    Ok(()) | Err(ReadError::Damaged { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Reads a message piece by piece. What compaction or the end of the message changes meanwhile is no damage.
+    fn verify_message(&self, seq: u64, at: Loc) -> Result<(), ReadError> {
+        let Some(Record { header, .. }) = self.record(seq, |entry| entry.at, false)? else { return Ok(()) };
+        let failed = |source: io::Error| ReadError::Io { seq, source };
+        let tail = u64::from(at.offset) + (HEADER as u64) + u64::from(header.head_len);
+        let Ok(open) = self.files.get(at.segment) else { return Ok(()) };
+        let mut crc = crc32fast::Hasher::new();
+        let whole = Tail::OnDisk { file: &open.file, at: tail, len: u64::from(header.tail_len) }.for_each_piece(|piece| {
+            crc.update(piece);
+            Ok(())
+        });
+        let is_there = || self.view().locations.get(seq).is_some_and(|entry| entry.at == at);
+        match whole {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(failed(error)),
+            Ok(()) if crc.finalize() == header.tail_crc || header.kind == RecordKind::Damaged => {}
+            _ if is_there() => self.note_damage(seq),
+            _ => {}
+        }
+        Ok(())
+    }
+
     pub(crate) fn for_each(&self, mut f: impl FnMut(LiveMessage)) -> Result<u64, ReadError> {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         self.queue.push(Op::Barrier(done));
@@ -220,4 +265,6 @@ impl Shared {
 type Incomplete = (u64, MessageLocation, Option<(MessageId, Bytes)>, Option<Vec<u8>>);
 
 const PAGE: usize = 1024;
+/// Messages whose places are looked up at once to verify them.
+const VERIFIED_AT_ONCE: usize = 64;
 const FIRST_READ: usize = 4096;

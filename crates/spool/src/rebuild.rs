@@ -5,11 +5,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    mem,
+    fs::{File, OpenOptions},
+    io, mem,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -18,51 +17,53 @@ use posthaste_mail::MessageId;
 use crate::{
     OpenError, Quarantined, Recovery,
     checkpoint::StopCheckpoint,
-    disk::{Disk, sync_dir},
+    disk::Disk,
     fact::Fact,
-    holes,
-    index::{Index, to_io},
+    format::refused_record,
+    index::Index,
     locations::{Locations, MessageLocation},
+    mend::{self, Mend, MendKind, strike_out},
     overlay::Overlay,
-    record::{HEADER, ID, Loc, RecordHeader, RecordKind},
+    record::{ID, Loc, RecordHeader, RecordKind},
     recovery::Recovered,
     scan::{self, Scanner, Tail},
     segment::{self, Listing, START, SegmentName},
     segments::SegmentTable,
 };
 
-pub(crate) fn rebuild(dir: &Path, index: Index, disk: &dyn Disk) -> Result<Recovered, OpenError> {
-    let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
+/// Reads everything, and then mends what was found to be damaged. Until all is read and in the index, nothing in the log is changed: it may turn
+/// out to be of a later version, or the index may fail.
+pub(crate) fn rebuild(dir: &Path, index: Index, disk: &dyn Disk) -> Result<Recovered, RebuildError> {
     let log = dir.join("log");
-    let Listing { segments, strangers } = segment::list(&log).map_err(failed)?;
+    let Listing { segments, strangers } = segment::list(&log)?;
     let mut rebuild = Rebuild::new(dir, index, disk);
-    for path in strangers {
-        rebuild.set_aside(&path).map_err(failed)?;
-    }
     let last = segments.last().map(|(name, _)| name.id);
     for (name, len) in segments {
-        rebuild.read_segment(name, len, last == Some(name.id)).map_err(failed)?;
+        rebuild.read_segment(name, len, last == Some(name.id))?;
     }
-    forget_torn(&dir.join("quarantine")).map_err(failed)?;
-    rebuild.finish().map_err(failed)
+    rebuild.finish(&strangers)
 }
 
-/// Deletes the oldest copies of torn ends: each kill under load leaves one, and they hold what nobody was told is safe.
-fn forget_torn(quarantine: &Path) -> io::Result<()> {
-    let paths = fs::read_dir(quarantine)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    let mut torn: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|what| what == "torn")).collect();
-    torn.sort();
-    let surplus = torn.len().saturating_sub(TORN_KEPT);
-    torn.into_iter().take(surplus).try_for_each(fs::remove_file)
+/// Why the log cannot be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RebuildError {
+    /// The log cannot be read or mended.
+    #[error("{0}")]
+    Log(#[from] io::Error),
+    /// The index failed.
+    #[error("{0}")]
+    Index(#[from] sled::Error),
+    /// The log is of a format that is not known.
+    #[error("{0}")]
+    Unknown(OpenError),
 }
-
-const TORN_KEPT: usize = 16;
 
 struct Rebuild<'a> {
     dir: &'a Path,
     disk: &'a dyn Disk,
     index: Index,
     overlay: Overlay,
+    mends: Vec<Mend>,
     /// Messages that died after they were put into the index.
     buried: Vec<u64>,
     table: SegmentTable,
@@ -85,6 +86,7 @@ impl<'a> Rebuild<'a> {
             disk,
             index,
             overlay: Overlay::default(),
+            mends: Vec::new(),
             buried: Vec::new(),
             table: SegmentTable::default(),
             recovery: Recovery::new(true),
@@ -96,63 +98,35 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// Moves a file that is no segment to the quarantine.
-    fn set_aside(&mut self, path: &Path) -> io::Result<()> {
-        let len = fs::symlink_metadata(path)?.len();
-        let name = path.file_name().unwrap_or_default();
-        let mut target = self.dir.join("quarantine").join(name);
-        for n in 1.. {
-            if !target.exists() {
-                break;
-            }
-            target.set_file_name(format!("{}.{n}", name.to_string_lossy()));
-        }
-        holes::note(self.dir)?;
-        fs::rename(path, target)?;
-        sync_dir(&self.dir.join("log"))?;
-        self.report((0, 0, len), None, &format!("{} is no segment", name.to_string_lossy()));
-        Ok(())
-    }
-
-    fn report(&mut self, (segment, offset, len): (u32, u64, u64), message: Option<u64>, reason: &str) {
-        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were copied to its quarantine");
-        self.recovery.quarantined.push(Quarantined { segment, offset, len, message, reason: reason.to_owned() });
-    }
-
-    fn read_segment(&mut self, name: SegmentName, mut len: u64, is_last: bool) -> io::Result<()> {
+    fn read_segment(&mut self, name: SegmentName, mut len: u64, is_last: bool) -> Result<(), RebuildError> {
         let path = name.path(&self.dir.join("log"));
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = File::open(&path)?;
         let mut first = vec![0; START.min(len) as usize];
         file.read_exact_at(&mut first, 0)?;
+        let mut mend = |at, len, what| self.mends.push(Mend { name, at, len, what });
         match segment::floor(name, &first) {
             Some(floor) => self.next_lsn = self.next_lsn.max(floor),
             // The segment was being created at the crash: it never held a record.
             None if len <= START => self.recovery.torn_bytes += len,
-            None => self.quarantine(&file, name, 0, START, "the segment's header is damaged")?,
+            None => mend(0, START, MendKind::Header(self.next_lsn)),
         }
         self.table.add(name, len);
         let mut scanner = Scanner::new(file.try_clone()?, name.salt, START, len);
         while let Some(found) = scanner.next()? {
+            let mut mend = |at, len, what| self.mends.push(Mend { name, at, len, what });
             match found {
                 scan::ScanItem::Record { at, header } => self.replay(name, at, &header, scanner.head(), scanner.tail())?,
                 // It may have been under way at the crash; who keeps account of what was acknowledged knows.
                 scan::ScanItem::Broken { at, header } => {
-                    self.mark_damaged(&file, name, at, &header, scanner.head())?;
+                    mend(at, header.record_len(), MendKind::Message(header));
                     self.replay(name, at, &header.damaged(), scanner.head(), scanner.tail())?;
                 }
                 scan::ScanItem::Torn { at, len: torn } => {
-                    match is_last {
-                        true => {
-                            self.copy_to_quarantine(&file, name, at, torn, "torn")?;
-                            self.recovery.torn_bytes += torn;
-                        }
-                        false => self.quarantine(&file, name, at, torn, "the segment's end is no record")?,
-                    }
-                    file.set_len(at)?;
-                    file.sync_all()?;
+                    mend(at, torn, MendKind::Cut { torn: is_last });
                     len = at;
                 }
-                scan::ScanItem::Damage { at, len } => self.quarantine(&file, name, at, len, "no record has this checksum")?,
+                scan::ScanItem::Damage { at, len } => mend(at, len, MendKind::Void),
+                scan::ScanItem::Unknown { format, .. } => return Err(RebuildError::Unknown(refused_record(&path, format))),
             }
         }
         // What a killed process wrote may be only in the kernel's memory, and nobody will sync this segment again. It must not vanish after
@@ -162,49 +136,7 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Copies a message whose body is damaged to the quarantine, and marks its record, so that it is reported only once. The message stays
-    /// in the spool: its sender hears of it when it expires, if not before.
-    fn mark_damaged(&mut self, file: &File, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8]) -> io::Result<()> {
-        self.copy_to_quarantine(file, name, at, header.record_len(), "damaged")?;
-        let mut marked = Vec::with_capacity(HEADER + head.len());
-        header.damaged().encode(name.salt, &[head], &mut marked);
-        file.write_all_at(&marked, at)?;
-        file.sync_data()?;
-        let reason = "the body of a message has another checksum; the message stays in the spool";
-        self.report((name.id, at, header.record_len()), Some(header.seq), reason);
-        Ok(())
-    }
-
-    /// Copies damage to the quarantine, then voids it in place, so that it is reported only once.
-    fn quarantine(&mut self, file: &File, name: SegmentName, at: u64, len: u64, reason: &str) -> io::Result<()> {
-        holes::note(self.dir)?;
-        self.copy_to_quarantine(file, name, at, len, "damaged")?;
-        if at < START {
-            file.write_all_at(&segment::header(name, self.next_lsn), 0)?;
-            file.sync_data()?;
-        } else if len >= HEADER as u64 {
-            strike_out(file, name, at, len)?;
-            file.sync_data()?;
-        }
-        self.report((name.id, at, len), None, reason);
-        Ok(())
-    }
-
-    /// Copies bytes of a segment to the quarantine, before anything is done about them. `what` ends the copy's name: `damaged` or `torn`.
-    fn copy_to_quarantine(&self, file: &File, name: SegmentName, at: u64, len: u64, what: &str) -> io::Result<()> {
-        let folder = self.dir.join("quarantine");
-        let mut copy = File::create(folder.join(format!("{:08x}-{at:08x}.{what}", name.id)))?;
-        let mut bytes = vec![0; len.min(1 << 20) as usize];
-        for from in (0..len).step_by(1 << 20) {
-            let part = &mut bytes[..(len - from).min(1 << 20) as usize];
-            file.read_exact_at(part, at + from)?;
-            copy.write_all(part)?;
-        }
-        copy.sync_all()?;
-        sync_dir(&folder)
-    }
-
-    fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: Tail<'_>) -> io::Result<()> {
+    fn replay(&mut self, name: SegmentName, at: u64, header: &RecordHeader, head: &[u8], tail: Tail<'_>) -> Result<(), RebuildError> {
         let at = Loc { segment: name.id, offset: at as u32, len: header.record_len() as u32 };
         let seq = header.seq;
         self.next_lsn = self.next_lsn.max(header.lsn + 1);
@@ -241,7 +173,7 @@ impl<'a> Rebuild<'a> {
         if self.overlay.bytes > OVERLAY_MAX {
             let overlay = mem::take(&mut self.overlay);
             self.buried.extend(overlay.gone.keys());
-            self.index.apply(&overlay).map_err(to_io)?;
+            self.index.apply(&overlay)?;
         }
         Ok(())
     }
@@ -250,10 +182,10 @@ impl<'a> Rebuild<'a> {
         self.tombstones.range((seq, 0)..=(seq, u32::MAX)).next().is_some()
     }
 
-    fn replay_fact(&mut self, lsn: u64, at: Loc, key: &[u8], value: Option<Vec<u8>>) -> io::Result<()> {
+    fn replay_fact(&mut self, lsn: u64, at: Loc, key: &[u8], value: Option<Vec<u8>>) -> Result<(), RebuildError> {
         let known = match self.overlay.facts.get(key) {
             Some(known) => known.clone(),
-            None => self.index.fact(key).map_err(to_io)?,
+            None => self.index.fact(key)?,
         };
         let fact = match known {
             Some(mut newer) if newer.lsn > lsn => {
@@ -274,21 +206,42 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Recovered> {
+    fn finish(mut self, strangers: &[PathBuf]) -> Result<Recovered, RebuildError> {
         let mut surplus = Vec::new();
         let locations = self.settle_messages(&mut surplus);
-        self.strike_out_all(&mut surplus)?;
         for ((segment, holder), count) in mem::take(&mut self.tombstone_counts) {
             (0..count).for_each(|_| self.table.tombstone(segment, holder));
         }
         self.buried.extend(self.overlay.gone.keys());
         self.overlay.find_spent(self.buried.drain(..), &locations);
-        self.index.apply(&self.overlay).and_then(|()| self.index.flush()).map_err(to_io)?;
+        self.index.apply(&self.overlay).and_then(|()| self.index.flush())?;
+        self.mend(strangers)?;
+        self.strike_out_all(&mut surplus)?;
         let Self { index, table, mut recovery, next_lsn, .. } = self;
         recovery.damaged.sort_unstable();
         recovery.damaged.dedup();
         recovery.damaged.retain(|seq| locations.get(*seq).is_some());
         Ok(Recovered { index, checkpoint: StopCheckpoint { next_lsn, stamp: 0, table, locations }, recovery })
+    }
+
+    fn mend(&mut self, strangers: &[PathBuf]) -> io::Result<()> {
+        for path in strangers {
+            let aside = mend::set_aside(self.dir, path)?;
+            self.report(aside);
+        }
+        for mend in mem::take(&mut self.mends) {
+            match mend.carry_out(self.dir)? {
+                Some(damage) => self.report(damage),
+                None => self.recovery.torn_bytes += mend.len,
+            }
+        }
+        mend::forget_torn(self.dir)
+    }
+
+    fn report(&mut self, damage: Quarantined) {
+        let Quarantined { segment, offset, len, reason, .. } = &damage;
+        tracing::error!(segment, offset, len, reason, "damaged bytes of the spool were copied to its quarantine");
+        self.recovery.quarantined.push(damage);
     }
 
     /// Finds the location of each live message: its last copy. `surplus` gets the copies that have to be voided.
@@ -325,12 +278,6 @@ impl<'a> Rebuild<'a> {
         }
         Ok(())
     }
-}
-
-fn strike_out(file: &File, name: SegmentName, at: u64, len: u64) -> io::Result<()> {
-    let mut header = Vec::with_capacity(HEADER);
-    RecordHeader::void(len).encode(name.salt, &[], &mut header);
-    file.write_all_at(&header, at)
 }
 
 const OVERLAY_MAX: usize = 16 * 1024 * 1024;

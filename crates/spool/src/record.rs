@@ -113,6 +113,26 @@ impl RecordHeader {
         crc.finalize().to_le_bytes() == record[HEADER - 4..HEADER]
     }
 
+    /// Whether a version that this one does not know wrote these bytes, which stand where a record must begin: its letters are right, and what
+    /// follows is neither a format and kind of ours nor what a flipped bit leaves of them. Returns the format's character.
+    pub(crate) fn unknown_version(salt: u32, bytes: &[u8]) -> Option<u8> {
+        let version = *bytes.strip_prefix(&MAGIC[..3])?.first().filter(|version| version.is_ascii_digit())?;
+        let mut known = bytes.to_vec();
+        known[3] = MAGIC[3];
+        let is_whole = |bytes: &[u8]| Self::parse(bytes).is_some_and(|header| header.head_is_whole(salt, bytes));
+        if version != MAGIC[3] {
+            let flipped = (version ^ MAGIC[3]).is_power_of_two();
+            return (!(flipped && is_whole(&known))).then_some(version);
+        }
+        // A record of our format and of a kind that is not ours has the right checksum all the same.
+        let kind = known.get_mut(4).filter(|kind| RecordKind::from_byte(**kind).is_none())?;
+        let (unknown, ours) = (*kind, RecordKind::Void as u8);
+        *kind = ours;
+        let header = Self::parse(&known)?;
+        known[4] = unknown;
+        header.head_is_whole(salt, &known).then_some(version)
+    }
+
     /// Whether the checksum of the tail is right.
     pub(crate) fn tail_is_whole(&self, tail: &[u8]) -> bool {
         matches!(self.kind, RecordKind::Void | RecordKind::Damaged)

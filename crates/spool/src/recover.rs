@@ -13,13 +13,14 @@ use crate::{
     OpenError, Recovery, SpoolOptions, StoreError,
     checkpoint::StopCheckpoint,
     disk::{Disk, make_dir},
-    format, holes,
-    index::Index,
+    format,
+    index::{Index, to_io},
     index_dir,
     log::Log,
     manifest::Manifest,
+    marks::Mark,
     options::SpoolLimits,
-    rebuild,
+    rebuild::{self, RebuildError},
     recovery::{MissingSegment, Recovered},
     segment,
     segments::SegmentTable,
@@ -45,11 +46,13 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     let mut manifest = Manifest::read(dir).map_err(failed)?;
     let checkpoint = StopCheckpoint::read(dir);
     let clean = checkpoint.is_some();
-    let found = match checkpoint.and_then(|checkpoint| resume(dir, options, checkpoint, disk.clone())) {
-        Some(found) => found,
-        None => {
+    let resumed = checkpoint.map_or(Err(None), |checkpoint| resume(dir, options, checkpoint, disk.clone()));
+    let found = match resumed {
+        Ok(found) => found,
+        Err(failed) => {
             let before = StopCheckpoint::read(dir).map(|checkpoint| checkpoint.locations);
-            let mut found = start_over(dir, options, clean, &disk)?;
+            let mut found = start_over(dir, options, clean && failed.is_none(), &disk)?;
+            found.recovery.index_failed = found.recovery.index_failed.or(failed);
             let there = &found.checkpoint.locations;
             let gone = |(seq, _): &(u64, _)| there.get(*seq).is_none().then_some(*seq);
             found.recovery.lost = before.iter().flat_map(|locations| locations.iter().filter_map(gone)).collect();
@@ -61,7 +64,7 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     if recovery.rebuilt {
         recovery.missing = missing(&manifest, &table);
         if !recovery.missing.is_empty() {
-            holes::note(dir).map_err(failed)?;
+            Mark::Holes.set(dir).map_err(failed)?;
         }
     }
     if let Some(last) = recovery.missing.iter().filter(|missing| missing.last.is_none()).map(|missing| missing.first).max() {
@@ -70,7 +73,12 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     }
     recovery.messages = locations.len() as u64;
     recovery.clean = clean;
-    recovery.holes = holes::are_noted(dir);
+    if !clean || recovery.rebuilt {
+        Mark::Uncompared.set(dir).map_err(failed)?;
+    }
+    recovery.holes = Mark::Holes.is_set(dir);
+    recovery.uncompared = Mark::Uncompared.is_set(dir);
+    recovery.next = next_lsn;
     let highest = table.iter().last().map(|segment| segment.name.id).into_iter().chain(manifest.highest()).max();
     let id = highest.map_or(1, |id| id + 1);
     let there = table.iter().map(|segment| (segment.name.id, manifest.floor(segment.name.id)));
@@ -82,6 +90,9 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     StopCheckpoint::remove(dir).map_err(failed)?;
     table.add(log.active(), log.len());
     let shared = Shared::new(dir.to_owned(), SpoolLimits::new(options), disk, index, locations);
+    if shared.index_is_in_memory() {
+        shared.status().index_in_memory = recovery.index_failed.clone();
+    }
     recovery.damaged.iter().for_each(|seq| shared.note_damage(*seq));
     let indexer = shared.clone();
     let index_thread = thread::Builder::new().name("spool-index".to_owned()).spawn(move || indexer.keep_index()).map_err(failed)?;
@@ -97,6 +108,8 @@ fn missing(manifest: &Manifest, table: &SegmentTable) -> Vec<MissingSegment> {
     gone.map(|(segment, first, next)| MissingSegment { segment, first, last: next.map(|next| next.saturating_sub(1)) }).collect()
 }
 
+/// How often a start tries to make an index on disk: twice, since an error may pass at once.
+const TRIES: usize = 2;
 /// More numbers than a segment can give out: it has at most 1 GiB and one record, and a record takes 40 bytes at least.
 const NUMBERS_OF_A_SEGMENT: u64 = 1 << 26;
 
@@ -111,26 +124,60 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The checkpoint and the index, if both and the log are as the last stop left them.
-fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint, disk: Arc<dyn Disk>) -> Option<Recovered> {
-    let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).ok()?;
+/// The checkpoint and the index, if both and the log are as the last stop left them. The error is the index's, if that is what failed.
+fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint, disk: Arc<dyn Disk>) -> Result<Recovered, Option<String>> {
+    let segment::Listing { segments, strangers } = segment::list(&dir.join("log")).map_err(|_| None)?;
     let expected = checkpoint.table.iter().map(|segment| (segment.name, segment.len));
     if !strangers.is_empty() || !segments.into_iter().eq(expected) {
-        return None;
+        return Err(None);
     }
-    let path = index_dir::current(dir).ok()?;
-    index_dir::remove_others(dir, Some(&path)).ok()?;
-    let index = Index::open(&path, options.index_cache, disk).ok()?;
-    index.is_sealed(checkpoint.stamp).then(|| Recovered { index, checkpoint, recovery: Recovery::new(false) })
+    let path = index_dir::current(dir).map_err(|_| None)?;
+    index_dir::remove_others(dir, Some(&path)).map_err(|_| None)?;
+    let index = Index::open(&path, options.index_cache, disk).map_err(|error| Some(error.to_string()))?;
+    if index.is_sealed(checkpoint.stamp) { Ok(Recovered { index, checkpoint, recovery: Recovery::new(false) }) } else { Err(None) }
 }
 
 fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     if clean {
         tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
-    let made = index_dir::remove_others(dir, None).and_then(|()| index_dir::next(dir));
-    let path = made.map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    let refused = |error| match error {
+        RebuildError::Unknown(unknown) => unknown,
+        RebuildError::Log(source) => OpenError::Io { path: dir.to_owned(), source },
+        RebuildError::Index(error) => OpenError::Io { path: dir.to_owned(), source: to_io(error) },
+    };
+    let mut index_failed = None;
+    for _ in 0..TRIES {
+        match rebuild_on_disk(dir, options, disk) {
+            Err(RebuildError::Index(error)) => {
+                tracing::error!(%error, "the spool's index cannot be made");
+                index_failed = Some(error.to_string());
+            }
+            made => {
+                let mut found = made.map_err(refused)?;
+                found.recovery.index_failed = index_failed;
+                return Ok(found);
+            }
+        }
+    }
+    // An index that fails must not keep mail from being taken: the writer makes another one as soon as that is possible.
+    let mut found = rebuild::rebuild(dir, Index::in_memory(disk.clone()), &**disk).map_err(refused)?;
+    found.recovery.index_failed = index_failed;
+    Ok(found)
+}
+
+/// Rebuilds into a new index. The old one is kept until it is known that the log can be read.
+fn rebuild_on_disk(dir: &Path, options: &SpoolOptions, disk: &Arc<dyn Disk>) -> Result<Recovered, RebuildError> {
+    let was = index_dir::put_aside(dir).map_err(sled::Error::from)?;
+    let path = index_dir::next(dir).map_err(sled::Error::from)?;
     let index = Index::open(&path, options.index_cache, disk.clone());
-    let index = index.map_err(|error| OpenError::Index { path, reason: error.to_string() })?;
-    rebuild::rebuild(dir, index, &**disk)
+    let rebuilt = index.map_err(RebuildError::Index).and_then(|index| rebuild::rebuild(dir, index, &**disk));
+    let tidied = match &rebuilt {
+        Ok(_) => index_dir::forget_aside(dir),
+        Err(RebuildError::Unknown(_)) => fs::remove_dir_all(&path).and_then(|()| index_dir::put_back(dir, &was)),
+        Err(_) => fs::remove_dir_all(&path),
+    };
+    // What is left is removed by the next rebuild.
+    tidied.unwrap_or_else(|error| tracing::warn!(%error, "an index of the spool that is not in use cannot be removed"));
+    rebuilt
 }

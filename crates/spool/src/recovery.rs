@@ -11,6 +11,8 @@ pub struct Recovery {
     pub clean: bool,
     /// Whether the index was rebuilt from the log.
     pub rebuilt: bool,
+    /// The index's error, if it failed: it was made again from the log, or is in memory until that succeeds.
+    pub index_failed: Option<String>,
     /// The number of live messages.
     pub messages: u64,
     /// Bytes cut off the end of the log: records that were being written.
@@ -20,6 +22,10 @@ pub struct Recovery {
     /// Records may be missing from the midst of the log. What was written later may be there although what came before it is not: messages
     /// whose removal is lost are back.
     pub holes: bool,
+    /// The last stop was not orderly, and nobody has compared the spool with the delivery log since: [`Spool::compared`](crate::Spool::compared).
+    pub uncompared: bool,
+    /// The lowest number that a message stored from now on can have.
+    pub next: u64,
     /// Messages of the spool whose bodies are damaged, by seq. They cannot be delivered.
     pub damaged: Vec<u64>,
     /// Segments that are gone. After a kill they are told again.
@@ -61,10 +67,13 @@ impl Recovery {
         Self {
             clean: false,
             rebuilt,
+            index_failed: None,
             messages: 0,
             torn_bytes: 0,
             quarantined: Vec::new(),
             holes: false,
+            uncompared: false,
+            next: 0,
             damaged: Vec::new(),
             missing: Vec::new(),
             lost: Vec::new(),

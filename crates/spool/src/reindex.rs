@@ -4,7 +4,11 @@
 //! log, as after a crash. Until then no new mail is taken. What is in memory and what the old index still gives can be read meanwhile;
 //! messages can be read from the log in any case.
 
-use std::{fs, io, time::Instant};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use crate::{
     StoreError,
@@ -19,37 +23,49 @@ use crate::{
 };
 
 impl Writer {
-    /// Replaces the index if it failed. If that does not succeed, tries again after a while.
+    /// Replaces the index if it failed, or if it is in memory. If that does not succeed, tries again after a while.
     pub(crate) fn replace_index(&mut self) {
-        let began = (self.clock)();
-        if !self.shared.index_has_failed() || self.reindex_at.is_some_and(|at| began < at) {
+        let (began, has_failed) = ((self.clock)(), self.shared.index_has_failed());
+        let is_due = has_failed || self.shared.index_is_in_memory();
+        if !is_due || self.reindex_at.is_some_and(|at| began < at) {
             return;
         }
+        let made =
+            self.new_index().and_then(|(path, index)| self.reindex(began, &path, index).inspect_err(|_| drop(fs::remove_dir_all(&path))));
+        self.reindex_failures = if made.is_ok() { 0 } else { self.reindex_failures.saturating_add(1) };
+        self.reindex_at = made.err().map(|error| {
+            tracing::debug!(%error, "the spool's index cannot be rebuilt yet");
+            // Nobody waits for an index that is in memory meanwhile, but each try may read the whole log.
+            let doublings = if has_failed { 0 } else { self.reindex_failures.min(DOUBLINGS_MAX) };
+            (self.clock)() + RETRY * (1 << doublings)
+        });
+        self.publish();
+    }
+
+    /// A new index. It must be possible to write into it before anything else is done.
+    fn new_index(&self) -> io::Result<(PathBuf, Index)> {
+        let path = index_dir::next(&self.shared.dir)?;
+        let opened = Index::open(&path, self.shared.limits().index_cache, self.shared.disk.clone()).map_err(to_io);
+        let index = opened.and_then(|index| index.seal(0).map(|()| index)).inspect_err(|_| drop(fs::remove_dir_all(&path)))?;
+        Ok((path, index))
+    }
+
+    fn reindex(&mut self, began: Instant, path: &Path, index: Index) -> io::Result<()> {
         // The rebuild reads whole segments: what is written so far has to be durable, and what was refused has to be cut off.
         if self.log.len() > START
             && let Err(error) = self.roll()
         {
-            return self.abandon(std::iter::empty(), StoreError::from_io(error));
+            let said = io::Error::other(error.to_string());
+            self.abandon(std::iter::empty(), StoreError::from_io(error));
+            return Err(said);
         }
-        let made = if self.log.mend() { self.reindex(began) } else { Err(io::Error::other("refused mail cannot be cut off yet")) };
-        self.reindex_at = match made {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::debug!(%error, "the spool's index cannot be rebuilt yet");
-                Some((self.clock)() + RETRY)
-            }
-        };
-        self.publish();
-    }
-
-    fn reindex(&mut self, began: Instant) -> io::Result<()> {
+        if !self.log.mend() {
+            return Err(io::Error::other("refused mail cannot be cut off yet"));
+        }
         self.compaction = None;
         let dir = self.shared.dir.clone();
-        let path = index_dir::next(&dir)?;
-        let opened = Index::open(&path, self.shared.limits().index_cache, self.shared.disk.clone()).map_err(to_io);
-        let disk = &*self.shared.disk;
-        let made = opened.and_then(|index| rebuild::rebuild(&dir, index, disk).map_err(io::Error::other));
-        let Recovered { index, checkpoint, recovery } = made.inspect_err(|_| drop(fs::remove_dir_all(&path)))?;
+        let made = rebuild::rebuild(&dir, index, &*self.shared.disk).map_err(io::Error::other);
+        let Recovered { index, checkpoint, recovery } = made?;
         let StopCheckpoint { mut table, locations, .. } = checkpoint;
         table.set_len(self.log.active().id, self.log.len());
         self.table = table;
@@ -61,10 +77,12 @@ impl Writer {
         let took = (self.clock)().saturating_duration_since(began);
         tracing::warn!(messages, damaged = recovery.quarantined.len(), ?took, "the spool's index was rebuilt from the log");
         // If it stays, the next start removes it.
-        drop(index_dir::remove_others(&dir, Some(&path)));
+        drop(index_dir::remove_others(&dir, Some(path)));
         Ok(())
     }
 }
 
 /// How soon a rebuild that failed is tried again. Tests do not wait for it.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
+/// An index that is in memory is tried again after twice the time, so many times: in the end about once in a minute.
+const DOUBLINGS_MAX: u32 = 6;

@@ -23,6 +23,8 @@ pub(crate) enum ScanItem {
     Damage { at: u64, len: u64 },
     /// Bytes without a whole record, from `at` to the end.
     Torn { at: u64, len: u64 },
+    /// A record of a format that this version does not know; the character that stands for the format.
+    Unknown { at: u64, format: u8 },
 }
 
 /// A record's tail: in memory, unless it is a body longer than a read.
@@ -117,6 +119,11 @@ impl Scanner {
             self.take(at, &header);
             return Ok(Some(ScanItem::Record { at, header }));
         }
+        if let Some(format) = self.unknown_version(at)? {
+            // Where it ends is not known.
+            self.position = self.len;
+            return Ok(Some(ScanItem::Unknown { at, format }));
+        }
         let found = self.resynchronise(at)?;
         if let ScanItem::Damage { at, len } | ScanItem::Torn { at, len } = found
             && let Some(header) = self.whole_head(at)?.filter(|header| header.kind == RecordKind::Message && header.record_len() <= len)
@@ -180,6 +187,11 @@ impl Scanner {
         let head = HEADER + header.head_len as usize;
         self.fill(at, head)?;
         Ok(Some(header).filter(|header| header.head_is_whole(self.salt, self.bytes(at, head))))
+    }
+
+    fn unknown_version(&mut self, at: u64) -> io::Result<Option<u8>> {
+        self.fill(at, RUN)?;
+        Ok(RecordHeader::unknown_version(self.salt, self.bytes(at, RUN)))
     }
 
     fn bytes(&self, at: u64, len: usize) -> &[u8] {

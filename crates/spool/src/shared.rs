@@ -55,6 +55,8 @@ pub(crate) struct Status {
     pub(crate) disk: u64,
     pub(crate) log_trouble: Option<String>,
     pub(crate) index_trouble: Option<String>,
+    /// Why the index is in memory, if it is.
+    pub(crate) index_in_memory: Option<String>,
 }
 
 impl Shared {
@@ -115,6 +117,10 @@ impl Shared {
         damaged.iter().copied().collect()
     }
 
+    pub(crate) fn index_is_in_memory(&self) -> bool {
+        self.index().is_in_memory()
+    }
+
     /// The index in use.
     pub(crate) fn index(&self) -> Arc<Index> {
         self.index.read().expect(POISON).clone()
@@ -127,7 +133,9 @@ impl Shared {
         view.index_failed = false;
         *self.index.write().expect(POISON) = Arc::new(index);
         drop(view);
-        self.status().index_trouble = None;
+        let mut status = self.status();
+        (status.index_trouble, status.index_in_memory) = (None, None);
+        drop(status);
         self.index_wake.notify_all();
         self.index_done.notify_all();
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::{
     LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, StoreError,
     disk::{Disk, RealDisk},
-    holes,
+    marks::Mark,
     queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
     recover,
@@ -128,6 +128,12 @@ impl Spool {
         async move { durable.await.unwrap_or(Err(StoreError::Closed)) }
     }
 
+    /// Reads messages by rising seq, from `from` on and until `bytes` bytes are read, and notes those that are damaged ([`Self::damaged`]). Returns
+    /// where to go on; None: all were read. Blocks on the disk, and holds no whole message in memory.
+    pub fn verify(&self, from: u64, bytes: u64) -> Result<Option<u64>, ReadError> {
+        self.inner.shared.verify(from, bytes)
+    }
+
     /// The messages of the spool that were found to be damaged on disk, by seq: at the opening, when they were read, or when they were
     /// moved. They cannot be delivered; what is left of them is kept.
     pub fn damaged(&self) -> Vec<u64> {
@@ -139,12 +145,32 @@ impl Spool {
         self.inner.shared.made_up_for_holes.store(true, Ordering::Relaxed);
     }
 
+    /// Whoever opened the spool has compared it with the delivery log ([`Recovery::uncompared`]), or remembers elsewhere what that has found.
+    pub fn compared(&self) -> Result<(), StoreError> {
+        Mark::Uncompared.remove(&self.inner.shared.dir).map_err(StoreError::from_io)
+    }
+
+    /// Asks for the comparison with the delivery log at the next start, unless [`Self::compared`] comes first.
+    pub fn must_be_compared(&self) -> Result<(), StoreError> {
+        Mark::Uncompared.set(&self.inner.shared.dir).map_err(StoreError::from_io)
+    }
+
+    /// Gives out no number up to this one any more: others know it as the number of a message that is lost.
+    pub fn skip_numbers(&self, through: u64) {
+        self.inner.shared.queue.push(Op::Skip(through));
+    }
+
     /// Why the spool refuses mail at present, if it does: a full or failing disk.
     pub fn trouble(&self) -> Option<String> {
         let shared = &self.inner.shared;
         let status = shared.status().clone();
         let room = || Some(shared.room(status.disk)).filter(|room| room.bytes < ROOM_MIN);
         status.log_trouble.or(status.index_trouble).or_else(|| room().map(|room| format!("the spool is full: {}", room.reason)))
+    }
+
+    /// Why the index is in memory at present, if it is: it could not be made on disk. Mail is taken and sent all the same.
+    pub fn index_in_memory(&self) -> Option<String> {
+        self.inner.shared.status().index_in_memory.clone()
     }
 
     /// Where a message is.
@@ -159,7 +185,7 @@ impl Spool {
         self.inner.stop(Stop::Clean)?;
         let shared = &self.inner.shared;
         match shared.made_up_for_holes.load(Ordering::Relaxed) {
-            true => holes::forget(&shared.dir).map_err(StoreError::from_io),
+            true => Mark::Holes.remove(&shared.dir).map_err(StoreError::from_io),
             false => Ok(()),
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     pub(crate) retry_at: Option<Instant>,
     /// After a rebuild of the index that failed: when it is tried again.
     pub(crate) reindex_at: Option<Instant>,
+    /// How often that has failed in a row.
+    pub(crate) reindex_failures: u32,
     index_thread: Option<JoinHandle<()>>,
 }
 
@@ -68,6 +70,7 @@ impl Writer {
             trouble: None,
             retry_at: None,
             reindex_at: None,
+            reindex_failures: 0,
             index_thread: Some(index_thread),
         }
     }
@@ -111,7 +114,9 @@ impl Writer {
         if !self.backlog.is_empty() || !self.held.is_empty() || self.compaction.is_some() || self.look_for_sparse {
             return Some(Duration::ZERO);
         }
-        self.dirty_since.map(|since| (since + SYNC_WITHIN).saturating_duration_since(now))
+        let sync = self.dirty_since.map(|since| (since + SYNC_WITHIN).saturating_duration_since(now));
+        let index = self.shared.index_is_in_memory().then(|| self.reindex_at.unwrap_or(now).saturating_duration_since(now));
+        sync.into_iter().chain(index).min()
     }
 
     fn is_waiting_for_disk(&self) -> bool {
@@ -134,6 +139,7 @@ impl Writer {
                 Op::Sync(done) => drop(done.send(Err(error.clone()))),
                 Op::Barrier(done) => drop(done.send(())),
                 Op::Small(small) => self.held.push_back(small),
+                Op::Skip(through) => self.log.skip(through),
             }
         }
     }
@@ -178,7 +184,7 @@ impl Writer {
         self.shared.stop_index();
         let index = self.index_thread.take().map_or(Ok(()), JoinHandle::join);
         durable?;
-        let indexed = index.is_ok() && self.shared.status().index_trouble.is_none();
+        let indexed = index.is_ok() && self.shared.status().index_trouble.is_none() && !self.shared.index_is_in_memory();
         // A checkpoint does not name old copies; without one the next open finds them in the log.
         if stop == Stop::Clean && indexed && self.held.is_empty() && self.left_behind.is_empty() {
             self.write_checkpoint().map_err(StoreError::from_io)?;

@@ -97,16 +97,17 @@ impl Standing {
     /// Reads the file's content.
     ///
     /// # Errors
-    /// The version, if it is a later one; None if the content makes no sense.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Option<u64>> {
+    /// The version, if it is another one, or `none`; None if the content is no JSON, or not what this version writes: then it is damaged.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Option<String>> {
         /// What a file of any version has.
         #[derive(Deserialize)]
         struct Any {
-            v: u64,
+            v: Option<serde_json::Value>,
         }
         match serde_json::from_slice(bytes) {
-            Ok(Any { v }) if v > Self::VERSION => Err(Some(v)),
-            _ => serde_json::from_slice(bytes).map_err(|_| None),
+            Ok(Any { v: Some(v) }) if v == Self::VERSION => serde_json::from_slice(bytes).map_err(|_| None),
+            Ok(Any { v }) => Err(Some(v.map_or_else(|| "none".to_owned(), |v| v.to_string()))),
+            Err(_) => Err(None),
         }
     }
 

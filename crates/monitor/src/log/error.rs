@@ -20,20 +20,23 @@ pub enum LogError {
         source: io::Error,
     },
     /// The newest lines are of a version that this program does not know. Nothing was changed.
-    #[error("{} holds lines of schema version {version}, and this posthaste knows {SCHEMA_VERSION}: start the newer posthaste that wrote them", path.display())]
+    #[error("{} holds lines of schema version {version}, and this posthaste knows {SCHEMA_VERSION}: start the posthaste that wrote them", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// The version of its newest lines.
-        version: u64,
+        /// The version of its newest lines as it stands there.
+        version: String,
     },
     /// The list of the log's files is of a version that this program does not know. Nothing was changed.
-    #[error("{} has version {version}, and this posthaste knows {known}: start the newer posthaste that wrote it", path.display())]
-    NewerList {
+    #[error(
+        "{} has version {version}, and this posthaste knows {known}; nothing was touched. Start the posthaste that wrote it; if none did, move the \
+         file away", path.display()
+    )]
+    UnknownList {
         /// The list.
         path: PathBuf,
-        /// Its version.
-        version: u64,
+        /// Its version as it stands there.
+        version: String,
         /// The newest version that this program knows.
         known: u64,
     },

@@ -15,7 +15,7 @@ use super::{
     FileId, LogError,
     current::last_record,
     disk::{LogFolder, Seen},
-    files,
+    files, version,
 };
 
 /// The name of the list.
@@ -74,21 +74,19 @@ impl Inventory {
     /// Reads the list of a folder; None if it cannot be understood. Without a list nothing is listed.
     ///
     /// # Errors
-    /// It cannot be read, or a later version wrote it.
+    /// It cannot be read, or another version wrote it.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, LogError> {
-        /// What a list of any version has.
-        #[derive(Deserialize)]
-        struct Any {
-            v: u64,
-        }
         let path = dir.join(LIST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Self::default())),
             Err(e) => return Err(LogError::io("read", path)(e)),
         };
-        match serde_json::from_slice(&bytes) {
-            Ok(Any { v }) if v > Self::VERSION => Err(LogError::NewerList { path, version: v, known: Self::VERSION }),
+        match version::of(&bytes) {
+            Some(v) if v.as_ref().is_none_or(|v| *v != Self::VERSION) => {
+                let version = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
+                Err(LogError::UnknownList { path, version, known: Self::VERSION })
+            }
             _ => Ok(serde_json::from_slice(&bytes).ok()),
         }
     }
@@ -245,6 +243,6 @@ mod tests {
         fs::write(dir.path().join(LIST), "{").unwrap();
         assert_eq!(Inventory::read(dir.path()).unwrap(), None);
         fs::write(dir.path().join(LIST), r#"{"v":2}"#).unwrap();
-        assert!(matches!(Inventory::read(dir.path()), Err(LogError::NewerList { version: 2, .. })));
+        assert!(matches!(Inventory::read(dir.path()), Err(LogError::UnknownList { version, .. }) if version == "2"));
     }
 }

@@ -17,7 +17,7 @@ mod options;
 mod position;
 mod reader;
 mod sums;
-mod version;
+pub(crate) mod version;
 mod worker;
 mod writer;
 

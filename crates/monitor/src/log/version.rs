@@ -9,29 +9,37 @@ use std::{
 
 use posthaste_mail::SCHEMA_VERSION;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{LogError, files::list, inventory::Inventory};
 
 /// Refuses a log whose newest lines were written by a version that this one does not know: it would read them wrongly.
 pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
-    #[derive(Deserialize)]
-    struct Any {
-        v: u64,
-    }
     if fs::metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
     Inventory::read(dir)?;
     for file in list(dir)?.iter().rev() {
         let end = read_end(&file.path).map_err(LogError::io("read", &file.path))?;
-        let versions = end.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Any>(line).ok());
-        match versions.map(|any| any.v).max() {
-            Some(v) if v > SCHEMA_VERSION.into() => return Err(LogError::Newer { path: file.path.clone(), version: v }),
-            Some(_) => break,
-            None => {}
+        let versions: Vec<Value> = end.split(|b| *b == b'\n').filter_map(of).flatten().collect();
+        let is_known = |v: &Value| v.as_u64().is_some_and(|v| (1..=SCHEMA_VERSION.into()).contains(&v));
+        if let Some(unknown) = versions.iter().find(|v| !is_known(v)) {
+            return Err(LogError::Newer { path: file.path.clone(), version: unknown.to_string() });
+        }
+        if !versions.is_empty() {
+            break;
         }
     }
     Ok(())
+}
+
+/// The version that JSON bytes name as `v`. None: they are no JSON object, and damaged. Some(None): they name none.
+pub(crate) fn of(bytes: &[u8]) -> Option<Option<Value>> {
+    #[derive(Deserialize)]
+    struct Any {
+        v: Option<Value>,
+    }
+    serde_json::from_slice::<Any>(bytes).ok().map(|any| any.v)
 }
 
 fn read_end(path: &Path) -> io::Result<Vec<u8>> {

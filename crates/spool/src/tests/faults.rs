@@ -190,6 +190,64 @@ fn clients_hear_at_once_while_no_new_segment_can_be_begun() {
 }
 
 #[test]
+fn a_spool_opens_without_an_index_and_makes_one_once_it_can() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, disk) = flaky(dir.path());
+        let kept: Vec<u64> = (1..5).map(|n| try_store(&spool, n, 1000).unwrap()).collect();
+        spool.put(b"key", b"value");
+        spool.update(kept[0], b"state".to_vec());
+        block_on(spool.sync()).unwrap();
+        if clean {
+            spool.close().unwrap();
+        }
+        drop(spool);
+        disk.index_fails.store(true, SeqCst);
+        let (spool, recovery) = Spool::open_on(dir.path(), &small_segments(), clock, disk.clone()).unwrap();
+        assert!(recovery.index_failed.is_some() && spool.index_in_memory().is_some(), "{recovery:?}");
+        assert_eq!((spool.trouble(), spool.damaged(), recovery.lost), (None, vec![], vec![]), "mail is taken");
+        let later = try_store(&spool, 6, 1000).unwrap();
+        spool.remove(kept[1]);
+        spool.put(b"other", b"new");
+        block_on(spool.sync()).unwrap();
+        let state = || {
+            let found: Vec<_> = all(&spool).into_iter().map(|live| (live.seq, live.id, live.state)).collect();
+            (found, spool.get(b"key"), spool.scan(b""))
+        };
+        let before = state();
+        assert_eq!(before.0.iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), [kept[0], kept[2], kept[3], later]);
+        assert_eq!(
+            (before.0[0].2.as_deref(), before.1.as_deref(), before.2.len()),
+            (Some(b"state".as_slice()), Some(b"value".as_slice()), 2)
+        );
+        disk.index_fails.store(false, SeqCst);
+        settle(&spool, || spool.index_in_memory().is_none());
+        assert_eq!(state(), before);
+        assert_eq!(spool.body(later).unwrap().unwrap(), body(6, 1000));
+        spool.close().unwrap();
+        drop(spool);
+        let (spool, recovery) = open(dir.path());
+        assert!(recovery.clean && !recovery.rebuilt && recovery.index_failed.is_none(), "{recovery:?}");
+        assert_eq!(spool.get(b"other").as_deref(), Some(b"new".as_slice()));
+    }
+}
+
+#[test]
+fn a_spool_that_stops_while_its_index_is_in_memory_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FlakyDisk::new();
+    disk.index_fails.store(true, SeqCst);
+    let (spool, _) = Spool::open_on(dir.path(), &small_segments(), clock, disk).unwrap();
+    let seq = try_store(&spool, 1, 1000).unwrap();
+    spool.put(b"key", b"value");
+    spool.close().unwrap();
+    drop(spool);
+    let (spool, recovery) = open(dir.path());
+    assert!(!recovery.clean && recovery.messages == 1, "{recovery:?}");
+    assert_eq!((seqs(&spool), spool.get(b"key").as_deref()), (vec![seq], Some(b"value".as_slice())));
+}
+
+#[test]
 fn an_index_that_failed_is_rebuilt_while_the_spool_runs() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, disk) = flaky(dir.path());
