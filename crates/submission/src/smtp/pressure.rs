@@ -1,5 +1,5 @@
 //! Limits the memory of messages that are being submitted, over all sessions, from MAIL on. When it runs out, the sessions that hold most of it
-//! are told to give it up, whether they are sending or idle. Strangers have half of it at most while others need it.
+//! are told to give it up, whether they are sending or idle. Strangers have half of it at most, or what one of them alone needs.
 
 use std::{
     collections::HashMap,
@@ -62,14 +62,21 @@ impl Holders {
         let sum = &mut self.bytes[usize::from(holder.stranger)];
         *sum = *sum - holder.bytes + bytes;
         holder.bytes = bytes;
-        while self.bytes[0] + self.bytes[1] > max && self.tell_the_largest(self.bytes[1] > max / 2) {}
+        while self.bytes[1] > max / 2 && self.has_several_strangers() && self.tell_the_largest(true) {}
+        while self.bytes[0] + self.bytes[1] > max
+            && (self.tell_the_largest(self.bytes[1] > max / 2) || self.tell_the_largest(self.bytes[1] <= max / 2))
+        {}
         !self.by_number[&number].told
     }
 
-    /// Tells the session that holds most to go; if possible, one of strangers or of others. False: all messages are being stored.
+    fn has_several_strangers(&self) -> bool {
+        self.by_number.values().filter(|holder| holder.stranger && !holder.told && holder.bytes > 0).nth(1).is_some()
+    }
+
+    /// Tells the stranger's session that holds most to go, or that of somebody else. False: there is none whose message is not being stored.
     fn tell_the_largest(&mut self, stranger: bool) -> bool {
-        let candidates = self.by_number.values_mut().filter(|holder| !holder.told && !holder.stored);
-        let Some(holder) = candidates.max_by_key(|holder| (holder.stranger == stranger, holder.bytes)) else { return false };
+        let candidates = self.by_number.values_mut().filter(|holder| holder.stranger == stranger && !holder.told && !holder.stored);
+        let Some(holder) = candidates.max_by_key(|holder| holder.bytes) else { return false };
         holder.told = true;
         holder.go.notify_one();
         self.bytes[usize::from(holder.stranger)] -= holder.bytes;
@@ -157,13 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn strangers_take_no_more_than_half_from_others_and_a_message_that_is_being_stored_stays() {
+    fn strangers_have_half_at_most_and_a_message_that_is_being_stored_stays() {
         let pressure = Arc::new(Pressure::default());
+        let mut alone = pressure.begin(true);
+        assert!(alone.set(900, 1000), "the longest message can come from anybody");
+        drop(alone);
         let mut client = pressure.begin(false);
         assert!(client.set(500, 1000));
         let mut strangers: Vec<Held> = (0..10).map(|_| pressure.begin(true)).collect();
         assert!(strangers[..5].iter_mut().all(|held| held.set(100, 1000)));
-        assert!(!strangers[5].set(101, 1000), "the client holds more, but strangers have their half");
+        assert!(!strangers[5].set(101, 1000), "they have their half, and this one holds most of it");
         assert!(!is_told(&client) && !strangers[..5].iter().any(is_told));
         let mut other = pressure.begin(false);
         client.is_being_stored();
