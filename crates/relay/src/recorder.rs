@@ -123,7 +123,7 @@ impl Recorder {
         let message = match warm.map_or_else(|| read_record(&self.spool, record.seq).map(without_body), Ok) {
             Ok(message) => message,
             Err(why) if self.unread.is_worth_waiting(&why, now) => return self.unread.put_aside(owed, &why, &self.journal, now),
-            Err(why) => match self.from_log(record, &why) {
+            Err(why) => match self.logged(record, &why) {
                 Some(message) => message,
                 None => return,
             },
@@ -135,7 +135,7 @@ impl Recorder {
     }
 
     /// A message that the spool cannot give, as the log has it. None: the log has no longer got it either, and an alarm says what was decided.
-    fn from_log(&mut self, record: &FateRecord, why: &ReadError) -> Option<Arc<Message>> {
+    fn logged(&mut self, record: &FateRecord, why: &ReadError) -> Option<Arc<Message>> {
         let found = from_log::record(&self.journal, record.id).unwrap_or_else(|error| {
             tracing::error!(message = %record.id, "the log cannot be read for a message that the spool cannot give: {error}");
             None

@@ -19,6 +19,7 @@ use crate::screen;
 
 /// The most bytes of entries in one request: well below the longest request that the relay reads.
 const BATCH_BYTES: usize = 32 << 10;
+
 /// What was done so far.
 #[derive(Default)]
 pub(super) struct Done {
