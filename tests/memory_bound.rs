@@ -43,6 +43,19 @@ fn open(port: u16, bytes: &[u8]) -> TcpStream {
     stream
 }
 
+/// Waits until the relay has answered with this text, or refused the message, or hung up.
+fn open_and_hear(port: u16, bytes: &[u8], text: &str) -> TcpStream {
+    let mut stream = open(port, bytes);
+    let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+    let is_over = |heard: &[u8]| [text, "\r\n421", "\r\n552"].iter().any(|end| String::from_utf8_lossy(heard).contains(end));
+    while !is_over(&heard)
+        && let Ok(read @ 1..) = stream.read(&mut buffer)
+    {
+        heard.extend_from_slice(&buffer[..read]);
+    }
+    stream
+}
+
 /// A transaction with this many recipients, whose replies are read, and what follows; the client then falls silent.
 fn recipients(port: u16, count: usize, then: &[u8]) -> TcpStream {
     let spell =
@@ -59,16 +72,12 @@ fn recipients(port: u16, count: usize, then: &[u8]) -> TcpStream {
             while heard < count + 1
                 && let Ok(read @ 1..) = reader.read(&mut buffer)
             {
-                heard += memchr_count(&buffer[..read]);
+                heard += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
             }
         });
         let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(then));
     });
     stream
-}
-
-fn memchr_count(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// A request whose body is as announced here, and as much of it as is sent.
@@ -109,13 +118,15 @@ fn whatever_clients_do_at_once_memory_has_the_bound_that_the_configuration_gives
     let zeros = [&br#"{"messages":["#[..], &b"0,".repeat(5 << 20), b"0]}"].concat();
     let line = [&[b'x'; 998][..], b"\r\n"].concat();
     let begin = b"EHLO client.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n";
-    let stalled = [&begin[..], b"DATA\r\n", &line.repeat(3 << 10)].concat();
-    let chunk = [&begin[..], b"BDAT 6000000\r\n", &line.repeat(6000), b"NOOP\r\n"].concat();
+    // Each as long as it may be beside those before it.
+    let stalled =
+        |n: u64| [&begin[..], b"DATA\r\n\r\n", &line.repeat(usize::try_from((receive * 900 / (n + 1)).min(7000)).unwrap())].concat();
+    let chunk = [&begin[..], b"BDAT 6000002\r\n\r\n", &line.repeat(6000), b"NOOP\r\n"].concat();
     let keyed = json!({"messages": vec![draft.clone(); 50]}).to_string();
     let attacks: [Attack<'_>; 11] = [
-        ("recipients of idle sessions", 40, &|_| vec![recipients(returns, 1000, b"")]),
-        ("messages that stop", 30, &|_| vec![open(port, &stalled)]),
-        ("chunks of messages that stop", 10, &|_| vec![open(port, &chunk)]),
+        ("recipients of idle sessions", 60, &|_| vec![recipients(returns, 1000, b"")]),
+        ("messages that stop", 1, &|_| (0..30).map(|n| open_and_hear(port, &stalled(n), "354")).collect()),
+        ("chunks of messages that stop", 1, &|_| (0..30).map(|_| open_and_hear(port, &chunk, "bytes taken")).collect()),
         ("long lines of AUTH", 20, &|_| vec![open(port, &[&b"EHLO c.test\r\nAUTH PLAIN "[..], &[b'A'; 12_000]].concat())]),
         ("many values in JSON", 3, &|_| vec![json(&empty_texts)]),
         ("many messages in a batch", 3, &|_| vec![whole(http, bob, "/v1/messages/batch", "application/json", &zeros)]),
