@@ -154,3 +154,33 @@ fn strangers_who_sit_at_one_listener_leave_places_to_the_clients_of_another() {
         relay.send(&Mail::new(FROM, &["reader@example.test"], "one"));
     }
 }
+
+#[test]
+fn what_strangers_are_refused_pushes_no_line_about_accepted_mail_out_of_the_log() {
+    let returns = free_port();
+    let mut relay = Relay::start(&format!(
+        "log.rotate_size = \"1 MiB\"\nlog.keep_files = 1\nlog.refusals = 40\nlimits.refusals = 100000\nreturns.domain = \"bounce.test\"\n\
+         [listen.returns]\naddress = \"127.0.0.1:{returns}\"\nrole = \"returns\"\n"
+    ));
+    let id = relay.send(&Mail::new(FROM, &["reader@example.invalid"], "one"));
+    let path = format!("{}@{}.test", "x".repeat(60), vec!["y".repeat(60); 3].join("."));
+    // Not so many that the relay begins to delay the client.
+    let flood = format!("EHLO {}\r\nMAIL FROM:<{path}>\r\n{}QUIT\r\n", "z".repeat(250), format!("RCPT TO:<{path}>\r\n").repeat(900));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, returns)).expect("there is a place");
+                let mut reader = stream.try_clone().expect("a socket");
+                let reading = thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+                // It may be told to leave before it has said everything.
+                let _ = stream.write_all(flood.as_bytes());
+                let _ = reading.join();
+            });
+        }
+    });
+    let rejected = relay.log().of("rejected", "").len();
+    assert!((1..=80).contains(&rejected), "{rejected} lines within two minutes");
+    assert!(relay.ok(["trace", &id]).contains("reader@example.invalid"));
+    assert!(relay.stop().success());
+    relay.assert_balanced();
+}

@@ -16,9 +16,15 @@ const TO: &str = "reader@example.test";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const CSV: (&str, &str) = ("Content-Type", "text/csv");
 
-/// Answers that occur only when the spool cannot write although it accepted mail a moment before: no test can produce them.
-const NOT_TO_BE_HAD: [(&str, &str, u16); 3] =
-    [("put", "/v1/suppressions/{address}", 503), ("delete", "/v1/suppressions/{address}", 503), ("post", "/v1/suppressions/import", 503)];
+/// Answers that occur only when the spool cannot write although it accepted mail a moment before, or when all memory for bodies is in use for
+/// ten seconds: no test here can produce them.
+const NOT_TO_BE_HAD: [(&str, &str, u16); 5] = [
+    ("put", "/v1/suppressions/{address}", 503),
+    ("delete", "/v1/suppressions/{address}", 503),
+    ("post", "/v1/suppressions/import", 503),
+    ("get", "/v1/suppressions", 503),
+    ("get", "/v1/suppressions/export", 503),
+];
 
 struct Ask<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
 

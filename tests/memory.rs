@@ -1,16 +1,20 @@
 //! The relay gives memory back, and compacts its spool in memory that does not depend on the messages' sizes. How much it takes in all is for a
 //! release build to show: `tests/bench/memory`.
 
-use std::{fs, path::PathBuf, thread};
+use std::{fs, io::Write, path::PathBuf, process::Stdio, thread};
 
-use support::{Client, Mail, Relay, World, client::stuffed, people, wait};
+use support::{Act, Client, Mail, Relay, Step, World, client::stuffed, people, wait};
 
 const FROM: &str = "writer@sender.test";
 const MIB: u64 = 1024;
 
 /// A line of the relay's status, in KiB: VmHWM (the most that was resident), RssAnon (what is its own now).
 fn status(relay: &Relay, line: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
+    status_of(relay.pid(), line)
+}
+
+fn status_of(process: u32, line: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':')).expect("Linux tells");
     value.trim().trim_end_matches(" kB").parse().unwrap()
 }
@@ -72,6 +76,28 @@ fn long_messages_that_were_delivered_leave_no_memory_taken() {
 }
 
 #[test]
+fn long_messages_for_slow_receivers_share_the_memory_for_bodies_and_short_ones_pass_them() {
+    let world = World::start("limits.body_cache = 0\ndelivery.body_memory = \"48 MiB\"");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt(rcpt) if rcpt.starts_with("slow") => Act::Hang,
+        _ => Act::Usual,
+    });
+    world.relay.send(&long("first@example.test", 15_000));
+    world.relay.log().wait_for("delivered", "first@example.test");
+    let before = status(&world.relay, "VmHWM");
+    for n in 0..12 {
+        world.relay.send(&long(&format!("slow{n}@example.test"), 15_000));
+    }
+    for n in 0..5 {
+        let rcpt = format!("short{n}@example.test");
+        world.relay.send(&long(&rcpt, 1));
+        world.relay.log().wait_for("delivered", &rcpt);
+    }
+    let most = status(&world.relay, "VmHWM");
+    assert!(most < before + 64 * MIB, "{before} KiB after one message of 15 MB, {most} KiB with twelve at a slow receiver");
+}
+
+#[test]
 fn a_spool_of_long_messages_is_compacted_in_little_memory() {
     let mut relay = Relay::start("spool.segment_size = \"64 MiB\"");
     let segment = |relay: &Relay, n: usize| -> Option<PathBuf> {
@@ -105,4 +131,40 @@ fn hold(relay: &Relay, mail: &Mail) -> String {
     }
     client.send(&stuffed(&mail.data)).unwrap();
     client.answer().unwrap().id().expect("it is taken").to_owned()
+}
+
+#[test]
+fn an_import_takes_little_memory_however_long_its_file() {
+    let relay = Relay::start("");
+    Client::hello(relay.port()).unwrap();
+    let mut child =
+        relay.command(["suppress", "import", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let line = [&[b'x'; 9998][..], b"\r\n"].concat();
+    input.write_all(b"first@example.test\n").unwrap();
+    for _ in 0..12 {
+        input.write_all(&line.repeat(1000)).unwrap();
+    }
+    let most = status_of(child.id(), "VmHWM");
+    input.write_all(b"\"last@example.test\"").unwrap();
+    drop(input);
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(support::relay::text(&out.stdout), "2 entries added, 0 existed already, 12000 bad lines\n");
+    // The program itself, without optimisation, is most of it.
+    assert!(most < 80 * MIB, "{most} KiB for a file of 120 MB");
+}
+
+#[test]
+fn a_strict_import_from_a_pipe_adds_all_or_nothing() {
+    let relay = Relay::start("");
+    let import = |text: &str| {
+        let mut child =
+            relay.command(["suppress", "import", "--strict", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(!import("a@example.test\nno address\n").status.success());
+    assert!(!relay.cli(["suppress", "list"]).status.success(), "nothing was added");
+    assert!(import("a@example.test\nb@example.test\n").status.success());
+    assert_eq!(relay.ok(["suppress", "list"]).lines().count(), 2);
 }

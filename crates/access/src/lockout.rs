@@ -87,7 +87,7 @@ impl Lockout {
         if first {
             let (n, lasts, within) = (policy.rules.failures, policy.rules.lasts, policy.rules.within);
             let detail = format!("{ip} is shut out for {lasts:?}: {n} wrong passwords or tokens within {within:?}");
-            self.journal.say(Part::Auth, State::Banned, detail);
+            self.journal.say_of_stranger(ip, "banned", Part::Auth, State::Banned, detail);
         }
         Price { wait: policy.rules.delay, shut_out: true }
     }

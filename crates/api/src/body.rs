@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,26 +13,31 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use posthaste_host::clock;
 use posthaste_smtp::server::Answer;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Notify, time::timeout};
 
 use crate::problem::{BoxedRefusal, Refusal};
 use crate::settings::Http;
 
-/// The memory is counted in pieces of this many bytes.
-const PIECE: u64 = 1024;
 /// Memory is reserved for so many bytes of a body at once.
 const STEP: u64 = 64 << 10;
+/// How many times as much as is free one user may hold.
+const TIMES_FREE: u64 = 4;
+/// How long a request waits for memory.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Memory for bodies and what is made from them. One user holds no more than half of it, or what the longest body takes.
+/// Memory for bodies and what is made from them. One user takes more of it only while it holds less than [`TIMES_FREE`] times as much as is
+/// free, so that something is left for others.
 #[derive(Clone, Debug)]
-pub(super) struct Bodies {
-    all: Arc<Semaphore>,
-    memory: u64,
-    users: Arc<Mutex<HashMap<Arc<str>, Arc<Semaphore>>>>,
+pub(super) struct Bodies(Arc<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    bytes: u64,
+    /// What each user holds.
+    held: Mutex<HashMap<Arc<str>, u64>>,
+    freed: Notify,
 }
 
 /// A body and its share of the memory.
@@ -42,91 +48,189 @@ pub(super) struct Body {
     pub(super) share: Share,
 }
 
+/// A body that is read piece by piece.
+pub(super) struct Pieces {
+    frames: Frames,
+    /// How long the client may still keep the relay waiting for bytes.
+    patience: Duration,
+    _share: Share,
+}
+
 /// A part of the memory; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    all: Arc<Semaphore>,
-    user: Arc<Semaphore>,
-    held: Vec<OwnedSemaphorePermit>,
-    pieces: u64,
-    most: u64,
+    of: Arc<Memory>,
+    user: Arc<str>,
+    bytes: u64,
+    /// Whether something has to be left for others: not where the longest body takes more than that leaves.
+    leaves_some: bool,
 }
 
 impl Bodies {
     pub(super) fn new(memory: u64) -> Self {
-        Self { all: Arc::new(Semaphore::new(permits(memory / PIECE))), memory, users: Arc::default() }
+        Self(Arc::new(Memory { bytes: memory, held: Mutex::default(), freed: Notify::new() }))
     }
 
     /// Reads the body of a user's request. Memory is reserved as the bytes come: what was only announced takes nothing from others.
     pub(super) async fn read(&self, request: Request, user: &Arc<str>, config: &Http) -> Result<Body, BoxedRefusal> {
-        if length(request.headers()).is_some_and(|length| length > config.body_size) {
-            return Err(too_large(config.body_size));
-        }
+        let frames = Frames::new(request, config.body_size)?;
         let mut share = self.share(user, config.body_size);
-        match timeout(config.body_timeout, gather(request, &mut share, config.body_size)).await {
+        match timeout(config.body_timeout, gather(frames, &mut share)).await {
             Ok(bytes) => Ok(Body { bytes: bytes?, share }),
-            Err(_) => Err(Refusal::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time")),
+            Err(_) => Err(late()),
         }
+    }
+
+    /// A share of a user for an answer that takes this many bytes at most.
+    pub(super) async fn for_answer(&self, user: &Arc<str>, config: &Http, bytes: u64) -> Result<Share, BoxedRefusal> {
+        let mut share = self.share(user, config.body_size);
+        share.grow(bytes.min(share.most())).await?;
+        Ok(share)
+    }
+
+    /// The body of a user's request, to be read in pieces, which take `memory` together with what is made from them.
+    pub(super) async fn pieces(&self, request: Request, user: &Arc<str>, config: &Http, memory: u64) -> Result<Pieces, BoxedRefusal> {
+        let frames = Frames::new(request, config.body_size)?;
+        let mut share = self.share(user, config.body_size);
+        share.grow(memory.min(share.most())).await?;
+        Ok(Pieces { frames, patience: config.body_timeout, _share: share })
     }
 
     fn share(&self, user: &Arc<str>, longest: u64) -> Share {
-        let most = (self.memory / 2).max(longest.saturating_mul(Http::BODY_COST)) / PIECE;
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has no request under way is forgotten.
-        users.retain(|name, share| name == user || Arc::strong_count(share) > 1);
-        let user = users.entry(user.clone()).or_insert_with(|| Arc::new(Semaphore::new(permits(most)))).clone();
-        Share { all: self.all.clone(), user, held: Vec::new(), pieces: 0, most }
+        let leaves_some = longest.saturating_mul(Http::BODY_COST) <= self.0.most();
+        Share { of: self.0.clone(), user: user.clone(), bytes: 0, leaves_some }
     }
 }
 
-fn permits(pieces: u64) -> usize {
-    usize::try_from(pieces).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)
+impl Memory {
+    /// The most that a user may hold.
+    fn most(&self) -> u64 {
+        self.bytes / (TIMES_FREE + 1) * TIMES_FREE
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives so many bytes to a user, if there are as many for it.
+    fn take(&self, user: &Arc<str>, bytes: u64, leaves_some: bool) -> bool {
+        let mut held = self.held();
+        let Some(free) = self.bytes.checked_sub(held.values().sum::<u64>() + bytes) else { return false };
+        let own = held.get(user).copied().unwrap_or(0) + bytes;
+        let granted = !leaves_some || own <= free.saturating_mul(TIMES_FREE);
+        if granted {
+            held.insert(user.clone(), own);
+        }
+        granted
+    }
 }
 
 impl Share {
+    /// The most that it can be.
+    fn most(&self) -> u64 {
+        if self.leaves_some { self.of.most() } else { self.of.bytes }
+    }
+
     /// Makes the share this many bytes at least. Waits for them, but not for long.
     ///
     /// # Errors
     /// Others hold the memory, or no request may have so much.
     pub(super) async fn grow(&mut self, bytes: u64) -> Result<(), BoxedRefusal> {
-        let pieces = bytes.div_ceil(PIECE);
-        if pieces > self.most {
+        if bytes > self.most() {
             return Err(Refusal::mail(Answer::new(552, 3, 4, "a request takes less memory here: send fewer values in one"), "too_large"));
         }
-        let more = u32::try_from(pieces.saturating_sub(self.pieces)).unwrap_or(u32::MAX);
+        let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return Ok(());
         }
-        let both = async {
-            for from in [&self.user, &self.all] {
-                let permit = from.clone().acquire_many_owned(more).await.expect("the semaphore is never closed");
-                match self.held.iter_mut().find(|held| Arc::ptr_eq(held.semaphore(), from)) {
-                    Some(held) => held.merge(permit),
-                    None => self.held.push(permit),
+        let granted = async {
+            loop {
+                let mut freed = pin!(self.of.freed.notified());
+                freed.as_mut().enable();
+                if self.of.take(&self.user, more, self.leaves_some) {
+                    return;
                 }
+                freed.await;
             }
         };
-        timeout(PATIENCE, both).await.map_err(|_| busy())?;
-        self.pieces += u64::from(more);
+        timeout(PATIENCE, granted).await.map_err(|_| busy())?;
+        self.bytes = bytes;
         Ok(())
     }
 }
 
-/// How long a request waits for memory.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-async fn gather(request: Request, share: &mut Share, max: u64) -> Result<Bytes, BoxedRefusal> {
-    let mut body = request.into_body();
-    let (mut bytes, mut reserved) = (BytesMut::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let broken = |_| Refusal::http(StatusCode::BAD_REQUEST, "syntax", "the body broke off");
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        let length = (bytes.len() + data.len()) as u64;
-        if length > max {
-            return Err(too_large(max));
+impl Share {
+    /// Gives back what is beyond this many bytes.
+    pub(super) fn shrink(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        let mut held = self.of.held();
+        if let Some(own) = held.get_mut(&self.user) {
+            *own -= less;
+            if *own == 0 {
+                held.remove(&self.user);
+            }
         }
-        if length > reserved {
-            reserved = (length + STEP).min(max);
+        drop(held);
+        self.of.freed.notify_waiters();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+impl Pieces {
+    /// The next bytes of the body, about `size` of them; none at its end.
+    pub(super) async fn next(&mut self, size: usize) -> Result<Vec<u8>, BoxedRefusal> {
+        let (mut piece, began) = (Vec::new(), clock::instant());
+        let read = async {
+            while piece.len() < size
+                && let Some(data) = self.frames.next().await?
+            {
+                piece.extend_from_slice(&data);
+            }
+            Ok::<(), BoxedRefusal>(())
+        };
+        timeout(self.patience, read).await.map_err(|_| late())??;
+        self.patience = self.patience.saturating_sub(clock::instant().saturating_duration_since(began));
+        Ok(piece)
+    }
+}
+
+/// The bytes of a body as they come, up to a length.
+struct Frames {
+    body: axum::body::Body,
+    length: u64,
+    max: u64,
+}
+
+impl Frames {
+    fn new(request: Request, max: u64) -> Result<Self, BoxedRefusal> {
+        match length(request.headers()) {
+            Some(length) if length > max => Err(too_large(max)),
+            _ => Ok(Self { body: request.into_body(), length: 0, max }),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BoxedRefusal> {
+        while let Some(frame) = self.body.frame().await {
+            let broken = |_| Refusal::http(StatusCode::BAD_REQUEST, "syntax", "the body broke off");
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            self.length += data.len() as u64;
+            return if self.length > self.max { Err(too_large(self.max)) } else { Ok(Some(data)) };
+        }
+        Ok(None)
+    }
+}
+
+async fn gather(mut frames: Frames, share: &mut Share) -> Result<Bytes, BoxedRefusal> {
+    let (mut bytes, mut reserved) = (BytesMut::new(), 0);
+    while let Some(data) = frames.next().await? {
+        if frames.length > reserved {
+            reserved = (frames.length + STEP).min(frames.max);
             share.grow(reserved * Http::BODY_COST).await?;
         }
         bytes.extend_from_slice(&data);
@@ -187,6 +291,10 @@ fn too_large(max: u64) -> BoxedRefusal {
     Refusal::mail(Answer::new(552, 3, 4, format!("a request has at most {max} bytes here")), "too_large")
 }
 
+fn late() -> BoxedRefusal {
+    Refusal::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time")
+}
+
 fn busy() -> BoxedRefusal {
     Refusal::mail(Answer::trouble("too many requests are under way, try again later"), "busy")
 }
@@ -195,24 +303,41 @@ fn busy() -> BoxedRefusal {
 mod tests {
     use super::*;
 
+    const KIB: u64 = 1024;
+
+    fn has_room(share: &mut Share, bytes: u64) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(share.grow(bytes)).poll(&mut context) {
+            std::task::Poll::Ready(granted) => granted.is_ok(),
+            std::task::Poll::Pending => false,
+        }
+    }
+
     #[tokio::test]
     async fn what_was_not_sent_takes_nothing_and_one_user_leaves_memory_for_others() {
-        let bodies = Bodies::new(100 * PIECE);
+        let bodies = Bodies::new(100 * KIB);
         let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-        let mut idle: Vec<_> = (0..1000).map(|_| bodies.share(&bob, PIECE)).collect();
-        let mut greedy = bodies.share(&bob, PIECE);
-        greedy.grow(50 * PIECE).await.unwrap();
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(std::pin::pin!(idle[0].grow(PIECE)).poll(&mut context).is_pending(), "bob has his half");
-        let mut hers = bodies.share(&ann, PIECE);
-        hers.grow(45 * PIECE).await.unwrap();
-        assert_eq!(hers.grow(60 * PIECE).await.unwrap_err().reason, "too_large", "it would wait for ever");
-        drop((greedy, idle));
-        bodies.share(&bob, PIECE).grow(49 * PIECE).await.unwrap();
+        let mut idle: Vec<_> = (0..1000).map(|_| bodies.share(&bob, KIB)).collect();
+        let mut greedy = bodies.share(&bob, KIB);
+        assert!(has_room(&mut greedy, 80 * KIB) && !has_room(&mut idle[0], KIB), "bob has four times what is free");
+        let mut hers = bodies.share(&ann, KIB);
+        assert!(has_room(&mut hers, 16 * KIB) && !has_room(&mut hers, 17 * KIB), "she leaves something, too");
+        assert!(has_room(&mut bodies.share(&"eve".into(), KIB), 3 * KIB));
+        assert_eq!(hers.grow(81 * KIB).await.unwrap_err().reason, "too_large", "it would wait for ever");
+        let freed = async {
+            tokio::task::yield_now().await;
+            drop((greedy, idle));
+        };
+        assert!(tokio::join!(hers.grow(60 * KIB), freed).0.is_ok(), "she waited for it");
         drop(hers);
-        assert_eq!(bodies.all.available_permits(), 100);
-        drop(bodies.share(&ann, PIECE));
-        assert_eq!(bodies.users.lock().unwrap().len(), 1, "those without requests are forgotten");
+        assert!(bodies.0.held().is_empty(), "those without requests are forgotten");
+    }
+
+    #[tokio::test]
+    async fn where_the_longest_body_takes_nearly_everything_it_still_fits() {
+        let bodies = Bodies::new(4 * KIB);
+        let mut longest = bodies.share(&"ann".into(), KIB);
+        assert!(has_room(&mut longest, 4 * KIB) && !has_room(&mut bodies.share(&"bob".into(), KIB), 1));
     }
 
     #[test]

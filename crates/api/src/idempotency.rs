@@ -27,7 +27,7 @@ use crate::problem::{BoxedRefusal, Refusal};
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
-/// What a usual key takes, in bytes. A fact that is longer, because it has the ids of a batch or a long answer, counts as several keys.
+/// What a usual key and its fact take, in bytes. What is longer, because it has the ids of a batch or a long answer, counts as several keys.
 const USUAL: usize = 300;
 /// The longest answer that is remembered. A longer one is made again, from the request and from the log.
 const ANSWER_MAX: usize = 64 << 10;
@@ -97,7 +97,7 @@ impl<F: Facts> Keys<F> {
         delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_some_and(|fact| fact.is_stale(now)));
         let mut counts = HashMap::new();
         let _ = in_shards(&self.facts, PREFIX, None, |key, value| {
-            *counts.entry(user_of(key)).or_default() += weight(value.len());
+            *counts.entry(user_of(key)).or_default() += weight(key.len() + value.len());
             ControlFlow::Continue(())
         });
         *self.counts() = counts;
@@ -147,7 +147,7 @@ impl<F: Facts> Claim<F> {
             let text = format!("{max} idempotency keys of the last 24 hours are remembered, half of them for one user; try again later");
             return Err(Refusal::mail(Answer::full(text), "idempotency_keys"));
         }
-        *counts.entry(self.user.clone()).or_default() += weight(fact.len());
+        *counts.entry(self.user.clone()).or_default() += weight(self.key.len() + fact.len());
         drop(counts);
         self.of.facts.put(&self.key, &fact);
         Ok(())
@@ -161,19 +161,19 @@ impl<F: Facts> Claim<F> {
         if fact.len() > without + ANSWER_MAX {
             return;
         }
-        *self.of.counts().entry(self.user.clone()).or_default() += weight(fact.len()) - weight(without);
+        *self.of.counts().entry(self.user.clone()).or_default() += weight(self.key.len() + fact.len()) - weight(self.key.len() + without);
         self.of.facts.put(&self.key, &fact);
     }
 
     /// Forgets the key because no message was accepted: the request may be repeated.
     pub(super) fn forget(&self) {
-        let weight = self.of.facts.get(&self.key).map_or(1, |fact| weight(fact.len()));
+        let weight = self.of.facts.get(&self.key).map_or(1, |fact| weight(self.key.len() + fact.len()));
         self.of.counts().entry(self.user.clone()).and_modify(|count| *count = count.saturating_sub(weight));
         self.of.facts.delete(&self.key);
     }
 }
 
-/// As how many keys a fact of this length counts.
+/// As how many keys a key and its fact of this length together count.
 fn weight(bytes: usize) -> usize {
     bytes.div_ceil(USUAL).max(1)
 }
@@ -292,6 +292,9 @@ mod tests {
         assert_eq!(claim(&keys, "batch").unwrap().look("h", at(1)).unwrap(), Memory::Begun(many.clone()));
         claim(&keys, "batch").unwrap().answered("h", &many, at(0), 200, "x".repeat(6000).into());
         assert_eq!(keys.counts()["app"], counted + 20, "an answer counts too");
+        claim(&keys, &"k".repeat(KEY_MAX)).unwrap().begin("h", &ids(), at(0), 1000).unwrap();
+        assert_eq!(keys.counts()["app"], counted + 22, "and so does a long key");
+        claim(&keys, &"k".repeat(KEY_MAX)).unwrap().forget();
         keys.sweep(at(0));
         assert_eq!(keys.counts()["app"], counted + 20);
         claim(&keys, "batch").unwrap().forget();

@@ -7,6 +7,7 @@
 //! It may know `mail`, `monitor`, `smtp`, `spool`, `queue`, `message`, `access`, `suppression`, `submission` and `host`. A
 //! request with an idempotency key is carried out once, even if the relay crashes in between.
 
+mod answer;
 mod auth;
 mod body;
 mod compose;

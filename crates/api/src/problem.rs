@@ -116,6 +116,14 @@ impl Refusal {
         self
     }
 
+    /// Says how many entries were added to the list before this went wrong.
+    pub(super) fn after(mut self: Box<Self>, added: usize) -> BoxedRefusal {
+        if added > 0 {
+            self.answer.text = format!("{}; {added} entries were added before", self.answer.text);
+        }
+        self
+    }
+
     /// Adds the message's sender.
     pub(super) fn sent_by(mut self: Box<Self>, from: Option<String>) -> BoxedRefusal {
         self.from = from;

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -33,7 +33,7 @@ use tokio::{
 use crate::{
     places::{Place, Places},
     router::router,
-    state::{Api, Peer},
+    state::{Api, Peer, UnderWay},
 };
 
 /// Limits of a request's head: its bytes, and the number of its lines.
@@ -129,7 +129,7 @@ impl Server {
             ip,
             place: place.clone(),
             left: config.requests_per_connection.into(),
-            begun,
+            under_way: UnderWay(begun),
         };
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
@@ -170,8 +170,8 @@ struct Requests {
     ip: IpAddr,
     place: Arc<Place>,
     left: AtomicU32,
-    /// When the last request began.
-    begun: watch::Sender<Instant>,
+    /// When the last request began, or came a step further.
+    under_way: UnderWay,
 }
 
 impl Service<hyper::Request<Incoming>> for Requests {
@@ -180,9 +180,10 @@ impl Service<hyper::Request<Incoming>> for Requests {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
-        self.begun.send_replace(clock::instant());
+        self.under_way.goes_on();
         request.extensions_mut().insert(Peer(self.ip));
         request.extensions_mut().insert(self.place.clone());
+        request.extensions_mut().insert(self.under_way.clone());
         let place = self.place.clone();
         let is_last = self.left.fetch_sub(1, Relaxed) <= 1;
         let answer = self.app.call(request);

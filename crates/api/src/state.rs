@@ -1,6 +1,6 @@
 //! State shared by the handlers, and the values they extract from a request.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwapOption;
 use axum::{
@@ -14,7 +14,10 @@ use posthaste_monitor::{LogError, Lookup};
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
-use tokio::{sync::Semaphore, task::JoinError};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, watch},
+    task::JoinError,
+};
 
 use crate::{body::Bodies, idempotency::Keys, settings::Settings};
 
@@ -56,6 +59,17 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
+/// Notes that a long request is still under way, so that its connection is not ended for taking too long.
+#[derive(Clone, Debug)]
+pub(crate) struct UnderWay(pub(crate) watch::Sender<Instant>);
+
+impl UnderWay {
+    /// The request has come a step further.
+    pub(crate) fn goes_on(&self) {
+        self.0.send_replace(clock::instant());
+    }
+}
+
 /// The last part of a path. One that is not valid UTF-8 is handled like any other that does not exist or is not an address.
 pub(crate) struct Segment(pub(crate) String);
 
@@ -86,8 +100,22 @@ impl Api {
         &self,
         read: impl FnOnce(&Lookup) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogReadError> {
+        let turn = self.turn().await;
+        self.read_log_in(&turn, read).await
+    }
+
+    /// A turn to read the log, for as long as it is held.
+    pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.readers.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Reads the log in this turn, including the lines written just before.
+    pub(crate) async fn read_log_in<T: Send + 'static>(
+        &self,
+        _turn: &SemaphorePermit<'_>,
+        read: impl FnOnce(&Lookup) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogReadError> {
         let journal = self.intake.journal.clone();
-        let _turn = self.readers.acquire().await.expect("the semaphore is never closed");
         let reading = tokio::task::spawn_blocking(move || {
             journal.flush()?;
             Ok(read(&journal.index().caught_up()?)?)

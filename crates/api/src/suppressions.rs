@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{Query, Request, State},
     http::StatusCode,
+    response::Response,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -16,11 +17,14 @@ use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::Address;
 use posthaste_smtp::server::Answer as Said;
-use posthaste_suppression::{Breadth, EntryFilter, EntrySource, ListAnswer, ListRequest, Over, Reason, SuppressionEntry, answer};
+use posthaste_suppression::{
+    Breadth, EntryFilter, EntrySource, ListAnswer, ListRequest, Over, Reason, SuppressionEntry, answer as perform,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    answer,
     auth::Principal,
     problem::{BoxedRefusal, Problem, Refusal, json},
     state::{Api, Segment},
@@ -33,6 +37,8 @@ const CHANGE: [Right; 2] = [Right::Suppress, Right::Admin];
 /// The most entries of one page.
 const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
+/// What an entry of a page takes at most, read and written.
+const ENTRY_MEMORY: u64 = 4 << 10;
 
 /// One entry of the list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -139,16 +145,19 @@ pub(super) struct Where {
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Json<Suppressions>, Refusal> {
+pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Response, Refusal> {
     let listed = async {
         who.may_by(&READ)?;
         let which = which.of()?;
         let after = which.cursor.as_deref().map(cursor_key).transpose()?;
         let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-        let (entries, next) = api.list(ListRequest::List { filter: which.filter(&who)?, after, limit }).await?;
-        Ok(Json(Suppressions::of(entries, next)))
+        let filter = which.filter(&who)?;
+        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, limit as u64 * ENTRY_MEMORY).await?;
+        let (entries, next) = api.list(ListRequest::List { filter, after, limit }).await?;
+        Ok(answer::json(&Suppressions::of(entries, next), share))
     };
     listed.await.map_err(|refused: BoxedRefusal| *refused)
 }
@@ -302,7 +311,7 @@ impl Api {
 
     async fn suppression(&self, request: ListRequest) -> Result<ListAnswer, BoxedRefusal> {
         let rules = self.settings.get().suppression.clone();
-        answer(&self.intake.register, rules, request, clock::now()).await.map_err(|why| {
+        perform(&self.intake.register, rules, request, clock::now()).await.map_err(|why| {
             tracing::error!(%why, "the suppression list cannot be changed");
             Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "spool_trouble", "the relay could not store this, try again later")
         })

@@ -7,7 +7,7 @@ use posthaste_smtp::client::Timeouts;
 use super::{
     environment::Environment,
     reader::Table,
-    value::{duration, list, number},
+    value::{GIB, MIB, duration, list, number, size},
 };
 
 /// How many connections are opened to receivers, how long they are kept and how long each step may take.
@@ -25,6 +25,8 @@ pub struct Delivery {
     pub recipients_per_transaction: usize,
     /// Results of attempts that may be not durable in the log yet; with more, no delivery begins.
     pub unlogged_max: usize,
+    /// Memory for bodies that are read from the spool to be delivered, in bytes.
+    pub body_memory: u64,
     /// How long a receiver may take to let a session in while other mail waits for a connection.
     pub patience: Duration,
     /// How long an idle connection is kept.
@@ -48,6 +50,7 @@ impl Delivery {
             messages_per_connection: t.get("messages_per_connection", number(1..=1_000_000)),
             recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
             unlogged_max: t.get("unlogged_max", number(1..=1_000_000)),
+            body_memory: t.get("body_memory", size(MIB..=64 * GIB)),
             patience: t.get("patience", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
             idle: t.get("idle", duration(Duration::ZERO..=Duration::from_secs(300))),
             host_down: t.get("host_down", duration(Duration::ZERO..=Duration::from_hours(24))),

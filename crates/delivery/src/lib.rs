@@ -5,6 +5,7 @@
 //! invariants: every job is returned with an outcome, even if the session panics; nothing is offered before the ledger's batch that covers
 //! it is on disk; the suppression list is asked last.
 
+mod bodies;
 mod connect;
 pub mod ledger;
 mod needs;
@@ -16,6 +17,7 @@ mod settings;
 pub mod sources;
 mod stored;
 
+pub use bodies::Bodies;
 pub use connect::Down;
 pub use outbound::Outbound;
 pub use resolve::Lookups;

@@ -8,7 +8,7 @@ use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
-use crate::{connect::Down, ledger::LedgerReader, settings::Settings, sources};
+use crate::{bodies::Bodies, connect::Down, ledger::LedgerReader, settings::Settings, sources};
 
 /// What all sessions share.
 pub struct Outbound {
@@ -26,6 +26,8 @@ pub struct Outbound {
     pub ledger: LedgerReader,
     /// Which sources are on this host.
     pub sources: Arc<sources::Watch>,
+    /// The memory of bodies on their way.
+    pub bodies: Arc<Bodies>,
     /// The suppression list.
     pub register: Arc<Register<Spool>>,
 }

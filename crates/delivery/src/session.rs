@@ -2,18 +2,21 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{Panicked, clock, guarded};
 use posthaste_journal::{Part, State};
 use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Message;
-use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, SessionId, Site, Suppressed};
+use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, Seq, SessionId, Site, Suppressed};
 use posthaste_smtp::client::{Hurry, Needs, RecipientResult, Transaction};
+use posthaste_spool::Spool;
 use posthaste_suppression::{List, SuppressionEntry, UserScope};
 use posthaste_verp::Stamped;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    bodies::{Bodies, Share},
     needs::needs,
     open::Open,
     outbound::Outbound,
@@ -142,7 +145,7 @@ impl Outbound {
         if job.durable > 0 && !self.ledger.clone().durable(job.durable).await {
             return self.not_tried(open, site, job, LocalCause::Shutdown, "the relay stops".into());
         }
-        let message = match self.message(job).await {
+        let (message, _share) = match self.message(job).await {
             Ok(message) => message,
             Err(error) => return self.not_tried(open, site, job, LocalCause::LocalError, error.to_string()),
         };
@@ -255,24 +258,37 @@ impl Outbound {
         rcpts.iter().map(|rcpt| entry(rcpt).as_ref().map(forbids)).collect()
     }
 
-    /// The job's message with its body: from memory, else from the spool.
-    async fn message(&self, job: &DeliveryJob) -> Result<Arc<Message>, ReadError> {
+    /// The job's message with its body: from memory, else from the spool, with its share of the memory for bodies.
+    async fn message(&self, job: &DeliveryJob) -> Result<(Arc<Message>, Option<Share>), ReadError> {
         if let Some(message) = job.warm.as_ref().filter(|l| !l.body.is_empty()) {
-            return Ok(message.clone());
+            return Ok((message.clone(), None));
         }
         let (spool, seq) = (self.spool.clone(), job.seq);
         let read = tokio::task::spawn_blocking(move || {
             let record = read_record(&spool, seq)?;
-            let body = spool.body(seq).map_err(ReadError::Body)?.ok_or(ReadError::NoBody)?;
-            Ok(Arc::new(Message::new(record, vec![body], None)))
+            let body = if record.size > Bodies::SHORT { None } else { Some(body(&spool, seq)?) };
+            Ok((record, body))
         });
-        read.await.unwrap_or_else(|error| Err(ReadError::Task(error)))
+        let (record, short) = read.await.unwrap_or_else(|error| Err(ReadError::Task(error)))?;
+        if let Some(body) = short {
+            return Ok((Arc::new(Message::new(record, vec![body], None)), None));
+        }
+        let max = self.settings.get().body_memory;
+        let share = self.bodies.take(record.size, max).await.ok_or(ReadError::NoMemory)?;
+        let spool = self.spool.clone();
+        let read = tokio::task::spawn_blocking(move || body(&spool, seq));
+        let body = read.await.unwrap_or_else(|error| Err(ReadError::Task(error)))?;
+        Ok((Arc::new(Message::new(record, vec![body], None)), Some(share)))
     }
 
     fn judge(&self, failure: &Failure, site: &Site, mx_host: Option<&str>) -> Verdict {
         let context = Context { provider: Some(site.provider.as_str()), mx_host };
         self.settings.get().rules.classify(failure, &context)
     }
+}
+
+fn body(spool: &Spool, seq: Seq) -> Result<Bytes, ReadError> {
+    spool.body(seq).map_err(ReadError::Body)?.ok_or(ReadError::NoBody)
 }
 
 /// The entry as events report it.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub hostname: Domain,
     /// The addresses that mail leaves from.
     pub sources: BTreeMap<Name, Source>,
+    /// Memory for bodies that are read from the spool to be delivered, in bytes.
+    pub body_memory: u64,
     /// How long an address that could not be reached is passed over while there are others.
     pub host_down: Duration,
     /// How long a receiver may be silent while other mail waits for a connection.

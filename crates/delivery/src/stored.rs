@@ -22,6 +22,9 @@ pub enum ReadError {
     /// The message has ended, or its body was removed.
     #[error("the spool does not have the body")]
     NoBody,
+    /// Other deliveries hold the memory for bodies.
+    #[error("deliveries of other messages use all memory for bodies ([delivery] body_memory)")]
+    NoMemory,
     /// The task that read broke off.
     #[error("reading from the spool failed: {0}")]
     Task(tokio::task::JoinError),

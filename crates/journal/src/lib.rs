@@ -76,6 +76,14 @@ impl Journal {
         }
     }
 
+    /// Reports something about the relay that a stranger brought about: in a line like those about refused strangers, or summed with them.
+    pub fn say_of_stranger(&self, ip: IpAddr, reason: &str, part: Part, state: State, detail: impl Into<String>) {
+        self.say_refused(clock::now());
+        if self.refusals.lock().unwrap_or_else(PoisonError::into_inner).gets_a_line(ip, reason) {
+            self.say(part, state, detail);
+        }
+    }
+
     /// Writes so many lines a minute about refused strangers from now on, and sums the rest.
     pub fn limit_refusals(&self, lines: u32) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).most = lines;

@@ -5,6 +5,7 @@
 //! notice is stored before both: it is in the spool before the line says "bounced", and until then later fates of the same message wait.
 
 mod durable;
+mod from_log;
 mod lines;
 mod logged;
 mod unread;
@@ -18,12 +19,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_delivery::read_record;
+use posthaste_delivery::{ReadError, read_record};
 use posthaste_host::{InForce, clock, guarded};
 use posthaste_journal::{Journal, Part, State, Ticket};
 use posthaste_mail::{LaneFacts, What};
-use posthaste_message::{Message, Progress};
-use posthaste_queue::{Next, Seq};
+use posthaste_message::{Message, MessageRecord, Progress};
+use posthaste_queue::{Fate, FateRecord, Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
@@ -72,6 +73,10 @@ pub(crate) struct Recorder {
     pub unread: Unread,
 }
 
+fn without_body(record: MessageRecord) -> Arc<Message> {
+    Arc::new(Message::new(record, Vec::new(), None))
+}
+
 impl Recorder {
     /// Runs until [`Note::Stop`]. Blocks.
     pub(crate) fn run(mut self, notes: &Receiver<Note>) {
@@ -102,9 +107,7 @@ impl Recorder {
             return;
         }
         due.into_iter().for_each(|owed| self.take(owed));
-        if self.unread.is_empty() {
-            self.journal.owe(None);
-        }
+        self.unread.tried(&self.journal);
     }
 
     /// Writes a record down, or puts it aside until it can be.
@@ -116,17 +119,41 @@ impl Recorder {
         if self.unread.holds(record.seq) {
             return self.unread.push(owed);
         }
-        let message = match record.warm.clone() {
-            Some(message) => message,
-            None => match read_record(&self.spool, record.seq) {
-                Ok(record) => Arc::new(Message::new(record, Vec::new(), None)),
-                Err(why) => return self.unread.put_aside(owed, &why, &self.journal),
+        let (warm, now) = (record.warm.clone(), clock::instant());
+        let message = match warm.map_or_else(|| read_record(&self.spool, record.seq).map(without_body), Ok) {
+            Ok(message) => message,
+            Err(why) if self.unread.is_worth_waiting(&why, now) => return self.unread.put_aside(owed, &why, &self.journal, now),
+            Err(why) => match self.logged(record, &why) {
+                Some(message) => message,
+                None => return,
             },
         };
         if self.notifier.is_worth_a_notice(record, &message) {
             return self.notice(owed, message);
         }
         self.write(owed, &message);
+    }
+
+    /// A message that the spool cannot give, as the log has it. None: the log has no longer got it either, and an alarm says what was decided.
+    fn logged(&mut self, record: &FateRecord, why: &ReadError) -> Option<Arc<Message>> {
+        let found = from_log::record(&self.journal, record.id).unwrap_or_else(|error| {
+            tracing::error!(message = %record.id, "the log cannot be read for a message that the spool cannot give: {error}");
+            None
+        });
+        let names = found.as_ref().map_or(&[][..], |found| &found.envelope.recipients);
+        let rcpt =
+            |fate: &Fate| names.get(usize::from(fate.rcpt)).map_or_else(|| format!("recipient {}", fate.rcpt + 1), ToString::to_string);
+        if let Some(found) = found.as_ref().filter(|_| record.fates.iter().all(|fate| usize::from(fate.rcpt) < names.len())) {
+            if self.unread.is_news(record.seq) {
+                let detail = format!("{}: {why}: what becomes of it is written down as far as the log knows it. Check the disk", record.id);
+                self.journal.say(Part::Spool, State::Alarm, detail);
+            }
+            return Some(without_body(found.clone()));
+        }
+        let fates: Vec<_> = record.fates.iter().map(|fate| format!("{}: {:?}", rcpt(fate), fate.next)).collect();
+        let detail = format!("{}: {why}, and the log has not got its accepted lines: {}. Check the disk", record.id, fates.join(", "));
+        self.journal.say(Part::Spool, State::Alarm, detail);
+        None
     }
 
     /// Stores a failure notice in the spool, then sends the record back to the recorder. If that panics, the record comes back all the same,

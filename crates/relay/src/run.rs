@@ -388,6 +388,7 @@ fn outbound(
         queue: queue.clone(),
         journal: journal.clone(),
         down: Default::default(),
+        bodies: Default::default(),
         sources,
         ledger,
         register: register.clone(),

@@ -126,6 +126,7 @@ impl Settings {
         let delivery = posthaste_delivery::Settings {
             hostname: c.hostname.clone(),
             sources: c.sources.iter().map(|(name, s)| (name.clone(), Source { address: s.address, ehlo: s.ehlo.clone() })).collect(),
+            body_memory: c.delivery.body_memory,
             host_down: c.delivery.host_down,
             patience: c.delivery.patience,
             tls: tls.clone(),

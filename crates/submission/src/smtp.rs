@@ -3,6 +3,7 @@
 mod connection_counts;
 mod conversation;
 mod login;
+mod memory;
 mod pressure;
 mod proxy;
 mod shared;

@@ -34,10 +34,10 @@ pub struct Defaults {
     pub by: String,
 }
 
-/// The result of an import.
+/// What a part of a file holds.
 #[derive(Debug, Default, PartialEq)]
 pub struct Import {
-    /// The entries of all good lines.
+    /// The entries of its good lines.
     pub entries: Vec<SuppressionEntry>,
     /// The lines that cannot be read.
     pub bad: Vec<BadLine>,
@@ -60,87 +60,121 @@ const COLUMNS: [&str; 10] = ["address", "scope", "reason", "since", "until", "cl
 /// Names of the address column, including those of other programs.
 const ADDRESS_NAMES: [&str; 7] = ["address", "email", "email_address", "emailaddress", "recipient", "rcpt", "e-mail"];
 
-/// Reads a list.
-pub fn read(text: &str, format: Format, defaults: &Defaults) -> Import {
-    let mut import = Import::default();
-    for part in Parts::new(text, format, defaults, usize::MAX) {
-        import.entries.extend(part.entries);
-        import.bad.extend(part.bad);
-        import.ignored.extend(part.ignored);
-    }
-    import
-}
+/// The longest line, or record of several lines, in bytes. What an entry keeps is far shorter.
+const RECORD_MAX: usize = 64 << 10;
+/// The longest text about a bad line, in characters: it may quote what the line says.
+const WHY_MAX: usize = 200;
 
-/// A list, read part by part, so that its entries need not be in memory together.
-pub struct Parts<'a> {
-    lines: RowLines<'a>,
-    defaults: &'a Defaults,
+/// Reads a list piece by piece: its memory depends on the length of a piece and on [`RECORD_MAX`], not on the length of the list. Where the list
+/// is cut into pieces makes no difference.
+#[derive(Debug)]
+pub struct Importer {
+    format: Format,
+    defaults: Defaults,
+    /// The begin of a record whose end has not come.
+    rest: Vec<u8>,
+    /// The number of the line that `rest` begins with, from 1.
+    line: usize,
+    /// Whether the rest of the line is passed over, because the line is too long.
+    too_long: bool,
+    /// The names of the columns, if the first record has them.
     names: Option<Vec<String>>,
-    ignored: Vec<String>,
-    most: usize,
+    /// Whether the first record has been read.
+    begun: bool,
 }
 
-/// The rows of either format.
-enum RowLines<'a> {
-    Csv(std::iter::Peekable<csv::Records<'a>>),
-    Jsonl(std::iter::Enumerate<std::str::Lines<'a>>),
-}
-
-impl<'a> Parts<'a> {
-    /// The parts of a list, with at most so many rows each.
-    pub fn new(text: &'a str, format: Format, defaults: &'a Defaults, most: usize) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut parts = Self { lines: RowLines::Jsonl(text.lines().enumerate()), defaults, names: None, ignored: Vec::new(), most };
-        if format == Format::Csv {
-            let mut records = csv::Records::new(text).peekable();
-            parts.names = names(&mut records);
-            let names = parts.names.iter().flatten();
-            parts.ignored = names.filter(|n| !COLUMNS.contains(&n.as_str()) && !ADDRESS_NAMES.contains(&n.as_str())).cloned().collect();
-            parts.lines = RowLines::Csv(records);
-        }
-        parts
+impl Importer {
+    /// Nothing has been read yet.
+    pub fn new(format: Format, defaults: Defaults) -> Self {
+        Self { format, defaults, rest: Vec::new(), line: 1, too_long: false, names: None, begun: false }
     }
 
-    /// The number of the next row's line, and the row.
-    fn row(&mut self) -> Option<(usize, Result<Row, String>)> {
-        match &mut self.lines {
-            RowLines::Csv(records) => {
-                let csv::Record { line, cells } = records.next()?;
-                Some((line, cells.and_then(|cells| row(cells, self.names.as_deref()))))
-            }
-            RowLines::Jsonl(lines) => {
-                let (i, line) = lines.find(|(_, line)| !line.trim().is_empty())?;
-                Some((i + 1, serde_json::from_str::<Row>(line).map_err(|e| e.to_string())))
-            }
-        }
+    /// Reads the next piece: what the rows hold that are complete now.
+    pub fn push(&mut self, piece: &[u8]) -> Import {
+        self.rest.extend_from_slice(piece);
+        self.read(false)
     }
-}
 
-impl Iterator for Parts<'_> {
-    type Item = Import;
+    /// Reads what is left: nothing follows.
+    pub fn finish(mut self) -> Import {
+        self.read(true)
+    }
 
-    fn next(&mut self) -> Option<Import> {
-        let mut import = Import { ignored: std::mem::take(&mut self.ignored), ..Import::default() };
-        let mut rows = 0;
-        while rows < self.most
-            && let Some((line, row)) = self.row()
+    fn read(&mut self, last: bool) -> Import {
+        let mut import = Import::default();
+        if self.line == 1 && !self.begun && self.rest.starts_with(BYTE_ORDER_MARK) {
+            self.rest.drain(..BYTE_ORDER_MARK.len());
+        }
+        let text = std::mem::take(&mut self.rest);
+        let mut at = 0;
+        while at < text.len()
+            && let Some(used) = self.row(&text[at..], last, &mut import)
         {
-            rows += 1;
-            import.take(line, row.and_then(|row| row.entry(self.defaults)));
+            self.line += memchr::memchr_iter(b'\n', &text[at..at + used]).count();
+            at += used;
         }
-        (rows > 0 || !import.ignored.is_empty()).then_some(import)
+        self.rest = text[at..].to_vec();
+        import
+    }
+
+    /// Reads a row, and returns how many bytes it has; None: its end has not come.
+    fn row(&mut self, text: &[u8], last: bool, import: &mut Import) -> Option<usize> {
+        let line_end = memchr::memchr(b'\n', text).map(|at| at + 1);
+        if self.too_long {
+            self.too_long = line_end.is_none();
+            return Some(line_end.unwrap_or(text.len()));
+        }
+        let end = match line_end {
+            Some(end) if end <= RECORD_MAX => end,
+            None if text.len() < RECORD_MAX && last => text.len(),
+            None if text.len() < RECORD_MAX => return None,
+            _ => {
+                import.take(self.line, Err(format!("longer than {RECORD_MAX} bytes")));
+                self.too_long = line_end.is_none();
+                return Some(line_end.unwrap_or(text.len()));
+            }
+        };
+        if text[..end].trim_ascii().is_empty() {
+            return Some(end);
+        }
+        if self.format == Format::Jsonl {
+            let read = serde_json::from_slice::<Row>(&text[..end]).map_err(|e| e.to_string());
+            import.take(self.line, read.and_then(|row| row.entry(&self.defaults)));
+            return Some(end);
+        }
+        // A stray quote must not swallow the lines after it.
+        let window = &text[..text.len().min(RECORD_MAX)];
+        let (cells, used) = match csv::first(window, last && window.len() == text.len()) {
+            csv::Record::Whole(cells, used) => (Ok(cells), used),
+            csv::Record::Partial if text.len() < RECORD_MAX => return None,
+            csv::Record::Partial => (Err(csv::UNCLOSED.to_owned()), end),
+            csv::Record::Bad(why) => (Err(why.to_owned()), end),
+        };
+        self.record(cells, import);
+        Some(used)
+    }
+
+    fn record(&mut self, cells: Result<Vec<String>, String>, import: &mut Import) {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(names) = cells.as_ref().ok().and_then(|cells| names(cells))
+        {
+            let unknown = |name: &&String| !COLUMNS.contains(&name.as_str()) && !ADDRESS_NAMES.contains(&name.as_str());
+            import.ignored = names.iter().filter(unknown).cloned().collect();
+            self.names = Some(names);
+            return;
+        }
+        let row = cells.and_then(|cells| row(cells, self.names.as_deref()));
+        import.take(self.line, row.and_then(|row| row.entry(&self.defaults)));
     }
 }
+
+/// What some programs write at the beginning of a text (U+FEFF).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The names of the columns, if the first record has them.
-fn names(records: &mut std::iter::Peekable<csv::Records<'_>>) -> Option<Vec<String>> {
-    let Some(csv::Record { cells: Ok(cells), .. }) = records.peek() else { return None };
+fn names(cells: &[String]) -> Option<Vec<String>> {
     let names: Vec<_> = cells.iter().map(|c| c.trim().to_ascii_lowercase().replace(' ', "_")).collect();
-    let is_named = names.iter().any(|n| ADDRESS_NAMES.contains(&n.as_str()));
-    is_named.then(|| {
-        records.next();
-        names
-    })
+    names.iter().any(|n| ADDRESS_NAMES.contains(&n.as_str())).then_some(names)
 }
 
 /// The text before the first entry.
@@ -260,7 +294,13 @@ impl Import {
     fn take(&mut self, line: usize, read: Result<SuppressionEntry, String>) {
         match read {
             Ok(entry) => self.entries.push(entry),
-            Err(why) => self.bad.push(BadLine { line, why }),
+            Err(mut why) => {
+                if let Some((end, _)) = why.char_indices().nth(WHY_MAX) {
+                    why.truncate(end);
+                    why.push('…');
+                }
+                self.bad.push(BadLine { line, why });
+            }
         }
     }
 }

@@ -14,25 +14,28 @@ use http_body_util::channel::Channel;
 use posthaste_host::clock;
 use posthaste_suppression::{
     EntryFilter, ListRequest, Over, Reason,
-    transfer::{self, Defaults, Format},
+    transfer::{self, Defaults, Format, Importer},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, CHANGE, Of, READ, bad_query};
+use super::{Asked, CHANGE, ENTRY_MEMORY, Of, READ, bad_query};
 use crate::{
     auth::Principal,
     body::{media_type, unsupported},
     problem::{BoxedRefusal, Problem, Refusal, broken},
-    state::Api,
+    state::{Api, UnderWay},
 };
 
 /// The most bad lines reported.
 const BAD_TOLD: usize = 100;
-/// Entries added in one change.
-const ADD_AT_ONCE: usize = 5000;
-/// Pages buffered for a client that reads slowly.
+/// A file is read and added in pieces of this many bytes.
+const PIECE: usize = 64 << 10;
+/// The memory of an import, however long the file: a piece, the entries in it at four bytes a line, and their way to the spool.
+const IMPORT_MEMORY: u64 = 8 << 20;
+/// Pages buffered for a client that reads slowly, and the entries of one.
 const PAGES: usize = 2;
+const EXPORTED: usize = 1000;
 
 /// The options of an import.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -90,7 +93,7 @@ pub(crate) struct BadLine {
 /// Put many addresses onto the list.
 ///
 /// As CSV with a line of column names (or a list of addresses, one per line), or as JSON lines. Good lines are imported even if others are
-/// bad; a file may safely be sent again.
+/// bad, and as they come, even if the file breaks off; a file may safely be sent again.
 #[utoipa::path(
     post,
     path = "/v1/suppressions/import",
@@ -132,37 +135,46 @@ pub(crate) async fn import(
             now: clock::now(),
             by: who.0.name.to_string(),
         };
-        let settings = api.settings.get();
-        let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
-        // What the token may change is decided before the body comes: it must still be so.
-        if who.clone().still(&api)?.changeable() != defaults.within {
-            return Err(Refusal::not_found("scope"));
-        }
-        let bytes = body.bytes.clone();
-        let (parts, mut read) = tokio::sync::mpsc::channel(1);
-        // The file is read part by part, no faster than its entries are added.
-        let reading = tokio::task::spawn_blocking(move || {
-            // An invalid character makes its line's address invalid, and that line is reported.
-            let text = String::from_utf8_lossy(&bytes);
-            for part in transfer::Parts::new(&text, form, &defaults, ADD_AT_ONCE) {
-                if parts.blocking_send(part).is_err() {
-                    break;
-                }
-            }
-        });
+        let within = defaults.within.clone();
         let over = if how.replace { Over::Any } else { Over::Stronger };
+        let under_way = request.extensions().get::<UnderWay>().cloned();
+        let mut body = api.bodies.pieces(request, &who.0.name, &api.settings.get().http, IMPORT_MEMORY).await?;
+        let mut importer = Some(Importer::new(form, defaults));
         let mut all = Imported { added: 0, kept: 0, bad: 0, bad_lines: Vec::new(), ignored: Vec::new() };
-        while let Some(part) = read.recv().await {
-            let (added, kept) = api.change(ListRequest::Add { entries: part.entries, over }).await?;
-            (all.added, all.kept, all.bad) = (all.added + added, all.kept + kept, all.bad + part.bad.len());
-            let told = |line: transfer::BadLine| BadLine { line: line.line, why: line.why };
-            all.bad_lines.extend(part.bad.into_iter().map(told).take(BAD_TOLD - all.bad_lines.len()));
-            all.ignored.extend(part.ignored.into_iter().map(|name| name.chars().take(80).collect()).take(BAD_TOLD));
+        while let Some(mut reading) = importer.take() {
+            let piece = body.next(PIECE).await.map_err(|refused| refused.after(all.added))?;
+            // What the token may change is decided before the body comes: it must still be so.
+            if who.clone().still(&api)?.changeable() != within {
+                return Err(Refusal::not_found("scope").after(all.added));
+            }
+            let read = tokio::task::spawn_blocking(move || match piece.is_empty() {
+                true => (reading.finish(), None),
+                false => (reading.push(&piece), Some(reading)),
+            });
+            let (part, reading) = read.await.map_err(|e| broken(&e))?;
+            importer = reading;
+            all.add(part, api.as_ref(), over).await?;
+            under_way.iter().for_each(UnderWay::goes_on);
         }
-        reading.await.map_err(|e| broken(&e))?;
         Ok(Json(all))
     };
     imported.await.map_err(|refused: BoxedRefusal| *refused)
+}
+
+impl Imported {
+    /// Adds the entries of a part to the list.
+    async fn add(&mut self, part: transfer::Import, api: &Api, over: Over) -> Result<(), BoxedRefusal> {
+        if !part.entries.is_empty() {
+            let (added, kept) =
+                api.change(ListRequest::Add { entries: part.entries, over }).await.map_err(|refused| refused.after(self.added))?;
+            (self.added, self.kept) = (self.added + added, self.kept + kept);
+        }
+        self.bad += part.bad.len();
+        let told = |line: transfer::BadLine| BadLine { line: line.line, why: line.why };
+        self.bad_lines.extend(part.bad.into_iter().map(told).take(BAD_TOLD - self.bad_lines.len()));
+        self.ignored.extend(part.ignored.into_iter().map(|name| name.chars().take(80).collect()).take(BAD_TOLD));
+        Ok(())
+    }
 }
 
 /// Export the list.
@@ -178,18 +190,20 @@ pub(crate) async fn import(
         (status = 401, description = "No token, or one that nobody has.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token has no right to this.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: Asked<What>) -> Result<Response, Refusal> {
     let (form, filter) = wanted(&who, what).map_err(|refused| *refused)?;
+    let memory = EXPORTED as u64 * ENTRY_MEMORY * (PAGES as u64 + 1);
+    let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, memory).await.map_err(|refused| *refused)?;
     let (mut pages, body) = Channel::<Bytes, std::io::Error>::new(PAGES);
     tokio::spawn(async move {
-        let mut after = None;
+        let (mut after, _share) = (None, share);
         let mut text = transfer::head(form);
         loop {
             // Without the last chunk the client sees that the file is incomplete.
-            let Ok((entries, next)) = api.list(ListRequest::List { filter: filter.clone(), after, limit: ListRequest::PAGE_MAX }).await
-            else {
+            let Ok((entries, next)) = api.list(ListRequest::List { filter: filter.clone(), after, limit: EXPORTED }).await else {
                 return pages.abort(std::io::Error::other("the list cannot be read"));
             };
             entries.iter().for_each(|entry| text += &transfer::line(entry, form));

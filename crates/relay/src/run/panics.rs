@@ -1,6 +1,7 @@
 //! A step that panics gives back what it held: a session its job, a look-up its answer, the recorder its record.
 
 use std::{
+    io,
     ops::Range,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,12 +10,13 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_delivery::session;
+use posthaste_delivery::{ReadError, session};
 use posthaste_host::{InForce, ThisHost};
 use posthaste_journal::Journal;
 use posthaste_mail::{Attempt, Domain, Failure, LocalCause, Stage};
 use posthaste_message::{Message, MessageRecord};
 use posthaste_queue::{AttemptResult, Command, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, QueueEnd, Site};
+use posthaste_submission::Announced;
 
 use super::*;
 use crate::recorder::{Logged, UnloggedRecord};
@@ -201,33 +203,78 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     assert!(line("bob@example.test") < line("eve@example.test"), "{log}");
 }
 
+/// A fate of the message's recipients that was decided by a person.
+fn cancelled(seq: u64, warm: Option<Arc<Message>>, rcpts: Range<u16>, by: &str) -> UnloggedRecord {
+    let next = Next::Cancelled(by.into(), "wrong list".into());
+    let fates = rcpts.map(|rcpt| Fate { rcpt, attempt: 1, said: None, next: next.clone(), was_due: Timestamp::UNIX_EPOCH }).collect();
+    let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
+    let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
+    UnloggedRecord { record, results: Logged::default().expect(0) }
+}
+
 #[tokio::test]
-async fn lines_that_cannot_be_written_stop_intake_until_they_can() {
+async fn a_message_that_is_rotten_on_disk_hurts_no_other_and_is_explained_by_what_the_log_knows() {
     let dir = tempfile::tempdir().unwrap();
     let parts = Parts::new(dir.path());
     let Recovered { journal, .. } = &parts.recovered;
     let (recorder, notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
     let (sender, intake) = (recorder.own_sender.clone(), recorder.notifier.intake.clone());
     let seq = parts.spool.store(message().record.id, "no record".into(), vec!["A: b\r\n\r\nc".into()]).await.unwrap();
-    let record = |seq, warm: Option<Arc<Message>>, by: &str| {
-        let next = Next::Cancelled(by.into(), "wrong list".into());
-        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
-        let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
-        let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
-        Note::Record(UnloggedRecord { record, results: Logged::default().expect(0) })
-    };
-    assert!(intake.closed().is_none());
-    sender.send(record(seq, None, "ann")).unwrap();
-    // Other messages go on; a later fate of this one waits behind the first.
-    sender.send(record(seq + 1, Some(message()), "bob")).unwrap();
-    sender.send(record(seq, Some(message()), "eve")).unwrap();
-    sender.send(Note::Stop).unwrap();
+    posthaste_submission::announce(journal, &message(), seq, parts.recovered.pending.begin(), Announced::Now, |_| true);
+    for note in
+        [Note::Record(cancelled(seq, None, 0..2, "ann")), Note::Record(cancelled(seq + 1, Some(message()), 0..1, "bob")), Note::Stop]
+    {
+        sender.send(note).unwrap();
+    }
     tokio::task::spawn_blocking(move || recorder.run(&notes)).await.unwrap();
     let log = parts.log(journal);
-    assert!(log.contains("\"by\":\"bob\"") && !log.contains("\"by\":\"ann\"") && !log.contains("\"by\":\"eve\""), "{log}");
-    let owes = journal.owes().expect("the log owes a line");
-    assert!(owes.contains(&message().record.id.to_string()), "{owes}");
-    assert_eq!(intake.closed().expect("intake is closed").reason, "log_trouble");
+    let ended = |rcpt: &str| {
+        let line = log.lines().find(|line| line.contains("\"by\":\"ann\"") && line.contains(rcpt)).expect(rcpt);
+        assert!(
+            line.contains("\"event\":\"cancelled\"") && line.contains("\"from\":\"ann@sender.test\"") && line.contains("\"size\":9"),
+            "{line}"
+        );
+    };
+    ended("bob@example.test");
+    ended("eve@example.test");
+    assert!(log.contains("\"by\":\"bob\"") && log.contains("\"state\":\"alarm\""), "{log}");
+    assert!(intake.closed().is_none() && journal.owes().is_none());
+    assert!(parts.spool.meta(seq).unwrap().is_none(), "it has ended");
+}
+
+#[tokio::test]
+async fn a_rotten_message_that_the_log_does_not_know_is_an_alarm_that_says_what_was_decided() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::new(dir.path());
+    let Recovered { journal, .. } = &parts.recovered;
+    let (mut recorder, _notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
+    let seq = parts.spool.store(message().record.id, "no record".into(), vec!["A: b\r\n\r\nc".into()]).await.unwrap();
+    recorder.take(cancelled(seq, None, 1..2, "ann"));
+    let log = parts.log(journal);
+    let alarm = log.lines().find(|line| line.contains("\"state\":\"alarm\"")).expect("an alarm");
+    assert!(alarm.contains("recipient 2: Cancelled") && alarm.contains(&message().record.id.to_string()), "{alarm}");
+    assert!(recorder.notifier.intake.closed().is_none());
+    assert!(parts.spool.meta(seq).unwrap().is_some(), "what has no line is not forgotten");
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_read_closes_intake_but_not_for_longer_than_it_takes_to_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts::new(dir.path());
+    let Recovered { journal, .. } = &parts.recovered;
+    let (mut recorder, _notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
+    let (unread, now) = (&mut recorder.unread, clock::instant());
+    let why = ReadError::Record(posthaste_spool::ReadError::Io { seq: 1, source: io::Error::other("EIO") });
+    assert!(unread.is_worth_waiting(&why, now));
+    unread.put_aside(cancelled(1, None, 0..1, "ann"), &why, journal, now);
+    assert_eq!(recorder.notifier.intake.closed().expect("intake is closed").reason, "log_trouble");
+    let unread = &mut recorder.unread;
+    assert!(unread.is_worth_waiting(&why, now + Duration::from_secs(9)) && !unread.is_worth_waiting(&why, now + Duration::from_secs(10)));
+    assert!(unread.due(now).is_empty());
+    assert_eq!(unread.due(now + Duration::from_secs(10)).len(), 1);
+    unread.tried(journal);
+    assert!(recorder.notifier.intake.closed().is_none());
+    assert!(recorder.unread.is_worth_waiting(&why, now + Duration::from_secs(10)), "it is another trouble then");
 }
 
 #[tokio::test]
@@ -236,13 +283,7 @@ async fn owed_lines_are_written_in_order_once_their_message_can_be_read() {
     let parts = Parts::new(dir.path());
     let Recovered { journal, .. } = &parts.recovered;
     let (mut recorder, _notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
-    let record = |by: &str| {
-        let next = Next::Cancelled(by.into(), "wrong list".into());
-        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
-        let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
-        let record = Box::new(FateRecord { seq: 1, id, warm: Some(message()), now, facts, fates, after: None, results: 0 });
-        UnloggedRecord { record, results: Logged::default().expect(0) }
-    };
+    let record = |by: &str| cancelled(1, Some(message()), 0..1, by);
     journal.owe(Some("as if it could not be read".into()));
     recorder.unread.push(record("ann"));
     recorder.take(record("eve"));

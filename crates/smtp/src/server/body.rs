@@ -137,6 +137,11 @@ impl BodyReceiver {
         }
     }
 
+    /// The memory that the text takes so far, in bytes. Room that is reserved for more takes none until there is something in it.
+    pub(super) fn memory(&self) -> u64 {
+        self.data.len().max(self.data.capacity().min(RESERVE_MIN as usize)) as u64
+    }
+
     /// Takes the next bytes. After `End` or `Endless`, call [`Self::finish`].
     pub(super) fn push(&mut self, chunk: &[u8]) -> Progress {
         let view = &chunk[..chunk.len().min(usize::try_from(self.budget).unwrap_or(usize::MAX))];

@@ -89,9 +89,10 @@ impl Session {
         answer::write(out, 220, None, &format!("{} {}", self.settings.hostname, self.settings.banner));
     }
 
-    /// Writes this in place of a greeting: a 554 or 421 (RFC 5321 §3.1). The session is over.
+    /// Writes this in place of a greeting (a 554 or 421, RFC 5321 §3.1), or ends the session with it. What it held of a message is dropped.
     pub fn refuse(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         answer.write(out);
+        self.transaction = None;
         self.close();
     }
 
@@ -220,6 +221,12 @@ impl Session {
     /// Whether the session is receiving a message; other time-outs apply then (RFC 5321 §4.5.3.2).
     pub fn is_receiving(&self) -> bool {
         matches!(self.phase, Phase::Body(_) | Phase::Chunk(_))
+    }
+
+    /// The memory that the message in progress takes, in bytes: its envelope, and what has come of its text; 0: there is none.
+    pub fn memory(&self) -> u64 {
+        let text = if let Phase::Body(receiver) = &self.phase { receiver.memory() } else { 0 };
+        text + self.transaction.as_ref().map_or(0, OpenTransaction::memory)
     }
 
     /// Whether no message is in progress, so that a relay that stops can close the session without costing the client a message.

@@ -181,6 +181,11 @@ impl Counts {
 }
 
 impl ConnectionSlot {
+    /// Whether the client is a stranger.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.who.stranger
+    }
+
     /// Returns when the client has to leave, because others need its place.
     pub(super) fn told_to_leave(&self) -> impl Future<Output = ()> + use<> {
         let leave = self.who.leave.clone();

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     connection_counts::ConnectionSlot,
-    pressure::Held,
+    pressure::{Held, told},
     shared::{Asked, Shared, stopped},
     wire::Wire,
 };
@@ -76,7 +76,7 @@ pub(super) struct Conversation {
     /// None during a TLS handshake, and after one that failed.
     wire: Option<Wire>,
     pub(super) out: Vec<u8>,
-    input: BytesMut,
+    pub(super) input: BytesMut,
     /// The user that the client's certificate identifies.
     pub(super) certified: Option<Login>,
     /// The login by AUTH.
@@ -93,8 +93,10 @@ pub(super) struct Conversation {
     whole_by: Instant,
     /// When the next message must have been accepted.
     message_by: Instant,
-    /// The memory share of the message being received.
-    held: Option<Held>,
+    /// The bytes of the message being received that have come so far.
+    pub(super) received: Option<u64>,
+    /// The memory of the message in progress, from MAIL on.
+    pub(super) held: Option<Held>,
     /// The place that its connection has.
     pub(super) place: ConnectionSlot,
     /// Bytes received since the last accepted message; command bytes count [`COMMAND_WEIGHT`] times.
@@ -120,6 +122,7 @@ impl Conversation {
             sender: None,
             whole_by: now,
             message_by: now,
+            received: None,
             held: None,
             place,
             sent: 0,
@@ -151,7 +154,7 @@ impl Conversation {
             let before = self.input.len();
             let step = self.session.feed(&mut self.input, &mut self.out);
             // A command was parsed, or none has begun: the next one gets the full timeout.
-            if self.held.is_none() && (self.input.len() < before || self.input.is_empty()) {
+            if self.received.is_none() && (self.input.len() < before || self.input.is_empty()) {
                 self.renew(&limits);
             }
             match step {
@@ -172,14 +175,18 @@ impl Conversation {
                         self.slow_down().await;
                     }
                 }
-                Step::Message(submission) => self.message(submission, &limits).await,
+                Step::Message(submission) => {
+                    self.held.as_ref().inspect(|held| held.is_being_stored());
+                    self.message(submission, &limits).await;
+                }
                 Step::Refused(refusal) => self.step_refused(refusal).await,
                 Step::Close => self.is_over = true,
             }
-            if !self.session.is_receiving() && self.held.take().is_some() {
+            if !self.session.is_receiving() && self.received.take().is_some() {
                 self.place.idle(clock::instant());
                 self.renew(&limits);
             }
+            self.count_memory(&limits).await;
         }
         self.flush(&limits).await?;
         match &mut self.wire {
@@ -190,23 +197,24 @@ impl Conversation {
 
     async fn read(&mut self, limits: &ClientLimits) -> io::Result<()> {
         self.flush(limits).await?;
-        if self.session.is_receiving() && self.held.is_none() {
-            self.held = Some(self.of.pressure.begin());
+        if self.session.is_receiving() && self.received.is_none() {
+            self.received = Some(0);
             self.place.busy();
             self.whole_by = self.now() + limits.data_timeout;
         }
         let now = self.now();
-        let (silence, deadline) = match &self.held {
+        let (silence, deadline) = match self.received {
             // A slow client gets more time as bytes arrive; one that trickles bytes does not keep its connection for ever.
-            Some(held) => (limits.data_timeout, self.whole_by + Duration::from_secs(held.bytes() / limits.data_rate)),
+            Some(received) => (limits.data_timeout, self.whole_by + Duration::from_secs(received / limits.data_rate)),
             None => (limits.command_timeout, self.whole_by.min(self.message_by)),
         };
-        let (room, weight) = if self.held.is_some() { (READ, 1) } else { (READ_COMMANDS, COMMAND_WEIGHT) };
+        let (room, weight) = if self.received.is_some() { (READ, 1) } else { (READ_COMMANDS, COMMAND_WEIGHT) };
         self.input.reserve(room);
         let mut stopping = self.of.stopping.clone();
         let told_to_leave = self.place.told_to_leave();
+        let memory_needed = told(self.held.as_ref());
         let Some(wire) = &mut self.wire else { return Err(io::ErrorKind::NotConnected.into()) };
-        let is_rest = self.held.as_ref().map_or(!self.input.is_empty(), |held| held.bytes() < ACKNOWLEDGE_WITHIN);
+        let is_rest = self.received.map_or(!self.input.is_empty(), |received| received < ACKNOWLEDGE_WITHIN);
         let mut into = (&mut self.input).limit(room);
         let reading = async {
             if is_rest {
@@ -229,6 +237,10 @@ impl Conversation {
                 self.is_over = true;
                 return Ok(());
             }
+            () = memory_needed => {
+                self.give_memory_back();
+                return Ok(());
+            }
         };
         match read {
             Ok(Ok(0)) => self.is_over = true,
@@ -239,14 +251,8 @@ impl Conversation {
                 if self.sent / YIELD_AFTER > yields {
                     self.yield_to_others().await;
                 }
-                let read = read as u64;
-                if self.held.as_mut().is_some_and(|held| !held.add(read, limits.receive_memory)) {
-                    let answer = Answer::new(421, 3, 1, "too much mail comes in at once, try again later");
-                    self.refused("data", None, None, Refused::new(answer.clone(), "receive_memory"));
-                    self.session.refuse(&answer, &mut self.out);
-                    self.held = None;
-                    self.slow_down().await;
-                }
+                self.received = self.received.map(|received| received + read as u64);
+                self.count_memory(limits).await;
             }
             Err(_) => self.session.timeout(&mut self.out),
         }
@@ -358,7 +364,7 @@ impl Conversation {
         inbox.take(submission, &client).await
     }
 
-    fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, Refused { answer, reason }: Refused) {
+    pub(super) fn refused(&self, command: &'static str, from: Option<String>, rcpt: Option<String>, Refused { answer, reason }: Refused) {
         let user = self.certified.as_ref().map(|login| login.name().to_string());
         self.of.rejected(&self.listener, self.ip, &self.session, &SessionRefusal { command, from, rcpt, user, answer, reason });
     }
@@ -389,7 +395,14 @@ impl Conversation {
             wire.write_all(&self.out).await?;
             wire.flush().await
         };
-        timeout(limits.command_timeout, written).await.map_err(io::Error::from).flatten()?;
+        tokio::select! {
+            written = timeout(limits.command_timeout, written) => written.map_err(io::Error::from).flatten()?,
+            // It does not read, so it cannot be told.
+            () = told(self.held.as_ref()) => {
+                self.give_memory_back();
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+        }
         self.out.clear();
         Ok(())
     }
