@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    found::{Believe, Return, believed},
+    found::{Belief, Believe, Return, believed},
     identity,
     judge::ReturnJudge,
     notice,
@@ -31,6 +31,7 @@ use crate::{
     sent::LogSent,
     settings::Settings,
     tally::{Tally, word},
+    tokens::PATHS_MAX,
 };
 
 /// Mails judged at once, of those that came to a reverse-path in force and of all others: judging must not keep outgoing mail from the disk,
@@ -112,7 +113,9 @@ impl ReturnHandler {
             let look_back = settings.returns.look_back.unwrap_or_default();
             let log = journal.index().caught_up()?;
             let sent = LogSent { log: &log, look_back, now };
-            Ok::<_, LogError>(ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent }.judge(&rcpts, &mail, now))
+            let is_feedback = rcpts.iter().any(|rcpt| rcpt.as_ref().is_none_or(|rcpt| settings.paths.reads(rcpt)));
+            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent, is_feedback };
+            Ok::<_, LogError>(judge.judge(&rcpts, &mail, now))
         });
         let trouble = |error: &dyn Display| {
             tracing::error!(%error, "a returning mail could not be judged");
@@ -142,7 +145,7 @@ impl ReturnHandler {
         };
         // As with every ending, the notice is in the spool before the line.
         if let Return::LateBounce(about) = &found
-            && believed(about.trust, settings.returns.trust)
+            && believed(&found, settings.returns.trust) > Belief::Nothing
         {
             notice::tell_sender(&self.intake, settings, about, now).await?;
         }
@@ -205,7 +208,11 @@ impl Inbox for ReturnHandler {
         Ok(())
     }
 
-    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, _: u64) -> Result<(), Refused> {
+    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
+        // RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
+        if recipients > PATHS_MAX as u64 {
+            return Err(Refused::new(Answer::new(452, 5, 3, "too many recipients in one report"), "too_many_recipients"));
+        }
         Self::wants(self, rcpt)
     }
 
@@ -238,5 +245,5 @@ pub(crate) fn lane_note(found: &Return, believe: Believe) -> Option<LaneNote> {
     };
     let lane = &about.sent.lane;
     let known = || Some(LaneNote { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
-    believed(about.trust, believe).then(known).flatten()
+    (believed(found, believe) > Belief::Nothing).then(known).flatten()
 }

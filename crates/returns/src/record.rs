@@ -68,7 +68,7 @@ pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
         _ => return None,
     };
     let sent = sent::read(&record)?;
-    let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
+    let trust = Trust::ALL.into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
     let named: Vec<Address> = record.names.iter().filter_map(|a| Address::international(a).ok()).collect();
     let names = Names::new(&named, &sent.address);
     let report = Box::new(report(&record, kind));
