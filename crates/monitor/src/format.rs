@@ -169,6 +169,7 @@ fn verdict(record: &LogRecord<'_>) -> String {
 pub(crate) fn returned(record: &LogRecord<'_>) -> Vec<String> {
     let Some(by) = &record.matched_by else { return Vec::new() };
     let mut parts = Vec::new();
+    parts.extend(record.kind.as_ref().map(|kind| plain(kind).into_owned()));
     parts.extend(record.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
     parts.extend(record.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
     parts.extend(record.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));

@@ -16,8 +16,8 @@ pub(crate) enum Return {
     Complaint(Match),
     /// The recipient unsubscribed by mail.
     Unsubscribe(Match),
-    /// A vacation note or the like.
-    AutoReply,
+    /// No failure and no complaint; with the recipient whose reverse-path it came to, if it came to one.
+    Aside(Kind, Option<Match>),
     /// A report that matches no message of this relay.
     Unmatched {
         /// What it reports.
@@ -25,8 +25,22 @@ pub(crate) enum Return {
         /// Why it matches none.
         why: Mismatch,
     },
-    /// No report, or one of success.
-    Nothing,
+}
+
+impl Return {
+    /// The recipient that it is about.
+    pub(crate) fn about(&self) -> Option<&Match> {
+        match self {
+            Self::LateBounce(about) | Self::Delayed(about) | Self::Complaint(about) | Self::Unsubscribe(about) => Some(about),
+            Self::Aside(_, about) => about.as_ref(),
+            Self::Unmatched { .. } => None,
+        }
+    }
+
+    /// Whether a person wrote it to be read.
+    pub(crate) fn is_mail(&self) -> bool {
+        matches!(self, Self::Aside(Kind::NotBounce, _))
+    }
 }
 
 /// A report with the recipient it is about.
@@ -158,7 +172,7 @@ pub(crate) fn believed(found: &Return, believe: Believe) -> Belief {
     let (about, is_feedback) = match found {
         Return::LateBounce(about) | Return::Delayed(about) => (about, false),
         Return::Complaint(about) | Return::Unsubscribe(about) => (about, true),
-        Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => return Belief::Nothing,
+        Return::Aside(..) | Return::Unmatched { .. } => return Belief::Nothing,
     };
     match (about.trust, believe) {
         (Trust::Verp, _) => Belief::Proof,

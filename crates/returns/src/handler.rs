@@ -1,14 +1,19 @@
 //! The handler of returned mail: it judges each mail, logs each report once, and answers when the line is durable and its consequences are
 //! done.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_governor::Note;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, State, Ticket};
-use posthaste_mail::{Address, Class, Name, ReversePath};
+use posthaste_mail::{Address, Class, Envelope, MessageId, Name, ReversePath};
 use posthaste_monitor::LogError;
 use posthaste_queue::QueueHandle;
 use posthaste_smtp::server::{Answer, Refused, Submission};
@@ -22,6 +27,7 @@ use tokio::{
 };
 
 use crate::{
+    forward::{Forwards, Stray},
     found::{Belief, Believe, Return, believed},
     identity,
     judge::ReturnJudge,
@@ -49,8 +55,9 @@ pub struct ReturnHandler {
     settings: InForce<Settings>,
     journal: Journal,
     queue: QueueHandle,
-    /// Takes the notices of late bounces.
+    /// Takes the notices of late bounces, and what is passed on to the postmaster.
     intake: Arc<Intake>,
+    forwards: Mutex<Forwards>,
     register: Arc<Register<Spool>>,
     claims: Claims,
     judging: [Semaphore; 2],
@@ -62,7 +69,7 @@ impl ReturnHandler {
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
         let (claims, judging, tally) = (Claims::default(), [JUDGING_MAX; 2].map(Semaphore::new), Tally::default());
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
-        Arc::new(Self { settings, journal, queue, intake, register, claims, judging, tally })
+        Arc::new(Self { settings, journal, queue, intake, forwards: Mutex::default(), register, claims, judging, tally })
     }
 
     /// Whether mail to this address is read.
@@ -75,14 +82,62 @@ impl ReturnHandler {
         })
     }
 
-    /// Takes a mail that came to `rcpts`; None for an address that is not known. Its reports are logged and their consequences done when
-    /// this returns.
-    pub async fn take(&self, mail: Bytes, rcpts: Vec<Option<Address>>) -> Result<(), Refused> {
+    /// Takes a mail that was fetched from a mailbox. Its reports are logged and their consequences done when this returns.
+    pub async fn take_fetched(&self, mail: Bytes) -> Result<(), Refused> {
         let (settings, now) = (self.settings.get(), clock::now());
-        let returns = self.judge(settings.clone(), mail, rcpts, now).await?;
+        let returns = self.judge(settings.clone(), mail, vec![None], now).await?;
+        // A person's mail stays where it is, for those who read the mailbox.
+        self.note_all(&settings, returns, None, None, now).await
+    }
+
+    /// Takes a mail that came by SMTP. Its reports are logged and their consequences done when this returns; a person's mail is passed on, or
+    /// refused.
+    async fn take_submitted(&self, submission: Submission, ip: IpAddr) -> Result<Answer, Refused> {
+        let (settings, now) = (self.settings.get(), clock::now());
+        let Envelope { reverse_path, recipients, body, .. } = submission.envelope;
+        let rcpts = recipients.iter().cloned().map(Some).collect();
+        let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, now).await?;
+        let is_mail = returns.iter().all(Return::is_mail);
+        let about = returns.iter().find_map(|found| found.about()).map(|about| about.sent.clone());
+        if is_mail {
+            // What is refused or passed on has lines of its own.
+            returns.retain(|found| found.about().is_some());
+        }
+        self.note_all(&settings, returns, Some(ip), recipients.first(), now).await?;
+        if !is_mail {
+            return Ok(Answer::new(250, 0, 0, "Ok: read"));
+        }
+        let Some(postmaster) = &settings.postmaster else {
+            return Err(Refused::new(Answer::new(550, 1, 1, "nobody reads mail here, only reports about mail that was sent"), "no_report"));
+        };
+        let came = Stray { reverse_path: &reverse_path, recipients: &recipients, mail: &submission.data, about: about.as_ref() };
+        came.may_go_on(&settings.hostname, body)?;
+        if !self.forwards.lock().unwrap_or_else(PoisonError::into_inner).may_go(now, settings.returns.forwards_per_hour) {
+            return Err(Refused::new(Answer::trouble("too much mail for the postmaster, try again later"), "too_many_forwards"));
+        }
+        let id = MessageId::new(now, rand::random());
+        let stream = about.as_ref().map_or_else(|| self.intake.usual_stream(), |sent| sent.facts.stream.clone());
+        let text = came.wrapped(id, &settings, postmaster, now);
+        self.intake.take_own(id, &stream, about.as_ref().map(|sent| sent.facts.message), text, postmaster).await?;
+        self.tally.count("passed_on");
+        Ok(Answer::new(250, 0, 0, format!("Ok: passed on to the postmaster as {id}")))
+    }
+
+    /// Logs all returns of one mail, which are durable when this returns.
+    async fn note_all(
+        &self,
+        settings: &Arc<Settings>,
+        returns: Vec<Return>,
+        ip: Option<IpAddr>,
+        rcpt: Option<&Address>,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let mut waiting = Vec::new();
         for found in returns {
-            waiting.extend(self.note(&settings, found, now).await?);
+            if let Some((reason, what)) = record::unmatched(&found, ip, rcpt) {
+                self.journal.refuse_stranger(now, ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), reason, what);
+            }
+            waiting.extend(self.note(settings, found, now).await?);
         }
         for (done, known) in waiting {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
@@ -216,9 +271,9 @@ impl Inbox for ReturnHandler {
         Self::wants(self, rcpt)
     }
 
-    fn take<'a>(&'a self, submission: Submission, _: &ConnectedClient<'_>) -> Accepting<'a> {
-        let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
-        Box::pin(async move { Self::take(self, submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read")) })
+    fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a> {
+        let ip = client.ip;
+        Box::pin(self.take_submitted(submission, ip))
     }
 }
 

@@ -70,7 +70,7 @@ impl ReturnJudge<'_> {
             own.sort_by_key(|(names, _)| *names);
             returns.extend(own.iter().map(|(names, report)| report.about(sent, Trust::Verp, *names)));
             if own.is_empty() {
-                returns.push(Return::Nothing);
+                returns.extend(reports.first().map(|first| Return::Aside(first.report.kind, None)));
             }
         }
         returns
@@ -105,12 +105,13 @@ impl Named {
             Kind::Delayed => Return::Delayed,
             Kind::Feedback => match self.report.feedback_type.as_deref() {
                 // "not-spam" (RFC 6430) is the opposite of a complaint; "auth-failure" (RFC 6591) is about authentication.
-                Some("not-spam" | "auth-failure") => return Return::Nothing,
+                Some("not-spam" | "auth-failure") => |about| Return::Aside(Kind::Feedback, Some(about)),
                 Some("opt-out" | "opt-out-list") => Return::Unsubscribe,
                 _ => Return::Complaint,
             },
-            Kind::AutoReply => return Return::AutoReply,
-            Kind::Delivered | Kind::NotBounce => return Return::Nothing,
+            Kind::AutoReply => |about| Return::Aside(Kind::AutoReply, Some(about)),
+            Kind::Delivered => |about| Return::Aside(Kind::Delivered, Some(about)),
+            Kind::NotBounce => |about| Return::Aside(Kind::NotBounce, Some(about)),
         };
         meaning(Match { sent: sent.clone(), trust, names, report: Box::new(self.report.clone()) })
     }
@@ -135,10 +136,8 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn judge(&mut self, report: Named) -> Return {
-        match report.report.kind {
-            Kind::AutoReply => return Return::AutoReply,
-            _ if !report.is_report() => return Return::Nothing,
-            _ => {}
+        if !report.is_report() {
+            return Return::Aside(report.report.kind, None);
         }
         match self.recipient(&report.report, &report.named) {
             Ok((sent, trust)) => report.about(&sent, trust, Names::new(&report.named, &sent.address)),

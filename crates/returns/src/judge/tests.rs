@@ -253,12 +253,22 @@ fn of_several_paths_none_is_meant() {
 #[test]
 fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
     let returned = format!("Return-Path: <{}>\r\n", path());
-    assert_eq!(judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)), [Return::Nothing]);
+    assert_eq!(
+        judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)),
+        [Return::Aside(Kind::Feedback, None)]
+    );
     let vacation =
         "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
-    assert_eq!(judged(&path(), vacation, day(3)), [Return::AutoReply]);
+    let aside = |mail: &str| match &judged(&path(), mail, day(3))[..] {
+        [Return::Aside(kind, Some(about))] => (*kind, about.sent.address.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(aside(vacation), (Kind::AutoReply, "dead@example.net".into()));
     let message = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
-    assert_eq!(judged(&path(), message, day(3)), [Return::Nothing]);
+    assert_eq!(aside(message), (Kind::NotBounce, "dead@example.net".into()));
+    assert!(judged(&path(), message, day(3)).iter().all(Return::is_mail));
+    let elsewhere = judged(&address("postmaster@bounce.example.org"), message, day(3));
+    assert!(matches!(elsewhere[..], [Return::Aside(Kind::NotBounce, None)]) && elsewhere[0].is_mail(), "{elsewhere:?}");
 }
 
 #[test]
@@ -462,7 +472,7 @@ fn a_mail_to_several_reverse_paths_is_judged_for_each() {
     let [dead, alive] = ["dead", "alive"].map(|who| (format!("{who}@example.net"), Trust::Verp, Names::Recipient));
     assert_eq!(told(&judge(&two)), [dead.clone(), alive]);
     assert_eq!(told(&judge(&one))[0], dead);
-    assert!(matches!(judge(&one)[1], Return::Nothing), "what names the one is nothing about the other: {:?}", judge(&one));
+    assert!(matches!(judge(&one)[1], Return::Aside(..)), "what names the one is nothing about the other: {:?}", judge(&one));
     // To one alone, the block that names it counts, wherever it stands.
     let to_second = judge_of(&Ledger::default(), false).judge(&both[1..], two.as_bytes(), day(3));
     assert_eq!(told(&to_second), [("alive@example.net".to_owned(), Trust::Verp, Names::Recipient)]);
