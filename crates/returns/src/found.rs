@@ -39,7 +39,7 @@ impl Return {
 
     /// Whether a person wrote it to be read.
     pub(crate) fn is_mail(&self) -> bool {
-        matches!(self, Self::Aside(Kind::NotBounce, _))
+        matches!(self, Self::Aside(Kind::NotBounce, _) | Self::Unmatched { kind: Kind::NotBounce, .. })
     }
 }
 

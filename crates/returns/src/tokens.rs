@@ -125,6 +125,7 @@ fn fields(mail: &[u8]) -> impl Iterator<Item = &str> {
     let places: Vec<usize> = memmem::find_iter(&lower, name.as_bytes()).map(|at| at + name.len()).take(TRIED_MAX).collect();
     places.into_iter().filter_map(|at| {
         let value = mail[at..].trim_ascii_start();
+        let value = value.strip_prefix(b"<").unwrap_or(value);
         let length = value.iter().take(FIELD_CODE + 1).take_while(|byte| byte.is_ascii_alphanumeric()).count();
         (length == FIELD_CODE).then(|| str::from_utf8(&value[..length]).ok()).flatten()
     })

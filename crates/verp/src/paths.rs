@@ -92,7 +92,7 @@ impl ReversePaths {
         let to = record.envelope.recipients.get(usize::from(rcpt)).filter(|_| !record.envelope.reverse_path.is_null())?;
         let expires = record.arrived.saturating_add(self.good_for).unwrap_or(Timestamp::MAX);
         let (reverse_path, code) = (verp.address(record.id, rcpt, to, expires), verp.field(record.id, rcpt, to, expires));
-        Some(ReturnMarks { reverse_path, code })
+        Some(ReturnMarks { reverse_path, field: format!("<{code}@{}>", verp.domain()) })
     }
 
     /// Whether this is one of the other addresses whose mail is read, as feedback loops are told.
@@ -123,8 +123,9 @@ impl ReversePaths {
 pub struct ReturnMarks {
     /// The address to which mail returns.
     pub reverse_path: Address,
-    /// The code in the header, which proves nothing: everybody reads it who ever gets the message.
-    pub code: String,
+    /// The value of the header field, `<code@bounce.domain>`. It proves nothing, because everybody reads it who ever gets the message, and it is no
+    /// address that takes mail.
+    pub field: String,
 }
 
 /// A message as it is sent with a reverse-path of ours.
@@ -142,7 +143,7 @@ pub struct Stamped {
 impl Stamped {
     /// Stamps a message for the one recipient that the marks were made for.
     pub fn new(marks: ReturnMarks, message: &Message) -> Self {
-        let field = Bytes::from(format!("{RETURN_FIELD}: {}\r\n", marks.code));
+        let field = Bytes::from(format!("{RETURN_FIELD}: {}\r\n", marks.field));
         let size = message.record.size + field.len() as u64;
         let body = std::iter::once(field).chain(message.body.iter().cloned()).collect();
         Self { reverse_path: ReversePath::Mailbox(marks.reverse_path), envid: message.record.id.to_string(), body, size }

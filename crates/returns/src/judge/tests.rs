@@ -223,7 +223,7 @@ fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
         let Return::Complaint(found) = &returns[0] else { panic!("{returns:?}") };
         assert_eq!((found.sent.address.as_str(), found.trust), ("dead@example.net", Trust::Feedback));
     }
-    let field = format!("x-posthaste-return:\r\n {}\r\n", code().to_uppercase());
+    let field = format!("x-posthaste-return:\r\n <{}@BOUNCE.example.org>\r\n", code().to_uppercase());
     let found = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &field), day(3));
     assert_eq!((the_match(&found).sent.address.as_str(), the_match(&found).trust), ("dead@example.net", Trust::Feedback));
     let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", ""), day(3));
@@ -448,6 +448,7 @@ fn what_everybody_can_read_stops_one_streams_mail_for_a_while_at_most() {
 fn the_fields_code_is_no_address() {
     let as_path = address(&format!("b+{}@bounce.example.org", code()));
     assert_eq!(verp().open(&as_path, day(3)), OpenedPath::Forged);
+    assert_eq!(verp().open(&address(&format!("{}@bounce.example.org", code())), day(3)), OpenedPath::NotOurs);
     assert_eq!(verp().open_field(path().local().trim_start_matches("b+"), day(3)), OpenedPath::Forged);
     let returns = judged(&as_path, &report("dead@example.net", "failed", "", ""), day(3));
     assert!(matches!(returns[..], [Return::Unmatched { why: Mismatch::Forged, .. }]), "{returns:?}");
