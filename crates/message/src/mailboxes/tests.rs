@@ -200,7 +200,8 @@ proptest! {
             prop_assert_eq!(&lenient(value.as_bytes()), &specs, "{:?}", value);
             let unfolded = value.replace("\r\n", "");
             for address in naive(&decoded(&unfolded.replace('"', " "))) {
-                prop_assert!(specs.contains(&address) || shown.contains(&address), "{:?}: {:?}", value, address);
+                let is_it = |known: &String| known.trim_matches('.') == address;
+                prop_assert!(specs.iter().chain(&shown).any(is_it), "{:?}: {:?}", value, address);
             }
         }
     }
