@@ -24,18 +24,22 @@ pub(crate) struct Stray<'a> {
     pub(crate) about: Option<&'a SentTo>,
 }
 
+/// Whether a mail was not passed on before, by whichever relay: two of them could pass it to and fro.
+pub(crate) fn is_new(mail: &[u8], hostname: &Domain) -> Result<(), Refused> {
+    let header = &mail[..memmem::find(mail, b"\r\n\r\n").unwrap_or(mail.len())];
+    let went = header
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.get(..FORWARDED.len()).is_some_and(|name| name.eq_ignore_ascii_case(FORWARDED.as_bytes())));
+    if went {
+        let text = format!("{hostname} was passed this mail on already: it goes in circles");
+        return Err(Refused::new(Answer::new(554, 4, 6, text), "forward_loop"));
+    }
+    Ok(())
+}
+
 impl Stray<'_> {
     /// Whether it can be passed on.
-    pub(crate) fn may_go_on(&self, hostname: &Domain, body: BodyKind) -> Result<(), Refused> {
-        let header = &self.mail[..memmem::find(self.mail, b"\r\n\r\n").unwrap_or(self.mail.len())];
-        // Whichever relay passed it on: two of them could pass it to and fro.
-        let went = header
-            .split(|byte| *byte == b'\n')
-            .any(|line| line.get(..FORWARDED.len()).is_some_and(|name| name.eq_ignore_ascii_case(FORWARDED.as_bytes())));
-        if went {
-            let text = format!("{hostname} was passed this mail on already: it goes in circles");
-            return Err(Refused::new(Answer::new(554, 4, 6, text), "forward_loop"));
-        }
+    pub(crate) fn may_go_on(&self, body: BodyKind) -> Result<(), Refused> {
         if body == BodyKind::BinaryMime {
             return Err(Refused::new(Answer::new(554, 6, 1, "no binary mail is taken here"), "binary_mail"));
         }
@@ -118,7 +122,7 @@ mod tests {
         let host = Domain::new("relay.test").unwrap();
         let may = |mail: &str, body| {
             let stray = Stray { reverse_path: &ReversePath::Null, recipients: &[], mail: mail.as_bytes(), about: None };
-            stray.may_go_on(&host, body).map_err(|refused| refused.answer.code)
+            is_new(stray.mail, &host).and_then(|()| stray.may_go_on(body)).map_err(|refused| refused.answer.code)
         };
         assert_eq!(may("Subject: x\r\nx-posthaste-FORWARDED: other.test\r\n\r\nHello.\r\n", BodyKind::SevenBit), Err(554));
         assert_eq!(may("Subject: x\r\n\r\nX-Posthaste-Forwarded: quoted\r\n", BodyKind::EightBitMime), Ok(()));

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    forward::{Forwards, Stray},
+    forward::{self, Forwards, Stray},
     found::{Belief, Believe, Return, believed},
     identity,
     judge::ReturnJudge,
@@ -95,6 +95,8 @@ impl ReturnHandler {
     async fn take_submitted(&self, submission: Submission, ip: IpAddr) -> Result<Answer, Refused> {
         let (settings, now) = (self.settings.get(), clock::now());
         let Envelope { reverse_path, recipients, body, .. } = submission.envelope;
+        // What was passed on says that no person wrote it, and would be taken for an automatic reply.
+        forward::is_new(&submission.data, &settings.hostname)?;
         let rcpts = recipients.iter().cloned().map(Some).collect();
         let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, now).await?;
         let is_mail = returns.iter().all(Return::is_mail);
@@ -111,7 +113,7 @@ impl ReturnHandler {
             return Err(Refused::new(Answer::new(550, 1, 1, "nobody reads mail here, only reports about mail that was sent"), "no_report"));
         };
         let came = Stray { reverse_path: &reverse_path, recipients: &recipients, mail: &submission.data, about: about.as_ref() };
-        came.may_go_on(&settings.hostname, body)?;
+        came.may_go_on(body)?;
         if !self.forwards.lock().unwrap_or_else(PoisonError::into_inner).may_go(now, settings.returns.forwards_per_hour) {
             return Err(Refused::new(Answer::trouble("too much mail for the postmaster, try again later"), "too_many_forwards"));
         }
