@@ -41,10 +41,10 @@ impl ReturnJudge<'_> {
         let reports: Vec<Named> = read_mail(mail, self.rules).into_iter().map(Named::new).collect();
         let codes = tokens::find(self.verps, rcpts, mail, now);
         let mut returns: Vec<Return> = match codes {
-            Codes::Paths(paths) => self.to_paths(&paths, &reports),
+            Codes::Paths(paths) => self.for_paths(&paths, &reports),
             codes => {
                 let mut case = Case { judge: self, codes, meant: None, known: None, hints: HINTS_MAX };
-                reports.into_iter().map(|report| case.judge(report)).collect()
+                reports.iter().map(|report| case.judge(report)).collect()
             }
         };
         let mut seen = HashSet::new();
@@ -53,7 +53,7 @@ impl ReturnJudge<'_> {
     }
 
     /// The meaning of a mail for each reverse-path that it was sent to.
-    fn to_paths(&self, paths: &[Code], reports: &[Named]) -> Vec<Return> {
+    fn for_paths(&self, paths: &[Code], reports: &[Named]) -> Vec<Return> {
         let meant: Vec<Option<SentTo>> = paths.iter().map(|code| self.sent_with(*code)).collect();
         let mut returns = Vec::new();
         for (i, sent) in meant.iter().enumerate() {
@@ -135,7 +135,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn judge(&mut self, report: Named) -> Return {
+    fn judge(&mut self, report: &Named) -> Return {
         if !report.is_report() {
             return Return::Aside(report.report.kind, None);
         }
