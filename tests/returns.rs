@@ -91,6 +91,38 @@ fn complaint(about: &Transaction) -> String {
     )
 }
 
+/// The code in the header of what a receiver got.
+fn field(got: &Transaction) -> String {
+    let text = String::from_utf8_lossy(&got.data).into_owned();
+    text.strip_prefix("X-Posthaste-Return: <").and_then(|rest| rest.split('@').next()).expect("the field comes first").to_owned()
+}
+
+#[test]
+fn who_only_reads_a_message_stops_none_to_its_recipient() {
+    let place = Place::start("");
+    let passed_on = place.sent(&[GONE]).remove(0);
+    let id = place.relay().log().wait_for("delivered", GONE)["message"].as_str().unwrap().to_owned();
+    // As an address the header's code is a forgery.
+    for address in ["b+", ""].map(|prefix| format!("{prefix}{}@bounce.relay.test", field(&passed_on))) {
+        let (answer, text) = place.comes_back(&address, &no_such_user(GONE));
+        assert!(answer == 550 && text.starts_with("5.1.1"), "{answer} {text}");
+    }
+    // In what is returned, it is a hint, and a bounce that does not come to its reverse-path has no other effect than its line.
+    let returned = format!("\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n{}\r\n--b--\r\n", String::from_utf8_lossy(&passed_on.data));
+    let bounce = no_such_user(GONE).replace("\r\n--b--\r\n", &returned);
+    place.taken("postmaster@bounce.relay.test", &bounce);
+    assert_eq!(place.relay().log().wait_for("late_bounced", GONE)["matched_by"], "content");
+    place.taken("postmaster@bounce.relay.test", &complaint(&passed_on));
+    assert_eq!(place.relay().log().wait_for("complained", GONE)["matched_by"], "content");
+    place.taken(FBL, &bounce);
+    assert!(!place.relay().cli(["suppress", "list", GONE]).status.success(), "{id}");
+    assert_eq!(place.relay().log().of("delivered", APP).len(), 0, "nobody is told of a bounce that is made up");
+    // What a feedback loop reports to its own address stops this stream's mail for a while.
+    place.taken(FBL, &complaint(&passed_on));
+    let listed = place.relay().ok(["suppress", "list", "--json", GONE]);
+    assert!(listed.contains("stream:default") && listed.contains("until"), "{listed}");
+}
+
 #[test]
 fn what_comes_back_is_part_of_one_story_and_told_once() {
     let mut place = Place::start("");
@@ -99,7 +131,8 @@ fn what_comes_back_is_part_of_one_story_and_told_once() {
     let id = place.relay().log().wait_for("delivered", GONE)["message"].as_str().unwrap().to_owned();
     assert!(gone.from.starts_with("b+") && gone.from.ends_with("@bounce.relay.test") && gone.from != angry.from, "{}", gone.from);
     assert!(gone.parameters.contains(&format!("ENVID={id}")), "{}", gone.parameters);
-    assert!(String::from_utf8_lossy(&gone.data).starts_with(&format!("X-Posthaste-Return: <{}>\r\n", gone.from)));
+    let code = field(&gone);
+    assert!(code.len() == 56 && !gone.from.contains(&code), "{code}");
 
     let fremd = "From: MAILER-DAEMON@mail.fern.test\r\nTo: <x@bounce.relay.test>\r\nSubject: Unzustellbar: Offer\r\n\
                  Content-Type: text/plain; charset=utf-8\r\n\r\nIhre Nachricht konnte nicht zugestellt werden.\r\n\r\n\
@@ -151,6 +184,7 @@ fn what_comes_back_is_part_of_one_story_and_told_once() {
         "complained",
         "feedback: abuse",
         "matched by verp",
+        "matched by feedback",
         "= delivered after",
     ] {
         assert!(trace.contains(part), "{part}:\n{trace}");
@@ -212,10 +246,72 @@ fn what_is_no_failure_or_matches_nothing_changes_nothing() {
     );
     place.taken("postmaster@bounce.relay.test", &no_such_user(GONE));
     assert!(place.returns().is_empty());
+    assert_eq!(place.relay().log().history(GONE), ["accepted", "delivered", "delayed", "no_report", "auto_reply"]);
+    assert_eq!(place.relay().log().of("no_report", GONE)[0]["kind"], "delivery_report");
+    let unmatched = place.relay().log().wait_for("unmatched", "postmaster@bounce.relay.test");
+    assert_eq!((&unmatched["kind"], &unmatched["reason"]), (&"bounce".into(), &"no_hint".into()));
     assert!(!place.relay().cli(["suppress", "list", GONE]).status.success());
     place.world.relay.stop();
     let sums = place.relay().log().wait_for_relay("returned")["detail"].as_str().unwrap().to_owned();
     assert_eq!(sums, "mails 4, auto_reply 1, delayed 1, no_hint 1, no_report 1");
+}
+
+const QUESTION: &str = "From: Bob <bob@example.test>\r\nSubject: your server\r\n\r\nIt is broken.\r\n";
+
+#[test]
+fn mail_of_people_is_refused_with_a_reason_where_nobody_reads_it() {
+    let place = Place::start("");
+    let path = place.sent(&[GONE]).remove(0).from;
+    place.relay().log().wait_for("delivered", GONE);
+    for to in [path.as_str(), "postmaster@bounce.relay.test", "Postmaster", FBL] {
+        let (answer, text) = place.comes_back(to, QUESTION);
+        assert!(answer == 550 && text.starts_with("5.1.1 nobody reads mail here"), "{to}: {answer} {text}");
+    }
+    let refused = place.relay().log().wait_for_many("rejected", "", 4);
+    assert!(refused.iter().all(|event| event["reason"] == "no_report"), "{refused:?}");
+    // Whose reverse-path it was is in that message's story.
+    assert_eq!(place.relay().log().history(GONE), ["accepted", "delivered", "no_report"]);
+    assert_eq!(place.relay().log().of("no_report", GONE)[0]["kind"], "mail");
+}
+
+#[test]
+fn mail_of_people_goes_on_to_the_postmaster_and_in_no_circle() {
+    let place = Place::start("postmaster = \"admin@example.test\"\nreturns.forwards_per_hour = 3\n");
+    let path = place.sent(&[GONE]).remove(0).from;
+    place.relay().log().wait_for("delivered", GONE);
+    for to in [path.as_str(), "postmaster"] {
+        place.taken(to, QUESTION);
+    }
+    place.relay().log().wait_for_many("delivered", "admin@example.test", 2);
+    let passed: Vec<_> = place.world.mx.messages().into_iter().filter(|got| got.rcpts == ["admin@example.test"]).collect();
+    let texts: Vec<_> = passed.iter().map(|got| String::from_utf8_lossy(&got.data).into_owned()).collect();
+    assert!(passed.iter().all(|got| got.from.is_empty()) && texts.iter().all(|text| text.contains("It is broken.")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("to <gone@example.test>") && text.contains("From: Mail relay")), "{texts:?}");
+    let (answer, text) = place.comes_back("postmaster@bounce.relay.test", &texts[0]);
+    assert!(answer == 554 && text.contains("circles"), "{answer} {text}");
+    place.taken("postmaster@bounce.relay.test", QUESTION);
+    let (answer, text) = place.comes_back("postmaster@bounce.relay.test", QUESTION);
+    assert!(answer == 451, "{answer} {text}");
+}
+
+#[test]
+fn the_postmaster_needs_no_domain() {
+    let place = Place::start("postmaster = \"admin@example.test\"");
+    place.relay().send(&Mail::new(APP, &["Postmaster"], "Help"));
+    place.relay().log().wait_for("delivered", "admin@example.test");
+}
+
+#[test]
+fn addresses_that_exist_are_reached() {
+    let world = World::start("");
+    let long = format!("reply+{}@example.test", "A7".repeat(40));
+    let rewritten = "SRS0=HHHH=TT=mail.customer.example=bounce+0123456789abcdef0123456789abcdef=user=gmail.com@sender.test";
+    let all = [long.as_str(), "ab..cd@example.test", "abc.@example.test", ".abc@example.test"];
+    world.relay.send(&Mail::new(rewritten, &all, "x"));
+    for rcpt in all {
+        world.relay.log().wait_for("delivered", rcpt);
+    }
+    assert!(world.mx.messages().iter().all(|got| got.from == rewritten));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) fn compose(draft: &Draft<'_>, limits: &ClientLimits) -> Result<Compos
     let reverse_path = reverse_path.expect("a draft without flaws has a sender");
     let fit = fit(data.into(), limits).map_err(|unfit| Refusal::of(unfit).sent_by(sender))?;
     let body = if fit.has_8bit { BodyKind::EightBitMime } else { BodyKind::SevenBit };
-    Ok(Composed { envelope: Envelope { body, ..Envelope::new(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
+    Ok(Composed { envelope: Envelope { body, ..envelope(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
 }
 
 /// The envelope and control fields of a message that comes as MIME, from the query of its request.
@@ -97,7 +97,15 @@ pub(super) fn compose_raw(query: &[(String, String)], message: &Bytes, limits: &
     let fit = fit(data, limits).map_err(|unfit| Refusal::of(unfit).sent_by(sender))?;
     let body = if fit.has_8bit { BodyKind::EightBitMime } else { BodyKind::SevenBit };
     let reverse_path = reverse_path.expect("a message without flaws has a sender");
-    Ok(Composed { envelope: Envelope { body, ..Envelope::new(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
+    Ok(Composed { envelope: Envelope { body, ..envelope(reverse_path, recipients) }, data: fit.data, has_8bit: fit.has_8bit })
+}
+
+/// An address whose local part is not ASCII goes to receivers with SMTPUTF8 alone (RFC 6531), as if the client had asked for it.
+fn envelope(reverse_path: ReversePath, recipients: Vec<Address>) -> Envelope {
+    let mut envelope = Envelope::new(reverse_path, recipients);
+    let all_ascii = envelope.reverse_path.as_str().is_ascii() && envelope.recipients.iter().all(Address::is_ascii);
+    envelope.parameters.smtputf8 = !all_ascii;
+    envelope
 }
 
 /// Removes repeated addresses; the order stays.

@@ -15,7 +15,7 @@ use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
 use posthaste_governor::{Curves, Plan};
 use posthaste_host::Host;
-use posthaste_mail::{ByDomain, Domain, Name};
+use posthaste_mail::{Address, ByDomain, Domain, Name};
 use posthaste_queue::Retry;
 use posthaste_returns::Returns;
 use posthaste_signing::Dkim;
@@ -106,6 +106,8 @@ pub struct Config {
     pub routes: ByDomain<StaticRoute>,
     /// Signing domains and their keys.
     pub dkim: Dkim,
+    /// Who gets mail to `<postmaster>` and mail that returns and is no report; None: the postmaster of this host, and nobody.
+    pub postmaster: Option<Address>,
     /// Failure notices to senders.
     pub notice: NoticeRules,
     /// How replies are interpreted.
@@ -229,6 +231,8 @@ impl Config {
         let itself = route::Itself { hostname: &hostname, listeners: &listeners, http: &http };
         let routes = t.table("route", |t| route::read_all(t, environment, &delivery, &tls, &itself));
         returns::hold_together(&returns, t, &streams, &listeners);
+        let postmaster = t.given("postmaster", from_text::<Address>);
+        returns::leads_elsewhere(&returns, t, &streams, postmaster.as_ref());
         Self {
             run: t.table("run", Run::read),
             bans: t.table("bans", bans::read),
@@ -243,6 +247,7 @@ impl Config {
             routes,
             dkim,
             notice: t.table("notice", |t| notice::read(t, &hostname)),
+            postmaster,
             bounce: t.table("bounce", |t| BounceRules::read(t, environment)),
             suppression: t.table("suppression", suppression::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),

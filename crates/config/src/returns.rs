@@ -14,7 +14,7 @@ use super::{
     reference,
     route::{self, next_hop},
     stream::Stream,
-    value::{duration, from_text, line, list, one_of, path, string, zero_is_none},
+    value::{duration, from_text, line, list, number, one_of, path, string, zero_is_none},
 };
 
 pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Returns {
@@ -27,6 +27,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Returns {
         addresses: t.get("addresses", list(from_text::<Address>)),
         trust: t.get("trust", one_of(&[("verp", Believe::Verp), ("hints", Believe::Hints)])),
         look_back: t.get("look_back", zero_is_none(duration(Duration::from_secs(60)..=days(60)))),
+        forwards_per_hour: t.get("forwards_per_hour", number(1..=100_000)),
         read_every: t.get("read_every", duration(Duration::from_secs(1)..=days(1))),
         mailboxes: t.table("mailbox", |t| {
             let name = |word: &str| Name::new(word).map_err(|e| e.to_string());
@@ -46,6 +47,16 @@ pub(super) fn hold_together(returns: &Returns, root: &Table<'_>, streams: &BTree
             let message = "no mail could be accepted here: give returns.domain, a stream's bounce_domain, or returns.addresses";
             root.object_at(&["listen", name.as_str(), "role"], message.into());
         }
+    }
+}
+
+/// What is passed on to the postmaster must not come back to be passed on.
+pub(super) fn leads_elsewhere(returns: &Returns, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, postmaster: Option<&Address>) {
+    let Some(postmaster) = postmaster else { return };
+    let is_bounce_domain =
+        streams.values().filter_map(|s| bounce_domain_of(returns, s)).any(|domain| domain.as_str() == postmaster.domain());
+    if is_bounce_domain || returns.addresses.iter().any(|address| address.folded() == postmaster.folded()) {
+        root.object_at(&["postmaster"], "mail to this address returns to this relay: give an address that people read elsewhere".into());
     }
 }
 

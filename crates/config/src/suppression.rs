@@ -18,6 +18,7 @@ pub(super) fn read(t: &Table<'_>) -> SuppressionRules {
         full_for: t.get("full_for", lasts()),
         complaint_for: t.get("complaint_for", lasts()),
         unsubscribe_for: t.get("unsubscribe_for", lasts()),
+        hint_for: t.get("hint_for", duration(day..=366 * day)),
         complaints_are_global: t.get("complaints_are_global", boolean),
         bounces: t.get("bounces", number(1..=100)),
         within: t.get("within", duration(day..=366 * day)),

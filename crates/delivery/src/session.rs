@@ -229,8 +229,8 @@ impl Outbound {
     /// the message as it is.
     fn stamped(&self, message: &Message, rcpts: &[u16]) -> Option<Stamped> {
         let [rcpt] = rcpts else { return None };
-        let path = self.settings.get().paths.towards(&message.record, *rcpt)?;
-        Some(Stamped::new(path, message))
+        let marks = self.settings.get().paths.towards(&message.record, *rcpt)?;
+        Some(Stamped::new(marks, message))
     }
 
     /// The results of a job whose recipients are all on the suppression list: no connection is needed.

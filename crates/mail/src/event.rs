@@ -208,6 +208,48 @@ pub enum What {
         #[serde(flatten)]
         returned: Returned,
     },
+    /// A vacation note or another automatic reply came back. Nothing follows from it.
+    AutoReply {
+        /// The message and the recipient.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How it came back.
+        #[serde(flatten)]
+        returned: Returned,
+    },
+    /// Another host still tries to deliver it, and says so. Nothing follows from it.
+    Delayed {
+        /// The message and the recipient.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How the report came back.
+        #[serde(flatten)]
+        returned: Returned,
+    },
+    /// What came back reports no failure: a person's mail, a report of success, `not-spam`. Nothing follows from it.
+    NoReport {
+        /// The message and the recipient.
+        #[serde(flatten)]
+        about: RecipientFacts,
+        /// How it came back.
+        #[serde(flatten)]
+        returned: Returned,
+        /// What it is: `mail`, `delivery_report`, or the type of a feedback report.
+        kind: Arc<str>,
+    },
+    /// Mail came back that belongs to no message that the log knows. Nothing follows from it.
+    Unmatched {
+        /// The client's address, if it came by SMTP.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_ip: Option<IpAddr>,
+        /// The address that it was sent to, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rcpt: Option<Arc<str>>,
+        /// What it is: `bounce`, `delayed`, `feedback`, `auto_reply`, `mail`, `delivery_report`.
+        kind: Arc<str>,
+        /// Why it belongs to none: `no_hint`, `not_in_log`, `forged`, `expired`, `several`, `no_report`.
+        reason: Arc<str>,
+    },
     /// A lane (a source at a provider) changed: it advanced, held, stepped back, slowed, paused or resumed. Not about a message.
     Lane(Box<LaneFacts>),
     /// The state of the relay itself changed: it started, is stopping, reloaded, has a problem or has recovered. Not about a message.
@@ -246,6 +288,10 @@ impl What {
             Self::LateBounced { .. } => "late_bounced",
             Self::Complained { .. } => "complained",
             Self::Unsubscribed { .. } => "unsubscribed",
+            Self::AutoReply { .. } => "auto_reply",
+            Self::Delayed { .. } => "delayed",
+            Self::NoReport { .. } => "no_report",
+            Self::Unmatched { .. } => "unmatched",
             Self::Lane(_) => "lane",
             Self::Relay { .. } => "relay",
             Self::LogGap(_) => "log_gap",
@@ -274,8 +320,11 @@ impl What {
             | Self::Cancelled { about, .. }
             | Self::LateBounced { about, .. }
             | Self::Complained { about, .. }
-            | Self::Unsubscribed { about, .. } => Some(about),
-            Self::Rejected { .. } | Self::Lane(_) | Self::Relay { .. } | Self::LogGap(_) => None,
+            | Self::Unsubscribed { about, .. }
+            | Self::AutoReply { about, .. }
+            | Self::Delayed { about, .. }
+            | Self::NoReport { about, .. } => Some(about),
+            Self::Rejected { .. } | Self::Unmatched { .. } | Self::Lane(_) | Self::Relay { .. } | Self::LogGap(_) => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod body_cache;
 mod header;
+mod mailboxes;
 mod message;
 mod prepare;
 mod progress;

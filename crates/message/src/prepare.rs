@@ -9,6 +9,7 @@ use posthaste_mail::{MessageId, Reply, TransferPriority};
 
 use crate::{
     header::{Field, Header},
+    mailboxes::{self, Mailboxes},
     sender,
 };
 
@@ -93,10 +94,11 @@ pub struct Prepared {
     pub parts: Vec<Bytes>,
     /// The Message-ID, the client's or the relay's, with its angle brackets; None if the client's cannot be logged.
     pub message_id: Option<Arc<str>>,
-    /// The domains of all mailboxes in From, Sender and Resent- fields, each once, in lower case and in ASCII; without those that DNS could not hold.
+    /// The domains of all mailboxes in From, Sender and Resent- fields and of addresses in their display names, each once, in lower case and in
+    /// ASCII; without those that DNS could not hold.
     pub from_domains: Vec<String>,
-    /// Every address in the From field, and then in Sender, Resent-From and Resent-Sender; None if there is none in From, or something that is no
-    /// address.
+    /// Every address in the From field, and then in Sender, Resent-From and Resent-Sender, those in display names too; None if there is none in
+    /// From.
     pub authors: Option<Vec<String>>,
     /// Bytes of all parts.
     pub size: u64,
@@ -220,7 +222,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     parts.extend((header.end < data.len()).then(|| data.slice(header.end..)));
     // Who sends for the authors, or sends again, is checked and signed for as they are.
     let senders = std::mem::take(&mut found.senders);
-    let authors = found.authors.filter(|authors| !authors.is_empty());
+    let authors = Some(found.authors).filter(|authors| !authors.is_empty());
     let authors = authors.map(|authors| authors.into_iter().chain(senders).collect());
     for domain in found.sender_domains {
         if !found.from_domains.contains(&domain) {
@@ -278,8 +280,8 @@ struct HeaderFacts {
     has_date: bool,
     message_id: Option<String>,
     from_domains: Vec<String>,
-    authors: Option<Vec<String>>,
-    /// The addresses in Sender and Resent- fields, and their domains.
+    authors: Vec<String>,
+    /// The addresses in Sender and Resent- fields and in display names, and their domains.
     senders: Vec<String>,
     sender_domains: Vec<String>,
     froms: usize,
@@ -292,7 +294,7 @@ struct HeaderFacts {
 
 impl HeaderFacts {
     fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
-        let mut found = Self { authors: Some(Vec::new()), ..Self::default() };
+        let mut found = Self::default();
         for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
             let is = |name: &str| field.is(data, name);
             if is("Received") {
@@ -303,20 +305,17 @@ impl HeaderFacts {
                 found.message_id.get_or_insert(field.text(data));
             } else if is("From") {
                 found.froms += 1;
-                found.from_domains = sender::domains(field.value(data));
-                found.authors = sender::mailboxes(field.value(data));
                 if sender::is_null(field.value(data)) {
                     return Err(Unfit::NullFrom);
                 }
-                if sender::is_ambiguous(field.value(data)) {
-                    return Err(Unfit::Ambiguous("From"));
-                }
+                let Mailboxes { specs, shown } = mailboxes::read(field.value(data)).ok_or(Unfit::Ambiguous("From"))?;
+                found.from_domains = sender::domains(field.value(data));
+                found.authors = specs;
+                found.also_sends(shown);
             } else if let Some(name) = SENDER_FIELDS.into_iter().find(|name| is(name)) {
-                if sender::is_ambiguous(field.value(data)) {
-                    return Err(Unfit::Ambiguous(name));
-                }
-                found.senders.extend(sender::mailboxes(field.value(data)).unwrap_or_default());
-                found.sender_domains.extend(sender::domains(field.value(data)));
+                let Mailboxes { specs, shown } = mailboxes::read(field.value(data)).ok_or(Unfit::Ambiguous(name))?;
+                found.also_sends(specs);
+                found.also_sends(shown);
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {
@@ -338,6 +337,13 @@ impl HeaderFacts {
         Ok(found)
     }
 
+    fn also_sends(&mut self, addresses: Vec<String>) {
+        for address in &addresses {
+            self.sender_domains.extend(sender::domains(format!("<{address}>").as_bytes()));
+        }
+        self.senders.extend(addresses);
+    }
+
     /// The fields that a message must have (RFC 5322 §3.6) and this one lacks, and its Message-ID. A missing From is made from the
     /// reverse-path.
     fn missing(&mut self, submission: &Submission<'_>) -> Result<(String, Option<Arc<str>>), Unfit> {
@@ -348,7 +354,7 @@ impl HeaderFacts {
             }
             let from = format!("<{}>", submission.reverse_path);
             self.from_domains = sender::domains(from.as_bytes());
-            self.authors = sender::mailboxes(from.as_bytes());
+            self.authors = vec![submission.reverse_path.to_owned()];
             fields += &format!("From: {from}\r\n");
         }
         if !self.has_date {

@@ -23,7 +23,7 @@ impl Format {
         let _ = write!(out, "{} ", self.dim(&plain(&time)));
         let _ = write!(out, "{}", self.event(&record.event, 10));
         let parts = match &*record.event {
-            "rejected" => rejected(record),
+            "rejected" | "unmatched" => rejected(record),
             "lane" => lane(record),
             "relay" => relay(record),
             "log_gap" => vec![text(&record.cause), text(&record.detail)],
@@ -93,7 +93,7 @@ fn rejected(record: &LogRecord<'_>) -> Vec<String> {
     let from = text_of(record.from.as_ref(), |from| format!("from {}", sender(from)));
     let rcpt = text_of(record.rcpt.as_ref(), |rcpt| format!("→ {}", plain(rcpt)));
     let command = text_of(record.command.as_ref(), |command| format!("at {}", plain(command)));
-    vec![accepted_from(record), from, rcpt, command, said(record), text(&record.reason)]
+    vec![accepted_from(record), from, rcpt, command, said(record), text(&record.kind), text(&record.reason)]
 }
 
 fn lane(record: &LogRecord<'_>) -> Vec<String> {
@@ -169,6 +169,7 @@ fn verdict(record: &LogRecord<'_>) -> String {
 pub(crate) fn returned(record: &LogRecord<'_>) -> Vec<String> {
     let Some(by) = &record.matched_by else { return Vec::new() };
     let mut parts = Vec::new();
+    parts.extend(record.kind.as_ref().map(|kind| plain(kind).into_owned()));
     parts.extend(record.feedback_type.as_ref().map(|kind| format!("feedback: {}", plain(kind))));
     parts.extend(record.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
     parts.extend(record.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));

@@ -134,6 +134,7 @@ pub struct LogRecord<'a> {
     pub scope: Option<LogText<'a>>,
     pub confidence: Option<f32>,
     pub feedback_type: Option<LogText<'a>>,
+    pub kind: Option<LogText<'a>>,
     pub state: Option<LogText<'a>>,
     pub part: Option<LogText<'a>>,
 }
@@ -162,7 +163,7 @@ impl<'a> LogRecord<'a> {
 
 /// The events that may follow an ending: what came back.
 pub(crate) fn is_return(event: &str) -> bool {
-    matches!(event, "late_bounced" | "complained" | "unsubscribed")
+    matches!(event, "late_bounced" | "complained" | "unsubscribed" | "auto_reply" | "delayed" | "no_report")
 }
 
 /// The events that end a recipient. Older relays do not write `suppressed`; a log may be read by any version.

@@ -216,6 +216,15 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
         What::LateBounced { about: about(), returned: returned(full), bounce: bounce(full) },
         What::Complained { about: about(), returned: returned(full), feedback_type: full.then(|| "abuse".into()) },
         What::Unsubscribed { about: about(), returned: returned(full) },
+        What::AutoReply { about: about(), returned: returned(full) },
+        What::Delayed { about: about(), returned: returned(full) },
+        What::NoReport { about: about(), returned: returned(full), kind: "mail".into() },
+        What::Unmatched {
+            client_ip: full.then(|| "2001:db8::7".parse().unwrap()),
+            rcpt: full.then(|| "postmaster@bounce.x.org".into()),
+            kind: "bounce".into(),
+            reason: "no_hint".into(),
+        },
         What::Lane(Box::new(lane(full))),
         What::Relay {
             state: "started".into(),

@@ -141,6 +141,7 @@ impl Settings {
         };
         let returns = posthaste_returns::Settings {
             returns: c.returns.clone(),
+            postmaster: c.postmaster.clone(),
             hostname: c.hostname.clone(),
             notice: c.notice.clone(),
             rules: rules.clone(),

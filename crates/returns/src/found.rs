@@ -16,8 +16,8 @@ pub(crate) enum Return {
     Complaint(Match),
     /// The recipient unsubscribed by mail.
     Unsubscribe(Match),
-    /// A vacation note or the like.
-    AutoReply,
+    /// No failure and no complaint; with the recipient whose reverse-path it came to, if it came to one.
+    Aside(Kind, Option<Match>),
     /// A report that matches no message of this relay.
     Unmatched {
         /// What it reports.
@@ -25,8 +25,22 @@ pub(crate) enum Return {
         /// Why it matches none.
         why: Mismatch,
     },
-    /// No report, or one of success.
-    Nothing,
+}
+
+impl Return {
+    /// The recipient that it is about.
+    pub(crate) fn about(&self) -> Option<&Match> {
+        match self {
+            Self::LateBounce(about) | Self::Delayed(about) | Self::Complaint(about) | Self::Unsubscribe(about) => Some(about),
+            Self::Aside(_, about) => about.as_ref(),
+            Self::Unmatched { .. } => None,
+        }
+    }
+
+    /// Whether a person wrote it to be read.
+    pub(crate) fn is_mail(&self) -> bool {
+        matches!(self, Self::Aside(Kind::NotBounce, _) | Self::Unmatched { kind: Kind::NotBounce, .. })
+    }
 }
 
 /// A report with the recipient it is about.
@@ -43,7 +57,7 @@ pub(crate) struct Match {
 }
 
 /// How the recipient that a report names relates to the one that it was matched to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Names {
     /// It is the same, or none is named.
     Recipient,
@@ -69,22 +83,37 @@ impl Names {
 /// How a report was matched, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
-    /// By a keyed reverse-path.
+    /// It came to a keyed reverse-path, which only the hosts of that delivery were told.
     Verp,
+    /// A code of ours stands in its content, and it came to an address that only feedback loops were told, or to a mailbox.
+    Feedback,
+    /// A code of ours stands in its content. Everybody knows that one who ever got the message, from whomever.
+    Content,
     /// By the envelope id (RFC 3461 ENVID).
     Envid,
     /// By the Message-ID.
     MessageId,
 }
 
+/// How far a report is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Belief {
+    /// It is written down and has no other effect.
+    Nothing,
+    /// A stranger may have written it: it stops mail of its stream, and for a limited time.
+    Hint,
+    /// Only somebody who took part in the delivery can have written it.
+    Proof,
+}
+
 /// Why a report matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mismatch {
-    /// It was sent to, or returns, a reverse-path that this relay did not make.
+    /// It was sent to a reverse-path, or returns a code, that this relay did not make.
     Forged,
-    /// The reverse-path is too old.
+    /// The reverse-path or code is too old.
     Expired,
-    /// It returns several reverse-paths.
+    /// It returns several codes of ours.
     Several,
     /// The log knows no such message and recipient, or no longer.
     NotInLog,
@@ -93,10 +122,15 @@ pub(crate) enum Mismatch {
 }
 
 impl Trust {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::Verp, Self::Feedback, Self::Content, Self::Envid, Self::MessageId];
+
     /// The word in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Verp => "verp",
+            Self::Feedback => "feedback",
+            Self::Content => "content",
             Self::Envid => "envid",
             Self::MessageId => "message_id",
         }
@@ -126,14 +160,25 @@ impl Match {
 /// Which matches of returned mail are trusted (`trust` in the configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Believe {
-    /// Only matches by keyed reverse-paths.
+    /// Reports to keyed reverse-paths, and as hints what feedback loops report to their own addresses.
     #[default]
     Verp,
-    /// Also matches by envelope ids and Message-IDs. Anybody who has seen a message can then have its recipient suppressed.
+    /// As hints also all other matches. Anybody who has seen a message can then stop its stream's mail to the recipient for a while.
     Hints,
 }
 
-/// Whether a match of this kind may put an address on the suppression list.
-pub(crate) fn believed(trust: Trust, believe: Believe) -> bool {
-    trust == Trust::Verp || believe == Believe::Hints
+/// How far a return is believed; [`Belief::Nothing`] for one that is about no message.
+pub(crate) fn believed(found: &Return, believe: Believe) -> Belief {
+    let (about, is_feedback) = match found {
+        Return::LateBounce(about) | Return::Delayed(about) => (about, false),
+        Return::Complaint(about) | Return::Unsubscribe(about) => (about, true),
+        Return::Aside(..) | Return::Unmatched { .. } => return Belief::Nothing,
+    };
+    match (about.trust, believe) {
+        (Trust::Verp, _) => Belief::Proof,
+        (_, Believe::Hints) => Belief::Hint,
+        // Feedback loops return no reverse-path. A bounce goes to it (RFC 3464 §2), so one that comes elsewhere is nothing to go by.
+        (Trust::Feedback, Believe::Verp) if is_feedback => Belief::Hint,
+        (Trust::Feedback | Trust::Content | Trust::Envid | Trust::MessageId, Believe::Verp) => Belief::Nothing,
+    }
 }

@@ -1,14 +1,19 @@
 //! The handler of returned mail: it judges each mail, logs each report once, and answers when the line is durable and its consequences are
 //! done.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_governor::Note;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, State, Ticket};
-use posthaste_mail::{Address, Class, Name, ReversePath};
+use posthaste_mail::{Address, Class, Envelope, MessageId, Name, ReversePath};
 use posthaste_monitor::LogError;
 use posthaste_queue::QueueHandle;
 use posthaste_smtp::server::{Answer, Refused, Submission};
@@ -22,7 +27,8 @@ use tokio::{
 };
 
 use crate::{
-    found::{Believe, Return, believed},
+    forward::{self, Forwards, Stray},
+    found::{Belief, Believe, Return, believed},
     identity,
     judge::ReturnJudge,
     notice,
@@ -31,6 +37,7 @@ use crate::{
     sent::LogSent,
     settings::Settings,
     tally::{Tally, word},
+    tokens::PATHS_MAX,
 };
 
 /// Mails judged at once, of those that came to a reverse-path in force and of all others: judging must not keep outgoing mail from the disk,
@@ -48,8 +55,9 @@ pub struct ReturnHandler {
     settings: InForce<Settings>,
     journal: Journal,
     queue: QueueHandle,
-    /// Takes the notices of late bounces.
+    /// Takes the notices of late bounces, and what is passed on to the postmaster.
     intake: Arc<Intake>,
+    forwards: Mutex<Forwards>,
     register: Arc<Register<Spool>>,
     claims: Claims,
     judging: [Semaphore; 2],
@@ -61,7 +69,7 @@ impl ReturnHandler {
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
         let (claims, judging, tally) = (Claims::default(), [JUDGING_MAX; 2].map(Semaphore::new), Tally::default());
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
-        Arc::new(Self { settings, journal, queue, intake, register, claims, judging, tally })
+        Arc::new(Self { settings, journal, queue, intake, forwards: Mutex::default(), register, claims, judging, tally })
     }
 
     /// Whether mail to this address is read.
@@ -74,14 +82,64 @@ impl ReturnHandler {
         })
     }
 
-    /// Takes a mail that came to `rcpts`; None for an address that is not known. Its reports are logged and their consequences done when
-    /// this returns.
-    pub async fn take(&self, mail: Bytes, rcpts: Vec<Option<Address>>) -> Result<(), Refused> {
+    /// Takes a mail that was fetched from a mailbox. Its reports are logged and their consequences done when this returns.
+    pub async fn take_fetched(&self, mail: Bytes) -> Result<(), Refused> {
         let (settings, now) = (self.settings.get(), clock::now());
-        let returns = self.judge(settings.clone(), mail, rcpts, now).await?;
+        let returns = self.judge(settings.clone(), mail, vec![None], now).await?;
+        // A person's mail stays where it is, for those who read the mailbox.
+        self.note_all(&settings, returns, None, None, now).await
+    }
+
+    /// Takes a mail that came by SMTP. Its reports are logged and their consequences done when this returns; a person's mail is passed on, or
+    /// refused.
+    async fn take_submitted(&self, submission: Submission, ip: IpAddr) -> Result<Answer, Refused> {
+        let (settings, now) = (self.settings.get(), clock::now());
+        let Envelope { reverse_path, recipients, body, .. } = submission.envelope;
+        // What was passed on says that no person wrote it, and would be taken for an automatic reply.
+        forward::is_new(&submission.data, &settings.hostname)?;
+        let rcpts = recipients.iter().cloned().map(Some).collect();
+        let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, now).await?;
+        let is_mail = returns.iter().all(Return::is_mail);
+        let about = returns.iter().find_map(|found| found.about()).map(|about| about.sent.clone());
+        if is_mail {
+            // What is refused or passed on has lines of its own.
+            returns.retain(|found| found.about().is_some());
+        }
+        self.note_all(&settings, returns, Some(ip), recipients.first(), now).await?;
+        if !is_mail {
+            return Ok(Answer::new(250, 0, 0, "Ok: read"));
+        }
+        let Some(postmaster) = &settings.postmaster else {
+            return Err(Refused::new(Answer::new(550, 1, 1, "nobody reads mail here, only reports about mail that was sent"), "no_report"));
+        };
+        let came = Stray { reverse_path: &reverse_path, recipients: &recipients, mail: &submission.data, about: about.as_ref() };
+        came.may_go_on(body)?;
+        if !self.forwards.lock().unwrap_or_else(PoisonError::into_inner).may_go(now, settings.returns.forwards_per_hour) {
+            return Err(Refused::new(Answer::trouble("too much mail for the postmaster, try again later"), "too_many_forwards"));
+        }
+        let id = MessageId::new(now, rand::random());
+        let stream = about.as_ref().map_or_else(|| self.intake.usual_stream(), |sent| sent.facts.stream.clone());
+        let text = came.wrapped(id, &settings, postmaster, now);
+        self.intake.take_own(id, &stream, about.as_ref().map(|sent| sent.facts.message), text, postmaster).await?;
+        self.tally.count("passed_on");
+        Ok(Answer::new(250, 0, 0, format!("Ok: passed on to the postmaster as {id}")))
+    }
+
+    /// Logs all returns of one mail, which are durable when this returns.
+    async fn note_all(
+        &self,
+        settings: &Arc<Settings>,
+        returns: Vec<Return>,
+        ip: Option<IpAddr>,
+        rcpt: Option<&Address>,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let mut waiting = Vec::new();
         for found in returns {
-            waiting.extend(self.note(&settings, found, now).await?);
+            if let Some((reason, what)) = record::unmatched(&found, ip, rcpt) {
+                self.journal.refuse_stranger(now, ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), reason, what);
+            }
+            waiting.extend(self.note(settings, found, now).await?);
         }
         for (done, known) in waiting {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
@@ -112,7 +170,9 @@ impl ReturnHandler {
             let look_back = settings.returns.look_back.unwrap_or_default();
             let log = journal.index().caught_up()?;
             let sent = LogSent { log: &log, look_back, now };
-            Ok::<_, LogError>(ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent }.judge(&rcpts, &mail, now))
+            let is_feedback = rcpts.iter().any(|rcpt| rcpt.as_ref().is_none_or(|rcpt| settings.paths.reads(rcpt)));
+            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent, is_feedback };
+            Ok::<_, LogError>(judge.judge(&rcpts, &mail, now))
         });
         let trouble = |error: &dyn Display| {
             tracing::error!(%error, "a returning mail could not be judged");
@@ -142,7 +202,7 @@ impl ReturnHandler {
         };
         // As with every ending, the notice is in the spool before the line.
         if let Return::LateBounce(about) = &found
-            && believed(about.trust, settings.returns.trust)
+            && believed(&found, settings.returns.trust) > Belief::Nothing
         {
             notice::tell_sender(&self.intake, settings, about, now).await?;
         }
@@ -205,13 +265,17 @@ impl Inbox for ReturnHandler {
         Ok(())
     }
 
-    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, _: u64) -> Result<(), Refused> {
+    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
+        // RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
+        if recipients > PATHS_MAX as u64 {
+            return Err(Refused::new(Answer::new(452, 5, 3, "too many recipients in one report"), "too_many_recipients"));
+        }
         Self::wants(self, rcpt)
     }
 
-    fn take<'a>(&'a self, submission: Submission, _: &ConnectedClient<'_>) -> Accepting<'a> {
-        let rcpts = submission.envelope.recipients.into_iter().map(Some).collect();
-        Box::pin(async move { Self::take(self, submission.data, rcpts).await.map(|()| Answer::new(250, 0, 0, "Ok: read")) })
+    fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a> {
+        let ip = client.ip;
+        Box::pin(self.take_submitted(submission, ip))
     }
 }
 
@@ -238,5 +302,5 @@ pub(crate) fn lane_note(found: &Return, believe: Believe) -> Option<LaneNote> {
     };
     let lane = &about.sent.lane;
     let known = || Some(LaneNote { source: lane.source.clone()?, provider: lane.provider.clone()?, note });
-    believed(about.trust, believe).then(known).flatten()
+    (believed(found, believe) > Belief::Nothing).then(known).flatten()
 }

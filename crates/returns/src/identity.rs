@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use posthaste_bounce::Kind;
 use posthaste_spool::{Facts, delete_where, sharded};
 
 use crate::found::{Return, Trust};
@@ -20,7 +21,11 @@ pub(crate) fn identity(found: &Return) -> Option<Identity> {
         Return::Delayed(about) => (b'd', about),
         Return::Complaint(about) => (b'c', about),
         Return::Unsubscribe(about) => (b'u', about),
-        Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => return None,
+        Return::Aside(Kind::AutoReply, Some(about)) => (b'a', about),
+        Return::Aside(Kind::Delivered, Some(about)) => (b's', about),
+        Return::Aside(Kind::Feedback, Some(about)) => (b'f', about),
+        Return::Aside(_, Some(about)) => (b'n', about),
+        Return::Aside(_, None) | Return::Unmatched { .. } => return None,
     };
     Some((kind, about.trust, about.sent.facts.message, about.sent.address.folded()))
 }

@@ -1,5 +1,7 @@
 //! Returns as lines of the delivery log: written, and read again after a crash.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use posthaste_bounce::{Kind, Report, Verdict};
 use posthaste_mail::{Address, Returned, ReturnedBounce, What};
@@ -13,7 +15,7 @@ use crate::{
 /// The longest diagnostic text that is logged, in bytes.
 const DETAIL_MAX: usize = 4096;
 
-/// The event of a return; None if it changes nothing.
+/// The event of a return; None if it is about no message.
 pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
     match found {
         Return::LateBounce(m) => Some(What::LateBounced {
@@ -27,7 +29,36 @@ pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
             feedback_type: m.report.feedback_type.as_deref().map(Into::into),
         }),
         Return::Unsubscribe(m) => Some(What::Unsubscribed { about: m.sent.about(now), returned: returned(m) }),
-        Return::Delayed(_) | Return::AutoReply | Return::Unmatched { .. } | Return::Nothing => None,
+        Return::Delayed(m) => Some(What::Delayed { about: m.sent.about(now), returned: returned(m) }),
+        Return::Aside(Kind::AutoReply, Some(m)) => Some(What::AutoReply { about: m.sent.about(now), returned: returned(m) }),
+        Return::Aside(kind, Some(m)) => {
+            let kind = m.report.feedback_type.as_deref().unwrap_or(word(*kind)).into();
+            Some(What::NoReport { about: m.sent.about(now), returned: returned(m), kind })
+        }
+        Return::Aside(_, None) | Return::Unmatched { .. } => None,
+    }
+}
+
+/// The event of a return that is about no message; None for others. `rcpt`: where it was sent to, if that is known.
+pub(super) fn unmatched(found: &Return, client_ip: Option<IpAddr>, rcpt: Option<&Address>) -> Option<(&'static str, What)> {
+    let (kind, reason) = match found {
+        Return::Unmatched { kind, why } => (*kind, why.as_str()),
+        Return::Aside(kind, None) => (*kind, "no_report"),
+        _ => return None,
+    };
+    let rcpt = rcpt.map(|rcpt| rcpt.as_str().into());
+    Some((reason, What::Unmatched { client_ip, rcpt, kind: word(kind).into(), reason: reason.into() }))
+}
+
+/// The word for what came back.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bounce => "bounce",
+        Kind::Delayed => "delayed",
+        Kind::Delivered => "delivery_report",
+        Kind::Feedback => "feedback",
+        Kind::AutoReply => "auto_reply",
+        Kind::NotBounce => "mail",
     }
 }
 
@@ -68,7 +99,7 @@ pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
         _ => return None,
     };
     let sent = sent::read(&record)?;
-    let trust = [Trust::Verp, Trust::Envid, Trust::MessageId].into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
+    let trust = Trust::ALL.into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
     let named: Vec<Address> = record.names.iter().filter_map(|a| Address::international(a).ok()).collect();
     let names = Names::new(&named, &sent.address);
     let report = Box::new(report(&record, kind));

@@ -16,6 +16,8 @@ pub struct Settings {
     pub returns: Returns,
     /// The relay's name.
     pub hostname: Domain,
+    /// Who gets mail that is no report; None: it is refused.
+    pub postmaster: Option<Address>,
     /// Whether and how senders are told of late bounces.
     pub notice: NoticeRules,
     /// The rules by which reports are classified.
@@ -43,6 +45,8 @@ pub struct Returns {
     pub trust: Believe,
     /// How far back the log is searched for a Message-ID.
     pub look_back: Option<Duration>,
+    /// Mails that are passed on to the postmaster in an hour, at most.
+    pub forwards_per_hour: u32,
     /// How often mailboxes are read.
     pub read_every: Duration,
     /// Mailboxes that are read.

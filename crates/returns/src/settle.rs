@@ -1,26 +1,39 @@
 //! The effect of returns on the suppression list.
 
 use jiff::Timestamp;
+use posthaste_mail::{Action, Class, Scope};
 use posthaste_spool::Facts;
-use posthaste_suppression::{BounceEvidence, EntrySource, List, Noted, Sureness};
+use posthaste_suppression::{BounceEvidence, EntrySource, List, Noted, Reason, Sureness};
 
-use crate::{
-    found::{Believe, Match, Names, Return, believed},
-    identity::identity,
-};
+use crate::found::{Belief, Believe, Match, Names, Return, believed};
 
 /// Updates the suppression list for a return. To be called once for each report.
 pub(crate) fn settle<F: Facts>(list: &List<'_, F>, found: &Return, believe: Believe, now: Timestamp) -> Noted {
-    let Some((_, trust, ..)) = identity(found) else { return Noted::Nothing };
-    if !believed(trust, believe) {
-        return Noted::Nothing;
-    }
+    let belief = believed(found, believe);
     match found {
+        _ if belief == Belief::Nothing => Noted::Nothing,
+        Return::LateBounce(about) if belief == Belief::Hint => bounce_hint(list, about, now),
         Return::LateBounce(about) => bounce(list, about, now),
+        Return::Complaint(about) if belief == Belief::Hint => hint(list, about, Reason::Complaint, now),
+        Return::Unsubscribe(about) if belief == Belief::Hint => hint(list, about, Reason::Unsubscribe, now),
         Return::Complaint(about) => list.note_complaint(&about.sent.address, &about.sent.facts.stream, source(about), now),
         Return::Unsubscribe(about) => list.note_unsubscribe(&about.sent.address, &about.sent.facts.stream, source(about), now),
         _ => Noted::Nothing,
     }
+}
+
+fn hint<F: Facts>(list: &List<'_, F>, about: &Match, reason: Reason, now: Timestamp) -> Noted {
+    list.note_hint(&about.sent.address, &about.sent.facts.stream, reason, source(about), now)
+}
+
+/// One that names another address may be about a member of a list; one that is not certain alone would be one of several.
+fn bounce_hint<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted {
+    let Some(verdict) = &about.report.verdict else { return Noted::Nothing };
+    let is_dead = verdict.scope == Scope::Recipient && verdict.action == Action::Suppress && verdict.class != Class::MailboxFull;
+    if !is_dead || about.names != Names::Recipient {
+        return Noted::Nothing;
+    }
+    hint(list, about, Reason::HardBounce, now)
 }
 
 fn bounce<F: Facts>(list: &List<'_, F>, about: &Match, now: Timestamp) -> Noted {

@@ -6,6 +6,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use posthaste_bounce::Kind;
+
 use crate::found::Return;
 
 /// Counts since they were last taken.
@@ -48,9 +50,9 @@ pub(super) fn word(found: &Return) -> &'static str {
         Return::Complaint(_) => "complained",
         Return::Unsubscribe(_) => "unsubscribed",
         Return::Delayed(_) => "delayed",
-        Return::AutoReply => "auto_reply",
+        Return::Aside(Kind::AutoReply, _) => "auto_reply",
         Return::Unmatched { why, .. } => why.as_str(),
-        Return::Nothing => "no_report",
+        Return::Aside(..) => "no_report",
     }
 }
 

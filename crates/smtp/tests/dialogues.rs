@@ -4,7 +4,7 @@
 use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use posthaste_mail::BodyKind;
+use posthaste_mail::{Address, BodyKind};
 use posthaste_smtp::server::{
     Answer, BareLineEnds, Bindings, Credentials, Offers, Session, SessionLimits, SessionSettings, Step,
     sasl::{Mechanism, ScramKeys},
@@ -274,6 +274,7 @@ fn offer(offers: &mut Offers, word: &str) -> Result<(), String> {
         "starttls" => offers.starttls = true,
         "tls_required" => offers.tls_required = true,
         "auth_in_clear" => offers.auth_in_clear = true,
+        "postmaster" => offers.postmaster = Some(Arc::new(Address::new("admin@relay.test").unwrap())),
         "fix" => offers.bare_line_ends = BareLineEnds::Fix,
         "lenient" => offers.lenient = true,
         "table" => offers.table = "listen.app".into(),

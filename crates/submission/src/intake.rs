@@ -192,13 +192,25 @@ impl Intake {
 
     /// Stores a notice to `to` about the message `of`, as a message of the same stream.
     pub async fn take_notice(&self, id: MessageId, of: &MessageFacts, text: Bytes, to: &Address) -> Result<(), Refused> {
+        self.take_own(id, &of.stream, Some(of.message), text, to).await
+    }
+
+    /// The stream of mail that belongs to none: `default`, or else the first.
+    pub fn usual_stream(&self) -> Name {
+        let settings = self.settings.get();
+        let usual = settings.streams.iter().find(|name| name.as_str() == "default").or_else(|| settings.streams.first());
+        usual.cloned().unwrap_or_else(|| Name::new("default").expect("a word is a name"))
+    }
+
+    /// Stores a message of the relay's own to `to`, from nobody, so that nothing is ever sent back for it.
+    pub async fn take_own(&self, id: MessageId, stream: &Name, of: Option<MessageId>, text: Bytes, to: &Address) -> Result<(), Refused> {
         let from = self.settings.get().notice_from.domain().to_owned();
         let has_8bit = !text.is_ascii();
-        let parts = self.signatures.sign(vec![text], &[from], &of.stream).await.map_err(unsigned)?;
+        let parts = self.signatures.sign(vec![text], &[from], stream).await.map_err(unsigned)?;
         let record = MessageRecord {
             id,
             arrived: id.time(),
-            stream: of.stream.clone(),
+            stream: stream.clone(),
             tags: Vec::new(),
             meta: Vec::new(),
             message_id: None,
@@ -210,7 +222,7 @@ impl Intake {
             client_ip: None,
             client_ehlo: None,
             user: None,
-            notice_of: Some(of.message),
+            notice_of: of,
         };
         self.store(record, parts).await
     }

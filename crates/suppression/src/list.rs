@@ -120,6 +120,19 @@ impl<'a, F: Facts> List<'a, F> {
         self.note(SuppressionEntry::new(address.clone(), scope, Reason::Unsubscribe, now, self.rules.unsubscribe_for, source), now)
     }
 
+    /// Reports what somebody may have made up who has seen a message of this stream. Only the stream's mail is stopped, and for no longer than
+    /// a hint counts.
+    pub fn note_hint(&self, address: &Address, stream: &Name, reason: Reason, source: EntrySource, now: Timestamp) -> Noted {
+        let usual = match reason {
+            Reason::HardBounce => self.rules.hard_bounce_for,
+            Reason::Complaint => self.rules.complaint_for,
+            Reason::Unsubscribe => self.rules.unsubscribe_for,
+            Reason::Manual => None,
+        };
+        let lasts = usual.map_or(self.rules.hint_for, |usual| usual.min(self.rules.hint_for));
+        self.note(SuppressionEntry::new(address.clone(), Breadth::Stream(stream.clone()), reason, now, Some(lasts), source), now)
+    }
+
     pub(crate) fn note(&self, entry: SuppressionEntry, now: Timestamp) -> Noted {
         match self.add(&entry, Over::Stronger, now) {
             Added::New => Noted::Suppressed(entry),

@@ -17,6 +17,8 @@ pub struct SuppressionRules {
     pub complaint_for: Option<Duration>,
     /// How long a recipient stays listed who unsubscribed.
     pub unsubscribe_for: Option<Duration>,
+    /// The longest that an entry holds if the report may be made up by somebody who has seen the message.
+    pub hint_for: Duration,
     /// Whether a complaint stops everybody's mail, not only its stream's.
     pub complaints_are_global: bool,
     /// The number of less certain bounces …
@@ -35,6 +37,7 @@ impl Default for SuppressionRules {
             full_for: Some(30 * DAY),
             complaint_for: None,
             unsubscribe_for: None,
+            hint_for: 90 * DAY,
             complaints_are_global: false,
             bounces: 3,
             within: 30 * DAY,

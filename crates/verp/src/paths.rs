@@ -84,20 +84,26 @@ impl ReversePaths {
         &self.verps
     }
 
-    /// The reverse-path towards one recipient; None if the application's own stays. It is always the same for one recipient of one message,
-    /// so that greylisting receivers recognize it.
-    pub fn towards(&self, record: &MessageRecord, rcpt: u16) -> Option<Address> {
+    /// The marks of a message towards one recipient; None if the application's own stays. They are always the same for one recipient of one
+    /// message, so that greylisting receivers recognize the reverse-path.
+    pub fn towards(&self, record: &MessageRecord, rcpt: u16) -> Option<ReturnMarks> {
         // RFC 5321 §4.5.5: notices are sent with the null reverse-path and return no mail.
         let verp = &self.verps[self.by_stream.get(&record.stream).copied().unwrap_or(self.rest)?];
         let to = record.envelope.recipients.get(usize::from(rcpt)).filter(|_| !record.envelope.reverse_path.is_null())?;
         let expires = record.arrived.saturating_add(self.good_for).unwrap_or(Timestamp::MAX);
-        Some(verp.address(record.id, rcpt, to, expires))
+        let (reverse_path, code) = (verp.address(record.id, rcpt, to, expires), verp.field(record.id, rcpt, to, expires));
+        Some(ReturnMarks { reverse_path, field: format!("<{code}@{}>", verp.domain()) })
+    }
+
+    /// Whether this is one of the other addresses whose mail is read, as feedback loops are told.
+    pub fn reads(&self, address: &Address) -> bool {
+        self.addresses.contains(&address.folded())
     }
 
     /// Whether mail to this address is accepted and read.
     pub fn want(&self, address: &Address, now: Timestamp) -> Result<(), Unwanted> {
         let ours = self.verps.iter().any(|v| v.domain().as_str() == address.domain());
-        if self.addresses.contains(&address.folded()) || (ours && address.local().eq_ignore_ascii_case("postmaster")) {
+        if self.reads(address) || (ours && address.local().eq_ignore_ascii_case("postmaster")) {
             return Ok(());
         }
         for verp in &self.verps {
@@ -110,6 +116,16 @@ impl ReversePaths {
         }
         Err(if ours { Unwanted::Unknown } else { Unwanted::Elsewhere })
     }
+}
+
+/// What a copy of a message carries, so that what comes back tells which one it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnMarks {
+    /// The address to which mail returns.
+    pub reverse_path: Address,
+    /// The value of the header field, `<code@bounce.domain>`. It proves nothing, because everybody reads it who ever gets the message, and it is no
+    /// address that takes mail.
+    pub field: String,
 }
 
 /// A message as it is sent with a reverse-path of ours.
@@ -125,11 +141,11 @@ pub struct Stamped {
 }
 
 impl Stamped {
-    /// Stamps a message for the one recipient that `path` was made for.
-    pub fn new(path: Address, message: &Message) -> Self {
-        let field = Bytes::from(format!("{RETURN_FIELD}: <{path}>\r\n"));
+    /// Stamps a message for the one recipient that the marks were made for.
+    pub fn new(marks: ReturnMarks, message: &Message) -> Self {
+        let field = Bytes::from(format!("{RETURN_FIELD}: {}\r\n", marks.field));
         let size = message.record.size + field.len() as u64;
         let body = std::iter::once(field).chain(message.body.iter().cloned()).collect();
-        Self { reverse_path: ReversePath::Mailbox(path), envid: message.record.id.to_string(), body, size }
+        Self { reverse_path: ReversePath::Mailbox(marks.reverse_path), envid: message.record.id.to_string(), body, size }
     }
 }

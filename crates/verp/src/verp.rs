@@ -7,6 +7,9 @@
 //!
 //! The tag binds the address: anybody who receives a message knows its reverse-path, and could otherwise report somebody else's address
 //! with it.
+//!
+//! A message carries such a code in its header too. Whoever gets the message passed on reads that one, so it is of another kind: its HMAC
+//! has another label, and it is no part of any address that takes mail.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use jiff::Timestamp;
@@ -37,7 +40,25 @@ pub struct PathToken {
     key: usize,
 }
 
-/// The outcome of opening an address.
+/// What a code serves for. A code of one kind is nothing as the other.
+#[derive(Clone, Copy, Debug)]
+enum CodeKind {
+    /// The local part of a reverse-path, which only the hosts of a delivery see.
+    ReversePath,
+    /// The value of the header field, which everybody sees who ever gets the message.
+    HeaderField,
+}
+
+impl CodeKind {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::ReversePath => b"posthaste reverse-path 1\0",
+            Self::HeaderField => b"posthaste return-field 1\0",
+        }
+    }
+}
+
+/// The outcome of opening an address or the code of a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedPath {
     /// Made by this relay and not expired.
@@ -89,6 +110,17 @@ impl Verp {
     /// Makes the reverse-path of a message towards the recipient `to`, at index `rcpt` of its envelope. `expires` is rounded up to a whole
     /// hour.
     pub fn address(&self, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> Address {
+        let code = self.code(CodeKind::ReversePath, message, rcpt, to, expires);
+        let text = format!("{}+{code}@{}", self.prefix, self.domain);
+        Address::new(&text).expect("prefix, base32 and a domain of bounded length make an address")
+    }
+
+    /// Makes the code for the header field of the same message: [`FIELD_CODE`] letters and digits, which are no address.
+    pub fn field(&self, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> String {
+        self.code(CodeKind::HeaderField, message, rcpt, to, expires)
+    }
+
+    fn code(&self, kind: CodeKind, message: MessageId, rcpt: u16, to: &Address, expires: Timestamp) -> String {
         let hours = expires.as_second().max(0).div_euclid(HOUR) + i64::from(expires.as_second().rem_euclid(HOUR) > 0);
         let hours = u32::try_from(hours).unwrap_or(u32::MAX).min(HOURS_MAX);
         let mut bytes = [0; BYTES];
@@ -96,10 +128,9 @@ impl Verp {
         bytes[16..18].copy_from_slice(&rcpt.to_be_bytes());
         bytes[18..21].copy_from_slice(&hours.to_be_bytes()[1..]);
         bytes[21..SIGNED].copy_from_slice(&tag(&self.keys[0], message, to));
-        let mac = self.mac(&self.keys[0], &bytes[..SIGNED]);
+        let mac = self.mac(kind, &self.keys[0], &bytes[..SIGNED]);
         bytes[SIGNED..].copy_from_slice(&mac);
-        let text = format!("{}+{}@{}", self.prefix, base32(&bytes), self.domain);
-        Address::new(&text).expect("prefix, base32 and a domain of bounded length make an address")
+        base32(&bytes)
     }
 
     /// Opens an address and verifies it.
@@ -111,7 +142,16 @@ impl Verp {
         if !prefix.eq_ignore_ascii_case(&self.prefix) {
             return OpenedPath::NotOurs;
         }
-        match unbase32(code).and_then(|bytes| self.token(&bytes)) {
+        self.opened(CodeKind::ReversePath, code, now)
+    }
+
+    /// Opens the code of a header field and verifies it. Never [`OpenedPath::NotOurs`]: a code names no domain.
+    pub fn open_field(&self, code: &str, now: Timestamp) -> OpenedPath {
+        self.opened(CodeKind::HeaderField, code, now)
+    }
+
+    fn opened(&self, kind: CodeKind, code: &str, now: Timestamp) -> OpenedPath {
+        match unbase32(code).and_then(|bytes| self.token(kind, &bytes)) {
             Some(token) if token.expires > now => OpenedPath::Valid(token),
             Some(token) => OpenedPath::Expired(token),
             None => OpenedPath::Forged,
@@ -123,9 +163,9 @@ impl Verp {
         self.keys.get(token.key).is_some_and(|key| verify_slices_are_equal(&tag(key, token.message, address), &token.tag).is_ok())
     }
 
-    fn token(&self, bytes: &[u8; BYTES]) -> Option<PathToken> {
+    fn token(&self, kind: CodeKind, bytes: &[u8; BYTES]) -> Option<PathToken> {
         let (signed, mac) = bytes.split_at(SIGNED);
-        let key = self.keys.iter().position(|key| verify_slices_are_equal(&self.mac(key, signed), mac).is_ok())?;
+        let key = self.keys.iter().position(|key| verify_slices_are_equal(&self.mac(kind, key, signed), mac).is_ok())?;
         let (message, rest) = signed.split_first_chunk::<16>()?;
         let hours = i64::from(u32::from_be_bytes([0, rest[2], rest[3], rest[4]]));
         Some(PathToken {
@@ -137,9 +177,9 @@ impl Verp {
         })
     }
 
-    fn mac(&self, key: &hmac::Key, signed: &[u8]) -> [u8; MAC] {
+    fn mac(&self, kind: CodeKind, key: &hmac::Key, signed: &[u8]) -> [u8; MAC] {
         let mut context = hmac::Context::with_key(key);
-        for part in [b"posthaste reverse-path 1\0", self.prefix.as_bytes(), b"@", self.domain.as_str().as_bytes(), b"\0", signed] {
+        for part in [kind.label(), self.prefix.as_bytes(), b"@", self.domain.as_str().as_bytes(), b"\0", signed] {
             context.update(part);
         }
         first(&context.sign())
@@ -195,6 +235,8 @@ const MAC: usize = 10;
 const SIGNED: usize = 16 + 2 + 3 + TAG;
 const BYTES: usize = SIGNED + MAC;
 const CODE: usize = BYTES / 5 * 8;
+/// The letters and digits of a header field's code.
+pub const FIELD_CODE: usize = CODE;
 /// The bytes that RFC 5321's 64 leave beside the code and the plus.
 const PREFIX_MAX: usize = 64 - CODE - 1;
 /// The bytes that RFC 5321's 254 leave beside the local part and '@'.

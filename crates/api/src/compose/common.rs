@@ -108,7 +108,7 @@ impl Flaws {
             self.field(field, "a name holds no control characters");
             return None;
         }
-        match Address::new(address) {
+        match Address::international(address) {
             Ok(address) => Some(Named { address, name }),
             Err(why) => {
                 self.address(field, address, detail, &why.to_string());

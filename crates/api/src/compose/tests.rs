@@ -82,6 +82,17 @@ fn a_draft_becomes_the_message_that_a_reader_sees() {
 }
 
 #[test]
+fn a_domain_in_any_alphabet_goes_as_dns_has_it() {
+    let made = composed(&draft(json!({"to": ["info@bücher.test", "Buch <info@xn--bcher-kva.test>"]}))).unwrap();
+    assert_eq!(made.envelope.recipients, ["info@xn--bcher-kva.test".parse().unwrap()]);
+    assert!(!made.envelope.parameters.smtputf8, "any receiver takes it");
+    assert_eq!(read(&made.data).to().unwrap().first().unwrap().address(), Some("info@xn--bcher-kva.test"));
+    let made = composed(&draft(json!({"to": "jürgen@bücher.test"}))).unwrap();
+    assert_eq!(made.envelope.recipients[0].as_str(), "j\u{fc}rgen@xn--bcher-kva.test");
+    assert!(made.envelope.parameters.smtputf8 && made.has_8bit);
+}
+
+#[test]
 fn a_list_of_mailboxes_is_never_taken_for_one() {
     let made = composed(&json!({"from": "a@example.com", "to": ["x@example.org", "y@example.org"]})).unwrap();
     assert_eq!(made.envelope.recipients.len(), 2);

@@ -205,7 +205,8 @@ pub struct Returned {
     /// The source that sent the message, if the log still has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Name>,
-    /// How it was matched: by `verp` (a keyed reverse-path), or by `envid` or `message_id`, which anybody can guess.
+    /// How it was matched: by `verp` (it came to a keyed reverse-path: proof), or by a hint: `feedback` or `content` (a code of the relay in the
+    /// content of a feedback loop's report or of another mail), `envid` or `message_id`.
     pub matched_by: &'static str,
     /// The recipient that it names, if that is another address.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,6 @@ use super::{
     FileId, LogError, Position,
     files::{self, LogFile},
 };
-use crate::LogRecord;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -61,18 +60,6 @@ impl Lines {
     /// Like [`Self::all`] without the files rotated before `time`: some earlier lines may come too, no later line is missing.
     pub fn since(dir: &Path, time: Timestamp) -> Self {
         Self { since: Some(time), ..Self::all(dir) }
-    }
-
-    /// Like [`Self::since`], but begins in the first file near `time`. Lines are in the order of their times except within a batch, so the
-    /// place is found by bisection. A caller that must not miss a line subtracts a minute.
-    pub fn near(dir: &Path, time: Timestamp) -> Result<Self, LogError> {
-        let mut lines = Self::since(dir, time);
-        lines.open = lines.first()?;
-        if let Some(open) = &mut lines.open {
-            let start = open.start_near(time)?;
-            open.seek(start)?;
-        }
-        Ok(lines)
     }
 
     /// The lines after a position. [`LogError::Gone`] if its file was deleted.
@@ -208,26 +195,6 @@ impl OpenFile {
             // one if somebody deleted the rotated files too.
             None => files.iter().position(|f| f.number >= self.number || f.rotated.is_none()).and_then(|next| files.into_iter().nth(next)),
         })
-    }
-
-    /// The start of a line after which all lines from `time` on follow, and few earlier ones.
-    fn start_near(&mut self, time: Timestamp) -> Result<u64, LogError> {
-        let (mut before, mut behind) = (0, self.length()?);
-        let mut line = Vec::new();
-        while behind - before > READ_AHEAD as u64 {
-            let middle = before + (behind - before) / 2;
-            self.seek(middle)?;
-            // Reads the rest of a line, then a whole one. A line that cannot be parsed counts as late, so that rather too much is read.
-            let start = self.read_line(&mut line, false)?.then_some(self.offset);
-            let early = start.is_some()
-                && self.read_line(&mut line, false)?
-                && LogRecord::parse(&line).and_then(|s| s.time()).is_some_and(|t| t < time);
-            match start.filter(|_| early) {
-                Some(start) => before = start,
-                None => behind = middle,
-            }
-        }
-        Ok(before)
     }
 
     fn start_of_last(&self, lines: usize) -> Result<u64, LogError> {

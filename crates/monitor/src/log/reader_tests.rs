@@ -180,19 +180,3 @@ proptest! {
         prop_assert_eq!(&seen, &followed);
     }
 }
-
-#[test]
-fn a_time_is_found_without_reading_what_was_long_before() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = open(dir.path());
-    append(&log, 0..10_000);
-    for wanted in [0, 1, 5_000, 9_999] {
-        let found = rest(&mut Lines::near(dir.path(), samples::at(wanted)).unwrap());
-        let first = found[0].cast_signed();
-        assert!(first <= wanted && wanted - first < 3_000, "{first} for {wanted}");
-        assert_eq!(found, (found[0]..10_000).collect::<Vec<_>>());
-    }
-    assert!(rest(&mut Lines::near(dir.path(), samples::at(20_000)).unwrap()).len() < 3_000);
-    let empty = tempfile::tempdir().unwrap();
-    assert!(rest(&mut Lines::near(empty.path(), samples::at(0)).unwrap()).is_empty());
-}

@@ -1,8 +1,10 @@
 //! Protocol settings of a listener's SMTP sessions.
 
+use std::sync::Arc;
+
 use posthaste_access::users::Users;
-use posthaste_config::Config;
-use posthaste_mail::Name;
+use posthaste_config::{Config, bounce_domain_of};
+use posthaste_mail::{Address, Name};
 use posthaste_smtp::server::{self, sasl::Mechanism};
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
@@ -34,8 +36,23 @@ pub(super) fn session_settings(config: &Config, name: &Name, listener: &Listener
             // Whoever may send here is a client of `allow` or a user. Whoever brings returned mail is anybody.
             lenient: listener.role == Role::Submission,
             table: if listener.role == Role::Submission { format!("listen.{name}") } else { String::new() },
+            postmaster: postmaster(config, listener.role).map(Arc::new),
         },
     }
+}
+
+/// Who gets mail to `<postmaster>`: whom the configuration names, or else the postmaster of this host; where mail returns, an address whose mail is
+/// read and passed on.
+fn postmaster(config: &Config, role: Role) -> Option<Address> {
+    let domain = match role {
+        Role::Submission if config.postmaster.is_some() => return config.postmaster.clone(),
+        Role::Submission => &config.hostname,
+        Role::Returns => {
+            let of_streams = config.streams.values().filter_map(|stream| bounce_domain_of(&config.returns, stream));
+            of_streams.min()?
+        }
+    };
+    Address::new(&format!("postmaster@{domain}")).ok()
 }
 
 /// The listener's AUTH mechanisms that at least one user can use. `introspects`: tokens are checked at an introspection endpoint.

@@ -3,12 +3,12 @@ use std::cell::Cell;
 use posthaste_mail::{Class, Domain, MessageFacts, Name};
 use posthaste_spool::MemoryFacts as Memory;
 use posthaste_suppression::{List, Noted, Reason, SuppressionRules};
-use posthaste_verp::VerpSecret;
+use posthaste_verp::{OpenedPath, VerpSecret};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    found::Believe,
+    found::{Belief, Believe, believed},
     handler,
     identity::{identity, is_known, remember, sweep},
     once::{Claimed, Claims},
@@ -84,7 +84,25 @@ fn judged(rcpt: &Address, mail: &str, now: Timestamp) -> Vec<Return> {
 }
 
 fn judged_with(sent: &Ledger, rcpt: &Address, mail: &[u8], now: Timestamp) -> Vec<Return> {
-    ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent }.judge(&[Some(rcpt.clone())], mail, now)
+    judge_of(sent, is_feedback(rcpt)).judge(&[Some(rcpt.clone())], mail, now)
+}
+
+fn verps() -> &'static [Verp] {
+    static VERPS: std::sync::LazyLock<[Verp; 1]> = std::sync::LazyLock::new(|| [verp()]);
+    &*VERPS
+}
+
+fn judge_of(sent: &Ledger, is_feedback: bool) -> ReturnJudge<'_> {
+    ReturnJudge { verps: verps(), rules: Rules::shipped(), sent, is_feedback }
+}
+
+/// As `returns.addresses` would list it.
+fn is_feedback(rcpt: &Address) -> bool {
+    rcpt.local() == "fbl"
+}
+
+fn code() -> String {
+    verp().field(id(), 1, &address("dead@example.net"), day(30))
 }
 
 fn the_match(returns: &[Return]) -> &Match {
@@ -203,8 +221,11 @@ fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
     {
         let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &returned), day(3));
         let Return::Complaint(found) = &returns[0] else { panic!("{returns:?}") };
-        assert_eq!((found.sent.address.as_str(), found.trust), ("dead@example.net", Trust::Verp));
+        assert_eq!((found.sent.address.as_str(), found.trust), ("dead@example.net", Trust::Feedback));
     }
+    let field = format!("x-posthaste-return:\r\n <{}@BOUNCE.example.org>\r\n", code().to_uppercase());
+    let found = judged(&address("fbl@bounce.example.org"), &complaint("abuse", &field), day(3));
+    assert_eq!((the_match(&found).sent.address.as_str(), the_match(&found).trust), ("dead@example.net", Trust::Feedback));
     let returns = judged(&address("fbl@bounce.example.org"), &complaint("abuse", ""), day(3));
     assert!(matches!(returns[..], [Return::Unmatched { kind: Kind::Feedback, .. }]), "{returns:?}");
 }
@@ -212,11 +233,11 @@ fn a_complaint_is_matched_by_the_path_in_the_mail_it_returns() {
 #[test]
 fn a_path_broken_by_quoted_printable_is_found() {
     let text = path().to_string();
-    let broken = format!("Return-Path: <{}=\r\n{}>\r\n", &text[..20], &text[20..]);
-    assert_eq!(tokens::find(&[verp()], &[Some(address("fbl@bounce.example.org"))], broken.as_bytes(), day(3)), {
-        let OpenedPath::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
-        FoundPath::One(0, OpenedPath::Valid(token))
-    });
+    let broken = |text: &str| format!("{}=\r\n{}\r\n", &text[..30], &text[30..]);
+    let OpenedPath::Valid(token) = verp().open(&path(), day(3)) else { panic!("not valid") };
+    for mail in [broken(&format!("Return-Path: <{text}>")), broken(&format!("X-Posthaste-Return: {}", code()))] {
+        assert_eq!(tokens::find(verps(), &[Some(address("fbl@bounce.example.org"))], mail.as_bytes(), day(3)), Codes::Inside((0, token)));
+    }
 }
 
 #[test]
@@ -232,12 +253,22 @@ fn of_several_paths_none_is_meant() {
 #[test]
 fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
     let returned = format!("Return-Path: <{}>\r\n", path());
-    assert_eq!(judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)), [Return::Nothing]);
+    assert_eq!(
+        judged(&address("fbl@bounce.example.org"), &complaint("not-spam", &returned), day(3)),
+        [Return::Aside(Kind::Feedback, None)]
+    );
     let vacation =
         "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Out of office: Offer\r\nAuto-Submitted: auto-replied\r\n\r\nBack on Monday.\r\n";
-    assert_eq!(judged(&path(), vacation, day(3)), [Return::AutoReply]);
+    let aside = |mail: &str| match &judged(&path(), mail, day(3))[..] {
+        [Return::Aside(kind, Some(about))] => (*kind, about.sent.address.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(aside(vacation), (Kind::AutoReply, "dead@example.net".into()));
     let message = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
-    assert_eq!(judged(&path(), message, day(3)), [Return::Nothing]);
+    assert_eq!(aside(message), (Kind::NotBounce, "dead@example.net".into()));
+    assert!(judged(&path(), message, day(3)).iter().all(Return::is_mail));
+    let elsewhere = judged(&address("postmaster@bounce.example.org"), message, day(3));
+    assert!(matches!(elsewhere[..], [Return::Aside(Kind::NotBounce, None)]) && elsewhere[0].is_mail(), "{elsewhere:?}");
 }
 
 #[test]
@@ -347,9 +378,10 @@ proptest! {
         for rcpt in [path(), address("fbl@bounce.example.org")] {
             let returns = judged_with(&Ledger::default(), &rcpt, &mail, day(3));
             prop_assert!(!returns.is_empty());
+            let trust = if is_feedback(&rcpt) { Trust::Feedback } else { Trust::Verp };
             for found in returns {
                 if let Return::LateBounce(m) | Return::Delayed(m) | Return::Complaint(m) | Return::Unsubscribe(m) = found {
-                    prop_assert_eq!((m.sent.address.as_str(), m.trust), ("dead@example.net", Trust::Verp));
+                    prop_assert_eq!((m.sent.address.as_str(), m.trust), ("dead@example.net", trust));
                 }
             }
         }
@@ -375,11 +407,87 @@ fn one_mail_is_judged_once_and_looks_into_the_log_a_fixed_number_of_times() {
     };
     let looks = |local: &str, mail: &str| {
         let (ledger, rcpts) = (Ledger::default(), (0..1000).map(|n| spelt(local, n)).collect::<Vec<_>>());
-        let returns = ReturnJudge { verps: &[verp()], rules: Rules::shipped(), sent: &ledger }.judge(&rcpts, mail.as_bytes(), day(3));
+        let returns = judge_of(&ledger, false).judge(&rcpts, mail.as_bytes(), day(3));
         assert!(!returns.is_empty());
         ledger.0.get()
     };
     // To a reverse-path in a thousand spellings; by somebody who never got one, with ids that are made up.
     assert_eq!(looks(path().local(), &mail(&|_| id())), 1);
     assert!((1..=HINTS_MAX).contains(&looks("postmaster", &mail(&|n| MessageId::new(day(1), n as u128)))));
+}
+
+#[test]
+fn what_everybody_can_read_stops_one_streams_mail_for_a_while_at_most() {
+    let rules = SuppressionRules { complaints_are_global: true, ..SuppressionRules::default() };
+    let field = format!("X-Posthaste-Return: {}\r\n", code());
+    let returned = [field, format!("Return-Path: <{}>\r\n", path()), format!("Authentication-Results: x; smtp.mailfrom={}\r\n", path())];
+    let bounce = |returned: &str| report("dead@example.net", "failed", &format!("Original-Envelope-Id: {}\r\n", id()), returned);
+    for (returned, to, believe) in returned.iter().flat_map(|returned| {
+        let everywhere = ["fbl@bounce.example.org", "postmaster@bounce.example.org"];
+        everywhere.into_iter().flat_map(move |to| [Believe::Verp, Believe::Hints].map(|believe| (returned, to, believe)))
+    }) {
+        for mail in [bounce(returned), complaint("abuse", returned), complaint("opt-out", returned)] {
+            let found = judged(&address(to), &mail, day(3)).remove(0);
+            let belief = believed(&found, believe);
+            assert!(belief < Belief::Proof, "{found:?}");
+            let is_a_loops = is_feedback(&address(to)) && !matches!(found, Return::LateBounce(_));
+            assert_eq!(belief == Belief::Hint, is_a_loops || believe == Believe::Hints, "{to} {believe:?} {found:?}");
+            match settle(&List::new(&filled(Memory::default()), &rules), &found, believe, day(3)) {
+                Noted::Nothing => assert_eq!(belief, Belief::Nothing),
+                Noted::Suppressed(entry) => {
+                    assert_eq!((belief, entry.scope.to_string().as_str()), (Belief::Hint, "stream:news"));
+                    assert_eq!(entry.until, Some(day(93)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_fields_code_is_no_address() {
+    let as_path = address(&format!("b+{}@bounce.example.org", code()));
+    assert_eq!(verp().open(&as_path, day(3)), OpenedPath::Forged);
+    assert_eq!(verp().open(&address(&format!("{}@bounce.example.org", code())), day(3)), OpenedPath::NotOurs);
+    assert_eq!(verp().open_field(path().local().trim_start_matches("b+"), day(3)), OpenedPath::Forged);
+    let returns = judged(&as_path, &report("dead@example.net", "failed", "", ""), day(3));
+    assert!(matches!(returns[..], [Return::Unmatched { why: Mismatch::Forged, .. }]), "{returns:?}");
+}
+
+#[test]
+fn a_mail_to_several_reverse_paths_is_judged_for_each() {
+    let other = verp().address(id(), 0, &address("alive@example.net"), day(30));
+    let both = [Some(path()), Some(other)];
+    let judge = |mail: &str| judge_of(&Ledger::default(), false).judge(&both, mail.as_bytes(), day(3));
+    let one = report("dead@example.net", "failed", "", "");
+    let second = "\r\nFinal-Recipient: rfc822; alive@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n";
+    let two = one
+        .replace("\r\n\r\n--b\r\nContent-Type: text/rfc822-headers", &format!("\r\n{second}\r\n--b\r\nContent-Type: text/rfc822-headers"));
+    let told = |returns: &[Return]| -> Vec<_> {
+        let told = |r: &Return| match r {
+            Return::LateBounce(m) => (m.sent.address.to_string(), m.trust, m.names),
+            other => (format!("{other:?}"), Trust::MessageId, Names::Another),
+        };
+        returns.iter().map(told).collect()
+    };
+    let [dead, alive] = ["dead", "alive"].map(|who| (format!("{who}@example.net"), Trust::Verp, Names::Recipient));
+    assert_eq!(told(&judge(&two)), [dead.clone(), alive]);
+    assert_eq!(told(&judge(&one))[0], dead);
+    assert!(matches!(judge(&one)[1], Return::Aside(..)), "what names the one is nothing about the other: {:?}", judge(&one));
+    // To one alone, the block that names it counts, wherever it stands.
+    let to_second = judge_of(&Ledger::default(), false).judge(&both[1..], two.as_bytes(), day(3));
+    assert_eq!(told(&to_second), [("alive@example.net".to_owned(), Trust::Verp, Names::Recipient)]);
+}
+
+#[test]
+fn a_fetched_mail_was_sent_to_whom_its_own_header_says() {
+    let judge = |mail: &str| judge_of(&Ledger::default(), true).judge(&[None], mail.as_bytes(), day(3)).remove(0);
+    let trust = |mail: &str| the_match(&[judge(mail)]).trust;
+    let plain = report("dead@example.net", "failed", "", &format!("Return-Path: <{}>\r\n", path()));
+    for own in ["Delivered-To: ", "X-Original-To: <", "To:\r\n\t"] {
+        assert_eq!(trust(&format!("{own}{}\r\n{plain}", path())), Trust::Verp, "{own}");
+    }
+    for other in ["", &format!("Return-Path: <{}>\r\n", path()), &format!("Subject: x\r\n To: {}\r\n", path())] {
+        assert_eq!(trust(&format!("{other}{plain}")), Trust::Feedback, "{other}");
+    }
 }

@@ -56,7 +56,7 @@ pub(super) async fn take(handler: &Arc<ReturnHandler>, mails: Vec<Bytes>) -> Vec
     let mut taking = JoinSet::new();
     for (place, mail) in mails.iter().cloned().enumerate() {
         let handler = handler.clone();
-        taking.spawn(async move { (place, handler.take(mail, vec![None]).await.is_ok()) });
+        taking.spawn(async move { (place, handler.take_fetched(mail).await.is_ok()) });
     }
     while let Some(done) = taking.join_next().await {
         if let Ok((place, is_taken)) = done {
@@ -65,7 +65,7 @@ pub(super) async fn take(handler: &Arc<ReturnHandler>, mails: Vec<Bytes>) -> Vec
     }
     // Of two mails with the same report the second has to wait for the first.
     for (mail, taken) in mails.into_iter().zip(&mut taken).filter(|(_, taken)| !**taken) {
-        *taken = handler.take(mail, vec![None]).await.is_ok();
+        *taken = handler.take_fetched(mail).await.is_ok();
     }
     taken
 }

@@ -170,7 +170,10 @@ fn rcpt(rest: &str, offered: &Offered) -> Result<Command, Fault> {
         return Err(Fault::arguments("rcpt", "say RCPT TO:<address>"));
     };
     let Bracketed { inner, rest } = path::read(rest, offered.lenient).map_err(|e| bad_recipient(rest, &e))?;
-    let recipient = path::forward(inner).map_err(|e| bad_recipient(inner, &e))?;
+    let recipient = match (path::forward(inner), &offered.postmaster) {
+        (Err(PathError::Postmaster), Some(postmaster)) => (**postmaster).clone(),
+        (found, _) => found.map_err(|e| bad_recipient(inner, &e))?,
+    };
     let parameters = params::rcpt(rest).map_err(|answer| Fault::refusal("rcpt", "bad_parameter", answer).about(inner))?;
     Ok(Command::Rcpt { recipient, parameters, needs_utf8: !inner.is_ascii() })
 }
@@ -218,11 +221,11 @@ mod tests {
     use super::*;
 
     fn read(line: &[u8]) -> Result<Command, Fault> {
-        parse(line, &Offered { auth: false, require_tls: false, hold: None, priority: false, lenient: false })
+        parse(line, &Offered { auth: false, require_tls: false, hold: None, priority: false, lenient: false, postmaster: None })
     }
 
     fn read_leniently(line: &[u8]) -> Result<Command, Fault> {
-        parse(line, &Offered { auth: true, require_tls: false, hold: None, priority: false, lenient: true })
+        parse(line, &Offered { auth: true, require_tls: false, hold: None, priority: false, lenient: true, postmaster: None })
     }
 
     fn code(line: &[u8]) -> (u16, &'static str) {

@@ -1,8 +1,9 @@
 //! The optional extensions that a listener offers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use posthaste_mail::Address;
 
 use super::{Bindings, sasl::Mechanism};
 
@@ -31,6 +32,8 @@ pub struct Offers {
     pub lenient: bool,
     /// The listener's table in the configuration, such as `listen.app`, so that a reply can name the key that would help; empty: no reply does.
     pub table: String,
+    /// Who gets mail to `<postmaster>` without a domain (RFC 5321 §4.5.1); None: it is refused.
+    pub postmaster: Option<Arc<Address>>,
 }
 
 /// What to do about a bare CR or LF in a message. Neither ever ends the message.
@@ -51,6 +54,7 @@ pub(super) struct Offered {
     pub(super) hold: Option<HoldBounds>,
     pub(super) priority: bool,
     pub(super) lenient: bool,
+    pub(super) postmaster: Option<Arc<Address>>,
 }
 
 /// The limits that FUTURERELEASE announces (RFC 4865 §3).
@@ -75,6 +79,7 @@ impl Offers {
             hold,
             priority: self.priority,
             lenient: self.lenient,
+            postmaster: self.postmaster.clone(),
         }
     }
 

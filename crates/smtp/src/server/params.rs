@@ -198,8 +198,14 @@ mod tests {
 
     fn read(rest: &str) -> Result<MailRequest, u16> {
         let until = "2030-01-01T00:00:00Z".parse().unwrap();
-        let offered =
-            Offered { auth: true, require_tls: true, hold: Some(HoldBounds { seconds: 86_400, until }), priority: true, lenient: false };
+        let offered = Offered {
+            auth: true,
+            require_tls: true,
+            hold: Some(HoldBounds { seconds: 86_400, until }),
+            priority: true,
+            lenient: false,
+            postmaster: None,
+        };
         let mut request =
             MailRequest { reverse_path: ReversePath::Null, size: None, body: BodyKind::default(), parameters: EsmtpParameters::default() };
         mail(rest, &offered, &mut request).map(|()| request).map_err(|answer| answer.code)

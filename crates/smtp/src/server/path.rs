@@ -73,7 +73,8 @@ pub(super) fn reverse(inner: &str) -> Result<ReversePath, PathError> {
     mailbox(inner).map(ReversePath::Mailbox)
 }
 
-/// The argument of RCPT TO: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 means a local mailbox, which a relay does not have.
+/// The argument of RCPT TO: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 is an error of its own, because it has no
+/// domain to go to.
 pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
     if inner.eq_ignore_ascii_case("postmaster") {
         return Err(PathError::Postmaster);

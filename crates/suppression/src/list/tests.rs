@@ -25,6 +25,7 @@ const RULES: SuppressionRules = SuppressionRules {
     full_for: Some(days(30)),
     complaint_for: None,
     unsubscribe_for: None,
+    hint_for: days(90),
     complaints_are_global: false,
     bounces: 3,
     within: days(30),

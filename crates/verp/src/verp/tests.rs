@@ -30,6 +30,17 @@ fn a_path_says_what_it_was_made_for_until_it_expires() {
 }
 
 #[test]
+fn a_code_of_one_kind_is_a_forgery_as_the_other() {
+    let verp = verp(&[1]);
+    let (address, field) = (verp.address(id(), 513, &rcpt(), at(2000)), verp.field(id(), 513, &rcpt(), at(2000)));
+    let OpenedPath::Valid(token) = verp.open(&address, at(1999)) else { panic!("not valid") };
+    assert_eq!((field.len(), verp.open_field(&field, at(1999))), (FIELD_CODE, OpenedPath::Valid(token)));
+    assert_eq!(verp.open_field(&field, at(2000)), OpenedPath::Expired(token));
+    assert_eq!(verp.open_field(&address.local()[2..], at(1999)), OpenedPath::Forged);
+    assert_eq!(verp.open(&Address::new(&format!("b+{field}@bounce.example.org")).unwrap(), at(1999)), OpenedPath::Forged);
+}
+
+#[test]
 fn a_part_of_an_hour_counts_as_one() {
     let expires = at(2000) + jiff::SignedDuration::from_secs(1);
     let OpenedPath::Valid(token) = verp(&[1]).open(&verp(&[1]).address(id(), 0, &rcpt(), expires), at(2000)) else { panic!("not valid") };

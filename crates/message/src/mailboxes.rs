@@ -1,0 +1,343 @@
+//! Who a From, Sender or Resent- field says sends the message (RFC 5322 §3.4), where every reader says the same.
+//!
+//! Receivers, their users' programs and verifiers read such a field each in their own way. Whatever might be taken for another address than
+//! the one that is checked and signed for is refused: what a strict reading does not take, and what a second, lenient reader
+//! ([`mail_parser`]) reads differently. An address in a display name is all that many programs show, so it is checked like the mailbox.
+
+use mail_parser::parsers::MessageStream;
+use posthaste_mail::{Address, Foreign};
+
+/// The addresses of a field; none if it names nobody.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Mailboxes {
+    /// Its mailboxes, in order.
+    pub(super) specs: Vec<String>,
+    /// Addresses that stand in display names and comments and are none of the mailboxes.
+    pub(super) shown: Vec<String>,
+}
+
+/// Reads the value of a field. None: one reader may find another address in it than the next.
+pub(super) fn read(value: &[u8]) -> Option<Mailboxes> {
+    let text = unfolded(value)?;
+    let mut reader = Reader::default();
+    for token in tokens(&text)? {
+        reader.take(token)?;
+    }
+    reader.end()?;
+    let Reader { specs, nameless, names, .. } = reader;
+    // What stands between commas and is no mailbox belongs to the next one, or is one for a lenient reader.
+    if (specs.is_empty() && text.contains(is_at)) || (!specs.is_empty() && nameless) {
+        return None;
+    }
+    if !specs.iter().all(|spec| is_plain(spec)) || lenient(value) != specs {
+        return None;
+    }
+    let mut shown = shown(&names)?;
+    if specs.is_empty() && !shown.is_empty() {
+        return None;
+    }
+    shown.retain(|address| !specs.iter().any(|spec| spec.eq_ignore_ascii_case(address)));
+    Some(Mailboxes { specs, shown })
+}
+
+/// The value in one line. None if it holds control characters, which readers skip or stop at, or a line of blanks, where some end the header.
+fn unfolded(value: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(value);
+    let mut lines = text.strip_suffix("\r\n").unwrap_or(&text).split("\r\n").enumerate();
+    if lines.any(|(i, line)| (i > 0 && line.trim().is_empty()) || line.contains(|c: char| c.is_control() && c != '\t')) {
+        return None;
+    }
+    Some(text.replace("\r\n", ""))
+}
+
+/// A part of a field.
+#[derive(Debug, PartialEq, Eq)]
+enum Token<'t> {
+    /// Neighbours without blanks or special characters.
+    Run(&'t str),
+    /// The content of a quoted string.
+    Quoted(&'t str),
+    /// The content of a comment.
+    Comment(&'t str),
+    /// One of `<>,:;`.
+    Special(char),
+}
+
+/// The parts of a field. None: a quoted string or comment never ends, or holds what may end it for some readers.
+fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' => {
+                let inner = quoted(&rest[1..])?;
+                tokens.push(Token::Quoted(inner));
+                inner.len() + 2
+            }
+            '(' => {
+                let inner = comment(&rest[1..])?;
+                tokens.push(Token::Comment(inner));
+                inner.len() + 2
+            }
+            '<' | '>' | ',' | ':' | ';' => {
+                tokens.push(Token::Special(first));
+                1
+            }
+            ')' | '\\' => return None,
+            _ => {
+                let run = run(rest);
+                tokens.push(Token::Run(run));
+                run.len()
+            }
+        };
+        rest = rest[length..].trim_start();
+    }
+    Some(tokens)
+}
+
+/// The content of the quoted string that begins here. None: it never ends, or an escape hides where it ends and there is an address to hide.
+fn quoted(text: &str) -> Option<&str> {
+    let (mut escaped, mut escapes) = (false, false);
+    let end = text.find(|c: char| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        escapes |= escaped;
+        ends
+    })?;
+    Some(&text[..end]).filter(|inner| !(escapes && inner.contains(may_begin_an_address)))
+}
+
+/// The content of the comment that begins here. Comments nest (RFC 5322 §3.2.2), but not every reader knows.
+fn comment(text: &str) -> Option<&str> {
+    let (mut depth, mut escaped, mut is_odd) = (1, false, false);
+    let end = text.find(|c: char| {
+        match c {
+            _ if escaped => {}
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        is_odd |= escaped || depth > 1 || c == '"';
+        depth == 0
+    })?;
+    Some(&text[..end]).filter(|inner| !(is_odd && inner.contains(may_begin_an_address)))
+}
+
+/// The characters up to a blank or a special one; an address literal behind an '@' may hold a ':'.
+fn run(text: &str) -> &str {
+    let literal = text.find("@[").filter(|at| !text[..*at].contains(is_special));
+    let from = literal.and_then(|at| text[at..].find(']').map(|end| at + end)).unwrap_or(0);
+    let end = text[from..].find(is_special).map_or(text.len(), |end| from + end);
+    // What is no blank and no special character ends nothing.
+    &text[..end.max(text.chars().next().map_or(0, char::len_utf8))]
+}
+
+fn is_special(c: char) -> bool {
+    c.is_whitespace() || "\"(),:;<>\\".contains(c)
+}
+
+/// An '@', or what some programs take for one (Unicode's compatibility forms).
+fn is_at(c: char) -> bool {
+    matches!(c, '@' | '\u{ff20}' | '\u{fe6b}')
+}
+
+fn may_begin_an_address(c: char) -> bool {
+    is_at(c) || is_angle(c)
+}
+
+/// An angle bracket, or what looks like one.
+fn is_angle(c: char) -> bool {
+    matches!(
+        c,
+        '<' | '>'
+            | '\u{2039}'
+            | '\u{203a}'
+            | '\u{ff1c}'
+            | '\u{ff1e}'
+            | '\u{2329}'
+            | '\u{232a}'
+            | '\u{3008}'
+            | '\u{3009}'
+            | '\u{27e8}'
+            | '\u{27e9}'
+    )
+}
+
+/// Where the reading stands.
+#[derive(Default)]
+struct Reader<'t> {
+    specs: Vec<String>,
+    /// Whether something between commas is no mailbox.
+    nameless: bool,
+    /// Display names and comments, each mailbox on its own.
+    names: Vec<Vec<&'t str>>,
+    words: Vec<Token<'t>>,
+    comments: Vec<&'t str>,
+    /// What stands between angle brackets, once they are open.
+    angle: Option<Option<&'t str>>,
+    is_closed: bool,
+    in_group: bool,
+    behind_group: bool,
+}
+
+impl<'t> Reader<'t> {
+    /// None: readers do not agree about what comes before and this.
+    fn take(&mut self, token: Token<'t>) -> Option<()> {
+        let in_angle = self.angle.is_some() && !self.is_closed;
+        match token {
+            Token::Comment(text) if !in_angle => self.comments.push(text),
+            Token::Run(text) if in_angle && self.angle == Some(None) => self.angle = Some(Some(text)),
+            Token::Special('>') if in_angle => self.is_closed = true,
+            // Behind an angle or a group comes the next mailbox or nothing.
+            _ if in_angle => return None,
+            Token::Special(',') => self.end_of_mailbox()?,
+            Token::Special(';') if self.in_group => {
+                self.end_of_mailbox()?;
+                (self.in_group, self.behind_group) = (false, true);
+            }
+            _ if self.is_closed || self.behind_group => return None,
+            Token::Special('<') if !self.holds_at() => self.angle = Some(None),
+            Token::Special(':') if !self.in_group && !self.words.is_empty() && !self.holds_at() => {
+                self.in_group = true;
+                self.names.push(self.words.drain(..).map(|word| word.text()).collect());
+            }
+            word @ (Token::Run(_) | Token::Quoted(_)) => self.words.push(word),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn end(&mut self) -> Option<()> {
+        let is_open = self.in_group || (self.angle.is_some() && !self.is_closed);
+        if is_open { None } else { self.end_of_mailbox() }
+    }
+
+    fn end_of_mailbox(&mut self) -> Option<()> {
+        self.behind_group = false;
+        let words = std::mem::take(&mut self.words);
+        let name: Vec<&str> = match (self.angle.take(), &*words) {
+            (Some(Some(spec)), _) => {
+                self.specs.push(spec.to_owned());
+                words.iter().map(Token::text).collect()
+            }
+            (None, [Token::Run(spec)]) if spec.contains('@') => {
+                self.specs.push((*spec).to_owned());
+                Vec::new()
+            }
+            (None, _) if words.iter().any(Token::holds_at) => return None,
+            (None, []) => Vec::new(),
+            (Some(None), _) | (None, _) => {
+                self.nameless = true;
+                words.iter().map(Token::text).collect()
+            }
+        };
+        self.is_closed = false;
+        self.names.push(name);
+        self.names.extend(std::mem::take(&mut self.comments).into_iter().map(|text| vec![text]));
+        Some(())
+    }
+
+    /// Whether an '@' stands outside quotes in what may be a display name.
+    fn holds_at(&self) -> bool {
+        self.words.iter().any(Token::holds_at)
+    }
+}
+
+impl<'t> Token<'t> {
+    fn text(&self) -> &'t str {
+        match self {
+            Token::Run(text) | Token::Quoted(text) | Token::Comment(text) => text,
+            Token::Special(_) => "",
+        }
+    }
+
+    fn holds_at(&self) -> bool {
+        matches!(self, Token::Run(text) if text.contains(is_at))
+    }
+}
+
+/// Whether this is an address for everybody: without encoded words, and without characters that nobody sees or that stand for others.
+fn is_plain(spec: &str) -> bool {
+    let odd = |c: char| {
+        c.is_whitespace() || Foreign::is_obeyed(c) || is_angle(c) || (is_at(c) && c != '@') || DOTS.contains(&c) || HIDDEN.contains(&c)
+    };
+    Address::international(spec).is_ok() && !spec.contains("=?") && !spec.contains("?=") && !spec.contains(odd)
+}
+
+/// Full stops that become a dot in a domain name (RFC 3490 §3.1).
+const DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];
+/// Characters of no width beside those of [`Foreign::is_obeyed`].
+const HIDDEN: [char; 6] = ['\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{fffd}'];
+
+/// The addresses that a lenient reader finds.
+fn lenient(value: &[u8]) -> Vec<String> {
+    let line = ended(value);
+    let found = MessageStream::new(&line).parse_address();
+    let addresses = found.as_address().into_iter().flat_map(|all| all.iter()).filter_map(|one| one.address());
+    addresses.filter(|address| address.contains('@')).map(str::to_owned).collect()
+}
+
+/// The value as the reader wants it, with a line end.
+fn ended(value: &[u8]) -> Vec<u8> {
+    let mut line = value.trim_ascii_end().to_vec();
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+/// The addresses in display names and comments, once encoded words (RFC 2047) are decoded. None: what they hold cannot be known, or looks like
+/// another mailbox once it is decoded.
+fn shown(names: &[Vec<&str>]) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names {
+        let raw = name.join(" ");
+        let is_encoded = raw.contains("=?");
+        let decoded = if is_encoded { decoded(&raw) } else { raw.clone() };
+        let text: String = decoded.chars().map(normal).collect();
+        if is_encoded
+            && (is_left_over(&raw, &decoded) || (text.contains('@') && text.contains(is_angle)) || text.contains(char::is_control))
+        {
+            return None;
+        }
+        found.extend(addresses(&text));
+    }
+    Some(found)
+}
+
+fn decoded(raw: &str) -> String {
+    let line = ended(raw.as_bytes());
+    MessageStream::new(&line).parse_unstructured().as_text().unwrap_or_default().to_owned()
+}
+
+/// Whether an encoded word was not decoded in which an '@' may be hidden: as `=40` in Q, as anything in B, and without a trace in UTF-7.
+fn is_left_over(raw: &str, decoded: &str) -> bool {
+    let (raw, decoded) = (raw.to_ascii_lowercase(), decoded.to_ascii_lowercase());
+    raw.contains("=?utf-7?") || (decoded.contains("=?") && (decoded.contains("=40") || decoded.contains("?b?") || decoded.contains('@')))
+}
+
+fn normal(c: char) -> char {
+    if is_at(c) {
+        '@'
+    } else if DOTS.contains(&c) {
+        '.'
+    } else {
+        c
+    }
+}
+
+/// The addresses in a text.
+fn addresses(text: &str) -> Vec<String> {
+    let is_part = |c: char| c.is_alphanumeric() || "!#$%&*+-/=^_{|}~.".contains(c);
+    let one = |at: usize| {
+        let before = &text[..at];
+        let local = before[before.trim_end_matches(is_part).len()..].trim_start_matches('.');
+        let behind = &text[at + 1..];
+        let domain = behind[..behind.len() - behind.trim_start_matches(|c: char| c.is_alphanumeric() || c == '-' || c == '.').len()]
+            .trim_matches('.');
+        (!local.is_empty() && domain.contains('.')).then(|| format!("{local}@{domain}"))
+    };
+    text.match_indices('@').filter_map(|(at, _)| one(at)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn specs(value: &str) -> Option<Vec<String>> {
+    read(value.as_bytes()).map(|found| found.specs)
+}
+
+#[test]
+fn a_field_names_its_mailboxes() {
+    for (value, found) in [
+        (" ann@example.com\r\n", &["ann@example.com"][..]),
+        (" Ann <ann@Example.COM>\r\n", &["ann@Example.COM"]),
+        ("\r\n Ann\r\n\t<ann@example.com>\r\n", &["ann@example.com"]),
+        (" Ann<ann@example.com>", &["ann@example.com"]),
+        (" \"Doe, Ann\" <ann@example.com>", &["ann@example.com"]),
+        (" \"Ann \\\"the boss\\\" Doe\" <ann@example.com>", &["ann@example.com"]),
+        (" Dr. Ann O'Neil-Doe <ann@example.com>", &["ann@example.com"]),
+        (" [Shop] News <news+2@shop.example>", &["news+2@shop.example"]),
+        (" ann@example.com (Ann (of Sales))", &["ann@example.com"]),
+        (" a@one.org, Bob (of Two) <b@two.org>,\r\n c@three.org", &["a@one.org", "b@two.org", "c@three.org"]),
+        (" Team: Ann <ann@example.com>, b@two.org;", &["ann@example.com", "b@two.org"]),
+        (" J\u{fc}rgen M\u{fc}ller <j@example.com>", &["j@example.com"]),
+        (" =?utf-8?q?J=C3=BCrgen?= =?utf-8?q?_M=C3=BCller?= <j@example.com>", &["j@example.com"]),
+        (" =?utf-8?b?SsO8cmdlbg==?= <j@example.com>", &["j@example.com"]),
+        (" =?iso-8859-1?Q?Gesch=E4ft_=28Shop=29?= <j@example.com>", &["j@example.com"]),
+        (" \u{ab}\u{41c}\u{430}\u{433}\u{430}\u{437}\u{438}\u{43d}\u{bb} <j@example.com>", &["j@example.com"]),
+        (" Ann <ann@ex\u{e4}mple.test>", &["ann@ex\u{e4}mple.test"]),
+        (" j\u{fc}rgen@example.test", &["j\u{fc}rgen@example.test"]),
+        (" ceo%alice.test@bob.test", &["ceo%alice.test@bob.test"]),
+        (" <x@bob.test>", &["x@bob.test"]),
+        (" Bob < x@bob.test >", &["x@bob.test"]),
+        (" a@[192.0.2.1]", &["a@[192.0.2.1]"]),
+        (" Ann", &[]),
+        (" undisclosed:;", &[]),
+        (" undisclosed-recipients: ;", &[]),
+        ("", &[]),
+    ] {
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(read(value.as_bytes()), Some(Mailboxes { specs: found, shown: Vec::new() }), "{value:?}");
+    }
+    assert_eq!(specs("J\u{fc}rgen <j@example.com>"), read(b"J\xfcrgen <j@example.com>").map(|found| found.specs), "ISO 8859-1 unencoded");
+}
+
+#[test]
+fn an_address_that_is_shown_is_found() {
+    for (value, shown) in [
+        (" \"ceo@alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"'ceo@alice.test' via List\" <x@bob.test>", "ceo@alice.test"),
+        (" \"Ann, a <ceo@alice.test>\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=40ali?= =?utf-8?q?ce.test?= <x@bob.test>", "ceo@alice.test"),
+        (" \"=?utf-8?q?ceo=40alice.test?=\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?b?Y2VvQGFsaWNlLnRlc3Q=?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=EF=BC=A0alice=E3=80=82test?= <x@bob.test>", "ceo@alice.test"),
+        (" x@bob.test (ceo@alice.test)", "ceo@alice.test"),
+        (" (<ceo@alice.test>) x@bob.test", "ceo@alice.test"),
+        (" \"ceo@alice.test\": x@bob.test;", "ceo@alice.test"),
+    ] {
+        let found = Some(Mailboxes { specs: vec!["x@bob.test".into()], shown: vec![shown.into()] });
+        assert_eq!(read(value.as_bytes()), found, "{value:?}");
+    }
+    for same in [" \"x@bob.test\" <x@bob.test>", " X@BOB.test <x@bob.test>", " x@bob.test (x@bob.test)", " \"Me @ work\" <x@bob.test>"] {
+        let unquoted = same.starts_with(" X@");
+        let expected = (!unquoted).then(|| Mailboxes { specs: vec!["x@bob.test".into()], shown: Vec::new() });
+        assert_eq!(read(same.as_bytes()), expected, "{same:?}");
+    }
+}
+
+#[test]
+fn what_two_readers_read_differently_is_refused() {
+    for value in [
+        " \"Doe <a@sender.test>",
+        " x@bob.test (unclosed <ceo@alice.test>",
+        " x@bob.test (a\\) <ceo@alice.test>",
+        " x@bob.test (a (b) <ceo@alice.test>)",
+        " \"a\\\" <ceo@alice.test> \\\"\" <x@bob.test>",
+        " x@bob.test \"",
+        " x@bob.test (",
+        " x@bob.test)",
+        " <x@bob.test",
+        " x@bob.test>",
+        " <<x@bob.test>>",
+        " <x@bob.test> ceo",
+        " x@bob.test <>",
+        " ceo@alice.test <x@bob.test>",
+        " <ceo@alice.test> x@bob.test",
+        " <a@one.org><b@two.org>",
+        " [ceo@alice.test] <x@bob.test>",
+        " <@alice.test:x@bob.test>",
+        " x@bob.test alice.test",
+        " x@bob .test",
+        " x@bob.test\r\n .alice.test",
+        " ceo @alice.test <x@bob.test>",
+        " ceo@alice.test@bob.test",
+        " \"a@b\"@example.com",
+        " Doe, Ann <ann@example.com>",
+        " x@bob.test; ceo@alice.test",
+        " x@bob.test;ceo",
+        " x@bob.test: ceo@alice.test;",
+        " A: B: x@bob.test;;",
+        " A: x@bob.test",
+        " A: x@bob.test; ceo",
+        " : x@bob.test;",
+        " x@bob.test\\,ceo@alice.test",
+        " ceo@alice.test\0@bob.test",
+        " Ann\r <x@bob.test>",
+        " Ann\n <x@bob.test>",
+        " Ann\r\n \r\n <x@bob.test>",
+        " x@bob.test\u{3002}alice.test",
+        " x\u{ff20}alice.test",
+        " x\u{ff20}alice.test <x@bob.test>",
+        " x\u{200b}@bob.test",
+        " x@bob.test\u{a0}",
+        " =?UTF-8?Q?Shop_=3Ca=40sender=2Etest=3E?=",
+        " =?utf-8?b?U2hvcCA8YUBzZW5kZXIudGVzdD4=?=",
+        " =?utf-8?q?ceo=40alice.test?=",
+        " =?utf-8?q?ceo=40alice.test?=@bob.test",
+        " <=?utf-8?q?ceo?=@bob.test>",
+        " =?utf-8?q?Shop_=3Cceo=40alice.test=3E?= <x@bob.test>",
+        " =?utf-8?q?Shop_=E2=80=B9ceo=40alice.test=E2=80=BA?= <x@bob.test>",
+        " =?utf-8?q?ceo=40alice.test=0A?= <x@bob.test>",
+        " =?utf-7?q?ceo+AEA-alice.test?= <x@bob.test>",
+        " =?x-unknown?b?Y2VvQGFsaWNlLnRlc3Q=? <x@bob.test>",
+        " =?utf-8?q?ceo=40alice.test <x@bob.test>",
+    ] {
+        assert_eq!(read(value.as_bytes()), None, "{value:?}");
+    }
+}
+
+/// All that looks like an address in a text, for somebody who knows no grammar.
+fn naive(text: &str) -> Vec<String> {
+    let part = |c: &char| c.is_alphanumeric() || "._+%=-".contains(*c);
+    let find = |at: usize| {
+        let local: String = text[..at].chars().rev().take_while(part).collect::<Vec<_>>().into_iter().rev().collect();
+        let domain: String = text[at + 1..].chars().take_while(part).collect();
+        let (local, domain) = (local.trim_start_matches('.'), domain.trim_end_matches('.'));
+        (!local.is_empty() && domain.contains('.')).then(|| format!("{local}@{domain}"))
+    };
+    text.match_indices('@').filter_map(|(at, _)| find(at)).collect()
+}
+
+fn evil() -> impl Strategy<Value = String> {
+    let parts = [
+        "x@bob.test",
+        "ceo@alice.test",
+        "<x@bob.test>",
+        "<ceo@alice.test>",
+        "Ann",
+        "Doe",
+        "\"",
+        "\\",
+        "(",
+        ")",
+        "<",
+        ">",
+        ",",
+        ";",
+        ":",
+        " ",
+        "\t",
+        "\r\n ",
+        "\r\n\t",
+        ".",
+        "@",
+        "\"a b\"",
+        "(c)",
+        "\"ceo@alice.test\"",
+        "(ceo@alice.test)",
+        "=?utf-8?q?",
+        "?=",
+        "=?utf-8?q?ceo=40alice.test?=",
+        "=?utf-8?b?PGNlb0BhbGljZS50ZXN0Pg==?=",
+        "=?utf-8?q?=3Cceo=40alice.test=3E?=",
+        "\\\"",
+        "\\)",
+        "Team:",
+        "\r",
+        "\0",
+        "\u{fc}",
+        "\u{ff20}",
+        "\u{2039}",
+        "[",
+        "]",
+        "alice.test",
+        "bob.test",
+        "@alice.test:",
+        "<>",
+        "=40",
+    ];
+    prop::collection::vec(prop::sample::select(parts.to_vec()), 0..9).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn whatever_anybody_could_read_as_an_address_is_checked_or_the_field_is_refused(value in evil()) {
+        if let Some(Mailboxes { specs, shown }) = read(value.as_bytes()) {
+            prop_assert_eq!(&lenient(value.as_bytes()), &specs, "{:?}", value);
+            let unfolded = value.replace("\r\n", "");
+            for address in naive(&decoded(&unfolded.replace('"', " "))) {
+                let is_it = |known: &String| known.trim_matches('.') == address;
+                prop_assert!(specs.iter().chain(&shown).any(is_it), "{:?}: {:?}", value, address);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..60)) {
+        let _ = read(&value);
+    }
+
+    #[test]
+    fn what_mail_programs_write_is_taken(
+        names in prop::collection::vec("[A-Za-z\u{e4}\u{f6}\u{fc}\u{df}\u{e9} .'-]{0,20}", 1..4),
+        local in "[a-z0-9]{1,10}([.+_-][a-z0-9]{1,5}){0,3}", form in 0..6usize, fold: bool,
+    ) {
+        let spec = |i: usize| format!("{local}{i}@mail.example{i}.org");
+        let one = |(i, name): (usize, &String)| {
+            let (name, spec) = (name.trim(), spec(i));
+            let encoded: String = name.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("={b:02X}") }).collect();
+            match form {
+                0 => spec,
+                1 => format!("<{spec}>"),
+                2 => format!("\"{name}\" <{spec}>"),
+                3 => format!("=?UTF-8?Q?{encoded}?= <{spec}>"),
+                4 => format!("{spec} ({name})"),
+                _ if name.is_empty() => format!("X <{spec}>"),
+                _ => format!("{name} <{spec}>"),
+            }
+        };
+        let value = names.iter().enumerate().map(one).collect::<Vec<_>>().join(if fold { ",\r\n\t" } else { ", " });
+        let expected: Vec<_> = (0..names.len()).map(spec).collect();
+        prop_assert_eq!(specs(&format!(" {value}\r\n")), Some(expected.clone()), "{}", value);
+        prop_assert_eq!(specs(&format!(" Team: {value};\r\n")), Some(expected), "{}", value);
+    }
+}
