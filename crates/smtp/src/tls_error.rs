@@ -48,6 +48,7 @@ fn of_certificate(why: &CertificateError, host: &str) -> String {
             text + "; a route by the right name, or tls = \"require\" for any certificate, would do"
         }
         CertificateError::UnknownIssuer => untrusted(host, "comes from an authority that is not trusted here"),
+        CertificateError::BadSignature => untrusted(host, "is not signed by the authority that it names"),
         // How webpki calls a certificate that signed itself; it comes wrapped.
         other if format!("{other:?}").contains("CaUsedAsEndEntity") => untrusted(host, "is signed by itself"),
         other => format!("the certificate of {host} is not valid: {other}"),

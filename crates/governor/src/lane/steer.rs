@@ -33,7 +33,7 @@ impl Lane {
         self.forget_refusals();
         if !fell {
             let until = after(now, self.plan.block_pause.as_nanos());
-            self.tell(now, Change::Blocked { from, to: self.stage(), until, cut: (None, None), why: None });
+            self.changes.push((now, Change::Blocked { from, to: self.stage(), until, cut: (None, None), why: None }));
         }
     }
 
@@ -45,17 +45,7 @@ impl Lane {
         self.forget_refusals();
         let paused_until = self.restrictions.pause.as_ref().and_then(|pause| pause.until);
         let (rate, connections) = (cut.rate.map(NonZeroU32::get), cut.connections.map(NonZeroU32::get));
-        self.tell(now, Change::Slowed { rate, connections, paused_until, why: cut.why.clone() });
-    }
-
-    /// Reports what a provider's reply has done to the lane: once for each reply.
-    fn tell(&mut self, now: Timestamp, change: Change) {
-        let last = self.changes.last_mut().filter(|(at, _)| *at == now);
-        let both = last.as_ref().and_then(|(_, before)| before.and(&change));
-        match (last, both) {
-            (Some((_, before)), Some(both)) => *before = both,
-            _ => self.changes.push((now, change)),
-        }
+        self.changes.push((now, Change::Slowed { rate, connections, paused_until, why: cut.why.clone() }));
     }
 
     pub(crate) fn steer(&mut self, steer: Steer, why: &Arc<str>, now: Timestamp, batch: u64) {
