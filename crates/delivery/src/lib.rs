@@ -5,9 +5,14 @@
 //! invariants: every job is returned with an outcome, even if the session panics; nothing is offered before the ledger's batch that covers
 //! it is on disk; the suppression list is asked last.
 
+mod at_once;
+mod blame;
 mod connect;
 pub mod ledger;
+mod logins;
 mod needs;
+mod next_host;
+mod offer;
 mod open;
 mod outbound;
 mod resolve;
@@ -17,7 +22,9 @@ pub mod sources;
 mod stored;
 mod turns;
 
+pub use at_once::AtOnce;
 pub use connect::Down;
+pub use logins::Logins;
 pub use outbound::Outbound;
 pub use resolve::Lookups;
 pub use settings::{Settings, Source, StaticRoute, TlsRule};

@@ -157,14 +157,15 @@ impl Backlog {
         self.domains.route(domain, now.as_millisecond())
     }
 
-    /// Keeps the answer of DNS for `ttl`; returns the groups that waited for it.
+    /// Keeps the answer of DNS for `ttl`; returns the groups that waited for it. True: it is an answer to a question of before a reload, which is
+    /// not kept.
     pub(crate) fn resolved(
         &mut self,
         domain: DomainIx,
         answer: &Result<Arc<Site>, Arc<Unroutable>>,
         ttl: Duration,
         now: Timestamp,
-    ) -> Vec<RecipientGroup> {
+    ) -> (Vec<RecipientGroup>, bool) {
         let now = now.as_millisecond();
         self.domains.resolved(domain, answer, now, now.saturating_add(millis(ttl)))
     }

@@ -29,12 +29,12 @@ mod tests;
 pub use backlog::table::{DomainIx, Rcpt, Seq};
 pub use dispatcher::Dispatcher;
 pub use exchange::{
-    Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed,
-    Unroutable, Wait,
+    Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Elsewhere, Fate, FateRecord, Input, JobOutcome, Next, Offered,
+    SessionId, Suppressed, Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
-    question::{Answer, Question, QueueChange, QueueTable, Reasons},
+    question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
     rows::{LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,
     why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},

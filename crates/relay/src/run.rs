@@ -356,6 +356,8 @@ fn outbound(
         queue: queue.clone(),
         journal: journal.clone(),
         down: Default::default(),
+        at_once: Default::default(),
+        logins: Default::default(),
         sources,
         ledger,
         register: register.clone(),

@@ -22,7 +22,7 @@ use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser
 use crate::{
     announce::{Announced, announce, arrival},
     inbox::{Accepting, ConnectedClient, Inbox},
-    settings::Settings,
+    settings::{Settings, UnfitText},
 };
 
 /// Accepts submitted messages. Shared by everything that takes in mail.
@@ -89,6 +89,9 @@ impl Intake {
     /// Takes a submitted message under an id that the caller has chosen; no other message may have it.
     pub async fn take_as(&self, id: MessageId, mut submission: Submission, client: &Client) -> Result<(), Refused> {
         let settings = self.settings.get();
+        if settings.limits.unfit_text == UnfitText::Encode {
+            encode(&mut submission);
+        }
         let now = clock::now();
         let header = usize::try_from(settings.limits.header_size).unwrap_or(usize::MAX);
         submission.data = posthaste_message::without_mbox_lines(&submission.data);
@@ -218,6 +221,17 @@ impl Intake {
 
 fn total(parts: &[Bytes]) -> u64 {
     parts.iter().map(|p| p.len() as u64).sum()
+}
+
+/// Makes a message seven-bit text in short lines, before it is signed. What is no text, or is signed already, stays as it is.
+fn encode(submission: &mut Submission) {
+    if submission.envelope.body == BodyKind::BinaryMime {
+        return;
+    }
+    if let Some(encoded) = posthaste_message::recode::recode(&submission.data) {
+        submission.has_8bit = !encoded.is_ascii();
+        submission.data = encoded;
+    }
 }
 
 /// The stream of a message: the one that it names, or the usual one of its user or listener. A stream that the client may not name does not

@@ -13,6 +13,8 @@ pub(crate) enum Known {
     No,
     /// DNS is being asked.
     Asking,
+    /// DNS is being asked, but a reload came since: the answer does not hold.
+    AskingInVain,
     /// The hosts, until then (milliseconds since 1970).
     Route(Arc<Site>, i64),
     /// There are no hosts: asked at the first time, kept until the second.
@@ -54,7 +56,7 @@ impl DomainEntry {
         match &self.known {
             Known::Route(site, until) if *until > now => Route::To(site.clone()),
             Known::Nowhere(why, since, until) if *until > now => Route::Nowhere(why.clone(), *since),
-            Known::Asking => Route::Unknown(None),
+            Known::Asking | Known::AskingInVain => Route::Unknown(None),
             _ => {
                 self.known = Known::Asking;
                 Route::Unknown(Some(self.name.clone()))
@@ -63,9 +65,10 @@ impl DomainEntry {
     }
 
     fn forget_route(&mut self) {
-        if !matches!(self.known, Known::Asking) {
-            self.known = Known::No;
-        }
+        self.known = match self.known {
+            Known::Asking | Known::AskingInVain => Known::AskingInVain,
+            _ => Known::No,
+        };
     }
 }
 
@@ -107,20 +110,23 @@ impl Domains {
         (route, Some(group))
     }
 
-    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it.
+    /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it. True: the answer is outdated, and DNS is to
+    /// be asked again.
     pub(crate) fn resolved(
         &mut self,
         ix: DomainIx,
         answer: &Result<Arc<Site>, Arc<Unroutable>>,
         now: i64,
         until: i64,
-    ) -> Vec<RecipientGroup> {
-        let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
+    ) -> (Vec<RecipientGroup>, bool) {
+        let Some(entry) = self.entries.get_mut(&ix) else { return (Vec::new(), false) };
+        let outdated = matches!(entry.known, Known::AskingInVain);
         entry.known = match answer {
+            _ if outdated => Known::No,
             Ok(site) => Known::Route(site.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), now, until),
         };
-        std::mem::take(&mut entry.waiting)
+        (std::mem::take(&mut entry.waiting), outdated)
     }
 
     /// A domain by its number.
@@ -162,7 +168,7 @@ impl Domains {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
                 Known::No => true,
-                Known::Asking => false,
+                Known::Asking | Known::AskingInVain => false,
                 Known::Route(_, until) | Known::Nowhere(_, _, until) => until <= now,
             };
             e.queued == 0 && e.waiting.is_empty() && stale

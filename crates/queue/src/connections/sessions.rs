@@ -36,6 +36,8 @@ struct Session {
     carried: u32,
     /// When it began to open, in milliseconds since 1970.
     begun: i64,
+    /// A reload came since: it gets no further job.
+    outdated: bool,
 }
 
 /// A turn for a connection.
@@ -136,9 +138,9 @@ impl Connections {
         self.shares.give_up(millis(patience), now, |session| sessions.get(&session).is_some_and(|s| !s.established))
     }
 
-    /// Whether a session was told to give up. It gets no further job.
+    /// Whether a session was told to give up, or goes a way that holds no longer. It gets no further job.
     pub(crate) fn is_leaving(&self, session: SessionId) -> bool {
-        self.shares.is_leaving(session)
+        self.shares.is_leaving(session) || self.sessions.get(&session).is_some_and(|s| s.outdated)
     }
 
     /// Sends a job of a queue over one of its idle sessions, or over a new one. `stream` stands for all mail of the job's stream.
@@ -157,7 +159,8 @@ impl Connections {
         self.shares.begin(stream);
         self.shares.opening(stream, session, now);
         let stream = Some(stream);
-        self.sessions.insert(session, Session { queue: ix, stream, established: false, idle_since: None, carried: 1, begun: now });
+        self.sessions
+            .insert(session, Session { queue: ix, stream, established: false, idle_since: None, carried: 1, begun: now, outdated: false });
         Action::Open { session, site, source, job: Box::new(job) }
     }
 
@@ -248,6 +251,12 @@ impl Connections {
             }
         }
         None
+    }
+
+    /// No session gets a further job. Returns the idle ones, which are closed.
+    pub(crate) fn leave_all(&mut self) -> Vec<SessionId> {
+        self.sessions.values_mut().for_each(|session| session.outdated = true);
+        self.close_all_idle()
     }
 
     /// Closes every idle session.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::selection::MessageSelection;
 use crate::{
     backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
-    budget::waitlist::WaitLists,
+    budget::{block::Block, waitlist::WaitLists},
     times::timestamp,
     view::View,
 };
@@ -60,6 +60,9 @@ pub struct LaneRow {
     pub next: Option<Timestamp>,
     /// Until when hosts are left alone because they could not be reached.
     pub down_until: Option<Timestamp>,
+    /// Why lanes are paused, stopped or slowed that mail waits for, until when, and the commands that end it.
+    #[serde(default)]
+    pub paused: Vec<String>,
     /// The last error.
     pub last_error: Option<String>,
     /// When that was.
@@ -122,6 +125,26 @@ pub struct Messages {
     pub total: usize,
 }
 
+/// Why mail of these messages is not sent now, although an operator wants it: how many recipients wait, for what, and the command that ends it.
+pub(crate) fn not_sent(view: View<'_>, lists: &WaitLists, seqs: &[Seq]) -> Vec<String> {
+    let mut waits: BTreeMap<String, usize> = BTreeMap::new();
+    for (group, _, block) in lists.of(seqs) {
+        let rcpts = view.backlog.table().open(group).map_or(0, |(_, rcpts)| rcpts.len());
+        *waits.entry(pause(block)).or_default() += rcpts;
+    }
+    let line = |(why, rcpts): (String, usize)| match rcpts {
+        1 => format!("1 recipient waits {why}"),
+        n => format!("{n} recipients wait {why}"),
+    };
+    waits.into_iter().filter(|(_, rcpts)| *rcpts > 0).map(line).collect()
+}
+
+/// Until when a lane holds mail back, why, and the command that ends it.
+fn pause(block: &Block) -> String {
+    let until = (block.at < Timestamp::MAX).then(|| format!("until {} UTC: ", block.at.strftime("%F %T")));
+    until.unwrap_or_else(|| "without a known end: ".into()) + &block.wait().detail
+}
+
 /// How many recipients are in which state. Scans every message.
 pub(crate) fn counts(view: View<'_>, connections: usize) -> QueueCounts {
     let table = view.backlog.table();
@@ -154,12 +177,14 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
             row.count(recipient, message.arrived, now);
         }
     }
-    for (group, logged_until, _) in lists.all() {
+    for (group, logged_until, block) in lists.all() {
         let Some((message, rcpts)) = table.open(group) else { continue };
         for rcpt in rcpts {
             if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
                 row.budget += 1;
                 row.budget_until = row.budget_until.max(logged_until.filter(|until| *until < Timestamp::MAX));
+                let paused = Some(block).filter(|block| block.can_be_resumed()).map(pause);
+                row.paused.extend(paused.filter(|paused| !row.paused.contains(paused)));
             }
         }
     }
@@ -259,6 +284,7 @@ impl LaneRow {
             oldest: None,
             next: None,
             down_until: None,
+            paused: Vec::new(),
             last_error: None,
             last_error_at: None,
         }
@@ -270,6 +296,7 @@ impl LaneRow {
         self.held += other.held;
         self.budget += other.budget;
         self.budget_until = self.budget_until.max(other.budget_until);
+        self.paused.extend(other.paused.iter().filter(|paused| !self.paused.contains(paused)).cloned().collect::<Vec<_>>());
         self.in_flight += other.in_flight;
         self.oldest = earlier(self.oldest, other.oldest);
         self.next = earlier(self.next, other.next);

@@ -132,6 +132,7 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
             lane_day: None,
             durable: 0,
             spilled: false,
+            earlier: Vec::new(),
         };
         let (_more, next) = mpsc::channel(1);
         session::run(Arc::new(out), 7, site.clone(), Name::new("ip1").unwrap(), Box::new(job), next).await;
@@ -184,7 +185,7 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let sender = recorder.own_sender.clone();
     let message = message();
     let record = |rcpt, next, after| {
-        let fate = Fate { rcpt, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH };
+        let fate = Fate { rcpt, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH };
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
         let facts = Arc::new(Attempt::default());
         let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0 });
@@ -211,7 +212,8 @@ async fn lines_that_cannot_be_written_stop_intake_until_they_can() {
     let seq = parts.spool.store(message().record.id, "no record".into(), vec!["A: b\r\n\r\nc".into()]).await.unwrap();
     let record = |seq, warm: Option<Arc<Message>>, by: &str| {
         let next = Next::Cancelled(by.into(), "wrong list".into());
-        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
+        let fates =
+            vec![Fate { rcpt: 0, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH }];
         let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
         let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
         Note::Record(UnloggedRecord { record, results: Logged::default().expect(0) })
@@ -238,7 +240,8 @@ async fn owed_lines_are_written_in_order_once_their_message_can_be_read() {
     let (mut recorder, _notes) = parts.recorder(parts.swap.view(|settings| &settings.notify));
     let record = |by: &str| {
         let next = Next::Cancelled(by.into(), "wrong list".into());
-        let fates = vec![Fate { rcpt: 0, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH }];
+        let fates =
+            vec![Fate { rcpt: 0, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH }];
         let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
         let record = Box::new(FateRecord { seq: 1, id, warm: Some(message()), now, facts, fates, after: None, results: 0 });
         UnloggedRecord { record, results: Logged::default().expect(0) }
