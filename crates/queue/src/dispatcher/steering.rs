@@ -35,9 +35,9 @@ impl Dispatcher {
                 let mut not_sent = Vec::new();
                 let (messages, actions) = match change {
                     QueueChange::Retry { selection } => {
-                        let retried = self.retry(&selection, now);
-                        not_sent = rows::not_sent(self.view(), self.budget.lists(), &selection.of(&self.backlog).messages);
-                        retried
+                        // Before routes are forgotten: they say whose lanes the mail waits for.
+                        not_sent = rows::not_sent(self.view(), self.budget.governor(), &selection.of(&self.backlog).messages);
+                        self.retry(&selection, now)
                     }
                     QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
                     QueueChange::Release { selection, by } => self.release(&selection, &by, now),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use posthaste_governor::{Governor, Hold, LaneId, Priority};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
@@ -125,18 +126,37 @@ pub struct Messages {
     pub total: usize,
 }
 
-/// Why mail of these messages is not sent now, although an operator wants it: how many recipients wait, for what, and the command that ends it.
-pub(crate) fn not_sent(view: View<'_>, lists: &WaitLists, seqs: &[Seq]) -> Vec<String> {
-    let mut waits: BTreeMap<String, usize> = BTreeMap::new();
-    for (group, _, block) in lists.of(seqs) {
-        let rcpts = view.backlog.table().open(group).map_or(0, |(_, rcpts)| rcpts.len());
-        *waits.entry(pause(block)).or_default() += rcpts;
+/// Why mail of these messages is not sent now, although an operator wants it: how many recipients wait for lanes that pause or are stopped, until
+/// when, and the command that ends it.
+pub(crate) fn not_sent(view: View<'_>, governor: &Governor, seqs: &[Seq]) -> Vec<String> {
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in seqs.iter().filter_map(|seq| view.backlog.table().get(*seq)) {
+        for (_, recipient) in message.queued().filter(|(_, recipient)| recipient.phase == Phase::Waiting) {
+            *waiting.entry(view.backlog.domains().provider(recipient.domain)).or_default() += 1;
+        }
     }
-    let line = |(why, rcpts): (String, usize)| match rcpts {
-        1 => format!("1 recipient waits {why}"),
-        n => format!("{n} recipients wait {why}"),
+    let line = |(provider, rcpts): (&str, usize)| {
+        let lanes = governor.lanes().filter(|(_, lane)| &*lane.key().provider == provider);
+        let holds: Option<Vec<Block>> = lanes.map(|(id, _)| hold(view, governor, id)).collect();
+        let first = holds?.into_iter().min_by_key(|block| block.at)?;
+        let who = if rcpts == 1 { "1 recipient waits".to_owned() } else { format!("{rcpts} recipients wait") };
+        Some(format!("{who} {}", pause(&first)))
     };
-    waits.into_iter().filter(|(_, rcpts)| *rcpts > 0).map(line).collect()
+    waiting.into_iter().filter_map(line).collect()
+}
+
+/// Why a lane sends nothing, if its provider or an operator has stopped it.
+fn hold(view: View<'_>, governor: &Governor, id: LaneId) -> Option<Block> {
+    let (at, hold) = governor.blocked(id, Priority::Urgent, view.now)?;
+    let key = governor.lane(id).key();
+    let block = Block {
+        source: Name::new(&key.source).ok(),
+        lane: Some(id),
+        provider: Name::new(&key.provider).ok()?,
+        at,
+        hold: Some(hold).filter(|hold| matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. })),
+    };
+    Some(block).filter(|block| block.hold.is_some())
 }
 
 /// Until when a lane holds mail back, why, and the command that ends it.
