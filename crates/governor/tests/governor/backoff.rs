@@ -149,8 +149,8 @@ fn what_one_reply_does_to_a_lane_is_one_change_with_the_end_of_its_longest_pause
     world.governor.block(world.lane, now);
     let changes = world.governor.take_changes();
     let [one] = &changes[..] else { panic!("{changes:?}") };
-    let Change::Blocked { until, cut, why, .. } = &one.change else { panic!("{one:?}") };
-    assert_eq!((*until, *cut), (time("2026-11-24T12:00:00Z"), (Some(30), Some(1))));
+    let Change::Blocked { until, cut: after, why, .. } = &one.change else { panic!("{one:?}") };
+    assert_eq!((*until, *after), (time("2026-11-24T12:00:00Z"), (Some(30), Some(1))));
     assert_eq!(why.as_deref(), Some("blocked until then"));
     // Another reply is another change.
     world.now = time("2026-11-23T12:00:01Z");

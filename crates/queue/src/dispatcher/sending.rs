@@ -174,16 +174,18 @@ impl Dispatcher {
         None
     }
 
-    pub(super) fn finished(&mut self, session: SessionId, job: DeliveryJob, outcome: JobOutcome, usable: bool) {
+    pub(super) fn finished(&mut self, session: SessionId, mut job: DeliveryJob, outcome: JobOutcome, usable: bool) {
         match outcome {
             JobOutcome::Answered { said, facts } => self.answered(session, job, said, facts),
             JobOutcome::Outdated => self.place_job_again(job),
-            JobOutcome::GoesOn(offered) => match self.further(job, offered) {
-                Ok(job) => return self.actions.push(Action::Deliver(session, Box::new(job))),
-                Err((job, Offered { said, facts, .. })) => {
-                    self.answered(session, job, said.into_iter().map(|(_, said)| said).collect(), facts);
+            JobOutcome::GoesOn(offered) => {
+                if self.further(&mut job, &offered) {
+                    job.earlier.push(offered);
+                    return self.actions.push(Action::Deliver(session, Box::new(job)));
                 }
-            },
+                let said = offered.said.into_iter().map(|(_, said)| said).collect();
+                self.answered(session, job, said, offered.facts);
+            }
             JobOutcome::NotOffered { failure } => {
                 tracing::debug!(message = %job.id, %failure, "the connection had died; the message goes to another");
                 let (queue, _) = self.connections.of(session).expect("a session that reports exists until it is closed");
@@ -203,26 +205,24 @@ impl Dispatcher {
         record.into_iter().for_each(|record| self.record_results(record));
     }
 
-    /// A job that an attempt offers to another host, if the lane may send so many recipients more. Err: the attempt ends with what was said
-    /// so far, and what it used of the budget is settled.
-    fn further(&mut self, mut job: DeliveryJob, offered: Offered) -> Result<DeliveryJob, (DeliveryJob, Offered)> {
-        let Some(spent) = job.permit.take() else { return Err((job, offered)) };
+    /// Settles what a job used of the budget at one host, and gets it a permit for the next one; false if there is none, and the attempt ends.
+    fn further(&mut self, job: &mut DeliveryJob, offered: &Offered) -> bool {
+        let Some(spent) = job.permit.take() else { return false };
         let lane = spent.lane();
         let said: Vec<AttemptResult> = offered.said.iter().map(|(_, said)| said.clone()).collect();
         self.budget.spend(Some(spent), &said, &self.policy, self.now);
         let stream = self.backlog.stream_of(job.seq).filter(|_| !self.draining && !self.halt.is_halted());
-        let Some(priority) = stream.map(|stream| self.view().stream_policy(stream).priority) else { return Err((job, offered)) };
+        let Some(priority) = stream.map(|stream| self.view().stream_policy(stream).priority) else { return false };
         match self.budget.admit(lane, None, job.rcpts.len(), priority, self.now) {
             Ok(permit) if permit.count() as usize == job.rcpts.len() => {
-                self.budget.grant(&mut job, permit);
-                job.earlier.push(offered);
-                Ok(job)
+                self.budget.grant(job, permit);
+                true
             }
             Ok(too_few) => {
                 self.budget.give_back(Some(too_few), self.now);
-                Err((job, offered))
+                false
             }
-            Err(_) => Err((job, offered)),
+            Err(_) => false,
         }
     }
 
