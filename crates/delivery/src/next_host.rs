@@ -51,24 +51,14 @@ impl Outbound {
     ) -> bool {
         // Receivers count connections, and so does the queue: never two for one session.
         open.connection.leave().await;
-        let Ok(mut next) = self.open_among(site, source, candidates).await else { return false };
-        match refuser {
-            Refuser::Recipient => next.is_aside = true,
-            Refuser::Host => next.instead_of = Some(open.address),
+        if refuser == Refuser::Host {
+            // It is tried last for a while: without budget for a second offer, mail would never get beyond it.
+            self.down.note(open.address, clock::instant() + self.settings.get().host_down);
         }
-        next.is_aside |= open.is_aside;
+        let Ok(mut next) = self.open_among(site, source, candidates).await else { return false };
+        next.is_aside = open.is_aside || refuser == Refuser::Recipient;
         *open = next;
         true
-    }
-
-    /// Where a host took what another one did not, the other one is tried last for a while.
-    pub(crate) fn note_sick(&self, open: &mut Open, results: &[Answer]) {
-        if let Some(sick) = open.instead_of
-            && results.iter().any(|(_, said, _)| matches!(said, AttemptResult::Delivered(_)))
-        {
-            open.instead_of = None;
-            self.down.note(sick, clock::instant() + self.settings.get().host_down);
-        }
     }
 }
 

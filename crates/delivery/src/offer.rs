@@ -57,7 +57,6 @@ impl Outbound {
             Ok(said) => said,
             Err(failure) => return Ok(JobOutcome::NotOffered { failure }),
         };
-        self.note_sick(open, &said.results);
         if let Some(host) = open.facts.mx_host.as_ref().filter(|_| site.fixed) {
             self.logins.note_results(&self.journal, host, said.results.iter().map(|(_, said, _)| said));
         }

@@ -30,8 +30,6 @@ pub(crate) struct Open {
     pub(crate) used: bool,
     /// It was opened for recipients that a better host refused: further mail goes to that one again.
     pub(crate) is_aside: bool,
-    /// The host that did not take what this one is to get.
-    pub(crate) instead_of: Option<SocketAddr>,
 }
 
 impl Open {
@@ -163,7 +161,6 @@ impl Outbound {
                         address,
                         used: false,
                         is_aside: false,
-                        instead_of: None,
                     });
                 }
                 Err(OpenFailure { tls: Some(why), .. }) if site.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
