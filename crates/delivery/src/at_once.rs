@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_limit_is_kept_to_for_its_lane_and_for_a_while() {
         let lane = |provider: &str| Attempt { source: Name::new("ip1").ok(), provider: Name::new(provider).ok(), ..Attempt::default() };
-        let (known, now) = (AtOnce::default(), Instant::now());
+        let (known, now) = (AtOnce::default(), posthaste_host::clock::instant());
         known.learn(&lane("a.example"), 3, now);
         assert_eq!((known.most(&lane("a.example"), now), known.most(&lane("b.example"), now)), (3, usize::MAX));
         assert_eq!(known.most(&lane("a.example"), now + KEPT), usize::MAX);
