@@ -89,15 +89,15 @@ impl Intake {
     /// Takes a submitted message under an id that the caller has chosen; no other message may have it.
     pub async fn take_as(&self, id: MessageId, mut submission: Submission, client: &Client) -> Result<(), Refused> {
         let settings = self.settings.get();
-        if settings.limits.unfit_text == UnfitText::Encode {
-            encode(&mut submission);
-        }
         let now = clock::now();
         let header = usize::try_from(settings.limits.header_size).unwrap_or(usize::MAX);
         submission.data = posthaste_message::without_mbox_lines(&submission.data);
         // Mail of others that is forwarded may be signed, and is sealed as it came.
         if !client.arc {
             submission.data = posthaste_message::with_domains(&submission.data, &settings.origin, header);
+        }
+        if settings.limits.unfit_text == UnfitText::Encode {
+            encode(&mut submission);
         }
         let hostname = settings.hostname.as_str();
         let submitted = posthaste_message::Submission {
