@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Act, Mail, Step, World};
+use support::{Act, Mail, Step, World, wait};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -44,7 +44,44 @@ fn bodies_arrive_as_they_were_sent() {
         ("dots where buffers end", [b"z".repeat(65_533 - HEADER.len()), b"\r\n.\r\n".repeat(20_000)].concat()),
         ("a last line without text", b"text\r\n\r\n".to_vec()),
     ];
-    arrive("", &bodies);
+    arrive("limits.unfit_text = \"send\"", &bodies);
+}
+
+/// A message with a long line and one with 8-bit text, for a receiver without 8BITMIME; returns what became of each.
+fn unfit(extra: &str) -> (World, Vec<serde_json::Value>) {
+    let world = World::start(extra);
+    world.mx.extensions(&["PIPELINING"]);
+    let log = world.relay.log();
+    let mut ends = Vec::new();
+    for (name, body) in [("long", "y".repeat(2000)), ("wide", "Gr\u{fc}\u{df}e".to_owned())] {
+        let rcpt = format!("{name}@example.test");
+        let text = format!("{HEADER}{body}\r\n");
+        world.relay.send(&Mail::raw(FROM, &[&rcpt], text.as_bytes()));
+        ends.push(wait::until("an end", || log.events().into_iter().find(|e| e["rcpt"] == rcpt.as_str() && e["event"] != "accepted")));
+    }
+    (world, ends)
+}
+
+#[test]
+fn text_that_a_receiver_does_not_take_bounces_with_a_reason_of_ours_before_it_is_sent() {
+    let (world, ends) = unfit("");
+    for (end, reason) in ends.iter().zip(["a line of more than 998 bytes", "8-bit text"]) {
+        assert_eq!((&end["event"], &end["smtp_code"], &end["smtp_enhanced"]), (&"bounced".into(), &554.into(), &"5.6.3".into()), "{end}");
+        assert!(end["smtp_text"].as_str().unwrap().contains(reason), "{end}");
+    }
+    assert!(!world.mx.commands().iter().any(|command| command.starts_with("MAIL")));
+}
+
+#[test]
+fn text_that_a_receiver_does_not_take_is_encoded_where_the_operator_says_so() {
+    let (world, ends) = unfit("limits.unfit_text = \"encode\"");
+    assert!(ends.iter().all(|end| end["event"] == "delivered"), "{ends:?}");
+    let got = world.mx.messages();
+    for (message, body) in got.iter().zip(["y".repeat(2000), "Gr\u{fc}\u{df}e".to_owned()]) {
+        assert!(message.data.is_ascii() && message.data.split(|b| *b == b'\n').all(|line| line.len() <= 999));
+        let parsed = mail_parser::MessageParser::new().parse(&message.data).unwrap();
+        assert_eq!(parsed.body_text(0).unwrap().trim_end(), body);
+    }
 }
 
 #[test]

@@ -97,6 +97,18 @@ fn verify_keeps_mail_from_a_certificate_that_nobody_vouches_for() {
 }
 
 #[test]
+fn the_reason_is_kept_when_the_next_host_only_refuses_the_connection_and_it_says_what_to_do() {
+    let post = trusting("retry.schedule = [\"1h\"]\ntls.policy = \"verify\"");
+    post.world.mx.tls(self_signed(HOST));
+    post.world.dns.mx("example.test", 20, "mx2.example.test").a("mx2.example.test", "127.0.0.9");
+    send(&post.world);
+    let event = post.world.relay.log().wait_for("deferred", TO);
+    assert_eq!((&event["cause"], &event["mx_host"]), (&"tls_failed".into(), &HOST.into()), "{event}");
+    let detail = event["detail"].as_str().unwrap();
+    assert!(detail.contains(&format!("the certificate of {HOST}")) && detail.contains("tls.roots"), "{detail}");
+}
+
+#[test]
 fn verify_keeps_mail_from_the_certificate_of_another_host() {
     let post = trusting("tls.policy = \"verify\"");
     let world = &post.world;

@@ -23,6 +23,8 @@ pub struct Delivery {
     pub messages_per_connection: u32,
     /// Recipients of one transaction.
     pub recipients_per_transaction: usize,
+    /// Hosts that one attempt offers a message to, at most.
+    pub hosts_per_attempt: usize,
     /// Results of attempts that may be not durable in the log yet; with more, no delivery begins.
     pub unlogged_max: usize,
     /// Memory for bodies that are read from the spool to be delivered, in bytes.
@@ -49,6 +51,7 @@ impl Delivery {
             connections_per_lane: t.get("connections_per_lane", number(1..=10_000)),
             messages_per_connection: t.get("messages_per_connection", number(1..=1_000_000)),
             recipients_per_transaction: t.get("recipients_per_transaction", number(1..=10_000)),
+            hosts_per_attempt: t.get("hosts_per_attempt", number(1..=100)),
             unlogged_max: t.get("unlogged_max", number(1..=1_000_000)),
             body_memory: t.get("body_memory", size(MIB..=64 * GIB)),
             patience: t.get("patience", duration(Duration::from_secs(1)..=Duration::from_hours(1))),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use posthaste_submission::ClientLimits;
+use posthaste_submission::{ClientLimits, UnfitText};
 
 use super::{
     reader::Table,
-    value::{GIB, KIB, MIB, duration, number, size, zero_is_none},
+    value::{GIB, KIB, MIB, duration, number, one_of, size, zero_is_none},
 };
+
+const UNFIT_TEXT: [(&str, UnfitText); 3] = [("bounce", UnfitText::Bounce), ("encode", UnfitText::Encode), ("send", UnfitText::Send)];
 
 pub(super) fn read(t: &Table<'_>) -> ClientLimits {
     let wait = |key| t.get(key, duration(Duration::from_secs(1)..=Duration::from_hours(1)));
@@ -19,6 +21,7 @@ pub(super) fn read(t: &Table<'_>) -> ClientLimits {
         command_line: t.get("command_line", number(512..=65_536)),
         // RFC 5321 §4.5.3.1.6: a server must accept 998.
         text_line: t.get("text_line", zero_is_none(number(998..=1_000_000_000))),
+        unfit_text: t.get("unfit_text", one_of(&UNFIT_TEXT)),
         header_size: t.get("header_size", size(16 * KIB..=16 * MIB)),
         // RFC 5321 §6.3 asks for at least 100; relays in a chain of our own need far fewer.
         received_hops: t.get("received_hops", number(5..=1000)),

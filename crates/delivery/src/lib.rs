@@ -5,10 +5,15 @@
 //! invariants: every job is returned with an outcome, even if the session panics; nothing is offered before the ledger's batch that covers
 //! it is on disk; the suppression list is asked last.
 
+mod at_once;
+mod blame;
 mod bodies;
 mod connect;
 pub mod ledger;
+mod logins;
 mod needs;
+mod next_host;
+mod offer;
 mod open;
 mod outbound;
 mod resolve;
@@ -17,8 +22,10 @@ mod settings;
 pub mod sources;
 mod stored;
 
+pub use at_once::AtOnce;
 pub use bodies::Bodies;
 pub use connect::Down;
+pub use logins::Logins;
 pub use outbound::Outbound;
 pub use resolve::Lookups;
 pub use settings::{Settings, Source, StaticRoute, TlsRule};

@@ -9,7 +9,7 @@ use posthaste_host::clock;
 use posthaste_mail::{Attempt, EventId, Failure, LocalCause, Name, Stage};
 use posthaste_queue::Site;
 use posthaste_route::{Host, shuffle_equals};
-use posthaste_smtp::client::{self, Connection, Hello, OpenFailure};
+use posthaste_smtp::client::{self, Connection, Hello, Hurry, OpenFailure};
 
 use crate::{connect::connect, outbound::Outbound, settings::Settings};
 
@@ -24,6 +24,27 @@ pub(crate) struct Open {
     pub(crate) dns_ms: Option<u32>,
     pub(crate) connect_ms: Option<u32>,
     pub(crate) tls_ms: Option<u32>,
+    /// The host's address.
+    pub(crate) address: SocketAddr,
+    /// Whether it has had a job.
+    pub(crate) used: bool,
+    /// It was opened for recipients that a better host refused: further mail goes to that one again.
+    pub(crate) is_aside: bool,
+    /// How long the receiver may be silent once others need the connection.
+    pub(crate) hurry: Hurry,
+}
+
+impl Open {
+    /// Has the receiver hurry once others need the connection.
+    pub(crate) fn hurry(&mut self, hurry: Hurry) {
+        self.connection.hurry(hurry.clone());
+        self.hurry = hurry;
+    }
+
+    /// Whether it can take another job.
+    pub(crate) fn usable(&self) -> bool {
+        self.connection.usable() && !self.is_aside
+    }
 }
 
 /// Whether a host that the operator named is this machine. A name that DNS leads here is not: it may lead elsewhere tomorrow.
@@ -32,42 +53,67 @@ fn is_loopback(host: &str, address: SocketAddr) -> bool {
 }
 
 impl Outbound {
-    /// Tries the hosts in their order until one takes a session; addresses that were just out of reach come last.
+    /// Tries the hosts in their order until one takes a session.
     pub(crate) async fn open(&self, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
+        self.open_among(site, source, self.candidates(site, source, &[])).await
+    }
+
+    /// The same with these hosts. Of several failures the most telling one is returned: what a host said, before what befell the others.
+    pub(crate) async fn open_among(
+        &self,
+        site: &Site,
+        source: &Name,
+        candidates: Vec<(Arc<str>, SocketAddr)>,
+    ) -> Result<Open, (Failure, Attempt)> {
         let settings = self.settings.get();
         let bind = settings.source_address(source);
         let mut facts =
             Attempt { provider: Some(site.provider.clone()), source: Some(source.clone()), source_ip: bind, ..Attempt::default() };
         facts.tls.tls_policy = Some(site.tls.as_str());
-        let mut failure = Failure::Local {
-            stage: Stage::Connect,
-            cause: LocalCause::Unreachable,
-            detail: "no host has an address of the source's family".into(),
-        };
-        for (host, address) in self.candidates(site, bind) {
+        let mut most_telling: Option<(Failure, Attempt)> = None;
+        for (host, address) in candidates {
+            if self.is_outdated(site) {
+                break;
+            }
             facts.mx_host = Some(host.clone());
             facts.mx_ip = Some(address.ip());
             match self.open_at(&settings, site, source, bind, &host, address, &mut facts).await {
-                Ok(open) => return Ok(open),
+                Ok(open) => {
+                    if site.fixed && site.auth.is_some() {
+                        self.logins.note_success(&self.journal, &host);
+                    }
+                    return Ok(open);
+                }
                 Err(why) => {
+                    if site.fixed {
+                        self.logins.note_failure(&self.journal, &host, &why);
+                    }
                     let ours = matches!(why, Failure::Local { cause: LocalCause::SourceUnavailable, .. });
                     if matches!(why.stage(), Stage::Connect | Stage::Banner) && !ours {
                         self.down.note(address, clock::instant() + settings.host_down);
                     }
-                    failure = why;
+                    if most_telling.as_ref().is_none_or(|(before, _)| tells(before) < tells(&why)) {
+                        most_telling = Some((why, facts.clone()));
+                    }
                 }
             }
         }
-        Err((failure, facts))
+        Err(most_telling.unwrap_or_else(|| {
+            let detail = "no host has an address of the source's family".into();
+            (Failure::Local { stage: Stage::Connect, cause: LocalCause::Unreachable, detail }, facts)
+        }))
     }
 
-    fn candidates(&self, site: &Site, bind: Option<IpAddr>) -> Vec<(Arc<str>, SocketAddr)> {
+    /// The hosts to try in their order, without those that were `tried`; addresses that were just out of reach come last.
+    pub(crate) fn candidates(&self, site: &Site, source: &Name, tried: &[SocketAddr]) -> Vec<(Arc<str>, SocketAddr)> {
+        let bind = self.settings.get().source_address(source);
         let fits = |a: &SocketAddr| bind.is_none_or(|b| b.is_ipv4() == a.is_ipv4());
         let mut hosts: Vec<&Host> = site.hosts.iter().collect();
         if !site.fixed {
             shuffle_equals(&mut hosts, |h| h.preference, &mut rand::rng());
         }
-        let all = hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a));
+        let all =
+            hosts.iter().flat_map(|h| h.addresses.iter().map(|a| (h.name.clone(), *a))).filter(|(_, a)| fits(a) && !tried.contains(a));
         let now = clock::instant();
         let (mut up, mut down): (Vec<_>, Vec<_>) = all.partition(|(_, a)| !self.down.is_down(a, now));
         up.append(&mut down);
@@ -114,11 +160,47 @@ impl Outbound {
                     facts.session = Some(EventId::new(clock::now(), rand::random()).to_string().into());
                     let tls_ms = connection.timings().tls_ms;
                     let dns_ms = site.dns.take();
-                    return Ok(Open { connection, facts: facts.clone(), dns_ms, connect_ms: Some(connect_ms), tls_ms });
+                    return Ok(Open {
+                        connection,
+                        facts: facts.clone(),
+                        dns_ms,
+                        connect_ms: Some(connect_ms),
+                        tls_ms,
+                        address,
+                        used: false,
+                        is_aside: false,
+                        hurry: Hurry::default(),
+                    });
                 }
                 Err(OpenFailure { tls: Some(why), .. }) if site.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),
-                Err(OpenFailure { failure, .. }) => return Err(failure),
+                // Without an answer now, the reason why TLS failed tells more.
+                Err(OpenFailure { failure, .. }) => {
+                    return Err(match hello.tls_fallback {
+                        Some(why) if tells(&failure) < TLS_TELLS => Failure::Local {
+                            stage: Stage::Starttls,
+                            cause: LocalCause::TlsFailed,
+                            detail: format!("{why}; then {failure}"),
+                        },
+                        _ => failure,
+                    });
+                }
             }
         }
     }
 }
+
+/// How much a failure to open a session tells. What the receiver said tells most, and a refusal for now more than one for good: another host
+/// may take the message later.
+fn tells(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Refused { reply, .. } if !reply.is_permanent() => 5,
+        Failure::Refused { .. } => 4,
+        Failure::Local { cause: LocalCause::TlsFailed | LocalCause::TlsRequired | LocalCause::LocalError, .. } => TLS_TELLS,
+        Failure::Local { cause: LocalCause::NotSmtp | LocalCause::ConnectionLost | LocalCause::Timeout, .. } => 2,
+        Failure::Local { cause: LocalCause::ConnectTimeout, .. } => 1,
+        Failure::Local { .. } => 0,
+    }
+}
+
+/// How much it tells that TLS failed.
+const TLS_TELLS: u8 = 3;

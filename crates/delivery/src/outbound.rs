@@ -8,7 +8,7 @@ use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
-use crate::{bodies::Bodies, connect::Down, ledger::LedgerReader, settings::Settings, sources};
+use crate::{at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, settings::Settings, sources};
 
 /// What all sessions share.
 pub struct Outbound {
@@ -22,6 +22,10 @@ pub struct Outbound {
     pub journal: Journal,
     /// Addresses that could not be reached lately.
     pub down: Down,
+    /// How many recipients receivers take in one transaction.
+    pub at_once: AtOnce,
+    /// Smart hosts that refuse the relay's login.
+    pub logins: Logins,
     /// How much of the warm-up ledger is on disk.
     pub ledger: LedgerReader,
     /// Which sources are on this host.

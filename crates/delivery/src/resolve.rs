@@ -109,5 +109,15 @@ fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns
     let (user, needs) = auth.as_ref().map_or(("", ""), |a| (a.user.as_str(), a.needs.as_str()));
     let key = format!("{}|{}|{fallback}|{needs}|{user}", route.key, tls.as_str()).into();
     let dns = DnsTime::new(dns_ms);
-    Site { provider: route.provider, hosts: route.hosts, tls, fallback, auth, fixed: route.static_route, key, dns }
+    Site {
+        provider: route.provider,
+        hosts: route.hosts,
+        tls,
+        fallback,
+        auth,
+        fixed: route.static_route,
+        key,
+        generation: settings.generation,
+        dns,
+    }
 }

@@ -6,18 +6,18 @@ use bytes::Bytes;
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{Panicked, clock, guarded};
 use posthaste_journal::{Part, State};
-use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
+use posthaste_mail::{Attempt, Failure, LocalCause, Name, Stage};
 use posthaste_message::Message;
 use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, Seq, SessionId, Site, Suppressed};
-use posthaste_smtp::client::{Hurry, Needs, RecipientResult, Transaction};
+use posthaste_smtp::client::Hurry;
 use posthaste_spool::Spool;
 use posthaste_suppression::{List, SuppressionEntry, UserScope};
-use posthaste_verp::Stamped;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    blame,
     bodies::{Bodies, Share},
-    needs::needs,
+    logins,
     open::Open,
     outbound::Outbound,
     stored::{ReadError, read_record},
@@ -50,27 +50,32 @@ pub async fn run(
         biased;
         opened = guarded(out.open_or_explain(&site, &source)) => opened,
         // The queue has no second job for a session that is opening: it closes the channel when others need the connection.
-        _ = next.recv() => Ok(Err(out.gave_way(&site, source.clone(), clock::instant() - began))),
+        _ = next.recv() => Ok(Err(Some(out.gave_way(&site, source.clone(), clock::instant() - began)))),
     };
     let mut open = match opened {
         Ok(Ok(open)) => open,
-        Ok(Err(NotOpened { failure, verdict, facts })) => return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await,
+        Ok(Err(None)) => return out.queue.finished(id, first, JobOutcome::Outdated, false).await,
+        Ok(Err(Some(NotOpened { failure, verdict, facts }))) => {
+            return out.queue.open_failed(id, first, failure, verdict, Arc::new(facts)).await;
+        }
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     };
     let (tell, told) = watch::channel(false);
-    open.connection.hurry(Hurry::when(told, out.settings.get().patience, DOT_PATIENCE));
+    open.hurry(Hurry::when(told, out.settings.get().patience, DOT_PATIENCE));
     out.queue.opened(id).await;
     let mut job = first;
-    let mut used = false;
     loop {
-        let delivered = told_when_needed(&mut next, &tell, guarded(out.deliver(&mut open, &site, &job, used))).await;
+        let delivered = told_when_needed(&mut next, &tell, guarded(out.deliver(id, &mut open, &site, &source, &mut job))).await;
         let outcome = match delivered {
-            Ok(outcome) => outcome,
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(NotOpened { failure, verdict, facts })) => {
+                out.queue.open_failed(id, job, failure, verdict, Arc::new(facts)).await;
+                return open.connection.quit().await;
+            }
             // How far the step got is unknown.
             Err(panicked) => return out.broke_down(id, job, &site, source, Stage::Dot, &panicked).await,
         };
-        used = true;
-        let usable = open.connection.usable();
+        let usable = open.usable();
         out.queue.finished(id, job, outcome, usable).await;
         job = match next.recv().await {
             Some(job) => job,
@@ -92,24 +97,29 @@ async fn told_when_needed<T>(next: &mut mpsc::Receiver<Box<DeliveryJob>>, tell: 
 }
 
 /// Why a session could not be opened.
-struct NotOpened {
-    failure: Failure,
-    verdict: Verdict,
-    facts: Attempt,
+pub(crate) struct NotOpened {
+    pub(crate) failure: Failure,
+    pub(crate) verdict: Verdict,
+    pub(crate) facts: Attempt,
 }
 
 impl Outbound {
-    /// Opens a session. A source whose address cannot be bound is checked at once.
-    async fn open_or_explain(&self, site: &Site, source: &Name) -> Result<Open, NotOpened> {
+    /// Opens a session. A source whose address cannot be bound is checked at once. Err(None): a reload came before it was open.
+    async fn open_or_explain(&self, site: &Site, source: &Name) -> Result<Open, Option<NotOpened>> {
         let (failure, facts) = match self.open(site, source).await {
             Ok(open) => return Ok(open),
             Err(failed) => failed,
         };
-        let verdict = self.judge(&failure, site, facts.mx_host.as_deref());
+        let verdict = self.judge(&failure, site, Some(&facts));
         if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
             self.sources.look_at(source).await;
         }
-        Err(NotOpened { failure, verdict, facts })
+        Err((!self.is_outdated(site)).then_some(NotOpened { failure, verdict, facts }))
+    }
+
+    /// Whether a reload came since a site was looked up: routes, DNS, TLS and logins may be others now.
+    pub(crate) fn is_outdated(&self, site: &Site) -> bool {
+        site.generation != self.settings.get().generation
     }
 
     /// A session that was not let in before others needed its connection.
@@ -136,103 +146,6 @@ impl Outbound {
         self.queue.finished(id, job, outcome, false).await;
     }
 
-    /// Sends one job. `used`: the connection has carried mail before, so that its death says nothing about this job.
-    async fn deliver(&self, open: &mut Open, site: &Site, job: &DeliveryJob, used: bool) -> JobOutcome {
-        let host = open.facts.mx_host.clone();
-        if used && let Some(failure) = open.connection.gone() {
-            return JobOutcome::NotOffered { failure };
-        }
-        if job.durable > 0 && !self.ledger.clone().durable(job.durable).await {
-            return self.not_tried(open, site, job, LocalCause::Shutdown, "the relay stops".into());
-        }
-        let (message, _share) = match self.message(job).await {
-            Ok(message) => message,
-            Err(error) => return self.not_tried(open, site, job, LocalCause::LocalError, error.to_string()),
-        };
-        let envelope = &message.record.envelope;
-        let now = clock::now();
-        let needs = needs(&message.record, now);
-        let beforehand = self.beforehand(open, site, &message, &job.rcpts, needs);
-        let wanted: Vec<u16> = job.rcpts.iter().zip(&beforehand).filter(|(_, said)| said.is_none()).map(|(rcpt, _)| *rcpt).collect();
-        let recipients: Vec<&Address> = wanted.iter().map(|r| &envelope.recipients[usize::from(*r)]).collect();
-        if recipients.is_empty() {
-            let said = beforehand.into_iter().flatten().collect();
-            return JobOutcome::Answered { said, facts: Arc::new(open.facts.clone()) };
-        }
-        let stamped = self.stamped(&message, &job.rcpts);
-        let mut parameters = message.record.parameters_for(&wanted, now);
-        if let Some(stamped) = &stamped {
-            // An ENVID of the relay's own if the client gave none: reports that come back are matched by it.
-            parameters.envid.get_or_insert_with(|| stamped.envid.as_str().into());
-        }
-        let report = open
-            .connection
-            .transact(Transaction {
-                reverse_path: stamped.as_ref().map_or(&envelope.reverse_path, |s| &s.reverse_path),
-                recipients: &recipients,
-                body_kind: envelope.body,
-                has_8bit: message.record.has_8bit,
-                needs,
-                parameters: &parameters,
-                size: stamped.as_ref().map_or(message.record.size, |s| s.size),
-                body: stamped.as_ref().map_or(&message.body, |s| &s.body),
-            })
-            .await;
-        let mut facts = open.facts.clone();
-        facts.lane_day = job.lane_day;
-        (facts.envelope_ms, facts.body_ms) = (Some(report.envelope_ms), report.body_ms);
-        (facts.dns_ms, facts.connect_ms, facts.tls_ms) = (open.dns_ms.take(), open.connect_ms.take(), open.tls_ms.take());
-        let facts = Arc::new(facts);
-        if used && let [RecipientResult::NotOffered(failure), ..] = &report.recipients[..] {
-            let all = report.recipients.iter().all(|r| matches!(r, RecipientResult::NotOffered(_)));
-            if all {
-                return JobOutcome::NotOffered { failure: failure.clone() };
-            }
-        }
-        let mut answers = report.recipients.into_iter().map(|result| match result {
-            RecipientResult::Delivered(reply) => AttemptResult::Delivered(reply),
-            RecipientResult::Failed(failure) | RecipientResult::NotOffered(failure) => {
-                let verdict = self.judge(&failure, site, host.as_deref());
-                AttemptResult::Failed(failure, verdict)
-            }
-            RecipientResult::Unknown(failure) => {
-                let verdict = self.judge(&failure, site, host.as_deref());
-                AttemptResult::Unknown(failure, verdict)
-            }
-        });
-        let answer = |said: Option<AttemptResult>| said.or_else(|| answers.next());
-        JobOutcome::Answered { said: beforehand.into_iter().filter_map(answer).collect(), facts }
-    }
-
-    /// The outcome of a job that the relay itself could not offer.
-    fn not_tried(&self, open: &Open, site: &Site, job: &DeliveryJob, cause: LocalCause, detail: String) -> JobOutcome {
-        let failure = Failure::Local { stage: Stage::Mail, cause, detail };
-        let verdict = self.judge(&failure, site, open.facts.mx_host.as_deref());
-        JobOutcome::Answered { said: vec![AttemptResult::Failed(failure, verdict); job.rcpts.len()], facts: Arc::new(open.facts.clone()) }
-    }
-
-    /// For each of these recipients, the result that is known before the receiver is asked: its address is suppressed, or the receiver
-    /// lacks an extension that the message needs.
-    fn beforehand(&self, open: &Open, site: &Site, message: &Message, rcpts: &[u16], needs: Needs) -> Vec<Option<AttemptResult>> {
-        let host = open.facts.mx_host.as_deref();
-        let known = |(rcpt, entry): (&u16, Option<Arc<Suppressed>>)| {
-            entry.map(AttemptResult::Suppressed).or_else(|| {
-                let failure = open.connection.lacks(needs, &message.record.envelope.recipients[usize::from(*rcpt)])?;
-                let verdict = self.judge(&failure, site, host);
-                Some(AttemptResult::Failed(failure, verdict))
-            })
-        };
-        rcpts.iter().zip(self.suppressed(message, rcpts)).map(known).collect()
-    }
-
-    /// The message as it goes out if its returns come to the relay. Recipients that were grouped before a bounce domain came into force get
-    /// the message as it is.
-    fn stamped(&self, message: &Message, rcpts: &[u16]) -> Option<Stamped> {
-        let [rcpt] = rcpts else { return None };
-        let marks = self.settings.get().paths.towards(&message.record, *rcpt)?;
-        Some(Stamped::new(marks, message))
-    }
-
     /// The results of a job whose recipients are all on the suppression list: no connection is needed.
     async fn forbidden(&self, job: &DeliveryJob) -> Option<Vec<AttemptResult>> {
         let message = match &job.warm {
@@ -248,7 +161,7 @@ impl Outbound {
 
     /// For each of these recipients, the entry of the suppression list that forbids it. Looked up at the last moment, so that entries made
     /// while the message waited count too.
-    fn suppressed(&self, message: &Message, rcpts: &[u16]) -> Vec<Option<Arc<Suppressed>>> {
+    pub(crate) fn suppressed(&self, message: &Message, rcpts: &[u16]) -> Vec<Option<Arc<Suppressed>>> {
         let settings = self.settings.get();
         let list = List::new(&self.register, &settings.suppression);
         let now = clock::now();
@@ -259,7 +172,7 @@ impl Outbound {
     }
 
     /// The job's message with its body: from memory, else from the spool, with its share of the memory for bodies.
-    async fn message(&self, job: &DeliveryJob) -> Result<(Arc<Message>, Option<Share>), ReadError> {
+    pub(crate) async fn message(&self, job: &DeliveryJob) -> Result<(Arc<Message>, Option<Share>), ReadError> {
         if let Some(message) = job.warm.as_ref().filter(|l| !l.body.is_empty()) {
             return Ok((message.clone(), None));
         }
@@ -281,9 +194,14 @@ impl Outbound {
         Ok((Arc::new(Message::new(record, vec![body], None)), Some(share)))
     }
 
-    fn judge(&self, failure: &Failure, site: &Site, mx_host: Option<&str>) -> Verdict {
-        let context = Context { provider: Some(site.provider.as_str()), mx_host };
-        self.settings.get().rules.classify(failure, &context)
+    /// What a failure means. `facts`: of the connection, if there was one.
+    pub(crate) fn judge(&self, failure: &Failure, site: &Site, facts: Option<&Attempt>) -> Verdict {
+        if site.fixed && logins::is_refused(failure) {
+            return logins::verdict();
+        }
+        let context = Context { provider: Some(site.provider.as_str()), mx_host: facts.and_then(|facts| facts.mx_host.as_deref()) };
+        let verdict = self.settings.get().rules.classify(failure, &context);
+        blame::not_of_the_lane(verdict, failure, site.fixed, facts.and_then(|facts| facts.source_ip))
     }
 }
 

@@ -11,12 +11,18 @@ use posthaste_verp::ReversePaths;
 
 /// The settings of deliveries.
 pub struct Settings {
+    /// Rises with each reload: what was looked up under an earlier number holds no longer.
+    pub generation: u64,
     /// The relay's name in EHLO for sources without a name of their own.
     pub hostname: Domain,
     /// The addresses that mail leaves from.
     pub sources: BTreeMap<Name, Source>,
     /// Memory for bodies that are read from the spool to be delivered, in bytes.
     pub body_memory: u64,
+    /// Whether text goes out that not every receiver takes: long lines, and 8-bit text without 8BITMIME.
+    pub send_unfit: bool,
+    /// Hosts that one attempt offers a message to, at most.
+    pub hosts_per_attempt: usize,
     /// How long an address that could not be reached is passed over while there are others.
     pub host_down: Duration,
     /// How long a receiver may be silent while other mail waits for a connection.

@@ -51,6 +51,10 @@ pub enum Change {
         to: Stage,
         /// The end of the pause.
         until: Timestamp,
+        /// Recipients an hour and connections after it, where these were cut too.
+        cut: (Option<u32>, Option<u32>),
+        /// The provider's reason, if one is known.
+        why: Option<Arc<str>>,
     },
     /// The lane starts again after too many idle days.
     Restarted {
@@ -112,4 +116,28 @@ pub enum Steer {
     Stop,
     /// End every pause and climb, now.
     Resume,
+}
+
+impl Change {
+    /// What one reply of a provider has done to a lane, where it did both; None if these are no such changes.
+    pub(crate) fn and(&self, later: &Self) -> Option<Self> {
+        let lower = |a: &Option<u32>, b: &Option<u32>| [*a, *b].into_iter().flatten().min();
+        match (self, later) {
+            (
+                Self::Slowed { rate, connections, paused_until, why },
+                Self::Slowed { rate: r, connections: c, paused_until: until, why: w },
+            ) => {
+                let (rate, connections, longer) = (lower(rate, r), lower(connections, c), until > paused_until);
+                let why = if longer { w } else { why }.clone();
+                Some(Self::Slowed { rate, connections, paused_until: (*paused_until).max(*until), why })
+            }
+            (Self::Slowed { rate, connections, paused_until, why: because }, Self::Blocked { from, to, until, cut, why })
+            | (Self::Blocked { from, to, until, cut, why }, Self::Slowed { rate, connections, paused_until, why: because }) => {
+                let until = paused_until.map_or(*until, |paused| paused.max(*until));
+                let (cut, why) = ((lower(rate, &cut.0), lower(connections, &cut.1)), why.clone().or(Some(because.clone())));
+                Some(Self::Blocked { from: *from, to: *to, until, cut, why })
+            }
+            _ => None,
+        }
+    }
 }

@@ -196,10 +196,5 @@ pub(crate) fn hour_of(now: Timestamp) -> i64 {
     now.as_nanosecond().div_euclid(HOUR) as i64
 }
 
-/// When an hour, counted since 1970, begins.
-pub(crate) fn hour_start(hour: i64) -> Timestamp {
-    crate::time::at(i128::from(hour) * HOUR)
-}
-
 /// If the clock is further back than this, it was wrong before and is right now.
 const CLOCK_HOURS: i64 = 2;

@@ -230,8 +230,14 @@ impl Governor {
         if !before && lane.is_touched() {
             self.touched.push(id);
         }
-        if !lane.changes.is_empty() {
-            self.changes.extend(lane.changes.drain(..).map(|(at, change)| LaneChange { lane: id, at, change }));
+        for (at, change) in lane.changes.drain(..) {
+            // What one reply does to a lane is reported once.
+            let last = self.changes.last_mut().filter(|last| last.lane == id && last.at == at);
+            let both = last.as_ref().and_then(|before| before.change.and(&change));
+            match (last, both) {
+                (Some(before), Some(both)) => before.change = both,
+                _ => self.changes.push(LaneChange { lane: id, at, change }),
+            }
         }
         answer
     }

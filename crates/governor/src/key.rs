@@ -18,6 +18,11 @@ pub struct LaneKey {
 pub struct LaneId(pub(crate) u32);
 
 impl LaneKey {
+    /// The command with which an operator ends the lane's pause and climb, as part of a sentence.
+    pub fn how_to_resume(&self) -> String {
+        format!("`posthaste warmup resume {}/{} --reason WHY` ends this at once", self.source, self.provider)
+    }
+
     /// A source at a provider.
     pub fn new(source: &str, provider: &str) -> Self {
         Self { source: source.into(), provider: provider.into() }

@@ -285,7 +285,7 @@ impl Lane {
         }
         let hour = day.hour_at(now);
         if let Some(cap) = schedule.hour_cap {
-            room = limit(room, cap - hour.1);
+            room = limit(room, cap.until(hour.0, now, priority) - hour.1);
         }
         room = self.restrictions.at_once(now).map_or(room, |one| room.min(one));
         let count = self.shaper.take(room, now).expect("there is room").get();

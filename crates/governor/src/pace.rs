@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     health::Share,
-    time::{after, between, div_up},
+    time::{HOUR, after, between, div_up, hour_start},
     window::{Span, Window},
 };
 
@@ -72,7 +72,8 @@ impl Pace {
         Ok(Self { catch_up: (times * 1000.0).round() as u32, ..self })
     }
 
-    /// The share of the day and of the burst that is kept for urgent mail. Its unused part is released to all mail as the day goes by.
+    /// The share of the day, of the hour and of the burst that is kept for urgent mail. Its unused part is released to all mail as the day and the
+    /// hour go by.
     pub fn with_reserve(self, reserve: Share) -> Result<Self, PaceError> {
         if reserve > Share::percent(50) { Err(PaceError::Reserve(reserve)) } else { Ok(Self { reserve, ..self }) }
     }
@@ -176,6 +177,44 @@ impl Release {
     }
 }
 
+/// The cap of each hour, and the part of it that is kept for urgent mail when the hour begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HourCap {
+    /// In recipients.
+    pub(crate) cap: u32,
+    kept: u32,
+}
+
+impl HourCap {
+    pub(crate) fn new(pace: &Pace, cap: u32) -> Self {
+        Self { cap, kept: pace.reserve.up(cap).min(cap.saturating_sub(1)) }
+    }
+
+    /// How many recipients may have been used by `now` in this hour, counted since 1970.
+    pub(crate) fn until(&self, hour: i64, now: Timestamp, priority: Priority) -> u32 {
+        let left = between(now, hour_start(hour + 1)).clamp(0, HOUR);
+        match priority {
+            Priority::Urgent => self.cap,
+            Priority::Usual => self.cap - (i128::from(self.kept) * left / HOUR) as u32,
+        }
+    }
+
+    /// The first time, not before `now`, at which `target` recipients of this hour may have been used: where the cap is used up, the
+    /// beginning of the next hour.
+    pub(crate) fn time_of(&self, hour: i64, target: u32, priority: Priority, now: Timestamp) -> Timestamp {
+        let ends = hour_start(hour + 1);
+        if target > self.cap {
+            return ends;
+        }
+        if priority == Priority::Urgent || self.kept == 0 {
+            return now;
+        }
+        // The greatest time left at which no more is kept than the target leaves over.
+        let left = (i128::from(self.cap - target + 1) * HOUR - 1) / i128::from(self.kept);
+        after(ends, -left).max(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +253,24 @@ mod tests {
             let when = day.time_of(target, Priority::Usual, at(0));
             assert!(day.until(when, Priority::Usual) >= target && when < at(DAY), "{target}");
             assert!(when == at(0) || day.until(after(when, -1), Priority::Usual) < target, "{target}");
+        }
+    }
+
+    #[test]
+    fn an_hour_keeps_its_reserve_for_urgent_mail_and_ends_without_one() {
+        let pace = Pace::new().with_reserve(Share::percent(20)).unwrap();
+        for cap in [1, 2, 10, 33] {
+            let hour = HourCap::new(&pace, cap);
+            let kept = Share::percent(20).up(cap).min(cap - 1);
+            assert_eq!((hour.until(0, at(0), Priority::Usual), hour.until(0, at(0), Priority::Urgent)), (cap - kept, cap));
+            assert_eq!(hour.until(0, at(HOUR - 1), Priority::Usual), cap, "what nobody urgent took is for all");
+            for target in 1..=cap {
+                let when = hour.time_of(0, target, Priority::Usual, at(0));
+                assert!(hour.until(0, when, Priority::Usual) >= target && when < at(HOUR), "{target} of {cap}");
+                assert!(when == at(0) || hour.until(0, after(when, -1), Priority::Usual) < target, "{target} of {cap}");
+                assert_eq!(hour.time_of(0, target, Priority::Urgent, at(7)), at(7));
+            }
+            assert_eq!(hour.time_of(0, cap + 1, Priority::Urgent, at(0)), at(HOUR));
         }
     }
 

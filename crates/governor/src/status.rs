@@ -7,12 +7,13 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     admission::Hold,
     curve::Stage,
-    day::{Closing, Verdict, hour_start},
+    day::{Closing, Verdict},
     governor::Governor,
     health::{Counts, Health},
     key::LaneId,
     lane::Lane,
     pace::Priority,
+    time::hour_start,
 };
 
 /// The least seconds by which the recipients of a started hour are divided to estimate its rate.

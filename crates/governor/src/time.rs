@@ -33,3 +33,8 @@ pub(crate) fn between(from: Timestamp, to: Timestamp) -> i128 {
 pub(crate) fn div_up(a: i128, b: i128) -> i128 {
     -(-a).div_euclid(b)
 }
+
+/// When an hour, counted since 1970, begins.
+pub(crate) fn hour_start(hour: i64) -> Timestamp {
+    at(i128::from(hour) * HOUR)
+}

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     admission::Hold,
-    day::{Day, hour_start},
+    day::Day,
     ledger::DayStart,
-    pace::{Pace, Priority, Release},
+    pace::{HourCap, Pace, Priority, Release},
     plan::Plan,
     window::Span,
 };
@@ -17,7 +17,7 @@ pub(crate) struct DaySchedule {
     pub(crate) open: Option<(Timestamp, Timestamp)>,
     /// `None` without a cap or without a window.
     pub(crate) release: Option<Release>,
-    pub(crate) hour_cap: Option<u32>,
+    pub(crate) hour_cap: Option<HourCap>,
 }
 
 /// A day at some time, to find out why no recipient may go.
@@ -38,7 +38,7 @@ pub(crate) struct DayNumbers {
 impl DaySchedule {
     /// For the beginning of a day: a burst is ready.
     pub(crate) fn fresh(day: &Day, span: &Span, plan: &Plan) -> Self {
-        let hour_cap = plan.curve.hour_cap(day.stage);
+        let hour_cap = hour_cap(day, plan);
         let release =
             span.open.zip(day.cap).map(|(open, cap)| Release::new(&plan.pace, open, open.0, cap, day.charge(), plan.pace.burst.get()));
         Self { open: span.open, release, hour_cap }
@@ -63,8 +63,12 @@ impl DaySchedule {
 
     fn over(span: Span, day: &Day, plan: &Plan, since: Timestamp, ready: u32) -> Self {
         let release = span.open.zip(day.cap).map(|(open, cap)| Release::new(&plan.pace, open, since, cap, day.charge(), ready));
-        Self { open: span.open, release, hour_cap: plan.curve.hour_cap(day.stage) }
+        Self { open: span.open, release, hour_cap: hour_cap(day, plan) }
     }
+}
+
+fn hour_cap(day: &Day, plan: &Plan) -> Option<HourCap> {
+    plan.curve.hour_cap(day.stage).map(|cap| HourCap::new(&plan.pace, cap))
 }
 
 impl DayView {
@@ -87,8 +91,9 @@ impl DayView {
         {
             return Some(held);
         }
-        let cap = self.schedule.hour_cap?;
-        (self.day.hour.1 >= cap).then(|| (hour_start(self.day.hour.0 + 1), Hold::HourCap { cap }))
+        let (hours, (hour, used)) = (self.schedule.hour_cap?, self.day.hour);
+        let held = used >= hours.until(hour, time, priority);
+        held.then(|| (hours.time_of(hour, used.saturating_add(1), priority, time), Hold::HourCap { cap: hours.cap }))
     }
 
     fn unreleased(&self, cap: u32, release: &Release, closes: Timestamp, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {

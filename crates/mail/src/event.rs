@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use facts::{Attempt, BudgetFacts, GapFacts, LaneFacts, MessageFacts, RecipientFacts, Returned, ReturnedBounce, TlsFacts};
+pub use facts::{Attempt, BudgetFacts, GapFacts, LaneFacts, MessageFacts, OtherHost, RecipientFacts, Returned, ReturnedBounce, TlsFacts};
 pub use text::rfc3339_millis;
 use text::{is_false, maybe_millis, millis, reply_fields};
 

@@ -10,6 +10,7 @@ mod message;
 mod prepare;
 mod progress;
 mod qualify;
+pub mod recode;
 mod record;
 mod sender;
 

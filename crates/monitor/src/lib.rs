@@ -34,7 +34,7 @@ pub use format::Format;
 pub use index::{Key, Lookup, MessageIndex};
 pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
 pub use missing::{Missing, NAMED_MAX, Unended};
-pub use record::{LogRecord, LogText};
+pub use record::{LogRecord, LogText, OtherHostRecord};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
 pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace, trace_message};
 pub use watermark::Watermark;

@@ -117,6 +117,8 @@ pub struct LogRecord<'a> {
     pub envelope_ms: Option<u32>,
     pub body_ms: Option<u32>,
     pub session: Option<LogText<'a>>,
+    #[serde(default)]
+    pub other_hosts: Vec<OtherHostRecord<'a>>,
     pub cap: Option<u64>,
     pub used: Option<u64>,
     pub next_release: Option<LogText<'a>>,
@@ -137,6 +139,23 @@ pub struct LogRecord<'a> {
     pub kind: Option<LogText<'a>>,
     pub state: Option<LogText<'a>>,
     pub part: Option<LogText<'a>>,
+}
+
+/// What another host said to which an attempt offered the message.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct OtherHostRecord<'a> {
+    #[serde(borrow)]
+    pub mx_host: Option<LogText<'a>>,
+    pub mx_ip: Option<LogText<'a>>,
+    pub lane_day: Option<LogText<'a>>,
+    pub smtp_code: Option<u16>,
+    pub smtp_text: Option<LogText<'a>>,
+    pub smtp_stage: Option<LogText<'a>>,
+    pub cause: Option<LogText<'a>>,
+    pub detail: Option<LogText<'a>>,
+    pub class: Option<LogText<'a>>,
+    pub action: Option<LogText<'a>>,
 }
 
 impl<'a> LogRecord<'a> {

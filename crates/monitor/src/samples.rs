@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{
-    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, GapFacts, LaneFacts, MessageFacts, MessageId, Name, RecipientFacts,
-    Reply, Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
+    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, GapFacts, LaneFacts, MessageFacts, MessageId, Name, OtherHost,
+    RecipientFacts, Reply, Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
 };
 
 /// 2026-08-24T10:00:00Z plus this many seconds.
@@ -86,6 +86,17 @@ pub(crate) fn attempt(n: u32) -> Attempt {
         action: Some(Action::SlowDown),
         rule: Some("google-421-4.7.28".into()),
         ambiguous: true,
+        other_hosts: vec![OtherHost {
+            mx_host: Some("alt1.gmail-smtp-in.l.google.com".into()),
+            mx_ip: "2001:db8::1c".parse().ok(),
+            lane_day: "2026-08-24".parse().ok(),
+            reply: Some(Reply::new(421, "4.3.2 not now")),
+            smtp_stage: Stage::Mail,
+            cause: Some("connection_lost"),
+            detail: Some("closed by the other side".into()),
+            class: Class::TransientOther,
+            action: Action::Retry,
+        }],
         tls: TlsFacts {
             tls_version: Some("TLSv1.3"),
             tls_cipher: Some("TLS13_AES_256_GCM_SHA384"),

@@ -5,7 +5,7 @@ use std::{fmt::Write, ops::ControlFlow, path::Path};
 use posthaste_mail::MessageId;
 
 use crate::{
-    Format, Key, Lines, LogError, LogRecord, Lookup, MessageIndex,
+    Format, Key, Lines, LogError, LogRecord, Lookup, MessageIndex, OtherHostRecord,
     filter::Needle,
     format::{clock_time, duration, plain, returned, sender, text_of, timings},
 };
@@ -210,6 +210,7 @@ fn render_event(record: &LogRecord<'_>, format: Format, out: &mut String) {
         let detail = text_of(record.detail.as_ref(), |detail| format!(": {}", plain(detail)));
         below(&format!("{}{stage}{detail}", plain(cause)));
     }
+    record.other_hosts.iter().for_each(|other| below(&elsewhere(other)));
     if record.ambiguous {
         below(match &*record.event {
             "delivered" => "an earlier try may have arrived as well",
@@ -219,6 +220,18 @@ fn render_event(record: &LogRecord<'_>, format: Format, out: &mut String) {
     for line in [verdict(record), returned(record).join(", "), protection(record), timings(record)].iter().filter(|line| !line.is_empty()) {
         below(line);
     }
+}
+
+/// What another host said to which the attempt offered the message.
+fn elsewhere(other: &OtherHostRecord<'_>) -> String {
+    let ip = text_of(other.mx_ip.as_ref(), |ip| format!(" [{}]", plain(ip)));
+    let stage = text_of(other.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
+    let cause = text_of(other.cause.as_ref(), |cause| plain(cause).into_owned());
+    let said = match (other.smtp_code, &other.smtp_text) {
+        (Some(code), Some(text)) => format!("{code} {}", plain(&text.replace('\n', " "))),
+        _ => format!("{cause}{}", text_of(other.detail.as_ref(), |detail| format!(": {}", plain(detail)))),
+    };
+    format!("not taken by {}{ip}{stage}: {said}", text_of(other.mx_host.as_ref(), |host| plain(host).into_owned()))
 }
 
 fn headline(record: &LogRecord<'_>) -> String {

@@ -163,14 +163,15 @@ impl Backlog {
         self.domains.route(domain, party, now.as_millisecond())
     }
 
-    /// Keeps the answer of DNS for `ttl`; returns the groups that waited for it.
+    /// Keeps the answer of DNS for `ttl`; returns the groups that waited for it. True: it is an answer to a question of before a reload, which is
+    /// not kept.
     pub(crate) fn resolved(
         &mut self,
         domain: DomainIx,
         answer: &Result<Arc<Site>, Arc<Unroutable>>,
         ttl: Duration,
         now: Timestamp,
-    ) -> Vec<RecipientGroup> {
+    ) -> (Vec<RecipientGroup>, bool) {
         let now = now.as_millisecond();
         self.domains.resolved(domain, answer, now, now.saturating_add(millis(ttl)))
     }
@@ -183,6 +184,11 @@ impl Backlog {
     /// Forgets every route, so that DNS is asked again.
     pub(crate) fn forget_routes(&mut self) {
         self.domains.forget_routes();
+    }
+
+    /// Forgets every route, and what DNS still answers to questions of before.
+    pub(crate) fn outdate_routes(&mut self) {
+        self.domains.outdate_routes();
     }
 
     /// A group's stream, and how many of its recipients are still to be sent; None when it is void.

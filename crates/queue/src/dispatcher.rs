@@ -36,6 +36,7 @@ mod sending;
 mod steering;
 mod unreachable;
 mod waiting;
+mod ways;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -120,6 +121,7 @@ impl Dispatcher {
             Input::Opened(session) => self.connections.opened(session),
             Input::OpenFailed { session, job, failure, verdict, facts } => self.open_failed(session, *job, failure, verdict, facts),
             Input::Finished { session, job, outcome, usable } => self.finished(session, *job, outcome, usable),
+            Input::PartFinished { session, job, said, facts } => self.answered(session, *job, said, facts),
             Input::Logged(results) => self.logged(results),
             Input::Trouble(why) => self.trouble(why),
             Input::Wake => {}
@@ -189,6 +191,7 @@ impl Dispatcher {
             self.set_rate(stream);
         }
         self.leave_sources();
+        self.leave_ways();
     }
 
     fn sources_gone(&mut self, gone: HashSet<Name>) {

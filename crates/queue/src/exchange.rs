@@ -1,6 +1,6 @@
 //! The dispatcher's inputs, and the actions it returns.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
@@ -70,6 +70,30 @@ pub struct DeliveryJob {
     pub durable: u64,
     /// Whether it was another source's turn to send it, which had no budget.
     pub spilled: bool,
+    /// What became of it at the hosts that this attempt offered it to before, in their order.
+    pub earlier: Vec<Offered>,
+}
+
+/// What became of a job at a host that did not take it: the attempt may go on to the next one (RFC 5321 §5.1).
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// The host's address.
+    pub address: SocketAddr,
+    /// Each recipient's result there.
+    pub said: Vec<(Rcpt, AttemptResult)>,
+    /// What the events say of the attempt there.
+    pub facts: Arc<Attempt>,
+}
+
+/// What became of one recipient at another host that its attempt was offered to.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// What the events say of the attempt there.
+    pub facts: Arc<Attempt>,
+    /// Why the host did not take it.
+    pub failure: Failure,
+    /// What that means.
+    pub verdict: Verdict,
 }
 
 /// The entry of the suppression list that forbids an address.
@@ -111,6 +135,23 @@ pub enum JobOutcome {
         /// Why, for diagnostics.
         failure: Failure,
     },
+    /// A reload came since its site was looked up: it was not offered, and goes where mail goes now.
+    Outdated,
+    /// No host has taken it yet, and the session is connected to the next one. It gets the job again if there is budget for that: each
+    /// host's recipients count on their own.
+    GoesOn(Offered),
+}
+
+impl DeliveryJob {
+    /// Takes some of the recipients out into a job of their own, with their part of the permit.
+    pub fn split_off(&mut self, part: &[Rcpt]) -> Self {
+        self.rcpts.retain(|rcpt| !part.contains(rcpt));
+        let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let permit = self.permit.as_mut().and_then(|permit| permit.split(count)).map(Box::new);
+        let (rcpts, warm, earlier) = (part.to_vec(), self.warm.clone(), self.earlier.clone());
+        let Self { seq, id, attempt, begun, lane_day, durable, spilled, .. } = *self;
+        Self { seq, id, rcpts, attempt, begun, warm, permit, lane_day, durable, spilled, earlier }
+    }
 }
 
 /// Something that happened, for the dispatcher to handle.
@@ -145,6 +186,17 @@ pub enum Input {
         outcome: JobOutcome,
         /// Whether the connection can carry another job.
         usable: bool,
+    },
+    /// Some recipients of a session's job have their results; the session goes on with the others, and finishes them as another job.
+    PartFinished {
+        /// Which.
+        session: SessionId,
+        /// The recipients that have results.
+        job: Box<DeliveryJob>,
+        /// In the order of the job's recipients.
+        said: Vec<AttemptResult>,
+        /// What the events say of the attempt.
+        facts: Arc<Attempt>,
     },
     /// The addresses of these sources are not on this host at present; those of all others are.
     Sources(HashSet<Name>),
@@ -258,6 +310,10 @@ pub struct Fate {
     pub attempt: u32,
     /// The result of the attempt, if there was one.
     pub said: Option<AttemptResult>,
+    /// What the events say of the attempt, where it differs from the record's: the result is another host's.
+    pub facts: Option<Arc<Attempt>>,
+    /// The other hosts that the attempt offered it to.
+    pub elsewhere: Vec<Elsewhere>,
     /// What becomes of it.
     pub next: Next,
     /// When the attempt had been due, if it was tried; 1970 for a first attempt.

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     backlog::table::DomainIx,
-    exchange::{Arrival, DeliveryJob, Input, JobOutcome, SessionId, Unroutable},
+    exchange::{Arrival, AttemptResult, DeliveryJob, Input, JobOutcome, SessionId, Unroutable},
     operator::{
-        question::{Answer, Question, QueueChange, QueueTable, Reasons},
+        question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
         rows::Messages,
         selection::MessageSelection,
     },
@@ -106,6 +106,11 @@ impl QueueHandle {
         self.tell(Input::Finished { session, job, outcome, usable }).await;
     }
 
+    /// Some recipients of a session's job have their results; the session goes on with the others.
+    pub async fn part_finished(&self, session: SessionId, job: Box<DeliveryJob>, said: Vec<AttemptResult>, facts: Arc<Attempt>) {
+        self.tell(Input::PartFinished { session, job, said, facts }).await;
+    }
+
     /// Something became known about mail that was sent earlier.
     pub async fn known(&self, source: Name, provider: Name, note: Note) {
         self.tell(Input::Known { source, provider, note }).await;
@@ -116,9 +121,11 @@ impl QueueHandle {
         self.tell(Input::Sources(gone)).await;
     }
 
-    /// Another policy is in force.
+    /// Another policy is in force; when this returns, no job is given out under the old one, and no kept connection is left of it.
     pub async fn follow(&self, policy: Policy) {
         self.tell(Input::Policy(Box::new(policy))).await;
+        // An error means that the queue has stopped.
+        drop(self.ask(Question::Sync).await);
     }
 
     /// The relay stops: no new session is opened.
@@ -142,10 +149,10 @@ impl QueueHandle {
         }
     }
 
-    /// Makes an operator's change. Returns how many messages changed.
-    pub async fn change(&self, change: QueueChange) -> Result<usize, Stopping> {
+    /// Makes an operator's change.
+    pub async fn change(&self, change: QueueChange) -> Result<Changed, Stopping> {
         match self.ask(Question::Change(change)).await? {
-            Answer::Changed(messages) => Ok(messages),
+            Answer::Changed(changed) => Ok(changed),
             other => unreachable!("not a change: {other:?}"),
         }
     }

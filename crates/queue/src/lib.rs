@@ -33,12 +33,12 @@ pub use backlog::{
 pub use connections::leaving_max;
 pub use dispatcher::Dispatcher;
 pub use exchange::{
-    Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, SessionId, Suppressed,
-    Unroutable, Wait,
+    Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Elsewhere, Fate, FateRecord, Input, JobOutcome, Next, Offered,
+    SessionId, Suppressed, Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
-    question::{Answer, Question, QueueChange, QueueTable, Reasons},
+    question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
     rows::{LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,
     why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},

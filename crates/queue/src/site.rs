@@ -26,6 +26,8 @@ pub struct Site {
     pub fixed: bool,
     /// Identifies the hosts, ports, TLS demand, user and what its password needs.
     pub key: Arc<str>,
+    /// The number of the settings that it was looked up under.
+    pub generation: u64,
     /// How long the look-up took.
     pub dns: DnsTime,
 }
@@ -39,7 +41,7 @@ impl Site {
     pub fn at(provider: Name) -> Self {
         let key = provider.as_str().into();
         let tls = TlsPolicy::Opportunistic;
-        Self { provider, hosts: Vec::new(), tls, fallback: true, auth: None, fixed: false, key, dns: DnsTime::new(0) }
+        Self { provider, hosts: Vec::new(), tls, fallback: true, auth: None, fixed: false, key, generation: 0, dns: DnsTime::new(0) }
     }
 }
 

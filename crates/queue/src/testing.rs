@@ -61,6 +61,10 @@ pub struct World {
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     pub judge: Option<Judge>,
+    /// The best hosts of these domains take nothing, and the attempt goes on to the next one.
+    pub sick: HashSet<String>,
+    /// Recipients offered to a host: when, how many.
+    pub offered: Vec<(Timestamp, usize)>,
     /// By when messages are to be delivered.
     pub deliver_by: HashMap<Seq, Deadline>,
 }
@@ -149,6 +153,8 @@ impl World {
             unlogged: 0,
             arrivals: HashMap::new(),
             judge: None,
+            sick: HashSet::new(),
+            offered: Vec::new(),
             deliver_by: HashMap::new(),
         }
     }
@@ -316,6 +322,15 @@ impl World {
         self.order.push(job.seq);
         self.went.insert(job.seq, (self.sources[&session].clone(), self.open[&session].clone()));
         let (source, provider) = self.went[&job.seq].clone();
+        self.offered.push((self.now, job.rcpts.len()));
+        if job.earlier.is_empty() && self.sick.contains(&provider) {
+            let failure = Failure::Refused { stage: Stage::Mail, reply: Reply::new(450, "4.3.2 not now") };
+            let verdict = verdict(&failure);
+            let said = job.rcpts.iter().map(|rcpt| (*rcpt, AttemptResult::Failed(failure.clone(), verdict.clone()))).collect();
+            let offered = Offered { address: ([127, 0, 0, 1], 25).into(), said, facts: Arc::new(Attempt::default()) };
+            return self
+                .later(Duration::from_millis(50), Input::Finished { session, job, outcome: JobOutcome::GoesOn(offered), usable: true });
+        }
         let said = match &mut self.judge {
             Some(judge) => judge(&source, &provider, self.now),
             None => match (self.answer)(&job, self.now) {

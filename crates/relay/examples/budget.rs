@@ -126,6 +126,7 @@ fn site(domain: &str) -> Result<Site, Box<dyn std::error::Error>> {
         auth: None,
         fixed: false,
         key: domain.into(),
+        generation: 0,
         dns: DnsTime::new(1),
     })
 }

@@ -121,6 +121,9 @@ pub struct Listed {
 pub struct Changed {
     /// The number of changed messages.
     pub messages: usize,
+    /// Of those that were to be tried now: why some are not, and what helps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_sent: Vec<String>,
 }
 
 /// The answer to `Audit`.
@@ -248,7 +251,8 @@ impl Admin {
         if let QueueChange::Retry { .. } = change {
             self.outbound.down.clear();
         }
-        json(&Changed { messages: self.queue().change(change).await? })
+        let posthaste_queue::Changed { messages, not_sent } = self.queue().change(change).await?;
+        json(&Changed { messages, not_sent })
     }
 
     /// Answered once it is durable.

@@ -83,8 +83,9 @@ impl Reloader {
         Ok(Settings::for_sending(config, self.settings.load().listens_at.clone())?)
     }
 
-    async fn put_in_force(&self, new: Settings) -> String {
+    async fn put_in_force(&self, mut new: Settings) -> String {
         let old = self.settings.load_full();
+        Arc::get_mut(&mut new.delivery).expect("nobody sees the new settings yet").generation = old.delivery.generation + 1;
         exposed(&new.config).iter().for_each(|caution| tracing::warn!("{caution}"));
         let restart = old.config.diff_restart_needed(&new.config);
         let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));

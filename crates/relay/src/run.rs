@@ -389,6 +389,8 @@ fn outbound(
         journal: journal.clone(),
         down: Default::default(),
         bodies: Default::default(),
+        at_once: Default::default(),
+        logins: Default::default(),
         sources,
         ledger,
         register: register.clone(),

@@ -20,7 +20,7 @@ use posthaste_mail::Name;
 use posthaste_queue::Policy;
 use posthaste_route::{Ourselves, Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
-use posthaste_submission::ListenTlsMode;
+use posthaste_submission::{ListenTlsMode, UnfitText};
 use posthaste_verp::{PathRules, ReversePaths};
 
 pub use error::SettingsError;
@@ -124,9 +124,12 @@ impl Settings {
         let users = Arc::new(Users::new(&c.users));
         let certificates = Arc::new(certificates(c)?);
         let delivery = posthaste_delivery::Settings {
+            generation: 0,
             hostname: c.hostname.clone(),
             sources: c.sources.iter().map(|(name, s)| (name.clone(), Source { address: s.address, ehlo: s.ehlo.clone() })).collect(),
             body_memory: c.delivery.body_memory,
+            send_unfit: c.limits.unfit_text == UnfitText::Send,
+            hosts_per_attempt: c.delivery.hosts_per_attempt,
             host_down: c.delivery.host_down,
             patience: c.delivery.patience,
             tls: tls.clone(),

@@ -15,3 +15,4 @@
 
 pub mod client;
 pub mod server;
+pub mod tls_error;

@@ -22,7 +22,7 @@ use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser
 use crate::{
     announce::{Announced, announce, arrival},
     inbox::{Accepting, ConnectedClient, Inbox},
-    settings::Settings,
+    settings::{Settings, UnfitText},
 };
 
 /// Accepts submitted messages. Shared by everything that takes in mail.
@@ -95,6 +95,9 @@ impl Intake {
         // Mail of others that is forwarded may be signed, and is sealed as it came.
         if !client.arc {
             submission.data = posthaste_message::with_domains(&submission.data, &settings.origin, header);
+        }
+        if settings.limits.unfit_text == UnfitText::Encode {
+            encode(&mut submission);
         }
         let hostname = settings.hostname.as_str();
         let submitted = posthaste_message::Submission {
@@ -230,6 +233,17 @@ impl Intake {
 
 fn total(parts: &[Bytes]) -> u64 {
     parts.iter().map(|p| p.len() as u64).sum()
+}
+
+/// Makes a message seven-bit text in short lines, before it is signed. What is no text, or is signed already, stays as it is.
+fn encode(submission: &mut Submission) {
+    if submission.envelope.body == BodyKind::BinaryMime {
+        return;
+    }
+    if let Some(encoded) = posthaste_message::recode::recode(&submission.data) {
+        submission.has_8bit = !encoded.is_ascii();
+        submission.data = encoded;
+    }
 }
 
 /// The stream of a message: the one that it names, or the usual one of its user or listener. A stream that the client may not name does not

@@ -159,6 +159,17 @@ impl PartialEq for ListenCertificate {
 
 impl Eq for ListenCertificate {}
 
+/// What becomes of text that not every receiver takes: lines longer than SMTP allows, and bytes above 127 at a receiver without 8BITMIME.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnfitText {
+    /// It bounces before it is sent.
+    Bounce,
+    /// It is encoded before it is signed; what cannot be encoded bounces.
+    Encode,
+    /// It is sent as it is.
+    Send,
+}
+
 /// Limits of submission and of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientLimits {
@@ -170,6 +181,8 @@ pub struct ClientLimits {
     pub command_line: usize,
     /// The longest line of a message, in bytes without its CRLF; None: any length.
     pub text_line: Option<usize>,
+    /// What becomes of text that not every receiver takes.
+    pub unfit_text: UnfitText,
     /// The longest header of a message, in bytes.
     pub header_size: u64,
     /// Received fields before a message is refused as looping (RFC 5321 §6.3).

@@ -28,22 +28,27 @@ pub fn lane_facts(key: &LaneKey, plan: &Plan, change: &LaneChange) -> Option<Lan
                 ..stages(facts, *from, *to)
             }
         }
-        Change::Blocked { from, to, until } => {
-            let detail = "the provider blocks the sending address".into();
-            LaneFacts { change: "blocked", next_cap: next_cap(*to), until: Some(*until), detail, ..stages(facts, *from, *to) }
+        Change::Blocked { from, to, until, cut, why } => {
+            let why = why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            let detail = format!("the provider blocks the sending address{why}; {}", key.how_to_resume()).into();
+            let (per_hour, connections, until) = (cut.0, cut.1, Some(*until));
+            LaneFacts { change: "blocked", next_cap: next_cap(*to), per_hour, connections, until, detail, ..stages(facts, *from, *to) }
         }
         Change::Restarted { idle_days, to } => {
             let detail = format!("nothing was sent for {idle_days} days: it starts again").into();
             LaneFacts { change: "restarted", next_cap: next_cap(*to), stage_to: Some(word(*to)), detail, ..facts }
         }
-        Change::Slowed { rate, connections, paused_until, why } => LaneFacts {
-            change: if paused_until.is_some_and(|until| until > change.at) { "paused" } else { "slowed" },
-            per_hour: *rate,
-            connections: *connections,
-            until: *paused_until,
-            detail: why.clone(),
-            ..facts
-        },
+        Change::Slowed { rate, connections, paused_until, why } => {
+            let pauses = paused_until.is_some_and(|until| until > change.at);
+            LaneFacts {
+                change: if pauses { "paused" } else { "slowed" },
+                per_hour: *rate,
+                connections: *connections,
+                until: *paused_until,
+                detail: if pauses { format!("{why}; {}", key.how_to_resume()).into() } else { why.clone() },
+                ..facts
+            }
+        }
         Change::Resumed => LaneFacts { change: "resumed", detail: "pause and climb are over".into(), ..facts },
         Change::Steered { steer, from, to, why } => {
             let detail = format!("{}: {why}", steered(*steer)).into();

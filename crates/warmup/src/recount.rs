@@ -42,9 +42,10 @@ impl Recount {
         if self.first.is_none() {
             self.first = record.time();
         }
-        let Some((lane, date, outcome)) = spent(record) else { return };
-        if outcome != Outcome::GivenBack {
-            self.lanes.entry(lane).or_default().entry(date).or_default().answer(outcome, 1);
+        for (lane, date, outcome) in spent_elsewhere(record).chain(spent(record)) {
+            if outcome != Outcome::GivenBack {
+                self.lanes.entry(lane).or_default().entry(date).or_default().answer(outcome, 1);
+            }
         }
     }
 
@@ -80,6 +81,17 @@ fn spent(record: &LogRecord<'_>) -> Option<(LaneKey, Date, Outcome)> {
         _ => return None,
     };
     Some((lane, date, outcome(ending)))
+}
+
+/// The same for the other hosts that the attempt was offered to: each took its part of the budget.
+fn spent_elsewhere(record: &LogRecord<'_>) -> impl Iterator<Item = (LaneKey, Date, Outcome)> {
+    record.other_hosts.iter().filter_map(|other| {
+        let lane = LaneKey::new(record.source.as_deref()?, record.provider.as_deref()?);
+        let stage: Stage = other.smtp_stage.as_deref()?.parse().ok()?;
+        let (class, action) = (other.class.as_deref()?.parse().ok()?, other.action.as_deref()?.parse().ok()?);
+        let ending = AttemptEnd::Failed { stage, class, action, permanent: false };
+        Some((lane, other.lane_day.as_deref()?.parse().ok()?, outcome(ending)))
+    })
 }
 
 #[cfg(test)]
@@ -130,6 +142,14 @@ mod tests {
         assert_eq!(recount.day(&lane, date(2026, 11, 24)).accepted, 1);
         assert_eq!(recount.day(&LaneKey::new("ip2", "google"), date(2026, 11, 23)).spent, 1);
         assert_eq!(recount.days().count(), 3);
+    }
+
+    #[test]
+    fn each_host_that_a_recipient_was_offered_to_is_counted() {
+        let first = json!({ "lane_day": "2026-11-22", "smtp_stage": "mail", "class": "rate_limited", "action": "slow_down" });
+        let recount = count(&[line("delivered", &json!({ "other_hosts": [first] }))]);
+        let lane = LaneKey::new("ip1", "google");
+        assert_eq!((recount.day(&lane, date(2026, 11, 22)).throttled, recount.day(&lane, date(2026, 11, 23)).accepted), (1, 1));
     }
 
     #[test]

@@ -122,6 +122,9 @@ impl Queue {
             true => writeln!(screen::out(), "{}", serde_json::to_string(&changed)?)?,
             false => writeln!(screen::out(), "{} messages", changed.messages)?,
         }
+        if !self.json {
+            changed.not_sent.iter().try_for_each(|why| writeln!(screen::out(), "{}", Foreign::new(why)))?;
+        }
         Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -153,6 +156,9 @@ impl Queue {
                 ]);
             }
             write!(out, "{}", columns(&rows, &[2, 3, 4, 5, 6, 7, 8]))?;
+        }
+        for lane in &queue.lanes {
+            lane.paused.iter().try_for_each(|why| writeln!(out, "{}: waits {}", lane.provider, Foreign::new(why)))?;
         }
         let c = queue.counts;
         writeln!(

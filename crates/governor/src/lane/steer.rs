@@ -33,7 +33,7 @@ impl Lane {
         self.forget_refusals();
         if !fell {
             let until = after(now, self.plan.block_pause.as_nanos());
-            self.changes.push((now, Change::Blocked { from, to: self.stage(), until }));
+            self.changes.push((now, Change::Blocked { from, to: self.stage(), until, cut: (None, None), why: None }));
         }
     }
 

@@ -138,3 +138,22 @@ fn a_lanes_short_windows_hold_beside_its_budget() {
     world.pass(NANOSECOND);
     assert_eq!(world.permit(1).count(), 1);
 }
+
+#[test]
+fn what_one_reply_does_to_a_lane_is_one_change_with_the_end_of_its_longest_pause() {
+    let mut world = world();
+    let now = world.now;
+    world.governor.take_changes();
+    world.governor.cut(world.lane, &cut(30, 1, 60), USUAL, now);
+    world.governor.pause(world.lane, SignedDuration::from_hours(24), &"blocked until then".into(), now);
+    world.governor.block(world.lane, now);
+    let changes = world.governor.take_changes();
+    let [one] = &changes[..] else { panic!("{changes:?}") };
+    let Change::Blocked { until, cut: after, why, .. } = &one.change else { panic!("{one:?}") };
+    assert_eq!((*until, *after), (time("2026-11-24T12:00:00Z"), (Some(30), Some(1))));
+    assert_eq!(why.as_deref(), Some("blocked until then"));
+    // Another reply is another change.
+    world.now = time("2026-11-23T12:00:01Z");
+    world.governor.cut(world.lane, &cut(20, 1, 0), USUAL, world.now);
+    assert_eq!(world.governor.take_changes().len(), 1);
+}

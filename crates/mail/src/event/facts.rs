@@ -173,6 +173,9 @@ pub struct Attempt {
     /// True if the connection was lost after the final dot: the receiver may have accepted the message, and it is tried again.
     #[serde(skip_serializing_if = "is_false")]
     pub ambiguous: bool,
+    /// The other hosts that this attempt offered it to, in their order: none of them took it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_hosts: Vec<OtherHost>,
     /// TLS, if there was any.
     #[serde(flatten)]
     pub tls: TlsFacts,
@@ -194,6 +197,35 @@ pub struct Attempt {
     /// The id of the connection, the same for all messages sent over it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<str>>,
+}
+
+/// What one of several hosts said to which an attempt offered a message (RFC 5321 §5.1).
+#[derive(Clone, Debug, Serialize)]
+pub struct OtherHost {
+    /// The host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mx_host: Option<Arc<str>>,
+    /// Its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mx_ip: Option<IpAddr>,
+    /// The day of the lane's warm-up whose budget this offer used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_day: Option<Date>,
+    /// Its reply.
+    #[serde(flatten, serialize_with = "maybe_reply_fields")]
+    pub reply: Option<Reply>,
+    /// The stage at which the reply came or the offer failed.
+    pub smtp_stage: Stage,
+    /// What failed if no reply decided it: the word of a [`crate::LocalCause`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
+    /// The failure in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Arc<str>>,
+    /// What the failure means.
+    pub class: Class,
+    /// What to do about it.
+    pub action: Action,
 }
 
 /// How a report about a message came back, and how it was matched.

@@ -19,6 +19,8 @@ pub(crate) enum Known {
     No,
     /// DNS is being asked, on behalf of these. Each has a turn of its own, so that nobody waits for another's.
     Asking(Vec<Party>),
+    /// So many answers are still to come to questions that were asked before a reload. None of them holds; DNS is asked again after the last one.
+    AskingInVain(usize),
     /// The hosts, until then (milliseconds since 1970).
     Route(Arc<Site>, i64),
     /// There are no hosts: asked at the first time, kept until the second.
@@ -45,6 +47,8 @@ pub(crate) struct DomainEntry {
     waiting: Vec<RecipientGroup>,
     /// The number of queued recipients at this domain.
     queued: usize,
+    /// Questions to DNS without an answer.
+    open: usize,
 }
 
 /// All domains with queued mail.
@@ -61,21 +65,31 @@ impl DomainEntry {
             Known::Route(site, until) if *until > now => Route::To(site.clone()),
             Known::Nowhere(why, since, until) if *until > now => Route::Nowhere(why.clone(), *since),
             Known::Asking(parties) if parties.len() >= ASKED_FOR_MAX || parties.contains(&party) => Route::Unknown(None),
+            Known::AskingInVain(_) => Route::Unknown(None),
             Known::Asking(parties) => {
                 parties.push(party);
-                Route::Unknown(Some(self.name.clone()))
+                self.ask()
             }
             _ => {
                 self.known = Known::Asking(vec![party]);
-                Route::Unknown(Some(self.name.clone()))
+                self.ask()
             }
         }
     }
 
+    fn ask(&mut self) -> Route {
+        self.open += 1;
+        Route::Unknown(Some(self.name.clone()))
+    }
+
     fn forget_route(&mut self) {
-        if !matches!(self.known, Known::Asking(_)) {
+        if !matches!(self.known, Known::Asking(_) | Known::AskingInVain(_)) {
             self.known = Known::No;
         }
+    }
+
+    fn outdate_route(&mut self) {
+        self.known = if self.open > 0 { Known::AskingInVain(self.open) } else { Known::No };
     }
 }
 
@@ -89,7 +103,7 @@ impl Domains {
         self.next += 1;
         let name = Arc::new(name.clone());
         self.by_name.insert(name.clone(), self.next);
-        self.entries.insert(self.next, DomainEntry { name, known: Known::No, waiting: Vec::new(), queued: 1 });
+        self.entries.insert(self.next, DomainEntry { name, known: Known::No, waiting: Vec::new(), queued: 1, open: 0 });
         self.next
     }
 
@@ -118,29 +132,38 @@ impl Domains {
     }
 
     /// Keeps the answer that DNS gave at `now` until `until`; returns the groups that waited for it. That it gave none counts only if nobody
-    /// else's question is still open, and forgets no route that another one found.
+    /// else's question is still open, and forgets no route that another one found. True: the answer is outdated, and DNS is to be asked again.
     pub(crate) fn resolved(
         &mut self,
         ix: DomainIx,
         answer: &Result<Arc<Site>, Arc<Unroutable>>,
         now: i64,
         until: i64,
-    ) -> Vec<RecipientGroup> {
-        let Some(entry) = self.entries.get_mut(&ix) else { return Vec::new() };
+    ) -> (Vec<RecipientGroup>, bool) {
+        let Some(entry) = self.entries.get_mut(&ix) else { return (Vec::new(), false) };
+        entry.open = entry.open.saturating_sub(1);
         let is_open = answer.as_ref().is_err_and(|why| !why.verdict.permanent);
         match &mut entry.known {
+            Known::AskingInVain(left) if *left > 1 => {
+                *left -= 1;
+                return (Vec::new(), false);
+            }
+            Known::AskingInVain(_) => {
+                entry.known = Known::No;
+                return (std::mem::take(&mut entry.waiting), true);
+            }
             Known::Asking(parties) if is_open && parties.len() > 1 => {
                 parties.pop();
-                return Vec::new();
+                return (Vec::new(), false);
             }
-            Known::Route(_, known_until) if is_open && *known_until > now => return Vec::new(),
+            Known::Route(_, known_until) if is_open && *known_until > now => return (Vec::new(), false),
             _ => {}
         }
         entry.known = match answer {
             Ok(site) => Known::Route(site.clone(), until),
             Err(why) => Known::Nowhere(why.clone(), now, until),
         };
-        std::mem::take(&mut entry.waiting)
+        (std::mem::take(&mut entry.waiting), false)
     }
 
     /// A domain by its number.
@@ -177,12 +200,17 @@ impl Domains {
         self.entries.values_mut().for_each(DomainEntry::forget_route);
     }
 
+    /// Forgets every route, and what is still to come of DNS, because it is asked by other settings from now on.
+    pub(crate) fn outdate_routes(&mut self) {
+        self.entries.values_mut().for_each(DomainEntry::outdate_route);
+    }
+
     /// Forgets domains without queued mail whose answer is too old.
     pub(crate) fn sweep(&mut self, now: i64) {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
                 Known::No => true,
-                Known::Asking(_) => false,
+                Known::Asking(_) | Known::AskingInVain(_) => false,
                 Known::Route(_, until) | Known::Nowhere(_, _, until) => until <= now,
             };
             e.queued == 0 && e.waiting.is_empty() && stale

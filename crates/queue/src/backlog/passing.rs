@@ -62,7 +62,8 @@ impl Backlog {
             let at = *together.get_or_insert_with(|| later(now, retry.wait(waits(recipient), salt)).min(last));
             let said = Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
             let attempt = u32::from(recipient.attempts);
-            fates.push(Fate { rcpt, attempt, said, next: Next::Deferred(at), was_due: Timestamp::UNIX_EPOCH });
+            let (facts, elsewhere, next) = (None, Vec::new(), Next::Deferred(at));
+            fates.push(Fate { rcpt, attempt, said, facts, elsewhere, next, was_due: Timestamp::UNIX_EPOCH });
         }
         let deferred = self.apply(group.seq, &fates);
         let record = self.record(About { seq: group.seq, id, warm }, facts, fates, now);

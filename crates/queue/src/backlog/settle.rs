@@ -12,7 +12,7 @@ use super::{
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx},
 };
 use crate::{
-    exchange::{AttemptResult, DeliveryJob, Fate, FateRecord, Next, Wait},
+    exchange::{AttemptResult, DeliveryJob, Elsewhere, Fate, FateRecord, Next, Wait},
     policy::Policy,
     times::{expires, later, timestamp},
     verdicts::{cancelled_in_flight, too_late},
@@ -39,7 +39,19 @@ impl Backlog {
         }
         let (id, warm) = (message.id, message.warm.clone());
         let (seq, begun) = (group.seq, now);
-        Some(DeliveryJob { seq, id, rcpts, attempt, begun, warm, permit: None, lane_day: None, durable: 0, spilled: false })
+        Some(DeliveryJob {
+            seq,
+            id,
+            rcpts,
+            attempt,
+            begun,
+            warm,
+            permit: None,
+            lane_day: None,
+            durable: 0,
+            spilled: false,
+            earlier: Vec::new(),
+        })
     }
 
     /// Decides about each recipient of a job, and schedules those that are retried.
@@ -77,7 +89,8 @@ impl Backlog {
                     Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last.max(now))))
                 }
             };
-            fates.push(Fate { rcpt, attempt, said: Some(said), next, was_due });
+            let (said, facts, elsewhere) = most_telling(job, rcpt, said, &facts);
+            fates.push(Fate { rcpt, attempt, said: Some(said), facts, elsewhere, next, was_due });
         }
         // While others of the same message are in flight or queued the body is worth keeping.
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
@@ -269,7 +282,36 @@ pub(super) struct About {
 
 /// A decision without an attempt.
 fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<AttemptResult>, next: Next) -> Fate {
-    Fate { rcpt, attempt: u32::from(recipient.attempts), said, next, was_due: Timestamp::UNIX_EPOCH }
+    let attempt = u32::from(recipient.attempts);
+    Fate { rcpt, attempt, said, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH }
+}
+
+/// Which of an attempt's hosts a recipient's event is about, and what the others said: the last one, unless only an earlier one answered.
+fn most_telling(
+    job: &DeliveryJob,
+    rcpt: Rcpt,
+    said: AttemptResult,
+    facts: &Arc<Attempt>,
+) -> (AttemptResult, Option<Arc<Attempt>>, Vec<Elsewhere>) {
+    let mut hosts: Vec<(AttemptResult, Arc<Attempt>)> = Vec::with_capacity(job.earlier.len());
+    for offered in &job.earlier {
+        let at_host = offered.said.iter().find(|(of, _)| *of == rcpt);
+        hosts.extend(at_host.map(|(_, said)| (said.clone(), offered.facts.clone())));
+    }
+    let unanswered = matches!(said, AttemptResult::Failed(Failure::Local { .. }, _));
+    let answered = |(said, _): &(AttemptResult, _)| matches!(said, AttemptResult::Failed(Failure::Refused { .. }, _));
+    let (said, other_facts) = match hosts.iter().rposition(answered).filter(|_| unanswered) {
+        Some(place) => {
+            let (telling, at) = std::mem::replace(&mut hosts[place], (said, facts.clone()));
+            (telling, Some(at))
+        }
+        None => (said, None),
+    };
+    let elsewhere = |(said, facts)| match said {
+        AttemptResult::Failed(failure, verdict) => Some(Elsewhere { facts, failure, verdict }),
+        AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) | AttemptResult::Unknown(..) => None,
+    };
+    (said, other_facts, hosts.into_iter().filter_map(elsewhere).collect())
 }
 
 /// What the spool is to keep of a message's recipients.

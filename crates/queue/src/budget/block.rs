@@ -1,7 +1,7 @@
 //! Why mail may not be sent yet, and how that is worded.
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_governor::{Hold, LaneId, Shape};
+use posthaste_governor::{Hold, LaneId, LaneKey, Shape};
 use posthaste_mail::Name;
 
 use crate::{exchange::Wait, times::after};
@@ -35,6 +35,16 @@ impl Block {
         Self { source: None, lane: None, provider: stream.clone(), at, hold: Some(Hold::Shaped(shape)) }
     }
 
+    /// Whether an operator can end the wait: the provider, or an operator, holds the lane back.
+    pub(crate) fn can_be_resumed(&self) -> bool {
+        matches!(self.hold, Some(Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. }))
+    }
+
+    fn how_to_resume(&self) -> String {
+        let lane = self.source.as_ref().map(|source| LaneKey::new(source.as_str(), self.provider.as_str()));
+        lane.map_or_else(String::new, |lane| format!("; {}", lane.how_to_resume()))
+    }
+
     /// The fields of the event: the reason as a word, the cap, how much of it is used, and a sentence.
     pub(crate) fn wait(&self) -> Wait {
         let source = self.source.as_ref().map_or("the pool", |s| s.as_str());
@@ -51,9 +61,11 @@ impl Block {
             Some(Hold::HourCap { cap }) => ("hour_cap", Some(*cap), None, format!("{lane}: the hour's {cap} are used")),
             Some(Hold::Window) => ("window", None, None, format!("{lane}: outside of its sending hours")),
             Some(Hold::DayOver) => ("day_over", None, None, format!("{lane}: the clock went back into a day that is over")),
-            Some(Hold::Paused { why }) => ("paused", None, None, format!("{lane} pauses: {why}")),
-            Some(Hold::Stopped { why }) => ("stopped", None, None, format!("{lane} is stopped: {why}")),
-            Some(Hold::Slowed { per_hour, why }) => ("slowed", Some(*per_hour), None, format!("{lane}: {per_hour} an hour: {why}")),
+            Some(Hold::Paused { why }) => ("paused", None, None, format!("{lane} pauses: {why}{}", self.how_to_resume())),
+            Some(Hold::Stopped { why }) => ("stopped", None, None, format!("{lane} is stopped: {why}{}", self.how_to_resume())),
+            Some(Hold::Slowed { per_hour, why }) => {
+                ("slowed", Some(*per_hour), None, format!("{lane}: {per_hour} an hour: {why}{}", self.how_to_resume()))
+            }
             Some(Hold::Shaped(_)) => ("rate", None, None, format!("{lane}: as many as its rate allows")),
         };
         let next_release = (self.at < Timestamp::MAX).then_some(self.at);

@@ -54,9 +54,9 @@ impl Connections {
         (self.shares.waiting() > 0).then_some(self.next_look)
     }
 
-    /// Whether a session was told to give up. It gets no further job.
+    /// Whether a session was told to give up, or goes a way that holds no longer. It gets no further job.
     pub(crate) fn is_leaving(&self, session: SessionId) -> bool {
-        self.sessions.get(&session).is_some_and(|s| s.leaving)
+        self.sessions.get(&session).is_some_and(|s| s.leaving || s.outdated)
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Session {
     begun: i64,
     /// When it was given the job that it carries.
     pub(super) since: i64,
+    /// A reload came since: it gets no further job.
+    pub(super) outdated: bool,
 }
 
 /// A turn for a connection.
@@ -149,7 +151,17 @@ impl Connections {
         let source = lane.source.clone();
         self.shares.begin(party);
         let party = Some(party);
-        let new = Session { queue: ix, party, established: false, leaving: false, idle_since: None, carried: 1, begun: now, since: now };
+        let new = Session {
+            queue: ix,
+            party,
+            established: false,
+            leaving: false,
+            idle_since: None,
+            carried: 1,
+            begun: now,
+            since: now,
+            outdated: false,
+        };
         self.sessions.insert(session, new);
         Action::Open { session, site, source, job: Box::new(job) }
     }
@@ -241,6 +253,12 @@ impl Connections {
             }
         }
         None
+    }
+
+    /// No session gets a further job. Returns the idle ones, which are closed.
+    pub(crate) fn leave_all(&mut self) -> Vec<SessionId> {
+        self.sessions.values_mut().for_each(|session| session.outdated = true);
+        self.close_all_idle()
     }
 
     /// Closes every idle session.

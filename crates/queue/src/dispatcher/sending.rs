@@ -1,6 +1,6 @@
 //! The path of a recipient group from its domain to a connection and back: routes, lanes, turns, and the results of sessions.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use posthaste_bounce::Verdict;
 use posthaste_governor::LaneId;
@@ -16,7 +16,7 @@ use crate::{
     },
     budget::{Chosen, Through, waitlist::WaitListKey},
     connections::lanes::{QueueIx, Ready, StreamShare},
-    exchange::{Action, AttemptResult, DeliveryJob, JobOutcome, SessionId, Unroutable},
+    exchange::{Action, AttemptResult, DeliveryJob, JobOutcome, Offered, SessionId, Unroutable},
 };
 
 /// The length to which a lane's last error is cut for the queue's table, in characters.
@@ -39,8 +39,10 @@ impl Dispatcher {
     }
 
     pub(super) fn resolved(&mut self, domain: DomainIx, answer: &Result<Arc<Site>, Arc<Unroutable>>, ttl: Duration) {
-        for group in self.backlog.resolved(domain, answer, ttl, self.now) {
+        let (groups, is_outdated) = self.backlog.resolved(domain, answer, ttl, self.now);
+        for group in groups {
             match answer {
+                _ if is_outdated => self.place(domain, group),
                 _ if self.halt.is_halted() => self.backlog.put_off(domain, group, self.now),
                 Ok(site) => self.enqueue(site, group),
                 Err(why) => self.unroutable(why, &group),
@@ -173,13 +175,15 @@ impl Dispatcher {
 
     pub(super) fn finished(&mut self, session: SessionId, mut job: DeliveryJob, outcome: JobOutcome, usable: bool) {
         match outcome {
-            JobOutcome::Answered { said, facts } => {
-                if let (Some(error), Some((queue, _))) = (first_error(&said), self.connections.of(session)) {
-                    self.connections.note_error(queue, &error, self.now);
+            JobOutcome::Answered { said, facts } => self.answered(session, job, said, facts),
+            JobOutcome::Outdated => self.place_job_again(job),
+            JobOutcome::GoesOn(offered) => {
+                if self.further(&mut job, &offered) {
+                    job.earlier.push(offered);
+                    return self.actions.push(Action::Deliver(session, Box::new(job)));
                 }
-                self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
-                let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
-                record.into_iter().for_each(|record| self.record_results(record));
+                let said = offered.said.into_iter().map(|(_, said)| said).collect();
+                self.answered(session, job, said, offered.facts);
             }
             JobOutcome::NotOffered { failure } => {
                 tracing::debug!(message = %job.id, %failure, "the connection had died; the message goes to another");
@@ -188,6 +192,37 @@ impl Dispatcher {
             }
         }
         self.session_free(session, usable);
+    }
+
+    /// Settles the recipients of a job by their results.
+    pub(super) fn answered(&mut self, session: SessionId, mut job: DeliveryJob, said: Vec<AttemptResult>, facts: Arc<Attempt>) {
+        if let (Some(error), Some((queue, _))) = (first_error(&said), self.connections.of(session)) {
+            self.connections.note_error(queue, &error, self.now);
+        }
+        self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
+        let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
+        record.into_iter().for_each(|record| self.record_results(record));
+    }
+
+    /// Settles what a job used of the budget at one host, and gets it a permit for the next one; false if there is none, and the attempt ends.
+    fn further(&mut self, job: &mut DeliveryJob, offered: &Offered) -> bool {
+        let Some(spent) = job.permit.take() else { return false };
+        let lane = spent.lane();
+        let said: Vec<AttemptResult> = offered.said.iter().map(|(_, said)| said.clone()).collect();
+        self.budget.spend(Some(spent), &said, &self.policy, self.now);
+        let stream = self.backlog.stream_of(job.seq).filter(|_| !self.draining && !self.halt.is_halted());
+        let Some(priority) = stream.map(|stream| self.view().stream_policy(stream).priority) else { return false };
+        match self.budget.admit(lane, None, job.rcpts.len(), priority, self.now) {
+            Ok(permit) if permit.count() as usize == job.rcpts.len() => {
+                self.budget.grant(job, permit);
+                true
+            }
+            Ok(too_few) => {
+                self.budget.give_back(Some(too_few), self.now);
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// A session is free: it gets another job of its queue, stays idle, or is closed.
@@ -291,23 +326,6 @@ impl Dispatcher {
         let limits = self.policy.limits(provider.as_str());
         if self.connections.unsqueeze(lane, limits, self.now.as_millisecond()) {
             self.pump(lane);
-        }
-    }
-
-    /// Moves the mail of sources that are gone, or are no longer configured, to others.
-    pub(super) fn leave_sources(&mut self) {
-        let known: HashSet<&Name> = self.policy.pools.values().flat_map(|pool| pool.sources.iter().map(|(name, _)| name)).collect();
-        let queues = self.connections.queues_of(|source| self.budget.is_gone(source) || !known.contains(source));
-        for queue in queues {
-            let closed = self.connections.close_idle_of(queue);
-            self.tell_closed(closed);
-            let site = self.connections.site(queue).clone();
-            for ready in self.connections.lanes_mut().empty(queue) {
-                self.budget.give_back(ready.permit, self.now);
-                if let Some((stream, n)) = self.backlog.waiting(&ready.group) {
-                    self.choose(&site, stream, n, ready.group);
-                }
-            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     backlog::table::{Phase, RecipientState},
     exchange::{Action, Input, Next},
     operator::{
-        question::{Answer, Question, QueueChange, QueueTable, Reasons},
+        question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
         rows::{self, QueueCounts},
         selection::MessageSelection,
         why,
@@ -32,13 +32,18 @@ impl Dispatcher {
             }
             Question::Change(change) => {
                 self.last_table = None;
+                let mut not_sent = Vec::new();
                 let (messages, actions) = match change {
-                    QueueChange::Retry { selection } => self.retry(&selection, now),
+                    QueueChange::Retry { selection } => {
+                        // Before routes are forgotten: they say whose lanes the mail waits for.
+                        not_sent = rows::not_sent(self.view(), self.budget.governor(), &selection.of(&self.backlog).messages);
+                        self.retry(&selection, now)
+                    }
                     QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
                     QueueChange::Release { selection, by } => self.release(&selection, &by, now),
                     QueueChange::Cancel { selection, by, reason } => self.cancel(&selection, &by, &reason, now),
                 };
-                (Answer::Changed(messages), actions)
+                (Answer::Changed(Changed { messages, not_sent }), actions)
             }
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();

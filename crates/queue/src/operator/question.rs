@@ -89,8 +89,8 @@ pub enum Answer {
     Table(QueueTable),
     /// To [`Question::Messages`].
     Messages(Messages),
-    /// To [`Question::Change`]: how many messages it changed.
-    Changed(usize),
+    /// To [`Question::Change`].
+    Changed(Changed),
     /// To [`Question::Why`].
     Why(Reasons),
     /// To [`Question::Oldest`]: None when the queue is empty.
@@ -99,6 +99,15 @@ pub enum Answer {
     Warmup(warmup::WarmupAnswer),
     /// To [`Question::ReturnLeases`] and [`Question::Sync`].
     Done,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The messages that it changed.
+    pub messages: usize,
+    /// Of those that were to be tried now: why some are not, and what helps.
+    pub not_sent: Vec<String>,
 }
 
 /// The queue in all, and by provider.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use posthaste_governor::{Governor, Hold, LaneId, Priority};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
 use super::selection::MessageSelection;
 use crate::{
     backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
-    budget::waitlist::WaitLists,
+    budget::{block::Block, waitlist::WaitLists},
     times::timestamp,
     view::View,
 };
@@ -60,6 +61,9 @@ pub struct LaneRow {
     pub next: Option<Timestamp>,
     /// Until when hosts are left alone because they could not be reached.
     pub down_until: Option<Timestamp>,
+    /// Why lanes are paused, stopped or slowed that mail waits for, until when, and the commands that end it.
+    #[serde(default)]
+    pub paused: Vec<String>,
     /// The last error.
     pub last_error: Option<String>,
     /// When that was.
@@ -122,6 +126,45 @@ pub struct Messages {
     pub total: usize,
 }
 
+/// Why mail of these messages is not sent now, although an operator wants it: how many recipients wait for lanes that pause or are stopped, until
+/// when, and the command that ends it.
+pub(crate) fn not_sent(view: View<'_>, governor: &Governor, seqs: &[Seq]) -> Vec<String> {
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in seqs.iter().filter_map(|seq| view.backlog.table().get(*seq)) {
+        for (_, recipient) in message.queued().filter(|(_, recipient)| recipient.phase == Phase::Waiting) {
+            *waiting.entry(view.backlog.domains().provider(recipient.domain)).or_default() += 1;
+        }
+    }
+    let line = |(provider, rcpts): (&str, usize)| {
+        let lanes = governor.lanes().filter(|(_, lane)| &*lane.key().provider == provider);
+        let holds: Option<Vec<Block>> = lanes.map(|(id, _)| hold(view, governor, id)).collect();
+        let first = holds?.into_iter().min_by_key(|block| block.at)?;
+        let who = if rcpts == 1 { "1 recipient waits".to_owned() } else { format!("{rcpts} recipients wait") };
+        Some(format!("{who} {}", pause(&first)))
+    };
+    waiting.into_iter().filter_map(line).collect()
+}
+
+/// Why a lane sends nothing, if its provider or an operator has stopped it.
+fn hold(view: View<'_>, governor: &Governor, id: LaneId) -> Option<Block> {
+    let (at, hold) = governor.blocked(id, Priority::Urgent, view.now)?;
+    let key = governor.lane(id).key();
+    let block = Block {
+        source: Name::new(&key.source).ok(),
+        lane: Some(id),
+        provider: Name::new(&key.provider).ok()?,
+        at,
+        hold: Some(hold).filter(|hold| matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. })),
+    };
+    Some(block).filter(|block| block.hold.is_some())
+}
+
+/// Until when a lane holds mail back, why, and the command that ends it.
+fn pause(block: &Block) -> String {
+    let until = (block.at < Timestamp::MAX).then(|| format!("until {} UTC: ", block.at.strftime("%F %T")));
+    until.unwrap_or_else(|| "without a known end: ".into()) + &block.wait().detail
+}
+
 /// How many recipients are in which state. Scans every message.
 pub(crate) fn counts(view: View<'_>, connections: usize) -> QueueCounts {
     let table = view.backlog.table();
@@ -154,12 +197,14 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
             row.count(recipient, message.arrived, now);
         }
     }
-    for (group, logged_until, _) in lists.all() {
+    for (group, logged_until, block) in lists.all() {
         let Some((message, rcpts)) = table.open(group) else { continue };
         for rcpt in rcpts {
             if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
                 row.budget += 1;
                 row.budget_until = row.budget_until.max(logged_until.filter(|until| *until < Timestamp::MAX));
+                let paused = Some(block).filter(|block| block.can_be_resumed()).map(pause);
+                row.paused.extend(paused.filter(|paused| !row.paused.contains(paused)));
             }
         }
     }
@@ -259,6 +304,7 @@ impl LaneRow {
             oldest: None,
             next: None,
             down_until: None,
+            paused: Vec::new(),
             last_error: None,
             last_error_at: None,
         }
@@ -270,6 +316,7 @@ impl LaneRow {
         self.held += other.held;
         self.budget += other.budget;
         self.budget_until = self.budget_until.max(other.budget_until);
+        self.paused.extend(other.paused.iter().filter(|paused| !self.paused.contains(paused)).cloned().collect::<Vec<_>>());
         self.in_flight += other.in_flight;
         self.oldest = earlier(self.oldest, other.oldest);
         self.next = earlier(self.next, other.next);

@@ -4,6 +4,7 @@ mod budget;
 mod clock;
 mod deadlines;
 mod halt;
+mod hosts;
 mod passing;
 mod questions;
 mod shares;

@@ -68,7 +68,7 @@ fn the_table_the_oldest_and_changes_are_asked_for_by_value() {
     world.run_for(Duration::from_secs(10));
     assert!(matches!(ask(&mut world, Question::Oldest), Answer::Oldest(Some(at)) if at == start));
     let held = ask(&mut world, Question::Change(QueueChange::Hold { selection: MessageSelection::default(), reason: "looks odd".into() }));
-    assert!(matches!(held, Answer::Changed(2)));
+    assert!(matches!(held, Answer::Changed(Changed { messages: 2, .. })));
     let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
     assert_eq!((table.counts.messages, table.counts.held, table.lanes.len()), (2, 2, 2));
     assert!(matches!(ask(&mut world, Question::Sync), Answer::Done));

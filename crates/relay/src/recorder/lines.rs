@@ -1,14 +1,14 @@
 //! Turns fates into lines of the delivery log.
 
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Attempt, BudgetFacts, Failure, Stage, What};
+use posthaste_mail::{Attempt, BudgetFacts, Failure, OtherHost, Stage, What};
 use posthaste_message::Message;
-use posthaste_queue::{AttemptResult, Fate, FateRecord, Next, Wait};
+use posthaste_queue::{AttemptResult, Elsewhere, Fate, FateRecord, Next, Wait};
 
 /// The log line of one recipient's fate.
 pub(super) fn what(record: &FateRecord, message: &Message, fate: &Fate) -> What {
     let about = message.about(fate.rcpt, record.now);
-    let attempt = || attempt(&record.facts, fate);
+    let attempt = || attempt(fate.facts.as_ref().unwrap_or(&record.facts), fate);
     match &fate.next {
         Next::Delivered => What::Delivered { about, attempt: attempt() },
         Next::Deferred(at) => What::Deferred { about, attempt: attempt(), retry_at: *at },
@@ -52,7 +52,25 @@ fn attempt(facts: &Attempt, fate: &Fate) -> Attempt {
         }
         Some(AttemptResult::Suppressed(_)) | None => {}
     }
+    attempt.other_hosts = fate.elsewhere.iter().map(other_host).collect();
     attempt
+}
+
+fn other_host(elsewhere: &Elsewhere) -> OtherHost {
+    let Elsewhere { facts, failure, verdict } = elsewhere;
+    let mut there = Attempt::default();
+    failed(&mut there, failure, verdict);
+    OtherHost {
+        mx_host: facts.mx_host.clone(),
+        mx_ip: facts.mx_ip,
+        lane_day: facts.lane_day,
+        reply: there.reply,
+        smtp_stage: failure.stage(),
+        cause: there.cause,
+        detail: there.detail,
+        class: verdict.class,
+        action: verdict.action,
+    }
 }
 
 fn failed(attempt: &mut Attempt, failure: &Failure, verdict: &Verdict) {

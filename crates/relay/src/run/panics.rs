@@ -134,6 +134,7 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
             lane_day: None,
             durable: 0,
             spilled: false,
+            earlier: Vec::new(),
         };
         let (_more, next) = mpsc::channel(1);
         session::run(Arc::new(out), 7, site.clone(), Name::new("ip1").unwrap(), Box::new(job), next).await;
@@ -186,7 +187,7 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let sender = recorder.own_sender.clone();
     let message = message();
     let record = |rcpt, next, after| {
-        let fate = Fate { rcpt, attempt: 1, said: None, next, was_due: Timestamp::UNIX_EPOCH };
+        let fate = Fate { rcpt, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH };
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
         let facts = Arc::new(Attempt::default());
         let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0 });
@@ -206,7 +207,16 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
 /// A fate of the message's recipients that was decided by a person.
 fn cancelled(seq: u64, warm: Option<Arc<Message>>, rcpts: Range<u16>, by: &str) -> UnloggedRecord {
     let next = Next::Cancelled(by.into(), "wrong list".into());
-    let fates = rcpts.map(|rcpt| Fate { rcpt, attempt: 1, said: None, next: next.clone(), was_due: Timestamp::UNIX_EPOCH }).collect();
+    let fate = |rcpt| Fate {
+        rcpt,
+        attempt: 1,
+        said: None,
+        facts: None,
+        elsewhere: Vec::new(),
+        next: next.clone(),
+        was_due: Timestamp::UNIX_EPOCH,
+    };
+    let fates = rcpts.map(fate).collect();
     let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
     let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
     UnloggedRecord { record, results: Logged::default().expect(0) }

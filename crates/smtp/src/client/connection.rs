@@ -86,12 +86,18 @@ impl Connection {
 
     /// Sends QUIT and closes the connection, within a short time limit.
     pub async fn quit(mut self) {
+        self.leave().await;
+    }
+
+    /// The same, where a connection that is over is kept in its place.
+    pub async fn leave(&mut self) {
         if self.usable() {
             // RFC 5321 §4.1.1.10: the reply should be awaited; its content changes nothing. `Stage` has no value for QUIT, and this one is
             // never shown.
             let _ = self.channel.ask(b"QUIT\r\n", Stage::Rset, self.timeouts.quit).await;
         }
         let _ = timeout(SHUTDOWN_WAIT.min(self.timeouts.quit), self.channel.stream.shutdown()).await;
+        self.channel.close();
     }
 }
 

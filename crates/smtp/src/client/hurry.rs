@@ -26,20 +26,26 @@ impl Hurry {
         Self(Some(Told { told, patience, at_the_dot }))
     }
 
+    /// Waits until a receiver that is silent at this stage from now on is given up, because others need the connection; for ever if nobody does.
+    pub async fn until_given_up(self, stage: Stage) {
+        self.given_up(stage).await;
+    }
+
+    async fn given_up(self, stage: Stage) -> Duration {
+        let Some(Told { mut told, patience, at_the_dot }) = self.0 else { return pending().await };
+        let patience = if stage == Stage::Dot { at_the_dot } else { patience };
+        sleep(patience).await;
+        // Whoever could tell is gone: nobody does.
+        let is_told = told.wait_for(|told| *told).await.is_ok();
+        if is_told { patience } else { pending().await }
+    }
+
     /// Does `work` within `limit`, or within less if others need the connection.
     pub(super) async fn within<T>(self, limit: Duration, stage: Stage, work: impl Future<Output = T>) -> Result<T, Late> {
-        let needed = async {
-            let Some(Told { mut told, patience, at_the_dot }) = self.0 else { return pending().await };
-            let patience = if stage == Stage::Dot { at_the_dot } else { patience };
-            sleep(patience).await;
-            // Whoever could tell is gone: nobody does.
-            let is_told = told.wait_for(|told| *told).await.is_ok();
-            if is_told { patience } else { pending().await }
-        };
         tokio::select! {
             biased;
             done = timeout(limit, work) => done.map_err(|_| Late::Timeout(limit)),
-            patience = needed => Err(Late::GaveWay(patience)),
+            patience = self.given_up(stage) => Err(Late::GaveWay(patience)),
         }
     }
 }

@@ -9,6 +9,10 @@ use super::Connection;
 pub struct Needs {
     /// SMTPUTF8 (RFC 6531), because its sender or its header holds UTF-8, whatever the recipient.
     pub utf8: bool,
+    /// 8BITMIME (RFC 6152), because it holds bytes above 127 and nobody wants it sent all the same.
+    pub eight_bit: bool,
+    /// Longer lines than SMTP has (RFC 5321 §4.5.3.1.6), which is refused here unless somebody wants it sent all the same.
+    pub long_lines: bool,
     /// BDAT and BINARYMIME (RFC 3030), because its body is not made of lines.
     pub binary: bool,
     /// REQUIRETLS: verified TLS here and on every later hop (RFC 8689).
@@ -38,6 +42,19 @@ impl Connection {
         } else if needs.binary && !(can.chunking && can.binary_mime) {
             // RFC 3030 §3: a relay that cannot convert the message returns it.
             Reply::new(554, "5.6.1 the message holds bytes that are no lines, which the receiver does not take (BINARYMIME; not sent)")
+        } else if needs.eight_bit && !needs.binary && !can.eight_bit_mime {
+            // RFC 6152 §3: a client that does not convert the message returns it.
+            Reply::new(
+                554,
+                "5.6.3 the message holds 8-bit text, which the receiver does not take (8BITMIME; not sent). limits.unfit_text = \"encode\" \
+                 sends such mail in 7 bits",
+            )
+        } else if needs.long_lines && !needs.binary {
+            Reply::new(
+                554,
+                "5.6.3 the message holds a line of more than 998 bytes, which SMTP does not have (not sent). limits.unfit_text = \"encode\" \
+                 sends such mail in shorter lines",
+            )
         } else if let Some(left) = needs.within {
             // RFC 2852 §4.1.4.
             return too_late(left, can.deliver_by).map(|reply| Failure::Refused { stage: Stage::Mail, reply });

@@ -8,6 +8,8 @@ use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::tls_error;
+
 use super::{
     Connection, Credentials, Extensions, Hello, PasswordNeeds, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream,
 };
@@ -71,9 +73,11 @@ async fn say_hello(channel: &mut Channel, hello: &Hello, timings: &mut Timings) 
     let limit = hello.timeouts.ehlo;
     let answer = channel.ask(format!("EHLO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
     let extensions = if answer.is_permanent() && channel.is_open() {
-        // RFC 5321 §3.2: an old server may know only HELO. If it refuses that too, this last refusal is the one reported.
-        let answer = channel.ask(format!("HELO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await?;
-        positive(answer, Stage::Ehlo)?;
+        // RFC 5321 §3.2: an old server may know only HELO. A server that answered EHLO and does not go on has said why in that answer.
+        match channel.ask(format!("HELO {}\r\n", hello.ehlo).as_bytes(), Stage::Ehlo, limit).await {
+            Ok(again) if again.code != 421 => drop(positive(again, Stage::Ehlo)?),
+            _ => return Err(Failure::Refused { stage: Stage::Ehlo, reply: answer }),
+        }
         Extensions::default()
     } else {
         Extensions::read(&positive(answer, Stage::Ehlo)?).await
@@ -137,17 +141,17 @@ async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailu
             Ok(Upgrade::Done(Box::new(Channel::silent(Stream::Tls(Box::new(client.stream)))), facts))
         }
         Err(e) => {
-            let why = format!("the TLS handshake failed: {}", explain(&e));
+            let why = format!("the TLS handshake failed: {}", explain(&e, host));
             let tls = (!hello.tls.demands_tls()).then(|| Arc::from(why.as_str()));
             Err(OpenFailure { failure: local(Stage::Starttls, LocalCause::TlsFailed, why), tls })
         }
     }
 }
 
-fn explain(error: &mail_send::Error) -> String {
+fn explain(error: &mail_send::Error, host: &str) -> String {
     match error {
-        mail_send::Error::Tls(e) => e.to_string(),
-        mail_send::Error::Io(e) => e.to_string(),
+        mail_send::Error::Tls(e) => tls_error::of_receiver(e, host),
+        mail_send::Error::Io(e) => tls_error::inside(e).map_or_else(|| e.to_string(), |inner| tls_error::of_receiver(inner, host)),
         mail_send::Error::Timeout => "no reply in time".into(),
         other => other.to_string(),
     }

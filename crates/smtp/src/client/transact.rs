@@ -17,8 +17,8 @@ impl Connection {
     /// Hands over one message. Whatever happens, each recipient gets a result.
     ///
     /// A message larger than the SIZE that the receiver announced is not offered; its result is a refusal at [`Stage::Mail`] with a 552
-    /// generated here, which names the limit (RFC 1870 §6.1 lets the client decide this). A body with 8-bit bytes is sent unchanged even if
-    /// the receiver does not announce 8BITMIME, as other MTAs do: recoding it would break its signatures.
+    /// generated here, which names the limit (RFC 1870 §6.1 lets the client decide this). A body with 8-bit bytes is sent unchanged, and its
+    /// signatures stay whole: whether the receiver takes it is the caller's question ([`Connection::lacks`]).
     pub async fn transact(&mut self, message: Transaction<'_>) -> Report {
         let began = (self.clock)();
         let mut slots = Slots::new(message.recipients.len());

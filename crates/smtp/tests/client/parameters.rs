@@ -85,7 +85,7 @@ async fn a_binary_message_goes_by_bdat_as_it_is() {
 #[tokio::test]
 async fn what_a_receiver_lacks_is_known_before_anything_is_said() {
     let (plain, utf8) = (Address::new("b@y.org").unwrap(), Address::international("\u{3b4}@y.org").unwrap());
-    let needs = |utf8, binary, require_tls| Needs { utf8, binary, require_tls, within: None };
+    let needs = |utf8, binary, require_tls| Needs { utf8, binary, require_tls, ..Needs::default() };
     let within = |seconds| Needs { within: Some(seconds), ..Needs::default() };
     let told = |failure: Option<Failure>| failure.map(|f| f.to_string()).unwrap_or_default();
     let (connection, _) = session("PIPELINING", |peer| async move { peer }).await;

@@ -6,7 +6,10 @@ use bytes::{BufMut, BytesMut};
 use posthaste_access::users::{Login, granted};
 use posthaste_host::clock;
 use posthaste_mail::{Address, Name};
-use posthaste_smtp::server::{Answer, MailRequest, Refused, Session, SessionRefusal, Step, Submission};
+use posthaste_smtp::{
+    server::{Answer, MailRequest, Refused, Session, SessionRefusal, Step, Submission},
+    tls_error,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
@@ -286,7 +289,8 @@ impl Conversation {
                 Ok(true)
             }
             Err(error) => {
-                let answer = Answer::new(454, 7, 0, format!("the TLS handshake failed: {error}"));
+                let why = tls_error::inside(&error).map_or_else(|| error.to_string(), tls_error::of_client);
+                let answer = Answer::new(454, 7, 0, format!("the TLS handshake failed: {why}"));
                 self.refused("starttls", None, None, Refused::new(answer, "tls_handshake"));
                 Ok(false)
             }

@@ -1,0 +1,168 @@
+//! RFC 5321 §5.1: an attempt goes on to the next host and address until one takes the message or gives a 5xx; and what receivers say on the
+//! way is kept.
+
+use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, world};
+
+const TO: &str = "b@two.test";
+
+/// A relay and a domain with two hosts.
+struct Two {
+    relay: Relay,
+    best: FakeMx,
+    second: FakeMx,
+    _dns: DnsServer,
+}
+
+impl Two {
+    /// MX 10 leads to `best`, MX 20 to `second`.
+    fn start(extra: &str) -> Self {
+        let (dns, [best, second]) = (DnsServer::start(), FakeMx::group(["127.0.0.1", "127.0.0.2"]));
+        dns.mx("two.test", 10, "one.two.test").mx("two.test", 20, "two.two.test");
+        dns.a("one.two.test", "127.0.0.1").a("two.two.test", "127.0.0.2");
+        let relay = world::relay(&dns, best.port(), &format!("retry.schedule = [\"1h\"]\n{extra}"));
+        Self { relay, best, second, _dns: dns }
+    }
+}
+
+type Is = fn(&Step<'_>) -> bool;
+
+const MAIL: Is = |step| matches!(step, Step::Mail(_));
+const RCPT: Is = |step| matches!(step, Step::Rcpt(_));
+const DATA: Is = |step| matches!(step, Step::Data);
+const DOT: Is = |step| matches!(step, Step::Dot(_));
+
+#[test]
+fn what_the_best_host_does_not_take_now_goes_to_the_next_in_the_same_attempt() {
+    let say = |text: &str| Act::Say(text.into());
+    let leave = |text: &str| Act::SayAndClose(text.into());
+    let all: [(&str, Is, Act); 10] = [
+        ("mail450", MAIL, say("450 4.3.2 not now")),
+        ("mail421", MAIL, leave("421 4.3.2 system not accepting network messages")),
+        ("mailgone", MAIL, Act::Close),
+        ("rcpt451", RCPT, say("451 4.3.0 not now")),
+        ("rcpt421", RCPT, leave("421 4.3.2 not now")),
+        ("data451", DATA, say("451 4.3.0 not now")),
+        ("data421", DATA, leave("421 4.3.2 not now")),
+        ("datagone", DATA, Act::Close),
+        ("dot452", DOT, say("452 4.3.1 insufficient system storage")),
+        ("dot421", DOT, leave("421 4.3.2 not now")),
+    ];
+    let two = Two::start("delivery.idle = \"0s\"");
+    for (name, at, act) in all {
+        for pipelining in [true, false] {
+            let is = act.clone();
+            two.best.extensions(if pipelining { &["PIPELINING"] } else { &["8BITMIME"] });
+            two.best.script(move |_, step| if at(&step) { is.clone() } else { Act::Usual });
+            let to = format!("{name}.{pipelining}@two.test");
+            two.relay.send(&Mail::new("", &[&to], name));
+            let event = two.relay.log().wait_for("delivered", &to);
+            assert_eq!((&event["mx_host"], &event["attempt"]), (&"two.two.test".into(), &1.into()), "{event}");
+            let other = &event["other_hosts"][0];
+            assert_eq!((&other["mx_host"], other["smtp_stage"].is_string()), (&"one.two.test".into(), true), "{event}");
+            assert_eq!(two.relay.log().history(&to), ["accepted", "delivered"]);
+        }
+    }
+    // RFC 2920 §3.1: where DATA went out with a refused RCPT and was answered 354, an empty message ends it.
+    assert!(two.best.messages().iter().all(|message| message.data.is_empty()));
+    assert_eq!(two.second.messages().len(), 20, "each message once");
+}
+
+#[test]
+fn recipients_refused_for_now_go_on_and_the_others_are_delivered_where_they_were_taken() {
+    let two = Two::start("");
+    two.best.script(|_, step| match step {
+        Step::Rcpt("full@two.test") => Act::Say("452 4.2.2 mailbox full".into()),
+        Step::Rcpt("gone@two.test") => Act::Say("550 5.1.1 no such user".into()),
+        _ => Act::Usual,
+    });
+    two.relay.send(&Mail::new("", &["full@two.test", "a@two.test", "gone@two.test", TO], "one"));
+    let log = two.relay.log();
+    assert_eq!(log.wait_for("delivered", "full@two.test")["mx_host"], "two.two.test");
+    assert_eq!(log.wait_for("bounced", "gone@two.test")["mx_host"], "one.two.test");
+    for rcpt in ["a@two.test", TO] {
+        assert_eq!(log.wait_for("delivered", rcpt)["mx_host"], "one.two.test");
+    }
+    assert_eq!((two.best.messages()[0].rcpts.len(), &two.second.messages()[0].rcpts[..]), (2, &["full@two.test".to_owned()][..]));
+    // One mailbox's trouble does not move a domain's mail to its second host.
+    two.relay.send(&Mail::new("", &["later@two.test"], "two"));
+    assert_eq!(log.wait_for("delivered", "later@two.test")["mx_host"], "one.two.test");
+}
+
+#[test]
+fn a_refusal_for_good_ends_the_attempt_and_so_does_a_message_that_may_have_been_taken() {
+    let two = Two::start("");
+    two.best.script(|_, step| match step {
+        Step::Rcpt("gone@two.test") => Act::Say("550 5.1.1 no such user".into()),
+        Step::Dot(_) => Act::Close,
+        _ => Act::Usual,
+    });
+    two.relay.send(&Mail::new("", &["gone@two.test"], "one"));
+    two.relay.send(&Mail::new("", &[TO], "two"));
+    let log = two.relay.log();
+    log.wait_for("bounced", "gone@two.test");
+    assert_eq!(log.wait_for("deferred", TO)["ambiguous"], true);
+    assert_eq!(two.second.sessions(), 0);
+}
+
+#[test]
+fn an_attempt_ends_after_as_many_hosts_as_configured_and_says_what_each_said() {
+    let dns = DnsServer::start();
+    let ips = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+    let hosts = FakeMx::group(ips);
+    for (n, ip) in (1..).zip(ips) {
+        dns.mx("two.test", n * 10, &format!("mx{n}.two.test")).a(&format!("mx{n}.two.test"), ip);
+        hosts[usize::from(n) - 1].script(move |_, step| match step {
+            Step::Rcpt(_) => Act::Say(format!("450 4.7.1 greylisted by {n}")),
+            _ => Act::Usual,
+        });
+    }
+    let extra = "retry.schedule = [\"1h\"]\ndelivery.hosts_per_attempt = 2";
+    let relay = world::relay(&dns, hosts[0].port(), extra);
+    let id = relay.send(&Mail::new("", &[TO], "one"));
+    let event = relay.log().wait_for("deferred", TO);
+    assert_eq!((&event["smtp_text"], &event["attempt"]), (&"4.7.1 greylisted by 2".into(), &1.into()));
+    assert_eq!(event["other_hosts"][0]["smtp_text"], "4.7.1 greylisted by 1");
+    assert_eq!((hosts[0].sessions(), hosts[1].sessions(), hosts[2].sessions()), (1, 1, 0));
+    let traced = relay.ok(["trace", &id]);
+    assert!(traced.contains("not taken by mx1.two.test [127.0.0.1] at rcpt: 450 4.7.1 greylisted by 1"), "{traced}");
+}
+
+#[test]
+fn each_host_of_an_attempt_uses_budget_and_without_budget_the_attempt_ends() {
+    let offered = |mx: &FakeMx| mx.commands().iter().filter(|command| command.starts_with("RCPT")).count();
+    for (cap, event, at_second) in [(1, "deferred", 0), (2, "delivered", 1)] {
+        let two = Two::start(&format!("source.default.warmup = \"tiny\"\ncurve.tiny = {{ caps = [{cap}], burst = {cap} }}"));
+        two.best.script(|_, step| if MAIL(&step) { Act::Say("450 4.3.2 not now".into()) } else { Act::Usual });
+        two.relay.send(&Mail::new("", &[TO], "one"));
+        two.relay.log().wait_for(event, TO);
+        assert_eq!((offered(&two.best), offered(&two.second)), (1, at_second));
+        // The log accounts for each offer, as the ledger does.
+        two.relay.ok(["warmup", "audit"]);
+    }
+}
+
+#[test]
+fn too_many_recipients_are_a_matter_of_the_transaction_and_not_of_the_lane() {
+    let world = support::World::start("retry.schedule = [\"1h\"]");
+    let last = std::sync::Mutex::new(0_usize);
+    world.mx.script(move |_, step| {
+        let mut taken = last.lock().unwrap();
+        match step {
+            Step::Mail(_) => *taken = 0,
+            Step::Rcpt(_) if *taken == 1 => return Act::Say("452 4.5.3 Recipients belong to multiple regions ATTR38".into()),
+            Step::Rcpt(_) => *taken += 1,
+            _ => {}
+        }
+        Act::Usual
+    });
+    let to = ["a@example.test", "b@example.test", "c@example.test", "d@example.test"];
+    world.relay.send(&Mail::new("", &to, "one"));
+    let log = world.relay.log();
+    log.wait_for_many("delivered", "", 4);
+    world.relay.send(&Mail::new("", &to, "two"));
+    log.wait_for_many("delivered", "", 8);
+    assert_eq!((log.of("deferred", "").len(), log.of("lane", "").len()), (0, 0));
+    assert_eq!((world.mx.sessions(), world.mx.messages().len()), (1, 8), "over the same connection, one recipient each");
+    let asked = world.mx.commands().iter().filter(|command| command.starts_with("RCPT")).count();
+    assert_eq!(asked, 4 + 3 + 4, "what the receiver takes at once is remembered");
+}

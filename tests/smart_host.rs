@@ -1,0 +1,125 @@
+//! A smart host that refuses the relay's login: mail waits, an operator is told, and all is well again after a reload.
+
+use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, wait, world};
+
+fn relay_by(mx: &FakeMx, dns: &DnsServer, more: &str) -> Relay {
+    let route = format!("route.\"*\" = {{ hosts = [\"{}\"]{more} }}\nretry.schedule = [\"1h\"]\n", mx.address());
+    world::relay(dns, 25, &route)
+}
+
+fn alarm(relay: &Relay, state: &str) -> String {
+    wait::until(state, || {
+        let events = relay.log().events();
+        let found = events.iter().find(|e| e["event"] == "relay" && e["state"] == state && e["part"] == "delivery");
+        found.map(|event| event["detail"].as_str().unwrap().to_owned())
+    })
+}
+
+#[test]
+fn a_password_that_is_refused_bounces_nothing_and_is_an_alarm_until_it_is_right() {
+    for reply in ["535 5.7.8 wrong password", "534 5.7.9 too weak", "454 4.7.0 not now", "538 5.7.11 encryption required", "530 5.7.0 no"] {
+        let (dns, mx) = (DnsServer::start(), FakeMx::start());
+        mx.extensions(&["AUTH PLAIN"]);
+        let said = reply.to_owned();
+        mx.script(move |_, step| if let Step::Auth(_) = step { Act::Say(said.clone()) } else { Act::Usual });
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), "old").unwrap();
+        let relay = relay_by(&mx, &dns, &format!(", user = \"relay\", password_file = {:?}", password.path()));
+        for n in 0..3 {
+            relay.send(&Mail::new("me@sender.test", &[&format!("r@d{n}.test")], "one"));
+        }
+        let log = relay.log();
+        let deferred = log.wait_for_many("deferred", "", 3);
+        assert!(deferred.iter().any(|e| e["rule"] == "route.login" && e["class"] == "policy_auth"), "{deferred:?}");
+        assert!(alarm(&relay, "alarm").contains(reply.split_once(' ').unwrap().1), "{reply}");
+        mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("235 2.7.0 welcome".into()) } else { Act::Usual });
+        relay.ok(["reload"]);
+        relay.ok(["queue", "retry", "--all"]);
+        log.wait_for_many("delivered", "", 3);
+        alarm(&relay, "alarm_over");
+        assert_eq!(log.of("bounced", "").len(), 0);
+    }
+}
+
+#[test]
+fn a_smart_host_that_wants_a_login_and_has_none_bounces_nothing() {
+    for at_rcpt in [false, true] {
+        let (dns, mx) = (DnsServer::start(), FakeMx::start());
+        mx.script(move |_, step| match step {
+            Step::Mail(_) if !at_rcpt => Act::Say("530 5.7.0 log in first".into()),
+            Step::Rcpt(_) if at_rcpt => Act::Say("550 5.7.1 authentication required".into()),
+            _ => Act::Usual,
+        });
+        let relay = relay_by(&mx, &dns, "");
+        relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+        assert_eq!(relay.log().wait_for("deferred", "r@d.test")["rule"], "route.login");
+        alarm(&relay, "alarm");
+        mx.behave();
+        relay.ok(["queue", "retry", "--all"]);
+        relay.log().wait_for("delivered", "r@d.test");
+        alarm(&relay, "alarm_over");
+    }
+}
+
+#[test]
+fn what_a_smart_host_says_of_one_recipient_stops_nobody_else() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    mx.script(|_, step| match step {
+        Step::Rcpt("listed@a.test") => {
+            Act::Say("554 5.7.1 Service unavailable; Client host [203.0.113.9] blocked using zen.spamhaus.org".into())
+        }
+        _ => Act::Usual,
+    });
+    let relay = relay_by(&mx, &dns, "");
+    relay.send(&Mail::new("", &["listed@a.test"], "one"));
+    relay.log().wait_for("bounced", "listed@a.test");
+    relay.send(&Mail::new("", &["other@b.test"], "two"));
+    relay.log().wait_for("delivered", "other@b.test");
+    assert_eq!(relay.log().of("lane", "").len(), 0);
+}
+
+#[test]
+fn a_pause_is_one_line_and_every_answer_names_its_end_and_the_command_that_lifts_it() {
+    let world = support::World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt(_) => Act::Say("554 5.7.1 Service unavailable; Client host [127.0.0.1] blocked using zen.spamhaus.org".into()),
+        _ => Act::Usual,
+    });
+    world.relay.send(&Mail::new("", &["a@example.test"], "one"));
+    let log = world.relay.log();
+    log.wait_for("bounced", "a@example.test");
+    world.mx.behave();
+    world.relay.send(&Mail::new("", &["b@example.test"], "two"));
+    let held = log.wait_for("held", "b@example.test");
+    let lifts = "posthaste warmup resume default/example.test --reason";
+    assert!(held["detail"].as_str().unwrap().contains(lifts), "{held}");
+    let lanes = log.of("lane", "");
+    assert_eq!(lanes.len(), 1, "{lanes:?}");
+    assert!(lanes[0]["detail"].as_str().unwrap().contains(lifts) && lanes[0]["until"].is_string(), "{}", lanes[0]);
+    let retried = world.relay.ok(["queue", "retry", "--all"]);
+    for said in [&retried, &world.relay.ok(["queue"]), &world.relay.ok(["why", "b@example.test"])] {
+        assert!(said.contains("until ") && said.contains(lifts), "{said}");
+    }
+    assert!(retried.contains("1 recipient waits"), "{retried}");
+    world.relay.ok(["warmup", "resume", "default/example.test", "--reason", "delisted"]);
+    log.wait_for("delivered", "b@example.test");
+}
+
+#[test]
+fn what_a_receiver_says_to_ehlo_is_kept_when_it_hangs_up() {
+    let world = support::World::start("retry.schedule = [\"1h\"]");
+    for (n, text) in
+        ["501-5.5.4 HELO/EHLO argument \"relay.test\" invalid, closing connection.\r\n501 5.5.4 see postmaster page", "550 5.7.1 go away"]
+            .into_iter()
+            .enumerate()
+    {
+        world.mx.script(move |_, step| if let Step::Ehlo(_) = step { Act::SayAndClose(text.into()) } else { Act::Usual });
+        let rcpt = format!("r{n}@example.test");
+        world.relay.send(&Mail::new("", &[&rcpt], "one"));
+        let event = wait::until("an answer", || {
+            world.relay.log().events().into_iter().find(|e| e["rcpt"] == rcpt.as_str() && e["event"] != "accepted" && e["event"] != "held")
+        });
+        assert_eq!((&event["smtp_stage"], event["smtp_code"].as_u64()), (&"ehlo".into(), text[..3].parse().ok()), "{event}");
+        assert!(event["smtp_text"].as_str().unwrap().starts_with(text[4..].split('\r').next().unwrap()), "{event}");
+    }
+}
