@@ -20,10 +20,10 @@ use support::{
 const MIB: u64 = 1024;
 /// The limits that the relay has here, in MiB: for messages being received, for HTTP, for bodies that wait, for the spool's index.
 const LIMITS: [u64; 4] = [24, 60, 8, 8];
-/// What connections take beside that: buffers of 64 KiB each for reading and writing.
-const CONNECTIONS: u64 = 250 * 128;
+/// What connections take beside that: most of them wait for a command, and have short buffers.
+const CONNECTIONS: u64 = 400 * 64;
 /// What malloc keeps, and what one step of work takes for a moment on each thread.
-const REST: u64 = 32 * MIB;
+const REST: u64 = 16 * MIB;
 
 /// Attackers of one kind, so many of them.
 type Attack<'a> = (&'a str, usize, &'a (dyn Fn(usize) -> Vec<TcpStream> + Sync));
@@ -124,7 +124,7 @@ fn whatever_clients_do_at_once_memory_has_the_bound_that_the_configuration_gives
     let chunk = [&begin[..], b"BDAT 6000002\r\n\r\n", &line.repeat(6000), b"NOOP\r\n"].concat();
     let keyed = json!({"messages": vec![draft.clone(); 50]}).to_string();
     let attacks: [Attack<'_>; 11] = [
-        ("recipients of idle sessions", 60, &|_| vec![recipients(returns, 1000, b"")]),
+        ("recipients of idle sessions", 190, &|_| vec![recipients(returns, 1000, b"")]),
         ("messages that stop", 1, &|_| (0..30).map(|n| open_and_hear(port, &stalled(n), "354")).collect()),
         ("chunks of messages that stop", 1, &|_| (0..30).map(|_| open_and_hear(port, &chunk, "bytes taken")).collect()),
         ("long lines of AUTH", 20, &|_| vec![open(port, &[&b"EHLO c.test\r\nAUTH PLAIN "[..], &[b'A'; 12_000]].concat())]),
