@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    log::{files, version},
+    log::{files, json_version},
     record::{BriefRecord, event_word, is_ending, is_return, is_routine},
 };
 
@@ -76,7 +76,7 @@ impl Checkpoint {
 
     /// Decodes it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        match version::of(bytes) {
+        match json_version::of(bytes) {
             // The first checkpoints had none.
             Some(Some(v)) if v != Self::VERSION => Err(CheckpointError::Unknown(v.to_string())),
             _ => serde_json::from_slice(bytes).map_err(|_| CheckpointError::Unreadable),

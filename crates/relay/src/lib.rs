@@ -19,6 +19,7 @@ pub mod recover;
 mod reload;
 pub mod run;
 pub mod settings;
+mod spooled;
 mod watch;
 pub mod why;
 

@@ -9,7 +9,10 @@ use posthaste_spool::{ReadError, Spool, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::{open::SEND_AGAIN, recover::each_spooled, watch::raise};
+use crate::{spooled::each_spooled, watch::raise};
+
+/// What to do about messages that are gone.
+pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
 
 /// After a comparison that failed, when it is tried again.
 const RETRY: Duration = Duration::from_secs(60);

@@ -18,7 +18,10 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::{error::OpeningError, missing::note_told};
+use crate::{
+    error::OpeningError,
+    missing::{SEND_AGAIN, note_told},
+};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
@@ -155,7 +158,6 @@ fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
     losses
 }
 
-pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
 const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing. Check the disk";
 
 pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {

@@ -15,7 +15,7 @@ use super::{
     FileId, LogError,
     current::last_record,
     disk::{LogFolder, Seen},
-    files, version,
+    files, json_version,
 };
 
 /// The name of the list.
@@ -82,7 +82,7 @@ impl Inventory {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Self::default())),
             Err(e) => return Err(LogError::io("read", path)(e)),
         };
-        match version::of(&bytes) {
+        match json_version::of(&bytes) {
             Some(v) if v.as_ref().is_none_or(|v| *v != Self::VERSION) => {
                 let version = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
                 Err(LogError::UnknownList { path, version, known: Self::VERSION })

@@ -13,11 +13,12 @@ mod disk;
 mod error;
 pub(crate) mod files;
 pub(crate) mod inventory;
+pub(crate) mod json_version;
 mod options;
 mod position;
 mod reader;
 mod sums;
-pub(crate) mod version;
+mod version;
 mod worker;
 mod writer;
 

@@ -8,10 +8,9 @@ use std::{
 };
 
 use posthaste_mail::SCHEMA_VERSION;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{LogError, files::list, inventory::Inventory};
+use super::{LogError, files::list, inventory::Inventory, json_version};
 
 /// Refuses a log whose newest lines were written by a version that this one does not know: it would read them wrongly.
 pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
@@ -21,7 +20,7 @@ pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
     Inventory::read(dir)?;
     for file in list(dir)?.iter().rev() {
         let end = read_end(&file.path).map_err(LogError::io("read", &file.path))?;
-        let versions: Vec<Value> = end.split(|b| *b == b'\n').filter_map(of).flatten().collect();
+        let versions: Vec<Value> = end.split(|b| *b == b'\n').filter_map(json_version::of).flatten().collect();
         let is_known = |v: &Value| v.as_u64().is_some_and(|v| (1..=SCHEMA_VERSION.into()).contains(&v));
         if let Some(unknown) = versions.iter().find(|v| !is_known(v)) {
             return Err(LogError::Newer { path: file.path.clone(), version: unknown.to_string() });
@@ -31,15 +30,6 @@ pub fn refuse_newer(dir: &Path) -> Result<(), LogError> {
         }
     }
     Ok(())
-}
-
-/// The version that JSON bytes name as `v`. None: they are no JSON object, and damaged. Some(None): they name none.
-pub(crate) fn of(bytes: &[u8]) -> Option<Option<Value>> {
-    #[derive(Deserialize)]
-    struct Any {
-        v: Option<Value>,
-    }
-    serde_json::from_slice::<Any>(bytes).ok().map(|any| any.v)
 }
 
 fn read_end(path: &Path) -> io::Result<Vec<u8>> {
