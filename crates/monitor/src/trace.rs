@@ -35,6 +35,8 @@ pub struct Trace {
     pub more: bool,
     /// Lines that hold the id or address but could not be parsed.
     pub damaged: u64,
+    /// The messages that were meant, if it is not clear which.
+    pub candidates: Vec<MessageId>,
     taken: usize,
 }
 
@@ -103,11 +105,52 @@ fn messages_with(log: &Lookup, text: &str) -> Result<Vec<MessageId>, LogError> {
     Ok(ids)
 }
 
-/// The messages whose ids hold `part`, without regard to case, in the order of their acceptance: at most `most`.
-pub fn messages_like(dir: &Path, part: &str, most: usize) -> Result<Vec<MessageId>, LogError> {
+/// The most messages that are named where a part of an id is ambiguous.
+pub const MANY: usize = 10;
+/// The shortest part of an id that is looked for.
+const PART_MIN: usize = 4;
+
+/// What `what` names in the log: a message by its id, a part of that, or its Message-ID (as a header field, too); or a recipient's address.
+///
+/// # Errors
+/// The disk fails.
+pub fn search(dir: &Path, what: &str) -> Result<Trace, LogError> {
+    let what = what.trim();
+    let field = what.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD));
+    let what = if field { what[FIELD.len()..].trim() } else { what };
+    if let Ok(id) = what.parse() {
+        return trace(dir, &Query::Message(id));
+    }
+    let like = messages_like(dir, what)?;
+    match &like[..] {
+        [] => {}
+        [id] => return trace(dir, &Query::Message(*id)),
+        _ => return Ok(Trace { candidates: like, ..Trace::default() }),
+    }
+    let is_address = what.contains('@') && !what.starts_with('<') && !field;
+    let (address, message_id) = (Query::Address(bare(what).to_owned()), Query::MessageId(what.to_owned()));
+    let (first, then) = if is_address { (address, message_id) } else { (message_id, address) };
+    let found = trace(dir, &first)?;
+    if found.is_empty() && what.contains('@') { trace(dir, &then) } else { Ok(found) }
+}
+
+/// The header field in which a customer forwards a Message-ID.
+const FIELD: &str = "Message-ID:";
+
+/// The messages whose ids hold `part`, without regard to case, in the order of their acceptance: at most [`MANY`]. None for what can be no part
+/// of an id.
+///
+/// # Errors
+/// The disk fails.
+pub fn messages_like(dir: &Path, part: &str) -> Result<Vec<MessageId>, LogError> {
     let part = part.to_ascii_uppercase();
+    // Crockford's alphabet, as in ULIDs.
+    let is_digit = |b: u8| b.is_ascii_digit() || (b.is_ascii_uppercase() && !b"ILOU".contains(&b));
+    if part.len() < PART_MIN || !part.bytes().all(is_digit) {
+        return Ok(Vec::new());
+    }
     let (finder, mut lines, mut ids) = (memmem::Finder::new(&part), Lines::all(dir), Vec::new());
-    while ids.len() < most
+    while ids.len() < MANY
         && let Some(line) = lines.next_line()?
     {
         if finder.find(line.bytes).is_none() || event_word(line.bytes) != Some("accepted") {
@@ -130,6 +173,17 @@ pub fn trace_message(log: &Lookup, id: MessageId) -> Result<Trace, LogError> {
 impl Trace {
     /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
+
+    /// The same from lines that another process found.
+    pub fn of_lines<'l>(lines: impl IntoIterator<Item = &'l [u8]>, candidates: Vec<MessageId>) -> Self {
+        let mut found = Self { candidates, ..Self::default() };
+        for line in lines {
+            if let Some(record) = LogRecord::parse(line) {
+                found.take(&record, line);
+            }
+        }
+        found
+    }
 
     /// Takes a line if it is one that is looked for. Breaks off when there are enough.
     fn look(&mut self, line: &[u8], is_it: impl Fn(&LogRecord<'_>) -> bool) -> ControlFlow<()> {

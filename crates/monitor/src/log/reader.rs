@@ -63,7 +63,10 @@ impl Lines {
     }
 
     /// The lines after a position. [`LogError::Gone`] if its file was deleted.
-    pub(crate) fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
+    ///
+    /// # Errors
+    /// Its file was deleted, or the disk fails.
+    pub fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
         for file in files::list(dir)?.iter().rev() {
             let Some(mut open) = OpenFile::open(file)? else { continue };
             if open.id == Some(position.file) && position.offset <= open.length()? {
