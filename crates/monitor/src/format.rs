@@ -34,7 +34,7 @@ impl Format {
             text_of(record.message.as_ref(), |id| plain(id).chars().rev().take(SHORT_ID).collect::<Vec<_>>().into_iter().rev().collect());
         let rcpt = text_of(record.rcpt.as_ref(), |rcpt| plain(rcpt).into_owned());
         let mut out = format!("{} {}", self.dim(time), self.event(&record.event, 10));
-        let mut at = time.chars().count() + 11;
+        let mut at = time.chars().count() + 1 + plain(&record.event).chars().count().max(10);
         let rest = LogRecord { message: None, ..record.clone() };
         let about = if record.message.is_some() { vec![id, rcpt] } else { Vec::new() };
         let mut parts = parts_of(&rest);

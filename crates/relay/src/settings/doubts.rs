@@ -23,7 +23,16 @@ pub fn doubts(config: &Config, users_are_known: bool) -> Vec<String> {
                  list your own networks in allow, and let all others log in (`posthaste user add`)"
             ));
         }
+        if is_wide(&listener.proxy_from) {
+            doubts.push(format!(
+                "listen.{name} is an open relay: by `proxy_from` nearly everybody may say which address a client has, and so pass for one of \
+                 allow; list the addresses of your load balancers alone"
+            ));
+        }
         doubts.extend(nobody(config, listener, users_are_known).map(|why| format!("nobody can send by listen.{name}: {why}")));
+    }
+    if config.http.addresses.is_empty() && config.listeners.values().all(|listener| listener.role != Role::Submission) {
+        doubts.push("nobody can send: no listener has role = \"submission\", and there is no HTTP API".into());
     }
     let mut names = vec![(&config.hostname, "hostname".to_owned())];
     names.extend(config.sources.iter().map(|(name, source)| (&source.ehlo, format!("source.{name}.ehlo"))));
@@ -56,10 +65,12 @@ pub fn as_root(config: &Config) -> Option<String> {
 /// Whether nearly everybody may send here without a login.
 fn is_open(listener: &Listener) -> bool {
     let in_reach = listener.addresses.iter().any(|address| !address.ip().is_loopback()) || !listener.proxy_from.is_empty();
-    if !in_reach || listener.require_auth {
-        return false;
-    }
-    let public = IpNet::aggregate(&listener.allow).into_iter().filter(|net| !is_private(net));
+    in_reach && !listener.require_auth && is_wide(&listener.allow)
+}
+
+/// Whether these networks hold nearly everybody.
+fn is_wide(networks: &[IpNet]) -> bool {
+    let public = IpNet::aggregate(&networks.to_vec()).into_iter().filter(|net| !is_private(net));
     let (mut ipv4, mut ipv6) = (0, false);
     for net in public {
         match net {
@@ -145,6 +156,7 @@ mod tests {
         for networks in ["\"10.0.0.0/8\", \"192.168.0.0/16\", \"172.16.0.0/12\"", "\"fc00::/7\"", "\"192.0.2.0/24\"", "\"2001:db8::/32\""] {
             assert!(!allow("0.0.0.0:2525", networks), "{networks}");
         }
+        assert!(about("[listen.app]\naddress = \"0.0.0.0:2525\"\nproxy_from = [\"0.0.0.0/0\"]\n", "proxy_from"));
         let users = "[listen.app]\naddress = \"0.0.0.0:2525\"\nallow = [\"0.0.0.0/0\"]\nrequire_auth = true\ntls = \"starttls\"\n";
         assert!(!about(users, "open relay"));
     }
@@ -175,5 +187,6 @@ mod tests {
         assert!(about("[returns]\ndomain = \"bounce.example.com\"\n", "nothing here receives them"));
         let listener = "[returns]\ndomain = \"bounce.example.com\"\n[listen.returns]\naddress = \"0.0.0.0:25\"\nrole = \"returns\"\n";
         assert!(!about(listener, "nothing here receives them"));
+        assert!(about(listener, "nobody can send: no listener"));
     }
 }
