@@ -1,6 +1,10 @@
 //! `posthaste check`
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use posthaste_config::Config;
@@ -74,6 +78,13 @@ impl Check {
         let settings = Settings::new(config)?;
         let resolver = settings.new_resolver()?;
         check_examples(&settings)?;
+        let is_elsewhere = checked.file.as_deref().is_some_and(Path::is_absolute);
+        let relative = Some(&settings.config.data_dir).filter(|dir| dir.is_relative() && is_elsewhere).map(|dir| {
+            format!(
+                "data_dir is {:?}, in whatever folder a command is started: give its whole path, so that all commands find the same data",
+                dir.display().to_string()
+            )
+        });
         if self.offline {
             checked.cautions = doubts(&settings.config, false);
         } else {
@@ -83,6 +94,7 @@ impl Check {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             checked.cautions.extend(runtime.block_on(unpublished(&settings.signing, &resolver)));
         }
+        checked.cautions.extend(relative);
         checked.has = Some(has);
         Ok(())
     }

@@ -12,7 +12,7 @@ use posthaste_config::{Config, nearest};
 use posthaste_relay::admin::{self, AskError, Request};
 use serde::Serialize;
 
-use super::At;
+use super::{At, absolute};
 use crate::screen;
 
 /// Manage the users who may send, their passwords and tokens.
@@ -262,11 +262,11 @@ fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 fn tell(at: &At, config: &Config) -> anyhow::Result<ExitCode> {
     // Users that do not fit the configuration are reported here, before the relay is asked.
     at.load()?;
-    let file = config.users_file.display();
+    let file = absolute(&config.users_file);
     match admin::ask::<String>(&config.admin.socket, &Request::Reload) {
         Ok(_) => screen::say(format_args!("done ({file}); the relay has reloaded its users")),
         Err(AskError::NotRunning(_)) => {
-            let (socket, chosen) = (config.admin.socket.display(), at.chosen());
+            let (socket, chosen) = (absolute(&config.admin.socket), at.chosen());
             screen::say(format_args!(
                 "done ({file}); no relay is running at {socket}, and the next one to start by this configuration ({chosen}) will know it"
             ));
