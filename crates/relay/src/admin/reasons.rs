@@ -114,9 +114,7 @@ impl Admin {
 fn add_from_log(why: &mut Why, journal: &Journal, settings: &Settings, subject: &Subject) -> Result<(), LogError> {
     let log = journal.index().caught_up()?;
     for (address, waits, told) in why.waiting.iter_mut().flat_map(|waiting| &mut waiting.first) {
-        if waits.attempts > 0 {
-            *told = why::last_answer(&log, &settings.rules, waits.id, address)?;
-        }
+        *told = why::last_answer(&log, &settings.rules, waits.id, address)?;
     }
     why.add_endings(settings, subject)
 }
