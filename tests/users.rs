@@ -85,6 +85,7 @@ fn what_makes_no_sense_changes_nothing() {
 #[test]
 fn a_running_relay_learns_of_a_new_user_at_once() {
     let relay = Relay::start("");
-    assert!(ok(&relay, &["add", "app"], "opensesame\n").contains("the relay has reloaded its users"));
+    let told = user(&relay, &["add", "app"], "opensesame\n");
+    assert!(told.status.success() && text(&told.stderr).contains("the relay has reloaded its users"), "{told:?}");
     relay.log().wait_for_relay("reloaded");
 }

@@ -7,19 +7,17 @@ use posthaste_mail::Name;
 use posthaste_submission::{AuthWhere, ListenTlsMode, Role};
 use tokio::net::TcpListener;
 
-use crate::run::Sockets;
-
 /// One line for each part; for people.
-pub(crate) fn introduction(config: &Config, sockets: &Sockets, path: Option<&Path>) -> Vec<String> {
+pub(crate) fn introduction(config: &Config, smtp: &[(Name, TcpListener)], http: &[TcpListener], path: Option<&Path>) -> Vec<String> {
     let file =
         path.map_or_else(|| "no configuration file: the defaults apply".to_owned(), |path| format!("configuration: {}", path.display()));
     let mut lines = vec![format!("{file}; this host calls itself {}", config.hostname)];
-    for (name, socket) in &sockets.smtp {
+    for (name, socket) in smtp {
         lines.extend(
             at(socket).map(|at| format!("listen.{name} is at {at}{}", config.listeners.get(name).map_or_else(String::new, for_whom))),
         );
     }
-    lines.extend(sockets.http.iter().filter_map(at).map(|at| format!("the HTTP API is at {at}")));
+    lines.extend(http.iter().filter_map(at).map(|at| format!("the HTTP API is at {at}")));
     let users = match config.users.len() {
         1 => "1 user".to_owned(),
         n => format!("{n} users"),

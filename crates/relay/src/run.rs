@@ -73,9 +73,9 @@ pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity
 }
 
 /// All listening sockets.
-pub(crate) struct Sockets {
-    pub(crate) smtp: Vec<(Name, TcpListener)>,
-    pub(crate) http: Vec<TcpListener>,
+struct Sockets {
+    smtp: Vec<(Name, TcpListener)>,
+    http: Vec<TcpListener>,
     admin: UnixListener,
 }
 
@@ -107,10 +107,6 @@ impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
     fn open(swap: &Swap) -> Result<Self, RunError> {
         let (settings, began) = (swap.load_full(), clock::now());
-        tracing::info!(
-            "opening the spool at {}; after a crash all of it is read, some 100,000 messages a second",
-            settings.config.spool.dir.display()
-        );
         let opened = open::open_spool(&settings.config)?;
         let (spool, alarms) = (&opened.spool, &opened.alarms);
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
@@ -236,7 +232,7 @@ impl Relay {
     fn serve(&self, sockets: Sockets, decoys: Decoys) -> Serving {
         let Reloader { settings, journal, spool, queue, rotation, path, .. } = &self.reloader;
         look_up_keys(settings.load().signing.clone());
-        let introduction = introduction(&settings.load().config, &sockets, path.as_deref());
+        let introduction = introduction(&settings.load().config, &sockets.smtp, &sockets.http, path.as_deref());
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let view = settings.view(|settings| &settings.submission);
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());

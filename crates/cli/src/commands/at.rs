@@ -138,7 +138,7 @@ impl At {
         admin::ask(&socket, request).map_err(|error| match error {
             AskError::NotRunning(why) => {
                 let (socket, file) = (socket.display(), self.chosen());
-                anyhow::anyhow!("no relay runs here: nobody answers at {socket} ({why}). The configuration is {file}: is --config missing?")
+                anyhow::anyhow!("no relay answers at {socket}: {why}. The configuration is {file}: is --config missing?")
             }
             AskError::Failed(why) => anyhow::anyhow!(why),
         })
@@ -151,13 +151,11 @@ impl At {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         };
-        let (spool, log) = (&config.spool.dir, &config.log.dir);
-        let what = match (holds_something(spool), holds_something(log)) {
-            (true, _) => return Ok(()),
-            (false, true) => format!("there is a delivery log at {}, but no spool at {}", absolute(log), absolute(spool)),
-            (false, false) => format!("there are no data at {}", absolute(&config.data_dir)),
-        };
-        Err(NoData { what, file: self.chosen() })
+        // A log whose spool is gone is the worst of news, and no reason to say nothing of it.
+        if holds_something(&config.spool.dir) || holds_something(&config.log.dir) {
+            return Ok(());
+        }
+        Err(NoData { what: format!("there are no data at {}", absolute(&config.data_dir)), file: self.chosen() })
     }
 
     /// Refuses to read a delivery log that is not there.

@@ -58,7 +58,7 @@ impl Check {
             checked.unchecked.iter().try_for_each(|what| writeln!(out, "not checked: {what}"))?;
             checked.cautions.iter().try_for_each(|caution| writeln!(out, "caution: {caution}"))?;
             match &checked.has {
-                Some(has) => writeln!(out, "{} valid: {has}", self.subject())?,
+                Some(has) => writeln!(out, "the configuration is valid: {has} ({})", self.subject())?,
                 None => screen::say(format_args!("the configuration is invalid:\n{}", checked.errors.join("\n"))),
             }
         }
@@ -101,8 +101,8 @@ impl Check {
 
     fn subject(&self) -> String {
         match self.at.file().ok().flatten() {
-            Some(path) => format!("{} is", path.display()),
-            None => "there is no configuration file, and the defaults are".to_owned(),
+            Some(path) => path.display().to_string(),
+            None => "there is no configuration file: the defaults apply".to_owned(),
         }
     }
 }

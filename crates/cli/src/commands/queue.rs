@@ -245,7 +245,7 @@ fn message(m: &Listed, now: Timestamp) -> String {
             other => other.to_owned(),
         };
         let address = Foreign::new(&address);
-        out += &format!("    {address}  {when}  {}\n", count(*attempts, "attempt"));
+        out += &format!("    {address}  {when}  attempts {attempts}\n");
     }
     out
 }
