@@ -148,13 +148,15 @@ impl Drop for Guard<'_> {
 
 #[cfg(test)]
 mod tests {
+    use posthaste_host::clock;
+
     use super::*;
 
     #[test]
     fn a_silent_host_is_told_with_the_time_and_the_limit() {
-        let began = Instant::now();
+        let began = clock::instant();
         let at = |s| began + Duration::from_secs(s);
-        let watch = Arc::new(Watch::new(Instant::now));
+        let watch = Arc::new(Watch::new(clock::instant));
         let mut connection =
             Connection { host: "mx.example.org".into(), ip: [192, 0, 2, 1].into(), began, limit: Duration::from_secs(30), connected: None };
         assert_eq!(connection.says(at(7)), "connecting to mx.example.org [192.0.2.1] for 7 s (30 s at most)");
