@@ -96,8 +96,8 @@ pub(crate) fn last_answer(log: &Lookup, rules: &Rules, message: MessageId, addre
     let found = trace_message(log, message)?;
     let own = found.messages.iter().filter(|history| history.message == message).flat_map(|history| &history.recipients);
     let lines = own.filter(|recipient| recipient.rcpt.eq_ignore_ascii_case(address)).flat_map(|recipient| &recipient.lines);
-    let answers = lines.filter_map(|line| LogRecord::parse(line)).filter(|record| *record.event == *"deferred");
-    Ok(answers.last().map(|record| Told::of(&record, rules)))
+    let mut answers = lines.filter_map(|line| LogRecord::parse(line)).filter(|record| *record.event == *"deferred");
+    Ok(answers.next_back().map(|record| Told::of(&record, rules)))
 }
 
 /// The latest endings that match, and what came back after them; the latest first.
