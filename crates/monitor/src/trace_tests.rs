@@ -97,7 +97,7 @@ fn a_message_is_found_by_its_message_id_and_by_a_part_of_its_id() {
     assert_eq!(messages_like(dir.path(), &id[..4]).unwrap().len(), 2);
     assert_eq!(messages_like(dir.path(), &id[..3]).unwrap(), []);
     let first = |what: &str| search(dir.path(), what).unwrap().messages.first().map(|history| history.message);
-    for what in [id.clone(), id.to_lowercase(), id[20..].to_owned(), format!("Message-ID: <{given}>"), given.clone()] {
+    for what in [id.clone(), id.to_lowercase(), id[20..].to_owned(), format!("Message-ID: <{given}>"), given] {
         assert_eq!(first(&what), Some(message_id(1)), "{what}");
     }
     assert_eq!(first("c@X.ORG"), Some(message_id(1)));
