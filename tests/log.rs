@@ -39,7 +39,11 @@ fn world() -> World {
 }
 
 fn lines(relay: &Relay, arguments: &[&str]) -> Vec<(String, String)> {
-    let out = relay.ok([&["log", "--json", "--all"], arguments].concat());
+    let out = relay.cli([&["log", "--json", "--all"], arguments].concat());
+    // Exit status 1 and a sentence say that nothing matches.
+    let is_empty = out.stdout.is_empty();
+    assert_eq!((out.status.success(), text(&out.stderr).contains("no line of the delivery log matches")), (!is_empty, is_empty), "{out:?}");
+    let out = text(&out.stdout);
     let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
     let events = out.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
     events.map(|e| (word(&e, "event"), word(&e, "rcpt"))).collect()
@@ -70,6 +74,49 @@ fn lines_for_people_say_who_and_what() {
     }
     assert!(!told.contains('\u{1b}'));
     assert_eq!(world.relay.ok(["log", "-n", "2"]).lines().count(), 2);
+}
+
+#[test]
+fn the_last_lines_are_the_last_that_fit() {
+    let world = world();
+    let last = |arguments: &[&str]| text(&world.relay.cli([&["log", "-n", "1"], arguments].concat()).stdout);
+    // Neither is the last line of the log.
+    assert!(last(&["--event", "bounced"]).contains("gone@example.test"));
+    assert!(last(&["--event", "delivered", "--rcpt", TO]).contains(TO));
+    assert!(last(&["--domain", "example.test", "--event", "accepted"]).contains("gone@example.test"));
+}
+
+#[test]
+fn a_word_that_no_line_can_have_is_an_error_with_the_word_that_was_meant() {
+    let world = world();
+    for (arguments, meant) in [
+        (["--event", "deliverd"], "did you mean delivered?"),
+        (["--class", "rate-limted"], "did you mean rate_limited?"),
+        (["--provider", "gogle"], "did you mean google?"),
+        (["--class", "foo"], "classes are: "),
+    ] {
+        let out = world.relay.cli([&["log"][..], &arguments].concat());
+        let said = text(&out.stderr);
+        assert!(!out.status.success() && said.contains(meant), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_trace_takes_ids_in_part_and_message_ids_and_tells_the_end_of_notices() {
+    let world = World::start("");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt("gone@example.test") => Act::Say("550 5.1.1 no such user".into()),
+        _ => Act::Usual,
+    });
+    let letter = format!("Message-ID: <order-7@shop.test>\r\nFrom: <{FROM}>\r\n\r\nHello.\r\n");
+    let id = world.relay.send(&Mail::raw("writer@example.test", &["gone@example.test"], letter.as_bytes()));
+    world.relay.log().wait_for("delivered", "writer@example.test");
+    for what in [&id, &id[18..], &id.to_lowercase(), "<order-7@shop.test>", "Message-ID: <order-7@shop.test>", "order-7@shop.test"] {
+        let told = world.relay.ok(["trace", what]);
+        assert!(told.contains("= bounced") && told.contains("= delivered") && !told.contains("not ended"), "{what}: {told}");
+    }
+    let shown = world.relay.cli(["queue", "show", &id[18..]]);
+    assert!(!shown.status.success() && text(&shown.stderr).contains("bounced for gone@example.test"), "{shown:?}");
 }
 
 #[test]

@@ -35,7 +35,11 @@ fn the_table_counts_what_waits_where_and_why() {
     waiting(&world, "second@example.test");
     let table = world.relay.ok(["queue"]);
     let row = table.lines().find(|line| line.starts_with("example.test")).unwrap_or_else(|| panic!("{table}"));
-    assert!(row.contains("default") && row.contains("451 4.3.2 not today"), "{table}");
+    assert!(
+        row.split_whitespace().nth(1) == Some("2") && table.contains("last error by default") && table.contains("451 4.3.2 not today"),
+        "{table}"
+    );
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("2 messages, 2 recipients: 0 due, 2 later, 0 being sent, 0 held"), "{table}");
     let queue = json(&world.relay, &["queue", "--json"]);
     assert_eq!((&queue["lanes"][0]["provider"], &queue["lanes"][0]["queued"]), (&"example.test".into(), &2.into()));
@@ -76,7 +80,7 @@ fn retry_makes_due_now_what_was_due_in_an_hour() {
     let id = waiting(&world, TO);
     waiting(&world, "second@example.test");
     world.mx.behave();
-    assert_eq!(world.relay.ok(["queue", "retry", &id]), "1 messages\n");
+    assert_eq!(world.relay.ok(["queue", "retry", &id]), "1 message\n");
     assert_eq!(world.relay.log().wait_for("delivered", TO)["attempt"], 2);
     assert_eq!(json(&world.relay, &["queue", "retry", "--all", "--json"]), serde_json::json!({"messages": 1}));
     world.relay.log().wait_for("delivered", "second@example.test");

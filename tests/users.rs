@@ -47,7 +47,16 @@ fn a_user_is_made_changed_and_taken_away_and_the_file_holds_no_password() {
     assert!(second.contains("rate = \"100/m\""), "{second}");
 
     let shown = ok(&relay, &["token", "app@example.com"], "");
+    assert_eq!(shown.lines().count(), 1, "the token alone: {shown}");
     let token = shown.lines().next().unwrap();
+    assert!(
+        user(&relay, &["token", "app@example.com", "--rights", "read,sent"], "")
+            .stderr
+            .ends_with(b"did you mean send?\n\nFor more information, try '--help'.\n")
+    );
+    let told = user(&relay, &["token", "app@example.com", "--rights", "read,send"], "");
+    assert!(text(&told.stderr).contains("may be used to send, read"), "{told:?}");
+    assert!(fs::read_to_string(&file).unwrap().contains("http = [\"send\", \"read\"]"));
     assert!(token.starts_with("posthaste_") && !fs::read_to_string(&file).unwrap().contains(token), "{shown}");
     assert!(ok(&relay, &["list"], "").contains("by password, scram, token"));
 
@@ -76,6 +85,7 @@ fn what_makes_no_sense_changes_nothing() {
 #[test]
 fn a_running_relay_learns_of_a_new_user_at_once() {
     let relay = Relay::start("");
-    assert!(ok(&relay, &["add", "app"], "opensesame\n").contains("the relay has reloaded its users"));
+    let told = user(&relay, &["add", "app"], "opensesame\n");
+    assert!(told.status.success() && text(&told.stderr).contains("the relay has reloaded its users"), "{told:?}");
     relay.log().wait_for_relay("reloaded");
 }

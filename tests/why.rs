@@ -1,7 +1,7 @@
 //! `posthaste why`: with a relay and without one.
 
 use serde_json::Value;
-use support::{Mail, World};
+use support::{Act, Mail, Step, World};
 
 const FROM: &str = "writer@sender.test";
 const TO: &str = "reader@example.test";
@@ -61,6 +61,49 @@ fn what_is_held_and_what_is_tried_later_says_so() {
     assert_eq!(why["provider"]["name"], "down.test");
     world.relay.ok(["queue", "hold", "--all"]);
     assert_eq!(json(&world, "down.test")["waiting"]["first"][0][1]["state"], "held");
+}
+
+#[test]
+fn the_answer_comes_first_and_is_this_recipients_own() {
+    let world = World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt("full@example.test") => Act::Say("452 4.2.2 mailbox full".into()),
+        Step::Rcpt("other@example.test") => Act::Say("451 4.7.1 greylisted, try later".into()),
+        Step::Rcpt("gone@example.test") => Act::Say("550 5.1.1 no such user".into()),
+        _ => Act::Usual,
+    });
+    for rcpt in ["full@example.test", "other@example.test"] {
+        world.relay.send(&Mail::new("", &[rcpt], "one"));
+        world.relay.log().wait_for("deferred", rcpt);
+    }
+    let gone = world.relay.send(&Mail::new("", &["gone@example.test"], "two"));
+    world.relay.log().wait_for("bounced", "gone@example.test");
+    let text = world.relay.ok(["why", "full@example.test"]);
+    assert!(text.contains("452 4.2.2 mailbox full") && text.contains("that means: "), "{text}");
+    let (answer, limits) = text.split_once("where its mail goes").expect("where mail goes comes last");
+    assert!(answer.contains("mailbox full") && !answer.contains("greylisted") && limits.contains("connections"), "{text}");
+    let json = json(&world, "full@example.test");
+    assert_eq!(json["waiting"]["first"][0][2]["said"], "452 4.2.2 mailbox full", "{json}");
+
+    let ended = world.relay.ok(["why", "gone@example.test"]);
+    assert!(ended.contains("nothing waits") && ended.contains("bounced") && ended.contains("550 5.1.1 no such user"), "{ended}");
+    assert!(world.relay.ok(["why", &gone]).contains("550 5.1.1 no such user"), "a message that is not in the queue any more");
+    assert!(world.relay.ok(["why", "example.test"]).contains("550 5.1.1 no such user"));
+    world.relay.ok(["suppress", "add", "full@example.test"]);
+    assert!(world.relay.ok(["why", "full@example.test"]).contains("full@example.test is on the suppression list"));
+}
+
+#[test]
+fn a_silent_host_is_told_with_what_it_owes() {
+    let world = World::start("");
+    world.mx.script(|_, step| match step {
+        Step::Connect => Act::Hang,
+        _ => Act::Usual,
+    });
+    world.relay.send(&Mail::new("", &[TO], "one"));
+    let told = || Some(world.relay.ok(["why", TO])).filter(|text| text.contains("waiting for its greeting"));
+    let text = support::wait::until("the session to be told", told);
+    assert!(text.contains("connected to mx1.example.test [127.0.0.1]") && text.contains("at most"), "{text}");
 }
 
 #[test]

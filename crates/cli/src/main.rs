@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             screen::say(format_args!("{}", with_causes(&error)));
-            ExitCode::FAILURE
+            if error.is::<commands::NoData>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

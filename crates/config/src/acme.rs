@@ -19,7 +19,13 @@ use super::{
     value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, string},
 };
 
-pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) -> Acme {
+pub(super) fn read(
+    t: &Table<'_>,
+    root: &Table<'_>,
+    environment: &Environment<'_>,
+    listeners: &BTreeMap<Name, Listener>,
+    http: &Http,
+) -> Acme {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
@@ -35,7 +41,9 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTr
         roots: t.get("roots", |item| roots(item, environment)),
     };
     let taken = |address: &SocketAddr| {
-        let smtp = listeners.iter().find(|(_, l)| l.addresses.contains(address)).map(|(name, _)| format!("listen.{name}"));
+        let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);
+        let smtp = listeners.iter().find(|(name, l)| l.addresses.contains(address) && own(name));
+        let smtp = smtp.map(|(name, _)| format!("listen.{name}"));
         smtp.or_else(|| http.addresses.contains(address).then(|| "http".to_owned()))
     };
     let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());

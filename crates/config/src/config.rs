@@ -38,6 +38,7 @@ use crate::{
     notice,
     origins::{Lines, Origin},
     reader::{Findings, Reading, Table},
+    reference::host_name,
     returns, route,
     run::Run,
     sendmail::Sendmail,
@@ -135,7 +136,35 @@ pub struct Config {
 impl Config {
     /// Reads the file at `path` over the defaults; without a path, the defaults alone.
     pub fn load(path: Option<&Path>, host: &dyn Host) -> Result<Self, ConfigErrors> {
-        let Some(path) = path else { return Self::parse("", NO_FILE, host) };
+        let (text, file) = Self::text(path, host)?;
+        Self::parse(&text, &file, host)
+    }
+
+    /// Like [`Self::load`], for whoever only looks at what the relay did: keys, passwords and users that this user cannot read are left out,
+    /// and so is whatever else is wrong with the file, unless it says where data, log and socket are. Not for sending or signing.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, or says wrongly where the data are.
+    pub fn load_to_look(path: Option<&Path>, host: &dyn Host) -> Result<Self, ConfigErrors> {
+        const PLACES: [&str; 5] = ["data_dir", "log.dir", "spool.dir", "admin.socket", "node"];
+        let (text, file) = Self::text(path, host)?;
+        let (config, mut errors, _) = Self::read_whole(&text, &file, host)?;
+        errors.retain(|error| PLACES.contains(&error.key.as_str()));
+        if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Like [`Self::load`], for a file that is meant for another host: keys and other files that cannot be read here are no errors. They come
+    /// back beside it, and what they would hold is missing from the configuration.
+    pub fn load_for_elsewhere(path: Option<&Path>, host: &dyn Host) -> Result<(Self, Vec<ConfigError>), ConfigErrors> {
+        let (text, file) = Self::text(path, host)?;
+        let (config, errors, _) = Self::read_whole(&text, &file, host)?;
+        let (unread, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| error.unread);
+        if errors.is_empty() { Ok((config, unread)) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// The file's text, and its name in errors.
+    fn text(path: Option<&Path>, host: &dyn Host) -> Result<(String, String), ConfigErrors> {
+        let Some(path) = path else { return Ok((String::new(), NO_FILE.to_owned())) };
         let file = path.display().to_string();
         let trouble = |message: String| {
             ConfigErrors(vec![ConfigError {
@@ -145,11 +174,18 @@ impl Config {
                 key: String::new(),
                 value: None,
                 message,
+                unread: false,
             }])
         };
         let bytes = host.read(path).map_err(|error| trouble(format!("cannot be read: {error}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| trouble("not UTF-8, as TOML must be".into()))?;
-        Self::parse(&text, &file, host)
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let mut errors = trouble("not UTF-8, as TOML must be: save the file in UTF-8 (iconv -f LATIN1 -t UTF-8)".into());
+            errors.0.iter_mut().for_each(|error| error.line = Some(line));
+            errors
+        })?;
+        Ok((text, file))
     }
 
     /// Reads `text` over the defaults. `file` is its name in errors; paths in it are relative to that file's folder.
@@ -159,6 +195,12 @@ impl Config {
 
     /// Like [`Self::parse`], and also returns every key that the code asked for, with `*` for names: the documentation must cover them.
     pub fn parse_noting_keys(text: &str, file: &str, host: &dyn Host) -> Result<(Self, BTreeSet<String>), ConfigErrors> {
+        let (config, errors, known) = Self::read_whole(text, file, host)?;
+        if errors.is_empty() { Ok((config, known)) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Reads `text` over the defaults as far as it goes: a value that is wrong has its default. Err if the text is not TOML.
+    fn read_whole(text: &str, file: &str, host: &dyn Host) -> Result<(Self, Vec<ConfigError>, BTreeSet<String>), ConfigErrors> {
         let base = Document::new("config/posthaste.toml", DEFAULTS).expect("the embedded defaults are TOML");
         let user = Document::new(file, text)?;
         let reading = Reading::new(&user, &base);
@@ -174,7 +216,7 @@ impl Config {
         }
         let mut config = config;
         config.users.extend(filed);
-        if errors.is_empty() { Ok((Self { lines, ..config }, known)) } else { Err(ConfigErrors(errors)) }
+        Ok((Self { lines, ..config }, errors, known))
     }
 
     /// Where the value of `key` (as in errors, `source.ip1.address`) comes from.
@@ -205,8 +247,8 @@ impl Config {
     }
 
     fn read(t: &Table<'_>, environment: &Environment<'_>) -> Self {
-        let hostname = t.given("hostname", from_text::<Domain>).unwrap_or_else(|| environment.hostname());
-        let origin = t.given("origin", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
+        let hostname = t.given("hostname", host_name).unwrap_or_else(|| environment.hostname());
+        let origin = t.given("origin", host_name).unwrap_or_else(|| hostname.clone());
         let node = t.given("node", from_text::<Name>).unwrap_or_else(|| environment.node(&hostname));
         let data_dir = t.get("data_dir", path);
         let threads = t.get("threads", zero_is_none(number(1..=1024_usize))).and_then(NonZeroUsize::new);
@@ -220,8 +262,8 @@ impl Config {
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| listen::read(t, environment, &streams));
         listen::refuse_twins(t, &listeners);
-        let http = t.table("http", |t| http::read(t, environment, &listeners));
-        let acme = t.table("acme", |t| acme::read(t, environment, &listeners, &http));
+        let http = t.table("http", |inner| http::read(inner, t, environment, &listeners));
+        let acme = t.table("acme", |inner| acme::read(inner, t, environment, &listeners, &http));
         acme::suits(&acme, t, &listeners);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
         let users_file = user::file(t, &data_dir);

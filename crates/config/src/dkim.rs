@@ -47,16 +47,19 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Dkim {
 
 /// Checks that the keys that streams and listeners need exist, and that keys are kept for as long as mail may wait.
 pub(super) fn suits(dkim: &Dkim, root: &Table<'_>, streams: &BTreeMap<Name, Stream>, listeners: &BTreeMap<Name, Listener>) {
+    let sealer_is_spoilt = ["domain", "also_sign_as", "arc_domain"].iter().any(|key| root.is_spoilt_at(&["dkim", key]));
     let sealing = streams.iter().filter(|(_, s)| s.arc).map(|(name, _)| ("stream", name));
     let sealing = sealing.chain(listeners.iter().filter(|(_, l)| l.arc).map(|(name, _)| ("listen", name)));
-    for (table, name) in sealing.filter(|_| dkim.sealer().is_none()) {
+    for (table, name) in sealing.filter(|_| dkim.sealer().is_none() && !sealer_is_spoilt) {
         root.object_at(
             &[table, name.as_str(), "arc"],
             "no domain seals this mail: set dkim.arc_domain (or dkim.also_sign_as) to a domain with keys".into(),
         );
     }
     for (name, stream) in streams {
-        if let Some(domain) = stream.dkim_domain.as_ref().filter(|domain| dkim.domains.exact(domain.as_str()).is_none()) {
+        let is_spoilt = |domain: &Domain| root.is_spoilt_at(&["dkim", "domain", domain.as_str()]);
+        let missing = stream.dkim_domain.as_ref().filter(|domain| dkim.domains.exact(domain.as_str()).is_none());
+        if let Some(domain) = missing.filter(|domain| !is_spoilt(domain)) {
             root.object_at(&["stream", name.as_str(), "dkim_domain"], no_such_domain(domain, &dkim.domains));
         }
     }
@@ -126,7 +129,7 @@ fn identity(item: Item<'_>, domain: &str) -> Parsed<String> {
 
 /// Reports a domain without keys.
 fn defined(t: &Table<'_>, key: &str, domain: &Domain, domains: &ByDomain<Signing>) {
-    if domains.exact(domain.as_str()).is_none() {
+    if domains.exact(domain.as_str()).is_none() && !t.is_spoilt_at(&["domain", domain.as_str()]) {
         t.object(key, no_such_domain(domain, domains));
     }
 }

@@ -17,6 +17,8 @@ pub(super) type Item<'r> = &'r Spanned<DeValue<'r>>;
 pub(super) struct Fault {
     pub(super) span: Range<usize>,
     pub(super) message: String,
+    /// It is about a file that this user cannot read, or that is not here, not about what the configuration says.
+    pub(super) unread: bool,
 }
 
 /// A value, or all errors in it.
@@ -24,7 +26,12 @@ pub(super) type Parsed<T> = Result<T, Vec<Fault>>;
 
 /// The only fault of an item.
 pub(super) fn fault<T>(item: Item<'_>, message: impl Into<String>) -> Parsed<T> {
-    Err(vec![Fault { span: item.span(), message: message.into() }])
+    Err(vec![Fault { span: item.span(), message: message.into(), unread: false }])
+}
+
+/// The only fault of an item that names a file which cannot be read.
+pub(super) fn unread<T>(item: Item<'_>, message: impl Into<String>) -> Parsed<T> {
+    Err(vec![Fault { span: item.span(), message: message.into(), unread: true }])
 }
 
 /// A TOML text and its name.
@@ -55,9 +62,9 @@ impl<'r> Document<'r> {
 
     /// The parser's message, and the line that it is about.
     fn syntax_error(&self, message: &str, span: Option<&Range<usize>>) -> ConfigError {
-        let line =
-            span.and_then(|span| self.text.lines().nth(self.line(span.start) - 1)).map_or_else(String::new, |line| shown(line.trim()));
-        self.error(String::new(), span, None, format!("{}: {line}", message.replace('\n', "; ")))
+        let line = span.and_then(|span| self.text.lines().nth(self.line(span.start) - 1)).unwrap_or_default().trim();
+        let remedy = as_toml(line).map_or_else(String::new, |toml| format!("; write {toml}"));
+        self.error(String::new(), span, None, format!("{}: {}{remedy}", message.replace('\n', "; "), shown(line)))
     }
 
     fn column(&self, at: usize) -> usize {
@@ -74,8 +81,17 @@ impl<'r> Document<'r> {
         let is_header = |text: &str, at: usize| text.starts_with('[') && self.column(at) == 1;
         let value = value.and_then(|span| self.text.get(span.clone()).filter(|text| !is_header(text, span.start))).map(shown);
         let (line, column) = (span.map(|s| self.line(s.start)), span.map(|s| self.column(s.start)));
-        ConfigError { file: self.file.clone(), line, column, key, value, message }
+        ConfigError { file: self.file.clone(), line, column, key, value, message, unread: false }
     }
+}
+
+/// A line as YAML has it, `key: value`, in TOML.
+fn as_toml(line: &str) -> Option<String> {
+    let (key, value) = line.split_once(": ")?;
+    let (key, value) = (key.trim(), value.trim());
+    let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_literal = value.starts_with(['"', '\'', '[', '{']) || value.parse::<f64>().is_ok() || matches!(value, "true" | "false");
+    is_key.then(|| if is_literal { format!("{key} = {value}") } else { format!("{key} = {value:?}") })
 }
 
 /// A value's first line, shortened: enough to find it.

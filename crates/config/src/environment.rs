@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -9,6 +10,7 @@ use posthaste_host::Host;
 use posthaste_mail::{Domain, Name, Secret};
 
 use super::{
+    document::unread,
     reader::{Item, Parsed, fault},
     value::string,
 };
@@ -57,7 +59,17 @@ impl Environment<'_> {
         match self.host.read(&path).map(String::from_utf8) {
             Ok(Ok(content)) => Ok((path, content)),
             Ok(Err(_)) => fault(item, format!("{} is not UTF-8", path.display())),
-            Err(error) => fault(item, format!("cannot read {}: {error}", path.display())),
+            Err(error) => unread(item, format!("cannot read {}: {}", path.display(), why(&path, &error))),
         }
+    }
+}
+
+/// The error with what usually mends it.
+fn why(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}; it must belong to the relay's user: chown it to that user, and chmod 600 {}", path.display())
+        }
+        _ => error.to_string(),
     }
 }

@@ -23,6 +23,8 @@ pub struct ConfigError {
     pub value: Option<String>,
     /// What is wrong, and the remedy.
     pub message: String,
+    /// It is about a file that this user cannot read, or that is not on this machine, rather than about what the configuration says.
+    pub unread: bool,
 }
 
 impl fmt::Display for ConfigErrors {

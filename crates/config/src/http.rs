@@ -12,7 +12,7 @@ use super::{
     value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
 };
 
-pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
+pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
@@ -30,18 +30,19 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, listeners: &BTr
         batch: t.get("batch", number(1..=10_000)),
         idempotency_keys: t.get("idempotency_keys", number(1..=100_000_000)),
     };
-    hold_together(&http, t, listeners);
+    hold_together(&http, t, root, listeners);
     http
 }
 
-fn hold_together(http: &Http, t: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
+fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
     if !http.plain && http.addresses.iter().any(|a| !a.ip().is_loopback()) {
         t.object(
             "address",
             "anybody on the network path could read tokens and mail; listen on loopback behind a proxy with TLS, or set `plain = true`",
         );
     }
-    let taken = |address: &SocketAddr| listeners.iter().find(|(_, l)| address.port() != 0 && l.addresses.contains(address));
+    let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);
+    let taken = |address: &SocketAddr| listeners.iter().find(|(name, l)| address.port() != 0 && l.addresses.contains(address) && own(name));
     if let Some((name, _)) = http.addresses.iter().find_map(taken) {
         t.object("address", format!("listen.{name} has this address already: use another one"));
     }

@@ -66,7 +66,8 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, streams: &BTree
 /// Two listeners cannot share an address, except with port 0, which means a new port each time.
 pub(super) fn refuse_twins(root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
     let mut seen = BTreeMap::new();
-    for (name, address) in listeners.iter().flat_map(|(name, l)| l.addresses.iter().map(move |a| (name, a))) {
+    let own = listeners.iter().filter(|(name, _)| !root.is_spoilt_at(&["listen", name.as_str(), "address"]));
+    for (name, address) in own.flat_map(|(name, l)| l.addresses.iter().map(move |a| (name, a))) {
         let Some(first) = seen.insert(*address, name).filter(|_| address.port() != 0) else { continue };
         let message = format!("listen.{first} has {address} already: use another one");
         root.object_at(&["listen", name.as_str(), "address"], message);

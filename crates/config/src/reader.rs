@@ -13,7 +13,11 @@ use posthaste_mail::Name;
 use toml::de::DeTable;
 
 pub(super) use super::document::{Item, Parsed, a, fault};
-use super::{document::Document, error::ConfigError, suggest::suggest};
+use super::{
+    document::{Document, Fault},
+    error::ConfigError,
+    suggest::suggest,
+};
 use crate::origins::{Lines, Origin};
 
 /// One reading of the operator's tree over the defaults.
@@ -101,7 +105,7 @@ impl<'r> Table<'r> {
         match parse(item) {
             Ok(value) => Some(value),
             Err(faults) => {
-                faults.into_iter().for_each(|f| self.complain_of(key, &f.span, f.message));
+                faults.into_iter().for_each(|f| self.complain_fault(key, f));
                 None
             }
         }
@@ -132,8 +136,28 @@ impl<'r> Table<'r> {
         self.user.is_some_and(|t| t.contains_key(key))
     }
 
-    /// Reports that the value of `key` in force does not fit the rest: at its line, or at the table's line if it is a default.
+    /// Whether the value of `key`, or anything in it, is wrong already. What takes its place is not the operator's, and must not be blamed.
+    pub(super) fn is_spoilt(&self, key: &str) -> bool {
+        let path = self.key(key);
+        let within = |error: &ConfigError| error.key.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.reading.errors.borrow().iter().any(within)
+    }
+
+    /// The same for a value further in, by its path.
+    pub(super) fn is_spoilt_at(&self, path: &[&str]) -> bool {
+        match path {
+            [] => false,
+            [key] => self.is_spoilt(key),
+            [first, rest @ ..] => self.child(first, first, None, None, None).is_spoilt_at(rest),
+        }
+    }
+
+    /// Reports that the value of `key` in force does not fit the rest: at its line, or at the table's line if it is a default. A value that is
+    /// wrong already is reported only once.
     pub(super) fn object(&self, key: &str, message: impl Into<String>) {
+        if self.is_spoilt(key) {
+            return;
+        }
         match self.user.and_then(|t| t.get(key)) {
             Some(item) => self.complain_of(key, &item.span(), message.into()),
             None => self.complain(key, self.header.as_ref(), message.into()),
@@ -142,6 +166,9 @@ impl<'r> Table<'r> {
 
     /// The same for several keys that do not fit together: at the first of them that the operator gave.
     pub(super) fn object_to(&self, keys: &[&str], message: impl Into<String>) {
+        if keys.iter().any(|key| self.is_spoilt(key)) {
+            return;
+        }
         let given = keys.iter().find(|key| self.has(key)).or(keys.first()).expect("there is a key to object to");
         self.object(given, message);
     }
@@ -286,6 +313,11 @@ impl<'r> Table<'r> {
 
     fn complain(&self, key: &str, place: Option<&Range<usize>>, message: String) {
         self.reading.complain(&self.key(key), place, None, message);
+    }
+
+    fn complain_fault(&self, key: &str, fault: Fault) {
+        let error = self.reading.user.error(self.key(key), Some(&fault.span), Some(&fault.span), fault.message);
+        self.reading.errors.borrow_mut().push(ConfigError { unread: fault.unread, ..error });
     }
 
     fn complain_of(&self, key: &str, value: &Range<usize>, message: String) {

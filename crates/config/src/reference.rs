@@ -1,6 +1,6 @@
 //! Checks of names that are defined elsewhere in the configuration, and readers that several nouns share.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use posthaste_access::users::NamedStreams;
 use posthaste_certificates::AcmeNames;
@@ -60,6 +60,21 @@ fn name(item: Item<'_>) -> Parsed<Domain> {
         Ok(domain) => Ok(domain),
         Err(error) => fault(item, error.to_string()),
     }
+}
+
+/// The name of a host, or its address in brackets (RFC 5321 §4.1.3).
+pub(super) fn host_name(item: Item<'_>) -> Parsed<Domain> {
+    let text = string(item)?;
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        let literal = if ip.is_ipv4() { format!("[{ip}]") } else { format!("[IPv6:{ip}]") };
+        return fault(
+            item,
+            format!(
+                "this is an address and no name: write {literal:?} (RFC 5321 §4.1.3), or better a name that resolves to it, which most receivers demand"
+            ),
+        );
+    }
+    from_text(item)
 }
 
 /// A domain that is short enough for reverse-paths.

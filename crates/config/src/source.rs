@@ -14,7 +14,7 @@ use super::{
 };
 use super::{
     error::ConfigError,
-    reference::{joined, no_such},
+    reference::{host_name, joined, no_such},
 };
 
 /// An address to send from.
@@ -47,7 +47,7 @@ impl Source {
                 _ => fault(item, "this host has no such address; `ip address` lists its addresses"),
             },
         };
-        let ehlo = t.given("ehlo", from_text::<Domain>).unwrap_or_else(|| hostname.clone());
+        let ehlo = t.given("ehlo", host_name).unwrap_or_else(|| hostname.clone());
         // Two sources without an address would be the same: only `default` may leave it out.
         let address = if name.as_str() == "default" { t.get("address", address) } else { t.need("address", address).flatten() };
         Self { address, ehlo, warmup: Warmup::read(t, curves) }
@@ -106,6 +106,7 @@ pub(super) fn refuse_strange_pools(t: &Table<'_>, curves: &Curves, sources: &BTr
                 key: format!("curve.{}.overflow", plan.name),
                 value: Some(format!("\"pool:{pool}\"")),
                 message: no_such("pool", pools.keys().map(Name::as_str)),
+                unread: false,
             };
             t.report(error);
         }

@@ -26,15 +26,15 @@ pub type UsersByName = BTreeMap<Arc<str>, Arc<User>>;
 /// The users in the users file, or its errors; nothing if there is no such file.
 pub(super) fn read_file(path: &Path, host: &dyn Host, base: &Document<'_>, above: &Above<'_>) -> (UsersByName, Option<Findings>) {
     let name = path.display().to_string();
-    let trouble = |message: String| {
-        let error = ConfigError { file: name.as_str().into(), line: None, column: None, key: String::new(), value: None, message };
+    let trouble = |message: String, unread| {
+        let error = ConfigError { file: name.as_str().into(), line: None, column: None, key: String::new(), value: None, message, unread };
         (UsersByName::new(), Some(Findings { errors: vec![error], lines: Default::default(), known: Default::default() }))
     };
     let text = match host.read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
-        Ok(Err(_)) => return trouble("not UTF-8, as TOML must be".into()),
+        Ok(Err(_)) => return trouble("not UTF-8, as TOML must be".into(), false),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (UsersByName::new(), None),
-        Err(error) => return trouble(format!("cannot be read: {error}")),
+        Err(error) => return trouble(format!("cannot be read: {error}"), true),
     };
     match Document::new(&name, &text) {
         Ok(document) => {

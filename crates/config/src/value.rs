@@ -58,8 +58,8 @@ pub(super) fn from_text<T: TryFrom<String, Error: Display>>(item: Item<'_>) -> P
 /// One of a few words.
 pub(super) fn one_of<'w, T: Copy>(words: &'w [(&'static str, T)]) -> impl Fn(Item<'_>) -> Parsed<T> + 'w {
     move |item| {
-        let text = string(item)?;
         let all = || words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        let Some(text) = item.get_ref().as_str() else { return expected(item, &format!("one of {}", all())) };
         words
             .iter()
             .find(|(word, _)| *word == text)

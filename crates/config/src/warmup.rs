@@ -114,7 +114,7 @@ pub(super) fn read_curves(t: &Table<'_>, environment: &Environment<'_>) -> ReadC
 
 fn from_library(error: CurveFileError) -> ConfigError {
     let CurveFileError { file, line, key, message } = error;
-    ConfigError { file, line: Some(line), column: None, key, value: None, message }
+    ConfigError { file, line: Some(line), column: None, key, value: None, message, unread: false }
 }
 
 fn longest(curves: &Curves, name: &str) -> u32 {

@@ -58,7 +58,7 @@ impl Outbound {
         let hurry = open.hurry.clone();
         let opened = tokio::select! {
             biased;
-            opened = self.open_among(site, source, candidates) => opened,
+            opened = self.open_among(open.id, site, source, candidates) => opened,
             // Others need the connection: the next attempt goes on.
             () = hurry.clone().until_given_up(Stage::Banner) => return false,
         };

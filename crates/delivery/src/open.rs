@@ -7,9 +7,9 @@ use std::{
 
 use posthaste_host::clock;
 use posthaste_mail::{Attempt, EventId, Failure, LocalCause, Name, Stage};
-use posthaste_queue::Site;
+use posthaste_queue::{SessionId, Site};
 use posthaste_route::{Host, shuffle_equals};
-use posthaste_smtp::client::{self, Connection, Hello, Hurry, OpenFailure};
+use posthaste_smtp::client::{self, Connection, Hello, Hurry, OpenFailure, Watch};
 
 use crate::{connect::connect, outbound::Outbound, settings::Settings};
 
@@ -32,6 +32,8 @@ pub(crate) struct Open {
     pub(crate) is_aside: bool,
     /// How long the receiver may be silent once others need the connection.
     pub(crate) hurry: Hurry,
+    /// The number of its session.
+    pub(crate) id: SessionId,
 }
 
 impl Open {
@@ -54,13 +56,14 @@ fn is_loopback(host: &str, address: SocketAddr) -> bool {
 
 impl Outbound {
     /// Tries the hosts in their order until one takes a session.
-    pub(crate) async fn open(&self, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
-        self.open_among(site, source, self.candidates(site, source, &[])).await
+    pub(crate) async fn open(&self, id: SessionId, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
+        self.open_among(id, site, source, self.candidates(site, source, &[])).await
     }
 
     /// The same with these hosts. Of several failures the most telling one is returned: what a host said, before what befell the others.
     pub(crate) async fn open_among(
         &self,
+        id: SessionId,
         site: &Site,
         source: &Name,
         candidates: Vec<(Arc<str>, SocketAddr)>,
@@ -77,7 +80,7 @@ impl Outbound {
             }
             facts.mx_host = Some(host.clone());
             facts.mx_ip = Some(address.ip());
-            match self.open_at(&settings, site, source, bind, &host, address, &mut facts).await {
+            match self.open_at(&settings, site, source, bind, &host, address, &mut facts, id).await {
                 Ok(open) => {
                     if site.fixed && site.auth.is_some() {
                         self.logins.note_success(&self.journal, &host);
@@ -131,6 +134,7 @@ impl Outbound {
         host: &Arc<str>,
         address: SocketAddr,
         facts: &mut Attempt,
+        id: SessionId,
     ) -> Result<Open, Failure> {
         let mut hello = Hello {
             ehlo: settings.ehlo(source),
@@ -145,10 +149,13 @@ impl Outbound {
         };
         loop {
             let started = clock::instant();
+            self.under_way.connecting(id, host, address.ip(), started, settings.timeouts.connect);
             let stream = connect(address, bind, settings.timeouts.connect).await?;
             let connect_ms = u32::try_from((clock::instant() - started).as_millis()).unwrap_or(u32::MAX);
             facts.source_ip = stream.local_addr().ok().map(|a| a.ip()).or(bind);
-            match client::open(stream, &hello).await {
+            let watch = Arc::new(Watch::new(clock::instant));
+            self.under_way.connected(id, clock::instant(), &watch);
+            match client::open_watched(stream, &hello, Some(watch)).await {
                 Ok(connection) => {
                     facts.tls = connection.tls().clone();
                     facts.dsn = connection.extensions().dsn;
@@ -170,6 +177,7 @@ impl Outbound {
                         used: false,
                         is_aside: false,
                         hurry: Hurry::default(),
+                        id,
                     });
                 }
                 Err(OpenFailure { tls: Some(why), .. }) if site.fallback && hello.tls_fallback.is_none() => hello.tls_fallback = Some(why),

@@ -8,7 +8,10 @@ use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
-use crate::{at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, settings::Settings, sources};
+use crate::{
+    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, reach::Reach, settings::Settings, sources,
+    under_way::UnderWay,
+};
 
 /// What all sessions share.
 pub struct Outbound {
@@ -32,6 +35,10 @@ pub struct Outbound {
     pub sources: Arc<sources::Watch>,
     /// The memory of bodies on their way.
     pub bodies: Arc<Bodies>,
+    /// What sessions are doing, for operators.
+    pub under_way: UnderWay,
+    /// Whether receivers can be reached at all.
+    pub reach: Reach,
     /// The suppression list.
     pub register: Arc<Register<Spool>>,
 }

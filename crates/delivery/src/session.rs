@@ -45,10 +45,11 @@ pub async fn run(
         }
         Err(panicked) => return out.broke_down(id, first, &site, source, Stage::Connect, &panicked).await,
     }
+    let under_way = out.under_way.begin(id, &first);
     let began = clock::instant();
     let opened = tokio::select! {
         biased;
-        opened = guarded(out.open_or_explain(&site, &source)) => opened,
+        opened = guarded(out.open_or_explain(id, &site, &source)) => opened,
         // The queue has no second job for a session that is opening: it closes the channel when others need the connection.
         _ = next.recv() => Ok(Err(Some(out.gave_way(&site, source.clone(), clock::instant() - began)))),
     };
@@ -76,9 +77,13 @@ pub async fn run(
             Err(panicked) => return out.broke_down(id, job, &site, source, Stage::Dot, &panicked).await,
         };
         let usable = open.usable();
+        under_way.idle();
         out.queue.finished(id, job, outcome, usable).await;
         job = match next.recv().await {
-            Some(job) => job,
+            Some(job) => {
+                under_way.job(&job);
+                job
+            }
             None => return open.connection.quit().await,
         };
     }
@@ -105,11 +110,17 @@ pub(crate) struct NotOpened {
 
 impl Outbound {
     /// Opens a session. A source whose address cannot be bound is checked at once. Err(None): a reload came before it was open.
-    async fn open_or_explain(&self, site: &Site, source: &Name) -> Result<Open, Option<NotOpened>> {
-        let (failure, facts) = match self.open(site, source).await {
-            Ok(open) => return Ok(open),
+    async fn open_or_explain(&self, id: SessionId, site: &Site, source: &Name) -> Result<Open, Option<NotOpened>> {
+        let (failure, facts) = match self.open(id, site, source).await {
+            Ok(open) => {
+                self.reach.reached(site.fixed);
+                return Ok(open);
+            }
             Err(failed) => failed,
         };
+        if let Some(sentence) = self.reach.failed(&failure, &site.provider, site.fixed) {
+            self.journal.say(Part::Delivery, State::Alarm, sentence);
+        }
         let verdict = self.judge(&failure, site, Some(&facts));
         if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
             self.sources.look_at(source).await;

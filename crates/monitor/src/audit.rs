@@ -14,6 +14,7 @@ use std::{
 use jiff::Timestamp;
 use memchr::memmem;
 use posthaste_mail::MessageId;
+use serde::Serialize;
 
 use self::gaps::{GapLines, SLACK};
 pub use self::{gaps::Gap, horizon::Horizon};
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// One recipient of one message.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Recipient {
     /// The message.
     pub message: MessageId,
@@ -35,7 +36,7 @@ pub struct Recipient {
 /// The log compared with the spool. All figures count recipients, not messages.
 ///
 /// Each list holds up to 1,000 recipients; the counts are complete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Audit {
     /// Recipients with an `accepted` line.
     pub accepted: u64,
@@ -72,7 +73,7 @@ pub struct Audit {
 }
 
 /// Recipients for whom the accounts do not balance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How many.
     pub count: u64,

@@ -2,11 +2,19 @@
 
 use aho_corasick::AhoCorasick;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::{LogRecord, LogText};
+use crate::{LogRecord, LogText, SCHEMA, record::event_word};
+
+/// The words for events, as the schema lists them.
+pub fn events() -> Vec<String> {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    let words = schema["properties"]["event"]["enum"].as_array().expect("the schema lists the events");
+    words.iter().filter_map(|word| word.as_str()).map(str::to_owned).collect()
+}
 
 /// What a line must match: every field that is Some, without regard to case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LineFilter {
     pub event: Option<String>,
@@ -16,6 +24,7 @@ pub struct LineFilter {
     pub rcpt: Option<String>,
     pub class: Option<String>,
     pub message: Option<String>,
+    pub tag: Option<String>,
     /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
     /// The latest time, exclusive.
@@ -36,6 +45,7 @@ impl LineFilter {
             && is(&self.rcpt, record.rcpt.as_ref())
             && is(&self.class, record.class.as_ref())
             && is(&self.message, record.message.as_ref())
+            && self.tag.as_ref().is_none_or(|tag| record.tags.iter().any(|has| has.eq_ignore_ascii_case(tag)))
             && self.time_matches(record)
     }
 
@@ -45,6 +55,33 @@ impl LineFilter {
         }
         let Some(time) = record.time() else { return false };
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+}
+
+/// Finds the lines that match a filter, and parses few others.
+pub struct LineFinder {
+    filter: LineFilter,
+    /// What every such line holds.
+    needles: Vec<Needle>,
+}
+
+impl LineFinder {
+    /// A finder of the lines that match the filter.
+    pub fn new(filter: LineFilter) -> Self {
+        let LineFilter { domain, provider, stream, rcpt, class, message, tag, .. } = &filter;
+        let needles = [domain, provider, stream, rcpt, class, message, tag];
+        let needles = needles.into_iter().flatten().map(|text| Needle::new(text)).collect();
+        Self { filter, needles }
+    }
+
+    /// The line's record, if it matches.
+    pub fn find<'l>(&self, line: &'l [u8]) -> Option<LogRecord<'l>> {
+        let event = self.filter.event.as_ref();
+        let is_other = event.is_some_and(|wanted| event_word(line).is_some_and(|word| !word.eq_ignore_ascii_case(wanted)));
+        if is_other || !self.needles.iter().all(|needle| needle.is_in(line)) {
+            return None;
+        }
+        LogRecord::parse(line).filter(|record| self.filter.matches(record))
     }
 }
 
@@ -88,6 +125,32 @@ mod tests {
         let time = record.time();
         assert!(LineFilter { since: time, ..LineFilter::default() }.matches(&record));
         assert!(!LineFilter { until: time, ..LineFilter::default() }.matches(&record));
+    }
+
+    #[test]
+    fn a_finder_finds_what_its_filter_matches() {
+        let some = |text: &str| Some(text.to_owned());
+        let rcpt = LineFilter { rcpt: some("\"B C\"@gmail.com"), ..LineFilter::default() };
+        for (filter, fits) in [
+            (LineFilter::default(), true),
+            (LineFilter { event: some("Deferred"), ..rcpt.clone() }, true),
+            (LineFilter { event: some("delivered"), ..rcpt.clone() }, false),
+            (LineFilter { domain: some("gmail.co"), ..rcpt.clone() }, false),
+            (LineFilter { tag: some("gmail.com"), ..rcpt }, false),
+        ] {
+            assert_eq!(LineFinder::new(filter.clone()).find(LINE).is_some(), fits, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn the_events_are_those_that_are_written() {
+        let written = crate::samples::each(true).into_iter().map(|event| {
+            let mut line = Vec::new();
+            crate::encode(&event, &mut line);
+            event_word(&line).unwrap().to_owned()
+        });
+        let written: std::collections::BTreeSet<String> = written.collect();
+        assert_eq!(events().into_iter().collect::<std::collections::BTreeSet<_>>(), written);
     }
 
     #[test]

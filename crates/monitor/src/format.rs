@@ -11,25 +11,68 @@ use crate::{LogRecord, LogText};
 pub struct Format {
     /// With ANSI colours.
     pub colour: bool,
+    /// The reader's columns: a line that is longer is folded, with ids in short. None: it is one line, however long.
+    pub width: Option<usize>,
 }
 
 impl Format {
-    /// One line without a line end: time, event, message, from → recipient, provider and host, reply, what follows, timings.
+    /// One record: a line, folded where that is wanted.
+    pub fn line(&self, record: &LogRecord<'_>) -> String {
+        let whole = self.whole(record);
+        match self.width {
+            Some(width) if Self { colour: false, width: None }.whole(record).chars().count() > width => self.folded(record, width),
+            _ => whole,
+        }
+    }
+
+    /// In short and over several lines: time, event, a part of the id and the recipient; below, indented, everything else.
+    fn folded(self, record: &LogRecord<'_>, width: usize) -> String {
+        let clock = clock_time(&record.time_text);
+        // Month and day are enough for a log that is rotated; whoever needs the year has a wider window, or --json.
+        let time = clock.get(5..).unwrap_or(&clock);
+        let id =
+            text_of(record.message.as_ref(), |id| plain(id).chars().rev().take(SHORT_ID).collect::<Vec<_>>().into_iter().rev().collect());
+        let rcpt = text_of(record.rcpt.as_ref(), |rcpt| plain(rcpt).into_owned());
+        let mut out = format!("{} {}", self.dim(time), self.event(&record.event, 10));
+        let mut at = time.chars().count() + 1 + plain(&record.event).chars().count().max(10);
+        let rest = LogRecord { message: None, ..record.clone() };
+        let about = if record.message.is_some() { vec![id, rcpt] } else { Vec::new() };
+        let mut parts = parts_of(&rest);
+        if let (Some(_), Some(from)) = (&record.message, &record.from) {
+            parts.retain(|part| !part.contains(" → ") || !part.starts_with(&sender(from)));
+            parts.insert(0, format!("from {}", sender(from)));
+        }
+        let timings = timings(record);
+        let timings = if timings.is_empty() { String::new() } else { format!("({timings})") };
+        for part in about.into_iter().chain(parts).chain([timings]).filter(|part| !part.is_empty()) {
+            let mut gap = "  ";
+            for word in part.split(' ') {
+                let length = word.chars().count();
+                if at + gap.len() + length > width && at > INDENT {
+                    out += "\n";
+                    out += &" ".repeat(INDENT);
+                    at = INDENT;
+                } else {
+                    out += gap;
+                    at += gap.len();
+                }
+                out += word;
+                at += length;
+                gap = " ";
+            }
+        }
+        out
+    }
+
+    /// Time, event, message, from → recipient, provider and host, reply, what follows, timings.
     ///
     /// Receivers can put anything into their replies, so all of their text is shown as [`Foreign`].
-    pub fn line(&self, record: &LogRecord<'_>) -> String {
+    fn whole(self, record: &LogRecord<'_>) -> String {
         let mut out = String::with_capacity(256);
         let time = record.time_text.strip_suffix('Z').unwrap_or(&record.time_text).replacen('T', " ", 1);
         let _ = write!(out, "{} ", self.dim(&plain(&time)));
         let _ = write!(out, "{}", self.event(&record.event, 10));
-        let parts = match &*record.event {
-            "rejected" | "unmatched" => rejected(record),
-            "lane" => lane(record),
-            "relay" => relay(record),
-            "log_gap" => vec![text(&record.cause), text(&record.detail)],
-            _ => message(record),
-        };
-        for part in parts.iter().filter(|part| !part.is_empty()) {
+        for part in parts_of(record).iter().filter(|part| !part.is_empty()) {
             let _ = write!(out, "  {part}");
         }
         let timings = timings(record);
@@ -62,6 +105,21 @@ impl Format {
 
     fn paint(self, text: &str, code: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// How many characters of an id tell messages apart at a glance; `trace` takes them.
+const SHORT_ID: usize = 8;
+/// How far the folded part of a line is indented.
+const INDENT: usize = 4;
+
+fn parts_of(record: &LogRecord<'_>) -> Vec<String> {
+    match &*record.event {
+        "rejected" | "unmatched" => rejected(record),
+        "lane" => lane(record),
+        "relay" => relay(record),
+        "log_gap" => vec![text(&record.cause), text(&record.detail)],
+        _ => message(record),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub use keys::Key;
+pub(crate) use keys::bare;
 use table::{Entry, Table};
 
 /// How many bytes of a file one table is about. With lines of 600 bytes it has 100,000 entries of 16 bytes.

@@ -29,14 +29,16 @@ mod watermark;
 
 pub use audit::{Audit, Finding, Gap, Horizon, Recipient, audit};
 pub use encode::encode;
-pub use filter::LineFilter;
+pub use filter::{LineFilter, LineFinder, events};
 pub use format::Format;
 pub use index::{Key, Lookup, MessageIndex};
-pub use log::{CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back};
+pub use log::{
+    Backward, CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, refuse_newer, take_back,
+};
 pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
-pub use trace::{MessageHistory, Query, RecipientHistory, Trace, trace, trace_message};
+pub use trace::{MANY, MessageHistory, Query, RecipientHistory, Trace, messages_like, search, trace, trace_message};
 pub use watermark::Watermark;
 
 /// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; a reader of the log should ignore unknown fields.

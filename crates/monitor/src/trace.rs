@@ -2,12 +2,15 @@
 
 use std::{fmt::Write, ops::ControlFlow, path::Path};
 
+use memchr::memmem;
 use posthaste_mail::MessageId;
 
 use crate::{
     Format, Key, Lines, LogError, LogRecord, Lookup, MessageIndex, OtherHostRecord,
     filter::Needle,
     format::{clock_time, duration, plain, returned, sender, text_of, timings},
+    index::bare,
+    record::event_word,
 };
 
 /// What to look for.
@@ -15,6 +18,8 @@ use crate::{
 pub enum Query {
     /// A message and the notices about it.
     Message(MessageId),
+    /// The messages with this Message-ID, in angle brackets or without, and the notices about them.
+    MessageId(String),
     /// Everything sent to an address or refused for it, without regard to case.
     Address(String),
 }
@@ -30,6 +35,8 @@ pub struct Trace {
     pub more: bool,
     /// Lines that hold the id or address but could not be parsed.
     pub damaged: u64,
+    /// The messages that were meant, if it is not clear which.
+    pub candidates: Vec<MessageId>,
     taken: usize,
 }
 
@@ -54,7 +61,14 @@ pub struct RecipientHistory {
 /// Searches the log; a line is parsed only if it holds the id or the address.
 pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
     match query {
-        Query::Message(id) => trace_message(&MessageIndex::new(dir).open()?, *id),
+        Query::Message(id) => with_notices(&MessageIndex::new(dir).open()?, *id),
+        Query::MessageId(text) => {
+            let (log, mut found) = (MessageIndex::new(dir).open()?, Trace::default());
+            for id in messages_with(&log, text)? {
+                found.add(with_notices(&log, id)?);
+            }
+            Ok(found)
+        }
         Query::Address(address) => {
             let (needle, mut found, mut lines) = (Needle::new(address), Trace::default(), Lines::all(dir));
             let is_it = |record: &LogRecord<'_>| record.rcpt.as_ref().is_some_and(|rcpt| rcpt.eq_ignore_ascii_case(address));
@@ -66,6 +80,86 @@ pub fn trace(dir: &Path, query: &Query) -> Result<Trace, LogError> {
             Ok(found)
         }
     }
+}
+
+/// The history of a message, and that of each notice about it to its own end.
+fn with_notices(log: &Lookup, id: MessageId) -> Result<Trace, LogError> {
+    let mut found = trace_message(log, id)?;
+    let notices: Vec<MessageId> = found.messages.iter().map(|history| history.message).filter(|notice| *notice != id).collect();
+    found.messages.retain(|history| history.message == id);
+    for notice in notices {
+        found.add(trace_message(log, notice)?);
+    }
+    Ok(found)
+}
+
+/// The messages with this Message-ID, in the order of their acceptance.
+fn messages_with(log: &Lookup, text: &str) -> Result<Vec<MessageId>, LogError> {
+    let (bare, mut ids) = (bare(text), Vec::new());
+    log.lines(&Key::message_id(text), |line| {
+        let record = LogRecord::parse(line).filter(|record| *record.event == *"accepted");
+        let given = record.as_ref().and_then(|record| record.message_id.as_ref()).is_some_and(|given| self::bare(given) == bare);
+        ids.extend(record.filter(|_| given).and_then(|record| record.message()).filter(|id| !ids.contains(id)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(ids)
+}
+
+/// The most messages that are named where a part of an id is ambiguous.
+pub const MANY: usize = 10;
+/// The shortest part of an id that is looked for.
+const PART_MIN: usize = 4;
+
+/// What `what` names in the log: a message by its id, a part of that, or its Message-ID (as a header field, too); or a recipient's address.
+///
+/// # Errors
+/// The disk fails.
+pub fn search(dir: &Path, what: &str) -> Result<Trace, LogError> {
+    let what = what.trim();
+    let field = what.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD));
+    let what = if field { what[FIELD.len()..].trim() } else { what };
+    if let Ok(id) = what.parse() {
+        return trace(dir, &Query::Message(id));
+    }
+    let like = messages_like(dir, what)?;
+    match &like[..] {
+        [] => {}
+        [id] => return trace(dir, &Query::Message(*id)),
+        _ => return Ok(Trace { candidates: like, ..Trace::default() }),
+    }
+    let is_address = what.contains('@') && !what.starts_with('<') && !field;
+    let (address, message_id) = (Query::Address(bare(what).to_owned()), Query::MessageId(what.to_owned()));
+    let (first, then) = if is_address { (address, message_id) } else { (message_id, address) };
+    let found = trace(dir, &first)?;
+    if found.is_empty() && what.contains('@') { trace(dir, &then) } else { Ok(found) }
+}
+
+/// The header field in which a customer forwards a Message-ID.
+const FIELD: &str = "Message-ID:";
+
+/// The messages whose ids hold `part`, without regard to case, in the order of their acceptance: at most [`MANY`]. None for what can be no part
+/// of an id.
+///
+/// # Errors
+/// The disk fails.
+pub fn messages_like(dir: &Path, part: &str) -> Result<Vec<MessageId>, LogError> {
+    let part = part.to_ascii_uppercase();
+    // Crockford's alphabet, as in ULIDs.
+    let is_digit = |b: u8| b.is_ascii_digit() || (b.is_ascii_uppercase() && !b"ILOU".contains(&b));
+    if part.len() < PART_MIN || !part.bytes().all(is_digit) {
+        return Ok(Vec::new());
+    }
+    let (finder, mut lines, mut ids) = (memmem::Finder::new(&part), Lines::all(dir), Vec::new());
+    while ids.len() < MANY
+        && let Some(line) = lines.next_line()?
+    {
+        if finder.find(line.bytes).is_none() || event_word(line.bytes) != Some("accepted") {
+            continue;
+        }
+        let id = LogRecord::parse(line.bytes).and_then(|record| record.message());
+        ids.extend(id.filter(|id| id.to_string().contains(&part) && !ids.contains(id)));
+    }
+    Ok(ids)
 }
 
 /// The history of a message, from the places that the index knows.
@@ -80,6 +174,17 @@ impl Trace {
     /// The most lines in a trace.
     pub const LINES_MAX: usize = 100_000;
 
+    /// The same from lines that another process found.
+    pub fn of_lines<'l>(lines: impl IntoIterator<Item = &'l [u8]>, candidates: Vec<MessageId>) -> Self {
+        let mut found = Self { candidates, ..Self::default() };
+        for line in lines {
+            if let Some(record) = LogRecord::parse(line) {
+                found.take(&record, line);
+            }
+        }
+        found
+    }
+
     /// Takes a line if it is one that is looked for. Breaks off when there are enough.
     fn look(&mut self, line: &[u8], is_it: impl Fn(&LogRecord<'_>) -> bool) -> ControlFlow<()> {
         match LogRecord::parse(line) {
@@ -90,6 +195,17 @@ impl Trace {
         self.taken += 1;
         self.more = self.taken == Self::LINES_MAX;
         if self.more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Adds the messages that another one found.
+    fn add(&mut self, other: Self) {
+        for history in other.messages {
+            if self.messages.iter().all(|known| known.message != history.message) {
+                self.messages.push(history);
+            }
+        }
+        self.refusals.extend(other.refusals);
+        (self.more, self.damaged) = (self.more || other.more, self.damaged + other.damaged);
     }
 
     fn take(&mut self, record: &LogRecord<'_>, line: &[u8]) {

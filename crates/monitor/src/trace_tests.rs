@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use posthaste_mail::{Event, MessageId, What};
 
-use crate::{CURRENT, Format, LogRecord, Query, encode, samples, samples::*, trace};
+use crate::{CURRENT, Format, LogRecord, Query, encode, messages_like, samples, samples::*, search, trace};
 
 fn write(path: &Path, events: &[Event]) {
     let mut lines = Vec::new();
@@ -67,6 +67,45 @@ fn a_notice_is_part_of_what_became_of_a_message() {
     assert!(found.render(Format::default()).contains(&format!("failure notice about {}", message_id(1))));
 }
 
+#[test]
+fn a_notice_has_its_own_end_whoever_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut notice = event(9, accepted(message_id(9), "sender@x.org", 18));
+    if let What::Accepted { notice_of, .. } = &mut notice.what {
+        *notice_of = Some(message_id(1));
+    }
+    let about = [event(0, accepted(message_id(1), "b@gmail.com", 17)), notice, event(10, delivered(message_id(9), "sender@x.org"))];
+    write(&dir.path().join(CURRENT), &about);
+    let text = trace(dir.path(), &Query::Message(message_id(1))).unwrap().render(Format::default());
+    let (_, notice) = text.split_once("sender@x.org").unwrap();
+    assert!(notice.contains("= delivered") && !notice.contains("not ended"), "{text}");
+}
+
+#[test]
+fn a_message_is_found_by_its_message_id_and_by_a_part_of_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    write_history(dir.path());
+    let line = trace(dir.path(), &Query::Message(message_id(1))).unwrap().messages[0].recipients[0].lines[0].clone();
+    let given = LogRecord::parse(&line).unwrap().message_id.unwrap().to_string();
+    for text in [given.clone(), format!("<{given}>")] {
+        let found = trace(dir.path(), &Query::MessageId(text.clone())).unwrap();
+        assert!(found.messages.iter().any(|history| history.message == message_id(1)), "{text}: {found:?}");
+    }
+    assert!(trace(dir.path(), &Query::MessageId(format!("x{given}"))).unwrap().is_empty());
+    let id = message_id(1).to_string();
+    assert_eq!(messages_like(dir.path(), &id[20..].to_lowercase()).unwrap(), [message_id(1)]);
+    assert_eq!(messages_like(dir.path(), &id[..4]).unwrap().len(), 2);
+    assert_eq!(messages_like(dir.path(), &id[..3]).unwrap(), []);
+    let first = |what: &str| search(dir.path(), what).unwrap().messages.first().map(|history| history.message);
+    for what in [id.clone(), id.to_lowercase(), id[20..].to_owned(), format!("Message-ID: <{given}>"), given] {
+        assert_eq!(first(&what), Some(message_id(1)), "{what}");
+    }
+    assert_eq!(first("c@X.ORG"), Some(message_id(1)));
+    assert_eq!(first("<c@x.org>"), Some(message_id(1)));
+    assert_eq!(first("nothing"), None);
+    assert_eq!(search(dir.path(), &id[..4]).unwrap().candidates, [message_id(1), message_id(2)]);
+}
+
 /// Compares with a file in `goldens/`; `UPDATE_GOLDENS=1` writes it.
 fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/goldens").join(name);
@@ -93,8 +132,14 @@ fn every_event_is_one_readable_line() {
         let record = LogRecord::parse(&line).unwrap();
         let shown = Format::default().line(&record);
         assert!(!shown.contains(char::is_control), "{shown:?}");
-        let coloured = Format { colour: true }.line(&record);
+        let coloured = Format { colour: true, width: None }.line(&record);
         assert!(coloured.contains("\x1b[") && coloured.ends_with(|c: char| !c.is_whitespace()));
+        let folded = Format { colour: false, width: Some(80) }.line(&record);
+        let words = |text: &str| text.split_whitespace().map(str::len).max().unwrap_or(0);
+        assert!(folded.lines().all(|line| line.chars().count() <= 80 || words(line) > 70), "{folded}");
+        if let (Some(message), true) = (&record.message, folded.contains('\n')) {
+            assert!(!folded.contains(&**message) && folded.contains(&message[18..]), "{folded}");
+        }
         text += &shown;
         text.push('\n');
     }

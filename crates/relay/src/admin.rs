@@ -1,21 +1,24 @@
 //! The admin socket, over which `posthaste queue`, `audit`, `reload` and others talk to the running relay: one line of JSON each way.
 
-use std::{io, path::Path, sync::Arc};
+mod client;
+mod looks;
+mod reasons;
 
+use std::{path::Path, sync::Arc};
+
+use jiff::Timestamp;
 use posthaste_delivery::{Outbound, read_record};
 use posthaste_governor::warmup;
-use posthaste_host::{clock, descriptors::Accepting, rights};
+use posthaste_host::{clock, descriptors::Accepting};
 use posthaste_journal::{Alarms, StandingNow};
-use posthaste_mail::{Domain, Name};
-use posthaste_monitor::{Horizon, audit};
-use posthaste_queue::{
-    LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Reasons, SourceNow, Stopping,
-};
+use posthaste_mail::Domain;
+use posthaste_monitor::{Audit, Horizon, LineFilter, LogError, Position, audit, messages_like};
+use posthaste_queue::{LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Stopping};
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::ListRequest;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -27,9 +30,14 @@ use crate::{
     recover::spooled,
     reload::ReloadError,
     settings::{SettingsError, Swap},
-    why::{self, Subject, WaitingMail, Why},
+    why::Subject,
 };
 
+pub use client::{AskError, ask};
+pub use looks::{Logged, Traced};
+
+/// The most sessions that `Queue` tells of.
+const SLOW_SHOWN: usize = 10;
 /// The longest request, in bytes.
 const REQUEST_MAX: u64 = 64 << 10;
 
@@ -50,6 +58,25 @@ pub enum Request {
     Why {
         /// A message, an address or a domain.
         subject: Subject,
+    },
+    /// Read the delivery log.
+    Log {
+        /// Which lines.
+        filter: LineFilter,
+        /// The last lines, this many; None: all of them, in parts.
+        last: Option<usize>,
+        /// Go on there, where the last part ended.
+        after: Option<Position>,
+    },
+    /// Trace messages in the delivery log.
+    Trace {
+        /// A message's id, a part of it, its Message-ID, or an address.
+        what: String,
+    },
+    /// Find the messages whose ids have this part.
+    MessagesLike {
+        /// The part.
+        part: String,
     },
     /// Prove that nothing is lost.
     Audit,
@@ -90,9 +117,31 @@ pub struct Queue {
     /// Why deliveries are halted at present.
     #[serde(default)]
     pub halted: Option<String>,
+    /// Why no receiver can be reached, if that is so.
+    #[serde(default)]
+    pub blocked: Option<String>,
+    /// The lanes that may not send at present.
+    #[serde(default)]
+    pub holds: Vec<LaneHold>,
+    /// What sessions are doing that have been at it for a while.
+    #[serde(default)]
+    pub slow: Vec<String>,
     /// The alarms that stand.
     #[serde(flatten, default)]
     pub standing: StandingNow,
+}
+
+/// A lane that may not send at present.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LaneHold {
+    /// Its source.
+    pub source: String,
+    /// Its provider.
+    pub provider: String,
+    /// Until when; None: that cannot be foreseen.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub why: String,
 }
 
 /// The answer to `List`.
@@ -133,6 +182,17 @@ pub struct Audited {
     pub balanced: bool,
     /// The figures, for people.
     pub text: String,
+    /// The figures and what was found, for programs.
+    #[serde(default)]
+    pub figures: Value,
+}
+
+impl Audited {
+    /// The answer that tells of this audit.
+    pub fn of(audit: &Audit) -> Self {
+        let figures = serde_json::to_value(audit).expect("an audit has nothing that JSON can't hold");
+        Self { balanced: audit.balanced(), text: audit.to_string(), figures }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -200,7 +260,9 @@ impl Admin {
             Request::Queue => {
                 let QueueTable { counts, lanes, halted } = self.queue().table().await?;
                 let (closed, standing) = (self.intake.closed().map(|refused| refused.answer.text), self.alarms.now());
-                json(&Queue { counts, lanes, halted, closed, standing })
+                let holds = self.holds(&lanes).await?;
+                let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
+                json(&Queue { counts, lanes, halted, closed, blocked, holds, slow, standing })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit).await?;
@@ -210,6 +272,9 @@ impl Admin {
             }
             Request::Change(change) => self.change(change).await,
             Request::Why { subject } => self.why(subject).await,
+            Request::Log { filter, last, after } => self.read_log(move |dir| looks::log(dir, filter, last, after)).await,
+            Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
+            Request::MessagesLike { part } => self.read_log(move |dir| messages_like(dir, &part)).await,
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,
@@ -226,6 +291,19 @@ impl Admin {
                 json(&result.await.map_err(|_| Stopping)??)
             }
         }
+    }
+
+    /// The lanes that may not send, at providers with mail in the queue.
+    async fn holds(&self, rows: &[LaneRow]) -> Result<Vec<LaneHold>, Undone> {
+        let warmup::WarmupAnswer::Lanes { lanes } = self.queue().warmup(warmup::WarmupQuestion::Status).await? else {
+            return Ok(Vec::new());
+        };
+        let waits = |provider: &str| rows.iter().any(|row| row.provider == provider);
+        let hold = |lane: warmup::LaneStatus| {
+            let (source, provider, until) = (lane.source.to_string(), lane.provider.to_string(), lane.next_release);
+            Some(LaneHold { source, provider, until, why: lane.hold? })
+        };
+        Ok(lanes.into_iter().filter(|lane| waits(&lane.provider)).filter_map(hold).collect())
     }
 
     fn queue(&self) -> &QueueHandle {
@@ -264,45 +342,14 @@ impl Admin {
         json(&done)
     }
 
-    /// One report per domain; none for a message that is not in the queue.
-    async fn why(&self, subject: Subject) -> Result<Value, Undone> {
-        let settings = self.settings.load_full();
-        let resolver = settings.new_resolver()?;
-        let mut pages = Vec::new();
-        for (domain, selection) in self.domains_of(&subject).await? {
-            let mut why = Why::of(&settings, &domain, &resolver.route(&domain).await);
-            let provider = why.provider.as_ref().map(|known| known.name.clone());
-            let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
-            let Reasons { lanes, waiting, halted } = self.queue().why(selection, why::READ_MAX, provider, sources).await?;
-            for SourceNow { source, now } in lanes {
-                why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
-            }
-            why.halted = halted;
-            let (spool, subject) = (self.intake.spool.clone(), subject.clone());
-            let read = move || {
-                WaitingMail::read(&subject, waiting.first, waiting.total, |seq| Some(read_record(&spool, seq).ok()?.envelope.recipients))
-            };
-            why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(Undone::of)?);
-            pages.push(why);
-        }
-        json(&pages)
-    }
-
-    /// The domains to report on, each with the filter of what waits there.
-    async fn domains_of(&self, subject: &Subject) -> Result<Vec<(Domain, MessageSelection)>, Undone> {
-        let at =
-            |domain: Domain, id| (domain.clone(), MessageSelection { id, domain: Some(domain.to_string()), ..MessageSelection::default() });
-        let id = match subject {
-            Subject::Domain(domain) => return Ok(vec![at(domain.clone(), None)]),
-            Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
-            Subject::Message(id) => *id,
-        };
-        let waits = self.queue().why(MessageSelection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
-        let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
-        domains.sort();
-        domains.dedup();
-        domains.truncate(why::DOMAINS_MAX);
-        Ok(domains.into_iter().map(|domain| at(domain, Some(id))).collect())
+    /// Reads the delivery log for an operator, on a thread that may block.
+    async fn read_log<T: Serialize + Send + 'static>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<Value, Undone> {
+        let dir = self.settings.load().config.log.dir.clone();
+        let read = tokio::task::spawn_blocking(move || read(&dir)).await;
+        json(&read.map_err(Undone::of)?.map_err(Undone::of)?)
     }
 
     /// Reads horizon, spool and log, in the order that `posthaste_monitor::audit` requires.
@@ -314,7 +361,7 @@ impl Admin {
             let queued = spooled(&spool)?;
             journal.flush().map_err(Undone::of)?;
             let audit = audit(&dir, queued, Some(horizon)).map_err(Undone::of)?;
-            json(&Audited { balanced: audit.balanced(), text: audit.to_string() })
+            json(&Audited::of(&audit))
         });
         audited.await.map_err(Undone::of)?
     }
@@ -355,33 +402,6 @@ impl Undone {
     fn of(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
-}
-
-/// Sends a request to the relay behind `socket`. Blocks.
-pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, AskError> {
-    use std::io::{BufRead, Write};
-    let mut stream = rights::along(socket, || std::os::unix::net::UnixStream::connect(socket)).map_err(AskError::NotRunning)?;
-    let broken = |e: io::Error| AskError::Failed(e.to_string());
-    let line = serde_json::to_string(request).expect("a request has nothing that JSON can't hold") + "\n";
-    stream.write_all(line.as_bytes()).map_err(broken)?;
-    let mut answer = String::new();
-    io::BufReader::new(stream).read_line(&mut answer).map_err(broken)?;
-    let reply: Reply = serde_json::from_str(&answer).map_err(|e| AskError::Failed(e.to_string()))?;
-    match reply.error {
-        Some(error) => Err(AskError::Failed(error)),
-        None => serde_json::from_value(reply.answer).map_err(|e| AskError::Failed(e.to_string())),
-    }
-}
-
-/// Why a request got no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// No relay listens on the socket.
-    #[error("no relay answers: {0}")]
-    NotRunning(io::Error),
-    /// The request could not be carried out.
-    #[error("{0}")]
-    Failed(String),
 }
 
 #[cfg(test)]

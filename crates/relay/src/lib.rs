@@ -10,6 +10,7 @@ pub mod admin;
 mod descriptors;
 mod engine;
 pub mod error;
+mod introduction;
 pub mod maildrop;
 mod missing;
 mod notify;

@@ -17,7 +17,7 @@ use crate::{
     descriptors,
     open::{body_cache, spool_options, today},
     recover::log_options,
-    settings::{Settings, SettingsError, Swap, exposed},
+    settings::{Settings, SettingsError, Swap, exposed, unpublished},
 };
 
 /// Sets the level of the diagnostics.
@@ -58,6 +58,16 @@ pub(crate) struct Reloader {
     pub(crate) path: Option<PathBuf>,
 }
 
+/// Tells of keys that sign without being in DNS, as soon as DNS has answered.
+pub(crate) fn look_up_keys(signing: Arc<posthaste_signing::Settings>) {
+    tokio::spawn(async move {
+        match (signing.new_resolver)() {
+            Ok(resolver) => unpublished(&signing, &resolver).await.iter().for_each(|caution| tracing::warn!("{caution}")),
+            Err(error) => tracing::warn!("it is not known whether DNS has the DKIM keys: {error}"),
+        }
+    });
+}
+
 impl Reloader {
     /// Reads the configuration again. A bad one changes nothing and is reported. Returns what is in force now, as a text for people.
     pub(crate) async fn reload(&self) -> Result<String, ReloadError> {
@@ -94,6 +104,7 @@ impl Reloader {
         self.spool.set_limits(&spool_options(&new.config));
         self.warm.set_max(body_cache(&new.config));
         (self.verbosity)(new.config.run.log_level);
+        look_up_keys(new.signing.clone());
         new.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
         let unsigned = keyring::dropped(&old.signing.keyring.load(), &new.signing.keyring.load());
         self.settings.store(new);

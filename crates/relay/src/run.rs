@@ -38,14 +38,15 @@ use crate::{
     descriptors,
     engine::Engine,
     error::{OpeningError, RunError},
+    introduction::introduction,
     maildrop::Pickup,
     missing::Comparison,
     notify::Notifier,
     open::{self, body_cache, today},
     recorder::{Note, Recorder},
     recover::{Found, Recovered, recover},
-    reload::{Reloader, Verbosity},
-    settings::{Settings, Swap, exposed},
+    reload::{Reloader, Verbosity, look_up_keys},
+    settings::{Settings, Swap, as_root, exposed},
     watch::{say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
@@ -133,7 +134,7 @@ impl Store {
             journal.say(Part::Log, State::Recovered, detail);
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
-        exposed(&settings.config).iter().for_each(|caution| tracing::warn!("{caution}"));
+        exposed(&settings.config).iter().chain(&as_root(&settings.config)).for_each(|caution| tracing::warn!("{caution}"));
         Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
     }
 }
@@ -229,7 +230,9 @@ impl Relay {
 
     /// Starts to accept clients, and starts the maintenance tasks.
     fn serve(&self, sockets: Sockets, decoys: Decoys) -> Serving {
-        let Reloader { settings, journal, spool, queue, rotation, .. } = &self.reloader;
+        let Reloader { settings, journal, spool, queue, rotation, path, .. } = &self.reloader;
+        look_up_keys(settings.load().signing.clone());
+        let introduction = introduction(&settings.load().config, &sockets.smtp, &sockets.http, path.as_deref());
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let view = settings.view(|settings| &settings.submission);
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
@@ -262,6 +265,7 @@ impl Relay {
         }
         tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
+        introduction.iter().for_each(|line| tracing::info!("{line}"));
         systemd::ready();
         Serving { servers, reloads }
     }
@@ -393,6 +397,8 @@ fn outbound(
         logins: Default::default(),
         sources,
         ledger,
+        under_way: Default::default(),
+        reach: Default::default(),
         register: register.clone(),
     })
 }

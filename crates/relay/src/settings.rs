@@ -1,8 +1,10 @@
 //! The settings in force: those of all parts, made from the configuration in one place and swapped together on a reload.
 
 mod cautions;
+mod doubts;
 mod error;
 mod exposed;
+mod published;
 mod queue;
 mod smtp;
 mod tls;
@@ -23,8 +25,10 @@ use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::{ListenTlsMode, UnfitText};
 use posthaste_verp::{PathRules, ReversePaths};
 
+pub use doubts::{as_root, doubts};
 pub use error::SettingsError;
 pub use exposed::exposed;
+pub use published::unpublished;
 pub use queue::policy;
 
 use crate::{maildrop::MaildropSettings, notify::NotifySettings};
@@ -293,6 +297,15 @@ fn resolver(c: &Config, routes: &StaticRoutes, providers: &Arc<Providers>, liste
 fn ourselves(c: &Config, listens_at: &[SocketAddr]) -> Ourselves {
     let names: BTreeSet<String> = c.sources.values().map(|s| &s.ehlo).chain([&c.hostname]).map(ToString::to_string).collect();
     Ourselves { names: names.into_iter().collect(), listeners: listens_at.to_vec(), is_here: |ip| ThisHost.has(ip) }
+}
+
+/// The providers that a configuration knows by name: those of the table, and the hosts of its routes.
+///
+/// # Errors
+/// A file of providers is wrong.
+pub fn known_providers(config: &Config) -> Result<Vec<String>, SettingsError> {
+    let hosts = config.routes.iter().flat_map(|(_, route)| &route.hosts).map(|hop| hop.host.to_string());
+    Ok(providers(config)?.iter().map(|provider| provider.name.to_string()).chain(hosts).collect())
 }
 
 fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {

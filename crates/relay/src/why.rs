@@ -5,17 +5,26 @@
 
 mod limits;
 mod text;
+mod told;
 
 use std::{net::IpAddr, str::FromStr};
 
+use jiff::Timestamp;
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
-use posthaste_queue::{LaneNow, Seq, WaitingRecipient};
+use posthaste_monitor::{LineFilter, LogError};
+use posthaste_queue::{Held, LaneNow, Seq, WaitingRecipient};
 use posthaste_route::{Route, RouteFailure};
+use posthaste_suppression::SuppressionEntry;
 use serde::{Deserialize, Serialize};
 
 use self::limits::{general, of_lane};
-pub use self::{limits::Limit, text::Page};
+pub(crate) use self::told::{domains_of, last_answer};
+pub use self::{
+    limits::Limit,
+    text::Page,
+    told::{Told, advice},
+};
 use crate::settings::Settings;
 
 /// The most waiting recipients of a domain that are searched for an address: more would keep the spool reading for seconds.
@@ -57,8 +66,17 @@ pub struct Why {
     /// Why deliveries are halted; None: they are not, or no relay was asked.
     #[serde(default)]
     pub halted: Option<String>,
+    /// Why nothing can be reached, if that is so.
+    #[serde(default)]
+    pub blocked: Option<String>,
     /// Waiting recipients, the oldest first; None: no relay was asked.
     pub waiting: Option<WaitingMail>,
+    /// The entries of the suppression list for the addresses that are asked about or wait.
+    #[serde(default)]
+    pub suppressed: Vec<SuppressionEntry>,
+    /// The latest endings at the address or domain, and what came back after them; the latest first.
+    #[serde(default)]
+    pub ended: Vec<Told>,
 }
 
 /// A provider and how it was recognised.
@@ -105,8 +123,8 @@ pub struct Lane {
 pub struct WaitingMail {
     /// Their number.
     pub total: usize,
-    /// The first of them, with their addresses.
-    pub first: Vec<(String, WaitingRecipient)>,
+    /// The first of them, with their addresses and the last answer to each.
+    pub first: Vec<(String, WaitingRecipient, Option<Told>)>,
 }
 
 impl Why {
@@ -140,10 +158,59 @@ impl Why {
             lanes: provider.as_ref().map(|known| lanes(settings, &known.name)).unwrap_or_default(),
             provider,
             halted: None,
+            blocked: None,
             waiting: None,
+            suppressed: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Adds the latest endings in the log. Blocks.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn add_endings(&mut self, settings: &Settings, subject: &Subject) -> Result<(), LogError> {
+        let domain = Some(self.domain.to_string());
+        let filter = match subject {
+            Subject::Message(id) => LineFilter { message: Some(id.to_string()), domain, ..LineFilter::default() },
+            Subject::Address(address) => LineFilter { rcpt: Some(address.to_string()), ..LineFilter::default() },
+            Subject::Domain(_) => LineFilter { domain, ..LineFilter::default() },
+        };
+        self.ended = told::endings(&settings.config.log.dir, &settings.rules, filter)?;
+        Ok(())
+    }
+
+    /// Gives waiting recipients the latest of all times: a lane that may send again later than their own turn comes keeps them until then.
+    /// `sources`: those of a stream, by its name.
+    pub(crate) fn wait_for_lanes(&mut self, sources: impl Fn(&Name) -> Vec<Name>) {
+        let Some(waiting) = &mut self.waiting else { return };
+        for (_, waits, _) in
+            waiting.first.iter_mut().filter(|(_, waits, _)| !matches!(waits.state.as_str(), "in_flight" | "held" | "halted"))
+        {
+            let own = sources(&waits.stream);
+            let lanes: Vec<&Lane> = self.lanes.iter().filter(|lane| own.contains(&lane.source)).collect();
+            let holds: Vec<&Held> = lanes.iter().filter_map(|lane| lane.now.as_ref()?.hold.as_ref()).collect();
+            if lanes.is_empty() || holds.len() < lanes.len() {
+                continue;
+            }
+            // The first lane that may send again; one without a known end comes last.
+            let Some(first) = holds.into_iter().min_by_key(|held| held.until.unwrap_or(Timestamp::MAX)) else { continue };
+            let is_later = match (first.until, waits.held.until) {
+                (Some(lane), Some(own)) => lane > own.saturating_add(SAME_TIME).unwrap_or(own),
+                (None, _) => true,
+                (Some(_), None) => waits.state != "budget",
+            };
+            if is_later {
+                let own =
+                    waits.held.until.map_or_else(String::new, |own| format!(" (its own turn comes at {} UTC)", own.strftime("%F %T")));
+                waits.held = Held { until: first.until, why: format!("{}{own}", first.why) };
+            }
         }
     }
 }
+
+/// Times that differ by less are the same for people.
+const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 impl WaitingMail {
     /// Selects the waiting recipients (`total` in all) that the subject is about, with addresses from the envelopes.
@@ -157,7 +224,7 @@ impl WaitingMail {
             Subject::Address(asked) => asked == address,
             _ => true,
         };
-        let read = waits.into_iter().filter_map(read).filter(wanted).map(|(address, waits)| (address.to_string(), waits));
+        let read = waits.into_iter().filter_map(read).filter(wanted).map(|(address, waits)| (address.to_string(), waits, None));
         match subject {
             Subject::Address(_) => {
                 let mut first: Vec<_> = read.collect();

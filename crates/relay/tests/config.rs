@@ -397,7 +397,11 @@ fn a_file_that_cannot_be_read_is_one_error_with_its_name() {
     let host = FakeHost::new();
     let error = |path: &str| Config::load(Some(Path::new(path)), &host).unwrap_err().to_string();
     assert!(error("missing.toml").starts_with("missing.toml: cannot be read: "));
-    assert_eq!(error("latin1.toml"), "latin1.toml: not UTF-8, as TOML must be");
+    assert!(
+        error("latin1.toml").starts_with("latin1.toml:1: not UTF-8, as TOML must be: save the file in UTF-8"),
+        "{}",
+        error("latin1.toml")
+    );
 }
 
 #[test]
@@ -451,4 +455,24 @@ fn a_listener_shows_the_certificates_that_it_is_given() {
     let shown: Vec<_> = lan.tls.certificates.iter().map(|c| c.files.certificate.to_str().unwrap()).collect();
     assert_eq!(shown, ["mx1.example.com.pem", "mail.example.org.pem"]);
     assert!(lan.is_balancer([10, 1, 2, 3].into()) && !lan.is_balancer([127, 0, 0, 1].into()));
+}
+
+#[test]
+fn who_only_looks_needs_no_keys_but_the_right_places() {
+    let look = |text: &str| Config::load_to_look(Some(Path::new("posthaste.toml")), &FakeHost::new().with("posthaste.toml", text));
+    let keys = "data_dir = \"/srv/mail\"\n[dkim.domain.\"example.com\"]\nkeys = [{ selector = \"s1\", file = \"of-others.pem\" }]\n";
+    assert_eq!(look(keys).unwrap().data_dir, Path::new("/srv/mail"));
+    assert_eq!(look("data_dir = \"/srv/mail\"\n[retry]\nschedul = []\n").unwrap().data_dir, Path::new("/srv/mail"));
+    assert!(look("data_dir = 7\n").unwrap_err().to_string().contains("data_dir"), "the default's folder is not what was meant");
+    assert!(look("data_dir\n").is_err());
+}
+
+#[test]
+fn a_file_for_elsewhere_may_name_what_is_not_here() {
+    let text =
+        "[dkim]\nalso_sign_as = \"example.com\"\n[dkim.domain.\"example.com\"]\nkeys = [{ selector = \"s1\", file = \"there.pem\" }]\n";
+    let load = |text: &str| Config::load_for_elsewhere(Some(Path::new("posthaste.toml")), &FakeHost::new().with("posthaste.toml", text));
+    let (_, unread) = load(text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(unread.len() == 1 && unread[0].to_string().contains("there.pem"), "{unread:?}");
+    assert!(load(&format!("{text}selector = 1\n")).is_err());
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use posthaste_host::files;
-use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 /// How a new file begins.
 const HEAD: &str = "# Users who may send. `posthaste user` writes this file; what you write here by hand is kept.\n";
@@ -82,6 +82,11 @@ impl UsersFile {
             None => drop(user.remove(key)),
         }
         Ok(())
+    }
+
+    /// Replaces a list of a user.
+    pub fn set_list(&mut self, name: &str, key: &str, texts: &[&str]) -> Result<(), FileError> {
+        self.set(name, key, Some(texts.iter().copied().collect::<Array>().into()))
     }
 
     /// Adds a text to a list of a user.

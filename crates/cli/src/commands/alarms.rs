@@ -11,7 +11,7 @@ use posthaste_relay::{
     lock,
 };
 
-use super::{At, operator};
+use super::{At, count, operator};
 use crate::screen;
 
 /// Show what is missing or damaged, and acknowledge it. Without a command: the alarms that stand, since when, and what to do.
@@ -48,10 +48,10 @@ struct Acknowledge {
 impl Alarms {
     /// Asks the running relay; without one, reads or changes the data folder. Exit status 1 if an alarm to acknowledge does not stand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load()?;
+        let config = self.at.look()?;
         match self.command {
             None | Some(What::List) => list(&config, self.json),
-            Some(What::Acknowledge(Acknowledge { ids, all })) => acknowledge(&config, (!all).then_some(&ids[..]), self.json),
+            Some(What::Acknowledge(Acknowledge { ids, all })) => acknowledge(&self.at, &config, (!all).then_some(&ids[..]), self.json),
         }
     }
 }
@@ -83,11 +83,12 @@ fn in_words(standing: &StandingNow) -> String {
     out + "`posthaste alarms acknowledge NUMBER` (or --all) ends an alarm\n"
 }
 
-fn acknowledge(config: &Config, ids: Option<&[u64]>, json: bool) -> anyhow::Result<ExitCode> {
+fn acknowledge(at: &At, config: &Config, ids: Option<&[u64]>, json: bool) -> anyhow::Result<ExitCode> {
     let request = Request::Acknowledge { ids: ids.map(<[u64]>::to_vec), by: operator() };
     let done: Acknowledgement = match ask(&config.admin.socket, &request) {
         Ok(done) => done,
         Err(AskError::NotRunning(_)) => {
+            at.must_have_data(config)?;
             let _lock = lock(&config.data_dir)?;
             let (alarms, now) = (posthaste_journal::Alarms::open(&config.data_dir, clock::now())?, clock::now());
             let done = alarms.acknowledge(ids, &operator(), now)?;
@@ -98,7 +99,7 @@ fn acknowledge(config: &Config, ids: Option<&[u64]>, json: bool) -> anyhow::Resu
     };
     match json {
         true => writeln!(screen::out(), "{}", serde_json::to_string(&done)?)?,
-        false => writeln!(screen::out(), "{} alarms acknowledged", done.ids.len() as u64 + done.more)?,
+        false => writeln!(screen::out(), "{} acknowledged", count(done.ids.len() as u64 + done.more, "alarm"))?,
     }
     done.unknown.iter().for_each(|id| screen::say(format_args!("no alarm {id} stands")));
     Ok(if done.unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -16,25 +16,37 @@ use posthaste_relay::{
 };
 
 use super::At;
-use crate::screen;
+use crate::screen::{self, Progress};
 
 /// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
 pub(crate) struct Audit {
     #[command(flatten)]
     at: At,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Audit {
-    /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they disagree.
+    /// Asks the running relay. Without one, brings spool and log into agreement as a start would, and counts itself. Exit status 1 if they
+    /// disagree, 2 if there is nothing to look at.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load_as_owner()?;
+        let config = self.at.look_as_owner()?;
+        let progress = Progress::endless("comparing the delivery log with the spool");
         let audited = match ask::<Audited>(&config.admin.socket, &Request::Audit) {
             Ok(audited) => audited,
-            Err(AskError::NotRunning(_)) => stopped(config)?,
+            Err(AskError::NotRunning(_)) => {
+                self.at.must_have_data(&config)?;
+                stopped(self.at.load()?)?
+            }
             Err(error) => return Err(error.into()),
         };
-        writeln!(screen::out(), "{}", audited.text)?;
+        drop(progress);
+        match self.json {
+            true => writeln!(screen::out(), "{}", serde_json::to_string(&audited)?)?,
+            false => writeln!(screen::out(), "{}", audited.text)?,
+        }
         Ok(if audited.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -51,5 +63,5 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let queued = spooled(&opened.spool)?;
     let audit = audit(&settings.config.log.dir, queued, None)?;
     opened.spool.close()?;
-    Ok(Audited { balanced: audit.balanced(), text: audit.to_string() })
+    Ok(Audited::of(&audit))
 }

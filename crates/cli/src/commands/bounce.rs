@@ -32,7 +32,7 @@ impl Bounce {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             What::Read(read) => read.run(self.at.load()?),
-            What::Unknown(unknown) => unknown.run(self.at.load_as_owner()?),
+            What::Unknown(unknown) => unknown.run(&self.at),
         }
     }
 }

@@ -6,8 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use posthaste_mail::Action;
-use posthaste_relay::settings::Settings;
+use posthaste_relay::{settings::Settings, why::advice};
 
 use super::At;
 use crate::screen;
@@ -53,19 +52,6 @@ impl Explain {
             None => anyhow::bail!("give a reply, or use --json with replies on standard input"),
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// What an action asks the operator to do.
-fn advice(action: Action) -> &'static str {
-    match action {
-        Action::Suppress => "send no more mail to this address",
-        Action::Retry => "try again later",
-        Action::SlowDown => "send less, over fewer connections",
-        Action::PauseLane => "stop sending to this receiver from here until the cause is found",
-        Action::FixConfiguration => "fix DNS, authentication or the relay's settings",
-        Action::FixMessage => "change the message",
-        Action::None => "nothing can be done from here",
     }
 }
 

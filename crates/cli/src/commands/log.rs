@@ -1,19 +1,30 @@
 //! `posthaste log`
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::{BufWriter, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::{Span, Timestamp};
+use posthaste_config::{Config, nearest};
 use posthaste_host::clock;
-use posthaste_monitor::{Format, LineFilter, Lines, LogRecord, SCHEMA};
+use posthaste_mail::Class;
+use posthaste_monitor::{Backward, Format, LineFilter, LineFinder, Lines, LogError, LogRecord, SCHEMA, events};
+use posthaste_relay::admin::{Logged, Request, ask};
+use posthaste_relay::settings::known_providers;
 
 use super::At;
-use crate::screen;
+use crate::screen::{self, Screen};
 
 /// How often a followed log is checked for new lines.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many lines are shown if nothing else is asked for.
+const LINES: usize = 20;
 
-/// Show the delivery log.
+/// Show the delivery log. Exit status 1 if no line matches.
 #[derive(Args)]
 pub(crate) struct Log {
     #[command(flatten)]
@@ -21,11 +32,11 @@ pub(crate) struct Log {
     /// Keep running and show new lines as they are written.
     #[arg(long, short)]
     follow: bool,
-    /// Start with this many of the last lines. --since and --all look further back.
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "LINES")]
-    lines: usize,
+    /// Show this many of the last lines that match. Default: 20; with --since, all.
+    #[arg(long, short = 'n', value_name = "LINES")]
+    lines: Option<usize>,
     /// Show all lines that the log still holds.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "lines")]
     all: bool,
     /// Print the lines as they are in the file.
     #[arg(long)]
@@ -34,7 +45,7 @@ pub(crate) struct Log {
     #[arg(long)]
     schema: bool,
     /// Only this event: delivered, deferred, bounced, ...
-    #[arg(long)]
+    #[arg(long, value_parser = event)]
     event: Option<String>,
     /// Only recipients at this domain.
     #[arg(long)]
@@ -49,8 +60,11 @@ pub(crate) struct Log {
     #[arg(long)]
     rcpt: Option<String>,
     /// Only this class: rate_limited, invalid_recipient, ...
-    #[arg(long)]
+    #[arg(long, value_parser = class)]
     class: Option<String>,
+    /// Only messages with this tag.
+    #[arg(long)]
+    tag: Option<String>,
     /// Only lines from this time on: a time (2026-11-23T10:00:00Z) or an age (2h).
     #[arg(long, value_parser = moment)]
     since: Option<Timestamp>,
@@ -66,39 +80,143 @@ impl Log {
             screen::out().write_all(SCHEMA.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        let dir = self.at.load_as_owner()?.log.dir;
-        let mut lines = match self.since {
-            _ if self.all => Lines::all(&dir),
-            Some(since) => Lines::since(&dir, since),
-            None => Lines::tail(&dir, self.lines)?,
+        let config = self.at.look_as_owner()?;
+        self.check_names(&config)?;
+        self.at.must_have_log(&config)?;
+        let mut shown = Shown::new(self.json);
+        match self.read(&config.log.dir, &mut shown) {
+            // The log is private to the relay's user; whoever may ask the relay may read it all the same.
+            Err(error) if error.downcast_ref::<LogError>().is_some_and(LogError::is_denied) => {
+                self.ask(&config.admin.socket, &mut shown)?
+            }
+            read => read?,
+        }
+        if shown.lines == 0 {
+            screen::say("no line of the delivery log matches");
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read(&self, dir: &Path, shown: &mut Shown) -> anyhow::Result<()> {
+        let finder = LineFinder::new(self.filter());
+        let mut lines = match self.most() {
+            Some(count) => {
+                let stop = Backward { since: self.since, ..Backward::last(count) };
+                let (last, follow) = Lines::last(dir, stop, |line| finder.find(line).is_some())?;
+                last.iter().try_for_each(|line| shown.show(line))?;
+                follow
+            }
+            None => self.since.map_or_else(|| Lines::all(dir), |since| Lines::since(dir, since)),
         };
-        let (json, follow) = (self.json, self.follow);
-        let filter = self.filter();
-        let colour = screen::has_colours();
-        let format = Format { colour };
-        let mut out = std::io::BufWriter::new(screen::out_in(colour && !json));
+        let is_tail = self.most().is_some() && !self.follow;
         loop {
-            while let Some(line) = lines.next_line()? {
-                let Some(record) = LogRecord::parse(line.bytes).filter(|s| filter.matches(s)) else { continue };
-                if json {
-                    out.write_all(line.bytes)?;
-                    out.write_all(b"\n")?;
-                } else {
-                    writeln!(out, "{}", format.line(&record))?;
+            while !is_tail && let Some(line) = lines.next_line()? {
+                if finder.find(line.bytes).is_some() {
+                    shown.show(line.bytes)?;
                 }
             }
-            out.flush()?;
-            if !follow {
-                return Ok(ExitCode::SUCCESS);
+            shown.flush()?;
+            if !self.follow {
+                return Ok(());
             }
             std::thread::sleep(LOOK_EVERY);
         }
     }
 
-    fn filter(self) -> LineFilter {
-        let Self { event, domain, provider, stream, rcpt, class, since, until, .. } = self;
-        LineFilter { event, domain, provider, stream, rcpt, class, message: None, since, until }
+    /// The same from the running relay.
+    fn ask(&self, socket: &Path, shown: &mut Shown) -> anyhow::Result<()> {
+        let mut request = Request::Log { filter: self.filter(), last: self.most(), after: None };
+        loop {
+            let Logged { lines, end, more } = ask(socket, &request)?;
+            lines.iter().try_for_each(|line| shown.show(line.as_bytes()))?;
+            shown.flush()?;
+            if !more && !self.follow {
+                return Ok(());
+            }
+            request = Request::Log { filter: self.filter(), last: None, after: end };
+            if !more {
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
     }
+
+    /// How many of the last lines to show; None: all.
+    fn most(&self) -> Option<usize> {
+        match self.all || (self.since.is_some() && self.lines.is_none()) {
+            true => None,
+            false => Some(self.lines.unwrap_or(LINES)),
+        }
+    }
+
+    fn filter(&self) -> LineFilter {
+        let Self { event, domain, provider, stream, rcpt, class, tag, since, until, .. } = self;
+        let (event, domain, provider, stream) = (event.clone(), domain.clone(), provider.clone(), stream.clone());
+        let (rcpt, class, tag, since, until) = (rcpt.clone(), class.clone(), tag.clone(), *since, *until);
+        LineFilter { event, domain, provider, stream, rcpt, class, tag, message: None, since, until }
+    }
+
+    /// Refuses names that no line can have. A provider that is not in the table has a domain, an address or a route's host as its name, and an old
+    /// stream may be in the log still.
+    fn check_names(&self, config: &Config) -> anyhow::Result<()> {
+        let Some(provider) = self.provider.as_deref().filter(|name| !name.contains(['.', ':'])) else { return Ok(()) };
+        let known = known_providers(config)?;
+        let is_known = known.iter().any(|name| name.eq_ignore_ascii_case(provider));
+        anyhow::ensure!(is_known, "{}", no_such("provider", provider, &known));
+        Ok(())
+    }
+}
+
+/// Lines on their way to the reader.
+struct Shown {
+    out: BufWriter<Screen<std::io::StdoutLock<'static>>>,
+    format: Option<Format>,
+    lines: u64,
+}
+
+impl Shown {
+    fn new(json: bool) -> Self {
+        let colour = screen::has_colours() && !json;
+        let format = (!json).then(|| Format { colour, width: screen::width() });
+        Self { out: BufWriter::new(screen::out_in(colour)), format, lines: 0 }
+    }
+
+    fn show(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let text = match self.format {
+            None => None,
+            Some(format) => match LogRecord::parse(line) {
+                Some(record) => Some(format.line(&record)),
+                None => return Ok(()),
+            },
+        };
+        self.lines += 1;
+        self.out.write_all(text.as_deref().map_or(line, str::as_bytes))?;
+        self.out.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn event(text: &str) -> Result<String, String> {
+    known("event", text, &events())
+}
+
+fn class(text: &str) -> Result<String, String> {
+    known("class", &text.replace('-', "_"), &Class::ALL.iter().map(|class| class.as_str().to_owned()).collect::<Vec<_>>())
+}
+
+/// One of the words, or an error that names them.
+fn known(kind: &str, text: &str, words: &[String]) -> Result<String, String> {
+    let word = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+    word.cloned().ok_or_else(|| no_such(kind, text, words))
+}
+
+fn no_such(kind: &str, text: &str, words: &[String]) -> String {
+    let many = if kind == "class" { "classes".to_owned() } else { format!("{kind}s") };
+    let meant = nearest(text, words.iter().map(String::as_str)).map_or_else(String::new, |word| format!("; did you mean {word}?"));
+    format!("there is no {kind} {text:?}; {many} are: {}{meant}", words.join(", "))
 }
 
 /// Parses a time, or an age such as `2h`.
@@ -110,4 +228,18 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     let seconds = age.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).map_err(|e| e.to_string())?;
     let age = jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|e| e.to_string())?;
     clock::now().checked_sub(age).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_told_with_the_word_that_was_meant() {
+        assert_eq!(event("Delivered").as_deref(), Ok("delivered"));
+        assert_eq!(class("rate-limited").as_deref(), Ok("rate_limited"));
+        let slip = event("deliverd").unwrap_err();
+        assert!(slip.contains("bounced") && slip.ends_with("did you mean delivered?"), "{slip}");
+        assert!(class("foo").unwrap_err().contains("classes are: "));
+    }
 }

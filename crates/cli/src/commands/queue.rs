@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use posthaste_host::{clock, span};
 use posthaste_mail::{Foreign, MessageId};
-use posthaste_queue::{MessageSelection, QueueChange, RecipientRow};
-use posthaste_relay::admin::{self, Changed, List, Listed, Request};
+use posthaste_monitor::LogRecord;
+use posthaste_queue::{LaneRow, MessageSelection, QueueChange, RecipientRow};
+use posthaste_relay::admin::{self, Changed, List, Listed, Request, Traced};
 
-use super::{At, operator};
+use super::{At, count, id_like, operator};
 use crate::screen;
 
 /// The default for `list --limit`.
@@ -39,8 +40,8 @@ enum What {
     },
     /// Show one message.
     Show {
-        /// The message's id.
-        id: MessageId,
+        /// The message's id, or a part of it.
+        id: String,
     },
     /// Try messages now, even if they are not due or their hosts are considered down.
     Retry {
@@ -73,8 +74,8 @@ enum What {
 /// Which messages: one id, or all that match every given option.
 #[derive(Args)]
 struct Which {
-    /// A message's id.
-    id: Option<MessageId>,
+    /// A message's id, or a part of it.
+    id: Option<String>,
     /// Recipients at this domain.
     #[arg(long, conflicts_with = "id")]
     domain: Option<String>,
@@ -90,13 +91,19 @@ struct Which {
 }
 
 impl Which {
-    /// An empty selection is an error: selecting everything needs `--all`.
-    fn selection(&self) -> anyhow::Result<MessageSelection> {
+    fn is_empty(&self) -> bool {
         let Self { id, domain, provider, stream, all } = self;
-        if id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all {
+        id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all
+    }
+
+    /// An empty selection is an error: selecting everything needs `--all`.
+    fn selection(&self, at: &At) -> anyhow::Result<MessageSelection> {
+        let Self { id, domain, provider, stream, .. } = self;
+        if self.is_empty() {
             anyhow::bail!("select messages by an ID, --domain, --provider, --stream or --all");
         }
-        Ok(MessageSelection { id: *id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
+        let id = id.as_deref().map(|id| id_like(&at.look()?, id)).transpose()?;
+        Ok(MessageSelection { id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
     }
 }
 
@@ -106,21 +113,26 @@ impl Queue {
         let change = match self.command {
             None => return self.table(),
             Some(What::List { ref which, limit }) => {
-                let selection = which.selection().unwrap_or_default();
+                let selection = if which.is_empty() { MessageSelection::default() } else { which.selection(&self.at)? };
                 return self.list(selection, limit);
             }
-            Some(What::Show { id }) => return self.list(MessageSelection::one(id), 1),
-            Some(What::Retry { ref which }) => QueueChange::Retry { selection: which.selection()? },
-            Some(What::Hold { ref which, ref reason }) => QueueChange::Hold { selection: which.selection()?, reason: reason.clone() },
-            Some(What::Release { ref which }) => QueueChange::Release { selection: which.selection()?, by: operator() },
+            Some(What::Show { ref id }) => {
+                let id = id_like(&self.at.look()?, id)?;
+                return self.show(id);
+            }
+            Some(What::Retry { ref which }) => QueueChange::Retry { selection: which.selection(&self.at)? },
+            Some(What::Hold { ref which, ref reason }) => {
+                QueueChange::Hold { selection: which.selection(&self.at)?, reason: reason.clone() }
+            }
+            Some(What::Release { ref which }) => QueueChange::Release { selection: which.selection(&self.at)?, by: operator() },
             Some(What::Drop { ref which, ref reason }) => {
-                QueueChange::Cancel { selection: which.selection()?, by: operator(), reason: reason.clone() }
+                QueueChange::Cancel { selection: which.selection(&self.at)?, by: operator(), reason: reason.clone() }
             }
         };
         let changed: Changed = self.at.ask(&Request::Change(change))?;
         match self.json {
             true => writeln!(screen::out(), "{}", serde_json::to_string(&changed)?)?,
-            false => writeln!(screen::out(), "{} messages", changed.messages)?,
+            false => writeln!(screen::out(), "{}", count(changed.messages, "message"))?,
         }
         if !self.json {
             changed.not_sent.iter().try_for_each(|why| writeln!(screen::out(), "{}", Foreign::new(why)))?;
@@ -135,37 +147,21 @@ impl Queue {
             writeln!(out, "{}", serde_json::to_string(&queue)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let now = clock::now();
-        if !queue.lanes.is_empty() {
-            let head = ["provider", "sources", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next", "last error"];
-            let mut rows = vec![head.map(str::to_owned)];
-            for lane in &queue.lanes {
-                let down = lane.down_until.map(|t| format!(" (hosts not tried again for {})", span(now, t)));
-                rows.push([
-                    lane.provider.clone(),
-                    lane.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-                    lane.queued.to_string(),
-                    lane.due.to_string(),
-                    lane.held.to_string(),
-                    lane.budget.to_string(),
-                    lane.in_flight.to_string(),
-                    lane.connections.to_string(),
-                    lane.oldest.map_or_else(String::new, |t| span(t, now)),
-                    lane.next.map_or_else(String::new, |t| span(now, t)),
-                    lane.last_error.as_ref().map(|said| Foreign::new(said).to_string()).unwrap_or_default() + &down.unwrap_or_default(),
-                ]);
-            }
-            write!(out, "{}", columns(&rows, &[2, 3, 4, 5, 6, 7, 8]))?;
-        }
-        for lane in &queue.lanes {
-            lane.paused.iter().try_for_each(|why| writeln!(out, "{}: waits {}", lane.provider, Foreign::new(why)))?;
-        }
+        write!(out, "{}", table(&queue, clock::now()))?;
         let c = queue.counts;
+        let (messages, recipients, connections) =
+            (count(c.messages, "message"), count(c.recipients, "recipient"), count(c.connections, "connection"));
         writeln!(
             out,
-            "{} messages, {} recipients: {} due, {} later, {} being sent, {} held; {} connections",
-            c.messages, c.recipients, c.due, c.later, c.in_flight, c.held, c.connections
+            "{messages}, {recipients}: {} due, {} later, {} being sent, {} held; {connections}",
+            c.due, c.later, c.in_flight, c.held
         )?;
+        for doing in &queue.slow {
+            writeln!(out, "under way: {}", Foreign::new(doing))?;
+        }
+        if let Some(why) = &queue.blocked {
+            writeln!(out, "{why}")?;
+        }
         if let Some(why) = queue.halted {
             writeln!(out, "deliveries are halted: {}", Foreign::new(&why))?;
         }
@@ -203,12 +199,38 @@ impl Queue {
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    /// One message. Of one that is not in the queue any more, it is said what became of it.
+    fn show(&self, id: MessageId) -> anyhow::Result<ExitCode> {
+        let list: List = self.at.ask(&Request::List { selection: MessageSelection::one(id), limit: 1 })?;
+        if !list.messages.is_empty() {
+            return self.list(MessageSelection::one(id), 1);
+        }
+        let traced: Traced = self.at.ask(&Request::Trace { what: id.to_string() })?;
+        let records = traced.lines.iter().filter_map(|line| LogRecord::parse(line.as_bytes()));
+        let mut is_known = false;
+        for record in records.filter(|record| record.message() == Some(id) && record.is_ending()) {
+            let rcpt = record.rcpt.as_deref().unwrap_or_default();
+            screen::say(format_args!(
+                "{} for {}, at {}",
+                Foreign::new(&*record.event),
+                Foreign::new(rcpt),
+                Foreign::new(&*record.time_text)
+            ));
+            is_known = true;
+        }
+        match is_known {
+            true => screen::say(format_args!("it is not in the queue any more; `posthaste trace {id}` shows its history")),
+            false => screen::say("nothing in the queue matches"),
+        }
+        Ok(ExitCode::FAILURE)
+    }
 }
 
 fn message(m: &Listed, now: Timestamp) -> String {
     let row = &m.row;
     let mut out = format!(
-        "{}  {} old  {} bytes  stream {}  from <{}>\n",
+        "{}  {} old  {} bytes\n    stream {}  from <{}>\n",
         row.id,
         span(row.arrived, now),
         row.size,
@@ -226,6 +248,65 @@ fn message(m: &Listed, now: Timestamp) -> String {
         out += &format!("    {address}  {when}  attempts {attempts}\n");
     }
     out
+}
+
+/// The table by provider: numbers in columns, and below each row its sources, its last error, and the lanes that may not send.
+fn table(queue: &admin::Queue, now: Timestamp) -> String {
+    if queue.lanes.is_empty() {
+        return String::new();
+    }
+    let head = ["provider", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for lane in &queue.lanes {
+        rows.push([
+            lane.provider.clone(),
+            lane.queued.to_string(),
+            lane.due.to_string(),
+            lane.held.to_string(),
+            lane.budget.to_string(),
+            lane.in_flight.to_string(),
+            lane.connections.to_string(),
+            lane.oldest.map_or_else(String::new, |t| span(t, now)),
+            next(queue, lane, now),
+        ]);
+    }
+    let text = columns(&rows, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut lines = text.lines();
+    let mut out = format!("{}\n", lines.next().unwrap_or_default());
+    for (line, lane) in lines.zip(&queue.lanes) {
+        out += &format!("{line}\n");
+        let sources: Vec<String> = lane.sources.iter().map(ToString::to_string).collect();
+        let ago = lane.last_error_at.map_or_else(String::new, |at| format!(", {} ago", span(at, now)));
+        if let Some(said) = &lane.last_error {
+            let by = if sources.is_empty() { String::new() } else { format!(" by {}", sources.join(",")) };
+            out += &format!("    last error{by}{ago}: {}\n", Foreign::new(said));
+        }
+        if let Some(until) = lane.down_until {
+            out += &format!("    hosts that did not answer are not tried again for {}\n", span(now, until));
+        }
+        // The queue tells of pauses with the command that ends each; of the other lanes that wait, the lanes do.
+        for why in &lane.paused {
+            out += &format!("    waits {}\n", Foreign::new(why));
+        }
+        for hold in queue.holds.iter().filter(|hold| hold.provider == lane.provider && lane.paused.is_empty()) {
+            let until =
+                hold.until.map_or_else(String::new, |until| format!(" until {} UTC (in {})", until.strftime("%F %T"), span(now, until)));
+            out += &format!("    {} waits{until}: {}\n", hold.source, Foreign::new(&hold.why));
+        }
+    }
+    out
+}
+
+/// When the next of a provider's mail goes: the latest of all that it waits for.
+fn next(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> String {
+    let holds = || queue.holds.iter().filter(|hold| hold.provider == lane.provider);
+    let is_held = !lane.sources.is_empty() && lane.sources.iter().all(|source| holds().any(|hold| *hold.source == *source.as_str()));
+    let lanes = holds().filter_map(|hold| hold.until).min().filter(|_| is_held);
+    let own = if lane.due > lane.budget { None } else { lane.next };
+    match (is_held, lanes.max(own).or(lane.next)) {
+        (true, None) => "?".to_owned(),
+        (_, at) => at.map_or_else(String::new, |at| span(now, at)),
+    }
 }
 
 /// Formats rows in columns as wide as their widest cell; the columns in `right` are aligned right.

@@ -13,13 +13,19 @@ use crate::screen;
 pub(crate) struct Reload {
     #[command(flatten)]
     at: At,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Reload {
     /// Asks the relay to reload and prints the result. The relay reads the file that it was started with.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let done: String = self.at.ask(&Request::Reload)?;
-        writeln!(screen::out(), "{done}")?;
+        match self.json {
+            true => writeln!(screen::out(), "{}", serde_json::json!({ "in_force": true, "detail": done }))?,
+            false => writeln!(screen::out(), "{done}")?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

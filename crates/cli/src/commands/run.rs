@@ -33,6 +33,8 @@ impl Run {
                 "the relay will use more memory than it needs, because it cannot run itself again with other settings of malloc: {error}"
             ));
         }
+        self.at.says_which();
+        let path = self.at.file()?;
         let config = self.at.load()?;
         let owner = take_owners_rights(&config)?;
         // A core file would hold keys and mail. The limit can always be lowered.
@@ -57,7 +59,7 @@ impl Run {
             runtime.worker_threads(threads.get());
         }
         let runtime = runtime.enable_all().thread_name("relay").build()?;
-        let done = runtime.block_on(posthaste_relay::run::run(config, self.at.config, Box::new(set)));
+        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set)));
         runtime.shutdown_timeout(LAST_MOMENT);
         done?;
         Ok(ExitCode::SUCCESS)

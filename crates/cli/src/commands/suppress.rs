@@ -23,7 +23,7 @@ use self::{
     door::{Done, Door, ODD},
     import::{FileFormat, Import},
 };
-use super::{At, operator};
+use super::{At, count, operator};
 use crate::screen;
 
 /// Show and change the suppression list: addresses that get no mail.
@@ -47,6 +47,9 @@ enum What {
         /// Remove only the entry of this scope: global, stream:NAME or user:NAME. Default: all entries.
         #[arg(long)]
         scope: Option<Breadth>,
+        /// Print JSON instead of text.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the list, or its entries for an address.
     List {
@@ -88,6 +91,17 @@ struct Add {
     /// A comment to store with the entry.
     #[arg(long)]
     note: Option<String>,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Says how many entries were changed.
+fn say_done(json: bool, key: &str, n: usize, done: &str) -> std::io::Result<()> {
+    match json {
+        true => writeln!(screen::out(), "{}", serde_json::json!({ key: n })),
+        false => writeln!(screen::out(), "{} {done}", count(n, "entry")),
+    }
 }
 
 /// Which entries to show.
@@ -125,10 +139,20 @@ impl Suppress {
             What::Import(import) => Some(import.open().with_context(|| format!("cannot read {}", import.file.display()))?),
             _ => None,
         };
-        let door = Door::open(&self.at.load_as_owner()?)?;
+        let config = self.at.look_as_owner()?;
+        let door = match Door::of_relay(&config)? {
+            Some(door) => door,
+            // To list what is not there must not make it; to add to it may, before the first start.
+            None => {
+                if matches!(self.command, What::List { .. } | What::Export { .. } | What::Remove { .. }) {
+                    self.at.must_have_data(&config)?;
+                }
+                Door::open(&self.at.load()?)?
+            }
+        };
         let done = match self.command {
             What::Add(add) => add.run(&door),
-            What::Remove { addresses, scope } => remove(&door, addresses, scope),
+            What::Remove { addresses, scope, json } => remove(&door, addresses, scope, json),
             What::List { which, limit, json } => list(&door, &which, limit, json),
             What::Import(import) => import.run(&mut file.expect("it was opened"), &door),
             What::Export { which, format } => export(&door, &which, format.into()),
@@ -145,14 +169,14 @@ impl Add {
         let entries: Vec<_> = self.addresses.into_iter().map(entry).collect();
         let mut done = Done::default();
         door.add(&entries, Over::Any, &mut done)?;
-        writeln!(screen::out(), "{} entries added", done.added)?;
+        say_done(self.json, "added", done.added, "added")?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>) -> anyhow::Result<ExitCode> {
+fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>, json: bool) -> anyhow::Result<ExitCode> {
     let ListAnswer::Changed { changed, kept } = door.ask(ListRequest::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
-    writeln!(screen::out(), "{changed} entries removed")?;
+    say_done(json, "removed", changed, "removed")?;
     if kept > 0 {
         screen::say(format_args!("{kept} of the addresses were not on the list"));
     }

@@ -4,9 +4,10 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_mail::Foreign;
-use posthaste_monitor::{Format, Query, trace};
+use posthaste_monitor::{Format, Trace as Found, search};
+use posthaste_relay::admin::{Request, Traced, ask};
 
-use super::At;
+use super::{At, words::ambiguous};
 use crate::screen;
 
 /// Show the whole history of a message, or of all mail to an address.
@@ -14,7 +15,7 @@ use crate::screen;
 pub(crate) struct Trace {
     #[command(flatten)]
     at: At,
-    /// A message's id, as given to the client, or a recipient's address.
+    /// A message's id, as given to the client, or a part of it; its Message-ID; or a recipient's address.
     what: String,
     /// Print the lines as they are in the log.
     #[arg(long)]
@@ -24,12 +25,19 @@ pub(crate) struct Trace {
 impl Trace {
     /// Prints what was found. Exit status 1 if nothing was.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let query = match self.what.parse() {
-            Ok(id) => Query::Message(id),
-            Err(_) if self.what.contains('@') => Query::Address(self.what.clone()),
-            Err(error) => anyhow::bail!("{error}; give a message's id or a recipient's address"),
+        let config = self.at.look_as_owner()?;
+        self.at.must_have_log(&config)?;
+        let found = match search(&config.log.dir, &self.what) {
+            Err(error) if error.is_denied() => {
+                let traced: Traced = ask(&config.admin.socket, &Request::Trace { what: self.what.clone() })?;
+                Found::of_lines(traced.lines.iter().map(String::as_bytes), traced.candidates)
+            }
+            found => found?,
         };
-        let found = trace(&self.at.load_as_owner()?.log.dir, &query)?;
+        if !found.candidates.is_empty() {
+            screen::say(ambiguous(&Foreign::new(&self.what).to_string(), &found.candidates));
+            return Ok(ExitCode::FAILURE);
+        }
         if found.is_empty() {
             screen::say(format_args!("the log contains nothing about {}", Foreign::new(&self.what)));
             return Ok(ExitCode::FAILURE);
@@ -42,7 +50,7 @@ impl Trace {
                 out.write_all(b"\n")?;
             }
         } else {
-            out.write_all(found.render(Format { colour }).as_bytes())?;
+            out.write_all(found.render(Format { colour, width: None }).as_bytes())?;
         }
         Ok(ExitCode::SUCCESS)
     }

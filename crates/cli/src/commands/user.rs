@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use posthaste_access::users::{self, PasswordHash, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
-use posthaste_config::Config;
+use posthaste_access::users::{self, PasswordHash, Right, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
+use posthaste_config::{Config, nearest};
 use posthaste_relay::admin::{self, AskError, Request};
+use serde::Serialize;
 
-use super::At;
+use super::{At, absolute};
 use crate::screen;
 
 /// Manage the users who may send, their passwords and tokens.
@@ -29,13 +30,36 @@ enum What {
     Add(Add),
     /// Give a user a new password.
     Passwd(Named),
-    /// Make a bearer token for a user and show it once. It serves for the HTTP API, and for SMTP (OAUTHBEARER, XOAUTH2) if the user's rights
-    /// include "send".
-    Token(Named),
+    /// Make a bearer token for a user and show it once, alone on standard output. It serves for the HTTP API, and for SMTP (OAUTHBEARER, XOAUTH2)
+    /// if the user's rights include "send".
+    Token(Token),
     /// Remove a user.
     Remove(Named),
     /// List the users and what each may do.
-    List,
+    List {
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Token {
+    /// The user's name.
+    name: String,
+    /// What the user's tokens may be used for from now on: send, read, suppress, monitor, admin; several with commas. Default: what they may
+    /// already, at first "send".
+    #[arg(long, value_delimiter = ',', value_parser = right, value_name = "RIGHTS")]
+    rights: Vec<Right>,
+}
+
+fn right(text: &str) -> Result<Right, String> {
+    let words = Right::ALL.map(|(word, _)| word);
+    let found = Right::ALL.into_iter().find(|(word, _)| *word == text).map(|(_, right)| right);
+    found.ok_or_else(|| {
+        let meant = nearest(text, words.into_iter()).map_or_else(String::new, |word| format!("; did you mean {word}?"));
+        format!("there is no right {text:?}; rights are: {}{meant}", words.join(", "))
+    })
 }
 
 #[derive(Args)]
@@ -71,18 +95,26 @@ impl UserCommands {
         let config = self.at.load()?;
         let mut file = UsersFile::open(&config.users_file)?;
         match self.command {
-            What::List => return list(&config),
+            What::List { json } => return list(&config, json),
             What::Add(add) => add.write(&config, &mut file)?,
             What::Passwd(Named { name }) => {
                 ours(&config, &file, &name)?;
                 set_password(&mut file, &name)?;
             }
-            What::Token(Named { name }) => {
+            What::Token(Token { name, rights }) => {
                 ours(&config, &file, &name)?;
                 let (shown, hash) = token::generate();
                 file.push(&name, "tokens", &hash.to_string())?;
+                if !rights.is_empty() {
+                    let words = Right::ALL.iter().filter(|(_, right)| rights.contains(right)).map(|(word, _)| *word);
+                    file.set_list(&name, "http", &words.collect::<Vec<_>>())?;
+                }
                 file.save()?;
+                // Alone, so that TOKEN=$(posthaste user token NAME) is the token.
                 writeln!(screen::out(), "{shown}")?;
+                let told = tell(&self.at, &config)?;
+                say_rights(&self.at, &name)?;
+                return Ok(told);
             }
             What::Remove(Named { name }) => {
                 ours(&config, &file, &name)?;
@@ -163,9 +195,34 @@ fn ask_password(name: &str) -> anyhow::Result<String> {
     }
 }
 
-fn list(config: &Config) -> anyhow::Result<ExitCode> {
+/// Says what the user's tokens may be used for, and how to change that.
+fn say_rights(at: &At, name: &str) -> anyhow::Result<()> {
+    let config = at.load()?;
+    let user = config.users.get(name).context("the user is gone again")?;
+    let words: Vec<&str> = Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| *word).collect();
+    let http = if config.http.addresses.is_empty() { "; http.address is not set, so that there is no HTTP API yet" } else { "" };
+    screen::say(format_args!("the tokens of {name} may be used to {}{http}", words.join(", ")));
+    if user.rights == [Right::Send] {
+        screen::say(format_args!("`posthaste user token {name} --rights send,read` lets them ask what became of mail, too"));
+    }
+    Ok(())
+}
+
+/// What `list --json` prints of a user.
+#[derive(Serialize)]
+struct Listed<'u> {
+    name: &'u str,
+    proofs: Vec<&'static str>,
+    rights: Vec<&'static str>,
+    senders: Vec<String>,
+    stream: Option<String>,
+    rate: Option<String>,
+    daily_quota: Option<u64>,
+}
+
+fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let mut out = screen::out();
-    if config.users.is_empty() {
+    if config.users.is_empty() && !json {
         writeln!(out, "no users; `posthaste user add NAME` adds one")?;
     }
     for user in config.users.values() {
@@ -175,24 +232,45 @@ fn list(config: &Config) -> anyhow::Result<ExitCode> {
             ("certificate", !user.certificates.is_empty()),
             ("token", !user.tokens.is_empty()),
         ];
-        let proofs: Vec<_> = proofs.iter().filter(|(_, has)| *has).map(|(what, _)| *what).collect();
-        let senders: Vec<_> = user.senders.iter().map(ToString::to_string).collect();
-        let mut line = format!("{}  by {}  as {}", user.name, proofs.join(", "), senders.join(", "));
-        line.extend(user.stream.as_ref().map(|stream| format!("  stream {stream}")));
-        line.extend(user.rate.map(|rate| format!("  {rate}")));
-        line.extend(user.daily_quota.map(|quota| format!("  {quota} a day")));
+        let listed = Listed {
+            name: &user.name,
+            proofs: proofs.iter().filter(|(_, has)| *has).map(|(what, _)| *what).collect(),
+            rights: Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| *word).collect(),
+            senders: user.senders.iter().map(ToString::to_string).collect(),
+            stream: user.stream.as_ref().map(ToString::to_string),
+            rate: user.rate.map(|rate| rate.to_string()),
+            daily_quota: user.daily_quota,
+        };
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&listed)?)?;
+            continue;
+        }
+        let mut line = format!("{}  by {}  as {}", user.name, listed.proofs.join(", "), listed.senders.join(", "));
+        if !user.tokens.is_empty() {
+            line += &format!("  tokens may {}", listed.rights.join(", "));
+        }
+        line.extend(listed.stream.map(|stream| format!("  stream {stream}")));
+        line.extend(listed.rate.map(|rate| format!("  {rate}")));
+        line.extend(listed.daily_quota.map(|quota| format!("  {quota} a day")));
         writeln!(out, "{line}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a running relay read its configuration and the users again. A relay that is not running will read them when it starts.
+/// Makes a running relay read its configuration and the users again. A relay that is not running will read them when it starts. All of it is
+/// said on standard error: standard output is for results.
 fn tell(at: &At, config: &Config) -> anyhow::Result<ExitCode> {
     // Users that do not fit the configuration are reported here, before the relay is asked.
     at.load()?;
+    let file = absolute(&config.users_file);
     match admin::ask::<String>(&config.admin.socket, &Request::Reload) {
-        Ok(_) => writeln!(screen::out(), "done; the relay has reloaded its users")?,
-        Err(AskError::NotRunning(_)) => writeln!(screen::out(), "done; no relay is running here")?,
+        Ok(_) => screen::say(format_args!("done ({file}); the relay has reloaded its users")),
+        Err(AskError::NotRunning(_)) => {
+            let (socket, chosen) = (absolute(&config.admin.socket), at.chosen());
+            screen::say(format_args!(
+                "done ({file}); no relay is running at {socket}, and the next one to start by this configuration ({chosen}) will know it"
+            ));
+        }
         Err(error) => bail!("the file is written, but the relay did not accept it: {error}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use posthaste_mail::MessageId;
+use serde::Serialize;
 
 use crate::{LogError, log::inventory, record::GapRecord};
 
 /// A gap in the log: a `log_gap` line whose file is not back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// The missing lines are no older, if that is known.
     pub since: Option<Timestamp>,

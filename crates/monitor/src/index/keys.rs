@@ -79,7 +79,8 @@ fn end_of_text(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn bare(text: &str) -> &str {
+/// A Message-ID without its angle brackets.
+pub(crate) fn bare(text: &str) -> &str {
     text.trim_matches(['<', '>', ' '])
 }
 

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod appender;
+mod backward;
 mod command;
 mod condition;
 mod current;
@@ -23,6 +24,7 @@ mod worker;
 mod writer;
 
 pub use alarm::LogAlarm;
+pub use backward::Backward;
 pub(crate) use current::newest_end;
 pub use error::LogError;
 pub use files::{CURRENT, take_back};

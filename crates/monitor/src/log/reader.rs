@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use memchr::memrchr_iter;
+use memchr::memrchr;
 
 use super::{
     FileId, LogError, Position,
@@ -36,7 +36,7 @@ pub struct Lines {
     line: Vec<u8>,
 }
 
-struct OpenFile {
+pub(super) struct OpenFile {
     reader: BufReader<File>,
     path: PathBuf,
     inode: u64,
@@ -48,7 +48,7 @@ struct OpenFile {
 }
 
 /// A line longer than this many bytes is damage; it is returned in pieces.
-const LINE_MAX: u64 = 1 << 20;
+pub(super) const LINE_MAX: u64 = 1 << 20;
 const READ_AHEAD: usize = 256 << 10;
 
 impl Lines {
@@ -63,7 +63,10 @@ impl Lines {
     }
 
     /// The lines after a position. [`LogError::Gone`] if its file was deleted.
-    pub(crate) fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
+    ///
+    /// # Errors
+    /// Its file was deleted, or the disk fails.
+    pub fn from(dir: &Path, position: Position) -> Result<Self, LogError> {
         for file in files::list(dir)?.iter().rev() {
             let Some(mut open) = OpenFile::open(file)? else { continue };
             if open.id == Some(position.file) && position.offset <= open.length()? {
@@ -74,17 +77,9 @@ impl Lines {
         Err(LogError::Gone(position))
     }
 
-    /// The last `lines` lines of the current file and what follows.
-    pub fn tail(dir: &Path, lines: usize) -> Result<Self, LogError> {
-        let mut open = match files::list(dir)?.pop() {
-            Some(newest) => OpenFile::open(&newest)?,
-            None => None,
-        };
-        if let Some(open) = &mut open {
-            let start = open.start_of_last(lines)?;
-            open.seek(start)?;
-        }
-        Ok(Self { open, ..Self::all(dir) })
+    /// What follows the place to which this file was read.
+    pub(super) fn behind(dir: &Path, open: Option<OpenFile>) -> Self {
+        Self { open, ..Self::all(dir) }
     }
 
     /// The next line; None at the end of the log, for now. A line without its line end is not returned yet.
@@ -138,7 +133,7 @@ const OPEN_TRIES: usize = 100;
 
 impl OpenFile {
     /// None if the file under that name is not the one that was listed.
-    fn open(file: &LogFile) -> Result<Option<Self>, LogError> {
+    pub(super) fn open(file: &LogFile) -> Result<Option<Self>, LogError> {
         let look = || -> io::Result<_> {
             let handle = File::open(&file.path)?;
             Ok((handle.metadata()?.ino(), FileId::read(&handle)?, handle))
@@ -162,7 +157,7 @@ impl OpenFile {
         self.reader.get_ref().metadata().map(|m| m.len()).map_err(LogError::io("read", &self.path))
     }
 
-    fn seek(&mut self, offset: u64) -> Result<(), LogError> {
+    pub(super) fn seek(&mut self, offset: u64) -> Result<(), LogError> {
         self.reader.seek(SeekFrom::Start(offset)).map_err(LogError::io("read", &self.path))?;
         self.offset = offset;
         Ok(())
@@ -197,19 +192,16 @@ impl OpenFile {
         })
     }
 
-    fn start_of_last(&self, lines: usize) -> Result<u64, LogError> {
+    /// The end of the last line that is complete.
+    pub(super) fn end_of_lines(&self) -> Result<u64, LogError> {
         use std::os::unix::fs::FileExt;
-        let (mut end, mut ends, mut block) = (self.length()?, 0, vec![0; READ_AHEAD]);
+        let (mut end, mut block) = (self.length()?, vec![0; READ_AHEAD]);
         while end > 0 {
             let start = end.saturating_sub(block.len() as u64);
             let piece = &mut block[..(end - start) as usize];
             self.reader.get_ref().read_exact_at(piece, start).map_err(LogError::io("read", &self.path))?;
-            for at in memrchr_iter(b'\n', piece) {
-                // The first line end met is that of the last line.
-                ends += 1;
-                if ends > lines {
-                    return Ok(start + at as u64 + 1);
-                }
+            if let Some(at) = memrchr(b'\n', piece) {
+                return Ok(start + at as u64 + 1);
             }
             end = start;
         }

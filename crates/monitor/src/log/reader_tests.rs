@@ -5,7 +5,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{CURRENT, EventLog, Lines, LogError, LogOptions, files, testing::*};
+use super::{Backward, CURRENT, EventLog, Lines, LogError, LogOptions, files, testing::*};
 use crate::samples;
 
 fn rest(lines: &mut Lines) -> Vec<u64> {
@@ -120,17 +120,19 @@ fn a_rotated_files_torn_end_is_a_line_of_its_own() {
 }
 
 #[test]
-fn the_tail_begins_some_lines_before_the_end() {
+fn the_last_lines_and_what_follows_them() {
     let dir = tempfile::tempdir().unwrap();
-    let mut none = Lines::tail(dir.path(), 3).unwrap();
+    let all = |n| Lines::last(dir.path(), Backward::last(n), |_| true).unwrap();
+    let mut none = all(3).1;
     assert!(rest(&mut none).is_empty());
     let log = open(dir.path());
     append(&log, 0..5000);
-    let last = |n| rest(&mut Lines::tail(dir.path(), n).unwrap());
-    assert_eq!((last(0), last(1), last(3)), (vec![], vec![4999], vec![4997, 4998, 4999]));
-    assert_eq!(last(4990).len(), 4990);
-    assert_eq!(last(9999).len(), 5000);
-    assert_eq!(rest(&mut none).len(), 5000, "it follows a log that was not there");
+    assert_eq!([0, 1, 3, 4990, 9999].map(|n| all(n).0.len()), [0, 1, 3, 4990, 5000]);
+    let (last, mut behind) = all(1);
+    assert!(rest(&mut behind).is_empty());
+    append(&log, [5000]);
+    assert_eq!((last.len(), rest(&mut behind)), (1, vec![5000]), "it goes on behind the last line");
+    assert_eq!(rest(&mut none).len(), 5001, "it follows a log that was not there");
 }
 
 #[test]

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::selection::MessageSelection;
 use crate::{
-    backlog::table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
+    backlog::{
+        domains::Known,
+        table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
+    },
     budget::{block::Block, waitlist::WaitLists},
     times::timestamp,
     view::View,
@@ -208,6 +211,11 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
             }
         }
     }
+    for (domain, row) in &mut by_domain {
+        if let Some(Known::Nowhere(why, ..)) = domains.get(*domain).map(|entry| &entry.known) {
+            row.last_error = Some(format!("DNS: {}", why.failure));
+        }
+    }
     let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
     for row in by_domain.into_values() {
         match rows.get_mut(&row.provider) {
@@ -319,6 +327,7 @@ impl LaneRow {
         self.paused.extend(other.paused.iter().filter(|paused| !self.paused.contains(paused)).cloned().collect::<Vec<_>>());
         self.in_flight += other.in_flight;
         self.oldest = earlier(self.oldest, other.oldest);
+        self.last_error = self.last_error.take().or_else(|| other.last_error.clone());
         self.next = earlier(self.next, other.next);
     }
 

@@ -193,7 +193,10 @@ fn held(view: View<'_>, recipient: &RecipientState, budget: Option<&Held>) -> (&
         (Phase::InFlight | Phase::Cancelling, _) => ("in_flight", held(None, "a connection has it in hand".into())),
         (Phase::Held, _) => ("held", held(None, "an operator holds it: posthaste queue release".into())),
         _ if recipient.due > view.now.as_millisecond() => {
-            let why = format!("attempt {} failed; the next is due by the retry schedule", recipient.attempts);
+            let why = match recipient.attempts {
+                0 => "it was put off before an attempt; its turn comes again by the retry schedule".to_owned(),
+                n => format!("attempt {n} failed; the next is due by the retry schedule"),
+            };
             ("later", held(Some(timestamp(recipient.due)), why))
         }
         (_, Some(budget)) => ("budget", budget.clone()),

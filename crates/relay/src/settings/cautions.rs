@@ -5,7 +5,7 @@ use posthaste_mail::{NextHop, Pattern};
 use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};
 use posthaste_submission::{AuthWhere, ListenTlsMode};
 
-use super::Settings;
+use super::{Settings, doubts};
 
 /// How long before a certificate expires the warning begins.
 const CERTIFICATE_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -14,7 +14,7 @@ impl Settings {
     /// Warnings about settings that should be changed; for people, one line each.
     pub fn cautions(&self, now: Timestamp) -> Vec<String> {
         let soon = now.saturating_add(CERTIFICATE_AHEAD).expect("some weeks fit");
-        let mut cautions = Vec::new();
+        let mut cautions = doubts(&self.config, true);
         for (name, shown) in &self.certificates.shown {
             let tls = self.config.listeners.get(name).map(|listener| &listener.tls);
             let self_signed = tls.is_some_and(|tls| tls.certificates.is_empty() && tls.acme.is_empty());
@@ -39,7 +39,9 @@ impl Settings {
             if tls.mode == ListenTlsMode::None && has_certificates {
                 cautions.push(format!("listen.{name} has certificates but TLS is off: set tls = \"starttls\" or \"implicit\""));
             }
-            if listener.auth == AuthWhere::Always && !listener.tls.required {
+            // On loopback there is no network path.
+            let is_exposed = listener.addresses.iter().any(|address| !address.ip().is_loopback());
+            if listener.auth == AuthWhere::Always && !listener.tls.required && is_exposed {
                 cautions.push(format!(
                     "listen.{name} accepts passwords in plain text (auth = \"always\"): anyone on the network path can read them"
                 ));

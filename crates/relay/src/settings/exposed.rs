@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use posthaste_config::Config;
+use posthaste_config::{Config, Origin};
 
 /// The most files of the data folder that are looked at: a spool may have thousands, and one is enough to tell.
 const LOOKED_AT: usize = 10_000;
@@ -47,7 +47,17 @@ fn secret_files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let dkim = config.dkim.domains.iter().flat_map(|(_, signing)| &signing.keys).map(|key| ("a DKIM key", key.file.clone()));
     let tls = config.listeners.values().flat_map(|listener| &listener.tls.certificates);
     let tls = tls.map(|certificate| ("the key of a certificate", certificate.files.key.clone()));
-    passwords.chain(users).chain(dkim).chain(tls).collect()
+    passwords.chain(users).chain(dkim).chain(tls).chain(own_users(config)).collect()
+}
+
+/// The configuration file itself, if it holds what users log in with.
+fn own_users(config: &Config) -> Option<(&'static str, PathBuf)> {
+    const PROOFS: [&str; 3] = [".password", ".scram_sha256", ".tokens"];
+    let is_proof = |key: &str| key.starts_with("user.") && PROOFS.iter().any(|proof| key.ends_with(proof));
+    config.lines.iter().find_map(|(key, origin)| match origin {
+        Origin::File { file, .. } if is_proof(key) => Some(("users", PathBuf::from(&**file))),
+        _ => None,
+    })
 }
 
 /// The mode of a file that others can read, or write to. A file of root's that one group can read counts as private: the group is how the relay

@@ -137,7 +137,45 @@ fn an_address_is_told_of_alone_and_a_domain_with_its_total() {
     let of = |subject: &str| WaitingMail::read(&subject.parse().unwrap(), all.clone(), 4, envelope);
     let (domain, address) = (of("gmail.com"), of("b@gmail.com"));
     assert_eq!((domain.total, domain.first.len()), (4, 3));
-    assert_eq!((address.total, address.first.iter().all(|(a, _)| a == "b@gmail.com")), (2, true));
+    assert_eq!((address.total, address.first.iter().all(|(a, ..)| a == "b@gmail.com")), (2, true));
+}
+
+#[test]
+fn what_waits_for_a_paused_lane_waits_for_the_later_of_both_times() {
+    let waits = |state: &str, until: Option<&str>| WaitingRecipient {
+        seq: 1,
+        id: "01KAQ2V3W4X5Y6Z7A8B9C0D1E2".parse().unwrap(),
+        rcpt: 0,
+        domain: "gmail.com".into(),
+        stream: Name::new("default").unwrap(),
+        arrived: at("2026-11-23T11:57:00Z"),
+        expires: at("2026-11-28T11:57:00Z"),
+        attempts: 1,
+        state: state.into(),
+        held: Held { until: until.map(at), why: "its own".into() },
+    };
+    let now = |until: &str| LaneNow {
+        connections: 0,
+        most_connections: 1,
+        ready: 0,
+        hold: Some(Held { until: Some(at(until)), why: "paused".into() }),
+        stage: None,
+        last_error: None,
+    };
+    let told = |lanes: &[Option<&str>], state: &str, until: Option<&str>| {
+        let mut why = google();
+        why.lanes.iter_mut().zip(lanes).for_each(|(lane, until)| lane.now = until.map(now));
+        why.waiting = Some(WaitingMail { total: 1, first: vec![("a@gmail.com".into(), waits(state, until), None)] });
+        why.wait_for_lanes(|_| vec![Name::new("ip1").unwrap(), Name::new("ip2").unwrap()]);
+        why.waiting.unwrap().first.remove(0).1.held
+    };
+    let (early, late, latest) = ("2026-11-23T12:09:00Z", "2026-11-23T16:04:00Z", "2026-11-23T18:00:00Z");
+    let paused = told(&[Some(late), Some(latest)], "later", Some(early));
+    assert!(paused.until == Some(at(late)) && paused.why.starts_with("paused") && paused.why.contains("12:09:00"), "{paused:?}");
+    assert_eq!(told(&[Some(early), Some(late)], "later", Some(late)).why, "its own");
+    assert_eq!(told(&[Some(late), None], "later", Some(early)).why, "its own", "the other lane may send");
+    assert_eq!(told(&[Some(late), Some(late)], "connection", None).until, Some(at(late)));
+    assert_eq!(told(&[Some(late), Some(late)], "in_flight", None).why, "its own");
 }
 
 #[test]
@@ -170,7 +208,31 @@ fn people_read_it_like_this() {
             why: "ip1 at google: 8 of the day's 10 are used, the rest comes as the day goes by".into(),
         },
     };
-    why.waiting = Some(WaitingMail { total: 3, first: vec![("reader@gmail.com".into(), waits)] });
+    let told = Told {
+        time: "2026-11-23T11:58:00.000Z".into(),
+        event: "deferred".into(),
+        message: Some(waits.id),
+        address: "reader@gmail.com".into(),
+        host: Some("mx.google.com".into()),
+        stage: Some("rcpt".into()),
+        said: Some("421 4.7.28 slow down".into()),
+        meaning: Some("the receiver limits messages".into()),
+        advice: Some("send less".into()),
+    };
+    let gone = Told {
+        time: "2026-11-23T11:00:00.000Z".into(),
+        event: "bounced".into(),
+        address: "gone@gmail.com".into(),
+        said: Some("550 5.1.1 no such user\n550 more".into()),
+        meaning: Some("there is no such mailbox".into()),
+        advice: None,
+        ..told.clone()
+    };
+    why.waiting = Some(WaitingMail { total: 3, first: vec![("reader@gmail.com".into(), waits, Some(told))] });
+    why.ended = vec![gone];
+    let (address, since) = (Address::new("gone@gmail.com").unwrap(), at("2026-11-23T11:00:00Z"));
+    let listed = |reason| SuppressionEntry::new(address.clone(), "global".parse().unwrap(), reason, since, None, Default::default());
+    why.suppressed = vec![listed(posthaste_suppression::Reason::HardBounce)];
     let page = why.page(at("2026-11-23T12:00:00Z")).to_string();
     // Lines of the shipped files move when these are changed.
     let numberless = |line: &str| match line.split_once("config/").and_then(|(before, rest)| Some((before, rest.split_once(':')?))) {

@@ -1,4 +1,4 @@
-//! The report as text for people.
+//! The report as text for people: the answer first, then where mail goes and which limits apply.
 
 use std::fmt::{self, Write as _};
 
@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use posthaste_host::span;
 use posthaste_mail::Foreign;
 use posthaste_queue::{Held, LaneNow, StageNow};
+use posthaste_suppression::SuppressionEntry;
 
-use super::{Lane, Limit, WaitingMail, Why};
+use super::{Lane, Limit, Told, WaitingMail, Why};
 
 /// The report on a domain's mail, with times relative to `now`.
 pub struct Page<'w> {
@@ -26,6 +27,30 @@ impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = self.why;
         writeln!(f, "{}", why.domain)?;
+        if let Some(halted) = &why.halted {
+            writeln!(f, "  deliveries are halted: {}", Foreign::new(halted))?;
+        }
+        if let Some(blocked) = &why.blocked {
+            writeln!(f, "  {blocked}")?;
+        }
+        match &why.waiting {
+            None => writeln!(f, "  no relay is running: waiting mail is not known")?,
+            Some(waiting) => self.waiting(f, waiting)?,
+        }
+        why.suppressed.iter().try_for_each(|entry| self.suppressed(f, entry))?;
+        if !why.ended.is_empty() {
+            writeln!(f, "\nlately ended")?;
+            why.ended.iter().try_for_each(|told| self.ended(f, told))?;
+        }
+        self.way(f)
+    }
+}
+
+impl Page<'_> {
+    /// Where mail goes, and which limits apply.
+    fn way(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.why;
+        writeln!(f, "\nwhere its mail goes")?;
         if let Some(provider) = &why.provider {
             let from = provider.from.as_ref().map(|from| format!(" ({from})")).unwrap_or_default();
             writeln!(f, "  provider  {}, known by {}{from}", provider.name, Foreign::new(&provider.by))?;
@@ -42,18 +67,9 @@ impl fmt::Display for Page<'_> {
             writeln!(f, "  {label:<8}  {} {}  {}", host.preference, Foreign::new(&host.name), addresses.join(", "))?;
         }
         write!(f, "{}", table(&why.general, "  "))?;
-        why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
-        if let Some(halted) = &why.halted {
-            writeln!(f, "\ndeliveries are halted: {}", Foreign::new(halted))?;
-        }
-        match &why.waiting {
-            None => writeln!(f, "\nno relay is running: waiting mail is not known"),
-            Some(waiting) => self.waiting(f, waiting),
-        }
+        why.lanes.iter().try_for_each(|lane| self.lane(f, lane))
     }
-}
 
-impl Page<'_> {
     fn lane(&self, f: &mut fmt::Formatter<'_>, lane: &Lane) -> fmt::Result {
         let address = lane.address.map_or_else(|| "any address".to_owned(), |ip| ip.to_string());
         let away = if lane.here { "" } else { "; this host does not have it now, so nothing is sent from it" };
@@ -68,7 +84,8 @@ impl Page<'_> {
         match &now.hold {
             Some(held) => writeln!(f, "  waits {}", self.held(held))?,
             None => {
-                writeln!(f, "  may send: {} of {} connections, {} messages wait for one", now.connections, now.most_connections, now.ready)?
+                let waits = if now.ready == 1 { "message waits" } else { "messages wait" };
+                writeln!(f, "  may send: {} of {} connections, {} {waits} for one", now.connections, now.most_connections, now.ready)?
             }
         }
         if let Some(StageNow { stage, stages, cap, used, accepted, next_cap }) = &now.stage {
@@ -77,32 +94,80 @@ impl Page<'_> {
             writeln!(f, "  {stage}: {used} of {} used today, {accepted} accepted; tomorrow {}", many(cap), many(next_cap))?;
         }
         if let Some((at, trouble)) = &now.last_error {
-            writeln!(f, "  last trouble, {} ago: {}", span(*at, self.now), Foreign::new(trouble))?;
+            writeln!(f, "  last trouble of its mail, {} ago: {}", span(*at, self.now), Foreign::new(trouble))?;
         }
         Ok(())
     }
 
     fn waiting(&self, f: &mut fmt::Formatter<'_>, waiting: &WaitingMail) -> fmt::Result {
         if waiting.total == 0 {
-            return writeln!(f, "\nnothing waits");
+            return writeln!(f, "  nothing waits");
         }
-        writeln!(f, "\n{} {} waiting", waiting.total, if waiting.total == 1 { "recipient" } else { "recipients" })?;
-        for (address, waits) in &waiting.first {
+        writeln!(f, "  {} {} waiting", waiting.total, if waiting.total == 1 { "recipient" } else { "recipients" })?;
+        for (address, waits, told) in &waiting.first {
             let tried = match waits.attempts {
                 0 => "not tried yet".to_owned(),
                 1 => "tried once".to_owned(),
                 n => format!("tried {n} times"),
             };
             let given_up = span(self.now, waits.expires);
-            writeln!(f, "  {}  {}", waits.id, Foreign::new(address))?;
+            writeln!(f, "\n  {}  {}", Foreign::new(address), waits.id)?;
+            match waits.state.as_str() {
+                "in_flight" => writeln!(f, "    under way: {}", Foreign::new(&waits.held.why))?,
+                _ => writeln!(f, "    waits {}", self.held(&waits.held))?,
+            }
+            if let Some(told) = told {
+                self.answer(f, told)?;
+            }
             writeln!(f, "    {} old, stream {}, {tried}, given up in {given_up}", span(waits.arrived, self.now), waits.stream)?;
-            writeln!(f, "    waits {}", self.held(&waits.held))?;
         }
         let more = waiting.total - waiting.first.len().min(waiting.total);
         if more > 0 {
             writeln!(f, "  … and {more} more: posthaste queue list --domain {}", self.why.domain)?;
         }
         Ok(())
+    }
+
+    /// The last answer to a recipient, and what it means.
+    fn answer(&self, f: &mut fmt::Formatter<'_>, told: &Told) -> fmt::Result {
+        let ago = told.time.parse().map_or_else(|_| told.time.clone(), |time| format!("{} ago", span(time, self.now)));
+        let host = told.host.as_ref().map_or_else(String::new, |host| format!(", {}", Foreign::new(host)));
+        let stage = told.stage.as_ref().map_or_else(String::new, |stage| format!(", at {}", Foreign::new(stage)));
+        writeln!(f, "    last answer, {ago}{host}{stage}:")?;
+        for line in told.said.iter().flat_map(|said| said.lines()) {
+            writeln!(f, "      {}", Foreign::new(line))?;
+        }
+        self.meaning(f, told, "    ")
+    }
+
+    fn meaning(&self, f: &mut fmt::Formatter<'_>, told: &Told, indent: &str) -> fmt::Result {
+        if let Some(meaning) = &told.meaning {
+            writeln!(f, "{indent}that means: {meaning}")?;
+        }
+        if let Some(advice) = &told.advice {
+            writeln!(f, "{indent}what to do: {advice}")?;
+        }
+        Ok(())
+    }
+
+    fn suppressed(&self, f: &mut fmt::Formatter<'_>, entry: &SuppressionEntry) -> fmt::Result {
+        let until = entry.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until:.0}"));
+        let address = Foreign::new(entry.address.as_str());
+        writeln!(
+            f,
+            "\n  {address} is on the suppression list ({}, {}), since {:.0}, {until}: nothing is sent to it; `posthaste suppress remove {address}` ends that",
+            entry.scope, entry.reason, entry.since
+        )
+    }
+
+    fn ended(&self, f: &mut fmt::Formatter<'_>, told: &Told) -> fmt::Result {
+        let ago = told.time.parse().map_or_else(|_| told.time.clone(), |time| format!("{} ago", span(time, self.now)));
+        let message = told.message.map_or_else(String::new, |id| format!("  {id}"));
+        writeln!(f, "  {} {ago}  {}{message}", Foreign::new(&told.event), Foreign::new(&told.address))?;
+        if let Some(said) = told.said.as_ref().and_then(|said| said.lines().next()) {
+            writeln!(f, "    {}", Foreign::new(said))?;
+        }
+        self.meaning(f, told, "    ")
     }
 
     fn held(&self, held: &Held) -> String {

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use super::{
     hurry::{Hurry, Late},
     replies::Replies,
     stream::Stream,
+    watch::Watch,
 };
 
 /// How long to wait for the reply that explains why the receiver stopped reading.
@@ -31,6 +33,7 @@ pub(crate) struct Channel {
     pub(crate) stream: Stream,
     replies: Replies,
     inbox: Box<[u8; INBOX]>,
+    watch: Option<Arc<Watch>>,
     /// False once the dialogue has ended: by a 421, a lost connection, a time-out, or bytes that are no SMTP.
     open: bool,
     pub(super) hurry: Hurry,
@@ -76,7 +79,17 @@ impl Channel {
 
     /// A dialogue in which the receiver speaks when it is spoken to.
     pub(crate) fn silent(stream: Stream) -> Self {
-        Self { stream, replies: Replies::default(), inbox: Box::new([0; INBOX]), open: true, hurry: Hurry::default() }
+        Self { stream, replies: Replies::default(), inbox: Box::new([0; INBOX]), watch: None, open: true, hurry: Hurry::default() }
+    }
+
+    /// The same, watched.
+    pub(crate) fn watched(self, watch: Option<Arc<Watch>>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// Who watches it.
+    pub(crate) fn watch(&self) -> Option<Arc<Watch>> {
+        self.watch.clone()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -115,6 +128,9 @@ impl Channel {
     /// The next reply, whatever its code. After a 421 the channel is closed (RFC 5321 §3.8), and after a reply that no command asked for:
     /// it is unclear what the next one would answer.
     pub(crate) async fn reply(&mut self, stage: Stage, limit: Duration) -> Result<Reply, Failure> {
+        if let Some(watch) = &self.watch {
+            watch.now(stage, limit);
+        }
         let got = match self.replies.next() {
             Ok(Some(reply)) => Ok(reply),
             _ => self.hurry.clone().within(limit, stage, self.wait()).await.unwrap_or_else(|late| Err(Trouble::Late(late))),

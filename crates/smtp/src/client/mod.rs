@@ -23,15 +23,17 @@ mod tls;
 mod tls_policy;
 mod transact;
 mod transaction;
+mod watch;
 
 pub use connection::{Connection, Timings};
 pub use extensions::Extensions;
 pub use hello::{Credentials, Hello, PasswordNeeds, Timeouts};
 pub use hurry::Hurry;
 pub use needs::Needs;
-pub use open::{OpenFailure, open};
+pub use open::{OpenFailure, open, open_watched};
 pub use replies::replies_in;
 pub use report::{RecipientResult, Report};
 pub use tls::{TlsConfigError, TlsConfigs};
 pub use tls_policy::TlsPolicy;
 pub use transaction::Transaction;
+pub use watch::{Awaited, Watch};

@@ -12,6 +12,7 @@ use crate::tls_error;
 
 use super::{
     Connection, Credentials, Extensions, Hello, PasswordNeeds, Timings, TlsPolicy, channel::Channel, connection::millis, stream::Stream,
+    watch::Watch,
 };
 
 /// Why a session could not be opened.
@@ -31,10 +32,15 @@ impl From<Failure> for OpenFailure {
 
 /// Opens a session over a connected socket.
 pub async fn open(stream: TcpStream, hello: &Hello) -> Result<Connection, OpenFailure> {
+    open_watched(stream, hello, None).await
+}
+
+/// Like [`open`]; `watch` sees what the session waits for, from now to its end.
+pub async fn open_watched(stream: TcpStream, hello: &Hello, watch: Option<Arc<Watch>>) -> Result<Connection, OpenFailure> {
     // Every write is a whole group of commands or a block, so Nagle's algorithm would only add delay. A socket that refuses the option
     // still works.
     let _ = stream.set_nodelay(true);
-    let mut channel = Channel::new(Stream::Plain(stream));
+    let mut channel = Channel::new(Stream::Plain(stream)).watched(watch);
     let mut timings = Timings::default();
     let began = (hello.clock)();
     let greeting = channel.reply(Stage::Banner, hello.timeouts.banner).await?;
@@ -131,6 +137,7 @@ async fn start_tls(mut channel: Channel, hello: &Hello) -> Result<Upgrade, OpenF
 }
 
 async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailure> {
+    let watch = channel.watch();
     let Stream::Plain(stream) = channel.stream else { unreachable!("STARTTLS is said once a session") };
     let config = if hello.tls == TlsPolicy::Verify { &hello.tls_config.strict } else { &hello.tls_config.lax };
     let host = tls_name(&hello.mx_host);
@@ -138,7 +145,7 @@ async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailu
     match client.into_tls(&TlsConnector::from(Arc::clone(config)), host).await {
         Ok(client) => {
             let facts = hello.tls_config.facts(hello.tls, host, client.tls_connection());
-            Ok(Upgrade::Done(Box::new(Channel::silent(Stream::Tls(Box::new(client.stream)))), facts))
+            Ok(Upgrade::Done(Box::new(Channel::silent(Stream::Tls(Box::new(client.stream))).watched(watch)), facts))
         }
         Err(e) => {
             let why = format!("the TLS handshake failed: {}", explain(&e, host));

@@ -9,13 +9,12 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use posthaste_bounce::{Context, Quoted, Rules, Verdict};
-use posthaste_config::Config;
 use posthaste_mail::{Class, EnhancedCode};
 use posthaste_monitor::{Lines, LogRecord};
 use posthaste_relay::settings::Settings;
 
 use super::shape::{pattern, shape};
-use crate::screen;
+use crate::{commands::At, screen};
 
 /// What is shown, and in which format.
 #[derive(Args)]
@@ -32,7 +31,9 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
-    pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
+        let config = at.look_as_owner()?;
+        at.must_have_log(&config)?;
         let settings = Settings::new(config)?;
         let mut shapes = Shapes::default();
         let mut lines = Lines::all(&settings.config.log.dir);

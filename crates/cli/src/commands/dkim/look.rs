@@ -79,16 +79,32 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints the records that must be in DNS.
-pub(super) fn dns(at: &At, domain: &Domain) -> anyhow::Result<ExitCode> {
+pub(super) fn dns(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCode> {
     let keys = keys(&at.load()?)?;
     let mut out = screen::out();
     let needed: Vec<&Known> = keys.iter().filter(|known| known.domain == *domain && known.stage != "retired").collect();
     anyhow::ensure!(!needed.is_empty(), "{domain} has no keys: the configuration needs [dkim.domain.\"{domain}\"]");
     for known in needed {
+        if json {
+            let record = key_record(known, domain);
+            writeln!(out, "{record}")?;
+            continue;
+        }
         writeln!(out, "; {}, {}, {} bits", known.stage, known.key.algorithm(), known.key.bits())?;
         write!(out, "{}", zone_lines(&known.selector, domain.as_str(), &known.key.public_record()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A key's record, for programs.
+fn key_record(known: &Known, domain: &Domain) -> serde_json::Value {
+    serde_json::json!({
+        "domain": domain,
+        "selector": known.selector,
+        "stage": known.stage,
+        "name": format!("{}._domainkey.{domain}", known.selector),
+        "txt": known.key.public_record(),
+    })
 }
 
 /// Every key of every domain; of each domain, the configured keys first.

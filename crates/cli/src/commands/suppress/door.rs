@@ -40,19 +40,23 @@ pub(super) enum Door {
 pub(super) const ODD: &str = "the relay gave an unexpected answer";
 
 impl Door {
-    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+    /// The running relay; None if there is none.
+    pub(super) fn of_relay(config: &Config) -> anyhow::Result<Option<Self>> {
         let socket = &config.admin.socket;
         let empty = ListRequest::Remove { addresses: Vec::new(), scope: None };
         match admin::ask::<ListAnswer>(socket, &Request::Suppression(empty)) {
-            Ok(_) => Ok(Self::Relay(socket.clone())),
-            Err(AskError::NotRunning(_)) => {
-                let lock = lock(&config.data_dir)?;
-                let OpenedSpool { spool, mended, .. } = open_spool(config)?;
-                mended.iter().for_each(|(_, detail)| screen::say(format_args!("the spool: {detail}")));
-                Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
-            }
+            Ok(_) => Ok(Some(Self::Relay(socket.clone()))),
+            Err(AskError::NotRunning(_)) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot ask the relay at {}", socket.display())),
         }
+    }
+
+    /// The spool of a relay that does not run. It is made if it is missing.
+    pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
+        let lock = lock(&config.data_dir)?;
+        let OpenedSpool { spool, mended, .. } = open_spool(config)?;
+        mended.iter().for_each(|(_, detail)| screen::say(format_args!("the spool: {detail}")));
+        Ok(Self::Spool { register: Box::new(Register::new(spool)), rules: config.suppression.clone(), _lock: lock })
     }
 
     pub(super) fn ask(&self, request: ListRequest) -> anyhow::Result<ListAnswer> {

@@ -18,7 +18,10 @@ use posthaste_suppression::{
 };
 
 use super::door::{Done, Door};
-use crate::{commands::operator, screen};
+use crate::{
+    commands::{count, operator},
+    screen::{self, Progress},
+};
 
 /// A file is read in pieces of this many bytes, so that its length does not matter.
 const PIECE: usize = 64 << 10;
@@ -67,23 +70,25 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(&self, file: &mut File, door: &Door) -> anyhow::Result<ExitCode> {
         let cannot_read = || format!("cannot read {}", self.file.display());
+        let progress = Progress::of("bytes read", file.metadata().map_or(0, |meta| meta.len()));
         if self.strict {
             let (start, mut found) = (file.stream_position().with_context(cannot_read)?, Done::default());
-            self.each_part(file, &mut found, |_, _| Ok(()))?;
+            self.each_part(file, &mut found, &progress, |_, _| Ok(()))?;
             if found.bad > 0 {
                 anyhow::bail!("{} bad lines: nothing was imported", found.bad);
             }
             file.seek(SeekFrom::Start(start)).with_context(cannot_read)?;
         }
         let (over, mut done) = (if self.replace { Over::Any } else { Over::Stronger }, Done::default());
-        self.each_part(file, &mut done, |part, done| {
+        self.each_part(file, &mut done, &progress, |part, done| {
             if !part.ignored.is_empty() {
-                screen::say(format_args!("ignored columns: {}", Foreign::new(&part.ignored.join(", "))));
+                progress.aside(|| screen::say(format_args!("ignored columns: {}", Foreign::new(&part.ignored.join(", ")))));
             }
             door.add(&part.entries, over, done)
         })?;
         let Done { added, kept, bad } = done;
-        writeln!(screen::out(), "{added} entries added, {kept} existed already, {bad} bad lines")?;
+        drop(progress);
+        writeln!(screen::out(), "{} added, {kept} existed already, {}", count(added, "entry"), count(bad, "bad line"))?;
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -92,26 +97,30 @@ impl Import {
         &self,
         file: &mut File,
         done: &mut Done,
+        progress: &Progress,
         mut take: impl FnMut(&transfer::Import, &mut Done) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let defaults = Defaults { scope: self.scope.clone(), within: None, reason: self.reason, now: clock::now(), by: operator() };
         let (mut importer, mut piece) = (Some(Importer::new(self.format(), defaults)), vec![0; PIECE]);
+        let mut so_far = 0;
         while let Some(reading) = importer.take() {
             let length = file.read(&mut piece).with_context(|| format!("cannot read {}", self.file.display()))?;
+            so_far += length as u64;
+            progress.done(so_far);
             let part = match length {
                 0 => reading.finish(),
                 _ => importer.insert(reading).push(&piece[..length]),
             };
             for line in &part.bad {
                 if done.bad < BAD_SHOWN {
-                    screen::say(format_args!("{}: {}", self.file.display(), Foreign::new(&line.to_string())));
+                    progress.aside(|| screen::say(format_args!("{}: {}", self.file.display(), Foreign::new(&line.to_string()))));
                 }
                 done.bad += 1;
             }
             take(&part, done)?;
         }
         if done.bad > BAD_SHOWN {
-            screen::say(format_args!("… and {} more bad lines", done.bad - BAD_SHOWN));
+            progress.aside(|| screen::say(format_args!("… and {} more bad lines", done.bad - BAD_SHOWN)));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use posthaste_warmup::{Comparison, Recount, compare};
 
 use super::common::{ODD, json};
 use crate::commands::At;
-use crate::screen;
+use crate::screen::{self, Progress};
 
 /// The output format.
 #[derive(Args)]
@@ -33,12 +33,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Audit {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let config = at.load_as_owner()?;
+        let config = at.look_as_owner()?;
+        let progress = Progress::endless("counting what the delivery log knows");
         let compared = match ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger)) {
             Ok(answer) => running(&config, answer)?,
-            Err(AskError::NotRunning(_)) => stopped(&config)?,
+            Err(AskError::NotRunning(_)) => {
+                at.must_have_data(&config)?;
+                stopped(&at.load()?)?
+            }
             Err(error) => return Err(error).with_context(|| format!("cannot ask the relay at {}", config.admin.socket.display())),
         };
+        drop(progress);
         let mut out = screen::out();
         match self.json {
             true => json(&compared, &mut out)?,

@@ -1,9 +1,7 @@
 //! `posthaste warmup simulate`
 
 use std::{
-    io::{self, BufWriter, Write},
-    net::IpAddr,
-    path::Path,
+    io::{BufWriter, Write},
     process::ExitCode,
     sync::Arc,
 };
@@ -11,7 +9,7 @@ use std::{
 use clap::Args;
 use jiff::{civil::Date, tz::TimeZone};
 use posthaste_config::Config;
-use posthaste_host::{Host, ThisHost, clock};
+use posthaste_host::clock;
 use posthaste_mail::Name;
 use posthaste_relay::settings::Settings;
 use posthaste_warmup::{
@@ -20,9 +18,9 @@ use posthaste_warmup::{
 };
 
 use super::common::json;
-use super::table::{span, table};
-use crate::commands::At;
-use crate::screen;
+use super::table::{fitted, span};
+use crate::commands::{At, Elsewhere};
+use crate::screen::{self, Progress};
 
 /// The mail to simulate.
 #[derive(Args)]
@@ -67,7 +65,7 @@ const VOLUME_MAX: u64 = 100_000_000;
 
 impl Simulate {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
-        let config = Config::load(at.config.as_deref(), &Elsewhere);
+        let config = Config::load_for_elsewhere(at.file()?.as_deref(), &Elsewhere).map(|(config, _)| config);
         let config = config.map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))?;
         let streams = || config.streams.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
         anyhow::ensure!(config.streams.contains_key(&self.stream), "there is no stream {}; streams are: {}", self.stream, streams());
@@ -75,7 +73,9 @@ impl Simulate {
         let scenario = self.scenario(zone);
         let seen = config.sources.keys().map(|source| (source.clone(), scenario.first)).collect();
         let policy = Settings::new(config)?.policy(&seen);
+        let progress = Progress::endless("simulating the warm-up");
         let simulation = simulate(&policy, &self.stream, &scenario);
+        drop(progress);
         let mut out = BufWriter::new(screen::out());
         if self.json {
             simulation.days.iter().try_for_each(|day| json(day, &mut out))?;
@@ -103,23 +103,6 @@ impl Simulate {
     }
 }
 
-/// This machine as if it had every address: simulations are often run on another machine.
-struct Elsewhere;
-
-impl Host for Elsewhere {
-    fn name(&self) -> String {
-        ThisHost.name()
-    }
-
-    fn has(&self, _: IpAddr) -> bool {
-        true
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        ThisHost.read(path)
-    }
-}
-
 /// The time zone of the first curve that applies to the stream's mail, so that the table's days are the curve's days.
 fn zone(config: &Config, stream: &Name, provider: &str) -> TimeZone {
     let sources = config.sources_of(&config.streams[stream]);
@@ -137,7 +120,7 @@ fn days(simulation: &Simulation) -> String {
         let row = [first].into_iter().chain(numbers).chain([span(day.worst_delay), stages(&day.lanes)]);
         (row.collect(), expired.into_iter().collect())
     };
-    table(&HEAD, &simulation.days.iter().map(row).collect::<Vec<_>>())
+    fitted(&HEAD, &simulation.days.iter().map(row).collect::<Vec<_>>(), screen::width())
 }
 
 /// Such as `ip1 3-5, ip2 warm`: from the slowest of a source's lanes to the fastest.
@@ -166,7 +149,7 @@ fn lanes(simulation: &Simulation) -> String {
         (vec![first, lane.stage.to_string(), cap, lane.spent.to_string(), lane.accepted.to_string()], Vec::new())
     };
     let rows: Vec<_> = simulation.days.iter().flat_map(|day| day.lanes.iter().map(move |lane| row(day, lane))).collect();
-    table(&["day and lane", "stage", "cap", "used", "accepted"], &rows)
+    fitted(&["day and lane", "stage", "cap", "used", "accepted"], &rows, screen::width())
 }
 
 fn summary(simulation: &Simulation) -> String {

@@ -9,7 +9,7 @@ use posthaste_host::clock;
 use posthaste_relay::admin::Request;
 
 use super::common::{ODD, json};
-use super::table::{percent, span, table};
+use super::table::{fitted, percent, span};
 use crate::commands::At;
 use crate::screen;
 
@@ -47,7 +47,7 @@ pub(super) fn show(lanes: &[LaneStatus], as_json: bool, out: &mut dyn Write) -> 
         return lanes.iter().try_for_each(|lane| json(lane, out));
     }
     if !lanes.is_empty() {
-        write!(out, "{}", text(lanes, clock::now()))?;
+        write!(out, "{}", text(lanes, clock::now(), screen::width()))?;
     }
     Ok(())
 }
@@ -55,9 +55,9 @@ pub(super) fn show(lanes: &[LaneStatus], as_json: bool, out: &mut dyn Write) -> 
 const HEAD: [&str; 12] =
     ["lane", "stage", "cap", "used", "accepted", "left", "next", "bounces", "deferred", "complaints", "tomorrow", "as it stands"];
 
-fn text(lanes: &[LaneStatus], now: Timestamp) -> String {
+fn text(lanes: &[LaneStatus], now: Timestamp, width: Option<usize>) -> String {
     let rows: Vec<_> = lanes.iter().map(|lane| (cells(lane, now), notes(lane))).collect();
-    table(&HEAD, &rows)
+    fitted(&HEAD, &rows, width)
 }
 
 fn cells(lane: &LaneStatus, now: Timestamp) -> Vec<String> {
@@ -139,7 +139,7 @@ mod tests {
             let posthaste_governor::Admission::Go(permit) = governor.admit(lane, n, now) else { panic!("the burst is 20") };
             governor.settle(permit, outcome, now);
         }
-        let text = text(&rows(&governor, now), now);
+        let text = text(&rows(&governor, now), now, None);
         let expected = "\
 lane        stage  cap  used  accepted  left    next  bounces  deferred  complaints  tomorrow  as it stands
 ip1/google    1/2   20    20        18     0  1d00h   10.0 %     0.0 %       0.0 %        20  step back: hard bounces reached its rate

@@ -24,6 +24,39 @@ pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> Strin
     out
 }
 
+/// The same for a reader with so many columns: a table that is wider is told row by row, with the titles beside their cells. None: any number.
+pub(super) fn fitted(head: &[&str], rows: &[(Vec<String>, Vec<String>)], width: Option<usize>) -> String {
+    let wide = table(head, rows);
+    let widest = wide.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let Some(width) = width.filter(|width| widest > *width) else { return wide };
+    let mut out = String::new();
+    for (row, notes) in rows {
+        let pairs = head.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty()).map(|(title, cell)| format!("{title} {cell}"));
+        let pairs: Vec<String> = pairs.collect();
+        out += &format!("{}\n", row.first().map_or("", String::as_str));
+        out += &wrapped(pairs.iter().map(String::as_str), "  ", width);
+        for note in notes {
+            out += &wrapped(note.split(' '), " ", width);
+        }
+    }
+    out
+}
+
+/// Parts in as many lines as they need, indented.
+fn wrapped<'p>(parts: impl Iterator<Item = &'p str>, gap: &str, width: usize) -> String {
+    const INDENT: &str = "    ";
+    let (mut out, mut line) = (String::new(), String::new());
+    for part in parts {
+        if !line.is_empty() && INDENT.len() + line.chars().count() + gap.len() + part.chars().count() > width {
+            out += &format!("{INDENT}{line}\n");
+            line.clear();
+        }
+        line += if line.is_empty() { "" } else { gap };
+        line += part;
+    }
+    out + &format!("{INDENT}{line}\n")
+}
+
 /// Formats seconds in their two largest units.
 pub(super) fn span(seconds: i64) -> String {
     let s = seconds.max(0);
@@ -52,6 +85,17 @@ mod tests {
             table(&["lane", "cap", "health"], &rows),
             "lane         cap  health\nip1/google     5  ok\n    waits\na           1000  held\n"
         );
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_told_row_by_row() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let rows = [(row(&["ip1/google", "5", "all is well here"]), row(&["waits until tomorrow"]))];
+        let head = ["lane", "cap", "health"];
+        assert_eq!(fitted(&head, &rows, Some(80)), table(&head, &rows));
+        assert_eq!(fitted(&head, &rows, None), table(&head, &rows));
+        let narrow = fitted(&head, &rows, Some(20));
+        assert_eq!(narrow, "ip1/google\n    cap 5\n    health all is well here\n    waits until\n    tomorrow\n");
     }
 
     #[test]
