@@ -165,7 +165,7 @@ fn no_files_import_each_other_in_a_circle() {
 
 #[test]
 fn the_root_holds_only_what_belongs_there() {
-    const BELONGS: [&str; 13] = [
+    const BELONGS: [&str; 14] = [
         "Cargo.toml",
         "Cargo.lock",
         "crates",
@@ -174,6 +174,7 @@ fn the_root_holds_only_what_belongs_there() {
         "deploy",
         "README.md",
         "ARCHITECTURE.md",
+        "CHANGELOG.md",
         "clippy.toml",
         "deny.toml",
         "rustfmt.toml",
