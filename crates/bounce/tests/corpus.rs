@@ -36,10 +36,8 @@ fn is_about_something_else(row: &Value) -> bool {
 }
 
 /// Replies whose label contradicts their text: no rule is made to fit them.
-const WRONGLY_LABELLED_REPLIES: [(&str, &str); 6] = [
+const WRONGLY_LABELLED_REPLIES: [(&str, &str); 4] = [
     ("r0196", "550 … is not a registered gateway user, labelled policy-auth"),
-    ("r0606", "554 Sender address blocked using dbl.spamhaus.org, labelled ip-reputation"),
-    ("r0373", "550 Your domain has been blacklisted, labelled ip-reputation"),
     ("r0931", "452 4.3.1 Insufficient system resources, labelled mailbox-full"),
     ("r1000", "550 5.1.8 Domain of sender address does not exist, labelled invalid-recipient"),
     ("r1222", "Deferred: Connection refused, labelled ip-reputation"),

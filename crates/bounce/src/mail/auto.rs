@@ -28,7 +28,7 @@ pub(super) fn is_challenge(mail: &ParsedMail) -> bool {
 }
 
 /// The words of challenges, in the form of [`normalise`].
-const CHALLENGES: [&str; 18] = [
+const CHALLENGES: [&str; 20] = [
     " address added to the recipient s allowed list",
     " added to my guest list",
     " yourself to my boxbe guest list",
@@ -39,6 +39,8 @@ const CHALLENGES: [&str; 18] = [
     " i don t recognize your e mail address",
     " confirm that you are a human",
     " confirm that you are a person",
+    " confirm that you are a real person",
+    " verify that you are a real live human",
     " prove that you are human",
     " verify that you are a real person",
     " your message is awaiting verification",
@@ -71,7 +73,7 @@ fn headers_say(mail: &ParsedMail) -> bool {
 }
 
 /// Subjects of automatic replies, in the form of [`normalise`]: words between blanks.
-const SUBJECTS: [&str; 125] = [
+const SUBJECTS: [&str; 126] = [
     " automatyczna odpowiedz",
     " odpowiedz automatyczna",
     " autoodpowiedzi",
@@ -94,6 +96,8 @@ const SUBJECTS: [&str; 125] = [
     " automatisk besvarelse",
     " automatisk beskjed",
     " ikke pa kontoret",
+    " poissa",
+    " olen lomalla",
     " ej pa plats",
     " automaattivastaus",
     " automaatvastus",
@@ -177,7 +181,6 @@ const SUBJECTS: [&str; 125] = [
     " franvarande",
     " fravaer",
     " fravaerende",
-    " poissa toimistolta",
     " automaattinen vastaus",
     " automatiskt svar",
     " automatisk svar",
