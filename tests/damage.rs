@@ -183,12 +183,16 @@ fn a_missing_segment_stays_an_alarm_through_restarts_until_it_is_acknowledged() 
 
 /// A relay with this many deferred messages, and the numbers that the spool gave them.
 fn with_deferred(count: usize) -> (World, Vec<u64>) {
-    let mut world = World::start("retry.schedule = [\"1h\"]\nspool.segment_size = \"64 KiB\"");
+    let mut world = World::start("retry.schedule = [\"1h\"]\nspool.segment_size = \"1 MiB\"");
     world.relay.spoilt();
     world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
     for n in 0..count {
         let rcpt = format!("r{n}@example.test");
-        world.relay.send(&Mail::raw("writer@sender.test", &[&rcpt], &b"Subject: a message of some length\r\n".repeat(300)));
+        world.relay.send(&Mail::raw(
+            "writer@sender.test",
+            &[&rcpt],
+            &[&b"Subject: long\r\n\r\n"[..], &b"a message of some length\r\n".repeat(6000)].concat(),
+        ));
         world.relay.log().wait_for("deferred", &rcpt);
     }
     let numbers = world.relay.log().of("accepted", "").iter().map(|event| event["spool_seq"].as_u64().unwrap()).collect();

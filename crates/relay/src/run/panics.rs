@@ -155,10 +155,10 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
             other => panic!("{other:?}"),
         }
     }
-    // The suppression list, the choice of a host, the verdict on the failure.
-    assert_eq!(panics, 3);
+    // The suppression list, the choice of hosts, the settings of the connection, the verdict on the failure, whether it is outdated.
+    assert_eq!(panics, 5);
     let log = parts.log(&journal);
-    assert_eq!(log.matches("internal error in a session: no settings; its recipients are tried again").count(), 3, "{log}");
+    assert_eq!(log.matches("internal error in a session: no settings; its recipients are tried again").count(), panics, "{log}");
 }
 
 #[tokio::test]
