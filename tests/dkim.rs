@@ -193,7 +193,7 @@ fn dkimpy_and_opendkim_verify_awkward_messages_that_went_through() {
     }
     let mx = FakeMx::start();
     let (_dns, config) = post(&mx);
-    let mut relay = Relay::prepare(&config);
+    let mut relay = Relay::prepare(&format!("limits.unfit_text = \"send\"\n{config}"));
     let key = new_key(&relay, "s1", "rsa");
     relay.change_config(&key.2);
     relay.run();
