@@ -405,6 +405,28 @@ fn the_configuration_that_is_named_is_the_one_that_holds() {
 }
 
 #[test]
+fn a_message_is_kept_only_where_the_configuration_that_holds_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // A maildrop of the defaults, which no relay empties.
+    fs::create_dir_all(folder.path().join("posthaste-data/maildrop")).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["sendmail", "-i", "-f", "a@sender.test", "b@rcpt.test"]).current_dir(folder.path());
+    let out = give(command.env("POSTHASTE_CONFIG", "/no/such/posthaste.toml"), "Subject: x\n\nhi\n");
+    assert_eq!(out.status.code(), Some(78), "EX_CONFIG: {}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("/no/such/posthaste.toml"), "{}", text(&out.stderr));
+    assert_eq!(fs::read_dir(folder.path().join("posthaste-data/maildrop")).unwrap().count(), 0);
+    if Path::new("/etc/posthaste/posthaste.toml").exists() {
+        return eprintln!("skipped: this machine has a configuration");
+    }
+    // The one in the folder where the command stands is found, as by every other command.
+    let world = world("");
+    command.env_remove("POSTHASTE_CONFIG").current_dir(world.relay.dir());
+    let out = give(&mut command, "Subject: x\n\nhi\n");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+}
+
+#[test]
 fn a_listener_for_users_alone_is_not_asked() {
     let port = free_port();
     let world = world(&format!("listen.users.address = \"127.0.0.1:{port}\"\nlisten.users.allow = []"));

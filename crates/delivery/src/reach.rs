@@ -45,7 +45,7 @@ impl Reach {
         (!reached.any && reached.silent.len() >= SILENT_PROVIDERS).then(|| {
             let silent: Vec<&str> = reached.silent.iter().map(Name::as_str).collect();
             format!(
-                "no connection to any receiver has worked since the start, and those to {} were swallowed without an answer: this network probably \
+                "no connection to a receiver that DNS names has worked since the start, and those to {} were swallowed without an answer: this network probably \
                  blocks port 25 outwards, as most cloud hosts do. Ask the host to open it, or send through a smart host: [route] \"*\" in the \
                  configuration",
                 silent.join(", ")

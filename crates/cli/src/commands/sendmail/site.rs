@@ -2,8 +2,9 @@
 //! passwords, so the configuration is not read as a whole; where it says nothing, the documented defaults hold.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use posthaste_config::DEFAULTS;
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::Domain;
+use rustix::process::geteuid;
 use toml::{Table, Value};
 
 use super::failure::Failure;
@@ -47,24 +49,34 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Reads the file that `-C` names, or the one of POSTHASTE_CONFIG, or the usual one. A file that only the caller's surroundings name may be
-    /// unreadable: then the defaults hold.
+    /// Reads the file that `-C` names, or the one of POSTHASTE_CONFIG, or the usual one, or the one in this folder if it is the caller's or root's.
+    /// What this caller may not read is left out: the defaults hold, but nothing is kept, because the relay may look elsewhere.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, Failure> {
-        let table = match named {
-            Some(path) => {
+        let given = std::env::var_os("POSTHASTE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let (path, what) = match (named, given) {
+            (Some(path), _) => {
                 let file = if path.is_dir() { path.join(IN_FOLDER) } else { path.to_owned() };
-                let wrong = |why: String| Failure::Config(format!("-C {}: {why}", path.display()));
-                let text =
-                    posthaste_host::files::read_text(&file).map_err(|error| wrong(format!("cannot read {}: {error}", file.display())))?;
-                text.parse().map_err(|_| wrong("this is no configuration of posthaste (TOML)".into()))?
+                (file, format!("-C {}", path.display()))
             }
-            None => {
-                let given = std::env::var_os("POSTHASTE_CONFIG").filter(|path| !path.is_empty());
-                let path = given.map_or_else(|| PathBuf::from(USUAL), PathBuf::from);
-                posthaste_host::files::read_text(&path).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
+            (None, Some(path)) => {
+                let what = format!("POSTHASTE_CONFIG={}", path.display());
+                (path, what)
             }
+            (None, None) => match [USUAL, IN_FOLDER].into_iter().find(|place| is_ours(place)) {
+                Some(place) => (PathBuf::from(place), place.to_owned()),
+                None => return Ok(Self::of(&Table::new())),
+            },
         };
-        Ok(Self::of(&table))
+        match posthaste_host::files::read_text(&path) {
+            Ok(text) => {
+                let table = text.parse().map_err(|_| Failure::Config(format!("{what}: this is no configuration of posthaste (TOML)")))?;
+                Ok(Self::of(&table))
+            }
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Self { maildrop: None, ..Self::of(&Table::new()) })
+            }
+            Err(error) => Err(Failure::Config(format!("{what}: cannot read {}: {error}", path.display()))),
+        }
     }
 
     /// What a configuration says.
@@ -105,6 +117,15 @@ impl Site {
             }
         }
         Err(last)
+    }
+}
+
+/// Whether a place of the configuration that nobody named is there and may be believed: another user's file in this folder may not.
+fn is_ours(place: &str) -> bool {
+    match fs::metadata(place) {
+        Ok(file) => place == USUAL || [0, geteuid().as_raw()].contains(&file.uid()),
+        // One that cannot be looked at counts as there.
+        Err(error) => place == USUAL && error.kind() == io::ErrorKind::PermissionDenied,
     }
 }
 
