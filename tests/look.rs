@@ -35,6 +35,7 @@ fn who_looks_at_nothing_is_told_so_and_makes_nothing() {
         &["bounce", "unknown"],
         &["log"],
         &["trace", "a@example.test"],
+        &["alarms"],
         &["alarms", "acknowledge", "--all"],
     ] {
         let out = posthaste(folder.path(), arguments);

@@ -50,16 +50,19 @@ impl Alarms {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.look()?;
         match self.command {
-            None | Some(What::List) => list(&config, self.json),
+            None | Some(What::List) => list(&self.at, &config, self.json),
             Some(What::Acknowledge(Acknowledge { ids, all })) => acknowledge(&self.at, &config, (!all).then_some(&ids[..]), self.json),
         }
     }
 }
 
-fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+fn list(at: &At, config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let standing: StandingNow = match ask(&config.admin.socket, &Request::Alarms) {
         Ok(standing) => standing,
-        Err(AskError::NotRunning(_)) => posthaste_journal::Alarms::read(&config.data_dir)?,
+        Err(AskError::NotRunning(_)) => {
+            at.must_have_data(config)?;
+            posthaste_journal::Alarms::read(&config.data_dir)?
+        }
         Err(error) => return Err(error.into()),
     };
     let mut out = screen::out();

@@ -178,7 +178,10 @@ fn remove(door: &Door, addresses: Vec<Address>, scope: Option<Breadth>, json: bo
     let ListAnswer::Changed { changed, kept } = door.ask(ListRequest::Remove { addresses, scope })? else { anyhow::bail!(ODD) };
     say_done(json, "removed", changed, "removed")?;
     if kept > 0 {
-        screen::say(format_args!("{kept} of the addresses were not on the list"));
+        screen::say(format_args!(
+            "{} not on the list",
+            if kept == 1 { "1 of the addresses was".to_owned() } else { format!("{kept} of the addresses were") }
+        ));
     }
     Ok(if changed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

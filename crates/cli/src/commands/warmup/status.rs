@@ -10,7 +10,7 @@ use posthaste_relay::admin::Request;
 
 use super::common::{ODD, json};
 use super::table::{fitted, percent, span};
-use crate::commands::At;
+use crate::commands::{At, count};
 use crate::screen;
 
 /// Which lanes to show.
@@ -101,7 +101,7 @@ fn notes(lane: &LaneStatus) -> Vec<String> {
     }
     if let Some(why) = &lane.slowed_why {
         let rate = lane.slowed_to.map(|rate| format!("{rate} an hour"));
-        let connections = lane.connections.map(|n| format!("{n} connections"));
+        let connections = lane.connections.map(|n| count(n, "connection"));
         let to: Vec<_> = rate.into_iter().chain(connections).collect();
         notes.push(format!("slowed to {}: {why}", to.join(", ")));
     }
