@@ -52,11 +52,14 @@ impl Logins {
     }
 }
 
-/// Whether a smart host refused the relay's login, or wants one (RFC 4954 §6; some say so only at MAIL or RCPT).
+/// Whether a smart host refused the relay's login, or wants one (RFC 4954 §6; some say so only at MAIL, at RCPT or after the message).
 pub(crate) fn is_refused(failure: &Failure) -> bool {
     match failure {
-        Failure::Refused { stage: Stage::Auth, reply } => reply.code != 421,
-        Failure::Refused { stage: Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Data, reply } => wants_login(reply),
+        // A host that closes may be busy; X.7 says that it is about the login (too many that failed, for example).
+        Failure::Refused { stage: Stage::Auth, reply } => reply.code != 421 || reply.enhanced.is_some_and(|code| code.subject == 7),
+        Failure::Refused { stage: Stage::Banner | Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot, reply } => {
+            wants_login(reply)
+        }
         Failure::Local { stage: Stage::Auth, cause: LocalCause::LocalError, .. } => true,
         _ => false,
     }
@@ -121,6 +124,11 @@ mod tests {
             (Stage::Mail, 454, "4.7.0 authentication is not possible now"),
             (Stage::Rcpt, 550, "5.7.1 Authentication required"),
             (Stage::Rcpt, 553, "sorry, you must authenticate first"),
+            (Stage::Auth, 421, "4.7.0 too many failed logins"),
+            (Stage::Banner, 535, "5.7.8 no"),
+            (Stage::Dot, 535, "5.7.8 your password has expired"),
+            (Stage::Dot, 530, "5.7.0 log in first"),
+            (Stage::Data, 454, "4.7.0 authentication failed"),
         ] {
             assert!(refused(stage, code, text), "{code} {text}");
         }

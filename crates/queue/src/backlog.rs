@@ -181,9 +181,11 @@ impl Backlog {
         self.domains.forget_route(domain);
     }
 
-    /// Forgets every route, so that DNS is asked again.
-    pub(crate) fn forget_routes(&mut self) {
-        self.domains.forget_routes();
+    /// Forgets the routes of these messages' queued recipients, so that DNS is asked again. Other mail keeps what is known of its provider.
+    pub(crate) fn forget_routes_of(&mut self, messages: &[Seq]) {
+        for message in messages.iter().filter_map(|seq| self.table.get(*seq)) {
+            message.queued().for_each(|(_, recipient)| self.domains.forget_route(recipient.domain));
+        }
     }
 
     /// Forgets every route, and what DNS still answers to questions of before.

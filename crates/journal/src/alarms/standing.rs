@@ -105,10 +105,16 @@ impl Standing {
             v: Option<serde_json::Value>,
         }
         match serde_json::from_slice(bytes) {
-            Ok(Any { v: Some(v) }) if v == Self::VERSION => serde_json::from_slice(bytes).map_err(|_| None),
+            Ok(Any { v: Some(v) }) if v == Self::VERSION => serde_json::from_slice(bytes).ok().filter(Self::is_sound).ok_or(None),
             Ok(Any { v }) => Err(Some(v.map_or_else(|| "none".to_owned(), |v| v.to_string()))),
             Err(_) => Err(None),
         }
+    }
+
+    /// Whether its numbers are such as this version writes: what damage made of them could not be counted on.
+    fn is_sound(&self) -> bool {
+        const MOST: u64 = 1 << 53;
+        self.next <= MOST && self.more <= MOST && self.alarms.iter().all(|alarm| alarm.id < self.next)
     }
 
     /// The file's content.
@@ -211,6 +217,15 @@ mod tests {
         assert_eq!(standing.now(), StandingNow::default());
         assert_eq!((said.lines().len(), said.lines().pop().map(|(id, _)| id)), (101, Some(None)));
         assert_eq!(standing.acknowledge(None, "ann", Timestamp::UNIX_EPOCH).lines(), []);
+    }
+
+    #[test]
+    fn numbers_that_no_version_writes_are_damage() {
+        let file = |next: u64, more: u64| format!(r#"{{"v":1,"next":{next},"alarms":[],"more":{more}}}"#);
+        assert!(Standing::from_bytes(file(7, 0).as_bytes()).is_ok());
+        for (next, more) in [(u64::MAX, 0), (1, u64::MAX)] {
+            assert_eq!(Standing::from_bytes(file(next, more).as_bytes()), Err(None));
+        }
     }
 
     #[test]

@@ -76,11 +76,11 @@ impl Dispatcher {
         table
     }
 
-    /// Makes the selected messages due now, and forgets routes and hosts that were out of reach. Returns how many messages changed.
+    /// Makes the selected messages due now, and forgets their routes, and hosts that were out of reach. Returns how many messages changed.
     pub(crate) fn retry(&mut self, selection: &MessageSelection, now: Timestamp) -> (usize, Vec<Action>) {
         self.now = now;
         let selected = selection.of(&self.backlog);
-        self.backlog.forget_routes();
+        self.backlog.forget_routes_of(&selected.messages);
         self.connections.lanes_mut().forget_down_hosts();
         let mut moved = 0;
         for seq in selected.messages {

@@ -281,6 +281,22 @@ fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
 }
 
 #[test]
+fn a_retry_of_one_domain_asks_dns_for_that_one_alone() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    world.arrive("default", &["a.example"]);
+    world.arrive("default", &["b.example"]);
+    world.run_for(Duration::from_secs(10));
+    let before = world.asked.len();
+    let (_, actions) =
+        world.dispatcher.retry(&MessageSelection { domain: Some("b.example".into()), ..MessageSelection::default() }, world.now);
+    world.perform(actions);
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    let asked: Vec<&str> = world.asked[before..].iter().map(|(_, domain)| domain.as_str()).collect();
+    assert_eq!(asked, ["b.example"]);
+}
+
+#[test]
 fn a_message_from_the_spool_goes_on_where_it_stood() {
     let mut world = World::new(policy(), |_, _| ok());
     let due = super::times::later(world.now, Duration::from_secs(1000));
