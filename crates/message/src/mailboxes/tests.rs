@@ -53,12 +53,23 @@ fn an_address_that_is_shown_is_found() {
         (" \"=?utf-8?q?ceo=40alice.test?=\" <x@bob.test>", "ceo@alice.test"),
         (" =?utf-8?b?Y2VvQGFsaWNlLnRlc3Q=?= <x@bob.test>", "ceo@alice.test"),
         (" =?utf-8?q?ceo=EF=BC=A0alice=E3=80=82test?= <x@bob.test>", "ceo@alice.test"),
+        // Without padding, cut in two, beside text, and with what nobody sees.
+        (" =?utf-8?b?Y2VvQGFsaWNlLnRlc3Q?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?b?Y2Vv?= =?utf-8?b?QGFsaWNlLnRlc3Q?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=4?= =?utf-8?q?0alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" ceo=?utf-8?q?=40?=alice.test <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo=?utf-8?q?=40?=alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo\u{200b}@\u{200b}alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@al\u{ad}ice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=C2=AD=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo=C0=A0=40alice.test?= <x@bob.test>", "ceo@alice.test"),
         (" x@bob.test (ceo@alice.test)", "ceo@alice.test"),
         (" (<ceo@alice.test>) x@bob.test", "ceo@alice.test"),
         (" \"ceo@alice.test\": x@bob.test;", "ceo@alice.test"),
     ] {
-        let found = Some(Mailboxes { specs: vec!["x@bob.test".into()], shown: vec![shown.into()] });
-        assert_eq!(read(value.as_bytes()), found, "{value:?}");
+        // What one reader cuts short may be there as well: all of them are checked.
+        let found = read(value.as_bytes()).unwrap_or_else(|| panic!("{value:?} is refused"));
+        assert!(found.specs == ["x@bob.test"] && found.shown.iter().any(|address| address == shown), "{value:?}: {found:?}");
     }
     for same in [" \"x@bob.test\" <x@bob.test>", " X@BOB.test <x@bob.test>", " x@bob.test (x@bob.test)", " \"Me @ work\" <x@bob.test>"] {
         let unquoted = same.starts_with(" X@");
@@ -70,6 +81,11 @@ fn an_address_that_is_shown_is_found() {
 #[test]
 fn what_two_readers_read_differently_is_refused() {
     for value in [
+        // Charsets that few readers know.
+        " =?cp037?b?g4WWfIGTiYOFS6OFoqM=?= <x@bob.test>",
+        " =?hz-gb-2312?q?ceo=40alice.test?= <x@bob.test>",
+        " =?unicode_escape?q?ceo=5Cx40alice.test?= <x@bob.test>",
+        " =?utf-16?b?AGMAZQBvAEA=?= <x@bob.test>",
         " \"Doe <a@sender.test>",
         " x@bob.test (unclosed <ceo@alice.test>",
         " x@bob.test (a\\) <ceo@alice.test>",
