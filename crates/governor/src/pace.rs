@@ -185,17 +185,21 @@ pub(crate) struct HourCap {
     kept: u32,
 }
 
+/// How long before the hour's end nothing is kept for urgent mail any more.
+const FREE: i128 = HOUR / 60;
+
 impl HourCap {
     pub(crate) fn new(pace: &Pace, cap: u32) -> Self {
         Self { cap, kept: pace.reserve.up(cap).min(cap.saturating_sub(1)) }
     }
 
-    /// How many recipients may have been used by `now` in this hour, counted since 1970.
+    /// How many recipients may have been used by `now` in this hour, counted since 1970. What is kept for urgent mail shrinks evenly and is
+    /// rounded up, because few are kept of the cap of an hour; in the last minute nothing is.
     pub(crate) fn until(&self, hour: i64, now: Timestamp, priority: Priority) -> u32 {
         let left = between(now, hour_start(hour + 1)).clamp(0, HOUR);
         match priority {
             Priority::Urgent => self.cap,
-            Priority::Usual => self.cap - (i128::from(self.kept) * left / HOUR) as u32,
+            Priority::Usual => self.cap - div_up(i128::from(self.kept) * (left - FREE).max(0), HOUR - FREE) as u32,
         }
     }
 
@@ -210,7 +214,7 @@ impl HourCap {
             return now;
         }
         // The greatest time left at which no more is kept than the target leaves over.
-        let left = (i128::from(self.cap - target + 1) * HOUR - 1) / i128::from(self.kept);
+        let left = FREE + i128::from(self.cap - target) * (HOUR - FREE) / i128::from(self.kept);
         after(ends, -left).max(now)
     }
 }
@@ -272,6 +276,14 @@ mod tests {
             }
             assert_eq!(hour.time_of(0, cap + 1, Priority::Urgent, at(0)), at(HOUR));
         }
+    }
+
+    #[test]
+    fn the_one_that_a_small_hour_keeps_is_there_until_its_last_minute() {
+        let hour = HourCap::new(&Pace::new().with_reserve(Share::percent(10)).unwrap(), 10);
+        let usual = |minute: i128| hour.until(0, at(minute * HOUR / 60), Priority::Usual);
+        assert_eq!([0, 1, 20, 40, 58, 59].map(usual), [9, 9, 9, 9, 9, 10]);
+        assert_eq!(hour.until(0, at(HOUR / 2), Priority::Urgent), 10);
     }
 
     #[test]
