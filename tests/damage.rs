@@ -280,6 +280,25 @@ fn a_kill_of_a_healthy_relay_raises_no_alarm() {
 }
 
 #[test]
+fn a_spool_that_is_gone_is_an_alarm_even_if_no_mail_waited_in_it() {
+    let mut world = World::start("");
+    world.relay.spoilt();
+    world.relay.ok(["suppress", "add", "somebody@example.test"]);
+    world.relay.send(&Mail::new("writer@sender.test", &["reader@example.test"], "x"));
+    world.relay.log().wait_for("delivered", "reader@example.test");
+    let relay = &mut world.relay;
+    relay.kill();
+    fs::remove_dir_all(relay.dir().join("data/spool")).unwrap();
+    relay.run();
+    let alarm = standing(relay).into_iter().find(|alarm| alarm["rule"] == "spool_set_back").expect("an alarm");
+    assert!(alarm["what"].as_str().unwrap().contains("suppression list"), "{alarm}");
+    relay.ok(["alarms", "acknowledge", "--all"]);
+    relay.kill();
+    relay.run();
+    assert_eq!(standing(relay), Vec::<Value>::new(), "it is said once");
+}
+
+#[test]
 fn a_message_that_is_zeroed_over_an_orderly_stop_is_an_alarm_at_the_next_start() {
     let mut world = with_a_deferred_message();
     let relay = &mut world.relay;

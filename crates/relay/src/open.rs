@@ -130,8 +130,9 @@ fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
     for missing in &recovery.missing {
         let up_to = missing.last.map_or_else(|| "onwards".to_owned(), |last| format!("to {last}"));
         let what = format!(
-            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet. Once \
-             the start has compared the log, an alarm `messages_missing` says how many they are",
+            "segment {} of the spool is gone, and with it the accepted messages with numbers from {} {up_to} that were not delivered yet, and \
+             entries of the suppression list and warm-up budgets that stood in it. Once the start has compared the log, an alarm \
+             `messages_missing` says how many messages they are",
             missing.segment, missing.first
         );
         losses.push(spool("segment_missing", format!("{}-{}", missing.segment, missing.first), what, SEND_AGAIN));

@@ -68,7 +68,7 @@ pub fn recover(
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
     let (config, spool) = (&settings.config, &opened.spool);
-    let KnownLog { mut tail, mark, gap, renamed, losses, whole } = read_log(spool, config, now)?;
+    let KnownLog { mut tail, mark, gap, renamed, mut losses, whole } = read_log(spool, config, now)?;
     if opened.holes {
         // What the spool had forgotten before the checkpoint may be back.
         let mut back = HashSet::new();
@@ -79,7 +79,9 @@ pub fn recover(
         tail.add_endings(&config.log.dir, &back)?;
         spool.made_up_for_holes();
     }
-    let uncompared = opened.uncompared | is_older_than_its_log(opened, &tail, &mark)?;
+    let behind = numbers_behind_its_log(opened, &tail, &mark)?;
+    losses.extend(behind.map(|highest| set_back(config, highest)));
+    let uncompared = opened.uncompared | behind.is_some();
     let found = Found { renamed, losses, uncompared, unread: !opened.read, ..Found::default() };
     // Where lines are missing from the log, it does not know what was acknowledged.
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };
@@ -121,15 +123,32 @@ pub fn recover(
     Ok(Recovered { journal, actions, pending, register, found })
 }
 
-/// Whether the log knows numbers that the spool would give out next: then what was stored under them is lost. They are not given out again.
-fn is_older_than_its_log(opened: &OpenedSpool, tail: &Tail, mark: &Watermark) -> Result<bool, RecoveryError> {
+/// The highest number in the log, if the spool would give out that one again: then what was stored under it is lost, and with it all else that
+/// the spool kept since. Such numbers are not given out again.
+fn numbers_behind_its_log(opened: &OpenedSpool, tail: &Tail, mark: &Watermark) -> Result<Option<u64>, RecoveryError> {
     let highest = tail.seqs.iter().copied().max().unwrap_or(0).max(mark.highest());
-    let is_older = highest >= opened.next;
-    if is_older {
-        opened.spool.must_be_compared().map_err(RecoveryError::Mark)?;
-        opened.spool.skip_numbers(highest);
+    if highest < opened.next {
+        return Ok(None);
     }
-    Ok(is_older)
+    opened.spool.must_be_compared().map_err(RecoveryError::Mark)?;
+    opened.spool.skip_numbers(highest);
+    Ok(Some(highest))
+}
+
+/// The spool is gone, or is an old copy.
+fn set_back(config: &Config, highest: u64) -> Finding {
+    let dir = config.spool.dir.display();
+    Finding {
+        rule: "spool_set_back",
+        key: highest.to_string(),
+        part: Some(Part::Spool),
+        what: format!(
+            "the spool {dir} is not the one that the delivery log goes with: it was deleted, or is an old copy. Entries of the suppression list, \
+             warm-up budgets and other things that it kept are gone as well as mail that waited; an alarm `messages_missing` says whether any did"
+        ),
+        remedy: "Import the suppression list again (`posthaste suppress import`), and let `posthaste warmup audit` recount the budgets"
+            .into(),
+    }
 }
 
 /// The log as far as it has to be known at the start.
