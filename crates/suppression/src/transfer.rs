@@ -65,7 +65,7 @@ const RECORD_MAX: usize = 64 << 10;
 /// The longest text about a bad line, in characters: it may quote what the line says.
 const WHY_MAX: usize = 200;
 
-/// Reads a list piece by piece: its memory depends on the length of a piece and on [`RECORD_MAX`], not on the length of the list. Where the list
+/// Reads a list piece by piece: its memory depends on the length of a piece and on the longest record, not on the length of the list. Where the list
 /// is cut into pieces makes no difference.
 #[derive(Debug)]
 pub struct Importer {

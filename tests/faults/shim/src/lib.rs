@@ -1,7 +1,7 @@
 //! A library that is loaded before the C library (LD_PRELOAD) and stands in for the functions by which a program reads, writes and syncs
 //! files and asks for the time.
 //!
-//! It does nothing until the file named by `POSTHASTE_FAULTS` says so ([`layout`]), which is mapped, so that the harness can change it at any
+//! It does nothing until the file named by `POSTHASTE_FAULTS` says so (`layout`), which is mapped, so that the harness can change it at any
 //! moment. Each successful sync is written down in the file named by `POSTHASTE_SYNCS`: inode and length, one line each, so that a power cut can drop what was not synced.
 
 mod layout;
