@@ -83,7 +83,7 @@ impl Names {
 /// How a report was matched, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
-    /// It came to a keyed reverse-path, which only the hosts of that delivery were told.
+    /// It came to a keyed reverse-path, which the hosts of that delivery alone were told; they write it into Return-Path.
     Verp,
     /// A code of ours stands in its content, and it came to an address that only feedback loops were told, or to a mailbox.
     Feedback,

@@ -43,7 +43,7 @@ pub struct PathToken {
 /// What a code serves for. A code of one kind is nothing as the other.
 #[derive(Clone, Copy, Debug)]
 enum CodeKind {
-    /// The local part of a reverse-path, which only the hosts of a delivery see.
+    /// The local part of a reverse-path, which the hosts of a delivery are told.
     ReversePath,
     /// The value of the header field, which everybody sees who ever gets the message.
     HeaderField,

@@ -58,7 +58,7 @@ addresses, or names of this machine, which /etc/aliases may lead elsewhere; seve
   -i, -oi       a line with a single dot does not end the message
   -f FROM       the sender of the envelope (also -r); <> for none. Default: the calling user
   -F NAME       the calling user's name, for a From field that the message lacks
-  -C FILE       the relay's configuration. Default: POSTHASTE_CONFIG, or /etc/posthaste/posthaste.toml
+  -C FILE       the relay's configuration. Default: POSTHASTE_CONFIG, /etc/posthaste/posthaste.toml or ./posthaste.toml
   -bs           speak SMTP on standard input and output
   -bp           list the queue; so does the name mailq
   -bi           check the aliases; so does the name newaliases
