@@ -245,4 +245,5 @@ fn what_is_passed_over_says_so_and_is_no_attempt() {
     let event = world.relay.log().wait_for("deferred", "second@example.test");
     assert_eq!((event["attempt"].as_u64(), world.mx.sessions()), (Some(0), 1));
     assert!(event["detail"].as_str().unwrap().starts_with("not tried, the hosts just refused a connection"), "{event}");
+    assert_eq!(event["not_tried"], true, "{event}");
 }

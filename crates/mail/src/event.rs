@@ -49,9 +49,6 @@ pub enum What {
         /// What the client called itself in EHLO.
         #[serde(skip_serializing_if = "Option::is_none")]
         client_ehlo: Option<Arc<str>>,
-        /// The user that submitted it, if the client logged in.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        user: Option<Arc<str>>,
         /// Its priority among others of its stream, if it is not 0.
         #[serde(skip_serializing_if = "TransferPriority::is_usual")]
         priority: TransferPriority,
@@ -339,6 +336,7 @@ mod tests {
             message: MessageId::new(Timestamp::UNIX_EPOCH, 7),
             message_id: Some("<a@x.org>".into()),
             stream: Name::new("receipts").unwrap(),
+            user: None,
             tags: Arc::from([Arc::from("may")]),
             meta: ["order=7".into()].into(),
             from: "bounce@x.org".into(),

@@ -27,6 +27,7 @@ impl Message {
             message: record.id,
             message_id: record.message_id.clone(),
             stream: record.stream.clone(),
+            user: record.user.clone(),
             tags: record.tags.clone().into(),
             meta: record.meta.clone().into(),
             from: record.envelope.reverse_path.as_str().into(),

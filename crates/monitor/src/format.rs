@@ -180,7 +180,9 @@ fn relay(record: &LogRecord<'_>) -> Vec<String> {
 fn accepted_from(record: &LogRecord<'_>) -> String {
     let ehlo = text_of(record.client_ehlo.as_ref(), |name| format!(" ({})", plain(name)));
     let client = text_of(record.client_ip.as_ref(), |ip| format!("client {}{ehlo}", plain(ip)));
-    let user = text_of(record.user.as_ref(), |user| format!("user {}", plain(user)));
+    // All its lines name the user; saying it once is enough.
+    let user = record.user.as_ref().filter(|_| matches!(&*record.event, "accepted" | "rejected"));
+    let user = text_of(user, |user| format!("user {}", plain(user)));
     let notice = text_of(record.notice_of.as_ref(), |of| format!("notice about {}", plain(of)));
     [client, user, notice].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }

@@ -95,6 +95,8 @@ pub struct LogRecord<'a> {
     pub mx_host: Option<LogText<'a>>,
     pub mx_ip: Option<LogText<'a>>,
     pub attempt: Option<u32>,
+    #[serde(default)]
+    pub not_tried: bool,
     pub smtp_code: Option<u16>,
     pub smtp_enhanced: Option<LogText<'a>>,
     pub smtp_text: Option<LogText<'a>>,

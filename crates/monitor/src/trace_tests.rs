@@ -56,11 +56,11 @@ fn an_address_is_found_in_any_case_with_its_refusals() {
 #[test]
 fn a_notice_is_part_of_what_became_of_a_message() {
     let dir = tempfile::tempdir().unwrap();
-    let What::Accepted { about, client_ip, client_ehlo, user, priority, .. } = accepted(message_id(9), "bounce@x.org", 18) else {
+    let What::Accepted { about, client_ip, client_ehlo, priority, .. } = accepted(message_id(9), "bounce@x.org", 18) else {
         unreachable!()
     };
     let notice =
-        What::Accepted { about, client_ip, client_ehlo, user, priority, spool_seq: 18, notice_of: Some(message_id(1)), recovered: false };
+        What::Accepted { about, client_ip, client_ehlo, priority, spool_seq: 18, notice_of: Some(message_id(1)), recovered: false };
     write(&dir.path().join(CURRENT), &[event(0, accepted(message_id(1), "b@gmail.com", 17)), event(9, notice)]);
     let found = trace(dir.path(), &Query::Message(message_id(1))).unwrap();
     assert_eq!(found.messages.iter().map(|history| history.message).collect::<Vec<_>>(), [message_id(1), message_id(9)]);

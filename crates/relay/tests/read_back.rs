@@ -87,7 +87,6 @@ fn is_read_back(record: MessageRecord) {
             about: message.about(place, record.arrived),
             client_ip: record.client_ip,
             client_ehlo: record.client_ehlo.clone(),
-            user: record.user.clone(),
             priority: TransferPriority::default(),
             spool_seq: 5,
             notice_of: record.notice_of,
@@ -99,6 +98,7 @@ fn is_read_back(record: MessageRecord) {
         assert_eq!((line.message(), line.rcpt.as_deref()), (Some(record.id), Some(rcpt.as_str())));
         assert_eq!(line.from.as_deref(), Some(record.envelope.reverse_path.as_str()));
         assert_eq!(line.client_ehlo.as_deref(), record.client_ehlo.as_deref());
+        assert_eq!(line.user.as_deref(), record.user.as_deref());
         assert!(line.tags.iter().map(|tag| &**tag).eq(record.tags.iter().map(|tag| &**tag)));
         assert!(log.len() - begin < 1 << 20, "the reader takes a longer line for damage");
     }

@@ -50,7 +50,6 @@ pub fn announce(journal: &Journal, message: &Message, seq: u64, token: PendingTo
         about: message.about(rcpt, record.arrived),
         client_ip: record.client_ip,
         client_ehlo: record.client_ehlo.clone(),
-        user: record.user.clone(),
         priority: record.priority(),
         spool_seq: seq,
         notice_of: record.notice_of,

@@ -18,6 +18,9 @@ pub struct MessageFacts {
     pub message_id: Option<Arc<str>>,
     /// The stream.
     pub stream: Name,
+    /// The user who submitted it, if the client logged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
     /// Tags, for grouping in reports.
     #[serde(skip_serializing_if = "no_tags")]
     pub tags: Arc<[Arc<str>]>,
@@ -149,6 +152,9 @@ pub struct Attempt {
     pub mx_ip: Option<IpAddr>,
     /// The number of the attempt, from 1. For what was not tried (its hosts were just out of reach), the number of attempts before.
     pub attempt: u32,
+    /// Nothing was tried: its hosts were known to be out of reach.
+    #[serde(skip_serializing_if = "is_false")]
+    pub not_tried: bool,
     /// The receiver's reply.
     #[serde(flatten, serialize_with = "maybe_reply_fields")]
     pub reply: Option<Reply>,

@@ -46,7 +46,7 @@ impl Dispatcher {
 
     /// Defers a group whose hosts are known to be out of reach, without an attempt.
     pub(super) fn pass_over(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
-        let facts = Arc::new(self.connections.facts(queue));
+        let facts = Arc::new(Attempt { not_tried: true, ..self.connections.facts(queue) });
         let record = self.backlog.pass_over(group, (&not_tried(&why.failure), &why.verdict), facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record(record));
     }

@@ -56,6 +56,7 @@ impl Ledger {
             message: id(),
             message_id: Some("<offer-1@shop.example>".into()),
             stream: Name::new("news").unwrap(),
+            user: None,
             tags: [].into(),
             meta: [].into(),
             from: "shop@shop.example".into(),
