@@ -53,6 +53,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Level 2: the rooms of the relay.
     ("doctor", "mail dkim route"),
     ("journal", "mail monitor host"),
+    ("tallies", "mail monitor"),
+    ("findings", "mail tallies"),
     ("verp", "mail message host"),
     ("suppression", "mail bounce spool"),
     ("feedback", "mail governor bounce route"),

@@ -1,0 +1,73 @@
+//! The cells of one span and one dimension.
+
+use indexmap::IndexMap;
+
+use crate::Cell;
+
+/// The key under which is counted what has no place of its own.
+pub const OTHER: &str = "other";
+
+/// The cells of one span and one dimension, by key, in the order in which the keys came.
+#[derive(Clone, Debug, Default)]
+pub struct Block(pub(crate) IndexMap<Box<str>, Cell, foldhash::fast::RandomState>);
+
+impl Block {
+    /// The cell of a key.
+    pub fn get(&self, key: &str) -> Option<&Cell> {
+        self.0.get(key)
+    }
+
+    /// All keys and cells.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Cell)> {
+        self.0.iter().map(|(key, cell)| (&**key, cell))
+    }
+
+    /// The keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The cell of a key, to add to.
+    pub fn cell(&mut self, key: &str) -> &mut Cell {
+        if !self.0.contains_key(key) {
+            self.0.insert(key.into(), Cell::default());
+        }
+        self.0.get_mut(key).expect("it was inserted")
+    }
+
+    /// Adds a block. Who comes first gets a key of its own while there are fewer than `most`; then all others share one.
+    pub(crate) fn merge(&mut self, other: &Self, most: usize) {
+        for (key, cell) in &other.0 {
+            let known = self.0.contains_key(key) || self.0.len() < most;
+            self.cell(if known { key } else { OTHER }).merge(cell);
+        }
+    }
+
+    /// Keeps the keys with the most behind them, and counts the rest as [`OTHER`].
+    pub(crate) fn keep_largest(&mut self, most: usize) {
+        if self.0.len() <= most {
+            return;
+        }
+        let mut ranked: Vec<(u64, &str)> = self.iter().filter(|(key, _)| *key != OTHER).map(|(key, cell)| (cell.weight(), key)).collect();
+        ranked.sort_unstable_by(|(weight, key), (other_weight, other)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
+        let lost: Vec<Box<str>> = ranked.iter().skip(most.saturating_sub(1)).map(|(_, key)| (*key).into()).collect();
+        let mut rest = Cell::default();
+        for key in lost {
+            // The order of the others stays.
+            rest.merge(&self.0.shift_remove(&*key).expect("it was ranked"));
+        }
+        self.cell(OTHER).merge(&rest);
+    }
+}
+
+/// Blocks are equal if they have the same keys with equal cells.
+impl PartialEq for Block {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.iter().all(|(key, cell)| other.get(key) == Some(cell))
+    }
+}

@@ -1,0 +1,77 @@
+//! The sums of one key in one span.
+
+use posthaste_mail::Class;
+
+use crate::{ByClass, Count, Counter, Times};
+
+/// The sums of one key in one span.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    /// By number, rising; what is zero is not there.
+    pub(crate) counts: Vec<(u16, u64)>,
+    pub(crate) times: Option<Box<Times>>,
+}
+
+impl Cell {
+    /// How many.
+    pub fn get(&self, count: impl Into<Count>) -> u64 {
+        let Count(number) = count.into();
+        self.counts.binary_search_by_key(&number, |(n, _)| *n).map_or(0, |at| self.counts[at].1)
+    }
+
+    /// How many of these classes.
+    pub fn of(&self, by: ByClass, classes: &[Class]) -> u64 {
+        classes.iter().map(|class| self.get((by, *class))).sum()
+    }
+
+    /// The recipients whose story is over, by the receiver's answer or by age: delivered, bounced or expired. Suppressed, cancelled and
+    /// rejected ones are not among them.
+    pub fn finished(&self) -> u64 {
+        self.get(Counter::Delivered) + self.get(Counter::Bounced) + self.get(Counter::Expired)
+    }
+
+    /// How long things took; None if nothing was measured.
+    pub fn times(&self) -> Option<&Times> {
+        self.times.as_deref()
+    }
+
+    /// Counts so many more.
+    pub fn add(&mut self, count: impl Into<Count>, more: u64) {
+        let Count(number) = count.into();
+        if more == 0 {
+            return;
+        }
+        match self.counts.binary_search_by_key(&number, |(n, _)| *n) {
+            Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(more),
+            Err(at) => self.counts.insert(at, (number, more)),
+        }
+    }
+
+    /// The times, to add to.
+    pub fn times_mut(&mut self) -> &mut Times {
+        self.times.get_or_insert_default()
+    }
+
+    /// Adds another cell.
+    pub fn merge(&mut self, other: &Self) {
+        for (number, more) in &other.counts {
+            self.add(Count(*number), *more);
+        }
+        if let Some(times) = other.times.as_deref().filter(|times| !times.is_empty()) {
+            self.times_mut().merge(times);
+        }
+    }
+
+    /// What its rank among other keys follows: everything that happened to its recipients.
+    pub(crate) fn weight(&self) -> u64 {
+        [Counter::Accepted, Counter::Attempts, Counter::Rejected, Counter::Suppressed].into_iter().map(|counter| self.get(counter)).sum()
+    }
+}
+
+/// Cells are equal if their counts are, and as many times were measured.
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        let measured = |cell: &Self| cell.times().map(|times| crate::Time::ALL.map(|time| times.count(time)));
+        self.counts == other.counts && measured(self).unwrap_or_default() == measured(other).unwrap_or_default()
+    }
+}

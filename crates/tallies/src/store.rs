@@ -1,0 +1,117 @@
+//! The database of the tallies: blocks by grain, span and dimension, and what is known beside them.
+
+use std::{io, path::Path};
+
+use posthaste_monitor::LogError;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+
+use crate::{Block, Damaged, Dimension};
+
+/// Why the tallies cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TalliesError {
+    /// The database's own word.
+    #[error("the database of the tallies: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// A block of it is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// Another version wrote it. It is left alone.
+    #[error("the tallies have version {0}, and this posthaste knows {known}: start the posthaste that wrote them, or move their file away", known = VERSION)]
+    Version(String),
+    /// Its file cannot be made.
+    #[error("cannot make the file of the tallies: {0}")]
+    File(#[from] io::Error),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The version of what stands in the database.
+pub(crate) const VERSION: &str = "1";
+
+/// What a block's row begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Start: minutes since 1970.
+    Minute = 0,
+    /// Start: hours since 1970.
+    Hour = 1,
+    /// Start: the day's number (see [`crate::tallies`]).
+    Day = 2,
+    /// The same, by the day of acceptance.
+    Cohort = 3,
+}
+
+/// The database, opened for writing.
+pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
+    let db = Connection::open(path)?;
+    // A power cut may take the last seconds: they are read from the log again.
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS block (
+             grain INTEGER NOT NULL, start INTEGER NOT NULL, dimension INTEGER NOT NULL, cells BLOB NOT NULL,
+             PRIMARY KEY (grain, start, dimension)
+         ) WITHOUT ROWID;",
+    )?;
+    Ok(db)
+}
+
+/// The database, opened to look.
+pub(crate) fn open(path: &Path) -> Result<Connection, TalliesError> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    Ok(db)
+}
+
+/// Memory that one connection may take for pages, in KiB.
+const CACHE_KIB: i64 = 4096;
+
+pub(crate) fn known(db: &Connection, name: &str) -> Result<Option<String>, TalliesError> {
+    Ok(db.prepare_cached("SELECT value FROM known WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?)
+}
+
+pub(crate) fn know(db: &Connection, name: &str, value: &str) -> Result<(), TalliesError> {
+    db.prepare_cached("INSERT OR REPLACE INTO known VALUES (?1, ?2)")?.execute([name, value])?;
+    Ok(())
+}
+
+/// The block of one span; empty if there is none.
+pub(crate) fn block(db: &Connection, table: Table, start: i64, dimension: Dimension) -> Result<Block, TalliesError> {
+    let mut statement = db.prepare_cached("SELECT cells FROM block WHERE grain = ?1 AND start = ?2 AND dimension = ?3")?;
+    let bytes: Option<Vec<u8>> = statement.query_row(params![table as i64, start, dimension as i64], |row| row.get(0)).optional()?;
+    Ok(bytes.map(|bytes| Block::from_bytes(&bytes)).transpose()?.unwrap_or_default())
+}
+
+/// Calls back for each block of a dimension with a start in `from..to`, in their order.
+pub(crate) fn blocks(
+    db: &Connection,
+    table: Table,
+    (from, to): (i64, i64),
+    dimension: Dimension,
+    mut each: impl FnMut(i64, Block),
+) -> Result<(), TalliesError> {
+    let mut statement = db.prepare_cached(
+        "SELECT start, cells FROM block WHERE grain = ?1 AND start >= ?2 AND start < ?3 AND dimension = ?4 ORDER BY start",
+    )?;
+    let mut rows = statement.query(params![table as i64, from, to, dimension as i64])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, Block::from_bytes(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(())
+}
+
+pub(crate) fn put(db: &Transaction<'_>, table: Table, start: i64, dimension: Dimension, block: &Block) -> Result<(), TalliesError> {
+    let mut statement = db.prepare_cached("INSERT OR REPLACE INTO block VALUES (?1, ?2, ?3, ?4)")?;
+    statement.execute(params![table as i64, start, dimension as i64, block.to_bytes()])?;
+    Ok(())
+}
+
+/// Deletes the blocks of spans that began before `start`.
+pub(crate) fn forget(db: &Transaction<'_>, table: Table, start: i64) -> Result<(), TalliesError> {
+    db.prepare_cached("DELETE FROM block WHERE grain = ?1 AND start < ?2")?.execute(params![table as i64, start])?;
+    Ok(())
+}

@@ -1,0 +1,390 @@
+//! The sums, and where in the log they end.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use posthaste_monitor::Position;
+use rusqlite::{Connection, Transaction};
+
+use crate::{
+    Block, Delta, Dimension, TalliesError,
+    delta::begin_of,
+    store::{self, Table, VERSION},
+};
+
+/// How much is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long minutes are kept. Two days at least, since days are made of them where a zone's days begin within an hour.
+    pub minutes: SignedDuration,
+    /// How long hours are kept.
+    pub hours: SignedDuration,
+    /// How long days are kept.
+    pub days: SignedDuration,
+    /// Keys of each dimension that have figures of their own in each span; the rest share one.
+    pub keys: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let hours = SignedDuration::from_hours;
+        Self { minutes: hours(48), hours: hours(90 * 24), days: hours(400 * 24), keys: 500 }
+    }
+}
+
+/// A span of time: from its begin up to, but not including, its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The begin.
+    pub from: Timestamp,
+    /// The end.
+    pub to: Timestamp,
+}
+
+/// How fine a series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// A figure for each minute.
+    Minute,
+    /// For each hour.
+    Hour,
+    /// For each day of the time zone.
+    Day,
+}
+
+/// The sums of the log up to a place in it.
+pub struct Tallies {
+    db: Connection,
+    zone: TimeZone,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Tallies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tallies").field("zone", &self.zone.iana_name()).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Tallies {
+    /// Opens the tallies for writing; the file need not exist. If days were those of another zone before, everything is counted again: days
+    /// cannot be moved.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or another version wrote it; then it is left alone.
+    pub fn open(path: &Path, zone: TimeZone, limits: Limits) -> Result<Self, TalliesError> {
+        let mut db = store::create(path)?;
+        match store::known(&db, "version")? {
+            Some(version) if version != VERSION => return Err(TalliesError::Version(version)),
+            _ => store::know(&db, "version", VERSION)?,
+        }
+        let name = zone_name(&zone);
+        if store::known(&db, "zone")?.is_some_and(|before| before != name) {
+            let change = db.transaction()?;
+            change.execute_batch("DELETE FROM block; DELETE FROM known WHERE name <> 'version';")?;
+            change.commit()?;
+        }
+        store::know(&db, "zone", &name)?;
+        Ok(Self { db, zone, limits })
+    }
+
+    /// Opens the tallies to look, also while a relay writes them.
+    ///
+    /// # Errors
+    /// There are none, they cannot be read, or another version wrote them.
+    pub fn look(path: &Path) -> Result<Self, TalliesError> {
+        let db = store::open(path)?;
+        match store::known(&db, "version")? {
+            Some(version) if version == VERSION => {}
+            other => return Err(TalliesError::Version(other.unwrap_or_else(|| "none".into()))),
+        }
+        let zone = store::known(&db, "zone")?.and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC);
+        Ok(Self { db, zone, limits: Limits::default() })
+    }
+
+    /// The zone of its days.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// The place in the log up to which lines were counted; None at its beginning.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn position(&self) -> Result<Option<Position>, TalliesError> {
+        Ok(store::known(&self.db, "position")?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// The time of the newest line that was counted.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn newest(&self) -> Result<Option<Timestamp>, TalliesError> {
+        self.number("newest").map(|millisecond| millisecond.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    }
+
+    /// Adds what the lines up to `position` come to. All of it is saved, or nothing.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn add(&mut self, delta: &Delta, position: Option<Position>) -> Result<(), TalliesError> {
+        let newest = self.newest()?.max(delta.newest);
+        let closed = self.closed()?;
+        let change = self.db.transaction()?;
+        let sums = Sums { db: &change, zone: &self.zone, limits: &self.limits };
+        for (minute, blocks) in &delta.minutes {
+            sums.merge(Table::Minute, *minute, blocks, self.limits.keys)?;
+            sums.merge_late(*minute, blocks, &closed)?;
+        }
+        for (date, blocks) in &delta.cohorts {
+            sums.merge(Table::Cohort, day_number(*date), blocks, COHORT_KEYS * self.limits.keys)?;
+        }
+        if let Some(newest) = newest {
+            let first = delta.minutes.first_key_value().map(|(minute, _)| *minute);
+            sums.close(closed, first, newest)?;
+            sums.forget(newest)?;
+            store::know(&change, "newest", &newest.as_millisecond().to_string())?;
+        }
+        if let Some(position) = position {
+            store::know(&change, "position", &serde_json::to_string(&position).expect("a position is plain data"))?;
+        }
+        change.commit()?;
+        Ok(())
+    }
+
+    /// What a span comes to. Its ends are rounded down to whole minutes; older than minutes are kept, to whole hours, and so on.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn sum(&self, dimension: Dimension, span: Span) -> Result<Block, TalliesError> {
+        let mut sum = Block::default();
+        let reader = Reader { db: &self.db, zone: &self.zone, closed: self.closed()?, minutes_from: self.number("minutes_from")? };
+        reader.add_span(dimension, span, &mut |block| sum.merge(&block, usize::MAX))?;
+        Ok(sum)
+    }
+
+    /// What each minute, hour or day of a span comes to, with its begin. Where there was nothing, there is no figure.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn series(&self, dimension: Dimension, span: Span, grain: Grain) -> Result<Vec<(Timestamp, Block)>, TalliesError> {
+        let mut series = Vec::new();
+        let mut from = self.begin(span.from, grain);
+        while from < span.to {
+            let Some(to) = self.next(from, grain).filter(|next| *next > from) else { break };
+            let block = self.sum(dimension, Span { from, to })?;
+            if !block.is_empty() {
+                series.push((from, block));
+            }
+            from = to;
+        }
+        Ok(series)
+    }
+
+    /// What became of the messages that were accepted on each of these days, first and last included.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn cohorts(&self, dimension: Dimension, first: Date, last: Date) -> Result<Vec<(Date, Block)>, TalliesError> {
+        let mut days = Vec::new();
+        store::blocks(&self.db, Table::Cohort, (day_number(first), day_number(last) + 1), dimension, |number, block| {
+            days.push((date_of(number), block));
+        })?;
+        Ok(days)
+    }
+
+    fn begin(&self, time: Timestamp, grain: Grain) -> Timestamp {
+        let floor = |seconds: i64| Timestamp::from_second(time.as_second().div_euclid(seconds) * seconds).unwrap_or(time);
+        match grain {
+            Grain::Minute => floor(60),
+            Grain::Hour => floor(3600),
+            Grain::Day => begin_of(time.to_zoned_datetime(self.zone.clone()).date(), &self.zone).unwrap_or(time),
+        }
+    }
+
+    fn next(&self, begin: Timestamp, grain: Grain) -> Option<Timestamp> {
+        match grain {
+            Grain::Minute => begin.checked_add(SignedDuration::from_mins(1)).ok(),
+            Grain::Hour => begin.checked_add(SignedDuration::from_hours(1)).ok(),
+            Grain::Day => begin_of(begin.to_zoned_datetime(self.zone.clone()).date().checked_add(1.day()).ok()?, &self.zone),
+        }
+    }
+
+    fn closed(&self) -> Result<Closed, TalliesError> {
+        Ok(Closed { hours: self.number("hours_closed")?, days: self.number("days_closed")? })
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, TalliesError> {
+        Ok(store::known(&self.db, name)?.and_then(|text| text.parse().ok()))
+    }
+}
+
+/// A cohort's keys come in over a whole day, so more of them get a place of their own.
+const COHORT_KEYS: usize = 4;
+
+/// The hours and days that have sums of their own: all before these.
+#[derive(Clone, Copy)]
+struct Closed {
+    hours: Option<i64>,
+    days: Option<i64>,
+}
+
+/// Makes hours of minutes and days of hours, and forgets what is too old.
+struct Sums<'a> {
+    db: &'a Transaction<'a>,
+    zone: &'a TimeZone,
+    limits: &'a Limits,
+}
+
+impl Sums<'_> {
+    fn merge(&self, table: Table, start: i64, blocks: &[Block], most: usize) -> Result<(), TalliesError> {
+        for (dimension, more) in Dimension::ALL.iter().zip(blocks).filter(|(_, more)| !more.is_empty()) {
+            let mut block = store::block(self.db, table, start, *dimension)?;
+            block.merge(more, most);
+            store::put(self.db, table, start, *dimension, &block)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a minute to its hour and its day if they are closed.
+    fn merge_late(&self, minute: i64, blocks: &[Block], closed: &Closed) -> Result<(), TalliesError> {
+        let hour = minute.div_euclid(60);
+        if closed.hours.is_some_and(|open| hour < open) {
+            self.merge(Table::Hour, hour, blocks, self.limits.keys)?;
+        }
+        let day = day_number(self.day_of(minute));
+        if closed.days.is_some_and(|open| day < open) {
+            self.merge(Table::Day, day, blocks, self.limits.keys)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the hours and days that are over at `newest`. If none were closed before, the first is that of the minute `first`.
+    fn close(&self, closed: Closed, first: Option<i64>, newest: Timestamp) -> Result<(), TalliesError> {
+        let now = newest.as_second().div_euclid(60);
+        let first = first.unwrap_or(now).min(now);
+        let hours = closed.hours.unwrap_or(first.div_euclid(60));
+        for hour in hours..now.div_euclid(60) {
+            for dimension in Dimension::ALL {
+                let mut sum = Block::default();
+                store::blocks(self.db, Table::Minute, (hour * 60, hour * 60 + 60), *dimension, |_, block| sum.merge(&block, usize::MAX))?;
+                self.put(Table::Hour, hour, *dimension, sum)?;
+            }
+        }
+        let hours = hours.max(now.div_euclid(60));
+        store::know(self.db, "hours_closed", &hours.to_string())?;
+        let (days, today) = (closed.days.unwrap_or_else(|| day_number(self.day_of(first))), day_number(self.day_of(now)));
+        for day in days..today {
+            self.close_day(day, hours)?;
+        }
+        store::know(self.db, "days_closed", &days.max(today).to_string())
+    }
+
+    fn close_day(&self, day: i64, hours_closed: i64) -> Result<(), TalliesError> {
+        let (Some(from), Some(to)) = (begin_of(date_of(day), self.zone), begin_of(date_of(day + 1), self.zone)) else { return Ok(()) };
+        let closed = Closed { hours: Some(hours_closed), days: None };
+        let reader = Reader { db: self.db, zone: self.zone, closed, minutes_from: None };
+        for dimension in Dimension::ALL {
+            let mut sum = Block::default();
+            reader.add_span(*dimension, Span { from, to }, &mut |block| sum.merge(&block, usize::MAX))?;
+            self.put(Table::Day, day, *dimension, sum)?;
+        }
+        Ok(())
+    }
+
+    fn day_of(&self, minute: i64) -> Date {
+        Timestamp::from_second(minute * 60).unwrap_or_default().to_zoned_datetime(self.zone.clone()).date()
+    }
+
+    fn put(&self, table: Table, start: i64, dimension: Dimension, mut block: Block) -> Result<(), TalliesError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        block.keep_largest(self.limits.keys);
+        store::put(self.db, table, start, dimension, &block)
+    }
+
+    fn forget(&self, newest: Timestamp) -> Result<(), TalliesError> {
+        let before = |kept: SignedDuration| newest.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        let minute = before(self.limits.minutes).as_second().div_euclid(3600) * 60;
+        // Once an hour is enough.
+        if store::known(self.db, "minutes_from")?.as_deref() == Some(&*minute.to_string()) {
+            return Ok(());
+        }
+        let hour = before(self.limits.hours).as_second().div_euclid(3600);
+        let day = day_number(before(self.limits.days).to_zoned_datetime(self.zone.clone()).date());
+        store::forget(self.db, Table::Minute, minute)?;
+        store::forget(self.db, Table::Hour, hour)?;
+        store::forget(self.db, Table::Day, day)?;
+        store::forget(self.db, Table::Cohort, day)?;
+        store::know(self.db, "minutes_from", &minute.to_string())
+    }
+}
+
+/// Adds up the fewest blocks that make a span: days, hours at its ends, minutes at theirs.
+struct Reader<'a> {
+    db: &'a Connection,
+    zone: &'a TimeZone,
+    closed: Closed,
+    /// The first minute that is kept; None if all are.
+    minutes_from: Option<i64>,
+}
+
+impl Reader<'_> {
+    fn add_span(&self, dimension: Dimension, span: Span, add: &mut dyn FnMut(Block)) -> Result<(), TalliesError> {
+        let (from, to) = (span.from.as_second().div_euclid(60), span.to.as_second().div_euclid(60));
+        if from >= to {
+            return Ok(());
+        }
+        if let Some((first, last)) = self.whole_days(span) {
+            let (begin, end) = (begin_of(first, self.zone), begin_of(last, self.zone));
+            let (Some(begin), Some(end)) = (begin, end) else { return Ok(()) };
+            self.add_hours(dimension, (from, begin.as_second().div_euclid(60)), add)?;
+            store::blocks(self.db, Table::Day, (day_number(first), day_number(last)), dimension, |_, block| add(block))?;
+            return self.add_hours(dimension, (end.as_second().div_euclid(60), to), add);
+        }
+        self.add_hours(dimension, (from, to), add)
+    }
+
+    /// The days that lie whole within the span and are closed: from the first up to, but not including, the second.
+    fn whole_days(&self, span: Span) -> Option<(Date, Date)> {
+        let date = |time: Timestamp| time.to_zoned_datetime(self.zone.clone()).date();
+        let mut first = date(span.from);
+        if begin_of(first, self.zone)? < span.from {
+            first = first.tomorrow().ok()?;
+        }
+        let last = date(span.to).min(date_of(self.closed.days?));
+        (first < last).then_some((first, last))
+    }
+
+    /// Adds the minutes `from..to`: by whole hours where there are any.
+    fn add_hours(&self, dimension: Dimension, (from, to): (i64, i64), add: &mut dyn FnMut(Block)) -> Result<(), TalliesError> {
+        let mut minutes = |from: i64, to: i64| match from < to {
+            true => store::blocks(self.db, Table::Minute, (from, to), dimension, |_, block| add(block)),
+            false => Ok(()),
+        };
+        // Where minutes are gone, an hour that begins in the span stands for them.
+        let gone = self.minutes_from.unwrap_or(i64::MIN);
+        let first = if from < gone { from.div_euclid(60) } else { (from + 59).div_euclid(60) };
+        let last = to.div_euclid(60).min(self.closed.hours.unwrap_or(i64::MIN));
+        if first >= last {
+            return minutes(from, to);
+        }
+        minutes(from, first * 60)?;
+        minutes(last * 60, to)?;
+        store::blocks(self.db, Table::Hour, (first, last), dimension, |_, block| add(block))
+    }
+}
+
+fn zone_name(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
+/// Days since 1970.
+fn day_number(date: Date) -> i64 {
+    (date - Date::constant(1970, 1, 1)).get_days().into()
+}
+
+fn date_of(number: i64) -> Date {
+    let days = i32::try_from(number).unwrap_or(0);
+    Date::constant(1970, 1, 1).checked_add(days.days()).unwrap_or(Date::ZERO)
+}
