@@ -2,6 +2,8 @@
 
 use posthaste_mail::Class;
 
+use crate::Time;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $word:literal;)*) => {
         /// What a line counts as, whatever its class.
@@ -132,6 +134,85 @@ impl From<(ByClass, Class)> for Count {
         Self(256 * by as u16 + number(class))
     }
 }
+
+/// The bounds of the buckets into which times since the start of all counting are sorted, in milliseconds: a second to five days, and what lies
+/// below for the stages of an attempt.
+const TIME_BOUNDS_MS: [u64; 16] = [
+    10,
+    50,
+    100,
+    500,
+    1_000,
+    5_000,
+    15_000,
+    60_000,
+    300_000,
+    900_000,
+    3_600_000,
+    14_400_000,
+    43_200_000,
+    86_400_000,
+    172_800_000,
+    432_000_000,
+];
+
+/// The bounds of the buckets into which the sizes of delivered messages are sorted, in bytes.
+const SIZE_BOUNDS: [u64; 8] = [1_000, 5_000, 20_000, 100_000, 500_000, 2_000_000, 10_000_000, 50_000_000];
+
+/// A histogram: each bucket counts what is not above its bound and above the one before; the last one has no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Histogram {
+    /// Of times.
+    Of(Time),
+    /// Of the sizes of delivered messages.
+    Size,
+}
+
+impl Histogram {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Of(Time::Delivery),
+        Self::Of(Time::Wait),
+        Self::Of(Time::Connect),
+        Self::Of(Time::Tls),
+        Self::Of(Time::Dialogue),
+        Self::Size,
+    ];
+
+    /// The upper bounds of its buckets but the last: milliseconds or bytes.
+    pub fn bounds(self) -> &'static [u64] {
+        match self {
+            Self::Of(_) => &TIME_BOUNDS_MS,
+            Self::Size => &SIZE_BOUNDS,
+        }
+    }
+
+    /// What counts a bucket; the last one is that of what lies above all bounds.
+    pub fn bucket(self, place: usize) -> Count {
+        Count(self.base() + place.min(BUCKETS_MAX) as u16)
+    }
+
+    /// What counts the sum of what was measured.
+    pub fn sum(self) -> Count {
+        Count(self.base() + BUCKETS_MAX as u16 + 1)
+    }
+
+    /// The bucket of a value.
+    pub(crate) fn bucket_of(self, value: u64) -> Count {
+        self.bucket(self.bounds().partition_point(|bound| *bound < value))
+    }
+
+    fn base(self) -> u16 {
+        let number = match self {
+            Self::Of(time) => time as u16,
+            Self::Size => 15,
+        };
+        0x8000 + number * 64
+    }
+}
+
+/// No histogram has more buckets with a bound.
+const BUCKETS_MAX: usize = 32;
 
 /// A class's number in the database, which stays the same whatever is added to [`Class`].
 fn number(class: Class) -> u16 {

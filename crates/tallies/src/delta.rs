@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use posthaste_mail::Class;
 
-use crate::{Block, ByClass, Count, Counter, Dimension, PAIR, Seen, Time};
+use crate::{Block, ByClass, Count, Counter, Dimension, Histogram, PAIR, Seen, Time};
+
+/// The dimensions of which everything that was ever counted is kept: counters that only rise, for machines.
+pub(crate) const KEPT_FOR_EVER: [Dimension; 6] =
+    [Dimension::All, Dimension::Provider, Dimension::Source, Dimension::Stream, Dimension::Class, Dimension::Reason];
 
 /// The blocks of one span, one for each dimension.
 pub(crate) type Blocks = [Block; Dimension::ALL.len()];
@@ -18,6 +22,8 @@ pub struct Delta {
     pub(crate) minutes: BTreeMap<i64, Blocks>,
     /// By the day of the message's acceptance.
     pub(crate) cohorts: BTreeMap<Date, Blocks>,
+    /// Everything, with histograms.
+    pub(crate) ever: Blocks,
     /// The newest line's time.
     pub(crate) newest: Option<Timestamp>,
     /// The day of the last cohort and when it begins and ends: most lines are about messages of the same day.
@@ -28,7 +34,15 @@ pub struct Delta {
 impl Delta {
     /// Nothing yet. Days are those of `zone`.
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, minutes: BTreeMap::new(), cohorts: BTreeMap::new(), newest: None, day: None, key: String::new() }
+        Self {
+            zone,
+            minutes: BTreeMap::new(),
+            cohorts: BTreeMap::new(),
+            ever: Blocks::default(),
+            newest: None,
+            day: None,
+            key: String::new(),
+        }
     }
 
     /// Counts a line. Lines about nothing that is counted, and lines whose time cannot be read, change nothing.
@@ -43,6 +57,12 @@ impl Delta {
         let minute = time.as_second().div_euclid(60);
         let blocks = self.minutes.entry(minute).or_default();
         each_key(line, &mut key, |dimension, key| counts.add_to(line, dimension, blocks[dimension as usize].cell(key), true));
+        let ever = &mut self.ever;
+        each_key(line, &mut key, |dimension, key| {
+            if KEPT_FOR_EVER.contains(&dimension) {
+                counts.add_for_ever(line, dimension, ever[dimension as usize].cell(key));
+            }
+        });
         if line.stream.is_some() {
             let day = self.cohort(accepted_at(time, line.age_ms));
             let blocks = self.cohorts.entry(day).or_default();
@@ -53,7 +73,7 @@ impl Delta {
 
     /// The cells that it holds: what its memory follows.
     pub fn cells(&self) -> usize {
-        self.minutes.values().chain(self.cohorts.values()).flatten().map(Block::len).sum()
+        self.minutes.values().chain(self.cohorts.values()).flatten().chain(&self.ever).map(Block::len).sum()
     }
 
     /// Whether it holds nothing.
@@ -172,22 +192,36 @@ impl Counts {
         self.if_so(line.one_click, Counter::OneClick);
     }
 
+    fn add_for_ever(&self, line: &Seen<'_>, dimension: Dimension, cell: &mut crate::Cell) {
+        for (count, more) in self.counts.iter().flatten() {
+            cell.add(*count, *more);
+        }
+        if matches!(dimension, Dimension::All | Dimension::Provider) && &*line.event == "delivered" {
+            let mut sort = |histogram: Histogram, value: u64| {
+                cell.add(histogram.bucket_of(value), 1);
+                cell.add(histogram.sum(), value);
+            };
+            measured(line).for_each(|(time, milliseconds)| sort(Histogram::Of(time), milliseconds));
+            sort(Histogram::Size, line.size);
+        }
+    }
+
     fn add_to(&self, line: &Seen<'_>, dimension: Dimension, cell: &mut crate::Cell, by_event: bool) {
         for (count, more) in self.counts.iter().flatten() {
             cell.add(*count, *more);
         }
         if by_event && dimension.keeps_times() && &*line.event == "delivered" {
             let times = cell.times_mut();
-            times.add(Time::Delivery, line.age_ms);
-            let measured = [(Time::Connect, line.connect_ms), (Time::Tls, line.tls_ms), (Time::Dialogue, line.dialogue_ms())];
-            let wait = (Time::Wait, (line.attempt == 1).then(|| line.wait_ms()));
-            for (time, milliseconds) in measured.into_iter().chain([wait]) {
-                if let Some(milliseconds) = milliseconds {
-                    times.add(time, milliseconds);
-                }
-            }
+            measured(line).for_each(|(time, milliseconds)| times.add(time, milliseconds));
         }
     }
+}
+
+/// The times that a delivery tells of, in milliseconds.
+fn measured(line: &Seen<'_>) -> impl Iterator<Item = (Time, u64)> {
+    let wait = (line.attempt == 1).then(|| line.wait_ms());
+    let stages = [(Time::Wait, wait), (Time::Connect, line.connect_ms), (Time::Tls, line.tls_ms), (Time::Dialogue, line.dialogue_ms())];
+    std::iter::once((Time::Delivery, line.age_ms)).chain(stages.into_iter().filter_map(|(time, measured)| Some((time, measured?))))
 }
 
 /// Calls back for each key under which the line counts.

@@ -26,7 +26,7 @@ mod times;
 
 pub use block::{Block, OTHER};
 pub use cell::Cell;
-pub use counter::{ByClass, Count, Counter};
+pub use counter::{ByClass, Count, Counter, Histogram};
 pub use delta::Delta;
 pub use dimension::{Dimension, PAIR, pair};
 pub use encoding::Damaged;

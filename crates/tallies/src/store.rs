@@ -41,6 +41,8 @@ pub(crate) enum Table {
     Day = 2,
     /// The same, by the day of acceptance.
     Cohort = 3,
+    /// Start: 0. Everything that was ever counted, with histograms.
+    Ever = 4,
 }
 
 /// The database, opened for writing.

@@ -138,6 +138,7 @@ impl Tallies {
         for (date, blocks) in &delta.cohorts {
             sums.merge(Table::Cohort, day_number(*date), blocks, COHORT_KEYS * self.limits.keys)?;
         }
+        sums.merge(Table::Ever, 0, &delta.ever, self.limits.keys)?;
         if let Some(newest) = newest {
             let first = delta.minutes.first_key_value().map(|(minute, _)| *minute);
             sums.close(closed, first, newest)?;
@@ -190,6 +191,15 @@ impl Tallies {
             days.push((date_of(number), block));
         })?;
         Ok(days)
+    }
+
+    /// Everything that was ever counted, for [`Dimension::All`], `Provider`, `Source`, `Stream`, `Class` and `Reason`: figures that only rise, and
+    /// the only ones with histograms.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn ever(&self, dimension: Dimension) -> Result<Block, TalliesError> {
+        store::block(&self.db, Table::Ever, 0, dimension)
     }
 
     fn begin(&self, time: Timestamp, grain: Grain) -> Timestamp {

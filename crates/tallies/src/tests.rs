@@ -5,7 +5,9 @@ use posthaste_mail::Class;
 use posthaste_monitor::CURRENT;
 use proptest::prelude::*;
 
-use crate::{Block, ByClass, Counter, Delta, Dimension, Grain, Limits, OTHER, Seen, Span, Tallies, TalliesError, Time, catch_up, pair};
+use crate::{
+    Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, OTHER, Seen, Span, Tallies, TalliesError, Time, catch_up, pair,
+};
 
 /// A line about a recipient of a message that was accepted `age` seconds before.
 fn line(second: i64, event: &str, age: i64, more: &str) -> String {
@@ -55,6 +57,20 @@ fn a_line_counts_for_all_that_it_is_about() {
     let time = |time: Time| cell.times().unwrap().quantile(time, 0.5).unwrap().round();
     assert!((1960.0..2040.0).contains(&time(Time::Delivery)) && (1800.0..1900.0).contains(&time(Time::Wait)), "{cell:?}");
     assert!((98.0..=102.0).contains(&time(Time::Dialogue)), "{cell:?}");
+}
+
+#[test]
+fn times_and_sizes_are_sorted_into_buckets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tallies = tallies(dir.path(), &TimeZone::UTC, Limits::default());
+    let lines: Vec<String> = [0, 1, 2, 500_000].map(|age| line(DAY, "delivered", age, r#","provider":"google""#)).into();
+    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
+    let ever = tallies.ever(Dimension::Provider).unwrap();
+    let (cell, histogram) = (ever.get("google").unwrap(), Histogram::Of(Time::Delivery));
+    let buckets: Vec<u64> = (0..=histogram.bounds().len()).map(|place| cell.get(histogram.bucket(place))).collect();
+    assert_eq!(buckets, [1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(cell.get(histogram.sum()), 500_003_000);
+    assert_eq!((cell.get(Histogram::Size.bucket(0)), cell.get(Histogram::Size.sum())), (4, 4000));
 }
 
 #[test]
@@ -220,6 +236,14 @@ proptest! {
                 series.merge(&block, usize::MAX);
             }
             prop_assert_eq!(&sum, &series);
+        }
+        for dimension in [Dimension::All, Dimension::Provider, Dimension::Class] {
+            let ever = whole.ever(dimension).unwrap();
+            prop_assert_eq!(&ever, &pieced.ever(dimension).unwrap());
+            let all = whole.sum(dimension, span(DAY - 86_400, DAY + 20 * 86_400)).unwrap();
+            for (key, cell) in all.iter() {
+                Counter::ALL.iter().for_each(|counter| assert_eq!(ever.get(key).unwrap().get(*counter), cell.get(*counter)));
+            }
         }
         let (first, last) = (jiff::civil::date(2026, 11, 25), jiff::civil::date(2026, 12, 5));
         prop_assert_eq!(whole.cohorts(Dimension::User, first, last).unwrap(), pieced.cohorts(Dimension::User, first, last).unwrap());
