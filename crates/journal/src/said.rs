@@ -101,6 +101,8 @@ pub enum Part {
     Returns,
     /// Deliveries.
     Delivery,
+    /// The figures for reports.
+    Tallies,
 }
 
 impl Part {
@@ -118,6 +120,7 @@ impl Part {
             Self::Sources => "sources",
             Self::Returns => "returns",
             Self::Delivery => "delivery",
+            Self::Tallies => "tallies",
         }
     }
 }

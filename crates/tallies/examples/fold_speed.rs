@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_monitor::CURRENT;
-use posthaste_tallies::{Limits, Tallies, catch_up};
+use posthaste_tallies::{Limits, LogReader, Tallies};
 
 fn main() {
     let mut given = std::env::args().skip(1);
@@ -26,9 +26,9 @@ fn main() {
     let began = Instant::now();
     let path = dir.path().join("tallies.db");
     let mut tallies = Tallies::open(&path, TimeZone::UTC, Limits::default()).expect("a database");
-    let mut read = 0;
+    let (mut reader, mut read) = (LogReader::new(&log), 0);
     loop {
-        let progress = catch_up(&mut tallies, &log, 100_000).expect("a readable log");
+        let progress = reader.catch_up(&mut tallies, 100_000).expect("a readable log");
         read += progress.lines;
         if progress.at_end {
             break;

@@ -5,7 +5,7 @@ use posthaste_mail::Class;
 use crate::{ByClass, Count, Counter, Times};
 
 /// The sums of one key in one span.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// By number, rising; what is zero is not there.
     pub(crate) counts: Vec<(u16, u64)>,
@@ -43,7 +43,12 @@ impl Cell {
         }
         match self.counts.binary_search_by_key(&number, |(n, _)| *n) {
             Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(more),
-            Err(at) => self.counts.insert(at, (number, more)),
+            Err(at) => {
+                if self.counts.is_empty() {
+                    self.counts.reserve(USUAL);
+                }
+                self.counts.insert(at, (number, more));
+            }
         }
     }
 
@@ -68,10 +73,5 @@ impl Cell {
     }
 }
 
-/// Cells are equal if their counts are, and as many times were measured.
-impl PartialEq for Cell {
-    fn eq(&self, other: &Self) -> bool {
-        let measured = |cell: &Self| cell.times().map(|times| crate::Time::ALL.map(|time| times.count(time)));
-        self.counts == other.counts && measured(self).unwrap_or_default() == measured(other).unwrap_or_default()
-    }
-}
+/// What most cells count.
+const USUAL: usize = 8;

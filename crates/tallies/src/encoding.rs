@@ -1,8 +1,6 @@
 //! Blocks as bytes: numbers in groups of seven bits, the low ones first, since most are small.
 
-use sketches_ddsketch::DDSketch;
-
-use crate::{Block, Cell, Time, Times, times::config};
+use crate::{Block, Cell, Time};
 
 /// The bytes are no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,14 +14,12 @@ impl Block {
         put(&mut out, self.len() as u64);
         for (key, cell) in self.iter() {
             put_bytes(&mut out, key.as_bytes());
-            put(&mut out, cell.counts.len() as u64);
-            for (number, count) in &cell.counts {
-                put(&mut out, (*number).into());
-                put(&mut out, *count);
-            }
-            for time in Time::ALL {
-                let sketch = cell.times().and_then(|times| times.0[time as usize].as_ref());
-                put_bytes(&mut out, &sketch.map(DDSketch::to_java_bytes).unwrap_or_default());
+            put_counts(&mut out, &cell.counts);
+            let measured = cell.times().into_iter().flat_map(|times| times.0.iter().enumerate()).filter(|(_, buckets)| !buckets.is_empty());
+            put(&mut out, measured.clone().count() as u64);
+            for (time, buckets) in measured {
+                put(&mut out, time as u64);
+                put_counts(&mut out, buckets);
             }
         }
         out
@@ -38,33 +34,40 @@ impl Block {
         let bytes = &mut bytes;
         for _ in 0..take(bytes)? {
             let key = std::str::from_utf8(take_bytes(bytes)?).map_err(|_| Damaged)?.into();
-            let mut cell = Cell::default();
+            let mut cell = Cell { counts: take_counts(bytes)?, times: None };
             for _ in 0..take(bytes)? {
-                let number = u16::try_from(take(bytes)?).map_err(|_| Damaged)?;
-                if cell.counts.last().is_some_and(|(last, _)| *last >= number) {
-                    return Err(Damaged);
-                }
-                cell.counts.push((number, take(bytes)?));
+                let time = usize::try_from(take(bytes)?).ok().filter(|time| *time < Time::ALL.len()).ok_or(Damaged)?;
+                cell.times_mut().0[time] = take_counts(bytes)?;
             }
-            let mut times = Times::default();
-            for time in Time::ALL {
-                times.0[time as usize] = sketch(take_bytes(bytes)?)?;
-            }
-            cell.times = (!times.is_empty()).then(|| Box::new(times));
             block.0.insert(key, cell);
         }
         if bytes.is_empty() { Ok(block) } else { Err(Damaged) }
     }
 }
 
-fn sketch(bytes: &[u8]) -> Result<Option<DDSketch>, Damaged> {
-    if bytes.is_empty() {
-        return Ok(None);
+/// Numbers and counts: each number as the distance to the one before.
+fn put_counts(out: &mut Vec<u8>, counts: &[(u16, u64)]) {
+    put(out, counts.len() as u64);
+    let mut before = 0;
+    for (number, count) in counts {
+        put(out, (number - before).into());
+        put(out, *count);
+        before = *number;
     }
-    // A sketch of another accuracy cannot be added to ours.
-    let mut ours = DDSketch::new(config());
-    ours.merge(&DDSketch::from_java_bytes(bytes).map_err(|_| Damaged)?).map_err(|_| Damaged)?;
-    Ok(Some(ours))
+}
+
+fn take_counts(bytes: &mut &[u8]) -> Result<Vec<(u16, u64)>, Damaged> {
+    let mut counts: Vec<(u16, u64)> = Vec::new();
+    for _ in 0..take(bytes)? {
+        let (distance, count) = (u16::try_from(take(bytes)?).map_err(|_| Damaged)?, take(bytes)?);
+        let number = match counts.last() {
+            Some((before, _)) if distance > 0 => before.checked_add(distance).ok_or(Damaged)?,
+            Some(_) => return Err(Damaged),
+            None => distance,
+        };
+        counts.push((number, count));
+    }
+    Ok(counts)
 }
 
 fn put(out: &mut Vec<u8>, mut number: u64) {

@@ -3,7 +3,7 @@
 //!
 //! [`Delta`] folds lines of the log. [`Tallies`] keeps the sums in a database of the data folder, together with the place in the log up to which
 //! they count, so that a restart goes on there, a crash counts no line twice, and the same log gives the same figures however often it was
-//! interrupted. [`catch_up`] reads what the log has grown by.
+//! interrupted. [`LogReader`] reads what the log has grown by.
 //!
 //! Level 2: of the workspace it may use `mail` and `monitor`. It has no clock: the newest line tells what time it is.
 //!
@@ -30,7 +30,7 @@ pub use counter::{ByClass, Count, Counter, Histogram};
 pub use delta::Delta;
 pub use dimension::{Dimension, PAIR, pair};
 pub use encoding::Damaged;
-pub use read::{Progress, catch_up};
+pub use read::{LogReader, Progress};
 pub use seen::Seen;
 pub use store::TalliesError;
 pub use tallies::{Grain, Limits, Span, Tallies};

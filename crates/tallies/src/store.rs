@@ -27,6 +27,18 @@ pub enum TalliesError {
     Log(#[from] LogError),
 }
 
+impl TalliesError {
+    /// Whether the database is damaged, so that it has to be made again.
+    pub fn is_corrupt(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Database(error) => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
+            Self::Damaged(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// The version of what stands in the database.
 pub(crate) const VERSION: &str = "1";
 

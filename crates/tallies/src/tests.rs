@@ -6,7 +6,7 @@ use posthaste_monitor::CURRENT;
 use proptest::prelude::*;
 
 use crate::{
-    Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, OTHER, Seen, Span, Tallies, TalliesError, Time, catch_up, pair,
+    Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, LogReader, OTHER, Seen, Span, Tallies, TalliesError, Time, pair,
 };
 
 /// A line about a recipient of a message that was accepted `age` seconds before.
@@ -163,19 +163,19 @@ fn a_log_is_read_on_from_where_it_was_left() {
     }
     std::fs::write(log.join(CURRENT), &text).unwrap();
     let mut counted = tallies(dir.path(), &TimeZone::UTC, Limits::default());
-    let progress = catch_up(&mut counted, &log, 4).unwrap();
+    let progress = LogReader::new(&log).catch_up(&mut counted, 4).unwrap();
     assert_eq!((progress.lines, progress.at_end), (4, false));
     drop(counted);
     let mut counted = tallies(dir.path(), &TimeZone::UTC, Limits::default());
-    assert_eq!(catch_up(&mut counted, &log, 100).unwrap().lines, 6);
+    assert_eq!(LogReader::new(&log).catch_up(&mut counted, 100).unwrap().lines, 6);
     writeln!(text, "{}\nnot a line", line(DAY + 11, "accepted", 0, "")).unwrap();
     std::fs::write(log.join(CURRENT), &text).unwrap();
-    let progress = catch_up(&mut counted, &log, 100).unwrap();
+    let progress = LogReader::new(&log).catch_up(&mut counted, 100).unwrap();
     assert_eq!((progress.lines, progress.damaged, progress.gap), (2, 1, false));
     assert_eq!(count(&counted, span(DAY, DAY + 60), Counter::Accepted), 11);
     // All files are gone, and there are new ones: what was counted stays, and what is new is added.
     std::fs::write(log.join(CURRENT), format!("{}\n", line(DAY + 20, "accepted", 0, ""))).unwrap();
-    let progress = catch_up(&mut counted, &log, 100).unwrap();
+    let progress = LogReader::new(&log).catch_up(&mut counted, 100).unwrap();
     assert_eq!((progress.lines, progress.gap), (1, true));
     assert_eq!(count(&counted, span(DAY, DAY + 60), Counter::Accepted), 12);
 }

@@ -1,0 +1,46 @@
+//! Reads the tallies for those who ask.
+
+use std::{path::PathBuf, time::Duration};
+
+use posthaste_tallies::{Tallies, TalliesError};
+
+use crate::Counting;
+
+/// The tallies, for those who ask. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    path: PathBuf,
+    counting: Counting,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum FiguresError {
+    /// The log is being counted, and the end is not in sight.
+    #[error("the delivery log is still being counted; try again in a minute")]
+    Counting,
+    /// The tallies cannot be read.
+    #[error(transparent)]
+    Tallies(#[from] TalliesError),
+}
+
+impl Figures {
+    /// The figures of this database, which `counting` keeps.
+    pub fn new(path: PathBuf, counting: Counting) -> Self {
+        Self { path, counting }
+    }
+
+    /// Reads what is asked for, once all that was logged before is counted. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The log is still being counted after a few seconds, or the tallies cannot be read.
+    pub fn read<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, FiguresError> {
+        if !self.counting.catch_up(PATIENCE) {
+            return Err(FiguresError::Counting);
+        }
+        Ok(ask(&Tallies::look(&self.path)?)?)
+    }
+}
+
+/// A day's log of a busy relay is counted within it; longer ones are after a change of the time zone or a loss.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,234 @@
+//! The figures for machines, in OpenMetrics (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+
+use std::{collections::BTreeMap, fmt};
+
+use posthaste_mail::Class;
+use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Histogram, OTHER, Tallies, TalliesError, Time};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+/// What /metrics tells beside the tallies: one value, or one for each set of labels.
+#[derive(Clone, Debug)]
+pub struct Gauge {
+    /// The name, without the prefix `posthaste_` and the unit.
+    pub name: &'static str,
+    /// One sentence, without its full stop.
+    pub help: &'static str,
+    /// The unit, if it has one.
+    pub unit: Option<Unit>,
+    /// The values, each with its labels.
+    pub values: Vec<(Labels, f64)>,
+}
+
+/// Names and values of labels.
+pub type Labels = Vec<(&'static str, String)>;
+
+/// The text of /metrics: all that was ever counted, and these gauges. Providers that are not `known` are one: labels must not be as many as
+/// there are domains. Blocks on the disk.
+///
+/// # Errors
+/// The tallies cannot be read.
+pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bool) -> Result<String, TalliesError> {
+    let mut all = Exposition::default();
+    let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
+    all.by_provider(&providers);
+    all.by_source_and_stream(&tallies.ever(Dimension::Source)?, &tallies.ever(Dimension::Stream)?);
+    all.failures(&tallies.ever(Dimension::Class)?);
+    all.rejections(&tallies.ever(Dimension::Reason)?);
+    let totals = tallies.ever(Dimension::All)?;
+    all.totals(totals.get("all").unwrap_or(&Cell::default()));
+    all.gauges = gauges;
+    let mut registry = Registry::with_prefix("posthaste");
+    registry.register_collector(Box::new(all));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("memory does not fail to take text");
+    Ok(text)
+}
+
+fn with_known(block: &Block, known: impl Fn(&str) -> bool) -> BTreeMap<String, Cell> {
+    let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
+    for (key, cell) in block.iter() {
+        cells.entry(if known(key) { key } else { OTHER }.to_owned()).or_default().merge(cell);
+    }
+    cells
+}
+
+/// What stands in /metrics.
+#[derive(Debug, Default)]
+struct Exposition {
+    counters: Vec<(&'static str, &'static str, Option<Unit>, Vec<(Labels, u64)>)>,
+    gauges: Vec<Gauge>,
+    histograms: Vec<(&'static str, &'static str, Unit, Vec<(Labels, Buckets)>)>,
+}
+
+/// A histogram's sum, count and buckets, in base units.
+#[derive(Debug)]
+struct Buckets {
+    sum: f64,
+    count: u64,
+    buckets: Vec<(f64, u64)>,
+}
+
+impl Exposition {
+    fn by_provider(&mut self, providers: &BTreeMap<String, Cell>) {
+        let label = |provider: &str| vec![("provider", provider.to_owned())];
+        let results = [("delivered", Counter::Delivered), ("bounced", Counter::Bounced), ("expired", Counter::Expired)];
+        let with_results = providers.iter().flat_map(|(provider, cell)| {
+            results.map(|(result, counter)| (vec![("provider", provider.clone()), ("result", result.to_owned())], cell.get(counter)))
+        });
+        self.counters.push(("recipients", "Recipients whose story is over, by its end", None, with_results.collect()));
+        let each = [
+            ("attempts", "Attempts to deliver, by recipient", Counter::Attempts),
+            ("deferrals", "Failures for now, by recipient", Counter::Deferred),
+            ("late_bounces", "Bounces that came back after a delivery", Counter::LateBounced),
+            ("complaints", "Complaints that came back", Counter::Complained),
+            ("deliveries_tls", "Deliveries under TLS", Counter::DeliveredTls),
+        ];
+        for (name, help, counter) in each {
+            let values = providers.iter().map(|(provider, cell)| (label(provider), cell.get(counter)));
+            self.counters.push((name, help, None, values.collect()));
+        }
+        let ages = providers.iter().map(|(provider, cell)| (label(provider), Buckets::of(cell, Histogram::Of(Time::Delivery))));
+        self.histograms.push(("delivery_age", "Time from a recipient's acceptance to its delivery", Unit::Seconds, ages.collect()));
+    }
+
+    fn by_source_and_stream(&mut self, sources: &Block, streams: &Block) {
+        let by = |label: &'static str, block: &Block, counter: Counter| -> Vec<_> {
+            block.iter().map(|(key, cell)| (vec![(label, key.to_owned())], cell.get(counter))).collect()
+        };
+        let each = [
+            ("source_attempts", "Attempts to deliver from a source, by recipient", "source", sources, Counter::Attempts),
+            ("source_delivered", "Recipients delivered from a source", "source", sources, Counter::Delivered),
+            ("accepted", "Recipients accepted", "stream", streams, Counter::Accepted),
+            ("suppressed", "Recipients not written to, because they are on the suppression list", "stream", streams, Counter::Suppressed),
+            ("stream_delivered", "Recipients of a stream that were delivered", "stream", streams, Counter::Delivered),
+        ];
+        for (name, help, label, block, counter) in each {
+            self.counters.push((name, help, None, by(label, block, counter)));
+        }
+    }
+
+    fn failures(&mut self, classes: &Block) {
+        let words = Class::ALL.iter().filter_map(|class| Some((*class, classes.get(class.as_str())?)));
+        let values = words.flat_map(|(class, cell)| {
+            let by = [ByClass::Deferred, ByClass::Bounced, ByClass::Expired, ByClass::LateBounced];
+            by.map(|by| (vec![("class", class.as_str().to_owned()), ("result", by.as_str().to_owned())], cell.get((by, class))))
+        });
+        self.counters.push(("failures", "Failures by what they mean and what followed", None, values.collect()));
+    }
+
+    fn rejections(&mut self, reasons: &Block) {
+        let values = reasons.iter().map(|(reason, cell)| (vec![("reason", reason.to_owned())], cell.get(Counter::Rejected)));
+        self.counters.push(("rejected", "Refusals at the door that have a line in the log", None, values.collect()));
+    }
+
+    fn totals(&mut self, all: &Cell) {
+        let one = |counter: Counter| vec![(Vec::new(), all.get(counter))];
+        self.counters.push(("delivered", "Bytes that receivers took", Some(Unit::Bytes), one(Counter::BytesDelivered)));
+        self.counters.push(("cancelled", "Recipients that were removed from the queue", None, one(Counter::Cancelled)));
+        self.counters.push(("unsubscribed", "Unsubscriptions that came back", None, one(Counter::Unsubscribed)));
+        self.counters.push(("replies_unknown", "Refusals that no rule knows", None, one(Counter::UnknownReplies)));
+        let stages = [
+            ("wait", "Time from a recipient's acceptance to the first attempt that delivered it", Time::Wait),
+            ("connect", "Time to connect", Time::Connect),
+            ("tls_handshake", "Time of the TLS handshake", Time::Tls),
+            ("dialogue", "Time from MAIL to the reply after the message", Time::Dialogue),
+        ];
+        for (name, help, time) in stages {
+            self.histograms.push((name, help, Unit::Seconds, vec![(Vec::new(), Buckets::of(all, Histogram::Of(time)))]));
+        }
+        let sizes = vec![(Vec::new(), Buckets::of(all, Histogram::Size))];
+        self.histograms.push(("message_size", "Sizes of delivered messages", Unit::Bytes, sizes));
+    }
+}
+
+impl Buckets {
+    fn of(cell: &Cell, histogram: Histogram) -> Self {
+        let scale = if histogram == Histogram::Size { 1.0 } else { 1000.0 };
+        let bounds = histogram.bounds().iter().map(|bound| *bound as f64 / scale).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(place, bound)| (bound, cell.get(histogram.bucket(place)))).collect();
+        Self { sum: cell.get(histogram.sum()) as f64 / scale, count: buckets.iter().map(|(_, count)| count).sum(), buckets }
+    }
+}
+
+impl Collector for Exposition {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, unit, values) in &self.counters {
+            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+            for (labels, value) in values {
+                match labels.is_empty() {
+                    true => metric.encode_counter::<NoLabelSet, _, u64>(value, None)?,
+                    false => ConstCounter::new(*value).encode(metric.encode_family(labels)?)?,
+                }
+            }
+        }
+        for gauge in &self.gauges {
+            let mut metric = encoder.encode_descriptor(gauge.name, gauge.help, gauge.unit.as_ref(), MetricType::Gauge)?;
+            for (labels, value) in &gauge.values {
+                match labels.is_empty() {
+                    true => metric.encode_gauge(value)?,
+                    false => ConstGauge::new(*value).encode(metric.encode_family(labels)?)?,
+                }
+            }
+        }
+        for (name, help, unit, values) in &self.histograms {
+            let mut metric = encoder.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?;
+            for (labels, Buckets { sum, count, buckets }) in values {
+                match labels.is_empty() {
+                    true => metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?,
+                    false => metric.encode_family(labels)?.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use posthaste_tallies::{Delta, Limits, Seen};
+
+    use super::*;
+
+    fn tallies(dir: &std::path::Path, lines: &[&str]) -> Tallies {
+        let mut tallies = Tallies::open(&dir.join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
+        let mut delta = Delta::new(TimeZone::UTC);
+        for rest in lines {
+            let line = format!(r#"{{"time":"2026-11-29T00:00:00.000Z","stream":"news","size":700,"age_ms":1500,{rest}}}"#);
+            delta.take(&Seen::parse(line.as_bytes()).unwrap());
+        }
+        tallies.add(&delta, None).unwrap();
+        tallies
+    }
+
+    #[test]
+    fn what_was_counted_stands_there_with_labels_that_stay_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let delivered = r#""event":"delivered","provider":"google","source":"ip1","attempt":1,"connect_ms":20"#;
+        let rare = r#""event":"bounced","provider":"a.example","source":"ip1","attempt":1,"class":"invalid_recipient""#;
+        let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex")]);
+        let gauge = Gauge { name: "waiting", help: "Recipients that wait", unit: None, values: vec![(Vec::new(), 7.0)] };
+        let text = metrics(&tallies, vec![gauge], |provider| provider == "google").unwrap();
+        for line in [
+            "# TYPE posthaste_recipients counter",
+            r#"posthaste_recipients_total{provider="google",result="delivered"} 1"#,
+            r#"posthaste_recipients_total{provider="other",result="bounced"} 2"#,
+            r#"posthaste_accepted_total{stream="news"} 1"#,
+            r#"posthaste_failures_total{class="invalid_recipient",result="bounced"} 2"#,
+            "posthaste_delivered_bytes_total 700",
+            "posthaste_waiting 7.0",
+            r#"posthaste_delivery_age_seconds_bucket{le="5.0",provider="google"} 1"#,
+            r#"posthaste_delivery_age_seconds_sum{provider="google"} 1.5"#,
+            r#"posthaste_message_size_bytes_count 1"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("a.example"), "{text}");
+    }
+}
