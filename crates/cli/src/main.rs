@@ -11,7 +11,9 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{alarms, audit, bounce, check, dkim, explain, log, queue, reload, run, sendmail, suppress, trace, user, warmup, why};
+use crate::commands::{
+    alarms, audit, bounce, check, dkim, explain, log, queue, reload, report, run, sendmail, suppress, trace, user, warmup, why,
+};
 
 /// An outbound SMTP relay with delivery monitoring built in.
 #[derive(Parser)]
@@ -33,6 +35,8 @@ enum Command {
     Log(log::Log),
     /// Show the whole history of a message, or of all mail to an address.
     Trace(trace::Trace),
+    /// Say what became of the mail: how much, why it failed, how long it took.
+    Report(report::Report),
     /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
     Why(why::Why),
     /// Show and change the queue of waiting messages.
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Reload(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Trace(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
         Command::Alarms(command) => command.run(),

@@ -35,6 +35,7 @@ use crate::{
     error::{ConfigError, ConfigErrors},
     http, introspection, limits, listen,
     log::Log,
+    monitor::Monitor,
     notice,
     origins::{Lines, Origin},
     reader::{Findings, Reading, Table},
@@ -87,6 +88,8 @@ pub struct Config {
     pub spool: Spool,
     /// The delivery log.
     pub log: Log,
+    /// What is counted of it.
+    pub monitor: Monitor,
     /// The resolver.
     pub dns: Dns,
     /// Connections to receivers.
@@ -273,6 +276,7 @@ impl Config {
         let itself = route::Itself { hostname: &hostname, listeners: &listeners, http: &http };
         let routes = t.table("route", |t| route::read_all(t, environment, &delivery, &tls, &itself));
         returns::hold_together(&returns, t, &streams, &listeners);
+        let log = t.table("log", |t| Log::read(t, &data_dir));
         let postmaster = t.given("postmaster", from_text::<Address>);
         returns::leads_elsewhere(&returns, t, &streams, postmaster.as_ref());
         Self {
@@ -284,7 +288,8 @@ impl Config {
             sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
             limits: t.table("limits", limits::read),
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
-            log: t.table("log", |t| Log::read(t, &data_dir)),
+            monitor: t.table("monitor", |t| Monitor::read(t, &data_dir, &log.dir)),
+            log,
             dns: t.table("dns", Dns::read),
             routes,
             dkim,

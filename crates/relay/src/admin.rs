@@ -1,6 +1,7 @@
 //! The admin socket, over which `posthaste queue`, `audit`, `reload` and others talk to the running relay: one line of JSON each way.
 
 mod client;
+mod figures;
 mod looks;
 mod reasons;
 
@@ -18,6 +19,7 @@ use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::ListRequest;
+use posthaste_watch::{Figures, ReportRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
@@ -78,6 +80,8 @@ pub enum Request {
         /// The part.
         part: String,
     },
+    /// Report what the log comes to.
+    Report(ReportRequest),
     /// Prove that nothing is lost.
     Audit,
     /// The alarms that stand until they are acknowledged.
@@ -214,6 +218,8 @@ pub struct Admin {
     pub outbound: Arc<Outbound>,
     /// The alarms that stand.
     pub alarms: Alarms,
+    /// What the log comes to; None: it is not counted.
+    pub figures: Option<Figures>,
     /// The settings in force.
     pub settings: Swap,
     /// The rotation of DKIM keys.
@@ -275,6 +281,11 @@ impl Admin {
             Request::Log { filter, last, after } => self.read_log(move |dir| looks::log(dir, filter, last, after)).await,
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
             Request::MessagesLike { part } => self.read_log(move |dir| messages_like(dir, &part)).await,
+            Request::Report(request) => {
+                let figures = self.figures.clone();
+                let report = tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request));
+                json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
+            }
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,

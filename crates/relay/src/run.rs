@@ -25,6 +25,7 @@ use posthaste_submission::{
     Intake,
     smtp::{Inboxes, Listeners},
 };
+use posthaste_watch::{Counting, Figures};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -156,6 +157,8 @@ struct Relay {
     intake: Arc<Intake>,
     outbound: Arc<Outbound>,
     returns: Arc<ReturnHandler>,
+    counting: Option<Counting>,
+    figures: Option<Figures>,
     lockout: Arc<Lockout>,
     engine: JoinHandle<()>,
     recorder: threads::Sender<Note>,
@@ -207,6 +210,11 @@ impl Relay {
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
         let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone());
+        let counting =
+            config.monitor.counting.clone().map(|settings| Ok((settings.path.clone(), Counting::start(settings, journal.clone())?)));
+        let counting = counting.transpose().map_err(|source| RunError::Thread { what: "the thread that counts the log", source })?;
+        let figures = counting.clone().map(|(path, counting)| Figures::new(path, counting));
+        let counting = counting.map(|(_, counting)| counting);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
@@ -216,6 +224,8 @@ impl Relay {
             intake,
             outbound,
             returns,
+            counting,
+            figures,
             lockout,
             engine,
             recorder,
@@ -245,7 +255,8 @@ impl Relay {
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
-        let admin = Arc::new(Admin { intake, outbound, alarms, settings: settings.clone(), rotation: rotation.clone(), reload });
+        let figures = self.figures.clone();
+        let admin = Arc::new(Admin { intake, outbound, alarms, figures, settings: settings.clone(), rotation: rotation.clone(), reload });
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         let view = settings.view(|settings| &settings.maildrop);
@@ -322,6 +333,11 @@ impl Relay {
         let Reloader { journal, spool, .. } = &self.reloader;
         journal.say(None, State::Stopped, if journal.trouble().is_none() { "everything is on disk" } else { "all mail is on disk" });
         let closed = journal.close();
+        if let Some(counting) = &self.counting {
+            // What is not counted now is counted by the next start.
+            let _ = counting.catch_up(LAST_LINES);
+            counting.stop();
+        }
         take_log_alarms(journal, &self.alarms);
         match closed {
             Ok(()) => {}

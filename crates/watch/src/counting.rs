@@ -28,8 +28,22 @@ pub struct Settings {
 /// What the thread is told.
 enum Told {
     /// Count all that is in the log now, and answer.
-    CatchUp(SyncSender<()>),
+    CatchUp(Waiter),
     Stop,
+}
+
+/// Hears that all is counted, or why it is not.
+type Waiter = SyncSender<Result<(), String>>;
+
+/// Why the figures do not hold all that is in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCounted {
+    /// It takes longer than one can wait.
+    #[error("the delivery log is still being counted; try again in a minute")]
+    Yet,
+    /// It fails.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// The thread that counts the log.
@@ -50,10 +64,19 @@ impl Counting {
         Ok(Self { told })
     }
 
-    /// Waits until all that is in the log now is counted; false if that takes longer. Blocks.
-    pub fn catch_up(&self, patience: Duration) -> bool {
+    /// Waits until all that is in the log now is counted. Blocks.
+    ///
+    /// # Errors
+    /// It takes longer, or it fails.
+    pub fn catch_up(&self, patience: Duration) -> Result<(), NotCounted> {
         let (done, wait) = sync_channel(1);
-        self.told.send(Told::CatchUp(done)).is_ok() && wait.recv_timeout(patience).is_ok()
+        let ended = || NotCounted::Failed("the thread that counts the log has ended".into());
+        self.told.send(Told::CatchUp(done)).map_err(|_| ended())?;
+        match wait.recv_timeout(patience) {
+            Ok(counted) => counted.map_err(NotCounted::Failed),
+            Err(RecvTimeoutError::Timeout) => Err(NotCounted::Yet),
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        }
     }
 
     /// Ends the thread after the lines that it is counting.
@@ -67,21 +90,31 @@ struct Counter {
     journal: Journal,
     /// What is wrong, if it has been said.
     trouble: Option<String>,
-    waiters: Vec<SyncSender<()>>,
+    waiters: Vec<Waiter>,
 }
 
 impl Counter {
     fn run(mut self, told: &Receiver<Told>) {
-        loop {
-            match self.count(told) {
-                Ok(Stopped) => return,
-                Err(error) => self.failed(&error),
+        while let Err(error) = self.count(told) {
+            if self.failed(&error) {
+                continue;
             }
-            self.waiters.clear();
-            match told.recv_timeout(AGAIN) {
-                Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Told::CatchUp(_)) | Err(RecvTimeoutError::Timeout) => {}
+            self.answer(&Err(self.trouble.clone().unwrap_or_default()));
+            let by = clock::instant() + AGAIN;
+            loop {
+                match told.recv_timeout(by.saturating_duration_since(clock::instant())) {
+                    Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(Told::CatchUp(waiter)) => drop(waiter.try_send(Err(self.trouble.clone().unwrap_or_default()))),
+                    Err(RecvTimeoutError::Timeout) => break,
+                }
             }
+        }
+    }
+
+    fn answer(&mut self, counted: &Result<(), String>) {
+        for waiter in self.waiters.drain(..) {
+            // Who no longer waits has gone.
+            let _ = waiter.try_send(counted.clone());
         }
     }
 
@@ -95,9 +128,7 @@ impl Counter {
             self.well(&progress);
             if progress.at_end {
                 // Who no longer waits has gone.
-                for waiter in self.waiters.drain(..) {
-                    let _ = waiter.try_send(());
-                }
+                self.answer(&Ok(()));
             }
             let pause = if progress.at_end { PAUSE } else { Duration::ZERO };
             match told.recv_timeout(pause) {
@@ -118,30 +149,30 @@ impl Counter {
         }
     }
 
-    /// Says what is wrong, once. A database that is damaged makes room for a new one: the log has it all.
-    fn failed(&mut self, error: &TalliesError) {
-        let mut detail = format!("the log is not counted, and reports stand still: {error}");
-        if error.is_corrupt() {
-            detail = match put_aside(&self.settings.path) {
-                Ok(aside) => format!(
-                    "the tallies are damaged ({error}) and are now {}; the log is counted again from its beginning",
-                    aside.display()
-                ),
-                Err(failed) => format!("the tallies are damaged ({error}) and cannot be moved away: {failed}"),
-            };
-        }
+    /// Says what is wrong, once. A database that is damaged makes room for a new one, since the log has it all: then it is true, and counting goes on
+    /// at once.
+    fn failed(&mut self, error: &TalliesError) -> bool {
+        let moved = error.is_corrupt().then(|| put_aside(&self.settings.path));
+        let detail = match &moved {
+            None => format!("the log is not counted, and reports stand still: {error}"),
+            Some(Ok(aside)) => {
+                format!("the tallies are damaged ({error}) and are now {}; the log is counted again from its beginning", aside.display())
+            }
+            Some(Err(failed)) => format!("the tallies are damaged ({error}) and cannot be moved away: {failed}"),
+        };
         if self.trouble.as_ref() != Some(&detail) {
             self.journal.say(Part::Tallies, State::Alarm, detail.as_str());
             self.trouble = Some(detail);
         }
+        matches!(moved, Some(Ok(_)))
     }
 }
 
 struct Stopped;
 
-/// Renames the database, with what belongs to it.
+/// Renames the database, with what belongs to it. Only the last damaged one is kept.
 fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = PathBuf::from(format!("{}.damaged-{}", path.display(), clock::now().as_second()));
+    let aside = PathBuf::from(format!("{}.damaged", path.display()));
     std::fs::rename(path, &aside)?;
     for part in ["-wal", "-shm"] {
         let _ = std::fs::rename(format!("{}{part}", path.display()), format!("{}{part}", aside.display()));

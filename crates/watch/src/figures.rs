@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use posthaste_tallies::{Tallies, TalliesError};
 
-use crate::Counting;
+use crate::{Counting, NotCounted};
 
 /// The tallies, for those who ask. Clones share them.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ pub struct Figures {
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum FiguresError {
-    /// The log is being counted, and the end is not in sight.
-    #[error("the delivery log is still being counted; try again in a minute")]
-    Counting,
+    /// They do not hold all that is in the log.
+    #[error(transparent)]
+    NotCounted(#[from] NotCounted),
     /// The tallies cannot be read.
     #[error(transparent)]
     Tallies(#[from] TalliesError),
@@ -35,9 +35,7 @@ impl Figures {
     /// # Errors
     /// The log is still being counted after a few seconds, or the tallies cannot be read.
     pub fn read<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, FiguresError> {
-        if !self.counting.catch_up(PATIENCE) {
-            return Err(FiguresError::Counting);
-        }
+        self.counting.catch_up(PATIENCE)?;
         Ok(ask(&Tallies::look(&self.path)?)?)
     }
 }

@@ -11,7 +11,7 @@ mod figures;
 mod metrics;
 mod report;
 
-pub use counting::{Counting, Settings};
+pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
 pub use metrics::{Gauge, Labels, metrics};
 pub use report::{Quantiles, Report, ReportRequest, Row};

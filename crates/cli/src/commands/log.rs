@@ -220,7 +220,7 @@ fn no_such(kind: &str, text: &str, words: &[String]) -> String {
 }
 
 /// Parses a time, or an age such as `2h`.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod log;
 pub(crate) mod queue;
 pub(crate) mod reload;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sendmail;
 pub(crate) mod suppress;

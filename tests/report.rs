@@ -1,0 +1,122 @@
+//! `posthaste report`: what the log comes to, the same to the unit however it was counted.
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+use support::{Act, Mail, Relay, Step, World, relay::text, wait::until};
+
+const FROM: &str = "writer@sender.test";
+
+/// Some delivered, some bounced, some deferred, some refused, in two streams and with tags. Returns once each has an end or has to wait.
+fn send(world: &World, rounds: usize) {
+    for n in 0..rounds {
+        let stream = ["letters", "default"][n % 2];
+        let letter =
+            format!("X-Posthaste-Stream: {stream}\r\nX-Posthaste-Tag: t{}\r\nFrom: <{FROM}>\r\nSubject: x\r\n\r\nHello.\r\n", n % 3);
+        let to = [&*format!("a{n}@example.test"), "gone@example.test", "late@cousin.test"];
+        world.relay.send(&Mail::raw("", &to, letter.as_bytes()));
+    }
+    until("all attempts", || {
+        let events = world.relay.log().events();
+        let count = |words: &[&str]| events.iter().filter(|event| words.iter().any(|word| event["event"] == *word)).count();
+        (count(&["delivered", "bounced", "suppressed", "deferred"]) >= count(&["accepted"])).then_some(())
+    });
+}
+
+fn world() -> World {
+    let world = World::start("retry.schedule = [\"1h\"]\nstream.letters = {}");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt("gone@example.test") => Act::Say("550 5.1.1 no such user".into()),
+        Step::Rcpt("late@cousin.test") => Act::Say("451 4.3.2 later".into()),
+        _ => Act::Usual,
+    });
+    world.dns.mx("cousin.test", 10, "mx.cousin.test").a("mx.cousin.test", "127.0.0.1");
+    world
+}
+
+fn report(relay: &Relay, by: &str) -> Value {
+    let told = relay.ok(["report", "--since", "2h", "--by", by, "--rows", "1000", "--json"]);
+    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+}
+
+/// What jq counts in the log: for each value of `key`, how many lines of each event.
+fn counted(relay: &Relay, key: &str) -> Value {
+    let program = format!(
+        "reduce (inputs | select({key} != null)) as $e ({{}}; reduce ($e | [{key}] | flatten | .[]) as $k (.; .[$k | tostring][$e.event] += 1))"
+    );
+    let mut jq = Command::new("jq");
+    jq.args(["-n", "-c", &program]).arg(relay.dir().join("data/log/delivery.log"));
+    let out = jq.output().expect("jq runs");
+    assert!(out.status.success(), "{out:?}");
+    serde_json::from_slice(&out.stdout).expect("jq writes JSON")
+}
+
+fn agree(relay: &Relay) {
+    for (by, key) in [
+        ("all", "\"all\""),
+        ("provider", ".provider"),
+        ("source", ".source"),
+        ("stream", ".stream"),
+        ("domain", ".domain"),
+        ("tag", ".tags"),
+        ("class", "(select(.event | IN(\"deferred\", \"bounced\", \"expired\", \"late_bounced\")) | .class)"),
+        ("stream_provider", "(select(.provider) | .stream + \" \" + .provider)"),
+    ] {
+        let (report, counted) = (report(relay, by), counted(relay, key));
+        let rows = report["rows"].as_array().unwrap_or_else(|| panic!("no rows in {report}"));
+        assert!(!rows.is_empty() && rows.len() == counted.as_object().unwrap().len(), "{by}: {report} and {counted}");
+        for row in rows {
+            for event in ["accepted", "delivered", "deferred", "bounced", "expired", "held", "suppressed", "late_bounced"] {
+                let (told, found) = (&row[event], &counted[row["key"].as_str().unwrap()][event]);
+                assert_eq!(told.as_u64(), found.as_u64().or(Some(0)), "{by} {} {event}: {row} and {counted}", row["key"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_says_what_jq_counts_after_a_kill_a_restart_and_a_rebuild() {
+    let mut world = world();
+    send(&world, 12);
+    agree(&world.relay);
+    world.relay.kill();
+    world.relay.run();
+    send(&world, 6);
+    agree(&world.relay);
+    let before = report(&world.relay, "domain");
+    world.relay.stop();
+    let stopped = report(&world.relay, "domain");
+    assert_eq!(before["rows"], stopped["rows"], "without a relay the figures are the same");
+    for part in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(world.relay.dir().join("data").join(format!("tallies.db{part}")));
+    }
+    assert_eq!(report(&world.relay, "domain")["rows"], before["rows"], "counted again from the log");
+}
+
+#[test]
+fn damaged_tallies_are_made_again_from_the_log() {
+    let mut world = world();
+    send(&world, 3);
+    let before = report(&world.relay, "stream");
+    world.relay.stop();
+    let path = world.relay.dir().join("data").join("tallies.db");
+    let _ = fs::remove_file(world.relay.dir().join("data").join("tallies.db-wal"));
+    fs::write(&path, b"this is no database, and long enough to be seen as none of them").unwrap();
+    world.relay.run();
+    until("the word about the tallies", || world.relay.log().tail().contains("the log is counted again").then_some(()));
+    assert_eq!(report(&world.relay, "stream")["rows"], before["rows"]);
+}
+
+#[test]
+fn people_read_shares_of_what_and_not_of_few() {
+    let world = world();
+    send(&world, 2);
+    let told = world.relay.ok(["report", "--by", "provider"]);
+    for part in ["accepted", "2 of 4 finished", "invalid_recipient", "acceptance to delivery", "By provider", "example.test"] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    let unknown = world.relay.cli(["report", "--by", "colour"]);
+    assert!(!unknown.status.success() && text(&unknown.stderr).contains("is none of: all, provider"), "{unknown:?}");
+    assert_eq!(json!(report(&world.relay, "all")["rows"][0]["key"]), "all");
+}
