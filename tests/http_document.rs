@@ -59,8 +59,10 @@ fn documented(document: &Value) -> BTreeSet<(String, String, u16)> {
 #[test]
 fn every_documented_answer_can_be_had_and_no_other() {
     let port = free_port();
-    let tokens =
-        config(port, &[("all", "all", &["send", "read", "suppress"]), ("none", "none", &["send"]), ("reader", "reader", &["read"])]);
+    let tokens = config(
+        port,
+        &[("all", "all", &["send", "read", "suppress", "monitor"]), ("none", "none", &["send"]), ("reader", "reader", &["read"])],
+    );
     let extra =
         format!("{tokens}\nuser.none.rate = \"1/h\"\nhttp.body_timeout = \"1s\"\nhttp.body_size = \"1 MiB\"\nretry.schedule = [\"1h\"]");
     let extra = format!("{extra}\nbans.failures = 2\nbans.delay = \"0s\"\nbans.exempt = []");
@@ -76,6 +78,12 @@ fn every_documented_answer_can_be_had_and_no_other() {
         &api,
         &[
             Ask("GET", "/healthz", &[], b"", 200),
+            Ask("GET", "/readyz", &[], b"", 200),
+            Ask("GET", "/v1/report?by=provider", &[], b"", 200),
+            Ask("GET", "/v1/report?by=colour", &[], b"", 400),
+            Ask("GET", "/v1/tallies?by=stream&grain=minute", &[], b"", 200),
+            Ask("GET", "/v1/tallies?grain=year", &[], b"", 400),
+            Ask("GET", "/metrics", &[], b"", 200),
             Ask("GET", "/v1/openapi.json", &[], b"", 200),
             Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202),
             Ask("POST", "/v1/messages", &[JSON], b"{", 400),
@@ -117,6 +125,8 @@ fn every_documented_answer_can_be_had_and_no_other() {
     );
     let sending = [("POST", "/v1/messages"), ("POST", "/v1/messages/batch")];
     let reading = [("GET", "/v1/messages/x"), ("GET", "/v1/suppressions"), ("GET", listed), ("GET", "/v1/suppressions/export")];
+    let counting = [("GET", "/v1/report"), ("GET", "/v1/tallies"), ("GET", "/metrics")];
+    let reading = [&reading[..], &counting].concat();
     let changing = [("PUT", listed), ("DELETE", listed), ("POST", "/v1/suppressions/import")];
     for (method, path) in sending.iter().chain(&reading).chain(&changing) {
         assert_eq!(nobody.call(method, path, &[], b"").status, 401, "{method} {path}");
@@ -145,13 +155,18 @@ fn every_documented_answer_can_be_had_and_no_other() {
     let in_the_way = world.relay.dir().join("data/log/delivery-20990101T000000Z-9.log");
     std::fs::create_dir(&in_the_way).unwrap();
     let unread = api.get(&format!("/v1/messages/{id}"));
+    let uncounted = ["/v1/report", "/v1/tallies", "/metrics"].map(|path| Ask("GET", path, &[], b"", 503));
     std::fs::remove_dir(&in_the_way).unwrap();
+    let [there, elsewhere] = ["data/tallies.db", "data/elsewhere"].map(|name| world.relay.dir().join(name));
+    std::fs::rename(&there, &elsewhere).unwrap();
+    all(&api, &uncounted);
+    std::fs::rename(&elsewhere, &there).unwrap();
     assert_eq!(unread.status, 503, "{}", unread.text());
     world.relay.change_config("limits.queue_messages = 1");
     world.relay.ok(["reload"]);
     let full = wait::until("a full queue", || Some(api.call("POST", "/v1/messages", &[JSON], good.as_bytes())).filter(|r| r.status == 503));
     assert_eq!((full.header("retry-after"), full.json()["reason"].as_str()), ("30", Some("queue_full")));
-    all(&api, &[Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 503)]);
+    all(&api, &[Ask("POST", "/v1/messages/batch", &[JSON], batch.as_bytes(), 503), Ask("GET", "/readyz", &[], b"", 503)]);
 
     // A client that guesses tokens is banned.
     let guesser = Api::new(port, "wrong");
@@ -185,7 +200,7 @@ fn the_document_is_whole() {
     // Every operation that needs a token says so, and every operation has a description.
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let open = ["/healthz", "/v1/openapi.json"].contains(&path.as_str());
+            let open = ["/healthz", "/readyz", "/v1/openapi.json"].contains(&path.as_str());
             assert_eq!(operation.get("security").is_none(), open, "{method} {path}");
             assert!(operation["summary"].is_string() && operation["operationId"].is_string(), "{method} {path}");
         }

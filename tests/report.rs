@@ -1,14 +1,24 @@
 //! `posthaste report`: what the log comes to, the same to the unit however it was counted.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
-use support::{Act, Mail, Relay, Step, World, relay::text, wait::until};
+use support::{
+    Act, Mail, Relay, Step, World,
+    http::{Api, config},
+    relay::{free_port, text},
+    wait::until,
+};
 
 const FROM: &str = "writer@sender.test";
 
 /// Some delivered, some bounced, some deferred, some refused, in two streams and with tags. Returns once each has an end or has to wait.
 fn send(world: &World, rounds: usize) {
+    let before = world.relay.log().of("accepted", "").len();
     for n in 0..rounds {
         let stream = ["letters", "default"][n % 2];
         let letter =
@@ -19,12 +29,17 @@ fn send(world: &World, rounds: usize) {
     until("all attempts", || {
         let events = world.relay.log().events();
         let count = |words: &[&str]| events.iter().filter(|event| words.iter().any(|word| event["event"] == *word)).count();
-        (count(&["delivered", "bounced", "suppressed", "deferred"]) >= count(&["accepted"])).then_some(())
+        let all = before + 3 * rounds;
+        (count(&["accepted"]) == all && count(&["delivered", "bounced", "suppressed", "deferred"]) == all).then_some(())
     });
 }
 
 fn world() -> World {
-    let world = World::start("retry.schedule = [\"1h\"]\nstream.letters = {}");
+    started("")
+}
+
+fn started(more: &str) -> World {
+    let world = World::start(&format!("{more}\nretry.schedule = [\"1h\"]\nstream.letters = {{}}"));
     world.mx.script(|_, step| match step {
         Step::Rcpt("gone@example.test") => Act::Say("550 5.1.1 no such user".into()),
         Step::Rcpt("late@cousin.test") => Act::Say("451 4.3.2 later".into()),
@@ -91,6 +106,43 @@ fn a_report_says_what_jq_counts_after_a_kill_a_restart_and_a_rebuild() {
         let _ = fs::remove_file(world.relay.dir().join("data").join(format!("tallies.db{part}")));
     }
     assert_eq!(report(&world.relay, "domain")["rows"], before["rows"], "counted again from the log");
+}
+
+#[test]
+fn api_and_metrics_say_what_the_report_says_to_those_who_may_monitor() {
+    let port = free_port();
+    let http = config(port, &[("watch", "watch", &["monitor"]), ("app", "app", &["send"])]);
+    let world = started(&format!("{http}\nlisten.default.streams = [\"letters\"]\nhttp.metrics_allow = [\"192.0.2.0/24\"]"));
+    send(&world, 6);
+    let (watch, app) = (Api::new(port, "watch"), Api::new(port, "app"));
+    for path in ["/v1/report", "/v1/tallies", "/metrics"] {
+        assert_eq!(app.get(path).status, 403, "{path}");
+    }
+    let (told, answered) = (report(&world.relay, "provider"), watch.get("/v1/report?by=provider").json());
+    assert_eq!((&answered["rows"], &answered["delivered"]), (&told["rows"], &told["delivered"]));
+    let series = watch.get("/v1/tallies?by=provider&grain=minute&key=example.test").json();
+    let steps = series["steps"].as_array().unwrap();
+    let delivered = steps.iter().map(|step| step["rows"][0]["delivered"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(Some(delivered), told["delivered"].as_u64(), "{series}");
+    let text = watch.get("/metrics").text();
+    let value = |name: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<f64>().ok());
+        lines.sum::<f64>() as u64
+    };
+    let count = |event: &str| counted(&world.relay, "\"all\"")["all"][event].as_u64().unwrap_or(0);
+    assert_eq!(value("posthaste_accepted_total{"), count("accepted"), "{text}");
+    assert_eq!(value(r#"posthaste_recipients_total{provider="other",result="delivered""#), count("delivered"), "{text}");
+    assert_eq!(value("posthaste_deferrals_total{"), count("deferred"), "{text}");
+    assert_eq!(value("posthaste_suppressed_total{"), count("suppressed"), "{text}");
+    assert_eq!(value(r#"posthaste_queue_recipients{state="later""#), 6, "{text}");
+    assert!(!text.contains("example.test"), "{text}");
+    let open = watch.call("GET", "/metrics", &[("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")], b"");
+    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
+    let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut promtool = promtool.expect("promtool, of Debian's package prometheus");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    assert!(checked.status.success(), "{checked:?}\n{text}");
 }
 
 #[test]

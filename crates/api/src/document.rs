@@ -26,6 +26,7 @@ use crate::state::Api;
     tags(
         (name = "messages", description = "Mail and its delivery status."),
         (name = "suppressions", description = "Addresses to which no mail is sent."),
+        (name = "figures", description = "What became of the mail, counted."),
         (name = "relay", description = "The relay itself."),
     ),
 )]

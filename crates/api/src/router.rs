@@ -6,8 +6,9 @@ use axum::{Router, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    delivery_status, document,
+    delivery_status, document, figures,
     messages::{self, batch},
+    metrics,
     problem::Refusal,
     state::Api,
     suppressions::{self, transfer},
@@ -25,6 +26,10 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         .routes(routes!(transfer::export))
         .routes(routes!(document::openapi))
         .routes(routes!(document::healthz))
+        .routes(routes!(figures::readyz))
+        .routes(routes!(figures::report))
+        .routes(routes!(figures::tallies))
+        .routes(routes!(metrics::metrics))
         .split_for_parts();
     let text = document.to_json().expect("the document has nothing that JSON can't hold");
     api.document.store(Some(Arc::new(text.into())));

@@ -1,7 +1,8 @@
 //! The API's settings.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use posthaste_access::{bans::BanPolicy, users::Users};
 use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub bans: BanPolicy,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
+    /// The providers that metrics name; others are one.
+    pub known_providers: Arc<BTreeSet<String>>,
 }
 
 /// The HTTP API.
@@ -45,6 +48,8 @@ pub struct Http {
     pub batch: usize,
     /// Idempotency keys that are remembered at once.
     pub idempotency_keys: usize,
+    /// Networks that may read the metrics without a token.
+    pub metrics_allow: Vec<IpNet>,
 }
 
 impl Http {

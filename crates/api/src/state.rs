@@ -14,6 +14,7 @@ use posthaste_monitor::{LogError, Lookup};
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
+use posthaste_watch::Figures;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     task::JoinError,
@@ -44,6 +45,8 @@ pub struct Api {
     pub(crate) keys: Arc<Keys<Spool>>,
     pub(crate) bodies: Bodies,
     readers: Semaphore,
+    /// What the log comes to; None: it is not counted.
+    pub(crate) figures: Option<Figures>,
     /// The OpenAPI document.
     pub(crate) document: ArcSwapOption<Bytes>,
 }
@@ -83,11 +86,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 
 impl Api {
     /// The handlers' state.
-    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>) -> Arc<Self> {
+    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, figures: Option<Figures>) -> Arc<Self> {
         let bodies = Bodies::new(settings.get().http.body_memory);
         let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
         let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
-        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, document })
+        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, document })
     }
 
     /// Forgets old idempotency keys. Blocks.

@@ -282,7 +282,7 @@ pub(super) async fn remove(
 /// A query, or the error in it: the token is checked before the query.
 pub(super) type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
-trait Of<T> {
+pub(super) trait Of<T> {
     /// The query.
     fn of(self) -> Result<T, BoxedRefusal>;
 }
@@ -376,7 +376,7 @@ fn cursor_key(cursor: &str) -> Result<String, BoxedRefusal> {
     key.ok_or_else(|| bad_query(&"the cursor is what the last page called `next`"))
 }
 
-fn bad_query(why: &dyn std::fmt::Display) -> BoxedRefusal {
+pub(super) fn bad_query(why: &dyn std::fmt::Display) -> BoxedRefusal {
     Refusal::http(StatusCode::BAD_REQUEST, "bad_query", why.to_string())
 }
 

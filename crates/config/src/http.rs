@@ -8,8 +8,9 @@ use posthaste_submission::Listener;
 
 use super::{
     environment::Environment,
+    listen::network,
     reader::{Item, Table, fault},
-    value::{GIB, KIB, MIB, boolean, duration, number, one_or_more, size, socket_address},
+    value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_more, size, socket_address},
 };
 
 pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
@@ -29,6 +30,7 @@ pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_
         body_memory: t.get("body_memory", size(MIB..=64 * GIB)),
         batch: t.get("batch", number(1..=10_000)),
         idempotency_keys: t.get("idempotency_keys", number(1..=100_000_000)),
+        metrics_allow: t.get("metrics_allow", list(network)),
     };
     hold_together(&http, t, root, listeners);
     http

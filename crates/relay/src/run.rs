@@ -248,7 +248,7 @@ impl Relay {
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
-            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone());
+            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.figures.clone());
             let server = Server::new(api, self.stop.subscribe());
             tokio::spawn(server.clone().tidy());
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));

@@ -162,6 +162,7 @@ impl Settings {
             users: users.clone(),
             bans: c.bans.clone(),
             suppression: c.suppression.clone(),
+            known_providers: Arc::new(providers.iter().map(|provider| provider.name.to_string()).collect()),
         };
         Ok(Self {
             node: Arc::new(c.node.clone()),

@@ -13,5 +13,5 @@ mod report;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
-pub use metrics::{Gauge, Labels, metrics};
+pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
 pub use report::{Quantiles, Report, ReportRequest, Row};

@@ -6,14 +6,14 @@ use posthaste_mail::Class;
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Histogram, OTHER, Tallies, TalliesError, Time};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, prometheus_text, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 
-/// What /metrics tells beside the tallies: one value, or one for each set of labels.
+/// A metric: one value, or one for each set of labels.
 #[derive(Clone, Debug)]
-pub struct Gauge {
+pub struct Family<V> {
     /// The name, without the prefix `posthaste_` and the unit.
     pub name: &'static str,
     /// One sentence, without its full stop.
@@ -21,18 +21,40 @@ pub struct Gauge {
     /// The unit, if it has one.
     pub unit: Option<Unit>,
     /// The values, each with its labels.
-    pub values: Vec<(Labels, f64)>,
+    pub values: Vec<(Labels, V)>,
 }
+
+/// What /metrics tells beside the tallies.
+pub type Gauge = Family<f64>;
 
 /// Names and values of labels.
 pub type Labels = Vec<(&'static str, String)>;
+
+/// How /metrics is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The older text format of Prometheus.
+    Prometheus,
+}
+
+impl MetricsFormat {
+    /// The format's media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// The text of /metrics: all that was ever counted, and these gauges. Providers that are not `known` are one: labels must not be as many as
 /// there are domains. Blocks on the disk.
 ///
 /// # Errors
 /// The tallies cannot be read.
-pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bool) -> Result<String, TalliesError> {
+pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bool, format: MetricsFormat) -> Result<String, TalliesError> {
     let mut all = Exposition::default();
     let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
     all.by_provider(&providers);
@@ -45,7 +67,11 @@ pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bo
     let mut registry = Registry::with_prefix("posthaste");
     registry.register_collector(Box::new(all));
     let mut text = String::new();
-    text::encode(&mut text, &registry).expect("memory does not fail to take text");
+    let written = match format {
+        MetricsFormat::OpenMetrics => text::encode(&mut text, &registry),
+        MetricsFormat::Prometheus => prometheus_text::encode(&mut text, &registry),
+    };
+    written.expect("memory does not fail to take text");
     Ok(text)
 }
 
@@ -60,9 +86,9 @@ fn with_known(block: &Block, known: impl Fn(&str) -> bool) -> BTreeMap<String, C
 /// What stands in /metrics.
 #[derive(Debug, Default)]
 struct Exposition {
-    counters: Vec<(&'static str, &'static str, Option<Unit>, Vec<(Labels, u64)>)>,
+    counters: Vec<Family<u64>>,
     gauges: Vec<Gauge>,
-    histograms: Vec<(&'static str, &'static str, Unit, Vec<(Labels, Buckets)>)>,
+    histograms: Vec<Family<Buckets>>,
 }
 
 /// A histogram's sum, count and buckets, in base units.
@@ -74,13 +100,21 @@ struct Buckets {
 }
 
 impl Exposition {
+    fn count(&mut self, name: &'static str, help: &'static str, unit: Option<Unit>, values: impl Iterator<Item = (Labels, u64)>) {
+        self.counters.push(Family { name, help, unit, values: values.collect() });
+    }
+
+    fn sort(&mut self, name: &'static str, help: &'static str, unit: Unit, values: impl Iterator<Item = (Labels, Buckets)>) {
+        self.histograms.push(Family { name, help, unit: Some(unit), values: values.collect() });
+    }
+
     fn by_provider(&mut self, providers: &BTreeMap<String, Cell>) {
         let label = |provider: &str| vec![("provider", provider.to_owned())];
         let results = [("delivered", Counter::Delivered), ("bounced", Counter::Bounced), ("expired", Counter::Expired)];
         let with_results = providers.iter().flat_map(|(provider, cell)| {
             results.map(|(result, counter)| (vec![("provider", provider.clone()), ("result", result.to_owned())], cell.get(counter)))
         });
-        self.counters.push(("recipients", "Recipients whose story is over, by its end", None, with_results.collect()));
+        self.count("recipients", "Recipients whose story is over, by its end", None, with_results);
         let each = [
             ("attempts", "Attempts to deliver, by recipient", Counter::Attempts),
             ("deferrals", "Failures for now, by recipient", Counter::Deferred),
@@ -90,10 +124,10 @@ impl Exposition {
         ];
         for (name, help, counter) in each {
             let values = providers.iter().map(|(provider, cell)| (label(provider), cell.get(counter)));
-            self.counters.push((name, help, None, values.collect()));
+            self.count(name, help, None, values);
         }
         let ages = providers.iter().map(|(provider, cell)| (label(provider), Buckets::of(cell, Histogram::Of(Time::Delivery))));
-        self.histograms.push(("delivery_age", "Time from a recipient's acceptance to its delivery", Unit::Seconds, ages.collect()));
+        self.sort("delivery_age", "Time from a recipient's acceptance to its delivery", Unit::Seconds, ages);
     }
 
     fn by_source_and_stream(&mut self, sources: &Block, streams: &Block) {
@@ -108,7 +142,7 @@ impl Exposition {
             ("stream_delivered", "Recipients of a stream that were delivered", "stream", streams, Counter::Delivered),
         ];
         for (name, help, label, block, counter) in each {
-            self.counters.push((name, help, None, by(label, block, counter)));
+            self.count(name, help, None, by(label, block, counter).into_iter());
         }
     }
 
@@ -118,20 +152,20 @@ impl Exposition {
             let by = [ByClass::Deferred, ByClass::Bounced, ByClass::Expired, ByClass::LateBounced];
             by.map(|by| (vec![("class", class.as_str().to_owned()), ("result", by.as_str().to_owned())], cell.get((by, class))))
         });
-        self.counters.push(("failures", "Failures by what they mean and what followed", None, values.collect()));
+        self.count("failures", "Failures by what they mean and what followed", None, values);
     }
 
     fn rejections(&mut self, reasons: &Block) {
         let values = reasons.iter().map(|(reason, cell)| (vec![("reason", reason.to_owned())], cell.get(Counter::Rejected)));
-        self.counters.push(("rejected", "Refusals at the door that have a line in the log", None, values.collect()));
+        self.count("rejected", "Refusals at the door that have a line in the log", None, values);
     }
 
     fn totals(&mut self, all: &Cell) {
-        let one = |counter: Counter| vec![(Vec::new(), all.get(counter))];
-        self.counters.push(("delivered", "Bytes that receivers took", Some(Unit::Bytes), one(Counter::BytesDelivered)));
-        self.counters.push(("cancelled", "Recipients that were removed from the queue", None, one(Counter::Cancelled)));
-        self.counters.push(("unsubscribed", "Unsubscriptions that came back", None, one(Counter::Unsubscribed)));
-        self.counters.push(("replies_unknown", "Refusals that no rule knows", None, one(Counter::UnknownReplies)));
+        let one = |counter: Counter| std::iter::once((Vec::new(), all.get(counter)));
+        self.count("delivered", "Bytes that receivers took", Some(Unit::Bytes), one(Counter::BytesDelivered));
+        self.count("cancelled", "Recipients that were removed from the queue", None, one(Counter::Cancelled));
+        self.count("unsubscribed", "Unsubscriptions that came back", None, one(Counter::Unsubscribed));
+        self.count("replies_unknown", "Refusals that no rule knows", None, one(Counter::UnknownReplies));
         let stages = [
             ("wait", "Time from a recipient's acceptance to the first attempt that delivered it", Time::Wait),
             ("connect", "Time to connect", Time::Connect),
@@ -139,17 +173,17 @@ impl Exposition {
             ("dialogue", "Time from MAIL to the reply after the message", Time::Dialogue),
         ];
         for (name, help, time) in stages {
-            self.histograms.push((name, help, Unit::Seconds, vec![(Vec::new(), Buckets::of(all, Histogram::Of(time)))]));
+            self.sort(name, help, Unit::Seconds, std::iter::once((Vec::new(), Buckets::of(all, Histogram::Of(time)))));
         }
-        let sizes = vec![(Vec::new(), Buckets::of(all, Histogram::Size))];
-        self.histograms.push(("message_size", "Sizes of delivered messages", Unit::Bytes, sizes));
+        let sizes = std::iter::once((Vec::new(), Buckets::of(all, Histogram::Size)));
+        self.sort("message_size", "Sizes of delivered messages", Unit::Bytes, sizes);
     }
 }
 
 impl Buckets {
     fn of(cell: &Cell, histogram: Histogram) -> Self {
         let scale = if histogram == Histogram::Size { 1.0 } else { 1000.0 };
-        let bounds = histogram.bounds().iter().map(|bound| *bound as f64 / scale).chain([f64::MAX]);
+        let bounds = histogram.bounds().iter().map(|bound| *bound as f64 / scale).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(place, bound)| (bound, cell.get(histogram.bucket(place)))).collect();
         Self { sum: cell.get(histogram.sum()) as f64 / scale, count: buckets.iter().map(|(_, count)| count).sum(), buckets }
     }
@@ -157,7 +191,7 @@ impl Buckets {
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, help, unit, values) in &self.counters {
+        for Family { name, help, unit, values } in &self.counters {
             let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
             for (labels, value) in values {
                 match labels.is_empty() {
@@ -166,17 +200,17 @@ impl Collector for Exposition {
                 }
             }
         }
-        for gauge in &self.gauges {
-            let mut metric = encoder.encode_descriptor(gauge.name, gauge.help, gauge.unit.as_ref(), MetricType::Gauge)?;
-            for (labels, value) in &gauge.values {
+        for Family { name, help, unit, values } in &self.gauges {
+            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+            for (labels, value) in values {
                 match labels.is_empty() {
                     true => metric.encode_gauge(value)?,
                     false => ConstGauge::new(*value).encode(metric.encode_family(labels)?)?,
                 }
             }
         }
-        for (name, help, unit, values) in &self.histograms {
-            let mut metric = encoder.encode_descriptor(name, help, Some(unit), MetricType::Histogram)?;
+        for Family { name, help, unit, values } in &self.histograms {
+            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Histogram)?;
             for (labels, Buckets { sum, count, buckets }) in values {
                 match labels.is_empty() {
                     true => metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?,
@@ -213,7 +247,7 @@ mod tests {
         let rare = r#""event":"bounced","provider":"a.example","source":"ip1","attempt":1,"class":"invalid_recipient""#;
         let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex")]);
         let gauge = Gauge { name: "waiting", help: "Recipients that wait", unit: None, values: vec![(Vec::new(), 7.0)] };
-        let text = metrics(&tallies, vec![gauge], |provider| provider == "google").unwrap();
+        let text = metrics(&tallies, vec![gauge], |provider| provider == "google", MetricsFormat::OpenMetrics).unwrap();
         for line in [
             "# TYPE posthaste_recipients counter",
             r#"posthaste_recipients_total{provider="google",result="delivered"} 1"#,

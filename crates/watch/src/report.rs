@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use posthaste_mail::Class;
-use posthaste_tallies::{ByClass, Cell, Counter, Dimension, PAIR, Span, Tallies, TalliesError, Time};
+use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, PAIR, Span, Tallies, TalliesError, Time};
 use serde::{Deserialize, Serialize};
 
 /// What is reported.
@@ -87,11 +87,7 @@ impl Report {
     pub fn read(tallies: &Tallies, request: &ReportRequest, by: Option<Dimension>) -> Result<Self, TalliesError> {
         let span = Span { from: request.from, to: request.to };
         let totals = tallies.sum(Dimension::All, span)?.iter().next().map(|(_, cell)| Row::of(None, cell));
-        let mut rows = Vec::new();
-        if let Some(dimension) = by {
-            rows.extend(tallies.sum(dimension, span)?.iter().map(|(key, cell)| Row::of(Some(key), cell)));
-        }
-        rows.sort_by(|a, b| b.size().cmp(&a.size()).then_with(|| a.key.cmp(&b.key)));
+        let mut rows = by.map(|dimension| tallies.sum(dimension, span)).transpose()?.map(|block| Row::all(&block)).unwrap_or_default();
         let more = rows.len().saturating_sub(request.most);
         rows.truncate(request.most);
         Ok(Self {
@@ -108,6 +104,13 @@ impl Report {
 }
 
 impl Row {
+    /// A row for each key of a block, the largest first.
+    pub fn all(block: &Block) -> Vec<Self> {
+        let mut rows: Vec<Self> = block.iter().map(|(key, cell)| Self::of(Some(key), cell)).collect();
+        rows.sort_by(|a, b| b.size().cmp(&a.size()).then_with(|| a.key.cmp(&b.key)));
+        rows
+    }
+
     fn of(key: Option<&str>, cell: &Cell) -> Self {
         let counts = Counter::ALL.iter().map(|counter| (counter.as_str().to_owned(), cell.get(*counter))).collect();
         let mut classes: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
@@ -119,7 +122,8 @@ impl Row {
         }
         let times = cell.times().into_iter().flat_map(|times| {
             Time::ALL.into_iter().filter_map(|time| {
-                let at = |share| times.quantile(time, share);
+                // More digits would say nothing.
+                let at = |share| times.quantile(time, share).map(|ms| (ms * 10.0).round() / 10.0);
                 let quantiles = Quantiles { n: times.count(time), p50_ms: at(0.5)?, p95_ms: at(0.95)?, p99_ms: at(0.99)? };
                 Some((time.as_str().to_owned(), quantiles))
             })
