@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -143,6 +144,35 @@ fn api_and_metrics_say_what_the_report_says_to_those_who_may_monitor() {
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let checked = promtool.wait_with_output().unwrap();
     assert!(checked.status.success(), "{checked:?}\n{text}");
+}
+
+#[test]
+fn alert_rules_hold_what_they_say_and_the_dashboard_shows_what_there_is() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for arguments in [["check", "rules", "prometheus/posthaste.rules.yml"], ["test", "rules", "prometheus/posthaste.test.yml"]] {
+        let out = Command::new("promtool").args(arguments).current_dir(&deploy).output().expect("promtool runs");
+        assert!(out.status.success(), "{out:?}");
+    }
+    let port = free_port();
+    let world = started(&format!("{}\nlisten.default.streams = [\"letters\"]", config(port, &[("watch", "watch", &["monitor"])])));
+    send(&world, 1);
+    let told = Api::new(port, "watch").get("/metrics").text();
+    let (mut used, mut unknown) = (0, Vec::new());
+    for file in ["prometheus/posthaste.rules.yml", "grafana/posthaste.json"] {
+        let text = fs::read_to_string(deploy.join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("posthaste_")) {
+            used += 1;
+            let is_there = told.lines().any(|line| {
+                line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()).is_some_and(|metric| {
+                    let base = name.strip_suffix("_bucket").unwrap_or(name);
+                    metric == base
+                })
+            });
+            unknown.extend((!is_there).then(|| format!("{file}: {name}")));
+        }
+    }
+    assert!(used > 30 && unknown.is_empty(), "{used} names, of which there are not: {unknown:#?}\n{told}");
 }
 
 #[test]
