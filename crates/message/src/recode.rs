@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use mail_builder::encoders::{Base64Encoder, QuotedPrintableEncoder};
-use memchr::{memchr_iter, memmem};
+use memchr::{memmem, memrchr};
 
 use crate::header::{Field, Header};
 
 /// The longest line of a message, in bytes without its CRLF (RFC 5321 §4.5.3.1.6).
 pub const LINE_MAX: usize = 998;
+const WITH_CRLF: usize = LINE_MAX + 2;
 /// Parts within parts, at most.
 const DEPTH_MAX: usize = 20;
 
@@ -23,19 +24,22 @@ pub fn recode(data: &Bytes) -> Option<Bytes> {
     (out[..] != data[..]).then(|| out.into())
 }
 
-/// Whether the longest line of these parts of a message is longer than SMTP allows.
+/// Whether the longest line of these parts of a message is longer than SMTP allows. A delivery asks this each time, so most of the text is
+/// not looked at: of a window as long as a line may be, only the last line end counts, because what stands before it are shorter lines.
 pub fn has_long_line(parts: &[Bytes]) -> bool {
+    // Bytes of a line that began in an earlier part.
     let mut length = 0;
     for part in parts {
-        let mut from = 0;
-        for at in memchr_iter(b'\n', part) {
-            // The CR before it does not count; a line may have begun in an earlier part.
-            if length + at - from > LINE_MAX + 1 {
-                return true;
+        let mut rest = &part[..];
+        loop {
+            let Some(room) = WITH_CRLF.checked_sub(length) else { return true };
+            match memrchr(b'\n', &rest[..rest.len().min(room)]) {
+                Some(at) => (length, rest) = (0, &rest[at + 1..]),
+                None if rest.len() <= room => break,
+                None => return true,
             }
-            (length, from) = (0, at + 1);
         }
-        length += part.len() - from;
+        length += rest.len();
     }
     length > LINE_MAX
 }
@@ -149,6 +153,7 @@ fn parts(body: &[u8], boundary: &str, depth: usize, out: &mut Vec<u8>) -> Option
 #[cfg(test)]
 mod tests {
     use mail_parser::{MessageParser, MimeHeaders, PartType};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -203,5 +208,29 @@ mod tests {
         let signed = "From: a@b.c\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u{fc}\r\n--b--\r\n";
         assert_eq!(recoded(signed), None);
         assert_eq!(recoded("From: a@b.c\r\nContent-Type: multipart/mixed\r\n\r\n\u{fc}\r\n"), None, "no boundary");
+    }
+
+    /// Looks at every line.
+    fn has_long_line_plainly(text: &[u8]) -> bool {
+        let mut lines = text.split(|byte| *byte == b'\n').peekable();
+        std::iter::from_fn(|| lines.next().map(|line| (line, lines.peek().is_some())))
+            .any(|(line, is_ended)| line.len() > LINE_MAX + usize::from(is_ended))
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_line_counts_however_the_text_is_cut(
+            lines in prop::collection::vec(prop_oneof![0..90_usize, 990..1003_usize, 0..2100_usize], 0..8),
+            ends in prop::collection::vec(prop_oneof![9 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r")], 8),
+            last in prop_oneof![Just(0_usize), 0..90_usize, 996..1001_usize],
+            cuts in prop::collection::vec(prop_oneof![0..9_usize, 0..1100_usize], 0..12),
+        ) {
+            let lines: String = lines.iter().zip(&ends).map(|(length, end)| "x".repeat(*length) + end).collect();
+            let text = Bytes::from(lines + &"x".repeat(last));
+            let mut rest = text.clone();
+            let mut parts: Vec<_> = cuts.iter().map(|cut| rest.split_to(rest.len().min(*cut))).collect();
+            parts.push(rest);
+            prop_assert_eq!(has_long_line(&parts), has_long_line_plainly(&text));
+        }
     }
 }
