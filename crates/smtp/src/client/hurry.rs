@@ -1,6 +1,6 @@
 //! Less time for a receiver while others need its connection.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, pin::pin, time::Duration};
 
 use posthaste_mail::Stage;
 use tokio::{
@@ -28,24 +28,41 @@ impl Hurry {
 
     /// Waits until a receiver that is silent at this stage from now on is given up, because others need the connection; for ever if nobody does.
     pub async fn until_given_up(self, stage: Stage) {
-        self.given_up(stage).await;
-    }
-
-    async fn given_up(self, stage: Stage) -> Duration {
-        let Some(Told { mut told, patience, at_the_dot }) = self.0 else { return pending().await };
-        let patience = if stage == Stage::Dot { at_the_dot } else { patience };
-        sleep(patience).await;
-        // Whoever could tell is gone: nobody does.
-        let is_told = told.wait_for(|told| *told).await.is_ok();
-        if is_told { patience } else { pending().await }
+        match self.patience(stage) {
+            Some(patience) => sleep(patience).await,
+            None => pending().await,
+        }
+        self.needed_by_others().await;
     }
 
     /// Does `work` within `limit`, or within less if others need the connection.
     pub(super) async fn within<T>(self, limit: Duration, stage: Stage, work: impl Future<Output = T>) -> Result<T, Late> {
+        let Some(patience) = self.patience(stage).filter(|patience| *patience < limit) else {
+            return timeout(limit, work).await.map_err(|_| Late::Timeout(limit));
+        };
+        // Receivers usually answer before anybody may lose patience: until then one timer is enough, and nobody has to be asked.
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(patience, &mut work).await {
+            return Ok(done);
+        }
         tokio::select! {
             biased;
-            done = timeout(limit, work) => done.map_err(|_| Late::Timeout(limit)),
-            patience = self.given_up(stage) => Err(Late::GaveWay(patience)),
+            done = timeout(limit - patience, work) => done.map_err(|_| Late::Timeout(limit)),
+            () = self.needed_by_others() => Err(Late::GaveWay(patience)),
+        }
+    }
+
+    /// How long a receiver may be silent at this stage once others need the connection; None: whatever others need.
+    fn patience(&self, stage: Stage) -> Option<Duration> {
+        self.0.as_ref().map(|told| if stage == Stage::Dot { told.at_the_dot } else { told.patience })
+    }
+
+    /// Waits until others need the connection; for ever if nobody does.
+    async fn needed_by_others(self) {
+        let Some(Told { mut told, .. }) = self.0 else { return pending().await };
+        // Whoever could tell is gone: nobody does.
+        if told.wait_for(|told| *told).await.is_err() {
+            pending().await
         }
     }
 }
