@@ -66,7 +66,11 @@ pub async fn run(
     out.queue.opened(id).await;
     let mut job = first;
     loop {
-        let delivered = told_when_needed(&mut next, &tell, guarded(out.deliver(id, &mut open, &site, &source, &mut job))).await;
+        let delivered = {
+            // It is large, and stays where it is: each function that it is handed to by value copies it.
+            let delivery = pin!(out.deliver(id, &mut open, &site, &source, &mut job));
+            told_when_needed(&mut next, &tell, guarded(delivery)).await
+        };
         let outcome = match delivered {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(NotOpened { failure, verdict, facts })) => {
