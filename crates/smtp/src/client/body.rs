@@ -1,13 +1,13 @@
 //! The body as it goes over the wire (RFC 5321 §4.5.2): leading dots doubled, ended by a line that is one dot. No I/O.
 
 use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::{memchr2, memmem};
 
 /// A body that has been checked: every line ends in CRLF, except perhaps the last.
 pub(crate) struct CheckedBody<'a> {
     parts: &'a [Bytes],
-    /// Lines that begin with a dot.
-    dots: u64,
+    /// Whether a line begins with a dot.
+    has_dots: bool,
     /// Whether it ends in CRLF or is empty, so that the final dot can follow without another CRLF.
     ends_a_line: bool,
 }
@@ -22,14 +22,14 @@ pub(crate) struct BareLineEnd(pub(crate) usize);
 impl<'a> CheckedBody<'a> {
     /// Checks a body given in one or more parts.
     pub(crate) fn new(parts: &'a [Bytes]) -> Result<Self, BareLineEnd> {
-        let mut body = Self { parts, dots: 0, ends_a_line: true };
+        let mut body = Self { parts, has_dots: false, ends_a_line: true };
         let mut last = b'\n';
         let mut at = 0;
         for part in parts.iter().filter(|p| !p.is_empty()) {
             if last == b'\r' && part[0] != b'\n' {
                 return Err(BareLineEnd(at - 1));
             }
-            body.dots += survey(part, last).map_err(|within| BareLineEnd(at + within))?;
+            body.has_dots |= survey(part, last).map_err(|within| BareLineEnd(at + within))?;
             at += part.len();
             last = part[part.len() - 1];
             body.ends_a_line = last == b'\n';
@@ -40,30 +40,27 @@ impl<'a> CheckedBody<'a> {
     /// The pieces to write, including the line with the final dot. Long pieces borrow the body and are not copied.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let end: &'static [u8] = if self.ends_a_line { b".\r\n" } else { b"\r\n.\r\n" };
-        let (parts, plain) = (self.parts, self.dots == 0);
+        let (parts, plain) = (self.parts, !self.has_dots);
         Stuffed { parts: parts.iter(), rest: &[], plain, line_start: true, tail: [b'\r', b'\n'] }.chain(std::iter::once(end))
     }
 }
 
-/// Counts the leading dots of a part that follows the byte `last`; Err is the offset of a bare CR or LF.
-fn survey(part: &[u8], last: u8) -> Result<u64, usize> {
-    let before = |at: usize| if at == 0 { last } else { part[at - 1] };
-    let mut dots = u64::from(last == b'\n' && part[0] == b'.');
-    let mut line_feeds = 0;
-    for at in memchr_iter(b'\n', part) {
-        // At the start of the body `last` is a line feed too, and no line feed may stand there.
-        if before(at) != b'\r' {
-            return Err(at);
+/// Whether a line that begins in a part has a leading dot; the part follows the byte `last`. Err is the offset of the first bare CR or LF.
+fn survey(part: &[u8], last: u8) -> Result<bool, usize> {
+    // The part may begin within a line end.
+    let mut at = usize::from(last == b'\r' && part[0] == b'\n');
+    let mut has_dots = (at == 1 || last == b'\n') && part.get(at) == Some(&b'.');
+    while let Some(next) = memchr2(b'\r', b'\n', &part[at..]) {
+        at += next;
+        match part[at..] {
+            [b'\r', b'\n', ..] => at += 2,
+            // It may end within one.
+            [b'\r'] => break,
+            _ => return Err(at),
         }
-        line_feeds += usize::from(at > 0);
-        dots += u64::from(part.get(at + 1) == Some(&b'.'));
+        has_dots |= part.get(at) == Some(&b'.');
     }
-    let returns = memchr_iter(b'\r', &part[..part.len() - 1]).count();
-    if returns == line_feeds {
-        return Ok(dots);
-    }
-    let bare = memchr_iter(b'\r', &part[..part.len() - 1]).find(|at| part[at + 1] != b'\n');
-    Err(bare.unwrap_or(part.len()))
+    Ok(has_dots)
 }
 
 /// Splits the body before each leading dot and inserts another dot.

@@ -1,5 +1,7 @@
 //! Receives a message body: copies it once, removes stuffed dots, and ends only at CRLF.CRLF (RFC 5321 §4.1.1.4 and §4.5.2).
 
+mod whole_lines;
+
 use bytes::{Bytes, BytesMut};
 use posthaste_mail::BodyKind;
 
@@ -148,6 +150,12 @@ impl BodyReceiver {
         // view[kept..pos] belongs to the message and is not stored yet.
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
+            if matches!(self.at, LinePosition::Start) {
+                pos += self.whole_lines(&view[pos..], self.length + (pos - kept) as u64);
+                if pos == view.len() {
+                    break;
+                }
+            }
             match (self.at, view[pos]) {
                 (LinePosition::Start, b'.') if self.kind == BodyFraming::Dotted => {
                     self.store(&view[kept..pos]);
@@ -275,6 +283,10 @@ impl BodyReceiver {
         }
         if self.flaws == 0 {
             self.has_8bit |= !bytes.is_ascii();
+            if self.data.is_empty() && bytes.len() > self.data.capacity() {
+                // Growing would copy the room that has nothing in it.
+                self.data = BytesMut::with_capacity(bytes.len());
+            }
             self.data.extend_from_slice(bytes);
         }
     }
