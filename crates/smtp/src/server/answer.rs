@@ -1,6 +1,6 @@
 //! The server's replies and their wire format (RFC 5321 §4.2, RFC 2034).
 
-use std::fmt::{Display, Write};
+use std::{borrow::Cow, fmt::Display};
 
 use posthaste_mail::{EnhancedCode, Reply};
 
@@ -84,29 +84,45 @@ impl Answer {
 pub(super) fn write(out: &mut Vec<u8>, code: u16, enhanced: Option<EnhancedCode>, text: &str) {
     let mut rest = lines(text).peekable();
     while let Some(line) = rest.next() {
-        let dash = if rest.peek().is_some() { '-' } else { ' ' };
-        let mut head = format!("{code}{dash}");
-        if let Some(enhanced) = enhanced {
-            write!(head, "{enhanced} ").expect("a String takes all");
+        write_number(out, code);
+        out.push(if rest.peek().is_some() { b'-' } else { b' ' });
+        if let Some(EnhancedCode { class, subject, detail }) = enhanced {
+            for (part, end) in [(class.into(), b'.'), (subject, b'.'), (detail, b' ')] {
+                write_number(out, part);
+                out.push(end);
+            }
         }
-        out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(line.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }
 
+/// Appends a number in decimal: every command is answered, and `format!` takes ten times as long.
+fn write_number(out: &mut Vec<u8>, number: u16) {
+    if number >= 10 {
+        write_number(out, number / 10);
+    }
+    out.push(b'0' + (number % 10) as u8);
+}
+
 /// The lines of `text`, printable and cut to length, so that nothing in an address or a banner can start a reply line of its own.
-fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
+fn lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.split('\n').map(|line| printable(line.strip_suffix('\r').unwrap_or(line), TEXT_MAX))
 }
 
 /// At most `max` characters of `text`, with `?` in place of characters that are not printable ASCII.
-pub(super) fn printable(text: &str, max: usize) -> String {
-    text.chars().take(max).map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+pub(super) fn printable(text: &str, max: usize) -> Cow<'_, str> {
+    let is_printable = |c: char| matches!(c, ' '..='~');
+    match text.len() <= max && text.chars().all(is_printable) {
+        true => text.into(),
+        false => text.chars().take(max).map(|c| if is_printable(c) { c } else { '?' }).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(answer: &Answer) -> String {
@@ -127,5 +143,17 @@ mod tests {
     fn a_text_cannot_break_out_of_its_line() {
         assert_eq!(written(&Answer::trouble("a\rb\0c\u{e9}")), "451 4.3.0 a?b?c?\r\n");
         assert!(written(&Answer::trouble("x".repeat(9000))).len() <= 512);
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_written_and_only_ascii_that_can_be_read(
+            code in 200..600_u16, parts: (u8, u16, u16), text in prop_oneof!["[ -~]{0,90}", ".{0,90}"], times in prop_oneof![9 => Just(1_usize), 1 => 0..9_usize],
+        ) {
+            let (text, enhanced) = (text.repeat(times), EnhancedCode::new(parts.0, parts.1, parts.2));
+            let line = text.strip_suffix('\r').unwrap_or(&text);
+            let shown: String = line.chars().take(TEXT_MAX).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+            prop_assert_eq!(written(&Answer { code, enhanced, text }), format!("{code} {enhanced} {shown}\r\n"));
+        }
     }
 }

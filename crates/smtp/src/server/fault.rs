@@ -43,14 +43,14 @@ impl Fault {
 
     /// RFC 4954 §6: the same reply for an unknown user and for a wrong password.
     pub(super) fn login(user: &str) -> Self {
-        let given = Some(printable(user, GIVEN_MAX));
+        let given = Some(printable(user, GIVEN_MAX).into_owned());
         Self { command: "auth", answer: Answer::auth_failed(), reason: "auth_failed", weight: Weight::Login, given }
     }
 
     /// The same fault about this path, given with or without angle brackets.
     pub(super) fn about(mut self, given: &str) -> Self {
         let bare = given.strip_prefix('<').map_or(given, |rest| rest.strip_suffix('>').unwrap_or(rest));
-        self.given = Some(printable(bare, GIVEN_MAX));
+        self.given = Some(printable(bare, GIVEN_MAX).into_owned());
         self
     }
 
