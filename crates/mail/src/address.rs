@@ -1,8 +1,8 @@
 //! Mailboxes and domains (RFC 5321 §4.1.2 and §4.5.3.1), checked when they are made.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The longest domain, in bytes (RFC 1035 §3.1 as text; RFC 5321 §4.5.3.1.2 says 255).
 const DOMAIN_MAX: usize = 253;
@@ -31,8 +31,8 @@ pub enum AddressError {
 }
 
 /// A domain as DNS accepts it (in lower case, labels of letters, digits, hyphens and underscores), or an address literal in brackets.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Domain(Box<str>);
 
 impl Domain {
@@ -76,8 +76,8 @@ impl std::borrow::Borrow<str> for Domain {
 }
 
 /// A mailbox, `local-part@domain`, that can be written between `<` and `>`. The domain is in lower case, the local part as given.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Address {
     text: Box<str>,
     at: u16,
@@ -105,11 +105,12 @@ impl Address {
         if !is_dot_string(local) && !is_quoted_string(local) {
             return Err(AddressError::Local);
         }
-        let domain = check_international_domain(domain)?;
-        if local.len() + 1 + domain.len() > ADDRESS_MAX {
+        let checked = check_international_domain(domain)?;
+        if local.len() + 1 + checked.len() > ADDRESS_MAX {
             return Err(AddressError::TooLong);
         }
-        Ok(Self { text: format!("{local}@{domain}").into(), at: local.len() as u16 })
+        let text = if *checked == *domain { text.into() } else { format!("{local}@{checked}").into() };
+        Ok(Self { text, at: local.len() as u16 })
     }
 
     /// One form for all spellings of an address. RFC 5321 §2.4 leaves the meaning of the local part's case to the receiver, but none that
@@ -181,18 +182,23 @@ macro_rules! text_conversions {
                 into(value).into_string()
             }
         }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
     };
 }
 text_conversions!(Domain, Domain::international, Domain::new, |d| d.0);
 // Addresses accepted under SMTPUTF8 are read back from the spool.
 text_conversions!(Address, Address::new, Address::international, |a| a.text);
 
-fn check_domain(text: &str) -> Result<String, AddressError> {
+fn check_domain(text: &str) -> Result<Cow<'_, str>, AddressError> {
     if !text.is_ascii() {
         return Err(AddressError::NotAscii);
     }
     if text.starts_with('[') {
-        return literal(text).map(|_| text.to_ascii_lowercase().replace("[ipv6:", "[IPv6:")).ok_or(AddressError::Domain);
+        return literal(text).map(|_| text.to_ascii_lowercase().replace("[ipv6:", "[IPv6:").into()).ok_or(AddressError::Domain);
     }
     let text = text.strip_suffix('.').unwrap_or(text);
     if text.len() > DOMAIN_MAX {
@@ -201,14 +207,16 @@ fn check_domain(text: &str) -> Result<String, AddressError> {
     if !text.split('.').all(is_label) {
         return Err(AddressError::Domain);
     }
-    Ok(text.to_ascii_lowercase())
+    let is_lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    Ok(if is_lower { text.into() } else { text.to_ascii_lowercase().into() })
 }
 
-fn check_international_domain(text: &str) -> Result<String, AddressError> {
+fn check_international_domain(text: &str) -> Result<Cow<'_, str>, AddressError> {
     if text.is_ascii() {
         return check_domain(text);
     }
-    check_domain(&idna::domain_to_ascii(text).map_err(|_| AddressError::Domain)?)
+    let ascii = idna::domain_to_ascii(text).map_err(|_| AddressError::Domain)?;
+    check_domain(&ascii).map(|domain| domain.into_owned().into())
 }
 
 fn is_label(label: &str) -> bool {
@@ -227,7 +235,13 @@ fn literal(text: &str) -> Option<std::net::IpAddr> {
 /// RFC 5321 §4.1.2: Dot-string = Atom *("." Atom). Dots may stand anywhere: some providers handed out such mailboxes for years, and they cannot be
 /// reached under another name.
 fn is_dot_string(local: &str) -> bool {
-    let atext = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_text(c);
+    let atext = |c: char| {
+        matches!(
+            c,
+            'a'..='z' | 'A'..='Z' | '0'..='9'
+                | '!' | '#' | '$' | '%' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_' | '`' | '{' | '|' | '}' | '~'
+        ) || is_utf8_text(c)
+    };
     local.chars().all(|c| c == '.' || atext(c)) && local.contains(atext)
 }
 
