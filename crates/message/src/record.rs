@@ -4,9 +4,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use posthaste_mail::{DeliverBy, Envelope, EsmtpParameters, MessageFacts, MessageId, Name, Otherwise, RcptParameters, TransferPriority};
+use posthaste_mail::{
+    Address, DeliverBy, Envelope, EsmtpParameters, MessageFacts, MessageId, Name, Otherwise, RcptParameters, ReversePath, TransferPriority,
+};
 use serde::{Deserialize, Serialize};
 
+/// Most records take fewer bytes when they are stored.
+const ENCODED_USUALLY: usize = 512;
+/// The longest address that is surely none too long for any version that reads it, in bytes (RFC 5321 §4.5.3.1.3).
+const ADDRESS_USUALLY: usize = 254;
 /// What the allocator and a reference count take for each text, in bytes.
 const ALLOCATION: usize = 32;
 /// What a message takes beside its record and the bytes of its body: usually four parts with their reference counts, the relay's own header
@@ -76,12 +82,27 @@ impl MessageRecord {
     /// # Errors
     /// Another record would be read back, or none.
     pub fn encode(&self) -> Result<Bytes, NotReadBack> {
-        let bytes = serde_json::to_vec(self).expect("a record has nothing that JSON can't hold");
+        let mut bytes = Vec::with_capacity(ENCODED_USUALLY);
+        serde_json::to_writer(&mut bytes, self).expect("a record has nothing that JSON can't hold");
+        if self.is_ordinary() {
+            return Ok(bytes.into());
+        }
         match Self::decode(&bytes) {
             Ok(back) if back == *self => Ok(bytes.into()),
             Ok(_) => Err(NotReadBack::Differs),
             Err(error) => Err(NotReadBack::Unreadable(error)),
         }
+    }
+
+    /// Whether it is read back the same for certain, because it holds no ESMTP parameters and only addresses that cannot be read otherwise. Whatever
+    /// else is in it are numbers, and texts of which none is refused or changed.
+    fn is_ordinary(&self) -> bool {
+        let Envelope { reverse_path, recipients, parameters, .. } = &self.envelope;
+        let from = match reverse_path {
+            ReversePath::Null => true,
+            ReversePath::Mailbox(address) => is_ordinary(address),
+        };
+        from && parameters.is_none() && recipients.iter().all(is_ordinary)
     }
 
     /// The bytes of memory that a message with this record takes while it is in memory, without its body: the record, the facts that its
@@ -162,5 +183,83 @@ impl MessageRecord {
     /// Whether the sender is told of a successful delivery, unless the receiver will tell.
     pub fn tells_success(&self, rcpt: u16) -> bool {
         self.envelope.parameters.rcpt(usize::from(rcpt)).is_some_and(RcptParameters::wants_success)
+    }
+}
+
+/// Whether an address is ASCII letters, digits and few signs, with a domain of names in lower case: nothing of it is put into another form when it is
+/// read.
+fn is_ordinary(address: &Address) -> bool {
+    let (local, domain) = (address.local(), address.domain());
+    let in_local = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'=');
+    let in_label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(in_label) && !label.starts_with('-') && !label.ends_with('-');
+    address.as_str().len() <= ADDRESS_USUALLY
+        && local.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && local.bytes().all(in_local)
+        && domain.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address() -> impl Strategy<Value = Address> {
+        let local = prop_oneof![4 => "[A-Za-z0-9]([A-Za-z0-9.+_=-]{0,20})", 1 => "[!-~\u{e4}\u{65e5}]{1,20}", 1 => "[a-z]{200,300}", 1 => "\"[ -~]{0,9}\""];
+        let domain = prop_oneof![4 => "[A-Za-z0-9-]{1,9}(\\.[A-Za-z0-9-]{1,9}){0,3}", 1 => "[A-Za-z0-9\u{e4}\u{df}.\\[\\]:_-]{1,20}"];
+        (local, domain).prop_filter_map("an address", |(local, domain)| Address::international(&format!("{local}@{domain}")).ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn whatever_is_encoded_is_read_back_whether_that_is_tried_or_known(
+            from in prop::option::of(address()), recipients in prop::collection::vec(address(), 1..4),
+            texts in prop::collection::vec(".{0,20}", 0..4), ns in 0..4_000_000_000_000_000_000_i64, numbers: (u64, u128, u32, bool, bool, bool),
+            held: bool,
+        ) {
+            let texts: Vec<Arc<str>> = texts.into_iter().map(Into::into).collect();
+            let reverse_path = from.map_or(ReversePath::Null, ReversePath::Mailbox);
+            let mut envelope = Envelope::new(reverse_path, recipients);
+            let at = Timestamp::from_nanosecond(ns.into()).unwrap();
+            envelope.parameters.hold = held.then_some(posthaste_mail::Hold::Until(at));
+            let record = MessageRecord {
+                id: MessageId::new(at, numbers.1),
+                arrived: at,
+                stream: Name::new("default").unwrap(),
+                tags: texts.clone(),
+                meta: texts.clone(),
+                message_id: texts.first().cloned(),
+                envelope,
+                size: numbers.0,
+                has_8bit: numbers.3,
+                utf8_header: numbers.4,
+                binary: numbers.5,
+                client_ip: Some(IpAddr::from(numbers.2.to_be_bytes())),
+                client_ehlo: texts.last().cloned(),
+                user: texts.first().cloned(),
+                notice_of: numbers.3.then_some(MessageId::new(at, numbers.1 >> 1)),
+            };
+            prop_assert_eq!(MessageRecord::decode(&record.encode().unwrap()).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn what_is_read_back_for_certain_needs_no_trial() {
+        for (text, ordinary) in [
+            ("a@b.test", true),
+            ("Ann.Doe+tag=x_y-z@mail-1.b.test", true),
+            (&format!("{}@b.test", "a".repeat(250)), false),
+            (".a@b.test", false),
+            ("\"a\"@b.test", false),
+            ("\u{e4}@b.test", false),
+            ("a@[192.0.2.1]", false),
+            ("a@_x.test", false),
+        ] {
+            assert_eq!(is_ordinary(&Address::international(text).unwrap()), ordinary, "{text}");
+        }
     }
 }
