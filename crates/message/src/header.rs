@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 /// A header: its fields in order, and where it ends.
 #[derive(Debug, Default)]
@@ -55,34 +55,39 @@ impl Header {
 impl Field {
     /// The field that begins at `start`, if one does.
     fn at(data: &[u8], start: usize) -> Option<Self> {
-        let mut line_ends = memmem::find_iter(&data[start..], b"\r\n").map(|at| start + at + 2).chain([data.len()]);
-        let first = line_ends.next()?;
+        let first = line_end(data, start);
         let colon = start + memchr(b':', &data[start..first])?;
         // RFC 5322 §3.6.8: printable ASCII; §4.5 allowed blanks before the colon.
         let name = data[start..colon].trim_ascii_end();
         if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
             return None;
         }
-        let goes_on = |end: usize| matches!(data.get(end), Some(b' ' | b'\t'));
-        let end = if goes_on(first) { line_ends.find(|&end| !goes_on(end))? } else { first };
+        let mut end = first;
+        while matches!(data.get(end), Some(b' ' | b'\t')) {
+            end = line_end(data, end);
+        }
         Some(Self { start, end, colon })
+    }
+
+    /// The name.
+    pub(super) fn name<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        data[self.start..self.colon].trim_ascii_end()
     }
 
     /// True if the name is this one, whatever its case.
     pub(super) fn is(&self, data: &[u8], name: &str) -> bool {
-        data[self.start..self.colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
+        self.name(data).eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The rest of the name after `prefix`, if it begins with that, whatever its case.
     pub(super) fn name_behind<'a>(&self, data: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
-        let name = data[self.start..self.colon].trim_ascii_end();
-        let (start, rest) = name.split_at_checked(prefix.len())?;
+        let (start, rest) = self.name(data).split_at_checked(prefix.len())?;
         start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
     }
 
     /// The blanks between the name and the colon, if there are any.
     pub(super) fn blanks_before_the_colon(&self, data: &[u8]) -> Option<Range<usize>> {
-        let end = self.start + data[self.start..self.colon].trim_ascii_end().len();
+        let end = self.start + self.name(data).len();
         (end < self.colon).then_some(end..self.colon)
     }
 
@@ -100,6 +105,12 @@ impl Field {
     pub(super) fn text(&self, data: &[u8]) -> String {
         String::from_utf8_lossy(self.value(data).trim_ascii()).replace("\r\n", "")
     }
+}
+
+/// Where the line ends that begins at `start` or before: behind its CRLF, or where the message breaks off.
+fn line_end(data: &[u8], start: usize) -> usize {
+    let line_feeds = memchr_iter(b'\n', &data[start..]);
+    line_feeds.map(|at| start + at).find(|at| *at > start && data[at - 1] == b'\r').map_or(data.len(), |at| at + 1)
 }
 
 #[cfg(test)]
@@ -137,5 +148,14 @@ mod tests {
     #[test]
     fn a_long_body_without_header_is_no_large_header() {
         assert_eq!(Header::scan(&[b'x'; 5000], 100).unwrap().end, 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_line_ends_behind_the_next_crlf(text in "[ab\r\n]{0,20}", start in 0..20_usize) {
+            let start = start.min(text.len());
+            let crlf = memchr::memmem::find(&text.as_bytes()[start..], b"\r\n");
+            proptest::prop_assert_eq!(line_end(text.as_bytes(), start), crlf.map_or(text.len(), |at| start + at + 2));
+        }
     }
 }

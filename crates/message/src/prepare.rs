@@ -104,9 +104,7 @@ pub struct Prepared {
     pub size: u64,
     /// Received fields that it came with.
     pub hops: usize,
-    /// True if there is a byte above 127.
-    pub has_8bit: bool,
-    /// True if there is one in the header.
+    /// True if there is a byte above 127 in the header.
     pub header_8bit: bool,
     /// The value of X-Posthaste-Stream, unchecked.
     pub stream: Option<String>,
@@ -236,7 +234,6 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
         from_domains: found.from_domains,
         authors,
         hops: found.hops,
-        has_8bit: !data.is_ascii(),
         header_8bit: !data[..header.end].is_ascii(),
         stream: found.stream,
         tags: found.tags,
@@ -296,7 +293,8 @@ impl HeaderFacts {
     fn read(data: &[u8], header: &Header) -> Result<Self, Unfit> {
         let mut found = Self::default();
         for field in header.fields.iter().filter(|field| !field.is_blank(data)) {
-            let is = |name: &str| field.is(data, name);
+            let name = field.name(data);
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
             if is("Received") {
                 found.hops += 1;
             } else if is("Date") {
@@ -438,7 +436,8 @@ fn kept(data: &Bytes, header: &Header) -> Vec<Bytes> {
 }
 
 fn is_taken_out(field: &Field, data: &[u8]) -> bool {
-    let is = |name: &str| field.is(data, name);
+    let name = field.name(data);
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     // RFC 5322 §3.6.3: nobody may learn who is in Bcc. An empty Date, Message-ID or From counts as missing and makes room for ours.
     is("Bcc")
         || is("Resent-Bcc")

@@ -13,7 +13,8 @@ const FIELDS: [&str; 10] =
 /// The message with `@domain` behind each address of its header that has no domain. A header of more than `limit` bytes stays as it is.
 pub fn with_domains(data: &Bytes, domain: &Domain, limit: usize) -> Bytes {
     let Some(header) = Header::scan(data, limit) else { return data.clone() };
-    let fields = header.fields.iter().filter(|field| FIELDS.iter().any(|name| field.is(data, name)));
+    let names_mailboxes = |name: &[u8]| FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    let fields = header.fields.iter().filter(|field| names_mailboxes(field.name(data)));
     let begun = |field: &crate::header::Field| field.end - field.value(data).len();
     let ends: Vec<usize> =
         fields.flat_map(|field| bare_ends(field.value(data), domain).into_iter().map(move |end| begun(field) + end)).collect();
@@ -98,9 +99,12 @@ impl Mailbox {
 /// Where `@domain` makes an address of this part of the text; None if it has a domain, or is no local part.
 fn end_of(text: &str, start: usize, end: usize, domain: &Domain) -> Option<usize> {
     let spec = text.get(start..end)?.trim_end();
+    if spec.contains('@') {
+        return None;
+    }
     // An encoded word (RFC 2047) is a name, whatever its characters.
     let is_local = !spec.trim_start().starts_with("=?") && Address::international(&format!("{}@{domain}", spec.trim_start())).is_ok();
-    (is_local && !spec.contains('@')).then(|| start + spec.len())
+    is_local.then(|| start + spec.len())
 }
 
 fn quoted_end(value: &[u8], start: usize) -> Option<usize> {

@@ -39,7 +39,7 @@ fn a_complete_message_only_gains_a_received_field() {
     assert_eq!(text(&message), format!("{RECEIVED}{data}"));
     assert_eq!(message.message_id.as_deref(), Some("<1@example.com>"));
     assert_eq!(message.from_domains, ["example.com"]);
-    assert_eq!((message.size, message.hops, message.has_8bit), ((RECEIVED.len() + data.len()) as u64, 0, false));
+    assert_eq!((message.size, message.hops, message.header_8bit), ((RECEIVED.len() + data.len()) as u64, 0, false));
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn an_endless_header_is_refused() {
 }
 
 #[test]
-fn eight_bit_bytes_are_noticed_and_kept() {
+fn eight_bit_bytes_of_the_body_are_kept_and_are_none_of_the_header() {
     let data = [WHOLE.as_bytes(), b"\r\nGr\xfc\xdfe\r\n"].concat();
     let message = prepared(&data);
-    assert!(message.has_8bit);
+    assert!(!message.header_8bit);
     assert!(message.parts.concat().ends_with(b"\r\nGr\xfc\xdfe\r\n"));
 }
 
