@@ -4,8 +4,14 @@
 //! the one that is checked and signed for is refused: what a strict reading does not take, and what a second, lenient reader
 //! ([`mail_parser`]) reads differently. An address in a display name is all that many programs show, so it is checked like the mailbox.
 
+mod plain;
+
 use mail_parser::parsers::MessageStream;
 use posthaste_mail::{Address, Foreign};
+
+pub(super) use self::plain::plain;
+#[cfg(test)]
+pub(super) use self::plain::tests::nearly_plain;
 
 /// The addresses of a field; none if it names nobody.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,6 +24,14 @@ pub(super) struct Mailboxes {
 
 /// Reads the value of a field. None: one reader may find another address in it than the next.
 pub(super) fn read(value: &[u8]) -> Option<Mailboxes> {
+    match plain(value) {
+        Some(spec) => Some(Mailboxes { specs: vec![spec.to_owned()], shown: Vec::new() }),
+        None => carefully(value),
+    }
+}
+
+/// The same for a field of any shape.
+fn carefully(value: &[u8]) -> Option<Mailboxes> {
     let text = unfolded(value)?;
     let mut reader = Reader::default();
     for token in tokens(&text)? {
