@@ -121,7 +121,12 @@ impl Address {
         let bare = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
         let local =
             bare.filter(|l| !l.contains(['"', '\\', ' ', '@']) && Self::new(&format!("{l}@{}", self.domain())).is_ok()).unwrap_or(local);
-        format!("{}@{}", local.to_ascii_lowercase(), self.domain())
+        let mut folded = String::with_capacity(self.text.len());
+        folded.push_str(local);
+        folded.make_ascii_lowercase();
+        folded.push('@');
+        folded.push_str(self.domain());
+        folded
     }
 
     /// Whether it can be sent to a host without SMTPUTF8.

@@ -25,8 +25,8 @@ impl EnhancedCode {
 
     /// Reads a code at the very start of `text` (up to a blank or the end); `None` if there is none.
     pub fn at_start(text: &str) -> Option<Self> {
-        let token = text.split([' ', '\t', '\n', '\r']).next()?;
-        token.parse().ok()
+        let end = text.bytes().position(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(text.len());
+        text[..end].parse().ok()
     }
 }
 
@@ -40,11 +40,13 @@ impl FromStr for EnhancedCode {
     type Err = ();
     /// `2`, `4` or `5`, then two numbers of up to three digits (RFC 2034 §4 shape).
     fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |part: Option<&str>| match part {
-            Some(p) if (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()) => p.parse::<u16>().map_err(drop),
+        let number = |part: Option<&[u8]>| match part {
+            Some(p) if (1..=3).contains(&p.len()) && p.iter().all(u8::is_ascii_digit) => {
+                Ok(p.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0')))
+            }
             _ => Err(()),
         };
-        let mut parts = text.split('.');
+        let mut parts = text.as_bytes().split(|byte| *byte == b'.');
         let (class, subject, detail) = (number(parts.next())?, number(parts.next())?, number(parts.next())?);
         match (class, parts.next()) {
             (2 | 4 | 5, None) => Ok(Self { class: class as u8, subject, detail }),
