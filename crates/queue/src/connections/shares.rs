@@ -10,7 +10,10 @@ use std::{
     hash::Hash,
 };
 
-use crate::backlog::{streams::Party, table::StreamIx};
+use crate::{
+    backlog::{streams::Party, table::StreamIx},
+    numbers::NumberMap,
+};
 
 /// How many times as many connections as are free a stream may have.
 const TIMES_FREE: usize = 9;
@@ -24,8 +27,8 @@ pub(super) type Held = (usize, usize);
 #[derive(Debug)]
 pub(super) struct Shares<Lane> {
     /// Sessions that carry a job of the stream; idle ones count for nobody.
-    streams: HashMap<StreamIx, usize>,
-    parties: HashMap<Party, usize>,
+    streams: NumberMap<StreamIx, usize>,
+    parties: NumberMap<Party, usize>,
     all: usize,
     /// Lanes that wait for a connection for somebody's mail, in the order in which they came.
     waiting: HashMap<Party, VecDeque<Lane>>,
@@ -107,7 +110,7 @@ impl<Lane: Copy + Eq + Hash> Shares<Lane> {
     }
 }
 
-fn one_less<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: &Key) {
+fn one_less<Key: Eq + Hash>(counts: &mut NumberMap<Key, usize>, key: &Key) {
     let count = counts.get_mut(key).expect("a session that carries a job is counted");
     *count -= 1;
     if *count == 0 {
@@ -117,7 +120,14 @@ fn one_less<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: &Key) {
 
 impl<Lane> Default for Shares<Lane> {
     fn default() -> Self {
-        Self { streams: HashMap::new(), parties: HashMap::new(), all: 0, waiting: HashMap::new(), known: HashSet::new(), newest: false }
+        Self {
+            streams: NumberMap::default(),
+            parties: NumberMap::default(),
+            all: 0,
+            waiting: HashMap::new(),
+            known: HashSet::new(),
+            newest: false,
+        }
     }
 }
 

@@ -400,6 +400,8 @@ impl Conversation {
             wire.flush().await
         };
         tokio::select! {
+            // Usually written at once.
+            biased;
             written = timeout(limits.command_timeout, written) => written.map_err(io::Error::from).flatten()?,
             // It does not read, so it cannot be told.
             () = told(self.held.as_ref()) => {

@@ -2,7 +2,7 @@
 //! are told to give it up, whether they are sending or idle. Strangers have half of it at most, or what one of them alone needs.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +15,7 @@ pub(super) struct Pressure(Mutex<Holders>);
 #[derive(Default)]
 struct Holders {
     next: u64,
-    by_number: HashMap<u64, Holder>,
+    by_number: BTreeMap<u64, Holder>,
     /// What those hold who are no strangers, and what strangers hold; without those who were told to go, who are about to.
     bytes: [u64; 2],
 }
