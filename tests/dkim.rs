@@ -80,6 +80,8 @@ fn the_printed_lines_are_a_configuration_whose_signatures_dkimpy_verifies() {
         relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], mail.as_bytes()));
         let got = mx.wait_for(1).remove(0).data;
         assert_eq!(holds(&relay, &got, std::slice::from_ref(&key)), "True", "{algorithm}: {}", text(&got));
+        let line = relay.log().wait_for("delivered", "reader@example.test");
+        assert_eq!((&line["from_domain"], &line["dkim"]), (&"sender.test".into(), &"aligned".into()));
         let forged = text(&got).replace("folded", "forged");
         assert_eq!(holds(&relay, forged.as_bytes(), &[key]), "False", "{algorithm}");
     }
@@ -104,6 +106,15 @@ fn two_keys_make_two_signatures_and_other_domains_none() {
     let other = b"From: <writer@other.test>\r\nSubject: not ours\r\n\r\nHello.\r\n";
     relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], other));
     assert!(!text(&mx.wait_for(2).remove(1).data).contains("DKIM-Signature"));
+    let line = relay.log().wait_for_many("delivered", "reader@example.test", 2).remove(1);
+    assert_eq!((&line["from_domain"], line.get("dkim")), (&"other.test".into(), None));
+    // A signature that speaks for somebody else, and an offer to unsubscribe by one click (RFC 8058).
+    let mut passed_on = b"DKIM-Signature: v=1; a=rsa-sha256; d=list.test; s=a; h=from; bh=AA==; b=AA==\r\n".to_vec();
+    passed_on.extend_from_slice(b"List-Unsubscribe: <https://list.test/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
+    passed_on.extend_from_slice(other);
+    relay.send(&Mail::raw("bounce@sender.test", &["reader@example.test"], &passed_on));
+    let line = relay.log().wait_for_many("delivered", "reader@example.test", 3).remove(2);
+    assert_eq!((&line["dkim"], &line["one_click"]), (&"unaligned".into(), &true.into()));
 }
 
 #[test]

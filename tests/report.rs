@@ -74,6 +74,7 @@ fn agree(relay: &Relay) {
         ("source", ".source"),
         ("stream", ".stream"),
         ("domain", ".domain"),
+        ("from_domain", ".from_domain"),
         ("tag", ".tags"),
         ("class", "(select(.event | IN(\"deferred\", \"bounced\", \"expired\", \"late_bounced\")) | .class)"),
         ("stream_provider", "(select(.provider) | .stream + \" \" + .provider)"),

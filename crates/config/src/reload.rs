@@ -20,7 +20,8 @@ impl Config {
         compare("spool.dir", self.spool.dir == new.spool.dir);
         compare("spool.segment_size", self.spool.segment_size == new.spool.segment_size);
         compare("spool.index_cache", self.spool.index_cache == new.spool.index_cache);
-        compare("monitor", self.monitor == new.monitor);
+        let counted = |config: &Self| config.monitor.counting.as_ref().map(|counting| (counting.zone.clone(), counting.limits.clone()));
+        compare("monitor", counted(self) == counted(new));
         compare("log.dir", self.log.dir == new.log.dir);
         compare("dkim.threads", self.dkim.threads == new.dkim.threads);
         compare("admin.socket", self.admin.socket == new.admin.socket);

@@ -3,6 +3,7 @@
 //!
 //! It may know `mail` and nothing else; it does no I/O. Stored records are read again by later versions, so fields are only ever added.
 
+mod alignment;
 mod body_cache;
 mod header;
 mod mailboxes;
@@ -14,6 +15,7 @@ pub mod recode;
 mod record;
 mod sender;
 
+pub use alignment::aligned;
 pub use body_cache::{WarmBudget, WarmShare};
 pub use message::Message;
 pub use prepare::{

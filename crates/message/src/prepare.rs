@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use posthaste_mail::{MessageId, Reply, TransferPriority};
 
 use crate::{
+    alignment,
     header::{Field, Header},
     mailboxes::{self, Mailboxes},
     sender,
@@ -97,6 +98,12 @@ pub struct Prepared {
     /// The domains of all mailboxes in From, Sender and Resent- fields and of addresses in their display names, each once, in lower case and in
     /// ASCII; without those that DNS could not hold.
     pub from_domains: Vec<String>,
+    /// The domain of the From field's first mailbox, if it has one.
+    pub from_domain: Option<String>,
+    /// The domains of the DKIM signatures that it came with.
+    pub signed_by: Vec<String>,
+    /// Whether it offers to unsubscribe by one click (RFC 8058).
+    pub one_click: bool,
     /// Every address in the From field, and then in Sender, Resent-From and Resent-Sender, those in display names too; None if there is none in
     /// From.
     pub authors: Option<Vec<String>>,
@@ -222,6 +229,7 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     let senders = std::mem::take(&mut found.senders);
     let authors = Some(found.authors).filter(|authors| !authors.is_empty());
     let authors = authors.map(|authors| authors.into_iter().chain(senders).collect());
+    let from_domain = found.from_domains.first().cloned();
     for domain in found.sender_domains {
         if !found.from_domains.contains(&domain) {
             found.from_domains.push(domain);
@@ -232,6 +240,9 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
         parts,
         message_id,
         from_domains: found.from_domains,
+        from_domain,
+        signed_by: found.signed_by,
+        one_click: found.list_unsubscribe && found.list_unsubscribe_post,
         authors,
         hops: found.hops,
         header_8bit: !data[..header.end].is_ascii(),
@@ -270,6 +281,9 @@ pub fn header_block(message: &[u8]) -> &[u8] {
     memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |at| &message[..at + 2])
 }
 
+/// Signatures that a message came with and that are looked at, at most.
+const SIGNATURES_MAX: usize = 10;
+
 /// What was read from the header.
 #[derive(Default)]
 struct HeaderFacts {
@@ -277,6 +291,9 @@ struct HeaderFacts {
     has_date: bool,
     message_id: Option<String>,
     from_domains: Vec<String>,
+    signed_by: Vec<String>,
+    list_unsubscribe: bool,
+    list_unsubscribe_post: bool,
     authors: Vec<String>,
     /// The addresses in Sender and Resent- fields and in display names, and their domains.
     senders: Vec<String>,
@@ -314,6 +331,12 @@ impl HeaderFacts {
                 let Mailboxes { specs, shown } = mailboxes::read(field.value(data)).ok_or(Unfit::Ambiguous(name))?;
                 found.also_sends(specs);
                 found.also_sends(shown);
+            } else if is("DKIM-Signature") {
+                found.signed_by.extend(alignment::signer(&field.text(data)).filter(|_| found.signed_by.len() < SIGNATURES_MAX));
+            } else if is("List-Unsubscribe") {
+                found.list_unsubscribe = true;
+            } else if is("List-Unsubscribe-Post") {
+                found.list_unsubscribe_post = true;
             } else if is(STREAM_FIELD) {
                 found.stream.get_or_insert(field.text(data));
             } else if is(TAG_FIELD) {

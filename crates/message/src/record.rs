@@ -59,6 +59,15 @@ pub struct MessageRecord {
     /// The user who submitted it, if the client logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+    /// The domain of the From field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_domain: Option<Arc<str>>,
+    /// Whether a DKIM signature is aligned with it; None: there is no signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aligned: Option<bool>,
+    /// Whether it offers to unsubscribe by one click (RFC 8058).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_click: bool,
     /// For a failure notice: the message it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice_of: Option<MessageId>,
@@ -108,7 +117,8 @@ impl MessageRecord {
     /// The bytes of memory that a message with this record takes while it is in memory, without its body: the record, the facts that its
     /// events repeat, and what the allocator and the queue add to both.
     pub fn memory(&self) -> usize {
-        let texts = self.tags.iter().chain(&self.meta).chain(&self.message_id).chain(&self.client_ehlo).chain(&self.user);
+        let texts =
+            self.tags.iter().chain(&self.meta).chain(&self.message_id).chain(&self.client_ehlo).chain(&self.user).chain(&self.from_domain);
         let texts: usize = texts.map(|text| ALLOCATION + text.len()).sum();
         let recipients: usize = self.envelope.recipients.iter().map(|rcpt| size_of_val(rcpt) + ALLOCATION + rcpt.as_str().len()).sum();
         let parameters = self.envelope.parameters.rcpts.len() * size_of::<RcptParameters>();
@@ -241,6 +251,9 @@ mod tests {
                 client_ip: Some(IpAddr::from(numbers.2.to_be_bytes())),
                 client_ehlo: texts.last().cloned(),
                 user: texts.first().cloned(),
+                from_domain: texts.last().cloned(),
+                aligned: (numbers.3 || numbers.4).then_some(numbers.5),
+                one_click: numbers.4,
                 notice_of: numbers.3.then_some(MessageId::new(at, numbers.1 >> 1)),
             };
             prop_assert_eq!(MessageRecord::decode(&record.encode().unwrap()).unwrap(), record);

@@ -65,6 +65,10 @@ pub struct LogRecord<'a> {
     pub message: Option<LogText<'a>>,
     pub message_id: Option<LogText<'a>>,
     pub stream: Option<LogText<'a>>,
+    pub from_domain: Option<LogText<'a>>,
+    pub dkim: Option<LogText<'a>>,
+    #[serde(default)]
+    pub one_click: bool,
     #[serde(default)]
     pub tags: Vec<LogText<'a>>,
     #[serde(default)]

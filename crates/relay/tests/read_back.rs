@@ -62,6 +62,9 @@ fn record(envelope: Envelope, helo: Arc<str>, texts: Vec<String>) -> MessageReco
         client_ip: Some(Ipv6Addr::LOCALHOST.into()),
         client_ehlo: Some(helo),
         user: texts.last().cloned(),
+        from_domain: texts.first().cloned(),
+        aligned: Some(true),
+        one_click: true,
         notice_of: Some(posthaste_mail::MessageId::new(at(), 8)),
     }
 }

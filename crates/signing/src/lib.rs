@@ -19,5 +19,5 @@ pub mod watch;
 pub use dkim::{Dkim, DkimKey, Signing};
 pub use error::SigningError;
 pub use settings::{NewResolver, Settings, StreamSigning};
-pub use sign::{Signatures, Unsigned};
+pub use sign::{Signatures, Signed, Unsigned};
 pub use threads::SignerThreads;

@@ -26,6 +26,15 @@ pub enum Unsigned {
     Trouble(String),
 }
 
+/// A message with its signatures.
+#[derive(Debug)]
+pub struct Signed {
+    /// Its parts, the signatures first.
+    pub parts: Vec<Bytes>,
+    /// The domains that signed it.
+    pub domains: Vec<String>,
+}
+
 impl Signatures {
     /// Signs by the settings in force, on these threads.
     pub fn new(settings: InForce<Settings>, threads: SignerThreads) -> Self {
@@ -33,27 +42,28 @@ impl Signatures {
     }
 
     /// The message with its signatures before it: those of the authors' domains, of the stream and of the relay itself.
-    pub async fn sign(&self, mut parts: Vec<Bytes>, authors: &[String], stream: &Name) -> Result<Vec<Bytes>, Unsigned> {
+    pub async fn sign(&self, mut parts: Vec<Bytes>, authors: &[String], stream: &Name) -> Result<Signed, Unsigned> {
         let settings = self.settings.get();
         let ring = settings.keyring.load_full();
         let stream = settings.streams.get(stream).and_then(|stream| stream.also.as_ref());
         let also: Vec<Domain> = stream.into_iter().chain(&settings.dkim.also_sign_as).cloned().collect();
         if ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str)).is_empty() {
-            return Ok(parts);
+            return Ok(Signed { parts, domains: Vec::new() });
         }
         let (authors, message, now) = (authors.to_owned(), parts.clone(), clock::now().as_second());
         let signing = move || {
             let view: Vec<&[u8]> = message.iter().map(|p| &p[..]).collect();
             let signers = ring.choose(authors.iter().map(String::as_str), also.iter().map(Domain::as_str));
-            sign_all(signers, &view, u64::try_from(now).unwrap_or(0))
+            let domains = signers.iter().map(|signer| signer.domain().to_owned()).collect();
+            sign_all(signers, &view, u64::try_from(now).unwrap_or(0)).map(|signatures| (signatures, domains))
         };
         let signed = self.threads.run(signing).await.map_err(|e| Unsigned::Trouble(e.to_string()))?;
-        let signatures = signed.map_err(|e| match e {
+        let (signatures, domains) = signed.map_err(|e| match e {
             SignError::NoFrom => Unsigned::NoFrom(e.to_string()),
             SignError::Crypto(_) => Unsigned::Trouble(e.to_string()),
         })?;
         parts.insert(0, Bytes::from(signatures));
-        Ok(parts)
+        Ok(Signed { parts, domains })
     }
 
     /// The message with the seal of forwarded mail before it, or unchanged if it cannot be sealed. `forwards`: the listener forwards mail.

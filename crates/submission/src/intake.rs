@@ -12,9 +12,9 @@ use posthaste_access::{
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, Pending, State};
 use posthaste_mail::{Address, BodyKind, EnhancedCode, Envelope, EsmtpParameters, Hold, MessageFacts, MessageId, Name, ReversePath, What};
-use posthaste_message::{Message, MessageRecord, NotReadBack, Prepared, WarmBudget};
+use posthaste_message::{Message, MessageRecord, NotReadBack, Prepared, WarmBudget, aligned};
 use posthaste_queue::QueueHandle;
-use posthaste_signing::{Signatures, Unsigned};
+use posthaste_signing::{Signatures, Signed, Unsigned};
 use posthaste_smtp::server::{Answer, Refused, Submission};
 use posthaste_spool::{Spool, StoreError};
 use posthaste_suppression::{List, Reason, Register, UserScope as SuppressionUser};
@@ -125,7 +125,10 @@ impl Intake {
         if let Some(user) = &client.user {
             may_hand_in(user, &prepared)?;
         }
-        let parts = self.signatures.sign(prepared.parts, &prepared.from_domains, &stream).await.map_err(unsigned)?;
+        let Signed { parts, domains } = self.signatures.sign(prepared.parts, &prepared.from_domains, &stream).await.map_err(unsigned)?;
+        let signers = || domains.iter().chain(&prepared.signed_by);
+        let from_domain = prepared.from_domain.as_deref();
+        let aligned = from_domain.filter(|_| signers().next().is_some()).map(|from| signers().any(|by| aligned(from, by)));
         let parts = self.signatures.seal(&submission.data, parts, &stream, client.arc, client.ip).await;
         let binary = envelope.body == BodyKind::BinaryMime && !posthaste_message::is_lines(&submission.data);
         let record = MessageRecord {
@@ -143,6 +146,9 @@ impl Intake {
             client_ip: Some(client.ip),
             client_ehlo: Some(submission.helo).filter(|_| !client.http),
             user: client.user.as_ref().map(|user| user.name.clone()),
+            from_domain: from_domain.map(Into::into),
+            aligned,
+            one_click: prepared.one_click,
             notice_of: None,
         };
         self.allowances.charge(client.user.as_deref(), record.envelope.recipients.len() as u64)?;
@@ -209,7 +215,7 @@ impl Intake {
     pub async fn take_own(&self, id: MessageId, stream: &Name, of: Option<MessageId>, text: Bytes, to: &Address) -> Result<(), Refused> {
         let from = self.settings.get().notice_from.domain().to_owned();
         let has_8bit = !text.is_ascii();
-        let parts = self.signatures.sign(vec![text], &[from], stream).await.map_err(unsigned)?;
+        let Signed { parts, domains } = self.signatures.sign(vec![text], std::slice::from_ref(&from), stream).await.map_err(unsigned)?;
         let record = MessageRecord {
             id,
             arrived: id.time(),
@@ -225,6 +231,9 @@ impl Intake {
             client_ip: None,
             client_ehlo: None,
             user: None,
+            aligned: (!domains.is_empty()).then(|| domains.iter().any(|by| aligned(&from, by))),
+            from_domain: Some(from.into()),
+            one_click: false,
             notice_of: of,
         };
         self.store(record, parts).await

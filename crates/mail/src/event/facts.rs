@@ -21,6 +21,15 @@ pub struct MessageFacts {
     /// The user who submitted it, if the client logged in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+    /// The domain of the From field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_domain: Option<Arc<str>>,
+    /// `aligned` if a DKIM signature speaks for the From field's domain, `unaligned` if there are only others; None: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<&'static str>,
+    /// Whether it offers to unsubscribe by one click (RFC 8058).
+    #[serde(skip_serializing_if = "is_false")]
+    pub one_click: bool,
     /// Tags, for grouping in reports.
     #[serde(skip_serializing_if = "no_tags")]
     pub tags: Arc<[Arc<str>]>,
