@@ -56,6 +56,12 @@ pub(crate) struct Log {
     /// Only this stream.
     #[arg(long)]
     stream: Option<String>,
+    /// Only mail of this user, and refusals of a client that claimed to be it.
+    #[arg(long)]
+    user: Option<String>,
+    /// Only what this source sent.
+    #[arg(long)]
+    source: Option<String>,
     /// Only this recipient.
     #[arg(long)]
     rcpt: Option<String>,
@@ -150,10 +156,10 @@ impl Log {
     }
 
     fn filter(&self) -> LineFilter {
-        let Self { event, domain, provider, stream, rcpt, class, tag, since, until, .. } = self;
+        let Self { event, domain, provider, stream, rcpt, class, tag, user, source, since, until, .. } = self;
         let (event, domain, provider, stream) = (event.clone(), domain.clone(), provider.clone(), stream.clone());
-        let (rcpt, class, tag, since, until) = (rcpt.clone(), class.clone(), tag.clone(), *since, *until);
-        LineFilter { event, domain, provider, stream, rcpt, class, tag, message: None, since, until }
+        let (rcpt, class, tag, user, source) = (rcpt.clone(), class.clone(), tag.clone(), user.clone(), source.clone());
+        LineFilter { event, domain, provider, stream, rcpt, class, tag, user, source, message: None, since: *since, until: *until }
     }
 
     /// Refuses names that no line can have. A provider that is not in the table has a domain, an address or a route's host as its name, and an old
