@@ -8,7 +8,9 @@ use std::{net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use facts::{Attempt, BudgetFacts, GapFacts, LaneFacts, MessageFacts, OtherHost, RecipientFacts, Returned, ReturnedBounce, TlsFacts};
+pub use facts::{
+    Attempt, BudgetFacts, GapFacts, IncidentFacts, LaneFacts, MessageFacts, OtherHost, RecipientFacts, Returned, ReturnedBounce, TlsFacts,
+};
 pub use text::rfc3339_millis;
 use text::{is_false, maybe_millis, millis, reply_fields};
 
@@ -266,6 +268,8 @@ pub enum What {
     },
     /// Lines of the log are missing: somebody moved, deleted, shortened or replaced a file of it. Not about a message.
     LogGap(Box<GapFacts>),
+    /// An incident opened, changed, was muted or closed. Not about a message.
+    Incident(Box<IncidentFacts>),
 }
 
 impl What {
@@ -292,6 +296,7 @@ impl What {
             Self::Lane(_) => "lane",
             Self::Relay { .. } => "relay",
             Self::LogGap(_) => "log_gap",
+            Self::Incident(_) => "incident",
         }
     }
 
@@ -321,7 +326,9 @@ impl What {
             | Self::AutoReply { about, .. }
             | Self::Delayed { about, .. }
             | Self::NoReport { about, .. } => Some(about),
-            Self::Rejected { .. } | Self::Unmatched { .. } | Self::Lane(_) | Self::Relay { .. } | Self::LogGap(_) => None,
+            Self::Rejected { .. } | Self::Unmatched { .. } | Self::Lane(_) | Self::Relay { .. } | Self::LogGap(_) | Self::Incident(_) => {
+                None
+            }
         }
     }
 }

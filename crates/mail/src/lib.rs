@@ -31,8 +31,8 @@ pub use class::{Action, Class, Scope};
 pub use date::rfc5322_date;
 pub use envelope::{BodyKind, Envelope, ReversePath};
 pub use event::{
-    Attempt, BudgetFacts, Event, GapFacts, LaneFacts, MessageFacts, OtherHost, RecipientFacts, Returned, ReturnedBounce, SCHEMA_VERSION,
-    TlsFacts, What, rfc3339_millis,
+    Attempt, BudgetFacts, Event, GapFacts, IncidentFacts, LaneFacts, MessageFacts, OtherHost, RecipientFacts, Returned, ReturnedBounce,
+    SCHEMA_VERSION, TlsFacts, What, rfc3339_millis,
 };
 pub use foreign::Foreign;
 pub use id::{EventId, IdError, MessageId};

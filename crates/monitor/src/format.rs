@@ -87,7 +87,7 @@ impl Format {
         let colour = match event {
             "delivered" => "32",
             "deferred" | "held" => "33",
-            "bounced" | "expired" | "rejected" | "suppressed" | "late_bounced" | "complained" | "log_gap" => "31",
+            "bounced" | "expired" | "rejected" | "suppressed" | "late_bounced" | "complained" | "log_gap" | "incident" => "31",
             "cancelled" | "released" => "35",
             "accepted" => "36",
             _ => "1",
@@ -119,6 +119,7 @@ fn parts_of(record: &LogRecord<'_>) -> Vec<String> {
         "lane" => lane(record),
         "relay" => relay(record),
         "log_gap" => vec![text(&record.cause), text(&record.detail)],
+        "incident" => incident(record),
         _ => message(record),
     }
 }
@@ -175,6 +176,26 @@ fn lane(record: &LogRecord<'_>) -> Vec<String> {
 
 fn relay(record: &LogRecord<'_>) -> Vec<String> {
     vec![text(&record.state), text(&record.part), text(&record.detail)]
+}
+
+fn incident(record: &LogRecord<'_>) -> Vec<String> {
+    // Who opens or changes it is nobody; who mutes or closes it has a reason to be named.
+    let by = text_of(record.by.as_ref(), |by| format!("by {}", plain(by)));
+    let until = text_of(record.until.as_ref(), |until| format!("until {}", clock_time(until)));
+    let next =
+        text_of(record.next_step.as_ref().filter(|_| record.state.as_deref() != Some("closed")), |next| format!("→ {}", plain(next)));
+    let what = [text(&record.rule), text(&record.key)].join(" ");
+    vec![
+        text(&record.state),
+        text(&record.severity),
+        what,
+        text(&record.incident),
+        by,
+        text(&record.reason),
+        until,
+        text(&record.detail),
+        next,
+    ]
 }
 
 fn accepted_from(record: &LogRecord<'_>) -> String {

@@ -145,6 +145,18 @@ pub struct LogRecord<'a> {
     pub kind: Option<LogText<'a>>,
     pub state: Option<LogText<'a>>,
     pub part: Option<LogText<'a>>,
+    pub incident: Option<LogText<'a>>,
+    pub key: Option<LogText<'a>>,
+    pub severity: Option<LogText<'a>>,
+    pub n: Option<u64>,
+    pub of: Option<u64>,
+    pub measure: Option<LogText<'a>>,
+    pub limit: Option<LogText<'a>>,
+    pub problem_of: Option<LogText<'a>>,
+    pub done: Option<LogText<'a>>,
+    pub next_step: Option<LogText<'a>>,
+    pub query: Option<LogText<'a>>,
+    pub since: Option<LogText<'a>>,
 }
 
 /// What another host said to which an attempt offered the message.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_mail::{
-    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, GapFacts, LaneFacts, MessageFacts, MessageId, Name, OtherHost,
-    RecipientFacts, Reply, Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
+    Action, Attempt, BudgetFacts, Class, EnhancedCode, Event, EventId, GapFacts, IncidentFacts, LaneFacts, MessageFacts, MessageId, Name,
+    OtherHost, RecipientFacts, Reply, Returned, ReturnedBounce, SCHEMA_VERSION, Scope, Stage, TlsFacts, TransferPriority, What,
 };
 
 /// 2026-08-24T10:00:00Z plus this many seconds.
@@ -182,6 +182,31 @@ pub(crate) fn gap(full: bool) -> GapFacts {
     }
 }
 
+/// An incident that opened; with every field, whether or not the values fit together.
+fn incident(full: bool) -> IncidentFacts {
+    IncidentFacts {
+        incident: "20260824T100112-1".into(),
+        rule: "provider_refuses",
+        key: "provider:google".into(),
+        state: "opened",
+        change: "opened",
+        severity: "critical",
+        n: 137,
+        of: full.then_some(151),
+        measure: "refused or put off for reputation or policy, of attempts in 15m".into(),
+        limit: "10 %".into(),
+        detail: "google refuses our mail or puts it off for reputation or policy: 137 of 151 (91 %) attempts in 15m.".into(),
+        problem_of: "ours",
+        done: "ip1 sends nothing there until 11:00 UTC.".into(),
+        next_step: "Read what google says.".into(),
+        query: "posthaste log --provider google --since 2026-08-24T09:45:00Z".into(),
+        since: at(72),
+        by: full.then(|| "uid 1000".into()),
+        reason: full.then(|| "we know".into()),
+        until: full.then(|| at(3600)),
+    }
+}
+
 /// One event of each kind.
 pub(crate) fn each(full: bool) -> Vec<Event> {
     let about = || about(message_id(1), "b@gmail.com", full);
@@ -247,6 +272,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
             detail: "0.1.0, 17 queued".into(),
         },
         What::LogGap(Box::new(gap(full))),
+        What::Incident(Box::new(incident(full))),
     ];
     kinds.into_iter().map(|what| event(72, what)).collect()
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
-use super::text::{is_false, maybe_millis, maybe_reply_fields, no_tags};
+use super::text::{is_false, maybe_millis, maybe_reply_fields, millis, no_tags};
 use crate::{Action, Class, EnhancedCode, MessageId, Name, Reply, Scope, Stage};
 
 /// The facts of a message that are the same in all its events.
@@ -340,4 +340,52 @@ pub struct GapFacts {
     pub crc32: Option<u32>,
     /// The same in words.
     pub detail: String,
+}
+
+/// An incident: something that a rule found and somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IncidentFacts {
+    /// Its id.
+    pub incident: Arc<str>,
+    /// The rule that found it: `provider_refuses`, `mail_stands`, ...
+    pub rule: &'static str,
+    /// What it is about: `provider:google`, `stream:news`, `lane:ip1/google`, `relay:disk/spool`.
+    pub key: Arc<str>,
+    /// `opened`, `changed`, `muted`, `closed`.
+    pub state: &'static str,
+    /// The same more closely: `opened`, `severity_rose`, `told_again`, `muted`, `unmuted`, `closed`.
+    pub change: &'static str,
+    /// `warn` or `critical`.
+    pub severity: &'static str,
+    /// The figure behind it.
+    pub n: u64,
+    /// What it is a share of; `None`: of nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// What `n` and `of` count, in words.
+    pub measure: Arc<str>,
+    /// The limit that was reached, with its unit.
+    pub limit: Arc<str>,
+    /// What is wrong, in one sentence.
+    pub detail: String,
+    /// Whose problem it is: `ours`, `senders_list`, `receiver`, `dns`.
+    pub problem_of: &'static str,
+    /// What the relay did about it.
+    pub done: String,
+    /// What to do next.
+    pub next_step: String,
+    /// The command that shows the events behind it.
+    pub query: String,
+    /// When it opened.
+    #[serde(serialize_with = "millis")]
+    pub since: Timestamp,
+    /// The operator who muted or closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Arc<str>>,
+    /// Why it was muted, in the operator's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// Until when it is muted.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
+    pub until: Option<Timestamp>,
 }
