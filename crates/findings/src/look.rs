@@ -1,0 +1,130 @@
+//! What a rule has before it, and what it hands back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use posthaste_tallies::{Dimension, Tallies, TalliesError};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    About, Facts, Finding, FindingState, Key, Measure, ProblemOf, Rule, RuleSettings, Severity,
+    counts::{ByKey, Counted},
+};
+
+/// What there is to look at.
+///
+/// How often the tallies are asked, with 200 providers and 50 streams (`examples/tick_cost.rs` measures it): at each tick two or three
+/// minutes of five dimensions; every five minutes the times of 50 streams in 15 minutes; once an hour the sums of whole hours, the new hour
+/// of each sender and seven days of the providers; once after a start 14 days of hours. That is 15 ms a tick, and half a second for the
+/// first one.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The tallies.
+    pub tallies: &'a Tallies,
+    /// All lines of the log before this time are in the tallies. When the reader has reached the log's end, it is now.
+    pub counted: Timestamp,
+    /// What the relay knows besides.
+    pub facts: &'a Facts,
+}
+
+/// One look of the rules.
+pub(crate) struct Look<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) settings: &'a RuleSettings,
+    pub(crate) now: Timestamp,
+    pub(crate) counted: &'a mut Counted,
+    pub(crate) memory: &'a mut Memory,
+}
+
+impl Look<'_> {
+    /// The sums of the running minute and the time before it, an hour at most.
+    pub(crate) fn recent(&self, dimension: Dimension, window: Duration) -> ByKey {
+        self.counted.last_minutes(dimension, minutes(window))
+    }
+
+    /// The sums of the running hour and the whole hours before it.
+    pub(crate) fn hours(&mut self, dimension: Dimension, window: Duration) -> Result<ByKey, TalliesError> {
+        self.counted.last_hours(self.view.tallies, dimension, hours(window))
+    }
+}
+
+/// In whole minutes, one at least.
+pub(crate) fn minutes(time: Duration) -> i64 {
+    i64::try_from(time.as_secs().div_ceil(60)).unwrap_or(i64::MAX).max(1)
+}
+
+/// In whole hours, one at least.
+pub(crate) fn hours(time: Duration) -> i64 {
+    i64::try_from(time.as_secs().div_ceil(3600)).unwrap_or(i64::MAX).max(1)
+}
+
+/// What rules remember from tick to tick, beside what can be read from the tallies again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Streams that were late at the last look, and at how many looks in a row.
+    pub(crate) late: BTreeMap<String, u32>,
+    /// The number of that look.
+    pub(crate) late_look: i64,
+    /// What it found.
+    pub(crate) late_found: Vec<Draft>,
+    /// Since when the disk has been slow without a break.
+    pub(crate) fsync_since: Option<Timestamp>,
+}
+
+/// A finding without its history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Draft {
+    pub(crate) rule: Rule,
+    pub(crate) key: Key,
+    pub(crate) severity: Severity,
+    pub(crate) measure: Measure,
+    pub(crate) summary: String,
+    pub(crate) problem_of: ProblemOf,
+    pub(crate) done: String,
+    pub(crate) next_step: String,
+    /// The command that shows the events.
+    pub(crate) query: String,
+    /// How far before the first finding the events begin, if the command takes a time.
+    pub(crate) since: Option<Duration>,
+}
+
+impl Draft {
+    /// The finding, first seen at this time.
+    pub(crate) fn finding(self, first_seen: Timestamp, now: Timestamp) -> Finding {
+        let begin = self.since.map(|back| first_seen.checked_sub(back).unwrap_or(first_seen));
+        let begin = begin.and_then(|begin| Timestamp::from_second(begin.as_second()).ok());
+        let query = begin.map_or_else(|| self.query.clone(), |begin| format!("{} --since {begin}", self.query));
+        Finding {
+            id: Finding::id_of(self.rule, &self.key),
+            rule: self.rule,
+            key: self.key,
+            severity: self.severity,
+            measure: self.measure,
+            first_seen,
+            last_seen: now,
+            state: FindingState::Open,
+            summary: self.summary,
+            problem_of: self.problem_of,
+            done: self.done,
+            next_step: self.next_step,
+            query,
+        }
+    }
+}
+
+/// What `posthaste log` and the texts call it: `stream` and `news`.
+pub(crate) fn sender(dimension: Dimension, key: &str) -> (Key, &'static str) {
+    match dimension {
+        Dimension::User => (Key::new(About::User, key), "user"),
+        _ => (Key::new(About::Stream, key), "stream"),
+    }
+}
+
+/// The severity of a rate with a limit for each, and the limit; None below both.
+pub(crate) fn graded(rate: f64, warn: f64, critical: f64) -> Option<(Severity, f64, &'static str)> {
+    match rate {
+        rate if rate >= critical => Some((Severity::Critical, critical, "critical")),
+        rate if rate >= warn => Some((Severity::Warn, warn, "warn")),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! Too many recipients do not exist.
+
+use posthaste_tallies::{Dimension, OTHER, TalliesError};
+
+use crate::{
+    Measure, ProblemOf, Rule,
+    counts::{Counts, share},
+    look::{Draft, Look, graded, sender},
+    text::{lasts, log, part_of, percent},
+};
+
+pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
+    let settings = &look.settings.unknown_users;
+    let mut drafts = Vec::new();
+    if !settings.common.enabled {
+        return Ok(drafts);
+    }
+    for dimension in [Dimension::Stream, Dimension::User] {
+        for (key, counts) in look.hours(dimension, settings.window)? {
+            if &*key != OTHER && counts.finished >= settings.minimum {
+                drafts.extend(draft(look, dimension, &key, &counts));
+            }
+        }
+    }
+    Ok(drafts)
+}
+
+fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts) -> Option<Draft> {
+    let settings = &look.settings.unknown_users;
+    let (n, of) = (counts.unknown_users.min(counts.finished), counts.finished);
+    let (severity, limit, limit_key) = graded(share(n, of), settings.warn, settings.critical)?;
+    let (key, word) = sender(dimension, name);
+    let (held, window) = (look.view.facts.guarded.contains(&key), lasts(settings.window));
+    Some(Draft {
+        rule: Rule::UnknownUsers,
+        key,
+        severity,
+        measure: Measure {
+            n,
+            of: Some(of),
+            what: format!("unknown users of finished recipients in {window}"),
+            limit: percent(limit),
+            limit_from: settings.from(limit_key),
+        },
+        summary: format!(
+            "The list of {word} {name} is bad: {} recipients that were finished in {window} do not exist. Providers take this for a \
+             bought list.",
+            part_of(n, of)
+        ),
+        problem_of: ProblemOf::SendersList,
+        done: match held {
+            true => "These addresses are on the suppression list, and the guard holds what is new.".into(),
+            false => "These addresses are on the suppression list and get no more mail.".into(),
+        },
+        next_step: match held {
+            true => "See what is held with `posthaste guard list`, have the list cleaned, and release or drop it.".into(),
+            false => format!(
+                "Show the addresses with `posthaste log --{word} {} --event bounced --class invalid_recipient` to who sends it, and have \
+                 the list cleaned before the next mailing.",
+                crate::text::word(name)
+            ),
+        },
+        query: log(&[(word, name), ("event", "bounced"), ("class", "invalid_recipient")]),
+        since: Some(settings.window),
+    })
+}

@@ -1,0 +1,317 @@
+//! Rules that look at the tallies.
+
+use super::{World, ago, hours, minutes, now, shown};
+use crate::{Finding, LimitFrom, ProblemOf, Rule, Rules, Severity, Waiting};
+
+const REFUSED: &str = r#""class":"ip_reputation","smtp_code":550,"rule":"microsoft-s3140","provider":"microsoft""#;
+const TAKEN: &str = r#""provider":"microsoft""#;
+const UNKNOWN: &str = r#""class":"invalid_recipient","smtp_code":550,"rule":"x""#;
+
+fn only(found: Vec<Finding>, rule: Rule) -> Finding {
+    let mut own: Vec<Finding> = found.into_iter().filter(|finding| finding.rule == rule).collect();
+    assert_eq!(own.len(), 1, "{own:#?}");
+    own.remove(0)
+}
+
+#[test]
+fn a_provider_that_refuses_is_found_with_what_the_lanes_do_about_it() {
+    let mut world = World::new();
+    world.lines(ago(minutes(10)), 45, "delivered", TAKEN).lines(ago(minutes(2)), 5, "bounced", REFUSED);
+    world.facts.lanes =
+        vec![crate::LaneFact { source: "ip1".into(), provider: "microsoft".into(), slowed_to: Some(20), ..crate::LaneFact::default() }];
+    let finding = only(world.found(), Rule::ProviderRefuses);
+    assert_eq!(finding.id, "provider_refuses/provider:microsoft");
+    assert_eq!((finding.measure.n, finding.measure.of, &*finding.measure.limit), (5, Some(50), "10 %"));
+    assert_eq!((finding.severity, finding.problem_of), (Severity::Critical, ProblemOf::Ours));
+    assert!(finding.summary.contains("5 of 50 (10 %) attempts in 15m"), "{}", finding.summary);
+    assert!(finding.done.contains("ip1 sends 20 an hour there"), "{}", finding.done);
+    assert!(finding.next_step.contains("posthaste log --provider microsoft"), "{}", finding.next_step);
+    assert_eq!(finding.query, "posthaste log --provider microsoft --since 2026-11-25T12:19:20Z");
+}
+
+#[test]
+fn a_provider_is_not_said_to_refuse_without_reason() {
+    let refuses = |delivered: u64, refused: u64, fields: &str| {
+        let mut world = World::new();
+        world.lines(ago(minutes(5)), delivered, "delivered", TAKEN).lines(ago(minutes(5)), refused, "bounced", fields);
+        world.of(Rule::ProviderRefuses).len()
+    };
+    assert_eq!(refuses(0, 50, REFUSED), 1);
+    assert_eq!(refuses(0, 49, REFUSED), 0, "one attempt too few");
+    assert_eq!(refuses(451, 50, REFUSED), 0, "just below 10 %");
+    assert_eq!(refuses(450, 50, REFUSED), 1, "10 %");
+    assert_eq!(
+        refuses(0, 90, r#""class":"invalid_recipient","smtp_code":550,"provider":"microsoft""#),
+        0,
+        "unknown users are another rule's"
+    );
+    // It refuses a twentieth every day: 14 % is not 3 times as much, 16 % is.
+    for (refused, found) in [(14, 0), (16, 1)] {
+        let mut world = World::new();
+        for day in 1..8 {
+            world.lines(ago(hours(24 * day)), 95, "delivered", TAKEN).lines(ago(hours(24 * day)), 5, "deferred", REFUSED);
+        }
+        world.lines(ago(minutes(3)), 100 - refused, "delivered", TAKEN).lines(ago(minutes(3)), refused, "deferred", REFUSED);
+        assert_eq!(world.of(Rule::ProviderRefuses).len(), found, "{refused} %");
+    }
+    // What was more than a quarter of an hour ago is over.
+    let mut world = World::new();
+    world.lines(ago(minutes(17)), 90, "bounced", REFUSED);
+    assert!(world.of(Rule::ProviderRefuses).is_empty());
+}
+
+#[test]
+fn mail_that_is_due_and_not_delivered_stands() {
+    let stands = |due: i64, delivered: Option<i64>| {
+        let mut world = World::new();
+        if let Some(delivered) = delivered {
+            world.lines(ago(minutes(delivered)), 1, "delivered", "");
+        }
+        let waiting = Waiting { provider: "google".into(), stream: "news".into(), recipients: 9, due: 7, ..Waiting::default() };
+        world.facts.waiting = vec![Waiting { due_since: Some(ago(minutes(due))), ..waiting }];
+        world.found().into_iter().find(|finding| finding.rule == Rule::MailStands)
+    };
+    let finding = stands(5, None).unwrap();
+    assert_eq!(
+        finding.summary,
+        "Mail for google stands: 7 recipients are due since 12:29 UTC in stream news, and nothing was delivered there in 5m."
+    );
+    assert!(finding.next_step.contains("posthaste queue list --provider google"), "{}", finding.next_step);
+    assert_eq!(stands(4, None), None, "not for five minutes yet");
+    assert_eq!(stands(50, Some(4)), None, "something was delivered");
+    assert!(stands(50, Some(7)).is_some(), "that was too long ago");
+}
+
+#[test]
+fn a_stream_is_late_at_the_second_look() {
+    for (wait, delivered, late) in [(15_000, 20, true), (15_000, 19, false), (14_000, 100, false)] {
+        let mut world = World::new();
+        let ms = wait * 1000;
+        world.lines(ago(minutes(2)), delivered, "delivered", &format!(r#""age_ms":{ms}"#));
+        let (mut rules, tallies) = (Rules::default(), world.tallies());
+        assert!(shown(&world.found_by(&mut rules, &tallies, now()), Rule::Late).is_empty(), "one look is none");
+        let second = now().checked_add(minutes(1)).unwrap();
+        assert_eq!(!shown(&world.found_by(&mut rules, &tallies, second), Rule::Late).is_empty(), late, "{wait} s, {delivered}");
+        if late {
+            let finding = only(world.found_by(&mut rules, &tallies, second), Rule::Late);
+            assert!(finding.summary.contains("Mail of stream news is late: a twentieth") && finding.summary.contains("its aim is 4h"));
+            assert!(finding.next_step.contains("stream.news.aim"), "{}", finding.next_step);
+        }
+    }
+}
+
+#[test]
+fn the_oldest_that_waits_makes_a_stream_late_too() {
+    let mut world = World::new();
+    let waiting = Waiting { provider: "google".into(), stream: "receipts".into(), recipients: 1, ..Waiting::default() };
+    world.facts.waiting = vec![Waiting { oldest: Some(ago(hours(5))), ..waiting }];
+    let (mut rules, tallies) = (Rules::default(), world.tallies());
+    world.found_by(&mut rules, &tallies, now());
+    let finding = only(world.found_by(&mut rules, &tallies, now().checked_add(minutes(5)).unwrap()), Rule::Late);
+    assert!(finding.summary.contains("the oldest has waited for google for 5h 5m"), "{}", finding.summary);
+    // It goes, and the next look ends it.
+    world.facts.waiting.clear();
+    assert!(shown(&world.found_by(&mut rules, &tallies, now().checked_add(minutes(10)).unwrap()), Rule::Late).is_empty());
+}
+
+#[test]
+fn complaints_count_at_the_lower_end_of_their_interval() {
+    let complaints = |delivered: u64, complained: u64| {
+        let mut world = World::new();
+        world.lines(ago(hours(5)), delivered, "delivered", "").lines(ago(hours(2)), complained, "complained", "");
+        world.of(Rule::Complaints)
+    };
+    // Wilson's lower end of 3 of 1,000 is 0.15 %, of 2 of 1,000 0.08 %, of 6 of 1,000 0.36 %.
+    assert_eq!(complaints(1000, 3), ["provider:google 3/1000 warn", "stream:news 3/1000 warn", "user:shop 3/1000 warn"]);
+    assert_eq!(complaints(1000, 2), [""; 0]);
+    assert_eq!(complaints(999, 9), [""; 0], "one delivery too few");
+    assert_eq!(complaints(1000, 6).len(), 3);
+    assert!(complaints(1000, 6).iter().all(|finding| finding.ends_with("6/1000 critical")));
+}
+
+#[test]
+fn unknown_users_are_found_by_stream_and_user() {
+    let unknown = |delivered: u64, unknown: u64| {
+        let mut world = World::new();
+        world.lines(ago(hours(20)), delivered, "delivered", "").lines(ago(hours(2)), unknown, "bounced", UNKNOWN);
+        world.of(Rule::UnknownUsers)
+    };
+    assert_eq!(unknown(98, 2), ["stream:news 2/100 warn", "user:shop 2/100 warn"]);
+    assert_eq!(unknown(99, 2), [""; 0], "just below 2 %");
+    assert_eq!(unknown(95, 4), [""; 0], "one recipient too few");
+    assert_eq!(unknown(95, 5), ["stream:news 5/100 critical", "user:shop 5/100 critical"]);
+    let mut world = World::new();
+    world.lines(ago(hours(2)), 100, "bounced", UNKNOWN);
+    world.facts.guarded.insert(crate::Key::new(crate::About::User, "shop"));
+    let (user, _): (Vec<_>, Vec<_>) = world.found().into_iter().partition(|finding| finding.key.to_string() == "user:shop");
+    let user = only(user, Rule::UnknownUsers);
+    assert!(user.done.contains("the guard holds"), "{}", user.done);
+    assert!(user.next_step.contains("posthaste guard list"), "{}", user.next_step);
+    // Yesterday's mail is forgotten.
+    let mut world = World::new();
+    world.lines(ago(hours(26)), 100, "bounced", UNKNOWN);
+    assert!(world.of(Rule::UnknownUsers).is_empty());
+}
+
+#[test]
+fn a_sender_that_leaps_is_measured_by_its_own_busy_hours() {
+    let leaps = |usual: u64, now_sent: u64| {
+        let mut world = World::new();
+        for day in 1..13 {
+            world.lines(ago(hours(24 * day + 3)), usual, "accepted", "");
+        }
+        world.lines(ago(minutes(30)), now_sent, "accepted", "");
+        world.of(Rule::SenderLeaps)
+    };
+    assert_eq!(leaps(100, 500), ["stream:news 500 critical", "user:shop 500 critical"]);
+    assert_eq!(leaps(100, 499), [""; 0], "less than 500 an hour");
+    assert_eq!(leaps(101, 504), [""; 0], "less than 5 times as much");
+    assert_eq!(leaps(0, 500).len(), 2, "who never sent has no hours to be measured by");
+    let mut world = World::new();
+    world.lines(ago(minutes(30)), 600, "accepted", "");
+    let finding = world.found().into_iter().find(|finding| finding.key.to_string() == "user:shop").unwrap();
+    assert!(finding.summary.starts_with("User shop sends far more than ever: 600 recipients in 60 minutes"), "{}", finding.summary);
+    assert!(finding.next_step.contains("posthaste user passwd shop"), "{}", finding.next_step);
+}
+
+#[test]
+fn a_weekly_newsletter_is_no_leap_and_guesses_are_one() {
+    let mut world = World::new();
+    world.lines(ago(hours(24 * 7)), 5000, "accepted", "").lines(ago(minutes(10)), 6000, "accepted", "");
+    assert!(world.of(Rule::SenderLeaps).is_empty());
+    for (unknown, found) in [(24, 0), (25, 2)] {
+        let mut world = World::new();
+        world.lines(ago(minutes(40)), unknown, "bounced", UNKNOWN);
+        assert_eq!(world.of(Rule::SenderLeaps).len(), found, "{unknown}");
+    }
+}
+
+#[test]
+fn a_stream_falls_silent_when_its_hour_is_over() {
+    // The last whole hour is from 11:00 to 12:00.
+    let world = |days: i64, and_now: Option<i64>| {
+        let mut world = World::new();
+        for day in 1..=days {
+            world.lines(ago(hours(24 * day + 1)), 1, "accepted", "");
+        }
+        if let Some(minutes_ago) = and_now {
+            world.lines(ago(minutes(minutes_ago)), 1, "accepted", "");
+        }
+        world
+    };
+    let finding = only(world(7, None).found(), Rule::Silence);
+    assert_eq!(
+        finding.summary,
+        "Nobody submits mail to stream news: none came from 11:00 to 12:00 UTC, and on each of the last 7 days some did."
+    );
+    assert!(finding.next_step.contains("posthaste log --event rejected"));
+    assert!(world(6, None).of(Rule::Silence).is_empty(), "six days are no habit");
+    assert!(world(7, Some(90)).of(Rule::Silence).is_empty(), "some came in that hour");
+    assert!(world(7, Some(1)).of(Rule::Silence).is_empty(), "some came after it");
+    let mut gone = world(7, None);
+    gone.facts.streams.clear();
+    assert!(gone.of(Rule::Silence).is_empty(), "nobody misses a stream that was removed");
+}
+
+#[test]
+fn unsigned_mail_is_found_by_its_domain() {
+    let unsigned = |signed: u64, unsigned: u64| {
+        let mut world = World::new();
+        world.lines(ago(minutes(50)), signed, "delivered", r#""from_domain":"x.org","dkim":"aligned""#);
+        world.lines(ago(minutes(5)), unsigned, "delivered", r#""from_domain":"x.org","dkim":"none""#);
+        world.of(Rule::Authentication)
+    };
+    assert_eq!(unsigned(98, 2), ["from_domain:x.org 2/100 warn"]);
+    assert_eq!(unsigned(99, 1), [""; 0], "1 % is not more than 1 %");
+    assert_eq!(unsigned(0, 49), [""; 0], "too little mail");
+    assert_eq!(unsigned(0, 50), ["from_domain:x.org 50/50 warn"]);
+}
+
+#[test]
+fn tls_that_goes_down_by_five_points_is_found() {
+    let down = |before: u64, after: u64, of: u64| {
+        let mut world = World::new();
+        for (hour, share) in [(30, before), (6, after)] {
+            world.lines(ago(hours(hour)), share, "delivered", r#""tls_version":"TLSv1.3""#);
+            world.lines(ago(hours(hour)), of - share, "delivered", "");
+        }
+        world.of(Rule::Tls)
+    };
+    assert_eq!(down(100, 95, 100), ["provider:google 95/100 warn"]);
+    assert_eq!(down(100, 96, 100), [""; 0], "four points");
+    assert_eq!(down(99, 10, 99), [""; 0], "too little mail");
+    // Many small providers together show what none of them shows.
+    let mut world = World::new();
+    for n in 0..10 {
+        let provider = format!(r#""provider":"small{n}""#);
+        world.lines(ago(hours(30)), 20, "delivered", &format!(r#"{provider},"tls_version":"TLSv1.3""#));
+        world.lines(ago(hours(6)), 20, "delivered", &provider);
+    }
+    assert_eq!(world.of(Rule::Tls), ["relay:tls 0/200 warn"]);
+}
+
+#[test]
+fn replies_that_no_rule_knows_are_found_by_provider() {
+    let unknown = |known: u64, unknown: u64, unsaid: u64| {
+        let mut world = World::new();
+        world.lines(ago(hours(3)), known, "bounced", UNKNOWN);
+        world.lines(ago(hours(3)), unknown, "deferred", r#""class":"transient_other","smtp_code":451,"rule":"unknown""#);
+        world.lines(ago(hours(3)), unsaid, "deferred", r#""class":"connection_failure""#);
+        world.of(Rule::UnknownReplies)
+    };
+    assert_eq!(unknown(98, 2, 1000), ["provider:google 2/100 warn"], "what was not said is no reply");
+    assert_eq!(unknown(99, 1, 0), [""; 0]);
+    assert_eq!(unknown(0, 99, 50), [""; 0]);
+}
+
+#[test]
+fn complaint_reports_that_match_nothing_are_found() {
+    let unmatched = |matched: u64, unmatched: u64, kind: &str| {
+        let mut world = World::new();
+        world.lines(ago(hours(3)), matched, "complained", "");
+        world.lines(ago(hours(3)), unmatched, "unmatched", &format!(r#""kind":"{kind}","reason":"not_in_log""#));
+        world.of(Rule::ReportsUnmatched)
+    };
+    assert_eq!(unmatched(9, 1, "feedback"), ["relay:returns 1/10 warn"]);
+    assert_eq!(unmatched(10, 1, "feedback"), [""; 0]);
+    assert_eq!(unmatched(0, 4, "feedback"), [""; 0]);
+    assert_eq!(unmatched(0, 50, "bounce"), [""; 0], "bounces are no complaints");
+}
+
+#[test]
+fn limits_of_the_configuration_are_said_to_be_its() {
+    let mut world = World::new();
+    world.settings.provider_refuses.share = 0.05;
+    world.lines(ago(minutes(5)), 95, "delivered", TAKEN).lines(ago(minutes(5)), 5, "bounced", REFUSED);
+    let finding = only(world.found(), Rule::ProviderRefuses);
+    assert_eq!((&*finding.measure.limit, finding.measure.limit_from), ("5 %", LimitFrom::Configuration));
+    world.settings.provider_refuses.common.enabled = false;
+    assert!(world.of(Rule::ProviderRefuses).is_empty());
+}
+
+/// Nothing that was read before may hide what came in since.
+#[test]
+fn ticks_see_what_a_new_look_sees() {
+    let mut rules = Rules::default();
+    let mut world = World::new();
+    for minute in 0..130_i64 {
+        let at = ago(minutes(130 - minute));
+        let refused = if (40..70).contains(&minute) { 8 } else { 0 };
+        world.delta = posthaste_tallies::Delta::new(jiff::tz::TimeZone::UTC);
+        world.lines(at, 5, "delivered", TAKEN).lines(at, refused, "bounced", REFUSED).lines(at, refused, "bounced", UNKNOWN);
+        world.lines(at, 12, "accepted", "");
+        let tallies = world.tallies();
+        // Several ticks in a minute, as the relay has them.
+        for second in [1, 21, 41] {
+            let now = at.checked_add(jiff::SignedDuration::from_secs(second)).unwrap();
+            let found = world.found_by(&mut rules, &tallies, now);
+            if minute % 5 > 0 || second != 41 {
+                continue;
+            }
+            let anew = world.found_by(&mut Rules::default(), &tallies, now);
+            for rule in Rule::ALL.iter().filter(|rule| **rule != Rule::Late) {
+                assert_eq!(shown(&found, *rule), shown(&anew, *rule), "{rule} in minute {minute}");
+            }
+        }
+    }
+}
