@@ -13,6 +13,7 @@ use posthaste_api::Http;
 use posthaste_certificates::Acme;
 use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
+use posthaste_findings::RuleSettings;
 use posthaste_governor::{Curves, Plan};
 use posthaste_host::Host;
 use posthaste_mail::{Address, ByDomain, Domain, Name};
@@ -40,7 +41,7 @@ use crate::{
     origins::{Lines, Origin},
     reader::{Findings, Reading, Table},
     reference::host_name,
-    returns, route,
+    returns, route, rules,
     run::Run,
     sendmail::Sendmail,
     source::{self, Pool, Source},
@@ -120,6 +121,8 @@ pub struct Config {
     pub returns: Returns,
     /// Rules for addresses that get no more mail.
     pub suppression: SuppressionRules,
+    /// When something is wrong enough to be found and told.
+    pub rules: RuleSettings,
     /// The socket for `posthaste queue` and similar commands.
     pub admin: Admin,
     /// How guessing of passwords is limited.
@@ -297,6 +300,7 @@ impl Config {
             postmaster,
             bounce: t.table("bounce", |t| BounceRules::read(t, environment)),
             suppression: t.table("suppression", suppression::read),
+            rules: t.table("rules", rules::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
             users,

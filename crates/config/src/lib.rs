@@ -30,6 +30,7 @@ mod reference;
 mod reload;
 mod returns;
 mod route;
+mod rules;
 mod run;
 mod sendmail;
 mod source;

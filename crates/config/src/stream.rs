@@ -25,6 +25,8 @@ pub struct Stream {
     pub pool: Name,
     /// Whether it may use the budget that curves reserve for urgent mail.
     pub urgency: Priority,
+    /// How long its mail may take before it is late, if the operator says so; see [`Self::aim`].
+    pub aim: Option<Duration>,
     /// Which of the pool's sources is preferred: the coldest, the warmest, or the one furthest behind its weight.
     pub order: Order,
     /// The most recipients, over all its sources and to all receivers.
@@ -86,6 +88,7 @@ impl Stream {
             urgency: t.get("urgency", one_of(&[("usual", Priority::Usual), ("urgent", Priority::Urgent)])),
             order: t.get("cold", one_of(&orders)),
             shape: Shape { second: most("per_second"), minute: most("per_minute"), hour: most("per_hour"), day: most("per_day") },
+            aim: t.given("aim", duration(AIM)),
             dkim_domain: t.given("dkim_domain", from_text::<Domain>),
             arc: t.get("arc", boolean),
             bounce_domain,
@@ -93,7 +96,18 @@ impl Stream {
         defined(t, "pool", &stream.pool, pools);
         stream
     }
+
+    /// How long its mail may take, from acceptance to delivery, before it is late.
+    pub fn aim(&self) -> Duration {
+        let usual = match self.urgency {
+            Priority::Urgent => Duration::from_secs(10 * 60),
+            Priority::Usual => Duration::from_hours(4),
+        };
+        self.aim.unwrap_or(usual)
+    }
 }
+
+const AIM: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
 
 const STEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(48);
 /// Recipients in one of the windows of [`Shape`].

@@ -10,6 +10,7 @@ use std::{
 
 use posthaste_config::{Config, ConfigErrors, DEFAULTS, Lines, Origin};
 use posthaste_dkim::{Algorithm, Key};
+use posthaste_findings::RuleSettings;
 use posthaste_host::Host;
 use posthaste_mail::{Domain, Name};
 use posthaste_relay::settings::Settings;
@@ -130,6 +131,17 @@ fn the_defaults_take_mail_on_loopback_and_deliver_by_mx() {
     assert_eq!(config.sources["default"].address, None);
     assert_eq!(config.notice.from.as_str(), "MAILER-DAEMON@mx1.example.org");
     assert_eq!(config.tls.rule.policy, TlsPolicy::Opportunistic);
+}
+
+/// The rules' own defaults, by which their tests judge, are those that are documented.
+#[test]
+fn the_rules_judge_by_the_documented_limits() {
+    let (mut defaults, given) = (RuleSettings::default(), good("rules.complaints.critical = 0.01\nstream.default.urgency = \"urgent\""));
+    defaults.complaints.critical = 0.01;
+    assert_eq!(given.rules, defaults);
+    assert_eq!(given.default_stream().aim(), Duration::from_secs(600));
+    assert_eq!(good("").default_stream().aim(), Duration::from_hours(4));
+    assert_eq!(good("stream.default.aim = \"1h\"").default_stream().aim(), Duration::from_hours(1));
 }
 
 #[test]
