@@ -16,6 +16,7 @@ mod interval;
 mod look;
 mod lookout;
 mod rules;
+pub mod score;
 pub mod settings;
 mod text;
 mod words;

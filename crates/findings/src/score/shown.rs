@@ -1,0 +1,124 @@
+//! A score as people and machines see it.
+
+use serde::Serialize;
+
+use super::{
+    Bands, Factor, Loss, Settings, Window,
+    figures::{some_tenths, thousands},
+    judge::Judged,
+    loss::losses,
+};
+
+/// A score, or how much mail is missing for one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// From 0 to 100, rounded; None: not enough mail yet.
+    pub value: Option<u8>,
+    /// How good that is.
+    pub band: Option<Band>,
+    /// How many of the factors were measured.
+    pub measured: usize,
+    /// "3 of 4 factors measured", or "not enough mail yet: 63 of 100".
+    pub note: String,
+    /// Which view was the lower one and counts; None: no score, or parts of it have it from one view and parts from the other.
+    pub window: Option<Window>,
+    /// The finished recipients behind it, of all days that count.
+    pub finished: u64,
+    /// Each factor, in the order of [`Factor::ALL`].
+    pub factors: Vec<FactorScore>,
+    /// What cost points, the most first. Their points add up to what is missing to 100.
+    pub losses: Vec<Loss>,
+}
+
+/// What is left of a factor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FactorScore {
+    /// Which.
+    pub factor: Factor,
+    /// Its weight in the formula.
+    pub weight: u32,
+    /// From 0 to 100, to a tenth; None: not measured.
+    #[serde(serialize_with = "some_tenths")]
+    pub value: Option<f64>,
+}
+
+/// How good a score is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Band {
+    /// Receivers will soon take no mail, if they still do.
+    Critical,
+    /// Something has to be done.
+    Act,
+    /// Worth a look.
+    Watch,
+    /// All is well.
+    Good,
+}
+
+/// Where a score goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trend {
+    /// Better than it was.
+    Up,
+    /// Much as it was.
+    Level,
+    /// Worse than it was.
+    Down,
+}
+
+impl Score {
+    /// A score as it is shown. `finished` recipients are behind it, or are what there is where `judged` is None.
+    pub(super) fn new(judged: Option<Judged>, finished: u64, settings: &Settings) -> Self {
+        let values = judged.as_ref().map_or([None; Factor::ALL.len()], |judged| judged.factors);
+        let value_of = |factor: Factor| values[factor as usize].map(|left| 100.0 * left.clamp(0.0, 1.0));
+        let factors = Factor::ALL.map(|factor| FactorScore { factor, weight: settings.weight(factor), value: value_of(factor) });
+        let measured = factors.iter().filter(|factor| factor.value.is_some()).count();
+        // A score is from 0 to 100.
+        let value = judged.as_ref().map(|judged| judged.points.round().clamp(0.0, 100.0) as u8);
+        let note = match value {
+            Some(_) => format!("{measured} of {} factors measured", Factor::ALL.len()),
+            None => format!("not enough mail yet: {} of {}", thousands(finished), thousands(settings.least())),
+        };
+        let window = judged.as_ref().and_then(|judged| judged.window);
+        let losses = judged.map_or_else(Vec::new, |judged| losses(judged, settings));
+        Self { value, band: value.map(|value| settings.bands.of(value)), measured, note, window, finished, factors: factors.into(), losses }
+    }
+}
+
+impl Trend {
+    /// Where a score goes from what it was before, such as 7 days ago; None if there is or was none.
+    pub fn of(now: &Score, before: &Score) -> Option<Self> {
+        let change = i16::from(now.value?) - i16::from(before.value?);
+        Some(match change {
+            _ if change >= CHANGE => Self::Up,
+            _ if change <= -CHANGE => Self::Down,
+            _ => Self::Level,
+        })
+    }
+
+    /// The arrow for it.
+    pub fn arrow(self) -> &'static str {
+        match self {
+            Self::Up => "↑",
+            Self::Level => "→",
+            Self::Down => "↓",
+        }
+    }
+}
+
+/// Points by which a score must differ for people to see a change: one may come from rounding.
+const CHANGE: i16 = 2;
+
+impl Bands {
+    /// The band of a score.
+    pub fn of(&self, value: u8) -> Band {
+        match value {
+            _ if value >= self.good => Band::Good,
+            _ if value >= self.watch => Band::Watch,
+            _ if value >= self.act => Band::Act,
+            _ => Band::Critical,
+        }
+    }
+}
