@@ -14,6 +14,7 @@ use posthaste_certificates::Acme;
 use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
 use posthaste_findings::RuleSettings;
+use posthaste_findings::score::Settings as ScoreSettings;
 use posthaste_governor::{Curves, Plan};
 use posthaste_host::Host;
 use posthaste_mail::{Address, ByDomain, Domain, Name};
@@ -43,6 +44,7 @@ use crate::{
     reference::host_name,
     returns, route, rules,
     run::Run,
+    score,
     sendmail::Sendmail,
     source::{self, Pool, Source},
     spool::Spool,
@@ -123,6 +125,8 @@ pub struct Config {
     pub suppression: SuppressionRules,
     /// When something is wrong enough to be found and told.
     pub rules: RuleSettings,
+    /// The numbers of the health score's formula.
+    pub score: ScoreSettings,
     /// The socket for `posthaste queue` and similar commands.
     pub admin: Admin,
     /// How guessing of passwords is limited.
@@ -301,6 +305,7 @@ impl Config {
             bounce: t.table("bounce", |t| BounceRules::read(t, environment)),
             suppression: t.table("suppression", suppression::read),
             rules: t.table("rules", rules::read),
+            score: t.table("score", score::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
             users,

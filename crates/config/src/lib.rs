@@ -32,6 +32,7 @@ mod returns;
 mod route;
 mod rules;
 mod run;
+mod score;
 mod sendmail;
 mod source;
 mod spool;
