@@ -8,6 +8,7 @@ use posthaste_access::ShutOut;
 use posthaste_smtp::server::{Answer, Refused};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
+use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
 /// Why a request was refused (RFC 9457).
@@ -185,8 +186,72 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, BoxedRef
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Refusal::mail(Answer::new(554, 6, 0, "an object goes here, not a list"), "bad_field"));
     }
-    serde_json::from_slice(text).map_err(|error| match error.classify() {
-        Category::Data => Refusal::mail(Answer::new(554, 6, 0, error.to_string()), "bad_field"),
-        _ => Refusal::http(StatusCode::BAD_REQUEST, "syntax", format!("not JSON: {error}")),
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (field, error) = (pointer(error.path()), error.into_inner());
+        match (error.classify(), field.is_empty()) {
+            (Category::Data, true) => Refusal::mail(Answer::new(554, 6, 0, error.to_string()), "bad_field"),
+            (Category::Data, false) => {
+                let detail = error.to_string();
+                Refusal::mail(Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field").about(vec![FieldError { field, detail }])
+            }
+            _ => not_json(&error),
+        }
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(read)
+}
+
+fn not_json(error: &serde_json::Error) -> BoxedRefusal {
+    Refusal::http(StatusCode::BAD_REQUEST, "syntax", format!("not JSON: {error}"))
+}
+
+/// A place in a document as a JSON pointer (RFC 6901); empty for the whole.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => pointer,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        #[serde(default)]
+        #[expect(dead_code, reason = "it is only read into")]
+        rows: Vec<Row>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Row {
+        #[expect(dead_code, reason = "it is only read into")]
+        number: u8,
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_place() {
+        let refused = |text: &str| json::<Form>(text.as_bytes()).unwrap_err();
+        for (text, field) in [
+            (r#"{"rows": [{"number": 1}, {"number": "two"}]}"#, "/rows/1/number"),
+            (r#"{"rows": 5}"#, "/rows"),
+            (r#"{"a/b~": 5}"#, "/a~1b~0"),
+            (r#"{"rows": [{"number": 1, "colour": 2}]}"#, "/rows/0/colour"),
+        ] {
+            let refused = refused(text);
+            assert_eq!((refused.status.as_u16(), refused.errors[0].field.as_str()), (422, field), "{refused:?}");
+            assert!(refused.answer.text.starts_with(&format!("{field}: ")), "{refused:?}");
+        }
+        assert!(refused(r#"{"rows": [{}]}"#).errors[0].field.starts_with("/rows/0"), "what is missing is missing there");
+        for text in [r#"{"rows": []} x"#, r#"{"rows": "#] {
+            assert_eq!(refused(text).status.as_u16(), 400, "{text}");
+        }
+    }
 }
