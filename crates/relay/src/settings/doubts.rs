@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use posthaste_config::{Config, bounce_domain_of};
-use posthaste_mail::Domain;
+use posthaste_mail::{Domain, Name};
 use posthaste_submission::{AuthWhere, ListenTlsMode, Listener, Role};
 
 /// More public IPv4 addresses than this in `allow` are nobody's own network: four times the largest that anybody owns (a /8).
@@ -29,6 +29,7 @@ pub fn doubts(config: &Config, users_are_known: bool) -> Vec<String> {
                  allow; list the addresses of your load balancers alone"
             ));
         }
+        doubts.extend(out_of_reach(name, listener));
         doubts.extend(nobody(config, listener, users_are_known).map(|why| format!("nobody can send by listen.{name}: {why}")));
     }
     if config.http.addresses.is_empty() && config.listeners.values().all(|listener| listener.role != Role::Submission) {
@@ -66,6 +67,34 @@ pub fn as_root(config: &Config) -> Option<String> {
 fn is_open(listener: &Listener) -> bool {
     let in_reach = listener.addresses.iter().any(|address| !address.ip().is_loopback()) || !listener.proxy_from.is_empty();
     in_reach && !listener.require_auth && is_wide(&listener.allow)
+}
+
+/// A listener and its networks that do not fit together.
+fn out_of_reach(name: &Name, listener: &Listener) -> Option<String> {
+    let loopback = |net: &IpNet| net.network().is_loopback();
+    let here = listener.addresses.iter().all(|address| address.ip().is_loopback());
+    if here && listener.proxy_from.is_empty() {
+        let others: Vec<String> = listener.allow.iter().filter(|net| !loopback(net)).map(ToString::to_string).collect();
+        return (!others.is_empty()).then(|| {
+            format!(
+                "listen.{name} listens on loopback alone, so nobody in {} can reach it: set address to one of this host's, or take them out of allow",
+                others.join(", ")
+            )
+        });
+    }
+    let has_tls = listener.tls.mode != ListenTlsMode::None;
+    let takes_logins = match listener.auth {
+        AuthWhere::Always => true,
+        AuthWhere::Tls => has_tls,
+        AuthWhere::Off => has_tls && listener.tls.client_ca.is_some(),
+    };
+    let alone = !listener.allow.is_empty() && listener.allow.iter().all(loopback);
+    (!here && listener.proxy_from.is_empty() && alone && !takes_logins).then(|| {
+        format!(
+            "listen.{name} listens for other hosts, and none of them can send: allow has loopback alone, and no login is offered; add their networks \
+             to allow, set tls = \"starttls\" so that users can log in, or listen on 127.0.0.1"
+        )
+    })
 }
 
 /// Whether these networks hold nearly everybody.
@@ -127,6 +156,9 @@ fn no_host_name(name: &Domain) -> Option<String> {
     if NOWHERE.iter().any(|top| text == *top || text.strip_suffix(top).is_some_and(|rest| rest.ends_with('.'))) {
         return Some(format!("which leads nowhere outside this network: many receivers refuse such an EHLO; {remedy}"));
     }
+    if text.rsplit('.').next().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit())) {
+        return Some(format!("and no top-level domain is a number (RFC 3696 §2): many receivers refuse such an EHLO; {remedy}"));
+    }
     (!text.contains('.')).then(|| format!("a name without a domain: most receivers refuse such an EHLO; {remedy}"))
 }
 
@@ -173,9 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn networks_that_cannot_reach_a_listener_are_told_and_so_is_a_listener_for_nobody() {
+        let told = |address: &str, more: &str, words: &str| about(&format!("[listen.app]\naddress = {address:?}\n{more}\n"), words);
+        assert!(told("127.0.0.1:2525", "allow = [\"127.0.0.0/8\", \"10.0.0.0/8\"]", "nobody in 10.0.0.0/8 can reach it"));
+        assert!(told("127.0.0.1:2525", "allow = [\"0.0.0.0/0\"]", "can reach it"));
+        assert!(!told("127.0.0.1:2525", "allow = [\"127.0.0.0/8\", \"::1/128\"]", "can reach it"));
+        assert!(
+            !told("127.0.0.1:2525", "allow = [\"10.0.0.0/8\"]\nproxy_from = [\"127.0.0.1/32\"]", "can reach it"),
+            "a proxy says who it is"
+        );
+        assert!(told("0.0.0.0:2525", "allow = [\"127.0.0.0/8\"]", "none of them can send"));
+        assert!(!told("0.0.0.0:2525", "allow = [\"127.0.0.0/8\"]\ntls = \"starttls\"", "none of them can send"));
+        assert!(!told("0.0.0.0:2525", "allow = [\"10.0.0.0/8\"]", "none of them can send"));
+    }
+
+    #[test]
     fn a_host_name_that_is_none_is_told() {
         let told = |name: &str| doubts(&Config::parse(&format!("hostname = {name:?}\n"), "f", &AnyAddress).unwrap(), true);
-        for name in ["mx1", "localhost", "mail.localdomain", "box.local", "[192.0.2.1]", "my_host.example.com"] {
+        for name in ["mx1", "localhost", "mail.localdomain", "box.local", "[192.0.2.1]", "my_host.example.com", "1.2.3", "7"] {
             assert!(told(name).iter().any(|told| told.starts_with("hostname is") && told.contains("EHLO")), "{name}: {:?}", told(name));
         }
         assert_eq!(told("mx1.example.com"), Vec::<String>::new());

@@ -23,6 +23,7 @@ pub fn exposed(config: &Config) -> Vec<String> {
             cautions.push(format!("{path} holds {what} and has mode {mode:04o}, so others than its owner can read it: chmod 600 {path}"));
         }
     }
+    cautions.extend(config_file(config).and_then(|file| rewritable(&file)));
     let (mut left, maildrop) = (LOOKED_AT, config.sendmail.maildrop.as_deref());
     let mut told: Vec<&Path> = Vec::new();
     for folder in folders {
@@ -57,6 +58,29 @@ fn own_users(config: &Config) -> Option<(&'static str, PathBuf)> {
     config.lines.iter().find_map(|(key, origin)| match origin {
         Origin::File { file, .. } if is_proof(key) => Some(("users", PathBuf::from(&**file))),
         _ => None,
+    })
+}
+
+/// The configuration file, if anything stands in it.
+fn config_file(config: &Config) -> Option<PathBuf> {
+    config.lines.iter().find_map(|(key, origin)| match origin {
+        Origin::File { file, .. } if !key.starts_with("user.") => Some(PathBuf::from(&**file)),
+        _ => None,
+    })
+}
+
+/// Whoever can write the configuration, or put another file in its place, can do with the relay's mail and keys what he likes.
+fn rewritable(file: &Path) -> Option<String> {
+    const OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let (path, mode) = (file.display(), fs::metadata(file).ok()?.mode() & 0o7777);
+    if mode & OTHERS != 0 {
+        return Some(format!("{path} has mode {mode:04o}, so everybody on this host can change the configuration: chmod o-w {path}"));
+    }
+    let folder = std::path::absolute(file).ok()?.parent()?.to_owned();
+    let (folder, mode) = (folder.display(), fs::metadata(&folder).ok()?.mode() & 0o7777);
+    (mode & OTHERS != 0 && mode & STICKY == 0).then(|| {
+        format!("{folder} has mode {mode:04o}, so everybody on this host can put another file in the place of {path}: chmod o-w {folder}")
     })
 }
 
@@ -98,6 +122,22 @@ mod tests {
 
     fn set(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_configuration_that_others_can_change_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("posthaste.toml");
+        fs::write(&file, "hostname = \"mx1.example.com\"\n").unwrap();
+        let config = Config::parse("hostname = \"mx1.example.com\"\n", &file.display().to_string(), &AnyAddress).unwrap();
+        let told = |mode: u32, folder: u32| {
+            set(&file, mode);
+            set(dir.path(), folder);
+            exposed(&config).into_iter().any(|told| told.contains("everybody on this host") && told.contains("chmod o-w"))
+        };
+        assert!(told(0o666, 0o755) && told(0o602, 0o755) && told(0o644, 0o777));
+        assert!(!told(0o664, 0o755) && !told(0o644, 0o1777));
+        set(dir.path(), 0o700);
     }
 
     #[test]
