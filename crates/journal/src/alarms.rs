@@ -1,4 +1,5 @@
-//! Alarms that stand until an operator acknowledges them: about what is missing or damaged, which no time mends.
+//! Alarms that stand until an operator acknowledges them: about what is missing or damaged, which no time mends, and about what an operator has
+//! to mend; the latter end by themselves once that is done.
 //!
 //! They are kept in the file `alarms.json` of the data folder, so that each start says again what still stands, and any command can show it.
 //! The file holds a bounded number of them; what comes on top is counted.
@@ -23,7 +24,8 @@ pub struct Alarms(Arc<Mutex<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
-    path: PathBuf,
+    /// The file; None: there is none, and the alarms are in memory alone.
+    path: Option<PathBuf>,
     standing: Standing,
     /// The file does not hold all of it yet.
     unsaved: bool,
@@ -72,12 +74,17 @@ impl Alarms {
             Some(Err(None)) => None,
         };
         let damaged = standing.is_none();
-        let alarms = Self(Arc::new(Mutex::new(Kept { path, standing: standing.unwrap_or_default(), unsaved: false })));
+        let alarms = Self(Arc::new(Mutex::new(Kept { path: Some(path.clone()), standing: standing.unwrap_or_default(), unsaved: false })));
         if damaged {
-            let aside = alarms.put_aside(now);
+            let aside = put_aside(&path, now);
             alarms.raise(vec![aside], now);
         }
         Ok(alarms)
+    }
+
+    /// Alarms without a file.
+    pub fn in_memory() -> Self {
+        Self(Arc::new(Mutex::new(Kept { path: None, standing: Standing::default(), unsaved: false })))
     }
 
     /// What stands in a data folder that may be in use, read from its file alone.
@@ -103,11 +110,47 @@ impl Alarms {
     pub fn raise(&self, findings: Vec<Finding>, now: Timestamp) -> Vec<StandingAlarm> {
         let mut kept = self.lock();
         let before = kept.standing.clone();
-        let raised = kept.standing.raise(findings, now);
+        let raised = kept.standing.raise(findings, false, now);
         if kept.standing != before {
             kept.change_and_report();
         }
         raised
+    }
+
+    /// Raises an alarm unless it was raised before, and returns it if it is new and kept by itself. `mends`: it ends once that is mended. The file
+    /// is written by the next [`Self::save`], so that this does not block.
+    pub fn begin(&self, finding: Finding, mends: bool, now: Timestamp) -> Option<StandingAlarm> {
+        let mut kept = self.lock();
+        let raised = kept.standing.raise(vec![finding], mends, now).pop();
+        kept.unsaved |= raised.is_some();
+        raised
+    }
+
+    /// Ends what was raised by this rule about this key: it is mended. Returns the ids of the alarms that still stood; None if nothing was
+    /// raised, or it was ended before. Does not block, as [`Self::begin`].
+    pub fn mend(&self, rule: &str, key: &str) -> Option<Vec<u64>> {
+        let mut kept = self.lock();
+        let mended = kept.standing.mend(rule, Some(key));
+        kept.unsaved |= mended.is_some();
+        mended
+    }
+
+    /// Gives an alarm that stands the words of a finding by the same rule about the same key; None: there is none. Does not block, as
+    /// [`Self::begin`].
+    pub fn reword(&self, finding: &Finding) -> Option<StandingAlarm> {
+        let mut kept = self.lock();
+        let reworded = kept.standing.reword(finding);
+        kept.unsaved |= reworded.is_some();
+        reworded
+    }
+
+    /// Ends the alarms by these rules: a start has shown that what they were about is mended. Does not block, as [`Self::begin`].
+    pub fn mend_all(&self, rules: &[&str]) {
+        let mut kept = self.lock();
+        for rule in rules {
+            let mended = kept.standing.mend(rule, None);
+            kept.unsaved |= mended.is_some();
+        }
     }
 
     /// Acknowledges the alarms with these ids, or all. Durable when this returns. Blocks on the disk.
@@ -156,17 +199,6 @@ impl Alarms {
         kept.save()
     }
 
-    fn put_aside(&self, now: Timestamp) -> Finding {
-        let path = self.lock().path.clone();
-        let aside = path.with_added_extension(format!("unreadable-{}", now.as_second()));
-        let what = match fs::rename(&path, &aside) {
-            Ok(()) => format!("the list of alarms that stood could not be read; it is now {}", aside.display()),
-            Err(error) => format!("the list of alarms that stood, {}, could not be read, nor renamed: {error}", path.display()),
-        };
-        let remedy = "`posthaste audit` tells whether mail is missing. Check the disk".into();
-        Finding { rule: "alarms_unreadable", key: now.as_second().to_string(), part: None, what, remedy }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,16 +207,29 @@ impl Alarms {
 impl Kept {
     fn save(&mut self) -> io::Result<()> {
         self.unsaved = true;
-        files::replace_and_keep_owner(&self.path, &self.standing.to_bytes())?;
+        if let Some(path) = &self.path {
+            files::replace_and_keep_owner(path, &self.standing.to_bytes())?;
+        }
         self.unsaved = false;
         Ok(())
     }
 
     fn change_and_report(&mut self) {
         if let Err(error) = self.save() {
-            tracing::error!("{} cannot be written and is tried again: {error}", self.path.display());
+            let path = self.path.as_deref().unwrap_or_else(|| Path::new(NAME));
+            tracing::error!("{} cannot be written and is tried again: {error}", path.display());
         }
     }
+}
+
+fn put_aside(path: &Path, now: Timestamp) -> Finding {
+    let aside = path.with_added_extension(format!("unreadable-{}", now.as_second()));
+    let what = match fs::rename(path, &aside) {
+        Ok(()) => format!("the list of alarms that stood could not be read; it is now {}", aside.display()),
+        Err(error) => format!("the list of alarms that stood, {}, could not be read, nor renamed: {error}", path.display()),
+    };
+    let remedy = "`posthaste audit` tells whether mail is missing. Check the disk".into();
+    Finding { rule: "alarms_unreadable", key: now.as_second().to_string(), part: None, what, remedy }
 }
 
 /// The name of the file.

@@ -49,13 +49,19 @@ pub struct Journal {
     index: MessageIndex,
     refusals: Arc<Mutex<Refusals>>,
     owes: Arc<Mutex<Option<String>>>,
+    alarms: Alarms,
 }
 
 impl Journal {
-    /// A journal that writes into `log`, under this node's name.
+    /// The same journal; what it raises stands among these alarms.
+    pub fn with_alarms(self, alarms: Alarms) -> Self {
+        Self { alarms, ..self }
+    }
+
+    /// A journal that writes into `log`, under this node's name. Its alarms are in memory alone.
     pub fn new(log: EventLog<Ticket>, node: InForce<Name>) -> Self {
         let index = MessageIndex::new(log.dir());
-        Self { log, node, index, refusals: Arc::default(), owes: Arc::default() }
+        Self { log, node, index, refusals: Arc::default(), owes: Arc::default(), alarms: Alarms::in_memory() }
     }
 
     /// Appends an event.
@@ -101,9 +107,52 @@ impl Journal {
         self.log.append_all(all.into_iter().map(|what| event(&node, at, what)).collect(), ticket);
     }
 
-    /// Reports something about the relay itself, in the delivery log and in the diagnostics.
+    /// Reports something about the relay itself, in the delivery log and in the diagnostics. An alarm stands from now on until an operator
+    /// acknowledges it; what ends by itself is raised by [`Self::raise`].
     pub fn say(&self, part: impl Into<Option<Part>>, state: State, detail: impl Into<String>) {
-        self.report(part.into().map(Part::as_str), state, None, detail.into());
+        let (part, detail) = (part.into(), detail.into());
+        let alarm = (state == State::Alarm).then(|| {
+            let finding = Finding { rule: "said", key: detail.clone(), part, what: detail.clone(), remedy: String::new() };
+            self.alarms.begin(finding, false, clock::now())
+        });
+        self.report(part.map(Part::as_str), state, alarm.flatten().map(|alarm| alarm.id), detail);
+    }
+
+    /// Raises an alarm that stands until what it is about is [`mended`](Self::mended), or an operator acknowledges it. What was raised before and is
+    /// not mended is not raised again. Does not block.
+    pub fn raise(&self, finding: Finding) {
+        self.raise_as(State::Alarm, finding);
+    }
+
+    /// The same, with another word in the log. Returns whether it is new.
+    pub fn raise_as(&self, state: State, finding: Finding) -> bool {
+        let raised = self.alarms.begin(finding, true, clock::now());
+        raised.inspect(|alarm| self.report(alarm.part.as_deref(), state, Some(alarm.id), alarm.line(false))).is_some()
+    }
+
+    /// The same as [`Self::raise`]; an alarm that stands gets these words, and the log has them too.
+    pub fn raise_again(&self, finding: Finding) {
+        if let Some(alarm) = self.alarms.reword(&finding) {
+            return self.report(alarm.part.as_deref(), State::Alarm, Some(alarm.id), alarm.line(false));
+        }
+        self.raise(finding);
+    }
+
+    /// The alarms that stand.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// What was raised by this rule about this key is mended: its alarm is over, and the log says so. Nothing happens if nothing was raised.
+    pub fn mended(&self, part: impl Into<Option<Part>>, rule: &str, key: &str, detail: impl FnOnce() -> String) {
+        if let Some(ids) = self.alarms.mend(rule, key) {
+            self.report(part.into().map(Part::as_str), State::AlarmOver, ids.first().copied(), detail());
+        }
+    }
+
+    /// The same as [`Self::mended`] for what has a word of its own in the log.
+    pub fn mended_silently(&self, rule: &str, key: &str) {
+        self.alarms.mend(rule, key);
     }
 
     /// Says an alarm that stands: the first time, or `again` because it still stands.

@@ -38,8 +38,11 @@ pub struct StandingAlarm {
     pub since: Timestamp,
     /// What is wrong, in words.
     pub what: String,
-    /// What to do.
+    /// What to do; empty where the other text says it.
     pub remedy: String,
+    /// It ends by itself once that is mended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mends: bool,
 }
 
 /// All that stands at present.
@@ -127,8 +130,8 @@ impl Standing {
         StandingNow { alarms: self.alarms.clone(), more: self.more }
     }
 
-    /// Raises what is not known yet; returns the new alarms that have an id of their own.
-    pub(super) fn raise(&mut self, findings: Vec<Finding>, now: Timestamp) -> Vec<StandingAlarm> {
+    /// Raises what is not known yet; returns the new alarms that have an id of their own. `mends`: they end once they are mended.
+    pub(super) fn raise(&mut self, findings: Vec<Finding>, mends: bool, now: Timestamp) -> Vec<StandingAlarm> {
         let mut raised = Vec::new();
         for Finding { rule, key, part, what, remedy } in findings {
             let known = format!("{rule} {key}");
@@ -143,11 +146,30 @@ impl Standing {
             }
             let (id, part) = (self.next, part.map(|part| part.as_str().to_owned()));
             self.next += 1;
-            let alarm = StandingAlarm { id, rule: rule.to_owned(), key, part, since: now, what, remedy };
+            let alarm = StandingAlarm { id, rule: rule.to_owned(), key, part, since: now, what, remedy, mends };
             self.alarms.push(alarm.clone());
             raised.push(alarm);
         }
         raised
+    }
+
+    /// Gives the alarm that stands by this rule about this key the finding's words.
+    pub(super) fn reword(&mut self, finding: &Finding) -> Option<StandingAlarm> {
+        let alarm = self.alarms.iter_mut().find(|alarm| alarm.rule == finding.rule && alarm.key == finding.key)?;
+        (alarm.what, alarm.remedy) = (finding.what.clone(), finding.remedy.clone());
+        Some(alarm.clone())
+    }
+
+    /// Ends what was raised by this rule about this key, or about anything: it is mended, and is raised again if it is found again. Returns whether
+    /// there was such a thing, and the ids of the alarms that still stood.
+    pub(super) fn mend(&mut self, rule: &str, key: Option<&str>) -> Option<Vec<u64>> {
+        let (exact, any) = (key.map(|key| format!("{rule} {key}")), format!("{rule} "));
+        let before = self.known.len();
+        self.known.retain(|known| exact.as_ref().map_or_else(|| !known.starts_with(&any), |exact| known != exact));
+        let is_it = |alarm: &StandingAlarm| alarm.rule == rule && key.is_none_or(|key| alarm.key == key);
+        let ids: Vec<u64> = self.alarms.iter().filter(|alarm| is_it(alarm)).map(|alarm| alarm.id).collect();
+        self.alarms.retain(|alarm| !is_it(alarm));
+        (self.known.len() < before || !ids.is_empty()).then_some(ids)
     }
 
     /// Ends the alarms with these ids, or all of them and the sum of the others.
@@ -174,9 +196,11 @@ impl Standing {
 impl StandingAlarm {
     /// The alarm as a line of the log tells it: when it is raised, or `again` at a start.
     pub fn line(&self, again: bool) -> String {
-        let Self { id, since, what, remedy, .. } = self;
+        let Self { id, since, what, remedy, mends, .. } = self;
         let still = if again { format!("still stands since {since:.0}: ") } else { String::new() };
-        format!("{still}{what}. {remedy}. It stands until `posthaste alarms acknowledge {id}`")
+        let remedy = if remedy.is_empty() { String::new() } else { format!(" {remedy}.") };
+        let or = if *mends { "that is mended, or " } else { "" };
+        format!("{still}{what}.{remedy} It stands until {or}`posthaste alarms acknowledge {id}`")
     }
 }
 
@@ -207,10 +231,10 @@ mod tests {
             range.map(finding).collect::<Vec<_>>()
         };
         let mut standing = Standing::default();
-        assert_eq!(standing.raise(findings(0..1_000), Timestamp::UNIX_EPOCH).len(), ALARMS_MAX);
-        assert_eq!(standing.raise(findings(0..1_000), Timestamp::UNIX_EPOCH), [], "found again at the next start");
+        assert_eq!(standing.raise(findings(0..1_000), false, Timestamp::UNIX_EPOCH).len(), ALARMS_MAX);
+        assert_eq!(standing.raise(findings(0..1_000), false, Timestamp::UNIX_EPOCH), [], "found again at the next start");
         assert_eq!((standing.now().alarms.len(), standing.now().more), (100, 900));
-        standing.raise(findings(1_000..5_000), Timestamp::UNIX_EPOCH);
+        standing.raise(findings(1_000..5_000), false, Timestamp::UNIX_EPOCH);
         assert!(standing.to_bytes().len() < 128 << 10, "{}", standing.to_bytes().len());
         let said = standing.acknowledge(None, "ann", Timestamp::UNIX_EPOCH);
         assert_eq!((said.ids.len(), said.more), (100, 4_900));
@@ -233,10 +257,29 @@ mod tests {
         let finding =
             Finding { rule: "log_gap", key: "1".into(), part: Some(Part::Log), what: "It is gone".into(), remedy: "Bring it back".into() };
         let mut standing = Standing::default();
-        let alarm = standing.raise(vec![finding], Timestamp::UNIX_EPOCH).remove(0);
+        let alarm = standing.raise(vec![finding], false, Timestamp::UNIX_EPOCH).remove(0);
         assert_eq!(alarm.line(false), "It is gone. Bring it back. It stands until `posthaste alarms acknowledge 1`");
         assert!(alarm.line(true).starts_with("still stands since 1970-01-01T00:00:00Z: It is gone. "), "{}", alarm.line(true));
         let lines = standing.acknowledge(Some(&[1]), "ann", Timestamp::UNIX_EPOCH).lines();
         assert_eq!(lines, [(Some(1), "alarm 1 was acknowledged by ann at 1970-01-01T00:00:00Z".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_mended_ends_and_may_begin_again_and_what_is_acknowledged_does_not_come_back_before_it_is_mended() {
+        let down = || Finding { rule: "route_login", key: "smart".into(), part: None, what: "It refuses".into(), remedy: String::new() };
+        let mut standing = Standing::default();
+        let mut raise = |standing: &mut Standing| standing.raise(vec![down()], true, Timestamp::UNIX_EPOCH).len();
+        assert_eq!((raise(&mut standing), raise(&mut standing)), (1, 0));
+        assert!(standing.reword(&Finding { what: "Still".into(), ..down() }).is_some() && standing.now().alarms[0].what == "Still");
+        assert_eq!(standing.mend("route_login", Some("other")), None);
+        assert_eq!(standing.mend("route_login", Some("smart")), Some(vec![1]));
+        assert_eq!((standing.mend("route_login", Some("smart")), standing.now()), (None, StandingNow::default()));
+        assert_eq!(raise(&mut standing), 1);
+        let line = standing.now().alarms[0].line(false);
+        assert_eq!(line, "It refuses. It stands until that is mended, or `posthaste alarms acknowledge 2`");
+        standing.acknowledge(None, "ann", Timestamp::UNIX_EPOCH);
+        assert_eq!(raise(&mut standing), 0, "the operator knows");
+        assert_eq!(standing.mend("route_login", None), Some(vec![]));
+        assert_eq!(raise(&mut standing), 1);
     }
 }
