@@ -27,6 +27,9 @@ fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
         LocalCause::NoHosts => (Class::BadDomain, true, "the recipient's domain has neither MX nor address records"),
         LocalCause::DnsUnavailable => (Class::DnsFailure, false, "DNS gave no usable answer"),
         LocalCause::ConnectionRefused => (Class::ConnectionFailure, false, "nothing listens on the SMTP port of the receiver's host"),
+        LocalCause::SessionRefused => {
+            (Class::ConnectionFailure, false, "the receiver's host refused the session that was opened just before")
+        }
         LocalCause::ConnectTimeout => (Class::ConnectionFailure, false, "the receiver's host did not answer in time"),
         LocalCause::Unreachable => (Class::ConnectionFailure, false, "no route to the receiver's host"),
         LocalCause::SourceUnavailable => (Class::ConnectionFailure, false, "the source address cannot be used on this host"),

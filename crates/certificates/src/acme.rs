@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::{Timestamp, Unit};
 use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 
 pub use self::store::AcmeStore;
 use self::{
@@ -26,6 +26,8 @@ use crate::settings::{Acme, AcmeNames, Settings};
 
 /// How often the relay checks what is due; the check is cheap.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The alarm about a certificate that an authority does not give.
+const UNISSUED: &str = "certificate_unissued";
 
 /// Orders the certificates that listeners ask for and renews them in time, one after the other, for as long as the relay runs. A rehearsal
 /// orders nothing: its clock runs faster than the authority's, and every certificate would seem to have run out.
@@ -71,16 +73,16 @@ impl Keeper {
         tracing::info!(names = listed(&names), directory = acme.directory, "ordering a certificate");
         let https = Https::new(tls);
         let done = Order { acme, store, https: &https, names: &names }.done().await;
-        let (state, detail) = match done {
+        let key = listed(&names);
+        match done {
             Ok(pair) => {
                 let validity = Validity::of(&pair);
                 renewal.issued(validity, clock::now());
                 let renewed = second(validity.renewed_at(acme.renew_before));
                 let Validity { until, .. } = validity;
-                (
-                    State::Issued,
-                    format!("{} gave a certificate for {}, good until {until}, renewed from {renewed}", acme.directory, listed(&names)),
-                )
+                self.journal.mended_silently(UNISSUED, &key);
+                let detail = format!("{} gave a certificate for {key}, good until {until}, renewed from {renewed}", acme.directory);
+                self.journal.say(Part::Acme, State::Issued, detail);
             }
             Err(error) => {
                 let again = second(renewal.failed(https.asked_to_wait_until(), clock::now()));
@@ -88,10 +90,11 @@ impl Keeper {
                     Some(Validity { until, .. }) => format!("the present one is good until {until}"),
                     None => "the relay shows one that it made up itself".to_owned(),
                 };
-                (State::Alarm, format!("no certificate for {}: {error}; tried again at {again}; {shown}", listed(&names)))
+                let what = format!("no certificate for {key}: {error}; tried again at {again}; {shown}");
+                let remedy = "It is tried again by itself; if the authority names something, mend that".into();
+                self.journal.raise_again(Finding { rule: UNISSUED, key, part: Some(Part::Acme), what, remedy });
             }
-        };
-        self.journal.say(Part::Acme, state, detail);
+        }
     }
 }
 

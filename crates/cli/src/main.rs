@@ -7,7 +7,7 @@
 mod commands;
 mod screen;
 
-use std::{path::Path, process::ExitCode};
+use std::{io::Write, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -69,7 +69,8 @@ fn main() -> ExitCode {
     if ["sendmail", "mailq", "newaliases"].contains(&name) {
         return sendmail::run(name, &words.collect::<Vec<_>>());
     }
-    let done = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| explain_usage(&error));
+    let done = match cli.command {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Reload(command) => command.run(),
@@ -99,6 +100,17 @@ fn main() -> ExitCode {
             if error.is::<commands::NoData>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Shows the help or version that was asked for, folded as every answer is, or says what is wrong with the words of the command; ends the program.
+fn explain_usage(error: &clap::Error) -> ! {
+    if error.use_stderr() {
+        error.exit();
+    }
+    let (colours, text) = (screen::has_colours(), error.render());
+    let text = if colours { text.ansi().to_string() } else { text.to_string() };
+    let written = screen::out_in(colours).write_all(text.as_bytes());
+    std::process::exit(if written.is_ok() { error.exit_code() } else { 1 })
 }
 
 /// An error with its causes, each once: many texts hold their cause already.

@@ -18,10 +18,21 @@ pub(crate) struct Screen<W: Write> {
     begun: Vec<u8>,
     /// Whether the colours of our own are let through.
     colours: bool,
+    /// The columns of the terminal, whose lines are folded; None: they are as long as they are.
+    width: Option<usize>,
+    /// The beginning of a line that is to be folded.
+    line: String,
 }
 
-/// Standard output.
+/// Standard output, for people: at a terminal, lines that are longer than it is wide are folded. Lines of JSON are not.
 pub(crate) fn out() -> Screen<StdoutLock<'static>> {
+    let mut out = raw();
+    out.width = width();
+    out
+}
+
+/// Standard output for what is to be copied or read by a program: no line is folded.
+pub(crate) fn raw() -> Screen<StdoutLock<'static>> {
     Screen::new(io::stdout().lock())
 }
 
@@ -62,10 +73,28 @@ pub(crate) fn say(text: impl fmt::Display) {
 
 impl<W: Write> Screen<W> {
     fn new(to: W) -> Self {
-        Self { to, begun: Vec::new(), colours: false }
+        Self { to, begun: Vec::new(), colours: false, width: None, line: String::new() }
     }
 
     fn show(&mut self, text: &str) -> io::Result<()> {
+        let Some(width) = self.width else { return self.filter(text) };
+        self.line += text;
+        while let Some(end) = self.line.find('\n') {
+            let rest = self.line.split_off(end + 1);
+            let line = std::mem::replace(&mut self.line, rest);
+            self.filter(&folded(&line, width))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left of a line that is to be folded.
+    fn end_line(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        let folded = self.width.map_or_else(|| line.clone(), |width| folded(&line, width));
+        self.filter(&folded)
+    }
+
+    fn filter(&mut self, text: &str) -> io::Result<()> {
         let mut rest = text;
         while let Some(at) = rest.find(|c| Foreign::is_obeyed(c) && c != '\n' && c != '\t') {
             let (before, obeyed) = rest.split_at(at);
@@ -116,15 +145,73 @@ impl<W: Write> Write for Screen<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.end_line()?;
         self.to.flush()
     }
 }
 
 impl<W: Write> Drop for Screen<W> {
     fn drop(&mut self) {
+        let _ = self.end_line();
         // Whoever waits for the rest of a character waits in vain. An error has nobody to hear of it.
         let _ = write!(self.to, "{}", Foreign::new(&self.begun));
     }
+}
+
+/// How far the further lines of a folded line are indented, beyond its own indentation.
+const HANGING: usize = 4;
+
+/// A line in as many lines as a terminal of this width needs. It is broken between words where that is possible.
+fn folded(line: &str, width: usize) -> String {
+    let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+    let is_json = text.starts_with("{\"") || text.starts_with('[');
+    if is_json || columns(text) <= width {
+        return line.to_owned();
+    }
+    let words = text.trim_start_matches(' ');
+    let indent = (text.len() - words.len()).min(width / 2);
+    let hanging = " ".repeat((indent + HANGING).min(width / 2));
+    let mut out = " ".repeat(indent);
+    let (mut at, mut is_empty) = (indent, true);
+    for word in words.split(' ') {
+        let mut word = word;
+        let gap = usize::from(!is_empty);
+        if at + gap + columns(word) > width && !is_empty {
+            out.truncate(out.trim_end_matches(' ').len());
+            out += "\n";
+            out += &hanging;
+            (at, is_empty) = (hanging.len(), true);
+        }
+        if !is_empty {
+            out.push(' ');
+            at += 1;
+        }
+        // A word that is longer than a line is broken anywhere. Nothing of ours that is coloured is that long.
+        while at + columns(word) > width && !word.contains('\x1b') {
+            let room = word.char_indices().nth(width - at).map_or(word.len(), |(i, _)| i);
+            out += &word[..room];
+            word = &word[room..];
+            out += "\n";
+            out += &hanging;
+            at = hanging.len();
+        }
+        out += word;
+        at += columns(word);
+        is_empty = word.is_empty() && is_empty && at == hanging.len();
+    }
+    out.truncate(out.trim_end_matches(' ').len());
+    out + end
+}
+
+/// The columns that a text takes at a terminal, without the escape sequences that choose a colour.
+fn columns(text: &str) -> usize {
+    let (mut count, mut rest) = (0, text);
+    while let Some(c) = rest.chars().next() {
+        let length = colour(rest);
+        count += usize::from(length == 0);
+        rest = &rest[length.max(c.len_utf8())..];
+    }
+    count
 }
 
 /// The length of an escape sequence that only chooses a colour or another look (ECMA-48, SGR) at the start of `text`, or 0.
@@ -157,6 +244,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// The bar itself, for what prints beside it.
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.0.clone()
+    }
+
     /// Does what prints, while the progress is out of its way.
     pub(crate) fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
         self.0.suspend(act)
@@ -174,22 +266,23 @@ impl Drop for Progress {
     }
 }
 
-/// A diagnostic of the running relay on standard error: one line each, whatever is in it.
-pub(crate) struct Diagnostic(StderrLock<'static>);
+/// A diagnostic of the running relay on standard error: one line each, whatever is in it; a progress that is shown steps out of its way.
+pub(crate) struct Diagnostic(ProgressBar);
 
 /// For tracing, which writes each event at once.
-pub(crate) fn diagnostic() -> Diagnostic {
-    Diagnostic(io::stderr().lock())
+pub(crate) fn diagnostic(beside: ProgressBar) -> Diagnostic {
+    Diagnostic(beside)
 }
 
 impl Write for Diagnostic {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        writeln!(self.0, "{}", Foreign::new(event.strip_suffix(b"\n").unwrap_or(event)))?;
+        let line = || writeln!(io::stderr().lock(), "{}", Foreign::new(event.strip_suffix(b"\n").unwrap_or(event)));
+        if self.0.is_finished() { line() } else { self.0.suspend(line) }?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        io::stderr().flush()
     }
 }
 
@@ -222,6 +315,24 @@ mod tests {
             let text = format!("\x1b{other}");
             assert_eq!(shown(&[text.as_bytes()], true), format!("\\u001b{other}"));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_the_terminal_is_folded_between_words() {
+        let at = |width, text: &str| {
+            let mut to = Vec::new();
+            let mut screen = Screen::new(&mut to);
+            screen.width = Some(width);
+            screen.colours = true;
+            screen.write_all(text.as_bytes()).unwrap();
+            drop(screen);
+            String::from_utf8(to).unwrap()
+        };
+        assert_eq!(at(20, "  one two three four five\nshort\n"), "  one two three four\n      five\nshort\n");
+        assert_eq!(at(10, "abcdefghijklmno xyz\n"), "abcdefghij\n    klmno\n    xyz\n");
+        assert_eq!(at(20, "{\"a\": \"one two three four five\"}\n"), "{\"a\": \"one two three four five\"}\n");
+        assert_eq!(at(10, "\x1b[1mabcdefghij\x1b[0m\n"), "\x1b[1mabcdefghij\x1b[0m\n", "a colour takes no room");
+        assert_eq!(at(10, "a     b    c"), "a     b\n    c");
     }
 
     #[test]

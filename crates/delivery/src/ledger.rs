@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
 use posthaste_governor::{Batch, LaneEntry, LaneKey, Part};
+use posthaste_journal::{Finding, Journal};
 use posthaste_mail::Name;
 use posthaste_spool::Spool;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Clone)]
 pub struct LedgerWriter {
     spool: Spool,
+    journal: Journal,
     durable: watch::Sender<u64>,
 }
 
@@ -31,21 +33,25 @@ pub struct LedgerReader(watch::Receiver<u64>);
 
 impl LedgerWriter {
     /// A writer, and a reader that waits for it.
-    pub fn new(spool: Spool) -> (Self, LedgerReader) {
+    pub fn new(spool: Spool, journal: Journal) -> (Self, LedgerReader) {
         let (durable, seen) = watch::channel(0);
-        (Self { spool, durable }, LedgerReader(seen))
+        (Self { spool, journal, durable }, LedgerReader(seen))
     }
 
     /// Hands a batch to the disk. Batches become durable in their order, since one sync covers all that was handed over before it.
     pub fn write(&self, batch: Batch) {
         put(&self.spool, &batch.entries);
-        let (spool, durable) = (self.spool.clone(), self.durable.clone());
+        let (spool, durable, journal) = (self.spool.clone(), self.durable.clone(), self.journal.clone());
         tokio::spawn(async move {
             while let Err(error) = spool.sync().await {
-                tracing::warn!(%error, "the warm-up ledger cannot be written; mail under a cap waits");
+                let what = format!("the warm-up ledger cannot be written, and mail under a cap waits: {error}");
+                let (rule, remedy) = ("ledger_unwritable", "Make room on the spool's disk, or mend it".into());
+                journal.raise(Finding { rule, key: String::new(), part: Some(posthaste_journal::Part::Warmup), what, remedy });
                 tokio::time::sleep(RETRY).await;
                 put(&spool, &batch.entries);
             }
+            let over = || "the warm-up ledger is written again".into();
+            journal.mended(posthaste_journal::Part::Warmup, "ledger_unwritable", "", over);
             durable.send_if_modified(|known| {
                 let later = batch.number > *known;
                 *known = batch.number.max(*known);

@@ -1,59 +1,45 @@
 //! Smart hosts that refuse the relay's login. That is a matter of the relay's own configuration: their mail waits, and an operator is told.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use posthaste_bounce::Verdict;
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part};
 use posthaste_mail::{Action, Class, Failure, LocalCause, Reply, Scope, Stage};
 use posthaste_queue::AttemptResult;
 
-/// The rule that a verdict on a refused login names.
-const RULE: &str = "route.login";
+/// The rule that a verdict on a refused login names, and the alarm about it.
+pub const RULE: &str = "route.login";
 
-/// The smart hosts about which an alarm was raised.
-#[derive(Default)]
-pub struct Logins(Mutex<HashSet<Arc<str>>>);
+/// What to do about it.
+pub const REMEDY: &str = "Correct user and password_file of its [route], then run `posthaste reload` and `posthaste queue retry --all`";
 
-impl Logins {
-    /// What a failure at a smart host says of the login: a refusal is an alarm, once.
-    pub(crate) fn note_failure(&self, journal: &Journal, host: &Arc<str>, failure: &Failure) {
-        if is_refused(failure) && self.lock().insert(host.clone()) {
-            let detail = format!(
-                "the smart host {host} refuses the relay's login ({failure}): its mail waits. Correct user and password_file of its [route], \
-                 then run posthaste reload and posthaste queue retry --all"
-            );
-            journal.say(Part::Delivery, State::Alarm, detail);
-        }
+/// What a failure at a smart host says of the login: a refusal is an alarm, until it is accepted.
+pub(crate) fn note_failure(journal: &Journal, host: &Arc<str>, failure: &Failure) {
+    if is_refused(failure) {
+        let what = format!("the smart host {host} refuses the relay's login ({failure}): its mail waits");
+        let (rule, key) = (RULE, host.to_string());
+        journal.raise(Finding { rule, key, part: Some(Part::Delivery), what, remedy: REMEDY.into() });
     }
+}
 
-    /// A smart host accepts the login, or takes mail: its alarm is over, if there is one.
-    pub(crate) fn note_success(&self, journal: &Journal, host: &Arc<str>) {
-        if self.lock().remove(host) {
-            journal.say(Part::Delivery, State::AlarmOver, format!("the smart host {host} takes the relay's mail again"));
+/// A smart host accepts the login, or takes mail: its alarm is over, if there is one.
+pub(crate) fn note_success(journal: &Journal, host: &Arc<str>) {
+    journal.mended(Part::Delivery, RULE, host, || format!("the smart host {host} takes the relay's mail again"));
+}
+
+/// What the results of an open session say of the login.
+pub(crate) fn note_results<'r>(journal: &Journal, host: &Arc<str>, results: impl Iterator<Item = &'r AttemptResult>) {
+    for said in results {
+        match said {
+            AttemptResult::Delivered(_) => note_success(journal, host),
+            AttemptResult::Failed(failure, _) => note_failure(journal, host, failure),
+            AttemptResult::Suppressed(_) | AttemptResult::Unknown(..) => {}
         }
-    }
-
-    /// What the results of an open session say of the login.
-    pub(crate) fn note_results<'r>(&self, journal: &Journal, host: &Arc<str>, results: impl Iterator<Item = &'r AttemptResult>) {
-        for said in results {
-            match said {
-                AttemptResult::Delivered(_) => self.note_success(journal, host),
-                AttemptResult::Failed(failure, _) => self.note_failure(journal, host, failure),
-                AttemptResult::Suppressed(_) | AttemptResult::Unknown(..) => {}
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether a smart host refused the relay's login, or wants one (RFC 4954 §6; some say so only at MAIL, at RCPT or after the message).
-pub(crate) fn is_refused(failure: &Failure) -> bool {
+pub fn is_refused(failure: &Failure) -> bool {
     match failure {
         // A host that closes may be busy; X.7 says that it is about the login (too many that failed, for example).
         Failure::Refused { stage: Stage::Auth, reply } => reply.code != 421 || reply.enhanced.is_some_and(|code| code.subject == 7),
@@ -80,7 +66,7 @@ fn wants_login(reply: &Reply) -> bool {
 }
 
 /// The verdict on it.
-pub(crate) fn verdict() -> Verdict {
+pub fn verdict() -> Verdict {
     Verdict {
         class: Class::PolicyAuth,
         scope: Scope::Local,

@@ -58,7 +58,7 @@ impl Outbound {
             Err(failure) => return Ok(JobOutcome::NotOffered { failure }),
         };
         if let Some(host) = open.facts.mx_host.as_ref().filter(|_| site.fixed) {
-            self.logins.note_results(&self.journal, host, said.results.iter().map(|(_, said, _)| said));
+            logins::note_results(&self.journal, host, said.results.iter().map(|(_, said, _)| said));
         }
         self.next_host(id, open, site, source, job, said).await
     }

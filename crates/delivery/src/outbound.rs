@@ -9,8 +9,7 @@ use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 use crate::{
-    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, reach::Reach, settings::Settings, sources,
-    under_way::UnderWay,
+    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, reach::Reach, settings::Settings, sources, under_way::UnderWay,
 };
 
 /// What all sessions share.
@@ -27,8 +26,6 @@ pub struct Outbound {
     pub down: Down,
     /// How many recipients receivers take in one transaction.
     pub at_once: AtOnce,
-    /// Smart hosts that refuse the relay's login.
-    pub logins: Logins,
     /// How much of the warm-up ledger is on disk.
     pub ledger: LedgerReader,
     /// Which sources are on this host.

@@ -5,10 +5,32 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use posthaste_journal::{Finding, Part};
 use posthaste_mail::{Failure, LocalCause, Name, Stage};
 
 /// How many providers have to be silent, and none reached, before the network is blamed: two may be down at the same time.
 const SILENT_PROVIDERS: usize = 3;
+
+/// The alarm about a network that swallows all connections, and its key.
+pub(crate) const ALARM: (&str, &str) = ("port_blocked", "25");
+/// What to do about it.
+const REMEDY: &str = "Ask the host to open it, or send through a smart host: [route] \"*\" in the configuration";
+
+/// What the operator should hear.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReachNews {
+    /// No receiver can be reached: what is wrong.
+    Blocked(String),
+    /// One was reached, the first since the start.
+    Open,
+}
+
+impl ReachNews {
+    /// The alarm about it.
+    pub(crate) fn finding(what: String) -> Finding {
+        Finding { rule: ALARM.0, key: ALARM.1.into(), part: Some(Part::Delivery), what, remedy: REMEDY.into() }
+    }
+}
 
 /// What connections came to since the start.
 #[derive(Default)]
@@ -25,29 +47,33 @@ struct Reached {
 impl Reach {
     /// A receiver let a session in. `fixed`: the operator's own route led there, perhaps to a host in this network; that says nothing about the
     /// way out.
-    pub(crate) fn reached(&self, fixed: bool) {
-        self.lock().any |= !fixed;
+    pub(crate) fn reached(&self, fixed: bool) -> Option<ReachNews> {
+        self.lock().answered(!fixed)
     }
 
     /// A session could not be opened. Returns what the operator should hear, once.
-    pub(crate) fn failed(&self, failure: &Failure, provider: &Name, fixed: bool) -> Option<String> {
+    pub(crate) fn failed(&self, failure: &Failure, provider: &Name, fixed: bool) -> Option<ReachNews> {
         let swallowed = matches!(failure, Failure::Local { cause: LocalCause::ConnectTimeout, .. });
         let mut reached = self.lock();
-        reached.any |= !fixed && (matches!(failure, Failure::Refused { .. }) || !matches!(failure.stage(), Stage::Dns | Stage::Connect));
+        let open = reached
+            .answered(!fixed && (matches!(failure, Failure::Refused { .. }) || !matches!(failure.stage(), Stage::Dns | Stage::Connect)));
         let is_new = swallowed && reached.silent.len() < SILENT_PROVIDERS && reached.silent.insert(provider.clone());
         drop(reached);
-        self.blocked().filter(|_| is_new)
+        open.or_else(|| self.silence().filter(|_| is_new).map(ReachNews::Blocked))
     }
 
     /// What to say while no receiver can be reached; None: some can, or too little is known.
     pub fn blocked(&self) -> Option<String> {
+        self.silence().map(|what| format!("{what}. {REMEDY}"))
+    }
+
+    fn silence(&self) -> Option<String> {
         let reached = self.lock();
         (!reached.any && reached.silent.len() >= SILENT_PROVIDERS).then(|| {
             let silent: Vec<&str> = reached.silent.iter().map(Name::as_str).collect();
             format!(
-                "no connection to a receiver that DNS names has worked since the start, and those to {} were swallowed without an answer: this network probably \
-                 blocks port 25 outwards, as most cloud hosts do. Ask the host to open it, or send through a smart host: [route] \"*\" in the \
-                 configuration",
+                "no connection to a receiver that DNS names has worked since the start, and those to {} were swallowed without an answer: this \
+                 network probably blocks port 25 outwards, as most cloud hosts do",
                 silent.join(", ")
             )
         })
@@ -55,6 +81,15 @@ impl Reach {
 
     fn lock(&self) -> MutexGuard<'_, Reached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reached {
+    /// Whether a receiver has answered for the first time.
+    fn answered(&mut self, is_answer: bool) -> Option<ReachNews> {
+        let is_first = is_answer && !self.any;
+        self.any |= is_answer;
+        is_first.then_some(ReachNews::Open)
     }
 }
 
@@ -77,18 +112,19 @@ mod tests {
         assert_eq!(reach.failed(&silent, &name("google"), false), None);
         assert_eq!(reach.failed(&silent, &name("google"), false), None);
         assert_eq!(reach.failed(&silent, &name("yahoo"), false), None);
-        reach.reached(true);
-        assert!(reach.failed(&silent, &name("microsoft"), false).is_some_and(|said| said.contains("port 25") && said.contains("[route]")));
+        assert_eq!(reach.reached(true), None);
+        assert!(matches!(reach.failed(&silent, &name("microsoft"), false), Some(ReachNews::Blocked(said)) if said.contains("port 25")));
+        assert!(reach.blocked().is_some_and(|said| said.contains("[route]")));
         assert_eq!(reach.failed(&silent, &name("apple"), false), None, "once");
         assert!(reach.blocked().is_some());
-        assert_eq!(reach.failed(&local(LocalCause::Timeout, Stage::Banner), &name("apple"), false), None);
+        assert_eq!(reach.failed(&local(LocalCause::Timeout, Stage::Banner), &name("apple"), false), Some(ReachNews::Open));
         assert_eq!(reach.blocked(), None, "somebody answered the connection");
     }
 
     #[test]
     fn a_network_in_which_anybody_answered_is_not_blamed() {
         let reach = Reach::default();
-        reach.reached(false);
+        assert_eq!(reach.reached(false), Some(ReachNews::Open));
         let silent = local(LocalCause::ConnectTimeout, Stage::Connect);
         let told = ["google", "yahoo", "microsoft", "apple"].map(|provider| reach.failed(&silent, &name(provider), false));
         assert_eq!(told, [None, None, None, None]);

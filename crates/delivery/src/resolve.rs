@@ -8,6 +8,7 @@ use std::{
 
 use posthaste_bounce::{Context, Verdict};
 use posthaste_host::{InForce, clock, guarded};
+use posthaste_journal::{Finding, Journal, Part};
 use posthaste_mail::{Domain, Failure, LocalCause, Stage};
 use posthaste_queue::{DnsTime, DomainIx, Party, QueueHandle, Site, Unroutable};
 use posthaste_route::{Asker, Turns};
@@ -23,24 +24,46 @@ pub struct Lookups {
     queue: QueueHandle,
     turns: Turns,
     silent: Silent,
+    journal: Journal,
 }
 
 /// Domains for which DNS gave no answer the last time: others are asked for first.
 #[derive(Clone, Default)]
-struct Silent(Arc<Mutex<HashSet<Arc<Domain>>>>);
+struct Silent(Arc<Mutex<SilentDomains>>);
+
+#[derive(Default)]
+struct SilentDomains {
+    all: HashSet<Arc<Domain>>,
+    /// Those for which DNS was asked since it gave an answer for any.
+    in_a_row: HashSet<Arc<Domain>>,
+}
+
+/// What DNS as a whole does.
+#[derive(Debug, PartialEq, Eq)]
+enum DnsNews {
+    /// It gives no answers: what is wrong.
+    Silent(String),
+    /// It gives one.
+    Answers,
+}
+
+/// How many domains in a row have to go without an answer before DNS itself is blamed: two may have dead name servers at the same time.
+const SILENT_IN_A_ROW: usize = 3;
+/// The alarm about it.
+const SILENT_ALARM: &str = "dns_silent";
 
 /// How many of them are remembered. With more, all are forgotten and found out again.
 const SILENT_MAX: usize = 65_536;
 
 impl Lookups {
     /// Look-ups by the settings in force, with `most` questions at once besides those to slow servers, and with answers to the queue.
-    pub fn new(settings: InForce<Settings>, queue: QueueHandle, most: usize) -> Self {
-        Self { settings, queue, turns: Turns::new(most), silent: Silent::default() }
+    pub fn new(settings: InForce<Settings>, queue: QueueHandle, journal: Journal, most: usize) -> Self {
+        Self { settings, queue, turns: Turns::new(most), silent: Silent::default(), journal }
     }
 
     /// Begins a look-up for mail of this stream and user. The queue always gets an answer, even if the look-up panics.
     pub fn begin(&self, ix: DomainIx, domain: Arc<Domain>, party: Party) {
-        let (settings, queue, silent) = (self.settings.clone(), self.queue.clone(), self.silent.clone());
+        let (settings, queue, silent, journal) = (self.settings.clone(), self.queue.clone(), self.silent.clone(), self.journal.clone());
         let asker = self.turns.asker(party.number(), silent.contains(&domain));
         tokio::spawn(async move {
             let looked = guarded(async { look_up(&settings.get(), &asker, &domain).await }).await;
@@ -52,31 +75,60 @@ impl Lookups {
                 let verdict = Verdict::on_local(LocalCause::LocalError);
                 (Err(Arc::new(Unroutable { failure, verdict })), ROUTE_TTL_MIN)
             });
-            silent.note(domain, &answer);
+            say(&journal, silent.note(&domain, &answer));
             queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
         });
     }
 }
 
+/// Raises the alarm about DNS as a whole, or ends it.
+fn say(journal: &Journal, news: Option<DnsNews>) {
+    match news {
+        None => {}
+        Some(DnsNews::Answers) => journal.mended(Part::Delivery, SILENT_ALARM, "", || "DNS gives answers again".into()),
+        Some(DnsNews::Silent(what)) => {
+            let remedy = "Check the name servers (dns.nameservers, or /etc/resolv.conf) and the network".into();
+            journal.raise(Finding { rule: SILENT_ALARM, key: String::new(), part: Some(Part::Delivery), what, remedy });
+        }
+    }
+}
+
 impl Silent {
     fn contains(&self, domain: &Domain) -> bool {
-        self.lock().contains(domain)
+        self.lock().all.contains(domain)
     }
 
-    fn note(&self, domain: Arc<Domain>, answer: &Result<Arc<Site>, Arc<Unroutable>>) {
-        let is_silent = |why: &Unroutable| matches!(why.failure, Failure::Local { cause: LocalCause::DnsUnavailable, .. });
+    /// Takes the outcome of a look-up. A static route says nothing of DNS.
+    fn note(&self, domain: &Arc<Domain>, answer: &Result<Arc<Site>, Arc<Unroutable>>) -> Option<DnsNews> {
         let mut silent = self.lock();
-        if !answer.as_ref().is_err_and(|why| is_silent(why)) {
-            silent.remove(&domain);
-            return;
+        let why = match answer {
+            Err(why) => match &why.failure {
+                Failure::Local { cause: LocalCause::DnsUnavailable, detail, .. } => Some(detail),
+                _ => None,
+            },
+            Ok(_) => None,
+        };
+        let Some(why) = why else {
+            silent.all.remove(domain);
+            let is_of_dns = answer.as_ref().map_or_else(|why| why.failure.stage() == Stage::Dns, |site| !site.fixed);
+            if is_of_dns {
+                silent.in_a_row.clear();
+            }
+            return is_of_dns.then_some(DnsNews::Answers);
+        };
+        if silent.all.len() >= SILENT_MAX {
+            silent.all = HashSet::new();
         }
-        if silent.len() >= SILENT_MAX {
-            *silent = HashSet::new();
-        }
-        silent.insert(domain);
+        silent.all.insert(domain.clone());
+        let is_new = silent.in_a_row.len() < SILENT_IN_A_ROW && silent.in_a_row.insert(domain.clone());
+        (is_new && silent.in_a_row.len() == SILENT_IN_A_ROW).then(|| {
+            DnsNews::Silent(format!(
+                "DNS gave no usable answer for {SILENT_IN_A_ROW} domains in a row, the last of them {domain} ({why}): mail without a [route] waits"
+            ))
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Arc<Domain>>> {
+    fn lock(&self) -> MutexGuard<'_, SilentDomains> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,5 +171,32 @@ fn site(settings: &Settings, domain: &Domain, route: posthaste_route::Route, dns
         key,
         generation: settings.generation,
         dns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthaste_mail::Name;
+
+    use super::*;
+
+    #[test]
+    fn dns_is_blamed_after_three_domains_in_a_row_and_an_answer_clears_it() {
+        let silent = Silent::default();
+        let domain = |name: &str| Arc::new(Domain::new(name).unwrap());
+        let failed = |cause| {
+            let failure = Failure::Local { stage: Stage::Dns, cause, detail: "no name server answered in time".into() };
+            Err(Arc::new(Unroutable { failure, verdict: Verdict::on_local(cause) }))
+        };
+        let mut fixed = Site::at(Name::new("smart").unwrap());
+        fixed.fixed = true;
+        let note = |name: &str, answer| silent.note(&domain(name), &answer);
+        let dead = || failed(LocalCause::DnsUnavailable);
+        assert_eq!([note("a.test", dead()), note("a.test", dead()), note("b.test", dead())], [None, None, None]);
+        assert_eq!(note("c.test", Ok(Arc::new(fixed))), None, "a static route needs no DNS");
+        assert!(matches!(note("d.test", dead()), Some(DnsNews::Silent(said)) if said.contains("d.test")));
+        assert_eq!(note("e.test", dead()), None, "once");
+        assert_eq!(note("f.test", failed(LocalCause::NoSuchDomain)), Some(DnsNews::Answers));
+        assert_eq!([note("a.test", dead()), note("b.test", dead())], [None, None]);
     }
 }

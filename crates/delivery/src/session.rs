@@ -20,6 +20,7 @@ use crate::{
     logins,
     open::Open,
     outbound::Outbound,
+    reach::{self, ReachNews},
     stored::{ReadError, read_record},
 };
 
@@ -117,19 +118,28 @@ impl Outbound {
     async fn open_or_explain(&self, id: SessionId, site: &Site, source: &Name) -> Result<Open, Option<NotOpened>> {
         let (failure, facts) = match self.open(id, site, source).await {
             Ok(open) => {
-                self.reach.reached(site.fixed);
+                self.say_reach(self.reach.reached(site.fixed));
                 return Ok(open);
             }
             Err(failed) => failed,
         };
-        if let Some(sentence) = self.reach.failed(&failure, &site.provider, site.fixed) {
-            self.journal.say(Part::Delivery, State::Alarm, sentence);
-        }
+        self.say_reach(self.reach.failed(&failure, &site.provider, site.fixed));
         let verdict = self.judge(&failure, site, Some(&facts));
         if matches!(failure, Failure::Local { cause: LocalCause::SourceUnavailable, .. }) {
             self.sources.look_at(source).await;
         }
         Err((!self.is_outdated(site)).then_some(NotOpened { failure, verdict, facts }))
+    }
+
+    /// Whether the network lets mail out is an alarm until it does.
+    fn say_reach(&self, news: Option<ReachNews>) {
+        match news {
+            None => {}
+            Some(ReachNews::Blocked(what)) => self.journal.raise(ReachNews::finding(what)),
+            Some(ReachNews::Open) => {
+                self.journal.mended(Part::Delivery, reach::ALARM.0, reach::ALARM.1, || "a receiver that DNS names was reached".into());
+            }
+        }
     }
 
     /// Whether a reload came since a site was looked up: routes, DNS, TLS and logins may be others now.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use posthaste_host::{Host, InForce, ThisHost};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_mail::Name;
 use posthaste_queue::QueueHandle;
 use tokio::sync::Mutex;
@@ -105,11 +105,18 @@ impl Watch {
 
     fn say(&self, change: &Change) {
         let Change { source, address, back } = change;
-        let (state, detail) = match back {
-            true => (State::SourceBack, format!("{source}: {address} is on this host again; mail leaves from it")),
-            false => (State::SourceGone, format!("{source}: {address} is no longer on this host; nothing leaves from it until it is")),
-        };
-        self.journal.say(Part::Sources, state, detail);
+        if *back {
+            self.journal.mended_silently("source_gone", source.as_str());
+            return self.journal.say(
+                Part::Sources,
+                State::SourceBack,
+                format!("{source}: {address} is on this host again; mail leaves from it"),
+            );
+        }
+        let what = format!("{source}: {address} is no longer on this host; nothing leaves from it until it is");
+        let remedy = "Give the address back to this host, or take the source out of its pool".into();
+        let (rule, key, part) = ("source_gone", source.to_string(), Some(Part::Sources));
+        self.journal.raise_as(State::SourceGone, Finding { rule, key, part, what, remedy });
     }
 }
 

@@ -69,7 +69,7 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
         LocalCause::NoHosts => (4, 4),
         LocalCause::DnsUnavailable => (4, 3),
         LocalCause::ConnectionRefused | LocalCause::ConnectTimeout | LocalCause::Unreachable => (4, 1),
-        LocalCause::ConnectionLost | LocalCause::Timeout => (4, 2),
+        LocalCause::SessionRefused | LocalCause::ConnectionLost | LocalCause::Timeout => (4, 2),
         LocalCause::NotSmtp => (5, 0),
         // RFC 7817 §3 (X.7.10), RFC 3463 §3.8 (X.7.5).
         LocalCause::TlsRequired => (7, 10),

@@ -182,6 +182,7 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
             "Ask the operator of this mail system; the message itself may be sent again.",
         ),
         LocalCause::ConnectionRefused
+        | LocalCause::SessionRefused
         | LocalCause::ConnectTimeout
         | LocalCause::Unreachable
         | LocalCause::ConnectionLost

@@ -43,6 +43,8 @@ pub enum Hold {
     DayOver,
     /// The lane pauses because the provider pushed back.
     Paused {
+        /// The end of the pause; other limits may hold the lane back for longer.
+        until: Timestamp,
         /// The provider's reason.
         why: Arc<str>,
     },

@@ -163,7 +163,7 @@ impl Restrictions {
         if let Some(pause) = &self.pause {
             match pause.until {
                 None => return Some((Timestamp::MAX, Hold::Stopped { why: pause.why.clone() })),
-                Some(until) if until > now => return Some((until, Hold::Paused { why: pause.why.clone() })),
+                Some(until) if until > now => return Some((until, Hold::Paused { until, why: pause.why.clone() })),
                 Some(_) => {}
             }
         }

@@ -143,6 +143,8 @@ words! {
         DnsUnavailable = "dns_unavailable",
         /// Nothing listens on the port.
         ConnectionRefused = "connection_refused",
+        /// The host refused a session just before, so that this message was not tried.
+        SessionRefused = "session_refused",
         /// The host did not answer the connection in time.
         ConnectTimeout = "connect_timeout",
         /// There is no route: the network or the host is unreachable.

@@ -38,7 +38,7 @@ pub use log::{
 pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
-pub use trace::{MANY, MessageHistory, Query, RecipientHistory, Trace, messages_like, search, trace, trace_message};
+pub use trace::{MANY, MessageHistory, Query, RecipientHistory, Trace, messages_like, messages_named, search, trace, trace_message};
 pub use watermark::Watermark;
 
 /// The JSON Schema (draft 2020-12) of the log's lines. It is strict, for tests; a reader of the log should ignore unknown fields.

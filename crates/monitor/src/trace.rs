@@ -56,6 +56,8 @@ pub struct RecipientHistory {
     pub rcpt: String,
     /// The lines as written in the log, in order.
     pub lines: Vec<Vec<u8>>,
+    /// What it waits for now, as the running relay says; None: that is not known.
+    pub now: Option<String>,
 }
 
 /// Searches the log; a line is parsed only if it holds the id or the address.
@@ -115,9 +117,7 @@ const PART_MIN: usize = 4;
 /// # Errors
 /// The disk fails.
 pub fn search(dir: &Path, what: &str) -> Result<Trace, LogError> {
-    let what = what.trim();
-    let field = what.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD));
-    let what = if field { what[FIELD.len()..].trim() } else { what };
+    let (what, field) = without_field(what);
     if let Ok(id) = what.parse() {
         return trace(dir, &Query::Message(id));
     }
@@ -136,6 +136,32 @@ pub fn search(dir: &Path, what: &str) -> Result<Trace, LogError> {
 
 /// The header field in which a customer forwards a Message-ID.
 const FIELD: &str = "Message-ID:";
+
+/// The messages that `text` names: by an id, a part of one, or a Message-ID (as a header field, too). At most [`MANY`]; none for other text.
+///
+/// # Errors
+/// The disk fails.
+pub fn messages_named(dir: &Path, text: &str) -> Result<Vec<MessageId>, LogError> {
+    let (text, _) = without_field(text);
+    match text.parse() {
+        Ok(id) => Ok(vec![id]),
+        Err(_) if text.contains('@') => {
+            let mut ids = messages_with(&MessageIndex::new(dir).open()?, text)?;
+            ids.truncate(MANY);
+            Ok(ids)
+        }
+        Err(_) => messages_like(dir, text),
+    }
+}
+
+/// The text without the name of the header field, and whether it had that.
+fn without_field(text: &str) -> (&str, bool) {
+    let text = text.trim();
+    match text.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD)) {
+        true => (text[FIELD.len()..].trim(), true),
+        false => (text, false),
+    }
+}
 
 /// The messages whose ids hold `part`, without regard to case, in the order of their acceptance: at most [`MANY`]. None for what can be no part
 /// of an id.
@@ -223,7 +249,7 @@ impl Trace {
         };
         match history.recipients.iter_mut().find(|r| r.rcpt == rcpt) {
             Some(recipient) => recipient.lines.push(line.to_vec()),
-            None => history.recipients.push(RecipientHistory { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()] }),
+            None => history.recipients.push(RecipientHistory { rcpt: rcpt.to_owned(), lines: vec![line.to_vec()], now: None }),
         }
     }
 
@@ -278,13 +304,19 @@ impl MessageHistory {
 }
 
 impl RecipientHistory {
+    /// Whether the log has its ending.
+    pub fn has_ended(&self) -> bool {
+        self.lines.iter().filter_map(|line| LogRecord::parse(line)).any(|record| record.is_ending())
+    }
+
     fn render(&self, format: Format, out: &mut String) {
         let records: Vec<_> = self.lines.iter().filter_map(|line| LogRecord::parse(line)).collect();
         let _ = writeln!(out, "  to {}", format.bold(&plain(&self.rcpt)));
         for record in &records {
             render_event(record, format, out);
         }
-        let _ = writeln!(out, "    {}", ending(&records));
+        let now = self.now.as_ref().map(|now| format!("= not ended: {now}"));
+        let _ = writeln!(out, "    {}", now.unwrap_or_else(|| ending(&records)));
     }
 }
 
@@ -318,7 +350,7 @@ fn render_event(record: &LogRecord<'_>, format: Format, out: &mut String) {
             below(&format!("{lead}{}", plain(line)));
         }
     }
-    if let (Some(_), Some(detail)) = (&record.matched_by, &record.detail) {
+    if let (true, Some(detail)) = (record.matched_by.is_some() || *record.event == *"held", &record.detail) {
         detail.split('\n').for_each(|line| below(&plain(line)));
     }
     if let Some(cause) = &record.cause {

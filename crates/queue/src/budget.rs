@@ -214,6 +214,11 @@ impl Budget {
         self.lists.look_again_everywhere();
     }
 
+    /// A pool's sources that are on this host.
+    pub(crate) fn of_pool<'a>(&'a self, pool: &Name, policy: &'a Policy) -> impl Iterator<Item = &'a Name> {
+        self.sources.of_pool(pool, policy).map(|(source, _)| source)
+    }
+
     /// Whether a source is not on this host.
     pub(crate) fn is_gone(&self, source: &Name) -> bool {
         self.sources.is_gone(source)

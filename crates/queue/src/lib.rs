@@ -39,9 +39,10 @@ pub use exchange::{
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use operator::{
     question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
-    rows::{LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
+    rows::{LaneHold, LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,
-    why::{Held, LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},
+    waits::{Held, Standing},
+    why::{LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},
 };
 pub use policy::{LaneLimits, Policy, PoolPolicy, Retry, SourceWarmup, StreamPolicy};
 pub use site::{DnsTime, Site};

@@ -6,4 +6,5 @@
 pub(crate) mod question;
 pub(crate) mod rows;
 pub(crate) mod selection;
+pub(crate) mod waits;
 pub(crate) mod why;

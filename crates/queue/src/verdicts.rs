@@ -43,11 +43,11 @@ pub(crate) fn not_tried(failure: &Failure) -> Failure {
         Failure::Local { stage, cause, detail } => {
             Failure::Local { stage: *stage, cause: *cause, detail: format!("not tried, the hosts were just out of reach: {detail}") }
         }
-        Failure::Refused { stage, reply } => Failure::Local {
-            stage: *stage,
-            cause: LocalCause::ConnectionRefused,
-            detail: format!("not tried, the hosts just refused a connection: {reply}"),
-        },
+        Failure::Refused { stage, reply } => {
+            let refused = if *stage == Stage::Auth { "the relay's login" } else { "a connection" };
+            let detail = format!("not tried, the hosts just refused {refused}: {reply}");
+            Failure::Local { stage: *stage, cause: LocalCause::SessionRefused, detail }
+        }
     }
 }
 

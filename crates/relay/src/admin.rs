@@ -2,19 +2,21 @@
 
 mod client;
 mod figures;
+mod listed;
 mod looks;
 mod reasons;
 
 use std::{path::Path, sync::Arc};
 
-use jiff::Timestamp;
-use posthaste_delivery::{Outbound, read_record};
+use posthaste_delivery::Outbound;
 use posthaste_governor::warmup;
 use posthaste_host::{clock, descriptors::Accepting};
 use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::Domain;
-use posthaste_monitor::{Audit, Horizon, LineFilter, LogError, Position, audit, messages_like};
-use posthaste_queue::{LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Stopping};
+use posthaste_monitor::{Audit, Horizon, LineFilter, LogError, Position, audit, messages_named};
+use posthaste_queue::{
+    LaneHold, LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Stopping,
+};
 use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
@@ -28,11 +30,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
+pub use crate::private::UserRow;
 use crate::{
+    private::keys,
     recover::spooled,
-    reload::ReloadError,
+    reload::{ReloadError, Reloaded},
     settings::{SettingsError, Swap},
-    why::Subject,
+    why::{Subject, Told},
 };
 
 pub use client::{AskError, ask};
@@ -75,10 +79,10 @@ pub enum Request {
         /// A message's id, a part of it, its Message-ID, or an address.
         what: String,
     },
-    /// Find the messages whose ids have this part.
-    MessagesLike {
-        /// The part.
-        part: String,
+    /// Find the messages that a text names: by an id, a part of one, or a Message-ID.
+    MessagesNamed {
+        /// The text.
+        text: String,
     },
     /// Report what the log comes to.
     Report(ReportRequest),
@@ -101,6 +105,13 @@ pub enum Request {
     RotateKeys {
         /// The domain.
         domain: Domain,
+    },
+    /// The users, without their secrets.
+    Users,
+    /// The DKIM keys, without their private halves.
+    DkimKeys {
+        /// With what DNS holds for each.
+        look_up: bool,
     },
     /// Read the configuration again.
     Reload,
@@ -135,19 +146,6 @@ pub struct Queue {
     pub standing: StandingNow,
 }
 
-/// A lane that may not send at present.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct LaneHold {
-    /// Its source.
-    pub source: String,
-    /// Its provider.
-    pub provider: String,
-    /// Until when; None: that cannot be foreseen.
-    pub until: Option<Timestamp>,
-    /// Why.
-    pub why: String,
-}
-
 /// The answer to `List`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct List {
@@ -167,6 +165,9 @@ pub struct Listed {
     pub from: String,
     /// The addresses of the recipients still to be delivered, in the row's order.
     pub addresses: Vec<String>,
+    /// The last answer to each of them, in the same order; None: there was none yet.
+    #[serde(default)]
+    pub answers: Vec<Option<Told>>,
 }
 
 /// The answer to a change.
@@ -177,6 +178,9 @@ pub struct Changed {
     /// Of those that were to be tried now: why some are not, and what helps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_sent: Vec<String>,
+    /// Messages that a retry left alone because their senders want them sent later.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scheduled: usize,
 }
 
 /// The answer to `Audit`.
@@ -208,7 +212,7 @@ struct Reply {
 }
 
 /// A requested reload, as the sender of its result.
-pub type Reload = oneshot::Sender<Result<String, ReloadError>>;
+pub type Reload = oneshot::Sender<Result<Reloaded, ReloadError>>;
 
 /// Serves the admin socket.
 pub struct Admin {
@@ -264,28 +268,25 @@ impl Admin {
     async fn perform(&self, request: Request) -> Result<Value, Undone> {
         match request {
             Request::Queue => {
-                let QueueTable { counts, lanes, halted } = self.queue().table().await?;
+                let QueueTable { counts, lanes, holds, halted } = self.queue().table().await?;
                 let (closed, standing) = (self.intake.closed().map(|refused| refused.answer.text), self.alarms.now());
-                let holds = self.holds(&lanes).await?;
                 let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
                 json(&Queue { counts, lanes, halted, closed, blocked, holds, slow, standing })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit).await?;
-                let spool = self.intake.spool.clone();
-                let messages = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| listed(&spool, row)).collect());
-                json(&List { total, messages: messages.await.map_err(Undone::of)? })
+                json(&List { total, messages: self.listed(rows).await? })
             }
             Request::Change(change) => self.change(change).await,
             Request::Why { subject } => self.why(subject).await,
             Request::Log { filter, last, after } => self.read_log(move |dir| looks::log(dir, filter, last, after)).await,
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
-            Request::MessagesLike { part } => self.read_log(move |dir| messages_like(dir, &part)).await,
             Request::Report(request) => {
                 let figures = self.figures.clone();
                 let report = tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request));
                 json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
             }
+            Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,
@@ -296,25 +297,14 @@ impl Admin {
                 news.iter().for_each(|news| news.write(&self.intake.journal));
                 json(&keys)
             }
+            Request::Users => json(&self.settings.load().config.users.values().map(|user| UserRow::of(user)).collect::<Vec<_>>()),
+            Request::DkimKeys { look_up } => json(&keys(&self.settings.load_full(), look_up).await.map_err(Undone::of)?),
             Request::Reload => {
                 let (done, result) = oneshot::channel();
                 self.reload.send(done).await.map_err(|_| Stopping)?;
                 json(&result.await.map_err(|_| Stopping)??)
             }
         }
-    }
-
-    /// The lanes that may not send, at providers with mail in the queue.
-    async fn holds(&self, rows: &[LaneRow]) -> Result<Vec<LaneHold>, Undone> {
-        let warmup::WarmupAnswer::Lanes { lanes } = self.queue().warmup(warmup::WarmupQuestion::Status).await? else {
-            return Ok(Vec::new());
-        };
-        let waits = |provider: &str| rows.iter().any(|row| row.provider == provider);
-        let hold = |lane: warmup::LaneStatus| {
-            let (source, provider, until) = (lane.source.to_string(), lane.provider.to_string(), lane.next_release);
-            Some(LaneHold { source, provider, until, why: lane.hold? })
-        };
-        Ok(lanes.into_iter().filter(|lane| waits(&lane.provider)).filter_map(hold).collect())
     }
 
     fn queue(&self) -> &QueueHandle {
@@ -340,8 +330,8 @@ impl Admin {
         if let QueueChange::Retry { .. } = change {
             self.outbound.down.clear();
         }
-        let posthaste_queue::Changed { messages, not_sent } = self.queue().change(change).await?;
-        json(&Changed { messages, not_sent })
+        let posthaste_queue::Changed { messages, not_sent, scheduled } = self.queue().change(change).await?;
+        json(&Changed { messages, not_sent, scheduled })
     }
 
     /// Answered once it is durable.
@@ -378,20 +368,13 @@ impl Admin {
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Value, Undone> {
-    serde_json::to_value(value).map_err(Undone::of)
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
-fn listed(spool: &posthaste_spool::Spool, row: MessageRow) -> Listed {
-    match read_record(spool, row.seq) {
-        Ok(record) => {
-            let address = |rcpt: &u16| record.envelope.recipients.get(usize::from(*rcpt)).map_or_else(String::new, ToString::to_string);
-            let addresses = row.rcpts.iter().map(|recipient| address(&recipient.rcpt)).collect();
-            Listed { from: record.envelope.reverse_path.to_string(), addresses, row }
-        }
-        // The message ended after the queue was asked.
-        Err(_) => Listed { from: String::new(), addresses: Vec::new(), row },
-    }
+fn json<T: Serialize>(value: &T) -> Result<Value, Undone> {
+    serde_json::to_value(value).map_err(Undone::of)
 }
 
 /// Why a request was not carried out; for people.

@@ -13,15 +13,16 @@ use std::{
 use jiff::Timestamp;
 use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
-use posthaste_journal::{Journal, Part};
+use posthaste_journal::Journal;
 use posthaste_mail::{Failure, LocalCause, Stage};
 use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
 use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::clock_news::LANE_WAITS;
 use self::{
     clock_news::tell,
-    halt::{HaltNews, Standing, watch_spool},
+    halt::{HaltNews, Standing, say_halt, watch_spool},
 };
 use crate::recorder::{Logged, Note, UnloggedRecord};
 
@@ -96,7 +97,7 @@ impl Engine {
                 }
             }
             if let Some((state, detail)) = halt_news.news(self.dispatcher.halted(), clock::instant()) {
-                self.journal.say(Part::Delivery, state, detail);
+                say_halt(&self.journal, state, detail);
             }
             let gauge = Gauge { messages: self.dispatcher.queued().0, sessions: self.dispatcher.sessions() };
             shown.send_if_modified(|seen| std::mem::replace(seen, gauge) != gauge);

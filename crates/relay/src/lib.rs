@@ -15,6 +15,7 @@ pub mod maildrop;
 mod missing;
 mod notify;
 mod open;
+pub mod private;
 mod recorder;
 pub mod recover;
 mod reload;
@@ -26,5 +27,5 @@ pub mod why;
 
 pub use descriptors::TooFewFiles;
 pub use open::{Lock, OpenedSpool, lock, open_spool};
-pub use reload::{ReloadError, Verbosity};
+pub use reload::{ReloadError, Reloaded, Verbosity};
 pub use watch::take_log_alarms;

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use posthaste_journal::{Alarms, Finding, Journal, Part, State};
+use posthaste_journal::{Alarms, Finding, Journal, Part};
 use posthaste_monitor::{LogError, Missing, Unended, Watermark};
 use posthaste_spool::{ReadError, Spool, StoreError};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: th
 
 /// After a comparison that failed, when it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// The alarm about a comparison that is not done yet.
+const UNCOMPARED: &str = "uncompared";
 /// The spool's key for the numbers of the missing messages that an alarm has told of.
 const TOLD: &[u8] = b"lost/told";
 /// Ranges of numbers in an alarm.
@@ -57,11 +59,16 @@ impl Comparison {
             let Ok((back, result)) = compared.await else { return };
             comparison = back;
             match result {
-                Ok(()) => return,
+                Ok(()) => {
+                    let over = || "the spool was compared with the delivery log".into();
+                    return comparison.journal.mended(Part::Spool, UNCOMPARED, "", over);
+                }
                 Err(error) if !said => {
                     let detail =
                         format!("whether accepted messages are missing from the spool is not known yet: {error}. It is tried again");
-                    comparison.journal.say(Part::Spool, State::Alarm, detail);
+                    let remedy = "Check the disk of the delivery log".into();
+                    let (rule, key) = (UNCOMPARED, String::new());
+                    comparison.journal.raise(Finding { rule, key, part: Some(Part::Spool), what: detail, remedy });
                     said = true;
                 }
                 Err(error) => tracing::warn!(%error, "the spool cannot be compared with the delivery log yet"),

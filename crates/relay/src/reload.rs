@@ -1,15 +1,19 @@
 //! Puts a new configuration in force without a restart.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use posthaste_config::{Config, ConfigErrors};
+use posthaste_config::{Config, ConfigErrors, Written};
 use posthaste_delivery::ledger;
 use posthaste_host::{ThisHost, clock, descriptors as host_descriptors};
-use posthaste_journal::{Journal, State};
+use posthaste_journal::{Finding, Journal, State};
 use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{keyring, rotation::Rotation};
 use posthaste_spool::Spool;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
 
@@ -18,6 +22,7 @@ use crate::{
     open::{body_cache, spool_options, today},
     recover::log_options,
     settings::{Settings, SettingsError, Swap, exposed, unpublished},
+    watch::RELOAD_REFUSED,
 };
 
 /// Sets the level of the diagnostics.
@@ -56,6 +61,29 @@ pub(crate) struct Reloader {
     pub(crate) verbosity: Verbosity,
     /// The configuration file; None: there is none.
     pub(crate) path: Option<PathBuf>,
+    /// The configuration at the start, of which some keys stay in force until the next one.
+    pub(crate) started: Config,
+    /// What stood in its files when they were read last.
+    pub(crate) read: Mutex<Written>,
+}
+
+/// The answer to a request for a reload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is in force now, for people.
+    pub detail: String,
+    /// The keys whose values have changed in the files.
+    pub changed: Vec<String>,
+    /// The keys whose values only a restart puts in force.
+    pub needs_restart: Vec<String>,
+}
+
+/// The most changed keys that the text names.
+const NAMED_MAX: usize = 20;
+
+/// The files of a configuration.
+pub(crate) fn files<'c>(path: Option<&'c Path>, config: &'c Config) -> Vec<&'c Path> {
+    path.into_iter().chain([config.users_file.as_path()]).collect()
 }
 
 /// Tells of keys that sign without being in DNS, as soon as DNS has answered.
@@ -70,15 +98,23 @@ pub(crate) fn look_up_keys(signing: Arc<posthaste_signing::Settings>) {
 
 impl Reloader {
     /// Reads the configuration again. A bad one changes nothing and is reported. Returns what is in force now, as a text for people.
-    pub(crate) async fn reload(&self) -> Result<String, ReloadError> {
+    pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
         match self.read_again().await {
             Ok(new) => {
-                let detail = self.put_in_force(new).await;
-                self.journal.say(None, State::Reloaded, detail.clone());
-                Ok(detail)
+                let reloaded = self.put_in_force(new).await;
+                let detail = reloaded.detail.clone();
+                self.journal.mended(None, RELOAD_REFUSED, "", || "the configuration is valid again".into());
+                self.journal.say(None, State::Reloaded, detail);
+                Ok(reloaded)
             }
             Err(error) => {
-                self.journal.say(None, State::ReloadFailed, format!("the old configuration stays in force: {error}"));
+                let detail = format!("the old configuration stays in force: {error}");
+                let remedy = "`posthaste check` shows what is wrong; correct it, then run `posthaste reload`".into();
+                let finding = Finding { rule: RELOAD_REFUSED, key: String::new(), part: None, what: detail.clone(), remedy };
+                // Each refusal has its line, also where the first one stands or is acknowledged.
+                if !self.journal.raise_as(State::ReloadFailed, finding) {
+                    self.journal.say(None, State::ReloadFailed, detail);
+                }
                 Err(error.into())
             }
         }
@@ -93,11 +129,12 @@ impl Reloader {
         Ok(Settings::for_sending(config, self.settings.load().listens_at.clone())?)
     }
 
-    async fn put_in_force(&self, mut new: Settings) -> String {
+    async fn put_in_force(&self, mut new: Settings) -> Reloaded {
         let old = self.settings.load_full();
         Arc::get_mut(&mut new.delivery).expect("nobody sees the new settings yet").generation = old.delivery.generation + 1;
         exposed(&new.config).iter().for_each(|caution| tracing::warn!("{caution}"));
-        let restart = old.config.diff_restart_needed(&new.config);
+        let needs_restart = self.started.diff_restart_needed(&new.config);
+        let changed = self.what_changed(&new.config);
         let policy = new.policy(&ledger::first_seen(&self.spool, &new.warming(), today()));
         self.journal.keep(log_options(&new.config));
         self.journal.limit_refusals(new.config.log.refusals);
@@ -110,14 +147,28 @@ impl Reloader {
         self.settings.store(new);
         self.rotation.refresh().await;
         self.queue.follow(policy).await;
-        let mut detail = match restart.is_empty() {
+        let mut detail = match needs_restart.is_empty() {
             true => "the new configuration is in force".to_owned(),
-            false => format!("the new configuration is in force, except for what needs a restart: {}", restart.join(", ")),
+            false => format!("the new configuration is in force, except for what needs a restart: {}", needs_restart.join(", ")),
+        };
+        detail += &match changed.len() {
+            0 => "; no key in the file has changed since it was read last".to_owned(),
+            n if n > NAMED_MAX => format!("; changed: {} and {} more", changed[..NAMED_MAX].join(", "), n - NAMED_MAX),
+            _ => format!("; changed: {}", changed.join(", ")),
         };
         if !unsigned.is_empty() {
             detail += &format!("; mail of these domains is NOT SIGNED any more: {}", unsigned.join(", "));
             tracing::warn!("no longer signed: {}", unsigned.join(", "));
         }
-        detail
+        Reloaded { detail, changed, needs_restart }
+    }
+
+    /// The keys that have changed in the files since they were read last.
+    fn what_changed(&self, config: &Config) -> Vec<String> {
+        let now = Written::read(&files(self.path.as_deref(), config));
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = read.changed(&now);
+        *read = now;
+        changed
     }
 }

@@ -10,10 +10,10 @@ use std::{
 use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Server};
-use posthaste_config::Config;
+use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
-use posthaste_journal::{Alarms, Finding, Part, State};
+use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
 use posthaste_monitor::LogError;
@@ -46,9 +46,9 @@ use crate::{
     open::{self, body_cache, today},
     recorder::{Note, Recorder},
     recover::{Found, Recovered, recover},
-    reload::{Reloader, Verbosity, look_up_keys},
+    reload::{Reloader, Verbosity, files, look_up_keys},
     settings::{Settings, Swap, as_root, exposed},
-    watch::{say_standing, take_log_alarms, verify_bodies, watch_trouble},
+    watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
 /// How long the last log lines may take when the time to drain is over.
@@ -56,11 +56,18 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
-/// Runs the relay with `config`. A reload reads the configuration again from `path`.
-pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity) -> Result<(), RunError> {
+/// Runs the relay with `config`. A reload reads the configuration again from `path`. `opened` is called once spool and log are open, which may take
+/// a while.
+pub async fn run(
+    mut config: Config,
+    path: Option<PathBuf>,
+    verbosity: Verbosity,
+    opened: Box<dyn FnOnce() + Send>,
+) -> Result<(), RunError> {
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
+    let read = Written::read(&files(path.as_deref(), &config));
     if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise())? {
         tracing::warn!("{told}");
     }
@@ -68,7 +75,8 @@ pub async fn run(mut config: Config, path: Option<PathBuf>, verbosity: Verbosity
     let decoys = open::decoys(&config.data_dir)?;
     let swap = Swap::new(Settings::for_sending(config, sockets.addresses())?);
     let store = Store::open(&swap)?;
-    let relay = Relay::build(swap, store, verbosity, path)?;
+    opened();
+    let relay = Relay::build(swap, store, verbosity, (path, read))?;
     let serving = relay.serve(sockets, decoys);
     relay.until_stopped(signals, serving).await
 }
@@ -110,6 +118,7 @@ impl Store {
         let (settings, began) = (swap.load_full(), clock::now());
         let opened = open::open_spool(&settings.config)?;
         let (spool, alarms) = (&opened.spool, &opened.alarms);
+        alarms.mend_all(&MENDED_BY_A_START);
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
         let (facts, illegible) = ledger::read(spool);
         let lanes = ledger::lanes(&facts);
@@ -119,7 +128,7 @@ impl Store {
         let node = swap.view(|settings| &settings.node);
         let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now())?;
         let (journal, found) = (&recovered.journal, &recovered.found);
-        opened.mended.iter().for_each(|(state, detail)| journal.say(Part::Spool, *state, detail.as_str()));
+        opened.mended.iter().for_each(|(state, detail)| say_mended(journal, spool, *state, detail));
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
         alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
         say_standing(alarms, journal, began);
@@ -138,6 +147,15 @@ impl Store {
         exposed(&settings.config).iter().chain(&as_root(&settings.config)).for_each(|caution| tracing::warn!("{caution}"));
         Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
     }
+}
+
+/// Says what the spool found and mended. What it could not mend yet is an alarm until it has.
+fn say_mended(journal: &Journal, spool: &Spool, state: State, detail: &str) {
+    if state != State::Alarm || spool.index_in_memory().is_none() {
+        return journal.say(Part::Spool, state, detail);
+    }
+    let remedy = "It is made on disk as soon as that is possible".into();
+    journal.raise(Finding { rule: INDEX_FAILED, key: String::new(), part: Some(Part::Spool), what: detail.into(), remedy });
 }
 
 fn illegible_record(what: &str) -> Finding {
@@ -180,14 +198,14 @@ struct Serving {
 
 impl Relay {
     /// Starts everything that processes mail; clients cannot submit any yet.
-    fn build(swap: Swap, store: Store, verbosity: Verbosity, path: Option<PathBuf>) -> Result<Self, RunError> {
+    fn build(swap: Swap, store: Store, verbosity: Verbosity, (path, read): (Option<PathBuf>, Written)) -> Result<Self, RunError> {
         let Store { spool, alarms, dispatcher, recovered } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
         let config = swap.load().config.clone();
         let filling = register.clone();
         tokio::task::spawn_blocking(move || filling.fill());
         let (queue, end) = QueueHandle::new();
-        let (ledger, ledger_rx) = LedgerWriter::new(spool.clone());
+        let (ledger, ledger_rx) = LedgerWriter::new(spool.clone(), journal.clone());
         let outbound = outbound(&swap, &spool, &journal, &queue, &register, ledger_rx);
         let warm = WarmBudget::new(body_cache(&config));
         let threads =
@@ -205,7 +223,7 @@ impl Relay {
         });
         let recorder = start_recorder(&swap, &intake).map_err(|source| RunError::Thread { what: "the recorder", source });
         let (recorder, recorder_ended) = recorder?;
-        let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone(), config.dns.lookups);
+        let lookups = Lookups::new(swap.view(|settings| &settings.delivery), queue.clone(), journal.clone(), config.dns.lookups);
         let engine = Engine::new(dispatcher, outbound.clone(), lookups, recorder.clone(), ledger);
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
@@ -216,7 +234,8 @@ impl Relay {
         let figures = counting.clone().map(|(path, counting)| Figures::new(path, counting));
         let counting = counting.map(|(_, counting)| counting);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
-        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path };
+        let (started, read) = (config.clone(), read.into());
+        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path, started, read };
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
         Ok(Self {
             reloader,
@@ -339,6 +358,7 @@ impl Relay {
             counting.stop();
         }
         take_log_alarms(journal, &self.alarms);
+        self.alarms.save();
         match closed {
             Ok(()) => {}
             Err(LogError::Unwritten(why)) => {
@@ -410,7 +430,6 @@ fn outbound(
         down: Default::default(),
         bodies: Default::default(),
         at_once: Default::default(),
-        logins: Default::default(),
         sources,
         ledger,
         under_way: Default::default(),

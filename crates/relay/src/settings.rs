@@ -309,7 +309,11 @@ pub fn known_providers(config: &Config) -> Result<Vec<String>, SettingsError> {
     Ok(providers(config)?.iter().map(|provider| provider.name.to_string()).chain(hosts).collect())
 }
 
-fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {
+/// The rules for replies. They need no file that is private to the relay.
+///
+/// # Errors
+/// A file of rules cannot be read or used.
+pub fn rules(config: &Config) -> Result<Arc<Rules>, SettingsError> {
     Ok(Arc::new(Rules::with(&named(&config.bounce.files))?))
 }
 

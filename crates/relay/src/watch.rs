@@ -9,34 +9,42 @@ use posthaste_message::MessageRecord;
 use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
+use crate::engine::LANE_WAITS;
+
+/// The alarm about an index of the spool that failed at the start.
+pub(crate) const INDEX_FAILED: &str = "index_failed";
+/// The alarm about a configuration that was refused.
+pub(crate) const RELOAD_REFUSED: &str = "reload_refused";
+/// Alarms that a start ends: it shows that they are mended, or finds the same again.
+pub(crate) const MENDED_BY_A_START: [&str; 6] =
+    [INDEX_FAILED, RELOAD_REFUSED, LANE_WAITS, "source_gone", "introspection", "certificate_kept"];
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 /// The index of the log is brought up to date once in so many turns, so that a look-up has little to read.
 const INDEX_EVERY: u64 = 30;
 
-/// Logs an alarm once when the spool or the log is in trouble, and once when that is over; one for each time that another program meddled with
+/// Raises an alarm when the spool or the log is in trouble, until that is over; says one for each time that another program meddled with
 /// the log's files; and raises one for each loss: a gap in the log, a damaged message. Never returns.
 pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms) {
-    let (mut spool_trouble, mut log_trouble, mut owed) = (None, None, None);
     let mut damaged = BTreeSet::new();
     let mut index_in_memory = spool.index_in_memory().is_some();
     for turn in 0_u64.. {
         tokio::time::sleep(EVERY).await;
-        let troubles = [
-            (Part::Spool, &mut spool_trouble, spool.trouble()),
-            (Part::Log, &mut log_trouble, journal.trouble()),
-            (Part::Log, &mut owed, journal.owes()),
-        ];
-        for (part, known, now) in troubles {
-            match (&*known, &now) {
-                (None, Some(why)) => journal.say(part, State::Alarm, format!("no mail is taken: {why}")),
-                (Some(_), None) => journal.say(part, State::AlarmOver, "mail is taken again"),
-                _ => continue,
+        for (rule, part, now) in [
+            ("spool_unwritable", Part::Spool, spool.trouble()),
+            ("log_unwritable", Part::Log, journal.trouble()),
+            ("lines_owed", Part::Log, journal.owes()),
+        ] {
+            let remedy = || "Make room on the disk, or mend it; mail is taken again by itself".to_owned();
+            let finding =
+                |why| Finding { rule, key: String::new(), part: Some(part), what: format!("no mail is taken: {why}"), remedy: remedy() };
+            match now {
+                Some(why) => journal.raise(finding(why)),
+                None => journal.mended(part, rule, "", || "mail is taken again".into()),
             }
-            *known = now;
         }
         if std::mem::replace(&mut index_in_memory, spool.index_in_memory().is_some()) && !index_in_memory {
-            journal.say(Part::Spool, State::AlarmOver, "the spool's index is on disk again");
+            journal.mended(Part::Spool, INDEX_FAILED, "", || "the spool's index is on disk again".into());
         }
         journal.say_refused(clock::now());
         let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();

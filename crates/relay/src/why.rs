@@ -9,11 +9,10 @@ mod told;
 
 use std::{net::IpAddr, str::FromStr};
 
-use jiff::Timestamp;
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
 use posthaste_monitor::{LineFilter, LogError};
-use posthaste_queue::{Held, LaneNow, Seq, WaitingRecipient};
+use posthaste_queue::{LaneNow, Seq, WaitingRecipient};
 use posthaste_route::{Route, RouteFailure};
 use posthaste_suppression::SuppressionEntry;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use self::limits::{general, of_lane};
 pub(crate) use self::told::{domains_of, last_answer};
 pub use self::{
     limits::Limit,
-    text::Page,
+    text::{Page, held, stands},
     told::{Told, advice},
 };
 use crate::settings::Settings;
@@ -179,38 +178,7 @@ impl Why {
         self.ended = told::endings(&settings.config.log.dir, &settings.rules, filter)?;
         Ok(())
     }
-
-    /// Gives waiting recipients the latest of all times: a lane that may send again later than their own turn comes keeps them until then.
-    /// `sources`: those of a stream, by its name.
-    pub(crate) fn wait_for_lanes(&mut self, sources: impl Fn(&Name) -> Vec<Name>) {
-        let Some(waiting) = &mut self.waiting else { return };
-        for (_, waits, _) in
-            waiting.first.iter_mut().filter(|(_, waits, _)| !matches!(waits.state.as_str(), "in_flight" | "held" | "halted"))
-        {
-            let own = sources(&waits.stream);
-            let lanes: Vec<&Lane> = self.lanes.iter().filter(|lane| own.contains(&lane.source)).collect();
-            let holds: Vec<&Held> = lanes.iter().filter_map(|lane| lane.now.as_ref()?.hold.as_ref()).collect();
-            if lanes.is_empty() || holds.len() < lanes.len() {
-                continue;
-            }
-            // The first lane that may send again; one without a known end comes last.
-            let Some(first) = holds.into_iter().min_by_key(|held| held.until.unwrap_or(Timestamp::MAX)) else { continue };
-            let is_later = match (first.until, waits.held.until) {
-                (Some(lane), Some(own)) => lane > own.saturating_add(SAME_TIME).unwrap_or(own),
-                (None, _) => true,
-                (Some(_), None) => waits.state != "budget",
-            };
-            if is_later {
-                let own =
-                    waits.held.until.map_or_else(String::new, |own| format!(" (its own turn comes at {} UTC)", own.strftime("%F %T")));
-                waits.held = Held { until: first.until, why: format!("{}{own}", first.why) };
-            }
-        }
-    }
 }
-
-/// Times that differ by less are the same for people.
-const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 impl WaitingMail {
     /// Selects the waiting recipients (`total` in all) that the subject is about, with addresses from the envelopes.

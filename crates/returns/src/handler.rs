@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_governor::Note;
 use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Part, State, Ticket};
+use posthaste_journal::{Finding, Journal, Part, State, Ticket};
 use posthaste_mail::{Address, Class, Envelope, MessageId, Name, ReversePath};
 use posthaste_monitor::LogError;
 use posthaste_queue::QueueHandle;
@@ -49,6 +49,8 @@ const DURABLE_WITHIN: Duration = Duration::from_secs(60);
 const SUMS_EVERY: Duration = Duration::from_mins(10);
 /// How often expired entries are deleted.
 const SWEEP_EVERY: Duration = Duration::from_hours(24);
+/// The alarm about a mailbox that cannot be read.
+const MAILBOX: &str = "mailbox_unreadable";
 
 /// The handler of returned mail, shared by listeners and mailboxes.
 pub struct ReturnHandler {
@@ -223,6 +225,17 @@ impl ReturnHandler {
     /// Logs a state of the handling of returns.
     pub(crate) fn say(&self, state: State, detail: String) {
         self.journal.say(Part::Returns, state, detail);
+    }
+
+    /// A mailbox cannot be read: that is an alarm until it can.
+    pub(crate) fn mailbox_fails(&self, name: &str, why: &str) {
+        let (what, remedy) = (format!("the mailbox {name} cannot be read: {why}"), "Bounces in it are not noticed until it can".into());
+        self.journal.raise_again(Finding { rule: MAILBOX, key: name.to_owned(), part: Some(Part::Returns), what, remedy });
+    }
+
+    /// A mailbox was read: the alarm about it is over, if there is one.
+    pub(crate) fn mailbox_is_read(&self, name: &str) {
+        self.journal.mended(Part::Returns, MAILBOX, name, || format!("the mailbox {name} is read again"));
     }
 
     /// Logs the sums since the last time, if any mail came.

@@ -8,7 +8,6 @@ mod mbox;
 
 use std::{collections::HashMap, sync::Arc};
 
-use posthaste_journal::State;
 use posthaste_mail::Name;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -34,10 +33,12 @@ pub async fn watch(handler: Arc<ReturnHandler>) {
         while let Some(done) = reading.join_next().await {
             let Ok((name, read)) = done else { continue };
             match read.map_err(|error| error.to_string()) {
-                Ok(()) if errors.remove(&name).is_some() => handler.say(State::AlarmOver, format!("the mailbox {name} is read again")),
-                Ok(()) => {}
+                Ok(()) => {
+                    errors.remove(&name);
+                    handler.mailbox_is_read(name.as_str());
+                }
                 Err(why) if errors.get(&name) != Some(&why) => {
-                    handler.say(State::Alarm, format!("the mailbox {name} cannot be read: {why}"));
+                    handler.mailbox_fails(name.as_str(), &why);
                     errors.insert(name, why);
                 }
                 Err(_) => {}

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use posthaste_host::clock;
-use posthaste_journal::{Journal, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_queue::QueueHandle;
 
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
     rotation::{Rotation, news::KeyNews},
 };
 
+/// The alarm about a rotation that failed as a whole.
+const UNROTATED: &str = "dkim_unrotated";
 /// How often keys are checked for what is due.
 const EVERY: Duration = Duration::from_secs(60);
 /// The time in which the same alarm is not repeated, in seconds.
@@ -23,8 +25,14 @@ pub async fn turn_keys(rotation: Arc<Rotation>, queue: QueueHandle, journal: Jou
         tokio::time::sleep(EVERY).await;
         let now = clock::now().as_second();
         match tick(&rotation, &queue, now).await {
-            Ok(news) => news.iter().filter(|news| is_news(&mut alarms, news, now)).for_each(|news| news.write(&journal)),
-            Err(error) => tracing::error!(%error, "DKIM keys were not rotated"),
+            Ok(news) => {
+                journal.mended(Part::Dkim, UNROTATED, "", || "DKIM keys are rotated again".into());
+                news.iter().filter(|news| is_news(&mut alarms, news, now)).for_each(|news| news.write(&journal));
+            }
+            Err(error) => {
+                let (what, remedy) = (format!("DKIM keys were not rotated: {error}"), "It is tried again each minute".into());
+                journal.raise(Finding { rule: UNROTATED, key: String::new(), part: Some(Part::Dkim), what, remedy });
+            }
         }
     }
 }
@@ -55,10 +63,10 @@ mod tests {
     #[test]
     fn an_alarm_is_told_once_a_day_and_other_news_each_time() {
         let mut alarms = HashMap::new();
-        let alarm = KeyNews { state: State::Alarm, detail: "DNS does not have it".into() };
+        let alarm = KeyNews { domain: "sender.test".parse().unwrap(), state: State::Alarm, detail: "DNS does not have it".into() };
         let heard: Vec<bool> = [0, 60, QUIET - 1, QUIET + 60].map(|now| is_news(&mut alarms, &alarm, now)).into();
         assert_eq!(heard, [true, false, false, true]);
-        let made = KeyNews { state: State::DkimKeyMade, detail: "x".into() };
+        let made = KeyNews { domain: "sender.test".parse().unwrap(), state: State::DkimKeyMade, detail: "x".into() };
         assert!(is_news(&mut alarms, &made, 0) && is_news(&mut alarms, &made, 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use posthaste_journal::State;
+use posthaste_journal::{Finding, Journal, Part, State};
 
 /// The shortest time between two alarms.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -14,6 +14,18 @@ pub struct EndpointNews {
     pub state: State,
     /// For people.
     pub detail: String,
+}
+
+impl EndpointNews {
+    /// Writes it to the delivery log, and raises or ends the alarm about it.
+    pub fn write(self, journal: &Journal) {
+        let (rule, part) = ("introspection", Part::Introspection);
+        if self.state == State::AlarmOver {
+            return journal.mended(part, rule, "", || self.detail);
+        }
+        let remedy = "Check the endpoint ([introspection]); logins with passwords work as before".into();
+        journal.raise(Finding { rule, key: String::new(), part: Some(part), what: self.detail, remedy });
+    }
 }
 
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use posthaste_config::Config;
 use posthaste_host::clock;
 use posthaste_journal::{Acknowledgement, StandingNow};
+use posthaste_mail::Foreign;
 use posthaste_relay::{
     admin::{AskError, Request, ask},
     lock,
@@ -78,7 +79,13 @@ fn in_words(standing: &StandingNow) -> String {
     let mut out = String::new();
     for alarm in &standing.alarms {
         let part = alarm.part.as_deref().map_or_else(String::new, |part| format!("{part}: "));
-        out += &format!("{}  since {:.0}  {part}{}\n    {}\n", alarm.id, alarm.since, alarm.what, alarm.remedy);
+        out += &format!("{}  since {:.0}  {part}{}\n", alarm.id, alarm.since, Foreign::new(&alarm.what));
+        if !alarm.remedy.is_empty() {
+            out += &format!("    {}\n", alarm.remedy);
+        }
+        if alarm.mends {
+            out += "    It ends by itself once that is mended\n";
+        }
     }
     if standing.more > 0 {
         out += &format!("and {} more, which have no number; `posthaste log --event relay` shows what else was found\n", standing.more);

@@ -106,6 +106,15 @@ impl At {
         Ok((None, false))
     }
 
+    /// Refuses a configuration file that was named and is not there.
+    pub(crate) fn must_be_there(&self) -> anyhow::Result<()> {
+        let (Some(path), true) = self.find()? else { return Ok(()) };
+        let by = if self.config.is_some() { "--config" } else { VARIABLE };
+        let meta = fs::metadata(&path).with_context(|| format!("{by} names {}, which cannot be read: correct it", path.display()))?;
+        anyhow::ensure!(meta.is_file(), "{by} names {}, which is no file: correct it", path.display());
+        Ok(())
+    }
+
     /// The configuration, or all of its errors.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
         Config::load(self.file()?.as_deref(), &ThisHost).map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))
@@ -156,6 +165,14 @@ impl At {
             return Ok(());
         }
         Err(NoData { what: format!("there are no data at {}", absolute(&config.data_dir)), file: self.chosen() })
+    }
+
+    /// Refuses to make data where nobody has said that they belong: without a configuration file, the defaults mean whatever folder one stands in.
+    pub(crate) fn may_make_data(&self, config: &Config) -> Result<(), NoData> {
+        if matches!(self.find(), Ok((Some(_), _))) {
+            return Ok(());
+        }
+        self.must_have_data(config)
     }
 
     /// Refuses to read a delivery log that is not there.

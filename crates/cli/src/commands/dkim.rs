@@ -112,6 +112,7 @@ impl Dkim {
 
 impl New {
     fn run(self, at: &At) -> anyhow::Result<ExitCode> {
+        at.must_be_there()?;
         let algorithm = match self.algorithm {
             Kind::Rsa => Algorithm::RsaSha256,
             Kind::Ed25519 => Algorithm::Ed25519Sha256,
@@ -127,7 +128,7 @@ impl New {
         let owner = place.give_away().with_context(|| format!("cannot give {} to the relay's user", place.file.display()))?;
         let (domain, selector) = (self.domain.as_str(), self.selector.as_str());
         let record = zone_lines(selector, domain, &key.public_record());
-        let mut out = screen::out();
+        let mut out = screen::raw();
         if self.json {
             let made = serde_json::json!({ "domain": domain, "selector": selector, "file": place.file, "owner": owner, "record": record.trim_end() });
             writeln!(out, "{made}")?;
@@ -161,7 +162,15 @@ impl Place {
     fn find(at: &At, out: Option<PathBuf>, name: &str) -> anyhow::Result<Self> {
         let config = at.file()?;
         // A key may be made before there is a valid configuration.
-        let data_dir = at.look().ok().map(|config| config.data_dir);
+        let data_dir = match at.look() {
+            Ok(config) => Some(config.data_dir),
+            Err(error) => {
+                screen::say(format_args!(
+                    "{error}\nso it is not known which user the relay is, and the key is yours: give it to that user (chown)"
+                ));
+                None
+            }
+        };
         let folder = config.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
         let (file, named) = match out {
             Some(file) => {

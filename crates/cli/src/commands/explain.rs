@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use posthaste_relay::{settings::Settings, why::advice};
+use posthaste_bounce::Quoted;
+use posthaste_delivery::logins;
+use posthaste_mail::{Failure, Foreign, Reply, Stage};
+use posthaste_relay::{settings::rules, why::advice};
 
 use super::At;
 use crate::screen;
@@ -29,15 +32,24 @@ pub(crate) struct Explain {
 impl Explain {
     /// Explains one reply, or all replies on standard input.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = Settings::new(self.at.load()?)?;
+        let rules = rules(&self.at.look()?)?;
         let provider = self.provider.as_deref();
         let mut out = std::io::BufWriter::new(screen::out());
         match &self.reply {
-            Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&settings.rules.classify_text(reply, provider))?)?,
+            Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&rules.classify_text(reply, provider))?)?,
+            Some(reply) if is_no_refusal(reply) => writeln!(out, "{}: this is no refusal", Foreign::new(reply.trim()))?,
             Some(reply) => {
-                let v = settings.rules.classify_text(reply, provider);
+                let v = rules.classify_text(reply, provider);
                 writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(v.action))?;
-                writeln!(out, "retried     {}", if v.permanent { "no" } else { "yes" })?;
+                let retried = if v.permanent { "no" } else { "yes" };
+                // What refuses a login stops no mail where the login is the relay's own.
+                match is_about_login(reply) {
+                    true => writeln!(
+                        out,
+                        "retried     yes, if a smart host of a [route] says it: its mail waits, and an alarm stands; else {retried}"
+                    )?,
+                    false => writeln!(out, "retried     {retried}")?,
+                }
                 writeln!(out, "why         {}\nrule        {} (confidence {:.2})", v.why, v.rule, v.confidence)?;
                 if let Some(link) = &v.link {
                     writeln!(out, "see         {link}")?;
@@ -45,7 +57,7 @@ impl Explain {
             }
             None if self.json => {
                 for line in stdin().lock().lines() {
-                    let verdict = settings.rules.classify_text(&unescape(&line?), provider);
+                    let verdict = rules.classify_text(&unescape(&line?), provider);
                     writeln!(out, "{}", serde_json::to_string(&verdict)?)?;
                 }
             }
@@ -53,6 +65,18 @@ impl Explain {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether a reply takes what was sent (RFC 5321 §4.2.1), or is empty.
+fn is_no_refusal(reply: &str) -> bool {
+    let code = reply.trim().get(..3).and_then(|code| code.parse::<u16>().ok());
+    code.is_some_and(|code| (200..400).contains(&code)) || reply.trim().is_empty()
+}
+
+/// Whether a smart host refuses the relay's login so.
+fn is_about_login(reply: &str) -> bool {
+    let said = Reply::new(Quoted::read(reply).code, reply.trim().get(3..).unwrap_or_default().trim_start());
+    logins::is_refused(&Failure::Refused { stage: Stage::Mail, reply: said })
 }
 
 /// Turns `\n` into a line break and `\\` into a backslash.

@@ -83,7 +83,7 @@ impl Log {
     /// Prints the lines that match; with `--follow`, until the reader goes away.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
-            screen::out().write_all(SCHEMA.as_bytes())?;
+            screen::raw().write_all(SCHEMA.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         let config = self.at.look_as_owner()?;

@@ -7,6 +7,7 @@ pub(crate) mod bounce;
 pub(crate) mod check;
 pub(crate) mod dkim;
 pub(crate) mod explain;
+mod lines;
 pub(crate) mod log;
 pub(crate) mod queue;
 pub(crate) mod reload;
@@ -14,6 +15,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sendmail;
 pub(crate) mod suppress;
+mod table;
 pub(crate) mod trace;
 pub(crate) mod user;
 pub(crate) mod warmup;
@@ -21,7 +23,7 @@ pub(crate) mod why;
 mod words;
 
 pub(crate) use at::{At, Elsewhere, NoData, absolute, take_owners_rights};
-pub(crate) use words::{count, id_like};
+pub(crate) use words::{count, id_like, message_named};
 
 /// The name of the user at this terminal, for the log.
 fn operator() -> String {

@@ -8,9 +8,12 @@ use posthaste_host::{clock, span};
 use posthaste_mail::{Foreign, MessageId};
 use posthaste_monitor::LogRecord;
 use posthaste_queue::{LaneRow, MessageSelection, QueueChange, RecipientRow};
-use posthaste_relay::admin::{self, Changed, List, Listed, Request, Traced};
+use posthaste_relay::{
+    admin::{self, Changed, List, Listed, Request, Traced},
+    why,
+};
 
-use super::{At, count, id_like, operator};
+use super::{At, count, id_like, operator, table::fitted};
 use crate::screen;
 
 /// The default for `list --limit`.
@@ -40,13 +43,16 @@ enum What {
     },
     /// Show one message.
     Show {
-        /// The message's id, or a part of it.
+        /// The message's id, a part of it, or its Message-ID.
         id: String,
     },
     /// Try messages now, even if they are not due or their hosts are considered down.
     Retry {
         #[command(flatten)]
         which: Which,
+        /// Send messages now, too, that their senders want sent later.
+        #[arg(long)]
+        scheduled: bool,
     },
     /// Hold messages until they are released.
     Hold {
@@ -74,7 +80,7 @@ enum What {
 /// Which messages: one id, or all that match every given option.
 #[derive(Args)]
 struct Which {
-    /// A message's id, or a part of it.
+    /// A message's id, a part of it, or its Message-ID.
     id: Option<String>,
     /// Recipients at this domain.
     #[arg(long, conflicts_with = "id")]
@@ -120,7 +126,7 @@ impl Queue {
                 let id = id_like(&self.at.look()?, id)?;
                 return self.show(id);
             }
-            Some(What::Retry { ref which }) => QueueChange::Retry { selection: which.selection(&self.at)? },
+            Some(What::Retry { ref which, scheduled }) => QueueChange::Retry { selection: which.selection(&self.at)?, scheduled },
             Some(What::Hold { ref which, ref reason }) => {
                 QueueChange::Hold { selection: which.selection(&self.at)?, reason: reason.clone() }
             }
@@ -136,6 +142,13 @@ impl Queue {
         }
         if !self.json {
             changed.not_sent.iter().try_for_each(|why| writeln!(screen::out(), "{}", Foreign::new(why)))?;
+            if changed.scheduled > 0 {
+                let left = match changed.scheduled {
+                    1 => "1 message waits for the time that its sender has set".to_owned(),
+                    n => format!("{n} messages wait for the times that their senders have set"),
+                };
+                writeln!(screen::out(), "{left}; --scheduled sends it before that")?;
+            }
         }
         Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -147,7 +160,7 @@ impl Queue {
             writeln!(out, "{}", serde_json::to_string(&queue)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        write!(out, "{}", table(&queue, clock::now()))?;
+        write!(out, "{}", table(&queue, clock::now(), screen::width()))?;
         let c = queue.counts;
         let (messages, recipients, connections) =
             (count(c.messages, "message"), count(c.recipients, "recipient"), count(c.connections, "connection"));
@@ -237,28 +250,22 @@ fn message(m: &Listed, now: Timestamp) -> String {
         row.stream,
         Foreign::new(&m.from)
     );
-    for (i, RecipientRow { domain, attempts, due, phase, .. }) in row.rcpts.iter().enumerate() {
+    for (i, RecipientRow { domain, attempts, .. }) in row.rcpts.iter().enumerate() {
         let address = m.addresses.get(i).cloned().unwrap_or_else(|| format!("?@{domain}"));
-        let when = match phase.as_str() {
-            "waiting" if *due > now => format!("due in {}", span(now, *due)),
-            "waiting" => "due".to_owned(),
-            other => other.to_owned(),
-        };
-        let address = Foreign::new(&address);
-        out += &format!("    {address}  {when}  attempts {attempts}\n");
+        out += &format!("    {}  attempts {attempts}\n", Foreign::new(&address));
+        out.extend(row.standing.get(i).map(|standing| format!("        {}\n", why::stands(standing, now))));
+        let answer = m.answers.get(i).and_then(Option::as_ref);
+        out.extend(answer.iter().flat_map(|told| told.in_words(now)).map(|line| format!("        {line}\n")));
     }
     out
 }
 
-/// The table by provider: numbers in columns, and below each row its sources, its last error, and the lanes that may not send.
-fn table(queue: &admin::Queue, now: Timestamp) -> String {
-    if queue.lanes.is_empty() {
-        return String::new();
-    }
+/// The table by provider: numbers in columns, and below each row its last error, and its lanes that may not send. For a reader with so many
+/// columns.
+fn table(queue: &admin::Queue, now: Timestamp, width: Option<usize>) -> String {
     let head = ["provider", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next"];
-    let mut rows = vec![head.map(str::to_owned)];
-    for lane in &queue.lanes {
-        rows.push([
+    let row = |lane: &LaneRow| {
+        let cells = vec![
             lane.provider.clone(),
             lane.queued.to_string(),
             lane.due.to_string(),
@@ -268,60 +275,41 @@ fn table(queue: &admin::Queue, now: Timestamp) -> String {
             lane.connections.to_string(),
             lane.oldest.map_or_else(String::new, |t| span(t, now)),
             next(queue, lane, now),
-        ]);
+        ];
+        (cells, notes(queue, lane, now))
+    };
+    let rows: Vec<_> = queue.lanes.iter().map(row).collect();
+    if rows.is_empty() { String::new() } else { fitted(&head, &rows, width) }
+}
+
+/// What is to be said of a provider's mail: its last error, and why it waits.
+fn notes(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> Vec<String> {
+    let mut notes = Vec::new();
+    let sources: Vec<String> = lane.sources.iter().map(ToString::to_string).collect();
+    let ago = lane.last_error_at.map_or_else(String::new, |at| format!(", {} ago", span(at, now)));
+    if let Some(said) = &lane.last_error {
+        let by = if sources.is_empty() { String::new() } else { format!(" by {}", sources.join(",")) };
+        notes.push(format!("last error{by}{ago}: {}", Foreign::new(said)));
     }
-    let text = columns(&rows, &[1, 2, 3, 4, 5, 6, 7, 8]);
-    let mut lines = text.lines();
-    let mut out = format!("{}\n", lines.next().unwrap_or_default());
-    for (line, lane) in lines.zip(&queue.lanes) {
-        out += &format!("{line}\n");
-        let sources: Vec<String> = lane.sources.iter().map(ToString::to_string).collect();
-        let ago = lane.last_error_at.map_or_else(String::new, |at| format!(", {} ago", span(at, now)));
-        if let Some(said) = &lane.last_error {
-            let by = if sources.is_empty() { String::new() } else { format!(" by {}", sources.join(",")) };
-            out += &format!("    last error{by}{ago}: {}\n", Foreign::new(said));
-        }
-        if let Some(until) = lane.down_until {
-            out += &format!("    hosts that did not answer are not tried again for {}\n", span(now, until));
-        }
-        // The queue tells of pauses with the command that ends each; of the other lanes that wait, the lanes do.
-        for why in &lane.paused {
-            out += &format!("    waits {}\n", Foreign::new(why));
-        }
-        for hold in queue.holds.iter().filter(|hold| hold.provider == lane.provider && lane.paused.is_empty()) {
-            let until =
-                hold.until.map_or_else(String::new, |until| format!(" until {} UTC (in {})", until.strftime("%F %T"), span(now, until)));
-            out += &format!("    {} waits{until}: {}\n", hold.source, Foreign::new(&hold.why));
-        }
+    if let (Some(until), Some(why)) = (lane.down_until, &lane.down_why) {
+        notes.push(format!("{}; tried again in {}", Foreign::new(why), span(now, until)));
     }
-    out
+    for hold in queue.holds.iter().filter(|hold| hold.provider == lane.provider) {
+        notes.push(format!("waits {}", why::held(&hold.held, now)));
+    }
+    notes
 }
 
 /// When the next of a provider's mail goes: the latest of all that it waits for.
 fn next(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> String {
     let holds = || queue.holds.iter().filter(|hold| hold.provider == lane.provider);
     let is_held = !lane.sources.is_empty() && lane.sources.iter().all(|source| holds().any(|hold| *hold.source == *source.as_str()));
-    let lanes = holds().filter_map(|hold| hold.until).min().filter(|_| is_held);
+    let lanes = holds().filter_map(|hold| hold.held.until).min().filter(|_| is_held);
     let own = if lane.due > lane.budget { None } else { lane.next };
     match (is_held, lanes.max(own).or(lane.next)) {
         (true, None) => "?".to_owned(),
         (_, at) => at.map_or_else(String::new, |at| span(now, at)),
     }
-}
-
-/// Formats rows in columns as wide as their widest cell; the columns in `right` are aligned right.
-fn columns<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0));
-    let mut out = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(i, cell)| match right.contains(&i) {
-            true => format!("{cell:>width$}", width = widths[i]),
-            false => format!("{cell:<width$}", width = widths[i]),
-        });
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-    }
-    out
 }
 
 #[cfg(test)]
@@ -333,11 +321,5 @@ mod tests {
         let t = |s| Timestamp::from_second(s).unwrap();
         assert_eq!([span(t(0), t(5)), span(t(0), t(65)), span(t(0), t(3660)), span(t(0), t(90_000))], ["5s", "1m05s", "1h01m", "1d01h"]);
         assert_eq!(span(t(9), t(5)), "0s");
-    }
-
-    #[test]
-    fn numbers_end_flush() {
-        let rows = [["a".to_owned(), "n".to_owned()], ["bb".to_owned(), "10".to_owned()]];
-        assert_eq!(columns(&rows, &[1]), "a    n\nbb  10\n");
     }
 }

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use posthaste_relay::admin::Request;
+use posthaste_relay::{Reloaded, admin::Request};
 
 use super::At;
 use crate::screen;
@@ -21,10 +21,13 @@ pub(crate) struct Reload {
 impl Reload {
     /// Asks the relay to reload and prints the result. The relay reads the file that it was started with.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let done: String = self.at.ask(&Request::Reload)?;
+        let Reloaded { detail, changed, needs_restart } = self.at.ask(&Request::Reload)?;
         match self.json {
-            true => writeln!(screen::out(), "{}", serde_json::json!({ "in_force": true, "detail": done }))?,
-            false => writeln!(screen::out(), "{done}")?,
+            true => {
+                let done = serde_json::json!({ "in_force": true, "detail": detail, "changed": changed, "needs_restart": needs_restart });
+                writeln!(screen::out(), "{done}")?;
+            }
+            false => writeln!(screen::out(), "{detail}")?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use super::{At, take_owners_rights};
-use crate::screen;
+use crate::screen::{self, Progress};
 
 /// How long tasks that are still running get to finish once everything is on disk.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
@@ -44,7 +44,9 @@ impl Run {
             screen::say(format_args!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail."));
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
-        let text = tracing_subscriber::fmt::layer().with_writer(screen::diagnostic).with_ansi(false);
+        let progress = Progress::endless("reading the spool and the delivery log");
+        let beside = progress.bar();
+        let text = tracing_subscriber::fmt::layer().with_writer(move || screen::diagnostic(beside.clone())).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
         if let Some(owner) = owner {
             tracing::info!(
@@ -59,14 +61,18 @@ impl Run {
             runtime.worker_threads(threads.get());
         }
         let runtime = runtime.enable_all().thread_name("relay").build()?;
-        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set)));
+        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set), Box::new(move || drop(progress))));
         runtime.shutdown_timeout(LAST_MOMENT);
         done?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// RUST_LOG takes precedence over the configuration.
+/// RUST_LOG takes precedence over the configuration. Unless it asks for them, the TLS library's own words are left out: the delivery log tells of
+/// each failure with host and message, in a mail operator's words.
 fn verbosity(level: LevelFilter) -> EnvFilter {
-    EnvFilter::builder().with_default_directive(level.into()).from_env_lossy()
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let is_asked_for = std::env::var("RUST_LOG").is_ok_and(|asked| asked.contains("rustls"));
+    let quiet = ["rustls=off", "rustls_platform_verifier=off"].into_iter().filter(|_| !is_asked_for);
+    quiet.map(|directive| directive.parse().expect("a directive")).fold(filter, EnvFilter::add_directive)
 }

@@ -144,8 +144,9 @@ impl Suppress {
             Some(door) => door,
             // To list what is not there must not make it; to add to it may, before the first start.
             None => {
-                if matches!(self.command, What::List { .. } | What::Export { .. } | What::Remove { .. }) {
-                    self.at.must_have_data(&config)?;
+                match self.command {
+                    What::List { .. } | What::Export { .. } | What::Remove { .. } => self.at.must_have_data(&config)?,
+                    What::Add(_) | What::Import(_) => self.at.may_make_data(&config)?,
                 }
                 Door::open(&self.at.load()?)?
             }
@@ -210,7 +211,7 @@ fn list(door: &Door, which: &Which, limit: usize, json: bool) -> anyhow::Result<
 }
 
 fn export(door: &Door, which: &Which, format: Format) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(screen::out());
+    let mut out = BufWriter::new(screen::raw());
     out.write_all(transfer::head(format).as_bytes())?;
     door.each(&which.filter(), |entry| {
         out.write_all(transfer::line(entry, format).as_bytes())?;

@@ -9,8 +9,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use posthaste_access::users::{self, PasswordHash, Right, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
 use posthaste_config::{Config, nearest};
-use posthaste_relay::admin::{self, AskError, Request};
-use serde::Serialize;
+use posthaste_relay::{
+    Reloaded,
+    admin::{self, AskError, Request, UserRow},
+};
 
 use super::{At, absolute};
 use crate::screen;
@@ -51,6 +53,9 @@ struct Token {
     /// already, at first "send".
     #[arg(long, value_delimiter = ',', value_parser = right, value_name = "RIGHTS")]
     rights: Vec<Right>,
+    /// Print JSON instead of the token alone.
+    #[arg(long)]
+    json: bool,
 }
 
 fn right(text: &str) -> Result<Right, String> {
@@ -66,6 +71,9 @@ fn right(text: &str) -> Result<Right, String> {
 struct Named {
     /// The user's name.
     name: String,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -87,21 +95,32 @@ struct Add {
     /// Set no password: the user has a certificate or a token instead.
     #[arg(long)]
     no_password: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 impl UserCommands {
     /// Runs the subcommand and makes the running relay read the users again.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.at.load()?;
+        let config = match self.command {
+            What::List { json } => return list(&self.at, json),
+            _ => self.at.load()?,
+        };
+        self.at.may_make_data(&config)?;
         let mut file = UsersFile::open(&config.users_file)?;
-        match self.command {
-            What::List { json } => return list(&config, json),
-            What::Add(add) => add.write(&config, &mut file)?,
-            What::Passwd(Named { name }) => {
+        let (name, json) = match self.command {
+            What::List { .. } => unreachable!("it was listed"),
+            What::Add(add) => {
+                add.write(&config, &mut file)?;
+                (add.name, add.json)
+            }
+            What::Passwd(Named { name, json }) => {
                 ours(&config, &file, &name)?;
                 set_password(&mut file, &name)?;
+                (name, json)
             }
-            What::Token(Token { name, rights }) => {
+            What::Token(Token { name, rights, json }) => {
                 ours(&config, &file, &name)?;
                 let (shown, hash) = token::generate();
                 file.push(&name, "tokens", &hash.to_string())?;
@@ -110,19 +129,33 @@ impl UserCommands {
                     file.set_list(&name, "http", &words.collect::<Vec<_>>())?;
                 }
                 file.save()?;
+                if json {
+                    tell(&self.at, &config)?;
+                    let config = self.at.load()?;
+                    let user = config.users.get(name.as_str()).context("the user is gone again")?;
+                    let made = serde_json::json!({ "name": name, "token": shown, "rights": words_of(user) });
+                    writeln!(screen::raw(), "{made}")?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 // Alone, so that TOKEN=$(posthaste user token NAME) is the token.
-                writeln!(screen::out(), "{shown}")?;
-                let told = tell(&self.at, &config)?;
+                writeln!(screen::raw(), "{shown}")?;
+                tell(&self.at, &config)?;
                 say_rights(&self.at, &name)?;
-                return Ok(told);
+                return Ok(ExitCode::SUCCESS);
             }
-            What::Remove(Named { name }) => {
+            What::Remove(Named { name, json }) => {
                 ours(&config, &file, &name)?;
                 file.remove(&name);
+                (name, json)
             }
-        }
+        };
         file.save()?;
-        tell(&self.at, &config)
+        let in_force = tell(&self.at, &config)?;
+        if json {
+            let done = serde_json::json!({ "name": name, "file": absolute(&config.users_file), "in_force": in_force });
+            writeln!(screen::raw(), "{done}")?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -199,7 +232,7 @@ fn ask_password(name: &str) -> anyhow::Result<String> {
 fn say_rights(at: &At, name: &str) -> anyhow::Result<()> {
     let config = at.load()?;
     let user = config.users.get(name).context("the user is gone again")?;
-    let words: Vec<&str> = Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| *word).collect();
+    let words = words_of(user);
     let http = if config.http.addresses.is_empty() { "; http.address is not set, so that there is no HTTP API yet" } else { "" };
     screen::say(format_args!("the tokens of {name} may be used to {}{http}", words.join(", ")));
     if user.rights == [Right::Send] {
@@ -208,70 +241,57 @@ fn say_rights(at: &At, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `list --json` prints of a user.
-#[derive(Serialize)]
-struct Listed<'u> {
-    name: &'u str,
-    proofs: Vec<&'static str>,
-    rights: Vec<&'static str>,
-    senders: Vec<String>,
-    stream: Option<String>,
-    rate: Option<String>,
-    daily_quota: Option<u64>,
+/// The rights of a user's tokens, as words.
+fn words_of(user: &users::User) -> Vec<&'static str> {
+    Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| *word).collect()
 }
 
-fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+/// Lists the users in the files; for whoever may not read these, those that the running relay knows.
+fn list(at: &At, json: bool) -> anyhow::Result<ExitCode> {
+    let rows: Vec<UserRow> = match at.load() {
+        Ok(config) => config.users.values().map(|user| UserRow::of(user)).collect(),
+        Err(unread) => admin::ask(&at.look()?.admin.socket, &Request::Users).map_err(|_| unread)?,
+    };
     let mut out = screen::out();
-    if config.users.is_empty() && !json {
+    if rows.is_empty() && !json {
         writeln!(out, "no users; `posthaste user add NAME` adds one")?;
     }
-    for user in config.users.values() {
-        let proofs = [
-            ("password", user.password.is_some()),
-            ("scram", user.scram.is_some()),
-            ("certificate", !user.certificates.is_empty()),
-            ("token", !user.tokens.is_empty()),
-        ];
-        let listed = Listed {
-            name: &user.name,
-            proofs: proofs.iter().filter(|(_, has)| *has).map(|(what, _)| *what).collect(),
-            rights: Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| *word).collect(),
-            senders: user.senders.iter().map(ToString::to_string).collect(),
-            stream: user.stream.as_ref().map(ToString::to_string),
-            rate: user.rate.map(|rate| rate.to_string()),
-            daily_quota: user.daily_quota,
-        };
+    for row in rows {
         if json {
-            writeln!(out, "{}", serde_json::to_string(&listed)?)?;
+            writeln!(out, "{}", serde_json::to_string(&row)?)?;
             continue;
         }
-        let mut line = format!("{}  by {}  as {}", user.name, listed.proofs.join(", "), listed.senders.join(", "));
-        if !user.tokens.is_empty() {
-            line += &format!("  tokens may {}", listed.rights.join(", "));
+        let UserRow { name, proofs, rights, senders, stream, rate, daily_quota } = row;
+        let mut line = format!("{name}  by {}  as {}", proofs.join(", "), senders.join(", "));
+        if proofs.iter().any(|proof| proof == "token") {
+            line += &format!("  tokens may {}", rights.join(", "));
         }
-        line.extend(listed.stream.map(|stream| format!("  stream {stream}")));
-        line.extend(listed.rate.map(|rate| format!("  {rate}")));
-        line.extend(listed.daily_quota.map(|quota| format!("  {quota} a day")));
+        line.extend(stream.map(|stream| format!("  stream {stream}")));
+        line.extend(rate.map(|rate| format!("  {rate}")));
+        line.extend(daily_quota.map(|quota| format!("  {quota} a day")));
         writeln!(out, "{line}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes a running relay read its configuration and the users again. A relay that is not running will read them when it starts. All of it is
-/// said on standard error: standard output is for results.
-fn tell(at: &At, config: &Config) -> anyhow::Result<ExitCode> {
+/// said on standard error: standard output is for results. Returns whether a relay has it in force.
+fn tell(at: &At, config: &Config) -> anyhow::Result<bool> {
     // Users that do not fit the configuration are reported here, before the relay is asked.
     at.load()?;
     let file = absolute(&config.users_file);
-    match admin::ask::<String>(&config.admin.socket, &Request::Reload) {
-        Ok(_) => screen::say(format_args!("done ({file}); the relay has reloaded its users")),
+    match admin::ask::<Reloaded>(&config.admin.socket, &Request::Reload) {
+        Ok(_) => {
+            screen::say(format_args!("done ({file}); the relay has reloaded its users"));
+            Ok(true)
+        }
         Err(AskError::NotRunning(_)) => {
             let (socket, chosen) = (absolute(&config.admin.socket), at.chosen());
             screen::say(format_args!(
                 "done ({file}); no relay is running at {socket}, and the next one to start by this configuration ({chosen}) will know it"
             ));
+            Ok(false)
         }
         Err(error) => bail!("the file is written, but the relay did not accept it: {error}"),
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,6 @@ mod common;
 mod plot;
 mod simulate;
 mod status;
-mod table;
 
 use std::process::ExitCode;
 

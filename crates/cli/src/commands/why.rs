@@ -3,6 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
+use posthaste_config::Config;
 use posthaste_host::clock;
 use posthaste_relay::{
     admin::{self, AskError, Request},
@@ -10,7 +11,7 @@ use posthaste_relay::{
     why::{self, Subject},
 };
 
-use super::{At, id_like};
+use super::{At, message_named};
 use crate::screen;
 
 /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
@@ -18,7 +19,7 @@ use crate::screen;
 pub(crate) struct Why {
     #[command(flatten)]
     at: At,
-    /// A recipient domain, a recipient's address, or a message's id or a part of it.
+    /// A recipient domain, a recipient's address, or a message: its id, a part of it, or its Message-ID.
     subject: String,
     /// Print JSON instead of text: one object per domain.
     #[arg(long)]
@@ -29,19 +30,15 @@ impl Why {
     /// Asks the running relay; without one, uses the configuration and DNS.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.look()?;
-        let subject = match self.subject.parse() {
-            // A word without a dot is more likely a part of an id than a domain.
-            Ok(Subject::Domain(domain)) if !domain.as_str().contains('.') => {
-                id_like(&config, &self.subject).map_or(Subject::Domain(domain), Subject::Message)
-            }
-            Ok(subject) => subject,
-            Err(why) => Subject::Message(id_like(&config, &self.subject).map_err(|error| anyhow::anyhow!("{why}; {error}"))?),
-        };
-        let pages: Vec<why::Why> = match admin::ask(&config.admin.socket, &Request::Why { subject: subject.clone() }) {
-            Ok(pages) => pages,
-            Err(AskError::NotRunning(_)) => vec![without_relay(&subject, &Settings::new(self.at.load_as_owner()?)?)?],
-            Err(error) => return Err(error.into()),
-        };
+        let mut pages = self.ask(&config, &subject(&config, &self.subject)?)?;
+        let is_known = |page: &why::Why| page.waiting.as_ref().is_some_and(|waiting| waiting.total > 0) || !page.ended.is_empty();
+        // What looks like an address may be a Message-ID without its brackets.
+        if self.subject.contains('@')
+            && !pages.iter().any(is_known)
+            && let Some(id) = message_named(&config, &self.subject)?
+        {
+            pages = self.ask(&config, &Subject::Message(id))?;
+        }
         if pages.is_empty() {
             anyhow::bail!("neither the queue nor the log knows this message");
         }
@@ -54,6 +51,35 @@ impl Why {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Why {
+    fn ask(&self, config: &Config, subject: &Subject) -> anyhow::Result<Vec<why::Why>> {
+        match admin::ask(&config.admin.socket, &Request::Why { subject: subject.clone() }) {
+            Ok(pages) => Ok(pages),
+            Err(AskError::NotRunning(_)) => Ok(vec![without_relay(subject, &Settings::new(self.at.load_as_owner()?)?)?]),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the text means: a message by its id, a part of it or its Message-ID; an address; a domain.
+fn subject(config: &Config, text: &str) -> anyhow::Result<Subject> {
+    match text.parse() {
+        // A word without a dot is more likely a part of an id than a domain.
+        Ok(Subject::Domain(domain)) if !domain.as_str().contains('.') => {
+            Ok(message_named(config, text)?.map_or(Subject::Domain(domain), Subject::Message))
+        }
+        Ok(subject) => Ok(subject),
+        Err(why) => match message_named(config, text)? {
+            Some(id) => Ok(Subject::Message(id)),
+            // An address as a header has it.
+            None => match text.trim().strip_prefix('<').and_then(|text| text.strip_suffix('>')).map(str::parse) {
+                Some(Ok(subject)) => Ok(subject),
+                _ => anyhow::bail!("{why}, nor is it a part of an id or a Message-ID in the delivery log"),
+            },
+        },
     }
 }
 

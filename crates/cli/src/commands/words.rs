@@ -1,8 +1,9 @@
 //! Words that several commands share: one and many, and messages named by a part of their id.
 
+use anyhow::Context as _;
 use posthaste_config::Config;
 use posthaste_mail::MessageId;
-use posthaste_monitor::{MANY, messages_like};
+use posthaste_monitor::{MANY, messages_named};
 use posthaste_relay::admin::{Request, ask};
 
 /// `1 message`, `2 messages`, `2 entries`: a number and its noun.
@@ -22,18 +23,24 @@ pub(crate) fn thousands(n: u64) -> String {
     groups.join(",")
 }
 
-/// The message that `text` names: its id, or a part of it that no other message of the log has.
+/// The message that `text` names: by its id, a part of it that no other message of the log has, or its Message-ID.
 pub(crate) fn id_like(config: &Config, text: &str) -> anyhow::Result<MessageId> {
+    let named = message_named(config, text)?;
+    named.with_context(|| format!("{text:?} is neither a message's id, nor a part of one, nor a Message-ID in the delivery log"))
+}
+
+/// The same; None if it names none.
+pub(crate) fn message_named(config: &Config, text: &str) -> anyhow::Result<Option<MessageId>> {
     if let Ok(id) = text.parse() {
-        return Ok(id);
+        return Ok(Some(id));
     }
-    let found = match messages_like(&config.log.dir, text) {
-        Err(error) if error.is_denied() => ask(&config.admin.socket, &Request::MessagesLike { part: text.to_owned() })?,
+    let found = match messages_named(&config.log.dir, text) {
+        Err(error) if error.is_denied() => ask(&config.admin.socket, &Request::MessagesNamed { text: text.to_owned() })?,
         found => found?,
     };
     match &found[..] {
-        [id] => Ok(*id),
-        [] => anyhow::bail!("{text:?} is neither a message's id nor a part of one in the delivery log"),
+        [] => Ok(None),
+        [id] => Ok(Some(*id)),
         several => anyhow::bail!("{}", ambiguous(text, several)),
     }
 }
@@ -42,7 +49,7 @@ pub(crate) fn id_like(config: &Config, text: &str) -> anyhow::Result<MessageId> 
 pub(crate) fn ambiguous(part: &str, ids: &[MessageId]) -> String {
     let listed: Vec<String> = ids.iter().map(|id| format!("\n  {id}")).collect();
     let more = if ids.len() == MANY { "\n  …" } else { "" };
-    format!("{part:?} is in the ids of several messages; give more of it:{}{more}", listed.concat())
+    format!("{part:?} names several messages; give more of the id:{}{more}", listed.concat())
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl LaneStatus {
             slowed_why: slow.map(|slow| slow.why.clone()),
             kept_by_operator: lane.restrictions().held.clone(),
             last: status.last.and_then(|(date, _)| lane.ledger().day(date)).and_then(LastDay::of),
-            verdict: words::verdict(&status.verdict),
+            verdict: if lane.plan().curve.is_uncapped() { "no warm-up".into() } else { words::verdict(&status.verdict) },
             next_stage: stage(status.next_stage),
             next_cap: status.next_cap,
         }

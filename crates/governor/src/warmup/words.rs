@@ -41,7 +41,7 @@ pub fn hold(hold: &Hold) -> String {
         Hold::HourCap { cap } => format!("the hour's {cap} are gone"),
         Hold::Window => "outside of its sending hours".into(),
         Hold::DayOver => "the clock went back into a day that is over".into(),
-        Hold::Paused { why } => format!("paused: {why}"),
+        Hold::Paused { why, .. } => format!("paused: {why}"),
         Hold::Stopped { why } => format!("stopped: {why}"),
         Hold::Slowed { per_hour, why } => format!("slowed to {per_hour} an hour: {why}"),
         Hold::Shaped(_) => "its rate is used up for the moment".into(),

@@ -42,7 +42,7 @@ fn after_a_pause_it_climbs_one_step_an_interval_and_never_snaps_back() {
     let mut world = world();
     world.governor.cut(world.lane, &cut(60, 1, 10), USUAL, world.now);
     let (at, hold) = world.refusal(1);
-    assert_eq!((at, hold), (time("2026-11-23T12:10:00Z"), Hold::Paused { why: "421 4.7.28".into() }));
+    assert_eq!((at, hold), (time("2026-11-23T12:10:00Z"), Hold::Paused { until: time("2026-11-23T12:10:00Z"), why: "421 4.7.28".into() }));
     let rates = rates(&mut world, 130);
     assert_eq!((rates[0], rates[19]), ((Some(60), Some(1)), (Some(60), Some(1))));
     assert_eq!((rates[20], rates[30], rates[40]), ((Some(120), Some(2)), (Some(180), Some(3)), (Some(240), None)));

@@ -189,11 +189,17 @@ impl Backlog {
         Some(self.record(About { seq, id, warm }, Arc::default(), fates, now))
     }
 
-    /// Makes the waiting recipients of a message due now; false if there are none.
-    pub(crate) fn make_due(&mut self, seq: Seq, now: Timestamp) -> bool {
+    /// Makes the waiting recipients of a message that are `wanted` due now; false if there are none.
+    pub(crate) fn make_due(&mut self, seq: Seq, wanted: impl Fn(&RecipientState) -> bool, now: Timestamp) -> bool {
         let Some(message) = self.table.get_mut(seq) else { return false };
-        let waiting = message.recipients_mut().iter_mut().filter(|recipient| recipient.phase == Phase::Waiting);
+        let waiting = message.recipients_mut().iter_mut().filter(|recipient| recipient.phase == Phase::Waiting && wanted(recipient));
         waiting.map(|recipient| recipient.due = now.as_millisecond()).count() > 0
+    }
+
+    /// Whether recipients of a message wait for the time that its sender has set.
+    pub(crate) fn is_scheduled(&self, seq: Seq, now: Timestamp) -> bool {
+        let now = now.as_millisecond();
+        self.table.get(seq).is_some_and(|message| message.queued().any(|(_, recipient)| message.is_scheduled(recipient, now)))
     }
 
     /// Marks the recipients of a message that are in flight for removal: they are removed unless that attempt delivers to them.

@@ -106,6 +106,11 @@ impl QueuedMessage {
         &mut self.recipients_mut()[usize::from(rcpt)]
     }
 
+    /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then.
+    pub(crate) fn is_scheduled(&self, recipient: &RecipientState, now: i64) -> bool {
+        recipient.phase == Phase::Waiting && recipient.attempts == 0 && self.arrived > now && recipient.due >= self.arrived
+    }
+
     /// The recipients that have not ended.
     pub(crate) fn queued(&self) -> impl Iterator<Item = (Rcpt, &RecipientState)> {
         (0..).zip(self.recipients()).filter(|(_, recipient)| recipient.phase != Phase::Ended)

@@ -61,7 +61,10 @@ impl Block {
             Some(Hold::HourCap { cap }) => ("hour_cap", Some(*cap), None, format!("{lane}: the hour's {cap} are used")),
             Some(Hold::Window) => ("window", None, None, format!("{lane}: outside of its sending hours")),
             Some(Hold::DayOver) => ("day_over", None, None, format!("{lane}: the clock went back into a day that is over")),
-            Some(Hold::Paused { why }) => ("paused", None, None, format!("{lane} pauses: {why}{}", self.how_to_resume())),
+            Some(Hold::Paused { until, why }) => {
+                let until = until.strftime("%F %T");
+                ("paused", None, None, format!("{lane} pauses until {until} UTC: {why}{}", self.how_to_resume()))
+            }
             Some(Hold::Stopped { why }) => ("stopped", None, None, format!("{lane} is stopped: {why}{}", self.how_to_resume())),
             Some(Hold::Slowed { per_hour, why }) => {
                 ("slowed", Some(*per_hour), None, format!("{lane}: {per_hour} an hour: {why}{}", self.how_to_resume()))

@@ -28,26 +28,28 @@ impl Dispatcher {
         match question {
             Question::Table => only(Answer::Table(self.table())),
             Question::Messages { selection, limit } => {
-                only(Answer::Messages(rows::message_rows(self.view(), self.budget.lists(), &selection, limit)))
+                only(Answer::Messages(rows::message_rows(self.view(), &self.budget, &selection, limit)))
             }
             Question::Change(change) => {
                 self.last_table = None;
-                let mut not_sent = Vec::new();
+                let (mut not_sent, mut left) = (Vec::new(), 0);
                 let (messages, actions) = match change {
-                    QueueChange::Retry { selection } => {
+                    QueueChange::Retry { selection, scheduled } => {
+                        let seqs = selection.of(&self.backlog).messages;
                         // Before routes are forgotten: they say whose lanes the mail waits for.
-                        not_sent = rows::not_sent(self.view(), self.budget.governor(), &selection.of(&self.backlog).messages);
-                        self.retry(&selection, now)
+                        not_sent = rows::not_sent(self.view(), self.budget.governor(), &seqs, scheduled);
+                        left = seqs.iter().filter(|seq| !scheduled && self.backlog.is_scheduled(**seq, now)).count();
+                        self.retry(&selection, scheduled, now)
                     }
                     QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
                     QueueChange::Release { selection, by } => self.release(&selection, &by, now),
                     QueueChange::Cancel { selection, by, reason } => self.cancel(&selection, &by, &reason, now),
                 };
-                (Answer::Changed(Changed { messages, not_sent }), actions)
+                (Answer::Changed(Changed { messages, not_sent, scheduled: left }), actions)
             }
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();
-                let waiting = why::waits(self.view(), self.budget.lists(), &selection, limit);
+                let waiting = why::waits(self.view(), &self.budget, &selection, limit);
                 only(Answer::Why(Reasons { lanes, waiting, halted: self.halted() }))
             }
             Question::Oldest => only(Answer::Oldest(rows::oldest(self.view()))),
@@ -68,23 +70,27 @@ impl Dispatcher {
         if let Some((_, table)) = self.last_table.as_ref().filter(lasting) {
             let (messages, recipients) = self.queued();
             let counts = QueueCounts { messages, recipients, connections: self.connections.count(), ..table.counts };
-            return QueueTable { counts, lanes: table.lanes.clone(), halted: self.halted() };
+            return QueueTable { counts, halted: self.halted(), ..table.clone() };
         }
         let counts = rows::counts(self.view(), self.connections.count());
-        let table = QueueTable { counts, lanes: rows::lane_rows(self.view(), self.budget.lists()), halted: self.halted() };
+        let lanes = rows::lane_rows(self.view(), self.budget.lists());
+        let holds = rows::lane_holds(self.view(), self.budget.governor(), &lanes);
+        let table = QueueTable { counts, lanes, holds, halted: self.halted() };
         self.last_table = Some((self.now, table.clone()));
         table
     }
 
-    /// Makes the selected messages due now, and forgets their routes, and hosts that were out of reach. Returns how many messages changed.
-    pub(crate) fn retry(&mut self, selection: &MessageSelection, now: Timestamp) -> (usize, Vec<Action>) {
+    /// Makes the selected messages due now, and forgets their routes, and hosts that were out of reach. What its sender wants sent later is left
+    /// alone, unless `scheduled` is set. Returns how many messages changed.
+    pub(crate) fn retry(&mut self, selection: &MessageSelection, scheduled: bool, now: Timestamp) -> (usize, Vec<Action>) {
         self.now = now;
         let selected = selection.of(&self.backlog);
         self.backlog.forget_routes_of(&selected.messages);
         self.connections.lanes_mut().forget_down_hosts();
         let mut moved = 0;
-        for seq in selected.messages {
-            if self.backlog.make_due(seq, now) {
+        for seq in selected.messages.iter().copied() {
+            let is_left = !scheduled && self.backlog.is_scheduled(seq, now);
+            if !is_left && self.backlog.make_due(seq, |recipient| selected.has(recipient.domain), now) {
                 moved += 1;
                 self.backlog.void_groups(seq);
                 self.queue_all(seq);

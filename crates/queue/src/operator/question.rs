@@ -6,7 +6,7 @@ use posthaste_mail::Name;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    rows::{LaneRow, Messages, QueueCounts},
+    rows::{LaneHold, LaneRow, Messages, QueueCounts},
     selection::MessageSelection,
     why::{SourceNow, WaitingRecipients},
 };
@@ -20,6 +20,9 @@ pub enum QueueChange {
     Retry {
         /// Which.
         selection: MessageSelection,
+        /// Those too that their senders want sent later.
+        #[serde(default)]
+        scheduled: bool,
     },
     /// Hold messages; attempts that are under way go on.
     Hold {
@@ -108,6 +111,8 @@ pub struct Changed {
     pub messages: usize,
     /// Of those that were to be tried now: why some are not, and what helps.
     pub not_sent: Vec<String>,
+    /// How many were left alone by a retry because their senders want them sent later.
+    pub scheduled: usize,
 }
 
 /// The queue in all, and by provider.
@@ -117,6 +122,8 @@ pub struct QueueTable {
     pub counts: QueueCounts,
     /// By provider, the fullest first.
     pub lanes: Vec<LaneRow>,
+    /// The lanes that may not send at present, at providers with mail in the queue.
+    pub holds: Vec<LaneHold>,
     /// Why deliveries are halted; None: they are not.
     pub halted: Option<String>,
 }

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use posthaste_governor::{Governor, Hold, LaneId, Priority};
+use posthaste_governor::{Governor, Hold, Lane, LaneId, LaneKey, Priority};
 use posthaste_mail::{MessageId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::selection::MessageSelection;
+use super::{
+    selection::MessageSelection,
+    waits::{self, Held, Standing, Waits},
+};
 use crate::{
     backlog::{
         domains::Known,
         table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
     },
-    budget::{block::Block, waitlist::WaitLists},
+    budget::{Budget, block::Block, waitlist::WaitLists},
     times::timestamp,
     view::View,
 };
@@ -64,13 +67,28 @@ pub struct LaneRow {
     pub next: Option<Timestamp>,
     /// Until when hosts are left alone because they could not be reached.
     pub down_until: Option<Timestamp>,
-    /// Why lanes are paused, stopped or slowed that mail waits for, until when, and the commands that end it.
+    /// Why they are left alone.
     #[serde(default)]
-    pub paused: Vec<String>,
+    pub down_why: Option<String>,
     /// The last error.
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+}
+
+/// A lane that may not send at present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneHold {
+    /// Its source.
+    pub source: String,
+    /// Its provider.
+    pub provider: String,
+    /// Whether an operator can end it, by the command that the reason names: the lane is paused, stopped or slowed.
+    #[serde(default)]
+    pub can_be_resumed: bool,
+    /// Until when, and why.
+    #[serde(flatten)]
+    pub held: Held,
 }
 
 /// One message of the queue.
@@ -80,7 +98,7 @@ pub struct MessageRow {
     pub seq: Seq,
     /// Its id.
     pub id: MessageId,
-    /// When it was accepted.
+    /// When it was accepted; of a scheduled message, when it is to be sent.
     pub arrived: Timestamp,
     /// Its stream.
     pub stream: Name,
@@ -88,6 +106,9 @@ pub struct MessageRow {
     pub size: u32,
     /// Its recipients that are queued.
     pub rcpts: Vec<RecipientRow>,
+    /// What each of them waits for, in the same order.
+    #[serde(default)]
+    pub standing: Vec<Standing>,
 }
 
 /// One recipient of a message. `posthaste queue list --json` prints it as an array.
@@ -131,41 +152,43 @@ pub struct Messages {
 
 /// Why mail of these messages is not sent now, although an operator wants it: how many recipients wait for lanes that pause or are stopped, until
 /// when, and the command that ends it.
-pub(crate) fn not_sent(view: View<'_>, governor: &Governor, seqs: &[Seq]) -> Vec<String> {
+pub(crate) fn not_sent(view: View<'_>, governor: &Governor, seqs: &[Seq], scheduled: bool) -> Vec<String> {
     let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    let now = view.now.as_millisecond();
     for message in seqs.iter().filter_map(|seq| view.backlog.table().get(*seq)) {
-        for (_, recipient) in message.queued().filter(|(_, recipient)| recipient.phase == Phase::Waiting) {
+        let tried = |recipient: &RecipientState| recipient.phase == Phase::Waiting && (scheduled || !message.is_scheduled(recipient, now));
+        for (_, recipient) in message.queued().filter(|(_, recipient)| tried(recipient)) {
             *waiting.entry(view.backlog.domains().provider(recipient.domain)).or_default() += 1;
         }
     }
     let line = |(provider, rcpts): (&str, usize)| {
         let lanes = governor.lanes().filter(|(_, lane)| &*lane.key().provider == provider);
-        let holds: Option<Vec<Block>> = lanes.map(|(id, _)| hold(view, governor, id)).collect();
-        let first = holds?.into_iter().min_by_key(|block| block.at)?;
+        let is_stopped = |block: &Block| matches!(block.hold, Some(Hold::Paused { .. } | Hold::Stopped { .. }));
+        let holds: Option<Vec<Block>> =
+            lanes.map(|(id, _)| waits::hold(governor, id, Priority::Urgent, view.now).filter(is_stopped)).collect();
+        let first = waits::held(&holds?.into_iter().min_by_key(|block| block.at)?);
         let who = if rcpts == 1 { "1 recipient waits".to_owned() } else { format!("{rcpts} recipients wait") };
-        Some(format!("{who} {}", pause(&first)))
+        Some(format!("{who} {}", in_words(&first)))
     };
     waiting.into_iter().filter_map(line).collect()
 }
 
-/// Why a lane sends nothing, if its provider or an operator has stopped it.
-fn hold(view: View<'_>, governor: &Governor, id: LaneId) -> Option<Block> {
-    let (at, hold) = governor.blocked(id, Priority::Urgent, view.now)?;
-    let key = governor.lane(id).key();
-    let block = Block {
-        source: Name::new(&key.source).ok(),
-        lane: Some(id),
-        provider: Name::new(&key.provider).ok()?,
-        at,
-        hold: Some(hold).filter(|hold| matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. })),
-    };
-    Some(block).filter(|block| block.hold.is_some())
+/// Until when something waits, and why.
+fn in_words(Held { until, why }: &Held) -> String {
+    let until = until.map(|until| format!("until {} UTC: ", until.strftime("%F %T")));
+    until.unwrap_or_else(|| "without a known end: ".into()) + why
 }
 
-/// Until when a lane holds mail back, why, and the command that ends it.
-fn pause(block: &Block) -> String {
-    let until = (block.at < Timestamp::MAX).then(|| format!("until {} UTC: ", block.at.strftime("%F %T")));
-    until.unwrap_or_else(|| "without a known end: ".into()) + &block.wait().detail
+/// The lanes at providers with mail in these rows that may not send at present.
+pub(crate) fn lane_holds(view: View<'_>, governor: &Governor, rows: &[LaneRow]) -> Vec<LaneHold> {
+    let waits = |lane: &LaneKey| rows.iter().any(|row| row.provider == *lane.provider);
+    let lanes = governor.lanes().filter(|(_, lane)| waits(lane.key()));
+    let hold = |(id, lane): (LaneId, &Lane)| {
+        let block = waits::hold(governor, id, Priority::Usual, view.now)?;
+        let (source, provider) = (lane.key().source.to_string(), lane.key().provider.to_string());
+        Some(LaneHold { source, provider, can_be_resumed: block.can_be_resumed(), held: waits::held(&block) })
+    };
+    lanes.filter_map(hold).collect()
 }
 
 /// How many recipients are in which state. Scans every message.
@@ -200,14 +223,12 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
             row.count(recipient, message.arrived, now);
         }
     }
-    for (group, logged_until, block) in lists.all() {
+    for (group, logged_until, _) in lists.all() {
         let Some((message, rcpts)) = table.open(group) else { continue };
         for rcpt in rcpts {
             if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
                 row.budget += 1;
                 row.budget_until = row.budget_until.max(logged_until.filter(|until| *until < Timestamp::MAX));
-                let paused = Some(block).filter(|block| block.can_be_resumed()).map(pause);
-                row.paused.extend(paused.filter(|paused| !row.paused.contains(paused)));
             }
         }
     }
@@ -238,7 +259,10 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
         if let (Some(row), Some(down)) = (rows.get_mut(lane.provider.as_str()), &queue.down)
             && down.until > now
         {
-            row.down_until = row.down_until.max(Timestamp::from_millisecond(down.until).ok());
+            let until = Timestamp::from_millisecond(down.until).ok();
+            if row.down_until < until {
+                (row.down_until, row.down_why) = (until, Some(waits::left_alone(&down.why)));
+            }
         }
     }
     let mut rows: Vec<LaneRow> = rows.into_values().collect();
@@ -248,42 +272,37 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
 }
 
 /// Up to `limit` messages that fit, the oldest first. With an id no other message is looked at.
-pub(crate) fn message_rows(view: View<'_>, lists: &WaitLists, selection: &MessageSelection, limit: usize) -> Messages {
+pub(crate) fn message_rows(view: View<'_>, budget: &Budget, selection: &MessageSelection, limit: usize) -> Messages {
     let mut seqs = selection.of(view.backlog).messages;
     let total = seqs.len();
     seqs.truncate(limit);
-    let waits = waits(view, lists, &seqs);
-    let row = |seq| view.backlog.table().get(seq).map(|message| row(view, seq, message, &waits));
+    let mut waits = Waits::new(view, budget, &seqs);
+    let row = |seq| view.backlog.table().get(seq).map(|message| row(view, seq, message, &mut waits));
     Messages { rows: seqs.into_iter().filter_map(row).collect(), total }
 }
 
-/// Which recipients of these messages wait for budget, and until when.
-fn waits(view: View<'_>, lists: &WaitLists, seqs: &[Seq]) -> HashMap<(Seq, Rcpt), Option<Timestamp>> {
-    let mut waits = HashMap::new();
-    for (group, logged_until, _) in lists.of(seqs) {
-        let rcpts = view.backlog.table().open(group).map(|(_, rcpts)| rcpts).unwrap_or_default();
-        waits.extend(rcpts.into_iter().map(|rcpt| ((group.seq, rcpt), logged_until)));
-    }
-    waits
-}
-
-fn row(view: View<'_>, seq: Seq, message: &QueuedMessage, waits: &HashMap<(Seq, Rcpt), Option<Timestamp>>) -> MessageRow {
-    let rcpts = message.queued().map(|(rcpt, recipient)| {
-        let due = timestamp(recipient.due.max(message.arrived));
-        let (due, phase) = match waits.get(&(seq, rcpt)) {
-            Some(until) => (until.filter(|until| *until < Timestamp::MAX).unwrap_or(due), "waiting for budget"),
-            None => (due, phase(recipient.phase)),
+fn row(view: View<'_>, seq: Seq, message: &QueuedMessage, waits: &mut Waits<'_>) -> MessageRow {
+    let (mut rcpts, mut standing) = (Vec::new(), Vec::new());
+    for (rcpt, recipient) in message.queued() {
+        let stands = waits.of(seq, message, rcpt, recipient);
+        let due = stands.held.until.unwrap_or_else(|| timestamp(recipient.due.max(message.arrived)));
+        let phase = match &*stands.state {
+            "budget" => "waiting for budget",
+            word @ ("paused" | "scheduled") => word,
+            _ => phase(recipient.phase),
         };
         let domain = view.backlog.domains().name(recipient.domain).to_owned();
-        RecipientRow { rcpt, domain, attempts: recipient.attempts, due, phase: phase.to_owned() }
-    });
+        rcpts.push(RecipientRow { rcpt, domain, attempts: recipient.attempts, due, phase: phase.to_owned() });
+        standing.push(stands);
+    }
     MessageRow {
         seq,
         id: message.id,
         arrived: timestamp(message.arrived),
         stream: view.backlog.streams().name(message.stream).clone(),
         size: message.size,
-        rcpts: rcpts.collect(),
+        rcpts,
+        standing,
     }
 }
 
@@ -312,7 +331,7 @@ impl LaneRow {
             oldest: None,
             next: None,
             down_until: None,
-            paused: Vec::new(),
+            down_why: None,
             last_error: None,
             last_error_at: None,
         }
@@ -324,7 +343,6 @@ impl LaneRow {
         self.held += other.held;
         self.budget += other.budget;
         self.budget_until = self.budget_until.max(other.budget_until);
-        self.paused.extend(other.paused.iter().filter(|paused| !self.paused.contains(paused)).cloned().collect::<Vec<_>>());
         self.in_flight += other.in_flight;
         self.oldest = earlier(self.oldest, other.oldest);
         self.last_error = self.last_error.take().or_else(|| other.last_error.clone());

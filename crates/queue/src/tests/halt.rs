@@ -30,7 +30,13 @@ fn while_the_log_is_stuck_no_more_goes_than_the_limit_and_what_was_in_flight() {
     let (answer, _) = world.dispatcher.answer(asked, world.now);
     let Answer::Why(reasons) = answer else { unreachable!() };
     assert_eq!(reasons.halted, world.dispatcher.halted());
-    assert!(reasons.waiting.first.iter().all(|waits| waits.state == "halted" && waits.held.why == reasons.halted.clone().unwrap()));
+    assert!(
+        reasons
+            .waiting
+            .first
+            .iter()
+            .all(|waits| waits.standing.state == "halted" && waits.standing.held.why == reasons.halted.clone().unwrap())
+    );
     // The log is written again: all of it goes, each message once.
     world.log_is_stuck = false;
     world.log_all();
@@ -65,7 +71,7 @@ fn while_log_or_spool_fail_nothing_goes_nothing_is_decided_and_nothing_is_lost()
     world.dead.insert("a.example".into());
     queued(&mut world, 30);
     world.run_for(Duration::from_secs(86_400));
-    let (_, actions) = world.dispatcher.retry(&MessageSelection::default(), world.now);
+    let (_, actions) = world.dispatcher.retry(&MessageSelection::default(), false, world.now);
     world.perform(actions);
     world.run_for(Duration::from_secs(7 * 86_400));
     assert_eq!((world.log.len(), world.order.len(), world.dispatcher.queued().0), (lines, tried, 330), "{open}");

@@ -271,7 +271,7 @@ fn a_retry_makes_all_due_now_and_nothing_goes_twice() {
         world.arrive("default", &["a.example"]);
     }
     world.run_for(Duration::from_secs(60));
-    let (n, actions) = world.dispatcher.retry(&MessageSelection::default(), world.now);
+    let (n, actions) = world.dispatcher.retry(&MessageSelection::default(), false, world.now);
     world.perform(actions);
     assert_eq!(n, 100);
     world.run_for(Duration::from_secs(60));
@@ -288,7 +288,7 @@ fn a_retry_of_one_domain_asks_dns_for_that_one_alone() {
     world.run_for(Duration::from_secs(10));
     let before = world.asked.len();
     let (_, actions) =
-        world.dispatcher.retry(&MessageSelection { domain: Some("b.example".into()), ..MessageSelection::default() }, world.now);
+        world.dispatcher.retry(&MessageSelection { domain: Some("b.example".into()), ..MessageSelection::default() }, false, world.now);
     world.perform(actions);
     world.arrive("default", &["a.example"]);
     world.run_for(Duration::from_secs(10));
@@ -367,7 +367,7 @@ proptest::proptest! {
             let any = MessageSelection::default();
             let now = world.now;
             let (_, actions) = match op {
-                0 => world.dispatcher.retry(&any, now),
+                0 => world.dispatcher.retry(&any, false, now),
                 1 => world.dispatcher.hold(&any, "test", now),
                 2 => world.dispatcher.release(&any, "test", now),
                 _ => world.dispatcher.cancel(&MessageSelection { domain: Some(names[0].into()), ..any }, "test", "test", now),

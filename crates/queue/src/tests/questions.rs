@@ -54,7 +54,7 @@ fn why_a_message_waits_is_told_with_how_its_lanes_stand() {
     let [lane] = &reasons.lanes[..] else { panic!("ip9 never sent there: {:?}", reasons.lanes) };
     assert_eq!((lane.source.as_str(), lane.now.stage.as_ref().map(|stage| (stage.cap, stage.used))), ("ip1", Some((Some(1), 1))));
     let [waits] = &reasons.waiting.first[..] else { panic!("{:?}", reasons.waiting) };
-    assert_eq!((waits.seq, waits.state.as_str(), reasons.waiting.total), (seqs[1], "budget", 1));
+    assert_eq!((waits.seq, waits.standing.state.as_str(), reasons.waiting.total), (seqs[1], "budget", 1));
 }
 
 #[test]
@@ -102,4 +102,64 @@ fn the_table_of_a_long_queue_is_not_made_for_each_who_asks() {
     world.run_for(Duration::from_secs(60));
     ask(&mut world, Question::Change(QueueChange::Hold { selection: MessageSelection::default(), reason: "looks odd".into() }));
     assert_eq!(table(&mut world), (1_001, 1_001, 1_001), "an operator sees at once what a change did");
+}
+
+#[test]
+fn what_its_sender_wants_sent_later_is_not_retried_unless_it_is_asked_for() {
+    let mut world = World::new(policy(), |_, _| ok());
+    let at = super::times::later(world.now, Duration::from_secs(3_600));
+    let arrival = Arrival {
+        seq: 9,
+        id: MessageId::new(world.now, 9),
+        arrived: at,
+        stream: Name::new("default").unwrap(),
+        user: None,
+        priority: TransferPriority::default(),
+        deliver_by: None,
+        size: 100,
+        domains: vec![Domain::new("a.example").unwrap()],
+        progress: Some(Progress { recipients: vec![SavedRecipient(0, 0, at.as_millisecond(), false)], told_late: false }),
+        warm: None,
+    };
+    let actions = world.dispatcher.handle(Input::Arrived(Box::new(arrival)), world.now);
+    world.perform(actions);
+    world.arrive("default", &["b.example"]);
+    let told = messages(&mut world, MessageSelection::default());
+    let scheduled = told.rows.iter().find(|row| row.seq == 9).unwrap();
+    assert_eq!((scheduled.standing[0].state.as_str(), scheduled.standing[0].held.until), ("scheduled", Some(at)));
+    assert_eq!(scheduled.rcpts[0].phase, "scheduled");
+    let retry = |scheduled| Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled });
+    let all = ask(&mut world, retry(false));
+    assert!(matches!(all, Answer::Changed(Changed { messages: 1, scheduled: 1, .. })), "{all:?}");
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.dispatcher.queued().0, 1, "only the other one was sent");
+    let all = ask(&mut world, retry(true));
+    assert!(matches!(all, Answer::Changed(Changed { messages: 1, scheduled: 0, .. })), "{all:?}");
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.dispatcher.queued().0, 0);
+}
+
+#[test]
+fn every_answer_names_the_same_end_of_a_pause() {
+    let blocked = "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org";
+    let mut world = World::new(policy(), move |_, _| refused(554, blocked));
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    for _ in 0..3 {
+        world.arrive("default", &["a.example"]);
+    }
+    world.run_for(Duration::from_secs(10));
+    let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
+    let [hold] = &table.holds[..] else { panic!("{:?}", table.holds) };
+    let end = hold.held.until.unwrap().strftime("%F %T").to_string();
+    assert!(hold.can_be_resumed && hold.held.why.contains(&format!("pauses until {end} UTC")), "{hold:?}");
+    let told = messages(&mut world, MessageSelection::default());
+    let standing: Vec<_> = told.rows.iter().flat_map(|row| &row.standing).collect();
+    assert_eq!(standing.len(), 3);
+    for stands in standing {
+        assert!(stands.state == "paused" && stands.held.why.contains(&format!("until {end} UTC")), "{stands:?}");
+        assert!(stands.held.why.contains("posthaste warmup resume") && stands.held.until >= hold.held.until, "{stands:?}");
+    }
+    let changed = ask(&mut world, Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled: false }));
+    assert!(matches!(&changed, Answer::Changed(changed) if changed.not_sent[0].contains(&end)), "{changed:?}");
 }

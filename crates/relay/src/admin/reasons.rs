@@ -39,11 +39,6 @@ impl Admin {
             };
             why.waiting = Some(tokio::task::spawn_blocking(read).await.map_err(Undone::of)?);
             self.say_under_way(&mut why);
-            let config = &settings.config;
-            why.wait_for_lanes(|stream| {
-                let stream = config.streams.get(stream).unwrap_or_else(|| config.default_stream());
-                config.sources_of(stream).iter().map(|(source, _)| source.clone()).collect()
-            });
             pages.push(self.add_what_is_known(why, &subject, settings.clone()).await?);
         }
         json(&pages)
@@ -53,10 +48,10 @@ impl Admin {
     fn say_under_way(&self, why: &mut Why) {
         let now = clock::instant();
         for (_, waits, _) in
-            why.waiting.iter_mut().flat_map(|waiting| &mut waiting.first).filter(|(_, waits, _)| waits.state == "in_flight")
+            why.waiting.iter_mut().flat_map(|waiting| &mut waiting.first).filter(|(_, waits, _)| waits.standing.state == "in_flight")
         {
             if let Some(doing) = self.outbound.under_way.of(waits.seq, waits.rcpt, now) {
-                waits.held.why = doing;
+                waits.standing.held.why = doing;
             }
         }
     }

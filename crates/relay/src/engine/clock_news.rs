@@ -1,8 +1,11 @@
 //! What the operator hears of a clock that was set while the relay runs.
 
 use jiff::SignedDuration;
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_queue::ClockNews;
+
+/// The alarm about a lane that has to wait because of it.
+pub(crate) const LANE_WAITS: &str = "clock_lane";
 
 /// Writes it into the log: a step back, a lane with a cap that has to wait because of it, and the end of that.
 pub(super) fn tell(journal: &Journal, news: &ClockNews) {
@@ -10,18 +13,22 @@ pub(super) fn tell(journal: &Journal, news: &ClockNews) {
         ClockNews::WentBack { by } => {
             let by = SignedDuration::from_secs(by.as_secs());
             let detail = format!("the clock went back by {by:#}; mail that waited for its next attempt waits for the rest of its time");
-            journal.say(None, State::ClockBack, detail);
+            let remedy = "Find out what sets the clock; let an NTP service adjust it gradually".into();
+            let key = posthaste_host::clock::now().to_string();
+            journal.raise_as(State::ClockBack, Finding { rule: "clock_back", key, part: None, what: detail, remedy });
         }
         ClockNews::LaneWaits { lane, until } => {
-            let detail = format!(
-                "{} at {}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}",
-                lane.source, lane.provider
+            let (source, provider) = (&lane.source, &lane.provider);
+            let what = format!(
+                "{source} at {provider}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}"
             );
-            journal.say(Part::Warmup, State::Alarm, detail);
+            let (rule, key, remedy) = (LANE_WAITS, format!("{source}/{provider}"), "Check the clock".into());
+            journal.raise(Finding { rule, key, part: Some(Part::Warmup), what, remedy });
         }
         ClockNews::LaneGoesOn { lane } => {
-            let detail = format!("{} at {}: goes on; the day that the clock went back into is past", lane.source, lane.provider);
-            journal.say(Part::Warmup, State::AlarmOver, detail);
+            let (source, provider) = (&lane.source, &lane.provider);
+            let detail = || format!("{source} at {provider}: goes on; the day that the clock went back into is past");
+            journal.mended(Part::Warmup, LANE_WAITS, &format!("{source}/{provider}"), detail);
         }
     }
 }

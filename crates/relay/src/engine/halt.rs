@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use posthaste_journal::{Journal, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_queue::Input;
 use posthaste_spool::Spool;
 use tokio::{
@@ -67,6 +67,16 @@ pub(super) async fn watch_spool(spool: Spool, seen: watch::Sender<Option<Arc<str
         };
         seen.send_if_modified(|known| std::mem::replace(known, trouble.clone()) != trouble);
     }
+}
+
+/// Raises the alarm about a halt, or ends it.
+pub(super) fn say_halt(journal: &Journal, state: State, detail: String) {
+    const RULE: &str = "halted";
+    if state == State::AlarmOver {
+        return journal.mended(Part::Delivery, RULE, "", || detail);
+    }
+    let remedy = "Make room on the disk of log and spool, or mend it; mail is sent again by itself".into();
+    journal.raise(Finding { rule: RULE, key: String::new(), part: Some(Part::Delivery), what: detail, remedy });
 }
 
 /// Reports a halt that lasts, and its end.

@@ -14,7 +14,7 @@ use posthaste_host::{
     InForce, clock,
     letterbox::{self, Found},
 };
-use posthaste_journal::{Alarms, Finding, State};
+use posthaste_journal::{Alarms, Finding};
 use posthaste_mail::{MessageId, ReversePath, What};
 use posthaste_monitor::{Key, LogError, LogRecord};
 use posthaste_smtp::server::{Answer, Refused, Submission};
@@ -28,6 +28,8 @@ use super::letter::{ENVELOPE_MAX, Letter};
 const ROUND: usize = 1000;
 /// How old a file that is not complete has to be before it is deleted, in seconds: its writer was killed.
 const UNFINISHED_SECONDS: i64 = 24 * 3600;
+/// The alarm about a maildrop that cannot be emptied.
+const TROUBLE: &str = "maildrop";
 
 /// Settings of the maildrop.
 pub(crate) struct MaildropSettings {
@@ -78,10 +80,14 @@ impl Pickup {
                 }
                 Err(why) => Some(why),
             };
+            let journal = &self.intake.journal;
             match &now {
-                Some(why) if trouble.as_ref() != Some(why) => self.intake.journal.say(None, State::Alarm, why.as_str()),
-                None if trouble.is_some() => self.intake.journal.say(None, State::AlarmOver, "the maildrop is emptied again"),
-                _ => {}
+                None => journal.mended(None, TROUBLE, "", || "the maildrop is emptied again".into()),
+                Some(why) if trouble.as_ref() != Some(why) => {
+                    let (what, remedy) = (why.clone(), "Its letters stay there and are taken as soon as that is possible".into());
+                    journal.raise_again(Finding { rule: TROUBLE, key: String::new(), part: None, what, remedy });
+                }
+                Some(_) => {}
             }
             trouble = now;
             tokio::select! {

@@ -119,7 +119,7 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
     let site = Arc::new(Site::at(Name::new("example").unwrap()));
     let mut panics = 0;
     for good in 0.. {
-        let (_, ledger) = LedgerWriter::new(parts.spool.clone());
+        let (_, ledger) = LedgerWriter::new(parts.spool.clone(), journal.clone());
         let out = outbound(&parts.swap, &parts.spool, &journal, &parts.queue, &register, ledger);
         let out = Outbound { settings: parts.delivery(good), ..Arc::into_inner(out).unwrap() };
         let (seq, id, warm) = (1, message.record.id, Some(message.clone()));
@@ -165,7 +165,7 @@ async fn a_session_gives_its_job_back_wherever_it_panics() {
 async fn a_look_up_answers_even_if_it_panics() {
     let dir = tempfile::tempdir().unwrap();
     let mut parts = Parts::new(dir.path());
-    Lookups::new(parts.delivery(0), parts.queue.clone(), 1).begin(
+    Lookups::new(parts.delivery(0), parts.queue.clone(), parts.recovered.journal.clone(), 1).begin(
         3,
         Arc::new(Domain::new("example.test").unwrap()),
         posthaste_queue::Party::default(),

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::Host;
-use posthaste_queue::{Held, StageNow};
+use posthaste_queue::{Held, StageNow, Standing};
 
 use super::*;
 
@@ -129,8 +129,7 @@ fn an_address_is_told_of_alone_and_a_domain_with_its_total() {
         arrived: at("2026-11-23T11:57:00Z"),
         expires: at("2026-11-28T11:57:00Z"),
         attempts: 0,
-        state: "budget".into(),
-        held: Held { until: None, why: "why".into() },
+        standing: Standing { state: "budget".into(), held: Held { until: None, why: "why".into() } },
     };
     let envelope = |seq| (seq != 3).then(|| ["a@gmail.com", "b@gmail.com"].map(|a| Address::new(a).unwrap()).to_vec());
     let all = vec![waits(1, 0), waits(1, 1), waits(2, 1), waits(3, 0)];
@@ -138,44 +137,6 @@ fn an_address_is_told_of_alone_and_a_domain_with_its_total() {
     let (domain, address) = (of("gmail.com"), of("b@gmail.com"));
     assert_eq!((domain.total, domain.first.len()), (4, 3));
     assert_eq!((address.total, address.first.iter().all(|(a, ..)| a == "b@gmail.com")), (2, true));
-}
-
-#[test]
-fn what_waits_for_a_paused_lane_waits_for_the_later_of_both_times() {
-    let waits = |state: &str, until: Option<&str>| WaitingRecipient {
-        seq: 1,
-        id: "01KAQ2V3W4X5Y6Z7A8B9C0D1E2".parse().unwrap(),
-        rcpt: 0,
-        domain: "gmail.com".into(),
-        stream: Name::new("default").unwrap(),
-        arrived: at("2026-11-23T11:57:00Z"),
-        expires: at("2026-11-28T11:57:00Z"),
-        attempts: 1,
-        state: state.into(),
-        held: Held { until: until.map(at), why: "its own".into() },
-    };
-    let now = |until: &str| LaneNow {
-        connections: 0,
-        most_connections: 1,
-        ready: 0,
-        hold: Some(Held { until: Some(at(until)), why: "paused".into() }),
-        stage: None,
-        last_error: None,
-    };
-    let told = |lanes: &[Option<&str>], state: &str, until: Option<&str>| {
-        let mut why = google();
-        why.lanes.iter_mut().zip(lanes).for_each(|(lane, until)| lane.now = until.map(now));
-        why.waiting = Some(WaitingMail { total: 1, first: vec![("a@gmail.com".into(), waits(state, until), None)] });
-        why.wait_for_lanes(|_| vec![Name::new("ip1").unwrap(), Name::new("ip2").unwrap()]);
-        why.waiting.unwrap().first.remove(0).1.held
-    };
-    let (early, late, latest) = ("2026-11-23T12:09:00Z", "2026-11-23T16:04:00Z", "2026-11-23T18:00:00Z");
-    let paused = told(&[Some(late), Some(latest)], "later", Some(early));
-    assert!(paused.until == Some(at(late)) && paused.why.starts_with("paused") && paused.why.contains("12:09:00"), "{paused:?}");
-    assert_eq!(told(&[Some(early), Some(late)], "later", Some(late)).why, "its own");
-    assert_eq!(told(&[Some(late), None], "later", Some(early)).why, "its own", "the other lane may send");
-    assert_eq!(told(&[Some(late), Some(late)], "connection", None).until, Some(at(late)));
-    assert_eq!(told(&[Some(late), Some(late)], "in_flight", None).why, "its own");
 }
 
 #[test]
@@ -202,10 +163,12 @@ fn people_read_it_like_this() {
         arrived: at("2026-11-23T11:57:00Z"),
         expires: at("2026-11-28T11:57:00Z"),
         attempts: 1,
-        state: "budget".into(),
-        held: Held {
-            until: Some(at("2026-11-23T12:10:00Z")),
-            why: "ip1 at google: 8 of the day's 10 are used, the rest comes as the day goes by".into(),
+        standing: Standing {
+            state: "budget".into(),
+            held: Held {
+                until: Some(at("2026-11-23T12:10:00Z")),
+                why: "ip1 at google: 8 of the day's 10 are used, the rest comes as the day goes by".into(),
+            },
         },
     };
     let told = Told {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use jiff::Timestamp;
 use posthaste_host::span;
 use posthaste_mail::Foreign;
-use posthaste_queue::{Held, LaneNow, StageNow};
+use posthaste_queue::{Held, LaneNow, StageNow, Standing};
 use posthaste_suppression::SuppressionEntry;
 
 use super::{Lane, Limit, Told, WaitingMail, Why};
@@ -82,7 +82,7 @@ impl Page<'_> {
 
     fn lane_now(&self, f: &mut fmt::Formatter<'_>, now: &LaneNow) -> fmt::Result {
         match &now.hold {
-            Some(held) => writeln!(f, "  waits {}", self.held(held))?,
+            Some(why) => writeln!(f, "  waits {}", held(why, self.now))?,
             None => {
                 let waits = if now.ready == 1 { "message waits" } else { "messages wait" };
                 writeln!(f, "  may send: {} of {} connections, {} {waits} for one", now.connections, now.most_connections, now.ready)?
@@ -112,40 +112,15 @@ impl Page<'_> {
             };
             let given_up = span(self.now, waits.expires);
             writeln!(f, "\n  {}  {}", Foreign::new(address), waits.id)?;
-            match waits.state.as_str() {
-                "in_flight" => writeln!(f, "    under way: {}", Foreign::new(&waits.held.why))?,
-                _ => writeln!(f, "    waits {}", self.held(&waits.held))?,
-            }
-            if let Some(told) = told {
-                self.answer(f, told)?;
+            writeln!(f, "    {}", stands(&waits.standing, self.now))?;
+            for line in told.iter().flat_map(|told| told.in_words(self.now)) {
+                writeln!(f, "    {line}")?;
             }
             writeln!(f, "    {} old, stream {}, {tried}, given up in {given_up}", span(waits.arrived, self.now), waits.stream)?;
         }
         let more = waiting.total - waiting.first.len().min(waiting.total);
         if more > 0 {
             writeln!(f, "  … and {more} more: posthaste queue list --domain {}", self.why.domain)?;
-        }
-        Ok(())
-    }
-
-    /// The last answer to a recipient, and what it means.
-    fn answer(&self, f: &mut fmt::Formatter<'_>, told: &Told) -> fmt::Result {
-        let ago = told.time.parse().map_or_else(|_| told.time.clone(), |time| format!("{} ago", span(time, self.now)));
-        let host = told.host.as_ref().map_or_else(String::new, |host| format!(", {}", Foreign::new(host)));
-        let stage = told.stage.as_ref().map_or_else(String::new, |stage| format!(", at {}", Foreign::new(stage)));
-        writeln!(f, "    last answer, {ago}{host}{stage}:")?;
-        for line in told.said.iter().flat_map(|said| said.lines()) {
-            writeln!(f, "      {}", Foreign::new(line))?;
-        }
-        self.meaning(f, told, "    ")
-    }
-
-    fn meaning(&self, f: &mut fmt::Formatter<'_>, told: &Told, indent: &str) -> fmt::Result {
-        if let Some(meaning) = &told.meaning {
-            writeln!(f, "{indent}that means: {meaning}")?;
-        }
-        if let Some(advice) = &told.advice {
-            writeln!(f, "{indent}what to do: {advice}")?;
         }
         Ok(())
     }
@@ -167,19 +142,38 @@ impl Page<'_> {
         if let Some(said) = told.said.as_ref().and_then(|said| said.lines().next()) {
             writeln!(f, "    {}", Foreign::new(said))?;
         }
-        self.meaning(f, told, "    ")
+        told.meaning().try_for_each(|line| writeln!(f, "    {line}"))
+    }
+}
+
+/// How a recipient stands, as a line for people.
+pub fn stands(standing: &Standing, now: Timestamp) -> String {
+    match &*standing.state {
+        "in_flight" => format!("under way: {}", Foreign::new(&standing.held.why)),
+        _ => format!("waits {}", held(&standing.held, now)),
+    }
+}
+
+/// Until when something waits, and why, as part of a line for people.
+pub fn held(held: &Held, now: Timestamp) -> String {
+    let until = held.until.map(|until| format!("until {} UTC (in {}): ", until.strftime("%F %T"), span(now, until)));
+    until.unwrap_or_else(|| "without a known end: ".into()) + &Foreign::new(&held.why).to_string()
+}
+
+impl Told {
+    /// The last answer to a recipient, and what it means, as lines for people.
+    pub fn in_words(&self, now: Timestamp) -> Vec<String> {
+        let ago = self.time.parse().map_or_else(|_| self.time.clone(), |time| format!("{} ago", span(time, now)));
+        let host = self.host.as_ref().map_or_else(String::new, |host| format!(", {}", Foreign::new(host)));
+        let stage = self.stage.as_ref().map_or_else(String::new, |stage| format!(", at {}", Foreign::new(stage)));
+        let said = self.said.iter().flat_map(|said| said.lines()).map(|line| format!("  {}", Foreign::new(line)));
+        std::iter::once(format!("last answer, {ago}{host}{stage}:")).chain(said).chain(self.meaning()).collect()
     }
 
-    fn held(&self, held: &Held) -> String {
-        let until = held.until.map_or_else(String::new, |until| {
-            let clock = until.strftime("%F %T");
-            format!("until {clock} UTC (in {}): ", span(self.now, until))
-        });
-        let mut text = until;
-        if held.until.is_none() {
-            text.push_str("without a known end: ");
-        }
-        text + &Foreign::new(&held.why).to_string()
+    /// What it means and what to do about it, as lines for people.
+    fn meaning(&self) -> impl Iterator<Item = String> {
+        let meaning = self.meaning.iter().map(|meaning| format!("that means: {meaning}"));
+        meaning.chain(self.advice.iter().map(|advice| format!("what to do: {advice}")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! News of keys for the operator, the next key as a command shows it, and the look-up of a key in DNS.
 
 use posthaste_dkim::{Algorithm, Key, Published};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_mail::Domain;
 use posthaste_route::Resolver;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// News for the operator, for the delivery log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyNews {
+    /// The domain.
+    pub domain: Domain,
     /// The state in the log's event.
     pub state: State,
     /// In whole sentences.
@@ -35,7 +37,16 @@ pub struct NextKey {
 impl KeyNews {
     /// Writes it to the delivery log.
     pub fn write(&self, journal: &Journal) {
-        journal.say(Part::Dkim, self.state, self.detail.clone());
+        let (rule, key, part) = ("dkim_keys", self.domain.to_string(), Some(Part::Dkim));
+        match self.state {
+            State::Alarm => {
+                let remedy = format!("`posthaste dkim dns {key}` prints the records that DNS must have");
+                return journal.raise_again(Finding { rule, key, part, what: self.detail.clone(), remedy });
+            }
+            State::DkimKeySwitched => journal.mended_silently(rule, &key),
+            _ => {}
+        }
+        journal.say(part, self.state, self.detail.clone());
     }
 }
 

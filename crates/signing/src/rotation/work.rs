@@ -66,7 +66,7 @@ impl<'r> Work<'r> {
             for algorithm in algorithms {
                 let kept = self.keep_up(&domain, algorithm, &schedule, settled).await;
                 if let Err(error) = kept.or_else(|error| self.back_to_the_disk().and(Err(error))) {
-                    self.tell(State::Alarm, format!("the keys of {domain} were not rotated: {error}"));
+                    self.tell(&domain, State::Alarm, format!("the keys of {domain} were not rotated: {error}"));
                 }
             }
         }
@@ -143,6 +143,7 @@ impl<'r> Work<'r> {
         self.succession(domain, algorithm).made(&selector, asked, now);
         let record = key.public_record();
         self.tell(
+            domain,
             State::DkimKeyMade,
             format!("publish this record, and {domain} will sign with it: {selector}._domainkey.{domain}. TXT \"{record}\""),
         );
@@ -187,6 +188,7 @@ impl<'r> Work<'r> {
                 self.switched = true;
                 let before = from.join(", ");
                 self.tell(
+                    domain,
                     State::DkimKeySwitched,
                     format!("{domain} signs with {to} from now on; leave {before} in DNS until the log reports that it can be taken out"),
                 );
@@ -194,6 +196,7 @@ impl<'r> Work<'r> {
             Change::Overdue => {
                 let why = published.why().map_or_else(|| published.word().to_owned(), str::to_owned);
                 self.tell(
+                    domain,
                     State::Alarm,
                     format!("{domain} still signs with its old key: DNS does not have {selector}._domainkey.{domain} ({why})"),
                 );
@@ -214,7 +217,7 @@ impl<'r> Work<'r> {
                 .unwrap_or_else(|error| tracing::warn!(%error, file = %file.display(), "cannot remove the file of a retired DKIM key"));
         }
         let rest = if ours { "" } else { " and out of the configuration" };
-        self.tell(State::DkimKeyRetired, format!("{selector}._domainkey.{domain} can be taken out of DNS{rest}"));
+        self.tell(domain, State::DkimKeyRetired, format!("{selector}._domainkey.{domain} can be taken out of DNS{rest}"));
         Ok(())
     }
 
@@ -226,8 +229,8 @@ impl<'r> Work<'r> {
         self.store.write(self.dir).map_err(|source| SigningError::WriteStore { dir: self.dir.to_owned(), source })
     }
 
-    fn tell(&mut self, state: State, detail: String) {
-        self.news.push(KeyNews { state, detail });
+    fn tell(&mut self, domain: &Domain, state: State, detail: String) {
+        self.news.push(KeyNews { domain: domain.clone(), state, detail });
     }
 }
 

@@ -8,7 +8,6 @@ use posthaste_access::{
     users::{Credential, Login, LoginCheck, TokenHash, User},
 };
 use posthaste_host::clock;
-use posthaste_journal::Part;
 use posthaste_smtp::server::{Answer, Credentials, Refused, SessionRefusal};
 
 use super::{
@@ -106,7 +105,7 @@ impl Conversation {
         let Some(introspection) = &settings.introspection else { return Ok(None) };
         let (whose, news) = introspection.owner(token, || (clock::instant(), clock::now())).await;
         if let Some(news) = news {
-            self.of.journal.say(Part::Introspection, news.state, news.detail);
+            news.write(&self.of.journal);
         }
         match whose {
             TokenOwner::Named(name) => Ok(settings.users.get(&name).map(|user| Login::new(user.clone(), Credential::Introspected))),

@@ -10,11 +10,14 @@ use clap::Args;
 use jiff::Timestamp;
 use posthaste_bounce::{Context, Quoted, Rules, Verdict};
 use posthaste_mail::{Class, EnhancedCode};
-use posthaste_monitor::{Lines, LogRecord};
-use posthaste_relay::settings::Settings;
+use posthaste_monitor::LogRecord;
+use posthaste_relay::settings::rules;
 
 use super::shape::{pattern, shape};
-use crate::{commands::At, screen};
+use crate::{
+    commands::{At, lines::LogReader},
+    screen,
+};
 
 /// What is shown, and in which format.
 #[derive(Args)]
@@ -34,14 +37,10 @@ impl Unknown {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
         let config = at.look_as_owner()?;
         at.must_have_log(&config)?;
-        let settings = Settings::new(config)?;
+        let rules = rules(&config)?;
         let mut shapes = Shapes::default();
-        let mut lines = Lines::all(&settings.config.log.dir);
-        while let Some(line) = lines.next_line()? {
-            if let Some(record) = LogRecord::parse(line.bytes) {
-                shapes.take(&record, &settings.rules, self.below);
-            }
-        }
+        let mut log = LogReader::new(&config.log.dir, &config.admin.socket);
+        log.each(|record| shapes.take(record, &rules, self.below))?;
         let mut out = BufWriter::new(screen::out());
         let (found, left) = shapes.sorted(self.limit);
         for (n, shape) in found.iter().enumerate() {

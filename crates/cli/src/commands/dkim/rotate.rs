@@ -26,7 +26,7 @@ pub(super) fn rotate(at: &At, domain: &Domain, json: bool) -> anyhow::Result<Exi
         Err(AskError::NotRunning(_)) => alone(config, domain)?,
         Err(error) => anyhow::bail!("{error}"),
     };
-    let mut out = screen::out();
+    let mut out = screen::raw();
     if json {
         writeln!(out, "{}", serde_json::to_string(&keys)?)?;
         return Ok(ExitCode::SUCCESS);

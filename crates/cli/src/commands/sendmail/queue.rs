@@ -4,9 +4,12 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 use posthaste_host::{clock, letterbox};
-use posthaste_mail::MessageId;
+use posthaste_mail::{Foreign, MessageId};
 use posthaste_queue::{MessageSelection, QueueChange};
-use posthaste_relay::admin::{self, AskError, Changed, List, Listed, Request};
+use posthaste_relay::{
+    admin::{self, AskError, Changed, List, Listed, Request},
+    why,
+};
 
 use super::{failure::Failure, options::Flush, site::Site};
 use crate::screen;
@@ -30,7 +33,7 @@ pub(super) fn flush(site: &Site, which: &Flush) -> Result<(), Failure> {
         Flush::Id(id) => selection.id = Some(id.parse::<MessageId>().map_err(|error| Failure::Usage(error.to_string()))?),
         Flush::Domain(domain) => selection.domain = Some(domain.clone()),
     }
-    ask::<Changed>(site, &Request::Change(QueueChange::Retry { selection })).map(drop)
+    ask::<Changed>(site, &Request::Change(QueueChange::Retry { selection, scheduled: false })).map(drop)
 }
 
 fn ask<T: serde::de::DeserializeOwned>(site: &Site, request: &Request) -> Result<T, Failure> {
@@ -76,8 +79,16 @@ fn row(out: &mut impl Write, message: &Listed, now: Timestamp) -> io::Result<()>
     let sender = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
     let arrived = message.row.arrived.min(now).strftime("%a %b %e %H:%M:%S");
     writeln!(out, "{:<27} {:>8} {arrived}  {sender}", message.row.id.to_string(), message.row.size)?;
-    for (recipient, state) in message.addresses.iter().zip(&message.row.rcpts) {
-        writeln!(out, "{:>58} {recipient}", format!("({})", state.phase))?;
+    for (at, recipient) in message.addresses.iter().enumerate() {
+        // As in Postfix's list, what a recipient waits for stands in brackets above it.
+        if let Some(standing) = message.row.standing.get(at) {
+            writeln!(out, "  ({})", why::stands(standing, now))?;
+        }
+        let said = message.answers.get(at).and_then(Option::as_ref).and_then(|told| told.said.as_ref()?.lines().next());
+        if let Some(said) = said {
+            writeln!(out, "  (last answer: {})", Foreign::new(said))?;
+        }
+        writeln!(out, "{:>58} {recipient}", "")?;
     }
     writeln!(out)
 }

@@ -65,6 +65,9 @@ pub(super) struct Import {
     /// Replace existing entries, even if they last longer.
     #[arg(long)]
     replace: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Import {
@@ -88,7 +91,10 @@ impl Import {
         })?;
         let Done { added, kept, bad } = done;
         drop(progress);
-        writeln!(screen::out(), "{} added, {kept} existed already, {}", count(added, "entry"), count(bad, "bad line"))?;
+        match self.json {
+            true => writeln!(screen::out(), "{}", serde_json::json!({ "added": added, "existed": kept, "bad_lines": bad }))?,
+            false => writeln!(screen::out(), "{} added, {kept} existed already, {}", count(added, "entry"), count(bad, "bad line"))?,
+        }
         Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

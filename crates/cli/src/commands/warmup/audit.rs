@@ -16,7 +16,7 @@ use posthaste_relay::{
 use posthaste_warmup::{Comparison, Recount, compare};
 
 use super::common::{ODD, json};
-use crate::commands::At;
+use crate::commands::{At, lines::LogReader};
 use crate::screen::{self, Progress};
 
 /// The output format.
@@ -56,10 +56,10 @@ impl Audit {
 /// Reads the log between two looks at the ledger, and again while the log is behind.
 fn running(config: &Config, first: WarmupAnswer) -> anyhow::Result<Comparison> {
     let before = days(first)?;
-    let (mut recount, mut lines) = (Recount::default(), Lines::all(&config.log.dir));
+    let (mut recount, mut log) = (Recount::default(), LogReader::new(&config.log.dir, &config.admin.socket));
     let mut looks = 0;
     loop {
-        recount.read(&mut lines)?;
+        log.each(|record| recount.take(record))?;
         let after = days(ask(&config.admin.socket, &Request::Warmup(WarmupQuestion::Ledger))?)?;
         let compared = compare(&before, &after, &recount);
         looks += 1;

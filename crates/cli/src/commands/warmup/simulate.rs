@@ -18,7 +18,7 @@ use posthaste_warmup::{
 };
 
 use super::common::json;
-use super::table::{fitted, span};
+use crate::commands::table::{fitted, span};
 use crate::commands::{At, Elsewhere};
 use crate::screen::{self, Progress};
 

@@ -9,7 +9,7 @@ use posthaste_host::clock;
 use posthaste_relay::admin::Request;
 
 use super::common::{ODD, json};
-use super::table::{fitted, percent, span};
+use crate::commands::table::{fitted, percent, span};
 use crate::commands::{At, count};
 use crate::screen;
 

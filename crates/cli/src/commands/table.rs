@@ -1,7 +1,7 @@
 //! Tables with a header and notes under their rows.
 
 /// Formats rows. Each column is as wide as its widest cell; the first is aligned left, the others right; the last one is not padded.
-pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> String {
     let cells = |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let widths: Vec<usize> = head
         .iter()
@@ -25,7 +25,7 @@ pub(super) fn table(head: &[&str], rows: &[(Vec<String>, Vec<String>)]) -> Strin
 }
 
 /// The same for a reader with so many columns: a table that is wider is told row by row, with the titles beside their cells. None: any number.
-pub(super) fn fitted(head: &[&str], rows: &[(Vec<String>, Vec<String>)], width: Option<usize>) -> String {
+pub(crate) fn fitted(head: &[&str], rows: &[(Vec<String>, Vec<String>)], width: Option<usize>) -> String {
     let wide = table(head, rows);
     let widest = wide.lines().map(|line| line.chars().count()).max().unwrap_or(0);
     let Some(width) = width.filter(|width| widest > *width) else { return wide };
@@ -58,7 +58,7 @@ fn wrapped<'p>(parts: impl Iterator<Item = &'p str>, gap: &str, width: usize) ->
 }
 
 /// Formats seconds in their two largest units.
-pub(super) fn span(seconds: i64) -> String {
+pub(crate) fn span(seconds: i64) -> String {
     let s = seconds.max(0);
     match s {
         0..60 => format!("{s}s"),
@@ -69,7 +69,7 @@ pub(super) fn span(seconds: i64) -> String {
 }
 
 /// Formats a share from 0 to 1 as a percentage.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
