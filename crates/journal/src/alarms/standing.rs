@@ -163,13 +163,18 @@ impl Standing {
     /// Ends what was raised by this rule about this key, or about anything: it is mended, and is raised again if it is found again. Returns whether
     /// there was such a thing, and the ids of the alarms that still stood.
     pub(super) fn mend(&mut self, rule: &str, key: Option<&str>) -> Option<Vec<u64>> {
-        let (exact, any) = (key.map(|key| format!("{rule} {key}")), format!("{rule} "));
-        let before = self.known.len();
-        self.known.retain(|known| exact.as_ref().map_or_else(|| !known.starts_with(&any), |exact| known != exact));
+        // Each delivery through a smart host asks: it is nearly always in vain, and costs no allocation then.
+        let of = |known: &str| {
+            known.strip_prefix(rule).and_then(|rest| rest.strip_prefix(' ')).is_some_and(|rest| key.is_none_or(|key| rest == key))
+        };
         let is_it = |alarm: &StandingAlarm| alarm.rule == rule && key.is_none_or(|key| alarm.key == key);
+        if !self.known.iter().any(|known| of(known)) && !self.alarms.iter().any(is_it) {
+            return None;
+        }
+        self.known.retain(|known| !of(known));
         let ids: Vec<u64> = self.alarms.iter().filter(|alarm| is_it(alarm)).map(|alarm| alarm.id).collect();
         self.alarms.retain(|alarm| !is_it(alarm));
-        (self.known.len() < before || !ids.is_empty()).then_some(ids)
+        Some(ids)
     }
 
     /// Ends the alarms with these ids, or all of them and the sum of the others.
