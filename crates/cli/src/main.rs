@@ -12,7 +12,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    alarms, audit, bounce, check, dkim, explain, log, queue, reload, report, run, sendmail, suppress, trace, user, warmup, why,
+    alarms, audit, bounce, check, dkim, explain, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user, warmup, why,
 };
 
 /// An outbound SMTP relay with delivery monitoring built in.
@@ -37,6 +37,8 @@ enum Command {
     Trace(trace::Trace),
     /// Say what became of the mail: how much, why it failed, how long it took.
     Report(report::Report),
+    /// Show what is wrong with the mail, whose problem it is, and what to do next.
+    Incidents(incidents::Incidents),
     /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
     Why(why::Why),
     /// Show and change the queue of waiting messages.
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Log(command) => command.run(),
         Command::Trace(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Incidents(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
         Command::Alarms(command) => command.run(),

@@ -41,6 +41,7 @@ pub use operator::{
     question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
     rows::{LaneHold, LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,
+    waiting::WaitingRow,
     waits::{Held, Standing},
     why::{LaneNow, SourceNow, StageNow, WaitingRecipient, WaitingRecipients},
 };

@@ -6,5 +6,6 @@
 pub(crate) mod question;
 pub(crate) mod rows;
 pub(crate) mod selection;
+pub(crate) mod waiting;
 pub(crate) mod waits;
 pub(crate) mod why;

@@ -9,6 +9,7 @@ mod reasons;
 use std::{path::Path, sync::Arc};
 
 use posthaste_delivery::Outbound;
+use posthaste_findings::Mute;
 use posthaste_governor::warmup;
 use posthaste_host::{clock, descriptors::Accepting};
 use posthaste_journal::{Alarms, StandingNow};
@@ -32,6 +33,7 @@ use tokio::{
 
 pub use crate::private::UserRow;
 use crate::{
+    lookout::Incidents,
     private::keys,
     recover::spooled,
     reload::{ReloadError, Reloaded},
@@ -86,6 +88,22 @@ pub enum Request {
     },
     /// Report what the log comes to.
     Report(ReportRequest),
+    /// The incidents that are kept.
+    Incidents,
+    /// Do not tell of an incident for a while.
+    MuteIncident {
+        /// Its id.
+        id: String,
+        /// Who mutes it, why, and until when.
+        mute: Mute,
+    },
+    /// Close an incident. If it lasts, it opens again.
+    CloseIncident {
+        /// Its id.
+        id: String,
+        /// Who closes it.
+        by: String,
+    },
     /// Prove that nothing is lost.
     Audit,
     /// The alarms that stand until they are acknowledged.
@@ -224,6 +242,8 @@ pub struct Admin {
     pub alarms: Alarms,
     /// What the log comes to; None: it is not counted.
     pub figures: Option<Figures>,
+    /// What is wrong, and what was.
+    pub incidents: Incidents,
     /// The settings in force.
     pub settings: Swap,
     /// The rotation of DKIM keys.
@@ -268,7 +288,7 @@ impl Admin {
     async fn perform(&self, request: Request) -> Result<Value, Undone> {
         match request {
             Request::Queue => {
-                let QueueTable { counts, lanes, holds, halted } = self.queue().table().await?;
+                let QueueTable { counts, lanes, holds, halted, .. } = self.queue().table().await?;
                 let (closed, standing) = (self.intake.closed().map(|refused| refused.answer.text), self.alarms.now());
                 let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
                 json(&Queue { counts, lanes, halted, closed, blocked, holds, slow, standing })
@@ -287,6 +307,17 @@ impl Admin {
                 json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
             }
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
+            Request::Incidents => json(&self.incidents.list()),
+            Request::MuteIncident { id, mute } => {
+                let (incidents, journal) = (self.incidents.clone(), self.intake.journal.clone());
+                let muted = tokio::task::spawn_blocking(move || incidents.mute(&id, mute, &journal, clock::now()));
+                json(&muted.await.map_err(Undone::of)?.map_err(Undone::of)?)
+            }
+            Request::CloseIncident { id, by } => {
+                let (incidents, journal, settings) = (self.incidents.clone(), self.intake.journal.clone(), self.settings.load_full());
+                let closed = tokio::task::spawn_blocking(move || incidents.close(&id, &by, &settings.config, &journal, clock::now()));
+                json(&closed.await.map_err(Undone::of)?.map_err(Undone::of)?)
+            }
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,

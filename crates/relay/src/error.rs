@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use posthaste_findings::LookoutError;
 use posthaste_journal::AlarmsError;
 use posthaste_mail::Name;
 use posthaste_monitor::{CheckpointError, LogError};
@@ -28,6 +29,9 @@ pub enum RunError {
     /// Log and spool cannot be brought into agreement.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// Another version wrote the incidents.
+    #[error(transparent)]
+    Incidents(#[from] LookoutError),
     /// The machine gives no thread for this.
     #[error("cannot start {what}")]
     Thread {

@@ -11,6 +11,7 @@ mod descriptors;
 mod engine;
 pub mod error;
 mod introduction;
+pub mod lookout;
 pub mod maildrop;
 mod missing;
 mod notify;

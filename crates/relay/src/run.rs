@@ -40,6 +40,7 @@ use crate::{
     engine::Engine,
     error::{OpeningError, RunError},
     introduction::introduction,
+    lookout::{Incidents, Watcher},
     maildrop::Pickup,
     missing::Comparison,
     notify::Notifier,
@@ -177,6 +178,7 @@ struct Relay {
     returns: Arc<ReturnHandler>,
     counting: Option<Counting>,
     figures: Option<Figures>,
+    incidents: Incidents,
     lockout: Arc<Lockout>,
     engine: JoinHandle<()>,
     recorder: threads::Sender<Note>,
@@ -236,6 +238,7 @@ impl Relay {
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let (started, read) = (config.clone(), read.into());
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path, started, read };
+        let incidents = Incidents::open(&config.data_dir, &reloader.journal)?;
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
         Ok(Self {
             reloader,
@@ -245,6 +248,7 @@ impl Relay {
             returns,
             counting,
             figures,
+            incidents,
             lockout,
             engine,
             recorder,
@@ -274,8 +278,17 @@ impl Relay {
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
-        let figures = self.figures.clone();
-        let admin = Arc::new(Admin { intake, outbound, alarms, figures, settings: settings.clone(), rotation: rotation.clone(), reload });
+        let (figures, incidents) = (self.figures.clone(), self.incidents.clone());
+        let admin = Arc::new(Admin {
+            intake,
+            outbound,
+            alarms,
+            figures,
+            incidents,
+            settings: settings.clone(),
+            rotation: rotation.clone(),
+            reload,
+        });
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         let view = settings.view(|settings| &settings.maildrop);
@@ -287,6 +300,10 @@ impl Relay {
         tokio::spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
+        if let Some(figures) = self.figures.clone() {
+            let (incidents, alarms, queue, journal) = (self.incidents.clone(), self.alarms.clone(), queue.clone(), journal.clone());
+            tokio::spawn(Watcher { figures, incidents, queue, journal, alarms, settings: settings.clone() }.run());
+        }
         if self.uncompared {
             tokio::spawn(self.comparison().run());
         }

@@ -7,6 +7,7 @@ pub(crate) mod bounce;
 pub(crate) mod check;
 pub(crate) mod dkim;
 pub(crate) mod explain;
+pub(crate) mod incidents;
 mod lines;
 pub(crate) mod log;
 pub(crate) mod queue;

@@ -273,7 +273,7 @@ mod tests {
     fn what_is_mended_ends_and_may_begin_again_and_what_is_acknowledged_does_not_come_back_before_it_is_mended() {
         let down = || Finding { rule: "route_login", key: "smart".into(), part: None, what: "It refuses".into(), remedy: String::new() };
         let mut standing = Standing::default();
-        let mut raise = |standing: &mut Standing| standing.raise(vec![down()], true, Timestamp::UNIX_EPOCH).len();
+        let raise = |standing: &mut Standing| standing.raise(vec![down()], true, Timestamp::UNIX_EPOCH).len();
         assert_eq!((raise(&mut standing), raise(&mut standing)), (1, 0));
         assert!(standing.reword(&Finding { what: "Still".into(), ..down() }).is_some() && standing.now().alarms[0].what == "Still");
         assert_eq!(standing.mend("route_login", Some("other")), None);

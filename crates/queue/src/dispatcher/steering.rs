@@ -13,7 +13,7 @@ use crate::{
         question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
         rows::{self, QueueCounts},
         selection::MessageSelection,
-        why,
+        waiting, why,
     },
 };
 
@@ -75,7 +75,8 @@ impl Dispatcher {
         let counts = rows::counts(self.view(), self.connections.count());
         let lanes = rows::lane_rows(self.view(), self.budget.lists());
         let holds = rows::lane_holds(self.view(), self.budget.governor(), &lanes);
-        let table = QueueTable { counts, lanes, holds, halted: self.halted() };
+        let waiting = waiting::waiting_rows(self.view(), self.budget.lists());
+        let table = QueueTable { counts, lanes, holds, waiting, halted: self.halted() };
         self.last_table = Some((self.now, table.clone()));
         table
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     rows::{LaneHold, LaneRow, Messages, QueueCounts},
     selection::MessageSelection,
+    waiting::WaitingRow,
     why::{SourceNow, WaitingRecipients},
 };
 
@@ -124,6 +125,8 @@ pub struct QueueTable {
     pub lanes: Vec<LaneRow>,
     /// The lanes that may not send at present, at providers with mail in the queue.
     pub holds: Vec<LaneHold>,
+    /// What waits, by provider and stream.
+    pub waiting: Vec<WaitingRow>,
     /// Why deliveries are halted; None: they are not.
     pub halted: Option<String>,
 }
