@@ -10,7 +10,9 @@ fn incidents(relay: &Relay) -> Vec<Value> {
 
 #[test]
 fn a_provider_that_refuses_is_an_incident_until_it_is_closed() {
-    let mut world = World::start("rules.house.enabled = false\nrules.provider_refuses.minimum = 10\nrules.lane.enabled = false\nretry.schedule = [\"1h\"]");
+    let mut world = World::start(
+        "rules.house.enabled = false\nrules.provider_refuses.minimum = 10\nrules.lane.enabled = false\nretry.schedule = [\"1h\"]",
+    );
     world.mx.script(|_, step| match step {
         Step::Rcpt(_) => Act::Say("550 5.7.1 Your IP address has a poor reputation and is blocked".into()),
         _ => Act::Usual,

@@ -195,10 +195,12 @@ fn people_read_shares_of_what_and_not_of_few() {
     let world = world();
     send(&world, 2);
     let told = world.relay.ok(["report", "--by", "provider"]);
-    for part in ["accepted", "2 of 4 finished", "invalid_recipient", "acceptance to delivery", "By provider", "example.test"] {
+    for part in ["accepted", "2 of 4 finished", "not enough mail yet: 4 of 100", "invalid_recipient", "acceptance to delivery", "By provider", "example.test"] {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    let formula = world.relay.ok(["report", "--explain-score"]);
+    assert!(formula.contains("estimate") && formula.contains("audience"), "{formula}");
     let unknown = world.relay.cli(["report", "--by", "colour"]);
     assert!(!unknown.status.success() && text(&unknown.stderr).contains("is none of: all, provider"), "{unknown:?}");
     assert_eq!(json!(report(&world.relay, "all")["rows"][0]["key"]), "all");

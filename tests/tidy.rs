@@ -55,7 +55,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("journal", "mail monitor host"),
     ("tallies", "mail monitor"),
     ("findings", "mail tallies"),
-    ("watch", "mail monitor tallies journal host"),
+    ("watch", "mail monitor tallies findings journal host"),
     ("verp", "mail message host"),
     ("suppression", "mail bounce spool"),
     ("feedback", "mail governor bounce route"),
@@ -68,7 +68,7 @@ const MAY_USE: &[(&str, &str)] = &[
     // Level 3: the doors.
     ("submission", "mail smtp spool message queue access signing suppression certificates journal host"),
     ("returns", "mail bounce governor monitor smtp spool dsn queue suppression verp submission journal host"),
-    ("api", "mail governor monitor tallies watch smtp spool queue message access suppression submission host"),
+    ("api", "mail governor monitor tallies findings watch smtp spool queue message access suppression submission host"),
     // Level 4 makes the settings of the rooms, and puts the rooms together.
     ("config", ALL_BEFORE),
     ("relay", ALL_BEFORE),

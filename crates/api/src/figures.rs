@@ -96,7 +96,8 @@ pub(super) async fn report(State(api): State<Arc<Api>>, who: Principal, asks: As
         let most = asks.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX);
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, most as u64 * ROW_MEMORY).await?;
         let request = ReportRequest { from: span.from, to: span.to, by: None, most };
-        let report = api.figures(move |tallies| Report::read(tallies, &request, by)).await?;
+        let score = api.settings.get().score.clone();
+        let report = api.figures(move |tallies| Report::read(tallies, &request, by)?.scored(tallies, clock::now(), &score)).await?;
         Ok(answer::json(&report, share))
     };
     reported.await.map_err(|refused: BoxedRefusal| *refused)

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use posthaste_access::{bans::BanPolicy, users::Users};
+use posthaste_findings::score::Settings as ScoreSettings;
 use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub suppression: SuppressionRules,
     /// The providers that metrics name; others are one.
     pub known_providers: Arc<BTreeSet<String>>,
+    /// The health score's formula.
+    pub score: Arc<ScoreSettings>,
 }
 
 /// The HTTP API.

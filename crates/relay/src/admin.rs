@@ -302,8 +302,8 @@ impl Admin {
             Request::Log { filter, last, after } => self.read_log(move |dir| looks::log(dir, filter, last, after)).await,
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
             Request::Report(request) => {
-                let figures = self.figures.clone();
-                let report = tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request));
+                let (figures, settings) = (self.figures.clone(), self.settings.load_full());
+                let report = tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request, &settings.config.score));
                 json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
             }
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,

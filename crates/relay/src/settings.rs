@@ -162,6 +162,7 @@ impl Settings {
             users: users.clone(),
             bans: c.bans.clone(),
             suppression: c.suppression.clone(),
+            score: Arc::new(c.score.clone()),
             known_providers: Arc::new(providers.iter().map(|provider| provider.name.to_string()).collect()),
         };
         Ok(Self {

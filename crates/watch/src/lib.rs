@@ -4,14 +4,16 @@
 //! it, and if it fails, mail goes on. Whoever asks reads the tallies by a connection of its own ([`Figures`]), after everything that was logged
 //! before the question has been counted.
 //!
-//! It may know `mail`, `monitor`, `tallies`, `journal` and `host`. It knows neither the queue nor a door.
+//! It may know `mail`, `monitor`, `tallies`, `findings`, `journal` and `host`. It knows neither the queue nor a door.
 
 mod counting;
 mod figures;
 mod metrics;
 mod report;
+mod scored;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
 pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
 pub use report::{Quantiles, Report, ReportRequest, Row};
+pub use scored::Scored;

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use posthaste_findings::score::Settings;
 use posthaste_mail::Class;
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, PAIR, Span, Tallies, TalliesError, Time};
 use serde::{Deserialize, Serialize};
+
+use crate::Scored;
 
 /// What is reported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +48,9 @@ pub struct Report {
     /// Keys beyond those rows.
     #[serde(default)]
     pub more: usize,
+    /// The health scores as of now, whatever the span ([`crate::Scored`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<serde_json::Value>,
 }
 
 /// The figures of one key.
@@ -99,7 +105,17 @@ impl Report {
             by: by.map(|dimension| dimension.as_str().to_owned()),
             rows,
             more,
+            score: None,
         })
+    }
+
+    /// The report with the health scores as of `now`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn scored(self, tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Self, TalliesError> {
+        let score = serde_json::to_value(Scored::read(tallies, now, settings)?).ok();
+        Ok(Self { score, ..self })
     }
 }
 

@@ -44,6 +44,9 @@ pub(crate) struct Report {
     /// The most rows of --by, the largest first.
     #[arg(long, default_value_t = 20, value_name = "N")]
     rows: usize,
+    /// Print the formula of the health score, with the numbers in force ([score]).
+    #[arg(long)]
+    explain_score: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -53,6 +56,10 @@ impl Report {
     /// Asks the running relay. Without one, counts what the log has grown by, and reads the figures itself.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.look_as_owner()?;
+        if self.explain_score {
+            write!(screen::out(), "{}", posthaste_findings::score::explain(&config.score))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let counted = config.monitor.counting.as_ref().context("the delivery log is not counted: monitor.enabled is false")?;
         let now = clock::now();
         let midnight = now.to_zoned_datetime(counted.zone.clone()).start_of_day()?.timestamp();
@@ -89,7 +96,7 @@ fn stopped(config: &Config, request: &ReportRequest, by: Option<Dimension>) -> a
     let (mut reader, progress) = (LogReader::new(&settings.log), Progress::endless("counting the delivery log"));
     while !reader.catch_up(&mut tallies, LINES_AT_ONCE)?.at_end {}
     drop(progress);
-    Ok(Figures::read(&tallies, request, by)?)
+    Ok(Figures::read(&tallies, request, by)?.scored(&tallies, clock::now(), &config.score)?)
 }
 
 /// Lines that are counted and saved at once.

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_tallies::Counter;
 use posthaste_watch::{Report, Row};
+use serde_json::Value;
 
 use crate::commands::words::thousands;
 
@@ -23,6 +24,9 @@ impl Display for Text<'_> {
         totals(f, &report.totals)?;
         failures(f, &report.totals)?;
         times(f, &report.totals)?;
+        if let Some(score) = &report.score {
+            scored(f, score)?;
+        }
         if let Some(by) = &report.by {
             rows(f, by, &report.rows, report.more)?;
         }
@@ -100,6 +104,27 @@ fn times(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
     }
     Ok(())
 }
+
+/// The relay's score and what costs it the most points.
+fn scored(f: &mut Formatter<'_>, score: &Value) -> fmt::Result {
+    let all = &score["all"];
+    let note = all["note"].as_str().unwrap_or_default();
+    match all["value"].as_u64() {
+        Some(value) => {
+            let trend = score["trend"].as_str().map(|arrow| format!(" {arrow}")).unwrap_or_default();
+            writeln!(f, "\n  Health {value} of 100{trend}, {} ({note})", all["band"].as_str().unwrap_or_default())?;
+        }
+        None => writeln!(f, "\n  Health: {note}")?,
+    }
+    let losses = all["losses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for loss in losses.iter().take(LOSSES) {
+        writeln!(f, "    {}", loss["sentence"].as_str().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Of all that costs points, so much is shown.
+const LOSSES: usize = 3;
 
 fn rows(f: &mut Formatter<'_>, by: &str, rows: &[Row], more: usize) -> fmt::Result {
     let by = format!("By {}", by.replace('_', " "));

@@ -1,0 +1,52 @@
+//! The health score, from the tallies.
+
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use posthaste_findings::score::{Inputs, Score, Scores, Settings, Traits, Trend};
+use posthaste_tallies::{Span, Tallies, TalliesError};
+use serde::Serialize;
+
+/// All scores, and where the relay's goes.
+#[derive(Debug, Serialize)]
+pub struct Scored {
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// The relay's score of 7 days ago, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub week_ago: Option<u8>,
+    /// Where it goes from there: ↑, → or ↓.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trend: Option<&'static str>,
+}
+
+impl Scored {
+    /// Judges the tallies as of `now`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn read(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Self, TalliesError> {
+        let scores = scores(tallies, now, settings)?;
+        let before = now.checked_sub(SignedDuration::from_hours(7 * 24)).map(|then| scores_of(tallies, then, settings)).ok().transpose()?;
+        let trend = before.as_ref().and_then(|before| Trend::of(&scores.all, before)).map(Trend::arrow);
+        Ok(Self { week_ago: before.and_then(|score| score.value), trend, scores })
+    }
+}
+
+fn scores_of(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Score, TalliesError> {
+    Ok(scores(tallies, now, settings)?.all)
+}
+
+fn scores(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Scores, TalliesError> {
+    let today = now.to_zoned_datetime(tallies.zone().clone()).date();
+    let first = today.checked_sub(i64::from(settings.days).days()).unwrap_or(today);
+    let mut inputs = Inputs::new(today, Traits::default(), settings);
+    let to = now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now);
+    let last_day = Span { from: now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now), to };
+    for dimension in Inputs::DIMENSIONS {
+        for (day, block) in tallies.cohorts(dimension, first, today)? {
+            inputs.add_cohort(dimension, day, &block);
+        }
+        inputs.add_last_day(dimension, &tallies.sum(dimension, last_day)?);
+    }
+    Ok(Scores::of(&inputs, settings))
+}
