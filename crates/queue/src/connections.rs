@@ -6,6 +6,7 @@ mod giving_way;
 pub(crate) mod lanes;
 mod sessions;
 mod shares;
+mod stalling;
 
 pub use self::giving_way::leaving_max;
 pub(crate) use self::sessions::Connections;

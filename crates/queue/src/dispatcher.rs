@@ -251,6 +251,7 @@ impl Dispatcher {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;
             self.backlog.sweep(now);
+            self.connections.sweep_stalling(now);
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);
             self.watch_days();

@@ -9,6 +9,7 @@ use posthaste_mail::{Attempt, Name};
 use super::{
     lanes::{Down, Lanes, QueueIx, Ready},
     shares::Shares,
+    stalling::Stalling,
 };
 use crate::{
     Site,
@@ -34,6 +35,8 @@ pub(super) struct Session {
     pub(super) established: bool,
     /// Whether it was told to give up.
     pub(super) leaving: bool,
+    /// Whether its hosts stalled when it began, and have said nothing since.
+    pub(super) on_trial: bool,
     idle_since: Option<i64>,
     carried: u32,
     /// When it began to open, in milliseconds since 1970.
@@ -58,7 +61,7 @@ pub(crate) struct Turn {
 /// Lanes with their ready mail, and the sessions that carry it.
 #[derive(Default)]
 pub(crate) struct Connections {
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     pub(super) sessions: NumberMap<SessionId, Session>,
     /// Those that were told to give up and are still there.
     pub(super) leaving: usize,
@@ -68,6 +71,8 @@ pub(crate) struct Connections {
     idle: VecDeque<(i64, SessionId)>,
     /// The shares of streams and users, and the lanes that wait for a connection because all are in use.
     pub(super) shares: Shares<LaneId>,
+    /// Hosts that were silent the last time.
+    pub(super) stalling: Stalling,
     /// Lanes that hold fewer connections than configured, by the time when one more is tried.
     squeezed: Schedule<LaneId>,
     next_session: SessionId,
@@ -97,11 +102,11 @@ impl Connections {
         let Some(lane) = self.lanes.get(lane_id) else { return over(closed) };
         let served = |queue: &QueueIx| {
             let queue = self.lanes.at(*queue);
-            !queue.idle.is_empty() || queue.parties().any(|party| self.shares.may_take(party, most_in_all))
+            let may_open = || self.may_try(queue, most_in_all) && queue.parties().any(|party| self.shares.may_take(party, most_in_all));
+            !queue.idle.is_empty() || may_open()
         };
         let Some(place) = lane.turns.iter().position(served) else {
-            let parties = lane.turns.iter().flat_map(|queue| self.lanes.at(*queue).parties());
-            self.shares.wait(lane_id, parties);
+            self.wait(lane_id);
             return over(closed);
         };
         let queue = lane.turns[place];
@@ -133,7 +138,7 @@ impl Connections {
 
     /// The next lane that waits for a connection, if one is free or an idle one can be closed.
     pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<LaneId> {
-        self.shares.next(most_in_all)
+        self.shares.next(most_in_all, self.stalling.has_room(most_in_all))
     }
 
     /// Sends a party's job of a queue over one of its idle sessions, or over a new one.
@@ -146,6 +151,8 @@ impl Connections {
         let session = self.next_session;
         queue.sessions += 1;
         let site = queue.site.clone();
+        let on_trial = self.stalling.has(&site);
+        self.stalling.sessions += usize::from(on_trial);
         let lane = self.lanes.lane_of_mut(ix);
         lane.sessions += 1;
         let source = lane.source.clone();
@@ -156,6 +163,7 @@ impl Connections {
             party,
             established: false,
             leaving: false,
+            on_trial,
             idle_since: None,
             carried: 1,
             begun: now,
@@ -199,14 +207,15 @@ impl Connections {
     }
 
     /// Whether a free session has to be closed because others need a connection: another queue of its lane has mail but no connection, and
-    /// the lane may open no more (`most`); or another lane waits for one.
-    pub(crate) fn must_give_way(&self, queue: QueueIx, carried: u32, most: usize) -> bool {
+    /// the lane may open no more (`most`); or another lane waits for one of `most_in_all`.
+    pub(crate) fn must_give_way(&self, queue: QueueIx, carried: u32, most: usize, most_in_all: usize) -> bool {
         if !carried.is_multiple_of(GIVE_WAY_AFTER) {
             return false;
         }
         let lane = self.lanes.lane_of(queue);
         let full = lane.sessions >= most;
-        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0) || self.shares.waiting() > 0
+        full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0)
+            || self.shares.waiting(self.stalling.has_room(most_in_all)) > 0
     }
 
     /// A session without more mail stays open for a while.
@@ -224,6 +233,7 @@ impl Connections {
     pub(crate) fn forget(&mut self, session: SessionId) -> Option<QueueIx> {
         let s = self.sessions.remove(&session)?;
         self.leaving -= usize::from(s.leaving);
+        self.stalling.sessions -= usize::from(s.on_trial);
         if let Some(party) = s.party {
             self.shares.end(party);
         }
@@ -323,6 +333,7 @@ impl Connections {
             (down.since, down.until) = (down.since - ms, down.until - ms);
         }
         self.next_look -= ms;
+        self.stalling_clock_went_back(ms);
         self.squeezed = Schedule::default();
         for (id, lane) in &mut self.lanes.lanes {
             if let Some((_, until)) = &mut lane.squeezed {

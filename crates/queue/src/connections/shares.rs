@@ -19,6 +19,8 @@ use crate::{
 const TIMES_FREE: usize = 9;
 /// One in so many connections is for streams that have none.
 const LAST: usize = 50;
+/// One in so many connections is for a lane whose hosts stall, before all others.
+const FOR_STALLING: usize = 8;
 
 /// How many connections a stream has, and how many of them a user of it has. The order is that in which others take connections.
 pub(super) type Held = (usize, usize);
@@ -26,11 +28,27 @@ pub(super) type Held = (usize, usize);
 /// The connections of each stream and user, and the lanes that wait for one.
 #[derive(Debug)]
 pub(super) struct Shares<Lane> {
-    /// Sessions that carry a job of the stream; idle ones count for nobody.
+    held: HeldConnections,
+    /// Lanes that wait for somebody's mail.
+    pub(super) usual: Line<Lane>,
+    /// The same for mail to hosts that stall: see [`super::stalling`].
+    pub(super) stalling: Line<Lane>,
+    /// Connections that were given to lanes that waited.
+    given: usize,
+}
+
+/// Sessions that carry a job of the stream, and of the user; idle ones count for nobody.
+#[derive(Debug, Default)]
+struct HeldConnections {
     streams: NumberMap<StreamIx, usize>,
     parties: NumberMap<Party, usize>,
     all: usize,
-    /// Lanes that wait for a connection for somebody's mail, in the order in which they came.
+}
+
+/// Lanes that wait for a connection.
+#[derive(Debug)]
+pub(super) struct Line<Lane> {
+    /// For whose mail, in the order in which they came.
     waiting: HashMap<Party, VecDeque<Lane>>,
     known: HashSet<(Party, Lane)>,
     /// Whether the lane that came last is next, not the one that has waited longest.
@@ -40,33 +58,66 @@ pub(super) struct Shares<Lane> {
 impl<Lane: Copy + Eq + Hash> Shares<Lane> {
     /// A session carries a job of this party from now on.
     pub(super) fn begin(&mut self, party: Party) {
-        *self.streams.entry(party.stream).or_default() += 1;
-        *self.parties.entry(party).or_default() += 1;
-        self.all += 1;
+        *self.held.streams.entry(party.stream).or_default() += 1;
+        *self.held.parties.entry(party).or_default() += 1;
+        self.held.all += 1;
     }
 
     /// A session carries none any more, or is about to end.
     pub(super) fn end(&mut self, party: Party) {
-        one_less(&mut self.streams, &party.stream);
-        one_less(&mut self.parties, &party);
-        self.all -= 1;
+        one_less(&mut self.held.streams, &party.stream);
+        one_less(&mut self.held.parties, &party);
+        self.held.all -= 1;
     }
 
     /// Whether a party may take one more of `most` connections.
     pub(super) fn may_take(&self, party: Party, most: usize) -> bool {
-        let free = most.saturating_sub(self.all);
-        if free == 0 {
-            return false;
-        }
-        let (stream, own) = self.held(party);
-        stream == 0 || (free > most / LAST && (own == 0 || stream < free.saturating_mul(TIMES_FREE)))
+        self.held.may_take(party, most)
     }
 
     pub(super) fn held(&self, party: Party) -> Held {
+        self.held.of(party)
+    }
+
+    /// For how many connections lanes wait, those for hosts that stall included if there is `room` for such a one.
+    pub(super) fn waiting(&self, room: bool) -> usize {
+        self.usual.len() + if room { self.stalling.len() } else { 0 }
+    }
+
+    /// What the party that is to have the next connection in a line holds; None if nobody waits there.
+    pub(super) fn least(&self, line: &Line<Lane>) -> Option<Held> {
+        line.waiting.keys().map(|party| self.held(*party)).min()
+    }
+
+    /// Takes out the lane whose turn it is for one of `most` connections. Hosts that stall come behind all others, if there is `room` for such a
+    /// one, but every eighth connection is theirs, so that they have their chance, too.
+    pub(super) fn next(&mut self, most: usize, room: bool) -> Option<Lane> {
+        let Self { held, usual, stalling, given } = self;
+        let theirs = room && given.is_multiple_of(FOR_STALLING);
+        let before = if theirs { stalling.next(held, most) } else { None };
+        let next = before.or_else(|| usual.next(held, most)).or_else(|| if room { stalling.next(held, most) } else { None });
+        *given = given.wrapping_add(usize::from(next.is_some()));
+        next
+    }
+}
+
+impl HeldConnections {
+    fn of(&self, party: Party) -> Held {
         let stream = self.streams.get(&party.stream).copied().unwrap_or_default();
         (stream, self.parties.get(&party).copied().unwrap_or_default())
     }
 
+    fn may_take(&self, party: Party, most: usize) -> bool {
+        let free = most.saturating_sub(self.all);
+        if free == 0 {
+            return false;
+        }
+        let (stream, own) = self.of(party);
+        stream == 0 || (free > most / LAST && (own == 0 || stream < free.saturating_mul(TIMES_FREE)))
+    }
+}
+
+impl<Lane: Copy + Eq + Hash> Line<Lane> {
     /// A lane waits for a connection for mail of these parties.
     pub(super) fn wait(&mut self, lane: Lane, parties: impl IntoIterator<Item = Party>) {
         for party in parties {
@@ -76,8 +127,7 @@ impl<Lane: Copy + Eq + Hash> Shares<Lane> {
         }
     }
 
-    /// For how many connections lanes wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
@@ -88,15 +138,9 @@ impl<Lane: Copy + Eq + Hash> Shares<Lane> {
         lanes.all(|lane| lane == first).then_some(first)
     }
 
-    /// What the party that is to have the next connection holds; None if nobody waits.
-    pub(super) fn least(&self) -> Option<Held> {
-        self.waiting.keys().map(|party| self.held(*party)).min()
-    }
-
-    /// Takes out the lane whose turn it is for one of `most` connections.
-    pub(super) fn next(&mut self, most: usize) -> Option<Lane> {
-        let may = self.waiting.keys().copied().filter(|party| self.may_take(*party, most));
-        let party = may.min_by_key(|party| (self.held(*party), *party))?;
+    fn next(&mut self, held: &HeldConnections, most: usize) -> Option<Lane> {
+        let may = self.waiting.keys().copied().filter(|party| held.may_take(*party, most));
+        let party = may.min_by_key(|party| (held.of(*party), *party))?;
         let lanes = self.waiting.get_mut(&party).expect("it waits");
         // Thousands of lanes with silent hosts may wait: every second connection is for the newest, which need not wait for all of them.
         let lane = if self.newest { lanes.pop_back() } else { lanes.pop_front() };
@@ -120,14 +164,13 @@ fn one_less<Key: Eq + Hash>(counts: &mut NumberMap<Key, usize>, key: &Key) {
 
 impl<Lane> Default for Shares<Lane> {
     fn default() -> Self {
-        Self {
-            streams: NumberMap::default(),
-            parties: NumberMap::default(),
-            all: 0,
-            waiting: HashMap::new(),
-            known: HashSet::new(),
-            newest: false,
-        }
+        Self { held: HeldConnections::default(), usual: Line::default(), stalling: Line::default(), given: 0 }
+    }
+}
+
+impl<Lane> Default for Line<Lane> {
+    fn default() -> Self {
+        Self { waiting: HashMap::new(), known: HashSet::new(), newest: false }
     }
 }
 
@@ -163,11 +206,15 @@ mod tests {
         assert_eq!([2, 3].map(|other| fill(&mut shares, user(other))), [1, 1]);
         assert_eq!((4..100).map(|other| fill(&mut shares, user(other))).sum::<usize>(), 38, "the last ten are for other streams");
         assert!(shares.may_take(of(1), MOST));
-        shares.wait(1, [user(1)]);
-        shares.wait(2, [user(2)]);
-        shares.wait(3, [user(200)]);
+        shares.usual.wait(1, [user(1)]);
+        shares.usual.wait(2, [user(2)]);
+        shares.usual.wait(3, [user(200)]);
         (0..60).for_each(|_| shares.end(user(1)));
-        assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(3), Some(2), Some(1)], "who has the fewest is next");
+        assert_eq!(
+            [shares.next(MOST, true), shares.next(MOST, true), shares.next(MOST, true)],
+            [Some(3), Some(2), Some(1)],
+            "who has the fewest is next"
+        );
     }
 
     #[test]
@@ -184,24 +231,43 @@ mod tests {
         let mut shares = Shares::<u32>::default();
         fill(&mut shares, of(0));
         let lanes = [1, 2, 3];
-        shares.wait(lanes[0], [of(0)]);
-        shares.wait(lanes[1], [of(0), of(1)]);
-        shares.wait(lanes[1], [of(0), of(1)]);
-        assert_eq!((shares.waiting(), shares.least(), shares.lone()), (3, Some((0, 0)), None));
-        assert_eq!(shares.next(MOST), Some(lanes[1]), "the second stream has none");
-        assert_eq!(shares.next(MOST), None, "the first one has its share");
+        shares.usual.wait(lanes[0], [of(0)]);
+        shares.usual.wait(lanes[1], [of(0), of(1)]);
+        shares.usual.wait(lanes[1], [of(0), of(1)]);
+        assert_eq!((shares.waiting(true), shares.least(&shares.usual), shares.usual.lone()), (3, Some((0, 0)), None));
+        assert_eq!(shares.next(MOST, true), Some(lanes[1]), "the second stream has none");
+        assert_eq!(shares.next(MOST, true), None, "the first one has its share");
         (0..50).for_each(|_| shares.end(of(0)));
-        assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(lanes[1]), Some(lanes[0]), None], "newest and oldest");
+        assert_eq!(
+            [shares.next(MOST, true), shares.next(MOST, true), shares.next(MOST, true)],
+            [Some(lanes[1]), Some(lanes[0]), None],
+            "newest and oldest"
+        );
     }
 
     #[test]
     fn with_connections_for_all_the_stream_with_the_fewest_is_next() {
         let mut shares = Shares::<u32>::default();
         (0..5).for_each(|_| shares.begin(of(0)));
-        shares.wait(1, [of(0)]);
-        assert_eq!(shares.lone(), Some(1));
-        shares.wait(2, [of(1)]);
-        assert_eq!([shares.next(MOST), shares.next(MOST), shares.next(MOST)], [Some(2), Some(1), None]);
-        assert_eq!((shares.waiting(), shares.least()), (0, None));
+        shares.usual.wait(1, [of(0)]);
+        assert_eq!(shares.usual.lone(), Some(1));
+        shares.usual.wait(2, [of(1)]);
+        assert_eq!([shares.next(MOST, true), shares.next(MOST, true), shares.next(MOST, true)], [Some(2), Some(1), None]);
+        assert_eq!((shares.waiting(true), shares.least(&shares.usual)), (0, None));
+    }
+
+    #[test]
+    fn hosts_that_stall_come_last_and_have_every_eighth_turn() {
+        let mut shares = Shares::<u32>::default();
+        shares.usual.wait(99, [of(0)]);
+        assert_eq!(shares.next(MOST, true), Some(99), "nobody else waits");
+        (0..20).for_each(|lane| shares.usual.wait(lane, [of(0)]));
+        (100..110).for_each(|lane| shares.stalling.wait(lane, [of(1)]));
+        assert_eq!((shares.waiting(true), shares.waiting(false)), (30, 20));
+        let given: Vec<u32> = std::iter::from_fn(|| shares.next(MOST, true)).collect();
+        let theirs: Vec<usize> = given.iter().enumerate().filter(|(_, lane)| **lane >= 100).map(|(turn, _)| turn).collect();
+        assert_eq!(theirs, [7, 15, 22, 23, 24, 25, 26, 27, 28, 29]);
+        shares.stalling.wait(100, [of(1)]);
+        assert_eq!(shares.next(MOST, false), None, "they have their part of the connections");
     }
 }

@@ -178,6 +178,7 @@ impl Dispatcher {
             JobOutcome::Answered { said, facts } => self.answered(session, job, said, facts),
             JobOutcome::Outdated => self.place_job_again(job),
             JobOutcome::GoesOn(offered) => {
+                self.heard(session, Some(false));
                 if self.further(&mut job, &offered) {
                     job.earlier.push(offered);
                     return self.actions.push(Action::Deliver(session, Box::new(job)));
@@ -196,12 +197,22 @@ impl Dispatcher {
 
     /// Settles the recipients of a job by their results.
     pub(super) fn answered(&mut self, session: SessionId, mut job: DeliveryJob, said: Vec<AttemptResult>, facts: Arc<Attempt>) {
+        self.heard(session, silence(&said));
         if let (Some(error), Some((queue, _))) = (first_error(&said), self.connections.of(session)) {
             self.connections.note_error(queue, &error, self.now);
         }
         self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record_results(record));
+    }
+
+    /// A session's hosts have said something, or were silent; None: what became of the job tells nothing of them.
+    fn heard(&mut self, session: SessionId, silent: Option<bool>) {
+        let (Some(silent), Some((queue, _))) = (silent, self.connections.of(session)) else { return };
+        if let Some(lane) = self.connections.heard(queue, session, silent, self.now.as_millisecond()) {
+            self.to_pump.push(lane);
+            self.feed_the_hungry();
+        }
     }
 
     /// Settles what a job used of the budget at one host, and gets it a permit for the next one; false if there is none, and the attempt ends.
@@ -250,7 +261,7 @@ impl Dispatcher {
         let queued = self.connections.lanes().at(queue);
         let most = self.most_connections(queued.lane).unwrap_or(0);
         carried >= self.policy.limits(queued.site.provider.as_str()).messages_per_connection
-            || self.connections.must_give_way(queue, carried, most)
+            || self.connections.must_give_way(queue, carried, most, self.policy.connections)
     }
 
     /// A session could not be opened. If others to the same hosts are open, the receiver wants no more of them; otherwise the hosts are
@@ -281,6 +292,9 @@ impl Dispatcher {
         }
         self.connections.note_error(queue, &failure.to_string(), self.now);
         let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); job.rcpts.len()];
+        if let Some(silent) = silence(&said) {
+            self.to_pump.extend(self.connections.heard(queue, session, silent, self.now.as_millisecond()));
+        }
         self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.into_iter().for_each(|record| self.record_results(record));
@@ -328,6 +342,20 @@ impl Dispatcher {
             self.pump(lane);
         }
     }
+}
+
+/// Whether hosts were silent when they should have spoken; None: nothing came of it that tells.
+fn silence(said: &[AttemptResult]) -> Option<bool> {
+    let of = |said: &AttemptResult| match said {
+        AttemptResult::Delivered(_) => Some(false),
+        AttemptResult::Failed(failure, _) | AttemptResult::Unknown(failure, _) => match failure {
+            Failure::Refused { .. } => Some(false),
+            Failure::Local { cause: LocalCause::Timeout | LocalCause::ConnectTimeout, .. } => Some(true),
+            Failure::Local { .. } => None,
+        },
+        AttemptResult::Suppressed(_) => None,
+    };
+    said.iter().filter_map(of).max()
 }
 
 /// The first failure among the results, as one short line.

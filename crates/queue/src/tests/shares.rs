@@ -16,6 +16,21 @@ fn silent(hosts: usize) -> (World, Vec<String>) {
     (world, names)
 }
 
+/// The same with mail to twenty good domains every second. Returns how long it took at the median and at worst, in milliseconds.
+fn good_mail_beside(world: &mut World, seconds: u64) -> (u128, u128) {
+    let mut sent = Vec::new();
+    for second in 0..seconds {
+        let good = format!("good{}.example", second % 20);
+        sent.push((world.arrive("default", &[&good]), world.now));
+        world.run_for(Duration::from_secs(1));
+    }
+    world.run_for(Duration::from_secs(600));
+    let mut took: Vec<u128> =
+        sent.iter().map(|(seq, since)| delivered_after(world, *seq, *since).expect("it is delivered").as_millis()).collect();
+    took.sort_unstable();
+    (took[took.len() / 2], took[took.len() - 1])
+}
+
 fn delivered_after(world: &World, seq: Seq, since: Timestamp) -> Option<Duration> {
     let line = world.log.iter().find(|line| line.1 == seq && line.4 == Next::Delivered)?;
     Some(line.0.duration_since(since).unsigned_abs())
@@ -145,4 +160,58 @@ fn a_slow_receiver_has_its_time_while_nobody_else_needs_the_connection() {
     world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
     world.run_for(Duration::from_secs(299));
     assert!(world.log.is_empty() && world.dispatcher.sessions() == 89);
+}
+
+#[test]
+fn after_a_retry_of_all_mail_for_hosts_that_answer_does_not_wait_for_those_that_were_silent_before() {
+    for tried_before in [false, true] {
+        let (mut world, names) = silent(1000);
+        let domains: Vec<String> = (0..20).map(|n| format!("good{n}.example")).collect();
+        world.arrive("default", &domains.iter().map(String::as_str).collect::<Vec<_>>());
+        world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
+        if tried_before {
+            world.run_for(Duration::from_secs(400));
+        }
+        let now = world.now;
+        let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), now);
+        world.perform(actions);
+        let (median, worst) = good_mail_beside(&mut world, 60);
+        match tried_before {
+            true => assert!(median < 200 && worst < 300, "median {median} ms, worst {worst} ms"),
+            false => assert!(worst < 7_000, "nobody knows yet who is silent: {worst} ms"),
+        }
+    }
+}
+
+#[test]
+fn hosts_that_were_silent_before_take_a_quarter_of_the_connections_and_are_all_tried_again() {
+    let (mut world, names) = silent(1000);
+    world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.run_for(Duration::from_secs(400));
+    let (now, before) = (world.now, world.opened.len());
+    let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), now);
+    world.perform(actions);
+    world.run_for(Duration::from_secs(4));
+    assert_eq!(world.dispatcher.sessions(), MOST / 4);
+    world.run_for(Duration::from_secs(230));
+    let mut tried: Vec<&str> = world.opened[before..].iter().map(|(_, host)| host.as_str()).collect();
+    tried.sort_unstable();
+    tried.dedup();
+    assert_eq!(tried.len(), 1000 - MOST / 4, "25 every five seconds; the retry found 25 under way");
+}
+
+#[test]
+fn hosts_that_were_silent_once_have_all_their_connections_again_when_they_answer() {
+    let (mut world, _) = stalled(1, true);
+    world.takes.insert("tar0.example".into(), Duration::from_secs(20));
+    world.arrive("default", &["tar0.example"]);
+    world.run_for(Duration::from_secs(30));
+    world.judge = None;
+    let many: Vec<Seq> = (0..40).map(|_| world.arrive("default", &["tar0.example"])).collect();
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.dispatcher.sessions(), 1, "whether it answers is not known yet");
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.dispatcher.sessions(), 20);
+    world.run_for(Duration::from_secs(60));
+    assert!(many.iter().all(|seq| world.fates(*seq).iter().any(|next| **next == Next::Delivered)));
 }
