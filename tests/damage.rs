@@ -1,6 +1,10 @@
 //! Damage to what is on disk: what is lost is said, with what to do, and a later version's files are left alone.
 
-use std::{fs, os::unix::fs::FileExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use support::{Act, Mail, Relay, Step, World, wait};
@@ -327,6 +331,37 @@ fn a_list_of_alarms_of_another_version_stops_the_start_and_is_left_alone() {
     fs::remove_file(path).unwrap();
     relay.run();
     relay.assert_balanced();
+}
+
+#[test]
+fn an_alarm_about_missing_messages_comes_back_when_its_list_is_lost() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 4] = [
+        ("removed", |path| fs::remove_file(path).unwrap()),
+        ("emptied", |path| fs::write(path, "").unwrap()),
+        ("garbage", |path| fs::write(path, b"\0\xff{]").unwrap()),
+        ("cut", |path| fs::File::options().write(true).open(path).unwrap().set_len(80).unwrap()),
+    ];
+    let (mut world, _) = with_deferred(4);
+    let relay = &mut world.relay;
+    let path = relay.dir().join("data/alarms.json");
+    relay.kill();
+    fs::remove_dir_all(relay.dir().join("data/spool")).unwrap();
+    relay.run();
+    let (count, text) = missing(relay);
+    wait::until("the spool to be compared", || (!relay.dir().join("data/spool/uncompared").exists()).then_some(()));
+    for (what, harm) in harms {
+        let highest = standing(relay).iter().map(|alarm| alarm["id"].as_u64().unwrap()).max().unwrap();
+        relay.stop();
+        harm(&path);
+        relay.run();
+        assert_eq!(missing(relay), (count, text.clone()), "{what}");
+        let said = standing(relay).into_iter().find(|alarm| alarm["rule"] == "alarms_lost" || alarm["rule"] == "alarms_unreadable");
+        let id = said.unwrap_or_else(|| panic!("{what}: {:?}", standing(relay)))["id"].as_u64().unwrap();
+        assert!(id > highest, "{what}: no number is given twice");
+        wait::until("the spool to be compared", || (!relay.dir().join("data/spool/uncompared").exists()).then_some(()));
+        assert!(!relay.ok(["alarms"]).contains("67108864"), "{}", relay.ok(["alarms"]));
+    }
 }
 
 #[test]

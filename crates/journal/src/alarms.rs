@@ -27,8 +27,14 @@ struct Kept {
     /// The file; None: there is none, and the alarms are in memory alone.
     path: Option<PathBuf>,
     standing: Standing,
+    /// The id of the next alarm, as the file has it.
+    saved_next: u64,
     /// The file does not hold all of it yet.
     unsaved: bool,
+    /// The file's length as it was written last, or read.
+    length: Option<u64>,
+    /// The file could not be understood and was put aside just now: the alarm about that is all that stands.
+    put_aside: bool,
 }
 
 /// Why the alarms of a data folder cannot be opened.
@@ -73,8 +79,9 @@ impl Alarms {
             Some(Err(Some(version))) => return Err(AlarmsError::Unknown { path, version }),
             Some(Err(None)) => None,
         };
-        let damaged = standing.is_none();
-        let alarms = Self(Arc::new(Mutex::new(Kept { path: Some(path.clone()), standing: standing.unwrap_or_default(), unsaved: false })));
+        let (damaged, length) = (standing.is_none(), read.map(|bytes| bytes.len() as u64));
+        let kept = Kept::new(Some(path.clone()), standing.unwrap_or_default());
+        let alarms = Self(Arc::new(Mutex::new(Kept { length, put_aside: damaged, ..kept })));
         if damaged {
             let aside = put_aside(&path, now);
             alarms.raise(vec![aside], now);
@@ -84,7 +91,7 @@ impl Alarms {
 
     /// Alarms without a file.
     pub fn in_memory() -> Self {
-        Self(Arc::new(Mutex::new(Kept { path: None, standing: Standing::default(), unsaved: false })))
+        Self(Arc::new(Mutex::new(Kept::new(None, Standing::default()))))
     }
 
     /// What stands in a data folder that may be in use, read from its file alone.
@@ -170,10 +177,36 @@ impl Alarms {
         self.lock().standing.now()
     }
 
-    /// Writes the file if that has failed before. Blocks on the disk.
+    /// The number of the next alarm, as the file has it: it says how many the file must know of.
+    pub fn next(&self) -> u64 {
+        self.lock().saved_next
+    }
+
+    /// Whether the file does not know of every alarm before the one numbered `next`: it is gone, damaged, or an old copy. Then what stood is not
+    /// known; that is an alarm from now on, and no number is given twice. Called before others are raised. Blocks on the disk.
+    pub fn must_know(&self, next: u64, now: Timestamp) -> bool {
+        let mut kept = self.lock();
+        let known = kept.standing.next();
+        if std::mem::take(&mut kept.put_aside) {
+            kept.standing.renumber_from(next);
+        } else if known < next {
+            kept.standing.skip_to(next);
+            let (path, last) = (kept.path.as_deref().unwrap_or_else(|| Path::new(NAME)).display(), next - 1);
+            let what =
+                format!("alarms were lost: {last} were raised, and the list of those that stand, {path}, ends before number {known}");
+            let finding = Finding { rule: "alarms_lost", key: next.to_string(), part: None, what, remedy: READ_THE_LOG.into() };
+            kept.standing.raise(vec![finding], false, now);
+        } else {
+            return false;
+        }
+        kept.change_and_report();
+        true
+    }
+
+    /// Writes the file if that has failed before, or if somebody removed it or made it shorter or longer. Blocks on the disk.
     pub fn save(&self) {
         let mut kept = self.lock();
-        if kept.unsaved {
+        if kept.unsaved || kept.is_not_as_left() {
             // It was reported when it failed first.
             let _ = kept.save();
         }
@@ -205,13 +238,28 @@ impl Alarms {
 }
 
 impl Kept {
+    fn new(path: Option<PathBuf>, standing: Standing) -> Self {
+        let saved_next = standing.next();
+        Self { path, standing, saved_next, unsaved: false, length: None, put_aside: false }
+    }
+
     fn save(&mut self) -> io::Result<()> {
         self.unsaved = true;
+        let bytes = self.standing.to_bytes();
         if let Some(path) = &self.path {
-            files::replace_and_keep_owner(path, &self.standing.to_bytes())?;
+            files::replace_and_keep_owner(path, &bytes)?;
         }
-        self.unsaved = false;
+        (self.unsaved, self.length, self.saved_next) = (false, Some(bytes.len() as u64), self.standing.next());
         Ok(())
+    }
+
+    /// Whether somebody else removed or changed the file. A folder that cannot be looked into tells nothing.
+    fn is_not_as_left(&self) -> bool {
+        let Some(path) = &self.path else { return false };
+        match fs::metadata(path) {
+            Ok(file) => Some(file.len()) != self.length,
+            Err(error) => error.kind() == io::ErrorKind::NotFound && self.length.is_some(),
+        }
     }
 
     fn change_and_report(&mut self) {
@@ -228,9 +276,11 @@ fn put_aside(path: &Path, now: Timestamp) -> Finding {
         Ok(()) => format!("the list of alarms that stood could not be read; it is now {}", aside.display()),
         Err(error) => format!("the list of alarms that stood, {}, could not be read, nor renamed: {error}", path.display()),
     };
-    let remedy = "`posthaste audit` tells whether mail is missing. Check the disk".into();
-    Finding { rule: "alarms_unreadable", key: now.as_second().to_string(), part: None, what, remedy }
+    Finding { rule: "alarms_unreadable", key: now.as_second().to_string(), part: None, what, remedy: READ_THE_LOG.into() }
 }
+
+const READ_THE_LOG: &str = "`posthaste log --event relay` shows the alarms that were raised and acknowledged. What the relay can find again, it \
+                            raises again. `posthaste audit` tells whether mail is missing. Check the disk";
 
 /// The name of the file.
 const NAME: &str = "alarms.json";
@@ -296,6 +346,48 @@ mod tests {
         let alarms = Alarms::open(dir.path(), NOW).unwrap();
         assert_eq!(alarms.now().alarms[0].rule, "alarms_unreadable");
         assert_eq!(fs::read_to_string(dir.path().join("alarms.json.unreadable-0")).unwrap(), r#"{"v":1,"alar"#);
+    }
+
+    #[test]
+    fn a_list_that_is_gone_or_an_old_copy_is_an_alarm_and_no_number_is_given_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let alarms = Alarms::open(dir.path(), NOW).unwrap();
+        assert!(!alarms.must_know(1, NOW), "a new folder");
+        alarms.raise(vec![lost("7")], NOW);
+        let old = fs::read(&path).unwrap();
+        alarms.raise(vec![lost("9")], NOW);
+        let next = alarms.next();
+        assert!(!Alarms::open(dir.path(), NOW).unwrap().must_know(next, NOW));
+        for copy in [Some(old), None] {
+            fs::remove_file(&path).unwrap();
+            copy.into_iter().for_each(|old| fs::write(&path, old).unwrap());
+            let alarms = Alarms::open(dir.path(), NOW).unwrap();
+            assert!(alarms.must_know(next, NOW) && !alarms.must_know(next, NOW));
+            let last = Alarms::read(dir.path()).unwrap().alarms.pop().unwrap();
+            assert_eq!((last.rule.as_str(), last.id), ("alarms_lost", next), "{}", last.what);
+        }
+        fs::write(&path, "garbage").unwrap();
+        let alarms = Alarms::open(dir.path(), NOW).unwrap();
+        assert!(alarms.must_know(next, NOW) && !alarms.must_know(next, NOW));
+        let standing = Alarms::read(dir.path()).unwrap().alarms;
+        assert_eq!(standing.iter().map(|alarm| (alarm.rule.as_str(), alarm.id)).collect::<Vec<_>>(), [("alarms_unreadable", next)]);
+    }
+
+    #[test]
+    fn a_list_that_somebody_removes_or_cuts_while_the_relay_runs_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, alarms) = (dir.path().join(NAME), Alarms::open(dir.path(), NOW).unwrap());
+        alarms.save();
+        assert!(!path.exists(), "nothing to keep");
+        alarms.raise(vec![lost("7")], NOW);
+        let before = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        alarms.save();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        fs::write(&path, "").unwrap();
+        alarms.save();
+        assert_eq!(fs::read(&path).unwrap(), before);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod reload;
 pub mod run;
 pub mod settings;
 mod spooled;
+mod told;
 mod watch;
 pub mod why;
 

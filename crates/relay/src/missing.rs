@@ -4,12 +4,15 @@
 use std::{path::PathBuf, thread, time::Duration};
 
 use posthaste_journal::{Alarms, Finding, Journal, Part};
-use posthaste_monitor::{LogError, Missing, Unended, Watermark};
+use posthaste_monitor::{LogError, Missing, Unended};
 use posthaste_spool::{ReadError, Spool, StoreError};
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::{spooled::each_spooled, watch::raise};
+use crate::{
+    spooled::each_spooled,
+    told::{note_alarms, remember, told},
+    watch::raise,
+};
 
 /// What to do about messages that are gone.
 pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
@@ -18,8 +21,6 @@ pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: th
 const RETRY: Duration = Duration::from_secs(60);
 /// The alarm about a comparison that is not done yet.
 const UNCOMPARED: &str = "uncompared";
-/// The spool's key for the numbers of the missing messages that an alarm has told of.
-const TOLD: &[u8] = b"lost/told";
 /// Ranges of numbers in an alarm.
 const RANGES_MAX: usize = 8;
 
@@ -91,38 +92,12 @@ impl Comparison {
         let missing = unended.missing(&known)?;
         if missing.recipients > 0 {
             raise(alarms, journal, vec![finding(&missing)]);
+            note_alarms(alarms, spool);
             missing.numbers.iter().for_each(|(first, last)| told.see_range(*first, *last));
             remember(spool, &told);
         }
         Ok(spool.compared()?)
     }
-}
-
-/// Notes that an alarm has told of these messages, by their spool numbers.
-pub(crate) fn note_told(spool: &Spool, numbers: &[u64]) {
-    if !numbers.is_empty() {
-        let mut told = told(spool);
-        numbers.iter().for_each(|number| told.see(*number));
-        remember(spool, &told);
-    }
-}
-
-/// The value of [`TOLD`]: ranges of numbers, first and last included. Later versions only add fields.
-#[derive(Default, Serialize, Deserialize)]
-struct Told {
-    numbers: Vec<(u64, u64)>,
-}
-
-fn told(spool: &Spool) -> Watermark {
-    // What cannot be read is told once more.
-    let told: Told = spool.get(TOLD).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    Watermark::new(0, &told.numbers)
-}
-
-fn remember(spool: &Spool, told: &Watermark) {
-    let first = (told.through() > 0).then(|| (1, told.through()));
-    let told = Told { numbers: first.into_iter().chain(told.beyond()).collect() };
-    spool.put(TOLD, &serde_json::to_vec(&told).expect("ranges are plain data"));
 }
 
 fn finding(missing: &Missing) -> Finding {

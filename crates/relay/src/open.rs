@@ -18,10 +18,7 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::{
-    error::OpeningError,
-    missing::{SEND_AGAIN, note_told},
-};
+use crate::{error::OpeningError, missing::SEND_AGAIN, told::note_told};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);

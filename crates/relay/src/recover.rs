@@ -24,6 +24,7 @@ use crate::{
     recorder::{CHECKPOINT, settle_on_durable},
     settings::Settings,
     spooled::each_spooled,
+    told::alarms_are_lost,
 };
 
 /// What the recovery found and did.
@@ -81,7 +82,8 @@ pub fn recover(
     }
     let behind = numbers_behind_its_log(opened, &tail, &mark)?;
     losses.extend(behind.map(|highest| set_back(config, highest)));
-    let uncompared = opened.uncompared | behind.is_some();
+    let forgotten = alarms_are_lost(&opened.alarms, spool, now).map_err(RecoveryError::Mark)?;
+    let uncompared = opened.uncompared | behind.is_some() | forgotten;
     let found = Found { renamed, losses, uncompared, unread: !opened.read, ..Found::default() };
     // Where lines are missing from the log, it does not know what was acknowledged.
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };

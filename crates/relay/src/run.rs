@@ -49,6 +49,7 @@ use crate::{
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
     settings::{Settings, Swap, as_root, exposed},
+    told::note_alarms,
     watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
@@ -133,6 +134,7 @@ impl Store {
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
         alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
         say_standing(alarms, journal, began);
+        note_alarms(alarms, spool);
         take_log_alarms(journal, alarms);
         if unaccounted {
             open::recount(&mut dispatcher, &settings.config, &lanes);
@@ -385,6 +387,7 @@ impl Relay {
             }
             Err(error) => return Err(RunError::CloseLog(error)),
         }
+        note_alarms(&self.alarms, spool);
         spool.close().map_err(RunError::CloseSpool)
     }
 }

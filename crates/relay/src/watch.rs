@@ -9,7 +9,7 @@ use posthaste_message::MessageRecord;
 use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
-use crate::engine::LANE_WAITS;
+use crate::{engine::LANE_WAITS, told::note_alarms};
 
 /// The alarm about an index of the spool that failed at the start.
 pub(crate) const INDEX_FAILED: &str = "index_failed";
@@ -53,6 +53,7 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             raise(&alarms, &journal, new.into_iter().map(|seq| damage(&spool, seq)).collect());
             take_log_alarms(&journal, &alarms);
             alarms.save();
+            note_alarms(&alarms, &spool);
             if turn.is_multiple_of(INDEX_EVERY)
                 && let Err(error) = journal.index().catch_up()
             {

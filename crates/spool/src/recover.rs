@@ -102,10 +102,12 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
     Ok(OpenedSpool { shared, writer, lock, recovery })
 }
 
-/// The segments that are listed and not there.
+/// The segments that are listed and not there. Where the next one begins so high that this one cannot have given out the numbers up to there,
+/// numbers were skipped, and which its last was is not known.
 fn missing(manifest: &Manifest, table: &SegmentTable) -> Vec<MissingSegment> {
     let gone = manifest.missing(|id| table.has(id)).into_iter();
-    gone.map(|(segment, first, next)| MissingSegment { segment, first, last: next.map(|next| next.saturating_sub(1)) }).collect()
+    let last = |first: u64, next: Option<u64>| next.filter(|next| *next < first.saturating_add(NUMBERS_OF_A_SEGMENT))?.checked_sub(1);
+    gone.map(|(segment, first, next)| MissingSegment { segment, first, last: last(first, next) }).collect()
 }
 
 /// How often a start tries to make an index on disk: twice, since an error may pass at once.

@@ -120,6 +120,24 @@ impl Standing {
         self.next <= MOST && self.more <= MOST && self.alarms.iter().all(|alarm| alarm.id < self.next)
     }
 
+    /// The id of the next alarm.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Gives no id below this one any more.
+    pub(super) fn skip_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// Gives what stands ids from this one on, unless higher ones were given.
+    pub(super) fn renumber_from(&mut self, next: u64) {
+        self.skip_to(next);
+        for (id, alarm) in (next..).zip(&mut self.alarms) {
+            (alarm.id, self.next) = (alarm.id.max(id), self.next.max(id + 1));
+        }
+    }
+
     /// The file's content.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("alarms are plain data")
