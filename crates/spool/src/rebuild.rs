@@ -69,8 +69,8 @@ struct Rebuild<'a> {
     table: SegmentTable,
     recovery: Recovery,
     next_lsn: u64,
-    /// Every copy of every message, including dead ones.
-    copies: Vec<(u64, Loc)>,
+    /// Every copy of every message, including dead ones, and whether it is whole.
+    copies: Vec<(u64, bool, Loc)>,
     /// The newest update of each message.
     updates: HashMap<u64, (u64, Loc)>,
     /// Dead message and the segment that holds it.
@@ -143,10 +143,7 @@ impl<'a> Rebuild<'a> {
         match header.kind {
             RecordKind::Void => {}
             RecordKind::Message | RecordKind::Damaged => {
-                if header.kind == RecordKind::Damaged {
-                    self.recovery.damaged.push(seq);
-                }
-                self.copies.push((seq, at));
+                self.copies.push((seq, header.kind == RecordKind::Message, at));
                 if let Some((id, meta)) = head.split_first_chunk::<ID>()
                     && !self.is_dead(seq)
                 {
@@ -217,10 +214,7 @@ impl<'a> Rebuild<'a> {
         self.index.apply(&self.overlay).and_then(|()| self.index.flush())?;
         self.mend(strangers)?;
         self.strike_out_all(&mut surplus)?;
-        let Self { index, table, mut recovery, next_lsn, .. } = self;
-        recovery.damaged.sort_unstable();
-        recovery.damaged.dedup();
-        recovery.damaged.retain(|seq| locations.get(*seq).is_some());
+        let Self { index, table, recovery, next_lsn, .. } = self;
         Ok(Recovered { index, checkpoint: StopCheckpoint { next_lsn, stamp: 0, table, locations }, recovery })
     }
 
@@ -244,18 +238,21 @@ impl<'a> Rebuild<'a> {
         self.recovery.quarantined.push(damage);
     }
 
-    /// Finds the location of each live message: its last copy. `surplus` gets the copies that have to be voided.
+    /// Finds the location of each live message: its last whole copy, and if none is whole the last one. What compaction was copying at a power cut
+    /// may have reached the disk in part, and what it was copied from is still there. `surplus` gets the copies that have to be voided.
     fn settle_messages(&mut self, surplus: &mut Vec<(u64, Loc)>) -> Locations {
         let mut locations = Locations::default();
         let mut copies = mem::take(&mut self.copies);
         copies.sort_unstable();
         for same in copies.chunk_by(|one, other| one.0 == other.0) {
-            let (seq, at) = same[same.len() - 1];
+            let (seq, whole, at) = same[same.len() - 1];
+            let places = |same: &[(u64, bool, Loc)]| same.iter().map(|(seq, _, at)| (*seq, *at)).collect::<Vec<_>>();
             if self.is_dead(seq) {
-                surplus.extend(same.iter().filter(|(seq, at)| !self.tombstones.contains(&(*seq, at.segment))));
+                surplus.extend(places(same).into_iter().filter(|(seq, at)| !self.tombstones.contains(&(*seq, at.segment))));
                 continue;
             }
-            surplus.extend(&same[..same.len() - 1]);
+            surplus.extend(places(&same[..same.len() - 1]));
+            self.recovery.damaged.extend((!whole).then_some(seq));
             let update = self.updates.remove(&seq).map_or(Loc::default(), |(_, at)| at);
             self.table.live(at);
             self.table.live(update);

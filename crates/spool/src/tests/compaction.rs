@@ -68,6 +68,25 @@ fn a_crash_between_copy_and_deletion_leaves_one_message() {
 }
 
 #[test]
+fn a_copy_that_a_power_cut_tore_does_not_take_the_place_of_what_it_was_copied_from() {
+    for torn in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copies = [Segment::new(1).message(1, 3500), Segment::new(2).message(1, 3500).message(2, 100)];
+        copies[torn - 1].bytes[2000..2512].fill(0);
+        copies.into_iter().for_each(|copy| copy.write(dir.path()));
+        for _ in 0..3 {
+            let (spool, recovery) = open(dir.path());
+            assert_eq!((recovery.messages, seqs(&spool), recovery.damaged), (2, vec![1, 2], vec![]), "{torn}");
+            assert_eq!(spool.body(1).unwrap().unwrap(), body(1, 3500));
+        }
+        let (spool, _) = open(dir.path());
+        spool.remove(1);
+        drop(spool);
+        assert_eq!(live_after_many_opens(dir.path()), [2]);
+    }
+}
+
+#[test]
 fn a_crash_before_a_dead_copy_got_its_tombstone_leaves_none() {
     let dir = tempfile::tempdir().unwrap();
     Segment::new(1).message(1, 100).write(dir.path());
