@@ -1,5 +1,6 @@
 //! The list of segments, in the file `segments`: one line for each that was begun (`+ID FLOOR`, where FLOOR is the lowest number that a new
-//! record in it can have) and for each that was deleted (`-ID`). A segment that is listed and not there is missing.
+//! record in it can have) and for each that was deleted (`-ID`), each with its CRC-32 in hexadecimal at its end. A segment that is listed and not
+//! there is missing. The first lists had no sums; in others a line without one is somebody else's.
 //!
 //! A line about a deletion that a crash or a full disk cuts off makes an emptied segment look as if it were missing: a false alarm, which is
 //! better than none.
@@ -31,8 +32,10 @@ impl Manifest {
             Err(error) => return Err(error),
         };
         let (mut segments, mut unknown) = (BTreeMap::new(), Vec::new());
-        for line in bytes.split(|byte| *byte == b'\n') {
-            match ListLine::of(line) {
+        let lines = || bytes.split(|byte| *byte == b'\n');
+        let has_sums = lines().any(|line| unsummed(line).is_some());
+        for line in lines() {
+            match ListLine::of(line, has_sums) {
                 ListLine::Begun(id, floor) => drop(segments.insert(id, floor)),
                 ListLine::Deleted(id) => drop(segments.remove(&id)),
                 ListLine::Torn => {}
@@ -66,7 +69,7 @@ impl Manifest {
     pub(crate) fn replace(&mut self, segments: BTreeMap<u32, u64>) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
-        let lines: String = segments.iter().map(|(id, floor)| format!("+{id} {floor}\n")).collect();
+        let lines: String = segments.iter().map(|(id, floor)| summed(&format!("+{id} {floor}"))).collect();
         for line in &self.unknown {
             file.write_all(line)?;
             file.write_all(b"\n")?;
@@ -87,7 +90,7 @@ impl Manifest {
             segments.insert(id, floor);
             return self.replace(segments);
         }
-        self.append(&format!("+{id} {floor}\n"), disk)?;
+        self.append(&summed(&format!("+{id} {floor}")), disk)?;
         self.segments.insert(id, floor);
         Ok(())
     }
@@ -95,7 +98,7 @@ impl Manifest {
     /// Notes that segments are about to be deleted, durably.
     pub(crate) fn deleted(&mut self, ids: &[u32], disk: &dyn Disk) -> io::Result<()> {
         self.segments.retain(|id, _| !ids.contains(id));
-        self.append(&ids.iter().map(|id| format!("-{id}\n")).collect::<String>(), disk)
+        self.append(&ids.iter().map(|id| summed(&format!("-{id}"))).collect::<String>(), disk)
     }
 
     fn append(&self, lines: &str, disk: &dyn Disk) -> io::Result<()> {
@@ -117,8 +120,10 @@ enum ListLine {
 }
 
 impl ListLine {
-    fn of(line: &[u8]) -> Self {
-        let text = std::str::from_utf8(line).ok();
+    /// Reads a line, in a list whose lines have sums or not.
+    fn of(line: &[u8], has_sums: bool) -> Self {
+        let bare = if has_sums { unsummed(line) } else { Some(line) };
+        let text = bare.and_then(|line| std::str::from_utf8(line).ok());
         let begun = || {
             let (id, floor) = text?.strip_prefix('+')?.split_once(' ')?;
             Some(Self::Begun(id.parse().ok()?, floor.parse().ok()?))
@@ -126,11 +131,25 @@ impl ListLine {
         let deleted = || Some(Self::Deleted(text?.strip_prefix('-')?.parse().ok()?));
         let is_torn = || match line.split_first() {
             None | Some((b'+' | b'-', [])) => true,
+            // The beginning of a line, or what no version of ours wrote.
+            Some((b'+' | b'-', rest)) if has_sums => rest.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b' '),
             Some((b'+', rest)) => rest.strip_suffix(b" ").unwrap_or(rest).iter().all(u8::is_ascii_digit),
             _ => false,
         };
         begun().or_else(deleted).unwrap_or_else(|| if is_torn() { Self::Torn } else { Self::Unknown })
     }
+}
+
+/// A line with its sum.
+fn summed(line: &str) -> String {
+    format!("{line} {:08x}\n", crc32fast::hash(line.as_bytes()))
+}
+
+/// The line without its sum; None if it has none, or another one.
+fn unsummed(line: &[u8]) -> Option<&[u8]> {
+    let (line, sum) = line.split_at_checked(line.len().checked_sub(8)?)?;
+    let line = line.strip_suffix(b" ")?;
+    (format!("{:08x}", crc32fast::hash(line)).as_bytes() == sum).then_some(line)
 }
 
 const NAME: &str = "segments";
@@ -153,10 +172,24 @@ mod tests {
         let mut manifest = Manifest::read(dir.path()).unwrap();
         assert_eq!(manifest.segments, BTreeMap::from([(1, 1), (2, 40)]));
         manifest.replace(BTreeMap::from([(2, 40)])).unwrap();
-        let kept = [unknown.join(b"\n".as_slice()), b"\n+2 40\n".to_vec()].concat();
+        let kept = [unknown.join(b"\n".as_slice()), b"\n+2 40 8faf5c99\n".to_vec()].concat();
         assert_eq!(fs::read(&path).unwrap(), kept);
         let again = Manifest::read(dir.path()).unwrap();
         assert_eq!((again.segments, again.unknown.len()), (manifest.segments, 4));
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_wrote_is_no_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let mut manifest = Manifest::read(dir.path()).unwrap();
+        manifest.replace(BTreeMap::from([(1, 1), (2, 40)])).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for stray in ["+99 1\n", "-2\n", "+2 41 00000000\n", "+3 70 1"] {
+            fs::write(&path, [&whole, stray.as_bytes()].concat()).unwrap();
+            let read = Manifest::read(dir.path()).unwrap();
+            assert_eq!((read.segments, read.unknown.len()), (manifest.segments.clone(), 0), "{stray}");
+        }
     }
 
     #[test]
@@ -176,7 +209,7 @@ mod tests {
         for id in 6..5_000 {
             manifest.begun(id, u64::from(id) * 50, &RealDisk).unwrap();
             manifest.deleted(&[id], &RealDisk).unwrap();
-            assert!(fs::metadata(dir.path().join(NAME)).unwrap().len() <= LENGTH_MAX + 40, "{id}");
+            assert!(fs::metadata(dir.path().join(NAME)).unwrap().len() <= LENGTH_MAX + 60, "{id}");
         }
         assert_eq!(listed(), before, "a list that was written anew says the same");
         assert_eq!(Manifest::read(dir.path()).unwrap().missing(|id| id < 5), [(5, 100, None)], "a torn line does not spoil the next");

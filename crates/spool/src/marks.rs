@@ -26,8 +26,17 @@ impl Mark {
         })
     }
 
+    /// Whether it is set. A file with content counts, too: what is compared once too often does no harm.
     pub(crate) fn is_set(self, dir: &Path) -> bool {
-        self.path(dir).exists()
+        let path = self.path(dir);
+        let found = fs::symlink_metadata(&path);
+        if found.as_ref().is_ok_and(|file| file.len() > 0) {
+            tracing::warn!(
+                "{} is an empty file where posthaste makes it; it counts, and all that it stands for is done once more",
+                path.display()
+            );
+        }
+        found.is_ok()
     }
 
     /// Sets the mark, durably.
