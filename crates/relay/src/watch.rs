@@ -109,6 +109,9 @@ pub fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
     for alarm in journal.take_alarms() {
         match alarm {
             LogAlarm::Meddled(what) => journal.say(Part::Log, State::Alarm, what),
+            LogAlarm::ListLost { key, what, remedy } => {
+                gaps.push(Finding { rule: "log_list_lost", key, part: Some(Part::Log), what, remedy });
+            }
             LogAlarm::Gap { key, what, remedy } => gaps.push(Finding { rule: "log_gap", key, part: Some(Part::Log), what, remedy }),
         }
     }

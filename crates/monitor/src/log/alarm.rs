@@ -9,6 +9,15 @@ use posthaste_mail::GapFacts;
 pub enum LogAlarm {
     /// Every line is still there. What happened, and what to do, in words.
     Meddled(String),
+    /// The list of the log's files is gone or cannot be understood: what happened to them while no relay ran is not known.
+    ListLost {
+        /// When that was noticed, so that a second loss is told, too.
+        key: String,
+        /// What is wrong, in words.
+        what: String,
+        /// What to do, as a sentence without its full stop.
+        remedy: String,
+    },
     /// Lines are missing.
     Gap {
         /// Which ones: the file and the first missing byte.
@@ -32,7 +41,7 @@ impl fmt::Display for LogAlarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Meddled(what) => f.write_str(what),
-            Self::Gap { what, remedy, .. } => write!(f, "{what}. {remedy}"),
+            Self::Gap { what, remedy, .. } | Self::ListLost { what, remedy, .. } => write!(f, "{what}. {remedy}"),
         }
     }
 }

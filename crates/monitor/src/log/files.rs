@@ -50,6 +50,8 @@ fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
         let entry = entry?;
         let Some((number, rotated)) = entry.file_name().to_str().and_then(parse_name) else { continue };
         match fs::metadata(entry.path()) {
+            // A folder of such a name is none of ours.
+            Ok(meta) if meta.is_dir() => {}
             Ok(meta) => files.push(LogFile { path: entry.path(), number, rotated, inode: meta.ino() }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),

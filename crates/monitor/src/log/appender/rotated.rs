@@ -65,11 +65,12 @@ impl Appender {
                 let now = (self.clock)();
                 let aside = files::aside_path(&dir, LIST, now);
                 self.folder.rename(&dir.join(LIST), &aside).map_err(LogError::io("rename", dir.join(LIST)))?;
-                self.alarms.push(LogAlarm::Meddled(format!(
-                    "the list of the log's files cannot be understood, and is now {}: what happened to them while the relay was stopped is not known",
-                    aside.display()
-                )));
+                self.tell_list_lost(&format!("cannot be understood, and is now {}", aside.display()));
             }
+        }
+        // A new log gets its list before its first line.
+        if is_first && !files::list(&dir)?.iter().all(|file| fs::metadata(&file.path).is_ok_and(|file| file.len() == 0)) {
+            self.tell_list_lost(&format!("{} is gone", dir.join(LIST).display()));
         }
         let found = self.inventory.current.take();
         if let Some(listed) = found.as_ref().filter(|listed| Some(listed.file) == self.file && !listed.gaps.is_empty()) {
@@ -99,7 +100,17 @@ impl Appender {
         if self.file.is_none() {
             self.end = newest_end(&files::list(&dir)?)?;
         }
-        Ok(())
+        if is_first { self.save_list() } else { Ok(()) }
+    }
+
+    fn tell_list_lost(&mut self, what: &str) {
+        self.alarms.push(LogAlarm::ListLost {
+            key: (self.clock)().to_string(),
+            what: format!(
+                "the list of the delivery log's files {what}: whether lines were cut off or files removed while no relay ran is not known"
+            ),
+            remedy: "`posthaste audit` says whether what is there balances. If there is a copy of the log, compare".to_owned(),
+        });
     }
 
     /// Up to where the current file is proven to be as it was, and the sum so far.
