@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::hmac;
 use posthaste_host::files;
 
 /// 32 random bytes; debug output hides them.
@@ -20,6 +21,12 @@ impl VerpSecret {
     /// The bytes themselves.
     pub fn reveal(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// What tells it from others and does not give it away.
+    pub fn mark(&self) -> String {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), b"posthaste: which secret this is");
+        tag.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn read(line: &str) -> Option<Self> {
@@ -64,7 +71,10 @@ pub enum SecretError {
         line: usize,
     },
     /// The file is empty. No new secret is made then, because it would invalidate the reverse-paths of mail under way.
-    #[error("{0} holds no secret; delete it to have a new one made")]
+    #[error(
+        "{0} holds no secret: put it back if you have a copy, because bounces of mail under way are recognised by it; delete it to have a new one \
+         made"
+    )]
     Empty(PathBuf),
 }
 
@@ -77,6 +87,7 @@ pub fn load_or_create(path: &Path) -> Result<Vec<VerpSecret>, SecretError> {
             create(path).map_err(failed("make"))?;
             read(path, &files::read_text(path).map_err(failed("read"))?)
         }
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(SecretError::Empty(path.to_owned())),
         Err(e) => Err(failed("read")(e)),
     }
 }
@@ -132,7 +143,10 @@ mod tests {
         assert_eq!(load_or_create(&path).unwrap(), [VerpSecret::new([10; 32]), VerpSecret::new([255; 32])]);
         fs::write(&path, "# one\nabc\n").unwrap();
         assert!(matches!(load_or_create(&path), Err(SecretError::Line { line: 2, .. })));
-        fs::write(&path, "\n").unwrap();
-        assert!(matches!(load_or_create(&path), Err(SecretError::Empty(_))));
+        for none in ["\n".as_bytes(), b"\xff\xfe"] {
+            fs::write(&path, none).unwrap();
+            assert!(matches!(load_or_create(&path), Err(SecretError::Empty(_))));
+        }
+        assert_ne!(VerpSecret::new([1; 32]).mark(), VerpSecret::new([2; 32]).mark());
     }
 }

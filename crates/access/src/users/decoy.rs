@@ -40,6 +40,8 @@ impl Decoys {
                     _ => files::read_text(path)?,
                 }
             }
+            // Other bytes are no secret either.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             read => read?,
         };
         let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
