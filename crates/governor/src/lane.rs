@@ -141,10 +141,11 @@ impl Lane {
         }
     }
 
-    /// The last refusal, while it holds.
+    /// The last refusal, while it holds. That a day is over holds no longer than the clock is in it, even if nothing may go until later.
     pub(crate) fn refused(&self, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
         let refusal = self.refused[priority as usize].as_ref().filter(|refusal| refusal.asked <= now && now < refusal.until)?;
-        Some((refusal.until, refusal.hold.clone()))
+        let holds = !matches!(refusal.hold, Hold::DayOver) || self.view(now).is_err();
+        holds.then(|| (refusal.until, refusal.hold.clone()))
     }
 
     /// Why no recipient may go at this time, and the first time at which that reason is gone.

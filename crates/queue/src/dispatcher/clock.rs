@@ -36,8 +36,10 @@ impl Dispatcher {
             _ => None,
         });
         let held: BTreeMap<LaneKey, Timestamp> = held.collect();
-        let goes_on = self.held_days.keys().filter(|key| !held.contains_key(*key)).cloned();
-        let news: Vec<_> = goes_on.map(|lane| ClockNews::LaneGoesOn { lane }).collect();
+        let goes_on: Vec<LaneKey> = self.held_days.keys().filter(|key| !held.contains_key(*key)).cloned().collect();
+        // What still waits there waits for another reason, and maybe for longer than that day.
+        goes_on.iter().for_each(|lane| self.budget.lists_mut().look_again(&lane.provider));
+        let news: Vec<_> = goes_on.into_iter().map(|lane| ClockNews::LaneGoesOn { lane }).collect();
         let waits = held.iter().filter(|(key, until)| self.held_days.get(*key) != Some(*until));
         let waits: Vec<_> = waits.map(|(key, until)| ClockNews::LaneWaits { lane: key.clone(), until: *until }).collect();
         self.actions.extend(news.into_iter().chain(waits).map(Action::Clock));

@@ -164,3 +164,37 @@ fn a_step_forward_expires_nothing_that_had_no_attempt_since() {
     assert_eq!(world.order.len(), tried + 50, "one more attempt each");
     assert!(seqs.iter().all(|seq| world.fates(*seq).last() == Some(&&Next::Expired)));
 }
+
+#[test]
+fn why_mail_waits_is_told_by_the_clock_as_it_is_also_after_it_is_right_again() {
+    let mut world = World::new(warming(plan(&[5, 5], Overflow::Defer), &[]), |_, _| ok());
+    world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(86_400));
+    let seqs: Vec<Seq> = (0..8).map(|_| world.arrive("default", &["a.example"])).collect();
+    world.run_for(Duration::from_secs(12 * 3600));
+    let waits = seqs[7];
+    assert!(!is_delivered(&world, waits));
+    let why = |world: &mut World| {
+        let (selection, now) = (MessageSelection::one(MessageId::new(world.arrivals[&waits].2, u128::from(waits))), world.now);
+        let question = Question::Why { selection, limit: 10, provider: None, sources: Vec::new() };
+        let (Answer::Why(reasons), _) = world.dispatcher.answer(question, now) else { panic!("reasons were asked for") };
+        format!("{reasons:?}")
+    };
+    let says_back = |world: &mut World| why(world).contains("the clock went back");
+    assert!(!says_back(&mut world), "{}", why(&mut world));
+    for hours in [24, 36] {
+        set_clock(&mut world, -hours * HOUR);
+        world.run_for(Duration::from_secs(30));
+        assert!(says_back(&mut world), "{}", why(&mut world));
+        set_clock(&mut world, hours * HOUR);
+        // DNS is asked again first.
+        world.run_for(Duration::from_secs(2));
+        let told = why(&mut world);
+        assert!(!told.contains("went back"), "{told} {:?}", world.now);
+        let lanes = world.clock_news.iter().rev().find(|news| !matches!(news, ClockNews::WentBack { .. }));
+        assert!(matches!(lanes, Some(ClockNews::LaneGoesOn { .. })), "{:?}", world.clock_news);
+        assert!(
+            !matches!(world.log.iter().rev().find(|l| l.1 == waits).map(|l| &l.4), Some(Next::Waits(wait)) if wait.reason == "day_over")
+        );
+    }
+}
