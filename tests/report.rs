@@ -195,7 +195,15 @@ fn people_read_shares_of_what_and_not_of_few() {
     let world = world();
     send(&world, 2);
     let told = world.relay.ok(["report", "--by", "provider"]);
-    for part in ["accepted", "2 of 4 finished", "not enough mail yet: 4 of 100", "invalid_recipient", "acceptance to delivery", "By provider", "example.test"] {
+    for part in [
+        "accepted",
+        "2 of 4 finished",
+        "not enough mail yet: 4 of 100",
+        "invalid_recipient",
+        "acceptance to delivery",
+        "By provider",
+        "example.test",
+    ] {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");

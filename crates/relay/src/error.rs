@@ -68,6 +68,14 @@ pub enum OpeningError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file where a folder must be, or the other way round. Nothing was touched.
+    #[error("{} is no {wanted}: move it away, and put back what was there if you have a copy; what the relay can make anew, it makes", path.display())]
+    WrongKind {
+        /// What it is about.
+        path: PathBuf,
+        /// `file` or `folder`.
+        wanted: &'static str,
+    },
     /// The data folder's file `format` holds no number of ours: a later version may write more into it.
     #[error("{} is not {known}, the format that this posthaste writes: start the posthaste that wrote it. If the file is damaged and you know that this version wrote the folder, write {known} into it", path.display())]
     UnknownFormat {

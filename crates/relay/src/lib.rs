@@ -11,6 +11,8 @@ mod descriptors;
 mod engine;
 pub mod error;
 mod introduction;
+mod kinds;
+mod known;
 pub mod lookout;
 pub mod maildrop;
 mod missing;

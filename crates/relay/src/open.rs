@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs::File,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use posthaste_access::users::Decoys;
@@ -18,7 +18,7 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::{error::OpeningError, missing::SEND_AGAIN, told::note_told};
+use crate::{error::OpeningError, kinds, missing::SEND_AGAIN, told::note_told};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
@@ -29,6 +29,7 @@ pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
 
 /// Creates the data folder if it is missing and locks it; an error if another relay holds it.
 pub fn lock(data_dir: &Path) -> Result<Lock, OpeningError> {
+    kinds::check_data(data_dir)?;
     files::make_durable_dir(data_dir).map_err(|source| OpeningError::DataFolder { path: data_dir.to_owned(), source })?;
     let path = data_dir.join("lock");
     let file = files::open_lock(&path).map_err(|source| OpeningError::LockFile { path, source })?;
@@ -44,19 +45,25 @@ const FORMAT: u32 = 1;
 /// Refuses a data folder that a later version wrote, before anything in it is touched. The file `format` holds the number.
 fn check_format(data_dir: &Path) -> Result<(), OpeningError> {
     let path = data_dir.join("format");
-    match files::read_text(&path) {
-        Ok(text) => match text.trim().parse() {
+    match files::read(&path) {
+        Ok(bytes) => match String::from_utf8_lossy(&bytes).trim().parse() {
             Ok(found) if found > FORMAT => Err(OpeningError::Newer { path: data_dir.to_owned(), found, known: FORMAT }),
             Ok(FORMAT) => Ok(()),
             _ => Err(OpeningError::UnknownFormat { path, known: FORMAT }),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_format(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(OpeningError::DataFolder { path, source }),
     }
 }
 
-fn write_format(path: PathBuf) -> Result<(), OpeningError> {
-    files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })
+/// Writes the file `format` if there is none, once the spool is there: a data folder that has one had a spool. Returns whether there was one.
+fn keep_format(data_dir: &Path) -> Result<bool, OpeningError> {
+    let path = data_dir.join("format");
+    if path.exists() {
+        return Ok(true);
+    }
+    files::replace(&path, format!("{FORMAT}\n").as_bytes()).map_err(|source| OpeningError::DataFolder { path, source })?;
+    Ok(false)
 }
 
 /// What logins of unknown names get. Its secret is in a file of its own, so that it is the same after a restart.
@@ -77,6 +84,8 @@ pub struct OpenedSpool {
     pub holes: bool,
     /// Whether it must be compared with the log: see [`posthaste_spool::Recovery::uncompared`].
     pub uncompared: bool,
+    /// Whether it was made just now, in a data folder that had one before.
+    pub gone: bool,
     /// Whether all of it was read, so that damage is known.
     pub read: bool,
     /// The lowest number that a new message can have.
@@ -86,17 +95,20 @@ pub struct OpenedSpool {
 /// Opens the alarms that stand and the spool, unless a newer version wrote them or the delivery log: then nothing is touched. What is missing
 /// from the spool is an alarm that stands from now on, whoever opened it. Blocks on the disk.
 pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
+    kinds::check_stores(config)?;
     refuse_newer(&config.log.dir)?;
     let alarms = Alarms::open(&config.data_dir, clock::now())?;
     let unmade = |source| OpeningError::SpoolFolder { path: config.spool.dir.clone(), source };
+    let had_spool = ["log", "segments"].iter().any(|name| config.spool.dir.join(name).exists());
     files::make_durable_dir(&config.spool.dir).map_err(unmade)?;
     let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
+    let gone = keep_format(&config.data_dir)? && !had_spool;
     alarms.raise(losses(&recovery, &config.spool.dir), clock::now());
     note_told(&spool, &recovery.lost);
     let Recovery { holes, uncompared, next, .. } = recovery;
     let mended = mended(&recovery, spool.index_in_memory().is_some());
-    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, read: recovery.rebuilt, next })
+    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, gone, read: recovery.rebuilt, next })
 }
 
 fn mended(recovery: &Recovery, in_memory: bool) -> Vec<(State, String)> {
@@ -257,12 +269,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("new/data");
         drop(lock(&data).unwrap());
+        assert!(!keep_format(&data).unwrap() && keep_format(&data).unwrap());
         assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "1\n");
         drop(lock(&data).unwrap());
         std::fs::write(data.join("format"), "2\n").unwrap();
         let refused = lock(&data).unwrap_err();
         assert!(matches!(refused, OpeningError::Newer { found: 2, known: 1, .. }), "{refused}");
         assert_eq!(std::fs::read_to_string(data.join("format")).unwrap(), "2\n");
+        std::fs::write(data.join("format"), [0xff, 0xfe, b'1']).unwrap();
+        assert!(matches!(lock(&data).unwrap_err(), OpeningError::UnknownFormat { .. }), "what is no UTF-8 either");
         for unknown in ["\0\0", "", "2.1\n", "v2\n", "1\nfeatures: more\n", "99999999999999999999\n"] {
             std::fs::write(data.join("format"), unknown).unwrap();
             let refused = lock(&data).unwrap_err();

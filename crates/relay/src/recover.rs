@@ -82,6 +82,7 @@ pub fn recover(
     }
     let behind = numbers_behind_its_log(opened, &tail, &mark)?;
     losses.extend(behind.map(|highest| set_back(config, highest)));
+    losses.extend((opened.gone && behind.is_none()).then(|| gone(config, now)));
     let forgotten = alarms_are_lost(&opened.alarms, spool, now).map_err(RecoveryError::Mark)?;
     let uncompared = opened.uncompared | behind.is_some() | forgotten;
     let found = Found { renamed, losses, uncompared, unread: !opened.read, ..Found::default() };
@@ -150,6 +151,25 @@ fn set_back(config: &Config, highest: u64) -> Finding {
         ),
         remedy: "Import the suppression list again (`posthaste suppress import`), and let `posthaste warmup audit` recount the budgets"
             .into(),
+    }
+}
+
+/// The spool is gone, and no line of the log says what was in it.
+fn gone(config: &Config, now: Timestamp) -> Finding {
+    let (spool, log) = (config.spool.dir.display(), config.log.dir.display());
+    Finding {
+        rule: "spool_gone",
+        key: now.as_second().to_string(),
+        part: Some(Part::Spool),
+        what: format!(
+            "the spool {spool} is gone: this data folder had one, and the start has made a new one. Mail that waited, entries of the suppression \
+             list, warm-up budgets and other things that it kept are lost, as far as they were in it. The delivery log {log} names no message \
+             that was: if it is gone, too, what was lost is not known"
+        ),
+        remedy:
+            "If the folders were moved, stop the relay and put them back. Otherwise import the suppression list again (`posthaste suppress \
+                 import`); senders have to send again what nobody has received"
+                .into(),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    descriptors,
+    descriptors, known,
     open::{body_cache, spool_options, today},
     recover::log_options,
     settings::{Settings, SettingsError, Swap, exposed, unpublished},
@@ -144,6 +144,7 @@ impl Reloader {
         look_up_keys(new.signing.clone());
         new.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
         let unsigned = keyring::dropped(&old.signing.keyring.load(), &new.signing.keyring.load());
+        known::note(&self.spool, &new);
         self.settings.store(new);
         self.rotation.refresh().await;
         self.queue.follow(policy).await;

@@ -40,6 +40,7 @@ use crate::{
     engine::Engine,
     error::{OpeningError, RunError},
     introduction::introduction,
+    known,
     lookout::{Incidents, Watcher},
     maildrop::Pickup,
     missing::Comparison,
@@ -133,6 +134,10 @@ impl Store {
         opened.mended.iter().for_each(|(state, detail)| say_mended(journal, spool, *state, detail));
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
         alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
+        let missing = known::missing(spool, &settings, clock::now());
+        alarms.raise(missing.losses, clock::now());
+        missing.said.into_iter().for_each(|said| journal.say(None, State::Alarm, said));
+        known::note(spool, &settings);
         say_standing(alarms, journal, began);
         note_alarms(alarms, spool);
         take_log_alarms(journal, alarms);

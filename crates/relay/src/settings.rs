@@ -23,7 +23,7 @@ use posthaste_queue::Policy;
 use posthaste_route::{Ourselves, Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
 use posthaste_submission::{ListenTlsMode, UnfitText};
-use posthaste_verp::{PathRules, ReversePaths};
+use posthaste_verp::{PathRules, ReversePaths, VerpSecret};
 
 pub use doubts::{as_root, doubts};
 pub use error::SettingsError;
@@ -37,6 +37,8 @@ use crate::{maildrop::MaildropSettings, notify::NotifySettings};
 pub struct Settings {
     /// The configuration as read.
     pub config: Config,
+    /// Which secrets sign reverse-paths.
+    pub(crate) secrets: Vec<String>,
     /// Classifies receivers' replies.
     pub rules: Arc<Rules>,
     /// The providers, and the domains that they serve.
@@ -115,7 +117,8 @@ impl Settings {
             _ => posthaste_verp::load_or_create(&config.data_dir.join("verp.secret"))?,
         };
         let paths = ReversePaths::new(&rules, &secrets)?;
-        Self::with_paths(config, paths, listens_at)
+        let secrets = secrets.iter().map(VerpSecret::mark).collect();
+        Ok(Self { secrets, ..Self::with_paths(config, paths, listens_at)? })
     }
 
     fn with_paths(config: Config, paths: ReversePaths, listens_at: Arc<[SocketAddr]>) -> Result<Self, SettingsError> {
@@ -166,6 +169,7 @@ impl Settings {
             known_providers: Arc::new(providers.iter().map(|provider| provider.name.to_string()).collect()),
         };
         Ok(Self {
+            secrets: Vec::new(),
             node: Arc::new(c.node.clone()),
             bans: Arc::new(c.bans.clone()),
             notify: Arc::new(NotifySettings::new(c)),
