@@ -69,7 +69,10 @@ pub enum OpeningError {
         source: io::Error,
     },
     /// A file where a folder must be, or the other way round. Nothing was touched.
-    #[error("{} is no {wanted}: move it away, and put back what was there if you have a copy; what the relay can make anew, it makes", path.display())]
+    #[error(
+        "{} is no {wanted}: move it away, and put back what was there if you have a copy; what the relay can make anew, it makes",
+        path.display()
+    )]
     WrongKind {
         /// What it is about.
         path: PathBuf,

@@ -41,7 +41,7 @@ impl Stalling {
     }
 
     fn forget(&mut self, site: &Site) -> bool {
-        self.known.remove(&self.hash.hash_one(&site.key)).is_some()
+        !self.known.is_empty() && self.known.remove(&self.hash.hash_one(&site.key)).is_some()
     }
 }
 
