@@ -382,7 +382,7 @@ fn an_alarm_can_be_acknowledged_while_no_relay_runs_and_the_log_hears_of_it() {
     assert_eq!(standing(relay), Vec::<Value>::new());
     relay.run();
     assert_eq!(relay.log().wait_for_relay("alarm_acknowledged")["alarm"], alarm["alarm"]);
-    assert_eq!(said(relay, "alarm").len(), 1);
+    assert_eq!(said(relay, "alarm").iter().filter(|event| event["alarm"] == alarm["alarm"]).count(), 1);
 }
 
 #[test]

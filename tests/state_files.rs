@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::Read,
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
@@ -22,8 +23,11 @@ type Harm = fn(&Path, &Path) -> bool;
 /// What may happen to a file or folder, given its path and that of its older copy. False: it does not apply.
 const HARMS: [(&str, Harm); 6] = [
     ("gone", |path, _| {
-        remove(path);
-        true
+        let was_there = path.exists();
+        if was_there {
+            remove(path);
+        }
+        was_there
     }),
     ("of the wrong kind", |path, _| {
         let was_folder = path.is_dir();
@@ -131,11 +135,16 @@ fn prepare(orderly: bool) -> (World, PathBuf, PathBuf) {
 
 /// Starts the relay on what is left. Returns what it said on refusing, or None if it runs.
 fn start(relay: &mut Relay) -> Option<String> {
-    let before = relay.stderr().len();
+    let (before, port) = (relay.stderr().len(), relay.port());
     relay.spawn();
     let runs = wait::until("the relay to listen or to refuse", || {
-        let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port())).is_ok().then_some(true);
-        relay.ended().map(|_| false).or_else(listens)
+        // The sockets are open before the data folder is looked at.
+        let greets = || {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            stream.read_exact(&mut [0; 3]).ok().map(|()| true)
+        };
+        relay.ended().map(|_| false).or_else(greets)
     });
     if !runs {
         assert!(!relay.wait().success());

@@ -7,6 +7,7 @@ pub(crate) mod lanes;
 mod sessions;
 mod shares;
 mod stalling;
+mod trials;
 
 pub use self::giving_way::leaving_max;
 pub(crate) use self::sessions::Connections;

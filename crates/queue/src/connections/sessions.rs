@@ -333,7 +333,7 @@ impl Connections {
             (down.since, down.until) = (down.since - ms, down.until - ms);
         }
         self.next_look -= ms;
-        self.stalling_clock_went_back(ms);
+        self.stalling.clock_went_back(ms);
         self.squeezed = Schedule::default();
         for (id, lane) in &mut self.lanes.lanes {
             if let Some((_, until)) = &mut lane.squeezed {

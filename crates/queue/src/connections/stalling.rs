@@ -6,13 +6,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use posthaste_governor::LaneId;
-
-use super::{
-    lanes::{QueueIx, ReadyQueue},
-    sessions::Connections,
-};
-use crate::{Site, exchange::SessionId};
+use crate::Site;
 
 /// Lists of hosts that stall, by their hashes: millions of names would take too much memory, and two that share a hash only share a place.
 #[derive(Default)]
@@ -34,57 +28,23 @@ impl Stalling {
         self.sessions < most.div_ceil(PART)
     }
 
-    fn note(&mut self, site: &Site, now: i64) {
+    pub(super) fn note(&mut self, site: &Site, now: i64) {
         if self.known.len() < KNOWN_MAX {
             self.known.insert(self.hash.hash_one(&site.key), now);
         }
     }
 
-    fn forget(&mut self, site: &Site) -> bool {
+    pub(super) fn forget(&mut self, site: &Site) -> bool {
         !self.known.is_empty() && self.known.remove(&self.hash.hash_one(&site.key)).is_some()
     }
-}
 
-impl Connections {
-    /// A session's job has ended, because the hosts were silent or with something that they said. Returns the lane that may open more
-    /// connections now, because its hosts stall no longer.
-    pub(crate) fn heard(&mut self, queue: QueueIx, session: SessionId, silent: bool, now: i64) -> Option<LaneId> {
-        let Self { lanes, stalling, sessions, .. } = self;
-        let ReadyQueue { site, lane, .. } = lanes.at(queue);
-        if silent {
-            stalling.note(site, now);
-            return None;
-        }
-        if let Some(session) = sessions.get_mut(&session) {
-            stalling.sessions -= usize::from(std::mem::take(&mut session.on_trial));
-        }
-        stalling.forget(site).then_some(*lane)
+    /// Forgets those that have not been tried for long.
+    pub(super) fn sweep(&mut self, now: i64) {
+        self.known.retain(|_, since| now - *since < FORGOTTEN_AFTER);
     }
 
-    /// Whether a ready queue may open one more of `most` connections, as far as its hosts are concerned.
-    pub(super) fn may_try(&self, queue: &ReadyQueue, most: usize) -> bool {
-        !self.stalling.has(&queue.site) || (queue.sessions == 0 && self.stalling.has_room(most))
-    }
-
-    /// A lane waits for connections, for the mail of each of its ready queues that none of its sessions is about to try.
-    pub(super) fn wait(&mut self, lane: LaneId) {
-        let Self { lanes, stalling, shares, .. } = self;
-        for queue in lanes.lanes[&lane].turns.iter().map(|queue| lanes.at(*queue)) {
-            match stalling.has(&queue.site) {
-                false => shares.usual.wait(lane, queue.parties()),
-                true if queue.sessions == 0 => shares.stalling.wait(lane, queue.parties()),
-                true => {}
-            }
-        }
-    }
-
-    /// Forgets hosts that have not been tried for long.
-    pub(crate) fn sweep_stalling(&mut self, now: i64) {
-        self.stalling.known.retain(|_, since| now - *since < FORGOTTEN_AFTER);
-    }
-
-    pub(super) fn stalling_clock_went_back(&mut self, ms: i64) {
-        self.stalling.known.values_mut().for_each(|since| *since -= ms);
+    pub(super) fn clock_went_back(&mut self, ms: i64) {
+        self.known.values_mut().for_each(|since| *since -= ms);
     }
 }
 
