@@ -173,7 +173,7 @@ fn after_a_retry_of_all_mail_for_hosts_that_answer_does_not_wait_for_those_that_
             world.run_for(Duration::from_secs(400));
         }
         let now = world.now;
-        let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), now);
+        let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), false, now);
         world.perform(actions);
         let (median, worst) = good_mail_beside(&mut world, 60);
         match tried_before {
@@ -189,7 +189,7 @@ fn hosts_that_were_silent_before_take_a_quarter_of_the_connections_and_are_all_t
     world.arrive("default", &names.iter().map(String::as_str).collect::<Vec<_>>());
     world.run_for(Duration::from_secs(400));
     let (now, before) = (world.now, world.opened.len());
-    let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), now);
+    let (_, actions) = world.dispatcher.retry(&crate::MessageSelection::default(), false, now);
     world.perform(actions);
     world.run_for(Duration::from_secs(4));
     assert_eq!(world.dispatcher.sessions(), MOST / 4);
