@@ -75,6 +75,15 @@ impl Dns {
         self.ask(name, RecordType::TXT, asker, read).await
     }
 
+    /// The names that the reverse look-up of an address gives (RFC 1035 §3.5), which whoever holds the address may have made up.
+    pub(crate) async fn pointers(&self, ip: IpAddr, asker: &Asker) -> DnsAnswer<String> {
+        let read = |data: &RData| match data {
+            RData::PTR(name) => Some(text(&name.0)),
+            _ => None,
+        };
+        self.ask(&Name::from(ip).to_ascii(), RecordType::PTR, asker, read).await
+    }
+
     /// The addresses of a host, IPv4 first. CNAMEs are followed: RFC 5321 §5.1 forbids an MX that points to a CNAME, but many do.
     /// If servers answer for one family only, the other one is not waited for as long as it may take.
     pub(crate) async fn addresses(&self, host: &str, asker: &Asker) -> DnsAnswer<IpAddr> {
@@ -97,6 +106,12 @@ impl Dns {
             }
             (false, false) => DnsAnswer::Unavailable { why: "neither IPv4 nor IPv6 is switched on".to_owned() },
         }
+    }
+
+    /// The addresses of a host of the same family as `like`, whichever families mail is sent over.
+    pub(crate) async fn addresses_like(&self, host: &str, like: IpAddr, asker: &Asker) -> DnsAnswer<IpAddr> {
+        let kind = if like.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        self.ask(host, kind, asker, RData::ip_addr).await
     }
 
     /// Merges the answers for A and AAAA. One address is enough; without any, a failure of either query makes the result unavailable.

@@ -29,7 +29,7 @@ pub use error::{DnsUnavailable, ResolverError};
 pub use options::ResolverOptions;
 pub use order::shuffle_equals;
 pub use ourselves::Ourselves;
-pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers};
+pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers, registrable_domain};
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
 pub use statics::{RouteError, StaticRoutes};

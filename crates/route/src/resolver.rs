@@ -34,6 +34,9 @@ pub struct Resolver {
 /// How many questions may be asked at once that nobody's mail waits for, besides those of slow servers.
 const OWN_QUESTIONS: usize = 32;
 
+/// The most names of an address that are looked up. Whoever holds the address decides how many it has.
+const NAMES_MAX: usize = 4;
+
 /// A host to look up, as known before DNS is queried.
 struct Candidate {
     name: Arc<str>,
@@ -113,6 +116,36 @@ impl Resolver {
             DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => Ok(Vec::new()),
             DnsAnswer::Unavailable { why } => Err(DnsUnavailable(why)),
         }
+    }
+
+    /// The names of a host that its reverse look-up gives and that lead back to its address (RFC 8601 §2.7.3), in lower case; at most
+    /// [`NAMES_MAX`] are tried. Empty if it has none.
+    ///
+    /// # Errors
+    /// DNS gave no answer, and no name was confirmed.
+    pub async fn names_of(&self, ip: IpAddr) -> Result<Vec<String>, DnsUnavailable> {
+        let named = match self.dns.pointers(ip, &self.own).await {
+            DnsAnswer::Found { records, .. } => records,
+            DnsAnswer::NoData { .. } | DnsAnswer::NoSuchName { .. } => return Ok(Vec::new()),
+            DnsAnswer::Unavailable { why } => return Err(DnsUnavailable(why)),
+        };
+        let (mut confirmed, mut open) = (Vec::new(), None);
+        for name in named.into_iter().take(NAMES_MAX).map(|name| name.to_ascii_lowercase()) {
+            match self.dns.addresses_like(&name, ip, &self.own).await {
+                DnsAnswer::Found { records, .. } if records.contains(&ip) => confirmed.push(name),
+                DnsAnswer::Unavailable { why } => open = Some(why),
+                _ => {}
+            }
+        }
+        match open {
+            Some(why) if confirmed.is_empty() => Err(DnsUnavailable(why)),
+            _ => Ok(confirmed),
+        }
+    }
+
+    /// The table of providers.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     async fn by_mx(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {

@@ -21,6 +21,6 @@ mod text;
 
 pub use self::{
     provider::{By, Origin, Provider, ProviderLimits},
-    table::Providers,
+    table::{Providers, registrable_domain},
     text::ProviderFileError,
 };

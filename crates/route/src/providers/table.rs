@@ -67,6 +67,11 @@ impl Providers {
         self.named.get(name)
     }
 
+    /// The provider in the table whose hosts have such names: by the longest of its suffixes that is at the end of this one.
+    pub fn of_host(&self, host: &str) -> Option<&Name> {
+        self.index.of_host(&host.to_ascii_lowercase()).map(|(_, name)| name)
+    }
+
     /// All providers in the table, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.named.values()
@@ -94,6 +99,16 @@ impl Providers {
         }
         (registrable(&speaker.name), By::Registrable)
     }
+}
+
+/// The registrable domain of a host by the public suffix list, in lower case; None for an address, and for a host that has none (a public
+/// suffix, a name of one label).
+pub fn registrable_domain(host: &str) -> Option<String> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    if host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    psl::domain_str(&host).map(str::to_owned)
 }
 
 /// The registrable domain of a host by the public suffix list: `google.com` for `gmail-smtp-in.l.google.com`. An address is its own name.
