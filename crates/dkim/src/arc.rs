@@ -146,7 +146,7 @@ impl<'m> Verification<'m> {
 }
 
 /// The outcome of a future that never waits.
-fn at_once<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
@@ -154,10 +154,10 @@ fn at_once<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// The known DNS records. Every look-up gets an answer; for a name that was not looked up it is an error.
-struct KnownRecords(HashMap<Box<str>, Txt>);
+pub(crate) struct KnownRecords(HashMap<Box<str>, Txt>);
 
 impl KnownRecords {
-    fn of(records: &Records) -> Self {
+    pub(crate) fn of(records: &Records) -> Self {
         Self(records.iter().map(|(name, said)| (format!("{name}.").into(), parsed(said))).collect())
     }
 }
@@ -215,7 +215,7 @@ impl SigningKey for SealingKey {
 
 /// The message without the blank lines at its end that relaxed canonicalization ignores. The hash is the same, and mail-auth computes it
 /// correctly.
-fn tidied(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn tidied(parts: &[&[u8]]) -> Vec<u8> {
     let message = MessageParts::new(parts);
     let mut whole = message.header.clone();
     whole.extend_from_slice(b"\r\n");
@@ -228,7 +228,7 @@ fn tidied(parts: &[&[u8]]) -> Vec<u8> {
     whole
 }
 
-fn canonical(name: &str) -> String {
+pub(crate) fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 

@@ -1,5 +1,5 @@
-//! The DKIM signer (RFC 6376, RFC 8463): keys, the keyring that says which key signs what, signatures, the rotation of keys, and ARC
-//! seals for forwarded mail (RFC 8617).
+//! The DKIM signer (RFC 6376, RFC 8463): keys, the keyring that says which key signs what, signatures, the rotation of keys, ARC
+//! seals for forwarded mail (RFC 8617), and what the signatures of a report prove.
 //!
 //! The crate uses no other crate of the workspace. It does no I/O and asks no DNS: the caller reads the files, asks for the records and
 //! passes the time. Only the time inside an ARC seal comes from the system, as mail-auth takes it there.
@@ -26,6 +26,7 @@
 //! ```
 
 pub mod arc;
+pub mod author;
 mod key;
 mod keyring;
 mod message;
