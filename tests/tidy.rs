@@ -67,7 +67,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("delivery", "mail governor bounce route smtp spool message queue suppression verp journal host"),
     // Level 3: the doors.
     ("submission", "mail smtp spool message queue access signing suppression certificates journal host"),
-    ("returns", "mail bounce governor monitor smtp spool dsn queue suppression verp submission journal host"),
+    ("returns", "mail dkim bounce governor monitor smtp spool route dsn queue suppression verp submission journal host"),
     ("api", "mail governor monitor tallies findings watch smtp spool queue message access suppression submission host"),
     // Level 4 makes the settings of the rooms, and puts the rooms together.
     ("config", ALL_BEFORE),

@@ -255,7 +255,10 @@ pub(crate) fn returned(record: &LogRecord<'_>) -> Vec<String> {
     parts.extend(record.reporting_mta.as_ref().map(|host| format!("reported by {}", plain(host))));
     parts.extend(record.remote_mta.as_ref().map(|host| format!("refused by {}", plain(host))));
     parts.extend(record.names.as_ref().map(|name| format!("naming {}", plain(name))));
-    parts.push(format!("matched by {}", plain(by)));
+    let why = text_of(record.why.as_ref(), |why| format!(" ({})", plain(why)));
+    let trust = text_of(record.trust.as_ref(), |trust| format!(": {}{why}", plain(trust)));
+    parts.push(format!("matched by {}{trust}", plain(by)));
+    parts.extend(record.again.then(|| "told before".to_owned()));
     parts
 }
 

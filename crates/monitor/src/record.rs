@@ -135,6 +135,10 @@ pub struct LogRecord<'a> {
     pub stage_to: Option<LogText<'a>>,
     pub next_cap: Option<u64>,
     pub matched_by: Option<LogText<'a>>,
+    pub trust: Option<LogText<'a>>,
+    pub why: Option<LogText<'a>>,
+    #[serde(default)]
+    pub again: bool,
     pub names: Option<LogText<'a>>,
     pub reporting_mta: Option<LogText<'a>>,
     pub remote_mta: Option<LogText<'a>>,

@@ -147,6 +147,10 @@ fn returned(full: bool) -> Returned {
         provider: if full { Name::new("google").ok() } else { None },
         source: if full { Name::new("ip1").ok() } else { None },
         matched_by: "verp",
+        trust: "proof",
+        why: full.then_some("network"),
+        client_ip: full.then(|| "2001:db8::7".parse().unwrap()),
+        again: full,
         names: full.then(|| "b@inside.gmail.com".into()),
         reporting_mta: full.then(|| "mx.google.com".into()),
     }

@@ -150,6 +150,7 @@ impl Settings {
             suppression: c.suppression.clone(),
         };
         let returns = posthaste_returns::Settings {
+            resolver: delivery.resolver.clone(),
             returns: c.returns.clone(),
             postmaster: c.postmaster.clone(),
             hostname: c.hostname.clone(),

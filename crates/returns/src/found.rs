@@ -3,7 +3,7 @@
 use posthaste_bounce::{Kind, Report};
 use posthaste_mail::{Address, Class};
 
-use crate::sent::SentTo;
+use crate::{origin::Origin, sent::SentTo};
 
 /// The meaning of a report, or of a part of one.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,15 @@ impl Return {
         }
     }
 
+    /// As [`Self::about`].
+    pub(crate) fn about_mut(&mut self) -> Option<&mut Match> {
+        match self {
+            Self::LateBounce(about) | Self::Delayed(about) | Self::Complaint(about) | Self::Unsubscribe(about) => Some(about),
+            Self::Aside(_, about) => about.as_mut(),
+            Self::Unmatched { .. } => None,
+        }
+    }
+
     /// Whether a person wrote it to be read.
     pub(crate) fn is_mail(&self) -> bool {
         matches!(self, Self::Aside(Kind::NotBounce, _) | Self::Unmatched { kind: Kind::NotBounce, .. })
@@ -50,6 +59,8 @@ pub(crate) struct Match {
     pub sent: SentTo,
     /// How it was matched.
     pub trust: Trust,
+    /// Where it comes from.
+    pub origin: Origin,
     /// How the recipient that it names relates to the matched one.
     pub names: Names,
     /// The report.
@@ -83,7 +94,7 @@ impl Names {
 /// How a report was matched, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Trust {
-    /// It came to a keyed reverse-path, which the hosts of that delivery alone were told; they write it into Return-Path.
+    /// It came to a keyed reverse-path, which the host of that delivery alone was told; it writes it into Return-Path.
     Verp,
     /// A code of ours stands in its content, and it came to an address that only feedback loops were told, or to a mailbox.
     Feedback,
@@ -102,8 +113,19 @@ pub(crate) enum Belief {
     Nothing,
     /// A stranger may have written it: it stops mail of its stream, and for a limited time.
     Hint,
-    /// Only somebody who took part in the delivery can have written it.
+    /// The side that received the message wrote it.
     Proof,
+}
+
+impl Belief {
+    /// The word in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Hint => "hint",
+            Self::Proof => "proof",
+        }
+    }
 }
 
 /// Why a report matches nothing.
@@ -160,7 +182,8 @@ impl Match {
 /// Which matches of returned mail are trusted (`trust` in the configuration).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Believe {
-    /// Reports to keyed reverse-paths, and as hints what feedback loops report to their own addresses.
+    /// Reports to keyed reverse-paths, as proof from the receiving side and as hints from elsewhere, and as hints what feedback loops report
+    /// to their own addresses.
     #[default]
     Verp,
     /// As hints also all other matches. Anybody who has seen a message can then stop its stream's mail to the recipient for a while.
@@ -170,13 +193,15 @@ pub enum Believe {
 /// How far a return is believed; [`Belief::Nothing`] for one that is about no message.
 pub(crate) fn believed(found: &Return, believe: Believe) -> Belief {
     let (about, is_feedback) = match found {
+        // Its bounce was counted when it ended.
+        Return::LateBounce(about) | Return::Delayed(about) if about.origin == Origin::Ended => return Belief::Nothing,
         Return::LateBounce(about) | Return::Delayed(about) => (about, false),
         Return::Complaint(about) | Return::Unsubscribe(about) => (about, true),
         Return::Aside(..) | Return::Unmatched { .. } => return Belief::Nothing,
     };
     match (about.trust, believe) {
-        (Trust::Verp, _) => Belief::Proof,
-        (_, Believe::Hints) => Belief::Hint,
+        (Trust::Verp, _) if about.origin.is_receiving_side() => Belief::Proof,
+        (Trust::Verp, _) | (_, Believe::Hints) => Belief::Hint,
         // Feedback loops return no reverse-path. A bounce goes to it (RFC 3464 §2), so one that comes elsewhere is nothing to go by.
         (Trust::Feedback, Believe::Verp) if is_feedback => Belief::Hint,
         (Trust::Feedback | Trust::Content | Trust::Envid | Trust::MessageId, Believe::Verp) => Belief::Nothing,

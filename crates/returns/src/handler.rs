@@ -4,7 +4,7 @@
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -33,7 +33,9 @@ use crate::{
     judge::ReturnJudge,
     notice,
     once::{Claimed, Claims, Settling},
-    record,
+    origin::{Origins, PeerHost, Way},
+    peers::Peers,
+    record::{self, Telling},
     sent::LogSent,
     settings::Settings,
     tally::{Tally, word},
@@ -43,6 +45,8 @@ use crate::{
 /// Mails judged at once, of those that came to a reverse-path in force and of all others: judging must not keep outgoing mail from the disk,
 /// and reports about what was sent do not wait for what strangers send.
 const JUDGING_MAX: usize = 2;
+/// Mails that are looked into at once behind their answers. The reports of those beyond it stay hints.
+const CONFIRMING_MAX: usize = 32;
 /// How long a line may take to become durable before the client is asked to try again later.
 const DURABLE_WITHIN: Duration = Duration::from_secs(60);
 /// How often the sums are logged.
@@ -63,7 +67,11 @@ pub struct ReturnHandler {
     register: Arc<Register<Spool>>,
     claims: Claims,
     judging: [Semaphore; 2],
+    pub(crate) peers: Peers,
+    pub(crate) confirming: Arc<Semaphore>,
     tally: Tally,
+    /// This handler itself, for what it does in the background.
+    pub(crate) me: Weak<Self>,
 }
 
 impl ReturnHandler {
@@ -71,7 +79,21 @@ impl ReturnHandler {
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
         let (claims, judging, tally) = (Claims::default(), [JUDGING_MAX; 2].map(Semaphore::new), Tally::default());
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
-        Arc::new(Self { settings, journal, queue, intake, forwards: Mutex::default(), register, claims, judging, tally })
+        let (peers, confirming) = (Peers::default(), Arc::new(Semaphore::new(CONFIRMING_MAX)));
+        Arc::new_cyclic(|me| Self {
+            settings,
+            journal,
+            queue,
+            intake,
+            forwards: Mutex::default(),
+            register,
+            claims,
+            judging,
+            peers,
+            confirming,
+            tally,
+            me: me.clone(),
+        })
     }
 
     /// Whether mail to this address is read.
@@ -87,9 +109,11 @@ impl ReturnHandler {
     /// Takes a mail that was fetched from a mailbox. Its reports are logged and their consequences done when this returns.
     pub async fn take_fetched(&self, mail: Bytes) -> Result<(), Refused> {
         let (settings, now) = (self.settings.get(), clock::now());
-        let returns = self.judge(settings.clone(), mail, vec![None], now).await?;
+        let way = Way::default();
+        let returns = self.judge(settings.clone(), mail.clone(), vec![None], way.clone(), now).await?;
+        let returns = self.with_authors(&settings, mail, returns, way.clone()).await;
         // A person's mail stays where it is, for those who read the mailbox.
-        self.note_all(&settings, returns, None, None, now).await
+        self.note_all(&settings, returns, &way, None, now).await
     }
 
     /// Takes a mail that came by SMTP. Its reports are logged and their consequences done when this returns; a person's mail is passed on, or
@@ -100,15 +124,18 @@ impl ReturnHandler {
         // What was passed on says that no person wrote it, and would be taken for an automatic reply.
         forward::is_new(&submission.data, &settings.hostname)?;
         let rcpts = recipients.iter().cloned().map(Some).collect();
-        let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, now).await?;
+        let host = PeerHost { ip, names: self.peers.known(ip, now) };
+        let way = Way { host: Some(host), is_from_nobody: reverse_path == ReversePath::Null, authors: Vec::new() };
+        let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, way.clone(), now).await?;
         let is_mail = returns.iter().all(Return::is_mail);
         let about = returns.iter().find_map(|found| found.about()).map(|about| about.sent.clone());
         if is_mail {
             // What is refused or passed on has lines of its own.
             returns.retain(|found| found.about().is_some());
         }
-        self.note_all(&settings, returns, Some(ip), recipients.first(), now).await?;
+        self.note_all(&settings, returns.clone(), &way, recipients.first(), now).await?;
         if !is_mail {
+            self.confirm_later(&settings, submission.data, returns, way, now);
             return Ok(Answer::new(250, 0, 0, "Ok: read"));
         }
         let Some(postmaster) = &settings.postmaster else {
@@ -128,20 +155,21 @@ impl ReturnHandler {
     }
 
     /// Logs all returns of one mail, which are durable when this returns.
-    async fn note_all(
+    pub(crate) async fn note_all(
         &self,
         settings: &Arc<Settings>,
         returns: Vec<Return>,
-        ip: Option<IpAddr>,
+        way: &Way,
         rcpt: Option<&Address>,
         now: Timestamp,
     ) -> Result<(), Refused> {
+        let ip = way.host.as_ref().map(|host| host.ip);
         let mut waiting = Vec::new();
         for found in returns {
             if let Some((reason, what)) = record::unmatched(&found, ip, rcpt) {
                 self.journal.refuse_stranger(now, ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), reason, what);
             }
-            waiting.extend(self.note(settings, found, now).await?);
+            waiting.extend(self.note(settings, found, ip, now).await?);
         }
         for (done, known) in waiting {
             if !matches!(timeout(DURABLE_WITHIN, done).await, Ok(Ok(()))) {
@@ -160,10 +188,10 @@ impl ReturnHandler {
         settings: Arc<Settings>,
         mail: Bytes,
         rcpts: Vec<Option<Address>>,
+        way: Way,
         now: Timestamp,
     ) -> Result<Vec<Return>, Refused> {
-        let is_keyed = |rcpt: &Address| settings.paths.all().iter().any(|verp| matches!(verp.open(rcpt, now), OpenedPath::Valid(_)));
-        let keyed = rcpts.iter().flatten().any(is_keyed);
+        let keyed = rcpts.iter().flatten().any(|rcpt| is_keyed(&settings, rcpt, now));
         let _turn = self.judging[usize::from(keyed)].acquire().await.expect("the semaphore is never closed");
         let journal = self.journal.clone();
         let judged = tokio::task::spawn_blocking(move || {
@@ -173,7 +201,8 @@ impl ReturnHandler {
             let log = journal.index().caught_up()?;
             let sent = LogSent { log: &log, look_back, now };
             let is_feedback = rcpts.iter().any(|rcpt| rcpt.as_ref().is_none_or(|rcpt| settings.paths.reads(rcpt)));
-            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent, is_feedback };
+            let origins = Origins { way: &way, providers: settings.resolver.providers() };
+            let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent, is_feedback, origins };
             Ok::<_, LogError>(judge.judge(&rcpts, &mail, now))
         });
         let trouble = |error: &dyn Display| {
@@ -184,11 +213,11 @@ impl ReturnHandler {
     }
 
     /// Logs one return if it is new. Returns a receiver that is signalled when its line is durable, and the note for its lane.
-    async fn note(&self, settings: &Arc<Settings>, found: Return, now: Timestamp) -> Result<Option<Noted>, Refused> {
-        let Some(what) = record::what(&found, now) else {
+    async fn note(&self, settings: &Arc<Settings>, found: Return, ip: Option<IpAddr>, now: Timestamp) -> Result<Option<Noted>, Refused> {
+        if identity::subject(&found).is_none() {
             self.tally.count(word(&found));
             return Ok(None);
-        };
+        }
         let claim = match self.claims.claim(self.register.facts(), &found, now) {
             Some(Claimed::Granted(claim)) => claim,
             Some(Claimed::UnderWay) => {
@@ -202,14 +231,18 @@ impl ReturnHandler {
                 return Ok(None);
             }
         };
+        let believe = settings.returns.trust;
+        let again = identity::was_told(self.register.facts(), &found, believe, now);
+        let Some(what) = record::what(&found, &Telling { believe, client_ip: ip, again }, now) else { return Ok(None) };
         // As with every ending, the notice is in the spool before the line.
         if let Return::LateBounce(about) = &found
-            && believed(&found, settings.returns.trust) > Belief::Nothing
+            && believed(&found, believe) > Belief::Nothing
+            && !again
         {
             notice::tell_sender(&self.intake, settings, about, now).await?;
         }
-        self.tally.count(word(&found));
-        let known = lane_note(&found, settings.returns.trust);
+        self.tally.count(if again { "told_again" } else { word(&found) });
+        let known = lane_note(&found, believe).filter(|_| !again);
         let (done, wait) = oneshot::channel();
         let settling = Settling { found, at: now, settings: settings.clone(), claim, done };
         let register = self.register.clone();
@@ -278,18 +311,28 @@ impl Inbox for ReturnHandler {
         Ok(())
     }
 
-    fn wants(&self, _: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
+    fn wants(&self, client: &ConnectedClient<'_>, rcpt: &Address, recipients: u64) -> Result<(), Refused> {
         // RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
         if recipients > PATHS_MAX as u64 {
             return Err(Refused::new(Answer::new(452, 5, 3, "too many recipients in one report"), "too_many_recipients"));
         }
-        Self::wants(self, rcpt)
+        Self::wants(self, rcpt)?;
+        let (settings, now) = (self.settings.get(), clock::now());
+        if is_keyed(&settings, rcpt, now) {
+            self.peers.look_up(&settings.resolver, client.ip.to_canonical(), now);
+        }
+        Ok(())
     }
 
     fn take<'a>(&'a self, submission: Submission, client: &ConnectedClient<'_>) -> Accepting<'a> {
-        let ip = client.ip;
+        let ip = client.ip.to_canonical();
         Box::pin(self.take_submitted(submission, ip))
     }
+}
+
+/// Whether an address is a reverse-path in force.
+fn is_keyed(settings: &Settings, rcpt: &Address, now: Timestamp) -> bool {
+    settings.paths.all().iter().any(|verp| matches!(verp.open(rcpt, now), OpenedPath::Valid(_)))
 }
 
 /// A return that is being logged: the signal when it is durable, and the note for its lane.

@@ -10,6 +10,7 @@ use posthaste_verp::Verp;
 use crate::{
     found::{Match, Mismatch, Names, Return, Trust},
     identity::identity,
+    origin::{Origin, Origins},
     sent::{Sent, SentTo},
     tokens::{self, Code, Codes},
 };
@@ -25,6 +26,8 @@ pub(crate) struct ReturnJudge<'a> {
     pub sent: &'a dyn Sent,
     /// Whether the mail came to an address that feedback loops were told, or was fetched from a mailbox.
     pub is_feedback: bool,
+    /// The way that it came.
+    pub origins: Origins<'a>,
 }
 
 /// The most messages that are looked up for the hints of one mail, since each look-up reads the log.
@@ -47,6 +50,9 @@ impl ReturnJudge<'_> {
                 reports.iter().map(|report| case.judge(report)).collect()
             }
         };
+        for about in returns.iter_mut().filter_map(Return::about_mut) {
+            about.origin = self.origins.of(&about.sent, self.verps);
+        }
         let mut seen = HashSet::new();
         returns.retain(|r| identity(r).is_none_or(|identity| seen.insert(identity)));
         returns
@@ -113,7 +119,7 @@ impl Named {
             Kind::Delivered => |about| Return::Aside(Kind::Delivered, Some(about)),
             Kind::NotBounce => |about| Return::Aside(Kind::NotBounce, Some(about)),
         };
-        meaning(Match { sent: sent.clone(), trust, names, report: Box::new(self.report.clone()) })
+        meaning(Match { sent: sent.clone(), trust, origin: Origin::Elsewhere, names, report: Box::new(self.report.clone()) })
     }
 
     /// Whether it reports something about a message.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     found::Return,
-    identity::{Identity, REMEMBERED, identity, is_known, remember},
+    identity::{REMEMBERED, Subject, identity, is_known, remember, subject},
     record,
     settings::Settings,
     settle,
@@ -20,13 +20,13 @@ use crate::{
 
 /// Reports that were read but are not remembered yet.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Claims(Arc<Mutex<HashSet<Identity>>>);
+pub(crate) struct Claims(Arc<Mutex<HashSet<Subject>>>);
 
 /// The right to log one report; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct ReportClaim {
     of: Claims,
-    identity: Identity,
+    subject: Subject,
 }
 
 /// The result of claiming a report.
@@ -34,7 +34,7 @@ pub(crate) struct ReportClaim {
 pub(crate) enum Claimed {
     /// It belongs to the caller.
     Granted(ReportClaim),
-    /// Another mail has claimed it, and its line is not durable yet.
+    /// Another mail has claimed one with the same subject, and its line is not durable yet.
     UnderWay,
     /// It was logged before.
     Known,
@@ -43,26 +43,26 @@ pub(crate) enum Claimed {
 impl Claims {
     /// Claims a report; None if it is about no message.
     pub(crate) fn claim<F: Facts>(&self, facts: &F, found: &Return, now: Timestamp) -> Option<Claimed> {
-        let identity = identity(found)?;
+        let (identity, subject) = (identity(found)?, subject(found)?);
         let mut under_way = self.lock();
         if is_known(facts, &identity, now) {
             return Some(Claimed::Known);
         }
-        if !under_way.insert(identity.clone()) {
+        if !under_way.insert(subject.clone()) {
             return Some(Claimed::UnderWay);
         }
         drop(under_way);
-        Some(Claimed::Granted(ReportClaim { of: self.clone(), identity }))
+        Some(Claimed::Granted(ReportClaim { of: self.clone(), subject }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Identity>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Subject>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ReportClaim {
     fn drop(&mut self) {
-        self.of.lock().remove(&self.identity);
+        self.of.lock().remove(&self.subject);
     }
 }
 

@@ -8,15 +8,28 @@ use posthaste_mail::{Address, Returned, ReturnedBounce, What};
 use posthaste_monitor::LogRecord;
 
 use crate::{
-    found::{Match, Names, Return, Trust},
+    found::{Believe, Match, Names, Return, Trust, believed},
+    origin::Origin,
     sent,
 };
 
 /// The longest diagnostic text that is logged, in bytes.
 const DETAIL_MAX: usize = 4096;
 
+/// What a line says of a return beside what the report says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    /// Which matches are trusted.
+    pub(super) believe: Believe,
+    /// The host that brought it; None: it was fetched.
+    pub(super) client_ip: Option<IpAddr>,
+    /// Whether a line told of the same before, and all who were to hear of it have heard.
+    pub(super) again: bool,
+}
+
 /// The event of a return; None if it is about no message.
-pub(super) fn what(found: &Return, now: Timestamp) -> Option<What> {
+pub(super) fn what(found: &Return, telling: &Telling, now: Timestamp) -> Option<What> {
+    let returned = |m: &Match| returned(found, m, telling);
     match found {
         Return::LateBounce(m) => Some(What::LateBounced {
             about: m.sent.about(now),
@@ -62,13 +75,17 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-fn returned(m: &Match) -> Returned {
+fn returned(found: &Return, m: &Match, telling: &Telling) -> Returned {
     let named = [&m.report.rcpt, &m.report.original_rcpt].into_iter().flatten().filter_map(|a| Address::international(a).ok());
     let mut other = named.filter(|_| m.names != Names::Recipient);
     Returned {
         provider: m.sent.lane.provider.clone(),
         source: m.sent.lane.source.clone(),
         matched_by: m.trust.as_str(),
+        trust: believed(found, telling.believe).as_str(),
+        why: (m.trust == Trust::Verp || m.origin == Origin::Ended).then(|| m.origin.as_str()),
+        client_ip: telling.client_ip,
+        again: telling.again,
         // The named address that decided `names`, so that the same follows from the line when it is read again.
         names: other.find(|a| Names::new(std::slice::from_ref(a), &m.sent.address) == m.names).map(|a| a.as_str().into()),
         reporting_mta: m.report.reporting_mta.as_deref().map(Into::into),
@@ -100,10 +117,12 @@ pub(super) fn read(line: &[u8]) -> Option<(Return, Timestamp)> {
     };
     let sent = sent::read(&record)?;
     let trust = Trust::ALL.into_iter().find(|t| Some(t.as_str()) == record.matched_by.as_deref())?;
+    // A line that does not say where its report came from proves nothing.
+    let origin = record.why.as_deref().and_then(Origin::read).unwrap_or(Origin::Elsewhere);
     let named: Vec<Address> = record.names.iter().filter_map(|a| Address::international(a).ok()).collect();
     let names = Names::new(&named, &sent.address);
     let report = Box::new(report(&record, kind));
-    Some((about(Match { sent, trust, names, report }), record.time()?))
+    Some((about(Match { sent, trust, origin, names, report }), record.time()?))
 }
 
 fn report(record: &LogRecord<'_>, kind: Kind) -> Report {

@@ -1,6 +1,6 @@
 //! Look-ups of sent messages in the delivery log, for reports that come after the message has left the spool.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use posthaste_mail::{Address, MessageFacts, MessageId, Name, RecipientFacts};
@@ -15,17 +15,35 @@ pub(crate) struct SentTo {
     pub address: Address,
     /// When it was accepted.
     pub accepted: Timestamp,
+    /// How it ended.
+    pub ending: Ending,
     /// The lane by which it was delivered, as far as that is known.
     pub lane: DeliveredBy,
 }
 
-/// The lane by which a message was delivered, for whose health a later report counts.
+/// How a recipient of a message ended, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Not yet, or the log does not tell.
+    #[default]
+    Open,
+    /// A host took the message.
+    Delivered,
+    /// It bounced, expired, was suppressed or cancelled.
+    Otherwise,
+}
+
+/// The lane by which a message was delivered, for whose health a later report counts, and the host that took it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeliveredBy {
     /// The provider that accepted it.
     pub provider: Option<Name>,
     /// The source that it left from.
     pub source: Option<Name>,
+    /// The name of the host that took it.
+    pub mx_host: Option<Arc<str>>,
+    /// The address of that host.
+    pub mx_ip: Option<IpAddr>,
 }
 
 impl PartialEq for SentTo {
@@ -73,7 +91,7 @@ pub(crate) struct LogSent<'a> {
 const RECIPIENTS_MAX: usize = 100_000;
 
 impl Sent for LogSent<'_> {
-    /// Reads up to the recipient's `delivered` line.
+    /// Reads up to the recipient's ending.
     fn recipient(&self, message: MessageId, is_it: &dyn Fn(&Address) -> bool) -> Option<SentTo> {
         let (text, mut found) = (message.to_string(), None::<SentTo>);
         self.look(&Key::message(message), |record| {
@@ -82,7 +100,8 @@ impl Sent for LogSent<'_> {
             }
             match (&*record.event, &mut found) {
                 ("accepted", None) => found = read(record).filter(|sent| is_it(&sent.address)),
-                ("delivered", Some(sent)) if record.rcpt.as_deref() == Some(sent.address.as_str()) => {
+                (event, Some(sent)) if record.is_ending() && record.rcpt.as_deref() == Some(sent.address.as_str()) => {
+                    sent.ending = if event == "delivered" { Ending::Delivered } else { Ending::Otherwise };
                     sent.lane = lane(record);
                     return ControlFlow::Break(());
                 }
@@ -152,12 +171,18 @@ pub(super) fn read(record: &LogRecord<'_>) -> Option<SentTo> {
     };
     let time = record.time()?;
     let address = Address::international(record.rcpt.as_deref()?).ok()?;
-    Some(SentTo { accepted: facts.message.time().min(time), facts: Arc::new(facts), address, lane: lane(record) })
+    let (accepted, facts) = (facts.message.time().min(time), Arc::new(facts));
+    Some(SentTo { accepted, facts, address, ending: Ending::Open, lane: lane(record) })
 }
 
 fn lane(record: &LogRecord<'_>) -> DeliveredBy {
     let name = |field: &Option<LogText<'_>>| field.as_deref().and_then(|n| Name::new(n).ok());
-    DeliveredBy { provider: name(&record.provider), source: name(&record.source) }
+    DeliveredBy {
+        provider: name(&record.provider),
+        source: name(&record.source),
+        mx_host: record.mx_host.as_deref().map(Arc::from),
+        mx_ip: record.mx_ip.as_deref().and_then(|ip| ip.parse().ok()),
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +210,13 @@ mod tests {
             from: "shop@shop.example".into(),
             size: 1000,
         };
-        SentTo { facts: Arc::new(facts), address: Address::new(rcpt).unwrap(), accepted: at(0), lane: DeliveredBy::default() }
+        SentTo {
+            facts: Arc::new(facts),
+            address: Address::new(rcpt).unwrap(),
+            accepted: at(0),
+            ending: Ending::Open,
+            lane: DeliveredBy::default(),
+        }
     }
 
     fn line(n: u128, what: What) -> String {
@@ -214,22 +245,39 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cancelled =
             line(1, What::Cancelled { about: sent(1, "c@x.org").about(at(1)), by: "ann".into(), reason: "\"event\":\"accepted\"".into() });
-        let attempt = Attempt { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok(), attempt: 1, ..Attempt::default() };
+        let attempt = Attempt {
+            provider: Name::new("x.org").ok(),
+            source: Name::new("ip2").ok(),
+            mx_host: Some("mx1.x.org".into()),
+            mx_ip: "192.0.2.1".parse().ok(),
+            attempt: 1,
+            ..Attempt::default()
+        };
         let delivered = line(1, What::Delivered { about: sent(1, "B@x.org").about(at(2)), attempt });
-        let text = accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &cancelled + &accepted(1, "B@x.org") + &delivered;
+        let text =
+            accepted(1, "a@x.org") + &accepted(2, "b@x.org") + &accepted(1, "c@x.org") + &cancelled + &accepted(1, "B@x.org") + &delivered;
         std::fs::write(dir.path().join(posthaste_monitor::CURRENT), text).unwrap();
         let lookup = MessageIndex::new(dir.path()).open().unwrap();
         let log = LogSent { log: &lookup, look_back: Duration::from_secs(86_400), now: at(60) };
         let found = log.recipients(MessageId::new(at(0), 1));
-        assert_eq!(found, [sent(1, "a@x.org"), sent(1, "B@x.org")]);
+        assert_eq!(found, [sent(1, "a@x.org"), sent(1, "c@x.org"), sent(1, "B@x.org")]);
         let about = found[0].about(at(5));
         assert_eq!((about.age_ms, about.message.stream.as_str(), &*about.message.tags), (5000, "news", &["may".into()][..]));
         let one = |n, rcpt: &str| log.recipient(MessageId::new(at(0), n), &|a| a.as_str() == rcpt);
         assert_eq!(
-            one(1, "B@x.org").map(|s| s.lane),
-            Some(DeliveredBy { provider: Name::new("x.org").ok(), source: Name::new("ip2").ok() })
+            one(1, "B@x.org").map(|s| (s.ending, s.lane)),
+            Some((
+                Ending::Delivered,
+                DeliveredBy {
+                    provider: Name::new("x.org").ok(),
+                    source: Name::new("ip2").ok(),
+                    mx_host: Some("mx1.x.org".into()),
+                    mx_ip: "192.0.2.1".parse().ok(),
+                },
+            ))
         );
-        assert_eq!(one(1, "a@x.org").map(|s| s.lane), Some(DeliveredBy::default()));
+        assert_eq!(one(1, "a@x.org").map(|s| (s.ending, s.lane)), Some((Ending::Open, DeliveredBy::default())));
+        assert_eq!(one(1, "c@x.org").map(|s| s.ending), Some(Ending::Otherwise));
         assert_eq!((one(1, "b@x.org"), one(3, "a@x.org")), (None, None));
         assert_eq!(log.recipients(MessageId::new(at(0), 3)), []);
         let b = [Address::new("b@X.org").unwrap()];

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use posthaste_bounce::Rules;
 use posthaste_dsn::NoticeRules;
 use posthaste_mail::{Address, Domain, Login, Name, NextHop};
+use posthaste_route::Resolver;
 use posthaste_suppression::SuppressionRules;
 use posthaste_verp::ReversePaths;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub paths: Arc<ReversePaths>,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
+    /// Looks up the names of hosts that bring reports, and keys of their signatures; knows the providers.
+    pub resolver: Resolver,
     /// The TLS configuration for IMAP servers, whose certificates are checked.
     pub tls: Arc<rustls::ClientConfig>,
 }

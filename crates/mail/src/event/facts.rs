@@ -252,9 +252,22 @@ pub struct Returned {
     /// The source that sent the message, if the log still has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Name>,
-    /// How it was matched: by `verp` (it came to a keyed reverse-path: proof), or by a hint: `feedback` or `content` (a code of the relay in the
-    /// content of a feedback loop's report or of another mail), `envid` or `message_id`.
+    /// How it was matched: by `verp` (it came to a keyed reverse-path), `feedback` or `content` (a code of the relay in the content of a
+    /// feedback loop's report or of another mail), `envid` or `message_id`.
     pub matched_by: &'static str,
+    /// How far it is believed: `proof`, `hint` or `nothing`.
+    pub trust: &'static str,
+    /// Where it comes from, if it came to a keyed reverse-path. The receiving side, by: `network`, `name`, `provider`, `signature`. Others:
+    /// `elsewhere`, `sender` (its own reverse-path was not empty), `mailbox`, `undelivered` (nobody is known to have taken the message), `ended`
+    /// (the message had bounced before, or ended otherwise).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+    /// The host that brought it, if it came by SMTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// Whether an earlier line tells the same, matched otherwise or believed less. Nobody was told of it again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub again: bool,
     /// The recipient that it names, if that is another address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Arc<str>>,

@@ -10,10 +10,11 @@ use super::*;
 use crate::{
     found::{Belief, Believe, believed},
     handler,
-    identity::{identity, is_known, remember, sweep},
+    identity::{identity, is_known, remember, sweep, was_told},
     once::{Claimed, Claims},
+    origin::{PeerHost, Way},
     record,
-    sent::DeliveredBy,
+    sent::{DeliveredBy, Ending},
     settle::settle,
 };
 
@@ -46,6 +47,24 @@ fn path() -> Address {
     verp().address(id(), 1, &address("dead@example.net"), day(30))
 }
 
+/// The host that took the message.
+const MX_IP: &str = "192.0.2.1";
+
+/// The way of what that host sends.
+fn from_mx() -> &'static Way {
+    static WAY: std::sync::LazyLock<Way> = std::sync::LazyLock::new(|| {
+        let host = PeerHost { ip: MX_IP.parse().unwrap(), names: None };
+        Way { host: Some(host), is_from_nobody: true, authors: Vec::new() }
+    });
+    &WAY
+}
+
+fn providers() -> &'static posthaste_route::Providers {
+    static SHIPPED: std::sync::LazyLock<std::sync::Arc<posthaste_route::Providers>> =
+        std::sync::LazyLock::new(posthaste_route::Providers::shipped);
+    &SHIPPED
+}
+
 /// Two recipients of one message; counts how often it is asked.
 #[derive(Default)]
 struct Ledger(Cell<usize>);
@@ -67,7 +86,13 @@ impl Ledger {
         };
         let facts = std::sync::Arc::new(facts);
         ["alive@example.net", "dead@example.net"]
-            .map(|a| SentTo { facts: facts.clone(), address: address(a), accepted: day(0), lane: DeliveredBy::default() })
+            .map(|a| SentTo {
+                facts: facts.clone(),
+                address: address(a),
+                accepted: day(0),
+                ending: Ending::Delivered,
+                lane: DeliveredBy { mx_ip: MX_IP.parse().ok(), ..DeliveredBy::default() },
+            })
             .to_vec()
     }
 }
@@ -97,7 +122,8 @@ fn verps() -> &'static [Verp] {
 }
 
 fn judge_of(sent: &Ledger, is_feedback: bool) -> ReturnJudge<'_> {
-    ReturnJudge { verps: verps(), rules: Rules::shipped(), sent, is_feedback }
+    let origins = Origins { way: from_mx(), providers: providers() };
+    ReturnJudge { verps: verps(), rules: Rules::shipped(), sent, is_feedback, origins }
 }
 
 /// As `returns.addresses` would list it.
@@ -319,7 +345,8 @@ fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
     let complaint = judged(&path(), &complaint("abuse", ""), day(3)).remove(0);
     let all = [named("dead@example.net"), named("alive@example.net"), named("dead@inside.example"), complaint];
     for found in all {
-        let what = record::what(&found, day(3)).unwrap();
+        let telling = record::Telling { believe: Believe::Verp, client_ip: None, again: false };
+        let what = record::what(&found, &telling, day(3)).unwrap();
         let id = posthaste_mail::EventId::new(day(3), 1);
         let event = posthaste_mail::Event { time: day(3), v: 1, id, node: Name::new("mx1").unwrap(), what };
         let (again, at) = record::read(serde_json::to_string(&event).unwrap().as_bytes()).unwrap();
@@ -336,7 +363,7 @@ fn the_log_says_enough_to_do_again_what_a_crash_cut_off() {
 
 #[test]
 fn a_lane_hears_of_complaints_and_dead_addresses_that_are_believed() {
-    let lane = DeliveredBy { provider: Name::new("google").ok(), source: Name::new("ip1").ok() };
+    let lane = DeliveredBy { provider: Name::new("google").ok(), source: Name::new("ip1").ok(), ..DeliveredBy::default() };
     let heard = |mut found: Return, lane: &DeliveredBy, believe| {
         if let Return::LateBounce(m) | Return::Complaint(m) | Return::Unsubscribe(m) = &mut found {
             m.sent.lane = lane.clone();
@@ -368,6 +395,50 @@ fn the_same_report_is_written_down_by_one_alone() {
     remember(&facts, &found, day(3));
     drop(second);
     assert!(matches!(turn(), Claimed::Known));
+}
+
+#[test]
+fn proof_after_a_hint_counts_and_is_told_to_nobody_twice() {
+    let (facts, mut claims) = (Memory::default(), Vec::new());
+    let proof = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    let from = |origin| {
+        let mut hint = proof.clone();
+        hint.about_mut().unwrap().origin = origin;
+        hint
+    };
+    let hint = from(Origin::Elsewhere);
+    let all = Claims::default();
+    let told = |found: &Return| was_told(&facts, found, Believe::Verp, day(3));
+    assert!(!told(&hint) && !told(&proof));
+    claims.push(all.claim(&facts, &hint, day(3)).unwrap());
+    assert!(matches!(all.claim(&facts, &proof, day(3)), Some(Claimed::UnderWay)), "only one tells the sender");
+    remember(&facts, &hint, day(3));
+    claims.clear();
+    // Others are the same hint, and the proof is none of it.
+    assert!(matches!(all.claim(&facts, &from(Origin::Mailbox), day(3)), Some(Claimed::Known)));
+    assert!(matches!(all.claim(&facts, &proof, day(3)), Some(Claimed::Granted(_))));
+    assert!(told(&proof));
+    // After the proof, a hint has nothing to say.
+    let facts = Memory::default();
+    remember(&facts, &proof, day(3));
+    assert!(matches!(all.claim(&facts, &hint, day(3)), Some(Claimed::Known)));
+    // What was not believed told nobody.
+    let facts = Memory::default();
+    let mut unbelieved = proof.clone();
+    unbelieved.about_mut().unwrap().trust = Trust::Content;
+    remember(&facts, &unbelieved, day(3));
+    assert!(!was_told(&facts, &proof, Believe::Verp, day(3)) && was_told(&facts, &proof, Believe::Hints, day(3)));
+}
+
+#[test]
+fn a_message_that_bounced_is_not_counted_again_by_a_report() {
+    let (facts, rules) = (filled(Memory::default()), SuppressionRules::default());
+    let mut bounce = judged(&path(), &report("dead@example.net", "failed", "", ""), day(3)).remove(0);
+    bounce.about_mut().unwrap().origin = Origin::Ended;
+    for believe in [Believe::Verp, Believe::Hints] {
+        assert_eq!(settle(&List::new(&facts, &rules), &bounce, believe, day(3)), Noted::Nothing);
+        assert_eq!(handler::lane_note(&bounce, believe), None);
+    }
 }
 
 proptest! {
