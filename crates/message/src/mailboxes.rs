@@ -4,7 +4,9 @@
 //! the one that is checked and signed for is refused: what a strict reading does not take, and what a second, lenient reader
 //! ([`mail_parser`]) reads differently. An address in a display name is all that many programs show, so it is checked like the mailbox.
 
+mod letters;
 mod plain;
+mod shown;
 
 use mail_parser::parsers::MessageStream;
 use posthaste_mail::{Address, Foreign};
@@ -12,6 +14,10 @@ use posthaste_mail::{Address, Foreign};
 pub(super) use self::plain::plain;
 #[cfg(test)]
 pub(super) use self::plain::tests::nearly_plain;
+use self::{
+    letters::{DOTS, HIDDEN, ended, is_angle, is_at},
+    shown::shown,
+};
 
 /// The addresses of a field; none if it names nobody.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -151,31 +157,8 @@ fn is_special(c: char) -> bool {
     c.is_whitespace() || "\"(),:;<>\\".contains(c)
 }
 
-/// An '@', or what some programs take for one (Unicode's compatibility forms).
-fn is_at(c: char) -> bool {
-    matches!(c, '@' | '\u{ff20}' | '\u{fe6b}')
-}
-
 fn may_begin_an_address(c: char) -> bool {
     is_at(c) || is_angle(c)
-}
-
-/// An angle bracket, or what looks like one.
-fn is_angle(c: char) -> bool {
-    matches!(
-        c,
-        '<' | '>'
-            | '\u{2039}'
-            | '\u{203a}'
-            | '\u{ff1c}'
-            | '\u{ff1e}'
-            | '\u{2329}'
-            | '\u{232a}'
-            | '\u{3008}'
-            | '\u{3009}'
-            | '\u{27e8}'
-            | '\u{27e9}'
-    )
 }
 
 /// Where the reading stands.
@@ -279,183 +262,12 @@ fn is_plain(spec: &str) -> bool {
     Address::international(spec).is_ok() && !spec.contains("=?") && !spec.contains("?=") && !spec.contains(odd)
 }
 
-/// Full stops that become a dot in a domain name (RFC 3490 §3.1).
-const DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];
-/// Characters of no width beside those of [`Foreign::is_obeyed`].
-const HIDDEN: [char; 6] = ['\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{fffd}'];
-
 /// The addresses that a lenient reader finds.
 fn lenient(value: &[u8]) -> Vec<String> {
     let line = ended(value);
     let found = MessageStream::new(&line).parse_address();
     let addresses = found.as_address().into_iter().flat_map(|all| all.iter()).filter_map(|one| one.address());
     addresses.filter(|address| address.contains('@')).map(str::to_owned).collect()
-}
-
-/// The value as the reader wants it, with a line end.
-fn ended(value: &[u8]) -> Vec<u8> {
-    let mut line = value.trim_ascii_end().to_vec();
-    line.extend_from_slice(b"\r\n");
-    line
-}
-
-/// The addresses in display names and comments, once encoded words (RFC 2047) are decoded. None: what they hold cannot be known, or looks like
-/// another mailbox once it is decoded.
-fn shown(names: &[Vec<&str>]) -> Option<Vec<String>> {
-    let mut found = Vec::new();
-    for name in names {
-        let raw = name.join(" ");
-        let is_encoded = raw.contains("=?");
-        let texts = if is_encoded { decodings(&raw)? } else { vec![raw] };
-        for text in texts {
-            let text: String = text.chars().filter(|c| !is_unseen(*c)).map(normal).collect();
-            if is_encoded && ((text.contains('@') && text.contains(is_angle)) || text.contains(char::is_control)) {
-                return None;
-            }
-            found.extend(addresses(&text));
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    Some(found)
-}
-
-/// What readers make of a text with encoded words: of those that stand by themselves, as RFC 2047 has it; of all, wherever they stand; and of
-/// neighbours as one, as if a character might be cut between them. None: a charset or a word whose content cannot be known.
-fn decodings(raw: &str) -> Option<Vec<String>> {
-    let strict = decoded(raw);
-    let (loose, joined) = (loosely(raw, false)?, loosely(raw, true)?);
-    (!is_left_over(raw, &loose)).then(|| vec![strict, loose, joined])
-}
-
-fn decoded(raw: &str) -> String {
-    let line = ended(raw.as_bytes());
-    MessageStream::new(&line).parse_unstructured().as_text().unwrap_or_default().to_owned()
-}
-
-/// Decodes encoded words wherever they stand, blanks between two of them left out. `joined`: neighbours of one kind are decoded as one word.
-fn loosely(raw: &str, joined: bool) -> Option<String> {
-    let (mut text, mut rest) = (String::new(), raw);
-    let mut open: Option<EncodedWord<'_>> = None;
-    while let Some(start) = rest.find("=?") {
-        let Some((word, length)) = EncodedWord::read(&rest[start..]) else {
-            text.extend(open.take().map(|word| word.decoded()));
-            text.push_str(&rest[..start + 2]);
-            rest = &rest[start + 2..];
-            continue;
-        };
-        word.charset_is_known().then_some(())?;
-        let between = &rest[..start];
-        match &mut open {
-            Some(before) if joined && between.trim().is_empty() && before.is_like(&word) => before.content.push_str(&word.content),
-            _ => {
-                let is_first = open.is_none();
-                text.extend(open.take().map(|word| word.decoded()));
-                if is_first || !between.trim().is_empty() {
-                    text.push_str(between);
-                }
-                open = Some(word);
-            }
-        }
-        rest = &rest[start + length..];
-    }
-    text.extend(open.map(|word| word.decoded()));
-    text.push_str(rest);
-    Some(text)
-}
-
-/// One encoded word (RFC 2047 §2).
-struct EncodedWord<'t> {
-    charset: &'t str,
-    encoding: char,
-    content: String,
-}
-
-impl<'t> EncodedWord<'t> {
-    /// The word at the beginning of this text, and its length in bytes.
-    fn read(text: &'t str) -> Option<(Self, usize)> {
-        let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
-        let (encoding, rest) = rest.split_once('?')?;
-        let (content, behind) = rest.split_once("?=")?;
-        let encoding = encoding.chars().next().filter(|_| encoding.len() == 1)?.to_ascii_lowercase();
-        // RFC 2231 §5: a language may follow the charset.
-        let charset = charset.split('*').next().unwrap_or(charset);
-        Some((Self { charset, encoding, content: content.to_owned() }, text.len() - behind.len()))
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        self.encoding == other.encoding && self.charset.eq_ignore_ascii_case(other.charset)
-    }
-
-    /// Whether every reader knows how the charset writes ASCII: by the same bytes, or by those that the reader here knows.
-    fn charset_is_known(&self) -> bool {
-        let name = self.charset.to_ascii_lowercase();
-        KNOWN_CHARSETS.iter().any(|known| name.starts_with(known))
-    }
-
-    fn decoded(&self) -> String {
-        let mut content = self.content.replace(' ', "_");
-        if self.encoding == 'b' {
-            content = self.content.trim_end_matches('=').to_owned();
-            content += &"=".repeat((4 - content.len() % 4) % 4);
-        }
-        decoded(&format!("=?{}?{}?{content}?=", self.charset, self.encoding))
-    }
-}
-
-/// How the names of charsets begin that may stand in encoded words of senders. Others hide what they say from one reader or the next.
-const KNOWN_CHARSETS: [&str; 16] = [
-    "utf-8",
-    "utf8",
-    "us-ascii",
-    "ascii",
-    "iso-8859-",
-    "windows-",
-    "cp125",
-    "koi8-",
-    "gb",
-    "big5",
-    "euc-",
-    "iso-2022-",
-    "shift",
-    "ks_c_5601",
-    "macintosh",
-    "tis-620",
-];
-
-/// Whether an encoded word was not decoded in which an '@' may be hidden: as `=40` in Q, and as anything in B.
-fn is_left_over(raw: &str, decoded: &str) -> bool {
-    let (raw, decoded) = (raw.to_ascii_lowercase(), decoded.to_ascii_lowercase());
-    raw.contains("=?utf-7?") || (decoded.contains("=?") && (decoded.contains("=40") || decoded.contains("?b?") || decoded.contains('@')))
-}
-
-/// Whether readers show nothing for a character, or a mark in the place of bytes that they cannot read.
-fn is_unseen(c: char) -> bool {
-    HIDDEN.contains(&c) || (Foreign::is_obeyed(c) && !c.is_control())
-}
-
-fn normal(c: char) -> char {
-    if is_at(c) {
-        '@'
-    } else if DOTS.contains(&c) {
-        '.'
-    } else {
-        c
-    }
-}
-
-/// The addresses in a text.
-fn addresses(text: &str) -> Vec<String> {
-    let is_part = |c: char| c.is_alphanumeric() || "!#$%&*+-/=^_{|}~.".contains(c);
-    let one = |at: usize| {
-        let before = &text[..at];
-        let local = before[before.trim_end_matches(is_part).len()..].trim_start_matches('.');
-        let behind = &text[at + 1..];
-        let domain = behind[..behind.len() - behind.trim_start_matches(|c: char| c.is_alphanumeric() || c == '-' || c == '.').len()]
-            .trim_matches('.');
-        (!local.is_empty() && domain.contains('.')).then(|| format!("{local}@{domain}"))
-    };
-    text.match_indices('@').filter_map(|(at, _)| one(at)).collect()
 }
 
 #[cfg(test)]

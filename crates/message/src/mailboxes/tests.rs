@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{shown::decoded, *};
 
 fn specs(value: &str) -> Option<Vec<String>> {
     read(value.as_bytes()).map(|found| found.specs)
@@ -63,6 +63,38 @@ fn an_address_that_is_shown_is_found() {
         (" \"ceo@al\u{ad}ice.test\" <x@bob.test>", "ceo@alice.test"),
         (" =?utf-8?q?ceo=C2=AD=40alice.test?= <x@bob.test>", "ceo@alice.test"),
         (" =?utf-8?q?ceo=C0=A0=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        // Blanks, quotes, brackets and comments around the '@' and the dots.
+        (" \"ceo @ alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@ alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo\u{a0}@\u{3000}alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo\r\n @ alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@alice . test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@alice. test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo @ alice. TEST\" <x@bob.test>", "ceo@alice.TEST"),
+        (" \"ceo (@) alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo[@]alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?=22ceo=22=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo (the boss)@alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@(our shop)alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo_=40_alice=2Etest?= <x@bob.test>", "ceo@alice.test"),
+        (" x@bob.test (ceo @ alice.test)", "ceo@alice.test"),
+        // Marks that nobody sees, or that are written over a letter, and letters that look like others.
+        (" \"ceo\u{fe0f}@alice\u{fe0f}.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@\u{301}alice.te\u{34f}st\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@alice\u{2024}test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@alice\u{fe52}test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo@alice\u{b7}test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo\u{24d0}alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"\u{ff43}\u{ff45}\u{ff4f}\u{ff20}\u{ff41}lice\u{ff0e}test\" <x@bob.test>", "ceo@alice.test"),
+        (" \"\u{1d41c}\u{1d41e}\u{1d428}@alice.test\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?b?77yj77yl77yv77yg?= =?utf-8?q?alice.test?= <x@bob.test>", "CEO@alice.test"),
+        // By the bytes: what is overlong in UTF-8, what is no character of the charset or half of one, padding amid a word.
+        (" =?utf-8?q?ceo=C1=80alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" =?gb2312?q?ceo=81=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" =?shift_jis?b?Y2VvgUBhbGljZS50ZXN0?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?b?Y2VvQA==YWxpY2UudGVzdA==?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8*en?q?ceo=40alice.test?= <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?q?ceo?=\r\n =?utf-8?q?=40?=\r\n\t=?utf-8?q?alice.test?= <x@bob.test>", "ceo@alice.test"),
         (" x@bob.test (ceo@alice.test)", "ceo@alice.test"),
         (" (<ceo@alice.test>) x@bob.test", "ceo@alice.test"),
         (" \"ceo@alice.test\": x@bob.test;", "ceo@alice.test"),
@@ -71,9 +103,22 @@ fn an_address_that_is_shown_is_found() {
         let found = read(value.as_bytes()).unwrap_or_else(|| panic!("{value:?} is refused"));
         assert!(found.specs == ["x@bob.test"] && found.shown.iter().any(|address| address == shown), "{value:?}: {found:?}");
     }
-    for same in [" \"x@bob.test\" <x@bob.test>", " X@BOB.test <x@bob.test>", " x@bob.test (x@bob.test)", " \"Me @ work\" <x@bob.test>"] {
+    for same in [
+        " \"x@bob.test\" <x@bob.test>",
+        " X@BOB.test <x@bob.test>",
+        " x@bob.test (x@bob.test)",
+        " \"Me @ work\" <x@bob.test>",
+        " \"Concert @ St. Mary's\" <x@bob.test>",
+        " \"Lunch @ 12.30\" <x@bob.test>",
+        " \"Shop (@shop)\" <x@bob.test>",
+        " \"Bob @ Bob . test\" <bob@bob.test>",
+        " \"\u{30d5}\u{30a1}\u{30df}\u{30ea}\u{30fc}\" <x@bob.test>",
+        " =?shift_jis?b?g3SDQIN+g4qBWw==?= <x@bob.test>",
+        " =?iso-2022-jp?b?GyRCJUYlOSVIGyhC?= <x@bob.test>",
+    ] {
         let unquoted = same.starts_with(" X@");
-        let expected = (!unquoted).then(|| Mailboxes { specs: vec!["x@bob.test".into()], shown: Vec::new() });
+        let spec = if same.contains("<bob@") { "bob@bob.test" } else { "x@bob.test" };
+        let expected = (!unquoted).then(|| Mailboxes { specs: vec![spec.into()], shown: Vec::new() });
         assert_eq!(read(same.as_bytes()), expected, "{same:?}");
     }
 }
@@ -86,6 +131,9 @@ fn what_two_readers_read_differently_is_refused() {
         " =?hz-gb-2312?q?ceo=40alice.test?= <x@bob.test>",
         " =?unicode_escape?q?ceo=5Cx40alice.test?= <x@bob.test>",
         " =?utf-16?b?AGMAZQBvAEA=?= <x@bob.test>",
+        " =?iso-2022-kr?q?ceo=40alice.test?= <x@bob.test>",
+        " =?utf-8-mac?q?ceo=40alice.test?= <x@bob.test>",
+        " =?gb_1988-80?q?ceo=40alice.test?= <x@bob.test>",
         " \"Doe <a@sender.test>",
         " x@bob.test (unclosed <ceo@alice.test>",
         " x@bob.test (a\\) <ceo@alice.test>",
