@@ -1,6 +1,7 @@
 //! No delivery whose ending cannot be written down: whatever is delivered and not in the log is delivered again after a crash.
 //!
-//! The dispatcher counts the results of attempts that it handed out to be recorded, until it is told that they are durable. While too many
+//! The dispatcher counts the results of attempts that it handed out to be recorded, until it is told that they are durable; not those by
+//! which an attempt that offered nothing to anybody is put off, because nothing of that can be done twice. While too many
 //! are not, or the log or the spool is known to fail, it gives out no jobs and decides about nobody: what is due stays where it is, sessions
 //! stay open, and attempts under way end as they do. A crash can then double what was in flight and what the limit allows, and no more.
 

@@ -46,6 +46,8 @@ pub use looks::{Logged, Traced};
 
 /// The most sessions that `Queue` tells of.
 const SLOW_SHOWN: usize = 10;
+/// The most messages of one list, whatever limit is asked for: an answer is made in memory, at about a KiB for each.
+const LISTED_MAX: usize = 10_000;
 /// The longest request, in bytes.
 const REQUEST_MAX: u64 = 64 << 10;
 
@@ -294,7 +296,7 @@ impl Admin {
                 json(&Queue { counts, lanes, halted, closed, blocked, holds, slow, standing })
             }
             Request::List { selection, limit } => {
-                let Messages { rows, total } = self.queue().messages(selection, limit).await?;
+                let Messages { rows, total } = self.queue().messages(selection, limit.min(LISTED_MAX)).await?;
                 json(&List { total, messages: self.listed(rows).await? })
             }
             Request::Change(change) => self.change(change).await,

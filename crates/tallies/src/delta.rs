@@ -117,6 +117,7 @@ impl Counts {
     fn of(line: &Seen<'_>) -> Self {
         let mut counts = Self { counts: [None; 12], used: 0 };
         match &*line.event {
+            _ if line.again => {}
             "accepted" => counts.one(Counter::Accepted),
             "rejected" => counts.one(Counter::Rejected),
             "held" => counts.one(Counter::Held),

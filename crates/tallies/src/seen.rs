@@ -33,6 +33,8 @@ pub struct Seen<'a> {
     pub(crate) dmarc: Option<LogText<'a>>,
     pub(crate) one_click: bool,
     pub(crate) machine: bool,
+    /// An earlier line told of the same, which was counted.
+    pub(crate) again: bool,
     pub(crate) kind: Option<LogText<'a>>,
     pub(crate) reason: Option<LogText<'a>>,
     dns_ms: u64,

@@ -37,7 +37,7 @@ enum What {
     List {
         #[command(flatten)]
         which: Which,
-        /// List at most this many messages.
+        /// List at most this many messages; the relay lists 10000 at most.
         #[arg(long, short = 'n', default_value_t = LISTED)]
         limit: usize,
     },

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::Dispatcher;
-use crate::{exchange::FateRecord, halt::Halt};
+use crate::{
+    exchange::{FateRecord, Next},
+    halt::Halt,
+};
 
 impl Dispatcher {
     /// Why deliveries are halted; None: they are not.
@@ -29,6 +32,14 @@ impl Dispatcher {
     /// Records the results of attempts. They count until they are durable.
     pub(super) fn record_results(&mut self, mut record: FateRecord) {
         record.results = record.fates.len();
+        self.halt.recorded(record.results, self.policy.unlogged_max);
+        self.record(record);
+    }
+
+    /// Records the results of attempts that offered nothing to anybody: no hosts, no connection. What such an attempt only puts off, nobody
+    /// gets twice after a crash, so it counts for nothing, and thousands of dead names of one stream halt no others.
+    pub(super) fn record_not_offered(&mut self, mut record: FateRecord) {
+        record.results = record.fates.iter().filter(|fate| !matches!(fate.next, Next::Deferred(_))).count();
         self.halt.recorded(record.results, self.policy.unlogged_max);
         self.record(record);
     }

@@ -297,7 +297,7 @@ impl Dispatcher {
         }
         self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record_results(record));
+        record.into_iter().for_each(|record| self.record_not_offered(record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(queue, begun, failure, verdict);
         }

@@ -80,6 +80,6 @@ impl Dispatcher {
 
     pub(super) fn settle_failed(&mut self, job: &DeliveryJob, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
         let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record_results(record));
+        record.into_iter().for_each(|record| self.record_not_offered(record));
     }
 }

@@ -130,6 +130,25 @@ fn what_is_passed_over_does_not_halt_good_mail() {
 }
 
 #[test]
+fn one_streams_dead_names_and_hosts_halt_no_others() {
+    let mut world = World::new(limited(), |_, _| ok());
+    world.log_is_stuck = true;
+    for n in 0..1000 {
+        let (nameless, silent) = (format!("nameless{n}.example"), format!("silent{n}.example"));
+        world.nowhere.insert(nameless.clone());
+        world.dead.insert(silent.clone());
+        world.arrive("bulk", &[&nameless]);
+        world.arrive("bulk", &[&silent]);
+    }
+    world.run_for(Duration::from_secs(60));
+    assert!(world.log.iter().filter(|line| matches!(line.4, Next::Deferred(_))).count() >= 1000, "each is put off, with its line");
+    assert_eq!(world.dispatcher.halted(), None);
+    queued(&mut world, 100);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(delivered(&world), 100);
+}
+
+#[test]
 fn ten_thousand_a_second_are_not_halted_by_a_log_that_syncs_every_tenth_of_a_second_and_takes_fifty_milliseconds() {
     // As config/posthaste.toml: log.gather, log.sync, delivery.unlogged_max.
     let (gather, linger, sync, default) = (10, 100, 50, 3000);
