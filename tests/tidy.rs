@@ -54,6 +54,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("doctor", "mail dkim route"),
     ("journal", "mail monitor host"),
     ("tallies", "mail monitor"),
+    ("channels", "mail host journal smtp"),
     ("findings", "mail tallies"),
     ("watch", "mail monitor tallies findings journal host"),
     ("verp", "mail message host"),

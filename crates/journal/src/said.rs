@@ -103,6 +103,8 @@ pub enum Part {
     Delivery,
     /// The figures for reports.
     Tallies,
+    /// The channels that tell of incidents.
+    Channels,
 }
 
 impl Part {
@@ -121,6 +123,7 @@ impl Part {
             Self::Returns => "returns",
             Self::Delivery => "delivery",
             Self::Tallies => "tallies",
+            Self::Channels => "channels",
         }
     }
 }

@@ -1,0 +1,89 @@
+//! Runs a command for a message: JSON on its standard input, no shell, no environment but a path and a locale.
+
+use std::process::{ExitStatus, Stdio};
+
+use posthaste_mail::Foreign;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{self, ChildStderr},
+};
+
+use super::SendError;
+use crate::Command;
+
+/// As much of what it writes to standard error is shown.
+const SHOWN_MAX: usize = 300;
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Runs the command to its end. If this is dropped before, the command is killed with all that it has started.
+pub(super) async fn run(command: &Command, json: &Value) -> Result<(), SendError> {
+    let program = command.program.display().to_string();
+    let fails = |why: String| SendError::Command { program: program.clone(), why };
+    let mut child = process::Command::new(&command.program)
+        .args(&command.arguments)
+        .env_clear()
+        .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8")])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| fails(format!("it cannot be started: {error}")))?;
+    let group = Group(child.id());
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take().expect("it is piped"));
+    let line = format!("{json}\n");
+    let feed = async move {
+        if let Some(mut stdin) = stdin {
+            // A command that reads nothing closes the pipe.
+            let _ = stdin.write_all(line.as_bytes()).await;
+        }
+    };
+    let mut said = Vec::new();
+    let end = async {
+        tokio::select! {
+            status = child.wait() => status,
+            () = async { listen(stderr, &mut said).await; std::future::pending().await } => unreachable!("it waits for ever"),
+        }
+    };
+    let ((), status) = tokio::join!(feed, end);
+    let status = status.map_err(|error| fails(error.to_string()))?;
+    group.is_over();
+    if status.success() { Ok(()) } else { Err(fails(ended(status, &said))) }
+}
+
+/// Reads to the end, and keeps the beginning.
+async fn listen(mut stderr: ChildStderr, said: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
+        said.extend_from_slice(&buffer[..n.min((SHOWN_MAX * 4).saturating_sub(said.len()))]);
+    }
+}
+
+fn ended(status: ExitStatus, said: &[u8]) -> String {
+    match Foreign::new(said.trim_ascii()).first(SHOWN_MAX) {
+        said if said.is_empty() => format!("it ended with {status}"),
+        said => format!("it ended with {status}: {said}"),
+    }
+}
+
+/// The process group of a command that runs.
+struct Group(Option<u32>);
+
+impl Group {
+    fn is_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
