@@ -11,6 +11,7 @@ use std::{
 use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
 use posthaste_api::Http;
 use posthaste_certificates::Acme;
+use posthaste_channels::{Channel, HeartbeatUrl};
 use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
 use posthaste_findings::RuleSettings;
@@ -27,7 +28,7 @@ use posthaste_suppression::SuppressionRules;
 use crate::{
     acme,
     admin::Admin,
-    bans,
+    alarm, bans,
     bounce::BounceRules,
     delivery::Delivery,
     dkim,
@@ -93,6 +94,10 @@ pub struct Config {
     pub log: Log,
     /// What is counted of it.
     pub monitor: Monitor,
+    /// How word of incidents leaves the relay.
+    pub alarms: BTreeMap<Name, Channel>,
+    /// The URL that is called while mail flows.
+    pub heartbeat: Option<HeartbeatUrl>,
     /// The resolver.
     pub dns: Dns,
     /// Connections to receivers.
@@ -282,6 +287,7 @@ impl Config {
         let returns = t.table("returns", |t| returns::read(t, environment));
         let itself = route::Itself { hostname: &hostname, listeners: &listeners, http: &http };
         let routes = t.table("route", |t| route::read_all(t, environment, &delivery, &tls, &itself));
+        let alarms = t.table("alarm", |t| alarm::read_all(t, environment, &itself));
         returns::hold_together(&returns, t, &streams, &listeners);
         let log = t.table("log", |t| Log::read(t, &data_dir));
         let postmaster = t.given("postmaster", from_text::<Address>);
@@ -297,6 +303,8 @@ impl Config {
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
             monitor: t.table("monitor", |t| Monitor::read(t, &data_dir, &log.dir)),
             log,
+            alarms,
+            heartbeat: t.table("heartbeat", |t| alarm::heartbeat(t, environment)),
             dns: t.table("dns", Dns::read),
             routes,
             dkim,

@@ -7,6 +7,7 @@
 
 mod acme;
 mod admin;
+mod alarm;
 mod bans;
 mod bounce;
 mod config;

@@ -37,6 +37,10 @@ impl FakeHost {
             ("ed1.example.com.pem", pem.as_str()),
             ("smart-host.password", "secret\n"),
             ("introspection.secret", "secret\n"),
+            ("webhook.authorization", "Bearer secret\n"),
+            ("slack.url", "https://hooks.slack.com/services/T0/B0/secret\n"),
+            ("ntfy.token", "tk_secret\n"),
+            ("pagerduty.key", "secret\n"),
             ("empty.password", "\n"),
             ("not-a-key.pem", "hello\n"),
             ("rules.toml", "# rules\n"),
@@ -422,6 +426,24 @@ fn an_error_names_file_line_key_value_and_remedy() {
     let errors = parse("[stream.default]\n\npool = \"gentle\"\n").unwrap_err();
     assert_eq!(errors.to_string(), "posthaste.toml:3: stream.default.pool = \"gentle\": no such pool; pools are: default");
     assert_eq!((errors.0[0].line, errors.0[0].column), (Some(3), Some(8)));
+}
+
+#[test]
+fn channels_take_their_secrets_from_files_and_show_them_nowhere() {
+    let config = good(&documented());
+    let kinds: Vec<_> = config.alarms.iter().map(|(name, channel)| (name.as_str(), channel.way.kind())).collect();
+    let wanted =
+        [("chat", "slack"), ("duty", "pagerduty"), ("mail", "mail"), ("modem", "command"), ("phone", "ntfy"), ("script", "webhook")];
+    assert_eq!(kinds, wanted);
+    let shown = format!("{:?}{:?}", config.alarms, config.heartbeat);
+    assert!(!shown.contains("secret") && !shown.contains("TOPIC") && !shown.contains("UUID"), "{shown}");
+    for file in ["webhook.authorization", "slack.url", "ntfy.token", "pagerduty.key", "smart-host.password"] {
+        assert!(config.password_files.iter().any(|path| path == Path::new(file)), "{file} is a secret whose mode is looked at");
+    }
+    let (chat, mail) = (&config.alarms["chat"], &config.alarms["mail"]);
+    assert_eq!((chat.per_hour.get(), chat.timeout, chat.rules.len()), (30, Duration::from_secs(10), 0));
+    assert_eq!(mail.timeout, Duration::from_secs(60));
+    assert!(good("").alarms.is_empty() && good("").heartbeat.is_none());
 }
 
 #[test]
