@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_host::{InForce, clock};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part};
 use tokio::time::{sleep, timeout};
 
-use crate::{Health, News, SendError, Settings, sender};
+use crate::{SendError, Settings, sender};
 
 /// When to call: pure.
 #[derive(Debug, Clone, Default)]
 pub struct Heartbeat {
     last: Option<Timestamp>,
-    health: Health,
+    failed: u32,
 }
 
 /// So many calls in a row may fail before it is said: whoever watches has a grace time too.
@@ -32,9 +32,10 @@ impl Heartbeat {
         true
     }
 
-    /// Hears whether the call was heard; something to tell comes back once.
-    pub fn heard(&mut self, works: bool) -> Option<News> {
-        self.health.heard(works, PATIENCE)
+    /// Hears whether the call was heard. Whether so many have failed in a row that it is to be said.
+    pub fn fails(&mut self, heard: bool) -> bool {
+        self.failed = if heard { 0 } else { self.failed.saturating_add(1) };
+        self.failed >= PATIENCE
     }
 }
 
@@ -48,19 +49,24 @@ pub async fn run(settings: InForce<Settings>, journal: Journal, flows: impl Fn()
         {
             let called = timeout(beat.timeout, sender::call(tls, &beat.url)).await;
             let called = called.unwrap_or(Err(SendError::Late(beat.timeout)));
-            match (heartbeat.heard(called.is_ok()), called) {
-                (Some(News::Fails), Err(error)) => {
-                    let what = format!("nobody hears the heartbeat: {error}. Whoever watches it will take this relay for dead");
-                    journal.say(Part::Channels, State::Alarm, what);
-                }
-                (Some(News::Works), _) => journal.say(Part::Channels, State::AlarmOver, "the heartbeat is heard again"),
-                _ => {}
+            match (heartbeat.fails(called.is_ok()), called) {
+                (true, Err(error)) => journal.raise(Finding {
+                    rule: UNHEARD,
+                    key: String::new(),
+                    part: Some(Part::Channels),
+                    what: format!("nobody hears the heartbeat: {error}. Whoever watches it will take this relay for dead"),
+                    remedy: "Check heartbeat.url, and whether this host reaches it".into(),
+                }),
+                (_, Ok(())) => journal.mended(Part::Channels, UNHEARD, "", || "the heartbeat is heard again".into()),
+                (false, Err(_)) => {}
             }
         }
         sleep(STEP).await;
     }
 }
 
+/// The rule of its alarm.
+const UNHEARD: &str = "heartbeat_unheard";
 /// How often it is looked at whether mail flows.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -80,5 +86,12 @@ mod tests {
         assert_eq!(beats(1000, 1061, true), [1000, 1060]);
         // The clock is set back by an hour.
         assert_eq!(beats(-2600, -2539, true), [-2600, -2540]);
+    }
+
+    #[test]
+    fn a_call_that_fails_now_and_then_is_not_said() {
+        let mut heartbeat = Heartbeat::default();
+        let said = [false, false, true, false, false, false, false, true, false].map(|heard| heartbeat.fails(heard));
+        assert_eq!(said, [false, false, false, false, false, true, true, false, false]);
     }
 }

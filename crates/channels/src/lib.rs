@@ -9,7 +9,6 @@
 //! Its invariants: a channel whose endpoint is dead holds up no other; what a channel has taken is not told to it again; memory is bounded.
 
 pub mod body;
-mod health;
 pub mod heartbeat;
 mod message;
 mod notification;
@@ -19,7 +18,6 @@ mod sender;
 mod settings;
 mod store;
 
-pub use health::{Health, News};
 pub use heartbeat::Heartbeat;
 pub use message::Message;
 pub use notification::{Change, Notification, Severity};

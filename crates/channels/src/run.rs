@@ -9,15 +9,16 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_host::{InForce, clock, guarded};
-use posthaste_journal::{Journal, Part, State};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_mail::Name;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
-use crate::{Message, News, Notification, Outbox, Sender, Settings, health::Health, store};
+use crate::{Message, Notification, Outbox, Sender, Settings, store};
 
 /// The channels. Cheap to clone.
 #[derive(Clone)]
@@ -40,12 +41,12 @@ struct Kept {
 }
 
 /// How a test of a channel went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tested {
     /// The channel.
     pub channel: Name,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// Why it has not taken the message; None: it has.
     pub failed: Option<String>,
 }
@@ -103,7 +104,7 @@ impl Channels {
             let message = message.clone();
             sends.spawn(async move {
                 let failed = sender.send(&message, now).await.err().map(|error| error.to_string());
-                Tested { channel, kind: sender.channel.way.kind(), failed }
+                Tested { channel, kind: sender.channel.way.kind().into(), failed }
             });
         }
         let mut tested = sends.join_all().await;
@@ -113,8 +114,7 @@ impl Channels {
 
     /// Sends what is due, until told to stop; then waits a little for what is under way. What is not told by then is told after the next start.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut running =
-            Running { shared: self.0, sends: JoinSet::new(), healths: BTreeMap::new(), saving: None, disk: Health::default() };
+        let mut running = Running { shared: self.0, sends: JoinSet::new(), saving: None };
         loop {
             running.send_what_is_due();
             running.save();
@@ -160,10 +160,8 @@ type Done = (Name, Result<(), String>);
 struct Running {
     shared: Arc<Shared>,
     sends: JoinSet<Done>,
-    healths: BTreeMap<Name, Health>,
     /// The write that is under way. A disk that hangs must not keep word of it from being sent.
     saving: Option<JoinHandle<std::io::Result<()>>>,
-    disk: Health,
 }
 
 impl Running {
@@ -184,7 +182,6 @@ impl Running {
                 )
             });
         }
-        self.healths.retain(|name, _| settings.channels.contains_key(name));
     }
 
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -201,17 +198,16 @@ impl Running {
         };
         kept.unsaved = true;
         drop(kept);
-        let news = self.healths.entry(name.clone()).or_default().heard(result.is_ok(), 1);
         let journal = &self.shared.journal;
-        match (news, result) {
-            (Some(News::Fails), Err(error)) => {
-                let what = format!(
-                    "alarm.{name} cannot tell of incidents: {error}. It is tried again for a day; `posthaste alarm test {name}` tries now"
-                );
-                journal.say(Part::Channels, State::Alarm, what);
-            }
-            (Some(News::Works), _) => journal.say(Part::Channels, State::AlarmOver, format!("alarm.{name} tells of incidents again")),
-            _ => {}
+        match result {
+            Err(error) => journal.raise(Finding {
+                rule: FAILS,
+                key: name.to_string(),
+                part: Some(Part::Channels),
+                what: format!("alarm.{name} cannot tell of incidents: {error}"),
+                remedy: format!("It is tried again for a day; `posthaste alarm test {name}` tries now"),
+            }),
+            Ok(()) => journal.mended(Part::Channels, FAILS, name.as_str(), || format!("alarm.{name} tells of incidents again")),
         }
         if given_up > 0 {
             let what = format!(
@@ -242,13 +238,18 @@ impl Running {
     fn saved(&mut self, result: std::io::Result<()>) {
         self.saving = None;
         let (journal, path) = (&self.shared.journal, self.shared.path.display());
-        match (self.disk.heard(result.is_ok(), 1), result) {
-            (Some(News::Fails), Err(error)) => {
-                let what = format!("{path} cannot be written: {error}. Until it can, a restart tells of incidents twice or not at all");
-                journal.say(Part::Channels, State::Alarm, what);
+        match result {
+            Err(error) => {
+                // It is written again with the next news.
+                journal.raise(Finding {
+                    rule: UNWRITABLE,
+                    key: String::new(),
+                    part: Some(Part::Channels),
+                    what: format!("{path} cannot be written: {error}. Until it can, a restart tells of incidents twice or not at all"),
+                    remedy: "Make room on the disk, and see that the file belongs to the relay's user".into(),
+                });
             }
-            (Some(News::Works), _) => journal.say(Part::Channels, State::AlarmOver, format!("{path} can be written again")),
-            _ => {}
+            Ok(()) => journal.mended(Part::Channels, UNWRITABLE, "", || format!("{path} can be written again")),
         }
     }
 
@@ -280,6 +281,9 @@ async fn finished(saving: &mut Option<JoinHandle<std::io::Result<()>>>) -> std::
     }
 }
 
+/// The rules of the alarms that are raised here, and mended.
+const FAILS: &str = "channel_fails";
+const UNWRITABLE: &str = "channels_unwritable";
 /// So often the settings are looked at, and the clock, which may have been set.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// How long a stopping relay waits for what is under way.

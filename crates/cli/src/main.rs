@@ -12,7 +12,8 @@ use std::{io::Write, path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    alarms, audit, bounce, check, dkim, explain, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user, warmup, why,
+    alarm, alarms, audit, bounce, check, dkim, explain, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user,
+    warmup, why,
 };
 
 /// An outbound SMTP relay with delivery monitoring built in.
@@ -43,6 +44,8 @@ enum Command {
     Why(why::Why),
     /// Show and change the queue of waiting messages.
     Queue(queue::Queue),
+    /// Test the channels that tell of incidents.
+    Alarm(alarm::Alarm),
     /// Show what is missing or damaged until somebody has acknowledged it.
     Alarms(alarms::Alarms),
     /// Prove from log and spool that every accepted message has a final outcome or is still queued.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Incidents(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
+        Command::Alarm(command) => command.run(),
         Command::Alarms(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Dkim(command) => command.run(),

@@ -85,7 +85,8 @@ fn suits(t: &Table<'_>, kind: Kind) -> Option<()> {
         let or = if **key == "url" { " (or url_file)" } else { "" };
         t.object(key, format!("missing: a channel of kind {word:?} needs {key}{or}"));
     }
-    for key in OF_KINDS.iter().filter(|key| t.has(key) && !needs.contains(key) && !may.contains(key) && !(**key == "url_file" && has_url)) {
+    let has = |key: &&str| needs.contains(key) || may.contains(key) || (has_url && **key == *"url_file");
+    for key in OF_KINDS.iter().filter(|key| t.has(key) && !has(key)) {
         t.object(key, format!("a channel of kind {word:?} has no such key"));
     }
     if t.has("url") && t.has("url_file") && has_url {

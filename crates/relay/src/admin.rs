@@ -8,12 +8,13 @@ mod reasons;
 
 use std::{path::Path, sync::Arc};
 
+use posthaste_channels::Channels;
 use posthaste_delivery::Outbound;
 use posthaste_findings::Mute;
 use posthaste_governor::warmup;
 use posthaste_host::{clock, descriptors::Accepting};
 use posthaste_journal::{Alarms, StandingNow};
-use posthaste_mail::Domain;
+use posthaste_mail::{Domain, Name};
 use posthaste_monitor::{Audit, Horizon, LineFilter, LogError, Position, audit, messages_named};
 use posthaste_queue::{
     LaneHold, LaneRow, MessageRow, MessageSelection, Messages, QueueChange, QueueCounts, QueueHandle, QueueTable, Stopping,
@@ -116,6 +117,11 @@ pub enum Request {
         ids: Option<Vec<u64>>,
         /// Who does it.
         by: String,
+    },
+    /// Send a test message to channels that tell of incidents.
+    TestAlarm {
+        /// The channel; None: all.
+        name: Option<Name>,
     },
     /// Read or change the suppression list.
     Suppression(ListRequest),
@@ -246,6 +252,8 @@ pub struct Admin {
     pub figures: Option<Figures>,
     /// What is wrong, and what was.
     pub incidents: Incidents,
+    /// The channels that tell of incidents.
+    pub channels: Channels,
     /// The settings in force.
     pub settings: Swap,
     /// The rotation of DKIM keys.
@@ -323,6 +331,7 @@ impl Admin {
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,
+            Request::TestAlarm { name } => json(&self.channels.test(name.as_ref()).await.map_err(Undone::of)?),
             Request::Warmup(question) => self.warmup(question).await,
             Request::Suppression(request) => self.suppression(request).await,
             Request::RotateKeys { domain } => {

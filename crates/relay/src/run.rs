@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Server};
+use posthaste_channels::Channels;
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
@@ -186,6 +187,8 @@ struct Relay {
     counting: Option<Counting>,
     figures: Option<Figures>,
     incidents: Incidents,
+    /// Who is told of incidents.
+    channels: Channels,
     lockout: Arc<Lockout>,
     engine: JoinHandle<()>,
     recorder: threads::Sender<Note>,
@@ -242,6 +245,7 @@ impl Relay {
         let counting = counting.transpose().map_err(|source| RunError::Thread { what: "the thread that counts the log", source })?;
         let figures = counting.clone().map(|(path, counting)| Figures::new(path, counting));
         let counting = counting.map(|(_, counting)| counting);
+        let channels = Channels::new(swap.view(|settings| &settings.channels), journal.clone(), &config.data_dir);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let (started, read) = (config.clone(), read.into());
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path, started, read };
@@ -256,6 +260,7 @@ impl Relay {
             counting,
             figures,
             incidents,
+            channels,
             lockout,
             engine,
             recorder,
@@ -292,10 +297,12 @@ impl Relay {
             alarms,
             figures,
             incidents,
+            channels: self.channels.clone(),
             settings: settings.clone(),
             rotation: rotation.clone(),
             reload,
         });
+        servers.push(tokio::spawn(self.channels.clone().run(self.stop.subscribe())));
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         let view = settings.view(|settings| &settings.maildrop);

@@ -1,6 +1,7 @@
 //! The settings in force: those of all parts, made from the configuration in one place and swapped together on a reload.
 
 mod cautions;
+mod channels;
 mod doubts;
 mod error;
 mod exposed;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub(crate) maildrop: Arc<MaildropSettings>,
     /// The HTTP API.
     pub api: Arc<posthaste_api::Settings>,
+    /// Channels that tell of incidents, and the heartbeat.
+    pub channels: Arc<posthaste_channels::Settings>,
     /// The addresses that this relay listens on.
     pub(crate) listens_at: Arc<[SocketAddr]>,
 }
@@ -180,6 +183,7 @@ impl Settings {
             returns: Arc::new(returns),
             maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
+            channels: Arc::new(channels::channels(c)?),
             certificates,
             rules,
             providers,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::notification::tests::opened;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     /// The incident with this number goes on: it opens, changes, closes, opens under a new id.
     Offer(usize, bool),

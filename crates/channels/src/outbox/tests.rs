@@ -119,7 +119,7 @@ fn a_storm_is_one_message() {
     for id in 0..100 {
         outbox.offer(news(&format!("{id:03}"), Change::Closed), at(100 * id));
         let (_, message) = outbox.due(at(10_000 * (id + 1))).pop().unwrap();
-        assert_eq!(message.over, [String::new(); 0]);
+        assert!(message.over.is_empty(), "{:?}", message.over);
         outbox.succeeded(&name("ops"), at(10_000 * (id + 1)));
     }
     outbox.offer(news("0", Change::Closed), at(2_000_000));

@@ -116,7 +116,7 @@ async fn a_test_says_for_each_channel_how_it_went() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let channels = Channels::new(settings(listener.local_addr().unwrap().port()), journal(dir.path()), dir.path());
     let (tested, text) = tokio::join!(channels.test(None), heard(&listener));
-    assert_eq!(tested.unwrap(), [Tested { channel: name("ops"), kind: "webhook", failed: None }]);
+    assert_eq!(tested.unwrap(), [Tested { channel: name("ops"), kind: "webhook".into(), failed: None }]);
     assert!(text.contains(r#""state":"test""#), "{text}");
     drop(listener);
     let tested = channels.test(Some(&name("ops"))).await.unwrap();

@@ -51,7 +51,7 @@ pub(super) async fn run(command: &Command, json: &Value) -> Result<(), SendError
     };
     let ((), status) = tokio::join!(feed, end);
     let status = status.map_err(|error| fails(error.to_string()))?;
-    group.is_over();
+    group.release();
     if status.success() { Ok(()) } else { Err(fails(ended(status, &said))) }
 }
 
@@ -70,11 +70,11 @@ fn ended(status: ExitStatus, said: &[u8]) -> String {
     }
 }
 
-/// The process group of a command that runs.
+/// The process group of a command that runs; killed when this is dropped.
 struct Group(Option<u32>);
 
 impl Group {
-    fn is_over(mut self) {
+    fn release(mut self) {
         self.0 = None;
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file per command.
 
+pub(crate) mod alarm;
 pub(crate) mod alarms;
 mod at;
 pub(crate) mod audit;

@@ -1,0 +1,20 @@
+//! The settings of channels and of the heartbeat.
+
+use posthaste_channels::Settings;
+use posthaste_config::Config;
+
+use super::{SettingsError, tls::tls_configs};
+
+pub(super) fn channels(config: &Config) -> Result<Settings, SettingsError> {
+    let with_tls = config.alarms.iter().map(|(name, channel)| {
+        let tls = tls_configs(&channel.roots, "alarm.NAME.roots")?;
+        Ok((name.clone(), (channel.clone(), tls)))
+    });
+    let heartbeat = config.heartbeat.as_ref().map(|beat| tls_configs(&beat.roots, "heartbeat.roots").map(|tls| (beat.clone(), tls)));
+    Ok(Settings {
+        node: config.node.clone(),
+        hostname: config.hostname.clone(),
+        channels: with_tls.collect::<Result<_, SettingsError>>()?,
+        heartbeat: heartbeat.transpose()?,
+    })
+}
