@@ -1,10 +1,9 @@
 //! Sends a message to a channel: the thin part that does I/O.
 
 mod command;
+mod error;
 mod http;
 mod mail;
-
-use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
@@ -13,8 +12,10 @@ use posthaste_smtp::client::TlsConfigs;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use self::mail::By;
 use crate::{Channel, Message, SecretUrl, Way, body};
 
+pub use error::SendError;
 pub(crate) use http::call;
 
 /// Sends messages to one channel.
@@ -26,48 +27,6 @@ pub struct Sender {
     pub tls: TlsConfigs,
     /// The relay's name towards mail servers.
     pub hostname: Domain,
-}
-
-/// Why a channel has not taken a message. Its text holds nothing secret: of a URL only the host.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The request failed.
-    #[error("{host}: {why}")]
-    Request {
-        /// The server.
-        host: String,
-        /// What failed.
-        why: String,
-    },
-    /// The server answered, and did not take it.
-    #[error("{host} answers with status {status}{said}")]
-    Status {
-        /// The server.
-        host: String,
-        /// The status.
-        status: u16,
-        /// `: ` and the beginning of the answer; empty if there is none.
-        said: String,
-    },
-    /// The command failed.
-    #[error("{program}: {why}")]
-    Command {
-        /// The program.
-        program: String,
-        /// What failed.
-        why: String,
-    },
-    /// The mail server did not take it.
-    #[error("{server}: {why}")]
-    Mail {
-        /// The server.
-        server: String,
-        /// What failed.
-        why: String,
-    },
-    /// It took too long.
-    #[error("not done within {0:?}")]
-    Late(Duration),
 }
 
 impl Sender {
@@ -97,7 +56,9 @@ impl Sender {
                 Ok(())
             }
             Way::Command(command) => command::run(command, &body::json(message)).await,
-            Way::Mail(mail) => mail::send(mail, self, message, now).await,
+            Way::Mail(mail) => {
+                mail::send(mail, By { hostname: &self.hostname, tls: &self.tls, limit: self.channel.timeout }, message, now).await
+            }
         }
     }
 }

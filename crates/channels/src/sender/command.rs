@@ -10,7 +10,7 @@ use tokio::{
     process::{self, ChildStderr},
 };
 
-use super::SendError;
+use super::error::SendError;
 use crate::Command;
 
 /// As much of what it writes to standard error is shown.

@@ -11,7 +11,7 @@ use posthaste_host::https::{self, Plain, reasons};
 use posthaste_mail::Foreign;
 use posthaste_smtp::client::TlsConfigs;
 
-use super::SendError;
+use super::error::SendError;
 use crate::SecretUrl;
 
 /// As much of an answer is read.

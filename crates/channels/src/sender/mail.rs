@@ -1,21 +1,36 @@
 //! Mail by a session of its own with the operator's server: no queue, no lane, no look-up of ours is on its way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_host::clock;
-use posthaste_mail::{BodyKind, EsmtpParameters, Failure, ReversePath};
-use posthaste_smtp::client::{Credentials, Hello, Needs, PasswordNeeds, RecipientResult, Timeouts, TlsPolicy, Transaction, open};
+use posthaste_mail::{BodyKind, Domain, EsmtpParameters, Failure, ReversePath};
+use posthaste_smtp::client::{
+    Credentials, Hello, Needs, PasswordNeeds, RecipientResult, Timeouts, TlsConfigs, TlsPolicy, Transaction, open,
+};
 use tokio::net::TcpStream;
 
-use super::{SendError, Sender};
+use super::error::SendError;
 use crate::{
     Mail, Message,
     body::{self, Letter},
 };
 
-pub(super) async fn send(mail: &Mail, sender: &Sender, message: &Message, now: Timestamp) -> Result<(), SendError> {
+/// By what a session is opened.
+#[derive(Clone, Copy)]
+pub(super) struct By<'s> {
+    /// The relay's name.
+    pub(super) hostname: &'s Domain,
+    /// The certificates that are trusted.
+    pub(super) tls: &'s TlsConfigs,
+    /// How long the whole may take.
+    pub(super) limit: Duration,
+}
+
+pub(super) async fn send(mail: &Mail, by: By<'_>, message: &Message, now: Timestamp) -> Result<(), SendError> {
     let fails = |why: String| SendError::Mail { server: mail.server.to_string(), why };
-    let letter = Letter { mail, hostname: &sender.hostname, now, random: rand::random() };
+    let letter = Letter { mail, hostname: by.hostname, now, random: rand::random() };
     let body = [Bytes::from(body::mail(message, letter))];
     let server = &mail.server;
     let connected = match server.host.literal() {
@@ -23,7 +38,7 @@ pub(super) async fn send(mail: &Mail, sender: &Sender, message: &Message, now: T
         None => TcpStream::connect((server.host.as_str(), server.port)).await,
     };
     let stream = connected.map_err(|error| fails(format!("no connection: {error}")))?;
-    let mut session = open(stream, &hello(mail, sender)).await.map_err(|error| fails(failed(&error.failure)))?;
+    let mut session = open(stream, &hello(mail, by)).await.map_err(|error| fails(failed(&error.failure)))?;
     let to: Vec<_> = mail.to.iter().collect();
     let utf8 = !mail.from.is_ascii() || !mail.to.iter().all(posthaste_mail::Address::is_ascii);
     let needs = Needs { utf8, ..Needs::default() };
@@ -68,8 +83,8 @@ fn failed(failure: &Failure) -> String {
     }
 }
 
-pub(super) fn hello(mail: &Mail, sender: &Sender) -> Hello {
-    let limit = sender.channel.timeout;
+pub(super) fn hello(mail: &Mail, by: By<'_>) -> Hello {
+    let limit = by.limit;
     let loopback = mail.server.is_loopback();
     let credentials = |login: &posthaste_mail::Login| Credentials {
         user: login.user.clone(),
@@ -77,12 +92,12 @@ pub(super) fn hello(mail: &Mail, sender: &Sender) -> Hello {
         needs: PasswordNeeds::Certificate,
     };
     Hello {
-        ehlo: sender.hostname.to_string(),
+        ehlo: by.hostname.to_string(),
         mx_host: mail.server.host.to_string(),
         // On this machine nobody listens, and few have a certificate for "localhost".
         tls: if loopback { TlsPolicy::Opportunistic } else { TlsPolicy::Verify },
         tls_fallback: None,
-        tls_config: sender.tls.clone(),
+        tls_config: by.tls.clone(),
         // The whole has a limit, so no step needs one of its own.
         timeouts: Timeouts {
             connect: limit,

@@ -1,6 +1,6 @@
 //! Each way over a real socket, or with a real program.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use posthaste_host::Roots;
 use posthaste_mail::{Address, Name, NextHop};
@@ -256,8 +256,12 @@ async fn mail_that_nobody_takes_is_told_with_the_reply_and_elsewhere_tls_is_need
     assert!(error.contains("550 5.1.1"), "{error}");
     heard.await.unwrap();
     // A name that is this machine only by DNS is a server elsewhere.
+    let sender = sender(mail_to(1));
     let Way::Mail(mail) = mail_to(587) else { unreachable!() };
     let server = NextHop { host: Domain::new("mail.example.org").unwrap(), port: 587 };
     let elsewhere = Mail { server, ..mail };
-    assert_eq!(super::mail::hello(&elsewhere, &sender(mail_to(1))).tls, posthaste_smtp::client::TlsPolicy::Verify);
+    assert_eq!(
+        super::mail::hello(&elsewhere, By { hostname: &sender.hostname, tls: &sender.tls, limit: sender.channel.timeout }).tls,
+        posthaste_smtp::client::TlsPolicy::Verify
+    );
 }
