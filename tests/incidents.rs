@@ -10,9 +10,10 @@ fn incidents(relay: &Relay) -> Vec<Value> {
 
 #[test]
 fn a_provider_that_refuses_is_an_incident_until_it_is_closed() {
-    let mut world = World::start(
-        "rules.house.enabled = false\nrules.provider_refuses.minimum = 10\nrules.lane.enabled = false\nretry.schedule = [\"1h\"]",
-    );
+    let heard = tempfile::NamedTempFile::new().unwrap();
+    let channel = format!("alarm.ops = {{ kind = \"command\", command = [\"/usr/bin/tee\", \"-a\", \"{}\"] }}", heard.path().display());
+    let rules = "rules.house.enabled = false\nrules.provider_refuses.minimum = 10\nrules.lane.enabled = false\nretry.schedule = [\"1h\"]";
+    let mut world = World::start(&format!("{rules}\n{channel}"));
     world.mx.script(|_, step| match step {
         Step::Rcpt(_) => Act::Say("550 5.7.1 Your IP address has a poor reputation and is blocked".into()),
         _ => Act::Usual,
@@ -28,6 +29,10 @@ fn a_provider_that_refuses_is_an_incident_until_it_is_closed() {
     let opened = until("the incident", || refuses(&world).pop());
     assert_eq!((&opened["state"], &opened["key"]), (&"opened".into(), &"provider:example.test".into()), "{opened}");
     assert!(opened["n"].as_u64() >= Some(10) && opened["next_step"].as_str().is_some_and(|step| !step.is_empty()), "{opened}");
+
+    let word = until("word by the channel", || serde_json::from_slice::<Value>(&std::fs::read(heard.path()).unwrap()).ok());
+    assert!(word.to_string().contains("provider_refuses") && word.to_string().contains("opened"), "{word}");
+    assert!(world.relay.ok(["alarm", "test", "ops"]).contains("ops"));
 
     let told = world.relay.cli(["incidents"]);
     let text = support::relay::text(&told.stdout);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use posthaste_channels::Channels;
 use posthaste_config::Config;
 use posthaste_findings::{Incident, IncidentChange, IncidentState, Lookout, LookoutError, Mute, UnknownIncident, View};
 use posthaste_host::{clock, files};
@@ -18,9 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Swap;
 
 mod facts;
+mod news;
 
 /// How often the rules look.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// What lasts is offered to channels once in so many looks, the first one after a start included.
+const TOLD_TO_NEW: u64 = 6;
 
 /// The file of the incidents, in the data folder.
 const NAME: &str = "incidents.json";
@@ -195,6 +200,7 @@ pub(crate) struct Watcher {
     pub(crate) queue: QueueHandle,
     pub(crate) journal: Journal,
     pub(crate) alarms: Alarms,
+    pub(crate) channels: Channels,
     pub(crate) settings: Swap,
 }
 
@@ -202,11 +208,12 @@ impl Watcher {
     /// Looks until the relay stops. Never returns.
     pub(crate) async fn run(self) {
         let mut disks = facts::Disks::default();
-        loop {
+        for turn in 0_u64.. {
             tokio::time::sleep(EVERY).await;
             let settings = self.settings.load_full();
             let Some(facts) = facts::gather(&settings.config, &self.queue, &self.alarms, &mut disks).await else { return };
             let (figures, incidents, journal) = (self.figures.clone(), self.incidents.clone(), self.journal.clone());
+            let channels = self.channels.clone();
             let look = move || -> Result<(), FiguresError> {
                 // Before the tallies are brought up to date, so that they hold all lines before it.
                 let now = clock::now();
@@ -215,7 +222,14 @@ impl Watcher {
                     incidents.lock().lookout.tick(view, &settings.config.rules, now)
                 })?;
                 changes.iter().for_each(|change| journal.append(change.at, change.event()));
-                incidents.lock().save();
+                let mut kept = incidents.lock();
+                kept.save();
+                let node = &settings.config.node;
+                // Who has heard of what lasts hears nothing; a channel that is new does.
+                let open =
+                    kept.lookout.incidents.list().filter(|(_, state)| turn.is_multiple_of(TOLD_TO_NEW) && *state == IncidentState::Open);
+                let lasting = open.map(|(incident, _)| news::lasting(incident, node));
+                channels.offer(lasting.chain(changes.iter().filter_map(|change| news::news(change, node))));
                 Ok(())
             };
             match tokio::task::spawn_blocking(look).await {

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Server};
-use posthaste_channels::Channels;
+use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
@@ -303,6 +303,9 @@ impl Relay {
             reload,
         });
         servers.push(tokio::spawn(self.channels.clone().run(self.stop.subscribe())));
+        let intake = self.intake.clone();
+        let flows = move || intake.closed().is_none();
+        tokio::spawn(heartbeat::run(settings.view(|settings| &settings.channels), journal.clone(), flows));
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
         let view = settings.view(|settings| &settings.maildrop);
@@ -316,7 +319,8 @@ impl Relay {
         tokio::spawn(self.outbound.sources.clone().run());
         if let Some(figures) = self.figures.clone() {
             let (incidents, alarms, queue, journal) = (self.incidents.clone(), self.alarms.clone(), queue.clone(), journal.clone());
-            tokio::spawn(Watcher { figures, incidents, queue, journal, alarms, settings: settings.clone() }.run());
+            let channels = self.channels.clone();
+            tokio::spawn(Watcher { figures, incidents, queue, journal, alarms, channels, settings: settings.clone() }.run());
         }
         if self.uncompared {
             tokio::spawn(self.comparison().run());
