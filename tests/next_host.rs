@@ -166,3 +166,33 @@ fn too_many_recipients_are_a_matter_of_the_transaction_and_not_of_the_lane() {
     let asked = world.mx.commands().iter().filter(|command| command.starts_with("RCPT")).count();
     assert_eq!(asked, 4 + 3 + 4, "what the receiver takes at once is remembered");
 }
+
+#[test]
+fn a_receiver_that_closes_for_too_many_recipients_gets_the_rest_at_once() {
+    let acts: [fn(&str) -> Act; 3] = [
+        |_| Act::SayAndClose("452 4.5.3 Too many recipients".into()),
+        |_| Act::SayAndClose("421 4.5.3 too many recipients, closing".into()),
+        |_| Act::SayAndClose("452 too many recipients\r\n421 4.3.2 closing".into()),
+    ];
+    for (extensions, act) in [&[][..], &["PIPELINING"]].into_iter().flat_map(|extensions| acts.map(|act| (extensions, act))) {
+        let world = support::World::start("retry.schedule = [\"1h\"]");
+        world.mx.extensions(extensions);
+        let last = std::sync::Mutex::new(0_usize);
+        world.mx.script(move |_, step| {
+            let mut taken = last.lock().unwrap();
+            match step {
+                Step::Mail(_) => *taken = 0,
+                Step::Rcpt(to) if *taken == 2 => return act(to),
+                Step::Rcpt(_) => *taken += 1,
+                _ => {}
+            }
+            Act::Usual
+        });
+        let to = ["a@example.test", "b@example.test", "c@example.test", "d@example.test", "e@example.test"];
+        world.relay.send(&Mail::new("", &to, "one"));
+        let log = world.relay.log();
+        log.wait_for_many("delivered", "", 5);
+        assert_eq!((log.of("deferred", "").len(), log.of("lane", "").len()), (0, 0), "{:?}", world.mx.commands());
+        assert_eq!((world.mx.sessions(), world.mx.messages().len()), (2, 3), "two at once, over another connection");
+    }
+}

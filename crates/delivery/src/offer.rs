@@ -90,7 +90,7 @@ impl Outbound {
                 return Err(failure);
             }
             before = true;
-            let again = at_once::too_many(&report.recipients);
+            let again = at_once::too_many(&report);
             if let Some(most) = again.most {
                 self.at_once.learn(&open.facts, most, clock::instant());
             }

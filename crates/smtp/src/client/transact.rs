@@ -26,12 +26,12 @@ impl Connection {
             Ok(body) => body,
             Err(failure) => {
                 slots.refuse_all(&failure);
-                return Report { recipients: slots.into_results(), envelope_ms: 0, body_ms: None };
+                return slots.into_report(0, None);
             }
         };
         if let Some((asked, failure)) = self.ended_before(message.recipients.len()) {
             slots.break_off(&asked, &failure);
-            return Report { recipients: slots.into_results(), envelope_ms: 0, body_ms: None };
+            return slots.into_report(0, None);
         }
         self.used = true;
         let dirty = std::mem::replace(&mut self.state, DialogueState::Busy) != DialogueState::Clean;
@@ -46,7 +46,7 @@ impl Connection {
             self.state = if message.needs.binary { DialogueState::Dirty } else { DialogueState::Clean };
             body_ms = Some(millis(midway, (self.clock)()));
         }
-        Report { recipients: slots.into_results(), envelope_ms: millis(began, midway), body_ms }
+        slots.into_report(millis(began, midway), body_ms)
     }
 
     /// Whether the receiver ended the dialogue before this message, and which recipients that concerns. What it sends between two messages
