@@ -33,12 +33,81 @@ fn a_password_that_is_refused_bounces_nothing_and_is_an_alarm_until_it_is_right(
         assert!(deferred.iter().any(|e| e["rule"] == "route.login" && e["class"] == "policy_auth"), "{deferred:?}");
         assert!(alarm(&relay, "alarm").contains(reply.split_once(' ').unwrap().1), "{reply}");
         mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("235 2.7.0 welcome".into()) } else { Act::Usual });
+        std::fs::write(password.path(), "new").unwrap();
         relay.ok(["reload"]);
-        relay.ok(["queue", "retry", "--all"]);
         log.wait_for_many("delivered", "", 3);
         alarm(&relay, "alarm_over");
         assert_eq!(log.of("bounced", "").len(), 0);
     }
+}
+
+#[test]
+fn what_waits_for_a_login_goes_at_once_by_another_route_and_the_alarm_is_over() {
+    let (dns, mx, other) = (DnsServer::start(), FakeMx::start(), FakeMx::start());
+    mx.extensions(&["AUTH PLAIN"]);
+    mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("535 5.7.8 wrong".into()) } else { Act::Usual });
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "old").unwrap();
+    let relay = relay_by(&mx, &dns, &format!(", user = \"relay\", password_file = {:?}", password.path()));
+    for n in 0..3 {
+        relay.send(&Mail::new("me@sender.test", &[&format!("r@d{n}.test")], "one"));
+    }
+    relay.log().wait_for_many("deferred", "", 3);
+    alarm(&relay, "alarm");
+    relay.change_config(&format!(
+        "route.\"*\" = \"{}\"\nretry.schedule = [\"1h\"]\ndns.nameservers = [\"{}\"]",
+        other.address(),
+        dns.address()
+    ));
+    relay.ok(["reload"]);
+    relay.log().wait_for_many("delivered", "", 3);
+    assert!(alarm(&relay, "alarm_over").contains("no longer in use"));
+    assert_eq!(other.messages().len(), 3);
+}
+
+#[test]
+fn a_smart_host_that_does_not_relay_for_a_login_bounces_nothing() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    mx.extensions(&["AUTH PLAIN"]);
+    mx.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("554 5.7.1 <r@d.test>: Relay access denied".into()) } else { Act::Usual });
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "good").unwrap();
+    let route =
+        format!("route.\"*\" = {{ hosts = [{:?}], user = \"relay\", password_file = {:?} }}", mx.address().to_string(), password.path());
+    let relay = world::relay(&dns, 25, &format!("{route}\nretry.schedule = [\"1h\"]\ndelivery.host_down = \"60s\""));
+    relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+    let deferred = relay.log().wait_for("deferred", "r@d.test");
+    assert_eq!((&deferred["rule"], &deferred["class"]), (&"route.login".into(), &"relaying_denied".into()));
+    assert!(alarm(&relay, "alarm").contains("does not relay for the relay's login"));
+    // The route is left alone for a while.
+    relay.send(&Mail::new("me@sender.test", &["s@e.test"], "two"));
+    assert!(relay.log().wait_for("deferred", "s@e.test")["detail"].as_str().unwrap().contains("not tried"));
+    mx.behave();
+    relay.ok(["reload"]);
+    relay.log().wait_for_many("delivered", "", 2);
+    alarm(&relay, "alarm_over");
+}
+
+#[test]
+fn a_rate_at_one_recipient_stops_nobody_else_and_one_at_the_door_does() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    mx.script(|_, step| match step {
+        Step::Rcpt("busy@a.test") => Act::Say("450 4.7.1 <busy@a.test>: too many messages to this user, try again later".into()),
+        Step::Rcpt("full@a.test") => Act::Say("452 4.2.2 too many messages for this mailbox".into()),
+        Step::Rcpt("rate@a.test") => Act::Say("451 4.7.1 Rate limit exceeded".into()),
+        _ => Act::Usual,
+    });
+    let relay = relay_by(&mx, &dns, "");
+    for to in ["busy@a.test", "full@a.test", "rate@a.test"] {
+        relay.send(&Mail::new("", &[to], "one"));
+        relay.log().wait_for("deferred", to);
+        relay.send(&Mail::new("", &["other@b.test"], "two"));
+    }
+    relay.log().wait_for_many("delivered", "other@b.test", 3);
+    assert_eq!(relay.log().of("lane", "").len(), 0);
+    mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("421 4.7.0 too many messages, slow down".into()) } else { Act::Usual });
+    relay.send(&Mail::new("", &["more@b.test"], "three"));
+    assert_eq!(relay.log().wait_for("lane", "")["change"], "paused");
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Outbound {
             Err(failure) => return Ok(JobOutcome::NotOffered { failure }),
         };
         if let Some(host) = open.facts.mx_host.as_ref().filter(|_| site.fixed) {
-            logins::note_results(&self.journal, host, said.results.iter().map(|(_, said, _)| said));
+            self.logins.note_results(&self.journal, &self.queue, site, host, said.results.iter().map(|(_, said, _)| said)).await;
         }
         self.next_host(id, open, site, source, job, said).await
     }
@@ -193,7 +193,8 @@ impl Outbound {
             _ => Vec::new(),
         };
         let Some(refuser) = refuser.filter(|_| !candidates.is_empty()) else {
-            return match logins::all_refused(results.iter().map(|(_, said, _)| said)) {
+            let refused = logins::all_refused(results.iter().map(|(_, said, _)| said)).filter(|_| self.logins.is_refused(site));
+            return match refused {
                 Some((failure, verdict)) => Err(NotOpened { failure, verdict, facts: Arc::unwrap_or_clone(facts) }),
                 None => Ok(answered(job, results, facts)),
             };

@@ -11,7 +11,7 @@ use posthaste_queue::{SessionId, Site};
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, Hurry, OpenFailure, Watch};
 
-use crate::{connect::connect, logins, outbound::Outbound, settings::Settings};
+use crate::{connect::connect, outbound::Outbound, settings::Settings};
 
 /// Addresses tried for one job, at most: hosts with dozens of dead addresses must not hold a message up for an hour.
 const ADDRESSES_MAX: usize = 12;
@@ -83,13 +83,13 @@ impl Outbound {
             match self.open_at(&settings, site, source, bind, &host, address, &mut facts, id).await {
                 Ok(open) => {
                     if site.fixed && site.auth.is_some() {
-                        logins::note_success(&self.journal, &host);
+                        self.logins.note_login(&self.journal, &self.queue, site, &host).await;
                     }
                     return Ok(open);
                 }
                 Err(why) => {
-                    if site.fixed {
-                        logins::note_failure(&self.journal, &host, &why);
+                    if site.fixed && !self.is_outdated(site) {
+                        self.logins.note_failure(&self.journal, site, &host, &why);
                     }
                     let ours = matches!(why, Failure::Local { cause: LocalCause::SourceUnavailable, .. });
                     if matches!(why.stage(), Stage::Connect | Stage::Banner) && !ours {

@@ -9,7 +9,8 @@ use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 use crate::{
-    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, reach::Reach, settings::Settings, sources, under_way::UnderWay,
+    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, reach::Reach, settings::Settings, sources,
+    under_way::UnderWay,
 };
 
 /// What all sessions share.
@@ -26,6 +27,8 @@ pub struct Outbound {
     pub down: Down,
     /// How many recipients receivers take in one transaction.
     pub at_once: AtOnce,
+    /// How smart hosts take the relay's logins.
+    pub logins: Arc<Logins>,
     /// How much of the warm-up ledger is on disk.
     pub ledger: LedgerReader,
     /// Which sources are on this host.

@@ -226,6 +226,9 @@ impl Outbound {
         }
         let context = Context { provider: Some(site.provider.as_str()), mx_host: facts.and_then(|facts| facts.mx_host.as_deref()) };
         let verdict = self.settings.get().rules.classify(failure, &context);
+        if logins::is_denied(failure, site, &verdict) {
+            return logins::denied();
+        }
         blame::not_of_the_lane(verdict, failure, site.fixed, facts.and_then(|facts| facts.source_ip))
     }
 }

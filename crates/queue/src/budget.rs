@@ -173,9 +173,10 @@ impl Budget {
     }
 
     /// Settles a job's permit by its results, and slows or stops the lane where the provider pushes back.
-    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[AttemptResult], policy: &Policy, now: Timestamp) {
+    /// `smart_host`: the hosts take all mail.
+    pub(crate) fn spend(&mut self, permit: Option<Box<Permit>>, said: &[AttemptResult], smart_host: bool, policy: &Policy, now: Timestamp) {
         let Some(permit) = permit else { return };
-        if let Some(provider) = self.permits.spend(*permit, said, policy, now) {
+        if let Some(provider) = self.permits.spend(*permit, said, smart_host, policy, now) {
             self.lists.open_soon(&provider);
         }
     }

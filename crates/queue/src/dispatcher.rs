@@ -32,6 +32,7 @@ macro_rules! view {
 
 mod clock;
 mod halting;
+mod logins;
 mod sending;
 mod steering;
 mod unreachable;
@@ -75,6 +76,7 @@ pub struct Dispatcher {
     /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
     held_days: BTreeMap<LaneKey, Timestamp>,
     halt: Halt,
+    logins: logins::Waits,
     draining: bool,
     /// The queue's table as it was last made, and when.
     last_table: Option<(Timestamp, QueueTable)>,
@@ -94,6 +96,7 @@ impl Dispatcher {
             next_sweep: i64::MIN,
             held_days: BTreeMap::new(),
             halt: Halt::default(),
+            logins: logins::Waits::default(),
             draining: false,
             last_table: None,
             actions: Vec::new(),
@@ -126,6 +129,7 @@ impl Dispatcher {
             Input::Trouble(why) => self.trouble(why),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),
+            Input::LoginsChanged(sites) => self.logins_changed(&sites),
             Input::Sources(gone) => self.sources_gone(gone),
             Input::Known { source, provider, note } => self.budget.note(&source, &provider, note, &self.policy, now),
             Input::Drain => self.drain(),
@@ -251,6 +255,7 @@ impl Dispatcher {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;
             self.backlog.sweep(now);
+            self.logins.sweep(self.backlog.table());
             self.connections.sweep_stalling(now);
             let gone = self.connections.lanes_mut().sweep(now);
             self.budget.sweep(gone);

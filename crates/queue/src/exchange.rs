@@ -198,6 +198,8 @@ pub enum Input {
         /// What the events say of the attempt.
         facts: Arc<Attempt>,
     },
+    /// Smart hosts that refused the relay's login take its mail again, or are no longer asked with that login. By the keys of their sites.
+    LoginsChanged(Vec<Arc<str>>),
     /// The addresses of these sources are not on this host at present; those of all others are.
     Sources(HashSet<Name>),
     /// Something became known about mail sent earlier from this source to this provider: a complaint, a late bounce.

@@ -116,6 +116,12 @@ impl QueueHandle {
         self.tell(Input::Known { source, provider, note }).await;
     }
 
+    /// Smart hosts that refused the relay's login take its mail again, or are no longer asked with that login: what waited for that goes at
+    /// once. By the keys of their sites.
+    pub async fn logins_changed(&self, sites: Vec<Arc<str>>) {
+        self.tell(Input::LoginsChanged(sites)).await;
+    }
+
     /// These sources are not on this host.
     pub async fn sources_gone(&self, gone: HashSet<Name>) {
         self.tell(Input::Sources(gone)).await;

@@ -47,3 +47,4 @@ pub use operator::{
 };
 pub use policy::{LaneLimits, Policy, PoolPolicy, Retry, SourceWarmup, StreamPolicy};
 pub use site::{DnsTime, Site};
+pub use verdicts::LOGIN_RULE;

@@ -5,6 +5,9 @@ use posthaste_mail::{Action, Class, Failure, LocalCause, Scope, Stage};
 
 use crate::exchange::Next;
 
+/// The rule that verdicts name where a smart host does not take mail from the relay's login.
+pub const LOGIN_RULE: &str = "route.login";
+
 /// A verdict on mail that ends although no receiver refused it: neither the recipient nor the receiver is to blame.
 fn of_our_own(class: Class, rule: &str, why: &str) -> Verdict {
     Verdict {

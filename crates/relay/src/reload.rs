@@ -6,7 +6,7 @@ use std::{
 };
 
 use posthaste_config::{Config, ConfigErrors, Written};
-use posthaste_delivery::ledger;
+use posthaste_delivery::{ledger, logins::Logins};
 use posthaste_host::{ThisHost, clock, descriptors as host_descriptors};
 use posthaste_journal::{Finding, Journal, State};
 use posthaste_message::WarmBudget;
@@ -58,6 +58,7 @@ pub(crate) struct Reloader {
     pub(crate) queue: QueueHandle,
     pub(crate) warm: WarmBudget,
     pub(crate) rotation: Arc<Rotation>,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) verbosity: Verbosity,
     /// The configuration file; None: there is none.
     pub(crate) path: Option<PathBuf>,
@@ -148,6 +149,7 @@ impl Reloader {
         self.settings.store(new);
         self.rotation.refresh().await;
         self.queue.follow(policy).await;
+        self.logins.follow(&self.settings.load().delivery, &self.journal, &self.queue).await;
         let mut detail = match needs_restart.is_empty() {
             true => "the new configuration is in force".to_owned(),
             false => format!("the new configuration is in force, except for what needs a restart: {}", needs_restart.join(", ")),

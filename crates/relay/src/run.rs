@@ -12,7 +12,7 @@ use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Server};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
-use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, sources};
+use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, logins, sources};
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_mail::Name;
@@ -135,6 +135,7 @@ impl Store {
         opened.mended.iter().for_each(|(state, detail)| say_mended(journal, spool, *state, detail));
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
         alarms.raise(found.losses.iter().cloned().chain(illegible.iter().map(|what| illegible_record(what))).collect(), clock::now());
+        logins::end_gone(&settings.delivery, journal);
         let missing = known::missing(spool, &settings, clock::now());
         alarms.raise(missing.losses, clock::now());
         missing.said.into_iter().for_each(|said| journal.say(None, State::Alarm, said));
@@ -247,8 +248,8 @@ impl Relay {
         let counting = counting.map(|(_, counting)| counting);
         let channels = Channels::new(swap.view(|settings| &settings.channels), journal.clone(), &config.data_dir);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
-        let (started, read) = (config.clone(), read.into());
-        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, verbosity, path, started, read };
+        let (started, read, logins) = (config.clone(), read.into(), outbound.logins.clone());
+        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, logins, verbosity, path, started, read };
         let incidents = Incidents::open(&config.data_dir, &reloader.journal)?;
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
         Ok(Self {
@@ -466,6 +467,7 @@ fn outbound(
         down: Default::default(),
         bodies: Default::default(),
         at_once: Default::default(),
+        logins: Default::default(),
         sources,
         ledger,
         under_way: Default::default(),

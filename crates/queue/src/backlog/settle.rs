@@ -190,10 +190,10 @@ impl Backlog {
     }
 
     /// Makes the waiting recipients of a message that are `wanted` due now; false if there are none.
-    pub(crate) fn make_due(&mut self, seq: Seq, wanted: impl Fn(&RecipientState) -> bool, now: Timestamp) -> bool {
+    pub(crate) fn make_due(&mut self, seq: Seq, wanted: impl Fn(Rcpt, &RecipientState) -> bool, now: Timestamp) -> bool {
         let Some(message) = self.table.get_mut(seq) else { return false };
-        let waiting = message.recipients_mut().iter_mut().filter(|recipient| recipient.phase == Phase::Waiting && wanted(recipient));
-        waiting.map(|recipient| recipient.due = now.as_millisecond()).count() > 0
+        let waiting = (0..).zip(message.recipients_mut()).filter(|(rcpt, r)| r.phase == Phase::Waiting && wanted(*rcpt, r));
+        waiting.map(|(_, recipient)| recipient.due = now.as_millisecond()).count() > 0
     }
 
     /// Whether recipients of a message wait for the time that its sender has set.

@@ -8,7 +8,7 @@ use posthaste_feedback::{AttemptEnd, outcome};
 use posthaste_governor::{
     Admission, Batch, Governor, LaneChange, LaneEntry, LaneId, LaneKey, Note, Outcome as Spent, Permit, Plan, Priority, Usual,
 };
-use posthaste_mail::{Action as BounceAction, Failure, Name};
+use posthaste_mail::{Action as BounceAction, Failure, Name, Stage};
 
 use crate::{
     exchange::{AttemptResult, DeliveryJob},
@@ -102,10 +102,19 @@ impl Permits {
 
     /// Settles a job's permit by its results, and slows or stops the lane as the feedback rules say. Returns the provider at which budget
     /// became free, if some did.
-    pub(crate) fn spend(&mut self, mut permit: Permit, said: &[AttemptResult], policy: &Policy, now: Timestamp) -> Option<Arc<str>> {
+    /// `smart_host`: the hosts take all mail, so that what they say of one recipient is not about the lane.
+    pub(crate) fn spend(
+        &mut self,
+        mut permit: Permit,
+        said: &[AttemptResult],
+        smart_host: bool,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<Arc<str>> {
         let lane = permit.lane();
         let (mut blocked, mut given_back) = (false, false);
-        self.react(lane, said, policy, now);
+        let about_lane = said.iter().filter(|said| !(smart_host && is_about_mail(said)));
+        self.react(lane, about_lane, policy, now);
         for said in said {
             let (outcome, block) = settled(said);
             // A block in the greeting, for example, counts as one although the permit is given back.
@@ -125,9 +134,10 @@ impl Permits {
     }
 
     /// Slows or stops a lane as the feedback rules say, once for all recipients of a job.
-    fn react(&mut self, lane: LaneId, said: &[AttemptResult], policy: &Policy, now: Timestamp) {
+    fn react<'s>(&mut self, lane: LaneId, said: impl Iterator<Item = &'s AttemptResult>, policy: &Policy, now: Timestamp) {
         let provider = &self.governor.lane(lane).key().provider;
-        let reaction = said.iter().find_map(|said| match said {
+        let mut said = said;
+        let reaction = said.find_map(|said| match said {
             AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict) => {
                 policy.feedback.reaction(provider, failure, verdict)
             }
@@ -204,6 +214,13 @@ impl Permits {
     pub(crate) fn next_close(&self) -> i64 {
         self.next_close
     }
+}
+
+/// Whether an answer is about a recipient or a message, and asks for nothing of the lane.
+fn is_about_mail(said: &AttemptResult) -> bool {
+    let (AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict)) = said else { return false };
+    let Failure::Refused { stage: Stage::Rcpt | Stage::Data | Stage::Dot, reply } = failure else { return false };
+    reply.code != 421 && !matches!(verdict.action, BounceAction::SlowDown | BounceAction::PauseLane)
 }
 
 /// The outcome with which a permit is settled for one recipient, and whether the provider blocks the sending address.

@@ -362,7 +362,13 @@ impl Lanes {
 
     /// Forgets which hosts could not be reached.
     pub(crate) fn forget_down_hosts(&mut self) {
-        self.queues.values_mut().for_each(|queue| (queue.down, queue.failures) = (None, 0));
+        self.forget_down(|_| true);
+    }
+
+    /// The same for the sites that fit.
+    pub(crate) fn forget_down(&mut self, fits: impl Fn(&Site) -> bool) {
+        let queues = self.queues.values_mut().filter(|queue| fits(&queue.site));
+        queues.for_each(|queue| (queue.down, queue.failures) = (None, 0));
     }
 
     /// Forgets queues without mail, sessions and hosts that are left alone, and lanes without queues. Returns the lanes that were

@@ -179,7 +179,7 @@ impl Dispatcher {
             JobOutcome::Outdated => self.place_job_again(job),
             JobOutcome::GoesOn(offered) => {
                 self.heard(session, Some(false));
-                if self.further(&mut job, &offered) {
+                if self.further(session, &mut job, &offered) {
                     job.earlier.push(offered);
                     return self.actions.push(Action::Deliver(session, Box::new(job)));
                 }
@@ -198,12 +198,17 @@ impl Dispatcher {
     /// Settles the recipients of a job by their results.
     pub(super) fn answered(&mut self, session: SessionId, mut job: DeliveryJob, said: Vec<AttemptResult>, facts: Arc<Attempt>) {
         self.heard(session, silence(&said));
-        if let (Some(error), Some((queue, _))) = (first_error(&said), self.connections.of(session)) {
+        let queue = self.connections.of(session).map(|(queue, _)| queue);
+        if let (Some(error), Some(queue)) = (first_error(&said), queue) {
             self.connections.note_error(queue, &error, self.now);
         }
-        self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
+        let smart_host = queue.is_some_and(|queue| self.connections.site(queue).fixed);
+        self.budget.spend(job.permit.take(), &said, smart_host, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record_results(record));
+        record.into_iter().for_each(|record| match queue {
+            Some(queue) => self.record_results_at(queue, record),
+            None => self.record_results(record),
+        });
     }
 
     /// A session's hosts have said something, or were silent; None: what became of the job tells nothing of them.
@@ -216,11 +221,12 @@ impl Dispatcher {
     }
 
     /// Settles what a job used of the budget at one host, and gets it a permit for the next one; false if there is none, and the attempt ends.
-    fn further(&mut self, job: &mut DeliveryJob, offered: &Offered) -> bool {
+    fn further(&mut self, session: SessionId, job: &mut DeliveryJob, offered: &Offered) -> bool {
         let Some(spent) = job.permit.take() else { return false };
         let lane = spent.lane();
         let said: Vec<AttemptResult> = offered.said.iter().map(|(_, said)| said.clone()).collect();
-        self.budget.spend(Some(spent), &said, &self.policy, self.now);
+        let smart_host = self.connections.of(session).is_some_and(|(queue, _)| self.connections.site(queue).fixed);
+        self.budget.spend(Some(spent), &said, smart_host, &self.policy, self.now);
         let stream = self.backlog.stream_of(job.seq).filter(|_| !self.draining && !self.halt.is_halted());
         let Some(priority) = stream.map(|stream| self.view().stream_policy(stream).priority) else { return false };
         match self.budget.admit(lane, None, job.rcpts.len(), priority, self.now) {
@@ -295,8 +301,10 @@ impl Dispatcher {
         if let Some(silent) = silence(&said) {
             self.to_pump.extend(self.connections.heard(queue, session, silent, self.now.as_millisecond()));
         }
-        self.budget.spend(job.permit.take(), &said, &self.policy, self.now);
+        // Nothing was offered, or a smart host refuses the login: that is about the lane.
+        self.budget.spend(job.permit.take(), &said, false, &self.policy, self.now);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
+        record.iter().for_each(|record| self.note_logins(queue, record));
         record.into_iter().for_each(|record| self.record_not_offered(record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(queue, begun, failure, verdict);

@@ -91,7 +91,7 @@ impl Dispatcher {
         let mut moved = 0;
         for seq in selected.messages.iter().copied() {
             let is_left = !scheduled && self.backlog.is_scheduled(seq, now);
-            if !is_left && self.backlog.make_due(seq, |recipient| selected.has(recipient.domain), now) {
+            if !is_left && self.backlog.make_due(seq, |_, recipient| selected.has(recipient.domain), now) {
                 moved += 1;
                 self.backlog.void_groups(seq);
                 self.queue_all(seq);

@@ -48,6 +48,7 @@ impl Dispatcher {
     pub(super) fn pass_over(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
         let facts = Arc::new(Attempt { not_tried: true, ..self.connections.facts(queue) });
         let record = self.backlog.pass_over(group, (&not_tried(&why.failure), &why.verdict), facts, &self.policy, self.now);
+        record.iter().for_each(|record| self.note_logins(queue, record));
         record.into_iter().for_each(|record| self.record(record));
     }
 
@@ -55,7 +56,9 @@ impl Dispatcher {
     fn not_reached(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
         let Some(job) = self.backlog.take(group, self.now) else { return };
         let facts = Arc::new(self.connections.facts(queue));
-        self.settle_failed(&job, &why.failure, &why.verdict, facts);
+        let record = self.backlog.fail(&job, (&why.failure, &why.verdict), facts, &self.policy, self.now);
+        record.iter().for_each(|record| self.note_logins(queue, record));
+        record.into_iter().for_each(|record| self.record_not_offered(record));
     }
 
     /// DNS said at `since` (milliseconds since 1970) that a domain has no hosts: a group is passed over, or DNS is asked again.

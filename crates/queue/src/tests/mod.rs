@@ -5,6 +5,7 @@ mod clock;
 mod deadlines;
 mod halt;
 mod hosts;
+mod logins;
 mod passing;
 mod questions;
 mod shares;

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use posthaste_bounce::{Context, Rules, Verdict};
 use posthaste_delivery::logins;
-use posthaste_mail::{Action, Failure, LocalCause, MessageId, Reply, Stage};
+use posthaste_mail::{Action, Class, Failure, LocalCause, MessageId, Reply, Stage};
 use posthaste_monitor::{Backward, LineFilter, LineFinder, Lines, LogError, LogRecord, Lookup, trace_message};
+use posthaste_queue::LOGIN_RULE;
 use serde::{Deserialize, Serialize};
 
 /// The most endings that are told.
@@ -55,8 +56,8 @@ impl Told {
             host: text(&record.mx_host),
             stage: text(&record.smtp_stage),
             said,
-            advice: verdict.as_ref().map(|verdict| match *verdict.rule == *logins::RULE {
-                true => logins::REMEDY.to_owned(),
+            advice: verdict.as_ref().map(|verdict| match *verdict.rule == *LOGIN_RULE {
+                true => logins::remedy(verdict).to_owned(),
                 false => advice(verdict.action).to_owned(),
             }),
             meaning: verdict.map(|verdict| verdict.why.to_string()),
@@ -70,8 +71,9 @@ fn verdict(record: &LogRecord<'_>, rules: &Rules) -> Option<Verdict> {
         return None;
     }
     // A smart host's refusal of the login was judged by the relay itself: no rule about receivers knows whose login it is.
-    if record.rule.as_deref() == Some(logins::RULE) {
-        return Some(logins::verdict());
+    if record.rule.as_deref() == Some(LOGIN_RULE) {
+        let is_denied = record.class.as_deref() == Some(Class::RelayingDenied.as_str());
+        return Some(if is_denied { logins::denied() } else { logins::verdict() });
     }
     let stage: Stage = record.smtp_stage.as_deref().and_then(|word| word.parse().ok()).unwrap_or(Stage::Connect);
     let failure = match (record.smtp_code, &record.smtp_text, &record.cause) {
