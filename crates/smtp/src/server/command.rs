@@ -1,6 +1,6 @@
 //! Parses a command line (RFC 5321 §4.1.1).
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use posthaste_mail::{Address, BodyKind, EsmtpParameters, RcptParameters};
@@ -39,7 +39,8 @@ pub(super) enum Command {
 pub(super) fn parse(line: &[u8], offered: &Offered) -> Result<Command, Fault> {
     // RFC 5321 §4.1.1: trailing white space is tolerated.
     let line = line.trim_ascii_end();
-    let (verb, rest) = split_verb(line);
+    let line = if offered.lenient { blanks(line) } else { line.into() };
+    let (verb, rest) = split_verb(&line);
     let verb = verb.to_ascii_uppercase();
     let verb = verb.as_slice();
     if offered.lenient && matches!(verb, b"EHLO" | b"HELO") {
@@ -69,6 +70,15 @@ pub(super) fn parse(line: &[u8], offered: &Offered) -> Result<Command, Fault> {
         }
         _ => Err(Fault::unknown()),
     }
+}
+
+/// The line with a blank for each tab: some clients write one behind the verb or the colon.
+fn blanks(line: &[u8]) -> Cow<'_, [u8]> {
+    let addressed = [&b"MAIL"[..], b"RCPT"].iter().any(|verb| line.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case(verb)));
+    if !addressed || !line.contains(&b'\t') {
+        return line.into();
+    }
+    line.iter().map(|byte| if *byte == b'\t' { b' ' } else { *byte }).collect::<Vec<u8>>().into()
 }
 
 fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
@@ -225,7 +235,17 @@ mod tests {
     }
 
     fn read_leniently(line: &[u8]) -> Result<Command, Fault> {
-        parse(line, &Offered { auth: true, require_tls: false, hold: None, priority: false, lenient: true, postmaster: None })
+        parse(
+            line,
+            &Offered {
+                auth: true,
+                require_tls: false,
+                hold: None,
+                priority: false,
+                lenient: true,
+                postmaster: Address::new("me@x.test").ok().map(Arc::new),
+            },
+        )
     }
 
     fn code(line: &[u8]) -> (u16, &'static str) {
@@ -271,6 +291,10 @@ mod tests {
             other => panic!("{line}: {other:?}"),
         };
         let plain = ("a@x.test".to_owned(), None);
+        for line in ["MAIL FROM:\t<a@x.test>", "MAIL\tFROM:\ta@x.test", "MAIL FROM: < a@x.test >", "MAIL  FROM:<\ta@x.test>\t"] {
+            assert_eq!(sender(line), plain, "{line}");
+            assert!(read(line.as_bytes()).is_err(), "{line}");
+        }
         for line in ["MAIL FROM:a@x.test", "MAIL FROM: a@x.test", "mail from : a@x.test", "MAIL FROM:<a@x.test", "MAIL FROM:a@x.test>"] {
             assert_eq!(sender(line), plain, "{line}");
         }
@@ -284,6 +308,13 @@ mod tests {
         assert_eq!(sender("MAIL FROM:<>"), (String::new(), None));
         let line = "RCPT TO:b@y.test NOTIFY=NEVER";
         assert!(matches!(read_leniently(line.as_bytes()), Ok(Command::Rcpt { recipient, .. }) if recipient.as_str() == "b@y.test"));
+        for (line, to) in [
+            ("RCPT TO:<..@y.test>", "..@y.test"),
+            ("RCPT TO: postmaster NOTIFY=NEVER", "me@x.test"),
+            ("rcpt to:<Postmaster >", "me@x.test"),
+        ] {
+            assert!(matches!(read_leniently(line.as_bytes()), Ok(Command::Rcpt { recipient, .. }) if recipient.as_str() == to), "{line}");
+        }
         for line in ["MAIL FROM:", "MAIL FROM: SIZE=1", "MAIL a@x.test", "RCPT TO:", "RCPT TO:b@", "RCPT TO:a b@y.test"] {
             assert!(read_leniently(line.as_bytes()).is_err(), "{line}");
         }

@@ -25,7 +25,7 @@ pub struct Offers {
     pub hold: Option<Duration>,
     /// Whether MT-PRIORITY (RFC 6710) is offered.
     pub priority: bool,
-    /// What to do about a bare CR or LF in a message.
+    /// What to do about a bare CR or LF in a message, and a bare LF at the end of a command.
     pub bare_line_ends: BareLineEnds,
     /// Whether a name in EHLO that is none and an address without its angle brackets are taken, as other mail systems take them from their own
     /// clients: scanners, UPS boards and machines with umlauts in their names cannot be taught.
@@ -36,13 +36,13 @@ pub struct Offers {
     pub postmaster: Option<Arc<Address>>,
 }
 
-/// What to do about a bare CR or LF in a message. Neither ever ends the message.
+/// What to do about a bare CR or LF. Neither ever ends a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareLineEnds {
-    /// Refuse the message.
+    /// Refuse the message or the command.
     #[default]
     Refuse,
-    /// Replace it by CRLF, for applications that cannot be corrected.
+    /// Take it for CRLF, for applications that cannot be corrected.
     Fix,
 }
 

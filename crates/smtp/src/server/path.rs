@@ -2,6 +2,9 @@
 
 use posthaste_mail::{Address, AddressError, Domain, ReversePath};
 
+/// The recipient that needs no domain (RFC 5321 §4.1.1.3).
+const POSTMASTER: &str = "postmaster";
+
 /// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
@@ -26,16 +29,20 @@ pub(super) struct Bracketed<'a> {
     pub(super) rest: &'a str,
 }
 
-/// The path of MAIL or RCPT and what follows it. `lenient`: without its brackets too.
+/// The path of MAIL or RCPT and what follows it. `lenient`: without its brackets, or with blanks inside them, too.
 pub(super) fn read(text: &str, lenient: bool) -> Result<Bracketed<'_>, PathError> {
-    if lenient { bracketed(text).or_else(|_| unbracketed(text.trim_start_matches(' '))) } else { bracketed(text) }
+    if !lenient {
+        return bracketed(text);
+    }
+    let Bracketed { inner, rest } = bracketed(text).or_else(|_| unbracketed(text.trim_start_matches(' ')))?;
+    Ok(Bracketed { inner: inner.trim_matches(' '), rest })
 }
 
 /// An address as far as the next blank, or one in brackets behind a name.
 fn unbracketed(text: &str) -> Result<Bracketed<'_>, PathError> {
     let end = outside_quotes(text, b' ').unwrap_or(text.len());
     let (first, rest) = text.split_at(end);
-    if !first.contains('@') {
+    if !first.contains('@') && !first.eq_ignore_ascii_case(POSTMASTER) {
         let at = outside_quotes(text, b'<').ok_or(PathError::Brackets)?;
         return bracketed(&text[at..]);
     }
@@ -76,7 +83,7 @@ pub(super) fn reverse(inner: &str) -> Result<ReversePath, PathError> {
 /// The argument of RCPT TO: an address. The bare `postmaster` of RFC 5321 §4.1.1.3 is an error of its own, because it has no
 /// domain to go to.
 pub(super) fn forward(inner: &str) -> Result<Address, PathError> {
-    if inner.eq_ignore_ascii_case("postmaster") {
+    if inner.eq_ignore_ascii_case(POSTMASTER) {
         return Err(PathError::Postmaster);
     }
     mailbox(inner)

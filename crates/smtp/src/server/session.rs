@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use posthaste_mail::TransferPriority;
 
 use super::{
-    Answer, Bindings, SessionSettings, Step, Submission, answer,
+    Answer, BareLineEnds, Bindings, SessionSettings, Step, Submission, answer,
     body::{Progress, ReceivedBody},
     command,
     fault::{Fault, Weight},
@@ -244,17 +244,17 @@ impl Session {
             let answer = Answer::new(500, 5, 1, "this port speaks SMTP, not TLS from the start");
             return self.fault(Fault::fatal("command", "tls_unexpected", answer), out).into();
         }
-        match line::look(input, self.line_max(input)) {
+        match line::look(input, self.line_max(input), self.fixes()) {
             Line::Partial => Taken::Partial,
-            Line::Whole(length) if self.is_in_auth() => {
+            Line::Whole { length, whole } if self.is_in_auth() => {
                 let line = input.split_to(length);
-                input.advance(2);
+                input.advance(whole - length);
                 Taken::Done(self.auth_line(&line, out))
             }
-            Line::Whole(length) => {
+            Line::Whole { length, whole } => {
                 let offered = self.settings.offers.at(self.tls.as_ref(), self.began);
                 let parsed = command::parse(&input[..length], &offered);
-                input.advance(length + 2);
+                input.advance(whole);
                 let step = match parsed {
                     Ok(command) => self.obey(command, !input.is_empty(), out),
                     Err(fault) => Some(self.fault(fault, out)),
@@ -265,7 +265,7 @@ impl Session {
                 self.phase = Phase::Discard(Discard::default());
                 Taken::Done(None)
             }
-            Line::BareLf => self.fault(Fault::bare("command", "bare_lf"), out).into(),
+            Line::BareLf => self.fault(self.bare_lf(), out).into(),
             Line::BareCr => self.fault(Fault::bare("command", "bare_cr"), out).into(),
         }
     }
@@ -282,14 +282,24 @@ impl Session {
         if auth { max.max(AUTH_LINE_MAX) } else { max }
     }
 
+    /// Whether an LF alone ends a command, as it ends a line of a message.
+    fn fixes(&self) -> bool {
+        self.settings.offers.bare_line_ends == BareLineEnds::Fix
+    }
+
+    fn bare_lf(&self) -> Fault {
+        Fault::bare_unless("command", "bare_lf", &self.key("bare_line_ends"))
+    }
+
     fn discard(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Taken {
+        let fixes = self.fixes();
         let Phase::Discard(discard) = &mut self.phase else { return Taken::Done(None) };
         let answer = Answer::new(500, 5, 2, "line too long");
-        let fault = match discard.drop_from(input) {
+        let fault = match discard.drop_from(input, fixes) {
             Line::Partial => return Taken::Partial,
-            Line::Whole(_) => Fault::junk("command", "line_too_long", answer),
+            Line::Whole { .. } => Fault::junk("command", "line_too_long", answer),
             Line::TooLong => Fault::fatal("command", "line_too_long", answer),
-            Line::BareLf => Fault::bare("command", "bare_lf"),
+            Line::BareLf => self.bare_lf(),
             Line::BareCr => Fault::bare("command", "bare_cr"),
         };
         self.phase = Phase::Command;

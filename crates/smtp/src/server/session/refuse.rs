@@ -39,7 +39,7 @@ impl Session {
     }
 
     /// A key of the listener's table, as the configuration has it; empty if the table has no name.
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         let table = &self.settings.offers.table;
         if table.is_empty() { String::new() } else { format!("{table}.{name}") }
     }
