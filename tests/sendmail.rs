@@ -27,7 +27,11 @@ const NOBODY: u32 = 65_534;
 /// A relay for the domains of the cases, with aliases.
 fn world(extra: &str) -> World {
     let world = listening(|relay| {
-        fs::write(relay.dir().join("aliases"), "postmaster: root\nroot: ann@rcpt.test\nlist: |/usr/bin/list\n").unwrap();
+        fs::write(
+            relay.dir().join("aliases"),
+            "postmaster: root\nroot: ann@rcpt.test\nlist: |/usr/bin/list\nboth: |/usr/bin/archive, bob@rcpt.test\n",
+        )
+        .unwrap();
         let aliases = relay.dir().join("aliases");
         format!("sendmail.aliases = {aliases:?}\nsendmail.pickup = \"1s\"\norigin = \"sender.test\"\n{extra}")
     });
@@ -214,8 +218,75 @@ fn a_caller_that_speaks_smtp_is_served_while_the_relay_is_down() {
     let session = "EHLO c.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<b@rcpt.test>\r\nDATA\r\nSubject: bs\r\n\r\nhi\r\n.\r\nQUIT\r\n";
     let said = ok(&world.relay, &["-bs"], session);
     assert!(said.contains("250 2.0.0 Ok: kept until the relay is back"), "{said}");
+    let names = BY_NAMES.replace("RCPT TO: both@localhost\r\n", "");
+    assert!(ok(&world.relay, &["-bs"], &names).contains("kept until"));
     world.relay.run();
     world.relay.log().wait_for("delivered", "b@rcpt.test");
+    world.relay.log().wait_for_many("delivered", "ann@rcpt.test", 1);
+}
+
+/// A session with names of this machine.
+const BY_NAMES: &str = "EHLO c\r\nMAIL FROM:<cron>\r\nRCPT TO:<root> NOTIFY=NEVER\r\nRCPT TO: both@localhost\r\nRCPT TO:<list>\r\nDATA\r\n\
+                        Subject: names\r\n\r\n.\r..\r\nRCPT TO:<root>\r\n.\r\nQUIT\r\n";
+
+#[test]
+fn names_of_this_machine_lead_to_addresses_in_a_session_too() {
+    let world = world("");
+    let out = sendmail(&world.relay, &["-bs"], BY_NAMES);
+    let codes: Vec<&str> =
+        text(&out.stdout).lines().filter(|line| line.as_bytes()[3] == b' ').map(|line| line[..3].to_owned().leak() as &str).collect();
+    assert_eq!(codes, ["220", "250", "250", "250", "250", "550", "354", "250", "221"], "{}", text(&out.stdout));
+    assert!(out.status.success() && text(&out.stderr).contains("both leads to |/usr/bin/archive"), "{}", text(&out.stderr));
+    until("all", || (came(&world, 1).0 == set(&["ann@rcpt.test", "bob@rcpt.test"])).then_some(()));
+    let got = &world.mx.wait_for(1)[0];
+    assert_eq!(got.from, "cron@sender.test");
+    assert!(body(got).contains("\r\nRCPT TO:<root>\r\n"), "{}", body(got));
+}
+
+#[test]
+fn an_alias_that_leads_to_a_program_too_says_that_it_gets_nothing() {
+    let world = world("");
+    let out = sendmail(&world.relay, &["-f", "a@sender.test", "both"], "Subject: x\n\nhi\n");
+    assert!(out.status.success() && text(&out.stderr).contains("both leads to |/usr/bin/archive"), "{}", text(&out.stderr));
+    world.relay.log().wait_for("delivered", "bob@rcpt.test");
+    let out = sendmail(&world.relay, &["-bi"], "");
+    assert!(
+        text(&out.stderr).contains("both leads to") && text(&out.stdout).contains("4 aliases, 1 of them lead nowhere"),
+        "{}",
+        text(&out.stdout)
+    );
+}
+
+#[test]
+fn a_relay_that_is_stopped_in_its_tracks_gets_the_message_later() {
+    let world = world("");
+    until("the maildrop", || drop_of(&world.relay).is_dir().then_some(()));
+    let signal = |signal| world.relay.signal(signal);
+    signal(rustix::process::Signal::STOP);
+    let began = std::time::Instant::now();
+    let by_session = std::thread::scope(|scope| {
+        let session = scope.spawn(|| ok(&world.relay, &["-bs"], BY_NAMES.replace("RCPT TO: both@localhost\r\n", "").as_str()));
+        ok(&world.relay, &["-i", "-f", "a@sender.test", "b@rcpt.test"], "Subject: x\n\nhi\n");
+        session.join().unwrap()
+    });
+    assert!(by_session.contains("kept until") && began.elapsed().as_secs() < 60, "{by_session}");
+    signal(rustix::process::Signal::CONT);
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+    world.relay.log().wait_for("delivered", "ann@rcpt.test");
+}
+
+#[test]
+fn a_letter_that_the_relay_refuses_later_comes_back_to_its_sender() {
+    let mut world = world("limits.received_hops = 5");
+    world.relay.stop();
+    ok(&world.relay, &["-f", "a@sender.test", "round@rcpt.test"], &format!("{}Subject: round\n\nhi\n", "Received: by x\n".repeat(6)));
+    world.relay.run();
+    world.relay.log().wait_for("delivered", "a@sender.test");
+    let notice = body(&world.mx.wait_for(1)[0]);
+    assert!(notice.contains("Final-Recipient: rfc822; round@rcpt.test") && notice.contains("Action: failed"), "{notice}");
+    assert!(notice.contains("Subject: round") && notice.contains("Status: 5.4.6"), "{notice}");
+    assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "too_many_hops");
+    assert!(world.relay.ok(["alarms"]).contains("a@sender.test has been told"));
 }
 
 #[test]
@@ -384,7 +455,7 @@ fn the_queue_is_shown_as_scripts_expect_it_and_tried_again() {
     });
     assert!(ok(&world.relay, &["--help"], "").contains("-t  "));
     let checked = sendmail(&world.relay, &["-bi"], "");
-    assert!(text(&checked.stdout).starts_with("3 aliases, 1 of them") && text(&checked.stderr).contains("list leads to |/usr/bin/list"));
+    assert!(text(&checked.stdout).starts_with("4 aliases, 1 of them") && text(&checked.stderr).contains("list leads to |/usr/bin/list"));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_dsn::{Ending, Notice, NoticeRecipient, NoticeRules, Original};
 use posthaste_host::{InForce, clock};
-use posthaste_mail::{Class, Domain, MessageId, Name, Otherwise, Ret, ReversePath};
+use posthaste_mail::{Address, Class, Domain, Failure, MessageId, Name, Otherwise, Reply, Ret, ReversePath, Stage};
 use posthaste_message::{Message, MessageRecord, header_block};
 use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
+use posthaste_smtp::server::Refused;
 use posthaste_submission::Intake;
 
 /// How long to wait before a notice that could not be stored is tried again.
@@ -100,6 +101,52 @@ impl Notifier {
         } else {
             message.body.concat().into()
         }
+    }
+}
+
+/// A message that was taken for good from a user of this machine, although it is no message that the relay can send.
+pub(crate) struct Unsendable<'a> {
+    /// The id that it would have had.
+    pub(crate) id: MessageId,
+    pub(crate) sender: &'a ReversePath,
+    pub(crate) recipients: &'a [Address],
+    pub(crate) data: &'a [u8],
+    /// Why.
+    pub(crate) reply: Reply,
+}
+
+impl NotifySettings {
+    /// Stores a failure notice to the sender of such a message. False: there is nobody to tell, or no notices are sent.
+    pub(crate) async fn give_back(&self, message: &Unsendable<'_>, intake: &Intake, now: Timestamp) -> Result<bool, Refused> {
+        let ReversePath::Mailbox(to) = message.sender else { return Ok(false) };
+        if !self.notice.send {
+            return Ok(false);
+        }
+        let recipient = |rcpt: &Address| NoticeRecipient {
+            rcpt: rcpt.clone(),
+            orcpt: None,
+            failure: Some(Failure::Refused { stage: Stage::Dot, reply: message.reply.clone() }),
+            class: Class::ProtocolError,
+            mx_host: None,
+            last_attempt: Some(now),
+            retry_until: None,
+            ending: Ending::Bounced,
+        };
+        let recipients: Vec<NoticeRecipient> = message.recipients.iter().map(recipient).collect();
+        let original = Original {
+            id: message.id,
+            reverse_path: to,
+            arrived: message.id.time(),
+            message_id: None,
+            envid: None,
+            deliver_by: None,
+            header: header_block(message.data),
+            whole: None,
+        };
+        let id = MessageId::new(now, rand::random());
+        let (hostname, from) = (self.hostname.as_str(), &self.notice.from);
+        let text = Notice { id, now, hostname, from, original, recipients: &recipients }.to_message();
+        intake.take_own(id, &intake.usual_stream(), None, text, to).await.map(|()| true)
     }
 }
 

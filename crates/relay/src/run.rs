@@ -309,8 +309,8 @@ impl Relay {
         tokio::spawn(heartbeat::run(settings.view(|settings| &settings.channels), journal.clone(), flows));
         tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
 
-        let view = settings.view(|settings| &settings.maildrop);
-        let pickup = Pickup { intake: self.intake.clone(), settings: view, alarms: self.alarms.clone() };
+        let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
+        let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone() };
         servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
         tokio::spawn(self.returns.clone().chores());
         tokio::spawn(posthaste_returns::watch(self.returns.clone()));

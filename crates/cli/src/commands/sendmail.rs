@@ -8,16 +8,18 @@ mod failure;
 mod message;
 mod names;
 mod options;
-mod pass_through;
 mod queue;
+mod relayed;
 mod site;
 mod stand_in;
 
 use std::{
     ffi::OsString,
-    io::{self, Read, Write, stdin},
-    net::Ipv4Addr,
+    io::{self, BufRead, Read, Write, stdin},
+    net::{Ipv4Addr, Shutdown},
+    os::unix::net::UnixStream,
     process::ExitCode,
+    thread,
 };
 
 use bytes::Bytes;
@@ -35,7 +37,8 @@ use self::{
     message::Message,
     names::Names,
     options::{Mode, Options},
-    site::Site,
+    relayed::Relayed,
+    site::{DOT_PATIENCE, Site},
 };
 
 /// Submit a message as sendmail does: -t, -i, -f FROM, -F NAME, -bs, -bp, -q, recipients.
@@ -110,20 +113,49 @@ fn obey(called: &str, arguments: &[OsString]) -> Result<(), Failure> {
 
 /// `-bs`: the caller speaks SMTP with the relay, or with this program while the relay is down.
 fn speak_smtp(site: &Site) -> Result<(), Failure> {
-    let down = match site.connect() {
-        Ok(stream) => return said(pass_through::both_ways(&stream)),
-        Err(error) => format!("cannot connect to the relay: {error}"),
+    let names = Names::of(site)?;
+    let (from, to) = (&mut stdin().lock(), &mut screen::pipe());
+    let begun = site.connect().and_then(|stream| {
+        let relay = Relayed::begin(stream.try_clone()?, stream.try_clone()?)?;
+        stream.set_read_timeout(Some(DOT_PATIENCE))?;
+        Ok(relay)
+    });
+    let down = match begun {
+        Ok(mut relay) => return said(passed(&mut relay, &names, from, to)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => "the relay does not answer".into(),
+        Err(error) => format!("the relay does not answer: {error}"),
     };
     if site.maildrop.as_ref().is_none_or(|dir| !dir.is_dir()) {
         // The caller waits for a greeting.
-        let _ = write!(screen::pipe(), "421 4.3.2 {} the relay is down, try again later\r\n", site.hostname);
+        let _ = write!(to, "421 4.3.2 {} the relay is down, try again later\r\n", site.hostname);
         return Err(Failure::Later(down));
     }
     let keep = |message: &posthaste_smtp::server::Submission| {
         let envelope = &message.envelope;
         keep(site, &envelope.reverse_path, &envelope.recipients, &message.data, &down)
     };
-    said(stand_in::speak(site, &mut stdin().lock(), &mut screen::pipe(), keep))
+    let (own, other) = UnixStream::pair().map_err(|error| Failure::Later(error.to_string()))?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut read, mut write) = (&other, &other);
+            // An error shows at the other end: the pair is closed.
+            let _ = stand_in::speak(site, &mut read, &mut write, keep);
+            let _ = other.shutdown(Shutdown::Both);
+        });
+        let spoken = Relayed::begin(&own, &own).and_then(|mut relay| passed(&mut relay, &names, from, to));
+        let _ = own.shutdown(Shutdown::Both);
+        said(spoken)
+    })
+}
+
+/// The whole dialogue. A caller whose relay goes silent in the middle is told so.
+fn passed<R: Read, W: Write>(relay: &mut Relayed<R, W>, names: &Names, from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    let passed = relay.pass(names, from, to);
+    if passed.is_err() {
+        // If even that fails, there is nobody to tell.
+        let _ = to.write_all(b"421 4.3.2 the relay does not answer, try again later\r\n").and_then(|()| to.flush());
+    }
+    passed
 }
 
 fn said(written: io::Result<()>) -> Result<(), Failure> {
@@ -133,9 +165,9 @@ fn said(written: io::Result<()>) -> Result<(), Failure> {
 /// The aliases are read each time, so that there is nothing to build; but somebody may want to know what is wrong with them.
 fn check_aliases(site: &Site) -> Result<(), Failure> {
     let names = Names::of(site)?;
-    let (all, errors) = (names.aliases().len(), names.aliases().errors());
+    let (all, (errors, nowhere)) = (names.aliases().len(), names.aliases().errors());
     errors.iter().for_each(|error| drop(writeln!(screen::err(), "newaliases: {error}")));
-    said(writeln!(screen::out(), "{all} aliases, {} of them lead nowhere", errors.len()))
+    said(writeln!(screen::out(), "{all} aliases, {nowhere} of them lead nowhere"))
 }
 
 fn deliver(options: &Options, site: &Site) -> Result<(), Failure> {

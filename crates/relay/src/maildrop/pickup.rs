@@ -23,6 +23,7 @@ use rustix::process::geteuid;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::letter::{ENVELOPE_MAX, Letter};
+use crate::notify::{NotifySettings, Unsendable};
 
 /// Letters that are looked at in one round, at most. If there are more, the next round follows at once.
 const ROUND: usize = 1000;
@@ -54,6 +55,7 @@ impl MaildropSettings {
 pub(crate) struct Pickup {
     pub(crate) intake: Arc<Intake>,
     pub(crate) settings: InForce<MaildropSettings>,
+    pub(crate) notices: InForce<NotifySettings>,
     pub(crate) alarms: Alarms,
 }
 
@@ -161,6 +163,7 @@ impl Pickup {
             return Err(format!("the maildrop {} is not emptied: {why}", dir.display()));
         };
         let (envelope, uid, sender) = (letter.envelope(), letter.uid, letter.sender.clone());
+        let (recipients, data) = (envelope.recipients.clone(), letter.data.clone());
         let limits = &settings.limits;
         let taken = match unfit(&letter, limits.message_size, limits.recipients, limits.text_line) {
             Some(answer) => Err(Refused::new(answer, "too_large")),
@@ -181,7 +184,16 @@ impl Pickup {
             Ok(()) => self.remove(dir, name).await.map_err(named),
             Err(Refused { answer, .. }) if answer.code < 500 => Ok(Fate::Stays),
             Err(refused) => {
-                let why = format!("the relay refused it: {} {}", refused.answer.code, refused.answer.text);
+                let message = Unsendable { id, sender: &sender, recipients: &recipients, data: &data, reply: refused.answer.to_reply() };
+                let told = match self.notices.get().give_back(&message, &self.intake, clock::now()).await {
+                    Ok(told) => told,
+                    Err(why) => {
+                        tracing::warn!(maildrop = name, why = why.answer.text, "a failure notice waits to be stored");
+                        return Ok(Fate::Stays);
+                    }
+                };
+                let told = if told { format!("{sender} has been told") } else { "nobody has been told".into() };
+                let why = format!("the relay refused it: {} {}; {told}", refused.answer.code, refused.answer.text);
                 self.rejected(&client, &sender, uid, refused);
                 self.put_aside(dir, name, uid, &why).await.map_err(named)
             }

@@ -18,6 +18,15 @@ pub(super) struct Aliases {
     by_name: HashMap<String, (usize, Vec<String>)>,
 }
 
+/// To whom a name leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Addresses, and names that lead no further.
+    pub(super) names: Vec<String>,
+    /// A program, a file or a list that it leads to as well, and that gets nothing.
+    pub(super) left_out: Option<AliasError>,
+}
+
 /// Why a name leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AliasError {
@@ -61,25 +70,33 @@ impl Aliases {
         self.by_name.len()
     }
 
-    /// To whom a name leads: addresses, and names that lead no further. None: no alias has this name.
-    pub(super) fn look_up(&self, name: &str) -> Option<Result<Vec<String>, AliasError>> {
+    /// To whom a name leads. None: no alias has this name.
+    pub(super) fn look_up(&self, name: &str) -> Option<Result<Found, AliasError>> {
         let (line, _) = self.by_name.get(&name.to_ascii_lowercase())?;
         let mut search = Search { of: self, seen: HashSet::new(), found: Vec::new(), refused: None };
         search.follow(name);
         let (file, line, name) = (self.file.clone(), *line, name.to_owned());
-        // Where somebody can be reached, what cannot be is no reason to reach nobody.
-        Some(match (search.found.is_empty(), search.refused) {
-            (false, _) => Ok(search.found),
+        Some(match (search.found.is_empty(), search.refused.into_iter().next()) {
+            // Where somebody can be reached, what cannot be is no reason to reach nobody; but the caller is told.
+            (false, left_out) => Ok(Found { names: search.found, left_out }),
             (true, Some(refused)) => Err(refused),
             (true, None) => Err(AliasError::Circle { file, line, name }),
         })
     }
 
-    /// What no mail can be handed to, one error for each name.
-    pub(super) fn errors(&self) -> Vec<AliasError> {
-        let mut errors: Vec<AliasError> = self.by_name.keys().filter_map(|name| self.look_up(name)?.err()).collect();
+    /// What no mail can be handed to, one error for each name that leads there, and how many of these lead to nobody at all.
+    pub(super) fn errors(&self) -> (Vec<AliasError>, usize) {
+        let mut nowhere = 0;
+        let error = |name: &String| match self.look_up(name)? {
+            Ok(found) => found.left_out,
+            Err(error) => {
+                nowhere += 1;
+                Some(error)
+            }
+        };
+        let mut errors: Vec<AliasError> = self.by_name.keys().filter_map(error).collect();
         errors.sort_by_key(ToString::to_string);
-        errors
+        (errors, nowhere)
     }
 }
 
@@ -160,7 +177,11 @@ mod tests {
     use super::*;
 
     fn look(text: &str, name: &str) -> Result<Vec<String>, String> {
-        Aliases::parse("/etc/aliases", text).look_up(name).expect("there is such a name").map_err(|error| error.to_string())
+        Aliases::parse("/etc/aliases", text)
+            .look_up(name)
+            .expect("there is such a name")
+            .map(|found| found.names)
+            .map_err(|error| error.to_string())
     }
 
     const USUAL: &str = "# See man 5 aliases for format\npostmaster:    root\nroot: ann@example.com,\n\tBob@example.com\n";
@@ -194,7 +215,10 @@ mod tests {
             assert!(why.starts_with("/etc/aliases:2: list leads to ") && why.contains("programs, files"), "{why}");
         }
         let mixed = "list: \"|/usr/bin/archive\", ann@x.test";
-        assert_eq!(look(mixed, "list").unwrap(), ["ann@x.test"], "who can be reached is reached");
-        assert_eq!(Aliases::parse("x", "a: |b\nc: d").errors().len(), 1);
+        let found = Aliases::parse("/etc/aliases", mixed).look_up("list").unwrap().unwrap();
+        assert_eq!(found.names, ["ann@x.test"], "who can be reached is reached");
+        assert!(found.left_out.unwrap().to_string().contains("/etc/aliases:1: list leads to |/usr/bin/archive"));
+        let (errors, nowhere) = Aliases::parse("x", "a: |b\nc: d\ne: d, /f").errors();
+        assert_eq!((errors.len(), nowhere), (2, 1));
     }
 }

@@ -1,11 +1,13 @@
 //! The SMTP dialogue for one message with this machine's relay.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::TcpStream,
 };
 
 use posthaste_mail::{Address, ReversePath};
+
+use super::site::DOT_PATIENCE;
 
 /// The longest reply line that is read, in bytes (RFC 5321 §4.5.3.1.5 allows 512).
 const REPLY_LINE_MAX: u64 = 4096;
@@ -42,7 +44,7 @@ impl Dialogue {
         }
         self.say("DATA")?;
         let sent = self.0.get_mut().write_all(&stuffed(data));
-        sent.map_err(|error| Refused::Now(error.to_string()))?;
+        sent.and_then(|()| self.0.get_ref().set_read_timeout(Some(DOT_PATIENCE))).map_err(|error| failed(&error))?;
         self.hear()?;
         // The relay has the message now, whatever happens after this.
         let _ = self.say("QUIT");
@@ -51,7 +53,7 @@ impl Dialogue {
 
     fn say(&mut self, line: &str) -> Result<(), Refused> {
         let said = self.0.get_mut().write_all(format!("{line}\r\n").as_bytes());
-        said.map_err(|error| Refused::Now(error.to_string()))?;
+        said.map_err(|error| failed(&error))?;
         self.hear()
     }
 
@@ -63,7 +65,7 @@ impl Dialogue {
             let read = self.0.by_ref().take(REPLY_LINE_MAX).read_line(&mut line);
             match read {
                 Ok(0) => return Err(Refused::Now("the relay closed the connection".into())),
-                Err(error) => return Err(Refused::Now(error.to_string())),
+                Err(error) => return Err(failed(&error)),
                 Ok(_) if line.as_bytes().get(3) == Some(&b'-') => {}
                 Ok(_) => {
                     let line = line.trim_end().to_owned();
@@ -76,6 +78,13 @@ impl Dialogue {
             }
         }
     }
+}
+
+fn failed(error: &io::Error) -> Refused {
+    Refused::Now(match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the relay does not answer".into(),
+        _ => error.to_string(),
+    })
 }
 
 /// RFC 5321 §4.5.2, with the final dot.

@@ -1,13 +1,16 @@
 //! Makes addresses of what callers write: names of this machine are looked up in the aliases or get the domain of origin.
 
+use std::io::Write;
+
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, ReversePath};
 
 use super::{
-    aliases::{AliasError, Aliases},
+    aliases::{AliasError, Aliases, Found},
     failure::Failure,
     site::Site,
 };
+use crate::screen;
 
 /// The names of this machine, and where they lead.
 pub(super) struct Names {
@@ -44,11 +47,16 @@ impl Names {
         self.whole(given).map(ReversePath::Mailbox)
     }
 
-    /// All that these lead to, each once.
+    /// All that these lead to, each once. What an alias leads to and no mail can be handed to is left out, and said.
     pub(super) fn recipients<'a>(&self, given: impl Iterator<Item = &'a str>) -> Result<Vec<Address>, Failure> {
         let mut recipients = Vec::new();
         for given in given {
-            for address in self.recipient(given)? {
+            let (addresses, left_out) = self.recipient(given)?;
+            if let Some(left_out) = left_out {
+                // If even that fails, there is nobody to tell.
+                let _ = writeln!(screen::err(), "sendmail: {left_out}; the message goes to the other addresses");
+            }
+            for address in addresses {
                 if !recipients.contains(&address) {
                     recipients.push(address);
                 }
@@ -57,15 +65,20 @@ impl Names {
         Ok(recipients)
     }
 
-    fn recipient(&self, given: &str) -> Result<Vec<Address>, Failure> {
-        let Some(name) = self.local_name(given) else { return Ok(vec![self.whole(given)?]) };
-        match self.aliases.look_up(name) {
-            None => Ok(vec![self.whole(given)?]),
+    fn recipient(&self, given: &str) -> Result<(Vec<Address>, Option<AliasError>), Failure> {
+        match self.local_name(given).and_then(|name| self.aliases.look_up(name)) {
+            None => Ok((vec![self.whole(given)?], None)),
             Some(found) => {
-                let refused = |error: AliasError| Failure::Refused(error.to_string());
-                found.map_err(refused)?.iter().map(|address| self.whole(address)).collect()
+                let Found { names, left_out } = found.map_err(|error| Failure::Refused(error.to_string()))?;
+                let addresses: Result<Vec<Address>, Failure> = names.iter().map(|address| self.whole(address)).collect();
+                Ok((addresses?, left_out))
             }
         }
+    }
+
+    /// Whether an address is a name of this machine, which means nothing elsewhere.
+    pub(super) fn is_local(&self, given: &str) -> bool {
+        self.local_name(given).is_some()
     }
 
     /// The name at this machine, without its domain; None: it is an address elsewhere.

@@ -22,8 +22,11 @@ use super::failure::Failure;
 const USUAL: &str = "/etc/posthaste/posthaste.toml";
 /// The configuration's name in a folder that `-C` names.
 const IN_FOLDER: &str = "posthaste.toml";
-/// How long to wait for the relay at each step (RFC 5321 §4.5.3.2.6 allows 10 minutes after the final dot).
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long to wait for the relay at each step before the final dot. It is on this machine, and who waits is a script: a relay that says nothing
+/// for so long is stopped or stuck, and the message is kept for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait once the relay has the whole message: if that is kept too, it arrives twice (RFC 5321 §4.5.3.2.6 allows 10 minutes).
+pub(super) const DOT_PATIENCE: Duration = Duration::from_secs(120);
 /// How long to wait for a connection on this machine.
 const CONNECT: Duration = Duration::from_secs(10);
 
