@@ -63,6 +63,29 @@ fn at(stage: Stage, code: u16, text: &str, provider: Option<&str>) -> Verdict {
     Rules::shipped().classify(&failure, &Context { provider, mx_host: None })
 }
 
+#[test]
+fn a_refusal_of_the_ehlo_name_is_a_matter_of_the_hostname_and_says_so() {
+    for (code, text) in [
+        (501, "5.5.4 Invalid domain name"),
+        (501, "5.0.0 Invalid domain name"),
+        (501, "Syntactically invalid HELO argument(s)"),
+        (501, "5.5.4 HELO/EHLO argument \"relay\" invalid, closing connection."),
+        (501, "what kind of a name is that?"),
+        (504, "5.5.2 <relay>: Helo command rejected: need fully-qualified hostname"),
+        (504, "<localhost>: Helo command rejected: Invalid name"),
+        (550, "Host name is invalid for configuration"),
+        (550, "5.7.1 <relay.test>: Helo command rejected: Host not found"),
+        (450, "4.7.1 <relay.test>: Helo command rejected: Host not found"),
+    ] {
+        let verdict = at(Stage::Ehlo, code, text, None);
+        assert!(matches!(verdict.class, Class::PolicyAuth | Class::ProtocolError), "{code} {text}: {verdict:?}");
+        assert_eq!((verdict.scope, verdict.action), (Scope::Local, Action::FixConfiguration), "{code} {text}: {verdict:?}");
+        assert!(verdict.why.contains("hostname"), "{code} {text}: {verdict:?}");
+    }
+    let listed = at(Stage::Ehlo, 550, "5.7.1 Client host [192.0.2.4] blocked using zen.spamhaus.org", None);
+    assert_eq!((listed.class, listed.action), (Class::IpReputation, Action::PauseLane));
+}
+
 fn is_about_recipient(verdict: &Verdict) -> bool {
     matches!(verdict.class, Class::InvalidRecipient | Class::InactiveMailbox | Class::MailboxFull)
         || verdict.scope == Scope::Recipient

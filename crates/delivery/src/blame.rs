@@ -1,7 +1,8 @@
 //! Whether a refusal for a bad reputation is about the address that mail was sent from. Only then a lane is to stop for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use posthaste_bounce::Verdict;
 use posthaste_mail::{Action, Class, Failure, Reply, Scope, Stage};
 
@@ -39,14 +40,71 @@ const LIMITS_OF_LOGINS: [&str; 6] =
 /// Whether a text names addresses of hosts, none of them ours. An address that others see in another way (behind NAT) may be any of them.
 fn names_others(text: &str, source: Option<IpAddr>) -> bool {
     let Some(source) = source.filter(|source| !is_private(*source)) else { return false };
-    let words = text.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':'))).map(|word| word.trim_matches(['.', ':']));
-    let mut named = words.filter_map(|word| word.parse::<IpAddr>().ok()).filter(|ip| !is_answer(*ip)).peekable();
-    named.peek().is_some() && named.all(|ip| ip != source)
+    let text = text.replace("IPv6:", " ");
+    let words = text.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '/' | '-')));
+    let mut named =
+        words.filter_map(|word| Named::read(word.trim_matches(['.', ':', '/', '-']))).filter(|named| !named.is_answer()).peekable();
+    named.peek().is_some() && !named.any(|named| named.has(source))
 }
 
-/// Block lists answer with addresses of 127.0.0.0/8, which replies sometimes quote.
-fn is_answer(ip: IpAddr) -> bool {
-    ip.is_loopback() || ip.is_unspecified()
+/// What a reply names of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// An address, or its reverse before the zone of a block list (RFC 5782 §2.1): 4.2.0.192.zen.example.
+    Address(IpAddr),
+    /// All of a network.
+    Network(IpNet),
+    /// All from the first to the last.
+    Range(IpAddr, IpAddr),
+}
+
+impl Named {
+    fn read(word: &str) -> Option<Self> {
+        if let Ok(address) = word.parse() {
+            return Some(Self::Address(address));
+        }
+        if let Some((first, last)) = word.split_once('-') {
+            let first = first.parse().ok()?;
+            return Some(last.parse().map_or(Self::Address(first), |last| Self::Range(first, last)));
+        }
+        if let Ok(network) = word.parse() {
+            return Some(Self::Network(network));
+        }
+        // The letters of a zone's name may be digits too: 4.2.0.192.bl.example, and a name without any is none.
+        let labels: Vec<&str> = word.split('.').collect();
+        nibbles(&labels).or_else(|| labels.get(..4)?.join(".").parse().ok()).map(Self::Address)
+    }
+
+    fn has(self, source: IpAddr) -> bool {
+        match self {
+            Self::Address(address) => address == source || reversed(address) == source,
+            Self::Network(network) => network.contains(&source),
+            Self::Range(first, last) => (first..=last).contains(&source),
+        }
+    }
+
+    /// Block lists answer with addresses of 127.0.0.0/8, which replies sometimes quote.
+    fn is_answer(self) -> bool {
+        matches!(self, Self::Address(ip) if ip.is_loopback() || ip.is_unspecified())
+    }
+}
+
+/// An IPv6 address before a zone: its 32 hexadecimal digits, the last one first (RFC 5782 §2.4).
+fn nibbles(labels: &[&str]) -> Option<IpAddr> {
+    let digits = labels.get(..32)?.iter().map(|label| u128::from_str_radix(label, 16).ok().filter(|digit| label.len() == 1 && *digit < 16));
+    let value = digits.rev().try_fold(0_u128, |value, digit| Some(value << 4 | digit?))?;
+    Some(Ipv6Addr::from_bits(value).into())
+}
+
+fn reversed(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            Ipv4Addr::new(d, c, b, a).into()
+        }
+        // These are read in their own order.
+        IpAddr::V6(_) => address,
+    }
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -79,6 +137,30 @@ mod tests {
         assert_eq!(action(Stage::Rcpt, LISTED, false, "203.0.113.10"), Action::None, "another one's");
         assert_eq!(action(Stage::Rcpt, LISTED, false, "10.1.2.3"), Action::PauseLane, "behind NAT it may be ours");
         assert_eq!(action(Stage::Rcpt, "5.7.1 your IP is listed at zen.spamhaus.org", false, "203.0.113.9"), Action::PauseLane);
+    }
+
+    #[test]
+    fn an_address_is_named_by_its_network_and_by_its_name_at_a_block_list_too() {
+        let names = |text: &str, source: &str| names_others(text, source.parse().ok());
+        for text in [
+            "9.113.0.203.zen.spamhaus.org",
+            "see 9.113.0.203.bl.example and 127.0.0.2",
+            "9.113.0.203.b.barracudacentral.org",
+            "the network 203.0.113.0/24 is listed",
+            "[203.0.112.0/23] is blocked",
+            "203.0.113.0-203.0.113.255 is listed",
+            "203.0.113.9/32",
+            "203.0.113.9-refused",
+        ] {
+            assert!(!names(text, "203.0.113.9"), "{text}");
+            assert!(names(text, "198.51.100.7"), "{text}");
+        }
+        let six = "9.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.zen.spamhaus.org 2001:db8::/32";
+        for text in [six, "2001:db8::9 is listed", "[IPv6:2001:db8::9] is listed", "2001:db8::/32 is listed", &six[..85]] {
+            assert!(!names(text, "2001:db8::9"), "{text}");
+            assert!(names(text, "2001:db9::9"), "{text}");
+        }
+        assert!(!names("4.7.1 refused, error 12-34, 550/5 and 10.1", "203.0.113.9"), "no address");
     }
 
     #[test]
