@@ -85,6 +85,35 @@ fn text_that_a_receiver_does_not_take_is_encoded_where_the_operator_says_so() {
 }
 
 #[test]
+fn headers_that_a_receiver_does_not_take_are_encoded_and_what_cannot_be_comes_back_with_a_true_reason() {
+    let world = World::start("limits.unfit_text = \"encode\"");
+    world.mx.extensions(&["PIPELINING"]);
+    let subject = "Gr\u{fc}\u{df}e ".repeat(200).trim().to_owned();
+    let text = format!(
+        "From: J\u{fc}rgen <{FROM}>\r\nTo: <a@example.test>\r\nSubject: {subject}\r\nX-List: {}\r\n\r\nhi\r\n",
+        "word ".repeat(400)
+    );
+    world.relay.send(&Mail::raw(FROM, &["a@example.test"], text.as_bytes()));
+    world.relay.log().wait_for("delivered", "a@example.test");
+    let got = world.mx.messages().remove(0).data;
+    assert!(got.is_ascii() && got.split(|b| *b == b'\n').all(|line| line.len() <= 999), "{}", String::from_utf8_lossy(&got));
+    let parsed = mail_parser::MessageParser::new().parse(&got).unwrap();
+    let name = parsed.from().unwrap().first().unwrap().name().map(str::to_owned);
+    assert_eq!((parsed.subject(), name.as_deref()), (Some(&*subject), Some("J\u{fc}rgen")));
+
+    for (rcpt, field) in
+        [("b@example.test", format!("X-Id: <{}>", "x".repeat(2000))), ("c@example.test", "Cc: <\u{fc}@example.test>".to_owned())]
+    {
+        let field = field.replace("X-Id", "References");
+        let text = format!("From: <{FROM}>\r\nTo: <{rcpt}>\r\n{field}\r\nSubject: x\r\n\r\nhi\r\n");
+        world.relay.send(&Mail::raw(FROM, &[rcpt], text.as_bytes()));
+        let end = world.relay.log().wait_for("bounced", rcpt);
+        assert_eq!((&end["smtp_code"], &end["smtp_enhanced"]), (&554.into(), &"5.6.3".into()), "{end}");
+        assert!(end["smtp_text"].as_str().unwrap().contains("cannot write otherwise: its sender can"), "{end}");
+    }
+}
+
+#[test]
 fn a_body_of_25_mb_arrives_as_it_was_sent_from_memory_and_from_disk() {
     let mut body = Vec::with_capacity(25_000_100);
     for line in 0_u32.. {

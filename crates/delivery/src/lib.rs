@@ -30,6 +30,6 @@ pub use connect::Down;
 pub use outbound::Outbound;
 pub use reach::Reach;
 pub use resolve::Lookups;
-pub use settings::{Settings, Source, StaticRoute, TlsRule};
+pub use settings::{Settings, Source, StaticRoute, TlsRule, Unfit};
 pub use stored::{ReadError, read_record};
 pub use under_way::UnderWay;

@@ -5,16 +5,26 @@ use posthaste_mail::{Envelope, Otherwise};
 use posthaste_message::{Message, recode::has_long_line};
 use posthaste_smtp::client::Needs;
 
+use crate::settings::Unfit;
+
 /// What a receiver must support to get the message, whoever the recipient is. An extension that the client asked for but the message does
 /// not need is left out.
-pub(crate) fn needs(message: &Message, send_unfit: bool, now: Timestamp) -> Needs {
+pub(crate) fn needs(message: &Message, unfit: Unfit, now: Timestamp) -> Needs {
     let (body, message) = (&message.body, &message.record);
     let Envelope { reverse_path, parameters, .. } = &message.envelope;
     let utf8 = parameters.smtputf8 && (message.utf8_header || !reverse_path.as_str().is_ascii());
     let within = parameters.deliver_by.filter(|by| by.otherwise == Otherwise::Return).map(|by| by.left(message.arrived, now).seconds);
     // A notice that bounces is lost: the receiver decides about it.
-    let as_it_is = send_unfit || reverse_path.as_str().is_empty();
+    let as_it_is = unfit == Unfit::IsSent || reverse_path.as_str().is_empty();
     let eight_bit = message.has_8bit && !as_it_is;
     let long_lines = !as_it_is && !message.binary && has_long_line(body);
-    Needs { utf8, eight_bit, long_lines, binary: message.binary, require_tls: parameters.require_tls, within }
+    Needs {
+        utf8,
+        eight_bit,
+        long_lines,
+        is_encoded: unfit == Unfit::IsEncoded,
+        binary: message.binary,
+        require_tls: parameters.require_tls,
+        within,
+    }
 }

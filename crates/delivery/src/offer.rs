@@ -74,7 +74,7 @@ impl Outbound {
         message: &Message,
         used: bool,
     ) -> Result<Said, Failure> {
-        let needs = needs(message, self.settings.get().send_unfit, clock::now());
+        let needs = needs(message, self.settings.get().unfit, clock::now());
         let beforehand = job.rcpts.iter().copied().zip(self.beforehand(open, site, message, &job.rcpts, needs));
         let (known, mut left): (Vec<_>, Vec<_>) = beforehand.partition(|(_, said)| said.is_some());
         let mut results: Vec<_> = known.into_iter().filter_map(|(rcpt, said)| Some((rcpt, said?, false))).collect();

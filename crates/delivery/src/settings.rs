@@ -19,8 +19,8 @@ pub struct Settings {
     pub sources: BTreeMap<Name, Source>,
     /// Memory for bodies that are read from the spool to be delivered, in bytes.
     pub body_memory: u64,
-    /// Whether text goes out that not every receiver takes: long lines, and 8-bit text without 8BITMIME.
-    pub send_unfit: bool,
+    /// What becomes of text that not every receiver takes: long lines, and 8-bit text without 8BITMIME.
+    pub unfit: Unfit,
     /// Hosts that one attempt offers a message to, at most.
     pub hosts_per_attempt: usize,
     /// How long an address that could not be reached is passed over while there are others.
@@ -45,6 +45,17 @@ pub struct Settings {
     pub paths: Arc<ReversePaths>,
     /// The rules of the suppression list.
     pub suppression: SuppressionRules,
+}
+
+/// What becomes of text that not every receiver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It comes back, with that reason.
+    Bounces,
+    /// The same, but it was encoded when it came, as far as it can be.
+    IsEncoded,
+    /// It is sent all the same.
+    IsSent,
 }
 
 /// An address that mail leaves from.

@@ -1,5 +1,7 @@
 //! Mail as seven-bit text: bodies with bytes above 127, or with lines longer than SMTP allows, as quoted-printable or base64
-//! (RFC 2045 §6). That is done before signing, because afterwards it would break the signatures.
+//! (RFC 2045 §6), and header fields as encoded words. That is done before signing, because afterwards it would break the signatures.
+
+mod fields;
 
 use bytes::Bytes;
 use mail_builder::encoders::{Base64Encoder, QuotedPrintableEncoder};
@@ -14,7 +16,8 @@ const WITH_CRLF: usize = LINE_MAX + 2;
 const DEPTH_MAX: usize = 20;
 
 /// The message with every part in seven bits and in lines of at most 998 bytes. None: it is so already, or it cannot be made so: it
-/// carries a signature that this would break, or its structure cannot be read. Header fields with bytes above 127 stay (RFC 6531).
+/// carries a signature that this would break, or its structure cannot be read. Header fields that have no such form stay: addresses outside
+/// ASCII (RFC 6531).
 pub fn recode(data: &Bytes) -> Option<Bytes> {
     if is_plain(data) {
         return None;
@@ -59,29 +62,31 @@ fn entity(data: &[u8], depth: usize, out: &mut Vec<u8>) -> Option<()> {
     let kind = field("Content-Type").map_or_else(|| "text/plain".into(), |field| field.text(data));
     let main = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let encoding = field("Content-Transfer-Encoding").map_or_else(|| "7bit".into(), |field| field.text(data).to_ascii_lowercase());
+    let charset = charset(&kind);
     if is_plain(body) {
         // What announces eight bits and has none says so.
-        out.extend_from_slice(data);
+        header.fields.iter().for_each(|field| fields::write(data, field, &charset, out));
+        out.extend_from_slice(&data[header.end..]);
         return Some(());
     }
     match &*main {
         "multipart/signed" | "multipart/encrypted" => None,
         multipart if multipart.starts_with("multipart/") => {
-            head(data, &header, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
+            head(data, &header, &charset, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
             parts(body, &boundary(&kind)?, depth, out)
         }
         "message/rfc822" | "message/global" => {
-            head(data, &header, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
+            head(data, &header, &charset, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
             entity(body, depth + 1, out)
         }
         _ if encoding != "7bit" && encoding != "8bit" && encoding != "binary" => None,
         text if text.starts_with("text/") => {
-            head(data, &header, Some("quoted-printable"), out);
+            head(data, &header, &charset, Some("quoted-printable"), out);
             QuotedPrintableEncoder::new().preserve_line_breaks().encode_into(body, out);
             Some(())
         }
         _ => {
-            head(data, &header, Some("base64"), out);
+            head(data, &header, &charset, Some("base64"), out);
             let mut encoded = Vec::with_capacity(body.len() * 3 / 2);
             Base64Encoder::new().wrap_lines().encode_into(body, &mut encoded);
             out.extend_from_slice(encoded.trim_ascii_end());
@@ -92,10 +97,10 @@ fn entity(data: &[u8], depth: usize, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Writes a header with this transfer encoding in place of its own, and the empty line.
-fn head(data: &[u8], header: &Header, encoding: Option<&str>, out: &mut Vec<u8>) {
+fn head(data: &[u8], header: &Header, charset: &str, encoding: Option<&str>, out: &mut Vec<u8>) {
     let mime_version = header.fields.iter().any(|field| field.is(data, "MIME-Version"));
     let is_encoding = |field: &&Field| field.is(data, "Content-Transfer-Encoding");
-    header.fields.iter().filter(|field| !is_encoding(field)).for_each(|field| out.extend_from_slice(&data[field.start..field.end]));
+    header.fields.iter().filter(|field| !is_encoding(field)).for_each(|field| fields::write(data, field, charset, out));
     if !out.is_empty() && !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
     }
@@ -108,6 +113,15 @@ fn head(data: &[u8], header: &Header, encoding: Option<&str>, out: &mut Vec<u8>)
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// What a part's bytes above 127 are if they are no UTF-8, so that its header's may be the same: the charset that it names, or the usual one.
+fn charset(kind: &str) -> String {
+    let named = kind.to_ascii_lowercase().split_once("charset=").map(|(_, rest)| rest.trim_start_matches('"').to_owned());
+    let named = named.map(|rest| rest.split(['"', ';', ' ', '\t']).next().unwrap_or_default().to_owned());
+    let is_name =
+        |name: &String| (1..20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    named.filter(is_name).filter(|name| name != "utf-8" && name != "us-ascii").unwrap_or_else(|| "iso-8859-1".to_owned())
 }
 
 /// The boundary in a Content-Type (RFC 2046 §5.1.1).
@@ -200,6 +214,21 @@ mod tests {
         assert_eq!(last.content_type().unwrap().subtype(), Some("json"));
         let (PartType::Binary(bytes) | PartType::InlineBinary(bytes)) = &last.body else { panic!("{last:?}") };
         assert_eq!(bytes.len(), 2000 + "{\"a\": \"\"}".len());
+    }
+
+    #[test]
+    fn headers_are_encoded_with_the_bodies_they_belong_to_and_without() {
+        assert_eq!(
+            recoded("From: a@b.c\r\nSubject: \u{fc}\r\n\r\nplain\r\n").unwrap(),
+            "From: a@b.c\r\nSubject: =?utf-8?B?w7w=?=\r\n\r\nplain\r\n"
+        );
+        let parts = "From: a@b.c\r\nSubject: \u{fc}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+                     Content-Disposition: attachment; filename=\"\u{fc}.txt\"\r\n\r\nplain\r\n--b--\r\n";
+        let out = recoded(parts).unwrap();
+        assert!(is_plain(out.as_bytes()) && out.contains("filename*=utf-8''%C3%BC.txt\r\n\r\nplain\r\n--b--"), "{out}");
+        let addressed = "From: a@b.c\r\nTo: <\u{fc}@b.c>\r\n\r\nplain\r\n";
+        assert_eq!(recoded(addressed), None, "an address stays");
+        assert_eq!(charset("text/plain; charset=\"KOI8-R\"; x=y"), "koi8-r");
     }
 
     #[test]

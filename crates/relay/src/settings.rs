@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use posthaste_access::{bans::BanPolicy, introspection::Introspection, users::Users};
 use posthaste_bounce::Rules;
 use posthaste_config::{Config, bounce_domain_of};
-use posthaste_delivery::{Source, ledger::FirstSeen};
+use posthaste_delivery::{Source, Unfit, ledger::FirstSeen};
 use posthaste_feedback::Feedback;
 use posthaste_host::{Host, InForce, ThisHost};
 use posthaste_mail::Name;
@@ -138,7 +138,11 @@ impl Settings {
             hostname: c.hostname.clone(),
             sources: c.sources.iter().map(|(name, s)| (name.clone(), Source { address: s.address, ehlo: s.ehlo.clone() })).collect(),
             body_memory: c.delivery.body_memory,
-            send_unfit: c.limits.unfit_text == UnfitText::Send,
+            unfit: match c.limits.unfit_text {
+                UnfitText::Bounce => Unfit::Bounces,
+                UnfitText::Encode => Unfit::IsEncoded,
+                UnfitText::Send => Unfit::IsSent,
+            },
             hosts_per_attempt: c.delivery.hosts_per_attempt,
             host_down: c.delivery.host_down,
             patience: c.delivery.patience,

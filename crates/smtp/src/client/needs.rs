@@ -13,6 +13,8 @@ pub struct Needs {
     pub eight_bit: bool,
     /// Longer lines than SMTP has (RFC 5321 §4.5.3.1.6), which is refused here unless somebody wants it sent all the same.
     pub long_lines: bool,
+    /// Mail of the last two kinds is encoded when it comes, so that this one has no other form.
+    pub is_encoded: bool,
     /// BDAT and BINARYMIME (RFC 3030), because its body is not made of lines.
     pub binary: bool,
     /// REQUIRETLS: verified TLS here and on every later hop (RFC 8689).
@@ -44,17 +46,11 @@ impl Connection {
             Reply::new(554, "5.6.1 the message holds bytes that are no lines, which the receiver does not take (BINARYMIME; not sent)")
         } else if needs.eight_bit && !needs.binary && !can.eight_bit_mime {
             // RFC 6152 §3: a client that does not convert the message returns it.
-            Reply::new(
-                554,
-                "5.6.3 the message holds 8-bit text, which the receiver does not take (8BITMIME; not sent). limits.unfit_text = \"encode\" \
-                 sends such mail in 7 bits",
-            )
+            let what = "the message holds 8-bit text, which the receiver does not take (8BITMIME; not sent)";
+            Reply::new(554, format!("5.6.3 {what}. {}", remedy(needs, "in 7 bits")))
         } else if needs.long_lines && !needs.binary {
-            Reply::new(
-                554,
-                "5.6.3 the message holds a line of more than 998 bytes, which SMTP does not have (not sent). limits.unfit_text = \"encode\" \
-                 sends such mail in shorter lines",
-            )
+            let what = "the message holds a line of more than 998 bytes, which SMTP does not have (not sent)";
+            Reply::new(554, format!("5.6.3 {what}. {}", remedy(needs, "in shorter lines")))
         } else if let Some(left) = needs.within {
             // RFC 2852 §4.1.4.
             return too_late(left, can.deliver_by).map(|reply| Failure::Refused { stage: Stage::Mail, reply });
@@ -63,6 +59,14 @@ impl Connection {
         };
         Some(Failure::Refused { stage: Stage::Mail, reply })
     }
+}
+
+/// What would help a message that a receiver cannot take as it is.
+fn remedy(needs: Needs, how: &str) -> String {
+    if needs.is_encoded {
+        return "It is signed already, or has addresses or fields that limits.unfit_text = \"encode\" cannot write otherwise: its sender can".into();
+    }
+    format!("limits.unfit_text = \"encode\" sends such mail {how}, unless it is signed already")
 }
 
 /// The refusal for a message in DELIVERBY's return mode with `left` seconds left; `least` is the least by-time that the receiver accepts
