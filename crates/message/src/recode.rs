@@ -1,17 +1,20 @@
 //! Mail as seven-bit text: bodies with bytes above 127, or with lines longer than SMTP allows, as quoted-printable or base64
 //! (RFC 2045 §6), and header fields as encoded words. That is done before signing, because afterwards it would break the signatures.
 
+mod addresses;
 mod fields;
+mod plain;
+mod words;
+
+pub use plain::{LINE_MAX, has_long_line};
 
 use bytes::Bytes;
 use mail_builder::encoders::{Base64Encoder, QuotedPrintableEncoder};
-use memchr::{memmem, memrchr};
+use memchr::memmem;
 
+use self::plain::is_plain;
 use crate::header::{Field, Header};
 
-/// The longest line of a message, in bytes without its CRLF (RFC 5321 §4.5.3.1.6).
-pub const LINE_MAX: usize = 998;
-const WITH_CRLF: usize = LINE_MAX + 2;
 /// Parts within parts, at most.
 const DEPTH_MAX: usize = 20;
 
@@ -25,30 +28,6 @@ pub fn recode(data: &Bytes) -> Option<Bytes> {
     let mut out = Vec::with_capacity(data.len() + data.len() / 8);
     entity(data, 0, &mut out)?;
     (out[..] != data[..]).then(|| out.into())
-}
-
-/// Whether the longest line of these parts of a message is longer than SMTP allows. A delivery asks this each time, so most of the text is
-/// not looked at: of a window as long as a line may be, only the last line end counts, because what stands before it are shorter lines.
-pub fn has_long_line(parts: &[Bytes]) -> bool {
-    // Bytes of a line that began in an earlier part.
-    let mut length = 0;
-    for part in parts {
-        let mut rest = &part[..];
-        loop {
-            let Some(room) = WITH_CRLF.checked_sub(length) else { return true };
-            match memrchr(b'\n', &rest[..rest.len().min(room)]) {
-                Some(at) => (length, rest) = (0, &rest[at + 1..]),
-                None if rest.len() <= room => break,
-                None => return true,
-            }
-        }
-        length += rest.len();
-    }
-    length > LINE_MAX
-}
-
-fn is_plain(text: &[u8]) -> bool {
-    text.is_ascii() && text.split(|byte| *byte == b'\n').all(|line| line.strip_suffix(b"\r").unwrap_or(line).len() <= LINE_MAX)
 }
 
 /// Writes a part of a message, or all of it: its header, and its body as seven-bit text. None: it cannot be done.

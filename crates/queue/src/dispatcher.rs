@@ -54,6 +54,7 @@ use crate::{
     connections::Connections,
     exchange::{Action, Arrival, FateRecord, Input, SessionId},
     halt::Halt,
+    login_waits::LoginWaits,
     operator::question::QueueTable,
     policy::Policy,
     times::millis,
@@ -76,7 +77,7 @@ pub struct Dispatcher {
     /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
     held_days: BTreeMap<LaneKey, Timestamp>,
     halt: Halt,
-    logins: logins::Waits,
+    logins: LoginWaits,
     draining: bool,
     /// The queue's table as it was last made, and when.
     last_table: Option<(Timestamp, QueueTable)>,
@@ -96,7 +97,7 @@ impl Dispatcher {
             next_sweep: i64::MIN,
             held_days: BTreeMap::new(),
             halt: Halt::default(),
-            logins: logins::Waits::default(),
+            logins: LoginWaits::default(),
             draining: false,
             last_table: None,
             actions: Vec::new(),

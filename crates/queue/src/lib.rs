@@ -13,6 +13,7 @@ mod dispatcher;
 mod exchange;
 mod halt;
 mod handle;
+mod login_waits;
 mod numbers;
 mod operator;
 mod policy;

@@ -1,13 +1,13 @@
 //! Header fields in seven bits and in lines of at most 998 bytes: text as encoded words (RFC 2047), parameters by RFC 2231, and folds
 //! (RFC 5322 §2.2.3). What has no such form stays as it is: addresses outside ASCII, fields that only programs read, words without a blank.
 
-use mail_builder::encoders::Base64Encoder;
-
-use super::{LINE_MAX, is_plain};
+use super::{
+    addresses::{addresses, closed, unquoted},
+    plain::{LINE_MAX, is_plain},
+    words::{encoded_words, text},
+};
 use crate::header::Field;
 
-/// Bytes of text in one encoded word: with its frame and charset it has 75 at most (RFC 2047 §2).
-const WORD_MAX: usize = 36;
 /// Where a line that is too long is folded, at the latest.
 const FOLD_AT: usize = 900;
 
@@ -102,170 +102,6 @@ pub(super) fn write(data: &[u8], field: &Field, charset: &str, out: &mut Vec<u8>
 /// A value without its folds and line end.
 fn unfolded(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
-}
-
-/// Text as encoded words, one a line.
-fn encoded_words(text: &[u8], charset: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() * 2);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(WORD_MAX);
-        // No character is cut in two.
-        while charset == "utf-8" && end > 1 && rest.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
-            end -= 1;
-        }
-        let (piece, behind) = rest.split_at(end);
-        if !out.is_empty() {
-            out.extend_from_slice(b"\r\n ");
-        }
-        out.extend_from_slice(format!("=?{charset}?B?").as_bytes());
-        Base64Encoder::new().encode_into(piece, &mut out);
-        out.extend_from_slice(b"?=");
-        rest = behind;
-    }
-    out
-}
-
-/// A text whose words from the first outside ASCII to the last are encoded.
-fn text(value: &[u8], charset: &str) -> Vec<u8> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let Some(first) = value.iter().position(|byte| !byte.is_ascii()) else { return value.to_vec() };
-    let last = value.iter().rposition(|byte| !byte.is_ascii()).unwrap_or(first);
-    let start = value[..first].iter().rposition(is_blank).map_or(0, |at| at + 1);
-    let end = value[last..].iter().position(is_blank).map_or(value.len(), |at| last + at);
-    let (before, behind) = (&value[..start], &value[end..]);
-    // Blanks between two encoded words are not shown (RFC 2047 §6.2), so they are part of one.
-    let mut middle = Vec::new();
-    if before.trim_ascii_end().ends_with(b"?=") {
-        middle.push(b' ');
-    }
-    middle.extend_from_slice(&value[start..end]);
-    if behind.trim_ascii_start().starts_with(b"=?") {
-        middle.push(b' ');
-    }
-    [before, &encoded_words(&middle, charset), behind].concat()
-}
-
-/// A part of a list of addresses.
-enum Token<'a> {
-    /// An atom or a quoted string, and what it says.
-    Word(&'a [u8], Vec<u8>),
-    Blank(&'a [u8]),
-    /// With its parentheses.
-    Comment(&'a [u8]),
-    /// Anything else: `<address>`, `@`, a comma.
-    Other(&'a [u8]),
-}
-
-impl<'a> Token<'a> {
-    fn read(text: &'a [u8]) -> (Self, &'a [u8]) {
-        let until = |stops: &dyn Fn(u8) -> bool| text.iter().position(|byte| stops(*byte)).unwrap_or(text.len());
-        let special = |byte: u8| b"\"(<>,;:@[]".contains(&byte) || matches!(byte, b' ' | b'\t');
-        let length = match text[0] {
-            b' ' | b'\t' => until(&|byte| !matches!(byte, b' ' | b'\t')),
-            b'"' => closed(text, b'"', b'"'),
-            b'(' => closed(text, b'(', b')'),
-            b'<' => until(&|byte| byte == b'>').saturating_add(1).min(text.len()),
-            first if special(first) => 1,
-            _ => until(&special),
-        };
-        let (raw, rest) = text.split_at(length);
-        let token = match raw[0] {
-            b' ' | b'\t' => Self::Blank(raw),
-            b'"' => Self::Word(raw, unquoted(&raw[1..raw.len().max(2) - 1])),
-            b'(' => Self::Comment(raw),
-            first if special(first) => Self::Other(raw),
-            _ => Self::Word(raw, raw.to_vec()),
-        };
-        (token, rest)
-    }
-
-    fn raw(&self) -> &'a [u8] {
-        match self {
-            Self::Word(raw, _) | Self::Blank(raw) | Self::Comment(raw) | Self::Other(raw) => raw,
-        }
-    }
-
-    fn is(&self, special: u8) -> bool {
-        matches!(self, Self::Other([byte]) if *byte == special)
-    }
-}
-
-/// The length of what stands between an opening mark and its closing one, with both.
-fn closed(text: &[u8], open: u8, close: u8) -> usize {
-    let (mut depth, mut bytes) = (0_usize, text.iter().enumerate());
-    while let Some((at, byte)) = bytes.next() {
-        match *byte {
-            b'\\' => drop(bytes.next()),
-            byte if byte == close && (open != close || depth > 0) => {
-                depth -= 1;
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            byte if byte == open => depth += 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// Without the backslashes that quote.
-fn unquoted(text: &[u8]) -> Vec<u8> {
-    let mut bytes = text.iter();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        out.push(if *byte == b'\\' { *bytes.next().unwrap_or(byte) } else { *byte });
-    }
-    out
-}
-
-/// Addresses whose names and comments are encoded. A local part or a domain outside ASCII stays.
-fn addresses(value: &[u8], charset: &str) -> Vec<u8> {
-    let (mut tokens, mut rest) = (Vec::new(), value);
-    while !rest.is_empty() {
-        let (token, behind) = Token::read(rest);
-        tokens.push(token);
-        rest = behind;
-    }
-    let mut out = Vec::with_capacity(value.len() * 2);
-    let mut at = 0;
-    while at < tokens.len() {
-        let words = tokens[at..].iter().take_while(|token| matches!(token, Token::Word(..) | Token::Blank(_))).count();
-        let phrase = &tokens[at..at + words];
-        let in_address =
-            at.checked_sub(1).is_some_and(|before| tokens[before].is(b'@')) || tokens.get(at + words).is_some_and(|next| next.is(b'@'));
-        if words > 0 {
-            phrase_of(phrase, in_address, charset, &mut out);
-            at += words;
-            continue;
-        }
-        match &tokens[at] {
-            Token::Comment([_, inner @ .., b')']) if !inner.is_ascii() => {
-                out.push(b'(');
-                out.extend_from_slice(&encoded_words(&unquoted(inner), charset));
-                out.push(b')');
-            }
-            token => out.extend_from_slice(token.raw()),
-        }
-        at += 1;
-    }
-    out
-}
-
-fn phrase_of(phrase: &[Token<'_>], in_address: bool, charset: &str, out: &mut Vec<u8>) {
-    let is_word = |token: &Token<'_>| matches!(token, Token::Word(..));
-    if in_address || phrase.iter().all(|token| token.raw().is_ascii()) {
-        return phrase.iter().for_each(|token| out.extend_from_slice(token.raw()));
-    }
-    let (first, last) = (phrase.iter().position(is_word).unwrap_or(0), phrase.iter().rposition(is_word).unwrap_or(0));
-    phrase[..first].iter().for_each(|blank| out.extend_from_slice(blank.raw()));
-    let said = phrase[first..=last].iter().flat_map(|token| match token {
-        Token::Word(_, said) => said.clone(),
-        _ => vec![b' '],
-    });
-    out.extend_from_slice(&encoded_words(&said.collect::<Vec<u8>>(), charset));
-    phrase[last + 1..].iter().for_each(|blank| out.extend_from_slice(blank.raw()));
 }
 
 /// Parameters whose values outside ASCII are written by RFC 2231 §4.
