@@ -66,6 +66,31 @@ fn what_waits_for_a_login_goes_at_once_by_another_route_and_the_alarm_is_over() 
 }
 
 #[test]
+fn one_host_of_a_route_that_refuses_the_login_is_one_alarm() {
+    let [bad, good] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
+    let dns = DnsServer::start();
+    for mx in [&bad, &good] {
+        mx.extensions(&["AUTH PLAIN"]);
+    }
+    bad.script(|_, step| if let Step::Auth(_) = step { Act::Say("535 5.7.8 wrong".into()) } else { Act::Usual });
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "old").unwrap();
+    let hosts = [&bad, &good].map(|mx| mx.address().to_string());
+    let route = format!("route.\"*\" = {{ hosts = {hosts:?}, user = \"relay\", password_file = {:?} }}", password.path());
+    let relay = world::relay(&dns, 25, &format!("{route}\ndelivery.idle = \"1s\""));
+    for n in 0..3 {
+        let rcpt = format!("r@d{n}.test");
+        relay.send(&Mail::new("me@sender.test", &[&rcpt], "one"));
+        relay.log().wait_for("delivered", &rcpt);
+        good.wait_until_alone();
+    }
+    let said = |state: &str| {
+        relay.log().events().iter().filter(|e| e["event"] == "relay" && e["state"] == state && e["part"] == "delivery").count()
+    };
+    assert_eq!((said("alarm"), said("alarm_over"), bad.sessions()), (1, 0, 3));
+}
+
+#[test]
 fn a_smart_host_that_does_not_relay_for_a_login_bounces_nothing() {
     let (dns, mx) = (DnsServer::start(), FakeMx::start());
     mx.extensions(&["AUTH PLAIN"]);

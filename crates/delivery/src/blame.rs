@@ -119,8 +119,9 @@ fn is_private(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use posthaste_bounce::{Context, Rules};
+
+    use super::*;
 
     const LISTED: &str = "5.7.1 Service unavailable; Client host [203.0.113.9] blocked using zen.spamhaus.org; answer 127.0.0.2";
 

@@ -25,13 +25,15 @@ const REMEDY: &str = "Correct user and password_file of its [route], then run `p
 const DENIED_REMEDY: &str =
     "Have its operator allow that, or correct user and hosts of its [route], then run `posthaste reload`: what waits goes at once";
 
-/// How smart hosts take the relay's logins, by the keys of their sites.
+/// How smart hosts take the relay's logins: each host of a site by itself.
 #[derive(Default)]
-pub struct Logins(Mutex<HashMap<Arc<str>, Standing>>);
+pub struct Logins(Mutex<HashMap<HostOfSite, Standing>>);
+
+/// The key of a site, and the name of one of its hosts.
+type HostOfSite = (Arc<str>, Arc<str>);
 
 /// How a smart host takes a login.
 struct Standing {
-    host: Arc<str>,
     auth: Option<Credentials>,
     /// Where it was refused, if it was at the last attempt. An operator has been told.
     refused: Option<Stage>,
@@ -52,8 +54,8 @@ enum News {
 }
 
 impl Standing {
-    fn new(host: &Arc<str>, site: &Site) -> Self {
-        Self { host: host.clone(), auth: site.auth.clone(), refused: None, takes: false, freed: None }
+    fn new(site: &Site) -> Self {
+        Self { auth: site.auth.clone(), refused: None, takes: false, freed: None }
     }
 
     fn refuses(&mut self, failure: &Failure, verdict: &Verdict) -> News {
@@ -92,7 +94,8 @@ impl Logins {
 
     /// A smart host accepts the login: its alarm is over, if there is one, and what waited for that goes at once.
     pub(crate) async fn note_login(&self, journal: &Journal, queue: &QueueHandle, site: &Site, host: &Arc<str>) {
-        let news = self.lock().get_mut(&site.key).map_or(News::None, |standing| standing.accepts(false, clock::instant()));
+        let key = (site.key.clone(), host.clone());
+        let news = self.lock().get_mut(&key).map_or(News::None, |standing| standing.accepts(false, clock::instant()));
         if news != News::None {
             self.over(journal, queue, site, host, &news).await;
         }
@@ -123,21 +126,18 @@ impl Logins {
     }
 
     /// Whether a smart host is known to refuse mail of this login for the login's sake.
-    pub(crate) fn is_refused(&self, site: &Site) -> bool {
-        self.lock().get(&site.key).is_some_and(|standing| standing.refused.is_some())
+    pub(crate) fn is_refused(&self, site: &Site, host: &Arc<str>) -> bool {
+        self.lock().get(&(site.key.clone(), host.clone())).is_some_and(|standing| standing.refused.is_some())
     }
 
     /// A reload came: what waits for a login goes at once, and a login that is not in use any more is no trouble.
     pub async fn follow(&self, settings: &Settings, journal: &Journal, queue: &QueueHandle) {
-        let in_use = |standing: &Standing| settings.routes.iter().any(|(_, route)| standing.is_of(route));
         let (mut waiting, mut over) = (Vec::new(), Vec::new());
-        self.lock().retain(|site, standing| {
-            let (refused, stays) = (standing.refused.is_some(), in_use(standing));
-            if refused {
+        self.lock().retain(|(site, host), standing| {
+            let stays = settings.routes.iter().any(|(_, route)| standing.is_of(host, route));
+            if standing.refused.is_some() {
                 waiting.push(site.clone());
-            }
-            if refused && !stays {
-                over.push(standing.host.clone());
+                over.extend((!stays).then(|| host.clone()));
             }
             stays
         });
@@ -171,24 +171,24 @@ impl Logins {
     }
 
     fn is_refused_at(&self, host: &Arc<str>) -> bool {
-        self.lock().values().any(|standing| standing.refused.is_some() && standing.host == *host)
+        self.lock().iter().any(|((_, of), standing)| standing.refused.is_some() && of == host)
     }
 
     fn entry<T>(&self, site: &Site, host: &Arc<str>, act: impl FnOnce(&mut Standing) -> T) -> T {
-        act(self.lock().entry(site.key.clone()).or_insert_with(|| Standing::new(host, site)))
+        act(self.lock().entry((site.key.clone(), host.clone())).or_insert_with(|| Standing::new(site)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Standing>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostOfSite, Standing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Standing {
     /// Whether a route leads to this host with this login.
-    fn is_of(&self, route: &StaticRoute) -> bool {
+    fn is_of(&self, host: &str, route: &StaticRoute) -> bool {
         let login = route.auth.as_ref().map(|login| (login.user.as_str(), login.password.reveal()));
         let own = self.auth.as_ref().map(|auth| (auth.user.as_str(), auth.password.as_str()));
-        login == own && leads_to(route, &self.host)
+        login == own && leads_to(route, host)
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn standing() -> Standing {
-        Standing { host: "mx".into(), auth: None, refused: None, takes: false, freed: None }
+        Standing { auth: None, refused: None, takes: false, freed: None }
     }
 
     #[test]

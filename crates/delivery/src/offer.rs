@@ -193,7 +193,8 @@ impl Outbound {
             _ => Vec::new(),
         };
         let Some(refuser) = refuser.filter(|_| !candidates.is_empty()) else {
-            let refused = logins::all_refused(results.iter().map(|(_, said, _)| said)).filter(|_| self.logins.is_refused(site));
+            let is_refused = open.facts.mx_host.as_ref().is_some_and(|host| self.logins.is_refused(site, host));
+            let refused = logins::all_refused(results.iter().map(|(_, said, _)| said)).filter(|_| is_refused);
             return match refused {
                 Some((failure, verdict)) => Err(NotOpened { failure, verdict, facts: Arc::unwrap_or_clone(facts) }),
                 None => Ok(answered(job, results, facts)),

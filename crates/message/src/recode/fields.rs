@@ -83,7 +83,7 @@ pub(super) fn write(data: &[u8], field: &Field, charset: &str, out: &mut Vec<u8>
     }
     let value = unfolded(field.value(data));
     let name = &whole[..whole.len() - field.value(data).len()];
-    let kind = Kind::of(&String::from_utf8_lossy(name.strip_suffix(b":").unwrap_or(name)).trim_ascii_end().to_owned());
+    let kind = Kind::of(String::from_utf8_lossy(name.strip_suffix(b":").unwrap_or(name)).trim_ascii_end());
     let charset = if value.is_ascii() || str::from_utf8(&value).is_ok() { "utf-8" } else { charset };
     let encoded = match kind {
         _ if value.is_ascii() => None,
