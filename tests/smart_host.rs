@@ -66,6 +66,24 @@ fn what_waits_for_a_login_goes_at_once_by_another_route_and_the_alarm_is_over() 
 }
 
 #[test]
+fn the_alarm_about_a_login_is_over_after_a_restart_without_its_route() {
+    let [mx, other] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
+    let dns = DnsServer::start();
+    mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("530 5.7.0 log in first".into()) } else { Act::Usual });
+    let mut relay = relay_by(&mx, &dns, "");
+    relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+    alarm(&relay, "alarm");
+    relay.stop();
+    relay.run();
+    assert!(relay.ok(["alarms"]).contains("log in first"), "it stands while the route is there");
+    relay.change_config(&format!("route.\"*\" = \"{}\"\ndns.nameservers = [\"{}\"]", other.address(), dns.address()));
+    relay.stop();
+    relay.run();
+    assert!(alarm(&relay, "alarm_over").contains("no longer in use"));
+    assert!(!relay.ok(["alarms"]).contains("log in first"));
+}
+
+#[test]
 fn one_host_of_a_route_that_refuses_the_login_is_one_alarm() {
     let [bad, good] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
     let dns = DnsServer::start();
@@ -104,6 +122,7 @@ fn a_smart_host_that_does_not_relay_for_a_login_bounces_nothing() {
     let deferred = relay.log().wait_for("deferred", "r@d.test");
     assert_eq!((&deferred["rule"], &deferred["class"]), (&"route.login".into(), &"relaying_denied".into()));
     assert!(alarm(&relay, "alarm").contains("does not relay for the relay's login"));
+    assert!(relay.ok(["why", "d.test"]).contains("Have its operator allow that"));
     // The route is left alone for a while.
     relay.send(&Mail::new("me@sender.test", &["s@e.test"], "two"));
     assert!(relay.log().wait_for("deferred", "s@e.test")["detail"].as_str().unwrap().contains("not tried"));
