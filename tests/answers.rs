@@ -145,7 +145,8 @@ fn what_an_operator_has_to_mend_stands_until_it_is_mended_or_acknowledged() {
 #[test]
 fn mail_that_its_sender_wants_sent_later_says_so_and_is_not_sent_early() {
     let world = World::start("");
-    let at = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 5 * 24 * 3_600).unwrap();
+    let started: jiff::Timestamp = world.relay.log().wait_for_relay("started")["time"].as_str().unwrap().parse().unwrap();
+    let at = jiff::Timestamp::from_second(started.as_second() + 5 * 24 * 3_600).unwrap();
     let shown = at.strftime("%F %T").to_string();
     let id = world.relay.send(&Mail::raw(
         "",

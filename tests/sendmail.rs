@@ -263,7 +263,7 @@ fn a_relay_that_is_stopped_in_its_tracks_gets_the_message_later() {
     until("the maildrop", || drop_of(&world.relay).is_dir().then_some(()));
     let signal = |signal| world.relay.signal(signal);
     signal(rustix::process::Signal::STOP);
-    let began = std::time::Instant::now();
+    let began = support::wait::instant();
     let by_session = std::thread::scope(|scope| {
         let session = scope.spawn(|| ok(&world.relay, &["-bs"], BY_NAMES.replace("RCPT TO: both@localhost\r\n", "").as_str()));
         ok(&world.relay, &["-i", "-f", "a@sender.test", "b@rcpt.test"], "Subject: x\n\nhi\n");
