@@ -44,7 +44,7 @@ pub(crate) struct Report {
     /// The most rows of --by, the largest first.
     #[arg(long, default_value_t = 20, value_name = "N")]
     rows: usize,
-    /// Print the formula of the health score, with the numbers in force ([score]).
+    /// Print the formula of the health score, with the numbers in force (table score of the configuration).
     #[arg(long)]
     explain_score: bool,
     /// Print JSON instead of text.
