@@ -119,7 +119,7 @@ impl Resolver {
     }
 
     /// The names of a host that its reverse look-up gives and that lead back to its address (RFC 8601 §2.7.3), in lower case; at most
-    /// [`NAMES_MAX`] are tried. Empty if it has none.
+    /// four are tried. Empty if it has none.
     ///
     /// # Errors
     /// DNS gave no answer, and no name was confirmed.
