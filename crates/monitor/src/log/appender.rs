@@ -8,7 +8,7 @@ use posthaste_mail::{Event, What};
 use super::{
     FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position,
     condition::Condition,
-    current::{CurrentFile, open_current},
+    current::{CurrentFile, gaps_among, keep_newest, open_current},
     disk::{LogFolder, WritableFile},
     files::{self, CURRENT, LogFile},
     inventory::{Inventory, checksum},
@@ -52,7 +52,8 @@ pub(super) struct Appender {
     found: u64,
     /// The durable lines that were written since.
     sums: Sums,
-    /// The `log_gap` lines in the file: if it is lost too, the next file begins with them.
+    /// The durable `log_gap` lines in the file, the newest first: if it is lost too, the next file begins with them. Those that wait are not
+    /// among them, because they may end up in another file.
     gaps: Vec<u8>,
     /// Bytes of somebody else's in this file were reported.
     strangers_reported: bool,
@@ -240,6 +241,10 @@ impl Appender {
             self.unsaved = true;
         }
         self.sums.add(&self.waiting[..bytes]);
+        let mut gaps = gaps_among(&self.waiting[..bytes]);
+        gaps.append(&mut self.gaps);
+        keep_newest(&mut gaps);
+        self.gaps = gaps;
         let mut sum = crc32fast::Hasher::new_with_initial(self.sum);
         sum.update(&self.waiting[..bytes]);
         self.sum = sum.finalize();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
     FileId, LogError, LogOptions, Position,
@@ -111,6 +111,15 @@ pub(super) fn first_gaps(file: &File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// The `log_gap` lines among these lines.
+pub(super) fn gaps_among(lines: &[u8]) -> Vec<u8> {
+    // Hardly ever is there one, and this runs over all that is written.
+    if memmem::find(lines, br#""log_gap""#).is_none() {
+        return Vec::new();
+    }
+    lines.split_inclusive(|b| *b == b'\n').filter(|line| event_word(line) == Some("log_gap")).flatten().copied().collect()
+}
+
 /// All `log_gap` lines of a file.
 pub(super) fn all_gaps(file: &File) -> io::Result<Vec<u8>> {
     let (mut reader, mut line, mut gaps) = (io::BufReader::with_capacity(256 << 10, file), Vec::new(), Vec::new());
@@ -123,8 +132,17 @@ pub(super) fn all_gaps(file: &File) -> io::Result<Vec<u8>> {
     Ok(gaps)
 }
 
+/// Leaves out the oldest lines, which come last, if there are too many.
+pub(super) fn keep_newest(lines: &mut Vec<u8>) {
+    while lines.len() > GAPS_MAX
+        && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
+    {
+        lines.truncate(end + 1);
+    }
+}
+
 /// The most bytes of `log_gap` lines that are carried from a lost file into the next one. A line has half a kilobyte.
-pub(super) const GAPS_MAX: usize = 64 << 10;
+const GAPS_MAX: usize = 64 << 10;
 
 /// The end of the newest file that has a line.
 pub(crate) fn newest_end(files: &[LogFile]) -> Result<Option<Position>, LogError> {

@@ -5,6 +5,7 @@ use std::{
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
     sync::atomic::Ordering::SeqCst,
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -96,11 +97,16 @@ const LINE: u64 = 130;
 
 /// A line whose sync succeeded is in the log once, or a `log_gap` covers it: the gaps speak of at least as many bytes as are missing.
 fn holds(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    // The rotated files are looked at with each sync, or only with the first one after a start.
+    [1, 3600].map(Duration::from_secs).into_iter().try_for_each(|look| holds_with(look, steps.clone()))
+}
+
+fn holds_with(look: Duration, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let path = dir.path().join(CURRENT);
     let (faults, _failures) = spoiled();
     let open = || {
-        let short = LogOptions { rotate_size: 1500, ..options(dir.path()) };
+        let short = LogOptions { rotate_size: 1500, look, ..options(dir.path()) };
         Appender::open(short, ticking, Box::new(stamp), Box::new(faults.clone())).unwrap().0
     };
     let (mut log, mut next) = (open(), 0);
@@ -188,5 +194,12 @@ fn a_file_that_is_emptied_and_whose_sync_fails_keeps_no_line_twice() {
     let mut steps = vec![Step::Append(1); 5];
     steps.extend([Step::Append(4), Step::Deed(Deed::Truncate(57)), Step::Sync, Step::Append(3), Step::FailSync(true), Step::Append(4)]);
     steps.extend([Step::DeedAt(Deed::Truncate(0), false), Step::Sync, Step::Append(1)]);
+    holds(steps).unwrap();
+}
+
+#[test]
+fn a_gap_that_waits_while_the_file_is_renamed_counts_for_the_new_file() {
+    let mut steps = vec![Step::DeedAt(Deed::Rename, false), Step::Append(3), Step::Append(1), Step::Restart, Step::FailSync(true)];
+    steps.extend([Step::Deed(Deed::Rename), Step::DeedToOldest(Deed::Delete), Step::Append(1), Step::Restart, Step::Deed(Deed::Delete)]);
     holds(steps).unwrap();
 }

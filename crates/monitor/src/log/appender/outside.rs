@@ -11,14 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use memchr::memrchr;
 use posthaste_mail::{GapFacts, What};
 
 use super::{
     super::{
         FileId, LogAlarm, LogError, Position,
         condition::{Condition, Content},
-        current::{GAPS_MAX, all_gaps, first_time, last_record, open_next},
+        current::{all_gaps, first_time, keep_newest, last_record, open_next},
         disk::{Seen, name_now},
         files::{self, CURRENT},
         inventory::checksum,
@@ -115,16 +114,11 @@ impl Appender {
         } else {
             (self.waiting, self.end) = (rest.waiting, rest.end);
         }
-        let gaps = match gap {
+        match gap {
             Some(gap) => self.report_gap(gap)?,
-            None => {
-                self.report_no_gap(condition, place.as_deref(), kept.as_deref());
-                // They are in the file that was kept, or they still wait.
-                if safe { Vec::new() } else { std::mem::take(&mut self.gaps) }
-            }
-        };
+            None => self.report_no_gap(condition, place.as_deref(), kept.as_deref()),
+        }
         self.take_up(fresh)?;
-        self.gaps = gaps;
         self.unsaved = true;
         self.adopt(all_gaps)
     }
@@ -241,8 +235,8 @@ impl Appender {
         Ok(())
     }
 
-    /// Returns the lines that the new file begins with.
-    fn report_gap(&mut self, gap: GapFacts) -> Result<Vec<u8>, LogError> {
+    /// Tells the operator, and lets the new file begin with what is missing and with the gaps that were told in the lost file.
+    fn report_gap(&mut self, gap: GapFacts) -> Result<(), LogError> {
         let mut remedy = "A new file is begun; posthaste audit cannot prove what the missing lines said".to_owned();
         if matches!(gap.cause, "deleted" | "moved") {
             // The number stays free for it.
@@ -255,8 +249,8 @@ impl Appender {
         encode(&(self.stamp)((self.clock)(), What::LogGap(Box::new(gap))), &mut lines);
         lines.append(&mut self.gaps);
         keep_newest(&mut lines);
-        self.waiting.splice(0..0, lines.iter().copied());
-        Ok(lines)
+        self.waiting.splice(0..0, lines);
+        Ok(())
     }
 
     fn report_no_gap(&mut self, condition: Condition, place: Option<&Path>, kept: Option<&Path>) {
@@ -271,15 +265,6 @@ impl Appender {
             was.display(),
             kept.unwrap_or(was).display()
         )));
-    }
-}
-
-/// Leaves out the oldest lines, which come last, if there are too many.
-pub(super) fn keep_newest(lines: &mut Vec<u8>) {
-    while lines.len() > GAPS_MAX
-        && let Some(end) = memrchr(b'\n', &lines[..lines.len() - 1])
-    {
-        lines.truncate(end + 1);
     }
 }
 

@@ -18,7 +18,6 @@ use super::{
         inventory::{Inventory, LIST, Left, Listed, checksum},
     },
     Appender, older_than,
-    outside::keep_newest,
 };
 use crate::encode;
 
@@ -73,9 +72,6 @@ impl Appender {
             self.tell_list_lost(&format!("{} is gone", dir.join(LIST).display()));
         }
         let found = self.inventory.current.take();
-        if let Some(listed) = found.as_ref().filter(|listed| Some(listed.file) == self.file && !listed.gaps.is_empty()) {
-            self.gaps = listed.gaps.clone().into_bytes();
-        }
         let sum = match &found {
             Some(listed) if Some(listed.file) == self.file => {
                 self.compare_current(listed, before, told).map_err(LogError::io("read", dir.join(CURRENT)))?
@@ -118,8 +114,14 @@ impl Appender {
         let is_proven = before.is_some_and(|seen| listed.is_unchanged(seen)) && listed.length <= self.durable;
         let left = if is_proven { Left::Whole(0) } else { listed.left_in(self.disk.file())? };
         match left {
-            Left::Whole(_) => Ok(listed.sum.map(|sum| (listed.length, sum))),
+            Left::Whole(_) => {
+                if !listed.gaps.is_empty() {
+                    self.gaps = listed.gaps.clone().into_bytes();
+                }
+                Ok(listed.sum.map(|sum| (listed.length, sum)))
+            }
             left => {
+                self.gaps = all_gaps(self.disk.file())?;
                 let (cause, from_byte) = cause(left, self.durable, listed);
                 if told != Some(listed.file) || !listed.gaps.is_empty() {
                     self.tell_gap(listed, cause, from_byte);
@@ -311,9 +313,6 @@ impl Appender {
         encode(&(self.stamp)((self.clock)(), What::LogGap(Box::new(gap))), &mut lines);
         lines.extend_from_slice(listed.gaps.as_bytes());
         self.waiting.extend_from_slice(&lines);
-        lines.append(&mut self.gaps);
-        self.gaps = lines;
-        keep_newest(&mut self.gaps);
     }
 }
 
