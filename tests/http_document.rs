@@ -153,10 +153,11 @@ fn every_documented_answer_can_be_had_and_no_other() {
 
     // A log that cannot be read; a queue that is full.
     let in_the_way = world.relay.dir().join("data/log/delivery-20990101T000000Z-9.log");
-    std::fs::create_dir(&in_the_way).unwrap();
+    // A file that can be opened and not read.
+    std::os::unix::fs::symlink("/proc/self/mem", &in_the_way).unwrap();
     let unread = api.get(&format!("/v1/messages/{id}"));
     let uncounted = ["/v1/report", "/v1/tallies", "/metrics"].map(|path| Ask("GET", path, &[], b"", 503));
-    std::fs::remove_dir(&in_the_way).unwrap();
+    std::fs::remove_file(&in_the_way).unwrap();
     let [there, elsewhere] = ["data/tallies.db", "data/elsewhere"].map(|name| world.relay.dir().join(name));
     std::fs::rename(&there, &elsewhere).unwrap();
     all(&api, &uncounted);

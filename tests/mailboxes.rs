@@ -93,7 +93,7 @@ fn an_mbox_is_read_under_its_lock_and_emptied() {
     let content = boxed(bounce(&gone)) + &boxed(complaint(&angry)) + &boxed(bounce(&gone));
     fs::write(&path, &content).unwrap();
     let alarm = world.relay.log().wait_for_relay("alarm");
-    assert!(alarm["detail"].as_str().unwrap().ends_with("is locked by somebody else"), "{alarm}");
+    assert!(alarm["detail"].as_str().unwrap().contains("is locked by somebody else"), "{alarm}");
     assert!(world.relay.log().of("late_bounced", "").is_empty());
     fs::remove_file(dir.path().join("bounces.lock")).unwrap();
     assert_told(&world);

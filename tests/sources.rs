@@ -39,10 +39,9 @@ fn a_source_whose_address_goes_is_left_out_at_once_and_costs_no_attempt_until_it
     assert!(delivered[..8].iter().any(|event| event["source_ip"] == ONE), "both sources were used before");
     assert!(log.of("deferred", "").is_empty(), "{:?}", log.of("deferred", ""));
     let gone = log.wait_for_relay("source_gone");
-    assert_eq!(
-        (&gone["part"], &gone["detail"]),
-        (&"sources".into(), &format!("one: {ONE} is no longer on this host; nothing leaves from it until it is").into())
-    );
+    assert_eq!(gone["part"], "sources");
+    let said = format!("one: {ONE} is no longer on this host; nothing leaves from it until it is");
+    assert!(gone["detail"].as_str().is_some_and(|detail| detail.starts_with(&said)), "{gone}");
 
     netns::give(ONE);
     log.wait_for_relay("source_back");

@@ -64,6 +64,9 @@ pub(crate) struct QueuedMessage {
     recipients: States,
 }
 
+/// The shortest time by which a sender can put a message off, in milliseconds (RFC 4865 counts seconds).
+const SCHEDULED_FROM: i64 = 1000;
+
 /// The recipients' states. Nearly all messages have one recipient, which needs no allocation.
 enum States {
     One([RecipientState; 1]),
@@ -106,9 +109,11 @@ impl QueuedMessage {
         &mut self.recipients_mut()[usize::from(rcpt)]
     }
 
-    /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then.
+    /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then. What was accepted
+    /// while the clock was ahead is no such message: it got its id when it was accepted.
     pub(crate) fn is_scheduled(&self, recipient: &RecipientState, now: i64) -> bool {
-        recipient.phase == Phase::Waiting && recipient.attempts == 0 && self.arrived > now && recipient.due >= self.arrived
+        let is_put_off = self.arrived.saturating_sub(self.id.time().as_millisecond()) >= SCHEDULED_FROM;
+        is_put_off && recipient.phase == Phase::Waiting && recipient.attempts == 0 && self.arrived > now && recipient.due >= self.arrived
     }
 
     /// The recipients that have not ended.
