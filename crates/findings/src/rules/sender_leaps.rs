@@ -83,7 +83,7 @@ fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts, usu
         problem_of: ProblemOf::SendersList,
         done: match held {
             true => "The guard holds its new mail; nothing of it is lost.".into(),
-            false => "Nothing: its mail is sent, because the guard is off for it.".into(),
+            false => "Nothing: its mail is sent.".into(),
         },
         next_step: match (held, word) {
             (true, _) => {

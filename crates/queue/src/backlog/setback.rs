@@ -36,10 +36,10 @@ impl Backlog {
 }
 
 /// The recipients that wait for another attempt. A first attempt that is due later was scheduled by the sender: its message's age counts
-/// from then.
+/// from then. Without such a time, one that is due later has been put off, whatever its number of attempts.
 fn retried(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
-    let first = message.arrived;
-    message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && recipient.due > first)
+    let scheduled = message.is_put_off().then_some(message.arrived);
+    message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && scheduled.is_none_or(|first| recipient.due > first))
 }
 
 fn no_later(due: i64, retry: &Retry, now: i64) -> i64 {

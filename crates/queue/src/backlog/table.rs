@@ -112,8 +112,16 @@ impl QueuedMessage {
     /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then. What was accepted
     /// while the clock was ahead is no such message: it got its id when it was accepted.
     pub(crate) fn is_scheduled(&self, recipient: &RecipientState, now: i64) -> bool {
-        let is_put_off = self.arrived.saturating_sub(self.id.time().as_millisecond()) >= SCHEDULED_FROM;
-        is_put_off && recipient.phase == Phase::Waiting && recipient.attempts == 0 && self.arrived > now && recipient.due >= self.arrived
+        self.is_put_off()
+            && recipient.phase == Phase::Waiting
+            && recipient.attempts == 0
+            && self.arrived > now
+            && recipient.due >= self.arrived
+    }
+
+    /// Whether its sender gave a time before which it is not sent: only then it counts as arrived later than it got its id.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.arrived.saturating_sub(self.id.time().as_millisecond()) >= SCHEDULED_FROM
     }
 
     /// The recipients that have not ended.

@@ -51,6 +51,30 @@ fn a_clock_that_went_back_while_the_relay_was_down_delays_mail_no_longer_than_th
 }
 
 #[test]
+fn mail_accepted_while_the_clock_was_ahead_waits_no_longer_than_the_schedule_and_is_not_scheduled() {
+    let mut world = World::new(policy(), |_, _| ok());
+    let ahead = super::super::times::later(world.now, Duration::from_secs(48 * 3600));
+    // Its first session died before the message was offered, just when it had come: it is not tried yet, and due at once by that clock.
+    let recipients = vec![SavedRecipient(0, 0, ahead.as_millisecond(), false)];
+    let arrival = Arrival {
+        seq: 9,
+        id: MessageId::new(ahead, 9),
+        arrived: ahead,
+        stream: Name::new("default").unwrap(),
+        user: None,
+        priority: TransferPriority::default(),
+        deliver_by: None,
+        size: 10,
+        domains: vec![Domain::new("a.example").unwrap()],
+        progress: Some(Progress { recipients, told_late: false }),
+        warm: None,
+    };
+    world.feed(Input::Arrived(Box::new(arrival)));
+    world.run_for(Duration::from_secs(5 * 3600));
+    assert!(is_delivered(&world, 9), "{:?}", world.fates(9));
+}
+
+#[test]
 fn a_time_that_a_sender_gave_is_by_the_clock() {
     let mut world = World::new(policy(), |_, _| ok());
     let at = super::super::times::later(world.now, Duration::from_secs(7200));

@@ -71,7 +71,8 @@ fn fact(lane: &LaneStatus, holds: &[LaneHold]) -> LaneFact {
     let stopped = holds.iter().find(is_it).map(|hold| Stopped {
         since: None,
         until: hold.held.until,
-        by_operator: lane.kept_by_operator.is_some(),
+        // Only operators stop a lane without an end; providers pause it.
+        by_operator: hold.held.until.is_none(),
         why: hold.held.why.clone(),
     });
     LaneFact {
