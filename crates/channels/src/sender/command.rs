@@ -42,24 +42,48 @@ pub(super) async fn run(command: &Command, json: &Value) -> Result<(), SendError
             let _ = stdin.write_all(line.as_bytes()).await;
         }
     };
-    let mut said = Vec::new();
+    let mut stderr = Said { from: stderr, text: Vec::new() };
     let end = async {
         tokio::select! {
             status = child.wait() => status,
-            () = async { listen(stderr, &mut said).await; std::future::pending().await } => unreachable!("it waits for ever"),
+            () = async { stderr.hear_all().await; std::future::pending().await } => unreachable!("it waits for ever"),
         }
     };
     let ((), status) = tokio::join!(feed, end);
+    stderr.hear_rest();
     let status = status.map_err(|error| fails(error.to_string()))?;
     group.release();
-    if status.success() { Ok(()) } else { Err(fails(ended(status, &said))) }
+    if status.success() { Ok(()) } else { Err(fails(ended(status, &stderr.text))) }
 }
 
-/// Reads to the end, and keeps the beginning.
-async fn listen(mut stderr: ChildStderr, said: &mut Vec<u8>) {
-    let mut buffer = [0; 1024];
-    while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
-        said.extend_from_slice(&buffer[..n.min((SHOWN_MAX * 4).saturating_sub(said.len()))]);
+/// What the command writes to standard error, from its beginning.
+struct Said {
+    from: ChildStderr,
+    text: Vec<u8>,
+}
+
+impl Said {
+    /// Reads to the end.
+    async fn hear_all(&mut self) {
+        let mut buffer = [0; 1024];
+        while let Ok(n @ 1..) = self.from.read(&mut buffer).await {
+            self.keep(&buffer[..n]);
+        }
+    }
+
+    /// Reads what is in the pipe once the command has ended: its end may be noticed before its last words. Waits for nothing, because a
+    /// process that the command left behind can keep the pipe open.
+    fn hear_rest(&mut self) {
+        let mut buffer = [0; SHOWN_MAX * 4];
+        while self.text.len() < SHOWN_MAX * 4 {
+            // The pipe does not block: tokio has made it so.
+            let Ok(n @ 1..) = rustix::io::read(&self.from, &mut buffer) else { return };
+            self.keep(&buffer[..n]);
+        }
+    }
+
+    fn keep(&mut self, heard: &[u8]) {
+        self.text.extend_from_slice(&heard[..heard.len().min((SHOWN_MAX * 4).saturating_sub(self.text.len()))]);
     }
 }
 

@@ -153,8 +153,16 @@ async fn a_command_reads_json_and_gets_its_arguments_as_they_are() {
 #[tokio::test]
 async fn a_command_that_fails_says_why_and_one_that_reads_nothing_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let error = sender(script(dir.path(), "echo no modem >&2; exit 3")).send(&message(), opened("x").at).await.unwrap_err().to_string();
-    assert!(error.contains("exit status: 3") && error.ends_with("no modem"), "{error}");
+    let fails = sender(script(dir.path(), "echo no modem >&2; exit 3"));
+    for _ in 0..30 {
+        let error = fails.send(&message(), opened("x").at).await.unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("no modem"), "{error}");
+    }
+    let leaves = script(dir.path(), "(exec sleep 1000) & echo $! > \"$1/pid\"; echo no modem >&2; exit 3");
+    let error = sender(leaves).send(&message(), opened("x").at).await.unwrap_err().to_string();
+    assert!(error.ends_with("no modem"), "nothing waits for what it left behind: {error}");
+    let left = std::fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(left.unwrap(), rustix::process::Signal::KILL).unwrap();
     let many: Vec<Notification> = (0..20).map(|n| Notification { detail: "x".repeat(700), ..opened(&n.to_string()) }).collect();
     let large = Message { news: many, ..message() };
     sender(script(dir.path(), "exit 0")).send(&large, opened("x").at).await.unwrap();
