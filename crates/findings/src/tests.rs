@@ -60,7 +60,7 @@ impl World {
 
     fn tallies(&self) -> Tallies {
         let mut tallies = Tallies::open(&self.dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
-        tallies.add(&self.delta, None).unwrap();
+        tallies.add(&mut self.delta.clone(), None).unwrap();
         tallies
     }
 

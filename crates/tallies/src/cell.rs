@@ -59,9 +59,23 @@ impl Cell {
 
     /// Adds another cell.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        self.merge_times(other);
+    }
+
+    /// Adds another cell's counts, without its times.
+    pub(crate) fn merge_counts(&mut self, other: &Self) {
+        if self.counts.is_empty() {
+            self.counts.clone_from(&other.counts);
+            return;
+        }
         for (number, more) in &other.counts {
             self.add(Count(*number), *more);
         }
+    }
+
+    /// Adds another cell's times, without its counts.
+    pub(crate) fn merge_times(&mut self, other: &Self) {
         if let Some(times) = other.times.as_deref().filter(|times| !times.is_empty()) {
             self.times_mut().merge(times);
         }

@@ -1,11 +1,12 @@
 //! The fold: what some lines of the log come to.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
+use indexmap::IndexMap;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use posthaste_mail::Class;
 
-use crate::{Block, ByClass, Count, Counter, Dimension, Histogram, PAIR, Seen, Time};
+use crate::{Block, ByClass, Cell, Count, Counter, Dimension, Histogram, Seen, Time, pair};
 
 /// The dimensions of which everything that was ever counted is kept: counters that only rise, for machines.
 pub(crate) const KEPT_FOR_EVER: [Dimension; 6] =
@@ -15,9 +16,14 @@ pub(crate) const KEPT_FOR_EVER: [Dimension; 6] =
 pub(crate) type Blocks = [Block; Dimension::ALL.len()];
 
 /// What lines of the log come to that have not been saved yet.
-#[derive(Debug)]
+///
+/// Most lines of a minute are about the same stream, provider and so on as others: they are added up first, and each sum is spread over the
+/// keys that it counts for once.
+#[derive(Clone, Debug)]
 pub struct Delta {
     zone: TimeZone,
+    /// Lines that count for the same keys and are not spread yet, in the order in which they came. The key is all that tells them apart.
+    alike: IndexMap<Box<[u8]>, Alike, foldhash::fast::RandomState>,
     /// By the minute of the event, in minutes since 1970.
     pub(crate) minutes: BTreeMap<i64, Blocks>,
     /// By the day of the message's acceptance.
@@ -28,20 +34,37 @@ pub struct Delta {
     pub(crate) newest: Option<Timestamp>,
     /// The day of the last cohort and when it begins and ends: most lines are about messages of the same day.
     day: Option<(Timestamp, Timestamp, Date)>,
-    key: String,
+    key: Vec<u8>,
 }
+
+/// What lines that count for the same keys come to.
+#[derive(Clone, Debug)]
+struct Alike {
+    minute: i64,
+    /// The day of the messages' acceptance; None if the lines are about no message.
+    cohort: Option<Date>,
+    keys: Vec<(Dimension, Box<str>)>,
+    /// With times.
+    sum: Cell,
+    /// Histograms alone.
+    sorted: Cell,
+}
+
+/// Lines of so many sorts are kept apart before they are spread: about 1 KiB each.
+const ALIKE_MAX: usize = 1024;
 
 impl Delta {
     /// Nothing yet. Days are those of `zone`.
     pub fn new(zone: TimeZone) -> Self {
         Self {
             zone,
+            alike: IndexMap::default(),
             minutes: BTreeMap::new(),
             cohorts: BTreeMap::new(),
             ever: Blocks::default(),
             newest: None,
             day: None,
-            key: String::new(),
+            key: Vec::new(),
         }
     }
 
@@ -53,32 +76,54 @@ impl Delta {
         if counts.is_empty() {
             return;
         }
-        let mut key = std::mem::take(&mut self.key);
         let minute = time.as_second().div_euclid(60);
-        let blocks = self.minutes.entry(minute).or_default();
-        each_key(line, &mut key, |dimension, key| counts.add_to(line, dimension, blocks[dimension as usize].cell(key), true));
-        let ever = &mut self.ever;
-        each_key(line, &mut key, |dimension, key| {
-            if KEPT_FOR_EVER.contains(&dimension) {
-                counts.add_for_ever(line, dimension, ever[dimension as usize].cell(key));
+        let cohort = line.stream.is_some().then(|| self.cohort(accepted_at(time, line.age_ms)));
+        let mut key = mem::take(&mut self.key);
+        tell_apart(line, minute, cohort, &mut key);
+        if !self.alike.contains_key(&*key) {
+            if self.alike.len() >= ALIKE_MAX {
+                self.spread();
             }
-        });
-        if line.stream.is_some() {
-            let day = self.cohort(accepted_at(time, line.age_ms));
-            let blocks = self.cohorts.entry(day).or_default();
-            each_key(line, &mut key, |dimension, key| counts.add_to(line, dimension, blocks[dimension as usize].cell(key), false));
+            self.alike
+                .insert(key.as_slice().into(), Alike { minute, cohort, keys: keys(line), sum: Cell::default(), sorted: Cell::default() });
         }
+        counts.add_to(line, self.alike.get_mut(&*key).expect("it was inserted"));
         self.key = key;
     }
 
-    /// The cells that it holds: what its memory follows.
+    /// Adds what was taken to the blocks.
+    pub(crate) fn spread(&mut self) {
+        for (_, alike) in self.alike.drain(..) {
+            let minute = self.minutes.entry(alike.minute).or_default();
+            for (dimension, key) in &alike.keys {
+                let cell = minute[*dimension as usize].cell(key);
+                cell.merge_counts(&alike.sum);
+                if dimension.keeps_times() {
+                    cell.merge_times(&alike.sum);
+                }
+            }
+            for (dimension, key) in alike.keys.iter().filter(|(dimension, _)| KEPT_FOR_EVER.contains(dimension)) {
+                let cell = self.ever[*dimension as usize].cell(key);
+                cell.merge_counts(&alike.sum);
+                if matches!(dimension, Dimension::All | Dimension::Provider) {
+                    cell.merge_counts(&alike.sorted);
+                }
+            }
+            if let Some(day) = alike.cohort {
+                let blocks = self.cohorts.entry(day).or_default();
+                alike.keys.iter().for_each(|(dimension, key)| blocks[*dimension as usize].cell(key).merge_counts(&alike.sum));
+            }
+        }
+    }
+
+    /// The cells that it holds: what its memory follows. Lines that are not spread yet are few, and not among them.
     pub fn cells(&self) -> usize {
         self.minutes.values().chain(self.cohorts.values()).flatten().chain(&self.ever).map(Block::len).sum()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.minutes.is_empty() && self.cohorts.is_empty()
+        self.alike.is_empty() && self.minutes.is_empty() && self.cohorts.is_empty()
     }
 
     fn cohort(&mut self, accepted: Timestamp) -> Date {
@@ -193,27 +238,22 @@ impl Counts {
         self.if_so(line.one_click, Counter::OneClick);
     }
 
-    fn add_for_ever(&self, line: &Seen<'_>, dimension: Dimension, cell: &mut crate::Cell) {
+    fn add_to(&self, line: &Seen<'_>, alike: &mut Alike) {
         for (count, more) in self.counts.iter().flatten() {
-            cell.add(*count, *more);
+            alike.sum.add(*count, *more);
         }
-        if matches!(dimension, Dimension::All | Dimension::Provider) && &*line.event == "delivered" {
-            let mut sort = |histogram: Histogram, value: u64| {
-                cell.add(histogram.bucket_of(value), 1);
-                cell.add(histogram.sum(), value);
-            };
-            measured(line).for_each(|(time, milliseconds)| sort(Histogram::Of(time), milliseconds));
-            sort(Histogram::Size, line.size);
+        if &*line.event != "delivered" {
+            return;
         }
-    }
-
-    fn add_to(&self, line: &Seen<'_>, dimension: Dimension, cell: &mut crate::Cell, by_event: bool) {
-        for (count, more) in self.counts.iter().flatten() {
-            cell.add(*count, *more);
-        }
-        if by_event && dimension.keeps_times() && &*line.event == "delivered" {
-            let times = cell.times_mut();
-            measured(line).for_each(|(time, milliseconds)| times.add(time, milliseconds));
+        let mut sort = |histogram: Histogram, value: u64| {
+            alike.sorted.add(histogram.bucket_of(value), 1);
+            alike.sorted.add(histogram.sum(), value);
+        };
+        sort(Histogram::Size, line.size);
+        let times = alike.sum.times_mut();
+        for (time, milliseconds) in measured(line) {
+            sort(Histogram::Of(time), milliseconds);
+            times.add(time, milliseconds);
         }
     }
 }
@@ -225,55 +265,68 @@ fn measured(line: &Seen<'_>) -> impl Iterator<Item = (Time, u64)> {
     std::iter::once((Time::Delivery, line.age_ms)).chain(stages.into_iter().filter_map(|(time, measured)| Some((time, measured?))))
 }
 
-/// Calls back for each key under which the line counts.
-fn each_key(line: &Seen<'_>, buffer: &mut String, mut each: impl FnMut(Dimension, &str)) {
-    each(Dimension::All, "all");
-    let single = [
-        (Dimension::Provider, &line.provider),
-        (Dimension::Source, &line.source),
-        (Dimension::Stream, &line.stream),
-        (Dimension::User, &line.user),
-        (Dimension::FromDomain, &line.from_domain),
-        (Dimension::Domain, &line.domain),
-    ];
-    for (dimension, key) in single {
-        if let Some(key) = key {
-            each(dimension, key);
-        }
+/// Writes all that tells a line's keys and spans from those of others into `key`: two lines with the same are counted for the same.
+fn tell_apart(line: &Seen<'_>, minute: i64, cohort: Option<Date>, key: &mut Vec<u8>) {
+    key.clear();
+    key.extend(minute.to_le_bytes());
+    let day = cohort.map_or([0; 4], |day| {
+        let [high, low] = day.year().to_le_bytes();
+        [high, low, day.month().cast_unsigned(), day.day().cast_unsigned()]
+    });
+    key.extend(day);
+    // Each text with its length before it, so that none can pass for two.
+    let mut add = |text: Option<&str>| {
+        key.extend(text.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1)).to_le_bytes());
+        key.extend(text.unwrap_or_default().as_bytes());
+    };
+    for text in [&line.provider, &line.source, &line.stream, &line.user, &line.from_domain, &line.domain] {
+        add(text.as_deref());
     }
-    // A tag that is given twice is one tag.
-    for (at, tag) in line.tags.iter().enumerate() {
-        if !line.tags[..at].contains(tag) {
-            each(Dimension::Tag, tag);
-        }
-    }
-    if let Some(class) = line.class().filter(|_| is_failure(&line.event)) {
-        each(Dimension::Class, Class::as_str(class));
-    }
-    let rule = line.rule.as_ref().filter(|_| line.smtp_code.is_some());
-    let pairs = [
-        (Dimension::StreamProvider, line.stream.as_ref()),
-        (Dimension::SourceProvider, line.source.as_ref()),
-        (Dimension::RuleProvider, rule),
-    ];
-    if let Some(provider) = &line.provider {
-        for (dimension, first) in pairs {
-            if let Some(first) = first {
-                buffer.clear();
-                buffer.push_str(first);
-                buffer.push(PAIR);
-                buffer.push_str(provider);
-                each(dimension, buffer);
-            }
-        }
-    }
-    if &*line.event == "rejected"
-        && let Some(reason) = &line.reason
-    {
-        each(Dimension::Reason, reason);
-    }
+    add(failure(line).map(Class::as_str));
+    add(rule(line));
+    add(door_reason(line));
+    line.tags.iter().for_each(|tag| add(Some(tag)));
 }
 
-fn is_failure(event: &str) -> bool {
-    matches!(event, "deferred" | "bounced" | "expired" | "late_bounced")
+/// The keys under which a line counts.
+fn keys(line: &Seen<'_>) -> Vec<(Dimension, Box<str>)> {
+    let mut keys: Vec<(Dimension, Box<str>)> = vec![(Dimension::All, "all".into())];
+    let single = [
+        (Dimension::Provider, line.provider.as_deref()),
+        (Dimension::Source, line.source.as_deref()),
+        (Dimension::Stream, line.stream.as_deref()),
+        (Dimension::User, line.user.as_deref()),
+        (Dimension::FromDomain, line.from_domain.as_deref()),
+        (Dimension::Domain, line.domain.as_deref()),
+        (Dimension::Class, failure(line).map(Class::as_str)),
+        (Dimension::Reason, door_reason(line)),
+    ];
+    keys.extend(single.into_iter().filter_map(|(dimension, key)| Some((dimension, key?.into()))));
+    // A tag that is given twice is one tag.
+    let tags = line.tags.iter().enumerate().filter(|(at, tag)| !line.tags[..*at].contains(tag));
+    keys.extend(tags.map(|(_, tag)| (Dimension::Tag, (**tag).into())));
+    let pairs = [
+        (Dimension::StreamProvider, line.stream.as_deref()),
+        (Dimension::SourceProvider, line.source.as_deref()),
+        (Dimension::RuleProvider, rule(line)),
+    ];
+    if let Some(provider) = line.provider.as_deref() {
+        keys.extend(pairs.into_iter().filter_map(|(dimension, first)| Some((dimension, pair(first?, provider).into()))));
+    }
+    keys
+}
+
+/// The class of a failure.
+fn failure(line: &Seen<'_>) -> Option<Class> {
+    line.class().filter(|_| matches!(&*line.event, "deferred" | "bounced" | "expired" | "late_bounced"))
+}
+
+/// The rule that knew a reply.
+fn rule<'a>(line: &'a Seen<'_>) -> Option<&'a str> {
+    line.rule.as_deref().filter(|_| line.smtp_code.is_some())
+}
+
+/// Why something was refused at the door.
+fn door_reason<'a>(line: &'a Seen<'_>) -> Option<&'a str> {
+    line.reason.as_deref().filter(|_| &*line.event == "rejected")
 }

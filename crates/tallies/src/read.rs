@@ -73,12 +73,12 @@ fn count(mut lines: Lines, tallies: &mut Tallies, most: u64) -> Result<(Lines, P
             None => progress.damaged += 1,
         }
         if progress.lines.is_multiple_of(LOOK_EVERY) && delta.cells() >= CELLS_MAX {
-            tallies.add(&delta, lines.position())?;
+            tallies.add(&mut delta, lines.position())?;
             delta = Delta::new(tallies.zone().clone());
         }
     }
     if progress.lines > 0 {
-        tallies.add(&delta, lines.position())?;
+        tallies.add(&mut delta, lines.position())?;
     }
     Ok((lines, progress))
 }

@@ -47,7 +47,8 @@ pub struct Seen<'a> {
 impl<'a> Seen<'a> {
     /// Parses a line; None if it is damaged.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
+        // Whether it is UTF-8 is looked at once, and not for each text.
+        serde_json::from_str(str::from_utf8(line).ok()?).ok()
     }
 
     /// When it happened; None if that cannot be read.

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use posthaste_monitor::LogError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, config::DbConfig, params};
 
 use crate::{Block, Damaged, Dimension};
 
@@ -63,7 +63,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
     // A power cut may take the last seconds: they are read from the log again.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
-    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    prepare(&db)?;
     db.execute_batch(
         "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS block (
@@ -77,8 +77,15 @@ pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
 /// The database, opened to look.
 pub(crate) fn open(path: &Path) -> Result<Connection, TalliesError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    prepare(&db)?;
     Ok(db)
+}
+
+fn prepare(db: &Connection) -> Result<(), TalliesError> {
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // A statement's plan does not depend on what is asked for: it is made once.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Memory that one connection may take for pages, in KiB.

@@ -126,7 +126,8 @@ impl Tallies {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn add(&mut self, delta: &Delta, position: Option<Position>) -> Result<(), TalliesError> {
+    pub fn add(&mut self, delta: &mut Delta, position: Option<Position>) -> Result<(), TalliesError> {
+        delta.spread();
         let newest = self.newest()?.max(delta.newest);
         let closed = self.closed()?;
         let change = self.db.transaction()?;

@@ -21,6 +21,7 @@ fn line(second: i64, event: &str, age: i64, more: &str) -> String {
 fn delta(lines: &[String], zone: &TimeZone) -> Delta {
     let mut delta = Delta::new(zone.clone());
     lines.iter().for_each(|line| delta.take(&Seen::parse(line.as_bytes()).unwrap()));
+    delta.spread();
     delta
 }
 
@@ -64,7 +65,7 @@ fn times_and_sizes_are_sorted_into_buckets() {
     let dir = tempfile::tempdir().unwrap();
     let mut tallies = tallies(dir.path(), &TimeZone::UTC, Limits::default());
     let lines: Vec<String> = [0, 1, 2, 500_000].map(|age| line(DAY, "delivered", age, r#","provider":"google""#)).into();
-    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
     let ever = tallies.ever(Dimension::Provider).unwrap();
     let (cell, histogram) = (ever.get("google").unwrap(), Histogram::Of(Time::Delivery));
     let buckets: Vec<u64> = (0..=histogram.bounds().len()).map(|place| cell.get(histogram.bucket(place))).collect();
@@ -94,7 +95,7 @@ fn a_late_bounce_belongs_to_the_day_on_which_its_message_was_accepted() {
     // A hint that became proof is told twice and counted once.
     let late = |more: &str| line(DAY + 90_000, "late_bounced", 90_000, &format!(r#","class":"invalid_recipient"{more}"#));
     let lines = [line(DAY + 10, "delivered", 1, ""), late(""), late(r#","again":true"#)];
-    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
     let date = jiff::civil::date(2026, 11, 29);
     let days = tallies.cohorts(Dimension::All, date, date.tomorrow().unwrap()).unwrap();
     assert_eq!(days.len(), 1);
@@ -116,7 +117,7 @@ fn whom_there_is_no_place_for_counts_as_other() {
         }
     }
     lines.push(line(DAY + 7200, "accepted", 0, ""));
-    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
     let hour = tallies.sum(Dimension::Tag, span(DAY, DAY + 3600)).unwrap();
     assert!(hour.len() <= 3 && hour.get(OTHER).is_some(), "{hour:?}");
     assert_eq!(hour.iter().map(|(_, cell)| cell.get(Counter::Accepted)).sum::<u64>(), 300);
@@ -141,7 +142,7 @@ fn tallies_of_another_version_are_left_alone_and_another_zone_counts_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tallies.db");
     let mut first = tallies(dir.path(), &TimeZone::UTC, Limits::default());
-    first.add(&delta(&[line(DAY, "accepted", 0, "")], &TimeZone::UTC), None).unwrap();
+    first.add(&mut delta(&[line(DAY, "accepted", 0, "")], &TimeZone::UTC), None).unwrap();
     assert!(first.newest().unwrap().is_some());
     drop(first);
     let second = tallies(dir.path(), &TimeZone::get("Asia/Kolkata").unwrap(), Limits::default());
@@ -216,9 +217,9 @@ proptest! {
         let text: Vec<String> = lines.iter().map(written).collect();
         let limits = || Limits { minutes: SignedDuration::from_hours(24 * 9), ..Limits::default() };
         let (mut whole, mut pieced) = (tallies(dir.path(), &zone, limits()), tallies(again.path(), &zone, limits()));
-        whole.add(&delta(&text, &zone), None).unwrap();
+        whole.add(&mut delta(&text, &zone), None).unwrap();
         for piece in text.chunks(text.len().div_ceil(pieces)) {
-            pieced.add(&delta(piece, &zone), None).unwrap();
+            pieced.add(&mut delta(piece, &zone), None).unwrap();
         }
         let asked = span(DAY + from * 3600, DAY + (from + length) * 3600);
         let inside = |second: i64| (from * 3600..(from + length) * 3600).contains(&second);
