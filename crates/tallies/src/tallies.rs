@@ -158,10 +158,7 @@ impl Tallies {
     /// # Errors
     /// The database cannot be read.
     pub fn sum(&self, dimension: Dimension, span: Span) -> Result<Block, TalliesError> {
-        let mut sum = Block::default();
-        let reader = Reader { db: &self.db, zone: &self.zone, closed: self.closed()?, minutes_from: self.number("minutes_from")? };
-        reader.add_span(dimension, span, &mut |block| sum.merge(&block, usize::MAX))?;
-        Ok(sum)
+        self.reader()?.sum(dimension, span)
     }
 
     /// What each minute, hour or day of a span comes to, with its begin. Where there was nothing, there is no figure.
@@ -169,11 +166,11 @@ impl Tallies {
     /// # Errors
     /// The database cannot be read.
     pub fn series(&self, dimension: Dimension, span: Span, grain: Grain) -> Result<Vec<(Timestamp, Block)>, TalliesError> {
-        let mut series = Vec::new();
+        let (mut series, reader) = (Vec::new(), self.reader()?);
         let mut from = self.begin(span.from, grain);
         while from < span.to {
             let Some(to) = self.next(from, grain).filter(|next| *next > from) else { break };
-            let block = self.sum(dimension, Span { from, to })?;
+            let block = reader.sum(dimension, Span { from, to })?;
             if !block.is_empty() {
                 series.push((from, block));
             }
@@ -218,6 +215,10 @@ impl Tallies {
             Grain::Hour => begin.checked_add(SignedDuration::from_hours(1)).ok(),
             Grain::Day => begin_of(begin.to_zoned_datetime(self.zone.clone()).date().checked_add(1.day()).ok()?, &self.zone),
         }
+    }
+
+    fn reader(&self) -> Result<Reader<'_>, TalliesError> {
+        Ok(Reader { db: &self.db, zone: &self.zone, closed: self.closed()?, minutes_from: self.number("minutes_from")? })
     }
 
     fn closed(&self) -> Result<Closed, TalliesError> {
@@ -295,9 +296,7 @@ impl Sums<'_> {
         let closed = Closed { hours: Some(hours_closed), days: None };
         let reader = Reader { db: self.db, zone: self.zone, closed, minutes_from: None };
         for dimension in Dimension::ALL {
-            let mut sum = Block::default();
-            reader.add_span(*dimension, Span { from, to }, &mut |block| sum.merge(&block, usize::MAX))?;
-            self.put(Table::Day, day, *dimension, sum)?;
+            self.put(Table::Day, day, *dimension, reader.sum(*dimension, Span { from, to })?)?;
         }
         Ok(())
     }
@@ -341,6 +340,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn sum(&self, dimension: Dimension, span: Span) -> Result<Block, TalliesError> {
+        let mut sum = Block::default();
+        self.add_span(dimension, span, &mut |block| sum.merge(&block, usize::MAX))?;
+        Ok(sum)
+    }
+
     fn add_span(&self, dimension: Dimension, span: Span, add: &mut dyn FnMut(Block)) -> Result<(), TalliesError> {
         let (from, to) = (span.from.as_second().div_euclid(60), span.to.as_second().div_euclid(60));
         if from >= to {
