@@ -16,6 +16,8 @@ const FBL: &str = "fbl@reports.test";
 /// Messages, and recipients of each.
 const MESSAGES: usize = 1_250;
 const RECIPIENTS: usize = 32;
+/// The attempts at a full mailbox before it waits for an hour.
+const ATTEMPTS: usize = 3;
 /// Who bring reports at the same time.
 const CLIENTS: usize = 12;
 /// At least so many lines about recipients.
@@ -127,14 +129,20 @@ fn total(counted: &Value, event: &str) -> u64 {
     counted["all"]["all"][event].as_u64().unwrap_or(0)
 }
 
-/// Waits until nothing is due or under way, and the log has not grown since the last look.
+/// Waits until nothing is left but the full mailboxes that wait for an hour, and the log has not grown since the last look.
 fn settle(place: &Place) {
     let mut last = 0;
     until("the log to grow no more", || {
         let queue: Value = serde_json::from_str(&place.world.relay.ok(["queue", "--json"])).unwrap();
-        let busy = ["due", "in_delivery"].iter().filter_map(|key| queue[key].as_u64()).sum::<u64>();
-        let length = files(place).iter().map(|file| fs::metadata(file).map_or(0, |file| file.len())).sum::<u64>();
-        (busy == 0 && length == std::mem::replace(&mut last, length)).then_some(())
+        let count = |state: &str| queue["counts"][state].as_u64().unwrap_or_else(|| panic!("no {state} in {queue}"));
+        let (mut length, mut put_off) = (0, 0);
+        for file in files(place) {
+            let text = fs::read_to_string(file).unwrap();
+            length += text.len();
+            put_off += text.matches(&*format!("\"attempt\":{ATTEMPTS},")).count();
+        }
+        let same = length == std::mem::replace(&mut last, length);
+        (count("due") + count("in_flight") == 0 && put_off >= MESSAGES * RECIPIENTS / 16 && same).then_some(())
     });
 }
 
