@@ -23,7 +23,7 @@ use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::ListRequest;
-use posthaste_watch::{Figures, ReportRequest};
+use posthaste_watch::{Figures, Incidents, ReportRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
@@ -34,7 +34,6 @@ use tokio::{
 
 pub use crate::private::UserRow;
 use crate::{
-    lookout::Incidents,
     private::keys,
     recover::spooled,
     reload::{ReloadError, Reloaded},
@@ -325,7 +324,9 @@ impl Admin {
             }
             Request::CloseIncident { id, by } => {
                 let (incidents, journal, settings) = (self.incidents.clone(), self.intake.journal.clone(), self.settings.load_full());
-                let closed = tokio::task::spawn_blocking(move || incidents.close(&id, &by, &settings.config, &journal, clock::now()));
+                let closed = tokio::task::spawn_blocking(move || {
+                    incidents.close(&id, &by, &settings.config.rules.incidents, &journal, clock::now())
+                });
                 json(&closed.await.map_err(Undone::of)?.map_err(Undone::of)?)
             }
             Request::Audit => self.audit().await,

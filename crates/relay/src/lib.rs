@@ -13,7 +13,7 @@ pub mod error;
 mod introduction;
 mod kinds;
 mod known;
-pub mod lookout;
+mod lookout;
 pub mod maildrop;
 mod missing;
 mod notify;

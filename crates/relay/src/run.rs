@@ -26,7 +26,7 @@ use posthaste_submission::{
     Intake,
     smtp::{Inboxes, Listeners},
 };
-use posthaste_watch::{Counting, Figures};
+use posthaste_watch::{Counting, Figures, Incidents};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -42,7 +42,7 @@ use crate::{
     error::{OpeningError, RunError},
     introduction::introduction,
     known,
-    lookout::{Incidents, Watcher},
+    lookout::Watcher,
     maildrop::Pickup,
     missing::Comparison,
     notify::Notifier,

@@ -8,12 +8,14 @@
 
 mod counting;
 mod figures;
+mod incidents;
 mod metrics;
 mod report;
 mod scored;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
+pub use incidents::{Incidents, Shown};
 pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
 pub use report::{Quantiles, Report, ReportRequest, Row};
 pub use scored::Scored;

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use posthaste_findings::Mute;
 use posthaste_host::{clock, span};
-use posthaste_relay::{admin::Request, lookout::Shown};
+use posthaste_relay::admin::Request;
+use posthaste_watch::Shown;
 
 use super::{At, operator};
 use crate::screen;
