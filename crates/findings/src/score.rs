@@ -32,7 +32,6 @@ mod measure;
 mod scores;
 mod settings;
 mod shown;
-mod wilson;
 
 pub use counts::{Counts, History, Share};
 pub use explain::explain;

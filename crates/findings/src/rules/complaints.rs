@@ -28,7 +28,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
 
 fn draft(look: &Look<'_>, dimension: Dimension, key: &str, counts: &Counts) -> Option<Draft> {
     let settings = &look.settings.complaints;
-    let lower = lower_end(counts.complained, counts.delivered);
+    let lower = lower_end(counts.complained as f64, counts.delivered as f64);
     let (severity, limit, name) = graded(lower, settings.warn, settings.critical)?;
     let (about, word) = match dimension {
         Dimension::Provider => (Key::new(About::Provider, key), "provider"),

@@ -3,7 +3,8 @@
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::{Cause, Factor, History, Measure, Settings, Share, wilson::lower_end};
+use super::{Cause, Factor, History, Measure, Settings, Share};
+use crate::interval::lower_end;
 
 /// A view of the mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
