@@ -38,7 +38,7 @@ pub use explain::explain;
 pub use inputs::{Inputs, Traits};
 pub use judge::Window;
 pub use loss::Loss;
-pub use measure::{Cause, Factor, Measure, Whose};
+pub use measure::{Cause, Factor, Measure};
 pub use scores::{LaneScore, PairScore, Scores};
 pub use settings::{Bands, Line, Settings};
 pub use shown::{Band, FactorScore, Score, Trend};

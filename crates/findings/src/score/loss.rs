@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::{
-    Cause, Measure, Settings, Whose, Window,
+    Cause, Measure, Settings, Window,
     figures::{in_points, percent, tenths, thousands},
     judge::{Judged, Lost},
 };
+use crate::ProblemOf;
 
 /// What cost points.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +31,7 @@ pub struct Loss {
     /// From which rate in percent on it costs its whole part.
     pub bad_from: f64,
     /// Whose problem it is.
-    pub whose: Whose,
+    pub whose: ProblemOf,
     /// Where it cost the most: providers, streams or pairs, the worst first. Nothing if the score is about one place.
     pub at: Vec<String>,
     /// All of it in words.
@@ -111,7 +112,7 @@ fn stopped(points: f64, at: Vec<String>, settings: &Settings) -> Loss {
         at_least: 0.0,
         good_to: 0.0,
         bad_from: 0.0,
-        whose: Whose::Ours,
+        whose: ProblemOf::Ours,
         at,
         sentence: format!("A lane is stopped at {place}, which gets {cap} at most for as long as it is; it costs {cost}."),
         next_step: "See what the provider says: `posthaste warmup` shows the lane and why it stopped.",

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::ProblemOf;
+
 /// A part of the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,20 +36,6 @@ impl Factor {
     pub fn measures(self) -> impl Iterator<Item = Measure> {
         Measure::ALL.into_iter().filter(move |measure| measure.factor() == self)
     }
-}
-
-/// Whose problem it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Whose {
-    /// Ours: the relay's addresses, keys and settings.
-    Ours,
-    /// The sender's: its list of recipients, and what it sends them.
-    SendersList,
-    /// The receiver's.
-    Receiver,
-    /// Something in DNS is missing or wrong.
-    Dns,
 }
 
 /// Something of which there should be little: each is a count of bad ones among all.
@@ -113,7 +101,7 @@ impl Serialize for Cause {
 struct Facts {
     word: &'static str,
     factor: Factor,
-    whose: Whose,
+    whose: ProblemOf,
     /// What it is a share of.
     of: &'static str,
     /// What those that count against it did, in the past tense.
@@ -152,7 +140,7 @@ impl Measure {
     }
 
     /// Whose problem it is if there is too much of it.
-    pub fn whose(self) -> Whose {
+    pub fn whose(self) -> ProblemOf {
         self.facts().whose
     }
 
@@ -185,7 +173,7 @@ const AUDIENCE: [Facts; 3] = [
     Facts {
         word: "unknown_users",
         factor: Factor::Audience,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "finished recipients",
         did: "had no mailbox, or a domain that takes no mail",
         step: "Take these addresses off the list, and ask new ones to confirm.",
@@ -193,7 +181,7 @@ const AUDIENCE: [Facts; 3] = [
     Facts {
         word: "full_mailboxes",
         factor: Factor::Audience,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "finished recipients",
         did: "had a mailbox that is full or inactive",
         step: "Stop writing to addresses whose mailboxes stay full or inactive.",
@@ -201,7 +189,7 @@ const AUDIENCE: [Facts; 3] = [
     Facts {
         word: "suppressed",
         factor: Factor::Audience,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "recipients (finished or suppressed)",
         did: "were on the suppression list already",
         step: "Take what `posthaste suppress list` shows off the sender's list.",
@@ -212,7 +200,7 @@ const REPUTATION: [Facts; 4] = [
     Facts {
         word: "complaints",
         factor: Factor::Reputation,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "deliveries (at providers that report complaints)",
         did: "led to a complaint",
         step: "Write only to people who asked for it, less often, and make it easy to unsubscribe.",
@@ -220,7 +208,7 @@ const REPUTATION: [Facts; 4] = [
     Facts {
         word: "refusals",
         factor: Factor::Reputation,
-        whose: Whose::Ours,
+        whose: ProblemOf::Ours,
         of: "finished recipients",
         did: "were refused for reputation, policy or content",
         step: "Read the receivers' words in the log; most link to what they ask for.",
@@ -228,7 +216,7 @@ const REPUTATION: [Facts; 4] = [
     Facts {
         word: "put_off",
         factor: Factor::Reputation,
-        whose: Whose::Ours,
+        whose: ProblemOf::Ours,
         of: "first tries",
         did: "were put off for rate or reputation",
         step: "Send more slowly there, or warm the address up.",
@@ -236,7 +224,7 @@ const REPUTATION: [Facts; 4] = [
     Facts {
         word: "listings",
         factor: Factor::Reputation,
-        whose: Whose::Ours,
+        whose: ProblemOf::Ours,
         of: "addresses and domains in use",
         did: "were on a block list",
         step: "Find the cause, stop it, and ask the list's operator to remove the entry.",
@@ -247,7 +235,7 @@ const AUTHENTICATION: [Facts; 5] = [
     Facts {
         word: "dkim",
         factor: Factor::Authentication,
-        whose: Whose::Ours,
+        whose: ProblemOf::Ours,
         of: "deliveries",
         did: "had no DKIM signature of the From field's domain",
         step: "Give the domain a key: `posthaste dkim new DOMAIN SELECTOR`.",
@@ -255,7 +243,7 @@ const AUTHENTICATION: [Facts; 5] = [
     Facts {
         word: "spf",
         factor: Factor::Authentication,
-        whose: Whose::Dns,
+        whose: ProblemOf::Dns,
         of: "deliveries",
         did: "came from an address that SPF of the reverse-path's domain does not allow",
         step: "Add the sources' addresses to the SPF record of the bounce domain.",
@@ -263,7 +251,7 @@ const AUTHENTICATION: [Facts; 5] = [
     Facts {
         word: "dmarc",
         factor: Factor::Authentication,
-        whose: Whose::Dns,
+        whose: ProblemOf::Dns,
         of: "deliveries",
         did: "had a From domain without a DMARC record",
         step: "Publish one: _dmarc.DOMAIN TXT \"v=DMARC1; p=none; rua=mailto:…\" to begin with.",
@@ -271,7 +259,7 @@ const AUTHENTICATION: [Facts; 5] = [
     Facts {
         word: "one_click",
         factor: Factor::Authentication,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "deliveries of bulk streams",
         did: "had no List-Unsubscribe and List-Unsubscribe-Post fields",
         step: "Add both fields to all bulk mail (RFC 8058).",
@@ -279,7 +267,7 @@ const AUTHENTICATION: [Facts; 5] = [
     Facts {
         word: "tls",
         factor: Factor::Authentication,
-        whose: Whose::Receiver,
+        whose: ProblemOf::Receiver,
         of: "deliveries",
         did: "went without TLS",
         step: "See which receivers offer none; if large providers are among them, look at [tls].",
@@ -290,7 +278,7 @@ const ENGAGEMENT: [Facts; 2] = [
     Facts {
         word: "unsubscribed",
         factor: Factor::Engagement,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "deliveries",
         did: "led to somebody unsubscribing",
         step: "Write less often, and only what was asked for.",
@@ -298,7 +286,7 @@ const ENGAGEMENT: [Facts; 2] = [
     Facts {
         word: "unengaged",
         factor: Factor::Engagement,
-        whose: Whose::SendersList,
+        whose: ProblemOf::SendersList,
         of: "recipients written to",
         did: "opened and clicked nothing in 90 days",
         step: "Stop writing to those who never open, after a last question.",

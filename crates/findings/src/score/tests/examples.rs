@@ -1,6 +1,7 @@
 //! Worked examples.
 
 use super::*;
+use crate::ProblemOf;
 
 /// What is worked out: the mail of `app` today at google, which reports no complaints, or at yahoo, which does.
 struct Example {
@@ -281,7 +282,7 @@ fn a_stopped_lane_caps_its_provider() {
     let scores = relay.scores();
     assert_eq!((scores.providers["google"].value, scores.providers["yahoo"].value), (Some(100), Some(60)));
     let loss = &scores.providers["yahoo"].losses[0];
-    assert_eq!((loss.cause, loss.points, loss.whose), (Cause::StoppedLane, 40.0, Whose::Ours));
+    assert_eq!((loss.cause, loss.points, loss.whose), (Cause::StoppedLane, 40.0, ProblemOf::Ours));
     assert_eq!((scores.all.value, causes(&scores.all)), (Some(80), vec![("stopped_lane", 20.0)]));
     // What is worse than the cap stays as it is.
     let bad = Relay::new().today("news", "yahoo", disaster()).suppressed("news", 5000).stopped("ip1", "yahoo").score();
