@@ -17,6 +17,8 @@ use super::{
 pub struct Monitor {
     /// None: it is not counted.
     pub counting: Option<Settings>,
+    /// Whether DNS is asked for the SPF and DMARC records of senders.
+    pub sender_records: bool,
 }
 
 impl Monitor {
@@ -34,7 +36,7 @@ impl Monitor {
                 keys: t.get("keys", number(10..=10_000)),
             },
         };
-        Self { counting: t.get("enabled", boolean).then_some(settings) }
+        Self { counting: t.get("enabled", boolean).then_some(settings), sender_records: t.get("sender_records", boolean) }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use posthaste_host::clock;
-use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, Stage};
+use posthaste_mail::{Address, Attempt, Failure, LocalCause, Name, ReversePath, Stage};
 use posthaste_message::Message;
 use posthaste_queue::{AttemptResult, DeliveryJob, JobOutcome, Offered, Rcpt, SessionId, Site, Suppressed};
 use posthaste_smtp::client::{Needs, RecipientResult, Report, Transaction};
@@ -16,6 +16,7 @@ use crate::{
     next_host::{Answer, Refuser},
     open::Open,
     outbound::Outbound,
+    published::{Sender, Standing},
     session::NotOpened,
 };
 
@@ -83,8 +84,8 @@ impl Outbound {
         while !left.is_empty() {
             let most = self.at_once.most(&open.facts, clock::instant()).min(left.len());
             let these: Vec<Rcpt> = left.drain(..most).map(|(rcpt, _)| rcpt).collect();
-            let mut report = self.transact(open, job, message, &these, needs).await;
-            facts = Arc::new(self.facts(open, job, &report));
+            let (mut report, standing) = self.transact(open, site, job, message, &these, needs).await;
+            facts = Arc::new(self.facts(open, job, &report, standing));
             if before && let Some(failure) = never_offered(&report) {
                 self.report_part(id, job, &mut results, &facts, |_| true).await;
                 return Err(failure);
@@ -110,8 +111,16 @@ impl Outbound {
         Ok(Said { results, facts })
     }
 
-    /// One transaction for some of a job's recipients.
-    async fn transact(&self, open: &mut Open, job: &DeliveryJob, message: &Message, rcpts: &[Rcpt], needs: Needs) -> Report {
+    /// One transaction for some of a job's recipients, and what DNS publishes about their message's sender.
+    async fn transact(
+        &self,
+        open: &mut Open,
+        site: &Site,
+        job: &DeliveryJob,
+        message: &Message,
+        rcpts: &[Rcpt],
+        needs: Needs,
+    ) -> (Report, Standing) {
         let envelope = &message.record.envelope;
         let recipients: Vec<&Address> = rcpts.iter().map(|rcpt| &envelope.recipients[usize::from(*rcpt)]).collect();
         let stamped = self.stamped(message, &job.rcpts).filter(|_| rcpts.len() == job.rcpts.len());
@@ -120,8 +129,9 @@ impl Outbound {
             // An ENVID of the relay's own if the client gave none: reports that come back are matched by it.
             parameters.envid.get_or_insert_with(|| stamped.envid.as_str().into());
         }
+        let path = stamped.as_ref().map_or(&envelope.reverse_path, |s| &s.reverse_path);
         let transaction = Transaction {
-            reverse_path: stamped.as_ref().map_or(&envelope.reverse_path, |s| &s.reverse_path),
+            reverse_path: path,
             recipients: &recipients,
             body_kind: envelope.body,
             has_8bit: message.record.has_8bit,
@@ -130,13 +140,34 @@ impl Outbound {
             size: stamped.as_ref().map_or(message.record.size, |s| s.size),
             body: stamped.as_ref().map_or(&message.body, |s| &s.body),
         };
-        open.connection.transact(transaction).await
+        // What is not known now is asked while the receiver answers.
+        let standing = self.standing(open, site, message, path);
+        let report = open.connection.transact(transaction).await;
+        (report, if standing.is_whole() { standing } else { self.standing(open, site, message, path) })
+    }
+
+    /// What DNS publishes about a message's sender, as far as it is known.
+    fn standing(&self, open: &Open, site: &Site, message: &Message, path: &ReversePath) -> Standing {
+        let settings = self.settings.get();
+        if !settings.sender_records {
+            return Standing::default();
+        }
+        let ehlo = open.facts.source.as_ref().map_or(&settings.hostname, |source| settings.ehlo_name(source)).as_str();
+        let sender = Sender {
+            // A smart host delivers from an address of its own.
+            ip: open.facts.source_ip.filter(|_| !site.fixed),
+            path: path.domain().unwrap_or(ehlo),
+            ehlo,
+            from: message.record.from_domain.as_deref(),
+        };
+        self.published.of(sender, &settings.resolver, clock::instant())
     }
 
     /// What the events say of a transaction.
-    fn facts(&self, open: &mut Open, job: &DeliveryJob, report: &Report) -> Attempt {
+    fn facts(&self, open: &mut Open, job: &DeliveryJob, report: &Report, standing: Standing) -> Attempt {
         let mut facts = open.facts.clone();
         facts.lane_day = job.lane_day;
+        (facts.spf, facts.dmarc) = (standing.spf, standing.dmarc);
         (facts.envelope_ms, facts.body_ms) = (Some(report.envelope_ms), report.body_ms);
         (facts.dns_ms, facts.connect_ms, facts.tls_ms) = (open.dns_ms.take(), open.connect_ms.take(), open.tls_ms.take());
         facts

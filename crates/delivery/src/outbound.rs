@@ -9,8 +9,8 @@ use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
 use crate::{
-    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, reach::Reach, settings::Settings, sources,
-    under_way::UnderWay,
+    at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, published::Published, reach::Reach,
+    settings::Settings, sources, under_way::UnderWay,
 };
 
 /// What all sessions share.
@@ -39,6 +39,8 @@ pub struct Outbound {
     pub under_way: UnderWay,
     /// Whether receivers can be reached at all.
     pub reach: Reach,
+    /// What DNS publishes about senders.
+    pub published: Published,
     /// The suppression list.
     pub register: Arc<Register<Spool>>,
 }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The resolver for domains' hosts.
     pub resolver: Resolver,
+    /// Whether DNS is asked what it publishes about senders: SPF and DMARC.
+    pub sender_records: bool,
     /// The rules by which replies are classified.
     pub rules: Arc<Rules>,
     /// The reverse-paths to which mail comes back.
@@ -97,7 +99,12 @@ impl Settings {
 
     /// A source's name in EHLO.
     pub fn ehlo(&self, source: &Name) -> String {
-        self.sources.get(source).map_or(&self.hostname, |s| &s.ehlo).to_string()
+        self.ehlo_name(source).to_string()
+    }
+
+    /// The same as a domain.
+    pub(crate) fn ehlo_name(&self, source: &Name) -> &Domain {
+        self.sources.get(source).map_or(&self.hostname, |s| &s.ehlo)
     }
 
     /// The TLS that is demanded for a domain's mail.

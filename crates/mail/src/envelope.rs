@@ -25,6 +25,14 @@ impl ReversePath {
         }
     }
 
+    /// The mailbox's domain; None for the null reverse-path.
+    pub fn domain(&self) -> Option<&str> {
+        match self {
+            Self::Null => None,
+            Self::Mailbox(a) => Some(a.domain()),
+        }
+    }
+
     /// True for `<>`.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)

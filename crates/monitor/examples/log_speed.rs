@@ -110,6 +110,8 @@ fn delivered(now: Timestamp, n: u32) -> Event {
         attempt: 1,
         reply: Some(Reply::new(250, "2.0.0 OK  1795430000 d2e1a72fcca58-7c3f00000si123456b3a.77 - gsmtp")),
         smtp_stage: Some(Stage::Dot),
+        spf: Some("pass"),
+        dmarc: Some("reject"),
         tls: TlsFacts {
             tls_version: Some("TLSv1.3"),
             tls_cipher: Some("TLS13_AES_256_GCM_SHA384"),

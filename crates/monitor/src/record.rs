@@ -112,6 +112,8 @@ pub struct LogRecord<'a> {
     pub rule: Option<LogText<'a>>,
     #[serde(default)]
     pub ambiguous: bool,
+    pub spf: Option<LogText<'a>>,
+    pub dmarc: Option<LogText<'a>>,
     pub tls_version: Option<LogText<'a>>,
     pub tls_cipher: Option<LogText<'a>>,
     pub tls_policy: Option<LogText<'a>>,

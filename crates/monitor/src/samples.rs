@@ -101,6 +101,8 @@ pub(crate) fn attempt(n: u32) -> Attempt {
             class: Class::TransientOther,
             action: Action::Retry,
         }],
+        spf: Some("pass"),
+        dmarc: Some("reject"),
         tls: TlsFacts {
             tls_version: Some("TLSv1.3"),
             tls_cipher: Some("TLS13_AES_256_GCM_SHA384"),

@@ -473,6 +473,7 @@ fn outbound(
         under_way: Default::default(),
         reach: Default::default(),
         register: register.clone(),
+        published: Default::default(),
     })
 }
 

@@ -152,6 +152,7 @@ impl Settings {
             routes: c.routes.clone(),
             timeouts: c.delivery.timeouts.clone(),
             resolver: resolver(c, &static_routes(c)?, &providers, &listens_at)?,
+            sender_records: c.monitor.sender_records,
             rules: rules.clone(),
             paths: paths.clone(),
             suppression: c.suppression.clone(),

@@ -57,6 +57,11 @@ impl Dns {
         Ok(Self { resolver, patience, options })
     }
 
+    /// What verifies SPF, with the same servers and the same memory of answers.
+    pub(crate) fn verifier(&self) -> mail_auth::MessageAuthenticator {
+        mail_auth::MessageAuthenticator(self.resolver.clone())
+    }
+
     /// The MX records of a domain; CNAMEs are followed (RFC 5321 §5.1).
     pub(crate) async fn mx(&self, domain: &str, asker: &Asker) -> DnsAnswer<Mx> {
         let read = |data: &RData| match data {

@@ -1,4 +1,5 @@
-//! Finds the route of a recipient's domain: the provider that runs its mailboxes, and the hosts to try, in order.
+//! Finds the route of a recipient's domain: the provider that runs its mailboxes, and the hosts to try, in order. And what else is asked of
+//! DNS: names of hosts, TXT records, what is published about senders (SPF and DMARC).
 //!
 //! [`Resolver::route`] takes a static route if one matches, the address itself for an address literal, else DNS as RFC 5321 §5.1 says.
 //! Every failure is a [`RouteFailure`] that says whether waiting can help.
@@ -22,6 +23,7 @@ mod ourselves;
 mod providers;
 mod resolver;
 mod route;
+mod senders;
 mod statics;
 mod turns;
 
@@ -32,5 +34,6 @@ pub use ourselves::Ourselves;
 pub use providers::{By, Origin, Provider, ProviderFileError, ProviderLimits, Providers, registrable_domain};
 pub use resolver::Resolver;
 pub use route::{Host, Route, RouteFailure};
+pub use senders::{Dmarc, Spf};
 pub use statics::{RouteError, StaticRoutes};
 pub use turns::{Asker, Turns};

@@ -143,6 +143,21 @@ impl Resolver {
         }
     }
 
+    /// What verifies SPF, over this resolver.
+    pub(crate) fn verifier(&self) -> mail_auth::MessageAuthenticator {
+        self.dns.verifier()
+    }
+
+    /// Who asks questions that nobody's mail waits for.
+    pub(crate) fn own_asker(&self) -> &Asker {
+        &self.own
+    }
+
+    /// Whether private addresses are taken for addresses of mail hosts: in tests and rehearsals.
+    pub(crate) fn takes_private_addresses(&self) -> bool {
+        self.options.private_addresses
+    }
+
     /// The table of providers.
     pub fn providers(&self) -> &Providers {
         &self.providers

@@ -68,6 +68,8 @@ fn about(measure: Measure, all: u32, settings: &Settings) -> String {
         Measure::Listings => "; not measured yet",
         Measure::Unengaged => "; streams that track; not measured yet",
         Measure::Unsubscribed => "; streams that track",
+        Measure::Spf => "; where DNS answered, and no smart host delivers",
+        Measure::Dmarc => "; where DNS answered",
         _ => "",
     };
     format!("- {word}, {}: {of} that {did}: {limits}{note}\n", percent(part))

@@ -191,6 +191,14 @@ pub struct Attempt {
     /// The other hosts that this attempt offered it to, in their order: none of them took it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_hosts: Vec<OtherHost>,
+    /// What SPF says of the source's address and the domain of the reverse-path (of EHLO, if that is empty): `pass`, `fail`, `softfail`,
+    /// `neutral`, `none` or `permerror`. Absent: DNS had not answered, or a smart host delivers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spf: Option<&'static str>,
+    /// The DMARC policy of the From field's domain or its organizational domain: `none`, `quarantine`, `reject`, or `absent`. Absent: DNS had not
+    /// answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dmarc: Option<&'static str>,
     /// TLS, if there was any.
     #[serde(flatten)]
     pub tls: TlsFacts,
