@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, ti
 
 use hyper::Uri;
 use posthaste_channels::{Channel, Command, HeartbeatUrl, Mail, Ntfy, PagerDuty, SecretUrl, Severity, Way};
+use posthaste_findings::Rule;
 use posthaste_host::Roots;
 use posthaste_mail::{Address, Name, Secret};
 
 use super::{
     environment::Environment,
     reader::{Item, Parsed, Table, fault},
+    reference::joined,
     route::{self, Itself, next_hop},
+    suggest::nearest,
     tls::roots,
     value::{duration, from_text, list, number, one_of, one_or_more, some, string, text},
 };
@@ -201,10 +204,14 @@ fn header_value(secret: Secret, item: Item<'_>) -> Parsed<Secret> {
     if secret.reveal().bytes().all(|b| (32..127).contains(&b)) { Ok(secret) } else { fault(item, "its first line must be printable ASCII") }
 }
 
+/// The name of a rule. One that nobody has would keep the channel silent.
 fn rule(item: Item<'_>) -> Parsed<String> {
-    match text(item)? {
-        word if !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') => Ok(word),
-        _ => fault(item, "expected the name of a rule, such as \"provider_refuses\""),
+    let word = string(item)?;
+    let names = || Rule::ALL.iter().map(|rule| rule.as_str());
+    match (names().any(|name| name == word), nearest(word, names())) {
+        (true, _) => Ok(word.to_owned()),
+        (false, Some(near)) => fault(item, format!("no such rule; did you mean \"{near}\"?")),
+        (false, None) => fault(item, format!("no such rule; rules are: {}", joined(names()))),
     }
 }
 
