@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 pub(crate) trait Disk: Send + Sync {
@@ -20,6 +22,15 @@ pub(crate) trait Disk: Send + Sync {
 }
 
 pub(crate) struct RealDisk;
+
+/// Hears how long each fdatasync took, on the thread that waited for it: it must be quick.
+pub type SyncTook = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// The disk, with a watch on its syncs.
+pub(crate) struct TimedDisk {
+    pub(crate) clock: fn() -> Instant,
+    pub(crate) took: SyncTook,
+}
 
 impl Disk for RealDisk {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -37,6 +48,27 @@ impl Disk for RealDisk {
     fn free(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+impl Disk for TimedDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        RealDisk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let began = (self.clock)();
+        let synced = RealDisk.sync(file);
+        (self.took)((self.clock)().saturating_duration_since(began));
+        synced
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        RealDisk.truncate(file, len)
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.free(dir)
     }
 }
 

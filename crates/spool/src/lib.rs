@@ -61,6 +61,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk::SyncTook;
 pub use error::{OpenError, ReadError, StoreError};
 pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
 pub use options::SpoolOptions;

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -105,14 +105,26 @@ pub(crate) fn set_aside(dir: &Path, path: &Path) -> io::Result<Quarantined> {
 
 /// Deletes the oldest copies of torn ends: each kill under load leaves one, and they hold what nobody was told is safe.
 pub(crate) fn forget_torn(dir: &Path) -> io::Result<()> {
-    let paths = fs::read_dir(dir.join("quarantine"))?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    let mut torn: Vec<_> = paths.into_iter().filter(|path| path.extension().is_some_and(|what| what == "torn")).collect();
+    let mut torn: Vec<_> = in_quarantine(dir)?.into_iter().filter(|path| is_torn(path)).collect();
     torn.sort();
     let surplus = torn.len().saturating_sub(TORN_KEPT);
     torn.into_iter().take(surplus).try_for_each(fs::remove_file)
 }
 
 const TORN_KEPT: usize = 16;
+
+/// How many files are in the quarantine that may hold what was promised to be safe.
+pub(crate) fn quarantined(dir: &Path) -> io::Result<u64> {
+    Ok(in_quarantine(dir)?.iter().filter(|path| !is_torn(path)).count() as u64)
+}
+
+fn in_quarantine(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(dir.join("quarantine"))?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+fn is_torn(path: &Path) -> bool {
+    path.extension().is_some_and(|what| what == "torn")
+}
 
 /// Writes a message's header anew, as that of one whose body is damaged.
 fn mark_damaged(file: &File, name: SegmentName, at: u64, header: &RecordHeader) -> io::Result<()> {

@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, StoreError,
-    disk::{Disk, RealDisk},
+    disk::{Disk, SyncTook, TimedDisk},
     marks::Mark,
+    mend,
     queue::{NewMessage, Op, POISON, SmallRecord, Stop},
     record::{HEADER, ID},
     recover,
@@ -37,7 +38,12 @@ struct Inner {
 impl Spool {
     /// Opens the spool in `dir` (created if only that folder is missing, and not one above it), recovers after a crash, and starts the threads. Blocks.
     pub fn open(dir: &Path, options: SpoolOptions, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(dir, &options, clock, Arc::new(RealDisk))
+        Self::open_timed(dir, options, clock, Arc::new(|_| ()))
+    }
+
+    /// The same; `took` hears how long each fdatasync takes, those of the opening included.
+    pub fn open_timed(dir: &Path, options: SpoolOptions, clock: fn() -> Instant, took: SyncTook) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(dir, &options, clock, Arc::new(TimedDisk { clock, took }))
     }
 
     pub(crate) fn open_on(
@@ -132,6 +138,15 @@ impl Spool {
     /// where to go on; None: all were read. Blocks on the disk, and holds no whole message in memory.
     pub fn verify(&self, from: u64, bytes: u64) -> Result<Option<u64>, ReadError> {
         self.inner.shared.verify(from, bytes)
+    }
+
+    /// How many damaged pieces are in the folder `quarantine`; operators take them away. Torn ends, which each kill may leave, are none.
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn quarantined(&self) -> std::io::Result<u64> {
+        mend::quarantined(&self.inner.shared.dir)
     }
 
     /// The messages of the spool that were found to be damaged on disk, by seq: at the opening, when they were read, or when they were

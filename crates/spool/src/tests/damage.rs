@@ -30,6 +30,7 @@ fn a_torn_tail_is_cut() {
     assert_eq!(self::seqs(&spool), seqs[..2]);
     let copies: Vec<_> = fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(fs::metadata(&copies[0]).unwrap().len(), recovery.torn_bytes, "what is cut is kept");
+    assert_eq!(spool.quarantined().unwrap(), 0, "nobody was told that it is safe");
     assert!(store(&spool, 9, 10) >= seqs[2]);
 }
 
@@ -44,12 +45,15 @@ fn a_damaged_record_goes_to_quarantine_and_is_reported_once() {
     assert_eq!((damage.segment, damage.offset, damage.len), (2, 64, 40 + 16 + 6 + 5000));
     let copies: Vec<_> = fs::read_dir(dir.path().join("quarantine")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(fs::metadata(&copies[0]).unwrap().len(), damage.len);
+    assert_eq!(spool.quarantined().unwrap(), 1);
     assert_eq!(self::seqs(&spool), seqs);
     assert_eq!(spool.meta(seqs[1]).unwrap().unwrap(), "meta 1");
     assert!(matches!(spool.body(seqs[1]), Err(crate::ReadError::Damaged { .. })));
     drop(spool);
     let again = open(dir.path()).1;
     assert_eq!((again.quarantined, again.damaged), (vec![], vec![seqs[1]]));
+    fs::remove_file(&copies[0]).unwrap();
+    assert_eq!(open(dir.path()).0.quarantined().unwrap(), 0, "an operator took it away");
 }
 
 #[test]

@@ -170,3 +170,32 @@ fn the_disk_limit_refuses_messages_but_not_their_ends() {
     assert_eq!(spool.trouble(), None);
     store(&spool, 1, 3000);
 }
+
+#[test]
+fn each_sync_is_timed_by_the_clock_that_was_given() {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::SeqCst},
+        },
+        time::Duration,
+    };
+    /// Each look at it takes a second.
+    fn slow() -> Instant {
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *BEGIN.get_or_init(clock) + Duration::from_secs(LOOKS.fetch_add(1, SeqCst))
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (syncs, short) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (heard, too_short) = (syncs.clone(), short.clone());
+    let took = move |time: Duration| {
+        heard.fetch_add(1, SeqCst);
+        too_short.fetch_add(u64::from(time < Duration::from_secs(1)), SeqCst);
+    };
+    let (spool, _) = Spool::open_timed(dir.path(), small_segments(), slow, Arc::new(took)).unwrap();
+    let before = syncs.load(SeqCst);
+    store(&spool, 1, 100);
+    assert!(syncs.load(SeqCst) > before, "a message is safe once it is synced");
+    assert_eq!(short.load(SeqCst), 0);
+}
