@@ -208,6 +208,11 @@ impl Journal {
         self.log.queued()
     }
 
+    /// How many lines were appended since the log was opened, and how many of them are durable.
+    pub fn progress(&self) -> (u64, u64) {
+        self.log.progress()
+    }
+
     /// Blocks until all that was appended before is durable.
     ///
     /// # Errors

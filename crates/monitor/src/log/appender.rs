@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use posthaste_mail::{Event, What};
 
 use super::{
-    FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position,
+    FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer,
     condition::Condition,
     current::{CurrentFile, gaps_among, keep_newest, open_current},
     disk::{LogFolder, WritableFile},
@@ -138,6 +138,7 @@ impl Appender {
     pub(super) fn keep(&mut self, mut options: LogOptions) {
         std::mem::swap(&mut options.dir, &mut self.options.dir);
         (options.mode, options.queue_max) = (self.options.mode, self.options.queue_max);
+        options.timer = self.options.timer.take();
         self.options = options;
     }
 
@@ -188,7 +189,7 @@ impl Appender {
                 return Ok(());
             }
             self.append()?;
-            if let Err(error) = self.disk.sync() {
+            if let Err(error) = SyncTimer::time(self.options.timer.as_ref(), || self.disk.sync()) {
                 self.forget_unsynced();
                 return Err(error);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     mpsc::SyncSender,
 };
 
@@ -26,6 +26,9 @@ pub(super) enum WriterCommand<T> {
 #[derive(Default)]
 pub(super) struct WriterState {
     pub(super) queued: AtomicUsize,
+    /// How many entries were appended, and how many of them are durable, since the log was opened.
+    pub(super) appended: AtomicU64,
+    pub(super) durable: AtomicU64,
     pub(super) queue_max: usize,
     /// The log is being closed: after one more failed try the thread gives up.
     pub(super) closing: AtomicBool,
@@ -37,6 +40,12 @@ pub(super) struct WriterState {
 impl WriterState {
     pub(super) fn new(queue_max: usize) -> Self {
         Self { queue_max, ..Self::default() }
+    }
+
+    /// So many entries are handed to the thread.
+    pub(super) fn takes(&self, entries: usize) {
+        self.queued.fetch_add(entries, SeqCst);
+        self.appended.fetch_add(entries as u64, SeqCst);
     }
 
     pub(super) fn set_trouble(&self, text: Option<String>) {

@@ -28,7 +28,7 @@ pub use backward::Backward;
 pub(crate) use current::newest_end;
 pub use error::LogError;
 pub use files::{CURRENT, take_back};
-pub use options::{LogOptions, OpenedLog};
+pub use options::{LogOptions, OpenedLog, SyncTimer};
 pub use position::{FileId, Position};
 pub use reader::{Line, Lines};
 pub use version::refuse_newer;

@@ -1,6 +1,11 @@
 //! The options of the log, and what was found on opening it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{FileId, Position};
 
@@ -31,6 +36,33 @@ pub struct LogOptions {
     pub mode: u32,
     /// A file that the caller has found to be missing, or cut, and tells of itself.
     pub told: Option<FileId>,
+    /// Who hears how long syncs take; None: nobody.
+    pub timer: Option<SyncTimer>,
+}
+
+/// Hears how long each sync of lines took, on the log's thread.
+#[derive(Clone)]
+pub struct SyncTimer {
+    /// The monotonic clock.
+    pub clock: fn() -> Instant,
+    /// Hears it; it must be quick.
+    pub took: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl SyncTimer {
+    pub(super) fn time<T>(timer: Option<&Self>, sync: impl FnOnce() -> T) -> T {
+        let Some(timer) = timer else { return sync() };
+        let began = (timer.clock)();
+        let done = sync();
+        (timer.took)((timer.clock)().saturating_duration_since(began));
+        done
+    }
+}
+
+impl fmt::Debug for SyncTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncTimer")
+    }
 }
 
 impl LogOptions {
@@ -52,6 +84,7 @@ impl LogOptions {
             queue_max: 100_000,
             mode: 0o600,
             told: None,
+            timer: None,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Worker<T, F> {
 /// The entries taken since the last sync.
 struct Unsynced<T> {
     entries: usize,
+    /// The lines among them.
+    lines: usize,
     since: Timestamp,
     tickets: Vec<T>,
     /// The callers that wait for the next sync.
@@ -60,7 +62,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         shared: Arc<WriterState>,
         on_durable: F,
     ) -> Self {
-        let unsynced = Unsynced { entries: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
+        let unsynced = Unsynced { entries: 0, lines: 0, since: Timestamp::MIN, tickets: Vec::new(), waiters: Vec::new() };
         let reported = appender.end();
         Self { commands, appender, clock, shared, on_durable, unsynced, reported }
     }
@@ -148,6 +150,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         }
         events.iter().for_each(|event| encode(event, self.appender.waiting()));
         // A ticket without an event is handed back after the next sync; it does not wait for another event.
+        self.unsynced.lines += events.len();
         self.unsynced.entries += events.len().max(usize::from(ticket.is_some()));
         self.unsynced.tickets.extend(ticket);
         self.shared.queued.fetch_sub(events.len(), SeqCst);
@@ -178,6 +181,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
     fn sync(&mut self) -> Result<(), GaveUp> {
         self.persist(Appender::sync)?;
         let entries = std::mem::take(&mut self.unsynced.entries);
+        self.shared.durable.fetch_add(std::mem::take(&mut self.unsynced.lines) as u64, SeqCst);
         // A `log_gap` is nobody's entry, but it moves the end.
         if let Some(end) = self.appender.end().filter(|end| entries > 0 || self.reported != Some(*end)) {
             self.reported = Some(end);

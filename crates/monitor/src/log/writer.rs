@@ -93,7 +93,7 @@ impl<T> EventLog<T> {
     /// Hands an entry to the thread. Never blocks; entries keep their order. If the log is closed, the entry is only reported to the
     /// diagnostics.
     pub fn append(&self, event: Event, ticket: Option<T>) {
-        self.inner.shared.queued.fetch_add(1, SeqCst);
+        self.inner.shared.takes(1);
         if let Err(unsent) = self.inner.commands.send(WriterCommand::Append(Box::new(event), ticket))
             && let WriterCommand::Append(event, _) = unsent.0
         {
@@ -104,7 +104,7 @@ impl<T> EventLog<T> {
     /// Like [`Self::append`], for events that belong together: no sync falls between them, and so no position that `on_durable` gets. The
     /// ticket is handed back once all of them are durable.
     pub fn append_all(&self, events: Vec<Event>, ticket: Option<T>) {
-        self.inner.shared.queued.fetch_add(events.len(), SeqCst);
+        self.inner.shared.takes(events.len());
         if let Err(unsent) = self.inner.commands.send(WriterCommand::AppendAll(events, ticket))
             && let WriterCommand::AppendAll(events, _) = unsent.0
         {
@@ -133,6 +133,13 @@ impl<T> EventLog<T> {
     /// What others did to the log's files since the last call.
     pub fn take_alarms(&self) -> Vec<LogAlarm> {
         self.inner.shared.take_alarms()
+    }
+
+    /// How many entries were appended since the log was opened, and how many of them are durable.
+    pub fn progress(&self) -> (u64, u64) {
+        // In this order: what is durable was appended.
+        let durable = self.inner.shared.durable.load(SeqCst);
+        (self.inner.shared.appended.load(SeqCst), durable)
     }
 
     /// How many entries the thread has not taken yet.

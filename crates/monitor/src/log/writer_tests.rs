@@ -1,13 +1,16 @@
 use std::{
     fs,
     path::Path,
-    sync::atomic::{AtomicI64, Ordering::SeqCst},
-    time::Duration,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
-use super::{CURRENT, EventLog, LogError, LogOptions, files, testing::*};
+use super::{CURRENT, EventLog, LogError, LogOptions, SyncTimer, files, testing::*};
 use crate::samples;
 
 fn file_count(dir: &Path) -> usize {
@@ -119,8 +122,10 @@ fn after_a_failed_sync_everything_is_written_again() {
     }
     until_trouble(&log, &failures);
     assert_eq!(durable.tickets(), [0, 1, 2], "no ticket without a sync");
+    assert_eq!(log.progress(), (3000, 3), "nothing is behind that was not appended, nor durable that was not synced");
     faults.sync_fails.store(false, SeqCst);
     log.flush().unwrap();
+    assert_eq!(log.progress(), (3000, 3000));
     assert_eq!((log.trouble(), durable.tickets()), (None, (3..3000).collect()));
     assert_eq!(current(dir.path()), (0..3000).collect::<Vec<_>>());
 }
@@ -302,4 +307,29 @@ fn lines_become_durable_though_the_clock_goes_back() {
     STEPPED.store(0, SeqCst);
     log.append(numbered(2), Some(2));
     assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(vec![1, 2]), "a sync an hour after the first line would be a day away");
+}
+
+/// Each look at it takes a second.
+fn slow() -> Instant {
+    static LOOKS: AtomicI64 = AtomicI64::new(0);
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    *BEGIN.get_or_init(real) + Duration::from_secs(LOOKS.fetch_add(1, SeqCst).unsigned_abs())
+}
+
+#[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
+fn real() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn each_sync_of_lines_is_timed_also_after_a_change_of_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    let timer = SyncTimer { clock: slow, took: Arc::new(move |took| hears.lock().unwrap().push(took)) };
+    let log = EventLog::open(LogOptions { timer: Some(timer), ..options(dir.path()) }, still, stamp, |_, _| ()).unwrap().0;
+    append(&log, 0..3);
+    log.keep(options(dir.path()));
+    append(&log, [3]);
+    assert_eq!(*heard.lock().unwrap(), [Duration::from_secs(1); 2]);
 }
