@@ -12,6 +12,7 @@ mod incidents;
 mod metrics;
 mod report;
 mod scored;
+mod sync_times;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
@@ -19,3 +20,4 @@ pub use incidents::{Incidents, Shown};
 pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
 pub use report::{Quantiles, Report, ReportRequest, Row};
 pub use scored::Scored;
+pub use sync_times::SyncTimes;
