@@ -42,6 +42,9 @@ pub struct Day {
     /// A block has already cost the lane a stage on this day.
     #[serde(default)]
     pub stepped_back: bool,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stepped_back_at: Option<Timestamp>,
     /// Set when the day is over: nothing more is reserved on it, even if the clock goes back to it, unless it has no cap.
     #[serde(default)]
     pub closed: Option<Closing>,

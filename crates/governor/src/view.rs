@@ -136,6 +136,7 @@ impl Day {
             as_of: span.starts,
             last_sent: start.last_sent,
             stepped_back: false,
+            stepped_back_at: None,
             closed: None,
             reserved: 0,
             hour_debt: 0,

@@ -1,5 +1,6 @@
 //! Questions about the warm-up over the admin socket, and the answers.
 
+mod setbacks;
 pub mod status;
 pub mod words;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+pub use setbacks::{Missed, StepBack};
 pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};
 
 use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};

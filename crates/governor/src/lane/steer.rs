@@ -24,8 +24,10 @@ impl Lane {
         let fell = self.ledger.current().is_some_and(|day| day.stepped_back);
         if !fell {
             self.move_to(self.plan.curve.back(from), now);
+            let moved = self.stage() != from;
             if let Some(day) = self.ledger.current_mut() {
                 day.stepped_back = true;
+                day.stepped_back_at = moved.then_some(now);
             }
         }
         self.restrictions.pause_for(self.plan.block_pause, &"the address is blocked".into(), now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::{Missed, StepBack, words};
 use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
 
 /// The status of a lane at some time.
@@ -59,6 +59,12 @@ pub struct LaneStatus {
     pub next_stage: Option<u32>,
     /// The next day's cap, likewise; None: any number.
     pub next_cap: Option<u32>,
+    /// Its last step back, however long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stepped_back: Option<StepBack>,
+    /// Yesterday, if it missed a day of its warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
 }
 
 /// A day's rates and what they say.
@@ -158,6 +164,8 @@ impl LaneStatus {
             verdict: if lane.plan().curve.is_uncapped() { "no warm-up".into() } else { words::verdict(&status.verdict) },
             next_stage: stage(status.next_stage),
             next_cap: status.next_cap,
+            stepped_back: lane.last_step_back(),
+            missed: lane.missed_yesterday(now),
         }
     }
 }

@@ -121,3 +121,46 @@ fn a_lane_that_is_not_there_is_answered_with_those_that_are() {
     let WarmupAnswer::NoSuchLane { lanes } = perform(&mut governor(), &ask, at(NOON)) else { panic!("there is no such lane") };
     assert_eq!(lanes, ["ip1/google", "ip2/google", "ip2/yahoo"]);
 }
+
+/// The lane that warms up, at some time.
+fn cold(governor: &mut Governor, now: &str) -> LaneStatus {
+    let WarmupAnswer::Lanes { mut lanes } = perform(governor, &WarmupQuestion::Status, at(now)) else { panic!("lanes were asked for") };
+    lanes.remove(0)
+}
+
+#[test]
+fn a_day_on_which_too_little_was_sent_is_missed_on_the_next_one() {
+    let mut governor = governor();
+    let missed =
+        |governor: &mut Governor, now: &str| cold(governor, now).missed.map(|missed| (missed.day.to_string(), missed.accepted, missed.cap));
+    assert_eq!(missed(&mut governor, NOON), None, "on the day before it took all that it needed");
+    let lane = governor.find(&LaneKey::new("ip1", "google")).unwrap();
+    send(&mut governor, lane, 55, Outcome::Accepted, "2026-11-23T14:00:00Z");
+    assert_eq!(missed(&mut governor, "2026-11-24T06:00:00Z"), None, "its bounces held it, not a lack of mail");
+    send(&mut governor, lane, 3, Outcome::Accepted, "2026-11-24T08:00:00Z");
+    assert_eq!(missed(&mut governor, "2026-11-24T23:00:00Z"), None, "the day is not over");
+    let day = cold(&mut governor, "2026-11-25T09:00:00Z").missed.unwrap();
+    assert_eq!((day.day.to_string().as_str(), day.accepted, day.cap, day.at), ("2026-11-24", 3, 100, at("2026-11-25T00:00:00Z")));
+    assert_eq!(missed(&mut governor, "2026-11-27T09:00:00Z"), Some(("2026-11-26".into(), 0, 100)), "nothing was sent at all");
+    assert_eq!(missed(&mut governor, "2027-01-20T09:00:00Z"), None, "it starts again, whenever that is");
+    let ask = WarmupQuestion::Steer { lane: LaneKey::new("ip1", "google"), steer: Steer::Hold, reason: "x".into(), by: "ann".into() };
+    perform(&mut governor, &ask, at("2026-11-27T10:00:00Z"));
+    assert_eq!(missed(&mut governor, "2026-11-28T09:00:00Z"), None, "an operator holds it");
+}
+
+#[test]
+fn a_step_back_is_told_with_its_time_and_reason() {
+    let mut governor = governor();
+    let lane = governor.find(&LaneKey::new("ip1", "google")).unwrap();
+    assert_eq!(cold(&mut governor, NOON).stepped_back, None);
+    let step = |governor: &mut Governor, now: &str| {
+        let step = cold(governor, now).stepped_back.unwrap();
+        (step.at, u32::from(step.from), u32::from(step.to), step.why)
+    };
+    send(&mut governor, lane, 1, Outcome::Blocked, "2026-11-23T15:00:00Z");
+    governor.block(lane, at("2026-11-23T15:00:00Z"));
+    assert_eq!(step(&mut governor, "2026-11-24T06:00:00Z"), (at("2026-11-23T15:00:00Z"), 2, 1, "the address is blocked".into()));
+    send(&mut governor, lane, 30, Outcome::HardBounce, "2026-11-26T08:00:00Z");
+    governor.block(lane, at("2026-11-27T01:00:00Z"));
+    assert_eq!(step(&mut governor, "2026-11-27T06:00:00Z").3, "the address is blocked", "on the first stage it cannot step back further");
+}
