@@ -11,8 +11,6 @@
 
 #[path = "faults/account.rs"]
 mod account;
-#[path = "faults/shim/src/layout.rs"]
-mod layout;
 #[path = "faults/life.rs"]
 mod life;
 #[path = "faults/load.rs"]
@@ -21,8 +19,6 @@ mod load;
 mod plan;
 #[path = "faults/receiver.rs"]
 mod receiver;
-#[path = "faults/shim.rs"]
-mod shim;
 #[path = "faults/stories.rs"]
 mod stories;
 

@@ -11,14 +11,13 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Client, Mail, Relay, dns::DnsServer, relay::free_port, wait};
+use support::{Client, Mail, Relay, dns::DnsServer, relay::free_port, shim::Shim, wait};
 use tempfile::TempDir;
 
 use crate::{
     load::{FROM, Load, Returns},
     plan::{End, Fault, Round, draw},
     receiver::{Kind, Receiver, address, is_unwanted, kind, mood, serial},
-    shim::Shim,
     stories::{self, Story},
 };
 
@@ -341,7 +340,7 @@ impl Life {
             M::CutInHalf => fs::OpenOptions::new().write(true).open(&current).and_then(|f| f.set_len(size(&current) / 2)),
             M::RenameInside => fs::rename(&current, log.join("delivery.log.1")),
             M::MoveAway => fs::rename(&current, self.relay.dir().join("taken-away.log")),
-            M::Overwrite => crate::shim::overwrite_middle(&current),
+            M::Overwrite => support::shim::overwrite_middle(&current),
         }
         .unwrap_or_else(|e| panic!("{meddling:?}: {e}"));
         self.relay.signal(Signal::CONT);

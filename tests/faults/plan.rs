@@ -2,12 +2,9 @@
 
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use rustix::io::Errno;
+use support::shim::{OPEN, READ, RENAME, SYNC, SystemFault, TRUNCATE, UNLINK, WRITE};
 
-use crate::{
-    layout::{OPEN, READ, RENAME, SYNC, TRUNCATE, UNLINK, WRITE},
-    receiver::mood,
-    shim::SystemFault,
-};
+use crate::receiver::mood;
 
 /// One thing that goes wrong while mail is taken and sent.
 #[derive(Clone, Debug)]

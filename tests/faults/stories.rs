@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use crate::{receiver::serial, shim::WRITTEN_OVER};
+use support::shim::WRITTEN_OVER;
+
+use crate::receiver::serial;
 
 /// What it says about one recipient.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,7 @@ pub mod pebble;
 pub mod people;
 pub mod postfix;
 pub mod relay;
+pub mod shim;
 pub mod tools;
 pub mod wait;
 pub mod world;

@@ -1,4 +1,4 @@
-//! Faults of the system for the relay's process: its files fail, tear, or are slow, and its clock is set. See shim/src/lib.rs.
+//! Faults of the system for the relay's process: its files fail, tear, or are slow, and its clock is set. See ../faults/shim/src/lib.rs.
 
 use std::{
     collections::HashMap,
@@ -10,36 +10,54 @@ use std::{
 use rand::{RngExt, rngs::StdRng};
 use rustix::io::Errno;
 
-use crate::layout::{CLOCK, COUNT, DELAY, ERROR, HITS, MASK, PART, PER_MILLE, SIZE, TORN};
+use self::layout::{CLOCK, COUNT, DELAY, ERROR, HITS, MASK, PART, PER_MILLE, SIZE, TORN};
+
+#[path = "../faults/shim/src/layout.rs"]
+mod layout;
+
+/// write(2) and its like.
+pub const WRITE: u64 = layout::WRITE;
+/// fsync(2) and fdatasync(2).
+pub const SYNC: u64 = layout::SYNC;
+/// pread(2).
+pub const READ: u64 = layout::READ;
+/// open(2).
+pub const OPEN: u64 = layout::OPEN;
+/// rename(2).
+pub const RENAME: u64 = layout::RENAME;
+/// unlink(2).
+pub const UNLINK: u64 = layout::UNLINK;
+/// ftruncate(2).
+pub const TRUNCATE: u64 = layout::TRUNCATE;
 
 /// What goes wrong with the system's calls.
 #[derive(Clone, Debug)]
-pub(crate) struct SystemFault {
+pub struct SystemFault {
     /// Which calls.
-    pub(crate) mask: u64,
+    pub mask: u64,
     /// What the path of their file contains.
-    pub(crate) part: &'static str,
+    pub part: &'static str,
     /// The error; None: they are only slow.
-    pub(crate) error: Option<Errno>,
+    pub error: Option<Errno>,
     /// How many calls at most.
-    pub(crate) count: u64,
+    pub count: u64,
     /// How many in a thousand.
-    pub(crate) per_mille: u64,
+    pub per_mille: u64,
     /// Whether writes tear.
-    pub(crate) torn: bool,
+    pub torn: bool,
     /// How long they take, in microseconds.
-    pub(crate) delay: u64,
+    pub delay: u64,
 }
 
 /// The harness's end of the shim.
-pub(crate) struct Shim {
+pub struct Shim {
     control: File,
     folder: PathBuf,
 }
 
 impl Shim {
     /// A shim that does nothing yet; its files are in `folder`.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let path = folder.join("control");
         let control = OpenOptions::new().create(true).read(true).write(true).truncate(true).open(path).expect("a control file");
         control.set_len(SIZE).expect("a control file of that size");
@@ -47,15 +65,15 @@ impl Shim {
     }
 
     /// The environment of the program that it acts on.
-    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
-        let binary = support::relay::binary();
+    pub fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        let binary = crate::relay::binary();
         let library = binary.with_file_name("libposthaste_fault_shim.so");
         assert!(library.is_file(), "{} is not there: run `cargo build -p posthaste-fault-shim` first", library.display());
         [("LD_PRELOAD", library), ("POSTHASTE_FAULTS", self.folder.join("control")), ("POSTHASTE_SYNCS", self.syncs())]
     }
 
     /// From now on.
-    pub(crate) fn begin(&self, fault: &SystemFault) {
+    pub fn begin(&self, fault: &SystemFault) {
         self.lift();
         self.set(HITS, 0);
         self.set(ERROR, fault.error.map_or(0, |e| e.raw_os_error().unsigned_abs().into()));
@@ -69,24 +87,24 @@ impl Shim {
     }
 
     /// Nothing fails any more.
-    pub(crate) fn lift(&self) {
+    pub fn lift(&self) {
         self.set(MASK, 0);
     }
 
     /// How many calls were hit since the fault began.
-    pub(crate) fn hits(&self) -> u64 {
+    pub fn hits(&self) -> u64 {
         let mut field = [0; 8];
         self.control.read_exact_at(&mut field, HITS).expect("the control file can be read");
         u64::from_ne_bytes(field)
     }
 
     /// The relay's wall clock is off by this many seconds.
-    pub(crate) fn set_clock(&self, seconds: i64) {
+    pub fn set_clock(&self, seconds: i64) {
         self.control.write_all_at(&(seconds * 1_000_000_000).to_ne_bytes(), CLOCK).expect("the control file takes a time");
     }
 
     /// The power went: what was not synced of the files below `data` is gone, in part, or garbled. The process must be dead.
-    pub(crate) fn cut_power(&self, data: &Path, random: &mut StdRng) {
+    pub fn cut_power(&self, data: &Path, random: &mut StdRng) {
         let syncs = fs::read_to_string(self.syncs()).unwrap_or_default();
         let number = |word: Option<&str>| word.and_then(|w| w.parse::<u64>().ok()).expect("the shim writes numbers");
         let synced: HashMap<u64, u64> =
@@ -146,10 +164,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What others write over lines of the log.
-pub(crate) const WRITTEN_OVER: &str = "written over by others";
+pub const WRITTEN_OVER: &str = "written over by others";
 
 /// Writes other bytes over the middle of a file.
-pub(crate) fn overwrite_middle(path: &Path) -> std::io::Result<()> {
+pub fn overwrite_middle(path: &Path) -> std::io::Result<()> {
     let length = fs::metadata(path)?.len();
     open(path).write_all_at(WRITTEN_OVER.as_bytes(), length / 2)
 }
