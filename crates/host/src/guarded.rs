@@ -1,6 +1,6 @@
 //! Panics in one step of a task, as errors.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 
@@ -21,10 +21,22 @@ impl std::error::Error for Panicked {}
 /// # Errors
 /// The step panicked. What it held is dropped, and what it changed may be half done.
 pub async fn guarded<T>(step: impl Future<Output = T>) -> Result<T, Panicked> {
-    AssertUnwindSafe(step).catch_unwind().await.map_err(|panic| {
+    AssertUnwindSafe(step).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
+}
+
+/// The same for a thread's step, which may block.
+///
+/// # Errors
+/// The step panicked.
+pub fn guarded_here<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
+    std::panic::catch_unwind(AssertUnwindSafe(step)).map_err(|panic| Panicked::of(&*panic))
+}
+
+impl Panicked {
+    fn of(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-        Panicked(text.unwrap_or_else(|| "a panic without a message".into()))
-    })
+        Self(text.unwrap_or_else(|| "a panic without a message".into()))
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +50,7 @@ mod tests {
         assert_eq!(said(|| panic!("no {}", "route")).await, Err("no route".into()));
         assert_eq!(said(|| panic!("plain")).await, Err("plain".into()));
         assert_eq!(said(|| std::panic::panic_any(7)).await, Err("a panic without a message".into()));
+        assert_eq!(guarded_here(|| 7), Ok(7));
+        assert_eq!(guarded_here(|| panic!("no {}", "route")).map_err(|panicked| panicked.to_string()), Err::<(), _>("no route".into()));
     }
 }

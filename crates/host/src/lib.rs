@@ -19,7 +19,7 @@ mod span;
 pub mod systemd;
 mod this_host;
 
-pub use guarded::{Panicked, guarded};
+pub use guarded::{Panicked, guarded, guarded_here};
 pub use in_force::InForce;
 pub use roots::Roots;
 pub use span::span;

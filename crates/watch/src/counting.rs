@@ -3,13 +3,17 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+    },
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
-use posthaste_host::clock;
-use posthaste_journal::{Journal, Part, State};
+use jiff::{Timestamp, tz::TimeZone};
+use posthaste_host::{Panicked, clock, guarded_here};
+use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_tallies::{Limits, LogReader, Progress, Tallies, TalliesError};
 
 /// How the log is counted.
@@ -50,6 +54,8 @@ pub enum NotCounted {
 #[derive(Clone, Debug)]
 pub struct Counting {
     told: Sender<Told>,
+    /// When the log's end was reached last, in milliseconds since 1970; at first, when counting began.
+    reached: Arc<AtomicI64>,
 }
 
 impl Counting {
@@ -58,10 +64,22 @@ impl Counting {
     /// # Errors
     /// There can be no more threads.
     pub fn start(settings: Settings, journal: Journal) -> io::Result<Self> {
+        Self::start_with(settings, journal, Box::new(|reader, tallies| reader.catch_up(tallies, LINES_AT_ONCE)), AGAIN)
+    }
+
+    fn start_with(settings: Settings, journal: Journal, step: Step, again: Duration) -> io::Result<Self> {
         let (told, hears) = channel();
-        let counter = Counter { settings, journal, trouble: None, waiters: Vec::new() };
+        let reached = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
+        let counting = Self { told, reached: reached.clone() };
+        let counter = Counter { settings, journal, step, again, reached, trouble: None, well: false, waiters: Vec::new() };
         std::thread::Builder::new().name("tallies".into()).spawn(move || counter.run(&hears))?;
-        Ok(Self { told })
+        Ok(counting)
+    }
+
+    /// How long ago all that was in the log was counted.
+    pub fn behind(&self, now: Timestamp) -> Duration {
+        let passed = now.as_millisecond().saturating_sub(self.reached.load(Relaxed));
+        Duration::from_millis(u64::try_from(passed).unwrap_or(0))
     }
 
     /// Waits until all that is in the log now is counted. Blocks.
@@ -85,22 +103,41 @@ impl Counting {
     }
 }
 
+/// Counts some lines. A test has one that fails.
+type Step = Box<dyn FnMut(&mut LogReader, &mut Tallies) -> Result<Progress, TalliesError> + Send>;
+
 struct Counter {
     settings: Settings,
     journal: Journal,
+    step: Step,
+    /// How long it waits after a failure.
+    again: Duration,
+    reached: Arc<AtomicI64>,
     /// What is wrong, if it has been said.
     trouble: Option<String>,
+    /// Something was counted since the start or the last failure.
+    well: bool,
     waiters: Vec<Waiter>,
+}
+
+/// Why counting stopped.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Tallies(#[from] TalliesError),
+    #[error("a fault of posthaste: {0}")]
+    Panicked(#[from] Panicked),
 }
 
 impl Counter {
     fn run(mut self, told: &Receiver<Told>) {
-        while let Err(error) = self.count(told) {
+        // What a panic leaves half done is counted again: the database has it all or not at all.
+        while let Err(error) = guarded_here(|| self.count(told)).map_err(Failure::from).and_then(|counted| counted.map_err(Failure::from)) {
             if self.failed(&error) {
                 continue;
             }
             self.answer(&Err(self.trouble.clone().unwrap_or_default()));
-            let by = clock::instant() + AGAIN;
+            let by = clock::instant() + self.again;
             loop {
                 match told.recv_timeout(by.saturating_duration_since(clock::instant())) {
                     Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -124,10 +161,11 @@ impl Counter {
         let mut tallies = Tallies::open(&settings.path, settings.zone.clone(), settings.limits.clone())?;
         let mut reader = LogReader::new(&settings.log);
         loop {
-            let progress = reader.catch_up(&mut tallies, LINES_AT_ONCE)?;
+            let begun = clock::now();
+            let progress = (self.step)(&mut reader, &mut tallies)?;
             self.well(&progress);
             if progress.at_end {
-                // Who no longer waits has gone.
+                self.reached.store(begun.as_millisecond(), Relaxed);
                 self.answer(&Ok(()));
             }
             let pause = if progress.at_end { PAUSE } else { Duration::ZERO };
@@ -140,8 +178,10 @@ impl Counter {
     }
 
     fn well(&mut self, progress: &Progress) {
-        if self.trouble.take().is_some() {
-            self.journal.say(Part::Tallies, State::AlarmOver, "the log is counted again");
+        self.trouble = None;
+        // At the first success after a start too: it is the last start whose trouble may stand.
+        if !std::mem::replace(&mut self.well, true) {
+            self.journal.mended(Part::Tallies, UNCOUNTED, "", || "the log is counted again".into());
         }
         if progress.gap {
             let detail = "files of the delivery log were deleted before they were counted: reports lack what stood in them";
@@ -149,10 +189,12 @@ impl Counter {
         }
     }
 
-    /// Says what is wrong, once. A database that is damaged makes room for a new one, since the log has it all: then it is true, and counting goes on
-    /// at once.
-    fn failed(&mut self, error: &TalliesError) -> bool {
-        let moved = error.is_corrupt().then(|| put_aside(&self.settings.path));
+    /// Says what is wrong, once. A database that is damaged makes room for a new one, since the log has it all: then it is true, and counting goes
+    /// on at once.
+    fn failed(&mut self, error: &Failure) -> bool {
+        self.well = false;
+        let damaged = matches!(error, Failure::Tallies(error) if error.is_corrupt());
+        let moved = damaged.then(|| put_aside(&self.settings.path));
         let detail = match &moved {
             None => format!("the log is not counted, and reports stand still: {error}"),
             Some(Ok(aside)) => {
@@ -160,12 +202,24 @@ impl Counter {
             }
             Some(Err(failed)) => format!("the tallies are damaged ({error}) and cannot be moved away: {failed}"),
         };
+        let again = matches!(moved, Some(Ok(_)));
         if self.trouble.as_ref() != Some(&detail) {
-            self.journal.say(Part::Tallies, State::Alarm, detail.as_str());
+            match again {
+                true => self.journal.say(Part::Tallies, State::Alarm, detail.as_str()),
+                false => self.journal.raise_again(uncounted(detail.clone())),
+            }
             self.trouble = Some(detail);
         }
-        matches!(moved, Some(Ok(_)))
+        again
     }
+}
+
+/// The alarm about a log that is not counted. It ends by itself.
+const UNCOUNTED: &str = "uncounted";
+
+fn uncounted(what: String) -> Finding {
+    let remedy = "Mail goes on, and it is tried again every ten seconds. Make room on the disk, or mend it".into();
+    Finding { rule: UNCOUNTED, key: String::new(), part: Some(Part::Tallies), what, remedy }
 }
 
 struct Stopped;
@@ -186,3 +240,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Lines between two looks at who asks.
 const LINES_AT_ONCE: u64 = 20_000;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use posthaste_tallies::{Tallies, TalliesError};
 
 use crate::{Counting, NotCounted};
@@ -30,12 +31,33 @@ impl Figures {
         Self { path, counting }
     }
 
+    /// How long ago all that was in the log was counted.
+    pub fn behind(&self, now: Timestamp) -> Duration {
+        self.counting.behind(now)
+    }
+
+    /// Waits until all that was logged before is counted. Blocks.
+    ///
+    /// # Errors
+    /// The log is still being counted after a few seconds, or it cannot be.
+    pub fn catch_up(&self) -> Result<(), NotCounted> {
+        self.counting.catch_up(PATIENCE)
+    }
+
     /// Reads what is asked for, once all that was logged before is counted. Blocks on the disk.
     ///
     /// # Errors
     /// The log is still being counted after a few seconds, or the tallies cannot be read.
     pub fn read<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, FiguresError> {
-        self.counting.catch_up(PATIENCE)?;
+        self.catch_up()?;
+        self.read_as_it_is(ask)
+    }
+
+    /// Reads what is asked for from what is counted already. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn read_as_it_is<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, FiguresError> {
         Ok(ask(&Tallies::look(&self.path)?)?)
     }
 }
